@@ -1,0 +1,163 @@
+"""What the clients share: everything but the waiting.
+
+A `Subscription` takes what came over the connection and queues records for the caller; when the
+connection is gone it says whether and after how long to connect again. It does no I/O. The
+clients around it connect, read and sleep, each in its own way, and are otherwise the same.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from protocol.backoff import backoff
+from protocol.errors import CallerError, PeerError, reason
+from protocol.records import End, Header, Record
+from protocol.session import SessionStatistics, SubscriberSession
+
+READ_BYTES: Final = 256 * 1024
+"""Most taken from the socket in one read."""
+
+IDLE_TIMEOUT_S: Final = 5.0
+"""Default for how long a connection may bring nothing. A service is never silent for more than a
+second, so this is a connection that died without saying so."""
+
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 10.0
+
+
+class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The connection is gone, or could not be made. Another attempt follows after `pause_s`."""
+
+    why: str
+    pause_s: float
+
+
+class DisconnectedError(PeerError, ConnectionError):
+    """The connection is gone, or could not be made, and the client was told not to reconnect."""
+
+
+class AddressError(CallerError, ValueError):
+    """Not an address of a service."""
+
+
+def parse_address(url: str) -> tuple[str, int]:
+    """Host and port of `tcp://HOST:PORT`. Raises `AddressError`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port or parts.scheme != "tcp" or parts.path.strip("/"):
+        raise AddressError(f"{url!r} is not an address: tcp://HOST:PORT is needed")
+    return host, port
+
+
+class Subscription:
+    """One subscriber's session and its policy for reconnecting, over any number of connections."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reconnect: bool,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._url = url
+        self.ready: deque[Record | Disconnected] = deque()
+        """Records for the caller, in order."""
+        self.pause_s = 0.0
+        """How long to wait before the next attempt to connect."""
+        self.failure: DisconnectedError | None = None
+        """To be raised once `ready` is empty."""
+        self.is_over = False
+        """Whether there will be no other connection."""
+        self._reconnect = reconnect
+        self._uniform = uniform
+        self._session = SubscriberSession()
+        self._end: End | None = None
+        self._pauses = self._new_pauses()
+
+    @property
+    def header(self) -> Header | None:
+        return self._session.header
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        return self._session.statistics
+
+    def receive(self, data: bytes) -> None:
+        """Take what a read brought; nothing is the end of the stream.
+
+        Raises `PeerError` at the end of the stream and for what breaks the wire; the records up
+        to there are in `ready`.
+        """
+        if not data:
+            raise DisconnectedError(self._farewell())
+        self._session.receive(data)
+        while (records := self._session.next_records()) is not None:
+            for record in records:
+                if isinstance(record, End):
+                    self._end = record
+            self.ready.extend(records)
+            self._pauses = self._new_pauses()
+
+    def disconnected(self, error: Exception) -> None:
+        """The connection ended with `error`. Queue the record of it, or arrange for the end."""
+        self._session.disconnected()
+        end, self._end = self._end, None
+        why = reason(error)
+        if end is not None and (end.retry_ms is None or not self._reconnect):
+            self.is_over = True
+        elif not self._reconnect:
+            self.is_over = True
+            self.failure = DisconnectedError(f"{self._url}: {why}")
+        else:
+            asked_s = (end.retry_ms or 0) / 1000 if end else 0.0
+            self.pause_s = asked_s + next(self._pauses)
+            self.ready.append(Disconnected(why=why, pause_s=self.pause_s))
+
+    def _new_pauses(self) -> Iterator[float]:
+        return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self._uniform)
+
+    def _farewell(self) -> str:
+        if self._end is None:
+            return "the service closed the connection without an END"
+        return f"the service ended: {self._end.why or self._end.reason.name}"
+
+
+class Client:
+    """What the clients look like from outside, whichever way they wait."""
+
+    def __init__(
+        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
+    ) -> None:
+        """`url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
+
+        With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
+        when the connection is lost otherwise, or cannot be made. `idle_timeout_s` is how long a
+        connection may be silent before it counts as lost.
+        """
+        self.url = url
+        self._address = parse_address(url)
+        self._idle_timeout_s = idle_timeout_s
+        self._subscription = Subscription(url, reconnect=reconnect)
+
+    @property
+    def header(self) -> Header | None:
+        """The header that counts now: instruments, units, epoch. None before the first."""
+        return self._subscription.header
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """Counts so far, as a frozen value."""
+        return self._subscription.statistics
+
+    def _no_connection(self) -> DisconnectedError:
+        return DisconnectedError(f"no connection within {self._idle_timeout_s:g} s")
+
+    def _silence(self) -> DisconnectedError:
+        return DisconnectedError(f"silent for {self._idle_timeout_s:g} s")

@@ -1,0 +1,163 @@
+"""Every number of the wire, each with its reason. A number that peers rely on stands only here."""
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+WIRE_VERSION: Final = 2
+"""First byte of a header. Frame kinds stay clear of 0x01-0x0F, so a header is known by it."""
+
+START: Final = b"START"
+"""Payload of the first frame of a connection, kept from wire 1: the reader knows at once whether
+it talks to a fanout, and where the framing begins."""
+
+LENGTH_BYTES: Final = 4
+"""A frame's length prefix, u32 little-endian, not counting itself."""
+
+CRC_BYTES: Final = 4
+"""Every payload but START ends in the CRC-32 (zlib's) of all that precedes it in the payload."""
+
+MAX_FRAME_BYTES: Final = 65_536
+"""Limit of a payload. Protects a reader from allocating what a corrupt length asks for, and from
+waiting for it."""
+
+MAX_BLOCK_TRADES: Final = 1_024
+"""Limit of a block's count. 1,024 trades of the worst 43 bytes and 35 around them stay below
+MAX_FRAME_BYTES, so a writer that keeps the count keeps the frame limit whatever the values."""
+
+MAX_TRADE_BYTES: Final = 43
+"""The longest a trade can be: escape, kind, index, and four varints of ten bytes."""
+
+MAX_INSTRUMENTS: Final = 127
+"""An index shares its byte with the maker bit, and the last index is the escape."""
+
+ESCAPE_INDEX: Final = 0x7F
+"""In a trade's first byte: the kind and the real index follow, a byte each."""
+
+MAKER_BIT: Final = 0x80
+"""In a trade's first byte: the buyer is the maker, so the aggressor sold. As in wire 1."""
+
+WHOLE_FEED: Final = 0xFF
+"""In a STATUS, in place of an instrument index: the whole feed."""
+
+MAX_SYMBOL_BYTES: Final = 64
+"""Limit of a symbol in UTF-8. The longest seen at a venue is 26; Chinese takes 3 a character."""
+
+MAX_VENUE_BYTES: Final = 32
+"""Limit of a venue's name in UTF-8."""
+
+MAX_TEXT_BYTES: Final = 255
+"""Limit of the words in an event, in UTF-8: what one length byte can say."""
+
+EXPONENTS: Final = range(-18, 9)
+"""Price and quantity exponents: from one wei to hundreds of millions. Within it an i64 always
+holds at least one unit, and ten to it is exact in a double."""
+
+TIME_EXPONENTS: Final = range(-9, 1)
+"""Time exponents: from nanoseconds to whole seconds."""
+
+U64_MAX: Final = 2**64 - 1
+I64_MIN: Final = -(2**63)
+I64_MAX: Final = 2**63 - 1
+MAX_VARINT_BYTES: Final = 10
+"""What an unsigned 64-bit value takes at seven bits a byte."""
+
+NEVER_RETRY: Final = 2**32 - 1
+"""In an END, in place of milliseconds: do not come back."""
+
+
+class FrameKind(IntEnum):
+    """First byte of a payload. A reader skips and counts the kinds it does not know."""
+
+    HEADER = WIRE_VERSION
+    TRADES = 0x10
+    STATUS = 0x20
+    GAP = 0x21
+    LOSS = 0x22
+    HEARTBEAT = 0x23
+    END = 0x24
+
+
+class BlockFlags(IntFlag):
+    """What holds for every trade of a block. Other bits are reserved: written 0, ignored."""
+
+    NONE = 0
+    BACK_FILLED = 0x01
+    SNAPSHOT = 0x02
+
+
+class _Code(IntEnum):
+    """A one-byte code. One that a reader does not know is read as OTHER, never refused."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "_Code | None":
+        known_byte = isinstance(value, int) and 0 <= value <= 0xFF
+        return cls(0xFF) if known_byte else None
+
+
+class TradeKind(_Code):
+    """How a trade came about. Only MARKET, RPI and AGGREGATE are prices somebody agreed on."""
+
+    MARKET = 0
+    """A fill against the order book."""
+    RPI = 1
+    """A fill against a retail-price-improvement order, which the public book does not show."""
+    INSURANCE_FUND = 2
+    """A liquidation taken over by the insurance fund; its price can be far from the market."""
+    ADL = 3
+    """Auto-deleveraging; its price can be far from the market."""
+    AGGREGATE = 4
+    """Several fills of one taker at one price; the id is the aggregate's own numbering."""
+    OTHER = 0xFF
+
+
+class FeedState(_Code):
+    """State of an instrument, or of the whole feed."""
+
+    CONNECTING = 0
+    LIVE = 1
+    STALE = 2
+    """Subscribed, and quiet for longer than is plausible."""
+    DOWN = 3
+    HALTED = 4
+    """The venue itself does not trade it now."""
+    OTHER = 0xFF
+
+
+class GapState(_Code):
+    """What became of trade ids that did not arrive in their turn."""
+
+    OPEN = 0
+    BACK_FILLED = 1
+    UNRECOVERABLE = 2
+    OTHER = 0xFF
+
+
+class LossReason(_Code):
+    """Why a reader will never get some sequence numbers."""
+
+    SLOW = 0
+    """The reader was slower than the log is long."""
+    EVICTED = 1
+    """It asked for what the log no longer holds."""
+    OTHER_EPOCH = 2
+    """The service was restarted; its new numbering went on without this reader."""
+    QUEUE_FULL = 3
+    """The shared-memory queue had no room."""
+    DISCONNECTED = 4
+    """Published while this reader was not connected. Said by a client, not on the wire."""
+    UNANNOUNCED = 5
+    """A hole that nobody spoke of. Said by a client, not on the wire."""
+    OTHER = 0xFF
+
+
+class EndReason(_Code):
+    """Why a service says goodbye."""
+
+    SHUTDOWN = 0
+    SLOW = 1
+    AUTH = 2
+    FULL = 3
+    """Too many clients."""
+    FEED_FAILED = 4
+    """The venue cannot be served from here any more."""
+    OTHER = 0xFF

@@ -1,0 +1,52 @@
+"""What can go wrong, sorted by whose fault it is.
+
+`FanoutError` is the root of every error that this distribution raises on purpose. Its first
+branches say who has to act: `PeerError`, the other end of a connection; `CallerError`, the code
+that called us; and, in `fanout.errors`, the operator and the venue.
+"""
+
+
+class FanoutError(Exception):
+    """The root. Its message is complete: one line, with the value and the limit."""
+
+
+class PeerError(FanoutError):
+    """The bytes of the other end break the wire. The connection they came over is finished."""
+
+
+class MalformedError(PeerError):
+    """A frame is not what the specification says: cut short, inconsistent, out of range."""
+
+
+class ChecksumError(MalformedError):
+    """The CRC-32 at the end of a frame does not match what precedes it."""
+
+
+class LimitExceededError(PeerError):
+    """A length or a count is over its named limit. Nothing has been allocated for it."""
+
+
+class UnexpectedFrameError(PeerError):
+    """A frame that is in order came where the session does not allow it."""
+
+
+class CallerError(FanoutError):
+    """The code on this side asked for what cannot be done."""
+
+
+class NotRepresentableError(CallerError, ValueError):
+    """A value does not fit its field. It is refused; nothing is rounded or clipped."""
+
+
+def reason(error: BaseException) -> str:
+    """An error in words: our own message, or the root cause of a foreign error that wraps it."""
+    while not isinstance(error, FanoutError):
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            break
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,209 @@
+"""The values that the wire carries. Frozen, made of integers, comparable, cheap.
+
+Prices, quantities and times are integers at their instrument's exponents; the properties turn
+them into text, `Decimal` or float for those who ask. A consumer meets `Trade` and the events;
+`Header` and `Block` are how they travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from protocol.constants import (
+    BlockFlags,
+    EndReason,
+    FeedState,
+    GapState,
+    LossReason,
+    TradeKind,
+)
+from protocol.fixedpoint import to_decimal, to_float, to_text
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol at a venue, with the units of its numbers.
+
+    A price of `n` is n * 10**price_exponent of the quote currency, a quantity of `n` is
+    n * 10**quantity_exponent of the base asset, a time of `n` is n * 10**time_exponent seconds
+    since 1970. `index` is its place in the header.
+    """
+
+    index: int
+    symbol: str
+    price_exponent: int
+    quantity_exponent: int
+    time_exponent: int = -3
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the first delta of every block starts, for one instrument.
+
+    The mean price and quantity of recent trades, and the newest trade's id and time. Not a quote:
+    good for making blocks small, and for nothing else.
+    """
+
+    price: int
+    quantity: int
+    trade_id: int
+    time: int
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader has to know before its first block.
+
+    `epoch_ns` names one numbering: unix ns at the service's start. `next_seq` is the sequence
+    number that follows in this connection. `references[i]` belongs to `instruments[i]`.
+    """
+
+    epoch_ns: int
+    next_seq: int
+    venue: str
+    instruments: tuple[Instrument, ...]
+    references: tuple[Reference, ...]
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """One fill.
+
+    `seq`, `received_ns` (unix ns, when the socket read that brought it returned) and
+    `back_filled` come with the block that carries it; before that they are 0 and False. In a
+    snapshot `seq` and `received_ns` stay 0: they belong to a moment before the reader joined.
+    """
+
+    # Made tens of thousands of times a second, and never part of a cycle: gc=False keeps the
+    # collector from walking them.
+    instrument: Instrument
+    trade_id: int
+    time: int
+    price: int
+    quantity: int
+    buyer_is_maker: bool
+    kind: TradeKind = TradeKind.MARKET
+    seq: int = 0
+    received_ns: int = 0
+    back_filled: bool = False
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+    @property
+    def time_ms(self) -> int:
+        """The venue's trade time, unix ms; floored where the venue's clock is finer."""
+        ns_per_unit: int = 10 ** (self.instrument.time_exponent + 9)
+        return self.time * ns_per_unit // 1_000_000
+
+    @property
+    def price_text(self) -> str:
+        return to_text(self.price, self.instrument.price_exponent)
+
+    @property
+    def price_decimal(self) -> Decimal:
+        return to_decimal(self.price, self.instrument.price_exponent)
+
+    @property
+    def price_float(self) -> float:
+        return to_float(self.price, self.instrument.price_exponent)
+
+    @property
+    def quantity_text(self) -> str:
+        return to_text(self.quantity, self.instrument.quantity_exponent)
+
+    @property
+    def quantity_decimal(self) -> Decimal:
+        return to_decimal(self.quantity, self.instrument.quantity_exponent)
+
+    @property
+    def quantity_float(self) -> float:
+        return to_float(self.quantity, self.instrument.quantity_exponent)
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of trades that travel together: what one read of the venue's socket brought.
+
+    `received_ns` is unix ns, taken once when that read returned; `held_ns` how long the trades
+    were held after it before they were published. In a snapshot `first_seq` is the number that
+    follows it, and `received_ns` is 0.
+    """
+
+    first_seq: int
+    trades: Sequence[Trade]
+    received_ns: int
+    held_ns: int = 0
+    flags: BlockFlags = BlockFlags.NONE
+
+    @property
+    def is_snapshot(self) -> bool:
+        return BlockFlags.SNAPSHOT in self.flags
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An instrument, or the whole feed (`instrument` is None), changed its state.
+
+    `since_ns` is unix ns; `why` is for people.
+    """
+
+    seq: int
+    instrument: Instrument | None
+    state: FeedState
+    since_ns: int
+    why: str = ""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Trade ids `first_id` to `last_id`, both included, did not arrive in their turn."""
+
+    seq: int
+    instrument: Instrument
+    first_id: int
+    last_id: int
+    state: GapState
+    why: str = ""
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Sequence numbers `first_seq` to `last_seq`, both included: this reader never gets them."""
+
+    first_seq: int
+    last_seq: int
+    reason: LossReason
+
+    @property
+    def count(self) -> int:
+        return self.last_seq - self.first_seq + 1
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing new for a second. `next_seq` lets a reader notice a lost tail."""
+
+    next_seq: int
+    time_ns: int
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The goodbye. `last_seq` is the last number published to this reader, or told as lost.
+
+    `retry_ms` is how long to wait before coming back; None means do not come back.
+    """
+
+    reason: EndReason
+    last_seq: int
+    retry_ms: int | None
+    why: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The last trade of each instrument before a reader joined. Already history: not to be
+    counted or summed with the trades that follow."""
+
+    trades: tuple[Trade, ...]
+
+
+Event = Status | Gap | Loss | Heartbeat | End
+"""Whatever travels in-band as a frame of its own, beside headers and blocks."""
+
+Record = Trade | Snapshot | Status | Gap | Loss | End
+"""What a subscriber is handed."""

@@ -1,0 +1,216 @@
+"""A subscriber as a value: bytes in, records out, nothing else.
+
+`SubscriberSession` holds what every client has to know and to get right: which frame may come
+when, where the numbering stands, what was lost. It does no I/O and reads no clock, so the
+blocking, the asyncio and the trio client are thin, and alike.
+
+    session.receive(data)                          what a read brought
+    while (records := session.next_records()) is not None:
+        ...                                        the records of one frame; maybe none
+    session.disconnected()                         the connection is gone; another will follow
+
+Which frame may come when stands in one table, `_NEXT_PHASE`; what is not in it is the peer's
+fault. A session outlives its connections: what was published between two of them comes out as
+`Loss`, as does every other hole in the numbering, so that trades, events and losses together are
+exactly the numbers from the first on, each once.
+"""
+
+from enum import Enum, auto
+
+import msgspec
+
+from protocol.block import decode_block
+from protocol.constants import START, FrameKind, LossReason
+from protocol.errors import MalformedError, UnexpectedFrameError
+from protocol.events import decode_event
+from protocol.framing import FrameReader, unseal
+from protocol.header import decode_header
+from protocol.records import Block, End, Header, Heartbeat, Loss, Record, Snapshot
+
+
+class Phase(Enum):
+    """Where in a connection a subscriber is."""
+
+    GREETING = auto()
+    """Nothing has come; START must."""
+    OPENING = auto()
+    """START has come; the header must."""
+    STREAMING = auto()
+    ENDED = auto()
+    """END has come; nothing may follow."""
+
+
+class _Input(Enum):
+    START = auto()
+    HEADER = auto()
+    BLOCK = auto()
+    EVENT = auto()
+    END = auto()
+    UNKNOWN = auto()
+
+
+_NEXT_PHASE = {
+    (Phase.GREETING, _Input.START): Phase.OPENING,
+    (Phase.OPENING, _Input.HEADER): Phase.STREAMING,
+    (Phase.STREAMING, _Input.HEADER): Phase.STREAMING,
+    (Phase.STREAMING, _Input.BLOCK): Phase.STREAMING,
+    (Phase.STREAMING, _Input.EVENT): Phase.STREAMING,
+    (Phase.STREAMING, _Input.UNKNOWN): Phase.STREAMING,
+    (Phase.STREAMING, _Input.END): Phase.ENDED,
+}
+
+_INPUTS: dict[int, _Input] = {
+    FrameKind.HEADER: _Input.HEADER,
+    FrameKind.TRADES: _Input.BLOCK,
+    FrameKind.STATUS: _Input.EVENT,
+    FrameKind.GAP: _Input.EVENT,
+    FrameKind.LOSS: _Input.EVENT,
+    FrameKind.HEARTBEAT: _Input.EVENT,
+    FrameKind.END: _Input.END,
+}
+
+
+class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since a session began, over all its connections."""
+
+    bytes_received: int
+    frames: int
+    unknown_frames: int
+    trades: int
+    events: int
+    lost: int
+    """Sequence numbers told as lost, by the service or by the session."""
+    connections: int
+
+
+class SubscriberSession:
+    """One subscriber, over one connection or several after one another."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.GREETING
+        self.header: Header | None = None
+        self.next_seq: int | None = None
+        """The sequence number that comes next; None before the first header."""
+        self._frames = FrameReader()
+        self._bytes_received = 0
+        self._frame_count = 0
+        self._unknown_frames = 0
+        self._trades = 0
+        self._events = 0
+        self._lost = 0
+        self._connections = 0
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        return SessionStatistics(
+            bytes_received=self._bytes_received,
+            frames=self._frame_count,
+            unknown_frames=self._unknown_frames,
+            trades=self._trades,
+            events=self._events,
+            lost=self._lost,
+            connections=self._connections,
+        )
+
+    def receive(self, data: bytes) -> None:
+        """Take what a read brought, in pieces of any size."""
+        self._bytes_received += len(data)
+        self._frames.feed(data)
+
+    def next_records(self) -> list[Record] | None:
+        """The records of the next frame; None until more bytes come.
+
+        Raises `PeerError` for a frame that breaks the wire or comes out of turn. The records of
+        the frames before it have been given out by then; the connection is finished.
+        """
+        payload = self._frames.next_payload()
+        if payload is None:
+            return None
+        self._frame_count += 1
+        kind = _input_of(payload)
+        phase = _NEXT_PHASE.get((self.phase, kind))
+        if phase is None:
+            raise UnexpectedFrameError(f"subscriber in {self.phase.name} got {kind.name}")
+        records = self._records_of(kind, payload)
+        self.phase = phase
+        return records
+
+    def disconnected(self) -> None:
+        """Forget the connection, and what came of an incomplete frame; keep the numbering."""
+        self._frames = FrameReader()
+        self.phase = Phase.GREETING
+
+    def _records_of(self, kind: _Input, payload: bytes) -> list[Record]:
+        if kind is _Input.START:
+            self._connections += 1
+            return []
+        if kind is _Input.HEADER:
+            return self._take_header(decode_header(payload))
+        assert self.header is not None, "the table lets nothing else pass before a header"
+        if kind is _Input.BLOCK:
+            return self._take_block(decode_block(payload, self.header))
+        if kind is _Input.UNKNOWN:
+            unseal(payload)
+            self._unknown_frames += 1
+            return []
+        return self._take_event(payload, self.header)
+
+    def _take_header(self, header: Header) -> list[Record]:
+        known, expected = self.header, self.next_seq
+        is_first_of_connection = self.phase is Phase.OPENING
+        if known is None or expected is None:
+            lost: list[Record] = []
+        elif header.epoch_ns == known.epoch_ns:
+            away = LossReason.DISCONNECTED
+            reason = away if is_first_of_connection else LossReason.UNANNOUNCED
+            lost = self._skip(expected, header.next_seq, reason)
+        elif not is_first_of_connection:
+            raise MalformedError(f"epoch {header.epoch_ns} in a connection of {known.epoch_ns}")
+        else:
+            lost = self._skip(1, header.next_seq, LossReason.OTHER_EPOCH)
+        self.header, self.next_seq = header, header.next_seq
+        return lost
+
+    def _take_block(self, block: Block) -> list[Record]:
+        if block.is_snapshot:
+            return [Snapshot(trades=tuple(block.trades))]
+        records = self._advance(block.first_seq, len(block.trades))
+        self._trades += len(block.trades)
+        records += block.trades
+        return records
+
+    def _take_event(self, payload: bytes, header: Header) -> list[Record]:
+        event = decode_event(payload, header)
+        self._events += 1
+        match event:
+            case Heartbeat(next_seq=next_seq):
+                return self._advance(next_seq, 0)
+            case End(last_seq=last_seq):
+                return [*self._advance(last_seq + 1, 0), event]
+            case Loss():
+                records = self._advance(event.first_seq, event.count)
+                self._lost += event.count
+            case _:
+                records = self._advance(event.seq, 1)
+        return [*records, event]
+
+    def _advance(self, seq: int, count: int) -> list[Record]:
+        """Go on to behind `count` numbers from `seq`; what lies before `seq` is lost."""
+        assert self.next_seq is not None, "a header came first, and it says"
+        lost = self._skip(self.next_seq, seq, LossReason.UNANNOUNCED)
+        self.next_seq = seq + count
+        return lost
+
+    def _skip(self, expected: int, seq: int, reason: LossReason) -> list[Record]:
+        if seq < expected:
+            raise MalformedError(f"sequence number {seq} comes again: {expected} is next")
+        if seq == expected:
+            return []
+        self._lost += seq - expected
+        return [Loss(first_seq=expected, last_seq=seq - 1, reason=reason)]
+
+
+def _input_of(payload: bytes) -> _Input:
+    if payload == START:
+        return _Input.START
+    return _INPUTS.get(payload[0], _Input.UNKNOWN)

@@ -1,0 +1,126 @@
+"""One frame of each kind, as a value. Its bytes are in `tests/data/wire/NAME.hex`.
+
+The bytes were published with wire 2 and never change; `protocol/WIRE.md` takes them apart.
+"""
+
+from pathlib import Path
+
+from protocol import (
+    Block,
+    BlockFlags,
+    End,
+    EndReason,
+    Event,
+    FeedState,
+    Gap,
+    GapState,
+    Header,
+    Heartbeat,
+    Instrument,
+    Loss,
+    LossReason,
+    Reference,
+    Status,
+    Trade,
+    TradeKind,
+    decode_block,
+    decode_event,
+    decode_header,
+    encode_block,
+    encode_event,
+    encode_header,
+)
+
+WIRE_DATA = Path(__file__).parents[1] / "data" / "wire"
+
+BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
+LIFE = Instrument(index=1, symbol="币安人生USDT", price_exponent=-5, quantity_exponent=0)
+
+HEADER = Header(
+    epoch_ns=1_795_219_200_000_000_000,
+    next_seq=1_001,
+    venue="binance-usdm",
+    instruments=(BTC, LIFE),
+    references=(
+        Reference(price=8_308_450, quantity=41, trade_id=8_153_634_393, time=1_791_382_992_338),
+        Reference(price=12_345, quantity=900, trade_id=52_000, time=1_791_382_990_000),
+    ),
+)
+
+TRADES = Block(
+    first_seq=1_001,
+    trades=[
+        Trade(BTC, 8_153_634_394, 1_791_382_992_838, 8_309_170, 22, False, seq=1_001),
+        Trade(BTC, 8_153_634_395, 1_791_382_992_838, 8_309_160, 1_500, True, seq=1_002),
+        Trade(LIFE, 52_003, 1_791_382_992_839, 12_300, 70, False, kind=TradeKind.RPI, seq=1_003),
+    ],
+    received_ns=1_791_382_992_840_123_456,
+    held_ns=85_000,
+)
+
+SNAPSHOT = Block(
+    first_seq=1_001,
+    trades=[Trade(BTC, 8_153_634_393, 1_791_382_992_338, 8_309_170, 22, False)],
+    received_ns=0,
+    flags=BlockFlags.SNAPSHOT,
+)
+
+EVENTS: dict[str, Event] = {
+    "status": Status(
+        seq=1_004,
+        instrument=LIFE,
+        state=FeedState.STALE,
+        since_ns=1_791_383_000_000_000_000,
+        why="quiet for 20 s",
+    ),
+    "gap": Gap(
+        seq=1_005,
+        instrument=BTC,
+        first_id=8_153_634_396,
+        last_id=8_153_634_398,
+        state=GapState.OPEN,
+        why="not in the stream",
+    ),
+    "loss": Loss(first_seq=1_006, last_seq=2_005, reason=LossReason.SLOW),
+    "heartbeat": Heartbeat(next_seq=2_006, time_ns=1_791_383_001_000_000_000),
+    "end": End(reason=EndReason.SHUTDOWN, last_seq=2_005, retry_ms=1_000, why="stopped"),
+}
+
+NAMES = ("header", "trades", "snapshot", *EVENTS)
+
+
+def payload(name: str) -> bytes:
+    """The published payload of the frame `name`, without its length prefix."""
+    return bytes.fromhex((WIRE_DATA / f"{name}.hex").read_text())[4:]
+
+
+def value(name: str) -> Header | Block | Event:
+    """What that payload means."""
+    fixed = {"header": HEADER, "trades": received(TRADES), "snapshot": SNAPSHOT}
+    return fixed.get(name) or EVENTS[name]
+
+
+def received(block: Block) -> Block:
+    """A block as it comes out of the decoder: its trades know when they were received."""
+    from msgspec.structs import replace
+
+    trades = [replace(each, received_ns=block.received_ns) for each in block.trades]
+    return replace(block, trades=trades)
+
+
+def encode(item: Header | Block | Event) -> bytes:
+    """The payload of any frame."""
+    if isinstance(item, Header):
+        return encode_header(item)
+    if isinstance(item, Block):
+        return encode_block(item, HEADER)
+    return encode_event(item)
+
+
+def decode(name: str, data: bytes) -> Header | Block | Event:
+    """The meaning of any payload, by the decoder for the frame `name`."""
+    if name == "header":
+        return decode_header(data)
+    if name in ("trades", "snapshot"):
+        return decode_block(data, HEADER)
+    return decode_event(data, HEADER)

@@ -1,0 +1,190 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from protocol import (
+    MAX_BLOCK_TRADES,
+    MAX_FRAME_BYTES,
+    Block,
+    BlockFlags,
+    Header,
+    LimitExceededError,
+    MalformedError,
+    NotRepresentableError,
+    PeerError,
+    Reference,
+    Trade,
+    TradeKind,
+    decode_block,
+    encode_block,
+)
+from protocol.framing import seal, unseal
+from tests.protocol.golden import BTC, HEADER, LIFE, TRADES
+from tests.protocol.strategies import blocks, headers
+
+COUNT_AT, FIRST_SEQ_AT = 3, 5
+
+
+def as_received(block: Block) -> list[Trade]:
+    """The trades as a reader gets them: numbered, and with what the block says."""
+    return [
+        replace(
+            trade,
+            seq=block.first_seq + place,
+            received_ns=block.received_ns,
+            back_filled=BlockFlags.BACK_FILLED in block.flags,
+        )
+        for place, trade in enumerate(block.trades)
+    ]
+
+
+@given(headers().flatmap(lambda header: st.tuples(st.just(header), blocks(header))))
+def test_any_trades_come_back_exactly(both: tuple[Header, Block]) -> None:
+    header, block = both
+    got = decode_block(encode_block(block, header), header)
+    assert got.trades == as_received(block)
+    assert (got.first_seq, got.received_ns, got.held_ns) == (
+        block.first_seq,
+        block.received_ns,
+        block.held_ns,
+    )
+    assert got.flags == block.flags
+
+
+@given(
+    headers().flatmap(
+        lambda header: st.tuples(st.just(header), st.lists(blocks(header), min_size=2, max_size=5))
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_any_block_decodes_alone_and_in_any_order(
+    both: tuple[Header, list[Block]], chance: object
+) -> None:
+    header, many = both
+    payloads = [encode_block(each, header) for each in many]
+    for block, payload in reversed(list(zip(many, payloads, strict=True))):
+        assert decode_block(payload, header).trades == as_received(block)
+
+
+def test_a_block_depends_on_the_references_of_the_header() -> None:
+    other = replace(
+        HEADER, references=(replace(HEADER.references[0], price=0), HEADER.references[1])
+    )
+    assert decode_block(encode_block(TRADES, HEADER), other).trades[0].price == 720
+
+
+def test_trades_of_a_snapshot_have_no_numbers() -> None:
+    block = replace(TRADES, flags=BlockFlags.SNAPSHOT, received_ns=0)
+    got = decode_block(encode_block(block, HEADER), HEADER)
+    assert got.is_snapshot
+    assert got.first_seq == TRADES.first_seq
+    assert [(each.seq, each.received_ns) for each in got.trades] == [(0, 0)] * 3
+
+
+def test_the_ordinary_kind_costs_nothing_whichever_it_is() -> None:
+    def size(*kinds: TradeKind) -> int:
+        trades = [replace(TRADES.trades[0], kind=kind) for kind in kinds]
+        return len(encode_block(replace(TRADES, trades=trades), HEADER))
+
+    assert size(TradeKind.AGGREGATE, TradeKind.AGGREGATE) == size(
+        TradeKind.MARKET, TradeKind.MARKET
+    )
+    assert size(TradeKind.MARKET, TradeKind.ADL) == size(TradeKind.MARKET, TradeKind.MARKET) + 2
+
+
+def test_the_worst_block_fits_a_frame() -> None:
+    header = replace(
+        HEADER,
+        references=(Reference(price=0, quantity=0, trade_id=0, time=0), HEADER.references[1]),
+    )
+    half = 2**63
+    worst = [
+        Trade(BTC, half * (i % 2 == 0), half * (i % 2 == 0), -half * (i % 2 == 0), 2**64 - 1, True,
+              TradeKind.MARKET if i == 0 else TradeKind.ADL)
+        for i in range(MAX_BLOCK_TRADES)
+    ]  # fmt: skip
+    block = Block(first_seq=1, trades=worst, received_ns=2**64 - 1, held_ns=2**64 - 1)
+    payload = encode_block(block, header)
+    assert 40 * MAX_BLOCK_TRADES < len(payload) <= MAX_FRAME_BYTES
+    assert decode_block(payload, header).trades == as_received(block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(replace(TRADES, trades=[]), id="no trades"),
+        pytest.param(
+            replace(TRADES, trades=TRADES.trades[:1] * (MAX_BLOCK_TRADES + 1)), id="too many trades"
+        ),
+        pytest.param(replace(TRADES, first_seq=0), id="number 0"),
+        pytest.param(replace(TRADES, first_seq=2**64 - 1), id="numbers over 64 bits"),
+        pytest.param(replace(TRADES, received_ns=-1), id="negative receive time"),
+        pytest.param(replace(TRADES, held_ns=-1), id="negative hold"),
+        pytest.param(replace(TRADES, held_ns=2**64), id="hold over 64 bits"),
+    ],
+)
+def test_a_block_that_does_not_fit_is_refused(block: Block) -> None:
+    with pytest.raises(NotRepresentableError):
+        encode_block(block, HEADER)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trade_id": -1},
+        {"trade_id": 2**64},
+        {"time": -1},
+        {"time": 2**64},
+        {"price": 2**63},
+        {"price": -(2**63) - 1},
+        {"quantity": -1},
+        {"quantity": 2**64},
+        {"instrument": replace(LIFE, index=2)},
+        {"instrument": replace(LIFE, index=-1)},
+    ],
+)
+def test_a_trade_that_does_not_fit_is_refused_and_named(changes: dict[str, object]) -> None:
+    trade = replace(TRADES.trades[0], **changes)
+    with pytest.raises(NotRepresentableError, match=r"BTCUSDT trade|not in the header"):
+        encode_block(replace(TRADES, trades=[trade]), HEADER)
+
+
+def test_a_count_over_the_limit_is_refused_before_anything_is_read() -> None:
+    body = bytearray(unseal(encode_block(TRADES, HEADER)))
+    body[COUNT_AT : COUNT_AT + 2] = (MAX_BLOCK_TRADES + 1).to_bytes(2, "little")
+    with pytest.raises(LimitExceededError):
+        decode_block(seal(body), HEADER)
+
+
+def test_more_trades_than_there_are_is_refused() -> None:
+    body = bytearray(unseal(encode_block(TRADES, HEADER)))
+    body[COUNT_AT] += 1
+    with pytest.raises(MalformedError, match="cut short"):
+        decode_block(seal(body), HEADER)
+
+
+@pytest.mark.parametrize("first_seq", [0, 2**64 - 1])
+def test_a_number_out_of_range_is_refused(first_seq: int) -> None:
+    body = bytearray(unseal(encode_block(TRADES, HEADER)))
+    body[FIRST_SEQ_AT : FIRST_SEQ_AT + 8] = first_seq.to_bytes(8, "little")
+    with pytest.raises(MalformedError):
+        decode_block(seal(body), HEADER)
+
+
+def test_an_instrument_that_is_not_in_the_header_is_refused() -> None:
+    one = replace(HEADER, instruments=HEADER.instruments[:1], references=HEADER.references[:1])
+    with pytest.raises(PeerError):
+        decode_block(encode_block(TRADES, HEADER), one)
+
+
+def test_reserved_flags_are_ignored() -> None:
+    body = bytearray(unseal(encode_block(TRADES, HEADER)))
+    body[1] |= 0xF0
+    assert decode_block(seal(body), HEADER).flags == BlockFlags.NONE
+
+
+def test_a_kind_that_is_not_known_is_read_as_other() -> None:
+    body = bytearray(unseal(encode_block(TRADES, HEADER)))
+    body[2] = 77
+    assert decode_block(seal(body), HEADER).trades[0].kind is TradeKind.OTHER

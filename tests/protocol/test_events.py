@@ -1,0 +1,76 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from protocol import (
+    Event,
+    FeedState,
+    Header,
+    MalformedError,
+    NotRepresentableError,
+    decode_event,
+    encode_event,
+)
+from protocol.framing import seal, unseal
+from tests.protocol import golden
+from tests.protocol.golden import EVENTS, HEADER
+from tests.protocol.strategies import events, headers
+
+
+@given(headers().flatmap(lambda header: st.tuples(st.just(header), events(header))))
+def test_any_event_comes_back(both: tuple[Header, Event]) -> None:
+    header, event = both
+    assert decode_event(encode_event(event), header) == event
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(replace(EVENTS["status"], seq=-1), id="negative number"),
+        pytest.param(replace(EVENTS["status"], since_ns=2**64), id="time over 64 bits"),
+        pytest.param(replace(EVENTS["status"], why="é" * 128), id="words over 255 bytes"),
+        pytest.param(replace(EVENTS["gap"], first_id=2, last_id=1), id="empty gap"),
+        pytest.param(replace(EVENTS["loss"], first_seq=2, last_seq=1), id="empty loss"),
+        pytest.param(replace(EVENTS["heartbeat"], next_seq=2**64), id="number over 64 bits"),
+        pytest.param(replace(EVENTS["end"], retry_ms=2**32 - 1), id="a wait that means never"),
+        pytest.param(replace(EVENTS["end"], retry_ms=2**32), id="wait over 32 bits"),
+    ],
+)
+def test_an_event_that_does_not_fit_is_refused(event: Event) -> None:
+    with pytest.raises(NotRepresentableError):
+        encode_event(event)
+
+
+def test_a_status_of_the_whole_feed_has_no_instrument() -> None:
+    event = replace(EVENTS["status"], instrument=None)
+    assert decode_event(encode_event(event), HEADER) == event
+
+
+@pytest.mark.parametrize("name", ["status", "gap"])
+def test_an_instrument_that_is_not_in_the_header_is_refused(name: str) -> None:
+    one = replace(HEADER, instruments=HEADER.instruments[:1], references=HEADER.references[:1])
+    event = replace(EVENTS[name], instrument=HEADER.instruments[1])
+    with pytest.raises(MalformedError, match="not in the header"):
+        decode_event(encode_event(event), one)
+
+
+@pytest.mark.parametrize(("name", "offset"), [("gap", 11), ("loss", 1)])
+def test_an_empty_range_is_refused(name: str, offset: int) -> None:
+    body = bytearray(unseal(golden.payload(name)))
+    body[offset : offset + 8] = b"\xff" * 8
+    with pytest.raises(MalformedError, match="empty"):
+        decode_event(seal(body), HEADER)
+
+
+def test_a_state_that_is_not_known_is_read_as_other() -> None:
+    body = bytearray(unseal(golden.payload("status")))
+    body[10] = 200
+    event = decode_event(seal(body), HEADER)
+    assert getattr(event, "state", None) is FeedState.OTHER
+
+
+@pytest.mark.parametrize("kind", [0x10, 0x02, 0x25, 0xFF])
+def test_what_is_no_event_is_refused(kind: int) -> None:
+    with pytest.raises(MalformedError, match="not an event"):
+        decode_event(seal(bytes([kind]) + bytes(40)), HEADER)

@@ -1,0 +1,295 @@
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from protocol import (
+    START,
+    Block,
+    BlockFlags,
+    ChecksumError,
+    End,
+    EndReason,
+    FeedState,
+    Gap,
+    GapState,
+    Heartbeat,
+    LimitExceededError,
+    Loss,
+    LossReason,
+    MalformedError,
+    PeerError,
+    Phase,
+    Record,
+    Snapshot,
+    Status,
+    SubscriberSession,
+    Trade,
+    UnexpectedFrameError,
+    encode_block,
+    encode_event,
+    encode_header,
+    frame,
+)
+from protocol.framing import seal
+from tests.protocol.golden import BTC, HEADER
+
+GREETING = frame(START)
+
+
+def opening(next_seq: int = 1, epoch_ns: int = 7) -> bytes:
+    header = replace(HEADER, next_seq=next_seq, epoch_ns=epoch_ns)
+    return GREETING + frame(encode_header(header))
+
+
+def block(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -> bytes:
+    trades = [Trade(BTC, 100 + first_seq + i, 5, 6, 7, False) for i in range(count)]
+    value = Block(first_seq=first_seq, trades=trades, received_ns=9, flags=flags)
+    return frame(encode_block(value, HEADER))
+
+
+def loss(first: int, last: int) -> bytes:
+    return frame(encode_event(Loss(first_seq=first, last_seq=last, reason=LossReason.SLOW)))
+
+
+def heartbeat(next_seq: int) -> bytes:
+    return frame(encode_event(Heartbeat(next_seq=next_seq, time_ns=1)))
+
+
+def end(last_seq: int) -> bytes:
+    event = End(reason=EndReason.SHUTDOWN, last_seq=last_seq, retry_ms=10)
+    return frame(encode_event(event))
+
+
+def status(seq: int) -> bytes:
+    event = Status(seq=seq, instrument=None, state=FeedState.LIVE, since_ns=1)
+    return frame(encode_event(event))
+
+
+def gap(seq: int) -> bytes:
+    event = Gap(seq=seq, instrument=BTC, first_id=1, last_id=2, state=GapState.OPEN)
+    return frame(encode_event(event))
+
+
+def unknown() -> bytes:
+    return frame(seal(b"\x7fa message of a later version"))
+
+
+def drain(session: SubscriberSession, data: bytes) -> list[Record]:
+    session.receive(data)
+    records: list[Record] = []
+    while (more := session.next_records()) is not None:
+        records += more
+    return records
+
+
+def streaming(next_seq: int = 1) -> SubscriberSession:
+    session = SubscriberSession()
+    assert drain(session, opening(next_seq)) == []
+    return session
+
+
+def numbers(records: list[Record]) -> list[int]:
+    """The sequence numbers that records account for, in their order."""
+    result: list[int] = []
+    for record in records:
+        if isinstance(record, Loss):
+            result += range(record.first_seq, record.last_seq + 1)
+        elif isinstance(record, Trade | Status | Gap):
+            result.append(record.seq)
+    return result
+
+
+def test_trades_and_events_come_out_in_their_order() -> None:
+    session = streaming()
+    records = drain(session, status(1) + block(2, 3) + gap(5) + block(6) + loss(7, 9) + block(10))
+    names = [type(record).__name__ for record in records]
+    assert names == ["Status", "Trade", "Trade", "Trade", "Gap", "Trade", "Loss", "Trade"]
+    assert numbers(records) == list(range(1, 11))
+
+
+PIECES = st.lists(
+    st.sampled_from(["block", "status", "gap", "loss", "heartbeat", "unknown", "header"]),
+    max_size=15,
+)
+
+
+@given(PIECES, st.lists(st.integers(0, 3_000), max_size=12), st.integers(1, 2**40))
+def test_any_split_of_the_stream_gives_every_number_once(
+    pieces: list[str], cuts: list[int], first: int
+) -> None:
+    stream, seq = opening(first), first
+    for place, piece in enumerate(pieces):
+        match piece:
+            case "block":
+                stream, seq = stream + block(seq, place + 1), seq + place + 1
+            case "status":
+                stream, seq = stream + status(seq), seq + 1
+            case "gap":
+                stream, seq = stream + gap(seq), seq + 1
+            case "loss":
+                stream, seq = stream + loss(seq, seq + place), seq + place + 1
+            case "heartbeat":
+                stream += heartbeat(seq)
+            case "unknown":
+                stream += unknown()
+            case "header":
+                stream += opening(seq)[len(GREETING) :]
+    stream += end(seq - 1)
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    session = SubscriberSession()
+    records: list[Record] = []
+    for start, stop in itertools.pairwise(edges):
+        records += drain(session, stream[start:stop])
+    assert numbers(records) == list(range(first, seq))
+    assert isinstance(records[-1], End)
+    assert session.phase is Phase.ENDED
+    assert session.statistics.unknown_frames == pieces.count("unknown")
+    assert session.statistics.bytes_received == len(stream)
+
+
+def test_a_snapshot_is_no_trade_and_takes_no_number() -> None:
+    session = streaming(5)
+    (snapshot,) = drain(session, block(5, 2, BlockFlags.SNAPSHOT))
+    assert isinstance(snapshot, Snapshot)
+    assert numbers(drain(session, block(5))) == [5]
+    assert session.statistics.trades == 1
+
+
+@pytest.mark.parametrize(
+    ("late", "found"),
+    [
+        pytest.param(block(4), [4], id="block"),
+        pytest.param(status(4), [4], id="status"),
+        pytest.param(loss(4, 5), [4, 5], id="loss"),
+        pytest.param(heartbeat(4), [], id="heartbeat"),
+        pytest.param(end(3), [], id="end"),
+        pytest.param(opening(4)[len(GREETING) :], [], id="header"),
+    ],
+)
+def test_a_hole_that_nobody_spoke_of_is_told(late: bytes, found: list[int]) -> None:
+    session = streaming()
+    records = drain(session, block(1) + late)
+    assert records[1] == Loss(first_seq=2, last_seq=3, reason=LossReason.UNANNOUNCED)
+    assert numbers(records) == [1, 2, 3, *found]
+    assert session.statistics.lost == 2 + (2 if found == [4, 5] else 0)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [block(2), status(2), gap(2), loss(2, 9), heartbeat(2), end(1), opening(2)[len(GREETING) :]],
+)
+def test_a_number_that_comes_again_breaks_the_wire(again: bytes) -> None:
+    session = streaming()
+    drain(session, block(1, 2))
+    with pytest.raises(MalformedError, match="comes again"):
+        drain(session, again)
+
+
+def test_what_came_before_damage_is_handed_out_first() -> None:
+    session = streaming()
+    damaged = bytearray(block(2))
+    damaged[-1] ^= 1
+    session.receive(block(1) + damaged)
+    assert numbers(session.next_records() or []) == [1]
+    with pytest.raises(ChecksumError):
+        session.next_records()
+
+
+FRAMES = {
+    "START": GREETING,
+    "header": opening()[len(GREETING) :],
+    "block": block(1),
+    "event": heartbeat(1),
+    "end": end(0),
+    "unknown": unknown(),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "phase", "allowed"),
+    [
+        (b"", "GREETING", {"START"}),
+        (GREETING, "OPENING", {"header"}),
+        (opening(), "STREAMING", {"header", "block", "event", "end", "unknown"}),
+        (opening() + end(0), "ENDED", set()),
+    ],
+)
+def test_only_what_the_table_allows_may_come(before: bytes, phase: str, allowed: set[str]) -> None:
+    for name, data in FRAMES.items():
+        session = SubscriberSession()
+        drain(session, before)
+        assert session.phase.name == phase
+        if name in allowed:
+            drain(session, data)
+        else:
+            with pytest.raises(UnexpectedFrameError, match=f"{phase} got"):
+                drain(session, data)
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 20, b"\xff" * 20])
+def test_something_else_than_a_fanout_is_refused(data: bytes) -> None:
+    with pytest.raises(LimitExceededError):
+        drain(SubscriberSession(), data)
+
+
+def test_an_unknown_frame_that_is_damaged_is_not_skipped() -> None:
+    session = streaming()
+    with pytest.raises(ChecksumError):
+        drain(session, unknown()[:-1] + b"\0")
+
+
+def test_after_a_reconnect_the_numbers_missed_are_lost() -> None:
+    session = streaming()
+    drain(session, block(1, 2) + block(3)[:9])
+    session.disconnected()
+    records = drain(session, opening(6) + block(6))
+    assert records[0] == Loss(first_seq=3, last_seq=5, reason=LossReason.DISCONNECTED)
+    assert numbers(records) == [3, 4, 5, 6]
+    assert session.statistics.connections == 2
+
+
+def test_after_a_reconnect_that_missed_nothing_nothing_is_lost() -> None:
+    session = streaming()
+    drain(session, block(1, 2))
+    session.disconnected()
+    assert numbers(drain(session, opening(3) + block(3))) == [3]
+
+
+def test_after_a_restart_of_the_service_its_numbers_so_far_are_lost() -> None:
+    session = streaming()
+    drain(session, block(1, 2))
+    session.disconnected()
+    records = drain(session, opening(4, epoch_ns=8) + block(4))
+    assert records[0] == Loss(first_seq=1, last_seq=3, reason=LossReason.OTHER_EPOCH)
+    assert session.next_seq == 5
+
+
+def test_a_restart_that_was_noticed_at_once_loses_nothing() -> None:
+    session = streaming(50)
+    session.disconnected()
+    assert drain(session, opening(1, epoch_ns=8)) == []
+
+
+def test_another_epoch_within_a_connection_breaks_the_wire() -> None:
+    session = streaming()
+    with pytest.raises(MalformedError, match="epoch"):
+        drain(session, opening(1, epoch_ns=8)[len(GREETING) :])
+
+
+def test_a_header_in_mid_stream_counts_from_there_on() -> None:
+    session = streaming()
+    finer = replace(BTC, price_exponent=-4)
+    header = replace(HEADER, epoch_ns=7, next_seq=2, instruments=(finer, HEADER.instruments[1]))
+    trades = drain(session, block(1) + frame(encode_header(header)) + block(2))
+    assert [each.price_text for each in trades if isinstance(each, Trade)] == ["0.06", "0.0006"]
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes, is_open: bool) -> None:
+    session = streaming() if is_open else SubscriberSession()
+    with contextlib.suppress(PeerError):
+        drain(session, data)

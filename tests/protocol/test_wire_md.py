@@ -1,0 +1,55 @@
+"""The worked examples of WIRE.md are the published bytes, and mean what the page says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import protocol
+from protocol import frame
+from tests.protocol import golden
+
+WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
+EXAMPLES = dict(re.findall(r"```wire (\w+)\n(.*?)```", WIRE_MD, re.DOTALL))
+
+
+def example(name: str) -> bytes:
+    """The bytes of an example: on each line, what stands before the first wide gap."""
+    rows = EXAMPLES[name].splitlines()
+    return b"".join(bytes.fromhex(re.split(r" {3,}", row)[0]) for row in rows)
+
+
+def test_there_is_an_example_of_each_kind_of_frame() -> None:
+    assert set(EXAMPLES) == set(golden.NAMES)
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_an_example_is_the_published_frame(name: str) -> None:
+    assert example(name) == frame(golden.payload(name))
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_an_example_decodes_to_what_the_page_says_and_encodes_to_the_same_bytes(name: str) -> None:
+    payload = example(name)[4:]
+    assert golden.decode(name, payload) == golden.value(name)
+    assert golden.encode(golden.value(name)) == payload
+
+
+@pytest.mark.parametrize(
+    ("code", "type_"),
+    [
+        (name, type_)
+        for type_ in (
+            protocol.TradeKind,
+            protocol.FeedState,
+            protocol.GapState,
+            protocol.LossReason,
+            protocol.EndReason,
+        )
+        for name in type_.__members__
+    ],
+)
+def test_every_code_is_on_the_page_with_its_number(
+    code: str, type_: type[protocol.TradeKind]
+) -> None:
+    assert re.search(rf"\b{type_[code].value} {code}\b", WIRE_MD)
