@@ -1,0 +1,102 @@
+"""The commands, and the options in front of them."""
+
+from typing import Annotated, Final
+
+import typer
+
+from fanout import __version__
+from fanout.cli.serve import ServeOptions, serve_tcp
+from fanout.cli.simulate import simulate
+from fanout.cli.tail import tail
+from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES
+from fanout.venues import VENUES
+from protocol.constants import WIRE_VERSION
+
+_EXAMPLES: Final = """
+[bold]One exchange connection, many consumers, every trade accounted for.[/bold]
+
+Serve two symbols to any number of clients, and watch them from another shell:
+
+  fanout --assets BTCUSDT,ETHUSDT tcp --port 9000
+
+  fanout tail tcp://127.0.0.1:9000
+
+Without an exchange, from the built-in simulator:
+
+  fanout --venue sim --assets BTCUSDT,ETHUSDT tcp --port 9000
+"""
+
+app = typer.Typer(
+    name="fanout",
+    help=_EXAMPLES,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fanout {__version__}, wire {WIRE_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    assets: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Symbols, up to ten, comma-separated or repeated. "
+            f"[default: {','.join(DEFAULT_ASSETS)}]",
+            envvar="FANOUT_ASSETS",
+            metavar="SYMBOL,...",
+        ),
+    ] = None,
+    venue: Annotated[
+        str,
+        typer.Option(
+            help=f"Where trades come from: {', '.join(VENUES)}.",
+            envvar="FANOUT_VENUE",
+        ),
+    ] = "binance",
+    ws_url: Annotated[
+        str | None,
+        typer.Option(help="WebSocket base URL instead of the venue's.", envvar="FANOUT_WS_URL"),
+    ] = None,
+    rest_url: Annotated[
+        str | None,
+        typer.Option(help="REST base URL instead of the venue's.", envvar="FANOUT_REST_URL"),
+    ] = None,
+    log_bytes: Annotated[
+        str,
+        typer.Option(
+            help="Memory for what slow clients have not read yet: bytes, or KiB, MiB, GiB.",
+            envvar="FANOUT_LOG_BYTES",
+        ),
+    ] = f"{DEFAULT_LOG_BYTES // 1024**2}MiB",
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print versions and exit.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    context.obj = ServeOptions(
+        assets=tuple(assets or ()),
+        venue=venue,
+        ws_url=ws_url,
+        rest_url=rest_url,
+        log_bytes=log_bytes,
+    )
+
+
+app.command("tcp")(serve_tcp)
+app.command("tail")(tail)
+app.command("simulate")(simulate)
+
+
+def main() -> None:
+    """The `fanout` script."""
+    app()

@@ -1,0 +1,129 @@
+"""The configuration of a run: frozen values, checked before anything opens."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fanout.errors import UsageError
+from protocol.constants import MAX_SYMBOL_BYTES
+
+MAX_ASSETS: Final = 10
+"""Symbols that one service subscribes to."""
+
+DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
+DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024
+MIN_LOG_BYTES: Final = 64 * 1024
+"""Room for a few of the largest frames."""
+
+
+class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the TCP transport listens. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 9000
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+        if not self.host:
+            raise UsageError("the host to listen on is empty: 127.0.0.1 is this machine only")
+
+
+TransportConfig = TcpConfig
+
+
+class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The built-in simulator that `--venue sim` runs beside the service."""
+
+    rate: float = 200.0
+    seed: int = 0
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the service.
+
+    `ws_url` and `rest_url` point the venue elsewhere; None leaves its own. `sim` is None unless
+    the venue is the simulator inside the service.
+    """
+
+    assets: tuple[str, ...]
+    transports: tuple[TransportConfig, ...]
+    venue: str = "binance"
+    ws_url: str | None = None
+    rest_url: str | None = None
+    log_bytes: int = DEFAULT_LOG_BYTES
+    sim: SimConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_url("--ws-url", self.ws_url, ("ws", "wss"))
+        check_url("--rest-url", self.rest_url, ("http", "https"))
+        if self.log_bytes < MIN_LOG_BYTES:
+            raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {MIN_LOG_BYTES:,}")
+
+
+def parse_assets(values: Iterable[str]) -> tuple[str, ...]:
+    """Symbols from words that may each hold several, comma-separated. Case does not matter.
+
+    Raises `UsageError` for none, an empty one, one twice, one that cannot be a symbol, and more
+    than `MAX_ASSETS`.
+    """
+    assets = tuple(word.strip().upper() for value in values for word in value.split(","))
+    for asset in assets:
+        _check_asset(asset)
+        if assets.count(asset) > 1:
+            raise UsageError(f"{asset} is asked for twice: name each symbol once")
+    if not assets:
+        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
+    if len(assets) > MAX_ASSETS:
+        raise UsageError(
+            f"{len(assets)} symbols: one service takes up to {MAX_ASSETS}, a second one the rest"
+        )
+    return assets
+
+
+def _check_asset(asset: str) -> None:
+    if not asset:
+        raise UsageError("an empty symbol: write --assets BTCUSDT,ETHUSDT, without a stray comma")
+    if not asset.replace("_", "").isalnum() or len(asset.encode()) > MAX_SYMBOL_BYTES:
+        raise UsageError(f"{asset[:40]!r} cannot be a symbol: letters and digits, like BTCUSDT")
+
+
+def check_port(port: int) -> None:
+    """Raises `UsageError` for what is not a TCP port."""
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"port {port}: 0 to 65535, where 0 takes a free one")
+
+
+def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless `url` is None or an absolute URL of one of `schemes`."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+_UNITS: Final = {"": 1, "B": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `1048576`, `64KiB`, `1MiB` or `2GiB`. Raises `UsageError` for anything else."""
+    digits = text.strip().rstrip("BbGgIiKkMm ")
+    unit = text.strip()[len(digits) :].strip().upper()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 15) or unit not in _UNITS:
+        raise UsageError(f"{text!r} is not a size: bytes, or a number with KiB, MiB or GiB")
+    return int(digits) * _UNITS[unit]

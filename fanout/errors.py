@@ -1,0 +1,56 @@
+"""The errors of the service: the operator's and the venue's branch of the tree.
+
+The root and the other two branches are in `protocol.errors`. Every message is complete and made
+to be shown to a person: what happened, with the value, and what to do. Only the command line
+turns an error into an exit code.
+"""
+
+from protocol.errors import FanoutError
+
+
+class OperatorError(FanoutError):
+    """What was asked for on the command line or in the configuration cannot be done."""
+
+
+class UsageError(OperatorError):
+    """The words of the request are off: too many symbols, one twice, a number out of range."""
+
+
+class ConfigError(OperatorError):
+    """The request is well-formed, but not for this venue: an unknown or closed symbol."""
+
+
+class BindError(OperatorError):
+    """An address or a port cannot be listened on."""
+
+
+class VenueError(FanoutError):
+    """The exchange, or the way to it, is at fault."""
+
+
+class VenueUnreachableError(VenueError):
+    """No answer, or none that helps, after the attempts that made sense."""
+
+
+class VenueBusyError(VenueError):
+    """Too many requests: rate limited (429) or banned for a while (418)."""
+
+
+class VenueForbiddenError(VenueError):
+    """The venue refuses to serve this address (451, 403): a place or a firewall, not a fault."""
+
+
+class VenueRefusalError(VenueError):
+    """The venue says no to what was asked over the stream. The connection is of no use."""
+
+
+class VenueMessageError(VenueError):
+    """One message or answer is not what the venue documents. It is skipped and counted.
+
+    `kind` is one of a few, to count by; `detail` is this one's.
+    """
+
+    def __init__(self, kind: str, detail: object) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail

@@ -1,0 +1,138 @@
+"""The log: the bounded run of frames in memory, written once, read by many.
+
+One writer appends; each reader is a `Cursor`, a place in the log. The writer never waits for a
+reader and never looks at one: when the log is full its oldest frames go, and a reader whose
+place went with them is *lapped* and is told so, with the exact range, when it reads next. Frames
+are opaque bytes here. So is their context, whatever a reader has to know to understand a frame
+(the session header): it is kept with each frame, so that whoever carries on elsewhere in the log
+can be given the one that counts there.
+"""
+
+from typing import Final
+
+import msgspec
+import trio
+
+ENTRY_OVERHEAD_BYTES: Final = 320
+"""What keeping a frame costs beside its bytes: objects and the table's slot, measured and rounded
+up. Counted against the capacity, so that the capacity is what the log takes in memory."""
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    frame: bytes
+    first_seq: int
+    next_seq: int
+    context: object
+
+
+class Cursor(msgspec.Struct):
+    """One reader's place: the position of the next frame to read, its sequence number, and the
+    context of the frames read so far. `Log.read` moves it."""
+
+    position: int
+    next_seq: int
+    context: object
+
+
+class Lapped(msgspec.Struct, frozen=True):
+    """The reader's place is gone: it will never get `first_seq` to `last_seq`, and carries on at
+    the oldest frame, which is in `context`. The range is empty, last before first, where only
+    frames without numbers went."""
+
+    first_seq: int
+    last_seq: int
+    context: object
+
+
+class Log:
+    """Frames in order, with their sequence numbers, bounded in bytes.
+
+    `capacity_bytes` counts frames and `ENTRY_OVERHEAD_BYTES` each; the newest frame is kept even
+    if it alone is larger.
+    """
+
+    def __init__(self, *, capacity_bytes: int, context: object, first_seq: int = 1) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._entries: dict[int, _Entry] = {}
+        self._readers = trio.lowlevel.ParkingLot()
+        self._joined: tuple[int, int, bytes] = (0, 0, b"")
+        self.context = context
+        self.oldest = 0
+        """Position of the oldest frame that is kept."""
+        self.end = 0
+        """Position behind the newest frame."""
+        self.next_seq = first_seq
+        self.size_bytes = 0
+        self.closed = False
+
+    def append(self, frame: bytes, *, count: int) -> None:
+        """Add a frame that takes `count` sequence numbers, and wake who waits for it."""
+        assert not self.closed, "the writer closes the log when it has nothing more to say"
+        next_seq = self.next_seq + count
+        self._entries[self.end] = _Entry(frame, self.next_seq, next_seq, self.context)
+        self.next_seq = next_seq
+        self.end += 1
+        self.size_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
+        while self.size_bytes > self._capacity_bytes and self.oldest < self.end - 1:
+            self._evict()
+        self._readers.unpark_all()
+
+    def close(self) -> None:
+        """Say that nothing more will come. Readers may still read what is there."""
+        self.closed = True
+        self._readers.unpark_all()
+
+    def _evict(self) -> None:
+        entry = self._entries.pop(self.oldest)
+        self.oldest += 1
+        self.size_bytes -= len(entry.frame) + ENTRY_OVERHEAD_BYTES
+
+    def live(self) -> Cursor:
+        """A new reader's place: behind everything there is."""
+        return Cursor(self.end, self.next_seq, self.context)
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return once there is a frame at `position`, or the log is closed."""
+        if self.end > position or self.closed:
+            await trio.lowlevel.checkpoint()
+        while self.end <= position and not self.closed:
+            await self._readers.park()
+
+    def read(self, cursor: Cursor, limit_bytes: int) -> bytes | Lapped:
+        """What follows at `cursor`, whole frames up to about `limit_bytes`; moves the cursor.
+
+        Empty when the reader has everything. At least one frame when there is one.
+        """
+        if cursor.position < self.oldest:
+            return self._lap(cursor)
+        if cursor.position == self.end:
+            return b""
+        start, stop, data = self._joined
+        if start != cursor.position or stop == start:
+            stop, data = self._join(cursor.position, limit_bytes)
+        last = self._entries[stop - 1]
+        cursor.position, cursor.next_seq, cursor.context = stop, last.next_seq, last.context
+        return data
+
+    def _join(self, start: int, limit_bytes: int) -> tuple[int, bytes]:
+        """Frames from `start` on as one piece. The newest such piece is kept: when a hundred
+        readers are woken by one block, they all stand at the same place."""
+        frames = [self._entries[start].frame]
+        stop, size = start + 1, len(frames[0])
+        while stop < self.end:
+            frame = self._entries[stop].frame
+            size += len(frame)
+            if size > limit_bytes:
+                break
+            frames.append(frame)
+            stop += 1
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._joined = (start, stop, data)
+        return stop, data
+
+    def _lap(self, cursor: Cursor) -> Lapped:
+        oldest = self._entries[self.oldest]
+        lapped = Lapped(cursor.next_seq, oldest.first_seq - 1, oldest.context)
+        cursor.position, cursor.next_seq = self.oldest, oldest.first_seq
+        cursor.context = oldest.context
+        return lapped

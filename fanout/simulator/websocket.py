@@ -1,0 +1,163 @@
+"""One WebSocket subscriber: from its handshake to its end.
+
+trio-websocket keeps the protocol: handshake, pings, requests, close. Market data goes past it. The
+frames are the same bytes for every subscriber, so they are made once, elsewhere, and a burst of
+them is one write here (trio-websocket would frame and write each message for each connection).
+
+The connection lives as long as each of its tasks: the first to end ends it. That covers a client
+that has left, broken the rules, stopped reading or stopped answering pings, and the 24 hours after
+which everybody is dropped. Only broken rules get a close frame; the exchange gives no other notice.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from wsproto.utilities import ProtocolError
+
+from fanout.simulator.clock import Clock
+from fanout.simulator.head import MAX_HEAD_BYTES
+from fanout.simulator.requests import (
+    INVALID_REQUEST,
+    MAX_STREAMS,
+    TOO_MANY_REQUESTS,
+    Close,
+    RequestRate,
+    Session,
+    answer,
+)
+from fanout.simulator.routes import Destination
+from fanout.simulator.streams import Streams, Subscriber
+
+PING_EVERY_S: Final = 180.0
+PONG_WITHIN_S: Final = 600.0
+LIFETIME_S: Final = 24 * 3600.0
+STALLED_S: Final = 10.0  # a client that does not take one burst in this time is not reading
+HANDSHAKE_S: Final = 5.0
+CLOSE_S: Final = 5.0
+MAX_REQUEST_BYTES: Final = 128 * 1024  # 1024 names fit well
+
+# What a client can bring about by leaving, by breaking the protocol or by an odd header. Some of it
+# reaches us through trio-websocket's reader, which lives in our nursery.
+MISHAPS: Final = (
+    ConnectionClosed,
+    ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    UnicodeError,
+)
+
+
+async def serve_websocket(
+    stream: trio.abc.Stream, destination: Destination, streams: Streams, clock: Clock
+) -> None:
+    """Serve a stream whose first bytes are a handshake, until either side has had enough."""
+    try:
+        async with trio.open_nursery() as nursery:
+            connection = await _shake_hands(nursery, stream)
+            if connection is not None:
+                await _Conversation(connection, stream, destination, streams, clock).run()
+            nursery.cancel_scope.cancel()
+    except* MISHAPS:
+        pass  # the client's affair; the socket is closed by whoever opened it
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, stream: trio.abc.Stream
+) -> WebSocketConnection | None:
+    # A handshake that is turned down leaves wrap_server_stream waiting for ever.
+    with trio.move_on_after(HANDSHAKE_S):
+        request = await wrap_server_stream(
+            nursery,
+            stream,
+            max_message_size=MAX_REQUEST_BYTES,
+            receive_buffer_size=MAX_HEAD_BYTES,
+        )
+        return await request.accept()
+    return None
+
+
+class _Conversation:
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        stream: trio.abc.Stream,
+        destination: Destination,
+        streams: Streams,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._streams = streams
+        self._clock = clock
+        self._subscriber = Subscriber(destination.route)
+        self._session = Session(destination.streams, destination.combined)
+        self._rate = RequestRate()
+
+    async def run(self) -> None:
+        tasks = (self._answer, self._push, self._keep_alive, self._overflow, self._grow_old)
+        try:
+            async with trio.open_nursery() as nursery:
+                for task in tasks:
+                    nursery.start_soon(_run_and_cancel, task, nursery.cancel_scope)
+        finally:
+            self._streams.leave(self._subscriber)
+
+    async def _answer(self) -> None:
+        if len(self._session.streams) > MAX_STREAMS:
+            return await self._close(INVALID_REQUEST)
+        self._streams.tune(self._subscriber, self._session)
+        while True:
+            message = await self._connection.get_message()
+            if not self._rate.allows(trio.current_time()):
+                return await self._close(TOO_MANY_REQUESTS)
+            reply = answer(self._session, _text(message))
+            await self._connection.send_message(reply.reply)
+            if reply.close is not None:
+                return await self._close(reply.close)
+            self._session = reply.session
+            self._streams.tune(self._subscriber, self._session)
+
+    async def _push(self) -> None:
+        outbox = self._subscriber.outbox
+        while True:
+            burst = await outbox.take()
+            if self._connection.closed is not None:
+                await trio.sleep_forever()  # no data follows a close frame; `_answer` sees it out
+            with trio.move_on_after(STALLED_S) as patience:
+                await self._stream.send_all(burst)
+            if patience.cancelled_caught:
+                return
+            outbox.written(len(burst))
+
+    async def _keep_alive(self) -> None:
+        async with trio.open_nursery() as pings:
+            while True:
+                await trio.sleep(PING_EVERY_S)
+                pings.start_soon(self._ping, pings.cancel_scope)
+
+    async def _ping(self, pings: trio.CancelScope) -> None:
+        with trio.move_on_after(PONG_WITHIN_S) as patience:
+            await self._connection.ping(str(self._clock.now_ms()).encode())
+        if patience.cancelled_caught:
+            pings.cancel()
+
+    async def _overflow(self) -> None:
+        await self._subscriber.outbox.overflown.wait()
+
+    async def _grow_old(self) -> None:
+        await trio.sleep(LIFETIME_S)
+
+    async def _close(self, close: Close) -> None:
+        with trio.move_on_after(CLOSE_S):
+            await self._connection.aclose(close.code, close.reason)
+
+
+async def _run_and_cancel(task: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    await task()
+    scope.cancel()
+
+
+def _text(message: str | bytes) -> str:
+    return message if isinstance(message, str) else message.decode(errors="replace")

@@ -1,0 +1,48 @@
+"""What a transport is: it hands the log's frames on to readers, by whatever means.
+
+A new transport is one file with a class that satisfies `Transport`, one line in the registry and
+a configuration in `fanout.config`. It sees the log and how a session opens, never the feed. When
+the log is closed it delivers what is left (an END is the last frame), within a bounded time, and
+returns. The contract checks are in `tests/contracts/transport.py`.
+"""
+
+from typing import Protocol
+
+import trio
+
+from fanout.errors import BindError
+from fanout.log import Log
+from protocol.errors import reason
+
+
+class Broadcast(Protocol):
+    """What a transport sees of the service."""
+
+    @property
+    def log(self) -> Log: ...
+
+    def opening(self) -> bytes:
+        """The frames for a reader that begins at the log's end: START, header, snapshot."""
+        ...
+
+
+class Transport(Protocol):
+    """One way out of the service."""
+
+    async def run(
+        self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until the log is closed and what is left is delivered.
+
+        Says by `task_status` where readers find it, as a URL, once they can. Raises `BindError`
+        before that if it cannot open.
+        """
+        ...
+
+
+async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+    """Listening TCP sockets. Raises `BindError`, with words on what to do."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise BindError(f"cannot listen on {host}:{port}: {reason(error).lower()}") from error

@@ -1,0 +1,169 @@
+"""What every transport has to do. Subclass `TransportContract`, say how to make one and how to
+read from it, and inherit the tests."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+
+from fanout.publisher import Publisher
+from fanout.transports import Transport
+from protocol import (
+    End,
+    EndReason,
+    FeedState,
+    Header,
+    Loss,
+    LossReason,
+    Record,
+    Snapshot,
+    SubscriberSession,
+    Trade,
+)
+from tests.protocol.golden import BTC, HEADER
+
+
+def new_publisher(log_bytes: int = 50_000_000) -> Publisher:
+    header = Header(
+        epoch_ns=1,
+        next_seq=1,
+        venue="test",
+        instruments=HEADER.instruments,
+        references=HEADER.references,
+    )
+    return Publisher(header, log_bytes=log_bytes, wall_ns=lambda: 0)
+
+
+class Reading:
+    """A reader at the far end: `receive` gives the bytes that come next, b"" at the end."""
+
+    def __init__(self, receive: object) -> None:
+        self._receive = receive
+        self._session = SubscriberSession()
+        self.records: list[Record] = []
+        self._counts: Counter[type] = Counter()
+
+    @property
+    def header(self) -> Header | None:
+        return self._session.header
+
+    @property
+    def trade_ids(self) -> list[int]:
+        return [each.trade_id for each in self.records if isinstance(each, Trade)]
+
+    async def read_once(self) -> bool:
+        data = await self._receive()  # type: ignore[operator]
+        self._session.receive(data)
+        while (more := self._session.next_records()) is not None:
+            self.records += more
+            self._counts.update(map(type, more))
+        return bool(data)
+
+    async def until(self, kind: type, count: int = 1) -> None:
+        """Read until there are that many records of a kind."""
+        while self._counts[kind] < count:
+            assert await self.read_once(), f"the end came before {count} {kind.__name__}"
+
+    async def until_header(self) -> None:
+        while self.header is None:
+            assert await self.read_once(), "the end came before a header"
+
+
+def publish(publisher: Publisher, first_id: int, count: int = 1) -> None:
+    trades = [Trade(BTC, first_id + i, 5, 6, 7, False) for i in range(count)]
+    publisher.publish(trades, received_ns=1, held_ns=1)
+
+
+def publish_bulk(publisher: Publisher, size_bytes: int) -> None:
+    """Publish the longest events there are, up to a size: quicker than trades."""
+    for _ in range(size_bytes // 280):
+        publisher.publish_status(None, FeedState.DOWN, "x" * 255)
+
+
+class TransportContract(ABC):
+    max_readers = 3
+
+    @abstractmethod
+    def make(self) -> Transport:
+        """A transport on a free address."""
+
+    @abstractmethod
+    def reader(self, url: str) -> AbstractAsyncContextManager[Reading]:
+        """A reader that has joined."""
+
+    @asynccontextmanager
+    async def serving(self, publisher: Publisher) -> AsyncIterator[str]:
+        """Where the transport is. The log is closed at the end, unless the test did."""
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                yield await nursery.start(self.make().run, publisher)
+                if not publisher.log.closed:
+                    publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+
+    async def test_a_reader_gets_header_snapshot_and_what_comes_then(self) -> None:
+        publisher = new_publisher()
+        publish(publisher, 1, 3)
+        async with self.serving(publisher) as url, self.reader(url) as reading:
+            await reading.until_header()
+            publish(publisher, 4, 2)
+            await reading.until(Trade, 2)
+            assert reading.header is not None
+            assert reading.header.instruments == HEADER.instruments
+            assert [each.trade_id for each in reading.records if isinstance(each, Trade)] == [4, 5]
+            snapshots = [each for each in reading.records if isinstance(each, Snapshot)]
+            assert [each.trades[0].trade_id for each in snapshots] == [3]
+
+    async def test_every_reader_gets_everything(self) -> None:
+        publisher = new_publisher()
+        async with self.serving(publisher) as url, trio.open_nursery() as nursery:
+            joined: list[Reading] = []
+
+            async def read() -> None:
+                async with self.reader(url) as reading:
+                    await reading.until_header()
+                    joined.append(reading)
+                    await reading.until(Trade, 300)
+
+            for _ in range(self.max_readers):
+                nursery.start_soon(read)
+            while len(joined) < self.max_readers:  # noqa: ASYNC110  real sockets, no event to wait for
+                await trio.sleep(0.001)
+            for first in range(1, 301, 3):
+                publish(publisher, first, 3)
+                await trio.lowlevel.checkpoint()
+        assert [each.trade_ids for each in joined] == [list(range(1, 301))] * self.max_readers
+
+    async def test_a_closed_log_ends_in_an_end_and_the_transport_returns(self) -> None:
+        publisher = new_publisher()
+        async with self.serving(publisher) as url, self.reader(url) as reading:
+            await reading.until_header()
+            publish(publisher, 1)
+            publisher.end(EndReason.SHUTDOWN, retry_ms=7, why="enough")
+            await reading.until(End)
+            assert reading.records[-1] == End(
+                reason=EndReason.SHUTDOWN, last_seq=1, retry_ms=7, why="enough"
+            )
+            assert reading.trade_ids == [1]
+
+    async def test_what_a_reader_missed_is_told_exactly(self) -> None:
+        """A reader that does not read while far more than fits is published."""
+        publisher = new_publisher(log_bytes=200_000)
+        async with self.serving(publisher) as url, self.reader(url) as reading:
+            await reading.until_header()
+            for first in range(1, 400_000, 1_000):
+                publish(publisher, first, 1_000)
+                await trio.lowlevel.checkpoint()
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="that was all")
+            await reading.until(End)
+            accounted: list[int] = []
+            for each in reading.records:
+                if isinstance(each, Loss):
+                    assert each.reason is not LossReason.UNANNOUNCED
+                    accounted += range(each.first_seq, each.last_seq + 1)
+                elif isinstance(each, Trade):
+                    assert each.trade_id == each.seq
+                    accounted.append(each.seq)
+            assert accounted == list(range(1, 400_001))
+            assert len(reading.trade_ids) < 400_000

@@ -1,0 +1,116 @@
+"""Playing: on time by a virtual clock, and flat out at the pace of the slowest reader."""
+
+from collections.abc import Iterable
+from itertools import count
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from fanout.simulator.player import BURST_TICKS, play_flat_out, play_on_time
+from fanout.simulator.requests import Session
+from fanout.simulator.routes import Route
+from fanout.simulator.streams import SETTLED_BYTES, Streams, Subscriber
+from fanout.simulator.ticks import Tick
+from tests.fanout.simulator.support import tick, trade
+
+NS_PER_S = 1_000_000_000
+
+
+def at(*seconds: float) -> list[Tick]:
+    return [tick(trade(number), int(s * NS_PER_S)) for number, s in enumerate(seconds)]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.bursts: list[tuple[float, int]] = []
+
+    def __call__(self, ticks: list[Tick]) -> None:
+        self.bursts.append((trio.current_time(), len(ticks)))
+
+    @property
+    def count(self) -> int:
+        return sum(count for _, count in self.bursts)
+
+
+async def played(ticks: Iterable[Tick], speed: float) -> list[tuple[float, int]]:
+    recorder, started_s = Recorder(), trio.current_time()
+    await play_on_time(iter(ticks), recorder, speed)
+    return [(round(when - started_s, 6), count) for when, count in recorder.bursts]
+
+
+async def test_a_tick_is_published_when_it_is_due(autojump_clock: MockClock) -> None:
+    assert await played(at(0, 1.5, 60), speed=1.0) == [(0, 1), (1.5, 1), (60, 1)]
+
+
+async def test_what_is_due_together_is_one_burst(autojump_clock: MockClock) -> None:
+    assert await played(at(1, 1, 1, 2), speed=1.0) == [(1, 3), (2, 1)]
+
+
+async def test_speed_divides_the_waiting(autojump_clock: MockClock) -> None:
+    assert await played(at(0, 10, 30), speed=10.0) == [(0, 1), (1, 1), (3, 1)]
+    assert await played(at(0, 10), speed=0.5) == [(0, 1), (20, 1)]
+
+
+async def test_what_became_due_while_busy_is_caught_up_in_bounded_bursts(
+    autojump_clock: MockClock,
+) -> None:
+    bursts = await played(at(*[1] * (BURST_TICKS + 5)), speed=1.0)
+    assert bursts == [(1, BURST_TICKS), (1, 5)]
+
+
+async def test_odd_due_times_and_speeds_come_to_an_end(autojump_clock: MockClock) -> None:
+    ticks = at(*(number / 7 for number in range(300)))
+    assert sum(count for _, count in await played(ticks, speed=1 / 3)) == 300
+
+
+async def test_nothing_to_play_is_played_at_once(autojump_clock: MockClock) -> None:
+    assert await played([], speed=1.0) == []
+
+
+def subscriber(streams: Streams) -> Subscriber:
+    listener = Subscriber(Route.PUBLIC)
+    streams.tune(listener, Session(("btcusdt@trade",)))
+    return listener
+
+
+async def test_flat_out_the_market_stands_still_until_somebody_listens(
+    nursery: trio.Nursery,
+) -> None:
+    streams, recorder = Streams(["BTCUSDT"]), Recorder()
+    nursery.start_soon(play_flat_out, iter(at(0, 0)), recorder, streams)
+    await wait_all_tasks_blocked()
+    assert recorder.count == 0
+    subscriber(streams)
+    await wait_all_tasks_blocked()
+    assert recorder.count == 2
+
+
+async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nursery) -> None:
+    streams = Streams(["BTCUSDT"])
+    quick, slow = subscriber(streams), subscriber(streams)
+    endless = (tick(trade(number)) for number in count())
+    nursery.start_soon(play_flat_out, endless, streams.publish, streams)
+    await wait_all_tasks_blocked()
+    first = len(await quick.outbox.take())
+    quick.outbox.written(first)
+    await wait_all_tasks_blocked()
+    assert not slow.outbox.overflown.is_set()
+    assert SETTLED_BYTES < slow.outbox.backlog_bytes < 2 * SETTLED_BYTES
+    assert slow.outbox.backlog_bytes == quick.outbox.backlog_bytes + first
+
+
+async def test_flat_out_a_reader_that_leaves_holds_nobody_up(nursery: trio.Nursery) -> None:
+    streams, recorder = Streams(["BTCUSDT"]), Recorder()
+
+    def publish(ticks: list[Tick]) -> None:
+        recorder(ticks)
+        streams.publish(ticks)
+
+    stuck = subscriber(streams)
+    nursery.start_soon(play_flat_out, iter(at(*[0] * 5_000)), publish, streams)
+    await wait_all_tasks_blocked()
+    assert recorder.count < 5_000
+    subscriber(streams).outbox.close()
+    streams.leave(stuck)
+    await wait_all_tasks_blocked()
+    assert recorder.count == 5_000

@@ -1,0 +1,89 @@
+import pytest
+
+from fanout.config import Config, TcpConfig, is_loopback, parse_assets, parse_size
+from fanout.errors import UsageError
+
+
+def test_symbols_come_comma_separated_repeated_and_in_any_case() -> None:
+    assert parse_assets(["btcusdt,ETHUSDT", " solusdt "]) == ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    assert parse_assets(["币安人生usdt"]) == ("币安人生USDT",)
+    assert parse_assets(["1000pepeusdt", "btcusdt_261225"]) == ("1000PEPEUSDT", "BTCUSDT_261225")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no symbol"),
+        ([""], "empty symbol"),
+        (["BTCUSDT,,ETHUSDT"], "empty symbol"),
+        (["BTCUSDT", "btcusdt"], "BTCUSDT is asked for twice"),
+        ([",".join(f"S{i}USDT" for i in range(11))], "11 symbols"),
+        (["BTC/USDT"], "cannot be a symbol"),
+        (["BTC USDT"], "cannot be a symbol"),
+        (["A" * 65], "cannot be a symbol"),
+        (["\x1b[31m"], "cannot be a symbol"),
+    ],
+)
+def test_words_that_make_no_sense_are_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_assets(words)
+
+
+def test_ten_symbols_are_accepted() -> None:
+    assert len(parse_assets([f"S{i}USDT" for i in range(10)])) == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1048576", 2**20), ("64KiB", 2**16), ("1MiB", 2**20), ("2 gib", 2**31), ("100b", 100)],
+)
+def test_a_size_is_bytes_or_has_a_unit(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1.5MiB", "1MB", "-1", "1e6", "64kb", "9" * 16, "1K"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"log_bytes": 1000},
+        {"ws_url": "http://host"},
+        {"ws_url": "ws://"},
+        {"ws_url": "nonsense"},
+        {"ws_url": "ws://host:port"},
+        {"rest_url": "ws://host"},
+        {"rest_url": "https://[::1"},
+    ],
+)
+def test_nonsense_is_refused_before_anything_opens(changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Config(assets=("BTCUSDT",), transports=(), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match=f"port {port}"):
+        TcpConfig(port=port)
+
+
+def test_an_empty_host_is_refused() -> None:
+    with pytest.raises(UsageError, match="host"):
+        TcpConfig(host="")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+    ],
+)
+def test_loopback_is_told_from_the_network(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -1,0 +1,224 @@
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+from msgspec.structs import replace
+
+from fanout.config import TcpConfig
+from fanout.errors import BindError
+from fanout.publisher import Publisher
+from fanout.transports import tcp
+from fanout.transports.tcp import TcpTransport
+from protocol import End, EndReason, Loss, Trade
+from tests.contracts.transport import (
+    Reading,
+    TransportContract,
+    new_publisher,
+    publish,
+    publish_bulk,
+)
+from tests.protocol.golden import BTC, HEADER, LIFE
+
+
+def address(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+@asynccontextmanager
+async def connected(
+    url: str, receive_buffer: int | None = None
+) -> AsyncIterator[trio.SocketStream]:
+    with trio.socket.socket() as sock:
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await sock.connect(address(url))
+        yield trio.SocketStream(sock)
+
+
+@asynccontextmanager
+async def tcp_reader(url: str) -> AsyncIterator[Reading]:
+    async with connected(url, receive_buffer=4096) as stream:
+        yield Reading(stream.receive_some)
+
+
+class TestTcpTransport(TransportContract):
+    def make(self) -> TcpTransport:
+        return TcpTransport(TcpConfig(port=0))
+
+    reader = staticmethod(tcp_reader)  # type: ignore[assignment]
+
+
+@asynccontextmanager
+async def serving(publisher: Publisher, transport: TcpTransport) -> AsyncIterator[str]:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            yield await nursery.start(transport.run, publisher)
+            if not publisher.log.closed:
+                publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+
+
+def new_transport() -> TcpTransport:
+    return TcpTransport(TcpConfig(port=0), wall_ns=lambda: 0)
+
+
+async def until_clients(transport: TcpTransport, count: int) -> None:
+    while transport.client_count != count:  # noqa: ASYNC110  real sockets, no event to wait for
+        await trio.sleep(0.001)
+
+
+async def test_the_url_names_the_port_that_was_picked() -> None:
+    async with serving(new_publisher(), new_transport()) as url:
+        assert url.startswith("tcp://127.0.0.1:")
+        assert address(url)[1] > 0
+
+
+async def test_an_address_of_ip_6_is_written_as_a_url() -> None:
+    transport = TcpTransport(TcpConfig(host="::1", port=0))
+    async with serving(new_publisher(), transport) as url:
+        assert url.startswith("tcp://[::1]:")
+
+
+async def test_a_port_in_use_is_told_in_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        transport = TcpTransport(TcpConfig(port=port))
+        with pytest.raises(BindError, match=f"cannot listen on 127.0.0.1:{port}: address already"):
+            await transport.run(new_publisher())
+
+
+async def test_a_host_that_is_not_ours_is_told_in_a_line() -> None:
+    with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0"):
+        await TcpTransport(TcpConfig(host="192.0.2.1", port=0)).run(new_publisher())
+
+
+async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
+    publisher, transport = new_publisher(log_bytes=300_000), new_transport()
+    async with (
+        serving(publisher, transport) as url,
+        connected(url, receive_buffer=4096),
+        tcp_reader(url) as reading,
+    ):
+        await until_clients(transport, 2)
+        await reading.until_header()
+        for first in range(1, 200_001, 100):
+            publish(publisher, first, 100)
+            await reading.until(Trade, first + 99)
+        assert reading.trade_ids == list(range(1, 200_001))
+        assert not [each for each in reading.records if isinstance(each, Loss)]
+        (stuck,) = [each for each in transport._clients if each.is_catching_up]
+        assert len(stuck.unsent) <= tcp.CHUNK_BYTES
+
+
+async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url, connected(url) as stream:
+        await stream.send_eof()
+        reading = Reading(stream.receive_some)
+        await reading.until_header()
+        publish(publisher, 1)
+        await reading.until(Trade)
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\0"])
+async def test_what_a_client_sends_changes_nothing(garbage: bytes) -> None:
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url, connected(url) as stream:
+        await stream.send_all(garbage)
+        reading = Reading(stream.receive_some)
+        await reading.until_header()
+        publish(publisher, 1)
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="done")
+        await reading.until(End)
+
+
+async def test_a_client_that_floods_is_cut_off_and_the_others_are_not() -> None:
+    publisher, transport = new_publisher(), new_transport()
+    async with (
+        serving(publisher, transport) as url,
+        tcp_reader(url) as reading,
+        connected(url) as flooding,
+    ):
+        await until_clients(transport, 2)
+        with pytest.raises(trio.BrokenResourceError):
+            await flooding.send_all(bytes(100_000_000))
+        await until_clients(transport, 1)
+        await reading.until_header()
+        publish(publisher, 1)
+        await reading.until(Trade)
+
+
+@pytest.mark.parametrize("linger", [True, False], ids=["reset", "closed"])
+async def test_a_client_that_leaves_is_forgotten(linger: bool) -> None:
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url:
+        async with connected(url) as stream:
+            await until_clients(transport, 1)
+            if linger:
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        while transport.client_count:
+            publish(publisher, 1)
+            await trio.sleep(0.001)
+
+
+async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "HEARTBEAT_S", 0.01)
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url, tcp_reader(url) as reading:
+        await reading.until_header()
+        for _ in range(3):
+            assert await reading.read_once()
+        assert reading.records == []
+
+
+async def test_a_lapped_reader_gets_the_header_that_counts_where_it_carries_on() -> None:
+    publisher, transport = new_publisher(log_bytes=100_000), new_transport()
+    async with serving(publisher, transport) as url, connected(url, receive_buffer=4096) as stream:
+        await until_clients(transport, 1)
+        publish(publisher, 1)
+        finer = replace(BTC, price_exponent=-4)
+        publisher.renew_header((finer, LIFE), HEADER.references)
+        # More than any socket buffers: the log has forgotten the new header by now.
+        publish_bulk(publisher, 40_000_000)
+        reading = Reading(stream.receive_some)
+        await reading.until(Loss)
+        publish(publisher, 5)
+        await reading.until(Trade)
+        assert reading.header is not None
+        assert reading.header.instruments == (finer, LIFE)
+
+
+async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp, "GOODBYE_S", 0.05)
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url, connected(url, receive_buffer=4096):
+        await until_clients(transport, 1)
+        publish_bulk(publisher, 40_000_000)
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the client reads nothing")
+
+
+async def test_comers_and_goers_at_random_leave_no_trace() -> None:
+    publisher, transport = new_publisher(), new_transport()
+    chance = random.Random(5)
+
+    async def visit(url: str, reads: int) -> None:
+        async with connected(url) as stream:
+            for _ in range(reads):
+                await stream.receive_some(chance.randint(1, 200))
+
+    async with serving(publisher, transport) as url:
+        async with trio.open_nursery() as visitors:
+            for place in range(150):
+                visitors.start_soon(partial(visit, url, place % 4))
+                publish(publisher, place + 1)
+                await trio.lowlevel.checkpoint()
+        while transport.client_count:
+            publish(publisher, 1)
+            await trio.sleep(0.001)
+    assert transport.accepted == 150

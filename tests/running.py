@@ -1,0 +1,58 @@
+"""A service in the test's own process, over real sockets on free ports."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from fanout.config import Config, TcpConfig
+from fanout.service import run_service
+from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+
+
+class Running:
+    """A service that is up: where it is, and how to end it."""
+
+    def __init__(self, stop: trio.Event) -> None:
+        self.stop = stop
+        self.urls: list[str] = []
+        self.up = trio.Event()
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    def announce(self, url: str) -> None:
+        self.urls.append(url)
+        self.up.set()
+
+
+@asynccontextmanager
+async def running_simulator(config: SimulatorConfig) -> AsyncIterator[Simulator]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(run_simulator, config))
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running_service(config: Config) -> AsyncIterator[Running]:
+    """Yields once the service listens; asks it to end at the end, and waits until it has."""
+    running = Running(trio.Event())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(run_service, config, stop=running.stop, announce=running.announce)
+        )
+        await running.up.wait()
+        yield running
+        running.stop.set()
+
+
+def config_for(simulator: Simulator, *assets: str) -> Config:
+    """A service of the simulator's symbols on a free TCP port."""
+    return Config(
+        assets=assets or ("BTCUSDT", "ETHUSDT"),
+        transports=(TcpConfig(port=0),),
+        ws_url=simulator.ws_url,
+        rest_url=simulator.rest_url,
+    )

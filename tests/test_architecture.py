@@ -1,0 +1,153 @@
+"""What may import what. The table is the plan of the house; the test reads the imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ALLOWED: dict[str, set[str]] = {
+    "protocol": {"protocol", "msgspec"},
+    "clients": {"clients", "protocol", "msgspec"},
+    "clients/*_trio.py": {"clients", "protocol", "msgspec", "trio"},
+    "clients/columns.py": {"clients", "protocol", "msgspec", "numpy"},
+    "fanout/venues": {"fanout.venues", "fanout.errors", "protocol", "msgspec"},
+    "fanout/transports": {
+        "fanout.transports",
+        "fanout.config",
+        "fanout.errors",
+        "fanout.log",
+        "protocol",
+        "msgspec",
+        "trio",
+    },
+    "fanout/log.py": {"fanout.errors", "msgspec", "trio"},
+    "fanout/simulator": {
+        "fanout.simulator",
+        "fanout.errors",
+        "protocol.errors",
+        "h11",
+        "msgspec",
+        "numpy",
+        "trio",
+        "trio_websocket",
+        "wsproto",
+    },
+    "fanout/service.py": {"fanout", "protocol", "msgspec", "trio"},
+    "fanout/cli": {
+        "=fanout",
+        "fanout.cli",
+        "fanout.config",
+        "fanout.errors",
+        "fanout.service",
+        "fanout.simulator",
+        "fanout.venues",
+        "clients",
+        "protocol",
+        "msgspec",
+        "trio",
+        "typer",
+    },
+    "fanout": {"fanout", "protocol", "httpx2", "msgspec", "trio", "websockets"},
+    "examples": {"clients", "protocol", "msgspec", "trio", "trio_websocket"},
+}
+"""By the most telling rule that fits a file. A name stands for itself and all below it, one
+with a = for itself alone."""
+
+FORBIDDEN: dict[str, set[str]] = {
+    "protocol": {"socket", "mmap", "time", "logging", "os", "random"},
+    "fanout/service.py": {"clients", "typer", "fanout.cli"},
+    "fanout": {"clients", "typer", "fanout.cli"},
+    "fanout/cli": {"socket"},
+    "fanout/transports": {"fanout.venues", "fanout.feed", "fanout.normalise"},
+    "fanout/venues": {"socket", "ssl", "trio"},
+    "fanout/log.py": {"protocol", "fanout.venues", "fanout.transports"},
+}
+
+
+def sources() -> list[Path]:
+    found = [
+        path.relative_to(ROOT)
+        for top in ("protocol", "clients", "fanout", "examples")
+        for path in (ROOT / top).rglob("*.py")
+    ]
+    assert len(found) > 30
+    return found
+
+
+def rule_for(path: Path, rules: dict[str, set[str]]) -> set[str]:
+    fitting = [
+        rule
+        for rule in rules
+        if path.match(rule) or Path(rule) in path.parents or str(path) == rule
+    ]
+    return rules[max(fitting, key=len)] if fitting else set()
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports out in full"
+            assert node.module is not None
+            # `from fanout.venues import binance` imports a module; names of other kinds do no harm.
+            found |= {node.module} | {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if (ROOT / node.module.replace(".", "/") / f"{alias.name}.py").exists()
+            }
+    return found
+
+
+def is_below(module: str, names: set[str]) -> bool:
+    return f"={module}" in names or any(
+        module == name or module.startswith(f"{name}.") for name in names
+    )
+
+
+@pytest.mark.parametrize("path", sources(), ids=str)
+def test_a_file_imports_only_what_it_may_know(path: Path) -> None:
+    allowed, forbidden = rule_for(path, ALLOWED), rule_for(path, FORBIDDEN)
+    for module in imports(path):
+        is_standard = module.split(".")[0] in sys.stdlib_module_names
+        assert is_standard or is_below(module, allowed), f"{path} may not import {module}"
+        assert not is_below(module, forbidden), f"{path} may not import {module}"
+
+
+def test_a_transport_or_a_venue_knows_no_other() -> None:
+    for kind in ("transports", "venues"):
+        for path in (ROOT / "fanout" / kind).glob("[!_]*.py"):
+            if path.name == "base.py":
+                continue
+            siblings = {
+                m for m in imports(path.relative_to(ROOT)) if m.startswith(f"fanout.{kind}.")
+            }
+            assert siblings <= {f"fanout.{kind}.base"}, path
+
+
+def test_examples_use_public_names_only_and_are_short() -> None:
+    for path in (ROOT / "examples").glob("*.py"):
+        text = path.read_text()
+        tree = ast.parse(text)
+        assert ast.get_docstring(tree), f"{path.name} opens with what it shows"
+        assert text.count("\n") <= 40, f"{path.name} is longer than 40 lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                is_private = node.attr.startswith("_") and not node.attr.startswith("__")
+                assert not is_private, f"{path.name}: {node.attr}"
+
+
+@pytest.mark.parametrize("module", ["clients.tcp", "clients.tcp_asyncio", "protocol"])
+def test_a_client_brings_in_nothing_heavy(module: str) -> None:
+    heavy = ["trio", "numpy", "typer", "websockets", "httpx2", "fanout"]
+    code = f"import sys, {module}; print([each for each in {heavy} if each in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.strip(), result.stderr) == ("[]", "")
