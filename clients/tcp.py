@@ -79,7 +79,8 @@ class TcpClient(Client):
             self._subscription.receive(self._read(self._socket))
         except (OSError, PeerError) as error:
             self._disconnect()
-            self._subscription.disconnected(error)
+            if not self._closed.is_set():
+                self._subscription.disconnected(error)
 
     def _read(self, sock: socket.socket) -> bytes:
         try:

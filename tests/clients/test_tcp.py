@@ -1,0 +1,64 @@
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from clients.tcp import DisconnectedError, TcpClient
+from protocol import Header, Trade
+from tests.contracts.client import ClientContract, Collected, serving
+from tests.protocol.test_session import block, end, opening
+
+
+class TestTcpClient(ClientContract):
+    def collect(
+        self, url: str, until: Callable[[Collected], bool], **options: object
+    ) -> tuple[Collected, Header | None]:
+        records: Collected = []
+        with TcpClient(url, **options) as client:  # type: ignore[arg-type]
+            for record in client:
+                records.append(record)
+                if until(records):
+                    break
+            return records, client.header
+
+
+def test_closing_from_another_thread_ends_the_iteration() -> None:
+    with serving(opening(1) + block(1), silent=True) as service:
+        client = TcpClient(service.url)
+        assert isinstance(next(client), Trade)
+        closing = threading.Timer(0.05, client.close)
+        closing.start()
+        assert list(client) == []
+        closing.join()
+
+
+def test_closing_while_it_waits_to_reconnect_ends_the_iteration() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    client = TcpClient(url)
+    next(client)
+    closing = threading.Timer(0.05, client.close)
+    closing.start()
+    assert all(type(each).__name__ == "Disconnected" for each in client)
+    closing.join()
+
+
+def test_connect_waits_for_the_header_and_keeps_the_records() -> None:
+    with (
+        serving(opening(1) + block(1, 2) + end(2)) as service,
+        TcpClient(service.url, reconnect=False) as client,
+    ):
+        assert client.connect().venue == "binance-usdm"
+        assert sum(isinstance(each, Trade) for each in client) == 2
+        statistics = client.statistics
+    assert (statistics.trades, statistics.connections, statistics.lost) == (2, 1, 0)
+
+
+def test_connect_without_a_header_is_an_error() -> None:
+    with (
+        serving(b"") as service,
+        TcpClient(service.url, reconnect=False) as client,
+        pytest.raises(DisconnectedError),
+    ):
+        client.connect()

@@ -1,0 +1,50 @@
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from clients.tcp_asyncio import AsyncioTcpClient
+from protocol import Header, Trade
+from tests.contracts.client import ClientContract, Collected, serving
+from tests.protocol.test_session import block, end, opening
+
+
+class TestAsyncioTcpClient(ClientContract):
+    def collect(
+        self, url: str, until: Callable[[Collected], bool], **options: object
+    ) -> tuple[Collected, Header | None]:
+        async def run() -> tuple[Collected, Header | None]:
+            records: Collected = []
+            async with asyncio.timeout(20):
+                async with AsyncioTcpClient(url, **options) as client:  # type: ignore[arg-type]
+                    async for record in client:
+                        records.append(record)
+                        if until(records):
+                            break
+                    return records, client.header
+
+        return asyncio.run(run())
+
+
+def test_a_cancellation_loses_no_record() -> None:
+    async def run(url: str) -> None:
+        async with AsyncioTcpClient(url) as client:
+            await client.connect()
+            got = [await anext(client)]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    while True:
+                        got.append(await anext(client))
+            assert [each.seq for each in got if isinstance(each, Trade)] == [1, 2]
+
+    with serving(opening(1) + block(1, 2), silent=True) as service:
+        asyncio.run(run(service.url))
+
+
+def test_connect_waits_for_the_header() -> None:
+    async def run(url: str) -> None:
+        async with AsyncioTcpClient(url, reconnect=False) as client:
+            assert (await client.connect()).next_seq == 1
+            assert client.statistics.connections == 1
+
+    with serving(opening(1) + end(0)) as service:
+        asyncio.run(run(service.url))
