@@ -8,7 +8,6 @@ A cancellation loses no record: what was not handed over comes with the next `as
 """
 
 import asyncio
-import os
 from types import TracebackType
 from typing import Self
 
@@ -71,9 +70,6 @@ class AsyncioTcpClient(Client):
                 return await asyncio.open_connection(*self._address, limit=READ_BYTES)
         except TimeoutError as error:
             raise self._no_connection() from error
-        except ConnectionError as error:
-            # asyncio puts words of its own in place of the system's.
-            raise DisconnectedError(os.strerror(error.errno or 0)) from error
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         try:

@@ -105,12 +105,16 @@ class RestClient:
         url = self._venue.rest_url + request.path
         async with self._client.stream("GET", url, params=request.query) as response:
             body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise VenueMessageError(
-                        "REST answer too long", f"{request.path} exceeds {MAX_BODY_BYTES:,} bytes"
-                    )
+            # Cancelled rather than broken off: httpx leaves its generators open otherwise.
+            with trio.CancelScope() as reading:
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        reading.cancel()
+            if len(body) > MAX_BODY_BYTES:
+                raise VenueMessageError(
+                    "REST answer too long", f"{request.path} exceeds {MAX_BODY_BYTES:,} bytes"
+                )
             return response.status_code, response.headers, bytes(body)
 
     def _unreachable(self, request: Request, why: str) -> _WorthAnotherTryError:

@@ -5,6 +5,8 @@ branches say who has to act: `PeerError`, the other end of a connection; `Caller
 that called us; and, in `fanout.errors`, the operator and the venue.
 """
 
+import os
+
 
 class FanoutError(Exception):
     """The root. Its message is complete: one line, with the value and the limit."""
@@ -47,6 +49,8 @@ def reason(error: BaseException) -> str:
             error = error.__cause__
         else:
             break
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # trio and asyncio put words of their own in its place
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
 with a = for itself alone."""
 
 FORBIDDEN: dict[str, set[str]] = {
-    "protocol": {"socket", "mmap", "time", "logging", "os", "random"},
+    "protocol": {"socket", "mmap", "time", "logging", "random"},
     "fanout/service.py": {"clients", "typer", "fanout.cli"},
     "fanout": {"clients", "typer", "fanout.cli"},
     "fanout/cli": {"socket"},

@@ -112,6 +112,9 @@ class _RestTrade(msgspec.Struct):
     isRPITrade: bool = False  # noqa: N815
 
 
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
+
 _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
 _DECODE_TRADE: Final = msgspec.json.Decoder(_TradeEnvelope)
 _DECODE_AGGREGATE: Final = msgspec.json.Decoder(_AggregateEnvelope)
@@ -150,7 +153,7 @@ class BinanceUsdm:
         except msgspec.ValidationError as error:
             _check_answer(message, error)
             return None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             raise VenueMessageError("message is not JSON", f"{error}: {message[:80]!r}") from error
 
     def _trade(self, message: bytes) -> VenueTrade | SpentId:
@@ -174,7 +177,7 @@ class BinanceUsdm:
     def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         try:
             listed = {each.symbol: each for each in _DECODE_INFO.decode(body).symbols}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             raise VenueMessageError("exchangeInfo is not what is documented", error) from error
         return tuple(
             self._instrument(index, symbol, listed) for index, symbol in enumerate(symbols)
@@ -207,7 +210,7 @@ class BinanceUsdm:
     def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
         try:
             rows = _DECODE_REST_TRADES.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _BROKEN as error:
             raise VenueMessageError(f"trades of {symbol} are not as documented", error) from error
         return tuple(
             VenueTrade(
@@ -225,7 +228,7 @@ class BinanceUsdm:
     def explain(self, status: int, body: bytes) -> str:
         try:
             error = _DECODE_ERROR.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _BROKEN:
             return ""
         return f"{error.msg} ({error.code})"
 
@@ -234,7 +237,7 @@ def _check_answer(message: bytes, fault: msgspec.ValidationError) -> None:
     """Accept a message that is no trade if it is the answer to a request; raise otherwise."""
     try:
         other = _DECODE_ANY.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _BROKEN:
         raise VenueMessageError("message of the wrong shape", f"{message[:80]!r}") from fault
     if other.error is not None:
         raise VenueRefusalError(f"the venue refuses: {other.error.msg} ({other.error.code})")

@@ -1,0 +1,153 @@
+import socket
+
+import pytest
+import trio
+from outcome import acapture
+
+from fanout import rest
+from fanout.errors import (
+    VenueBusyError,
+    VenueError,
+    VenueForbiddenError,
+    VenueMessageError,
+    VenueUnreachableError,
+)
+from fanout.rest import ATTEMPTS, open_rest
+from fanout.venues import BinanceUsdm, Request
+from tests.fanout.scripted import ScriptedRest, answer
+
+PING = Request(path="/fapi/v1/ping")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were asked for; none is made."""
+    asked: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        if seconds:  # httpx's own sleep(0) is a checkpoint
+            asked.append(seconds)
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("fanout.rest.trio.sleep", sleep)
+    return asked
+
+
+async def fetch(script: ScriptedRest, request: Request = PING) -> bytes:
+    async with script.running() as venue, open_rest(venue) as client:
+        outcome = await acapture(client.fetch, request, bytes)
+    return outcome.unwrap()
+
+
+async def test_the_answer_is_what_the_parser_makes_of_it() -> None:
+    assert await fetch(ScriptedRest(answer(200, b"body"))) == b"body"
+
+
+async def test_symbols_in_chinese_are_percent_encoded() -> None:
+    script = ScriptedRest(answer(200))
+    await fetch(script, BinanceUsdm().recent_trades_request("币安人生USDT"))
+    assert b"symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT" in script.requests[0]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 408])
+async def test_a_failure_of_the_venues_is_tried_again(status: int, pauses: list[float]) -> None:
+    script = ScriptedRest(answer(status), answer(status), answer(200, b"ok"))
+    assert await fetch(script) == b"ok"
+    assert len(script.requests) == 3
+    assert pauses[0] < pauses[1] * 2
+
+
+async def test_attempts_are_bounded_and_the_last_failure_is_told() -> None:
+    script = ScriptedRest(answer(503, b'{"code":-1008,"msg":"Server is overloaded."}'))
+    with pytest.raises(VenueUnreachableError, match=r"HTTP 503: Server is overloaded\. \(-1008\)"):
+        await fetch(script)
+    assert len(script.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (451, VenueForbiddenError, "does not serve this region"),
+        (403, VenueForbiddenError, "does not serve this region"),
+        (418, VenueBusyError, "banned for a while"),
+        (400, VenueUnreachableError, "HTTP 400"),
+        (302, VenueUnreachableError, "HTTP 302"),
+    ],
+)
+async def test_what_another_attempt_cannot_mend_is_told_at_once(
+    status: int, kind: type[VenueError], said: str
+) -> None:
+    script = ScriptedRest(answer(status, b'{"code":-1003,"msg":"banned until 1790000000000"}'))
+    with pytest.raises(kind, match=said):
+        await fetch(script)
+    assert len(script.requests) == 1
+
+
+async def test_a_rate_limit_is_waited_out_as_long_as_the_venue_says(pauses: list[float]) -> None:
+    script = ScriptedRest(answer(429, Retry_After="7"), answer(200, b"ok"))
+    assert await fetch(script) == b"ok"
+    assert pauses == [7.0]
+
+
+async def test_a_rate_limit_without_a_time_ends_with_the_minute(pauses: list[float]) -> None:
+    assert await fetch(ScriptedRest(answer(429), answer(200, b"ok"))) == b"ok"
+    assert 0 < pauses[0] <= 60
+
+
+@pytest.mark.parametrize("after", ["86400", "9" * 400])
+async def test_a_rate_limit_that_lasts_is_told_at_once(after: str) -> None:
+    script = ScriptedRest(answer(429, Retry_After=after))
+    with pytest.raises(VenueBusyError, match="Too many requests"):
+        await fetch(script)
+    assert len(script.requests) == 1
+
+
+async def test_an_answer_that_cannot_be_parsed_is_asked_for_again() -> None:
+    script = ScriptedRest(answer(200, b"<html>"), answer(200, b"[]"))
+    venue = BinanceUsdm()
+    async with script.running() as there, open_rest(there) as client:
+        request = venue.recent_trades_request("BTCUSDT")
+        assert await client.fetch(request, lambda body: venue.parse_recent_trades(body, "X")) == ()
+
+
+async def test_an_answer_that_is_never_right_is_told() -> None:
+    async with ScriptedRest(answer(200, b"<html>")).running() as venue, open_rest(venue) as client:
+        with pytest.raises(VenueMessageError, match="exchangeInfo"):
+            await client.fetch(
+                venue.instruments_request(), lambda body: venue.parse_instruments(body, ())
+            )
+
+
+async def test_an_answer_without_end_is_not_read_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1000)
+    with pytest.raises(VenueMessageError, match="exceeds 1,000 bytes"):
+        await fetch(ScriptedRest(answer(200, bytes(100_000))))
+
+
+async def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "TIMEOUT_S", 0.02)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        venue = BinanceUsdm(rest_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        async with open_rest(venue) as client:
+            with pytest.raises(VenueUnreachableError, match=r"no answer within 0\.02 s"):
+                await client.fetch(PING, bytes)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", b"\xff\r\n\r\n"]
+)
+async def test_an_answer_that_breaks_off_is_tried_again_and_told(data: bytes) -> None:
+    script = ScriptedRest(data)
+    with pytest.raises(VenueUnreachableError, match="cannot be reached"):
+        await fetch(script)
+    assert len(script.requests) == ATTEMPTS
+
+
+async def test_nobody_there_is_told_with_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    async with open_rest(BinanceUsdm(rest_url=url)) as client:
+        with pytest.raises(VenueUnreachableError, match=f"{url}/fapi/v1/ping cannot be reached"):
+            await client.fetch(PING, bytes)

@@ -1,0 +1,306 @@
+"""The client against `websockets`' own server core over a stream in memory, and against peers
+that break the rules byte by byte."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trustme
+from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from fanout import websocket
+from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError, VenueUnreachableError
+from fanout.websocket import IDLE_TIMEOUT_S, WebSocket, open_websocket
+
+Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
+
+
+class Venue:
+    """The far end: `websockets`' server core over the other half of a stream in memory."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.protocol = ServerProtocol()
+
+    async def accept(self) -> None:
+        while not (events := self.protocol.events_received()):
+            self.protocol.receive_data(bytes(await self.stream.receive_some()))
+        self.protocol.send_response(self.protocol.accept(events[0]))  # type: ignore[arg-type]
+        await self.flush()
+
+    async def flush(self) -> None:
+        await self.stream.send_all(b"".join(self.protocol.data_to_send()))
+
+    async def send(self, *texts: bytes) -> None:
+        for text in texts:
+            self.protocol.send_text(text)
+        await self.flush()
+
+    async def received(self) -> Frame:
+        while not (events := self.protocol.events_received()):
+            self.protocol.receive_data(bytes(await self.stream.receive_some()))
+        (frame,) = events
+        assert isinstance(frame, Frame)
+        return frame
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[WebSocket, Venue]]:
+    ours, theirs = memory_stream_pair()
+    venue = Venue(theirs)
+    protocol = ClientProtocol(parse_uri("ws://venue/public/stream"), max_size=10_000)
+    client = WebSocket(ours, protocol, wall_ns=lambda: 123, monotonic_ns=lambda: 456)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        await venue.accept()
+    yield client, venue
+
+
+async def test_what_one_read_brought_is_one_burst() -> None:
+    async with connected() as (client, venue):
+        await venue.send(b"one", b"two", b"three")
+        await venue.send(b"four")
+        burst = await client.receive()
+        assert burst.messages == [b"one", b"two", b"three", b"four"]
+        assert (burst.received_ns, burst.received_at_ns) == (123, 456)
+
+
+async def test_messages_right_behind_the_handshake_are_not_lost() -> None:
+    ours, theirs = memory_stream_pair()
+    venue = Venue(theirs)
+    client = WebSocket(ours, ClientProtocol(parse_uri("ws://venue/")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        while not (events := venue.protocol.events_received()):
+            venue.protocol.receive_data(bytes(await theirs.receive_some()))
+        venue.protocol.send_response(venue.protocol.accept(events[0]))  # type: ignore[arg-type]
+        venue.protocol.send_text(b"early")
+        await venue.flush()
+    assert (await client.receive()).messages == [b"early"]
+
+
+async def test_a_ping_is_answered_with_its_payload() -> None:
+    async with connected() as (client, venue):
+        venue.protocol.send_ping(b"1790370834849")
+        await venue.flush()
+        await venue.send(b"text")
+        await client.receive()
+        pong = await venue.received()
+        assert (pong.opcode, pong.data) == (Opcode.PONG, b"1790370834849")
+
+
+async def test_a_message_in_fragments_comes_whole() -> None:
+    async with connected() as (client, venue):
+        venue.protocol.send_text(b"on", fin=False)
+        await venue.flush()
+        venue.protocol.send_ping(b"in between")
+        venue.protocol.send_continuation(b"e", fin=True)
+        await venue.send(b"two")
+        messages: list[bytes] = []
+        while len(messages) < 2:
+            messages += (await client.receive()).messages
+        assert messages == [b"one", b"two"]
+
+
+async def test_text_is_sent_as_a_message() -> None:
+    async with connected() as (client, venue):
+        await client.send("币安人生usdt@trade")
+        frame = await venue.received()
+        assert (frame.opcode, bytes(frame.data).decode()) == (Opcode.TEXT, "币安人生usdt@trade")
+
+
+async def test_what_came_before_the_end_is_handed_over_first() -> None:
+    async with connected() as (client, venue):
+        venue.protocol.send_text(b"last")
+        venue.protocol.send_close(1008, "Too many requests")
+        await venue.flush()
+        assert (await client.receive()).messages == [b"last"]
+        with pytest.raises(VenueUnreachableError, match="code 1008 'Too many requests'"):
+            await client.receive()
+
+
+async def test_an_end_without_a_close_frame_is_told() -> None:
+    async with connected() as (client, venue):
+        await venue.stream.send_eof()
+        with pytest.raises(VenueUnreachableError, match="without a close frame"):
+            await client.receive()
+
+
+async def test_a_broken_stream_is_told() -> None:
+    async with connected() as (client, venue):
+        await venue.stream.aclose()
+        with pytest.raises(VenueUnreachableError):
+            await client.send("x" * 100)
+        with pytest.raises(VenueUnreachableError):
+            await client.receive()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff" * 50, id="reserved bits"),
+        pytest.param(b"\x81\xff" + bytes(20), id="masked by the server"),
+        pytest.param(b"\x81\x7f" + b"\x7f" + b"\xff" * 7, id="a length of 2^63"),
+        pytest.param(b"\x80\x01x", id="a continuation of nothing"),
+        pytest.param(b"\x09\x00", id="a ping in fragments"),
+        pytest.param(b"\x81\x7f" + (10_001).to_bytes(8, "big"), id="a message too long"),
+    ],
+)
+async def test_what_breaks_the_protocol_ends_the_connection(data: bytes) -> None:
+    async with connected() as (client, venue):
+        await venue.stream.send_all(data)
+        with pytest.raises(VenueUnreachableError, match="closed the stream"):
+            await client.receive()
+
+
+async def test_silence_is_pinged_and_an_answer_keeps_the_connection(
+    autojump_clock: object,
+) -> None:
+    async with connected() as (client, venue), trio.open_nursery() as nursery:
+
+        async def answer() -> None:
+            ping = await venue.received()
+            assert ping.opcode is Opcode.PING
+            await venue.flush()
+            await trio.sleep(IDLE_TIMEOUT_S / 2)
+            await venue.send(b"at last")
+
+        nursery.start_soon(answer)
+        assert (await client.receive()).messages == [b"at last"]
+
+
+async def test_silence_without_an_answer_to_a_ping_ends_the_connection(
+    autojump_clock: object,
+) -> None:
+    async with connected() as (client, _):
+        started = trio.current_time()
+        with pytest.raises(VenueUnreachableError, match="no answer to a ping"):
+            await client.receive()
+        assert trio.current_time() - started == pytest.approx(2 * IDLE_TIMEOUT_S)
+
+
+async def test_a_cancelled_receive_loses_nothing(autojump_clock: object) -> None:
+    async with connected() as (client, venue):
+        with trio.move_on_after(1):
+            await client.receive()
+        await venue.send(b"later")
+        assert (await client.receive()).messages == [b"later"]
+
+
+@asynccontextmanager
+async def answering(
+    respond: Callable[[trio.abc.Stream], object], ssl_context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    async def handle(stream: trio.abc.Stream) -> None:
+        try:
+            await stream.receive_some()
+            await respond(stream)  # type: ignore[misc]
+        except trio.BrokenResourceError:
+            return
+
+    serve = trio.serve_tcp
+    async with trio.open_nursery() as nursery:
+        if ssl_context is None:
+            listeners = await nursery.start(serve, handle, 0)
+            port = listeners[0].socket.getsockname()[1]
+        else:
+            tls = await nursery.start(trio.serve_ssl_over_tcp, handle, 0, ssl_context)
+            port = tls[0].transport_listener.socket.getsockname()[1]
+        yield port
+        nursery.cancel_scope.cancel()
+
+
+def saying(data: bytes) -> Callable[[trio.abc.Stream], object]:
+    async def respond(stream: trio.abc.Stream) -> None:
+        await stream.send_all(data)
+
+    return respond
+
+
+async def refusal_of(url: str, ssl_context: ssl.SSLContext | None = None) -> VenueError:
+    with pytest.raises(VenueError) as caught:
+        async with open_websocket(url, ssl_context=ssl_context):
+            raise AssertionError("it opened")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (451, VenueForbiddenError, "region or network is blocked"),
+        (403, VenueForbiddenError, "region or network is blocked"),
+        (429, VenueBusyError, "too many requests"),
+        (418, VenueBusyError, "too many requests"),
+        (414, VenueUnreachableError, "HTTP 414"),
+        (200, VenueUnreachableError, "HTTP 200"),
+    ],
+)
+async def test_a_refused_handshake_is_told_in_words(
+    status: int, kind: type[VenueError], said: str
+) -> None:
+    response = f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode()
+    async with answering(saying(response)) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/public/stream")
+    assert isinstance(error, kind)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0" * 100, b"HTTP/1.1 101 X\r\n\r\n"]
+)
+async def test_something_else_than_a_websocket_is_told(data: bytes) -> None:
+    async with answering(saying(data)) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert "handshake" in str(error) or "closed" in str(error)
+
+
+async def test_nobody_there_is_told_with_the_address() -> None:
+    async with answering(saying(b"")) as port:
+        pass
+    error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert str(error) == f"no connection to 127.0.0.1:{port}: Connection refused"
+
+
+async def test_a_venue_that_accepts_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "CONNECT_TIMEOUT_S", 0.05)
+
+    async def say_nothing(stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    async with answering(say_nothing) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert "within 0.05 s" in str(error)
+
+
+async def test_a_certificate_that_is_not_trusted_is_told() -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with answering(saying(b""), context) as port:
+        error = await refusal_of(f"wss://127.0.0.1:{port}/")
+    assert "certificate verify failed" in str(error)
+
+
+async def test_tls_is_spoken_where_the_url_says_so() -> None:
+    authority = trustme.CA()
+    served, trusting = (
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.configure_trust(trusting)
+    async with answering(saying(b"HTTP/1.1 451 X\r\nContent-Length: 0\r\n\r\n"), served) as port:
+        error = await refusal_of(f"wss://127.0.0.1:{port}/", trusting)
+    assert isinstance(error, VenueForbiddenError)
+
+
+async def test_what_is_no_websocket_url_is_told() -> None:
+    assert "not a WebSocket URL" in str(await refusal_of("http://127.0.0.1/"))
