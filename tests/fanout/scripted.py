@@ -22,6 +22,8 @@ class ScriptedRest:
     def __init__(self, *answers: bytes) -> None:
         self._answers = answers
         self.requests: list[bytes] = []
+        self.hold: dict[int, trio.Event] = {}
+        """The nth answer waits for its event, if it has one."""
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         async with stream:
@@ -32,6 +34,8 @@ class ScriptedRest:
                     return
                 head += data
             self.requests.append(head)
+            if len(self.requests) in self.hold:
+                await self.hold[len(self.requests)].wait()
             with contextlib.suppress(trio.BrokenResourceError):
                 await stream.send_all(
                     self._answers[min(len(self.requests), len(self._answers)) - 1]
