@@ -1,0 +1,30 @@
+# Build:  docker build -t fanout .
+# Run:    docker run --rm -p 127.0.0.1:9000:9000 fanout --assets BTCUSDT,ETHUSDT tcp --host 0.0.0.0
+#
+# A container has 64 MiB of /dev/shm unless told otherwise. Queues in shared memory need their
+# capacity there: give --shm-size=256m, and --ipc=host (or a shared --ipc container) for a consumer
+# outside this container.
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+RUN python -m venv /opt/fanout
+COPY pyproject.toml README.md LICENSE ./
+COPY protocol protocol
+COPY clients clients
+COPY fanout fanout
+RUN /opt/fanout/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+COPY --from=build /opt/fanout /opt/fanout
+RUN useradd --system --uid 10001 --no-create-home fanout
+USER fanout
+ENV PATH=/opt/fanout/bin:$PATH PYTHONUNBUFFERED=1
+EXPOSE 9000
+# Connects as a client does, and succeeds once the session header has come. A container that serves
+# on another port sets HEALTH_URL.
+ENV HEALTH_URL=tcp://127.0.0.1:9000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD fanout tail "$HEALTH_URL" --limit 0
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["fanout"]
+CMD ["--help"]

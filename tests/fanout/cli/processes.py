@@ -1,0 +1,84 @@
+"""The command line as a user has it: real processes, real signals, real pipes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+FANOUT = (sys.executable, "-m", "fanout")
+TIMEOUT_S = 30
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, without what would change the outcome."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FANOUT_")}
+    return {**kept, "NO_COLOR": "1", "COLUMNS": "100", **extra}
+
+
+def fanout(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*FANOUT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env=environment(**extra),
+    )
+
+
+class Process:
+    """A command that runs on. What it says on stderr is kept."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said: list[str] = []
+
+    @property
+    def out(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def until_said(self, words: str) -> str:
+        """The line on stderr that has these words."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"never said {words!r}, but: {''.join(self.said)}")
+
+    def end(self, number: int) -> int:
+        """Send a signal, and give the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        _, rest = self.process.communicate(timeout=TIMEOUT_S)
+        self.said.append(rest)
+        return self.process.returncode
+
+
+@contextmanager
+def started(*arguments: str, **extra: str) -> Iterator[Process]:
+    with subprocess.Popen(
+        [*FANOUT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**extra),
+    ) as process:
+        try:
+            yield Process(process)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[Process, str]]:
+    """A service of the built-in simulator on a free port, and its URL."""
+    arguments = (*options, "--venue", "sim", "--assets", "btcusdt,ETHUSDT", "tcp", "--port", "0")
+    with started(*arguments) as service:
+        yield service, service.until_said("serving").split()[-1]

@@ -1,0 +1,245 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from clients.subscription import AddressError, DisconnectedError
+from fanout.cli.outcome import exit_codes
+from fanout.errors import (
+    BindError,
+    ConfigError,
+    UsageError,
+    VenueBusyError,
+    VenueForbiddenError,
+    VenueMessageError,
+    VenueRefusalError,
+    VenueUnreachableError,
+)
+from tests.fanout.cli.processes import FANOUT, environment, fanout, serving, started
+
+
+def test_help_shows_the_commands_and_examples() -> None:
+    result = fanout("--help")
+    assert result.returncode == 0
+    for words in ("tcp", "tail", "simulate", "fanout --assets BTCUSDT,ETHUSDT tcp --port 9000"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("command", ["tcp", "tail", "simulate"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = fanout(command, "--help")
+    assert result.returncode == 0
+    assert "Example: fanout" in result.stdout
+
+
+def test_the_version_names_the_wire() -> None:
+    result = fanout("--version")
+    assert result.stdout.startswith("fanout ")
+    assert "wire 2" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--assets", "BTCUSDT,btcusdt", "tcp"], 2, "BTCUSDT is asked for twice"),
+        (["--assets", ",".join(f"A{i}USDT" for i in range(11)), "tcp"], 2, "11 symbols"),
+        (["--assets", "BTC/USDT", "tcp"], 2, "cannot be a symbol"),
+        (["--venue", "nyse", "tcp"], 2, "unknown venue 'nyse': binance, sim"),
+        (["--log-bytes", "much", "tcp"], 2, "'much' is not a size"),
+        (["--log-bytes", "1KiB", "tcp"], 2, "at least"),
+        (["--ws-url", "nonsense", "tcp"], 2, "--ws-url 'nonsense'"),
+        (["--venue", "sim", "--ws-url", "ws://h", "tcp"], 2, "leave --ws-url"),
+        (["tcp", "--port", "70000"], 2, "port 70000"),
+        (["tcp", "--port", "many"], 2, "--port"),
+        (["tcp", "--host", ""], 2, "host"),
+        (["--venue", "sim", "--assets", "NOSUCHUSDT", "tcp", "--port", "0"], 78, "NOSUCHUSDT"),
+        (["--venue", "sim", "tcp", "--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:9000"),
+        (["tail", "127.0.0.1:9000"], 2, "tcp://HOST:PORT"),
+        (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),
+        (["tail", "tcp://h:1", "--format", "xml"], 2, "xml"),
+        (["simulate", "--speed", "fast"], 2, "--speed 'fast'"),
+        (["simulate", "--rate", "0"], 78, "rate"),
+        (["simulate", "--symbols", "NOSUCHUSDT"], 78, "NOSUCHUSDT"),
+        (["simulate", "--capture", "/nowhere/x.gz"], 78, "/nowhere/x.gz"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+    ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else "",
+)
+def test_bad_input_gets_a_line_and_an_exit_code(arguments: list[str], code: int, said: str) -> None:
+    result = fanout(*arguments)
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (AddressError("x"), 2),
+        (BindError("x"), 1),
+        (DisconnectedError("x"), 1),
+        (ConfigError("x"), 78),
+        (VenueUnreachableError("x"), 69),
+        (VenueMessageError("x", "y"), 69),
+        (VenueRefusalError("x"), 69),
+        (VenueBusyError("x"), 75),
+        (VenueForbiddenError("x"), 77),
+        (KeyboardInterrupt(), 130),
+        (BaseExceptionGroup("", [ExceptionGroup("", [VenueBusyError("x")])]), 75),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), 130),
+        (OSError(28, "No space left on device"), 1),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int) -> None:
+    with pytest.raises(typer.Exit) as caught, exit_codes():
+        raise error
+    assert caught.value.exit_code == code
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ExceptionGroup), exit_codes():
+        raise ExceptionGroup("", [ConfigError("x"), ZeroDivisionError()])
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = fanout("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--port", port)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"fanout: cannot listen on 127.0.0.1:{port}: address already in use"
+    ]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_service_with_a_goodbye(number: int, code: int) -> None:
+    with serving() as (service, url), started("tail", url, "--no-reconnect") as tail:
+        assert "BTCUSDT" in tail.out.readline()
+        assert service.end(number) == code
+        assert tail.out.read().splitlines()[-1].startswith("END  reason SHUTDOWN")
+        assert tail.wait() == 0
+        assert "Traceback" not in "".join(service.said + tail.said)
+        assert service.process.stdout is not None
+
+
+def test_without_assets_it_says_what_it_takes() -> None:
+    with started("--venue", "sim", "tcp", "--port", "0") as service:
+        assert "taking BTCUSDT,ETHUSDT" in service.until_said("no --assets")
+        service.until_said("serving BTCUSDT, ETHUSDT from sim on tcp://127.0.0.1:")
+
+
+def test_an_open_address_is_said_once() -> None:
+    arguments = ("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--host", "0.0.0.0", "--port", "0")
+    with started(*arguments) as service:
+        service.until_said("serving")
+        assert sum("open to the network" in line for line in service.said) == 1
+
+
+def test_a_simulator_and_a_service_find_each_other_through_the_environment() -> None:
+    with started("simulate", "--symbols", "SOLUSDT", "--rate", "300") as simulator:
+        urls = json.loads(simulator.out.readline())
+        environment_ = {"FANOUT_WS_URL": urls["ws"], "FANOUT_REST_URL": urls["rest"]}
+        with started("--assets", "solusdt", "tcp", "--port", "0", **environment_) as service:
+            url = service.until_said("serving").split()[-1]
+            result = fanout("tail", url, "--limit", "5", "--format", "json")
+            assert len(result.stdout.splitlines()) >= 5
+            assert service.end(signal.SIGTERM) == 143
+        assert simulator.end(signal.SIGINT) == 130
+        assert "Traceback" not in "".join(simulator.said)
+
+
+def test_a_simulator_ends_after_its_duration() -> None:
+    result = fanout("simulate", "--duration", "0.2")
+    assert result.returncode == 0
+    assert set(json.loads(result.stdout)) == {"ws", "rest"}
+
+
+def test_tail_prints_trades_in_each_format() -> None:
+    with serving() as (_, url):
+        lines = fanout("tail", url, "--limit", "4", "--format", "json").stdout.splitlines()
+        rows = [json.loads(line) for line in lines]
+        trades = [row for row in rows if "event" not in row]
+        assert len(trades) == 4
+        for row in trades:
+            assert row["symbol"] in ("BTCUSDT", "ETHUSDT")
+            assert isinstance(row["price"], str)
+            assert isinstance(row["quantity"], str)
+            assert isinstance(row["buyer_is_maker"], bool)
+            assert {"seq", "trade_id", "time_ms", "kind", "received_ns"} <= row.keys()
+        assert [row["seq"] for row in trades] == sorted(row["seq"] for row in trades)
+        assert rows[0]["event"] == "snapshot"
+
+        table = fanout("tail", url, "--limit", "3", "--format", "csv").stdout.splitlines()
+        assert table[0].startswith("seq,symbol,trade_id,time_ms,price,quantity")
+        assert len(table) == 4
+        assert all(line.count(",") == table[0].count(",") for line in table)
+
+        text = fanout("tail", url, "--limit", "3", "--symbol", "ethusdt").stdout.splitlines()
+        trades_of_one = [line for line in text if "before joining" not in line]
+        assert len(trades_of_one) == 3
+        assert all("ETHUSDT" in line for line in trades_of_one)
+
+
+def test_tail_of_a_symbol_that_is_not_served_says_which_are() -> None:
+    with serving() as (_, url):
+        result = fanout("tail", url, "--symbol", "XRPUSDT")
+    assert result.returncode == 2
+    assert result.stderr == "fanout: XRPUSDT is not served here: BTCUSDT, ETHUSDT\n"
+
+
+def test_tail_with_limit_0_says_whether_a_service_is_there() -> None:
+    with serving() as (_, url):
+        assert fanout("tail", url, "--limit", "0").returncode == 0
+    result = fanout("tail", url, "--limit", "0")
+    assert result.returncode == 1
+    assert result.stderr == f"fanout: {url}: Connection refused\n"
+
+
+def test_tail_says_when_it_tries_again_and_goes_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    with started("tail", url) as tail:
+        assert f"{url}: Connection refused; trying again in" in tail.until_said("trying again")
+        tail.until_said("trying again")
+        assert tail.end(signal.SIGINT) == 130
+        assert "Traceback" not in "".join(tail.said)
+
+
+def test_a_closed_pipe_ends_tail_quietly() -> None:
+    with serving() as (_, url):
+        command = f"{sys.executable} -m fanout tail {url} | head -n 2; echo ${{PIPESTATUS[0]}}"
+        result = subprocess.run(
+            ["bash", "-c", command],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(),
+        )
+    assert result.stderr == ""
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stdout.splitlines()[-1] == "0"
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with serving() as (_, url), open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [*FANOUT, "tail", url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(),
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        "fanout: cannot write: No space left on device\n",
+    )
