@@ -73,10 +73,9 @@ def test_text_and_decimal_are_exact_both_ways(value: int, exponent: int) -> None
 @given(I64, EXPONENTS)
 def test_a_decimal_is_exact_in_a_context_of_little_precision(value: int, exponent: int) -> None:
     with localcontext(prec=3):
-        assert to_decimal(value, exponent).as_tuple().exponent == exponent
-        assert int(to_decimal(value, exponent).scaleb(0).as_tuple().digits[0]) == int(
-            str(abs(value))[0]
-        )
+        sign, digits, power = to_decimal(value, exponent).as_tuple()
+    assert (-1) ** sign * int("".join(map(str, digits))) == value
+    assert power == exponent
 
 
 @given(I64, EXPONENTS)
