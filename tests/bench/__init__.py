@@ -1,0 +1,1 @@
+"""Numbers, reproducibly: one canonical workload a stage. `python -m tests.bench --help`."""

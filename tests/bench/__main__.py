@@ -1,0 +1,63 @@
+"""Run the stages that are named, or all of them, and report.
+
+A stage is a file beside this one, made as `report.Stage` says, and a line in `STAGES`. The exit
+code is 0 if every goal is met, 1 if one is missed or a capture is missing that
+FANOUT_REQUIRE_CAPTURES=1 asks for, 2 for a stage that does not exist.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from tests.bench import size
+from tests.bench.report import Result, Stage, Unavailable, as_json, as_text, environment
+
+STAGES: Final[dict[str, Stage]] = {
+    "size": size,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a report to stdout; give the exit code."""
+    options = _options(argv)
+    results = [_run(name, small=options.small) for name in options.stages or STAGES]
+    show = as_json if options.json else as_text
+    print(show(environment(datetime.now(UTC)), results))
+    return 1 if any(_failed(each) for each in results) else 0
+
+
+def _options(argv: Sequence[str] | None) -> Namespace:
+    parser = ArgumentParser(
+        prog="python -m tests.bench", description="Measure, and compare with the goals."
+    )
+    parser.add_argument("stages", metavar="STAGE", nargs="*", help=f"of {', '.join(STAGES)}")
+    parser.add_argument("--small", action="store_true", help="a part of each workload, not judged")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    options = parser.parse_args(argv)
+    for name in options.stages:
+        if name not in STAGES:
+            parser.error(f"there is no stage {name}: choose from {', '.join(STAGES)}")
+    return options
+
+
+def _run(name: str, *, small: bool) -> Result:
+    stage = STAGES[name]
+    assert stage.__doc__, f"stage {name} says what it measures"
+    title = stage.__doc__.partition("\n")[0].removesuffix(".")
+    try:
+        rows = stage.run(small=small)
+    except Unavailable as reason:
+        return Result(stage=name, title=title, small=small, skipped=str(reason))
+    return Result(stage=name, title=title, small=small, rows=tuple(rows))
+
+
+def _failed(result: Result) -> bool:
+    is_required = os.environ.get("FANOUT_REQUIRE_CAPTURES") == "1"
+    return result.missed or (is_required and bool(result.skipped))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
