@@ -9,6 +9,9 @@ import msgspec
 
 from fanout.errors import UsageError
 from protocol.constants import MAX_SYMBOL_BYTES
+from protocol.errors import LimitExceededError
+from protocol.ring_file import DIRECTORY, name_fault
+from protocol.ring_page import check_capacity
 
 MAX_ASSETS: Final = 10
 """Symbols that one service subscribes to."""
@@ -27,11 +30,31 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_port(self.port)
-        if not self.host:
-            raise UsageError("the host to listen on is empty: 127.0.0.1 is this machine only")
+        if not is_host(self.host):
+            raise UsageError(
+                f"{self.host!r} is no host to listen on: 127.0.0.1 is this machine only"
+            )
 
 
-TransportConfig = TcpConfig
+class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue in shared memory. `keep` leaves its file when the service ends."""
+
+    name: str
+    capacity_bytes: int = 1024 * 1024
+    keep: bool = False
+    directory: str = DIRECTORY
+
+    def __post_init__(self) -> None:
+        fault = name_fault(self.name)
+        if fault:
+            raise UsageError(f"--name {self.name[:40]!r}: {fault}")
+        try:
+            check_capacity(self.capacity_bytes)
+        except LimitExceededError as error:
+            raise UsageError(f"--capacity: {error}") from error
+
+
+TransportConfig = TcpConfig | ShmConfig
 
 
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +87,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_assets(values: Iterable[str]) -> tuple[str, ...]:
-    """Symbols from words that may each hold several, comma-separated. Case does not matter.
+    """The symbols of a service, from words as `split_symbols` takes them.
 
-    Raises `UsageError` for none, an empty one, one twice, one that cannot be a symbol, and more
-    than `MAX_ASSETS`.
+    Raises `UsageError` for none, one twice, one that cannot be a symbol, and more than
+    `MAX_ASSETS`.
     """
-    assets = tuple(word.strip().upper() for value in values for word in value.split(","))
+    assets = split_symbols(values)
     for asset in assets:
         _check_asset(asset)
         if assets.count(asset) > 1:
@@ -83,9 +106,13 @@ def parse_assets(values: Iterable[str]) -> tuple[str, ...]:
     return assets
 
 
+def split_symbols(values: Iterable[str]) -> tuple[str, ...]:
+    """Symbols in upper case from words that may each hold several, with commas or blanks between
+    them, as a shell, an environment variable or a file happen to have them."""
+    return tuple(" ".join(values).replace(",", " ").upper().split())
+
+
 def _check_asset(asset: str) -> None:
-    if not asset:
-        raise UsageError("an empty symbol: write --assets BTCUSDT,ETHUSDT, without a stray comma")
     if not asset.replace("_", "").isalnum() or len(asset.encode()) > MAX_SYMBOL_BYTES:
         raise UsageError(f"{asset[:40]!r} cannot be a symbol: letters and digits, like BTCUSDT")
 
@@ -102,11 +129,25 @@ def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
         return
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        usable = (
+            parts.scheme in schemes
+            and is_host(parts.hostname or "")
+            and parts.port != 0
+            and url.isprintable()
+            and " " not in url
+        )
     except ValueError:
         usable = False
     if not usable:
         raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
+
+
+def is_host(text: str) -> bool:
+    """Whether text can be a host's name or address at all."""
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

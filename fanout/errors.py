@@ -5,6 +5,8 @@ to be shown to a person: what happened, with the value, and what to do. Only the
 turns an error into an exit code.
 """
 
+from typing import Final
+
 from protocol.errors import FanoutError
 
 
@@ -51,6 +53,17 @@ class VenueMessageError(VenueError):
     """
 
     def __init__(self, kind: str, detail: object) -> None:
-        super().__init__(f"{kind}: {detail}")
         self.kind = kind
-        self.detail = detail
+        self.detail = shown(detail)
+        super().__init__(f"{kind}: {self.detail}")
+
+
+MAX_SHOWN_CHARS: Final = 200
+
+
+def shown(text: object) -> str:
+    """A stranger's words, fit for a log and a terminal: one line, not long, no control
+    characters."""
+    line = str(text)[: MAX_SHOWN_CHARS + 1]
+    cut = "..." if len(line) > MAX_SHOWN_CHARS else ""
+    return "".join(each if each.isprintable() else "?" for each in line[:MAX_SHOWN_CHARS]) + cut

@@ -61,6 +61,7 @@ from protocol.records import (
     Status,
     Trade,
 )
+from protocol.ring import RingReader, RingWriter
 from protocol.session import Phase, SessionStatistics, SubscriberSession
 
 __all__ = [
@@ -94,6 +95,8 @@ __all__ = [
     "Phase",
     "Record",
     "Reference",
+    "RingReader",
+    "RingWriter",
     "SessionStatistics",
     "Snapshot",
     "Status",

@@ -55,6 +55,10 @@ holds at least one unit, and ten to it is exact in a double."""
 TIME_EXPONENTS: Final = range(-9, 1)
 """Time exponents: from nanoseconds to whole seconds."""
 
+MAX_SEQ: Final = 2**63 - 1
+"""Sequence numbers are 1 to this, so that they and the next one fit every integer type that a
+reader may keep them in."""
+
 U64_MAX: Final = 2**64 - 1
 I64_MIN: Final = -(2**63)
 I64_MAX: Final = 2**63 - 1

@@ -145,7 +145,10 @@ def test_examples_use_public_names_only_and_are_short() -> None:
                 assert not is_private, f"{path.name}: {node.attr}"
 
 
-@pytest.mark.parametrize("module", ["clients.tcp", "clients.tcp_asyncio", "protocol"])
+@pytest.mark.parametrize(
+    "module",
+    ["clients.tcp", "clients.tcp_asyncio", "clients.shm", "clients.shm_asyncio", "protocol"],
+)
 def test_a_client_brings_in_nothing_heavy(module: str) -> None:
     heavy = ["trio", "numpy", "typer", "websockets", "httpx2", "fanout"]
     code = f"import sys, {module}; print([each for each in {heavy} if each in sys.modules])"

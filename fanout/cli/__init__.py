@@ -1,8 +1,20 @@
 """The command line. The only place that prints, and the only one that knows exit codes.
 
-Data goes to stdout and everything else to stderr. An error is one line and says what to do.
+Data goes to stdout and everything else to stderr. An error is one line and says what to do. What
+a command needs is imported when it runs, so that the others, and --help, do not wait for it.
 """
 
-from fanout.cli.app import main
+import sys
+
+
+def main() -> None:
+    """The `fanout` script."""
+    try:
+        from fanout.cli.app import app
+
+        app()
+    except KeyboardInterrupt:  # while it was still importing
+        sys.exit(130)
+
 
 __all__ = ["main"]

@@ -5,7 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from fanout import __version__
-from fanout.cli.serve import ServeOptions, serve_tcp
+from fanout.cli.outcome import emit
+from fanout.cli.serve import TRANSPORT_SETTINGS, ServeOptions, serve_shm, serve_tcp
 from fanout.cli.simulate import simulate
 from fanout.cli.tail import tail
 from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES
@@ -38,7 +39,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"fanout {__version__}, wire {WIRE_VERSION}")
+        emit(f"fanout {__version__}, wire {WIRE_VERSION}")
         raise typer.Exit
 
 
@@ -92,11 +93,7 @@ def options(
     )
 
 
-app.command("tcp")(serve_tcp)
+app.command("tcp", context_settings=TRANSPORT_SETTINGS)(serve_tcp)
+app.command("shm", context_settings=TRANSPORT_SETTINGS)(serve_shm)
 app.command("tail")(tail)
 app.command("simulate")(simulate)
-
-
-def main() -> None:
-    """The `fanout` script."""
-    app()

@@ -1,6 +1,6 @@
-"""From errors to exit codes, and from log records to stderr."""
+"""What is printed, and from errors to exit codes."""
 
-import logging
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import typer
 from clients.subscription import AddressError
 from fanout.errors import (
     ConfigError,
+    OperatorError,
     UsageError,
     VenueBusyError,
     VenueError,
@@ -30,9 +31,34 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
 }
 """The first that fits counts. 69, 75, 77 and 78 are those of sysexits.h."""
 
+_KNOWN: Final = (FanoutError, KeyboardInterrupt, OSError)
+
+
+class OutputError(OperatorError):
+    """What was asked for cannot be written."""
+
+
+def emit(line: str) -> None:
+    """A line of data, at once: who reads from the pipe wants it when it happens.
+
+    Raises `BrokenPipeError` when the reader has left, `OutputError` for a full disk.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: there is nowhere to print to")
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _discard_stdout()
+        raise
+    except OSError as error:
+        _discard_stdout()
+        raise OutputError(f"cannot write: {reason(error)}") from error
+
 
 def say(message: str) -> None:
     """A line for the person at the terminal."""
+    if sys.stderr is None:
+        return
     try:
         print(f"fanout: {message}", file=sys.stderr, flush=True)
     except OSError:
@@ -44,29 +70,13 @@ def exit_codes() -> Iterator[None]:
     """Turn this project's errors, alone or in a group, into a line and an exit code."""
     try:
         yield
-    except FanoutError as error:
-        raise _told(error) from None
     except BaseExceptionGroup as group:
-        known, other = group.split((FanoutError, KeyboardInterrupt))
+        known, other = group.split(_KNOWN)
         if known is None or other is not None:
             raise
         raise _told(_first(known)) from None
-    except KeyboardInterrupt as error:
+    except _KNOWN as error:
         raise _told(error) from None
-    except BrokenPipeError:
-        _discard_stdout()
-        raise typer.Exit(0) from None
-    except OSError as error:
-        _discard_stdout()
-        say(f"cannot write: {reason(error)}")
-        raise typer.Exit(1) from None
-
-
-def _told(error: BaseException) -> typer.Exit:
-    if isinstance(error, KeyboardInterrupt):
-        return typer.Exit(130)
-    say(str(error))
-    return typer.Exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
 
 
 def _first(error: BaseException) -> BaseException:
@@ -75,24 +85,22 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
+def _told(error: BaseException) -> typer.Exit:
+    """Say what happened, where that needs saying, and give the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return typer.Exit(130)
+    if isinstance(error, BrokenPipeError):
+        return typer.Exit(0)
+    if isinstance(error, FanoutError):
+        say(str(error))
+        return typer.Exit(
+            next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        )
+    is_out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    say(reason(error) + (": raise ulimit -n" if is_out else ""))
+    return typer.Exit(1)
+
+
 def _discard_stdout() -> None:
     """Nobody takes what is written: keep the interpreter from flushing into nothing at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Lines(logging.Formatter):
-    """One line a record. A traceback, which libraries may attach, is not for the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"fanout: {record.levelname.lower()}: {record.getMessage()}"
-
-
-def log_to_stderr() -> None:
-    """Show this project's log, and what trio's listeners have to say."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines())
-    for name, level in (("fanout", logging.INFO), ("trio", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = False

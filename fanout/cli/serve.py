@@ -1,16 +1,16 @@
 """`fanout ... tcp`: run the service until a signal ends it."""
 
-import signal
 from typing import Annotated, Final
 
 import msgspec
-import trio
 import typer
 
-from fanout.cli.outcome import exit_codes, log_to_stderr, say
+from fanout.cli.logs import log_to_stderr
+from fanout.cli.outcome import exit_codes, say
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
+    ShmConfig,
     SimConfig,
     TcpConfig,
     TransportConfig,
@@ -19,20 +19,18 @@ from fanout.config import (
     parse_size,
 )
 from fanout.errors import UsageError
-from fanout.service import run_service
 from fanout.venues import VENUES
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
-
-class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options in front of the transports, as they were typed."""
+class ServeOptions(msgspec.Struct, kw_only=True):
+    """The options in front of the transports, as they were typed, and the transports so far."""
 
     assets: tuple[str, ...]
     venue: str
     ws_url: str | None
     rest_url: str | None
     log_bytes: str
+    transports: list[TransportConfig] = []
 
 
 def serve_tcp(
@@ -52,21 +50,70 @@ def serve_tcp(
     Example: fanout --assets BTCUSDT,ETHUSDT tcp --port 9000
     """
     with exit_codes():
-        _serve(context.obj, (TcpConfig(host=host, port=port),))
+        _add(context, TcpConfig(host=host, port=port))
 
 
-def _serve(options: ServeOptions, transports: tuple[TransportConfig, ...]) -> None:
-    config = _config(options, transports)
-    for each in transports:
-        if not is_loopback(each.host):
+def serve_shm(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Option(help="Name of the queue, under /dev/shm.", envvar="FANOUT_SHM_NAME"),
+    ],
+    capacity: Annotated[
+        str,
+        typer.Option(
+            help="Room for unread frames, a power of two: bytes, or KiB, MiB, GiB.",
+            envvar="FANOUT_SHM_CAPACITY",
+        ),
+    ] = "1MiB",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the queue there at the end.")] = False,
+) -> None:
+    """Serve trades to one consumer on this machine, through a queue in shared memory.
+
+    Example: fanout --assets BTCUSDT,ETHUSDT shm --name trade_queue --capacity 1MiB
+
+    Each consumer takes a queue of its own: fanout shm --name a shm --name b
+    """
+    with exit_codes():
+        _add(context, ShmConfig(name=name, capacity_bytes=parse_size(capacity), keep=keep))
+
+
+TRANSPORT_COMMANDS: Final = {"tcp": serve_tcp, "shm": serve_shm}
+TRANSPORT_SETTINGS: Final = {"allow_extra_args": True, "allow_interspersed_args": False}
+"""A transport's command leaves what stands behind its options to the next transport."""
+
+
+def _add(context: typer.Context, transport: TransportConfig) -> None:
+    """Note a transport; go on to the next one, or run the service if this is the last."""
+    options: ServeOptions = context.obj
+    options.transports.append(transport)
+    if not context.args:
+        _serve(options)
+        return
+    name, *arguments = context.args
+    if name not in TRANSPORT_COMMANDS:
+        raise UsageError(f"{name!r} behind {context.info_name}: {', '.join(TRANSPORT_COMMANDS)}")
+    parent = context.parent
+    assert parent is not None, "transports are commands of fanout"
+    command = getattr(parent.command, "commands")[name]  # noqa: B009  typer types it as a command
+    with command.make_context(name, arguments, parent=parent) as following:
+        command.invoke(following)
+
+
+def _serve(options: ServeOptions) -> None:
+    config = _config(options)
+    for each in config.transports:
+        if isinstance(each, TcpConfig) and not is_loopback(each.host):
             say(f"{each.host} is open to the network: whoever reaches it gets the trades")
+    from fanout.cli.running import run_until_signal
+
     log_to_stderr()
-    received = trio.run(_run, config)
+    received = run_until_signal(config)
     if received is not None:
         raise typer.Exit(128 + received)
 
 
-def _config(options: ServeOptions, transports: tuple[TransportConfig, ...]) -> Config:
+def _config(options: ServeOptions) -> Config:
     if options.venue not in VENUES:
         raise UsageError(f"unknown venue {options.venue!r}: {', '.join(VENUES)}")
     assets = options.assets or (",".join(DEFAULT_ASSETS),)
@@ -77,38 +124,10 @@ def _config(options: ServeOptions, transports: tuple[TransportConfig, ...]) -> C
         raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
     return Config(
         assets=parse_assets(assets),
-        transports=transports,
+        transports=tuple(options.transports),
         venue=options.venue,
         ws_url=options.ws_url,
         rest_url=options.rest_url,
         log_bytes=parse_size(options.log_bytes),
         sim=SimConfig() if is_simulated else None,
     )
-
-
-async def _run(config: Config) -> int | None:
-    """The number of the signal that ended the service, if one did."""
-    stop = trio.Event()
-    received: list[int] = []
-    symbols = ", ".join(config.assets)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
-        await run_service(
-            config,
-            stop=stop,
-            announce=lambda url: say(f"serving {symbols} from {config.venue} on {url}"),
-        )
-        nursery.cancel_scope.cancel()
-    return received[0] if received else None
-
-
-async def _watch_signals(
-    stop: trio.Event, received: list[int], everything: trio.CancelScope
-) -> None:
-    """Ask for an orderly end on the first signal; a second one ends at once."""
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
-        async for number in signals:
-            received.append(number)
-            if stop.is_set():
-                everything.cancel()
-            stop.set()

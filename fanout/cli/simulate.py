@@ -1,18 +1,15 @@
 """`fanout simulate`: an exchange on loopback, for trying things out."""
 
-import json
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import trio
 import typer
 
-from fanout.cli.outcome import exit_codes, log_to_stderr
-from fanout.config import check_port, parse_assets
+from fanout.cli.logs import log_to_stderr
+from fanout.cli.outcome import exit_codes
+from fanout.config import check_port, split_symbols
 from fanout.errors import UsageError
-from fanout.simulator import SimulatorConfig, run_simulator
 
 
 def simulate(
@@ -45,6 +42,9 @@ def simulate(
     Example: fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
     """
     with exit_codes():
+        from fanout.cli.running import run_market
+        from fanout.simulator import SimulatorConfig
+
         check_port(port)
         config = SimulatorConfig(
             host=host,
@@ -56,9 +56,9 @@ def simulate(
             duration_s=duration,
         )
         if symbols:
-            config = msgspec.structs.replace(config, symbols=parse_assets(symbols))
+            config = msgspec.structs.replace(config, symbols=split_symbols(symbols))
         log_to_stderr()
-        trio.run(_run, config)
+        run_market(config)
 
 
 def _speed(text: str) -> float | None:
@@ -68,9 +68,3 @@ def _speed(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise UsageError(f"--speed {text!r}: a number, or max") from None
-
-
-async def _run(config: SimulatorConfig) -> None:
-    async with trio.open_nursery() as nursery:
-        simulator = await nursery.start(partial(run_simulator, config))
-        print(json.dumps({"ws": simulator.ws_url, "rest": simulator.rest_url}), flush=True)

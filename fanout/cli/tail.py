@@ -9,9 +9,11 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from clients.shm import ShmClient
 from clients.tcp import Disconnected, TcpClient
-from fanout.cli.outcome import exit_codes, say
-from fanout.errors import UsageError
+from fanout.cli.outcome import emit, exit_codes, say
+from fanout.config import split_symbols
+from fanout.errors import UsageError, shown
 from protocol.records import Header, Instrument, Record, Snapshot, Trade
 
 
@@ -22,7 +24,9 @@ class Format(StrEnum):
 
 
 def tail(
-    address: Annotated[str, typer.Argument(help="tcp://HOST:PORT", metavar="ADDRESS")],
+    address: Annotated[
+        str, typer.Argument(help="tcp://HOST:PORT or shm://NAME", metavar="ADDRESS")
+    ],
     output: Annotated[
         Format, typer.Option("--format", help="json and csv keep every digit.")
     ] = Format.TEXT,
@@ -31,7 +35,8 @@ def tail(
         typer.Option(help="End after that many trades; 0 ends once connected.", min=0),
     ] = None,
     symbol: Annotated[
-        list[str] | None, typer.Option(help="Only this symbol. May be repeated.")
+        list[str] | None,
+        typer.Option(help="Only these, comma-separated or repeated.", metavar="SYMBOL,..."),
     ] = None,
     reconnect: Annotated[
         bool, typer.Option(help="Connect again when the connection is lost.")
@@ -41,44 +46,45 @@ def tail(
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     """
-    symbols = frozenset(each.upper() for each in symbol or ())
-    with exit_codes(), TcpClient(address, reconnect=reconnect and limit != 0) as client:
+    with exit_codes(), _client(address, reconnect and limit != 0) as client:
         if limit == 0:
             client.connect()
         else:
-            _print_all(client, _LINES[output], symbols, limit)
+            _print_all(client, output, frozenset(split_symbols(symbol or ())), limit)
+
+
+def _client(address: str, reconnect: bool) -> TcpClient | ShmClient:
+    kind = ShmClient if address.startswith("shm://") else TcpClient
+    return kind(address, reconnect=reconnect)
 
 
 def _print_all(
-    client: TcpClient, line_of: "Line", symbols: frozenset[str], limit: int | None
+    client: TcpClient | ShmClient, output: Format, symbols: frozenset[str], limit: int | None
 ) -> None:
-    if line_of is _csv_line:
-        _print(_csv_text(_COLUMNS))
+    line_of = _LINES[output]
+    if output is Format.CSV:
+        emit(_csv_text(_COLUMNS))
     trades = 0
     for record in client:
         if isinstance(record, Disconnected):
             say(f"{client.url}: {record.why}; trying again in {record.pause_s:.1f} s")
             continue
-        _check_symbols(client.header, symbols)
+        header = client.header
+        assert header is not None, "every record but Disconnected comes after a header"
+        _check_symbols(header, symbols)
         if symbols and not _concerns(record, symbols):
             continue
-        line = line_of(record)
+        line = line_of(record, header.epoch_ns)
         if line is None:
-            say(_text_line(record))
+            say(_text_line(record, header.epoch_ns))
         else:
-            _print(line)
+            emit(line)
         trades += isinstance(record, Trade)
         if trades == limit:
             return
 
 
-def _print(line: str) -> None:
-    # By the line: who reads from the pipe wants a trade when it happens.
-    print(line, flush=True)
-
-
-def _check_symbols(header: Header | None, symbols: frozenset[str]) -> None:
-    assert header is not None, "every record but Disconnected comes after a header"
+def _check_symbols(header: Header, symbols: frozenset[str]) -> None:
     served = [each.symbol for each in header.instruments]
     for symbol in symbols.difference(served):
         raise UsageError(f"{symbol} is not served here: {', '.join(served)}")
@@ -103,10 +109,11 @@ _COLUMNS: Final = (
     "kind",
     "received_ns",
     "back_filled",
+    "epoch_ns",
 )
 
 
-def _row(trade: Trade) -> dict[str, Any]:
+def _row(trade: Trade, epoch_ns: int) -> dict[str, Any]:
     values = (
         trade.seq,
         trade.symbol,
@@ -118,34 +125,36 @@ def _row(trade: Trade) -> dict[str, Any]:
         trade.kind.name,
         trade.received_ns,
         trade.back_filled,
+        epoch_ns,
     )
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _event(record: Record) -> dict[str, Any]:
+def _event(record: Record, epoch_ns: int) -> dict[str, Any]:
     """An event's fields under their own names, `event` first."""
     row: dict[str, Any] = {"event": type(record).__name__.lower()}
     for name in record.__struct_fields__:
         value = getattr(record, name)
         if name == "trades":
-            row[name] = [_row(each) for each in value]
+            row[name] = [_row(each, epoch_ns) for each in value]
         elif name == "instrument":
             row["symbol"] = value.symbol if isinstance(value, Instrument) else None
         else:
             row[name] = value.name if isinstance(value, Enum) else value
+    row["epoch_ns"] = epoch_ns
     return row
 
 
-def _json_line(record: Record) -> str:
-    row = _row(record) if isinstance(record, Trade) else _event(record)
+def _json_line(record: Record, epoch_ns: int) -> str:
+    row = _row(record, epoch_ns) if isinstance(record, Trade) else _event(record, epoch_ns)
     return msgspec.json.encode(row).decode()
 
 
-def _csv_line(record: Record) -> str | None:
+def _csv_line(record: Record, epoch_ns: int) -> str | None:
     """A trade as a row; events have no place in a table."""
     if not isinstance(record, Trade):
         return None
-    values = _row(record).values()
+    values = _row(record, epoch_ns).values()
     return _csv_text(str(each).lower() if isinstance(each, bool) else each for each in values)
 
 
@@ -155,16 +164,15 @@ def _csv_text(values: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _text_line(record: Record) -> str:
+def _text_line(record: Record, epoch_ns: int) -> str:
     if isinstance(record, Trade):
         return _trade_text(record)
     if isinstance(record, Snapshot):
         return "\n".join(f"{_trade_text(each)}  before joining" for each in record.trades)
-    fields = _event(record)
+    fields = _event(record, epoch_ns)
     name = fields.pop("event").upper()
-    shown = (f"{key} {value}" for key, value in fields.items() if value not in (None, ""))
-    # The words in an event are a stranger's: no control characters on this terminal.
-    return "".join(each if each.isprintable() else "?" for each in "  ".join((name, *shown)))
+    told = (f"{key} {shown(value)}" for key, value in fields.items() if value not in (None, ""))
+    return "  ".join((name, *told))
 
 
 def _trade_text(trade: Trade) -> str:
@@ -178,7 +186,7 @@ def _trade_text(trade: Trade) -> str:
     )
 
 
-Line = Callable[[Record], str | None]
+Line = Callable[[Record, int], str | None]
 
 _LINES: Final[dict[Format, Line]] = {
     Format.TEXT: _text_line,

@@ -1,18 +1,18 @@
 """The transports, and which there are."""
 
-from typing import Final
-
-from fanout.config import TcpConfig, TransportConfig
+from fanout.config import ShmConfig, TcpConfig, TransportConfig
 from fanout.transports.base import Broadcast, Transport
+from fanout.transports.shm import ShmTransport
 from fanout.transports.tcp import TcpTransport
-
-TRANSPORTS: Final = {TcpConfig: TcpTransport}
-"""By the type of their configuration."""
 
 
 def make_transport(config: TransportConfig) -> Transport:
-    """The transport that a configuration asks for."""
-    return TRANSPORTS[type(config)](config)
+    """The transport that a configuration asks for. A new one is a line here."""
+    match config:
+        case TcpConfig():
+            return TcpTransport(config)
+        case ShmConfig():
+            return ShmTransport(config)
 
 
-__all__ = ["TRANSPORTS", "Broadcast", "Transport", "make_transport"]
+__all__ = ["Broadcast", "Transport", "make_transport"]

@@ -1,0 +1,161 @@
+"""A blocking client for the shared-memory queue: microseconds from writer to reader.
+
+    from clients.shm import ShmClient, Wait
+    from protocol import Trade
+
+    with ShmClient("shm://trade_queue", wait=Wait.SPIN) as client:
+        for record in client:
+            if isinstance(record, Trade):
+                print(record.symbol, record.price_text, record.quantity_text)
+
+Iterating gives the same records as `clients.tcp`. When the service ends, dies or is started anew
+there is a `Disconnected`, `outcome` says which, and the client attaches again. A queue has one
+reader at a time; the next one carries on where the last one stopped.
+"""
+
+import os
+import threading
+import time
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
+
+from clients.shm_client import QueueClient, nap_s
+from clients.shm_file import AttachedQueue, Outcome, QueueError, attach
+from clients.subscription import IDLE_TIMEOUT_S, AddressError, Disconnected, DisconnectedError
+from protocol.errors import PeerError
+from protocol.records import Header, Record
+from protocol.ring_file import DIRECTORY
+
+__all__ = [
+    "AddressError",
+    "Disconnected",
+    "DisconnectedError",
+    "Outcome",
+    "QueueError",
+    "ShmClient",
+    "Wait",
+]
+
+YIELDS: Final = 100
+"""Looks at an empty queue, some 50 µs of them, before a reader that sleeps begins to."""
+
+
+class Wait(Enum):
+    """What a blocking reader does while the queue is empty."""
+
+    SPIN = "spin"
+    """Look again at once: the quickest, for the price of a core."""
+    YIELD = "yield"
+    """Let others that are ready have the core, then look again."""
+    SLEEP = "sleep"
+    """Yield for a short while, then sleep, up to a millisecond at a time."""
+
+
+class ShmClient(QueueClient):
+    """A subscriber to a queue. Iterate over it; it attaches when it has to.
+
+    See `clients.shm_client.QueueClient` for parameters and errors. `close` may be called from
+    another thread, and ends the iteration.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        wait: Wait = Wait.SLEEP,
+        directory: str = DIRECTORY,
+        reconnect: bool = True,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
+        super().__init__(
+            url, directory=directory, reconnect=reconnect, idle_timeout_s=idle_timeout_s
+        )
+        self._wait = wait
+        self._closed = threading.Event()
+
+    def connect(self) -> Header:
+        """Attach, if need be, and return once the header is there. Records are kept."""
+        while (header := self.header) is None:
+            self._step()
+            if self._is_over:
+                raise self._subscription.failure or DisconnectedError("closed before a header")
+        return header
+
+    def pop(self) -> bytes | None:
+        """The next frame's payload as it stands, or None if there is none now. Never waits.
+
+        For frames of one's own, or to decode oneself: no session looks at them, neither at their
+        CRC nor at their numbers, so do not iterate over the same client. Attaches at the first
+        call. Raises `QueueError` once there is nothing more to come, after which the next call
+        attaches again, and another `PeerError` for bytes that cannot be frames.
+        """
+        queue = self._queue
+        if queue is None:
+            queue = self._queue = attach(self._path, now_s=time.monotonic())
+        try:
+            payload = queue.reader.pop()
+            if payload is None and time.monotonic() >= self._next_check_s:
+                return self._pop_checked(queue)
+        except QueueError:
+            raise
+        except PeerError as error:
+            raise queue.explained(error) from error
+        return payload
+
+    def _pop_checked(self, queue: AttachedQueue) -> bytes | None:
+        """`pop`, after a look at what has become of the queue: what was written before is read."""
+        trouble = self._trouble(queue)
+        payload = queue.reader.pop()
+        if payload is None and trouble:
+            self._close_queue()
+            raise trouble
+        return payload
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Record | Disconnected:
+        ready = self._subscription.ready
+        while not ready:
+            if self._is_over:
+                raise self._subscription.failure or StopIteration
+            self._step()
+        return ready.popleft()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._subscription.is_over or self._closed.is_set()
+
+    def _step(self) -> None:
+        """Attach, or look once, and wait a little if there was nothing."""
+        if self._queue is None:
+            if not self._closed.wait(self._subscription.pause_s):
+                self._attach()
+        elif self._take():
+            self._idle = 0
+        else:
+            self._pause(self._idle)
+            self._idle += 1
+
+    def _pause(self, idle: int) -> None:
+        if self._wait is Wait.SLEEP and idle >= YIELDS:
+            time.sleep(nap_s(idle - YIELDS))
+        elif self._wait is not Wait.SPIN:
+            os.sched_yield()
+
+    def close(self) -> None:
+        """End the iteration, now or in the other thread that waits in it."""
+        self._closed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self._close_queue()

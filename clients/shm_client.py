@@ -1,0 +1,165 @@
+"""What the clients of a queue share: everything but the waiting.
+
+A `QueueClient` attaches, reads and notices what becomes of the queue, without ever waiting; what
+it finds goes through a `Subscription`, as what comes over TCP does. The clients around it sleep,
+each in its own way.
+"""
+
+import os
+import platform
+import time
+from typing import Final
+
+from clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
+from clients.subscription import IDLE_TIMEOUT_S, READ_BYTES, AddressError, Subscription
+from protocol.errors import PeerError
+from protocol.records import End, Header
+from protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
+from protocol.session import SessionStatistics
+
+CHECK_S: Final = 0.2
+"""How often a reader looks what has become of the queue. A few system calls; everything that can
+happen to a queue but silence is noticed within this time."""
+
+FIRST_NAP_S: Final = 50e-6
+LONGEST_NAP_S: Final = 1e-3
+
+
+def parse_queue(url: str) -> str:
+    """The name in `shm://NAME`. Raises `AddressError`."""
+    name = url.removeprefix("shm://")
+    fault = name_fault(name) if name != url else "it does not begin with shm://"
+    if fault:
+        raise AddressError(f"{url!r} is not a queue's address, shm://NAME: {fault}")
+    return name
+
+
+def nap_s(idle: int) -> float:
+    """How long to sleep after `idle` looks that found nothing, for readers that burn no core:
+    from `FIRST_NAP_S` up to `LONGEST_NAP_S`; nothing after none."""
+    return min(FIRST_NAP_S * 2 ** min(idle - 1, 10), LONGEST_NAP_S) if idle else 0.0
+
+
+class QueueClient:
+    """What the clients of a queue share: everything but the waiting."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        directory: str = DIRECTORY,
+        reconnect: bool = True,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
+        """`url` is `shm://NAME`; anything else raises `AddressError`. `directory` is where queues
+        are.
+
+        With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
+        if there is no queue to attach to or it is lost otherwise; its `__cause__` is a
+        `QueueError` or what was wrong with the bytes. `idle_timeout_s` is how long a writer that
+        lives may not stir. Raises `UnsupportedMachineError` where queues do not work.
+        """
+        require_supported_machine(platform.machine())
+        self.url = url
+        self.outcome: Outcome | None = None
+        """What became of the last queue, or of the last attempt to attach."""
+        self._path = os.path.join(directory, parse_queue(url))
+        self._idle_timeout_s = idle_timeout_s
+        self._subscription = Subscription(url, reconnect=reconnect)
+        self._queue: AttachedQueue | None = None
+        self._ended_epoch_ns: int | None = None
+        """Of the queue whose END has been given out."""
+        self._corrupt_epoch_ns: int | None = None
+        """Of the queue in which something was broken, until it has been skipped."""
+        self._next_check_s = 0.0
+        self._idle = 0
+
+    @property
+    def header(self) -> Header | None:
+        """The header that counts now: instruments, units, epoch. None before the first."""
+        return self._subscription.header
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """Counts so far, as a frozen value."""
+        return self._subscription.statistics
+
+    def _attach(self) -> None:
+        """Attach, and tell the session of it. Afterwards there is a queue, or a `Disconnected`."""
+        try:
+            now_s = time.monotonic()
+            self._queue = queue = attach(self._path, now_s=now_s)
+            self._next_check_s = now_s + CHECK_S
+            if queue.reader.epoch_ns == self._corrupt_epoch_ns:
+                # What is broken stays so; behind all that is there the next frame begins.
+                queue.reader.skip()
+                self._corrupt_epoch_ns = None
+            self._require_worth(queue, now_s)
+            self._subscription.receive(queue.opening())
+        except (OSError, PeerError) as error:
+            self._detach(error)
+
+    def _require_worth(self, queue: AttachedQueue, now_s: float) -> None:
+        """Raises `QueueError` for a queue in trouble that has nothing more to give."""
+        trouble = queue.trouble(now_s, self._idle_timeout_s)
+        if trouble is None or queue.reader.unread_bytes:
+            return
+        if not queue.reader.tail() or queue.reader.epoch_ns == self._ended_epoch_ns:
+            raise trouble
+
+    def _take(self) -> bool:
+        """Take what is there; False if there is nothing. A queue in trouble is read to its end."""
+        assert self._queue is not None, "the caller has attached"
+        try:
+            trouble = self._trouble(self._queue)
+            data = self._queue.reader.read(READ_BYTES)
+            if data:
+                self._receive(data)
+            elif trouble:
+                self._give_up(self._queue, trouble)
+            return bool(data)
+        except PeerError as error:
+            self._detach(error)
+            return True
+
+    def _trouble(self, queue: AttachedQueue) -> QueueError | None:
+        now_s = time.monotonic()
+        if now_s < self._next_check_s:
+            return None
+        trouble = queue.trouble(now_s, self._idle_timeout_s)
+        if trouble is None:
+            self._next_check_s = now_s + CHECK_S
+        return trouble
+
+    def _receive(self, data: bytes) -> None:
+        """Give the session what was read. Raises `PeerError`, and `DisconnectedError` for END."""
+        ready = self._subscription.ready
+        self._subscription.receive(data)
+        if ready and isinstance(ready[-1], End):
+            assert self._queue is not None
+            self._ended_epoch_ns = self._queue.reader.epoch_ns
+            self._subscription.receive(b"")
+
+    def _give_up(self, queue: AttachedQueue, trouble: QueueError) -> None:
+        """Leave a queue in trouble that holds nothing any more but, it may be, its tail."""
+        tail = queue.reader.tail() if trouble.outcome is Outcome.ENDED else b""
+        if tail:
+            self._receive(tail)
+        raise trouble
+
+    def _detach(self, error: Exception) -> None:
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            error = queue.explained(error)
+            if outcome_of(error) is Outcome.CORRUPT:
+                self._corrupt_epoch_ns = queue.reader.epoch_ns
+            queue.close()
+        self.outcome = outcome_of(error)
+        self._subscription.disconnected(error)
+        if self._subscription.failure:
+            self._subscription.failure.__cause__ = error
+
+    def _close_queue(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()

@@ -1,0 +1,228 @@
+"""A shared-memory queue's file, from the reader's side: attach to it, and see what became of it.
+
+Attaching opens, locks and maps what is there; it never creates and never cuts. Whatever keeps a
+reader from reading has a name, an `Outcome`, and none of it can crash the reader: a file that is
+cut short while it is mapped either (see `clients.sigbus`).
+
+A queue that is in trouble may still hold frames; they are whole, and to be read before giving up.
+"""
+
+import fcntl
+import mmap
+import os
+import stat
+from enum import Enum
+from typing import Final, Self
+
+import msgspec
+
+from clients.sigbus import guard, unguard
+from clients.subscription import DisconnectedError
+from protocol.constants import START
+from protocol.errors import PeerError
+from protocol.framing import frame
+from protocol.header import encode_header
+from protocol.joining import first_seq
+from protocol.records import Header
+from protocol.ring import RingReader
+from protocol.ring_file import lock_kind, lock_request
+from protocol.ring_page import (
+    PAGE_BYTES,
+    READER_PID_WORD,
+    WORD_BYTES,
+    WRITER_PID_WORD,
+    LayoutVersionError,
+    NotAQueueError,
+    TruncatedQueueError,
+    check_page,
+)
+
+
+class Outcome(Enum):
+    """What can become of attaching to a queue and of reading from it."""
+
+    NO_QUEUE = "no queue of that name"
+    NO_PERMISSION = "the queue belongs to another user"
+    NOT_A_QUEUE = "not a queue"
+    OTHER_VERSION = "a queue of another version"
+    TRUNCATED = "the queue's file was cut short"
+    BUSY = "the queue has a reader already"
+    CORRUPT = "bytes that break the wire"
+    SILENT = "the writer lives, but does not stir"
+    WRITER_DIED = "the writer is gone without an END"
+    REPLACED = "another queue has taken the name"
+    ENDED = "the service ended"
+
+
+class QueueError(DisconnectedError):
+    """A queue cannot be read from, or not any longer."""
+
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
+        super().__init__(f"{outcome.value}: {detail}" if detail else outcome.value)
+        self.outcome = outcome
+
+
+_OUTCOMES: Final[dict[type[Exception], Outcome]] = {
+    NotAQueueError: Outcome.NOT_A_QUEUE,
+    LayoutVersionError: Outcome.OTHER_VERSION,
+    TruncatedQueueError: Outcome.TRUNCATED,
+}
+
+
+class AttachedQueue:
+    """A queue that is open, mapped, and ours to read. Made by `attach`."""
+
+    def __init__(self, path: str, fd: int, mapped: mmap.mmap, now_s: float) -> None:
+        self._path = path
+        self._fd = fd
+        self._mapped = mapped
+        self._address = guard(mapped)
+        try:
+            self.reader = RingReader(mapped, pid=os.getpid())
+        except PeerError:
+            self._unmap()
+            raise
+        self._heartbeat = self.reader.heartbeat
+        self._heartbeat_s = now_s
+
+    def opening(self) -> bytes:
+        """START and the session header, as of the first frame that is unread: what a session is
+        given before the frames. Raises `PeerError`."""
+        header = self.reader.header()
+        header = msgspec.structs.replace(header, next_seq=self._next_seq(header))
+        return frame(START) + frame(encode_header(header))
+
+    def _next_seq(self, header: Header) -> int:
+        # The writer may be at work, so that there is nothing yet and the mark is old; then
+        # there is something at the next look.
+        for _ in range(1_000):
+            for payload in self.reader.unread():
+                seq = first_seq(payload, header)
+                if seq is not None:
+                    return seq
+            seq = self.reader.marked_seq()
+            if seq is not None:
+                return seq
+        raise QueueError(Outcome.SILENT, "it stopped in the middle of writing")
+
+    def trouble(self, now_s: float, idle_timeout_s: float) -> QueueError | None:
+        """What has become of the queue, if it is no longer in order. A few system calls.
+
+        To be asked before reading: a writer that is gone by now has written all that it will.
+        """
+        if self._is_damaged():
+            return QueueError(Outcome.TRUNCATED)
+        if self.reader.has_ended:
+            return QueueError(Outcome.ENDED)
+        if _owner(self._fd, WRITER_PID_WORD) is None:
+            return QueueError(Outcome.WRITER_DIED)
+        if self._is_replaced():
+            return QueueError(Outcome.REPLACED)
+        if self.reader.heartbeat != self._heartbeat:
+            self._heartbeat, self._heartbeat_s = self.reader.heartbeat, now_s
+        elif now_s - self._heartbeat_s > idle_timeout_s:
+            return QueueError(Outcome.SILENT, f"for {idle_timeout_s:g} s")
+        return None
+
+    def explained(self, error: Exception) -> Exception:
+        """What is behind an error of reading: perhaps that the file was cut short."""
+        return QueueError(Outcome.TRUNCATED) if self._is_damaged() else error
+
+    def _is_damaged(self) -> bool:
+        """Whether somebody has cut or overwritten the file, even for a moment."""
+        return os.fstat(self._fd).st_size != len(self._mapped) or not self.reader.is_intact
+
+    def _is_replaced(self) -> bool:
+        """Whether the name stands for another file. If for none, this one goes on nameless."""
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return not os.path.samestat(there, os.fstat(self._fd))
+
+    def close(self) -> None:
+        """Let the next reader in."""
+        self.reader.release()
+        self._unmap()
+        os.close(self._fd)
+
+    def _unmap(self) -> None:
+        unguard(self._address)
+        self._mapped.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attach(path: str, *, now_s: float) -> AttachedQueue:
+    """The queue at `path`, open for reading on from where its last reader stopped. `now_s` is any
+    monotonic time. Raises `QueueError`, or another `PeerError` for a page that makes no sense."""
+    fd = _open(path)
+    try:
+        size = _checked_size(fd)
+        if not _lock(fd, READER_PID_WORD):
+            raise QueueError(Outcome.BUSY, f"process {_owner(fd, READER_PID_WORD)}")
+        return AttachedQueue(path, fd, _map(fd, size), now_s)
+    except (PeerError, OSError) as error:
+        os.close(fd)
+        outcome = _OUTCOMES.get(type(error))
+        if outcome is None:
+            raise
+        raise QueueError(outcome, str(error)) from error
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """The name of what ended the reading."""
+    if isinstance(error, QueueError):
+        return error.outcome
+    return Outcome.ENDED if isinstance(error, DisconnectedError) else Outcome.CORRUPT
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise QueueError(Outcome.NO_QUEUE, path) from error
+    except PermissionError as error:
+        raise QueueError(Outcome.NO_PERMISSION, path) from error
+    except OSError as error:
+        raise QueueError(Outcome.NOT_A_QUEUE, f"{path}: {error.strerror}") from error
+
+
+def _checked_size(fd: int) -> int:
+    """The size of a file that is a queue by its page, read without mapping it."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAQueueError("it is not a regular file")
+    page = os.pread(fd, PAGE_BYTES, 0)
+    if len(page) < PAGE_BYTES:
+        raise TruncatedQueueError(f"file of {len(page):,} bytes holds no page")
+    check_page(memoryview(page).cast("Q"), status.st_size)
+    return status.st_size
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size)
+    except ValueError as error:
+        raise TruncatedQueueError(str(error)) from error
+
+
+def _lock(fd: int, pid_word: int) -> bool:
+    """Take the lock on a pid; False if somebody has it."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_WRLCK, pid_word))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(fd: int, pid_word: int) -> int | None:
+    """The pid beside a lock that somebody else has; None if nobody has."""
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, lock_request(fcntl.F_WRLCK, pid_word))
+    if lock_kind(answer) == fcntl.F_UNLCK:
+        return None
+    return int.from_bytes(os.pread(fd, WORD_BYTES, pid_word * WORD_BYTES), "little")

@@ -1,0 +1,91 @@
+"""A mapped file that is cut short must not kill the process.
+
+Touching a page of a mapping that lies behind the end of its file raises SIGBUS, which ends the
+process before any Python runs. No check before the touch helps: the file can be cut between the
+two, and a reader that polls is nearly always in between. Nor can tmpfs files be sealed, and to
+read by system calls instead would cost what shared memory is taken for.
+
+So while a mapping is guarded there is a handler for SIGBUS. It lays zeros of this process's own
+over the mapping that was touched, and the touch is done again: the reader finds no queue any
+more, and says so. A SIGBUS that is none of ours goes to whoever handled it before.
+
+Why it is safe that the handler is Python: the signal is raised by the instruction that touches
+the mapping, which only happens where the interpreter copies to or from a memoryview of it. It
+holds the lock there and is in the middle of nothing else.
+"""
+
+import ctypes
+import mmap
+import signal
+from typing import Final
+
+_SIGINFO_FLAG: Final = 4
+_ADDRESS_AT: Final = 16
+"""Where `siginfo_t` has the address that was touched, on 64-bit Linux."""
+_FIXED_ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
+"""MAP_FIXED is missing in `mmap`."""
+
+_Handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Action(ctypes.Structure):
+    """`struct sigaction` of Linux on x86-64."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_ubyte * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
+
+_guarded: dict[int, int] = {}
+"""Address and size of each guarded mapping. Of the process, as its signal handlers are."""
+_previous = _Action()
+
+
+def guard(mapped: mmap.mmap) -> int:
+    """Guard a writable mapping from now on. Gives the address to `unguard` it by."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    _guarded[address] = len(mapped)
+    _install()
+    return address
+
+
+def unguard(address: int) -> None:
+    """No longer guard a mapping, which is about to be closed. The handler stays."""
+    del _guarded[address]
+
+
+def _install() -> None:
+    """Make ours the handler, unless it is; another may have been set since the last mapping."""
+    current = _Action()
+    _libc.sigaction(signal.SIGBUS, None, ctypes.byref(current))
+    if current.handler != _OURS.handler:
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(_OURS), ctypes.byref(_previous))
+
+
+def _on_sigbus(_number: int, info: int, _context: int) -> None:
+    touched = ctypes.c_void_p.from_address(info + _ADDRESS_AT).value or 0
+    for address, size in _guarded.items():
+        if address <= touched < address + size:
+            access = mmap.PROT_READ | mmap.PROT_WRITE
+            _libc.mmap(address, size, access, _FIXED_ANONYMOUS, -1, 0)
+            return
+    # Not ours. The touch is done again, and meets the handler there was.
+    _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)
+
+
+_handler = _Handler(_on_sigbus)
+_OURS: Final = _Action(handler=ctypes.cast(_handler, ctypes.c_void_p).value, flags=_SIGINFO_FLAG)

@@ -1,0 +1,40 @@
+"""Strings from a producer to a consumer process, through the ring that the queue is made of.
+
+    python examples/shm_queue.py
+
+The ring works over any memory that two processes share; here it is an anonymous map, which a
+child inherits. A queue with a name, which a reader finds and attaches to, is `fanout shm`.
+"""
+
+import mmap
+import os
+
+from protocol import frame
+from protocol.ring import RingReader, RingWriter
+from protocol.ring_page import PAGE_BYTES
+
+WORDS = ("one writer", "one reader", "no lock", "größer als ASCII", "the end")
+
+
+def produce(writer: RingWriter) -> None:
+    for word in WORDS * 1_000:
+        while not writer.push(frame(word.encode())):
+            os.sched_yield()  # full: the consumer is behind
+
+
+def consume(reader: RingReader) -> None:
+    received: list[str] = []
+    while len(received) < len(WORDS) * 1_000:
+        if (payload := reader.pop()) is not None:
+            received.append(payload.decode())
+    print(f"{len(received)} strings, in order: {received == list(WORDS) * 1_000}")
+
+
+if __name__ == "__main__":
+    shared = mmap.mmap(-1, PAGE_BYTES + 4096)
+    ring = RingWriter(shared, header=None, pid=os.getpid())
+    if os.fork():
+        produce(ring)
+        os.wait()
+    else:
+        consume(RingReader(shared, pid=os.getpid()))

@@ -1,0 +1,26 @@
+"""How old trades are when they come out of a queue: percentiles of the hand-off.
+
+    python examples/shm_trades_consumer.py my_trades
+
+Reads what `shm_trades_producer.py` writes, or a service: `fanout shm --name my_trades`, where
+the age counts from the moment the service got the trade from the venue. Ends with the writer.
+"""
+
+import sys
+import time
+
+from clients.shm import ShmClient, Wait
+from protocol import End, Trade
+
+ages_ns: list[int] = []
+with ShmClient(f"shm://{sys.argv[1]}", wait=Wait.SPIN) as client:
+    for record in client:
+        if isinstance(record, Trade):
+            ages_ns.append(time.time_ns() - record.received_ns)
+        elif isinstance(record, End):
+            break
+
+ages_ns.sort()
+print(f"{len(ages_ns)} trades")
+for percent in (50, 99, 99.9):
+    print(f"p{percent:<5} {ages_ns[int(len(ages_ns) * percent / 100)] / 1000:9.2f} us")

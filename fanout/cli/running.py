@@ -1,0 +1,63 @@
+"""A service, or a simulator, between its start and the signal that ends it."""
+
+import json
+import signal
+from typing import Final
+
+import trio
+
+from fanout.cli.outcome import emit, say
+from fanout.config import Config
+from fanout.service import run_service
+from fanout.simulator import SimulatorConfig, run_simulator
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_until_signal(config: Config) -> int | None:
+    """Run the service. Gives the number of the signal that ended it, if one did."""
+    received: list[int] = []
+    for number in _SIGNALS:
+        # For the moments before and after the service's own: one more Ctrl-C while the process
+        # ends must not change how it ends.
+        signal.signal(number, lambda number, _frame: received.append(number))
+    trio.run(_run, config, received)
+    return received[0] if received else None
+
+
+async def _run(config: Config, received: list[int]) -> None:
+    stop = trio.Event()
+    symbols = ", ".join(config.assets)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
+        await run_service(
+            config,
+            stop=stop,
+            announce=lambda url: say(f"serving {symbols} from {config.venue} on {url}"),
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(
+    stop: trio.Event, received: list[int], everything: trio.CancelScope
+) -> None:
+    """Ask for an orderly end on the first signal; a second one ends at once."""
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        if received:
+            stop.set()
+        async for number in signals:
+            received.append(number)
+            if stop.is_set():
+                everything.cancel()
+            stop.set()
+
+
+def run_market(config: SimulatorConfig) -> None:
+    """Run a simulator until it ends or is interrupted, and print where it is."""
+    trio.run(_run_market, config)
+
+
+async def _run_market(config: SimulatorConfig) -> None:
+    async with trio.open_nursery() as nursery:
+        simulator = await nursery.start(run_simulator, config)
+        emit(json.dumps({"ws": simulator.ws_url, "rest": simulator.rest_url}))

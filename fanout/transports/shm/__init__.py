@@ -1,0 +1,5 @@
+"""The shared-memory transport. `ShmTransport` is all that others need."""
+
+from fanout.transports.shm.transport import ShmTransport
+
+__all__ = ["ShmTransport"]

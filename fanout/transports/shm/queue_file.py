@@ -1,0 +1,158 @@
+"""A shared-memory queue's file, from the writer's side: make it, own it, take it away.
+
+A queue is made aside, whole, and takes its name in one step, so that nobody ever attaches to half
+of one. It takes the name from nobody who lives: the lock on the writer's pid is held as long as
+there is a writer, and whoever takes over a dead one's file holds the lock of that one meanwhile,
+so that of two that try one gets it.
+"""
+
+import errno
+import fcntl
+import logging
+import mmap
+import os
+import secrets
+
+from fanout.errors import BindError
+from protocol.errors import LimitExceededError
+from protocol.records import Header
+from protocol.ring import RingWriter
+from protocol.ring_file import lock_request
+from protocol.ring_page import MAGIC, PAGE_BYTES, WORD_BYTES, WRITER_PID_WORD
+
+_LOG = logging.getLogger("fanout")
+
+
+class OwnedQueue:
+    """A queue under its name, and ours to write. Made by `create`."""
+
+    def __init__(self, path: str, fd: int, mapped: mmap.mmap, writer: RingWriter) -> None:
+        self.writer = writer
+        self._path = path
+        self._fd = fd
+        self._mapped = mapped
+
+    def is_whole(self) -> bool:
+        """Whether the file is as long as it was made. One that somebody cut is not to be touched:
+        that would end this process."""
+        return os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
+
+    def close(self, *, keep: bool) -> None:
+        """Let go of the queue; what is unread stays for the reader that has it. Unless it is to
+        be kept, and if it is still this one that has the name, the file is removed."""
+        if not keep and _has_name(self._path, self._fd):
+            os.unlink(self._path)
+        self.writer.release()
+        self._mapped.close()
+        os.close(self._fd)
+
+
+def create(path: str, *, capacity_bytes: int, header: Header | None) -> OwnedQueue:
+    """Make a queue and give it its name. Raises `BindError`, with words on what to do."""
+    directory, name = os.path.split(path)
+    aside = os.path.join(directory, f".{name}.{secrets.token_hex(8)}")
+    try:
+        queue = _make(path, aside, capacity_bytes, header)
+        try:
+            _take_name(aside, path)
+        except BaseException:
+            queue.close(keep=True)
+            raise
+    except OSError as error:
+        raise BindError(f"cannot make the queue {path}: {_words(error, capacity_bytes)}") from error
+    except LimitExceededError as error:
+        raise BindError(f"cannot make the queue {path}: {error}") from error
+    finally:
+        _remove(aside)
+    return queue
+
+
+def _make(path: str, aside: str, capacity_bytes: int, header: Header | None) -> OwnedQueue:
+    size = PAGE_BYTES + capacity_bytes
+    fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        # Real memory now: where there is none this fails, and not a store in the middle of a run.
+        os.posix_fallocate(fd, 0, size)
+        _lock(fd)
+        mapped = mmap.mmap(fd, size)
+        writer = RingWriter(mapped, header=header, pid=os.getpid())
+    except BaseException:
+        os.close(fd)
+        raise
+    return OwnedQueue(path, fd, mapped, writer)
+
+
+def _take_name(aside: str, path: str) -> None:
+    """Give the file its name: a new one, or a dead writer's."""
+    while True:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            if _replace_dead(aside, path):
+                return
+        else:
+            return
+
+
+def _replace_dead(aside: str, path: str) -> bool:
+    """Replace the queue that has the name. False if that changed meanwhile. Raises `BindError` if
+    its writer lives, or it is no queue."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise BindError(f"{path} is there, and not ours: {_words(error)}") from error
+    try:
+        _require_dead_queue(path, fd)
+        if not _has_name(path, fd):
+            return False
+        os.rename(aside, path)
+        _LOG.warning("%s: taken over from process %d, which is gone", path, _writer_pid(fd))
+        return True
+    finally:
+        os.close(fd)
+
+
+def _require_dead_queue(path: str, fd: int) -> None:
+    """Raises `BindError` unless this is a queue without a writer. Locks it."""
+    if os.pread(fd, WORD_BYTES, 0) != MAGIC.to_bytes(WORD_BYTES, "little"):
+        raise BindError(f"{path} is there, and no queue: remove it, or take another --name")
+    try:
+        _lock(fd)
+    except BlockingIOError as error:
+        raise BindError(
+            f"queue {path} belongs to process {_writer_pid(fd)}, which is running: "
+            "stop it, or take another --name"
+        ) from error
+
+
+def _lock(fd: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_WRLCK, WRITER_PID_WORD))
+
+
+def _writer_pid(fd: int) -> int:
+    return int.from_bytes(os.pread(fd, WORD_BYTES, WRITER_PID_WORD * WORD_BYTES), "little")
+
+
+def _has_name(path: str, fd: int) -> bool:
+    """Whether it is this file that the name stands for."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _words(error: OSError, size_bytes: int = 0) -> str:
+    if error.errno == errno.ENOSPC:
+        return (
+            f"no {size_bytes:,} bytes are free there: a smaller --capacity, or more shared memory"
+        )
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,28 @@
+"""Joining a stream in its middle: where the numbering stands at a frame.
+
+A reader of TCP joins with a header made for it. One that attaches to a queue finds frames that
+were written before it came, and makes its own: with the number from which the first of them goes
+on, neither one that it was never due nor one too late.
+"""
+
+from protocol.block import decode_block
+from protocol.constants import FrameKind
+from protocol.events import decode_event
+from protocol.header import decode_header
+from protocol.records import End, Gap, Header, Heartbeat, Loss, Status
+
+
+def first_seq(payload: bytes, header: Header) -> int | None:
+    """The number of the first trade or event in a payload, or the one that comes next where it
+    has none of its own. None if its kind is not known. Raises `PeerError`."""
+    if payload[0] == FrameKind.TRADES:
+        return decode_block(payload, header).first_seq
+    if payload[0] == FrameKind.HEADER:
+        return decode_header(payload).next_seq
+    if payload[0] not in FrameKind._value2member_map_:
+        return None
+    match decode_event(payload, header):
+        case Status(seq=seq) | Gap(seq=seq) | Loss(first_seq=seq) | Heartbeat(next_seq=seq):
+            return seq
+        case End(last_seq=last_seq):
+            return last_seq + 1

@@ -1,0 +1,521 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from clients import shm_client
+from clients.shm import (
+    AddressError,
+    Disconnected,
+    DisconnectedError,
+    Outcome,
+    QueueError,
+    ShmClient,
+    Wait,
+)
+from clients.shm_asyncio import AsyncioShmClient
+from clients.shm_trio import TrioShmClient
+from protocol import End, Loss, LossReason, PeerError, Trade
+from protocol.ring_file import UnsupportedMachineError
+from protocol.ring_page import PAGE_BYTES
+from tests.clients.queues import Writer, block, numbers, overwrite, writing
+
+ROOT = Path(__file__).parents[2]
+
+
+def client(directory: Path, **options: Any) -> ShmClient:
+    return ShmClient("shm://q", directory=str(directory), **options)
+
+
+def take(reader: ShmClient, count: int) -> list[Any]:
+    return [next(reader) for _ in range(count)]
+
+
+def until(reader: ShmClient, kind: type) -> list[Any]:
+    """Records up to the first of a kind."""
+    records = []
+    for each in reader:
+        records.append(each)
+        if isinstance(each, kind):
+            break
+    return records
+
+
+def until_over(reader: ShmClient) -> tuple[list[Any], Outcome | None]:
+    """All records of a client that does not reconnect, and what ended it."""
+    records: list[Any] = []
+    with suppress(DisconnectedError):
+        records.extend(reader)
+    return records, reader.outcome
+
+
+@pytest.mark.parametrize(
+    "url", ["q", "tcp://q:1", "shm://", "shm:///dev/shm/q", "shm://a/b", "shm://..", "SHM//q"]
+)
+def test_what_names_no_queue_is_refused(url: str) -> None:
+    with pytest.raises(AddressError, match="shm://NAME"):
+        ShmClient(url)
+
+
+def test_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(UnsupportedMachineError, match="use tcp"):
+        ShmClient("shm://q")
+
+
+@pytest.mark.parametrize("wait", Wait)
+def test_records_come_in_order_whatever_the_wait(tmp_path: Path, wait: Wait) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, wait=wait) as reader:
+        assert reader.connect().venue == writer.header.venue
+        writer.trades(3)
+        later = threading.Timer(0.02, writer.trades, (2,))
+        later.start()
+        assert [each.trade_id for each in take(reader, 5)] == [1, 2, 3, 4, 5]
+        later.join()
+        assert (reader.statistics.trades, reader.statistics.connections) == (5, 1)
+        assert reader.header == writer.header
+
+
+def test_a_reader_that_comes_late_gets_what_is_unread_and_no_loss(tmp_path: Path) -> None:
+    with writing(tmp_path, next_seq=100) as writer:
+        writer.trades(3)
+        with client(tmp_path) as reader:
+            assert reader.connect().next_seq == 100
+            assert numbers(take(reader, 3)) == [100, 101, 102]
+            writer.trades(2)
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 2)) == [103, 104]
+        with client(tmp_path) as reader:
+            assert reader.connect().next_seq == 105
+
+
+def test_a_reader_that_was_killed_is_followed_by_the_next(tmp_path: Path) -> None:
+    read_one = (
+        "import os, sys; from clients.shm import ShmClient\n"
+        "client = ShmClient('shm://q', directory=sys.argv[1])\n"
+        "print(next(client).seq, flush=True); os.kill(os.getpid(), 9)"
+    )
+    with writing(tmp_path) as writer:
+        for expected in (1, 2, 3):
+            writer.trades(1)
+            done = subprocess.run(
+                [sys.executable, "-c", read_one, str(tmp_path)],
+                cwd=ROOT,
+                capture_output=True,
+                check=False,
+                timeout=30,
+            )
+            assert (done.returncode, int(done.stdout)) == (-signal.SIGKILL, expected)
+
+
+def test_a_second_reader_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    with writing(tmp_path), client(tmp_path) as first:
+        first.connect()
+        with client(tmp_path, reconnect=False) as second:
+            with pytest.raises(DisconnectedError, match=f"already: process {os.getpid()}"):
+                next(second)
+            assert second.outcome is Outcome.BUSY
+            with pytest.raises(QueueError, match="a reader already"):
+                second.pop()
+
+
+def make_nothing(path: Path) -> None:
+    pass
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_text(path: Path) -> None:
+    path.write_bytes(b"x" * 100_000)
+
+
+def make_zeros(path: Path) -> None:
+    path.write_bytes(bytes(100_000))
+
+
+def make_link(path: Path) -> None:
+    make_text(path.with_name("other"))
+    path.symlink_to(path.with_name("other"))
+
+
+def make_other_version(path: Path) -> None:
+    Writer(path.parent).die()
+    overwrite(path, 8, b"\2")
+
+
+def make_empty(path: Path) -> None:
+    path.touch()
+
+
+def make_short(path: Path) -> None:
+    Writer(path.parent).die()
+    os.truncate(path, PAGE_BYTES + 65535)
+
+
+def make_long(path: Path) -> None:
+    Writer(path.parent).die()
+    os.truncate(path, PAGE_BYTES + 65537)
+
+
+def make_page_only(path: Path) -> None:
+    Writer(path.parent).die()
+    os.truncate(path, PAGE_BYTES)
+
+
+def make_dead(path: Path) -> None:
+    Writer(path.parent).die()
+
+
+def make_ended(path: Path) -> None:
+    Writer(path.parent).end(keep=True)
+    with client(path.parent, reconnect=False) as first:
+        assert [type(each) for each in first] == [End]
+
+
+def make_odd_capacity(path: Path) -> None:
+    Writer(path.parent).die()
+    overwrite(path, 16, b"\1")
+
+
+@pytest.mark.parametrize(
+    ("make", "outcome"),
+    [
+        (make_nothing, Outcome.NO_QUEUE),
+        (make_directory, Outcome.NOT_A_QUEUE),
+        (make_pipe, Outcome.NOT_A_QUEUE),
+        (make_link, Outcome.NOT_A_QUEUE),
+        (make_text, Outcome.NOT_A_QUEUE),
+        (make_zeros, Outcome.NOT_A_QUEUE),
+        (make_other_version, Outcome.OTHER_VERSION),
+        (make_empty, Outcome.TRUNCATED),
+        (make_short, Outcome.TRUNCATED),
+        (make_long, Outcome.TRUNCATED),
+        (make_page_only, Outcome.TRUNCATED),
+        (make_odd_capacity, Outcome.CORRUPT),
+        (make_dead, Outcome.WRITER_DIED),
+        (make_ended, Outcome.ENDED),
+    ],
+)
+class TestWhatCannotBeAttachedTo:
+    def test_it_is_named(
+        self, tmp_path: Path, make: Callable[[Path], None], outcome: Outcome
+    ) -> None:
+        make(tmp_path / "q")
+        before = (tmp_path / "q").read_bytes() if (tmp_path / "q").is_file() else None
+        with client(tmp_path, reconnect=False) as reader:
+            with pytest.raises(DisconnectedError, match="shm://q: ") as caught:
+                next(reader)
+            assert str(caught.value.__cause__) in str(caught.value)
+            assert reader.outcome is outcome
+        after = (tmp_path / "q").read_bytes() if (tmp_path / "q").is_file() else None
+        # But for the reader's own pid and count nothing is written, cut or created.
+        assert (before is None) == (after is None)
+        assert len(before or b"") == len(after or b"")
+        if outcome not in (Outcome.WRITER_DIED, Outcome.ENDED):
+            assert before == after
+
+    def test_it_is_tried_again_until_there_is_a_queue(
+        self, tmp_path: Path, make: Callable[[Path], None], outcome: Outcome
+    ) -> None:
+        make(tmp_path / "q")
+        with client(tmp_path) as reader:
+            assert isinstance(next(reader), Disconnected)
+            assert reader.outcome is outcome
+            if (tmp_path / "q").is_dir():
+                (tmp_path / "q").rmdir()
+            (tmp_path / "q").unlink(missing_ok=True)
+            with writing(tmp_path, epoch_ns=2) as writer:
+                writer.trades(1)
+                assert isinstance(until(reader, Trade)[-1], Trade)
+
+
+def test_a_queue_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with client(tmp_path, reconnect=False) as reader:
+        with pytest.raises(DisconnectedError, match="belongs to another user"):
+            next(reader)
+        assert reader.outcome is Outcome.NO_PERMISSION
+
+
+def test_a_writer_that_dies_is_read_to_its_end_and_noticed_within_a_second(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        reader.connect()
+        writer.trades(5)
+        writer.die()
+        died = time.monotonic()
+        records, outcome = until_over(reader)
+        assert time.monotonic() - died < 1
+        assert (numbers(records), outcome) == ([1, 2, 3, 4, 5], Outcome.WRITER_DIED)
+
+
+def test_a_dead_writers_queue_still_gives_what_is_unread(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.trades(5)
+    writer.die()
+    with client(tmp_path, reconnect=False) as reader:
+        records, outcome = until_over(reader)
+    assert (numbers(records), outcome) == ([1, 2, 3, 4, 5], Outcome.WRITER_DIED)
+
+
+def test_a_writer_that_comes_again_is_found_and_the_hole_is_told(tmp_path: Path) -> None:
+    with client(tmp_path) as reader:
+        with writing(tmp_path) as writer:
+            writer.trades(5)
+            assert numbers(take(reader, 5)) == [1, 2, 3, 4, 5]
+        (died,) = until(reader, Disconnected)
+        assert died.why == Outcome.WRITER_DIED.value
+        with writing(tmp_path, epoch_ns=2, next_seq=4) as writer:
+            writer.trades(2)
+            records = until(reader, Trade)
+            assert records[0] == Loss(first_seq=1, last_seq=3, reason=LossReason.OTHER_EPOCH)
+            assert records[-1].seq == 4
+
+
+def test_a_queue_that_is_created_anew_is_noticed_within_a_second(tmp_path: Path) -> None:
+    with writing(tmp_path) as old, client(tmp_path) as reader:
+        reader.connect()
+        old.trades(2)
+        old.path.unlink()
+        with writing(tmp_path, epoch_ns=2) as new:
+            created = time.monotonic()
+            records = until(reader, Disconnected)
+            assert time.monotonic() - created < 1
+            assert numbers(records) == [1, 2]
+            assert reader.outcome is Outcome.REPLACED
+            new.trades(1)
+            assert until(reader, Trade)[-1].seq == 1
+
+
+def test_a_queue_without_a_name_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shm_client, "CHECK_S", 0.0)
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        reader.connect()
+        writer.path.unlink()
+        for _ in range(10):
+            writer.trades(1)
+            next(reader)
+        assert reader.statistics.connections == 1
+
+
+def test_a_writer_that_lives_but_does_not_stir_is_left(tmp_path: Path) -> None:
+    with (
+        writing(tmp_path) as writer,
+        client(tmp_path, reconnect=False, idle_timeout_s=0.3) as reader,
+    ):
+        reader.connect()
+        stirring = threading.Timer(0.2, writer.queue.writer.beat, (1,))
+        stirring.start()
+        began = time.monotonic()
+        _, outcome = until_over(reader)
+        assert outcome is Outcome.SILENT
+        assert time.monotonic() - began > 0.45
+        stirring.join()
+
+
+@pytest.mark.parametrize("in_queue", [True, False])
+def test_an_end_is_the_end_wherever_it_was_left(tmp_path: Path, in_queue: bool) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        reader.connect()
+        writer.trades(2)
+        writer.end(in_queue=in_queue)
+        records, outcome = until_over(reader)
+        assert numbers(records) == [1, 2]
+        assert isinstance(records[-1], End)
+        assert outcome is Outcome.ENDED
+
+
+@pytest.mark.parametrize("in_queue", [True, False])
+def test_a_queue_that_ended_and_was_kept_ends_once(tmp_path: Path, in_queue: bool) -> None:
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        writer.trades(1)
+        writer.end(keep=True, in_queue=in_queue)
+        records = take(reader, 5)
+        assert [type(each) for each in records] == [Trade, End] + [Disconnected] * 3
+        assert records[3].pause_s < records[4].pause_s * 2.1
+
+
+def test_a_frame_that_is_broken_is_skipped_with_all_that_was_there(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        reader.connect()
+        writer.trades(1)
+        size = len(block(writer.header, 1, 1))
+        overwrite(writer.path, PAGE_BYTES + size + 20, b"\xff")
+        writer.trades(1)
+        writer.queue.writer._data[size + 20] ^= 0xFF
+        writer.trades(1)
+        records = until(reader, Disconnected)
+        assert numbers(records) == [1]
+        assert reader.outcome is Outcome.CORRUPT
+        assert "CRC" in records[-1].why
+        threading.Timer(0.4, writer.trades, (1,)).start()
+        records = until(reader, Trade)
+        assert numbers(records) == [2, 3, 4]
+        assert records[0].reason is LossReason.DISCONNECTED
+
+
+def test_close_ends_the_iteration_from_another_thread(tmp_path: Path) -> None:
+    with writing(tmp_path), client(tmp_path) as reader:
+        reader.connect()
+        threading.Timer(0.05, reader.close).start()
+        assert list(reader) == []
+
+
+def test_pop_gives_payloads_as_they_stand_and_never_waits(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        assert reader.pop() is None
+        writer.trades(2)
+        assert reader.pop() == block(writer.header, 1, 2)[4:]
+        assert reader.pop() is None
+        writer.trades(1)
+        writer.die()
+        assert reader.pop() == block(writer.header, 3, 1)[4:]
+        time.sleep(shm_client.CHECK_S)
+        with pytest.raises(QueueError, match="gone without an END"):
+            reader.pop()
+
+
+def test_pop_names_a_queue_that_is_not_there(tmp_path: Path) -> None:
+    with client(tmp_path) as reader:
+        with pytest.raises(QueueError, match="no queue of that name"):
+            reader.pop()
+        with writing(tmp_path):
+            assert reader.pop() is None
+
+
+def test_pop_refuses_what_cannot_be_a_frame(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        writer.trades(1)
+        writer.queue.writer._data[:4] = bytes(4)
+        for _ in range(2):
+            with pytest.raises(PeerError, match="frame of 0 bytes"):
+                reader.pop()
+
+
+async def test_the_trio_client_reads_the_same_and_loses_nothing_when_cancelled(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path) as writer:
+        async with TrioShmClient("shm://q", directory=str(tmp_path)) as reader:
+            assert (await reader.connect()) == writer.header
+            with trio.move_on_after(0.02) as scope:
+                await anext(reader)
+            assert scope.cancelled_caught
+            writer.trades(3)
+            assert [(await anext(reader)).seq for _ in range(3)] == [1, 2, 3]
+            writer.die()
+            assert isinstance(await anext(reader), Disconnected)
+            assert reader.outcome is Outcome.WRITER_DIED
+
+
+async def test_the_trio_client_lets_others_run_when_there_is_always_something(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path, capacity_bytes=4096) as writer:
+        async with TrioShmClient("shm://q", directory=str(tmp_path)) as reader:
+            with trio.move_on_after(0.1):
+                while True:
+                    writer.trades(1)
+                    await anext(reader)
+            assert reader.statistics.trades > 10
+
+
+def test_the_asyncio_client_reads_the_same(tmp_path: Path) -> None:
+    async def read() -> None:
+        with writing(tmp_path) as writer:
+            async with AsyncioShmClient(
+                "shm://q", directory=str(tmp_path), reconnect=False
+            ) as reader:
+                assert (await reader.connect()) == writer.header
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(reader), 0.02)
+                writer.trades(3)
+                assert [(await anext(reader)).seq for _ in range(3)] == [1, 2, 3]
+                writer.end()
+                assert [type(each) async for each in reader] == [End]
+
+    asyncio.run(read())
+
+
+async def test_a_client_without_a_queue_raises_if_it_may_not_wait(tmp_path: Path) -> None:
+    async with TrioShmClient("shm://q", directory=str(tmp_path), reconnect=False) as reader:
+        with pytest.raises(DisconnectedError, match="no queue of that name"):
+            await reader.connect()
+
+
+@pytest.mark.parametrize("kind", ["blocking", "trio", "asyncio"])
+def test_waiting_burns_no_core_by_default(tmp_path: Path, kind: str) -> None:
+    async def wait(client_type: type) -> None:
+        async with client_type("shm://q", directory=str(tmp_path)) as reader:
+            await reader.connect()
+            await anext(reader)
+
+    with writing(tmp_path) as writer:
+        threading.Timer(0.5, writer.trades).start()
+        began = time.process_time()
+        if kind == "trio":
+            trio.run(wait, TrioShmClient)
+        elif kind == "asyncio":
+            asyncio.run(wait(AsyncioShmClient))
+        else:
+            with client(tmp_path) as reader:
+                next(reader)
+        assert time.process_time() - began < 0.25
+
+
+def test_a_sigbus_that_is_none_of_ours_kills_as_ever(tmp_path: Path) -> None:
+    code = """
+import mmap, os, sys
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from clients.shm import ShmClient
+from tests.clients.queues import Writer
+Writer(Path(sys.argv[1]))
+ShmClient("shm://q", directory=sys.argv[1]).connect()
+fd = os.open(sys.argv[1] + "/other", os.O_RDWR | os.O_CREAT)
+os.truncate(fd, 4096)
+mapped = mmap.mmap(fd, 4096)
+os.truncate(fd, 0)
+mapped[0]
+"""
+    assert run_child(code, tmp_path).returncode == -signal.SIGBUS
+
+
+def run_child(code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stress", "count"), [("frames", 50_000), ("kills", 10), ("cuts", 24), ("noise", 300)]
+)
+def test_a_small_dose_of_each_stress_is_survived(stress: str, count: int) -> None:
+    command = [sys.executable, "-m", "tests.stress.shm", stress, str(count)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -1,0 +1,112 @@
+"""`fanout ... shm`: real processes and real queues in /dev/shm, under names of their own."""
+
+import json
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clients.shm import ShmClient
+from protocol import End, Trade
+from tests.fanout.cli.processes import fanout, started
+
+SHM = Path("/dev/shm")
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    name = f"fanout-test-{uuid.uuid4().hex}"
+    yield name
+    for path in SHM.glob(f"{name}*"):
+        path.unlink()
+
+
+def service(*transports: str) -> tuple[str, ...]:
+    return ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", *transports)
+
+
+def test_trades_come_through_the_queue_and_it_is_gone_at_the_end(name: str) -> None:
+    with started(*service("shm", "--name", name, "--capacity", "64KiB")) as process:
+        assert f"on shm://{name}" in process.until_said("serving")
+        path = SHM / name
+        assert path.stat().st_mode & 0o777 == 0o600
+        lines = fanout("tail", f"shm://{name}", "--limit", "5", "--format", "json").stdout
+        rows = [json.loads(line) for line in lines.splitlines()]
+        assert sum("event" not in row for row in rows) == 5
+        with ShmClient(f"shm://{name}", reconnect=False) as client:
+            client.connect()
+            assert process.end(signal.SIGTERM) == 143
+            assert isinstance(list(client)[-1], End)
+        assert not path.exists()
+
+
+def test_a_queue_can_be_kept(name: str) -> None:
+    with started(*service("shm", "--name", name, "--keep")) as process:
+        process.until_said("serving")
+        process.end(signal.SIGTERM)
+    assert (SHM / name).exists()
+
+
+def test_transports_chain_and_serve_the_same_trades(name: str) -> None:
+    transports = ("tcp", "--port", "0", "shm", "--name", f"{name}-a", "shm", "--name", f"{name}-b")
+    with started(*service(*transports)) as process:
+        url = process.until_said("tcp://").split()[-1]
+        process.until_said(f"{name}-b")
+        seen: list[dict[int, str]] = []
+        for address in (url, f"shm://{name}-a", f"shm://{name}-b"):
+            result = fanout("tail", address, "--limit", "300", "--format", "json")
+            rows = [json.loads(line) for line in result.stdout.splitlines()]
+            seen.append({row["seq"]: row["trade_id"] for row in rows if "event" not in row})
+        # The queues were not read before: they begin with what the first tail saw live.
+        for queue in seen[1:]:
+            common = queue.keys() & seen[0].keys() or queue.keys() & seen[1].keys()
+            assert common
+        shared = seen[1].keys() & seen[2].keys()
+        assert shared
+        assert all(seen[1][seq] == seen[2][seq] for seq in shared)
+
+
+def test_a_live_owner_keeps_its_queue_and_is_named(name: str) -> None:
+    with started(*service("shm", "--name", name)) as process:
+        process.until_said("serving")
+        result = fanout(*service("shm", "--name", name))
+        assert result.returncode == 1
+        assert f"belongs to process {process.process.pid}" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_dead_owners_queue_is_taken_over_with_a_line(name: str) -> None:
+    with started(*service("shm", "--name", name)) as first:
+        first.until_said("serving")
+        first.end(signal.SIGKILL)
+    with started(*service("shm", "--name", name)) as second:
+        assert f"taken over from process {first.process.pid}" in second.until_said("taken over")
+        second.until_said("serving")
+        with ShmClient(f"shm://{name}") as client:
+            assert any(isinstance(each, Trade) for each in client)
+
+
+def test_assets_have_a_default_here_too(name: str) -> None:
+    with started("--venue", "sim", "shm", "--name", name) as process:
+        process.until_said("taking BTCUSDT,ETHUSDT")
+        process.until_said("serving BTCUSDT, ETHUSDT")
+
+
+def test_a_second_reader_is_refused_with_the_first_ones_pid(name: str) -> None:
+    with started(*service("shm", "--name", name)) as process:
+        process.until_said("serving")
+        with ShmClient(f"shm://{name}") as client:
+            client.connect()
+            result = fanout("tail", f"shm://{name}", "--no-reconnect", "--limit", "1")
+        assert result.returncode == 1
+        assert f"process {os.getpid()}" in result.stderr
+
+
+def test_a_queue_that_is_not_there_is_said() -> None:
+    result = fanout("tail", "shm://no-such-queue", "--limit", "0")
+    assert result.returncode == 1
+    assert "no-such-queue" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,533 @@
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from clients.shm_file import AttachedQueue, Outcome, attach
+from fanout.config import ShmConfig
+from fanout.errors import BindError, UsageError
+from fanout.publisher import Publisher
+from fanout.transports.shm import ShmTransport, queue_file
+from protocol import (
+    End,
+    EndReason,
+    FeedState,
+    Header,
+    Heartbeat,
+    Loss,
+    LossReason,
+    Snapshot,
+    Status,
+    Trade,
+    decode_event,
+)
+from protocol.errors import MalformedError
+from protocol.header import decode_header
+from protocol.records import Instrument, Reference
+from tests.clients.queues import overwrite
+from tests.contracts.transport import Reading, TransportContract, new_publisher, publish
+
+ROOT = Path(__file__).parents[3]
+
+
+def config(directory: Path, **options: object) -> ShmConfig:
+    return ShmConfig(name="q", directory=str(directory), **{"capacity_bytes": 65536, **options})  # type: ignore[arg-type]
+
+
+class QueueReading(Reading):
+    """A reader in the test's own process, without the client's policy."""
+
+    def __init__(self, queue: AttachedQueue) -> None:
+        super().__init__(self._read)
+        self.queue = queue
+        self._opening = queue.opening()
+
+    async def _read(self) -> bytes:
+        opening, self._opening = self._opening, b""
+        while not (data := opening or self.queue.reader.read(4096)):
+            if self.queue.reader.has_ended:
+                return self.queue.reader.read(4096) or self.queue.reader.tail()
+            await trio.sleep(0.001)
+        return data
+
+    def all_now(self) -> "QueueReading":
+        """Take what is there."""
+        for data in (self._opening, self.queue.reader.read(10**9)):
+            self._session.receive(data)
+        self._opening = b""
+        while (more := self._session.next_records()) is not None:
+            self.records += more
+        return self
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[QueueReading]:
+    with attach(str(directory / "q"), now_s=0) as queue:
+        yield QueueReading(queue)
+
+
+@asynccontextmanager
+async def serving(
+    publisher: Publisher, directory: Path, **options: object
+) -> AsyncIterator[ShmTransport]:
+    """A transport that has delivered what there is whenever the test goes on after `settle`."""
+    served = ShmTransport(config(directory, **options), wall_ns=lambda: 5)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(served.run, publisher)
+        yield served
+        if not publisher.log.closed:
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+
+
+async def settle() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def accounted(records: list[object]) -> list[int]:
+    """The numbers that a reader got or was told of as lost, in order."""
+    numbers: list[int] = []
+    for each in records:
+        if isinstance(each, Loss):
+            numbers += range(each.first_seq, each.last_seq + 1)
+        elif isinstance(each, Trade | Status):
+            numbers.append(each.seq)
+    return numbers
+
+
+class TestShmTransport(TransportContract):
+    max_readers = 1
+
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self.directory = tmp_path
+
+    def make(self) -> ShmTransport:
+        return ShmTransport(config(self.directory))
+
+    @asynccontextmanager
+    async def reader(self, url: str) -> AsyncIterator[Reading]:
+        assert url == "shm://q"
+        with reading(self.directory) as each:
+            yield each
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "empty"),
+        ("a/b", "slash"),
+        ("..", "leading dot"),
+        (".", "leading dot"),
+        (".hidden", "leading dot"),
+        ("a\0b", "zero byte"),
+        ("ä" * 101, "202 bytes exceeds 200"),
+    ],
+)
+def test_a_name_that_is_no_file_name_is_refused(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ShmConfig(name=name)
+
+
+@pytest.mark.parametrize("capacity", [0, -1, 2048, 4097, 65535, 2**31])
+def test_a_capacity_that_is_no_power_of_two_within_limits_is_refused(capacity: int) -> None:
+    with pytest.raises(UsageError, match="a power of two from 4,096 to 1,073,741,824"):
+        ShmConfig(name="q", capacity_bytes=capacity)
+
+
+async def test_the_file_is_whole_private_and_removed_at_the_end(tmp_path: Path) -> None:
+    async with serving(new_publisher(), tmp_path):
+        status = (tmp_path / "q").stat()
+        assert os.listdir(tmp_path) == ["q"]
+        assert stat.S_IMODE(status.st_mode) == 0o600
+        assert status.st_size == 4096 + 65536
+        assert status.st_blocks * 512 >= status.st_size
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_file_that_is_kept_tells_a_late_reader_everything(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, keep=True):
+        publish(publisher, 1, 3)
+    with reading(tmp_path) as late:
+        await late.until(End)
+    assert late.trade_ids == [1, 2, 3]
+
+
+async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ShmTransport(config(tmp_path)).run, new_publisher())
+        queue = attach(str(tmp_path / "q"), now_s=0)
+        nursery.cancel_scope.cancel()
+    with queue:
+        assert os.listdir(tmp_path) == []
+        assert not queue.reader.has_ended
+        trouble = queue.trouble(0, 5)
+        assert trouble is not None
+        assert trouble.outcome is Outcome.WRITER_DIED
+
+
+async def test_a_live_owner_is_named_and_left_alone(tmp_path: Path) -> None:
+    async with serving(new_publisher(), tmp_path):
+        inode = (tmp_path / "q").stat().st_ino
+        with pytest.raises(BindError, match=f"belongs to process {os.getpid()}, which is running"):
+            await ShmTransport(config(tmp_path)).run(new_publisher())
+        assert (tmp_path / "q").stat().st_ino == inode
+        assert os.listdir(tmp_path) == ["q"]
+
+
+ABANDON = """
+import os, sys, trio
+from fanout.transports.shm.queue_file import create
+from protocol.header import decode_header
+create(sys.argv[1], capacity_bytes=65536, header=decode_header(bytes.fromhex(sys.argv[2])))
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def abandoned_queue(path: Path) -> int:
+    """A queue whose writer was killed. Gives its pid."""
+    header = new_publisher().opening()[13:]
+    command = [sys.executable, "-c", ABANDON, str(path), header.hex()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (-9, b"")
+    return int(done.stdout)
+
+
+async def test_a_dead_owners_file_is_taken_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = abandoned_queue(tmp_path / "q")
+    with reading(tmp_path) as old:
+        async with serving(new_publisher(), tmp_path):
+            assert f"taken over from process {pid}, which is gone" in caplog.text
+            assert os.listdir(tmp_path) == ["q"]
+            with reading(tmp_path) as new:
+                assert new.all_now().header is not None
+            assert old.queue.trouble(0, 5) is not None
+
+
+async def test_what_is_no_queue_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "q").write_bytes(b"my thesis")
+    with pytest.raises(BindError, match="no queue: remove it, or take another --name"):
+        await ShmTransport(config(tmp_path)).run(new_publisher())
+    assert (tmp_path / "q").read_bytes() == b"my thesis"
+    assert os.listdir(tmp_path) == ["q"]
+
+
+@pytest.mark.parametrize("make", ["mkdir", "symlink"])
+async def test_a_directory_or_a_link_of_the_name_is_left_alone(tmp_path: Path, make: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(bytes(8192))
+    (tmp_path / "q").mkdir() if make == "mkdir" else (tmp_path / "q").symlink_to(victim)
+    with pytest.raises(BindError, match="is there, and not ours"):
+        await ShmTransport(config(tmp_path)).run(new_publisher())
+    assert sorted(os.listdir(tmp_path)) == ["q", "victim"]
+    assert victim.read_bytes() == bytes(8192)
+
+
+async def test_no_room_is_told_before_anything_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(BindError, match="no 65,536 bytes are free there: a smaller --capacity"):
+        await ShmTransport(config(tmp_path)).run(new_publisher())
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match="no such file or directory"):
+        await ShmTransport(config(tmp_path / "nowhere")).run(new_publisher())
+
+
+async def test_a_header_that_does_not_fit_the_page_is_refused(tmp_path: Path) -> None:
+    count = 60
+    header = Header(
+        epoch_ns=1,
+        next_seq=1,
+        venue="test",
+        instruments=tuple(
+            Instrument(index=i, symbol=f"A{i}", price_exponent=0, quantity_exponent=0)
+            for i in range(count)
+        ),
+        references=(Reference(price=0, quantity=0, trade_id=0, time=0),) * count,
+    )
+    publisher = Publisher(header, log_bytes=100_000, wall_ns=lambda: 0)
+    with pytest.raises(BindError, match="exceeds 1,744: take fewer instruments"):
+        await ShmTransport(config(tmp_path)).run(publisher)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(BindError, match="need an x86-64 processor, this is aarch64"):
+        await ShmTransport(config(tmp_path)).run(new_publisher())
+
+
+async def test_news_is_in_the_queue_within_the_pass_that_it_woke(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path):
+        with reading(tmp_path) as reader:
+            await settle()
+            publish(publisher, 1, 2)
+            for _ in range(2):  # one pass for us, at most one for the transport
+                await trio.lowlevel.checkpoint()
+            assert reader.all_now().trade_ids == [1, 2]
+
+
+async def test_a_reader_that_stalls_is_told_exactly_what_is_missing(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096) as served:
+        with reading(tmp_path) as reader:
+            for first in range(1, 1000, 10):
+                publish(publisher, first, 10)
+                await settle()
+            got = reader.all_now().trade_ids
+            assert got == list(range(1, len(got) + 1))
+            assert 0 < len(got) < 1000
+            await trio.sleep(0.3)
+            losses = [each for each in reader.all_now().records if isinstance(each, Loss)]
+            assert {each.reason for each in losses} == {LossReason.QUEUE_FULL}
+            assert accounted(list(losses)) == list(range(got[-1] + 1, 1001))
+            assert served.dropped.numbers == 1000 - len(got)
+            assert served.dropped.losses == len(losses)
+            publish(publisher, 1001)
+            await settle()
+            assert reader.all_now().trade_ids[-1] == 1001
+            assert accounted(reader.records) == list(range(1, 1002))
+
+
+async def test_loss_comes_before_what_follows_it_however_the_reader_reads(
+    tmp_path: Path,
+) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096) as served:
+        with reading(tmp_path) as reader:
+            for step in range(1, 600):
+                publish(publisher, publisher.log.next_seq, step % 40 + 1)
+                if step % 7 == 0:
+                    publisher.publish_status(None, FeedState.STALE, "quiet" * (step % 20))
+                await settle()
+                if step % 50 < 25:
+                    reader.all_now()
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            await reader.until(End)
+        assert served.dropped.losses > 5
+    losses = [each for each in reader.records if isinstance(each, Loss)]
+    assert {each.reason for each in losses} == {LossReason.QUEUE_FULL}
+    assert accounted(reader.records) == list(range(1, publisher.log.next_seq))
+
+
+async def test_of_a_burst_that_does_not_fit_the_front_is_delivered(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        with reading(tmp_path) as reader:
+            await settle()
+            for first in range(1, 2000, 20):
+                publish(publisher, first, 20)
+            await settle()
+            got = reader.all_now().trade_ids
+            assert 0 < len(got) < 2000
+            assert len(got) % 20 == 0
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            await reader.until(End)
+    assert accounted(reader.records) == list(range(1, 2001))
+
+
+async def test_a_reader_that_the_log_outran_is_told(tmp_path: Path) -> None:
+    publisher = new_publisher(log_bytes=2_000)
+    async with serving(publisher, tmp_path):
+        with reading(tmp_path) as reader:
+            await settle()
+            for first in range(1, 2000, 20):
+                publish(publisher, first, 20)
+            await settle()
+            losses = [each for each in reader.all_now().records if isinstance(each, Loss)]
+    assert [each.reason for each in losses] == [LossReason.SLOW]
+    assert accounted(reader.records) == list(range(1, 2001))
+
+
+async def test_an_end_without_room_is_left_in_the_page_with_its_loss(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        with reading(tmp_path) as reader:
+            for first in range(1, 1000, 10):
+                publish(publisher, first, 10)
+                await settle()
+            publisher.end(EndReason.FEED_FAILED, retry_ms=None, why="x" * 255)
+            await settle()
+            assert reader.queue.reader.has_ended
+            await reader.until(End)
+    assert accounted(reader.records) == list(range(1, 1001))
+    assert [type(each) for each in reader.records[-2:]] == [Loss, End]
+
+
+async def test_silence_is_told_every_second_and_the_page_shows_life(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    ticks = iter(range(10_000))
+    publisher = new_publisher()
+    async with trio.open_nursery() as nursery:
+        served = ShmTransport(config(tmp_path), wall_ns=lambda: next(ticks))
+        await nursery.start(served.run, publisher)
+        with attach(str(tmp_path / "q"), now_s=0) as queue:
+            seen = set()
+            for _ in range(41):
+                seen.add(queue.reader.heartbeat)
+                await trio.sleep(0.25)
+            assert len(seen) == 41
+            payloads = list(queue.reader.unread())
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    assert publisher.log.next_seq == 1
+    header = decode_header(publisher.opening()[13:])
+    events = [decode_event(each, header) for each in payloads]
+    assert {each.next_seq for each in events if isinstance(each, Heartbeat)} == {1}
+    assert 8 <= len(events) <= 10
+
+
+async def test_a_later_reader_gets_a_snapshot_of_its_own(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    publisher = new_publisher()
+    publish(publisher, 1, 2)
+    async with serving(publisher, tmp_path):
+        snapshots = []
+        for _ in range(3):
+            with reading(tmp_path) as reader:
+                publish(publisher, publisher.log.next_seq, 2)
+                await trio.sleep(0.3)
+                records = reader.all_now().records
+                snapshots.append([e.trades[0].trade_id for e in records if isinstance(e, Snapshot)])
+    assert snapshots == [[2], [6], [8]]
+
+
+async def test_readers_after_one_another_get_each_number_once(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    numbers: list[int] = []
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        for step in range(1, 60):
+            for _ in range(step % 9):
+                publish(publisher, publisher.log.next_seq, step % 40 + 1)
+                await settle()
+            with reading(tmp_path) as reader:
+                numbers += accounted(reader.all_now().records)
+                await settle()
+    told = numbers[-1]
+    assert numbers == list(range(1, told + 1))
+
+
+async def test_a_header_that_comes_again_counts_for_who_attaches_then(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path):
+        publish(publisher, 1, 2)
+        await settle()
+        again(publisher, epoch_price=77)
+        publish(publisher, 3, 2)
+        await settle()
+        with reading(tmp_path) as first:
+            # Two trades of the old header are unread: it is that one which counts for them.
+            opening = first._opening
+            assert first.all_now().trade_ids == [1, 2, 3, 4]
+        with reading(tmp_path) as second:
+            assert second._opening != opening
+            assert second.all_now().header is not None
+            assert second.header is not None
+            assert second.header.references[0].price == 77
+
+
+def again(publisher: Publisher, epoch_price: int) -> None:
+    """What a publisher does whose references went stale."""
+    old = publisher._header
+    references = (Reference(price=epoch_price, quantity=1, trade_id=1, time=1), *old.references[1:])
+    header = Header(
+        epoch_ns=old.epoch_ns,
+        next_seq=publisher.log.next_seq,
+        venue=old.venue,
+        instruments=old.instruments,
+        references=references,
+    )
+    publisher._header = publisher.log.context = header
+    publisher.log.append(publisher.opening()[9:][: 4 + header_size(publisher)], count=0)
+
+
+def header_size(publisher: Publisher) -> int:
+    return int.from_bytes(publisher.opening()[9:13], "little")
+
+
+@pytest.mark.parametrize("headers", [1, 5])
+async def test_a_header_that_finds_no_room_is_made_up_for(tmp_path: Path, headers: int) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        with reading(tmp_path) as reader:
+            for price in range(headers):
+                for _ in range(60):
+                    publish(publisher, publisher.log.next_seq, 10)
+                    await settle()
+                again(publisher, epoch_price=price)
+                await settle()
+            reader.all_now()
+            for _ in range(3):
+                publish(publisher, publisher.log.next_seq, 10)
+                await settle()
+                reader.all_now()
+    assert accounted(reader.records) == list(range(1, publisher.log.next_seq))
+    assert reader.header is not None
+    assert reader.header.references[0].price == headers - 1
+    assert reader.trade_ids[-1] == publisher.log.next_seq - 1
+
+
+async def test_a_file_that_is_cut_short_ends_the_transport_not_the_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    publisher = new_publisher()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ShmTransport(config(tmp_path)).run, publisher)
+        os.truncate(tmp_path / "q", 0)
+    assert "was cut short by somebody" in caplog.text
+    assert not publisher.log.closed
+
+
+async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> None:
+    async with serving(new_publisher(), tmp_path):
+        (tmp_path / "q").unlink()
+        (tmp_path / "q").write_bytes(b"another")
+    assert (tmp_path / "q").read_bytes() == b"another"
+
+
+async def test_a_nonsensical_read_cursor_harms_nobody(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path) as served:
+        overwrite(tmp_path / "q", 128, b"\xff" * 8)
+        for _ in range(40):
+            publish(publisher, publisher.log.next_seq, 500)
+            await settle()
+        assert served.dropped.numbers > 0
+        with pytest.raises(MalformedError), reading(tmp_path):
+            pass
+
+
+def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> None:
+    abandoned_queue(tmp_path / "q")
+    fd = os.open(tmp_path / "q", os.O_RDWR)
+    queue_file._lock(fd)
+    try:
+        with pytest.raises(BindError, match="belongs to process"):
+            queue_file.create(
+                str(tmp_path / "q"), capacity_bytes=4096, header=new_publisher()._header
+            )
+    finally:
+        os.close(fd)
+    assert os.listdir(tmp_path) == ["q"]

@@ -1,0 +1,413 @@
+import random
+from collections import deque
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from protocol import LimitExceededError, MalformedError, PeerError, encode_header, frame
+from protocol import ring_page as page
+from protocol.constants import MAX_FRAME_BYTES, U64_MAX
+from protocol.records import Header, Instrument
+from protocol.ring import RingReader, RingWriter
+from protocol.ring_file import (
+    UnsupportedMachineError,
+    lock_kind,
+    lock_request,
+    name_fault,
+    require_supported_machine,
+)
+from tests.protocol.golden import HEADER
+
+CAPACITY = 4096
+STARTS = [0, 1, 4095, 2**32 - 3, 2**32, 2**63 - 1, 2**64 - 4096, 2**64 - 1]
+
+
+def new_ring(
+    start: int = 0, capacity: int = CAPACITY, header: Header | None = HEADER
+) -> tuple[bytearray, RingWriter]:
+    buffer = bytearray(page.PAGE_BYTES + capacity)
+    return buffer, RingWriter(buffer, header=header, pid=11, start=start)
+
+
+def word(buffer: bytearray, at: int) -> int:
+    return int.from_bytes(buffer[at : at + 8], "little")
+
+
+def put(buffer: bytearray, at: int, value: int, size: int = 8) -> None:
+    buffer[at : at + size] = value.to_bytes(size, "little")
+
+
+def test_the_page_is_laid_out_as_it_is_drawn() -> None:
+    buffer, writer = new_ring(start=7)
+    RingReader(buffer, pid=22)
+    writer.beat(5)
+    writer.count_dropped(2, 9)
+    writer.push(frame(b"xyz"))
+    writer.mark(1_002)
+    assert buffer[:8] == b"fanoutq\0"
+    drawn = {8: 1, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 40: 22, 48: 0}
+    drawn |= {64: 14, 72: 14, 80: 1_002, 128: 7, 136: 1, 192: 5, 200: 2, 208: 9}
+    assert {at: word(buffer, at) for at in drawn} == drawn
+    payload = encode_header(HEADER)
+    assert (word(buffer, 576), word(buffer, 584)) == (7, len(payload))
+    assert buffer[592 : 592 + len(payload)] == payload
+    assert buffer[4096 + 7 : 4096 + 14].hex() == "0300000078797a"
+    written = {*drawn, 0, 576, 584}
+    for at in range(0, 4096, 8):
+        if at not in written and not 592 <= at < 592 + len(payload):
+            assert word(buffer, at) == 0, f"reserved bytes at {at}"
+
+
+def test_cursors_and_pids_are_on_lines_of_their_own() -> None:
+    writers = {page.WRITE_WORD, page.MARK_WORD, page.MARK_SEQ_WORD, page.HEARTBEAT_WORD}
+    readers = {page.READ_WORD, page.READERS_WORD}
+    assert not {each // 8 for each in writers} & {each // 8 for each in readers}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_frames_come_out_as_they_went_in_wherever_the_cursors_are(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    chance = random.Random(start)
+    for _ in range(3_000):
+        payloads = [chance.randbytes(chance.randint(1, 300)) for _ in range(chance.randint(1, 9))]
+        assert all(writer.push(frame(each)) for each in payloads)
+        assert [reader.pop() for _ in payloads] == payloads
+        assert reader.pop() is None
+    assert reader.unread_bytes == 0
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_full_queue_takes_nothing_and_loses_nothing(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    pushed = 0
+    while writer.push(frame(pushed.to_bytes(4, "little"))):
+        pushed += 1
+    assert pushed == CAPACITY // 8
+    before = bytes(buffer)
+    assert not writer.push(frame(b"?"))
+    assert bytes(buffer) == before
+    assert reader.pop() == bytes(4)
+    assert writer.push(frame(b"last"))
+    assert [reader.pop() for _ in range(pushed)][-2:] == [
+        (pushed - 1).to_bytes(4, "little"),
+        b"last",
+    ]
+
+
+def test_the_largest_frame_fits_exactly_and_one_more_byte_never_does() -> None:
+    buffer, writer = new_ring(start=1000)
+    reader = RingReader(buffer, pid=1)
+    assert not writer.push(frame(bytes(CAPACITY - 3)))
+    assert writer.push(frame(bytes(CAPACITY - 4)))
+    assert reader.pop() == bytes(CAPACITY - 4)
+
+
+@pytest.mark.parametrize("start", range(4090, 4097))
+def test_a_length_may_lie_across_the_end(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    writer.push(frame(b"abcdef") + frame(b"g"))
+    assert [reader.pop(), reader.pop(), reader.pop()] == [b"abcdef", b"g", None]
+
+
+@pytest.mark.parametrize("start", [0, 4000, 2**64 - 50])
+def test_read_takes_whole_frames_up_to_a_limit(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    frames = [frame(bytes([i]) * 6) for i in range(9)]
+    writer.push(b"".join(frames))
+    assert reader.read(1) == frames[0]
+    assert reader.read(29) == frames[1] + frames[2]
+    assert reader.read(30) == frames[3] + frames[4] + frames[5]
+    assert list(reader.unread()) == [each[4:] for each in frames[6:]]
+    assert reader.read(10**9) == b"".join(frames[6:])
+    assert reader.read(10**9) == b""
+
+
+def test_a_reader_goes_on_where_the_last_one_stopped() -> None:
+    buffer, writer = new_ring(start=U64_MAX)
+    writer.push(frame(b"one") + frame(b"two"))
+    first = RingReader(buffer, pid=1)
+    assert first.pop() == b"one"
+    first.release()
+    second = RingReader(buffer, pid=2)
+    assert (second.pop(), second.pop(), writer.readers) == (b"two", None, 2)
+
+
+def test_skip_goes_behind_everything() -> None:
+    buffer, writer = new_ring()
+    reader = RingReader(buffer, pid=1)
+    writer.push(frame(b"one") + frame(b"two"))
+    reader.skip()
+    writer.push(frame(b"three"))
+    assert reader.pop() == b"three"
+
+
+def test_the_mark_counts_only_where_it_was_made() -> None:
+    buffer, writer = new_ring()
+    reader = RingReader(buffer, pid=1)
+    assert reader.marked_seq() == HEADER.next_seq
+    writer.push(frame(b"one"))
+    assert reader.marked_seq() is None
+    writer.mark(5)
+    assert reader.marked_seq() == 5
+
+
+def test_an_end_and_what_had_no_room_are_in_the_page() -> None:
+    buffer, writer = new_ring()
+    reader = RingReader(buffer, pid=1)
+    assert (reader.has_ended, reader.tail()) == (False, b"")
+    writer.end(b"x" * page.MAX_TAIL_BYTES)
+    assert (reader.has_ended, reader.tail()) == (True, b"x" * 312)
+    with pytest.raises(LimitExceededError, match="tail of 313 bytes exceeds 312"):
+        writer.end(bytes(313))
+
+
+def again(next_seq: int) -> Header:
+    return msgspec.structs.replace(HEADER, next_seq=next_seq)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_header_is_the_one_that_counts_at_the_reader(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    assert reader.header() == HEADER
+    for turn in range(2, 40):
+        assert writer.push(frame(bytes(50)))
+        assert writer.push_header(again(turn))
+        assert writer.push(frame(bytes(50)))
+        before = reader.header()
+        assert not writer.push_header(again(99)), "two are needed: that of the unread, and the new"
+        reader.pop()
+        assert reader.header() == again(turn)
+        assert before == (HEADER if turn == 2 else again(turn - 1))
+        assert reader.pop() == encode_header(again(turn))
+        assert reader.pop() == bytes(50)
+
+
+def test_a_header_without_room_changes_nothing() -> None:
+    buffer, writer = new_ring()
+    while writer.push(frame(bytes(60))):
+        pass
+    before = bytes(buffer)
+    assert not writer.push_header(again(5))
+    assert bytes(buffer) == before
+
+
+def test_a_header_too_long_for_the_page_is_refused() -> None:
+    def of(count: int, symbol: str) -> Header:
+        return Header(
+            epoch_ns=1,
+            next_seq=1,
+            venue="v" * 32,
+            instruments=tuple(
+                Instrument(index=i, symbol=f"{i:02}{symbol}", price_exponent=0, quantity_exponent=0)
+                for i in range(count)
+            ),
+            references=(HEADER.references[0],) * count,
+        )
+
+    _, writer = new_ring(header=of(10, "S" * 62))
+    with pytest.raises(LimitExceededError, match="session header of 1,773 bytes exceeds 1,744"):
+        writer.push_header(of(17, "S" * 62))
+
+
+def test_a_queue_without_a_session_says_so() -> None:
+    buffer, _ = new_ring(header=None)
+    with pytest.raises(MalformedError, match="no session header"):
+        RingReader(buffer, pid=1).header()
+
+
+@pytest.mark.parametrize("capacity", [0, 4095, 4097, 6000, 2**30 + 1])
+def test_a_capacity_that_is_no_power_of_two_is_refused(capacity: int) -> None:
+    with pytest.raises(LimitExceededError, match="a power of two"):
+        page.check_capacity(capacity)
+    if capacity < 10_000:
+        with pytest.raises(LimitExceededError):
+            RingWriter(bytearray(page.PAGE_BYTES + capacity), header=None, pid=1)
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, 4097, 8191])
+def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
+    buffer, writer = new_ring()
+    writer.release()
+    with pytest.raises(page.TruncatedQueueError):
+        RingReader(buffer[:size], pid=1)
+
+
+def test_what_is_no_queue_or_another_version_is_refused() -> None:
+    buffer, _ = new_ring()
+    buffer[8] = 2
+    with pytest.raises(page.LayoutVersionError, match="layout 2: this reader knows 1"):
+        RingReader(buffer, pid=1)
+    buffer[0] = 0
+    with pytest.raises(page.NotAQueueError):
+        RingReader(buffer, pid=1)
+
+
+@pytest.mark.parametrize("length", [0, 13, 14, 4096, 65536, 65537, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("start", [0, 4080, 4094])
+def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: int) -> None:
+    buffer, writer = new_ring(start=start)
+    reader = RingReader(buffer, pid=1)
+    writer.push(frame(bytes(12)))
+    for offset in range(4):
+        place = 4096 + (start + offset) % CAPACITY
+        buffer[place] = length >> 8 * offset & 0xFF
+    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+        with pytest.raises(PeerError, match="frame of"):
+            act()
+    assert reader.unread_bytes == 16
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int) -> None:
+    buffer, _ = new_ring()
+    reader = RingReader(buffer, pid=1)
+    put(buffer, 64, ahead)
+    with pytest.raises(PeerError):
+        reader.pop()
+
+
+@pytest.mark.parametrize("cursor", [4097, 2**32, 2**63, U64_MAX])
+def test_a_write_cursor_that_cannot_be_true_is_refused(cursor: int) -> None:
+    buffer, writer = new_ring()
+    writer.push(frame(bytes(12)))
+    reader = RingReader(buffer, pid=1)
+    put(buffer, 64, cursor)
+    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+        with pytest.raises(MalformedError, match="unread in a queue of 4,096"):
+            act()
+
+
+@pytest.mark.parametrize("cursor", [4097, 2**32, 2**63])
+def test_a_read_cursor_that_cannot_be_true_leaves_no_room(cursor: int) -> None:
+    buffer, writer = new_ring()
+    put(buffer, 128, cursor)
+    while writer.push(frame(bytes(100))):
+        pass
+    assert not writer.push(frame(b"x"))
+    assert not writer.push_header(HEADER)
+
+
+def test_a_queue_that_vanishes_under_a_reader_is_an_error() -> None:
+    buffer, writer = new_ring(start=4090)
+    reader = RingReader(buffer, pid=1)
+    writer.push(frame(bytes(12)) * 2)
+    put(buffer, 0, 0)
+    assert not reader.is_intact
+    for act in (reader.pop, lambda: reader.read(99)):
+        with pytest.raises(page.NotAQueueError, match="vanished"):
+            act()
+
+
+@pytest.mark.parametrize("at", [584, 256])
+@pytest.mark.parametrize("length", [1_745, 2**32, U64_MAX])
+def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: int) -> None:
+    buffer, _ = new_ring()
+    put(buffer, at, length)
+    reader = RingReader(buffer, pid=1)
+    with pytest.raises(MalformedError, match="exceeds"):
+        reader.header() if at == 584 else reader.tail()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_noise_anywhere_is_an_error_or_nothing(data: st.DataObject) -> None:
+    buffer, writer = new_ring(start=data.draw(st.sampled_from(STARTS)))
+    for size in range(1, 60):
+        writer.push(frame(bytes(size)))
+    noise = st.tuples(st.integers(0, len(buffer) - 1), st.integers(0, 255))
+    for at, value in data.draw(st.lists(noise, max_size=20)):
+        buffer[at] = value
+    try:
+        reader = RingReader(buffer, pid=1)
+        reader.header()
+        reader.tail()
+        for _ in range(60):
+            payload = reader.pop()
+            assert payload is None or 0 < len(payload) <= MAX_FRAME_BYTES
+        reader.read(1_000)
+    except PeerError:
+        pass
+
+
+class RingAgainstAList(RuleBasedStateMachine):
+    """Whatever is pushed, popped, read and attached to, the queue is a bounded list of frames."""
+
+    @initialize(start=st.sampled_from(STARTS), shift=st.integers(0, 5000))
+    def begin(self, start: int, shift: int) -> None:
+        self.buffer, self.writer = new_ring(start=(start + shift) & U64_MAX, header=None)
+        self.reader = RingReader(self.buffer, pid=1)
+        self.model: deque[bytes] = deque()
+
+    @property
+    def used(self) -> int:
+        return sum(4 + len(each) for each in self.model)
+
+    @rule(payloads=st.lists(st.binary(min_size=1, max_size=1500), min_size=1, max_size=4))
+    def push(self, payloads: list[bytes]) -> None:
+        frames = b"".join(map(frame, payloads))
+        fits = self.used + len(frames) <= CAPACITY
+        assert self.writer.push(frames) is fits
+        if fits:
+            self.model.extend(payloads)
+
+    @rule()
+    def pop(self) -> None:
+        assert self.reader.pop() == (self.model.popleft() if self.model else None)
+
+    @rule(limit=st.integers(1, 5000))
+    def read(self, limit: int) -> None:
+        expected = b""
+        while self.model and (not expected or len(expected + frame(self.model[0])) <= limit):
+            expected += frame(self.model.popleft())
+        assert self.reader.read(limit) == expected
+
+    @precondition(lambda self: self.used < 3000)
+    @rule()
+    def attach_again(self) -> None:
+        self.reader.release()
+        self.reader = RingReader(self.buffer, pid=1)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if hasattr(self, "model"):
+            assert self.reader.unread_bytes == self.used
+            assert list(self.reader.unread()) == list(self.model)
+
+
+TestRingAgainstAList = RingAgainstAList.TestCase
+TestRingAgainstAList.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "AMD64"])
+def test_an_x86_64_is_fit(machine: str) -> None:
+    require_supported_machine(machine)
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "riscv64", "i686", ""])
+def test_another_machine_is_refused(machine: str) -> None:
+    with pytest.raises(UnsupportedMachineError, match="need an x86-64 processor"):
+        require_supported_machine(machine)
+
+
+@pytest.mark.parametrize("name", ["trade_queue", "a", "币安", "x" * 200, "a b", "a.b"])
+def test_a_name_that_is_a_file_name_is_fit(name: str) -> None:
+    assert name_fault(name) is None
+
+
+@pytest.mark.parametrize("name", ["", "/", "a/b", ".", "..", ".a", "a\0", "x" * 201, "币" * 67])
+def test_a_name_that_is_none_has_a_fault(name: str) -> None:
+    assert name_fault(name)
+
+
+def test_a_lock_is_asked_for_on_the_eight_bytes_of_a_pid() -> None:
+    request = lock_request(1, page.READER_PID_WORD)
+    assert request.hex() == "0100000000000000" + "2800000000000000" + "0800000000000000" + "0" * 16
+    assert lock_kind(request) == 1
