@@ -27,6 +27,8 @@ second, so this is a connection that died without saying so."""
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0
+LONGEST_ASKED_S: Final = 300.0
+"""Most that a service can ask a client to wait: a wrong number must not cost weeks."""
 
 
 class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -49,7 +51,8 @@ def parse_address(url: str) -> tuple[str, int]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")
+    except ValueError:  # UnicodeError among them
         host, port = None, None
     if not host or not port or parts.scheme != "tcp" or parts.path.strip("/"):
         raise AddressError(f"{url!r} is not an address: tcp://HOST:PORT is needed")
@@ -103,12 +106,13 @@ class Subscription:
                 if isinstance(record, End):
                     self._end = record
             self.ready.extend(records)
-            self._pauses = self._new_pauses()
 
     def disconnected(self, error: Exception) -> None:
         """The connection ended with `error`. Queue the record of it, or arrange for the end."""
         self._session.disconnected()
         end, self._end = self._end, None
+        if self._has_flowed():
+            self._pauses = self._new_pauses()
         why = reason(error)
         if end is not None and (end.retry_ms is None or not self._reconnect):
             self.is_over = True
@@ -117,8 +121,14 @@ class Subscription:
             self.failure = DisconnectedError(f"{self._url}: {why}")
         else:
             asked_s = (end.retry_ms or 0) / 1000 if end else 0.0
-            self.pause_s = asked_s + next(self._pauses)
+            self.pause_s = min(asked_s, LONGEST_ASKED_S) + next(self._pauses)
             self.ready.append(Disconnected(why=why, pause_s=self.pause_s))
+
+    def _has_flowed(self) -> bool:
+        """Whether the connection brought more than a greeting. A service that greets and drops
+        is not to be hammered."""
+        header, next_seq = self._session.header, self._session.next_seq
+        return header is not None and next_seq is not None and next_seq > header.next_seq
 
     def _new_pauses(self) -> Iterator[float]:
         return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self._uniform)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from fanout.errors import shown
+
 _LOG = logging.getLogger("fanout")
 
 QUIET_S: Final = 60.0
@@ -34,5 +36,5 @@ class Anomalies:
         count = self.counts[kind]
         more = count - said_count - 1
         suffix = f" ({more:,} more since the last such line)" if more else ""
-        _LOG.log(level, "%s: %s%s", kind, detail, suffix)
+        _LOG.log(level, "%s: %s%s", kind, shown(detail), suffix)
         self._said[kind] = (now, count)

@@ -55,7 +55,7 @@ class Log:
         self._capacity_bytes = capacity_bytes
         self._entries: dict[int, _Entry] = {}
         self._readers = trio.lowlevel.ParkingLot()
-        self._joined: tuple[int, int, bytes] = (0, 0, b"")
+        self._joined: tuple[int, int, int, bytes] = (-1, -1, -1, b"")
         self.context = context
         self.oldest = 0
         """Position of the oldest frame that is kept."""
@@ -107,16 +107,17 @@ class Log:
             return self._lap(cursor)
         if cursor.position == self.end:
             return b""
-        start, stop, data = self._joined
-        if start != cursor.position or stop == start:
+        start, end, stop, data = self._joined
+        if (start, end) != (cursor.position, self.end):
             stop, data = self._join(cursor.position, limit_bytes)
+            self._joined = (cursor.position, self.end, stop, data)
         last = self._entries[stop - 1]
         cursor.position, cursor.next_seq, cursor.context = stop, last.next_seq, last.context
         return data
 
     def _join(self, start: int, limit_bytes: int) -> tuple[int, bytes]:
-        """Frames from `start` on as one piece. The newest such piece is kept: when a hundred
-        readers are woken by one block, they all stand at the same place."""
+        """Frames from `start` on as one piece, and the position behind it. The newest such piece
+        is kept: when a hundred readers are woken by one block, they all stand at one place."""
         frames = [self._entries[start].frame]
         stop, size = start + 1, len(frames[0])
         while stop < self.end:
@@ -127,7 +128,6 @@ class Log:
             frames.append(frame)
             stop += 1
         data = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._joined = (start, stop, data)
         return stop, data
 
     def _lap(self, cursor: Cursor) -> Lapped:

@@ -14,7 +14,7 @@ from typing import Final
 from fanout.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
 from protocol.block import is_representable
-from protocol.constants import GapState
+from protocol.constants import U64_MAX, GapState
 from protocol.errors import NotRepresentableError
 from protocol.fixedpoint import from_text
 from protocol.records import Gap, Instrument, Trade
@@ -47,7 +47,8 @@ class Continuity:
         if expected is None or trade_id == expected:
             return None
         hole = (expected, trade_id - 1)
-        self._holes = [*self._holes[1 - MAX_HOLES :], hole]
+        self._holes.append(hole)
+        del self._holes[:-MAX_HOLES]
         return hole, GapState.OPEN
 
     def _fill(self, trade_id: int) -> tuple[_Hole, GapState] | None:
@@ -57,6 +58,7 @@ class Continuity:
         rest = [(first, trade_id - 1), (trade_id + 1, last)]
         place = self._holes.index(hole)
         self._holes[place : place + 1] = [each for each in rest if each[0] <= each[1]]
+        del self._holes[:-MAX_HOLES]
         return (hole, GapState.BACK_FILLED) if first == last else None
 
     def _hole_of(self, trade_id: int) -> _Hole | None:
@@ -81,9 +83,12 @@ class Normaliser:
         if instrument is None:
             self._anomalies.note("trade of a symbol that was not subscribed", item.symbol)
             return
+        if not 0 <= item.trade_id <= U64_MAX:
+            self._anomalies.note("trade id out of range", f"{item.symbol} {item.trade_id}")
+            return
         continuity = self._continuity[item.symbol]
         if not continuity.is_new(item.trade_id):
-            self._anomalies.counts["duplicate trade"] += 1
+            self._anomalies.note("trade id seen before", f"{item.symbol} {item.trade_id}")
             return
         trade = None
         if type(item) is VenueTrade:
@@ -120,6 +125,11 @@ def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
         )
     except NotRepresentableError as error:
         raise NotRepresentableError(f"{item.symbol} trade {item.trade_id}: {error}") from error
+    if trade.quantity <= 0:
+        # Rows that are no trades have been seen with a zero quantity, under one name so far.
+        raise NotRepresentableError(
+            f"{item.symbol} trade {item.trade_id}: quantity {item.quantity} is not above 0"
+        )
     if not is_representable(trade):
         raise NotRepresentableError(
             f"{item.symbol} trade {item.trade_id}: time {item.time}, price {item.price}, "

@@ -91,7 +91,7 @@ class RestClient:
                 status, headers, body = await self._fetch(request)
         except trio.TooSlowError as error:
             raise self._unreachable(request, f"no answer within {TIMEOUT_S:g} s") from error
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(request, reason(error)) from error
         if status != 200:
             raise self._failure(request, status, headers, body)

@@ -28,7 +28,7 @@ from fanout.simulator import SimulatorConfig, run_simulator
 from fanout.transports import make_transport
 from fanout.venues import VENUES, Venue
 from protocol.constants import EndReason
-from protocol.errors import FanoutError, NotRepresentableError
+from protocol.errors import NotRepresentableError
 from protocol.records import Header, Instrument, Reference, Trade
 
 _LOG = logging.getLogger("fanout")
@@ -89,13 +89,17 @@ async def run_service(
             raise failure
 
 
-async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> VenueError | None:
+async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exception | None:
     """Run the feed until it is stopped or fails; the readers are told which. Gives the failure
     rather than raise it, so that the transports have time to deliver that."""
     try:
         await _until(stop, feed.run)
     except VenueError as error:
         publisher.end(EndReason.FEED_FAILED, retry_ms=None, why=str(error))
+        return error
+    except Exception as error:
+        # A fault of ours. It is raised, once the readers have had their goodbye.
+        publisher.end(EndReason.FEED_FAILED, retry_ms=RETRY_MS, why="an internal fault")
         return error
     publisher.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why="the service was stopped")
     return None
@@ -104,13 +108,13 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Ven
 async def _until(stop: trio.Event, work: Callable[[], Awaitable[T]]) -> T | None:
     """What `work` returns, or None if it is stopped before. Raises what it raises."""
     result: T | None = None
-    failure: FanoutError | None = None
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
         try:
             result = await work()
-        except FanoutError as error:
-            failure = error
+        except Exception as error:
+            failure = error  # raised as it is, not in the nursery's group
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

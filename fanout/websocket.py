@@ -21,7 +21,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError
+from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError, shown
 from protocol.errors import reason
 
 READ_BYTES: Final = 256 * 1024
@@ -31,7 +31,7 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """Longest message. The protocol core gives the connection up rather than buffer more."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
-IDLE_TIMEOUT_S: Final = 20.0
+IDLE_TIMEOUT_S: Final = 5.0
 """Silence after which the venue is pinged, and again this long until it counts as gone."""
 
 _MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
@@ -62,9 +62,13 @@ class WebSocket:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
         self._fragments: list[bytes] = []
+        self._received_ns = 0
+        self._received_at_ns = 0
 
     async def send(self, text: str) -> None:
         """Send a text message. A cancellation may leave half of it sent: close then."""
+        if self._protocol.state is not State.OPEN:
+            raise self._closed()
         self._protocol.send_text(text.encode())
         await self._flush()
 
@@ -77,14 +81,18 @@ class WebSocket:
         while True:
             messages = self._take_messages()
             if messages:
-                return Burst(self._wall_ns(), self._monotonic_ns(), messages)
+                return Burst(self._received_ns, self._received_at_ns, messages)
             if self._protocol.state is not State.OPEN:
-                raise VenueUnreachableError(f"the venue closed the stream: {_farewell(self)}")
+                raise self._closed()
             await self._read()
+
+    def _closed(self) -> VenueUnreachableError:
+        return VenueUnreachableError(f"the venue closed the stream: {_farewell(self._protocol)}")
 
     async def _read(self) -> None:
         try:
             data = await self._read_or_ping()
+            self._received_ns, self._received_at_ns = self._wall_ns(), self._monotonic_ns()
             if data:
                 self._protocol.receive_data(data)
             else:
@@ -96,8 +104,9 @@ class WebSocket:
     async def _read_or_ping(self) -> bytes | bytearray:
         with trio.move_on_after(IDLE_TIMEOUT_S):
             return await self._stream.receive_some(READ_BYTES)
-        self._protocol.send_ping(b"")
-        await self._flush()
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            await self._flush()
         with trio.move_on_after(IDLE_TIMEOUT_S):
             return await self._stream.receive_some(READ_BYTES)
         raise VenueUnreachableError(f"silence: no answer to a ping within {IDLE_TIMEOUT_S:g} s")
@@ -120,11 +129,16 @@ class WebSocket:
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
+        if not data:
+            return
         try:
-            if data:
+            with trio.fail_after(IDLE_TIMEOUT_S):
                 await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
             raise VenueUnreachableError(f"the stream broke: {reason(error)}") from error
+        except trio.TooSlowError as error:
+            what = f"the venue took nothing for {IDLE_TIMEOUT_S:g} s"
+            raise VenueUnreachableError(what) from error
 
     async def open(self) -> None:
         """The opening handshake. Raises a `VenueError` that says in words what went wrong."""
@@ -177,7 +191,7 @@ async def open_websocket(
     except trio.TooSlowError as error:
         what = f"no connection to {uri.host}:{uri.port} within {CONNECT_TIMEOUT_S:g} s"
         raise VenueUnreachableError(what) from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         what = f"no connection to {uri.host}:{uri.port}: {reason(error)}"
         raise VenueUnreachableError(what) from error
     try:
@@ -203,11 +217,10 @@ def _refusal(
     return VenueUnreachableError(f"the venue answers the WebSocket handshake with HTTP {status}")
 
 
-def _farewell(websocket: WebSocket) -> str:
-    protocol = websocket._protocol
+def _farewell(protocol: ClientProtocol) -> str:
     if protocol.parser_exc is not None and not isinstance(protocol.parser_exc, EOFError):
         return f"{protocol.parser_exc}"
     if protocol.close_rcvd is None:
         return "end of stream without a close frame"
     words = f" {protocol.close_rcvd.reason!r}" if protocol.close_rcvd.reason else ""
-    return f"code {protocol.close_rcvd.code}{words}"
+    return shown(f"code {protocol.close_rcvd.code}{words}")

@@ -32,6 +32,7 @@ from protocol.constants import (
     I64_MIN,
     MAKER_BIT,
     MAX_BLOCK_TRADES,
+    MAX_SEQ,
     U64_MAX,
     BlockFlags,
     FrameKind,
@@ -55,7 +56,7 @@ def encode_block(block: Block, header: Header) -> bytes:
     trades = block.trades
     if not 1 <= len(trades) <= MAX_BLOCK_TRADES:
         raise NotRepresentableError(f"{len(trades):,} trades: 1 to {MAX_BLOCK_TRADES:,} fit")
-    if not 1 <= block.first_seq <= U64_MAX - len(trades):
+    if not 1 <= block.first_seq <= MAX_SEQ - len(trades) + 1:
         raise NotRepresentableError(f"sequence number {block.first_seq} is out of range")
     ordinary = trades[0].kind
     try:
@@ -125,7 +126,7 @@ def decode_block(payload: bytes, header: Header) -> Block:
     _, bits, ordinary, count, first_seq, received_ns = _PREFIX.unpack_from(body)
     if not 1 <= count <= MAX_BLOCK_TRADES:
         raise LimitExceededError(f"block of {count:,} trades: 1 to {MAX_BLOCK_TRADES:,} allowed")
-    if not 1 <= first_seq <= U64_MAX - count:
+    if not 1 <= first_seq <= MAX_SEQ - count + 1:
         raise MalformedError(f"sequence number {first_seq} is out of range")
     held_ns, offset = read_varint(body, _PREFIX.size)
     # A snapshot's trades are not numbered: they are from before the reader joined.

@@ -15,6 +15,7 @@ from struct import error as StructError  # noqa: N812
 from typing import Any
 
 from protocol.constants import (
+    MAX_SEQ,
     MAX_TEXT_BYTES,
     NEVER_RETRY,
     WHOLE_FEED,
@@ -40,8 +41,9 @@ assert [each.size for each in (_STATUS, _GAP, _LOSS, _HEARTBEAT, _END)] == [19, 
 def encode_event(event: Event) -> bytes:
     """An event's payload. Raises `NotRepresentableError`, naming what does not fit."""
     try:
+        _check_numbers(event)
         return seal(_encode_body(event))
-    except StructError as error:
+    except (StructError, MalformedError) as error:
         raise NotRepresentableError(f"{event} does not fit its fields: {error}") from error
 
 
@@ -52,11 +54,9 @@ def _encode_body(event: Event) -> bytes:
             fixed = _STATUS.pack(FrameKind.STATUS, seq, index, state, since_ns)
             return fixed + _pack_why(event.why)
         case Gap(seq=seq, instrument=of, state=gap_state, first_id=first_id, last_id=last_id):
-            _check_range(first_id, last_id, NotRepresentableError)
             fixed = _GAP.pack(FrameKind.GAP, seq, of.index, gap_state, first_id, last_id)
             return fixed + _pack_why(event.why)
         case Loss(first_seq=first_seq, last_seq=last_seq, reason=loss_reason):
-            _check_range(first_seq, last_seq, NotRepresentableError)
             return _LOSS.pack(FrameKind.LOSS, first_seq, last_seq, loss_reason)
         case Heartbeat(next_seq=next_seq, time_ns=time_ns):
             return _HEARTBEAT.pack(FrameKind.HEARTBEAT, next_seq, time_ns)
@@ -72,9 +72,21 @@ def _pack_why(why: str) -> bytes:
     return pack_text(why, MAX_TEXT_BYTES, "reason")
 
 
-def _check_range(first: int, last: int, error: type[Exception]) -> None:
-    if first > last:
-        raise error(f"range {first} to {last} is empty")
+def _check_numbers(event: Event) -> None:
+    """What both ends insist on, beyond what the fields' widths say."""
+    match event:
+        case Gap(first_id=first, last_id=last) | Loss(first_seq=first, last_seq=last):
+            if first > last:
+                raise MalformedError(f"range {first} to {last} is empty")
+    match event:
+        case Status(seq=seq) | Gap(seq=seq) | Heartbeat(next_seq=seq):
+            numbers = [seq]
+        case Loss(first_seq=first, last_seq=last):
+            numbers = [first, last]
+        case End(last_seq=last):
+            numbers = [last + 1]  # it may be the end of a service that published nothing
+    if not all(1 <= each <= MAX_SEQ for each in numbers):
+        raise MalformedError(f"a sequence number among {numbers} is out of range")
 
 
 def decode_event(payload: bytes, header: Header) -> Event:
@@ -83,7 +95,9 @@ def decode_event(payload: bytes, header: Header) -> Event:
     decoder = _DECODERS.get(body[0])
     if decoder is None:
         raise MalformedError(f"frame kind {body[0]:#04x} is not an event")
-    return decoder(body, header)
+    event = decoder(body, header)
+    _check_numbers(event)
+    return event
 
 
 def _decode_status(body: bytes, header: Header) -> Status:
@@ -99,7 +113,6 @@ def _decode_status(body: bytes, header: Header) -> Status:
 
 def _decode_gap(body: bytes, header: Header) -> Gap:
     seq, index, state, first_id, last_id = _unpack(_GAP, body)
-    _check_range(first_id, last_id, MalformedError)
     return Gap(
         seq=seq,
         instrument=_instrument(index, header),
@@ -112,7 +125,6 @@ def _decode_gap(body: bytes, header: Header) -> Gap:
 
 def _decode_loss(body: bytes, _header: Header) -> Loss:
     first_seq, last_seq, reason = _unpack(_LOSS, body)
-    _check_range(first_seq, last_seq, MalformedError)
     return Loss(first_seq=first_seq, last_seq=last_seq, reason=LossReason(reason))
 
 

@@ -21,6 +21,7 @@ from struct import error as StructError  # noqa: N812
 from protocol.constants import (
     EXPONENTS,
     MAX_INSTRUMENTS,
+    MAX_SEQ,
     MAX_SYMBOL_BYTES,
     MAX_VENUE_BYTES,
     TIME_EXPONENTS,
@@ -80,12 +81,14 @@ def _check(header: Header) -> None:
 
 def _check_meaning(header: Header) -> None:
     """What both ends insist on, beyond what the fields' widths say."""
+    if not 1 <= header.next_seq <= MAX_SEQ:
+        raise MalformedError(f"sequence number {header.next_seq} is out of range")
+    _check_name(header.venue)
     symbols = [each.symbol for each in header.instruments]
     if len(set(symbols)) != len(symbols):
         raise MalformedError(f"a symbol stands twice among {symbols}")
     for each in header.instruments:
-        if not each.symbol or not each.symbol.isprintable() or " " in each.symbol:
-            raise MalformedError(f"symbol {each.symbol!r} is empty or not printable")
+        _check_name(each.symbol)
         if each.price_exponent not in EXPONENTS or each.quantity_exponent not in EXPONENTS:
             raise MalformedError(
                 f"{each.symbol}: exponents {each.price_exponent}, {each.quantity_exponent} "
@@ -96,6 +99,13 @@ def _check_meaning(header: Header) -> None:
                 f"{each.symbol}: time exponent {each.time_exponent} "
                 f"is not within {TIME_EXPONENTS.start} to {TIME_EXPONENTS.stop - 1}"
             )
+
+
+def _check_name(name: str) -> None:
+    """Names are shown on terminals and become columns and file names: no blanks and no control
+    characters, U+0000 to U+0020 and U+007F to U+00A0."""
+    if not name or any(each <= " " or "\x7f" <= each <= "\xa0" for each in name):
+        raise MalformedError(f"name {name!r} is empty, or has a blank or a control character")
 
 
 def decode_header(payload: bytes) -> Header:

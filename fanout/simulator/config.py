@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from fanout.errors import ConfigError
+from fanout.errors import ConfigError, UsageError
 from fanout.simulator.symbols import TABLE
 
 MAX_PORT = 65_535
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises `ConfigError` when a value makes no sense.
+    """Raises `UsageError` when a value makes no sense, `ConfigError` for an unknown symbol.
 
     `symbols`, `rate` and `seed` shape the synthetic market and mean nothing with `captures`.
     """
@@ -33,27 +33,27 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= MAX_PORT:
-            raise ConfigError(f"port {self.port} is not in 0..{MAX_PORT}; 0 takes any free one")
+            raise UsageError(f"port {self.port} is not in 0..{MAX_PORT}; 0 takes any free one")
         _refuse_unless_positive("speed", self.speed)
         _refuse_unless_positive("rate", self.rate)
         _refuse_unless_positive("duration_s", self.duration_s)
         if self.seed < 0:
-            raise ConfigError(f"seed {self.seed} is negative; give 0 or more")
+            raise UsageError(f"seed {self.seed} is negative; give 0 or more")
         if not self.captures:
             _refuse_odd_symbols(self.symbols)
 
 
 def _refuse_unless_positive(name: str, value: float | None) -> None:
     if value is not None and not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name} is {value}; give a number above 0")
+        raise UsageError(f"{name} is {value}; give a number above 0")
 
 
 def _refuse_odd_symbols(symbols: tuple[str, ...]) -> None:
     if not symbols:
-        raise ConfigError("no symbols; name at least one, or leave them out for all")
+        raise UsageError("no symbols; name at least one, or leave them out for all")
     symbol, count = Counter(symbols).most_common(1)[0]
     if count > 1:
-        raise ConfigError(f"symbol {symbol} is named {count} times; name it once")
+        raise UsageError(f"symbol {symbol} is named {count} times; name it once")
     for symbol in symbols:
         if symbol not in TABLE:
             known = ", ".join(TABLE)

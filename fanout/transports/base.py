@@ -44,5 +44,5 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
     """Listening TCP sockets. Raises `BindError`, with words on what to do."""
     try:
         return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise BindError(f"cannot listen on {host}:{port}: {reason(error).lower()}") from error

@@ -12,9 +12,11 @@ that is gone, and carries on at the oldest block there is. What clients send is 
 """
 
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -24,7 +26,17 @@ import trio
 from fanout.config import TcpConfig
 from fanout.log import Cursor, Lapped, Log
 from fanout.transports.base import Broadcast, open_listeners
-from protocol import Header, Heartbeat, Loss, LossReason, encode_event, encode_header, frame
+from protocol import (
+    End,
+    EndReason,
+    Header,
+    Heartbeat,
+    Loss,
+    LossReason,
+    encode_event,
+    encode_header,
+    frame,
+)
 
 _LOG = logging.getLogger("fanout")
 
@@ -39,6 +51,13 @@ GOODBYE_S: Final = 2.0
 
 MAX_INPUT_BYTES: Final = 64 * 1024
 """Most that a client may send. Nothing it could ask for is that long; a flood would cost time."""
+
+
+RESERVED_DESCRIPTORS: Final = 32
+"""Descriptors that clients may not take, so that the feed can always connect again."""
+
+FULL_RETRY_MS: Final = 5_000
+"""When a client that found no place is asked to come back."""
 
 
 class _Client:
@@ -73,6 +92,7 @@ class TcpTransport:
         self._wall_ns = wall_ns
         self._clients: set[_Client] = set()
         self._leaving = trio.lowlevel.ParkingLot()
+        self._max_clients = 0
         self.accepted = 0
         self.losses = 0
 
@@ -85,6 +105,8 @@ class TcpTransport:
     ) -> None:
         """See `Transport.run`. The URL names the address that is listened on."""
         listeners = await open_listeners(self._config.host, self._config.port)
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_clients = max(1, most - RESERVED_DESCRIPTORS)
         async with trio.open_nursery() as clients:
             async with trio.open_nursery() as accepting:
                 serve = partial(self._serve, broadcast)
@@ -102,19 +124,22 @@ class TcpTransport:
         # Plain non-blocking calls from here on: whoever has news tries to send it at once.
         with socket.socket(fileno=stream.socket.detach()) as sock:
             sock.setblocking(False)
+            if len(self._clients) >= self._max_clients:
+                _turn_away(sock, broadcast)
+                return
             name = _peer_name(sock)
             async with trio.open_nursery() as nursery:
                 client = _Client(sock, broadcast.log.live(), broadcast.opening(), nursery)
                 self._clients.add(client)
                 self.accepted += 1
-                _LOG.info("%s joined, %d connected", name, len(self._clients))
+                _LOG.debug("%s joined, %d connected", name, len(self._clients))
                 try:
                     self._push(client, broadcast.log)
                     await _drop_input(client)
                 finally:
                     self._clients.discard(client)
                     self._leaving.unpark_all()
-                    _LOG.info("%s left, %d connected", name, len(self._clients))
+                    _LOG.debug("%s left, %d connected", name, len(self._clients))
                 client.close()
 
     async def _deliver(self, log: Log) -> None:
@@ -176,6 +201,19 @@ class TcpTransport:
         with trio.move_on_after(GOODBYE_S):
             while self._clients:
                 await self._leaving.park()
+
+
+def _turn_away(sock: socket.socket, broadcast: Broadcast) -> None:
+    """Say END to a client that finds no place, and let it go. What it is told fits any socket."""
+    end = End(
+        reason=EndReason.FULL,
+        last_seq=broadcast.log.next_seq - 1,
+        retry_ms=FULL_RETRY_MS,
+        why="too many clients",
+    )
+    with suppress(OSError):
+        sock.send(broadcast.opening() + frame(encode_event(end)))
+        sock.shutdown(socket.SHUT_WR)
 
 
 def _told(lapped: Lapped, known: object) -> bytes:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
+from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError, shown
 from fanout.venues.base import Request, SpentId, VenueTrade
 from protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES, TradeKind
 from protocol.records import Instrument
@@ -230,7 +230,7 @@ class BinanceUsdm:
             error = _DECODE_ERROR.decode(body)
         except _BROKEN:
             return ""
-        return f"{error.msg} ({error.code})"
+        return f"{shown(error.msg)} ({error.code})"
 
 
 def _check_answer(message: bytes, fault: msgspec.ValidationError) -> None:
@@ -240,7 +240,8 @@ def _check_answer(message: bytes, fault: msgspec.ValidationError) -> None:
     except _BROKEN:
         raise VenueMessageError("message of the wrong shape", f"{message[:80]!r}") from fault
     if other.error is not None:
-        raise VenueRefusalError(f"the venue refuses: {other.error.msg} ({other.error.code})")
+        words = shown(other.error.msg)
+        raise VenueRefusalError(f"the venue refuses: {words} ({other.error.code})")
     if other.id is not None:
         return
     event = other.data.e if other.data else ""

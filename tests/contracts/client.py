@@ -2,6 +2,7 @@
 collect records with yours, and inherit the tests. The service is a script on real sockets."""
 
 import contextlib
+import itertools
 import socket
 import threading
 from abc import ABC, abstractmethod
@@ -12,7 +13,19 @@ import pytest
 
 from clients import subscription
 from clients.subscription import AddressError, Disconnected, DisconnectedError
-from protocol import BlockFlags, End, Header, Loss, LossReason, Record, Snapshot, Trade
+from protocol import (
+    BlockFlags,
+    End,
+    EndReason,
+    Header,
+    Loss,
+    LossReason,
+    Record,
+    Snapshot,
+    Trade,
+    encode_event,
+    frame,
+)
 from tests.protocol.test_session import block, end, heartbeat, loss, opening, status, unknown
 
 Collected = list[Record | Disconnected]
@@ -104,6 +117,26 @@ class ClientContract(ABC):
         assert isinstance(records[1], Disconnected)
         assert records[1].pause_s >= 0.010
 
+    def test_a_service_that_greets_and_drops_is_not_hammered(self) -> None:
+        with serving(*[opening(1)] * 6) as service:
+            records, _ = self.collect(service.url, lambda each: len(each) == 6)
+        pauses = [each.pause_s for each in records if isinstance(each, Disconnected)]
+        assert all(later > 0.9 * pause for pause, later in itertools.pairwise(pauses))
+        assert pauses[-1] > 8 * pauses[0]
+
+    def test_pauses_are_short_again_after_trades(self) -> None:
+        with serving(*[opening(1)] * 6, opening(1) + block(1)) as service:
+            records, _ = self.collect(service.url, lambda each: len(each) == 8)
+        pauses = [each.pause_s for each in records if isinstance(each, Disconnected)]
+        assert pauses[6] < pauses[5] / 4
+
+    def test_a_service_cannot_send_a_client_to_sleep_for_weeks(self) -> None:
+        weeks = End(reason=EndReason.SHUTDOWN, last_seq=0, retry_ms=2**32 - 2)
+        with serving(opening(1) + frame(encode_event(weeks))) as service:
+            records, _ = self.collect(service.url, lambda each: len(each) == 2)
+        assert isinstance(records[1], Disconnected)
+        assert records[1].pause_s < 301
+
     def test_without_reconnecting_a_lost_connection_is_an_error(self) -> None:
         with (
             serving(opening(1) + block(1)) as service,
@@ -142,7 +175,16 @@ class ClientContract(ABC):
             self.to_the_end(service.url, reconnect=False, idle_timeout_s=0.05)
 
     @pytest.mark.parametrize(
-        "url", ["127.0.0.1:9000", "tcp://127.0.0.1", "tcp://:9000", "http://h:1", "tcp://h:x", ""]
+        "url",
+        [
+            "127.0.0.1:9000",
+            "tcp://a..b:9000",
+            "tcp://127.0.0.1",
+            "tcp://:9000",
+            "http://h:1",
+            "tcp://h:x",
+            "",
+        ],
     )
     def test_what_is_no_address_is_refused_at_once(self, url: str) -> None:
         with pytest.raises(AddressError, match="tcp://HOST:PORT"):

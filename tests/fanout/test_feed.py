@@ -179,7 +179,6 @@ async def test_what_both_connections_brought_comes_once(autojump_clock: MockCloc
         b'{"stream":"!serverShutdown","data":{"e":"serverShutdown"}}',
         message(2)[:-5],
         message(1).replace(b"61800.30", b"x"),
-        b"x" * (MAX_TRADE_MESSAGE_BYTES + 1),
     ],
     ids=lambda each: repr(each[:20]),
 )
@@ -193,6 +192,32 @@ async def test_what_is_not_understood_is_counted_told_once_and_skipped(
     # A trade refused for its price has an id that was seen: then there is nothing to tell.
     assert len([each for each in lines if each.levelno >= logging.WARNING]) <= 1
     assert all(len(each.message) < 400 for each in lines)
+
+
+async def test_a_message_that_is_too_long_is_not_even_parsed(autojump_clock: MockClock) -> None:
+    desk = Desk([[message(1), message(2) + b" " * MAX_TRADE_MESSAGE_BYTES, message(3)]])
+    assert ids(await desk.run()) == [1, 3]
+    assert desk.anomalies.counts == {"message too long": 1}
+
+
+@pytest.mark.parametrize("row", ['"X":"NA"', '"X":"MARKET"'])
+@pytest.mark.parametrize("trade_id", [-5, 2**64, 10**30])
+async def test_an_id_that_no_field_holds_is_skipped(
+    autojump_clock: MockClock, row: str, trade_id: int
+) -> None:
+    odd = message(trade_id).replace(b'"X":"MARKET"', row.encode())
+    assert ids(await Desk([[odd, message(1), odd, message(2)]]).run()) == [1, 2]
+
+
+async def test_what_a_venue_writes_is_shown_in_one_line_without_control_characters(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    evil = "A\\u001b[31m\\nfanout: error: pwned" + "x" * 9_000
+    odd = message(1).replace(b'"s":"BTCUSDT"', f'"s":"{evil}"'.encode())
+    await Desk([[odd]]).run()
+    (line,) = [each.message for each in caplog.records if "not subscribed" in each.message]
+    assert line.isprintable()
+    assert len(line) < 400
 
 
 async def test_a_trade_that_cannot_be_represented_is_told_and_never_sent_wrong(

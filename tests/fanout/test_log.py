@@ -168,3 +168,12 @@ def test_readers_at_the_same_place_share_the_same_bytes() -> None:
     first, second = log.live(), Cursor(log.end, log.next_seq, log.context)
     fill(log, 3)
     assert log.read(first, 1000) is log.read(second, 1000)
+
+
+def test_a_reader_gets_all_that_is_there_though_another_got_less_before() -> None:
+    log = log_of(10)
+    first, second = log.live(), log.live()
+    log.append(b"one", count=1)
+    assert log.read(first, 1000) == b"one"
+    log.append(b"two", count=1)
+    assert log.read(second, 1000) == b"onetwo"

@@ -59,7 +59,7 @@ def test_the_first_id_of_an_instrument_is_taken_as_it_comes() -> None:
 def test_a_trade_that_was_seen_is_dropped_and_counted() -> None:
     desk = Desk()
     assert desk.ids(1, 2, 2, 1, 3) == [1, 2, 3]
-    assert desk.anomalies.counts["duplicate trade"] == 2
+    assert desk.anomalies.counts["trade id seen before"] == 2
 
 
 def test_a_hole_becomes_an_open_gap_in_front_of_the_trade_behind_it() -> None:
@@ -98,6 +98,7 @@ def test_instruments_are_numbered_each_for_itself() -> None:
         {"price": ""},
         {"quantity": "0.0001"},
         {"quantity": "-1"},
+        {"quantity": "0.000"},
         {"price": "9" * 30},
         {"time": -1},
     ],
@@ -128,6 +129,29 @@ def test_holes_are_remembered_up_to_a_bound() -> None:
     assert len(continuity._holes) == MAX_HOLES
     assert not continuity.is_new(1)
     assert continuity.is_new(MAX_HOLES * 6 - 3)
+
+
+def test_a_hole_that_is_filled_in_pieces_does_not_grow_without_bound() -> None:
+    continuity = Continuity()
+    continuity.take(0)
+    continuity.take(10_000)
+    for trade_id in range(2, 10_000, 2):
+        if continuity.is_new(trade_id):
+            continuity.take(trade_id)
+    assert len(continuity._holes) == MAX_HOLES
+
+
+@pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
+def test_an_id_out_of_range_is_told_and_skipped_whether_a_trade_or_not(trade_id: int) -> None:
+    desk = Desk()
+    assert desk.take(SpentId("BTCUSDT", trade_id), venue_trade(trade_id)) == []
+    assert desk.anomalies.counts["trade id out of range"] == 2
+    assert desk.ids(7) == [7]
+
+
+def test_an_id_that_goes_back_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    Desk().ids(5_000_000_000, 0, 1)
+    assert "trade id seen before: BTCUSDT 0" in caplog.text
 
 
 @given(st.lists(st.integers(0, 40), max_size=80))

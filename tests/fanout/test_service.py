@@ -6,7 +6,7 @@ import trio
 from msgspec.structs import replace
 from outcome import acapture
 
-from clients.tcp_trio import TrioTcpClient
+from clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.service import reference_of, run_service
@@ -260,6 +260,36 @@ async def test_a_venue_that_refuses_for_good_ends_the_service_and_says_so_to_its
     assert isinstance(end, End)
     assert (end.reason, end.retry_ms) == (EndReason.FEED_FAILED, None)
     assert "451" in end.why
+
+
+async def test_a_fault_of_ours_is_raised_after_the_readers_had_their_goodbye(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records: list[object] = []
+    joined = trio.Event()
+
+    async def fail(_feed: object) -> None:
+        await joined.wait()
+        raise ZeroDivisionError("a fault of ours")
+
+    async def serve_until_it_fails(config: Config) -> None:
+        async with (
+            running_service(config) as service,
+            TrioTcpClient(service.url, reconnect=False) as client,
+        ):
+            await client.connect()
+            joined.set()
+            records.extend([each async for each in client if not isinstance(each, Disconnected)])
+
+    monkeypatch.setattr("fanout.feed.Feed.run", fail)
+    with trio.fail_after(20):
+        async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await serve_until_it_fails(config_for(simulator, "BTCUSDT"))
+    assert caught.group_contains(ZeroDivisionError)
+    end = records[-1]
+    assert isinstance(end, End)
+    assert (end.reason, end.why) == (EndReason.FEED_FAILED, "an internal fault")
 
 
 async def test_readers_stay_connected_while_the_venue_is_away() -> None:

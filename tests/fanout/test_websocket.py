@@ -4,6 +4,7 @@ that break the rules byte by byte."""
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -83,6 +84,52 @@ async def test_messages_right_behind_the_handshake_are_not_lost() -> None:
         venue.protocol.send_text(b"early")
         await venue.flush()
     assert (await client.receive()).messages == [b"early"]
+
+
+async def test_a_venue_that_closes_right_behind_the_handshake_is_told() -> None:
+    ours, theirs = memory_stream_pair()
+    venue = Venue(theirs)
+    client = WebSocket(ours, ClientProtocol(parse_uri("ws://venue/")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        while not (events := venue.protocol.events_received()):
+            venue.protocol.receive_data(bytes(await theirs.receive_some()))
+        venue.protocol.send_response(venue.protocol.accept(events[0]))  # type: ignore[arg-type]
+        venue.protocol.send_close(1008, "\x1b[31moverloaded")
+        await venue.flush()
+    with pytest.raises(VenueUnreachableError, match=r"code 1008 .*overloaded"):
+        await client.send("subscribe")
+    with pytest.raises(VenueUnreachableError, match="code 1008"):
+        await client.receive()
+
+
+async def test_the_time_of_a_burst_is_taken_before_anything_is_sent(
+    autojump_clock: object,
+) -> None:
+    """A pong that waits for the socket makes a burst late; its time must not be."""
+    ours, theirs = memory_stream_pair()
+    venue = Venue(theirs)
+    protocol = ClientProtocol(parse_uri("ws://venue/"))
+    client = WebSocket(ours, protocol, wall_ns=lambda: round(trio.current_time() * 1e9))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        await venue.accept()
+    ours.send_stream.send_all_hook = partial(trio.sleep, 3)
+    venue.protocol.send_ping(b"x")
+    came_at = trio.current_time()
+    await venue.send(b"text")
+    burst = await client.receive()
+    assert trio.current_time() >= came_at + 3
+    assert burst.received_ns == round(came_at * 1e9)
+
+
+async def test_a_venue_that_takes_no_pong_is_given_up(autojump_clock: object) -> None:
+    async with connected() as (client, venue):
+        client._stream.send_stream.send_all_hook = trio.sleep_forever  # type: ignore[attr-defined]
+        venue.protocol.send_ping(b"x")
+        await venue.flush()
+        with pytest.raises(VenueUnreachableError, match="took nothing for 5 s"):
+            await client.receive()
 
 
 async def test_a_ping_is_answered_with_its_payload() -> None:
@@ -300,6 +347,10 @@ async def test_tls_is_spoken_where_the_url_says_so() -> None:
     async with answering(saying(b"HTTP/1.1 451 X\r\nContent-Length: 0\r\n\r\n"), served) as port:
         error = await refusal_of(f"wss://127.0.0.1:{port}/", trusting)
     assert isinstance(error, VenueForbiddenError)
+
+
+async def test_a_name_that_can_be_no_host_is_told() -> None:
+    assert "no connection to" in str(await refusal_of("ws://a..b/"))
 
 
 async def test_what_is_no_websocket_url_is_told() -> None:

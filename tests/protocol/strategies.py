@@ -24,7 +24,7 @@ from protocol import (
 
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
-SEQ = st.integers(1, 2**63)
+SEQ = st.integers(1, 2**63 - 2000)
 SYMBOLS = st.text("ABCXYZ019_币安人生", min_size=1, max_size=16)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -48,8 +48,8 @@ def headers(draw: st.DrawFn, max_instruments: int = 5) -> Header:
     ]
     return Header(
         epoch_ns=draw(U64),
-        next_seq=draw(U64),
-        venue=draw(st.text("abc-é", max_size=10)),
+        next_seq=draw(SEQ),
+        venue=draw(st.text("abc-é", min_size=1, max_size=10)),
         instruments=tuple(instruments),
         references=tuple(references),
     )
@@ -87,29 +87,30 @@ def blocks(draw: st.DrawFn, header: Header, *, first_seq: int | None = None) -> 
 def events(draw: st.DrawFn, header: Header) -> Event:
     instrument = draw(st.sampled_from(header.instruments))
     first, last = sorted((draw(U64), draw(U64)))
+    low, high = sorted((draw(SEQ), draw(SEQ)))
     return draw(
         st.sampled_from(
             [
                 Status(
-                    seq=draw(U64),
+                    seq=draw(SEQ),
                     instrument=draw(st.sampled_from([None, instrument])),
                     state=draw(st.sampled_from(FeedState)),
                     since_ns=draw(U64),
                     why=draw(TEXT),
                 ),
                 Gap(
-                    seq=draw(U64),
+                    seq=draw(SEQ),
                     instrument=instrument,
                     first_id=first,
                     last_id=last,
                     state=draw(st.sampled_from(GapState)),
                     why=draw(TEXT),
                 ),
-                Loss(first_seq=first, last_seq=last, reason=draw(st.sampled_from(LossReason))),
-                Heartbeat(next_seq=draw(U64), time_ns=draw(U64)),
+                Loss(first_seq=low, last_seq=high, reason=draw(st.sampled_from(LossReason))),
+                Heartbeat(next_seq=draw(SEQ), time_ns=draw(U64)),
                 End(
                     reason=draw(st.sampled_from(EndReason)),
-                    last_seq=draw(U64),
+                    last_seq=draw(SEQ),
                     retry_ms=draw(st.none() | st.integers(0, 2**32 - 2)),
                     why=draw(TEXT),
                 ),

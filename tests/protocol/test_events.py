@@ -28,6 +28,8 @@ def test_any_event_comes_back(both: tuple[Header, Event]) -> None:
     "event",
     [
         pytest.param(replace(EVENTS["status"], seq=-1), id="negative number"),
+        pytest.param(replace(EVENTS["status"], seq=0), id="number 0"),
+        pytest.param(replace(EVENTS["loss"], last_seq=2**63), id="number over its limit"),
         pytest.param(replace(EVENTS["status"], since_ns=2**64), id="time over 64 bits"),
         pytest.param(replace(EVENTS["status"], why="é" * 128), id="words over 255 bytes"),
         pytest.param(replace(EVENTS["gap"], first_id=2, last_id=1), id="empty gap"),

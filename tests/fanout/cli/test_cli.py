@@ -59,10 +59,21 @@ def test_the_version_names_the_wire() -> None:
         (["--venue", "sim", "--assets", "NOSUCHUSDT", "tcp", "--port", "0"], 78, "NOSUCHUSDT"),
         (["--venue", "sim", "tcp", "--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:9000"),
         (["tail", "127.0.0.1:9000"], 2, "tcp://HOST:PORT"),
+        (["tail", "tcp://a..b:9000"], 2, "tcp://HOST:PORT"),
+        (["tail", "shm://a/b"], 2, "shm://NAME"),
+        (["tcp", "--host", "a..b"], 2, "a..b"),
+        (["--rest-url", "http://a..b", "tcp"], 2, "--rest-url"),
+        (["shm", "--name", "a/b"], 2, "--name 'a/b'"),
+        (["shm", "--name", ""], 2, "--name ''"),
+        (["shm", "--name", "q", "--capacity", "1000000"], 2, "--capacity"),
+        (["shm", "--name", "q", "--capacity", "1MB"], 2, "'1MB' is not a size"),
+        (["shm"], 2, "--name"),
+        (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm"),
+        (["tcp", "--port", "0", "shm", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),
         (["tail", "tcp://h:1", "--format", "xml"], 2, "xml"),
         (["simulate", "--speed", "fast"], 2, "--speed 'fast'"),
-        (["simulate", "--rate", "0"], 78, "rate"),
+        (["simulate", "--rate", "0"], 2, "rate"),
         (["simulate", "--symbols", "NOSUCHUSDT"], 78, "NOSUCHUSDT"),
         (["simulate", "--capture", "/nowhere/x.gz"], 78, "/nowhere/x.gz"),
         (["nonsense"], 2, "nonsense"),
@@ -243,3 +254,42 @@ def test_a_full_disk_is_one_line() -> None:
         1,
         "fanout: cannot write: No space left on device\n",
     )
+
+
+def run(command: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell, in which FANOUT is this command."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(FANOUT=" ".join(FANOUT), **extra),
+    )
+
+
+def test_with_stderr_closed_nothing_of_it_gets_among_the_data() -> None:
+    with serving() as (_, url):
+        result = run(f"$FANOUT tail {url} --format csv --limit 2 2>&-")
+    header, *rows = result.stdout.splitlines()
+    assert header.startswith("seq,")
+    assert [row.count(",") for row in rows] == [header.count(",")] * 2
+    assert result.returncode == 0
+
+
+def test_with_stdout_closed_tail_says_so() -> None:
+    with serving() as (_, url):
+        result = run(f"$FANOUT tail {url} --limit 2 >&-")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "fanout: standard output is closed: there is nowhere to print to\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "code"), [("| true; exit ${PIPESTATUS[0]}", 0), (">/dev/full", 1)]
+)
+def test_a_simulator_whose_line_nobody_takes_ends_without_a_traceback(
+    target: str, code: int
+) -> None:
+    result = run(f"$FANOUT simulate --duration 5 {target}")
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr

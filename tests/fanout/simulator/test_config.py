@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fanout.errors import ConfigError
+from fanout.errors import OperatorError
 from fanout.simulator import SimulatorConfig
 
 
@@ -29,7 +29,7 @@ from fanout.simulator import SimulatorConfig
     ],
 )
 def test_nonsense_is_refused_with_the_value_in_one_line(config: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(OperatorError, match=says) as caught:
         SimulatorConfig(**config)
     assert "\n" not in str(caught.value)
 

@@ -197,10 +197,29 @@ async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
 ) -> None:
     monkeypatch.setattr(tcp, "GOODBYE_S", 0.05)
     publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url, connected(url, receive_buffer=4096):
-        await until_clients(transport, 1)
-        publish_bulk(publisher, 40_000_000)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the client reads nothing")
+    with trio.socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with serving(publisher, transport) as url:
+            await stuck.connect(address(url))
+            await until_clients(transport, 1)
+            publish_bulk(publisher, 40_000_000)
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the client reads nothing")
+        assert transport.client_count == 0
+
+
+async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tcp.resource, "getrlimit", lambda _: (tcp.RESERVED_DESCRIPTORS + 2, 0))
+    publisher, transport = new_publisher(), new_transport()
+    publish(publisher, 1)
+    async with serving(publisher, transport) as url, connected(url), connected(url):
+        await until_clients(transport, 2)
+        async with tcp_reader(url) as third:
+            await third.until(End)
+            end = third.records[-1]
+            assert isinstance(end, End)
+            assert (end.reason, end.retry_ms, end.last_seq) == (EndReason.FULL, 5_000, 1)
 
 
 async def test_comers_and_goers_at_random_leave_no_trace() -> None:
