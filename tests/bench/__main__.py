@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from tests.bench import size
+from tests.bench import shm, size
 from tests.bench.report import Result, Stage, Unavailable, as_json, as_text, environment
 
 STAGES: Final[dict[str, Stage]] = {
     "size": size,
+    "shm": shm,
 }
 
 

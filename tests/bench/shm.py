@@ -1,8 +1,6 @@
 """From one process to another, one way: the shared-memory queue beside the standard library's.
 
-    python -m tests.bench.shm [--small] [--json]
-
-One frame of 100 bytes at a time, every 100 µs, with the moment of its sending inside; the reader
+Workload: one frame of 100 bytes at a time, every 100 µs, with the moment of its sending inside; the reader
 notes how old it is when it has it. The same frames, the same pace, one way after the other, in
 rounds, so that a busy moment of the machine hits them all. The reader of the queue spins, as who
 counts microseconds lets it; the others are read as they are made to be, blocking, and a spinning
@@ -15,18 +13,15 @@ of `multiprocessing.Queue` at p50, p99 and p99.9.
 import multiprocessing
 import os
 import socket
-import sys
 import tempfile
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from typing import Final
 
 from clients.shm import ShmClient
 from fanout.transports.shm.queue_file import create
-from tests.bench.report import Result, Row, as_json, as_text, environment
+from tests.bench.report import Row
 
 PAYLOAD_BYTES: Final = 96
 FRAME: Final = PAYLOAD_BYTES.to_bytes(4, "little")
@@ -168,19 +163,3 @@ def rows(ages: dict[str, list[int]], percentile: str) -> Iterator[Row]:
         slower = ours if name in COMPARED else None
         label = f"{name}, {percentile} ({value / ours:.1f}x)"
         yield Row(name=label, value=value, unit="µs", at_least=slower)
-
-
-def main() -> int:
-    parser = ArgumentParser(prog="python -m tests.bench.shm", description="The hand-off alone.")
-    parser.add_argument("--small", action="store_true", help="a tenth of the frames, not judged")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args()
-    title = (__doc__ or "").partition("\n")[0].removesuffix(".")
-    measured = tuple(run(small=options.small))
-    result = Result(stage="shm", title=title, small=options.small, rows=measured)
-    print((as_json if options.json else as_text)(environment(datetime.now(UTC)), [result]))
-    return int(result.missed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import protocol
-from protocol import frame
+from protocol import frame, ring_page
 from tests.protocol import golden
 
 WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
@@ -53,3 +53,26 @@ def test_every_code_is_on_the_page_with_its_number(
     code: str, type_: type[protocol.TradeKind]
 ) -> None:
     assert re.search(rf"\b{type_[code].value} {code}\b", WIRE_MD)
+
+
+@pytest.mark.parametrize(
+    ("byte", "field"),
+    [
+        (8 * ring_page.MAGIC_WORD, "magic"),
+        (8 * ring_page.VERSION_WORD, "layout version"),
+        (8 * ring_page.CAPACITY_WORD, "capacity"),
+        (8 * ring_page.EPOCH_WORD, "`epoch_ns`"),
+        (8 * ring_page.WRITER_PID_WORD, "writer's pid"),
+        (8 * ring_page.READER_PID_WORD, "reader's pid"),
+        (8 * ring_page.STATE_WORD, "state"),
+        (8 * ring_page.WRITE_WORD, "write cursor"),
+        (8 * ring_page.READ_WORD, "read cursor"),
+        (8 * ring_page.READERS_WORD, "readers"),
+        (8 * ring_page.HEARTBEAT_WORD, "heartbeat"),
+        (ring_page.TAIL_AT, "tail"),
+        (ring_page.HEADER_SLOTS_AT[0], "header slot 0"),
+        (ring_page.HEADER_SLOTS_AT[1], "header slot 1"),
+    ],
+)
+def test_the_page_of_a_queue_is_laid_out_as_the_table_says(byte: int, field: str) -> None:
+    assert f"| {byte} | {field} |" in WIRE_MD
