@@ -1,10 +1,11 @@
 """From one process to another, one way: the shared-memory queue beside the standard library's.
 
-Workload: one frame of 100 bytes at a time, every 100 µs, with the moment of its sending inside; the reader
-notes how old it is when it has it. The same frames, the same pace, one way after the other, in
-rounds, so that a busy moment of the machine hits them all. The reader of the queue spins, as who
-counts microseconds lets it; the others are read as they are made to be, blocking, and a spinning
-twin is shown for comparison. It wants two cores to itself: with less it measures the scheduler.
+Workload: one frame of 100 bytes at a time, every 100 µs, with the moment of its sending inside;
+the reader notes how old it is when it has it. The same frames, the same pace, one way after the
+other, in rounds, so that a busy moment of the machine hits them all. The reader of the queue
+spins, as who counts microseconds lets it; the others are read as they are made to be, blocking,
+and a spinning twin is shown for comparison. It wants two cores to itself: with less it measures
+the scheduler.
 
 Goals: a median of 2.5 µs or less, and ahead of a Unix socket pair, of `multiprocessing.Pipe` and
 of `multiprocessing.Queue` at p50, p99 and p99.9.
