@@ -14,17 +14,15 @@ reader at a time; the next one carries on where the last one stopped.
 """
 
 import os
-import threading
 import time
 from enum import Enum
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from clients.client import IDLE_TIMEOUT_S, BlockingClient
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import AttachedQueue, Outcome, QueueError, attach
-from clients.subscription import IDLE_TIMEOUT_S, AddressError, Disconnected, DisconnectedError
+from clients.subscription import AddressError, Disconnected, DisconnectedError
 from protocol.errors import PeerError
-from protocol.records import Header, Record
 from protocol.ring_file import DIRECTORY
 
 __all__ = [
@@ -52,7 +50,7 @@ class Wait(Enum):
     """Yield for a short while, then sleep, up to a millisecond at a time."""
 
 
-class ShmClient(QueueClient):
+class ShmClient(QueueClient, BlockingClient):
     """A subscriber to a queue. Iterate over it; it attaches when it has to.
 
     See `clients.shm_client.QueueClient` for parameters and errors. `close` may be called from
@@ -72,15 +70,6 @@ class ShmClient(QueueClient):
             url, directory=directory, reconnect=reconnect, idle_timeout_s=idle_timeout_s
         )
         self._wait = wait
-        self._closed = threading.Event()
-
-    def connect(self) -> Header:
-        """Attach, if need be, and return once the header is there. Records are kept."""
-        while (header := self.header) is None:
-            self._step()
-            if self._is_over:
-                raise self._subscription.failure or DisconnectedError("closed before a header")
-        return header
 
     def pop(self) -> bytes | None:
         """The next frame's payload as it stands, or None if there is none now. Never waits.
@@ -112,21 +101,6 @@ class ShmClient(QueueClient):
             raise trouble
         return payload
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Record | Disconnected:
-        ready = self._subscription.ready
-        while not ready:
-            if self._is_over:
-                raise self._subscription.failure or StopIteration
-            self._step()
-        return ready.popleft()
-
-    @property
-    def _is_over(self) -> bool:
-        return self._subscription.is_over or self._closed.is_set()
-
     def _step(self) -> None:
         """Attach, or look once, and wait a little if there was nothing."""
         if self._queue is None:
@@ -144,18 +118,5 @@ class ShmClient(QueueClient):
         elif self._wait is not Wait.SPIN:
             os.sched_yield()
 
-    def close(self) -> None:
-        """End the iteration, now or in the other thread that waits in it."""
-        self._closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _let_go(self) -> None:
         self._close_queue()

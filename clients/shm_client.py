@@ -10,16 +10,19 @@ import platform
 import time
 from typing import Final
 
+from clients.client import IDLE_TIMEOUT_S, Client
 from clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
-from clients.subscription import IDLE_TIMEOUT_S, READ_BYTES, AddressError, Subscription
+from clients.subscription import AddressError
 from protocol.errors import PeerError
-from protocol.records import End, Header
+from protocol.records import End
 from protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
-from protocol.session import SessionStatistics
 
 CHECK_S: Final = 0.2
 """How often a reader looks what has become of the queue. A few system calls; everything that can
 happen to a queue but silence is noticed within this time."""
+
+READ_BYTES: Final = 256 * 1024
+"""Most taken from the queue at once."""
 
 FIRST_NAP_S: Final = 50e-6
 LONGEST_NAP_S: Final = 1e-3
@@ -40,7 +43,7 @@ def nap_s(idle: int) -> float:
     return min(FIRST_NAP_S * 2 ** min(idle - 1, 10), LONGEST_NAP_S) if idle else 0.0
 
 
-class QueueClient:
+class QueueClient(Client):
     """What the clients of a queue share: everything but the waiting."""
 
     def __init__(
@@ -60,12 +63,10 @@ class QueueClient:
         lives may not stir. Raises `UnsupportedMachineError` where queues do not work.
         """
         require_supported_machine(platform.machine())
-        self.url = url
+        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
         self.outcome: Outcome | None = None
         """What became of the last queue, or of the last attempt to attach."""
         self._path = os.path.join(directory, parse_queue(url))
-        self._idle_timeout_s = idle_timeout_s
-        self._subscription = Subscription(url, reconnect=reconnect)
         self._queue: AttachedQueue | None = None
         self._ended_epoch_ns: int | None = None
         """Of the queue whose END has been given out."""
@@ -73,16 +74,6 @@ class QueueClient:
         """Of the queue in which something was broken, until it has been skipped."""
         self._next_check_s = 0.0
         self._idle = 0
-
-    @property
-    def header(self) -> Header | None:
-        """The header that counts now: instruments, units, epoch. None before the first."""
-        return self._subscription.header
-
-    @property
-    def statistics(self) -> SessionStatistics:
-        """Counts so far, as a frozen value."""
-        return self._subscription.statistics
 
     def _attach(self) -> None:
         """Attach, and tell the session of it. Afterwards there is a queue, or a `Disconnected`."""

@@ -9,7 +9,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,13 +16,6 @@ from protocol.backoff import backoff
 from protocol.errors import CallerError, PeerError, reason
 from protocol.records import End, Header, Record
 from protocol.session import SessionStatistics, SubscriberSession
-
-READ_BYTES: Final = 256 * 1024
-"""Most taken from the socket in one read."""
-
-IDLE_TIMEOUT_S: Final = 5.0
-"""Default for how long a connection may bring nothing. A service is never silent for more than a
-second, so this is a connection that died without saying so."""
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0
@@ -44,19 +36,6 @@ class DisconnectedError(PeerError, ConnectionError):
 
 class AddressError(CallerError, ValueError):
     """Not an address of a service."""
-
-
-def parse_address(url: str) -> tuple[str, int]:
-    """Host and port of `tcp://HOST:PORT`. Raises `AddressError`."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        (host or "").encode("idna")
-    except ValueError:  # UnicodeError among them
-        host, port = None, None
-    if not host or not port or parts.scheme != "tcp" or parts.path.strip("/"):
-        raise AddressError(f"{url!r} is not an address: tcp://HOST:PORT is needed")
-    return host, port
 
 
 class Subscription:
@@ -137,37 +116,3 @@ class Subscription:
         if self._end is None:
             return "the service closed the connection without an END"
         return f"the service ended: {self._end.why or self._end.reason.name}"
-
-
-class Client:
-    """What the clients look like from outside, whichever way they wait."""
-
-    def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
-    ) -> None:
-        """`url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
-
-        With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
-        when the connection is lost otherwise, or cannot be made. `idle_timeout_s` is how long a
-        connection may be silent before it counts as lost.
-        """
-        self.url = url
-        self._address = parse_address(url)
-        self._idle_timeout_s = idle_timeout_s
-        self._subscription = Subscription(url, reconnect=reconnect)
-
-    @property
-    def header(self) -> Header | None:
-        """The header that counts now: instruments, units, epoch. None before the first."""
-        return self._subscription.header
-
-    @property
-    def statistics(self) -> SessionStatistics:
-        """Counts so far, as a frozen value."""
-        return self._subscription.statistics
-
-    def _no_connection(self) -> DisconnectedError:
-        return DisconnectedError(f"no connection within {self._idle_timeout_s:g} s")
-
-    def _silence(self) -> DisconnectedError:
-        return DisconnectedError(f"silent for {self._idle_timeout_s:g} s")

@@ -14,63 +14,30 @@ meanwhile comes as a `Loss`.
 """
 
 import socket
-import threading
-from types import TracebackType
-from typing import Self
+from contextlib import suppress
 
-from clients.subscription import (
-    IDLE_TIMEOUT_S,
-    READ_BYTES,
-    AddressError,
-    Client,
-    Disconnected,
-    DisconnectedError,
-)
+from clients.client import IDLE_TIMEOUT_S, BlockingClient
+from clients.subscription import AddressError, Disconnected, DisconnectedError
+from clients.tcp_address import READ_BYTES, parse_address, silence
 from protocol.errors import PeerError
-from protocol.records import Header, Record
 
 __all__ = ["AddressError", "Disconnected", "DisconnectedError", "TcpClient"]
 
 
-class TcpClient(Client):
-    """A subscriber over TCP. Iterate over it; it connects when it has to.
+class TcpClient(BlockingClient):
+    """A subscriber over TCP. `url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
 
-    See `clients.subscription.Client` for parameters and errors. `close` may be called from
-    another thread, and ends the iteration.
+    See `clients.client.Client` for the other parameters and the errors.
     """
 
     def __init__(
         self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
     ) -> None:
         super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
+        self._address = parse_address(url)
         self._socket: socket.socket | None = None
-        self._closed = threading.Event()
-
-    def connect(self) -> Header:
-        """Connect, if need be, and return once the header is there. Records are kept."""
-        while (header := self.header) is None:
-            self._step()
-            if self._is_over:
-                raise self._subscription.failure or DisconnectedError("closed before a header")
-        return header
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Record | Disconnected:
-        ready = self._subscription.ready
-        while not ready:
-            if self._is_over:
-                raise self._subscription.failure or StopIteration
-            self._step()
-        return ready.popleft()
-
-    @property
-    def _is_over(self) -> bool:
-        return self._subscription.is_over or self._closed.is_set()
 
     def _step(self) -> None:
-        """Connect, or read once."""
         try:
             if self._socket is None:
                 if self._closed.wait(self._subscription.pause_s):
@@ -78,7 +45,7 @@ class TcpClient(Client):
                 self._socket = socket.create_connection(self._address, self._idle_timeout_s)
             self._subscription.receive(self._read(self._socket))
         except (OSError, PeerError) as error:
-            self._disconnect()
+            self._let_go()
             if not self._closed.is_set():
                 self._subscription.disconnected(error)
 
@@ -86,31 +53,16 @@ class TcpClient(Client):
         try:
             return sock.recv(READ_BYTES)
         except TimeoutError as error:
-            raise self._silence() from error
+            raise silence(self._idle_timeout_s) from error
 
-    def _disconnect(self) -> None:
+    def _let_go(self) -> None:
         sock, self._socket = self._socket, None
         if sock is not None:
             sock.close()
 
     def close(self) -> None:
-        """End the iteration, now or in the other thread that waits in it."""
-        self._closed.set()
+        super().close()
         sock = self._socket
         if sock is not None:
-            try:
+            with suppress(OSError):  # it is gone already
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it is gone already
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        self._disconnect()

@@ -1,0 +1,154 @@
+"""What clients look like from outside, whatever they read from: one shape that blocks, one that
+awaits.
+
+A client of a new kind says how it takes one step (connect, or read once) and what it lets go of at
+the end; `connect`, iteration and the context manager are here.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Final, Self
+
+from clients.subscription import Disconnected, DisconnectedError, Subscription
+from protocol.records import Header, Record
+from protocol.session import SessionStatistics
+
+IDLE_TIMEOUT_S: Final = 5.0
+"""Default for how long a connection may bring nothing. A service is never silent for more than a
+second, so this is a connection that died without saying so."""
+
+
+class Client:
+    """A subscriber."""
+
+    def __init__(
+        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
+    ) -> None:
+        """With `reconnect=False` the iteration stops after an `End`, and raises
+        `DisconnectedError` when the connection is lost otherwise, or cannot be made.
+        `idle_timeout_s` is how long a connection may be silent before it counts as lost."""
+        self.url = url
+        self._idle_timeout_s = idle_timeout_s
+        self._subscription = Subscription(url, reconnect=reconnect)
+
+    @property
+    def header(self) -> Header | None:
+        """The header that counts now: instruments, units, epoch. None before the first."""
+        return self._subscription.header
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """Counts so far, as a frozen value."""
+        return self._subscription.statistics
+
+    @property
+    def _is_over(self) -> bool:
+        return self._subscription.is_over
+
+    def _no_header(self) -> DisconnectedError:
+        return self._subscription.failure or DisconnectedError(f"{self.url}: ended without header")
+
+
+class BlockingClient(Client, ABC):
+    """A client for a program without an event loop. Iterate over it; it connects when it has to.
+
+    `close` may be called from another thread, and ends the iteration. Use it in a `with` block,
+    which also gives back what the client holds.
+    """
+
+    def __init__(
+        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
+    ) -> None:
+        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
+        self._closed = threading.Event()
+
+    @abstractmethod
+    def _step(self) -> None:
+        """Connect, or read once."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Give back the connection, if there is one."""
+
+    def connect(self) -> Header:
+        """Connect, if need be, and return once the header is there. Records are kept."""
+        while (header := self.header) is None:
+            self._step()
+            if self._is_over:
+                raise self._no_header()
+        return header
+
+    def close(self) -> None:
+        """End the iteration, now or in the other thread that waits in it."""
+        self._closed.set()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._subscription.is_over or self._closed.is_set()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Record | Disconnected:
+        ready = self._subscription.ready
+        while not ready:
+            if self._is_over:
+                raise self._subscription.failure or StopIteration
+            self._step()
+        return ready.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        self._let_go()
+
+
+class AsyncClient(Client, ABC):
+    """A client for an event loop. A cancellation loses no record: what was not handed over comes
+    with the next `async for`."""
+
+    @abstractmethod
+    async def _step(self) -> None:
+        """Connect, or read once."""
+
+    @abstractmethod
+    async def _let_go(self) -> None:
+        """Give back the connection, if there is one."""
+
+    async def connect(self) -> Header:
+        """Connect, if need be, and return once the header is there. Records are kept."""
+        while (header := self.header) is None:
+            await self._step()
+            if self._is_over:
+                raise self._no_header()
+        return header
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Record | Disconnected:
+        ready = self._subscription.ready
+        while not ready:
+            if self._is_over:
+                raise self._subscription.failure or StopAsyncIteration
+            await self._step()
+        return ready.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._let_go()
