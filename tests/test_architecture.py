@@ -38,7 +38,6 @@ ALLOWED: dict[str, set[str]] = {
     },
     "fanout/service.py": {"fanout", "protocol", "msgspec", "trio"},
     "fanout/cli": {
-        "=fanout",
         "fanout.cli",
         "fanout.config",
         "fanout.errors",

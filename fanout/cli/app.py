@@ -1,10 +1,10 @@
 """The commands, and the options in front of them."""
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Final
 
 import typer
 
-from fanout import __version__
 from fanout.cli.outcome import emit
 from fanout.cli.serve import TRANSPORT_SETTINGS, ServeOptions, serve_shm, serve_tcp
 from fanout.cli.simulate import simulate
@@ -37,9 +37,16 @@ app = typer.Typer(
 )
 
 
+def _version() -> str:
+    try:
+        return version("fanout")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        emit(f"fanout {__version__}, wire {WIRE_VERSION}")
+        emit(f"fanout {_version()}, wire {WIRE_VERSION}")
         raise typer.Exit
 
 
@@ -77,7 +84,7 @@ def options(
             envvar="FANOUT_LOG_BYTES",
         ),
     ] = f"{DEFAULT_LOG_BYTES // 1024**2}MiB",
-    version: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option(
             "--version", help="Print versions and exit.", is_eager=True, callback=_print_version

@@ -171,6 +171,7 @@ def _text_line(record: Record, epoch_ns: int) -> str:
         return "\n".join(f"{_trade_text(each)}  before joining" for each in record.trades)
     fields = _event(record, epoch_ns)
     name = fields.pop("event").upper()
+    del fields["epoch_ns"]
     told = (f"{key} {shown(value)}" for key, value in fields.items() if value not in (None, ""))
     return "  ".join((name, *told))
 
