@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Final, Self
 
-from clients.subscription import Disconnected, DisconnectedError, Subscription
+from clients.subscription import (
+    LONGEST_PAUSE_S,
+    Disconnected,
+    DisconnectedError,
+    Subscription,
+)
 from protocol.records import Header, Record
 from protocol.session import SessionStatistics
 
@@ -22,6 +27,8 @@ second, so this is a connection that died without saying so."""
 class Client:
     """A subscriber."""
 
+    _longest_pause_s = LONGEST_PAUSE_S
+
     def __init__(
         self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
     ) -> None:
@@ -30,7 +37,9 @@ class Client:
         `idle_timeout_s` is how long a connection may be silent before it counts as lost."""
         self.url = url
         self._idle_timeout_s = idle_timeout_s
-        self._subscription = Subscription(url, reconnect=reconnect)
+        self._subscription = Subscription(
+            url, reconnect=reconnect, longest_pause_s=self._longest_pause_s
+        )
 
     @property
     def header(self) -> Header | None:
@@ -53,8 +62,7 @@ class Client:
 class BlockingClient(Client, ABC):
     """A client for a program without an event loop. Iterate over it; it connects when it has to.
 
-    `close` may be called from another thread, and ends the iteration. Use it in a `with` block,
-    which also gives back what the client holds.
+    `close` may be called from another thread, and ends the iteration. A `with` block calls it.
     """
 
     def __init__(
@@ -62,6 +70,8 @@ class BlockingClient(Client, ABC):
     ) -> None:
         super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
         self._closed = threading.Event()
+        self._thread_id: int | None = None
+        """Of the thread that reads, whose the connection is."""
 
     @abstractmethod
     def _step(self) -> None:
@@ -73,6 +83,7 @@ class BlockingClient(Client, ABC):
 
     def connect(self) -> Header:
         """Connect, if need be, and return once the header is there. Records are kept."""
+        self._thread_id = threading.get_ident()
         while (header := self.header) is None:
             self._step()
             if self._is_over:
@@ -80,8 +91,11 @@ class BlockingClient(Client, ABC):
         return header
 
     def close(self) -> None:
-        """End the iteration, now or in the other thread that waits in it."""
+        """End the iteration, now or in the other thread that waits in it, and give back what the
+        client holds; in the other thread that happens when its iteration ends."""
         self._closed.set()
+        if self._thread_id in (None, threading.get_ident()):
+            self._let_go()
 
     @property
     def _is_over(self) -> bool:
@@ -92,8 +106,11 @@ class BlockingClient(Client, ABC):
 
     def __next__(self) -> Record | Disconnected:
         ready = self._subscription.ready
+        if not ready:
+            self._thread_id = threading.get_ident()
         while not ready:
             if self._is_over:
+                self._let_go()
                 raise self._subscription.failure or StopIteration
             self._step()
         return ready.popleft()
@@ -107,8 +124,8 @@ class BlockingClient(Client, ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._thread_id = None  # whoever read has done so
         self.close()
-        self._let_go()
 
 
 class AsyncClient(Client, ABC):

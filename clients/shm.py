@@ -10,7 +10,8 @@
 
 Iterating gives the same records as `clients.tcp`. When the service ends, dies or is started anew
 there is a `Disconnected`, `outcome` says which, and the client attaches again. A queue has one
-reader at a time; the next one carries on where the last one stopped.
+reader at a time; the next one carries on where the last one stopped. A reader that dies takes
+nothing with it: the frame whose records it was handing over comes again.
 """
 
 import os
@@ -20,7 +21,7 @@ from typing import Final
 
 from clients.client import IDLE_TIMEOUT_S, BlockingClient
 from clients.shm_client import QueueClient, nap_s
-from clients.shm_file import AttachedQueue, Outcome, QueueError, attach
+from clients.shm_file import AttachedQueue, Outcome, QueueError
 from clients.subscription import AddressError, Disconnected, DisconnectedError
 from protocol.errors import PeerError
 from protocol.ring_file import DIRECTORY
@@ -76,20 +77,17 @@ class ShmClient(QueueClient, BlockingClient):
 
         For frames of one's own, or to decode oneself: no session looks at them, neither at their
         CRC nor at their numbers, so do not iterate over the same client. Attaches at the first
-        call. Raises `QueueError` once there is nothing more to come, after which the next call
-        attaches again, and another `PeerError` for bytes that cannot be frames.
+        call. Raises `QueueError` once there is nothing more to come, and another `PeerError` for
+        bytes that cannot be frames; `outcome` says which. The next call attaches again, behind
+        what was broken.
         """
-        queue = self._queue
-        if queue is None:
-            queue = self._queue = attach(self._path, now_s=time.monotonic())
         try:
+            queue = self._queue or self._open()
             payload = queue.reader.pop()
             if payload is None and time.monotonic() >= self._next_check_s:
                 return self._pop_checked(queue)
-        except QueueError:
-            raise
         except PeerError as error:
-            raise queue.explained(error) from error
+            raise self._lose(error) from error
         return payload
 
     def _pop_checked(self, queue: AttachedQueue) -> bytes | None:
@@ -97,7 +95,6 @@ class ShmClient(QueueClient, BlockingClient):
         trouble = self._trouble(queue)
         payload = queue.reader.pop()
         if payload is None and trouble:
-            self._close_queue()
             raise trouble
         return payload
 

@@ -5,8 +5,8 @@
             ...
 
 It polls, since nobody wakes a reader of shared memory: at once after news, then with sleeps of up
-to a millisecond, which burn no core. An asyncio loop cannot sleep for less; who wants microseconds
-takes `clients.shm` in a thread of its own.
+to a millisecond, which take some percent of a core. An asyncio loop cannot sleep for less; who
+wants microseconds takes `clients.shm` in a thread of its own.
 """
 
 import asyncio

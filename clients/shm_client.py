@@ -21,8 +21,8 @@ CHECK_S: Final = 0.2
 """How often a reader looks what has become of the queue. A few system calls; everything that can
 happen to a queue but silence is noticed within this time."""
 
-READ_BYTES: Final = 256 * 1024
-"""Most taken from the queue at once."""
+LONGEST_PAUSE_S: Final = 0.5
+"""Longest pause before the next attempt to attach. It costs the service nothing."""
 
 FIRST_NAP_S: Final = 50e-6
 LONGEST_NAP_S: Final = 1e-3
@@ -38,13 +38,15 @@ def parse_queue(url: str) -> str:
 
 
 def nap_s(idle: int) -> float:
-    """How long to sleep after `idle` looks that found nothing, for readers that burn no core:
+    """How long to sleep after `idle` looks that found nothing, for readers that share a core:
     from `FIRST_NAP_S` up to `LONGEST_NAP_S`; nothing after none."""
     return min(FIRST_NAP_S * 2 ** min(idle - 1, 10), LONGEST_NAP_S) if idle else 0.0
 
 
 class QueueClient(Client):
     """What the clients of a queue share: everything but the waiting."""
+
+    _longest_pause_s = LONGEST_PAUSE_S
 
     def __init__(
         self,
@@ -75,17 +77,22 @@ class QueueClient(Client):
         self._next_check_s = 0.0
         self._idle = 0
 
+    def _open(self) -> AttachedQueue:
+        """Attach, behind what was found broken there. Raises `PeerError`."""
+        now_s = time.monotonic()
+        self._queue = queue = attach(self._path, now_s=now_s)
+        self._next_check_s = now_s + CHECK_S
+        if queue.reader.epoch_ns == self._corrupt_epoch_ns:
+            # What is broken stays so; behind all that is there the next frame begins.
+            queue.reader.skip()
+            self._corrupt_epoch_ns = None
+        return queue
+
     def _attach(self) -> None:
         """Attach, and tell the session of it. Afterwards there is a queue, or a `Disconnected`."""
         try:
-            now_s = time.monotonic()
-            self._queue = queue = attach(self._path, now_s=now_s)
-            self._next_check_s = now_s + CHECK_S
-            if queue.reader.epoch_ns == self._corrupt_epoch_ns:
-                # What is broken stays so; behind all that is there the next frame begins.
-                queue.reader.skip()
-                self._corrupt_epoch_ns = None
-            self._require_worth(queue, now_s)
+            queue = self._open()
+            self._require_worth(queue, time.monotonic())
             self._subscription.receive(queue.opening())
         except (OSError, PeerError) as error:
             self._detach(error)
@@ -99,11 +106,16 @@ class QueueClient(Client):
             raise trouble
 
     def _take(self) -> bool:
-        """Take what is there; False if there is nothing. A queue in trouble is read to its end."""
+        """Take the next frame; False if there is none. A queue in trouble is read to its end.
+
+        A frame stays in the queue until all its records have been handed over, which is when this
+        is called again: who comes after a reader that died finds what that one had not handed on.
+        """
         assert self._queue is not None, "the caller has attached"
+        self._queue.reader.commit()
         try:
             trouble = self._trouble(self._queue)
-            data = self._queue.reader.read(READ_BYTES)
+            data = self._queue.reader.read(1, commit=False)
             if data:
                 self._receive(data)
             elif trouble:
@@ -129,6 +141,7 @@ class QueueClient(Client):
         if ready and isinstance(ready[-1], End):
             assert self._queue is not None
             self._ended_epoch_ns = self._queue.reader.epoch_ns
+            self._queue.reader.commit()
             self._subscription.receive(b"")
 
     def _give_up(self, queue: AttachedQueue, trouble: QueueError) -> None:
@@ -139,6 +152,13 @@ class QueueClient(Client):
         raise trouble
 
     def _detach(self, error: Exception) -> None:
+        error = self._lose(error)
+        self._subscription.disconnected(error)
+        if self._subscription.failure:
+            self._subscription.failure.__cause__ = error
+
+    def _lose(self, error: Exception) -> Exception:
+        """Let go of a queue that ended with `error`. Gives what is behind that."""
         queue, self._queue = self._queue, None
         if queue is not None:
             error = queue.explained(error)
@@ -146,11 +166,12 @@ class QueueClient(Client):
                 self._corrupt_epoch_ns = queue.reader.epoch_ns
             queue.close()
         self.outcome = outcome_of(error)
-        self._subscription.disconnected(error)
-        if self._subscription.failure:
-            self._subscription.failure.__cause__ = error
+        return error
 
     def _close_queue(self) -> None:
         queue, self._queue = self._queue, None
-        if queue is not None:
-            queue.close()
+        if queue is None:
+            return
+        if not self._subscription.ready:
+            queue.reader.commit()
+        queue.close()

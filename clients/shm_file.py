@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import stat
+import weakref
 from enum import Enum
 from typing import Final, Self
 
@@ -80,8 +81,9 @@ class AttachedQueue:
         try:
             self.reader = RingReader(mapped, pid=os.getpid())
         except PeerError:
-            self._unmap()
+            _unmap(mapped, self._address)
             raise
+        self._finalizer = weakref.finalize(self, _close, self.reader, mapped, self._address, fd)
         self._heartbeat = self.reader.heartbeat
         self._heartbeat_s = now_s
 
@@ -126,7 +128,9 @@ class AttachedQueue:
 
     def explained(self, error: Exception) -> Exception:
         """What is behind an error of reading: perhaps that the file was cut short."""
-        return QueueError(Outcome.TRUNCATED) if self._is_damaged() else error
+        if isinstance(error, QueueError) or not self._is_damaged():
+            return error
+        return QueueError(Outcome.TRUNCATED)
 
     def _is_damaged(self) -> bool:
         """Whether somebody has cut or overwritten the file, even for a moment."""
@@ -141,20 +145,25 @@ class AttachedQueue:
         return not os.path.samestat(there, os.fstat(self._fd))
 
     def close(self) -> None:
-        """Let the next reader in."""
-        self.reader.release()
-        self._unmap()
-        os.close(self._fd)
-
-    def _unmap(self) -> None:
-        unguard(self._address)
-        self._mapped.close()
+        """Let the next reader in. What is forgotten without it is closed all the same."""
+        self._finalizer()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close(reader: RingReader, mapped: mmap.mmap, address: int, fd: int) -> None:
+    reader.release()
+    _unmap(mapped, address)
+    os.close(fd)
+
+
+def _unmap(mapped: mmap.mmap, address: int) -> None:
+    unguard(address)
+    mapped.close()
 
 
 def attach(path: str, *, now_s: float) -> AttachedQueue:

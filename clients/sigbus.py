@@ -20,8 +20,10 @@ import signal
 from typing import Final
 
 _SIGINFO_FLAG: Final = 4
+_CODE_AT: Final = 8
 _ADDRESS_AT: Final = 16
-"""Where `siginfo_t` has the address that was touched, on 64-bit Linux."""
+"""Where `siginfo_t` has what it is about, above 0 for a fault, and the address that was touched, on
+64-bit Linux."""
 _FIXED_ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
 """MAP_FIXED is missing in `mmap`."""
 
@@ -77,6 +79,11 @@ def _install() -> None:
 
 
 def _on_sigbus(_number: int, info: int, _context: int) -> None:
+    if ctypes.c_int.from_address(info + _CODE_AT).value <= 0:
+        # Somebody sent it: it is for whoever handled it before.
+        _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)
+        signal.raise_signal(signal.SIGBUS)
+        return
     touched = ctypes.c_void_p.from_address(info + _ADDRESS_AT).value or 0
     for address, size in _guarded.items():
         if address <= touched < address + size:

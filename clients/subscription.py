@@ -46,6 +46,7 @@ class Subscription:
         url: str,
         *,
         reconnect: bool,
+        longest_pause_s: float = LONGEST_PAUSE_S,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._url = url
@@ -59,6 +60,7 @@ class Subscription:
         """Whether there will be no other connection."""
         self._reconnect = reconnect
         self._uniform = uniform
+        self._longest_pause_s = longest_pause_s
         self._session = SubscriberSession()
         self._end: End | None = None
         self._pauses = self._new_pauses()
@@ -110,7 +112,7 @@ class Subscription:
         return header is not None and next_seq is not None and next_seq > header.next_seq
 
     def _new_pauses(self) -> Iterator[float]:
-        return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self._uniform)
+        return backoff(first_s=FIRST_PAUSE_S, cap_s=self._longest_pause_s, uniform=self._uniform)
 
     def _farewell(self) -> str:
         if self._end is None:

@@ -61,8 +61,8 @@ class TcpClient(BlockingClient):
             sock.close()
 
     def close(self) -> None:
-        super().close()
         sock = self._socket
         if sock is not None:
             with suppress(OSError):  # it is gone already
                 sock.shutdown(socket.SHUT_RDWR)
+        super().close()

@@ -9,7 +9,7 @@ the age counts from the moment the service got the trade from the venue. Ends wi
 import sys
 import time
 
-from clients.shm import ShmClient, Wait
+from clients.shm import Disconnected, ShmClient, Wait
 from protocol import End, Trade
 
 ages_ns: list[int] = []
@@ -17,8 +17,8 @@ with ShmClient(f"shm://{sys.argv[1]}", wait=Wait.SPIN) as client:
     for record in client:
         if isinstance(record, Trade):
             ages_ns.append(time.time_ns() - record.received_ns)
-        elif isinstance(record, End):
-            break
+        elif isinstance(record, End | Disconnected) and ages_ns:
+            break  # the writer has ended, or died
 
 ages_ns.sort()
 print(f"{len(ages_ns)} trades")

@@ -82,6 +82,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_url("--ws-url", self.ws_url, ("ws", "wss"))
         check_url("--rest-url", self.rest_url, ("http", "https"))
+        names = [each.name for each in self.transports if isinstance(each, ShmConfig)]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"queue {name} is asked for twice: one for each consumer")
         if self.log_bytes < MIN_LOG_BYTES:
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {MIN_LOG_BYTES:,}")
 

@@ -25,7 +25,7 @@ from fanout.normalise import to_trade
 from fanout.publisher import Publisher
 from fanout.rest import open_rest
 from fanout.simulator import SimulatorConfig, run_simulator
-from fanout.transports import make_transport
+from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
 from protocol.constants import EndReason
 from protocol.errors import NotRepresentableError
@@ -74,9 +74,11 @@ async def run_service(
         publisher = Publisher(header, log_bytes=config.log_bytes, wall_ns=wall_ns)
         publisher.seed(market.newest)
         feed = Feed(venue, market.instruments, publisher, Anomalies(clock=time.monotonic))
+        failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
             for each in config.transports:
-                announce(await nursery.start(make_transport(each).run, publisher))
+                run = partial(_run_transport, make_transport(each), publisher, stop, failures)
+                announce(await nursery.start(run))
             failure = await _feed_until(stop, feed, publisher)
         _LOG.info(
             "%d messages, %d trades in %d blocks, %d events",
@@ -85,8 +87,31 @@ async def run_service(
             publisher.blocks,
             publisher.events,
         )
-        if failure is not None:
-            raise failure
+        for fault in (failure, *failures):
+            if fault is not None:
+                raise fault
+
+
+async def _run_transport(
+    transport: Transport,
+    publisher: Publisher,
+    stop: trio.Event,
+    failures: list[Exception],
+    *,
+    task_status: trio.TaskStatus[str],
+) -> None:
+    """Run a transport. One that fails after its start stops the service, in good order: the
+    readers of the others get their goodbye."""
+    url: str | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(transport.run, publisher)
+            task_status.started(url)
+    except* Exception as group:
+        if url is None:
+            raise
+        failures.append(group)
+        stop.set()
 
 
 async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exception | None:

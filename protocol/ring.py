@@ -19,7 +19,8 @@ it loads: a length is checked against the cursors before a byte is copied. Wheth
 those that were written is said by each frame's CRC, which is for the session to check.
 
 What is not promised: a frame whose writer died within a `push` is not there. Nor is a buffer
-guarded against a third party that writes to it, beyond that the reader does not crash.
+guarded against a third party that writes to it or cuts its file, beyond that the reader does not
+crash: bytes that `pop` gives may be such a party's, and only their CRC tells.
 """
 
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ class RingWriter(page.Ring):
         self._position = start
         self._room = capacity
         self._slot = 1
+        self._dropped_frames = 0
+        self._dropped_numbers = 0
         words = self._words
         words[page.CAPACITY_WORD] = capacity
         words[page.WRITER_PID_WORD] = pid
@@ -132,8 +135,10 @@ class RingWriter(page.Ring):
 
     def count_dropped(self, frames: int, numbers: int) -> None:
         """Add to the counts of what found no room."""
-        self._words[page.DROPPED_FRAMES_WORD] += frames
-        self._words[page.DROPPED_NUMBERS_WORD] += numbers
+        self._dropped_frames += frames
+        self._dropped_numbers += numbers
+        self._words[page.DROPPED_FRAMES_WORD] = self._dropped_frames & U64_MAX
+        self._words[page.DROPPED_NUMBERS_WORD] = self._dropped_numbers & U64_MAX
 
     def end(self, tail: bytes = b"") -> None:
         """Say that nothing more will come, except `tail`: the last frames, if they found no room
@@ -219,9 +224,10 @@ class RingReader(page.Ring):
         self._advance(size)
         return payload
 
-    def read(self, limit_bytes: int) -> bytes:
+    def read(self, limit_bytes: int, *, commit: bool = True) -> bytes:
         """Whole frames as they stand, lengths and payloads, up to about `limit_bytes`, but one at
-        least if there is one. Otherwise like `pop`."""
+        least if there is one. Otherwise like `pop`. Without `commit` they stay in the queue, for a
+        reader that comes after this one, until `commit` is called."""
         size = unread = self.unread_bytes
         if unread > limit_bytes:
             size = more = self._frame_size(0, unread)
@@ -229,8 +235,15 @@ class RingReader(page.Ring):
                 size = more
                 more += self._frame_size(more, unread)
         data = self._copy(0, size)
-        self._advance(size)
+        self._require_intact()
+        self._position = (self._position + size) & U64_MAX
+        if commit:
+            self.commit()
         return data
+
+    def commit(self) -> None:
+        """Give the room of what was read back to the writer."""
+        self._words[page.READ_WORD] = self._position
 
     def unread(self) -> Iterator[bytes]:
         """The payloads that are there now, without taking them. Raises like `pop`."""
@@ -261,6 +274,10 @@ class RingReader(page.Ring):
         """The last frames, of a writer that ended while the queue had no room for them."""
         return page.read_tail(self._page, self._words)
 
+    def _require_intact(self) -> None:
+        if self._words[page.MAGIC_WORD] != page.MAGIC:
+            raise self._vanished()
+
     def _vanished(self) -> PeerError:
         return page.NotAQueueError("the queue vanished from its memory while it was read")
 
@@ -282,8 +299,7 @@ class RingReader(page.Ring):
 
     def _advance(self, size: int) -> None:
         """Go on behind what was copied, if the queue was there while it was."""
-        if self._words[page.MAGIC_WORD] != page.MAGIC:
-            raise self._vanished()
+        self._require_intact()
         self._position = position = (self._position + size) & U64_MAX
         self._words[page.READ_WORD] = position
 

@@ -85,3 +85,10 @@ def log_to_stderr() -> None:
         logger.setLevel(level)
         logger.propagate = False
     logging.getLogger("trio.serve_listeners").addFilter(_Seldom())
+
+
+def flush_log() -> None:
+    """Wait, not for long, until what was logged stands on stderr: for who says something there
+    that belongs behind it."""
+    for handler in logging.getLogger("fanout").handlers:
+        handler.flush()

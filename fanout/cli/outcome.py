@@ -10,6 +10,7 @@ from typing import Final
 import typer
 
 from clients.subscription import AddressError
+from fanout.cli.logs import flush_log
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -91,6 +92,7 @@ def _told(error: BaseException) -> typer.Exit:
         return typer.Exit(130)
     if isinstance(error, BrokenPipeError):
         return typer.Exit(0)
+    flush_log()
     if isinstance(error, FanoutError):
         say(str(error))
         return typer.Exit(

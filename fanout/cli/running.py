@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from fanout.cli.logs import flush_log
 from fanout.cli.outcome import emit, say
 from fanout.config import Config
 from fanout.service import run_service
@@ -28,13 +29,14 @@ def run_until_signal(config: Config) -> int | None:
 async def _run(config: Config, received: list[int]) -> None:
     stop = trio.Event()
     symbols = ", ".join(config.assets)
+
+    def announce(url: str) -> None:
+        flush_log()
+        say(f"serving {symbols} from {config.venue} on {url}")
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
-        await run_service(
-            config,
-            stop=stop,
-            announce=lambda url: say(f"serving {symbols} from {config.venue} on {url}"),
-        )
+        await run_service(config, stop=stop, announce=announce)
         nursery.cancel_scope.cancel()
 
 

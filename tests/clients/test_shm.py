@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from clients import shm_client
+from clients import shm_client, sigbus
 from clients.shm import (
     AddressError,
     Disconnected,
@@ -99,23 +99,56 @@ def test_a_reader_that_comes_late_gets_what_is_unread_and_no_loss(tmp_path: Path
             assert reader.connect().next_seq == 105
 
 
-def test_a_reader_that_was_killed_is_followed_by_the_next(tmp_path: Path) -> None:
-    read_one = (
+def test_a_reader_that_was_killed_takes_nothing_with_it(tmp_path: Path) -> None:
+    read_two = (
         "import os, sys; from clients.shm import ShmClient\n"
         "client = ShmClient('shm://q', directory=sys.argv[1])\n"
-        "print(next(client).seq, flush=True); os.kill(os.getpid(), 9)"
+        "next(client); print(next(client).seq, flush=True); os.kill(os.getpid(), 9)"
     )
     with writing(tmp_path) as writer:
-        for expected in (1, 2, 3):
+        writer.trades(1)
+        writer.trades(1)
+        writer.trades(1)
+        done = subprocess.run(
+            [sys.executable, "-c", read_two, str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        assert (done.returncode, int(done.stdout)) == (-signal.SIGKILL, 2)
+        # It had the second trade in its hands: that one comes again, and none is missing.
+        with client(tmp_path) as reader:
+            assert numbers([next(reader), next(reader)]) == [2, 3]
+
+
+def test_a_reader_that_leaves_takes_with_it_only_what_it_was_handed(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        for _ in range(100):
             writer.trades(1)
-            done = subprocess.run(
-                [sys.executable, "-c", read_one, str(tmp_path)],
-                cwd=ROOT,
-                capture_output=True,
-                check=False,
-                timeout=30,
-            )
-            assert (done.returncode, int(done.stdout)) == (-signal.SIGKILL, expected)
+        for expected in range(1, 6):
+            with client(tmp_path) as reader:
+                assert numbers([next(reader)]) == [expected]
+
+
+def test_closing_lets_the_next_reader_in_with_and_without_a_block(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        writer.trades(1)
+        first = client(tmp_path)
+        next(first)
+        first.close()
+        forgotten = client(tmp_path)
+        forgotten.connect()
+        del forgotten
+        with client(tmp_path, reconnect=False) as last:
+            last.connect()
+        assert not sigbus._guarded
+
+
+def test_pauses_before_attaching_again_stay_short(tmp_path: Path) -> None:
+    with client(tmp_path) as reader:
+        pauses = [next(reader).pause_s for _ in range(4)]  # type: ignore[union-attr]
+    assert max(pauses) <= 0.5
 
 
 def test_a_second_reader_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
@@ -401,13 +434,38 @@ def test_pop_names_a_queue_that_is_not_there(tmp_path: Path) -> None:
             assert reader.pop() is None
 
 
-def test_pop_refuses_what_cannot_be_a_frame(tmp_path: Path) -> None:
+def test_pop_refuses_what_cannot_be_a_frame_once_and_goes_on_behind_it(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, client(tmp_path) as reader:
         writer.trades(1)
         writer.queue.writer._data[:4] = bytes(4)
-        for _ in range(2):
-            with pytest.raises(PeerError, match="frame of 0 bytes"):
-                reader.pop()
+        with pytest.raises(PeerError, match="frame of 0 bytes"):
+            reader.pop()
+        assert reader.outcome is Outcome.CORRUPT
+        assert reader.pop() is None
+        writer.trades(1)
+        assert reader.pop() is not None
+
+
+def test_pop_goes_on_with_the_queue_that_replaced_one_that_was_cut(tmp_path: Path) -> None:
+    with client(tmp_path) as reader:
+        with writing(tmp_path) as writer:
+            writer.trades(1)
+            reader.pop()
+            os.truncate(tmp_path / "q", 0)
+            assert pop_outcome(reader) is Outcome.TRUNCATED
+        (tmp_path / "q").unlink(missing_ok=True)
+        with writing(tmp_path) as writer:
+            writer.trades(1)
+            assert reader.pop() is not None
+
+
+def pop_outcome(reader: ShmClient) -> Outcome:
+    """What a reader that only pops is told, when it is told something."""
+    while True:
+        try:
+            reader.pop()
+        except QueueError as error:
+            return error.outcome
 
 
 async def test_the_trio_client_reads_the_same_and_loses_nothing_when_cancelled(

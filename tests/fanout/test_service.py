@@ -9,8 +9,10 @@ from outcome import acapture
 from clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
+from fanout.log import Log
 from fanout.service import reference_of, run_service
 from fanout.simulator import Simulator, SimulatorConfig
+from fanout.transports.tcp import TcpTransport
 from protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
 from protocol.errors import FanoutError
 from tests.fanout.scripted import ScriptedRest, answer
@@ -290,6 +292,40 @@ async def test_a_fault_of_ours_is_raised_after_the_readers_had_their_goodbye(
     end = records[-1]
     assert isinstance(end, End)
     assert (end.reason, end.why) == (EndReason.FEED_FAILED, "an internal fault")
+
+
+async def test_a_transport_that_fails_ends_the_service_and_the_others_say_goodbye(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records: list[object] = []
+    break_down = trio.Event()
+    deliver = TcpTransport._deliver
+
+    async def fail_the_second(transport: TcpTransport, log: Log) -> None:
+        if transport._config.host == "127.0.0.2":
+            await break_down.wait()
+            raise ZeroDivisionError("a fault of ours")
+        await deliver(transport, log)
+
+    async def serve_until_it_fails(config: Config) -> None:
+        async with (
+            running_service(config) as service,
+            TrioTcpClient(service.url, reconnect=False) as client,
+        ):
+            await client.connect()
+            break_down.set()
+            records.extend([each async for each in client])
+
+    monkeypatch.setattr(TcpTransport, "_deliver", fail_the_second)
+    with trio.fail_after(20):
+        async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
+            config = config_for(simulator, "BTCUSDT")
+            second = TcpConfig(host="127.0.0.2", port=0)
+            config = replace(config, transports=(*config.transports, second))
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await serve_until_it_fails(config)
+    assert caught.group_contains(ZeroDivisionError)
+    assert isinstance(records[-1], End)
 
 
 async def test_readers_stay_connected_while_the_venue_is_away() -> None:

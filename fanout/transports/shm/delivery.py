@@ -6,6 +6,7 @@ that range, before anything else is pushed. So what is in the queue is always a 
 hole that is not told, wherever a reader attaches to it.
 """
 
+import logging
 from typing import Final
 
 import msgspec
@@ -17,6 +18,8 @@ from protocol.framing import FrameReader, frame
 from protocol.joining import first_seq
 from protocol.records import Header, Loss
 from protocol.ring import RingWriter
+
+_LOG = logging.getLogger("fanout")
 
 CHUNK_BYTES: Final = 256 * 1024
 """Most taken from the log at once. The same as the TCP transport takes: they share the piece."""
@@ -64,11 +67,12 @@ class Delivery:
         self._mark()
         return is_news
 
-    def say(self, payload: bytes) -> None:
+    def say(self, payload: bytes) -> bool:
         """Push a frame of our own, which takes no sequence number, if there is room."""
-        if self._catch_up(self._cursor.next_seq, self._cursor.context):
-            self._writer.push(frame(payload))
+        is_said = self._catch_up(self._cursor.next_seq, self._cursor.context)
+        is_said = is_said and self._writer.push(frame(payload))
         self._mark()
+        return is_said
 
     def finish(self) -> None:
         """Nothing more will come. An END for which there was no room is left in the page, with the
@@ -118,6 +122,8 @@ class Delivery:
         """From `first` on nothing has been pushed. One range has one reason, the first."""
         if self._lost_from is None:
             self._lost_from, self._lost_why = first, why
+            if not self._dropped.losses:
+                _LOG.warning("a queue's reader does not keep up: it is told what it misses")
 
     def _catch_up(self, next_seq: int, context: object) -> bool:
         """Say what has to be said before `next_seq`: LOSS, and the header that counts from here

@@ -33,9 +33,15 @@ class OwnedQueue:
         self._mapped = mapped
 
     def is_whole(self) -> bool:
-        """Whether the file is as long as it was made. One that somebody cut is not to be touched:
-        that would end this process."""
-        return os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
+        """Whether this is still a queue, and the one that has the name.
+
+        One that somebody cut is not to be touched: that would end this process. Which is why the
+        magic is read by a system call. A cut between this look and the next store is not caught:
+        the file is ours alone, and who can cut it can as well send a signal.
+        """
+        is_queue = os.pread(self._fd, WORD_BYTES, 0) == MAGIC.to_bytes(WORD_BYTES, "little")
+        is_long = os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
+        return is_queue and is_long and _has_name(self._path, self._fd)
 
     def close(self, *, keep: bool) -> None:
         """Let go of the queue; what is unread stays for the reader that has it. Unless it is to

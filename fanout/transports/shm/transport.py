@@ -43,62 +43,69 @@ class ShmTransport:
     def __init__(self, config: ShmConfig, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         """`wall_ns` gives unix ns, for heartbeats."""
         self._config = config
+        self._path = os.path.join(config.directory, config.name)
         self._wall_ns = wall_ns
-        self._welcomed = 0
         self.dropped = Dropped()
 
     async def run(
         self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """See `Transport.run`. A cancellation leaves the reader without an END."""
-        _require_machine()
-        _, header, *snapshot = _payloads(broadcast.opening())
-        queue = create(
-            os.path.join(self._config.directory, self._config.name),
-            capacity_bytes=self._config.capacity_bytes,
-            header=decode_header(header),
-        )
-        try:
-            delivery = Delivery(queue.writer, broadcast.log.live(), self.dropped)
-            for payload in snapshot:
-                delivery.say(payload)
-            task_status.started(f"shm://{self._config.name}")
-            await self._serve(broadcast, queue, delivery)
-        finally:
-            queue.close(keep=self._config.keep)
+        """See `Transport.run`. A cancellation leaves the reader without an END.
 
-    async def _serve(self, broadcast: Broadcast, queue: OwnedQueue, delivery: Delivery) -> None:
-        log, quiet_since_s = broadcast.log, trio.current_time()
-        while queue.is_whole():
-            queue.writer.beat(self._wall_ns())
-            now_s = trio.current_time()
-            is_news = delivery.deliver(log)
-            if log.closed:
-                delivery.finish()
-                return
-            if is_news:
-                quiet_since_s = now_s
-            elif now_s - quiet_since_s >= HEARTBEAT_S:
-                quiet_since_s = now_s
-                delivery.say(self._heartbeat(log))
-            self._welcome(queue.writer.readers, broadcast, delivery)
-            with trio.move_on_after(BEAT_S):
-                await log.wait_beyond(delivery.position)
-        _LOG.error("queue %s was cut short by somebody; it is served no more", self._config.name)
+        A queue that somebody cut, overwrote or removed is made anew.
+        """
+        _require_machine()
+        queue = self._create(broadcast)
+        task_status.started(f"shm://{self._config.name}")
+        while not await self._serve(broadcast, queue) and not broadcast.log.closed:
+            _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
+            queue = self._create(broadcast)
+
+    def _create(self, broadcast: Broadcast) -> OwnedQueue:
+        header = decode_header(_payloads(broadcast.opening())[1])
+        return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
+
+    async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
+        """Serve a queue. True at the end of the log, False if the queue is not in order."""
+        log = broadcast.log
+        delivery = Delivery(queue.writer, log.live(), self.dropped)
+        welcomed = -1
+        quiet_since_s = trio.current_time()
+        is_whole = True
+        try:
+            while is_whole := queue.is_whole():
+                queue.writer.beat(self._wall_ns())
+                is_news = delivery.deliver(log)
+                if log.closed:
+                    delivery.finish()
+                    return True
+                now_s = trio.current_time()
+                if is_news:
+                    quiet_since_s = now_s
+                elif now_s - quiet_since_s >= HEARTBEAT_S:
+                    quiet_since_s = now_s
+                    delivery.say(self._heartbeat(log))
+                welcomed = self._welcome(welcomed, queue.writer.readers, broadcast, delivery)
+                with trio.move_on_after(BEAT_S):
+                    await log.wait_beyond(delivery.position)
+            return False
+        finally:
+            queue.close(keep=self._config.keep and is_whole)
 
     def _heartbeat(self, log: Log) -> bytes:
         return encode_event(Heartbeat(next_seq=log.next_seq, time_ns=self._wall_ns()))
 
-    def _welcome(self, readers: int, broadcast: Broadcast, delivery: Delivery) -> None:
-        """Give a reader that is new a snapshot, at the end of what it has to read. The first one
-        finds the one that was there from the start."""
-        if readers == self._welcomed:
-            return
-        _LOG.info("shm://%s: a reader attached, number %d", self._config.name, readers)
-        self._welcomed, is_first = readers, not self._welcomed
-        if not is_first:
-            for payload in _payloads(broadcast.opening())[2:]:
-                delivery.say(payload)
+    def _welcome(
+        self, welcomed: int, readers: int, broadcast: Broadcast, delivery: Delivery
+    ) -> int:
+        """Push a snapshot for a reader that is new, at the end of what it has to read. Gives how
+        many readers have had theirs: the same as before while there is no room for it."""
+        if readers == welcomed:
+            return welcomed
+        if (welcomed, readers) == (0, 1):
+            return readers  # it finds the one that has been there from the start
+        is_said = all(delivery.say(each) for each in _payloads(broadcast.opening())[2:])
+        return readers if is_said else welcomed
 
 
 def _require_machine() -> None:

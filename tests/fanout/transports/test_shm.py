@@ -3,7 +3,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -28,12 +28,19 @@ from protocol import (
     Status,
     Trade,
     decode_event,
+    ring_page,
 )
 from protocol.errors import MalformedError
 from protocol.header import decode_header
 from protocol.records import Instrument, Reference
 from tests.clients.queues import overwrite
-from tests.contracts.transport import Reading, TransportContract, new_publisher, publish
+from tests.contracts.transport import (
+    Reading,
+    TransportContract,
+    new_publisher,
+    publish,
+    publish_bulk,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -489,15 +496,70 @@ async def test_a_header_that_finds_no_room_is_made_up_for(tmp_path: Path, header
     assert reader.trade_ids[-1] == publisher.log.next_seq - 1
 
 
-async def test_a_file_that_is_cut_short_ends_the_transport_not_the_service(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+def cut(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+def cut_and_stretch(path: Path) -> None:
+    size = path.stat().st_size
+    os.truncate(path, 0)
+    os.truncate(path, size)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("harm", [cut, cut_and_stretch, remove])
+async def test_a_queue_that_somebody_harmed_is_made_anew(
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    harm: Callable[[Path], None],
 ) -> None:
     publisher = new_publisher()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(ShmTransport(config(tmp_path)).run, publisher)
-        os.truncate(tmp_path / "q", 0)
-    assert "was cut short by somebody" in caplog.text
-    assert not publisher.log.closed
+    async with serving(publisher, tmp_path) as served:
+        publish(publisher, 1, 5)
+        await trio.sleep(0.3)
+        harm(tmp_path / "q")
+        await trio.sleep(0.5)
+        with reading(tmp_path) as reader:
+            publish(publisher, 6, 2)
+            await trio.sleep(0.3)
+            records = reader.all_now().records
+        assert [each.trade_id for each in records if isinstance(each, Trade)] == [6, 7]
+        assert "making it anew" in caplog.text
+    del served
+    assert not (tmp_path / "q").exists()
+
+
+async def test_counts_in_the_page_that_a_reader_scribbled_on_harm_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        with (tmp_path / "q").open("r+b") as file:
+            file.seek(8 * ring_page.DROPPED_FRAMES_WORD)
+            file.write(b"\xff" * 16)
+        publish_bulk(publisher, 50_000)
+        await trio.sleep(0.3)
+
+
+async def test_a_reader_that_attaches_to_a_full_queue_gets_its_snapshot_when_there_is_room(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    publisher = new_publisher()
+    publish(publisher, 1)
+    async with serving(publisher, tmp_path, capacity_bytes=4096):
+        with reading(tmp_path):
+            await trio.sleep(0.3)
+        publish_bulk(publisher, 50_000)
+        await trio.sleep(0.3)
+        with reading(tmp_path) as reader:
+            await trio.sleep(0.3)
+            reader.all_now()
+            await trio.sleep(0.3)
+            assert any(isinstance(each, Snapshot) for each in reader.all_now().records)
 
 
 async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> None:
