@@ -84,8 +84,8 @@ class AttachedQueue:
             _unmap(mapped, self._address)
             raise
         self._finalizer = weakref.finalize(self, _close, self.reader, mapped, self._address, fd)
-        self._heartbeat = self.reader.heartbeat
-        self._heartbeat_s = now_s
+        self._pulse = self.reader.pulse
+        self._pulse_s = now_s
 
     def opening(self) -> bytes:
         """START and the session header, as of the first frame that is unread: what a session is
@@ -120,9 +120,10 @@ class AttachedQueue:
             return QueueError(Outcome.WRITER_DIED)
         if self._is_replaced():
             return QueueError(Outcome.REPLACED)
-        if self.reader.heartbeat != self._heartbeat:
-            self._heartbeat, self._heartbeat_s = self.reader.heartbeat, now_s
-        elif now_s - self._heartbeat_s > idle_timeout_s:
+        pulse = self.reader.pulse
+        if pulse != self._pulse:
+            self._pulse, self._pulse_s = pulse, now_s
+        elif now_s - self._pulse_s > idle_timeout_s:
             return QueueError(Outcome.SILENT, f"for {idle_timeout_s:g} s")
         return None
 

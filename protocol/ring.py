@@ -168,9 +168,9 @@ class RingReader(page.Ring):
         return self._words[page.EPOCH_WORD]
 
     @property
-    def heartbeat(self) -> int:
-        """A number that changes while the writer lives."""
-        return self._words[page.HEARTBEAT_WORD]
+    def pulse(self) -> tuple[int, int]:
+        """Numbers of which one changes while the writer lives: its heartbeat, and its cursor."""
+        return self._words[page.HEARTBEAT_WORD], self._words[page.WRITE_WORD]
 
     @property
     def has_ended(self) -> bool:

@@ -24,6 +24,7 @@ from clients.shm import (
     Wait,
 )
 from clients.shm_asyncio import AsyncioShmClient
+from clients.shm_file import attach
 from clients.shm_trio import TrioShmClient
 from protocol import End, Loss, LossReason, PeerError, Trade
 from protocol.ring_file import UnsupportedMachineError
@@ -424,6 +425,17 @@ def test_pop_gives_payloads_as_they_stand_and_never_waits(tmp_path: Path) -> Non
         time.sleep(shm_client.CHECK_S)
         with pytest.raises(QueueError, match="gone without an END"):
             reader.pop()
+
+
+def test_a_writer_that_writes_and_does_not_beat_is_not_taken_for_silent(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, attach(str(tmp_path / "q"), now_s=0) as queue:
+        for now_s in range(1, 20):
+            writer.trades(1)
+            assert queue.trouble(now_s, 5) is None
+        assert queue.trouble(24, 5) is None
+        trouble = queue.trouble(25, 5)
+        assert trouble is not None
+        assert trouble.outcome is Outcome.SILENT
 
 
 def test_pop_names_a_queue_that_is_not_there(tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
         with attach(str(tmp_path / "q"), now_s=0) as queue:
             seen = set()
             for _ in range(41):
-                seen.add(queue.reader.heartbeat)
+                seen.add(queue.reader.pulse[0])
                 await trio.sleep(0.25)
             assert len(seen) == 41
             payloads = list(queue.reader.unread())
