@@ -7,6 +7,7 @@ The suite runs each of them a few times, in a process of its own: what is shown 
 the process survives. Each prints a line, and fails by an assertion. The seed is printed.
 """
 
+import ctypes
 import os
 import random
 import resource
@@ -26,6 +27,7 @@ from protocol import Record, Trade, frame
 from tests.clients.queues import Writer, numbers, overwrite
 
 CAPACITY_BYTES: Final = 4096
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def payloads(count: int, seed: int) -> Iterator[bytes]:
@@ -39,9 +41,14 @@ def payloads(count: int, seed: int) -> Iterator[bytes]:
 
 def fork(work: Callable[[], None]) -> int:
     """Run `work` in a child, which never returns. Gives its pid."""
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
+    # Not to spin on for ever when the parent fails.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     try:
         work()
         os._exit(0)

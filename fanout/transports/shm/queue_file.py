@@ -80,7 +80,8 @@ def _make(path: str, aside: str, capacity_bytes: int, header: Header | None) -> 
         # Real memory now: where there is none this fails, and not a store in the middle of a run.
         os.posix_fallocate(fd, 0, size)
         _lock(fd)
-        mapped = mmap.mmap(fd, size)
+        # All pages now: a first touch costs microseconds, which one frame in forty would wait for.
+        mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         writer = RingWriter(mapped, header=header, pid=os.getpid())
     except BaseException:
         os.close(fd)
