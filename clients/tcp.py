@@ -61,6 +61,8 @@ class TcpClient(BlockingClient):
             sock.close()
 
     def close(self) -> None:
+        # Before the other thread wakes: it has to know why.
+        self._closed.set()
         sock = self._socket
         if sock is not None:
             with suppress(OSError):  # it is gone already

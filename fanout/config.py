@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fanout.errors import UsageError
+from fanout.errors import BindError, UsageError
 from protocol.constants import MAX_SYMBOL_BYTES
 from protocol.errors import LimitExceededError
 from protocol.ring_file import DIRECTORY, name_fault
@@ -31,8 +31,8 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_port(self.port)
         if not is_host(self.host):
-            raise UsageError(
-                f"{self.host!r} is no host to listen on: 127.0.0.1 is this machine only"
+            raise BindError(
+                f"cannot listen on {self.host!r}: no host; 127.0.0.1 is this machine only"
             )
 
 

@@ -35,6 +35,13 @@ def unseal(payload: bytes) -> bytes:
     return body
 
 
+def payloads_of(frames: bytes) -> list[bytes]:
+    """The payloads of whole frames. Raises `LimitExceededError` as `FrameReader` does."""
+    reader = FrameReader()
+    reader.feed(frames)
+    return list(iter(reader.next_payload, None))
+
+
 class FrameReader:
     """Bytes in, payloads out."""
 

@@ -413,7 +413,10 @@ def test_close_ends_the_iteration_from_another_thread(tmp_path: Path) -> None:
         assert list(reader) == []
 
 
-def test_pop_gives_payloads_as_they_stand_and_never_waits(tmp_path: Path) -> None:
+def test_pop_gives_payloads_as_they_stand_and_never_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shm_client, "CHECK_S", 0.0)
     with writing(tmp_path) as writer, client(tmp_path) as reader:
         assert reader.pop() is None
         writer.trades(2)
@@ -422,7 +425,6 @@ def test_pop_gives_payloads_as_they_stand_and_never_waits(tmp_path: Path) -> Non
         writer.trades(1)
         writer.die()
         assert reader.pop() == block(writer.header, 3, 1)[4:]
-        time.sleep(shm_client.CHECK_S)
         with pytest.raises(QueueError, match="gone without an END"):
             reader.pop()
 

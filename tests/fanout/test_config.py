@@ -1,7 +1,7 @@
 import pytest
 
 from fanout.config import Config, TcpConfig, is_loopback, parse_assets, parse_size
-from fanout.errors import UsageError
+from fanout.errors import BindError, UsageError
 
 
 def test_symbols_come_comma_separated_repeated_and_in_any_case() -> None:
@@ -76,7 +76,7 @@ def test_a_port_that_is_none_is_refused(port: int) -> None:
 
 @pytest.mark.parametrize("host", ["", "a..b", "a" * 70 + ".com"])
 def test_what_is_no_host_is_refused(host: str) -> None:
-    with pytest.raises(UsageError, match="no host"):
+    with pytest.raises(BindError, match="no host"):
         TcpConfig(host=host)
 
 

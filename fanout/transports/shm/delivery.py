@@ -14,7 +14,7 @@ import msgspec
 from fanout.log import Cursor, Lapped, Log
 from protocol.constants import FrameKind, LossReason
 from protocol.events import encode_event
-from protocol.framing import FrameReader, frame
+from protocol.framing import frame, payloads_of
 from protocol.joining import first_seq
 from protocol.records import Header, Loss
 from protocol.ring import RingWriter
@@ -85,9 +85,9 @@ class Delivery:
     def _push(self, piece: bytes, first: int, context: object) -> None:
         """Push frames that begin at number `first`, in `context`; drop those that do not fit."""
         if not self._catch_up(first, context):
-            self._drop(_payloads(piece), first)
+            self._drop(payloads_of(piece), first)
         elif self._cursor.context is not context or not self._writer.push(piece):
-            self._push_each(_payloads(piece), first, context)
+            self._push_each(payloads_of(piece), first, context)
 
     def _push_each(self, payloads: list[bytes], first: int, context: object) -> None:
         for index, payload in enumerate(payloads):
@@ -151,9 +151,3 @@ class Delivery:
 def _header(context: object) -> Header:
     assert isinstance(context, Header), "the publisher's context is the header"
     return context
-
-
-def _payloads(frames: bytes) -> list[bytes]:
-    reader = FrameReader()
-    reader.feed(frames)
-    return list(iter(reader.next_payload, None))

@@ -22,7 +22,7 @@ from fanout.transports.base import Broadcast
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
 from protocol.events import encode_event
-from protocol.framing import FrameReader
+from protocol.framing import payloads_of
 from protocol.header import decode_header
 from protocol.records import Heartbeat
 from protocol.ring_file import UnsupportedMachineError, require_supported_machine
@@ -62,7 +62,7 @@ class ShmTransport:
             queue = self._create(broadcast)
 
     def _create(self, broadcast: Broadcast) -> OwnedQueue:
-        header = decode_header(_payloads(broadcast.opening())[1])
+        header = decode_header(payloads_of(broadcast.opening())[1])
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 
     async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
@@ -104,7 +104,7 @@ class ShmTransport:
             return welcomed
         if (welcomed, readers) == (0, 1):
             return readers  # it finds the one that has been there from the start
-        is_said = all(delivery.say(each) for each in _payloads(broadcast.opening())[2:])
+        is_said = all(delivery.say(each) for each in payloads_of(broadcast.opening())[2:])
         return readers if is_said else welcomed
 
 
@@ -113,9 +113,3 @@ def _require_machine() -> None:
         require_supported_machine(platform.machine())
     except UnsupportedMachineError as error:
         raise BindError(str(error)) from error
-
-
-def _payloads(frames: bytes) -> list[bytes]:
-    reader = FrameReader()
-    reader.feed(frames)
-    return list(iter(reader.next_payload, None))
