@@ -7,21 +7,35 @@ the end; `connect`, iteration and the context manager are here.
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypedDict, Unpack
 
 from clients.subscription import (
     LONGEST_PAUSE_S,
     Disconnected,
     DisconnectedError,
+    Reconnect,
     Subscription,
+    UnknownSymbolError,
+    Wanted,
 )
 from protocol.records import Header, Record
+from protocol.request import Position, Request
 from protocol.session import SessionStatistics
 
 IDLE_TIMEOUT_S: Final = 5.0
 """Default for how long a connection may bring nothing. A service is never silent for more than a
 second, so this is a connection that died without saying so."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """What every client can be told. `Client` says what each of them means."""
+
+    reconnect: bool
+    idle_timeout_s: float
+    symbols: Collection[str]
+    market_only: bool
 
 
 class Client:
@@ -30,15 +44,33 @@ class Client:
     _longest_pause_s = LONGEST_PAUSE_S
 
     def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
+        self,
+        url: str,
+        *,
+        reconnect: bool = True,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        symbols: Collection[str] = (),
+        market_only: bool = False,
+        request: Request | None = None,
+        resume: bool = True,
     ) -> None:
         """With `reconnect=False` the iteration stops after an `End`, and raises
         `DisconnectedError` when the connection is lost otherwise, or cannot be made.
-        `idle_timeout_s` is how long a connection may be silent before it counts as lost."""
+        `idle_timeout_s` is how long a connection may be silent before it counts as lost.
+
+        `symbols` leaves out what concerns other symbols; one that is not served there raises
+        `UnknownSymbolError`. `market_only` leaves out trades that are no fills between two
+        parties: insurance fund and auto-deleveraging. Neither leaves a hole: what is left out is
+        accounted for, and no loss."""
         self.url = url
         self._idle_timeout_s = idle_timeout_s
         self._subscription = Subscription(
-            url, reconnect=reconnect, longest_pause_s=self._longest_pause_s
+            url,
+            reconnect=reconnect,
+            request=request,
+            resume=resume,
+            wanted=Wanted.of(symbols, market_only),
+            longest_pause_s=self._longest_pause_s,
         )
 
     @property
@@ -52,10 +84,22 @@ class Client:
         return self._subscription.statistics
 
     @property
+    def position(self) -> Position | None:
+        """The place behind the last record that was handed over: the epoch, and the sequence
+        number that is due. Kept somewhere, it is where another client, tomorrow or in another
+        process, can start. None before the first header."""
+        return self._subscription.position
+
+    @property
+    def reconnects(self) -> tuple[Reconnect, ...]:
+        """The last hundred reconnects: why, after how long, and what was lost by each."""
+        return tuple(self._subscription.reconnects)
+
+    @property
     def _is_over(self) -> bool:
         return self._subscription.is_over
 
-    def _no_header(self) -> DisconnectedError:
+    def _no_header(self) -> DisconnectedError | UnknownSymbolError:
         return self._subscription.failure or DisconnectedError(f"{self.url}: ended without header")
 
 
@@ -66,9 +110,14 @@ class BlockingClient(Client, ABC):
     """
 
     def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
+        self,
+        url: str,
+        *,
+        request: Request | None = None,
+        resume: bool = True,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
+        super().__init__(url, request=request, resume=resume, **options)
         self._closed = threading.Event()
         self._thread_id: int | None = None
         """Of the thread that reads, whose the connection is."""

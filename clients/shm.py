@@ -17,9 +17,9 @@ nothing with it: the frame whose records it was handing over comes again.
 import os
 import time
 from enum import Enum
-from typing import Final
+from typing import Final, Unpack
 
-from clients.client import IDLE_TIMEOUT_S, BlockingClient
+from clients.client import BlockingClient, ClientOptions
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import AttachedQueue, Outcome, QueueError
 from clients.subscription import AddressError, Disconnected, DisconnectedError
@@ -64,12 +64,9 @@ class ShmClient(QueueClient, BlockingClient):
         *,
         wait: Wait = Wait.SLEEP,
         directory: str = DIRECTORY,
-        reconnect: bool = True,
-        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        super().__init__(
-            url, directory=directory, reconnect=reconnect, idle_timeout_s=idle_timeout_s
-        )
+        super().__init__(url, directory=directory, **options)
         self._wait = wait
 
     def pop(self) -> bytes | None:

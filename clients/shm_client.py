@@ -8,9 +8,9 @@ each in its own way.
 import os
 import platform
 import time
-from typing import Final
+from typing import Final, Unpack
 
-from clients.client import IDLE_TIMEOUT_S, Client
+from clients.client import Client, ClientOptions
 from clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
 from clients.subscription import AddressError
 from protocol.errors import PeerError
@@ -53,11 +53,10 @@ class QueueClient(Client):
         url: str,
         *,
         directory: str = DIRECTORY,
-        reconnect: bool = True,
-        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """`url` is `shm://NAME`; anything else raises `AddressError`. `directory` is where queues
-        are.
+        are. `clients.client.Client` has the other parameters.
 
         With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
         if there is no queue to attach to or it is lost otherwise; its `__cause__` is a
@@ -65,7 +64,7 @@ class QueueClient(Client):
         lives may not stir. Raises `UnsupportedMachineError` where queues do not work.
         """
         require_supported_machine(platform.machine())
-        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
+        super().__init__(url, **options)
         self.outcome: Outcome | None = None
         """What became of the last queue, or of the last attempt to attach."""
         self._path = os.path.join(directory, parse_queue(url))

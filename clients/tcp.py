@@ -9,32 +9,42 @@
                 print(record.symbol, record.price_text, record.quantity_text)
 
 Iterating gives trades and events in order: `Trade`, `Snapshot`, `Status`, `Gap`, `Loss`, `End`,
-and `Disconnected` when the connection is gone and another attempt will follow. What was missed
-meanwhile comes as a `Loss`.
+and `Disconnected` when the connection is gone and another attempt will follow. The client goes on
+where it stopped; what the service no longer has comes as a `Loss`.
 """
 
 import socket
 from contextlib import suppress
+from typing import Unpack
 
-from clients.client import IDLE_TIMEOUT_S, BlockingClient
-from clients.subscription import AddressError, Disconnected, DisconnectedError
-from clients.tcp_address import READ_BYTES, parse_address, silence
+from clients.client import BlockingClient
+from clients.subscription import (
+    AddressError,
+    Disconnected,
+    DisconnectedError,
+    Reconnect,
+    UnknownSymbolError,
+)
+from clients.tcp_client import READ_BYTES, NetworkClient, TcpOptions, silence, tls_failure
 from protocol.errors import PeerError
+from protocol.request import Position
 
-__all__ = ["AddressError", "Disconnected", "DisconnectedError", "TcpClient"]
+__all__ = [
+    "AddressError",
+    "Disconnected",
+    "DisconnectedError",
+    "Position",
+    "Reconnect",
+    "TcpClient",
+    "UnknownSymbolError",
+]
 
 
-class TcpClient(BlockingClient):
-    """A subscriber over TCP. `url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
+class TcpClient(NetworkClient, BlockingClient):
+    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
 
-    See `clients.client.Client` for the other parameters and the errors.
-    """
-
-    def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
-    ) -> None:
-        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
-        self._address = parse_address(url)
+    def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
+        super().__init__(url, **options)
         self._socket: socket.socket | None = None
 
     def _step(self) -> None:
@@ -42,12 +52,24 @@ class TcpClient(BlockingClient):
             if self._socket is None:
                 if self._closed.wait(self._subscription.pause_s):
                     return
-                self._socket = socket.create_connection(self._address, self._idle_timeout_s)
-            self._subscription.receive(self._read(self._socket))
+                self._connect()
+            else:
+                self._receive(self._read(self._socket))
         except (OSError, PeerError) as error:
             self._let_go()
             if not self._closed.is_set():
                 self._subscription.disconnected(error)
+
+    def _connect(self) -> None:
+        # Kept at once, so that `close` finds it, from whichever thread.
+        self._socket = socket.create_connection((self._host, self._port), self._idle_timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            try:
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._host)
+            except (OSError, ValueError) as error:
+                raise tls_failure(error) from error
+        self._socket.sendall(self._hello())
 
     def _read(self, sock: socket.socket) -> bytes:
         try:
@@ -66,5 +88,6 @@ class TcpClient(BlockingClient):
         sock = self._socket
         if sock is not None:
             with suppress(OSError):  # it is gone already
-                sock.shutdown(socket.SHUT_RDWR)
+                # The plain one's: TLS would forget its state under the other thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
         super().close()

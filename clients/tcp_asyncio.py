@@ -6,28 +6,46 @@ async with AsyncioTcpClient("tcp://127.0.0.1:9000") as client:
 """
 
 import asyncio
+import ssl
+from typing import Unpack
 
-from clients.client import IDLE_TIMEOUT_S, AsyncClient
-from clients.subscription import AddressError, Disconnected, DisconnectedError
-from clients.tcp_address import READ_BYTES, no_connection, parse_address, silence
+from clients.client import AsyncClient
+from clients.subscription import (
+    AddressError,
+    Disconnected,
+    DisconnectedError,
+    Reconnect,
+    UnknownSymbolError,
+)
+from clients.tcp_client import (
+    READ_BYTES,
+    NetworkClient,
+    TcpOptions,
+    no_connection,
+    silence,
+    tls_failure,
+)
 from protocol.errors import PeerError
+from protocol.request import Position
 
-__all__ = ["AddressError", "AsyncioTcpClient", "Disconnected", "DisconnectedError"]
+__all__ = [
+    "AddressError",
+    "AsyncioTcpClient",
+    "Disconnected",
+    "DisconnectedError",
+    "Position",
+    "Reconnect",
+    "UnknownSymbolError",
+]
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class AsyncioTcpClient(AsyncClient):
-    """A subscriber over TCP. `url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
+class AsyncioTcpClient(NetworkClient, AsyncClient):
+    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
 
-    See `clients.client.Client` for the other parameters and the errors.
-    """
-
-    def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
-    ) -> None:
-        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
-        self._address = parse_address(url)
+    def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
+        super().__init__(url, **options)
         self._streams: _Streams | None = None
 
     async def _step(self) -> None:
@@ -35,7 +53,10 @@ class AsyncioTcpClient(AsyncClient):
             if self._streams is None:
                 await asyncio.sleep(self._subscription.pause_s)
                 self._streams = await self._connect()
-            self._subscription.receive(await self._read(self._streams[0]))
+                # Not waited for: a request always fits, and the service may not be reading.
+                self._streams[1].write(self._hello())
+            else:
+                self._receive(await self._read(self._streams[0]))
         except (OSError, PeerError) as error:
             await self._let_go()
             self._subscription.disconnected(error)
@@ -43,9 +64,13 @@ class AsyncioTcpClient(AsyncClient):
     async def _connect(self) -> _Streams:
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                return await asyncio.open_connection(*self._address, limit=READ_BYTES)
+                return await asyncio.open_connection(
+                    self._host, self._port, limit=READ_BYTES, ssl=self._tls
+                )
         except TimeoutError as error:
             raise no_connection(self._idle_timeout_s) from error
+        except ssl.SSLError as error:
+            raise tls_failure(error) from error
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         try:

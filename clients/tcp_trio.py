@@ -5,45 +5,87 @@ async with TrioTcpClient("tcp://127.0.0.1:9000") as client:
         ...
 """
 
+import ssl
+from typing import Unpack
+
 import trio
 
-from clients.client import IDLE_TIMEOUT_S, AsyncClient
-from clients.subscription import AddressError, Disconnected, DisconnectedError
-from clients.tcp_address import READ_BYTES, no_connection, parse_address, silence
+from clients.client import AsyncClient
+from clients.subscription import (
+    AddressError,
+    Disconnected,
+    DisconnectedError,
+    Reconnect,
+    UnknownSymbolError,
+)
+from clients.tcp_client import (
+    READ_BYTES,
+    NetworkClient,
+    TcpOptions,
+    no_connection,
+    silence,
+    tls_failure,
+)
 from protocol.errors import PeerError
+from protocol.request import Position
 
-__all__ = ["AddressError", "Disconnected", "DisconnectedError", "TrioTcpClient"]
+__all__ = [
+    "AddressError",
+    "Disconnected",
+    "DisconnectedError",
+    "Position",
+    "Reconnect",
+    "TrioTcpClient",
+    "UnknownSymbolError",
+]
+
+_Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
-class TrioTcpClient(AsyncClient):
-    """A subscriber over TCP. `url` is `tcp://HOST:PORT`; anything else raises `AddressError`.
+class TrioTcpClient(NetworkClient, AsyncClient):
+    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
 
-    See `clients.client.Client` for the other parameters and the errors.
-    """
-
-    def __init__(
-        self, url: str, *, reconnect: bool = True, idle_timeout_s: float = IDLE_TIMEOUT_S
-    ) -> None:
-        super().__init__(url, reconnect=reconnect, idle_timeout_s=idle_timeout_s)
-        self._address = parse_address(url)
-        self._stream: trio.SocketStream | None = None
+    def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
+        super().__init__(url, **options)
+        self._stream: _Stream | None = None
 
     async def _step(self) -> None:
         try:
             if self._stream is None:
                 await trio.sleep(self._subscription.pause_s)
                 self._stream = await self._connect()
-            self._subscription.receive(await self._read(self._stream))
+            else:
+                self._receive(await self._read(self._stream))
         except (OSError, PeerError, trio.BrokenResourceError) as error:
             await self._let_go()
             self._subscription.disconnected(error)
 
-    async def _connect(self) -> trio.SocketStream:
-        with trio.move_on_after(self._idle_timeout_s):
-            return await trio.open_tcp_stream(*self._address)
-        raise no_connection(self._idle_timeout_s)
+    async def _connect(self) -> _Stream:
+        """A connection on which the request has been sent. One that a cancellation leaves half
+        made is closed."""
+        stream: _Stream | None = None
+        try:
+            with trio.move_on_after(self._idle_timeout_s):
+                stream = plain = await trio.open_tcp_stream(self._host, self._port)
+                if self._tls is not None:
+                    stream = await self._secured(plain, self._tls)
+                await stream.send_all(self._hello())
+                return stream
+            raise no_connection(self._idle_timeout_s)
+        except BaseException:
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            raise
 
-    async def _read(self, stream: trio.SocketStream) -> bytes:
+    async def _secured(self, plain: trio.SocketStream, tls: ssl.SSLContext) -> _Stream:
+        stream = trio.SSLStream(plain, tls, server_hostname=self._host, https_compatible=True)
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            raise tls_failure(error.__cause__ or error) from error
+        return stream
+
+    async def _read(self, stream: _Stream) -> bytes:
         with trio.move_on_after(self._idle_timeout_s):
             return bytes(await stream.receive_some(READ_BYTES))
         raise silence(self._idle_timeout_s)

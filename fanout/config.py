@@ -1,5 +1,6 @@
 """The configuration of a run: frozen values, checked before anything opens."""
 
+import hmac
 import ipaddress
 from collections.abc import Iterable
 from typing import Final
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fanout.errors import BindError, UsageError
-from protocol.constants import MAX_SYMBOL_BYTES
+from protocol.constants import MAX_SYMBOL_BYTES, WIRE_VERSION
 from protocol.errors import LimitExceededError
 from protocol.ring_file import DIRECTORY, name_fault
 from protocol.ring_page import check_capacity
@@ -21,12 +22,53 @@ DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024
 MIN_LOG_BYTES: Final = 64 * 1024
 """Room for a few of the largest frames."""
 
+MAX_TOKEN_BYTES: Final = 1_024
+"""A token travels in a request of at most 4 KiB."""
+
+
+class Secret:
+    """Words that are shown nowhere: neither printed nor logged nor in a traceback."""
+
+    def __init__(self, text: str) -> None:
+        """Raises `UsageError` for what cannot be a token."""
+        if not text or len(text.encode(errors="replace")) > MAX_TOKEN_BYTES:
+            raise UsageError(
+                f"a token of {len(text)} characters: 1 to {MAX_TOKEN_BYTES} are needed"
+            )
+        if not all("!" <= each <= "~" for each in text):
+            raise UsageError("a token is letters, digits and signs of ASCII, without blanks")
+        self._text = text
+
+    def matches(self, given: str) -> bool:
+        """Whether they are the same words, in a time that does not tell where they differ."""
+        return hmac.compare_digest(self._text.encode(), given.encode(errors="replace"))
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
 
 class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the TCP transport listens. Port 0 takes a free one."""
+    """Where the TCP transport listens, whom it serves, and how.
+
+    Port 0 takes a free one. `max_per_address` 0 sets no limit. `accept_rate` is in connections a
+    second, `max_lag_s` the age beyond which a lapped reader is not sent what is kept but goes on
+    live, `stall_timeout_s` how long a reader may take nothing, or a dead connection stay unnoticed.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9000
+    wire: int = WIRE_VERSION
+    max_clients: int = 1_000
+    max_per_address: int = 0
+    accept_rate: float = 500.0
+    stall_timeout_s: float = 30.0
+    max_lag_s: float = 60.0
+    token: Secret | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
     def __post_init__(self) -> None:
         check_port(self.port)
@@ -34,6 +76,27 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise BindError(
                 f"cannot listen on {self.host!r}: no host; 127.0.0.1 is this machine only"
             )
+        if self.wire not in (1, WIRE_VERSION):
+            raise UsageError(f"--wire {self.wire}: 1, or {WIRE_VERSION}")
+        _check_range("--max-clients", self.max_clients, 1, 1_000_000)
+        _check_range("--max-per-address", self.max_per_address, 0, 1_000_000)
+        _check_range("--accept-rate", self.accept_rate, 1, 1_000_000)
+        _check_range("--stall-timeout", self.stall_timeout_s, 0.1, 86_400)
+        _check_range("--max-lag", self.max_lag_s, 0, 86_400)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise UsageError("--tls-cert and --tls-key go together: the certificate and its key")
+        if self.wire == 1 and self.token is not None:
+            raise UsageError("--wire 1 has no place for a token: leave it out, or take --wire 2")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody who reaches it over a network is served."""
+        return not (is_loopback(self.host) or self.token or self.tls_cert)
+
+
+def _check_range(flag: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN included
+        raise UsageError(f"{flag} {value:g}: {low:g} to {high:,.0f}")
 
 
 class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):

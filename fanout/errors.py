@@ -19,7 +19,8 @@ class UsageError(OperatorError):
 
 
 class ConfigError(OperatorError):
-    """The request is well-formed, but not for this venue: an unknown or closed symbol."""
+    """The request is well-formed, but what it names is not to be had: an unknown or closed symbol,
+    a file that cannot be used."""
 
 
 class BindError(OperatorError):

@@ -8,12 +8,14 @@ are opaque bytes here. So is their context, whatever a reader has to know to und
 can be given the one that counts there.
 """
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import trio
 
-ENTRY_OVERHEAD_BYTES: Final = 320
+ENTRY_OVERHEAD_BYTES: Final = 384
 """What keeping a frame costs beside its bytes: objects and the table's slot, measured and rounded
 up. Counted against the capacity, so that the capacity is what the log takes in memory."""
 
@@ -23,6 +25,9 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     first_seq: int
     next_seq: int
     context: object
+    appended_bytes: int
+    """Of all frames before this one, since the beginning."""
+    appended_ns: int
 
 
 class Cursor(msgspec.Struct):
@@ -32,6 +37,15 @@ class Cursor(msgspec.Struct):
     position: int
     next_seq: int
     context: object
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a reader is behind: frames and bytes that it has not been given, and for how long
+    the oldest of them has been there."""
+
+    blocks: int
+    bytes: int
+    ms: int
 
 
 class Lapped(msgspec.Struct, frozen=True):
@@ -51,8 +65,17 @@ class Log:
     if it alone is larger.
     """
 
-    def __init__(self, *, capacity_bytes: int, context: object, first_seq: int = 1) -> None:
-        self._capacity_bytes = capacity_bytes
+    def __init__(
+        self,
+        *,
+        capacity_bytes: int,
+        context: object,
+        first_seq: int = 1,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """`clock_ns` gives ns, and never goes back."""
+        self.capacity_bytes = capacity_bytes
+        self._clock_ns = clock_ns
         self._entries: dict[int, _Entry] = {}
         self._readers = trio.lowlevel.ParkingLot()
         self._joined: tuple[int, int, int, bytes] = (-1, -1, -1, b"")
@@ -63,17 +86,22 @@ class Log:
         """Position behind the newest frame."""
         self.next_seq = first_seq
         self.size_bytes = 0
+        self.appended_bytes = 0
+        """Of all frames, those that are gone included."""
         self.closed = False
 
     def append(self, frame: bytes, *, count: int) -> None:
         """Add a frame that takes `count` sequence numbers, and wake who waits for it."""
         assert not self.closed, "the writer closes the log when it has nothing more to say"
         next_seq = self.next_seq + count
-        self._entries[self.end] = _Entry(frame, self.next_seq, next_seq, self.context)
+        self._entries[self.end] = _Entry(
+            frame, self.next_seq, next_seq, self.context, self.appended_bytes, self._clock_ns()
+        )
         self.next_seq = next_seq
+        self.appended_bytes += len(frame)
         self.end += 1
         self.size_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
-        while self.size_bytes > self._capacity_bytes and self.oldest < self.end - 1:
+        while self.size_bytes > self.capacity_bytes and self.oldest < self.end - 1:
             self._evict()
         self._readers.unpark_all()
 
@@ -90,6 +118,52 @@ class Log:
     def live(self) -> Cursor:
         """A new reader's place: behind everything there is."""
         return Cursor(self.end, self.next_seq, self.context)
+
+    def seek(self, seq: int) -> Cursor:
+        """The place of the frame that holds sequence number `seq`; the oldest frame if that one is
+        gone, and the end if it is still to come.
+
+        The cursor's `next_seq` says where that is: after `seq` if numbers are gone, before it if
+        the frame begins earlier.
+        """
+        low, high = self.oldest, self.end
+        while low < high:
+            middle = (low + high) // 2
+            entry = self._entries[middle]
+            if entry.next_seq > seq or entry.first_seq >= seq:
+                high = middle
+            else:
+                low = middle + 1
+        if low == self.end:
+            return self.live()
+        entry = self._entries[low]
+        return Cursor(low, entry.first_seq, entry.context)
+
+    def lag(self, cursor: Cursor, *, unsent_from: int, unsent_bytes: int) -> Lag:
+        """How far a reader is behind that was given everything up to `cursor` and has yet to take
+        `unsent_bytes` of what begins at position `unsent_from`. At least so far, where its place
+        is gone."""
+        first = unsent_from if unsent_bytes else cursor.position
+        if first == self.end:
+            return Lag(blocks=0, bytes=unsent_bytes, ms=0)
+        is_behind = cursor.position != self.end
+        unread = self._entry(cursor.position).appended_bytes if is_behind else self.appended_bytes
+        return Lag(
+            blocks=self.end - first,
+            bytes=self.appended_bytes - unread + unsent_bytes,
+            ms=self._age_ms(first),
+        )
+
+    def oldest_ms(self) -> int:
+        """For how long the oldest frame has been there."""
+        return 0 if self.oldest == self.end else self._age_ms(self.oldest)
+
+    def _age_ms(self, position: int) -> int:
+        return (self._clock_ns() - self._entry(position).appended_ns) // 1_000_000
+
+    def _entry(self, position: int) -> _Entry:
+        """The frame at a position, or the oldest one if that is gone."""
+        return self._entries[max(position, self.oldest)]
 
     async def wait_beyond(self, position: int) -> None:
         """Return once there is a frame at `position`, or the log is closed."""

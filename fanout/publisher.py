@@ -108,20 +108,24 @@ class Publisher:
         self._newest.clear()
         self.log.append(frame(encode_header(self._header)), count=0)
 
-    def opening(self) -> bytes:
-        """What a reader that joins at the log's end gets first: START, the header, and a snapshot
-        if there is anything to show."""
+    def greeting(self) -> bytes:
+        """What a reader gets first, whoever it is: START, and the header of one that begins at the
+        log's end."""
         header = msgspec.structs.replace(self._header, next_seq=self.log.next_seq)
-        frames = frame(START) + frame(encode_header(header))
+        return frame(START) + frame(encode_header(header))
+
+    def snapshot(self) -> bytes:
+        """What a reader that begins at the log's end gets then: the newest trade of each
+        instrument. Empty if there is none."""
         if not self._newest:
-            return frames
+            return b""
         snapshot = Block(
             first_seq=self.log.next_seq,
             trades=[self._newest[index] for index in sorted(self._newest)],
             received_ns=0,
             flags=BlockFlags.SNAPSHOT,
         )
-        return frames + frame(encode_block(snapshot, self._header))
+        return frame(encode_block(snapshot, self._header))
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> None:
         """Say goodbye to all readers, and close the log."""

@@ -10,6 +10,7 @@
                a delta to the header's references, the others to the one before: a block decodes
                alone
     event      STATUS GAP LOSS HEARTBEAT END
+    request    optional, from the reader, once: one frame of JSON: where to start, a token
     numbering  trades, STATUS and GAP count 1, 2, 3, ... within an epoch; what is missing is told
 
 `WIRE.md` beside this file is the specification. `SubscriberSession` is a reader of all this:
@@ -61,6 +62,7 @@ from protocol.records import (
     Status,
     Trade,
 )
+from protocol.request import Position, Request, SlowPolicy, Start, decode_request, encode_request
 from protocol.ring import RingReader, RingWriter
 from protocol.session import Phase, SessionStatistics, SubscriberSession
 
@@ -93,12 +95,16 @@ __all__ = [
     "NotRepresentableError",
     "PeerError",
     "Phase",
+    "Position",
     "Record",
     "Reference",
+    "Request",
     "RingReader",
     "RingWriter",
     "SessionStatistics",
+    "SlowPolicy",
     "Snapshot",
+    "Start",
     "Status",
     "SubscriberSession",
     "Trade",
@@ -108,9 +114,11 @@ __all__ = [
     "decode_block",
     "decode_event",
     "decode_header",
+    "decode_request",
     "encode_block",
     "encode_event",
     "encode_header",
+    "encode_request",
     "frame",
     "from_text",
     "is_representable",

@@ -6,6 +6,9 @@ from typing import Final
 WIRE_VERSION: Final = 2
 """First byte of a header. Frame kinds stay clear of 0x01-0x0F, so a header is known by it."""
 
+OTHER_WIRES: Final = frozenset(range(0x01, 0x10)) - {WIRE_VERSION}
+"""First bytes of headers that are not ours."""
+
 START: Final = b"START"
 """Payload of the first frame of a connection, kept from wire 1: the reader knows at once whether
 it talks to a fanout, and where the framing begins."""
@@ -164,4 +167,6 @@ class EndReason(_Code):
     """Too many clients."""
     FEED_FAILED = 4
     """The venue cannot be served from here any more."""
+    BAD_REQUEST = 5
+    """What the reader asked for cannot be understood, or cannot be served."""
     OTHER = 0xFF

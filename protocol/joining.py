@@ -1,11 +1,14 @@
-"""Joining a stream in its middle: where the numbering stands at a frame.
+"""Joining a stream in its middle: where the numbering stands at a frame, and beginning within one.
 
 A reader of TCP joins with a header made for it. One that attaches to a queue finds frames that
 were written before it came, and makes its own: with the number from which the first of them goes
-on, neither one that it was never due nor one too late.
+on, neither one that it was never due nor one too late. One that asks for a number in the middle of
+a block gets the rest of that block as a block of its own.
 """
 
-from protocol.block import decode_block
+from msgspec.structs import replace
+
+from protocol.block import decode_block, encode_block
 from protocol.constants import FrameKind
 from protocol.events import decode_event
 from protocol.header import decode_header
@@ -26,3 +29,11 @@ def first_seq(payload: bytes, header: Header) -> int | None:
             return seq
         case End(last_seq=last_seq):
             return last_seq + 1
+
+
+def block_from(payload: bytes, seq: int, header: Header) -> bytes:
+    """The payload of a block with the trades from sequence number `seq` on, of one that holds it.
+    Raises `PeerError` for a payload that is no block."""
+    block = decode_block(payload, header)
+    trades = block.trades[seq - block.first_seq :]
+    return encode_block(replace(block, first_seq=seq, trades=trades), header)

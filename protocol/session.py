@@ -13,6 +13,10 @@ Which frame may come when stands in one table, `_NEXT_PHASE`; what is not in it 
 fault. A session outlives its connections: what was published between two of them comes out as
 `Loss`, as does every other hole in the numbering, so that trades, events and losses together are
 exactly the numbers from the first on, each once.
+
+A session that begins at a place of its choice is told so by `ask`, before the connection's first
+byte. Then not the header says which number is due but what was asked for, and a service that
+begins elsewhere, for whatever reason, is noticed by the hole it leaves.
 """
 
 from enum import Enum, auto
@@ -20,12 +24,13 @@ from enum import Enum, auto
 import msgspec
 
 from protocol.block import decode_block
-from protocol.constants import START, FrameKind, LossReason
+from protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
 from protocol.errors import MalformedError, UnexpectedFrameError
 from protocol.events import decode_event
 from protocol.framing import FrameReader, unseal
 from protocol.header import decode_header
 from protocol.records import Block, End, Header, Heartbeat, Loss, Record, Snapshot
+from protocol.request import Position, Start
 
 
 class Phase(Enum):
@@ -91,6 +96,10 @@ class SubscriberSession:
         self.header: Header | None = None
         self.next_seq: int | None = None
         """The sequence number that comes next; None before the first header."""
+        self._asked: Start | Position = Start.LIVE
+        self._hole = LossReason.UNANNOUNCED
+        """What a hole in the numbering is put down to, if nobody speaks of it. Something else than
+        UNANNOUNCED until what was asked for has begun."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -112,6 +121,11 @@ class SubscriberSession:
             connections=self._connections,
         )
 
+    def ask(self, start: Start | Position) -> None:
+        """Say where the next connection was asked to begin. Without this it is asked nothing, and
+        begins where its header says."""
+        self._asked = start
+
     def receive(self, data: bytes) -> None:
         """Take what a read brought, in pieces of any size."""
         self._bytes_received += len(data)
@@ -127,6 +141,8 @@ class SubscriberSession:
         if payload is None:
             return None
         self._frame_count += 1
+        if self.phase is Phase.OPENING and payload[0] in OTHER_WIRES:
+            raise MalformedError(f"wire {payload[0]} is spoken here, and not {WIRE_VERSION}")
         kind = _input_of(payload)
         phase = _NEXT_PHASE.get((self.phase, kind))
         if phase is None:
@@ -156,20 +172,38 @@ class SubscriberSession:
         return self._take_event(payload, self.header)
 
     def _take_header(self, header: Header) -> list[Record]:
-        known, expected = self.header, self.next_seq
-        is_first_of_connection = self.phase is Phase.OPENING
-        if known is None or expected is None:
-            lost: list[Record] = []
-        elif header.epoch_ns == known.epoch_ns:
-            away = LossReason.DISCONNECTED
-            reason = away if is_first_of_connection else LossReason.UNANNOUNCED
-            lost = self._skip(expected, header.next_seq, reason)
-        elif not is_first_of_connection:
-            raise MalformedError(f"epoch {header.epoch_ns} in a connection of {known.epoch_ns}")
+        if self.phase is Phase.OPENING:
+            lost = self._join(header)
         else:
-            lost = self._skip(1, header.next_seq, LossReason.OTHER_EPOCH)
-        self.header, self.next_seq = header, header.next_seq
+            assert self.header is not None, "a connection's first header is taken in OPENING"
+            if header.epoch_ns != self.header.epoch_ns:
+                raise MalformedError(
+                    f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
+                )
+            lost = self._advance(header.next_seq, 0)
+        self.header = header
         return lost
+
+    def _join(self, header: Header) -> list[Record]:
+        """Take a connection's first header: which number is due, and what was lost before it."""
+        asked, known, expected = self._asked, self.header, self.next_seq
+        is_another = known is not None and known.epoch_ns != header.epoch_ns
+        self._hole = LossReason.UNANNOUNCED
+        if asked is Start.LIVE:
+            self.next_seq = header.next_seq
+            if is_another:
+                return self._skip(1, header.next_seq, LossReason.OTHER_EPOCH)
+            if expected is None:
+                return []
+            return self._skip(expected, header.next_seq, LossReason.DISCONNECTED)
+        due, self._hole = 1, LossReason.EVICTED
+        if isinstance(asked, Position):
+            is_same = asked.epoch_ns == header.epoch_ns
+            due = asked.seq if is_same else 1
+            self._hole = LossReason.DISCONNECTED if is_same else LossReason.OTHER_EPOCH
+        # A number that has not been published is refused, by END; it is not due.
+        self.next_seq = min(due, header.next_seq)
+        return []
 
     def _take_block(self, block: Block) -> list[Record]:
         if block.is_snapshot:
@@ -186,7 +220,9 @@ class SubscriberSession:
             case Heartbeat(next_seq=next_seq):
                 return self._advance(next_seq, 0)
             case End(last_seq=last_seq):
-                return [*self._advance(last_seq + 1, 0), event]
+                is_refused = self._hole is not LossReason.UNANNOUNCED
+                # Then nothing of what it asked for has been lost: it can be asked for again.
+                return [*([] if is_refused else self._advance(last_seq + 1, 0)), event]
             case Loss():
                 records = self._advance(event.first_seq, event.count)
                 self._lost += event.count
@@ -197,7 +233,8 @@ class SubscriberSession:
     def _advance(self, seq: int, count: int) -> list[Record]:
         """Go on to behind `count` numbers from `seq`; what lies before `seq` is lost."""
         assert self.next_seq is not None, "a header came first, and it says"
-        lost = self._skip(self.next_seq, seq, LossReason.UNANNOUNCED)
+        lost = self._skip(self.next_seq, seq, self._hole)
+        self._hole = LossReason.UNANNOUNCED
         self.next_seq = seq + count
         return lost
 

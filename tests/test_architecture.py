@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "fanout/venues": {"fanout.venues", "fanout.errors", "protocol", "msgspec"},
     "fanout/transports": {
         "fanout.transports",
+        "fanout.anomalies",
         "fanout.config",
         "fanout.errors",
         "fanout.log",

@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from clients.subscription import AddressError
+from clients.subscription import AddressError, UnknownSymbolError
 from fanout.cli.logs import flush_log
 from fanout.errors import (
     ConfigError,
@@ -24,6 +24,7 @@ from protocol.errors import FanoutError, reason
 EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     UsageError: 2,
     AddressError: 2,
+    UnknownSymbolError: 2,
     VenueForbiddenError: 77,
     VenueBusyError: 75,
     VenueError: 69,

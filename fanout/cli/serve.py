@@ -7,6 +7,7 @@ import typer
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
+from fanout.cli.token import read_token
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
@@ -14,12 +15,13 @@ from fanout.config import (
     SimConfig,
     TcpConfig,
     TransportConfig,
-    is_loopback,
     parse_assets,
     parse_size,
 )
 from fanout.errors import UsageError
 from fanout.venues import VENUES
+
+DEFAULT: Final = TcpConfig()
 
 
 class ServeOptions(msgspec.Struct, kw_only=True):
@@ -37,20 +39,86 @@ def serve_tcp(
     context: typer.Context,
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 takes a free one.", envvar="FANOUT_TCP_PORT")
-    ] = 9000,
+    ] = DEFAULT.port,
     host: Annotated[
         str,
         typer.Option(
             help="Address to listen on; 0.0.0.0 opens it to the network.", envvar="FANOUT_TCP_HOST"
         ),
-    ] = "127.0.0.1",
+    ] = DEFAULT.host,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            help="File with the token that clients have to know; or set FANOUT_TOKEN.",
+            envvar="FANOUT_TOKEN_FILE",
+            metavar="FILE",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        str | None,
+        typer.Option(
+            help="Speak TLS, with this certificate (PEM).",
+            envvar="FANOUT_TLS_CERT",
+            metavar="FILE",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        str | None,
+        typer.Option(help="Its key (PEM).", envvar="FANOUT_TLS_KEY", metavar="FILE"),
+    ] = None,
+    max_clients: Annotated[
+        int, typer.Option(help="Clients served at once.", envvar="FANOUT_MAX_CLIENTS")
+    ] = DEFAULT.max_clients,
+    max_per_address: Annotated[
+        int,
+        typer.Option(
+            help="Clients of one address at once; 0 sets no limit.", envvar="FANOUT_MAX_PER_ADDRESS"
+        ),
+    ] = DEFAULT.max_per_address,
+    accept_rate: Annotated[
+        float, typer.Option(help="New connections a second.", envvar="FANOUT_ACCEPT_RATE")
+    ] = DEFAULT.accept_rate,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a client that takes nothing, or is gone, is closed.",
+            envvar="FANOUT_STALL_TIMEOUT",
+        ),
+    ] = DEFAULT.stall_timeout_s,
+    max_lag: Annotated[
+        float,
+        typer.Option(
+            help="A client that fell off the log goes on at its oldest block, or live if that is "
+            "older than so many seconds.",
+            envvar="FANOUT_MAX_LAG",
+        ),
+    ] = DEFAULT.max_lag_s,
+    wire: Annotated[
+        int,
+        typer.Option(help="2, or 1 for the clients of perp_signal_hft.", envvar="FANOUT_WIRE"),
+    ] = DEFAULT.wire,
 ) -> None:
     """Serve trades to any number of TCP clients.
 
     Example: fanout --assets BTCUSDT,ETHUSDT tcp --port 9000
     """
     with exit_codes():
-        _add(context, TcpConfig(host=host, port=port))
+        _add(
+            context,
+            TcpConfig(
+                host=host,
+                port=port,
+                wire=wire,
+                max_clients=max_clients,
+                max_per_address=max_per_address,
+                accept_rate=accept_rate,
+                stall_timeout_s=stall_timeout,
+                max_lag_s=max_lag,
+                token=read_token(token_file),
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+            ),
+        )
 
 
 def serve_shm(
@@ -103,8 +171,11 @@ def _add(context: typer.Context, transport: TransportConfig) -> None:
 def _serve(options: ServeOptions) -> None:
     config = _config(options)
     for each in config.transports:
-        if isinstance(each, TcpConfig) and not is_loopback(each.host):
-            say(f"{each.host} is open to the network: whoever reaches it gets the trades")
+        if isinstance(each, TcpConfig) and each.is_open:
+            say(
+                f"{each.host} is open to the network: whoever reaches it gets the trades; "
+                "--token-file and --tls-cert would close it"
+            )
     from fanout.cli.running import run_until_signal
 
     log_to_stderr()

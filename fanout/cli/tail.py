@@ -2,6 +2,7 @@
 
 import csv
 import io
+import ssl
 from collections.abc import Callable, Iterable
 from enum import Enum, StrEnum
 from typing import Annotated, Any, Final
@@ -9,12 +10,17 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from clients.client import ClientOptions
 from clients.shm import ShmClient
-from clients.tcp import Disconnected, TcpClient
+from clients.tcp import Disconnected, DisconnectedError, TcpClient
 from fanout.cli.outcome import emit, exit_codes, say
+from fanout.cli.token import read_token
 from fanout.config import split_symbols
-from fanout.errors import UsageError, shown
-from protocol.records import Header, Instrument, Record, Snapshot, Trade
+from fanout.errors import ConfigError, UsageError, shown
+from protocol.constants import EndReason
+from protocol.errors import reason
+from protocol.records import End, Instrument, Record, Snapshot, Trade
+from protocol.request import Position, Request, Start, encode_request
 
 
 class Format(StrEnum):
@@ -25,7 +31,8 @@ class Format(StrEnum):
 
 def tail(
     address: Annotated[
-        str, typer.Argument(help="tcp://HOST:PORT or shm://NAME", metavar="ADDRESS")
+        str,
+        typer.Argument(help="tcp://HOST:PORT, tls://HOST:PORT or shm://NAME", metavar="ADDRESS"),
     ],
     output: Annotated[
         Format, typer.Option("--format", help="json and csv keep every digit.")
@@ -38,29 +45,87 @@ def tail(
         list[str] | None,
         typer.Option(help="Only these, comma-separated or repeated.", metavar="SYMBOL,..."),
     ] = None,
+    market_only: Annotated[
+        bool, typer.Option("--market-only", help="Leave out insurance fund and ADL.")
+    ] = False,
+    start: Annotated[
+        str,
+        typer.Option(help="live, oldest, or EPOCH_NS:SEQ as json and csv have them."),
+    ] = "live",
     reconnect: Annotated[
         bool, typer.Option(help="Connect again when the connection is lost.")
     ] = True,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            help="File with the service's token; or set FANOUT_TOKEN.",
+            envvar="FANOUT_TOKEN_FILE",
+            metavar="FILE",
+        ),
+    ] = None,
+    tls_ca: Annotated[
+        str | None,
+        typer.Option(
+            help="Certificates to trust for tls:// (PEM), instead of the system's.",
+            envvar="FANOUT_TLS_CA",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Print what a service sends: trades and events to stdout, the rest to stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     """
-    with exit_codes(), _client(address, reconnect and limit != 0) as client:
-        if limit == 0:
-            client.connect()
+    with exit_codes():
+        options: ClientOptions = {
+            "reconnect": reconnect and limit != 0,
+            "symbols": split_symbols(symbol or ()),
+            "market_only": market_only,
+        }
+        if address.startswith("shm://"):
+            if start != "live":
+                raise UsageError(f"--start {start}: a queue is read from where it was left")
+            client: TcpClient | ShmClient = ShmClient(address, **options)
         else:
-            _print_all(client, output, frozenset(split_symbols(symbol or ())), limit)
+            token = read_token(token_file)
+            client = TcpClient(
+                address,
+                start=_parse_start(start),
+                token=None if token is None else token.reveal(),
+                tls=_tls(tls_ca),
+                **options,
+            )
+        with client:
+            if limit == 0:
+                client.connect()
+            else:
+                _print_all(client, output, limit)
 
 
-def _client(address: str, reconnect: bool) -> TcpClient | ShmClient:
-    kind = ShmClient if address.startswith("shm://") else TcpClient
-    return kind(address, reconnect=reconnect)
+def _parse_start(text: str) -> str | Position:
+    if text in tuple(Start):
+        return text
+    epoch, _, seq = text.partition(":")
+    try:
+        position = Position(epoch_ns=int(epoch), seq=int(seq))
+        encode_request(Request(start=position))
+    except ValueError:
+        raise UsageError(
+            f"--start {text!r}: live, oldest, or EPOCH_NS:SEQ, like 1795219200000000000:1001"
+        ) from None
+    return position
 
 
-def _print_all(
-    client: TcpClient | ShmClient, output: Format, symbols: frozenset[str], limit: int | None
-) -> None:
+def _tls(ca_file: str | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(f"cannot use --tls-ca {ca_file}: {reason(error)}") from error
+
+
+def _print_all(client: TcpClient | ShmClient, output: Format, limit: int | None) -> None:
     line_of = _LINES[output]
     if output is Format.CSV:
         emit(_csv_text(_COLUMNS))
@@ -71,32 +136,19 @@ def _print_all(
             continue
         header = client.header
         assert header is not None, "every record but Disconnected comes after a header"
-        _check_symbols(header, symbols)
-        if symbols and not _concerns(record, symbols):
-            continue
         line = line_of(record, header.epoch_ns)
         if line is None:
             say(_text_line(record, header.epoch_ns))
         else:
             emit(line)
+        if isinstance(record, End) and record.reason in _REFUSALS and record.retry_ms is None:
+            raise DisconnectedError(f"{client.url}: {shown(record.why)}")
         trades += isinstance(record, Trade)
         if trades == limit:
             return
 
 
-def _check_symbols(header: Header, symbols: frozenset[str]) -> None:
-    served = [each.symbol for each in header.instruments]
-    for symbol in symbols.difference(served):
-        raise UsageError(f"{symbol} is not served here: {', '.join(served)}")
-
-
-def _concerns(record: Record, symbols: frozenset[str]) -> bool:
-    """Whether a record is about one of the symbols, or about all."""
-    if isinstance(record, Trade):
-        return record.instrument.symbol in symbols
-    instrument = getattr(record, "instrument", None)
-    return instrument is None or instrument.symbol in symbols
-
+_REFUSALS: Final = (EndReason.AUTH, EndReason.BAD_REQUEST)
 
 _COLUMNS: Final = (
     "seq",

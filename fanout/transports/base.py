@@ -21,8 +21,13 @@ class Broadcast(Protocol):
     @property
     def log(self) -> Log: ...
 
-    def opening(self) -> bytes:
-        """The frames for a reader that begins at the log's end: START, header, snapshot."""
+    def greeting(self) -> bytes:
+        """START and the header, for a reader that begins at the log's end."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The frame that follows for such a reader, with each instrument's newest trade. Empty if
+        there is none."""
         ...
 
 

@@ -20,9 +20,12 @@ from protocol import (
     Header,
     Loss,
     LossReason,
+    PeerError,
     Record,
+    Request,
     Snapshot,
     Trade,
+    decode_request,
     encode_event,
     frame,
 )
@@ -31,8 +34,15 @@ from tests.protocol.test_session import block, end, heartbeat, loss, opening, st
 Collected = list[Record | Disconnected]
 
 
+def take_request(connection: socket.socket) -> Request:
+    """What a client asks for, first of all."""
+    with connection.makefile("rb") as stream:
+        return decode_request(stream.read(int.from_bytes(stream.read(4), "little")))
+
+
 class Script:
-    """A service that sends each connection its bytes, and then closes or stays silent."""
+    """A service that takes each connection's request, sends it its bytes, and then closes or stays
+    silent."""
 
     def __init__(self, connections: Sequence[bytes], *, silent: bool = False) -> None:
         self._connections = connections
@@ -41,6 +51,7 @@ class Script:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self.served = 0
+        self.requests: list[Request] = []
 
     def run(self) -> None:
         with self._listener:
@@ -51,6 +62,8 @@ class Script:
                     return
                 with connection:
                     self.served += 1
+                    with contextlib.suppress(PeerError):
+                        self.requests.append(take_request(connection))
                     connection.sendall(data)
                     if self._silent:
                         self._over.wait()

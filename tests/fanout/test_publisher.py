@@ -28,7 +28,7 @@ class Reader:
         self._log = publisher.log
         self._cursor = publisher.log.live()
         self._session = SubscriberSession()
-        self._session.receive(publisher.opening())
+        self._session.receive(publisher.greeting() + publisher.snapshot())
 
     @property
     def header(self) -> Header | None:

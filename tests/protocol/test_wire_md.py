@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 import protocol
-from protocol import frame, ring_page
+from protocol import (
+    Position,
+    Request,
+    SlowPolicy,
+    decode_request,
+    encode_request,
+    frame,
+    ring_page,
+)
 from tests.protocol import golden
 
 WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
@@ -20,7 +28,15 @@ def example(name: str) -> bytes:
 
 
 def test_there_is_an_example_of_each_kind_of_frame() -> None:
-    assert set(EXAMPLES) == set(golden.NAMES)
+    assert set(EXAMPLES) == {*golden.NAMES, "request"}
+
+
+def test_the_example_of_a_request_is_what_a_client_sends() -> None:
+    request = Request(
+        start=Position(epoch_ns=golden.HEADER.epoch_ns, seq=1_002), slow=SlowPolicy.DISCONNECT
+    )
+    assert example("request") == frame(encode_request(request))
+    assert decode_request(example("request")[4:]) == request
 
 
 @pytest.mark.parametrize("name", golden.NAMES)

@@ -62,7 +62,7 @@ class ShmTransport:
             queue = self._create(broadcast)
 
     def _create(self, broadcast: Broadcast) -> OwnedQueue:
-        header = decode_header(payloads_of(broadcast.opening())[1])
+        header = decode_header(payloads_of(broadcast.greeting())[1])
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 
     async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
@@ -104,7 +104,7 @@ class ShmTransport:
             return welcomed
         if (welcomed, readers) == (0, 1):
             return readers  # it finds the one that has been there from the start
-        is_said = all(delivery.say(each) for each in payloads_of(broadcast.opening())[2:])
+        is_said = all(delivery.say(each) for each in payloads_of(broadcast.snapshot()))
         return readers if is_said else welcomed
 
 

@@ -202,7 +202,7 @@ os.kill(os.getpid(), 9)
 
 def abandoned_queue(path: Path) -> int:
     """A queue whose writer was killed. Gives its pid."""
-    header = new_publisher().opening()[13:]
+    header = new_publisher().greeting()[13:]
     command = [sys.executable, "-c", ABANDON, str(path), header.hex()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (-9, b"")
@@ -399,7 +399,7 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
             payloads = list(queue.reader.unread())
         publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
     assert publisher.log.next_seq == 1
-    header = decode_header(publisher.opening()[13:])
+    header = decode_header(publisher.greeting()[13:])
     events = [decode_event(each, header) for each in payloads]
     assert {each.next_seq for each in events if isinstance(each, Heartbeat)} == {1}
     assert 8 <= len(events) <= 10
@@ -467,11 +467,7 @@ def again(publisher: Publisher, epoch_price: int) -> None:
         references=references,
     )
     publisher._header = publisher.log.context = header
-    publisher.log.append(publisher.opening()[9:][: 4 + header_size(publisher)], count=0)
-
-
-def header_size(publisher: Publisher) -> int:
-    return int.from_bytes(publisher.opening()[9:13], "little")
+    publisher.log.append(publisher.greeting()[9:], count=0)
 
 
 @pytest.mark.parametrize("headers", [1, 5])

@@ -1,4 +1,5 @@
 import random
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +12,8 @@ from msgspec.structs import replace
 from fanout.config import TcpConfig
 from fanout.errors import BindError
 from fanout.publisher import Publisher
-from fanout.transports import tcp
-from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp import TcpTransport, wire2
+from fanout.transports.tcp import transport as transport_module
 from protocol import End, EndReason, Loss, Trade
 from tests.contracts.transport import (
     Reading,
@@ -111,7 +112,7 @@ async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
         assert reading.trade_ids == list(range(1, 200_001))
         assert not [each for each in reading.records if isinstance(each, Loss)]
         (stuck,) = [each for each in transport._clients if each.is_catching_up]
-        assert len(stuck.unsent) <= tcp.CHUNK_BYTES
+        assert len(stuck._unsent) <= wire2.CHUNK_BYTES
 
 
 async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:
@@ -166,7 +167,7 @@ async def test_a_client_that_leaves_is_forgotten(linger: bool) -> None:
 
 
 async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(transport_module, "HEARTBEAT_S", 0.01)
     publisher, transport = new_publisher(), new_transport()
     async with serving(publisher, transport) as url, tcp_reader(url) as reading:
         await reading.until_header()
@@ -195,7 +196,7 @@ async def test_a_lapped_reader_gets_the_header_that_counts_where_it_carries_on()
 async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tcp, "GOODBYE_S", 0.05)
+    monkeypatch.setattr(transport_module, "GOODBYE_S", 0.05)
     publisher, transport = new_publisher(), new_transport()
     with trio.socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -210,7 +211,8 @@ async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
 async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tcp.resource, "getrlimit", lambda _: (tcp.RESERVED_DESCRIPTORS + 2, 0))
+    descriptors = transport_module.RESERVED_DESCRIPTORS + 2
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, 0))
     publisher, transport = new_publisher(), new_transport()
     publish(publisher, 1)
     async with serving(publisher, transport) as url, connected(url), connected(url):

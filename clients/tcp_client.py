@@ -1,0 +1,113 @@
+"""What the clients over TCP share: where the service is, what it is asked for, and the words for
+what goes wrong on the way there."""
+
+import ssl
+from typing import Final, Unpack
+from urllib.parse import urlsplit
+
+from clients.client import Client, ClientOptions
+from clients.subscription import AddressError, DisconnectedError
+from protocol.request import Position, Request, SlowPolicy, Start
+
+READ_BYTES: Final = 256 * 1024
+"""Most taken from the socket in one read."""
+
+_TLS_ALERT: Final = b"\x15\x03"
+"""How a server begins that was to hear TLS and did not."""
+
+
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL, by its version, calls an answer that is not TLS."""
+
+
+class TcpOptions(ClientOptions, total=False):
+    """What every client over TCP can be told. `NetworkClient` says what each of them means."""
+
+    start: str | Position
+    resume: bool
+    slow: str
+    token: str | None
+    tls: ssl.SSLContext | None
+
+
+class NetworkClient(Client):
+    """A subscriber over TCP."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        start: str | Position = "live",
+        resume: bool = True,
+        slow: str = "skip",
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        """`url` is `tcp://HOST:PORT`, or `tls://HOST:PORT`; anything else raises `AddressError`.
+
+        `start` is where to begin: `"live"`, `"oldest"` for all that the service still has, or a
+        client's `position`. What is gone of that comes as a `Loss`. After a disconnect the client
+        goes on where it stopped, or, with `resume=False`, live. `slow` is what the service does
+        with a client that falls off its log: `"skip"` tells it what it lost, `"disconnect"` ends
+        the connection. `token` is the service's, if it wants one. `tls` is for certificates that
+        this machine does not trust by itself. See `clients.client.Client` for the others.
+        """
+        request = Request(
+            start=start if isinstance(start, Position) else Start(start),
+            slow=SlowPolicy(slow),
+            token=token,
+        )
+        super().__init__(url, request=request, resume=resume, **options)
+        self._host, self._port, is_tls = parse_address(url)
+        self._tls = (tls or ssl.create_default_context()) if is_tls else None
+        self._is_greeted = False
+
+    def _hello(self) -> bytes:
+        """What a connection begins with."""
+        self._is_greeted = False
+        return self._subscription.request()
+
+    def _receive(self, data: bytes) -> None:
+        """Take what a read brought. Raises `PeerError`, as `Subscription.receive` does."""
+        if not self._is_greeted:
+            self._is_greeted = True
+            if data.startswith(_TLS_ALERT):
+                raise DisconnectedError("the service speaks TLS: tls:// instead of tcp://")
+        self._subscription.receive(data)
+
+
+def parse_address(url: str) -> tuple[str, int, bool]:
+    """Host and port of `tcp://HOST:PORT` or `tls://HOST:PORT`, and whether it is TLS. Raises
+    `AddressError`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")
+    except ValueError:  # UnicodeError among them
+        host, port = None, None
+    if not host or not port or parts.scheme not in ("tcp", "tls") or parts.path.strip("/"):
+        raise AddressError(
+            f"{url!r} is not an address: tcp://HOST:PORT or tls://HOST:PORT is needed"
+        )
+    return host, port, parts.scheme == "tls"
+
+
+def no_connection(timeout_s: float) -> DisconnectedError:
+    return DisconnectedError(f"no connection within {timeout_s:g} s")
+
+
+def silence(timeout_s: float) -> DisconnectedError:
+    return DisconnectedError(f"silent for {timeout_s:g} s")
+
+
+def tls_failure(error: BaseException) -> DisconnectedError:
+    """A TLS handshake that came to nothing, in words."""
+    why = f"TLS handshake: {error}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"the service's certificate is not trusted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        why = "the service does not speak TLS: tcp:// instead of tls://"
+    elif isinstance(error, TimeoutError):
+        why = "the service did not answer the TLS handshake"
+    return DisconnectedError(why)

@@ -1,0 +1,262 @@
+"""One client: its socket, what of the last piece that did not take, and when it is given up.
+
+Sending is one non-blocking call. What the socket does not take is left to a task of the client's,
+which waits for the socket and sends until the client has caught up; nobody else waits for it. A
+client that takes nothing at all is given up after a while, and so is one that vanished without a
+word: the kernel is told to find out.
+"""
+
+import fcntl
+import logging
+import socket
+import ssl
+import struct
+import termios
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+from fanout.log import Cursor, Lag, Log
+from fanout.transports.tcp.greeting import receive_some
+from protocol.constants import EndReason
+from protocol.request import Request
+
+_LOG = logging.getLogger("fanout")
+
+SEND_BUFFER_BYTES: Final = 256 * 1024
+"""Of a client's socket. The kernel's memory is memory too; left alone it takes megabytes for each
+client that does not read."""
+
+MAX_INPUT_BYTES: Final = 64 * 1024
+"""Most that a client may send. Nothing it could ask for is that long; a flood would cost time."""
+
+GOODBYE_S: Final = 2.0
+"""How long a client has to read its END, and to close, before we do."""
+
+SLOW_MS: Final = 1_000
+"""A client that is further behind than this is called slow, in the log."""
+
+QUICK_MS: Final = 100
+"""A slow client that is less behind than this no longer is."""
+
+_KEEPALIVES: Final = 3
+"""Unanswered ones after which the kernel gives a silent connection up."""
+
+
+class Place(Protocol):
+    """A client's place in a log, in whichever wire it reads."""
+
+    log: Log
+    cursor: Cursor
+    greeting: bytes
+    is_over: bool
+    lost: int
+
+    def start(self, request: Request) -> bytes:
+        """The frames before the first piece."""
+        ...
+
+    def next_piece(self) -> bytes: ...
+
+    def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
+        """A goodbye to this client alone."""
+        ...
+
+    def lag(self, unsent_bytes: int) -> Lag: ...
+
+
+class Connection:
+    """One client. The nursery is its lifetime: to cancel that is to close the connection."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str,
+        place: Place,
+        nursery: trio.Nursery,
+        *,
+        stall_timeout_s: float,
+    ) -> None:
+        self.name = name
+        self.place = place
+        self.is_catching_up = False
+        self.is_finished = False
+        """Everything is sent, the END included."""
+        self._socket = sock
+        self._nursery = nursery
+        self._stall_timeout_s = stall_timeout_s
+        self._unsent = memoryview(b"")
+        self._says_no_more = False
+        """It has closed its sending side."""
+        self._has_kept_up = False
+        self._is_slow = False
+        self._lost_said = 0
+
+    @property
+    def lag(self) -> Lag:
+        """How far the client is behind."""
+        return self.place.lag(len(self._unsent))
+
+    def close(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+    def greet(self) -> None:
+        """Send the greeting, which fits any socket, and nothing else as yet."""
+        self._unsent = memoryview(self.place.greeting)
+        self._send_unsent()
+
+    def begin(self, frames: bytes) -> None:
+        """Send these, and then what follows at the client's place."""
+        self._unsent = memoryview(bytes(self._unsent) + frames)
+        self.push()
+
+    def say(self, frames: memoryview) -> None:
+        """Send these, which have no place in the log, to a client that has caught up."""
+        assert not self._unsent, "a client that has caught up was sent everything"
+        self._unsent = frames
+        self.push()
+
+    def push(self) -> None:
+        """Send what the client has not seen, as far as its socket takes it now. What it does not
+        take is left to a task of the client's."""
+        if not self._send():
+            self.is_catching_up = True
+            self._nursery.start_soon(self._catch_up)
+
+    def _send(self) -> bool:
+        """One non-blocking send. Whether there is nothing left to be sent."""
+        place = self.place
+        if not self._unsent and not place.is_over:
+            self._unsent = memoryview(place.next_piece())
+        if self._unsent:
+            self._send_unsent()
+        if self._unsent:
+            return False
+        if place.is_over:
+            self._finish()
+            return True
+        if place.cursor.position != place.log.end:
+            return False
+        if place.log.closed:
+            self._finish()
+        return True
+
+    def _send_unsent(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            self._unsent = memoryview(b"")
+            self.close()
+        else:
+            self._unsent = self._unsent[sent:]
+
+    async def _catch_up(self) -> None:
+        while self.is_catching_up:
+            if not await self._writable():
+                _LOG.warning("%s took nothing for %g s: closed", self.name, self._stall_timeout_s)
+                self._reset()
+                return
+            self.is_catching_up = not self._send()
+
+    async def _writable(self) -> bool:
+        """Wait until the socket takes more. False if the client takes nothing for too long."""
+        while True:
+            waiting = _unacknowledged_bytes(self._socket)
+            with trio.move_on_after(self._stall_timeout_s):
+                await trio.lowlevel.wait_writable(self._socket)
+                return True
+            # A socket counts as writable when much of its buffer is free. A client that takes a
+            # little at a time is slow, not stuck.
+            if _unacknowledged_bytes(self._socket) >= waiting:
+                return False
+
+    def _reset(self) -> None:
+        """Close at once, and have the kernel forget what it holds for the client."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def _finish(self) -> None:
+        """Nothing more will be sent: let the client read to the end of the stream. It closes then,
+        and only after that do we, so that END is not overtaken by a reset."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self._nursery.cancel_scope.deadline = trio.current_time() + GOODBYE_S
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                with suppress(ssl.SSLError, ValueError):
+                    self._socket.unwrap()  # says so to the client, and does not wait for its word
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+        except OSError:
+            self.close()
+        if self._says_no_more:
+            self.close()
+
+    async def drop_input(self) -> None:
+        """Read what the client sends, and drop it. Returns when the connection is finished on both
+        sides or broken, or the client sends more than it may.
+
+        The end of its stream alone is no reason: a reader may close its sending side and read on.
+        """
+        received = 0
+        while received <= MAX_INPUT_BYTES:
+            try:
+                data = await receive_some(self._socket)
+            except OSError:
+                return
+            if not data:
+                self._says_no_more = True
+                if self.is_finished:
+                    return
+                await trio.sleep_forever()
+            received += len(data)
+
+    def look(self) -> None:
+        """Say in the log when the client becomes slow, and when it no longer is, once each.
+
+        One that asked for old blocks is behind by its own wish until it has caught up once.
+        """
+        lag = self.lag
+        if self._is_slow and lag.ms <= QUICK_MS:
+            lost = self.place.lost - self._lost_said
+            self._is_slow, self._lost_said = False, self.place.lost
+            _LOG.info("%s keeps up again; it lost %s trades and events", self.name, f"{lost:,}")
+        elif not self._is_slow and lag.ms > SLOW_MS and (self._has_kept_up or self.place.lost):
+            self._is_slow = True
+            _LOG.warning(
+                "%s is slow: %s blocks, %s bytes, %s ms behind",
+                self.name,
+                *(f"{each:,}" for each in (lag.blocks, lag.bytes, lag.ms)),
+            )
+        self._has_kept_up |= lag.ms <= QUICK_MS
+
+
+def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
+    """Bound what the kernel keeps for a client, and how long it believes in one that is silent.
+
+    A heartbeat goes out every second, so what counts is how long it may stay unacknowledged; the
+    keep-alives are for the time before.
+    """
+    sock.setblocking(False)
+    probe_s = max(1, int(stall_timeout_s / (_KEEPALIVES + 1)))
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_s),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_s),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVES),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout_s * 1000)),
+    ):
+        with suppress(OSError):  # it is gone already
+            sock.setsockopt(level, option, value)
+
+
+def _unacknowledged_bytes(sock: socket.socket) -> int:
+    """What the kernel holds for the other end."""
+    count = bytearray(4)
+    fcntl.ioctl(sock, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, "little")

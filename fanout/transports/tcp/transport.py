@@ -1,0 +1,291 @@
+"""The TCP transport: any number of clients, none of which can hold up another.
+
+A client is a place in the log and a socket. When blocks come, one task goes through the clients
+that have everything so far and sends each, with a single non-blocking call, all that it has not
+seen; for nearly all of them that is the same piece of memory. A client whose socket does not take
+it all gets a task of its own. So nobody waits for anybody, and what a slow client costs is its
+place in the log and the one piece it is in the middle of.
+
+Who comes is greeted at once, and its data begins when it has said what it wants, or nothing for a
+tenth of a second. Who cannot be served is told why, by END, and when to come back.
+"""
+
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+
+from fanout.anomalies import Anomalies
+from fanout.config import TcpConfig
+from fanout.log import Lag
+from fanout.transports.base import Broadcast, open_listeners
+from fanout.transports.tcp.admission import Admission, Refusal
+from fanout.transports.tcp.connection import GOODBYE_S, Connection, Place, tune
+from fanout.transports.tcp.greeting import (
+    IncompleteRequestError,
+    NoTlsError,
+    TlsGate,
+    load_tls,
+    read_request,
+    receive_some,
+)
+from fanout.transports.tcp.wire1 import Wire1
+from fanout.transports.tcp.wire2 import Wire2
+from protocol.constants import EndReason
+from protocol.errors import PeerError
+from protocol.request import Request
+
+_LOG = logging.getLogger("fanout")
+
+Wire = Wire1 | Wire2
+
+RETRY_MS: Final = 1_000
+"""When a client whose request was not complete in time is asked to come back."""
+
+HEARTBEAT_S: Final = 1.0
+"""Silence after which clients are told that there is nothing."""
+
+LOOK_S: Final = 0.5
+"""How often it is looked how far clients are behind."""
+
+MAX_TURNED_AWAY: Final = 64
+"""Clients without a place that are given the time to read why, at once. Others just get it."""
+
+RESERVED_DESCRIPTORS: Final = MAX_TURNED_AWAY + 32
+"""Descriptors that clients may not take: for those who are turned away, and for the feed, which
+has to be able to connect again."""
+
+
+class TcpTransport:
+    """Serves a log over TCP."""
+
+    def __init__(
+        self,
+        config: TcpConfig,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wall_ns` gives unix ns, for heartbeats."""
+        self._config = config
+        self._wall_ns = wall_ns
+        self._monotonic = monotonic
+        self._oddities = Anomalies(clock=monotonic)
+        self._admission = self._new_admission()
+        self._gate: TlsGate | None = None
+        self._clients: set[Connection] = set()
+        """Those whose data has begun."""
+        self._asking: set[trio.CancelScope] = set()
+        """Of those who are waited for, to say what they want."""
+        self._leaving = trio.lowlevel.ParkingLot()
+        self._turned_away = 0
+        self.accepted = 0
+
+    @property
+    def client_count(self) -> int:
+        """Clients that have a place."""
+        return self._admission.count
+
+    @property
+    def lags(self) -> dict[str, Lag]:
+        """How far each client is behind, by its address."""
+        return {each.name: each.lag for each in self._clients}
+
+    async def run(
+        self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """See `Transport.run`. The URL names the address that is listened on. Raises `ConfigError`
+        for a certificate that cannot be used, and for an instrument that the wire cannot carry."""
+        tls = load_tls(self._config)
+        self._gate = TlsGate(tls) if tls else None
+        wire = self._wire_for(broadcast)
+        listeners = await open_listeners(self._config.host, self._config.port)
+        async with trio.open_nursery() as clients:
+            clients.start_soon(wire.run)
+            async with trio.open_nursery() as accepting:
+                serve = partial(self._serve, wire)
+                accepting.start_soon(
+                    partial(trio.serve_listeners, serve, listeners, handler_nursery=clients)
+                )
+                accepting.start_soon(self._watch)
+                task_status.started(" ".join(self._url(each) for each in listeners))
+                await self._deliver(wire)
+                accepting.cancel_scope.cancel()
+            await self._say_goodbye()
+            clients.cancel_scope.cancel()
+
+    def _wire_for(self, broadcast: Broadcast) -> Wire:
+        if self._config.wire == 1:
+            return Wire1(broadcast)
+        max_lag_ms = int(self._config.max_lag_s * 1000)
+        return Wire2(broadcast, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
+
+    def _new_admission(self) -> Admission:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return Admission(
+            max_clients=max(1, min(self._config.max_clients, descriptors - RESERVED_DESCRIPTORS)),
+            max_per_address=self._config.max_per_address,
+            accept_rate=self._config.accept_rate,
+            clock=self._monotonic,
+        )
+
+    async def _deliver(self, wire: Wire) -> None:
+        """Hand each news to all clients at once; a heartbeat where there is none."""
+        log = wire.log
+        while not log.closed:
+            end = log.end
+            with trio.move_on_after(HEARTBEAT_S):
+                await log.wait_beyond(end)
+            quiet = memoryview(wire.heartbeat()) if log.end == end else None
+            for client in tuple(self._clients):
+                if client.is_catching_up or client.is_finished:
+                    continue
+                if quiet:
+                    client.say(quiet)
+                else:
+                    client.push()
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            for client in tuple(self._clients):
+                client.look()
+
+    async def _say_goodbye(self) -> None:
+        """Until every client has taken what is left and gone, or the time for it is over."""
+        for each in tuple(self._asking):
+            each.cancel()
+        with trio.move_on_after(GOODBYE_S):
+            while self._admission.count:
+                await self._leaving.park()
+
+    async def _serve(self, wire: Wire, stream: trio.SocketStream) -> None:
+        """A client's own task, from accepting to closing."""
+        # Plain non-blocking calls from here on: whoever has news tries to send it at once.
+        with socket.socket(fileno=stream.socket.detach()) as sock:
+            tune(sock, stall_timeout_s=self._config.stall_timeout_s)
+            host, name = _peer(sock)
+            refusal = self._admission.admit(host)
+            if refusal is not None:
+                await self._turn_away(wire, sock, name, refusal)
+                return
+            self.accepted += 1
+            try:
+                await self._enter(wire, sock, name)
+            finally:
+                self._admission.leave(host)
+                self._leaving.unpark_all()
+
+    async def _enter(self, wire: Wire, sock: socket.socket, name: str) -> None:
+        if self._gate is None:
+            await self._converse(wire, sock, name)
+            return
+        try:
+            tls = await self._gate.enter(sock)
+        except NoTlsError as error:
+            self._oddities.note("client refused, no TLS", f"{name}: {error}")
+            await _farewell(sock, wire.refusal(EndReason.BAD_REQUEST, None, str(error)))
+            return
+        with tls:
+            await self._converse(wire, tls, name)
+
+    async def _converse(self, wire: Wire, sock: socket.socket, name: str) -> None:
+        async with trio.open_nursery() as nursery:
+            place = wire.place()
+            client = Connection(
+                sock, name, place, nursery, stall_timeout_s=self._config.stall_timeout_s
+            )
+            client.greet()
+            frames = await self._asked_for(place, sock, name) if wire.is_asked else b""
+            self._clients.add(client)
+            _LOG.debug("%s joined, %d connected", name, len(self._clients))
+            try:
+                client.begin(frames)
+                await client.drop_input()
+            finally:
+                self._clients.discard(client)
+                _LOG.debug("%s left, %d connected", name, len(self._clients))
+            client.close()
+
+    async def _asked_for(self, place: Place, sock: socket.socket, name: str) -> bytes:
+        """The frames before a client's data, or its END, after what it has to say."""
+        token = self._config.token
+        request = Request()
+        try:
+            with trio.CancelScope() as asking:
+                self._asking.add(asking)
+                try:
+                    request = await read_request(sock, is_needed=token is not None)
+                finally:
+                    self._asking.discard(asking)
+        except IncompleteRequestError as error:
+            return self._refused(place, name, EndReason.BAD_REQUEST, str(error), RETRY_MS)
+        except PeerError as error:
+            return self._refused(place, name, EndReason.BAD_REQUEST, str(error))
+        except OSError:
+            return b""  # it is gone, which whoever reads from it or writes to it will notice
+        if token is not None and not (request.token and token.matches(request.token)):
+            why = "the token is wrong" if request.token else "a token is needed here"
+            return self._refused(place, name, EndReason.AUTH, why)
+        return place.start(request)
+
+    def _refused(
+        self,
+        place: Place,
+        name: str,
+        reason: EndReason,
+        why: str,
+        retry_ms: int | None = None,
+    ) -> bytes:
+        self._oddities.note(f"client refused, {reason.name}", f"{name}: {why}")
+        return place.end(reason, retry_ms=retry_ms, why=why)
+
+    async def _turn_away(
+        self, wire: Wire, sock: socket.socket, name: str, refusal: Refusal
+    ) -> None:
+        """Say END to a client that finds no place, and let it go."""
+        self._oddities.note("client turned away", f"{name}: {refusal.why}")
+        told = wire.refusal(EndReason.FULL, refusal.retry_ms, refusal.why)
+        if self._turned_away >= MAX_TURNED_AWAY:
+            with suppress(OSError):
+                sock.send(told if self._gate is None else b"")
+            return
+        self._turned_away += 1
+        try:
+            if self._gate is None:
+                await _farewell(sock, told)
+            else:
+                with suppress(NoTlsError), await self._gate.enter(sock) as tls:
+                    await _farewell(tls, told)
+        finally:
+            self._turned_away -= 1
+
+    def _url(self, listener: trio.SocketListener) -> str:
+        scheme = "tcp" if self._gate is None else "tls"
+        host, port = listener.socket.getsockname()[:2]
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+async def _farewell(sock: socket.socket, told: bytes) -> None:
+    """Say a few words, which fit any socket, and wait for the client to read and close: to close
+    before it does, with what it sent unread, would take the words back."""
+    with suppress(OSError), trio.move_on_after(GOODBYE_S):
+        sock.send(told)
+        sock.shutdown(socket.SHUT_WR)
+        while await receive_some(sock):
+            pass
+
+
+def _peer(sock: socket.socket) -> tuple[str, str]:
+    """A client's address, and what it is called in the log."""
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return "", "a client that is gone already"
+    return host, f"{host}:{port}"

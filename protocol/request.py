@@ -1,0 +1,93 @@
+"""What a reader may ask for, in one frame of JSON, before its data begins.
+
+    {"start": "live"}                                        from the next frame on
+    {"start": "oldest"}                                      from the oldest frame that is kept
+    {"start": {"epoch_ns": 1795219200000000000, "seq": 1001}}   from that sequence number on
+    {"slow": "disconnect", "token": "..."}                   each member may be left out
+
+Who sends nothing has asked for `live`, `skip` and no token. Members that are not known are
+ignored: an older service serves a newer reader as far as it can.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from protocol.constants import MAX_SEQ, U64_MAX
+from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+
+MAX_REQUEST_BYTES: Final = 4096
+"""Limit of a request. Protects the service from keeping what strangers send."""
+
+
+class Start(StrEnum):
+    """Where to begin, for who has no position of its own."""
+
+    LIVE = "live"
+    OLDEST = "oldest"
+
+
+class SlowPolicy(StrEnum):
+    """What becomes of a reader that was slower than the service's log is long."""
+
+    SKIP = "skip"
+    """It is told what it lost, and carries on."""
+    DISCONNECT = "disconnect"
+    """It is told where it stood, and the connection ends."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a stream: the epoch, and the sequence number that is due next."""
+
+    epoch_ns: int
+    seq: int
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a reader asks for."""
+
+    start: Start | Position = Start.LIVE
+    slow: SlowPolicy = SlowPolicy.SKIP
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the token, which belongs into no log and no traceback."""
+        told = "None" if self.token is None else "***"
+        return f"Request(start={self.start!r}, slow={self.slow!r}, token={told})"
+
+
+_DECODER = msgspec.json.Decoder(Request, strict=False)
+# Not strict: a language whose numbers are doubles writes epoch_ns as a string of digits.
+
+
+def encode_request(request: Request) -> bytes:
+    """A request's payload. Raises `NotRepresentableError`."""
+    payload = msgspec.json.encode(request)
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise NotRepresentableError(
+            f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}"
+        )
+    try:
+        _check(request)
+    except MalformedError as error:
+        raise NotRepresentableError(str(error)) from error
+    return payload
+
+
+def decode_request(payload: bytes) -> Request:
+    """The request in a payload. Raises `PeerError` for every other payload."""
+    if len(payload) > MAX_REQUEST_BYTES:
+        raise LimitExceededError(f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}")
+    try:
+        request = _DECODER.decode(payload)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise MalformedError(f"not a request: {error}") from error
+    _check(request)
+    return request
+
+
+def _check(request: Request) -> None:
+    at = request.start
+    if isinstance(at, Position) and not (0 <= at.epoch_ns <= U64_MAX and 1 <= at.seq <= MAX_SEQ):
+        raise MalformedError(f"position {at.epoch_ns}, {at.seq} is out of range")

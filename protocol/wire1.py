@@ -1,0 +1,255 @@
+"""Wire 1, the format of perp_signal_hft, for the clients that speak it already.
+
+    header:  u8   version = 1
+             u8   n, 1 to 127
+             n x  u8 length, then the name
+             u64  reference time, ms
+             n x  f64 price
+             n x  f64 quantity
+
+    trade:   u8   asset index | 0x80 if the buyer is the maker
+             varint zigzag(time - previous time), ms
+             varint zigzag(price - previous price), in units of 1e-5
+             varint quantity, in units of 1e-5
+
+Little-endian. *Previous* is the trade of the same asset before this one on the same connection,
+or else the header's price at the reference time. All readers share the bytes of a trade, so who
+joins must be brought to the state that the next one is coded against: by `header()`, made now,
+and `newest()`, which takes each asset that has traded from the reference time to its newest
+trade. The others are at the reference time for everybody, which is why it never changes.
+
+In perp_signal_hft every reader gets the header of the start, and late ones stay wrong by what
+happened since; and deltas are truncated floats while the encoder remembers the exact price, so
+all readers drift. Here state is integers, a delta is exactly what a reader adds, and what does
+not fit is refused, not rounded. What wire 1 has no words for (ids, gaps, losses, a checksum) it
+does not say here either. Its reader keeps the header's f64 as it is, adds delta / 1e5 to it, and
+reckons time in an i64: src/format.rs of https://github.com/DieHard073055/PerpSignalHFT.
+"""
+
+import math
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+from protocol.constants import I64_MAX, MAKER_BIT, MAX_INSTRUMENTS, MAX_TEXT_BYTES, U64_MAX
+from protocol.errors import FanoutError, LimitExceededError, MalformedError, NotRepresentableError
+from protocol.text import pack_text, unpack_text
+from protocol.varint import append_varint, read_varint, unzigzag, zigzag
+
+WIRE1_VERSION: Final = 1
+"""First byte of a wire-1 header."""
+
+UNIT_EXPONENT: Final = -5
+"""Prices and quantities of every asset are integers of 10**-5."""
+
+PRICE_UNITS: Final = range(-(2**50), 2**50 + 1)
+"""Prices, up to 11 billion either way. Beyond, doubles are too sparse for `_to_double`."""
+
+_ONE: Final = 1e5
+_MAX_DOUBLE: Final = U64_MAX / _ONE
+"""Limit of an f64 in a header: a quantity that a trade could still have."""
+
+
+class Wire1Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader starts from. For each asset a name, and a price and a quantity in 1e-5."""
+
+    symbols: tuple[str, ...]
+    reference_ms: int
+    prices: tuple[int, ...]
+    quantities: tuple[int, ...]
+
+
+class Wire1Trade(msgspec.Struct, frozen=True, gc=False):
+    """One trade: unix ms, price and quantity in units of 1e-5."""
+
+    index: int
+    symbol: str
+    time_ms: int
+    price: int
+    quantity: int
+    buyer_is_maker: bool
+
+
+def to_units(value: int, exponent: int) -> int:
+    """value * 10**exponent in units of 1e-5, exactly. Raises `NotRepresentableError` for an
+    exponent below -5 whatever the value, so that an instrument fits or does not."""
+    if exponent < UNIT_EXPONENT:
+        raise NotRepresentableError(f"10**{exponent} is below 10**{UNIT_EXPONENT}, wire 1's unit")
+    return value * int(10 ** (exponent - UNIT_EXPONENT))
+
+
+class Wire1Encoder:
+    """The state that all readers of one stream share. A refused trade leaves it as it was."""
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        reference_ms: int,
+        prices: Sequence[int],
+        quantities: Sequence[int],
+    ) -> None:
+        """Raises `NotRepresentableError`, naming what does not fit."""
+        count = len(symbols)
+        if not 1 <= count <= MAX_INSTRUMENTS:
+            raise NotRepresentableError(f"{count} assets: 1 to {MAX_INSTRUMENTS} fit a header")
+        if not count == len(prices) == len(quantities):
+            raise NotRepresentableError(
+                f"{len(prices)} prices and {len(quantities)} quantities for {count} assets"
+            )
+        names = (pack_text(each, MAX_TEXT_BYTES, "name") for each in symbols)
+        self._prefix = bytes((WIRE1_VERSION, count)) + b"".join(names)
+        start = Wire1Header(
+            symbols=tuple(symbols),
+            reference_ms=reference_ms,
+            prices=tuple(prices),
+            quantities=tuple(quantities),
+        )
+        self._reference_ms = reference_ms
+        self._state = _start_of(start, NotRepresentableError)
+        self._traded: set[int] = set()
+
+    def header(self) -> bytes:
+        """The header of a reader that joins now. `newest()` comes next, before any trade."""
+        return self._prefix + _numbers(len(self._state)).pack(
+            self._reference_ms,
+            *(_to_double(each.price) for each in self._state),
+            *(_to_double(each.quantity) for each in self._state),
+        )
+
+    def newest(self) -> list[bytes]:
+        """For a reader that has just been given `header()`: the newest trade of each asset that
+        has traded, coded against that header. After them its state is the encoder's."""
+        trades = (self._state[index] for index in sorted(self._traded))
+        return [_encode(each, self._reference_ms, each.price) for each in trades]
+
+    def trade(
+        self, index: int, time_ms: int, price: int, quantity: int, buyer_is_maker: bool
+    ) -> bytes:
+        """The next trade, for every reader. Raises `NotRepresentableError`."""
+        if not 0 <= index < len(self._state):
+            raise NotRepresentableError(f"asset index {index} is not in the header")
+        before = self._state[index]
+        trade = Wire1Trade(index, before.symbol, time_ms, price, quantity, buyer_is_maker)
+        _check(trade, NotRepresentableError)
+        self._state[index] = trade
+        self._traded.add(index)
+        return _encode(trade, before.time_ms, before.price)
+
+
+class Wire1Decoder:
+    """The reader's end of one connection: payloads in, values out. Raises `PeerError` for what is
+    not wire 1, and its state is then what it was before."""
+
+    def __init__(self) -> None:
+        self._state: list[Wire1Trade] = []
+
+    def header(self, payload: bytes) -> Wire1Header:
+        """The connection's header, its f64s rounded to the nearest unit."""
+        header = _decode_header(payload)
+        self._state = _start_of(header, MalformedError)
+        return header
+
+    def trade(self, payload: bytes) -> Wire1Trade:
+        """The next trade. Before the header there are no assets, and so no trades."""
+        if not payload:
+            raise MalformedError("trade of 0 bytes")
+        index = payload[0] & ~MAKER_BIT
+        if index >= len(self._state):
+            raise MalformedError(f"asset index {index}: the header has named {len(self._state)}")
+        time_delta, offset = read_varint(payload, 1)
+        price_delta, offset = read_varint(payload, offset)
+        quantity, offset = read_varint(payload, offset)
+        if offset != len(payload):
+            raise MalformedError(f"trade of {offset} bytes in a payload of {len(payload):,}")
+        before = self._state[index]
+        trade = Wire1Trade(
+            index,
+            before.symbol,
+            before.time_ms + unzigzag(time_delta),
+            before.price + unzigzag(price_delta),
+            quantity,
+            payload[0] >= MAKER_BIT,
+        )
+        _check(trade, MalformedError)
+        self._state[index] = trade
+        return trade
+
+
+def _start_of(header: Wire1Header, error: type[FanoutError]) -> list[Wire1Trade]:
+    """Where each asset starts, written as the trade that its first one is coded against."""
+    numbers = zip(header.symbols, header.prices, header.quantities, strict=True)
+    state = [
+        Wire1Trade(index, symbol, header.reference_ms, price, quantity, False)
+        for index, (symbol, price, quantity) in enumerate(numbers)
+    ]
+    for each in state:
+        _check(each, error)
+    return state
+
+
+def _check(trade: Wire1Trade, error: type[FanoutError]) -> None:
+    """Refuse what does not fit. Within these limits no delta leaves an i64."""
+    if not 0 <= trade.time_ms <= I64_MAX:
+        raise error(f"{trade.symbol}: time {trade.time_ms} is not within 0 to {I64_MAX}")
+    if trade.price not in PRICE_UNITS:
+        raise error(f"{trade.symbol}: price {trade.price} exceeds {PRICE_UNITS[-1]} units")
+    if not 0 <= trade.quantity <= U64_MAX:
+        raise error(f"{trade.symbol}: quantity {trade.quantity} is not within 0 to {U64_MAX}")
+
+
+def _encode(trade: Wire1Trade, previous_ms: int, previous_price: int) -> bytes:
+    out = bytearray((trade.index | (MAKER_BIT if trade.buyer_is_maker else 0),))
+    append_varint(out, zigzag(trade.time_ms - previous_ms))
+    append_varint(out, zigzag(trade.price - previous_price))
+    append_varint(out, trade.quantity)
+    return bytes(out)
+
+
+def _decode_header(payload: bytes) -> Wire1Header:
+    if len(payload) < 2:
+        raise MalformedError(f"header of {len(payload)} bytes is cut short")
+    version, count = payload[:2]
+    if version != WIRE1_VERSION:
+        raise MalformedError(f"wire version {version}: this reader speaks {WIRE1_VERSION}")
+    if not 1 <= count <= MAX_INSTRUMENTS:
+        raise LimitExceededError(f"{count} assets: 1 to {MAX_INSTRUMENTS} allowed")
+    symbols, offset = [], 2
+    for _ in range(count):
+        symbol, offset = unpack_text(payload, offset, MAX_TEXT_BYTES, "name")
+        symbols.append(symbol)
+    numbers = _numbers(count)
+    if len(payload) != offset + numbers.size:
+        raise MalformedError(f"header of {len(payload):,} bytes, not {offset + numbers.size:,}")
+    reference_ms, *doubles = numbers.unpack_from(payload, offset)
+    units = tuple(_from_double(each) for each in doubles)
+    return Wire1Header(
+        symbols=tuple(symbols),
+        reference_ms=reference_ms,
+        prices=units[:count],
+        quantities=units[count:],
+    )
+
+
+def _numbers(count: int) -> Struct:
+    """The end of a header of `count` assets: reference time, prices, quantities."""
+    return Struct(f"<Q{2 * count}d")
+
+
+def _to_double(units: int) -> float:
+    """The double nearest to `units`, or its neighbour where that one, multiplied back, falls
+    short, as 0.29 does (28,999.999999999996): a reader that truncates and one that rounds shall
+    start from the same unit. A quantity over 2**50 is the nearest double: nobody adds to it."""
+    nearest = units / _ONE
+    if int(nearest * _ONE) == units or units not in PRICE_UNITS:
+        return nearest
+    return math.nextafter(nearest, math.copysign(math.inf, units))
+
+
+def _from_double(value: float) -> int:
+    if not abs(value) <= _MAX_DOUBLE:  # so written, it holds for NaN
+        raise MalformedError(f"{value} in a header is not a price or a quantity")
+    # The double nearest to the last u64s is 2**64.
+    return min(round(value * _ONE), U64_MAX)
