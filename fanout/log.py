@@ -78,7 +78,7 @@ class Log:
         self._clock_ns = clock_ns
         self._entries: dict[int, _Entry] = {}
         self._readers = trio.lowlevel.ParkingLot()
-        self._joined: tuple[int, int, int, bytes] = (-1, -1, -1, b"")
+        self._joined: tuple[tuple[int, int, int], int, bytes] = ((-1, -1, -1), -1, b"")
         self.context = context
         self.oldest = 0
         """Position of the oldest frame that is kept."""
@@ -181,10 +181,11 @@ class Log:
             return self._lap(cursor)
         if cursor.position == self.end:
             return b""
-        start, end, stop, data = self._joined
-        if (start, end) != (cursor.position, self.end):
+        asked = (cursor.position, self.end, limit_bytes)
+        joined, stop, data = self._joined
+        if joined != asked:
             stop, data = self._join(cursor.position, limit_bytes)
-            self._joined = (cursor.position, self.end, stop, data)
+            self._joined = (asked, stop, data)
         last = self._entries[stop - 1]
         cursor.position, cursor.next_seq, cursor.context = stop, last.next_seq, last.context
         return data

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from clients.client import Client
 from clients.tcp import DisconnectedError, TcpClient
-from protocol import Header, Trade
+from protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 
@@ -13,14 +14,14 @@ from tests.protocol.test_session import block, end, opening
 class TestTcpClient(ClientContract):
     def collect(
         self, url: str, until: Callable[[Collected], bool], **options: object
-    ) -> tuple[Collected, Header | None]:
+    ) -> tuple[Collected, Client]:
         records: Collected = []
         with TcpClient(url, **options) as client:  # type: ignore[arg-type]
             for record in client:
                 records.append(record)
                 if until(records):
                     break
-            return records, client.header
+            return records, client
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:

@@ -2,8 +2,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from clients.client import Client
 from clients.tcp_asyncio import AsyncioTcpClient
-from protocol import Header, Trade
+from protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 
@@ -11,8 +12,8 @@ from tests.protocol.test_session import block, end, opening
 class TestAsyncioTcpClient(ClientContract):
     def collect(
         self, url: str, until: Callable[[Collected], bool], **options: object
-    ) -> tuple[Collected, Header | None]:
-        async def run() -> tuple[Collected, Header | None]:
+    ) -> tuple[Collected, Client]:
+        async def run() -> tuple[Collected, Client]:
             records: Collected = []
             async with asyncio.timeout(20):
                 async with AsyncioTcpClient(url, **options) as client:  # type: ignore[arg-type]
@@ -20,7 +21,7 @@ class TestAsyncioTcpClient(ClientContract):
                         records.append(record)
                         if until(records):
                             break
-                    return records, client.header
+                    return records, client
 
         return asyncio.run(run())
 

@@ -2,8 +2,9 @@ from collections.abc import Callable
 
 import trio
 
+from clients.client import Client
 from clients.tcp_trio import TrioTcpClient
-from protocol import Header, Trade
+from protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 
@@ -11,8 +12,8 @@ from tests.protocol.test_session import block, end, opening
 class TestTrioTcpClient(ClientContract):
     def collect(
         self, url: str, until: Callable[[Collected], bool], **options: object
-    ) -> tuple[Collected, Header | None]:
-        async def run() -> tuple[Collected, Header | None]:
+    ) -> tuple[Collected, Client]:
+        async def run() -> tuple[Collected, Client]:
             records: Collected = []
             with trio.fail_after(20):
                 async with TrioTcpClient(url, **options) as client:  # type: ignore[arg-type]
@@ -20,7 +21,7 @@ class TestTrioTcpClient(ClientContract):
                         records.append(record)
                         if until(records):
                             break
-                    return records, client.header
+                    return records, client
 
         return trio.run(run)
 

@@ -4,32 +4,51 @@ collect records with yours, and inherit the tests. The service is a script on re
 import contextlib
 import itertools
 import socket
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
+import trustme
 
 from clients import subscription
-from clients.subscription import AddressError, Disconnected, DisconnectedError
+from clients.client import Client
+from clients.subscription import (
+    AddressError,
+    Disconnected,
+    DisconnectedError,
+    Reconnect,
+    UnknownSymbolError,
+)
 from protocol import (
+    START,
+    Block,
     BlockFlags,
     End,
     EndReason,
-    Header,
     Loss,
     LossReason,
     PeerError,
+    Position,
     Record,
     Request,
+    SlowPolicy,
     Snapshot,
+    Start,
+    Status,
     Trade,
+    TradeKind,
     decode_request,
+    encode_block,
     encode_event,
     frame,
 )
-from tests.protocol.test_session import block, end, heartbeat, loss, opening, status, unknown
+from protocol.request import MAX_REQUEST_BYTES
+from tests.protocol.golden import BTC, HEADER
+from tests.protocol.test_session import block, end, gap, heartbeat, loss, opening, status, unknown
 
 Collected = list[Record | Disconnected]
 
@@ -37,19 +56,24 @@ Collected = list[Record | Disconnected]
 def take_request(connection: socket.socket) -> Request:
     """What a client asks for, first of all."""
     with connection.makefile("rb") as stream:
-        return decode_request(stream.read(int.from_bytes(stream.read(4), "little")))
+        length = int.from_bytes(stream.read(4), "little")
+        return decode_request(stream.read(length) if length <= MAX_REQUEST_BYTES else b"")
 
 
 class Script:
     """A service that takes each connection's request, sends it its bytes, and then closes or stays
     silent."""
 
-    def __init__(self, connections: Sequence[bytes], *, silent: bool = False) -> None:
+    def __init__(
+        self, connections: Sequence[bytes], silent: bool, tls: ssl.SSLContext | None
+    ) -> None:
         self._connections = connections
         self._silent = silent
+        self._tls = tls
         self._over = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "tls" if tls else "tcp"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         self.served = 0
         self.requests: list[Request] = []
 
@@ -60,13 +84,17 @@ class Script:
                     connection, _ = self._listener.accept()
                 except OSError:
                     return
-                with connection:
+                with connection, contextlib.suppress(ssl.SSLError, ConnectionError):
                     self.served += 1
-                    with contextlib.suppress(PeerError):
-                        self.requests.append(take_request(connection))
-                    connection.sendall(data)
-                    if self._silent:
-                        self._over.wait()
+                    self._serve(connection, data)
+
+    def _serve(self, plain: socket.socket, data: bytes) -> None:
+        with self._tls.wrap_socket(plain, server_side=True) if self._tls else plain as connection:
+            with contextlib.suppress(PeerError):
+                self.requests.append(take_request(connection))
+            connection.sendall(data)
+            if self._silent:
+                self._over.wait()
 
     def close(self) -> None:
         self._over.set()
@@ -75,8 +103,10 @@ class Script:
 
 
 @contextmanager
-def serving(*connections: bytes, silent: bool = False) -> Iterator[Script]:
-    script = Script(connections, silent=silent)
+def serving(
+    *connections: bytes, silent: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[Script]:
+    script = Script(connections, silent, tls)
     thread = threading.Thread(target=script.run)
     thread.start()
     try:
@@ -86,11 +116,28 @@ def serving(*connections: bytes, silent: bool = False) -> Iterator[Script]:
         thread.join()
 
 
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def client_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
 class ClientContract(ABC):
     @abstractmethod
     def collect(
         self, url: str, until: Callable[[Collected], bool], **options: object
-    ) -> tuple[Collected, Header | None]:
+    ) -> tuple[Collected, Client]:
         """Iterate over a client until the records satisfy `until`, or the iteration ends."""
 
     def to_the_end(self, url: str, **options: object) -> Collected:
@@ -110,9 +157,9 @@ class ClientContract(ABC):
 
     def test_the_header_is_there_with_the_first_record(self) -> None:
         with serving(opening(1) + block(1) + end(1)) as service:
-            _, header = self.collect(service.url, lambda each: len(each) == 1, reconnect=False)
-        assert header is not None
-        assert [each.symbol for each in header.instruments] == ["BTCUSDT", "币安人生USDT"]
+            _, client = self.collect(service.url, lambda each: len(each) == 1, reconnect=False)
+        assert client.header is not None
+        assert [each.symbol for each in client.header.instruments] == ["BTCUSDT", "币安人生USDT"]
 
     def test_a_lost_connection_is_told_and_made_again_and_what_was_missed_is_told(self) -> None:
         with serving(opening(1) + block(1)[:-3], opening(4) + block(4)) as service:
@@ -166,9 +213,9 @@ class ClientContract(ABC):
     def test_nobody_there_is_told_and_tried_again(self) -> None:
         with serving() as service:
             url = service.url
-        records, header = self.collect(url, lambda each: len(each) == 3)
+        records, client = self.collect(url, lambda each: len(each) == 3)
         assert all(isinstance(each, Disconnected) and "refused" in each.why for each in records)
-        assert header is None
+        assert (client.header, client.position) == (None, None)
 
     @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", opening(1)[:-1] + b"\0"])
     def test_bytes_that_break_the_wire_end_the_connection_with_a_reason(self, data: bytes) -> None:
@@ -207,3 +254,143 @@ class ClientContract(ABC):
         with serving(opening(3) + block(3, 2, BlockFlags.SNAPSHOT) + end(2)) as service:
             records = self.to_the_end(service.url, reconnect=False)
         assert [type(each) for each in records] == [Snapshot, End]
+
+    # Where to begin, and beginning again.
+
+    def asked(self, *connections: bytes, until: int = 1, **options: object) -> list[Request]:
+        """What a client with these options asks each connection for, until it has got so many
+        trades."""
+        with serving(*connections) as service:
+            self.collect(
+                service.url,
+                lambda each: sum(isinstance(one, Trade) for one in each) == until,
+                **options,
+            )
+        return service.requests
+
+    def test_it_asks_for_what_it_was_told_to(self) -> None:
+        there = Position(epoch_ns=7, seq=5)
+        (request,) = self.asked(
+            opening(9) + block(5), start=there, slow="disconnect", token="t-o-k-e-n"
+        )
+        assert request == Request(start=there, slow=SlowPolicy.DISCONNECT, token="t-o-k-e-n")
+        assert self.asked(opening(9) + block(9)) == [Request()]
+        assert self.asked(opening(9) + block(9), start="oldest") == [Request(start=Start.OLDEST)]
+
+    def test_after_a_disconnect_it_asks_for_what_comes_next(self) -> None:
+        requests = self.asked(
+            opening(1) + block(1, 2) + block(3)[:-1], opening(9) + block(3), until=3, token="t"
+        )
+        assert requests == [
+            Request(token="t"),
+            Request(start=Position(epoch_ns=7, seq=3), token="t"),
+        ]
+
+    def test_it_begins_live_again_if_it_is_told_to(self) -> None:
+        requests = self.asked(
+            opening(1) + block(1), opening(9) + block(9), until=2, resume=False, start="oldest"
+        )
+        assert requests == [Request(start=Start.OLDEST), Request()]
+
+    def test_what_it_resumes_comes_without_a_loss(self) -> None:
+        with serving(opening(1) + block(1, 2), opening(9) + block(3, 6) + block(9)) as service:
+            records, _ = self.collect(service.url, lambda each: len(each) == 10)
+        assert [each.seq for each in records if isinstance(each, Trade)] == list(range(1, 10))
+        assert not [each for each in records if isinstance(each, Loss)]
+
+    def test_a_service_that_is_full_for_a_while_costs_nothing(self) -> None:
+        full = End(reason=EndReason.FULL, last_seq=8, retry_ms=1)
+        turned_away = opening(9) + frame(encode_event(full))
+        with serving(opening(1) + block(1, 2), turned_away, opening(9) + block(3)) as service:
+            records, _ = self.collect(service.url, lambda each: len(each) == 6)
+        assert [each.seq for each in records if isinstance(each, Trade)] == [1, 2, 3]
+        assert not [each for each in records if isinstance(each, Loss)]
+
+    def test_its_position_is_behind_what_was_handed_over(self) -> None:
+        for taken, due in [(1, 2), (2, 3), (6, 7), (7, 10)]:
+            with serving(opening(1) + status(1) + block(2, 5) + loss(7, 9)) as service:
+                _, client = self.collect(service.url, lambda each, n=taken: len(each) == n)
+            assert client.position == Position(epoch_ns=7, seq=due)
+
+    def test_reconnects_are_recorded_with_what_they_cost(self) -> None:
+        gone = opening(9) + loss(2, 5) + block(6)
+        with serving(opening(1) + block(1), b"", gone) as service:
+            _, client = self.collect(service.url, lambda each: len(each) == 5)
+        (reconnect,) = client.reconnects
+        assert isinstance(reconnect, Reconnect)
+        assert "without an END" in reconnect.why
+        assert reconnect.attempts == 2
+        assert 0 < reconnect.pause_s < 1
+        assert reconnect.lost == (Loss(first_seq=2, last_seq=5, reason=LossReason.SLOW),)
+
+    # What the caller wants of it.
+
+    def test_what_is_not_wanted_leaves_no_hole(self) -> None:
+        stream = opening(1) + block(1, 3, BlockFlags.SNAPSHOT) + block(1) + status(2) + gap(3)
+        with serving(stream + block(4, 2) + end(5)) as service:
+            records, client = self.collect(
+                service.url, lambda _: False, reconnect=False, symbols=["币安人生USDT"]
+            )
+        assert [type(each) for each in records] == [Status, End]
+        assert client.position == Position(epoch_ns=7, seq=6)
+        assert client.statistics.trades == 3
+
+    def test_prints_that_are_no_fills_can_be_left_out(self) -> None:
+        kinds = list(TradeKind)
+        trades = [Trade(BTC, 9 + i, 5, 6, 7, False, kind) for i, kind in enumerate(kinds)]
+        mixed = encode_block(Block(first_seq=1, trades=trades, received_ns=9), HEADER)
+        with serving(opening(1) + frame(mixed) + end(len(kinds))) as service:
+            records, client = self.collect(
+                service.url, lambda _: False, reconnect=False, market_only=True
+            )
+        left = [each.kind for each in records if isinstance(each, Trade)]
+        assert left == [TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE]
+        assert client.position == Position(epoch_ns=7, seq=len(kinds) + 1)
+
+    def test_a_symbol_that_is_not_served_ends_it_with_words(self) -> None:
+        with (
+            serving(opening(1) + block(1)) as service,
+            pytest.raises(UnknownSymbolError, match="XRPUSDT is not served here: BTCUSDT, "),
+        ):
+            self.to_the_end(service.url, symbols=["BTCUSDT", "XRPUSDT"])
+
+    def test_one_symbol_is_not_taken_for_a_list_of_letters(self) -> None:
+        with pytest.raises(AddressError, match=r"\['BTCUSDT'\]"):
+            self.to_the_end("tcp://127.0.0.1:1", symbols="BTCUSDT")
+
+    # TLS.
+
+    def test_over_tls_it_is_the_same(self) -> None:
+        stream = opening(1) + block(1, 2) + end(2)
+        with serving(stream, tls=server_tls()) as service:
+            records = self.to_the_end(service.url, reconnect=False, tls=client_tls())
+        assert [type(each) for each in records] == [Trade, Trade, End]
+
+    def test_a_certificate_that_nobody_vouches_for_is_refused(self) -> None:
+        with (
+            serving(opening(1), tls=server_tls()) as service,
+            pytest.raises(DisconnectedError, match="certificate is not trusted"),
+        ):
+            self.to_the_end(service.url, reconnect=False)
+
+    def test_a_service_that_does_not_speak_tls_is_told_apart(self) -> None:
+        with (
+            serving(opening(1) + block(1)) as service,
+            pytest.raises(DisconnectedError, match="does not speak TLS: tcp:// instead of tls://"),
+        ):
+            self.to_the_end(service.url.replace("tcp:", "tls:"), reconnect=False)
+
+    def test_a_server_that_answers_with_an_alert_of_tls_is_told_apart(self) -> None:
+        with (
+            serving(bytes.fromhex("15030300020246")) as service,
+            pytest.raises(DisconnectedError, match="speaks TLS: tls:// instead of tcp://"),
+        ):
+            self.to_the_end(service.url, reconnect=False)
+
+    def test_wire_1_is_told_apart(self) -> None:
+        stream = frame(START) + frame(bytes.fromhex("010100"))
+        with (
+            serving(stream) as service,
+            pytest.raises(DisconnectedError, match="wire 1 is spoken here, and not 2"),
+        ):
+            self.to_the_end(service.url, reconnect=False)

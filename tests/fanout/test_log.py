@@ -6,7 +6,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lapped, Log
+from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Lapped, Log
 
 ENTRY = 100 + ENTRY_OVERHEAD_BYTES
 
@@ -42,6 +42,14 @@ def test_a_read_is_of_whole_frames_and_at_least_one() -> None:
     while data := log.read(cursor, 5):
         reads.append(data)
     assert reads == [b"aaaa", b"bbcc", b"dddddddd"]
+
+
+def test_what_one_reader_is_given_does_not_change_what_another_may_take() -> None:
+    log = log_of(10)
+    one, other = log.live(), log.live()
+    fill(log, 3)
+    assert len(log.read(one, 1000)) == 300
+    assert len(log.read(other, 1)) == 100
 
 
 def test_a_reader_whose_place_is_gone_is_told_the_exact_range() -> None:
@@ -177,3 +185,75 @@ def test_a_reader_gets_all_that_is_there_though_another_got_less_before() -> Non
     assert log.read(first, 1000) == b"one"
     log.append(b"two", count=1)
     assert log.read(second, 1000) == b"onetwo"
+
+
+@pytest.mark.parametrize(
+    ("seq", "found", "data"),
+    [(1, 3, b"cd"), (3, 3, b"cd"), (4, 3, b"cd"), (5, 5, b"d"), (6, 6, b""), (99, 6, b"")],
+)
+def test_a_number_is_found_in_the_frame_that_holds_it(seq: int, found: int, data: bytes) -> None:
+    log = Log(capacity_bytes=2 * (1 + ENTRY_OVERHEAD_BYTES), context=None)
+    for frame, count in ((b"a", 1), (b"b", 1), (b"c", 2), (b"d", 1)):
+        log.append(frame, count=count)
+    cursor = log.seek(seq)
+    assert cursor.next_seq == found
+    assert log.read(cursor, 1000) == data
+
+
+def test_frames_without_a_number_are_found_with_the_number_that_follows_them() -> None:
+    log = log_of(10)
+    for frame, count in ((b"a", 1), (b"header", 0), (b"b", 1), (b"end", 0)):
+        log.append(frame, count=count)
+    assert log.read(log.seek(2), 1000) == b"headerbend"
+    assert log.read(log.seek(3), 1000) == b"end"
+
+
+def test_a_place_that_was_found_has_the_context_of_its_frame() -> None:
+    log = log_of(10)
+    log.append(b"a", count=1)
+    log.context = "second"
+    log.append(b"b", count=1)
+    assert (log.seek(1).context, log.seek(2).context) == ("first", "second")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 60)), max_size=40), st.data())
+def test_any_number_that_is_kept_is_found(
+    frames: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    log = Log(capacity_bytes=12 * ENTRY, context=None)
+    for count, size in frames:
+        log.append(bytes(size), count=count)
+    seq = data.draw(st.integers(1, log.next_seq + 2))
+    cursor = log.seek(seq)
+    assert log.oldest <= cursor.position <= log.end
+    if cursor.position < log.end:
+        entry = log._entries[cursor.position]
+        assert entry.next_seq > seq or entry.first_seq >= seq
+    if cursor.position > log.oldest:
+        before = log._entries[cursor.position - 1]
+        assert before.next_seq <= seq
+        assert before.first_seq < seq
+
+
+def test_how_far_a_reader_is_behind_is_told_in_blocks_bytes_and_time() -> None:
+    now_ns = 0
+    log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: now_ns)
+    cursor = log.live()
+    for _ in range(4):
+        now_ns += 1_000_000_000
+        log.append(bytes(100), count=1)
+    assert log.lag(cursor, unsent_from=0, unsent_bytes=0) == Lag(blocks=4, bytes=400, ms=3_000)
+    log.read(cursor, 200)
+    assert log.lag(cursor, unsent_from=0, unsent_bytes=0) == Lag(blocks=2, bytes=200, ms=1_000)
+    assert log.lag(cursor, unsent_from=0, unsent_bytes=50) == Lag(blocks=4, bytes=250, ms=3_000)
+    log.read(cursor, 200)
+    assert log.lag(cursor, unsent_from=2, unsent_bytes=0) == Lag(blocks=0, bytes=0, ms=0)
+    assert log.lag(cursor, unsent_from=2, unsent_bytes=7) == Lag(blocks=2, bytes=7, ms=1_000)
+
+
+def test_one_whose_place_is_gone_is_at_least_so_far_behind() -> None:
+    log = log_of(3)
+    cursor = log.live()
+    fill(log, 10)
+    lag = log.lag(cursor, unsent_from=0, unsent_bytes=0)
+    assert (lag.blocks, lag.bytes) == (10, 300)

@@ -23,8 +23,10 @@ from protocol import (
     MalformedError,
     PeerError,
     Phase,
+    Position,
     Record,
     Snapshot,
+    Start,
     Status,
     SubscriberSession,
     Trade,
@@ -293,3 +295,73 @@ def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes, is_open
     session = streaming() if is_open else SubscriberSession()
     with contextlib.suppress(PeerError):
         drain(session, data)
+
+
+def asking(start: Start | Position) -> SubscriberSession:
+    session = SubscriberSession()
+    session.ask(start)
+    return session
+
+
+def at(seq: int, epoch_ns: int = 7) -> Position:
+    return Position(epoch_ns=epoch_ns, seq=seq)
+
+
+def test_who_asks_for_a_number_gets_it_though_the_header_is_further() -> None:
+    session = asking(at(3))
+    records = drain(session, opening(9) + block(3, 6) + block(9))
+    assert numbers(records) == [3, 4, 5, 6, 7, 8, 9]
+    assert session.statistics.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "reason"),
+    [
+        (at(3), 3, LossReason.DISCONNECTED),
+        (at(3, epoch_ns=6), 1, LossReason.OTHER_EPOCH),
+        (Start.OLDEST, 1, LossReason.EVICTED),
+    ],
+)
+def test_a_service_that_begins_elsewhere_is_noticed(
+    start: Start | Position, first: int, reason: LossReason
+) -> None:
+    for later in (block(9), heartbeat(9), status(9)):
+        assert drain(asking(start), opening(9) + later)[0] == Loss(
+            first_seq=first, last_seq=8, reason=reason
+        )
+
+
+def test_what_is_gone_of_what_was_asked_for_is_told_by_the_service() -> None:
+    evicted = frame(encode_event(Loss(first_seq=3, last_seq=5, reason=LossReason.EVICTED)))
+    records = drain(asking(at(3)), opening(9) + evicted + block(6, 3) + block(9))
+    assert numbers(records) == list(range(3, 10))
+    assert len([each for each in records if isinstance(each, Loss)]) == 1
+
+
+def test_a_header_of_old_units_comes_before_the_old_blocks() -> None:
+    coarse = replace(BTC, price_exponent=-1)
+    old = replace(HEADER, epoch_ns=7, next_seq=3, instruments=(coarse, HEADER.instruments[1]))
+    new = opening(4)[len(GREETING) :]
+    stream = opening(9) + frame(encode_header(old)) + block(3) + new + block(4)
+    trades = drain(asking(at(3)), stream)
+    assert [each.price_text for each in trades if isinstance(each, Trade)] == ["0.6", "0.06"]
+
+
+@pytest.mark.parametrize("start", [at(3), at(3, epoch_ns=6), Start.OLDEST, at(9), at(99)])
+def test_a_refusal_loses_nothing(start: Start | Position) -> None:
+    session = asking(start)
+    (refusal,) = drain(session, opening(9) + end(8))
+    assert isinstance(refusal, End)
+    assert session.statistics.lost == 0
+    if start == at(3):
+        assert session.next_seq == 3
+
+
+def test_an_end_after_a_heartbeat_is_no_refusal() -> None:
+    session = asking(at(3))
+    assert numbers(drain(session, opening(3) + heartbeat(3) + end(4))) == [3, 4]
+
+
+def test_another_wire_is_named() -> None:
+    with pytest.raises(MalformedError, match="wire 1 is spoken here, and not 2"):
+        drain(SubscriberSession(), GREETING + frame(b"\x01\x03\x07BTCUSDT"))
