@@ -238,8 +238,9 @@ class Connection:
 def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
     """Bound what the kernel keeps for a client, and how long it believes in one that is silent.
 
-    A heartbeat goes out every second, so what counts is how long it may stay unacknowledged; the
-    keep-alives are for the time before.
+    A heartbeat goes out every second, so what counts is how long it may stay unacknowledged, a
+    second longer than we wait ourselves, who have words for it. The keep-alives are for the time
+    before the first.
     """
     sock.setblocking(False)
     probe_s = max(1, int(stall_timeout_s / (_KEEPALIVES + 1)))
@@ -249,7 +250,7 @@ def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_s),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_s),
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVES),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout_s * 1000)),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout_s * 1000) + 1_000),
     ):
         with suppress(OSError):  # it is gone already
             sock.setsockopt(level, option, value)

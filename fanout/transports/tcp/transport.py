@@ -202,7 +202,11 @@ class TcpTransport:
                 sock, name, place, nursery, stall_timeout_s=self._config.stall_timeout_s
             )
             client.greet()
-            frames = await self._asked_for(place, sock, name) if wire.is_asked else b""
+            try:
+                frames = await self._asked_for(place, sock, name) if wire.is_asked else b""
+            except OSError:
+                client.close()
+                return
             self._clients.add(client)
             _LOG.debug("%s joined, %d connected", name, len(self._clients))
             try:
@@ -214,7 +218,8 @@ class TcpTransport:
             client.close()
 
     async def _asked_for(self, place: Place, sock: socket.socket, name: str) -> bytes:
-        """The frames before a client's data, or its END, after what it has to say."""
+        """The frames before a client's data, or its END, after what it has to say. Raises `OSError`
+        if it is gone."""
         token = self._config.token
         request = Request()
         try:
@@ -228,8 +233,6 @@ class TcpTransport:
             return self._refused(place, name, EndReason.BAD_REQUEST, str(error), RETRY_MS)
         except PeerError as error:
             return self._refused(place, name, EndReason.BAD_REQUEST, str(error))
-        except OSError:
-            return b""  # it is gone, which whoever reads from it or writes to it will notice
         if token is not None and not (request.token and token.matches(request.token)):
             why = "the token is wrong" if request.token else "a token is needed here"
             return self._refused(place, name, EndReason.AUTH, why)

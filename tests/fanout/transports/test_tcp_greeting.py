@@ -1,0 +1,290 @@
+"""What passes before a client's data: requests, tokens, TLS. Over real sockets."""
+
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+from clients.tcp_trio import Disconnected, TrioTcpClient
+from fanout.config import Secret, TcpConfig
+from fanout.errors import ConfigError
+from fanout.publisher import Publisher
+from fanout.transports.tcp import TcpTransport, greeting
+from protocol import (
+    End,
+    EndReason,
+    Position,
+    Record,
+    Request,
+    Start,
+    Trade,
+    encode_request,
+    frame,
+)
+from tests.contracts.client import authority, client_tls
+from tests.contracts.transport import Reading, new_publisher, publish
+from tests.fanout.transports.test_tcp import connected, serving, until_clients
+
+TOKEN = "correct-horse"
+
+
+def transport(**options: object) -> TcpTransport:
+    return TcpTransport(TcpConfig(port=0, **options), wall_ns=lambda: 0)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, str]:
+    """The options of a server that speaks TLS."""
+    issued = authority().issue_cert("127.0.0.1")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(cert))
+    issued.private_key_pem.write_to_path(str(key))
+    return {"tls_cert": str(cert), "tls_key": str(key)}
+
+
+@asynccontextmanager
+async def asking(url: str, data: bytes) -> AsyncIterator[Reading]:
+    """A reader that sends these bytes first."""
+    async with connected(url) as stream:
+        await stream.send_all(data)
+        yield Reading(stream.receive_some)
+
+
+async def ended(reading: Reading) -> End:
+    """How a conversation ended. There must be nothing else in it."""
+    await reading.until(End)
+    assert not await reading.read_once()
+    (end,) = reading.records
+    assert isinstance(end, End)
+    return end
+
+
+def request(start: Start | Position = Start.LIVE, token: str | None = None) -> bytes:
+    return frame(encode_request(Request(start=start, token=token)))
+
+
+async def test_who_asks_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 60)
+    publisher = new_publisher()
+    publish(publisher, 1, 5)
+    async with (
+        serving(publisher, transport()) as url,
+        asking(url, request(Position(epoch_ns=1, seq=3))) as reading,
+    ):
+        reading.ask(Position(epoch_ns=1, seq=3))
+        await reading.until(Trade, 3)
+        assert reading.trade_ids == [3, 4, 5]
+
+
+async def test_a_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = new_publisher()
+    publish(publisher, 1, 5)
+    async with serving(publisher, transport()) as url, connected(url) as stream:
+        reading = Reading(stream.receive_some)
+        reading.ask(Start.OLDEST)
+        for byte in request(Start.OLDEST):
+            await stream.send_all(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        await reading.until(Trade, 5)
+
+
+async def test_who_closes_its_sending_side_has_nothing_to_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 60)
+    publisher = new_publisher()
+    async with serving(publisher, transport()) as url, connected(url) as stream:
+        await stream.send_eof()
+        reading = Reading(stream.receive_some)
+        await reading.until_header()
+        publish(publisher, 1)
+        await reading.until(Trade)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "request of 542,393,671 bytes: 1 to 4,096 allowed"),
+        (b"\xff" * 4_096, "request of 4,294,967,295 bytes"),
+        (b"\0\0\0\0", "request of 0 bytes"),
+        (frame(b"x" * 4_097), "request of 4,097 bytes"),
+        (frame(b"x"), "not a request"),
+        (frame(b'{"start":"now"}'), "'now'"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS is not spoken here: tcp://"),
+        (request(Position(epoch_ns=1, seq=9)), "number 9 is still to come: 3 is next"),
+    ],
+    ids=range(8),
+)
+async def test_what_cannot_be_served_is_refused_in_words(data: bytes, said: str) -> None:
+    publisher, transport_ = new_publisher(), transport()
+    publish(publisher, 1, 2)
+    async with serving(publisher, transport_) as url:
+        async with asking(url, data) as reading:
+            end = await ended(reading)
+            assert (end.reason, end.last_seq, end.retry_ms) == (EndReason.BAD_REQUEST, 2, None)
+            assert said in end.why
+        await until_clients(transport_, 0)
+
+
+async def test_a_request_that_is_never_completed_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(greeting, "REQUEST_S", 0.05)
+    async with (
+        serving(new_publisher(), transport()) as url,
+        asking(url, request()[:-1]) as reading,
+    ):
+        end = await ended(reading)
+        assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, 1_000)
+        assert end.why == "request is incomplete after 0.05 s"
+
+
+async def test_the_service_ends_while_clients_are_still_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 60)
+    publisher, transport_ = new_publisher(), transport()
+    async with serving(publisher, transport_) as url, connected(url) as stream:
+        await until_clients(transport_, 1)
+        publish(publisher, 1)
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        reading = Reading(stream.receive_some)
+        await reading.until(End)
+        assert reading.trade_ids == [1]
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [("wrong", "the token is wrong"), (None, "a token is needed here")]
+)
+async def test_without_the_token_nobody_gets_a_trade(
+    token: str | None, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = new_publisher()
+    publish(publisher, 1, 5)
+    with caplog.at_level(logging.DEBUG, "fanout"):
+        async with (
+            serving(publisher, transport(token=Secret(TOKEN))) as url,
+            asking(url, request(Start.OLDEST, token)) as reading,
+        ):
+            reading.ask(Start.OLDEST)
+            end = await ended(reading)
+            assert (end.reason, end.retry_ms, end.why) == (EndReason.AUTH, None, said)
+    assert said in caplog.text
+    assert TOKEN not in caplog.text
+    assert token is None or token not in caplog.text.replace(said, "")
+
+
+async def test_silence_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "REQUEST_S", 0.05)
+    async with (
+        serving(new_publisher(), transport(token=Secret(TOKEN))) as url,
+        asking(url, b"") as reading,
+    ):
+        assert (await ended(reading)).reason is EndReason.AUTH
+
+
+async def first_trade(url: str, publisher: Publisher, **options: object) -> list[Record]:
+    """What a client gets up to the first trade."""
+    records: list[Record] = []
+    async with TrioTcpClient(url, reconnect=False, **options) as client:  # type: ignore[arg-type]
+        await client.connect()
+        publish(publisher, 1)
+        async for record in client:
+            assert not isinstance(record, Disconnected), "it does not reconnect"
+            records.append(record)
+            if isinstance(record, Trade):
+                break
+    return records
+
+
+async def test_a_client_with_the_token_is_served() -> None:
+    publisher = new_publisher()
+    async with serving(publisher, transport(token=Secret(TOKEN))) as url:
+        records = await first_trade(url, publisher, token=TOKEN)
+    assert isinstance(records[-1], Trade)
+
+
+async def test_a_client_is_served_over_tls(certificate: dict[str, str]) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, transport(**certificate, token=Secret(TOKEN))) as url:
+        assert url.startswith("tls://")
+        records = await first_trade(url, publisher, token=TOKEN, tls=client_tls())
+    assert isinstance(records[-1], Trade)
+
+
+async def test_megabytes_go_through_tls_unchanged(certificate: dict[str, str]) -> None:
+    publisher = new_publisher()
+    async with (
+        serving(publisher, transport(**certificate)) as url,
+        TrioTcpClient(url, reconnect=False, tls=client_tls()) as client,
+    ):
+        await client.connect()
+        publish(publisher, 1, 60_000)
+        publisher.end(EndReason.SHUTDOWN, retry_ms=None, why="over")
+        records = [each async for each in client]
+    assert [each.trade_id for each in records[:-1] if isinstance(each, Trade)] == list(
+        range(1, 60_001)
+    )
+    assert isinstance(records[-1], End)
+
+
+@pytest.mark.parametrize("data", [b"", request(), b"\x15\x03"])
+async def test_a_plain_client_at_a_tls_port_is_told_in_plain(
+    data: bytes, certificate: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greeting, "HANDSHAKE_S", 0.05)
+    async with (
+        serving(new_publisher(), transport(**certificate)) as url,
+        asking(url.replace("tls:", "tcp:"), data) as reading,
+    ):
+        end = await ended(reading)
+        assert end.reason is EndReason.BAD_REQUEST
+        assert "TLS" in end.why
+
+
+async def test_a_handshake_that_comes_to_nothing_hurts_nobody(
+    certificate: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher, transport_ = new_publisher(), transport(**certificate)
+    async with serving(publisher, transport_) as url:
+        for data in (b"\x16", b"\x16\x03\x01\x00\x05hello", b"\x16" * 5_000):
+            async with connected(url.replace("tls:", "tcp:")) as stream:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(data)
+                    await stream.send_eof()
+                    while await stream.receive_some():
+                        pass
+        with pytest.raises(trio.BrokenResourceError):
+            await untrusting(url)
+        await until_clients(transport_, 0)
+        assert isinstance((await first_trade(url, publisher, tls=client_tls()))[-1], Trade)
+    assert "no TLS: 127.0.0.1" in caplog.text
+
+
+async def untrusting(url: str) -> None:
+    """A client that does not trust the service's certificate."""
+    stranger = ssl.create_default_context()
+    trustme.CA().configure_trust(stranger)
+    async with connected(url.replace("tls:", "tcp:")) as stream:
+        await trio.SSLStream(stream, stranger, server_hostname="127.0.0.1").do_handshake()
+
+
+@pytest.mark.parametrize("broken", ["missing", "swapped", "no certificate"])
+async def test_a_certificate_that_cannot_be_used_is_told_in_a_line(
+    broken: str, certificate: dict[str, str], tmp_path: Path
+) -> None:
+    match broken:
+        case "missing":
+            certificate["tls_cert"] = str(tmp_path / "nowhere.pem")
+        case "swapped":
+            certificate["tls_key"] = certificate["tls_cert"]
+        case _:
+            await trio.Path(certificate["tls_cert"]).write_text("hello")
+    with pytest.raises(ConfigError, match=r"cannot use --tls-cert .*pem: ."):
+        await transport(**certificate).run(new_publisher())
