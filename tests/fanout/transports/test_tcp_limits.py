@@ -13,7 +13,7 @@ from fanout.log import Lag
 from fanout.transports.tcp import TcpTransport, connection
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
-from protocol import End, EndReason, Loss, Request, SlowPolicy, Trade, encode_request, frame
+from protocol import End, EndReason, Loss, Request, SlowPolicy, Status, Trade, encode_request, frame
 from tests.contracts.transport import Reading, new_publisher, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 
@@ -62,9 +62,7 @@ async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch
         while looks < 6:  # noqa: ASYNC110  real sockets
             await trio.sleep(0.01)
         assert transport_.client_count == 1
-        reading = Reading(slow.receive_some)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
-        await reading.until(End)
+        await Reading(slow.receive_some).until(Status)
 
 
 async def test_a_client_may_ask_to_be_disconnected_rather_than_to_skip() -> None:
