@@ -17,8 +17,10 @@ from protocol import (
     Header,
     Loss,
     LossReason,
+    Position,
     Record,
     Snapshot,
+    Start,
     SubscriberSession,
     Trade,
 )
@@ -52,6 +54,10 @@ class Reading:
     @property
     def trade_ids(self) -> list[int]:
         return [each.trade_id for each in self.records if isinstance(each, Trade)]
+
+    def ask(self, start: Start | Position) -> None:
+        """Note where the reader asked to begin."""
+        self._session.ask(start)
 
     async def read_once(self) -> bool:
         data = await self._receive()  # type: ignore[operator]

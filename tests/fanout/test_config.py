@@ -1,6 +1,8 @@
+from typing import Any
+
 import pytest
 
-from fanout.config import Config, TcpConfig, is_loopback, parse_assets, parse_size
+from fanout.config import Config, Secret, TcpConfig, is_loopback, parse_assets, parse_size
 from fanout.errors import BindError, UsageError
 
 
@@ -92,3 +94,43 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 )
 def test_loopback_is_told_from_the_network(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "is_it"),
+    [
+        ("t-o-k-e-n", True),
+        ("t-o-k-e-m", False),
+        ("", False),
+        ("t-o-k-e-n ", False),
+        ("é\udc80", False),
+    ],
+)
+def test_a_secret_knows_its_own_words(given: str, is_it: bool) -> None:
+    assert Secret("t-o-k-e-n").matches(given) is is_it
+
+
+def test_a_secret_is_not_shown() -> None:
+    config = TcpConfig(token=Secret("t-o-k-e-n"))
+    assert "t-o-k-e-n" not in f"{config} {config.token!r} {config.token}"
+
+
+@pytest.mark.parametrize("text", ["", "two words", "tab\t", "x" * 1_025, "naïve"])
+def test_what_cannot_be_a_token_is_refused_without_being_shown(text: str) -> None:
+    with pytest.raises(UsageError, match="token") as caught:
+        Secret(text)
+    assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_open"),
+    [
+        ({}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "token": Secret("x")}, False),
+        ({"host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, False),
+    ],
+)
+def test_an_address_is_open_if_anybody_may_come(options: dict[str, Any], is_open: bool) -> None:
+    assert TcpConfig(**options).is_open is is_open

@@ -3,8 +3,10 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import trustme
 import typer
 
 from clients.subscription import AddressError, DisconnectedError
@@ -73,6 +75,41 @@ def test_the_version_names_the_wire() -> None:
         (["tcp", "--port", "0", "shm", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),
         (["tail", "tcp://h:1", "--format", "xml"], 2, "xml"),
+        (["tail", "tcp://h:1", "--start", "then"], 2, "--start 'then': live, oldest, or EPOCH_NS"),
+        (["tail", "tcp://h:1", "--start", "5:0"], 2, "--start '5:0'"),
+        (["tail", "shm://q", "--start", "oldest"], 2, "a queue is read from where it was left"),
+        (
+            ["tail", "tls://h:1", "--tls-ca", "/nowhere"],
+            78,
+            "cannot use --tls-ca /nowhere: ",
+        ),
+        (
+            ["tail", "tcp://h:1", "--token-file", "/nowhere"],
+            78,
+            "cannot read --token-file /nowhere",
+        ),
+        (
+            ["tcp", "--token-file", "/nowhere"],
+            78,
+            "--token-file /nowhere: No such file",
+        ),
+        (
+            ["tcp", "--token-file", "/dev/null"],
+            2,
+            "/dev/null: a token of 0 characters",
+        ),
+        (["tcp", "--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key go together"),
+        (
+            ["--venue", "sim", "tcp", "--port", "0", "--tls-cert", "/x.pem", "--tls-key", "/y.pem"],
+            78,
+            "cannot use --tls-cert /x.pem with --tls-key /y.pem: No such file",
+        ),
+        (["tcp", "--wire", "3"], 2, "--wire 3: 1, or 2"),
+        (["tcp", "--max-clients", "0"], 2, "--max-clients 0: 1 to"),
+        (["tcp", "--max-per-address", "-1"], 2, "--max-per-address -1: 0 to"),
+        (["tcp", "--accept-rate", "0"], 2, "--accept-rate 0: 1 to"),
+        (["tcp", "--stall-timeout", "nan"], 2, "--stall-timeout nan: 0.1 to"),
+        (["tcp", "--max-lag", "-1"], 2, "--max-lag -1: 0 to"),
         (["simulate", "--speed", "fast"], 2, "--speed 'fast'"),
         (["simulate", "--rate", "0"], 2, "rate"),
         (["simulate", "--symbols", "NOSUCHUSDT"], 78, "NOSUCHUSDT"),
@@ -147,11 +184,83 @@ def test_without_assets_it_says_what_it_takes() -> None:
         service.until_said("serving BTCUSDT, ETHUSDT from sim on tcp://127.0.0.1:")
 
 
+OPEN = ("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--host", "0.0.0.0", "--port", "0")
+
+
 def test_an_open_address_is_said_once() -> None:
-    arguments = ("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--host", "0.0.0.0", "--port", "0")
-    with started(*arguments) as service:
+    with started(*OPEN) as service:
         service.until_said("serving")
         assert sum("open to the network" in line for line in service.said) == 1
+
+
+def test_an_address_that_wants_a_token_is_not_open() -> None:
+    with started(*OPEN, FANOUT_TOKEN="t-o-k-e-n") as service:
+        service.until_said("serving")
+        assert "open to the network" not in "".join(service.said)
+
+
+def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:
+    token = "hunter2-hunter2"
+    (tmp_path / "token").write_text(f"{token}\n")
+    with started(*OPEN, "--token-file", str(tmp_path / "token")) as service:
+        url = service.until_said("serving").split()[-1].replace("0.0.0.0", "127.0.0.1")
+        results = [
+            fanout("tail", url, "--limit", "1", "--token-file", str(tmp_path / "token")),
+            fanout("tail", url, "--limit", "1", FANOUT_TOKEN=token),
+            fanout("tail", url, "--limit", "1", FANOUT_TOKEN="wrong"),
+            fanout("tail", url, "--limit", "1"),
+        ]
+        command = Path(f"/proc/{service.process.pid}/cmdline").read_text()
+        assert service.end(signal.SIGTERM) == 143
+    assert [each.returncode for each in results] == [0, 0, 1, 1]
+    assert results[2].stderr == f"fanout: {url}: the token is wrong\n"
+    assert results[3].stderr == f"fanout: {url}: a token is needed here\n"
+    shown = "".join([*service.said, command, *(each.stdout + each.stderr for each in results)])
+    assert token not in shown
+
+
+def test_trades_come_over_tls_and_whoever_mixes_it_up_is_told(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem"))
+    authority.cert_pem.write_to_path(ca)
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    with serving("--log-bytes", "1MiB") as (_, plain):
+        mixed_up = fanout("tail", plain.replace("tcp:", "tls:"), "--no-reconnect")
+        assert mixed_up.returncode == 1
+        assert "does not speak TLS: tcp:// instead of tls://" in mixed_up.stderr
+    with started(*OPEN, "--tls-cert", cert, "--tls-key", key) as service:
+        url = service.until_said("serving").split()[-1].replace("0.0.0.0", "127.0.0.1")
+        assert url.startswith("tls://")
+        assert fanout("tail", url, "--limit", "3", "--tls-ca", ca).returncode == 0
+        stranger = fanout("tail", url, "--no-reconnect")
+        assert (stranger.returncode, stranger.stdout) == (1, "")
+        assert "certificate is not trusted" in stranger.stderr
+        mixed_up = fanout("tail", url.replace("tls:", "tcp:"), "--limit", "3")
+        assert mixed_up.returncode == 1
+        assert mixed_up.stderr.endswith("TLS is spoken here: tls:// instead of tcp://\n")
+        assert service.end(signal.SIGTERM) == 143
+        assert "Traceback" not in "".join(service.said)
+    assert "no TLS: 127.0.0.1" in "".join(service.said)
+
+
+def test_tail_goes_on_where_another_one_stopped() -> None:
+    with serving() as (_, url):
+        first = fanout("tail", url, "--limit", "5", "--format", "json").stdout.splitlines()
+        last = json.loads(first[-1])
+        place = f"{last['epoch_ns']}:{last['seq'] + 1}"
+        second = fanout("tail", url, "--limit", "5", "--format", "json", "--start", place)
+        oldest = fanout("tail", url, "--limit", "1", "--format", "json", "--start", "oldest")
+    assert json.loads(second.stdout.splitlines()[0])["seq"] == last["seq"] + 1
+    assert json.loads(oldest.stdout.splitlines()[0])["seq"] == 1
+
+
+def test_tail_can_leave_out_what_is_no_fill() -> None:
+    with serving() as (_, url):
+        result = fanout("tail", url, "--limit", "3", "--market-only", "--symbol", "ETHUSDT")
+    assert result.returncode == 0
+    assert all("ETHUSDT" in line for line in result.stdout.splitlines())
 
 
 def test_a_simulator_and_a_service_find_each_other_through_the_environment() -> None:
