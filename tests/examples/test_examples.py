@@ -253,6 +253,22 @@ async def test_a_tcp_client_refuses_what_is_no_address(client: str) -> None:
     )
 
 
+async def test_a_recorder_that_was_stopped_goes_on_without_a_hole(tmp_path: Path) -> None:
+    file = tmp_path / "trades.csv"
+    async with (
+        running_simulator(SimulatorConfig()) as simulator,
+        running_service(config_for(simulator)) as service,
+    ):
+        for _ in range(3):
+            assert await result_of("recorder.py", file, service.url, 40) == (0, "", [])
+    rows = [row.split(",") for row in file.read_text().splitlines()]
+    seqs = [int(row[1]) for row in rows]
+    assert seqs == sorted(set(seqs))
+    # It begins with all there is. The numbers that are no trade's tell of the feed's state.
+    assert len(seqs) == 120
+    assert seqs[-1] <= 120 + 2
+
+
 async def test_trades_come_straight_from_the_venue_with_a_count_per_minute() -> None:
     # Ten trades in a market second, played flat out: 1,500 are two or three minutes.
     market = SimulatorConfig(symbols=("BTCUSDT",), rate=10, speed=None)
