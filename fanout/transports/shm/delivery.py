@@ -21,7 +21,7 @@ from protocol.ring import RingWriter
 
 _LOG = logging.getLogger("fanout")
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 """Most taken from the log at once. The same as the TCP transport takes: they share the piece."""
 
 

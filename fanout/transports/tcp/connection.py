@@ -112,8 +112,8 @@ class Connection:
         self.push()
 
     def say(self, frames: memoryview) -> None:
-        """Send these, which have no place in the log, to a client that has caught up."""
-        assert not self._unsent, "a client that has caught up was sent everything"
+        """Send these, which have no place in the log, to a client that was sent all the rest."""
+        assert not self._unsent, "a client that is not catching up was sent everything"
         self._unsent = frames
         self.push()
 
@@ -198,7 +198,7 @@ class Connection:
 
     async def drop_input(self) -> None:
         """Read what the client sends, and drop it. Returns when the connection is finished on both
-        sides or broken, or the client sends more than it may.
+        sides or broken.
 
         The end of its stream alone is no reason: a reader may close its sending side and read on.
         """
@@ -214,6 +214,15 @@ class Connection:
                     return
                 await trio.sleep_forever()
             received += len(data)
+        await self._dismiss()
+
+    async def _dismiss(self) -> None:
+        """Say goodbye to a client that sends more than it may, and read no more of it."""
+        if self.is_catching_up or self.is_finished:
+            return  # it takes nothing either, or has had its goodbye
+        why = f"more than {MAX_INPUT_BYTES:,} bytes were sent here"
+        self.say(memoryview(self.place.end(EndReason.BAD_REQUEST, retry_ms=None, why=why)))
+        await trio.sleep_forever()
 
     def look(self) -> None:
         """Say in the log when the client becomes slow, and when it no longer is, once each.

@@ -23,7 +23,7 @@ from protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
 
 _LOG = logging.getLogger("fanout")
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 """Most taken from a log at once."""
 
 

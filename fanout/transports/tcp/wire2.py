@@ -20,7 +20,7 @@ from protocol.joining import block_from
 from protocol.records import End, Header, Heartbeat, Loss
 from protocol.request import Position, Request, SlowPolicy, Start
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 """Most that one send is given. Bounds what a stuck client keeps in memory beside the log."""
 
 SLOW_RETRY_MS: Final = 1_000

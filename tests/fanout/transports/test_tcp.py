@@ -14,7 +14,7 @@ from fanout.errors import BindError
 from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport, wire2
 from fanout.transports.tcp import transport as transport_module
-from protocol import End, EndReason, Loss, Trade
+from protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from tests.contracts.transport import (
     Reading,
     TransportContract,
@@ -137,7 +137,7 @@ async def test_what_a_client_sends_changes_nothing(garbage: bytes) -> None:
         await reading.until(End)
 
 
-async def test_a_client_that_floods_is_cut_off_and_the_others_are_not() -> None:
+async def test_a_client_that_floods_is_told_and_cut_off_and_the_others_are_not() -> None:
     publisher, transport = new_publisher(), new_transport()
     async with (
         serving(publisher, transport) as url,
@@ -145,12 +145,28 @@ async def test_a_client_that_floods_is_cut_off_and_the_others_are_not() -> None:
         connected(url) as flooding,
     ):
         await until_clients(transport, 2)
+        flooded = Reading(flooding.receive_some)
+        await flooded.until_header()
         with pytest.raises(trio.BrokenResourceError):
             await flooding.send_all(bytes(100_000_000))
         await until_clients(transport, 1)
         await reading.until_header()
         publish(publisher, 1)
         await reading.until(Trade)
+
+
+async def test_a_client_that_sends_too_much_is_told_so() -> None:
+    publisher, transport = new_publisher(), new_transport()
+    async with serving(publisher, transport) as url, connected(url) as talking:
+        reading = Reading(talking.receive_some)
+        await talking.send_all(frame(encode_request(Request())))
+        await reading.until_header()
+        await talking.send_all(bytes(70_000))
+        await reading.until(End)
+        end = reading.records[-1]
+        assert isinstance(end, End)
+        assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, None)
+        assert end.why == "more than 65,536 bytes were sent here"
 
 
 @pytest.mark.parametrize("linger", [True, False], ids=["reset", "closed"])
