@@ -13,14 +13,15 @@ from typing import Final, Self, TypedDict, Unpack
 
 from clients.subscription import (
     LONGEST_PAUSE_S,
-    Disconnected,
     DisconnectedError,
+    Received,
     Reconnect,
+    RefusedError,
     Subscription,
     UnknownSymbolError,
     Wanted,
 )
-from protocol.records import Header, Record
+from protocol.records import Header
 from protocol.request import Position, Request
 from protocol.session import SessionStatistics
 
@@ -64,6 +65,7 @@ class Client:
         accounted for, and no loss."""
         self.url = url
         self._idle_timeout_s = idle_timeout_s
+        self._attempt_at_s: float | None = None
         self._subscription = Subscription(
             url,
             reconnect=reconnect,
@@ -99,8 +101,26 @@ class Client:
     def _is_over(self) -> bool:
         return self._subscription.is_over
 
-    def _no_header(self) -> DisconnectedError | UnknownSymbolError:
-        return self._subscription.failure or DisconnectedError(f"{self.url}: ended without header")
+    def _is_connected(self) -> bool:
+        """Whether `connect` has nothing more to wait for."""
+        return self._is_over or self.header is not None
+
+    def _connected_header(self) -> Header:
+        failure = self._subscription.failure
+        if self.header is None or isinstance(failure, RefusedError | UnknownSymbolError):
+            raise failure or DisconnectedError(f"{self.url}: ended without header")
+        return self.header
+
+    def _pause_left_s(self, now_s: float) -> float:
+        """What is left of the pause before the next attempt. A caller that gives up waiting, and
+        comes back, does not begin it anew."""
+        if self._attempt_at_s is None:
+            self._attempt_at_s = now_s + self._subscription.pause_s
+        return max(0.0, self._attempt_at_s - now_s)
+
+    def _disconnected(self, error: Exception) -> None:
+        self._attempt_at_s = None
+        self._subscription.disconnected(error)
 
 
 class BlockingClient(Client, ABC):
@@ -131,13 +151,12 @@ class BlockingClient(Client, ABC):
         """Give back the connection, if there is one."""
 
     def connect(self) -> Header:
-        """Connect, if need be, and return once the header is there. Records are kept."""
+        """Connect, if need be, and return once it is known that the service serves this client.
+        Records are kept. Raises `RefusedError` if it does not."""
         self._thread_id = threading.get_ident()
-        while (header := self.header) is None:
+        while not self._is_connected():
             self._step()
-            if self._is_over:
-                raise self._no_header()
-        return header
+        return self._connected_header()
 
     def close(self) -> None:
         """End the iteration, now or in the other thread that waits in it, and give back what the
@@ -153,7 +172,7 @@ class BlockingClient(Client, ABC):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Record | Disconnected:
+    def __next__(self) -> Received:
         ready = self._subscription.ready
         if not ready:
             self._thread_id = threading.get_ident()
@@ -190,17 +209,16 @@ class AsyncClient(Client, ABC):
         """Give back the connection, if there is one."""
 
     async def connect(self) -> Header:
-        """Connect, if need be, and return once the header is there. Records are kept."""
-        while (header := self.header) is None:
+        """Connect, if need be, and return once it is known that the service serves this client.
+        Records are kept. Raises `RefusedError` if it does not."""
+        while not self._is_connected():
             await self._step()
-            if self._is_over:
-                raise self._no_header()
-        return header
+        return self._connected_header()
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Record | Disconnected:
+    async def __anext__(self) -> Received:
         ready = self._subscription.ready
         while not ready:
             if self._is_over:

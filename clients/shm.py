@@ -22,7 +22,7 @@ from typing import Final, Unpack
 from clients.client import BlockingClient, ClientOptions
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import AttachedQueue, Outcome, QueueError
-from clients.subscription import AddressError, Disconnected, DisconnectedError
+from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 from protocol.errors import PeerError
 from protocol.ring_file import DIRECTORY
 
@@ -32,6 +32,7 @@ __all__ = [
     "DisconnectedError",
     "Outcome",
     "QueueError",
+    "Restarted",
     "ShmClient",
     "Wait",
 ]

@@ -14,7 +14,7 @@ import asyncio
 from clients.client import AsyncClient
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import Outcome, QueueError
-from clients.subscription import AddressError, Disconnected, DisconnectedError
+from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 
 __all__ = [
     "AddressError",
@@ -23,6 +23,7 @@ __all__ = [
     "DisconnectedError",
     "Outcome",
     "QueueError",
+    "Restarted",
 ]
 
 
@@ -32,7 +33,7 @@ class AsyncioShmClient(QueueClient, AsyncClient):
     async def _step(self) -> None:
         # Always a sleep, if only for a moment, to let others run.
         if self._queue is None:
-            await asyncio.sleep(self._subscription.pause_s)
+            await asyncio.sleep(self._pause_left_s(asyncio.get_running_loop().time()))
             self._attach()
         else:
             self._idle = 0 if self._take() else self._idle + 1

@@ -152,7 +152,7 @@ class QueueClient(Client):
 
     def _detach(self, error: Exception) -> None:
         error = self._lose(error)
-        self._subscription.disconnected(error)
+        self._disconnected(error)
         if self._subscription.failure:
             self._subscription.failure.__cause__ = error
 

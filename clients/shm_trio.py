@@ -14,7 +14,7 @@ import trio
 from clients.client import AsyncClient
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import Outcome, QueueError
-from clients.subscription import AddressError, Disconnected, DisconnectedError
+from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 
 __all__ = [
     "AddressError",
@@ -22,6 +22,7 @@ __all__ = [
     "DisconnectedError",
     "Outcome",
     "QueueError",
+    "Restarted",
     "TrioShmClient",
 ]
 
@@ -32,7 +33,7 @@ class TrioShmClient(QueueClient, AsyncClient):
     async def _step(self) -> None:
         # Always a sleep, if only for a moment, to let others run.
         if self._queue is None:
-            await trio.sleep(self._subscription.pause_s)
+            await trio.sleep(self._pause_left_s(trio.current_time()))
             self._attach()
         else:
             self._idle = 0 if self._take() else self._idle + 1

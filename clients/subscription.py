@@ -9,13 +9,13 @@ sleep, each in its own way, and are otherwise the same.
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from protocol.backoff import backoff
-from protocol.constants import TradeKind
-from protocol.errors import CallerError, PeerError, reason
+from protocol.constants import EndReason, TradeKind
+from protocol.errors import CallerError, NotHeardError, PeerError, reason
 from protocol.framing import frame
 from protocol.records import End, Gap, Header, Loss, Record, Snapshot, Status, Trade
 from protocol.request import Position, Request, Start, encode_request
@@ -36,16 +36,33 @@ class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
     """A connection was lost and made again: why it was lost, how long the pauses were together,
-    how many attempts it took, and what was lost by it (empty: nothing)."""
+    how many attempts it took, and what was lost by it (empty: nothing). `is_new_epoch`: to a
+    service that had been started anew."""
 
     why: str
     pause_s: float
     attempts: int
     lost: tuple[Loss, ...]
+    is_new_epoch: bool = False
+
+
+class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The service was started anew, and numbers begin at 1 again, in another epoch.
+
+    `before` is the place that was due in the old one. What the service published there until it
+    ended, and what the venue traded until it was up again, nobody can tell in numbers of either.
+    """
+
+    before: Position
+    epoch_ns: int
 
 
 class DisconnectedError(PeerError, ConnectionError):
     """The connection is gone, or could not be made, and the client was told not to reconnect."""
+
+
+class RefusedError(DisconnectedError):
+    """The service does not serve this client: its token, its request, or no place for it."""
 
 
 class AddressError(CallerError, ValueError):
@@ -62,6 +79,10 @@ can be far from them."""
 
 MAX_RECONNECTS: Final = 100
 """Reconnects that are remembered."""
+
+ATTEMPTS_TO_RESUME: Final = 3
+"""How often a service that begins elsewhere without a word is asked again: a request that came too
+late, from a program that was busy, is not heard."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -113,6 +134,12 @@ class Wanted(msgspec.Struct, frozen=True):
         return not self.symbols or symbol in self.symbols
 
 
+_REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
+
+Received = Record | Disconnected | Restarted
+"""What a client hands over."""
+
+
 class Subscription:
     """One subscriber's session and its policy for reconnecting, over any number of connections."""
 
@@ -128,9 +155,9 @@ class Subscription:
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`request` is what the first connection is asked for. With `resume` the others are asked
-        for what comes next, and else for the newest."""
+        for what comes next, and else for the newest. Raises `NotRepresentableError`."""
         self._url = url
-        self.ready: deque[Record | Disconnected] = deque()
+        self.ready: deque[Received] = deque()
         """Records for the caller, in order."""
         self.pause_s = 0.0
         """How long to wait before the next attempt to connect."""
@@ -141,15 +168,20 @@ class Subscription:
         self.reconnects: deque[Reconnect] = deque(maxlen=MAX_RECONNECTS)
         self._reconnect = reconnect
         self._request = request or Request()
+        encode_request(self._request)  # what cannot be asked for is said before anything opens
         self._resume = resume
         self._wanted = wanted or Wanted()
         self._uniform = uniform
         self._longest_pause_s = longest_pause_s
         self._session = SubscriberSession()
         self._end: End | None = None
-        self._has_flowed = False
-        """Whether the connection brought more than a greeting. A service that greets and drops is
-        not to be hammered."""
+        start = self._request.start
+        self._due = start if isinstance(start, Position) else None
+        """The place that is due, until the next connection's header says in which epoch that is."""
+        self._unheard = 0
+        """Attempts in a row at which the service began elsewhere without a word."""
+        self._is_settled = False
+        """Whether what the connection lost is known, since more than losses has come."""
         self._outage: Reconnect | None = None
         """What is known of the reconnect that is under way."""
         self._pauses = self._new_pauses()
@@ -163,33 +195,36 @@ class Subscription:
         return self._session.statistics
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the service has shown, on this connection, that it serves this client."""
+        return self._session.is_answered
+
+    @property
     def position(self) -> Position | None:
         """The place behind the last record that was taken out of `ready`; None before the first
         header, unless a place was asked for."""
-        header, next_seq = self._session.header, self._session.next_seq
-        if header is None or next_seq is None:
-            return self._request.start if isinstance(self._request.start, Position) else None
+        at = self._session_position()
+        if at is None:
+            return self._due
         # A read is only made when nothing is left of the one before: all that is in `ready` is of
         # one epoch, the session's.
         numbers = (_first_number(each) for each in self.ready)
-        return Position(
-            epoch_ns=header.epoch_ns, seq=next((each for each in numbers if each), next_seq)
-        )
+        return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
 
     def request(self) -> bytes:
         """The frame with which a connection begins. The session is told what is in it."""
         request = self._request
         if self._session.header is not None:
             # What was received and not yet handed over waits in `ready`: go on behind that.
-            at = self._session_position() if self._resume else Start.LIVE
-            request = msgspec.structs.replace(request, start=at)
-        self._session.ask(request.start)
+            at = self._session_position() if self._resume else None
+            request = msgspec.structs.replace(request, start=at or Start.LIVE)
+        self._session.ask(request.start, insist=self._unheard < ATTEMPTS_TO_RESUME - 1)
         return frame(encode_request(request))
 
-    def _session_position(self) -> Position:
+    def _session_position(self) -> Position | None:
         header, next_seq = self._session.header, self._session.next_seq
-        assert header is not None
-        assert next_seq is not None, "it is known from the first header on"
+        if header is None or next_seq is None:
+            return None
         return Position(epoch_ns=header.epoch_ns, seq=next_seq)
 
     def receive(self, data: bytes) -> None:
@@ -205,66 +240,71 @@ class Subscription:
         while (records := self._session.next_records()) is not None:
             if self._session.header is not header:
                 header = self._session.header
-                self._check_symbols()
+                self._take_header()
+            if not self._is_settled:
+                self._watch(records)
             if records:
                 self._take(records)
 
-    def _check_symbols(self) -> None:
-        """A symbol that is not served there will not be tomorrow: that is the end."""
-        assert self._session.header is not None, "the caller has seen it"
+    def _take_header(self) -> None:
+        header = self._session.header
+        assert header is not None, "it has just come"
+        due, self._due = self._due, None
+        if due is not None and due.epoch_ns != header.epoch_ns:
+            self.ready.append(Restarted(before=due, epoch_ns=header.epoch_ns))
+            self._note(is_new_epoch=True)
         try:
-            self._wanted.check(self._session.header)
+            self._wanted.check(header)
         except UnknownSymbolError as error:
+            # A symbol that is not served there will not be tomorrow: that is the end.
             self.failure = error
             raise DisconnectedError(str(error)) from error
 
     def _take(self, records: list[Record]) -> None:
-        if not self._has_flowed or type(records[-1]) is End:
-            self._watch(records)
+        last = records[-1]
+        if isinstance(last, End):
+            self._end = last
         if not self._wanted.is_everything:
             records = self._wanted.select(records)
         self.ready.extend(records)
 
     def _watch(self, records: list[Record]) -> None:
-        """Look at the first records of a connection, and at the last one."""
-        for record in records:
-            if isinstance(record, End):
-                self._end = record
-            elif isinstance(record, Loss):
-                self._note_loss(record)
-            elif not isinstance(record, Snapshot) and not self._has_flowed:
-                self._has_flowed = True
-                self._note_reconnect()
+        """Look at the first records of a connection: once more than losses has come, it is known
+        what was lost by the one before."""
+        losses = tuple(each for each in records if isinstance(each, Loss))
+        if losses and self._outage is not None:
+            self._note(lost=(*self._outage.lost, *losses)[-MAX_RECONNECTS:])
+        if self._session.has_begun:
+            self._is_settled, self._unheard = True, 0
+            if self._outage is not None:
+                self.reconnects.append(self._outage)
+                self._outage = None
 
-    def _note_loss(self, loss: Loss) -> None:
-        if self._outage is not None and not self._has_flowed:
-            lost = (*self._outage.lost, loss)[-MAX_RECONNECTS:]
-            self._outage = msgspec.structs.replace(self._outage, lost=lost)
-
-    def _note_reconnect(self) -> None:
-        """The first record after an outage has come: what was lost by it is known now."""
+    def _note(self, **changes: Any) -> None:
+        """Note something about the reconnect that is under way, if one is."""
         if self._outage is not None:
-            self.reconnects.append(self._outage)
-            self._outage = None
+            self._outage = msgspec.structs.replace(self._outage, **changes)
 
     def _note_outage(self, why: str) -> None:
-        before = self._outage or Reconnect(why=why, pause_s=0.0, attempts=0, lost=())
-        self._outage = msgspec.structs.replace(
-            before, pause_s=before.pause_s + self.pause_s, attempts=before.attempts + 1
-        )
+        self._outage = self._outage or Reconnect(why=why, pause_s=0.0, attempts=0, lost=())
+        self._note(pause_s=self._outage.pause_s + self.pause_s, attempts=self._outage.attempts + 1)
 
     def disconnected(self, error: Exception) -> None:
         """The connection ended with `error`. Queue the record of it, or arrange for the end."""
         self._session.disconnected()
         end, self._end = self._end, None
-        if self._has_flowed:
+        if self._is_settled:
+            # One that only greets is not to be hammered.
             self._pauses = self._new_pauses()
-        self._has_flowed = False
+        self._is_settled = False
+        self._due = self._session_position() or self._due
+        self._unheard += isinstance(error, NotHeardError)
         why = reason(error)
-        if self.failure is not None or (
-            end is not None and (end.retry_ms is None or not self._reconnect)
-        ):
+        is_goodbye = end is not None and (end.retry_ms is None or not self._reconnect)
+        if is_goodbye or self.failure is not None:
             self.is_over = True
+            if end is not None and end.reason in _REFUSALS:
+                self.failure = RefusedError(f"{self._url}: {end.why or end.reason.name}")
         elif not self._reconnect:
             self.is_over = True
             self.failure = DisconnectedError(f"{self._url}: {why}")
@@ -283,7 +323,7 @@ class Subscription:
         return f"the service ended: {self._end.why or self._end.reason.name}"
 
 
-def _first_number(record: Record | Disconnected) -> int | None:
+def _first_number(record: Received) -> int | None:
     """The sequence number at which a record stands; None if it has none."""
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq) | Loss(first_seq=seq):

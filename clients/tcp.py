@@ -23,6 +23,8 @@ from clients.subscription import (
     Disconnected,
     DisconnectedError,
     Reconnect,
+    RefusedError,
+    Restarted,
     UnknownSymbolError,
 )
 from clients.tcp_client import READ_BYTES, NetworkClient, TcpOptions, silence, tls_failure
@@ -35,6 +37,8 @@ __all__ = [
     "DisconnectedError",
     "Position",
     "Reconnect",
+    "RefusedError",
+    "Restarted",
     "TcpClient",
     "UnknownSymbolError",
 ]
@@ -58,7 +62,7 @@ class TcpClient(NetworkClient, BlockingClient):
         except (OSError, PeerError) as error:
             self._let_go()
             if not self._closed.is_set():
-                self._subscription.disconnected(error)
+                self._disconnected(error)
 
     def _connect(self) -> None:
         # Kept at once, so that `close` finds it, from whichever thread.
@@ -66,7 +70,10 @@ class TcpClient(NetworkClient, BlockingClient):
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             try:
-                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._host)
+                self._socket = tls = self._tls.wrap_socket(
+                    self._socket, server_hostname=self._host, do_handshake_on_connect=False
+                )
+                tls.do_handshake()
             except (OSError, ValueError) as error:
                 raise tls_failure(error) from error
         self._socket.sendall(self._hello())

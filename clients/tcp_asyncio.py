@@ -15,6 +15,8 @@ from clients.subscription import (
     Disconnected,
     DisconnectedError,
     Reconnect,
+    RefusedError,
+    Restarted,
     UnknownSymbolError,
 )
 from clients.tcp_client import (
@@ -35,6 +37,8 @@ __all__ = [
     "DisconnectedError",
     "Position",
     "Reconnect",
+    "RefusedError",
+    "Restarted",
     "UnknownSymbolError",
 ]
 
@@ -51,7 +55,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
     async def _step(self) -> None:
         try:
             if self._streams is None:
-                await asyncio.sleep(self._subscription.pause_s)
+                await asyncio.sleep(self._pause_left_s(asyncio.get_running_loop().time()))
                 self._streams = await self._connect()
                 # Not waited for: a request always fits, and the service may not be reading.
                 self._streams[1].write(self._hello())
@@ -59,7 +63,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
                 self._receive(await self._read(self._streams[0]))
         except (OSError, PeerError) as error:
             await self._let_go()
-            self._subscription.disconnected(error)
+            self._disconnected(error)
 
     async def _connect(self) -> _Streams:
         try:

@@ -51,7 +51,9 @@ class NetworkClient(Client):
         goes on where it stopped, or, with `resume=False`, live. `slow` is what the service does
         with a client that falls off its log: `"skip"` tells it what it lost, `"disconnect"` ends
         the connection. `token` is the service's, if it wants one. `tls` is for certificates that
-        this machine does not trust by itself. See `clients.client.Client` for the others.
+        this machine does not trust by itself. Raises `NotRepresentableError` for a token or a
+        position that cannot be sent, and while it runs `RefusedError`, after the `End` that says
+        why, if the service does not serve this client. See `clients.client.Client` for the others.
         """
         request = Request(
             start=start if isinstance(start, Position) else Start(start),
@@ -60,8 +62,15 @@ class NetworkClient(Client):
         )
         super().__init__(url, request=request, resume=resume, **options)
         self._host, self._port, is_tls = parse_address(url)
+        if tls is not None and not is_tls:
+            raise AddressError(f"{url!r} does not speak TLS, and tls= is given: tls://HOST:PORT")
         self._tls = (tls or ssl.create_default_context()) if is_tls else None
         self._is_greeted = False
+
+    def _is_connected(self) -> bool:
+        # START and the header are for everybody. What follows them, within a second, is for who is
+        # served; or it is an END.
+        return self._is_over or self._subscription.is_answered
 
     def _hello(self) -> bytes:
         """What a connection begins with."""

@@ -16,6 +16,8 @@ from clients.subscription import (
     Disconnected,
     DisconnectedError,
     Reconnect,
+    RefusedError,
+    Restarted,
     UnknownSymbolError,
 )
 from clients.tcp_client import (
@@ -35,6 +37,8 @@ __all__ = [
     "DisconnectedError",
     "Position",
     "Reconnect",
+    "RefusedError",
+    "Restarted",
     "TrioTcpClient",
     "UnknownSymbolError",
 ]
@@ -52,13 +56,13 @@ class TrioTcpClient(NetworkClient, AsyncClient):
     async def _step(self) -> None:
         try:
             if self._stream is None:
-                await trio.sleep(self._subscription.pause_s)
+                await trio.sleep(self._pause_left_s(trio.current_time()))
                 self._stream = await self._connect()
             else:
                 self._receive(await self._read(self._stream))
         except (OSError, PeerError, trio.BrokenResourceError) as error:
             await self._let_go()
-            self._subscription.disconnected(error)
+            self._disconnected(error)
 
     async def _connect(self) -> _Stream:
         """A connection on which the request has been sent. One that a cancellation leaves half

@@ -61,7 +61,7 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 9000
     wire: int = WIRE_VERSION
-    max_clients: int = 1_000
+    max_clients: int = 500
     max_per_address: int = 0
     accept_rate: float = 500.0
     stall_timeout_s: float = 30.0
@@ -86,7 +86,9 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("--tls-cert and --tls-key go together: the certificate and its key")
         if self.wire == 1 and self.token is not None:
-            raise UsageError("--wire 1 has no place for a token: leave it out, or take --wire 2")
+            raise UsageError(
+                "--wire 1 has no place for a token (--token-file, FANOUT_TOKEN): take --wire 2"
+            )
 
     @property
     def is_open(self) -> bool:

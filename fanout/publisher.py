@@ -29,6 +29,8 @@ from protocol import (
     encode_header,
     frame,
 )
+from protocol.constants import MAX_TEXT_BYTES
+from protocol.text import fitting
 
 
 class Publisher:
@@ -84,7 +86,7 @@ class Publisher:
             instrument=instrument,
             state=state,
             since_ns=self._wall_ns(),
-            why=_short(why),
+            why=fitting(why, MAX_TEXT_BYTES),
         )
         self._publish_event(status)
 
@@ -129,11 +131,11 @@ class Publisher:
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> None:
         """Say goodbye to all readers, and close the log."""
-        end = End(reason=reason, last_seq=self.log.next_seq - 1, retry_ms=retry_ms, why=_short(why))
+        end = End(
+            reason=reason,
+            last_seq=self.log.next_seq - 1,
+            retry_ms=retry_ms,
+            why=fitting(why, MAX_TEXT_BYTES),
+        )
         self.log.append(frame(encode_event(end)), count=0)
         self.log.close()
-
-
-def _short(why: str) -> str:
-    """The words that fit an event: 255 bytes of UTF-8, cut between characters."""
-    return why.encode(errors="replace")[:255].decode(errors="ignore")

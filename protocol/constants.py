@@ -136,6 +136,8 @@ class GapState(_Code):
     OPEN = 0
     BACK_FILLED = 1
     UNRECOVERABLE = 2
+    NO_TRADE = 3
+    """The venue's records have the trades around them and none of these: nothing was lost."""
     OTHER = 0xFF
 
 

@@ -32,6 +32,10 @@ class UnexpectedFrameError(PeerError):
     """A frame that is in order came where the session does not allow it."""
 
 
+class NotHeardError(PeerError):
+    """The service did not begin where it was asked to, and said nothing of it."""
+
+
 class CallerError(FanoutError):
     """The code on this side asked for what cannot be done."""
 

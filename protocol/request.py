@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.constants import MAX_SEQ, U64_MAX
 from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+from protocol.text import fitting
 
 MAX_REQUEST_BYTES: Final = 4096
 """Limit of a request. Protects the service from keeping what strangers send."""
@@ -63,7 +64,10 @@ _DECODER = msgspec.json.Decoder(Request, strict=False)
 
 def encode_request(request: Request) -> bytes:
     """A request's payload. Raises `NotRepresentableError`."""
-    payload = msgspec.json.encode(request)
+    try:
+        payload = msgspec.json.encode(request)
+    except (UnicodeError, OverflowError) as error:
+        raise NotRepresentableError("a token or a position that JSON cannot say") from error
     if len(payload) > MAX_REQUEST_BYTES:
         raise NotRepresentableError(
             f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}"
@@ -82,7 +86,8 @@ def decode_request(payload: bytes) -> Request:
     try:
         request = _DECODER.decode(payload)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise MalformedError(f"not a request: {error}") from error
+        # The words may be the reader's own, and as long as what it sent.
+        raise MalformedError(f"not a request: {fitting(str(error), 120)}") from error
     _check(request)
     return request
 
@@ -90,4 +95,5 @@ def decode_request(payload: bytes) -> Request:
 def _check(request: Request) -> None:
     at = request.start
     if isinstance(at, Position) and not (0 <= at.epoch_ns <= U64_MAX and 1 <= at.seq <= MAX_SEQ):
-        raise MalformedError(f"position {at.epoch_ns}, {at.seq} is out of range")
+        where = fitting(f"{at.epoch_ns}, {at.seq}", 80)
+        raise MalformedError(f"position {where} is out of range")

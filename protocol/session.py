@@ -25,7 +25,7 @@ import msgspec
 
 from protocol.block import decode_block
 from protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
-from protocol.errors import MalformedError, UnexpectedFrameError
+from protocol.errors import MalformedError, NotHeardError, UnexpectedFrameError
 from protocol.events import decode_event
 from protocol.framing import FrameReader, unseal
 from protocol.header import decode_header
@@ -100,6 +100,13 @@ class SubscriberSession:
         self._hole = LossReason.UNANNOUNCED
         """What a hole in the numbering is put down to, if nobody speaks of it. Something else than
         UNANNOUNCED until what was asked for has begun."""
+        self._insists = False
+        self.has_begun = False
+        """Whether the connection has brought more than a greeting: something that shows where the
+        numbering stands."""
+        self.is_answered = False
+        """Whether the connection has brought something that only who is served gets: neither START
+        nor the header, nor an END."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -121,10 +128,15 @@ class SubscriberSession:
             connections=self._connections,
         )
 
-    def ask(self, start: Start | Position) -> None:
+    def ask(self, start: Start | Position, *, insist: bool = False) -> None:
         """Say where the next connection was asked to begin. Without this it is asked nothing, and
-        begins where its header says."""
-        self._asked = start
+        begins where its header says.
+
+        With `insist` a service that begins elsewhere without a word is `NotHeardError`, so that it
+        can be asked again: a request that comes too late is not heard. Without it, what it left out
+        is lost.
+        """
+        self._asked, self._insists = start, insist
 
     def receive(self, data: bytes) -> None:
         """Take what a read brought, in pieces of any size."""
@@ -155,6 +167,7 @@ class SubscriberSession:
         """Forget the connection, and what came of an incomplete frame; keep the numbering."""
         self._frames = FrameReader()
         self.phase = Phase.GREETING
+        self.has_begun = self.is_answered = False
 
     def _records_of(self, kind: _Input, payload: bytes) -> list[Record]:
         if kind is _Input.START:
@@ -162,6 +175,7 @@ class SubscriberSession:
             return []
         if kind is _Input.HEADER:
             return self._take_header(decode_header(payload))
+        self.is_answered |= kind is not _Input.END
         assert self.header is not None, "the table lets nothing else pass before a header"
         if kind is _Input.BLOCK:
             return self._take_block(decode_block(payload, self.header))
@@ -209,6 +223,7 @@ class SubscriberSession:
         if block.is_snapshot:
             return [Snapshot(trades=tuple(block.trades))]
         records = self._advance(block.first_seq, len(block.trades))
+        self.has_begun = True
         self._trades += len(block.trades)
         records += block.trades
         return records
@@ -218,6 +233,7 @@ class SubscriberSession:
         self._events += 1
         match event:
             case Heartbeat(next_seq=next_seq):
+                self.has_begun = True
                 return self._advance(next_seq, 0)
             case End(last_seq=last_seq):
                 is_refused = self._hole is not LossReason.UNANNOUNCED
@@ -228,11 +244,15 @@ class SubscriberSession:
                 self._lost += event.count
             case _:
                 records = self._advance(event.seq, 1)
+                self.has_begun = True
         return [*records, event]
 
     def _advance(self, seq: int, count: int) -> list[Record]:
         """Go on to behind `count` numbers from `seq`; what lies before `seq` is lost."""
         assert self.next_seq is not None, "a header came first, and it says"
+        is_unheard = self._hole is not LossReason.UNANNOUNCED and seq > self.next_seq
+        if is_unheard and self._insists:
+            raise NotHeardError(f"the service began at {seq}, and not at {self.next_seq} as asked")
         lost = self._skip(self.next_seq, seq, self._hole)
         self._hole = LossReason.UNANNOUNCED
         self.next_seq = seq + count

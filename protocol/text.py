@@ -25,3 +25,8 @@ def unpack_text(body: bytes, offset: int, limit: int, what: str) -> tuple[str, i
         return body[start : start + length].decode(), start + length
     except UnicodeDecodeError as error:
         raise MalformedError(f"{what} is not UTF-8") from error
+
+
+def fitting(words: str, max_bytes: int) -> str:
+    """As much of `words` as fits, cut between characters; what UTF-8 cannot say is replaced."""
+    return words.encode(errors="replace")[:max_bytes].decode(errors="ignore")

@@ -12,14 +12,13 @@ import typer
 
 from clients.client import ClientOptions
 from clients.shm import ShmClient
-from clients.tcp import Disconnected, DisconnectedError, TcpClient
+from clients.tcp import Disconnected, Restarted, TcpClient
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.token import read_token
 from fanout.config import split_symbols
 from fanout.errors import ConfigError, UsageError, shown
-from protocol.constants import EndReason
 from protocol.errors import reason
-from protocol.records import End, Instrument, Record, Snapshot, Trade
+from protocol.records import Instrument, Record, Snapshot, Trade
 from protocol.request import Position, Request, Start, encode_request
 
 
@@ -87,6 +86,8 @@ def tail(
                 raise UsageError(f"--start {start}: a queue is read from where it was left")
             client: TcpClient | ShmClient = ShmClient(address, **options)
         else:
+            if tls_ca is not None and not address.startswith("tls://"):
+                raise UsageError(f"{address} does not speak TLS: leave --tls-ca out, or tls://")
             token = read_token(token_file)
             client = TcpClient(
                 address,
@@ -132,7 +133,10 @@ def _print_all(client: TcpClient | ShmClient, output: Format, limit: int | None)
     trades = 0
     for record in client:
         if isinstance(record, Disconnected):
-            say(f"{client.url}: {record.why}; trying again in {record.pause_s:.1f} s")
+            say(f"{client.url}: {shown(record.why)}; trying again in {record.pause_s:.1f} s")
+            continue
+        if isinstance(record, Restarted):
+            say(f"{client.url}: the service was started anew: numbers begin at 1 again")
             continue
         header = client.header
         assert header is not None, "every record but Disconnected comes after a header"
@@ -141,14 +145,10 @@ def _print_all(client: TcpClient | ShmClient, output: Format, limit: int | None)
             say(_text_line(record, header.epoch_ns))
         else:
             emit(line)
-        if isinstance(record, End) and record.reason in _REFUSALS and record.retry_ms is None:
-            raise DisconnectedError(f"{client.url}: {shown(record.why)}")
         trades += isinstance(record, Trade)
         if trades == limit:
             return
 
-
-_REFUSALS: Final = (EndReason.AUTH, EndReason.BAD_REQUEST)
 
 _COLUMNS: Final = (
     "seq",

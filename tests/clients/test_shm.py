@@ -20,13 +20,14 @@ from clients.shm import (
     DisconnectedError,
     Outcome,
     QueueError,
+    Restarted,
     ShmClient,
     Wait,
 )
 from clients.shm_asyncio import AsyncioShmClient
 from clients.shm_file import attach
 from clients.shm_trio import TrioShmClient
-from protocol import End, Loss, LossReason, PeerError, Trade
+from protocol import End, Loss, LossReason, PeerError, Position, Trade
 from protocol.ring_file import UnsupportedMachineError
 from protocol.ring_page import PAGE_BYTES
 from tests.clients.queues import Writer, block, numbers, overwrite, writing
@@ -320,7 +321,8 @@ def test_a_writer_that_comes_again_is_found_and_the_hole_is_told(tmp_path: Path)
         with writing(tmp_path, epoch_ns=2, next_seq=4) as writer:
             writer.trades(2)
             records = until(reader, Trade)
-            assert records[0] == Loss(first_seq=1, last_seq=3, reason=LossReason.OTHER_EPOCH)
+            assert records[0] == Restarted(before=Position(epoch_ns=1, seq=6), epoch_ns=2)
+            assert records[1] == Loss(first_seq=1, last_seq=3, reason=LossReason.OTHER_EPOCH)
             assert records[-1].seq == 4
 
 

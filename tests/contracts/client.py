@@ -20,7 +20,10 @@ from clients.subscription import (
     AddressError,
     Disconnected,
     DisconnectedError,
+    Received,
     Reconnect,
+    RefusedError,
+    Restarted,
     UnknownSymbolError,
 )
 from protocol import (
@@ -33,7 +36,6 @@ from protocol import (
     LossReason,
     PeerError,
     Position,
-    Record,
     Request,
     SlowPolicy,
     Snapshot,
@@ -50,7 +52,7 @@ from protocol.request import MAX_REQUEST_BYTES
 from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_session import block, end, gap, heartbeat, loss, opening, status, unknown
 
-Collected = list[Record | Disconnected]
+Collected = list[Received]
 
 
 def take_request(connection: socket.socket) -> Request:
@@ -133,6 +135,9 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
+AWAY = Position(epoch_ns=6, seq=50)
+
+
 class ClientContract(ABC):
     @abstractmethod
     def collect(
@@ -162,20 +167,22 @@ class ClientContract(ABC):
         assert [each.symbol for each in client.header.instruments] == ["BTCUSDT", "币安人生USDT"]
 
     def test_a_lost_connection_is_told_and_made_again_and_what_was_missed_is_told(self) -> None:
-        with serving(opening(1) + block(1)[:-3], opening(4) + block(4)) as service:
+        gone = opening(4) + loss(1, 3) + block(4)
+        with serving(opening(1) + block(1)[:-3], gone) as service:
             records, _ = self.collect(service.url, lambda each: isinstance(each[-1], Trade))
         disconnected, missed, trade = records
         assert isinstance(disconnected, Disconnected)
         assert "without an END" in disconnected.why
-        assert missed == Loss(first_seq=1, last_seq=3, reason=LossReason.DISCONNECTED)
+        assert missed == Loss(first_seq=1, last_seq=3, reason=LossReason.SLOW)
         assert isinstance(trade, Trade)
 
     def test_after_an_end_it_comes_back_when_it_was_asked_to(self) -> None:
         with serving(opening(1) + end(0), opening(1, epoch_ns=8) + block(1)) as service:
             records, _ = self.collect(service.url, lambda each: isinstance(each[-1], Trade))
-        assert [type(each) for each in records] == [End, Disconnected, Trade]
+        assert [type(each) for each in records] == [End, Disconnected, Restarted, Trade]
         assert isinstance(records[1], Disconnected)
         assert records[1].pause_s >= 0.010
+        assert records[2] == Restarted(before=Position(epoch_ns=7, seq=1), epoch_ns=8)
 
     def test_a_service_that_greets_and_drops_is_not_hammered(self) -> None:
         with serving(*[opening(1)] * 6) as service:
@@ -275,7 +282,7 @@ class ClientContract(ABC):
         )
         assert request == Request(start=there, slow=SlowPolicy.DISCONNECT, token="t-o-k-e-n")
         assert self.asked(opening(9) + block(9)) == [Request()]
-        assert self.asked(opening(9) + block(9), start="oldest") == [Request(start=Start.OLDEST)]
+        assert self.asked(opening(1) + block(1), start="oldest") == [Request(start=Start.OLDEST)]
 
     def test_after_a_disconnect_it_asks_for_what_comes_next(self) -> None:
         requests = self.asked(
@@ -305,6 +312,72 @@ class ClientContract(ABC):
             records, _ = self.collect(service.url, lambda each: len(each) == 6)
         assert [each.seq for each in records if isinstance(each, Trade)] == [1, 2, 3]
         assert not [each for each in records if isinstance(each, Loss)]
+
+    def test_a_service_that_did_not_hear_is_asked_again(self) -> None:
+        unheard = opening(9) + block(9)
+        with serving(opening(1) + block(1), unheard, opening(9) + block(2, 8)) as service:
+            records, client = self.collect(service.url, lambda each: len(each) == 11)
+        assert [each.seq for each in records if isinstance(each, Trade)] == list(range(1, 10))
+        assert isinstance(records[2], Disconnected)
+        assert records[2].why == "the service began at 9, and not at 2 as asked"
+        assert client.reconnects[0].attempts == 2
+
+    def test_a_service_that_never_hears_costs_what_it_leaves_out(self) -> None:
+        unheard = [opening(9) + block(9)] * 3
+        with serving(opening(1) + block(1), *unheard) as service:
+            records, client = self.collect(service.url, lambda each: len(each) == 6)
+        missed = Loss(first_seq=2, last_seq=8, reason=LossReason.DISCONNECTED)
+        assert records[4] == missed
+        assert client.reconnects[0].lost == (missed,)
+
+    @pytest.mark.parametrize("start", [AWAY, "oldest", "live"])
+    def test_another_epoch_is_told_to_who_had_a_place_in_one(self, start: object) -> None:
+        with serving(opening(1) + block(1)) as service:
+            records, _ = self.collect(
+                service.url, lambda each: isinstance(each[-1], Trade), start=start
+            )
+        told = [each for each in records if isinstance(each, Restarted)]
+        assert told == ([Restarted(before=start, epoch_ns=7)] if start == AWAY else [])
+
+    def test_a_restart_is_in_the_record_of_the_reconnect(self) -> None:
+        with serving(opening(1) + block(1), opening(1, epoch_ns=8) + block(1)) as service:
+            records, client = self.collect(service.url, lambda each: len(each) == 4)
+        assert [type(each) for each in records] == [Trade, Disconnected, Restarted, Trade]
+        assert [each.is_new_epoch for each in client.reconnects] == [True]
+
+    def test_heartbeats_alone_make_a_connection_good(self) -> None:
+        quiet = opening(2) + heartbeat(2)
+        with serving(opening(1) + block(1), *[quiet] * 5) as service:
+            records, client = self.collect(service.url, lambda each: len(each) == 7)
+        pauses = [each.pause_s for each in records if isinstance(each, Disconnected)]
+        assert max(pauses) < 3 * min(pauses)
+        assert [each.attempts for each in client.reconnects] == [1] * 5
+
+    @pytest.mark.parametrize("reason", [EndReason.AUTH, EndReason.BAD_REQUEST, EndReason.FULL])
+    def test_a_refusal_is_an_error_after_the_end_that_says_why(self, reason: EndReason) -> None:
+        end = End(reason=reason, last_seq=0, retry_ms=None, why="the token is wrong")
+        with (
+            serving(opening(1) + frame(encode_event(end))) as service,
+            pytest.raises(RefusedError, match=f"{service.url}: the token is wrong"),
+        ):
+            self.to_the_end(service.url)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"token": "x" * 5_000},
+            {"token": "\udc80"},
+            {"start": Position(epoch_ns=2**70, seq=1)},
+            {"start": Position(epoch_ns=1, seq=0)},
+            {"start": "now"},
+            {"slow": "wait"},
+        ],
+    )
+    def test_what_cannot_be_asked_for_is_said_before_anything_opens(
+        self, options: dict[str, object]
+    ) -> None:
+        with pytest.raises(ValueError, match=r"."):
+            self.to_the_end("tcp://127.0.0.1:1", **options)
 
     def test_its_position_is_behind_what_was_handed_over(self) -> None:
         for taken, due in [(1, 2), (2, 3), (6, 7), (7, 10)]:
@@ -359,6 +432,10 @@ class ClientContract(ABC):
             self.to_the_end("tcp://127.0.0.1:1", symbols="BTCUSDT")
 
     # TLS.
+
+    def test_tls_that_is_asked_for_is_not_left_out(self) -> None:
+        with pytest.raises(AddressError, match="tls://HOST:PORT"):
+            self.to_the_end("tcp://127.0.0.1:1", tls=client_tls())
 
     def test_over_tls_it_is_the_same(self) -> None:
         stream = opening(1) + block(1, 2) + end(2)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 import trio
 
+from fanout.anomalies import Anomalies
 from fanout.log import Cursor, Lag, Log
 from fanout.transports.tcp.greeting import receive_some
 from protocol.constants import EndReason
@@ -27,6 +28,10 @@ _LOG = logging.getLogger("fanout")
 SEND_BUFFER_BYTES: Final = 256 * 1024
 """Of a client's socket. The kernel's memory is memory too; left alone it takes megabytes for each
 client that does not read."""
+
+UNSENT_BYTES: Final = 16 * 1024
+"""What the kernel takes beyond what is on its way to the client. More would only make what waits
+there older, and dearer: enough is that the client's kernel never waits for ours."""
 
 MAX_INPUT_BYTES: Final = 64 * 1024
 """Most that a client may send. Nothing it could ask for is that long; a flood would cost time."""
@@ -52,6 +57,8 @@ class Place(Protocol):
     greeting: bytes
     is_over: bool
     lost: int
+    fell_off: str
+    """Why it is over, if that is because the client was slow, in words for the log."""
 
     def start(self, request: Request) -> bytes:
         """The frames before the first piece."""
@@ -66,6 +73,30 @@ class Place(Protocol):
     def lag(self, unsent_bytes: int) -> Lag: ...
 
 
+class Crowd:
+    """All clients whose data has begun: those that have everything so far, and those behind."""
+
+    def __init__(self) -> None:
+        self.abreast: set[Connection] = set()
+        """Who is to be sent what comes next when it comes."""
+        self.behind: set[Connection] = set()
+        self.turns = trio.Lock()
+        """Those behind send a piece at a time, one after another: however many they are, what comes
+        next does not wait for more than one of them."""
+
+    @property
+    def clients(self) -> set["Connection"]:
+        return self.abreast | self.behind
+
+    def move(self, client: "Connection", *, is_abreast: bool) -> None:
+        (self.behind if is_abreast else self.abreast).discard(client)
+        (self.abreast if is_abreast else self.behind).add(client)
+
+    def leave(self, client: "Connection") -> None:
+        self.abreast.discard(client)
+        self.behind.discard(client)
+
+
 class Connection:
     """One client. The nursery is its lifetime: to cancel that is to close the connection."""
 
@@ -77,6 +108,8 @@ class Connection:
         nursery: trio.Nursery,
         *,
         stall_timeout_s: float,
+        crowd: Crowd,
+        oddities: Anomalies,
     ) -> None:
         self.name = name
         self.place = place
@@ -86,6 +119,8 @@ class Connection:
         self._socket = sock
         self._nursery = nursery
         self._stall_timeout_s = stall_timeout_s
+        self._crowd = crowd
+        self._oddities = oddities
         self._unsent = memoryview(b"")
         self._says_no_more = False
         """It has closed its sending side."""
@@ -109,6 +144,7 @@ class Connection:
     def begin(self, frames: bytes) -> None:
         """Send these, and then what follows at the client's place."""
         self._unsent = memoryview(bytes(self._unsent) + frames)
+        self._crowd.move(self, is_abreast=True)
         self.push()
 
     def say(self, frames: memoryview) -> None:
@@ -122,6 +158,7 @@ class Connection:
         take is left to a task of the client's."""
         if not self._send():
             self.is_catching_up = True
+            self._crowd.move(self, is_abreast=False)
             self._nursery.start_soon(self._catch_up)
 
     def _send(self) -> bool:
@@ -156,10 +193,14 @@ class Connection:
     async def _catch_up(self) -> None:
         while self.is_catching_up:
             if not await self._writable():
-                _LOG.warning("%s took nothing for %g s: closed", self.name, self._stall_timeout_s)
+                why = f"it took nothing for {self._stall_timeout_s:g} s"
+                self._oddities.note("client closed", f"{self.name}: {why}")
                 self._reset()
                 return
-            self.is_catching_up = not self._send()
+            async with self._crowd.turns:
+                self.is_catching_up = not self._send()
+        if not self.is_finished:
+            self._crowd.move(self, is_abreast=True)
 
     async def _writable(self) -> bool:
         """Wait until the socket takes more. False if the client takes nothing for too long."""
@@ -185,6 +226,9 @@ class Connection:
         if self.is_finished:
             return
         self.is_finished = True
+        self._crowd.leave(self)
+        if self.place.fell_off:
+            self._oddities.note("client closed", f"{self.name}: {self.place.fell_off}")
         self._nursery.cancel_scope.deadline = trio.current_time() + GOODBYE_S
         try:
             if isinstance(self._socket, ssl.SSLSocket):
@@ -234,7 +278,7 @@ class Connection:
             lost = self.place.lost - self._lost_said
             self._is_slow, self._lost_said = False, self.place.lost
             _LOG.info("%s keeps up again; it lost %s trades and events", self.name, f"{lost:,}")
-        elif not self._is_slow and lag.ms > SLOW_MS and (self._has_kept_up or self.place.lost):
+        elif not self._is_slow and self._is_behind(lag):
             self._is_slow = True
             _LOG.warning(
                 "%s is slow: %s blocks, %s bytes, %s ms behind",
@@ -242,6 +286,9 @@ class Connection:
                 *(f"{each:,}" for each in (lag.blocks, lag.bytes, lag.ms)),
             )
         self._has_kept_up |= lag.ms <= QUICK_MS
+
+    def _is_behind(self, lag: Lag) -> bool:
+        return self.place.lost > self._lost_said or (self._has_kept_up and lag.ms > SLOW_MS)
 
 
 def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
@@ -255,6 +302,8 @@ def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
     probe_s = max(1, int(stall_timeout_s / (_KEEPALIVES + 1)))
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+        (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_s),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_s),

@@ -54,9 +54,17 @@ def load_tls(config: TcpConfig) -> ssl.SSLContext | None:
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"cannot use --tls-cert {config.tls_cert} with --tls-key {config.tls_key}: "
-            f"{reason(error)}"
+            f"{_why_unusable(error)}"
         ) from error
     return context
+
+
+def _why_unusable(error: Exception) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return reason(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "they do not belong together"
+    return "a PEM certificate and its PEM key are needed, the key not encrypted"
 
 
 class TlsGate:
@@ -103,15 +111,22 @@ class TlsGate:
 
 
 async def receive_some(sock: socket.socket) -> bytes:
-    """What has come, up to 4 KiB; nothing at the end of the stream. Raises `OSError`."""
-    while True:
-        try:
-            data = sock.recv(4096)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            await trio.lowlevel.wait_readable(sock)
-        else:
-            await trio.lowlevel.checkpoint()  # one that sends without end must not keep us here
-            return data
+    """What has come, up to 4 KiB; nothing at the end of the stream. Raises `OSError`.
+
+    A cancellation loses nothing: what it has not given is still there to be read.
+    """
+    await trio.lowlevel.checkpoint()  # one that sends without end must not keep us here
+    while (data := receive_now(sock)) is None:
+        await trio.lowlevel.wait_readable(sock)
+    return data
+
+
+def receive_now(sock: socket.socket) -> bytes | None:
+    """`receive_some` without waiting: None if nothing has come."""
+    try:
+        return sock.recv(4096)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return None
 
 
 async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
@@ -122,17 +137,26 @@ async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
     """
     received = b""
     begun_s = trio.current_time()
-    with trio.move_on_after(REQUEST_S if is_needed else SILENCE_S) as waiting:
-        while (request := _complete(received)) is None:
+    deadline_s = begun_s + (REQUEST_S if is_needed else SILENCE_S)
+    while (request := _complete(received)) is None:
+        data: bytes | None = None
+        with trio.move_on_at(deadline_s):
             data = await receive_some(sock)
-            if not data:
-                break
-            received += data
-            waiting.deadline = begun_s + REQUEST_S
-        else:
-            return decode_request(request)
+        if data is None:
+            data = receive_now(sock)  # it may have come in time, and we were late to look
+        if not data:
+            return _unfinished(received)
+        received += data
+        deadline_s = begun_s + REQUEST_S
+    return decode_request(request)
+
+
+def _unfinished(received: bytes) -> Request:
+    """What is meant by one who says no more."""
     if received:
-        raise IncompleteRequestError(f"request is incomplete after {REQUEST_S:g} s")
+        raise IncompleteRequestError(
+            f"request is cut short: {len(received):,} bytes of it came within {REQUEST_S:g} s"
+        )
     return Request()
 
 

@@ -11,22 +11,30 @@ tenth of a second. Who cannot be served is told why, by END, and when to come ba
 """
 
 import logging
-import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
 from fanout.log import Lag
 from fanout.transports.base import Broadcast, open_listeners
-from fanout.transports.tcp.admission import Admission, Refusal
-from fanout.transports.tcp.connection import GOODBYE_S, Connection, Place, tune
+from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS, Admission, Descriptors, Refusal
+from fanout.transports.tcp.connection import (
+    GOODBYE_S,
+    MAX_INPUT_BYTES,
+    Connection,
+    Crowd,
+    Place,
+    tune,
+)
 from fanout.transports.tcp.greeting import (
     IncompleteRequestError,
     NoTlsError,
@@ -46,7 +54,8 @@ _LOG = logging.getLogger("fanout")
 Wire = Wire1 | Wire2
 
 RETRY_MS: Final = 1_000
-"""When a client whose request was not complete in time is asked to come back."""
+"""When a client is asked to come back whose request was not complete in time, or not heard since
+the service ended."""
 
 HEARTBEAT_S: Final = 1.0
 """Silence after which clients are told that there is nothing."""
@@ -57,9 +66,15 @@ LOOK_S: Final = 0.5
 MAX_TURNED_AWAY: Final = 64
 """Clients without a place that are given the time to read why, at once. Others just get it."""
 
-RESERVED_DESCRIPTORS: Final = MAX_TURNED_AWAY + 32
-"""Descriptors that clients may not take: for those who are turned away, and for the feed, which
-has to be able to connect again."""
+assert MAX_TURNED_AWAY < RESERVED_DESCRIPTORS
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """One that has come: its address, what it is called in the log, and the wire it reads."""
+
+    host: str
+    name: str
+    wire: Wire
 
 
 class TcpTransport:
@@ -77,25 +92,32 @@ class TcpTransport:
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         self._oddities = Anomalies(clock=monotonic)
-        self._admission = self._new_admission()
+        self._admission = Admission(
+            max_clients=config.max_clients,
+            max_per_address=config.max_per_address,
+            accept_rate=config.accept_rate,
+            clock=monotonic,
+        )
         self._gate: TlsGate | None = None
-        self._clients: set[Connection] = set()
-        """Those whose data has begun."""
+        self._crowd = Crowd()
         self._asking: set[trio.CancelScope] = set()
         """Of those who are waited for, to say what they want."""
         self._leaving = trio.lowlevel.ParkingLot()
+        self._starting = trio.Lock()
+        """One begins at a time, and others have their turn in between: to find a place within a
+        block, and cut it, takes a millisecond."""
         self._turned_away = 0
         self.accepted = 0
 
     @property
     def client_count(self) -> int:
-        """Clients that have a place."""
+        """Those who have come and not gone."""
         return self._admission.count
 
     @property
     def lags(self) -> dict[str, Lag]:
         """How far each client is behind, by its address."""
-        return {each.name: each.lag for each in self._clients}
+        return {each.name: each.lag for each in self._crowd.clients}
 
     async def run(
         self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -105,6 +127,9 @@ class TcpTransport:
         tls = load_tls(self._config)
         self._gate = TlsGate(tls) if tls else None
         wire = self._wire_for(broadcast)
+        if self._config.max_clients > Descriptors.most():
+            room = f"{Descriptors.most():,} clients, not for {self._config.max_clients:,}"
+            _LOG.warning("ulimit -n leaves room for %s", room)
         listeners = await open_listeners(self._config.host, self._config.port)
         async with trio.open_nursery() as clients:
             clients.start_soon(wire.run)
@@ -126,15 +151,6 @@ class TcpTransport:
         max_lag_ms = int(self._config.max_lag_s * 1000)
         return Wire2(broadcast, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
 
-    def _new_admission(self) -> Admission:
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return Admission(
-            max_clients=max(1, min(self._config.max_clients, descriptors - RESERVED_DESCRIPTORS)),
-            max_per_address=self._config.max_per_address,
-            accept_rate=self._config.accept_rate,
-            clock=self._monotonic,
-        )
-
     async def _deliver(self, wire: Wire) -> None:
         """Hand each news to all clients at once; a heartbeat where there is none."""
         log = wire.log
@@ -143,9 +159,7 @@ class TcpTransport:
             with trio.move_on_after(HEARTBEAT_S):
                 await log.wait_beyond(end)
             quiet = memoryview(wire.heartbeat()) if log.end == end else None
-            for client in tuple(self._clients):
-                if client.is_catching_up or client.is_finished:
-                    continue
+            for client in tuple(self._crowd.abreast):
                 if quiet:
                     client.say(quiet)
                 else:
@@ -154,7 +168,7 @@ class TcpTransport:
     async def _watch(self) -> None:
         while True:
             await trio.sleep(LOOK_S)
-            for client in tuple(self._clients):
+            for client in tuple(self._crowd.clients):
                 client.look()
 
     async def _say_goodbye(self) -> None:
@@ -166,62 +180,99 @@ class TcpTransport:
                 await self._leaving.park()
 
     async def _serve(self, wire: Wire, stream: trio.SocketStream) -> None:
-        """A client's own task, from accepting to closing."""
+        """A client's own task, from accepting to closing. Whatever goes wrong in it, it is that
+        client's affair."""
         # Plain non-blocking calls from here on: whoever has news tries to send it at once.
         with socket.socket(fileno=stream.socket.detach()) as sock:
             tune(sock, stall_timeout_s=self._config.stall_timeout_s)
-            host, name = _peer(sock)
-            refusal = self._admission.admit(host)
+            visitor = Visitor(*_peer(sock), wire)
+            refusal = self._admission.arrive()
             if refusal is not None:
-                await self._turn_away(wire, sock, name, refusal)
+                await self._turn_away(visitor, sock, refusal)
                 return
             self.accepted += 1
             try:
-                await self._enter(wire, sock, name)
+                await self._enter(visitor, sock)
+            except Exception as error:
+                why = f"a fault of ours: {error!r}"
+                self._oddities.note("client dropped", f"{visitor.name}: {why}", level=logging.ERROR)
             finally:
-                self._admission.leave(host)
+                self._admission.depart()
                 self._leaving.unpark_all()
 
-    async def _enter(self, wire: Wire, sock: socket.socket, name: str) -> None:
+    async def _enter(self, visitor: Visitor, sock: socket.socket) -> None:
         if self._gate is None:
-            await self._converse(wire, sock, name)
+            await self._receive(visitor, sock)
             return
         try:
             tls = await self._gate.enter(sock)
         except NoTlsError as error:
-            self._oddities.note("client refused, no TLS", f"{name}: {error}")
-            await _farewell(sock, wire.refusal(EndReason.BAD_REQUEST, None, str(error)))
+            self._oddities.note("client refused, no TLS", f"{visitor.name}: {error}")
+            await _farewell(sock, visitor.wire.refusal(EndReason.BAD_REQUEST, None, str(error)))
             return
         with tls:
-            await self._converse(wire, tls, name)
+            await self._receive(visitor, tls)
 
-    async def _converse(self, wire: Wire, sock: socket.socket, name: str) -> None:
-        async with trio.open_nursery() as nursery:
-            place = wire.place()
-            client = Connection(
-                sock, name, place, nursery, stall_timeout_s=self._config.stall_timeout_s
-            )
-            client.greet()
-            try:
-                frames = await self._asked_for(place, sock, name) if wire.is_asked else b""
-            except OSError:
-                client.close()
-                return
-            self._clients.add(client)
-            _LOG.debug("%s joined, %d connected", name, len(self._clients))
-            try:
-                client.begin(frames)
-                await client.drop_input()
-            finally:
-                self._clients.discard(client)
-                _LOG.debug("%s left, %d connected", name, len(self._clients))
-            client.close()
+    async def _receive(self, visitor: Visitor, sock: socket.socket) -> None:
+        """Greet a client if there is room for it, hear what it wants, and serve it."""
+        host, places, hall = visitor.host, self._admission.places, self._admission.hall
+        room = places if self._config.token is None else hall
+        refusal = room.enter(host)
+        if refusal is not None:
+            await self._turn_away(visitor, sock, refusal)
+            return
+        try:
+            async with trio.open_nursery() as nursery:
+                client = self._new_client(visitor, sock, nursery)
+                client.greet()
+                try:
+                    frames = await self._asked_for(client.place, visitor, sock)
+                except OSError:
+                    client.close()  # it is gone
+                    return
+                if room is hall and not client.place.is_over:
+                    refusal = places.enter(host)
+                    if refusal is None:
+                        hall.leave(host)
+                        room = places
+                    else:
+                        frames = client.place.end(
+                            EndReason.FULL, retry_ms=refusal.retry_ms, why=refusal.why
+                        )
+                await self._attend(client, frames)
+        finally:
+            room.leave(host)
 
-    async def _asked_for(self, place: Place, sock: socket.socket, name: str) -> bytes:
+    def _new_client(
+        self, visitor: Visitor, sock: socket.socket, nursery: trio.Nursery
+    ) -> Connection:
+        return Connection(
+            sock,
+            visitor.name,
+            visitor.wire.place(),
+            nursery,
+            stall_timeout_s=self._config.stall_timeout_s,
+            crowd=self._crowd,
+            oddities=self._oddities,
+        )
+
+    async def _attend(self, client: Connection, frames: bytes) -> None:
+        """Serve a client until it goes, beginning with these frames."""
+        _LOG.debug("%s joined", client.name)
+        try:
+            client.begin(frames)
+            await client.drop_input()
+        finally:
+            self._crowd.leave(client)
+            _LOG.debug("%s left", client.name)
+        client.close()
+
+    async def _asked_for(self, place: Place, visitor: Visitor, sock: socket.socket) -> bytes:
         """The frames before a client's data, or its END, after what it has to say. Raises `OSError`
         if it is gone."""
-        token = self._config.token
-        request = Request()
+        if not visitor.wire.is_asked:
+            return b""
+        token, request = self._config.token, Request()
         try:
             with trio.CancelScope() as asking:
                 self._asking.add(asking)
@@ -230,38 +281,41 @@ class TcpTransport:
                 finally:
                     self._asking.discard(asking)
         except IncompleteRequestError as error:
-            return self._refused(place, name, EndReason.BAD_REQUEST, str(error), RETRY_MS)
+            return self._refused(place, visitor, EndReason.BAD_REQUEST, str(error), RETRY_MS)
         except PeerError as error:
-            return self._refused(place, name, EndReason.BAD_REQUEST, str(error))
+            return self._refused(place, visitor, EndReason.BAD_REQUEST, str(error))
+        if asking.cancelled_caught and token is not None:
+            why = "the service was stopped"
+            return place.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why=why)
         if token is not None and not (request.token and token.matches(request.token)):
             why = "the token is wrong" if request.token else "a token is needed here"
-            return self._refused(place, name, EndReason.AUTH, why)
-        return place.start(request)
+            return self._refused(place, visitor, EndReason.AUTH, why)
+        async with self._starting:
+            return place.start(request)
 
     def _refused(
         self,
         place: Place,
-        name: str,
+        visitor: Visitor,
         reason: EndReason,
         why: str,
         retry_ms: int | None = None,
     ) -> bytes:
-        self._oddities.note(f"client refused, {reason.name}", f"{name}: {why}")
+        self._oddities.note(f"client refused, {reason.name}", f"{visitor.name}: {why}")
         return place.end(reason, retry_ms=retry_ms, why=why)
 
-    async def _turn_away(
-        self, wire: Wire, sock: socket.socket, name: str, refusal: Refusal
-    ) -> None:
+    async def _turn_away(self, visitor: Visitor, sock: socket.socket, refusal: Refusal) -> None:
         """Say END to a client that finds no place, and let it go."""
-        self._oddities.note("client turned away", f"{name}: {refusal.why}")
-        told = wire.refusal(EndReason.FULL, refusal.retry_ms, refusal.why)
+        self._oddities.note("client turned away", f"{visitor.name}: {refusal.why}")
+        told = visitor.wire.refusal(EndReason.FULL, refusal.retry_ms, refusal.why)
+        is_plain = self._gate is None or isinstance(sock, ssl.SSLSocket)
         if self._turned_away >= MAX_TURNED_AWAY:
             with suppress(OSError):
-                sock.send(told if self._gate is None else b"")
+                sock.send(told if is_plain else b"")
             return
         self._turned_away += 1
         try:
-            if self._gate is None:
+            if self._gate is None or is_plain:
                 await _farewell(sock, told)
             else:
                 with suppress(NoTlsError), await self._gate.enter(sock) as tls:
@@ -277,12 +331,14 @@ class TcpTransport:
 
 async def _farewell(sock: socket.socket, told: bytes) -> None:
     """Say a few words, which fit any socket, and wait for the client to read and close: to close
-    before it does, with what it sent unread, would take the words back."""
+    before it does, with what it sent unread, would take the words back. Of one that has much to say
+    no more is read."""
+    received = 0
     with suppress(OSError), trio.move_on_after(GOODBYE_S):
         sock.send(told)
-        sock.shutdown(socket.SHUT_WR)
-        while await receive_some(sock):
-            pass
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        while received <= MAX_INPUT_BYTES and (data := await receive_some(sock)):
+            received += len(data)
 
 
 def _peer(sock: socket.socket) -> tuple[str, str]:

@@ -116,6 +116,7 @@ class Wire1Place:
         self.greeting = wire.greeting()
         self.is_over = False
         self.lost = 0
+        self.fell_off = ""
         self._wire = wire
         self._breaks = wire.breaks
         self._piece_position = self.cursor.position
@@ -129,6 +130,7 @@ class Wire1Place:
         piece = self.log.read(self.cursor, CHUNK_BYTES)
         if isinstance(piece, Lapped) or self._wire.breaks != self._breaks:
             self.is_over = True
+            self.fell_off = "it fell behind, and wire 1 cannot say what it lost"
             return b""
         return piece
 

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from fanout.log import Lag, Lapped
 from fanout.transports.base import Broadcast
-from protocol.constants import LENGTH_BYTES, EndReason, LossReason
+from protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
 from protocol.events import encode_event
 from protocol.framing import frame
 from protocol.header import encode_header
 from protocol.joining import block_from
 from protocol.records import End, Header, Heartbeat, Loss
 from protocol.request import Position, Request, SlowPolicy, Start
+from protocol.text import fitting
 
 CHUNK_BYTES: Final = 64 * 1024
 """Most that one send is given. Bounds what a stuck client keeps in memory beside the log."""
@@ -71,6 +72,7 @@ class Wire2Place:
         """Nothing follows: what was given out last ends in an END."""
         self.lost = 0
         """Sequence numbers told as lost because the client was slow."""
+        self.fell_off = ""
         self._snapshot = broadcast.snapshot()
         self._header = _header(self.cursor.context)
         self._slow = SlowPolicy.SKIP
@@ -103,10 +105,13 @@ class Wire2Place:
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
         """A goodbye to this client alone, at its place."""
         self.is_over = True
-        last_seq = self.cursor.next_seq - 1
-        return frame(
-            encode_event(End(reason=reason, last_seq=last_seq, retry_ms=retry_ms, why=why))
+        end = End(
+            reason=reason,
+            last_seq=self.cursor.next_seq - 1,
+            retry_ms=retry_ms,
+            why=fitting(why, MAX_TEXT_BYTES),
         )
+        return frame(encode_event(end))
 
     def lag(self, unsent_bytes: int) -> Lag:
         """How far the client is behind, which has yet to take so much of the last piece."""
@@ -137,6 +142,7 @@ class Wire2Place:
         if self._slow is SlowPolicy.DISCONNECT and first <= lapped.last_seq:
             self.cursor.next_seq = first
             why = f"slower than the log is long; {first} would have been next"
+            self.fell_off = why
             return self.end(EndReason.SLOW, retry_ms=SLOW_RETRY_MS, why=why)
         if self.log.oldest_ms() > self._max_lag_ms:
             # Not the log's very end: an END, which has no number, may stand there.

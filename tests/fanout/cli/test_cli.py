@@ -104,6 +104,7 @@ def test_the_version_names_the_wire() -> None:
             78,
             "cannot use --tls-cert /x.pem with --tls-key /y.pem: No such file",
         ),
+        (["tail", "tcp://h:1", "--tls-ca", "/x"], 2, "tcp://h:1 does not speak TLS"),
         (["tcp", "--wire", "3"], 2, "--wire 3: 1, or 2"),
         (["tcp", "--max-clients", "0"], 2, "--max-clients 0: 1 to"),
         (["tcp", "--max-per-address", "-1"], 2, "--max-per-address -1: 0 to"),
@@ -209,10 +210,12 @@ def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:
             fanout("tail", url, "--limit", "1", FANOUT_TOKEN=token),
             fanout("tail", url, "--limit", "1", FANOUT_TOKEN="wrong"),
             fanout("tail", url, "--limit", "1"),
+            fanout("tail", url, "--limit", "0", FANOUT_TOKEN=token),
+            fanout("tail", url, "--limit", "0"),
         ]
         command = Path(f"/proc/{service.process.pid}/cmdline").read_text()
         assert service.end(signal.SIGTERM) == 143
-    assert [each.returncode for each in results] == [0, 0, 1, 1]
+    assert [each.returncode for each in results] == [0, 0, 1, 1, 0, 1]
     assert results[2].stderr == f"fanout: {url}: the token is wrong\n"
     assert results[3].stderr == f"fanout: {url}: a token is needed here\n"
     shown = "".join([*service.said, command, *(each.stdout + each.stderr for each in results)])
@@ -243,6 +246,33 @@ def test_trades_come_over_tls_and_whoever_mixes_it_up_is_told(tmp_path: Path) ->
         assert service.end(signal.SIGTERM) == 143
         assert "Traceback" not in "".join(service.said)
     assert "no TLS: 127.0.0.1" in "".join(service.said)
+
+
+def test_tail_at_a_full_service_says_so() -> None:
+    arguments = (
+        "--venue",
+        "sim",
+        "--assets",
+        "BTCUSDT",
+        "tcp",
+        "--port",
+        "0",
+        "--max-clients",
+        "1",
+    )
+    with started(*arguments) as service:
+        url = service.until_said("serving").split()[-1]
+        with started("tail", url) as first:
+            first.out.readline()
+            second = fanout("tail", url, "--no-reconnect")
+            assert second.returncode == 1
+            assert second.stderr == f"fanout: {url}: no place: at most 1 clients at once\n"
+
+
+def test_tail_says_when_the_service_was_started_anew() -> None:
+    with serving() as (_, url):
+        result = fanout("tail", url, "--limit", "1", "--start", "1:5")
+    assert "the service was started anew" in result.stderr
 
 
 def test_tail_goes_on_where_another_one_stopped() -> None:

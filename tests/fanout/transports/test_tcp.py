@@ -14,6 +14,7 @@ from fanout.errors import BindError
 from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport, wire2
 from fanout.transports.tcp import transport as transport_module
+from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS
 from protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from tests.contracts.transport import (
     Reading,
@@ -111,7 +112,7 @@ async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
             await reading.until(Trade, first + 99)
         assert reading.trade_ids == list(range(1, 200_001))
         assert not [each for each in reading.records if isinstance(each, Loss)]
-        (stuck,) = [each for each in transport._clients if each.is_catching_up]
+        (stuck,) = transport._crowd.behind
         assert len(stuck._unsent) <= wire2.CHUNK_BYTES
 
 
@@ -227,7 +228,7 @@ async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
 async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    descriptors = transport_module.RESERVED_DESCRIPTORS + 2
+    descriptors = RESERVED_DESCRIPTORS + 2
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, 0))
     publisher, transport = new_publisher(), new_transport()
     publish(publisher, 1)

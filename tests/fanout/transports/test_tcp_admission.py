@@ -1,6 +1,17 @@
+import resource
+from collections.abc import Iterator
+
 import pytest
 
-from fanout.transports.tcp.admission import FULL_RETRY_MS, RUSH_RETRY_MS, Admission, Refusal
+from fanout.transports.tcp.admission import (
+    FULL_RETRY_MS,
+    RESERVED_DESCRIPTORS,
+    RUSH_RETRY_MS,
+    Admission,
+    Descriptors,
+    Places,
+    Refusal,
+)
 
 
 class Clock:
@@ -11,36 +22,36 @@ class Clock:
         return self.now_s
 
 
-def admission(
-    *, max_clients: int = 100, max_per_address: int = 0, accept_rate: float = 1_000
-) -> tuple[Admission, Clock]:
+@pytest.fixture(autouse=True)
+def nobody_there(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(Descriptors, "taken", 0)
+    return
+
+
+def admission(accept_rate: float = 1_000) -> tuple[Admission, Clock]:
     clock = Clock()
-    limits = Admission(
-        max_clients=max_clients,
-        max_per_address=max_per_address,
-        accept_rate=accept_rate,
-        clock=clock,
-    )
+    limits = Admission(max_clients=100, max_per_address=0, accept_rate=accept_rate, clock=clock)
     return limits, clock
 
 
 def test_who_comes_when_it_is_full_is_told_so_until_somebody_leaves() -> None:
-    limits, _ = admission(max_clients=2)
-    assert [limits.admit("10.0.0.1"), limits.admit("10.0.0.2")] == [None, None]
-    assert limits.admit("10.0.0.3") == Refusal("2 clients are the most", FULL_RETRY_MS)
-    limits.leave("10.0.0.1")
-    assert limits.admit("10.0.0.3") is None
-    assert limits.count == 2
+    places = Places(2, 0, "clients at once")
+    assert [places.enter("10.0.0.1"), places.enter("10.0.0.2")] == [None, None]
+    full = Refusal("no place: at most 2 clients at once", FULL_RETRY_MS)
+    assert places.enter("10.0.0.3") == full
+    places.leave("10.0.0.1")
+    assert places.enter("10.0.0.3") is None
+    assert places.count == 2
 
 
 def test_an_address_has_so_many_places_and_no_more() -> None:
-    limits, _ = admission(max_per_address=2)
-    assert [limits.admit("10.0.0.1"), limits.admit("10.0.0.1")] == [None, None]
-    refusal = limits.admit("10.0.0.1")
-    assert refusal == Refusal("2 clients of one address are the most", FULL_RETRY_MS)
-    assert limits.admit("10.0.0.2") is None
-    limits.leave("10.0.0.1")
-    assert limits.admit("10.0.0.1") is None
+    places = Places(100, 2, "clients at once")
+    assert [places.enter("10.0.0.1"), places.enter("10.0.0.1")] == [None, None]
+    refusal = places.enter("10.0.0.1")
+    assert refusal == Refusal("no place: at most 2 clients at once from one address", FULL_RETRY_MS)
+    assert places.enter("10.0.0.2") is None
+    places.leave("10.0.0.1")
+    assert places.enter("10.0.0.1") is None
 
 
 @pytest.mark.parametrize(
@@ -54,31 +65,41 @@ def test_an_address_has_so_many_places_and_no_more() -> None:
     ],
 )
 def test_a_network_of_ip_6_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
-    limits, _ = admission(max_per_address=1)
-    assert limits.admit(one) is None
-    assert (limits.admit(other) is not None) == is_same
+    places = Places(100, 1, "clients")
+    assert places.enter(one) is None
+    assert (places.enter(other) is not None) == is_same
 
 
 def test_who_comes_in_a_rush_is_told_to_come_again() -> None:
     limits, clock = admission(accept_rate=10)
-    outcomes = [limits.admit("10.0.0.1") for _ in range(12)]
-    rushed = Refusal("more than 10 connections a second", RUSH_RETRY_MS)
+    outcomes = [limits.arrive() for _ in range(12)]
+    rushed = Refusal("no place: at most 10 connections a second", RUSH_RETRY_MS)
     assert outcomes == [None] * 10 + [rushed] * 2
     clock.now_s = 0.25
-    assert [limits.admit("10.0.0.1") for _ in range(3)] == [None, None, rushed]
+    assert [limits.arrive() for _ in range(3)] == [None, None, rushed]
 
 
 def test_a_quiet_hour_does_not_allow_for_a_greater_rush() -> None:
     limits, clock = admission(accept_rate=10)
     clock.now_s = 3_600.0
-    assert sum(limits.admit("10.0.0.1") is None for _ in range(30)) == 10
+    assert sum(limits.arrive() is None for _ in range(30)) == 10
+
+
+def test_all_transports_together_leave_some_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (RESERVED_DESCRIPTORS + 3, 0))
+    (one, _), (other, _) = admission(), admission()
+    assert [one.arrive(), other.arrive(), one.arrive()] == [None] * 3
+    out = Refusal("no place: the service is out of descriptors", FULL_RETRY_MS)
+    assert [one.arrive(), other.arrive()] == [out, out]
+    one.depart()
+    assert other.arrive() is None
+    assert (one.count, other.count) == (1, 2)
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:
-    limits, clock = admission(max_per_address=1)
+    places = Places(100, 1, "clients")
     for number in range(5_000):
-        clock.now_s += 1
         host = f"10.0.{number // 256}.{number % 256}"
-        assert limits.admit(host) is None
-        limits.leave(host)
-    assert not limits._present
+        assert places.enter(host) is None
+        places.leave(host)
+    assert not places._present

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 import trustme
 
-from clients.tcp_trio import Disconnected, TrioTcpClient
+from clients.tcp_trio import Disconnected, RefusedError, Restarted, TrioTcpClient
 from fanout.config import Secret, TcpConfig
 from fanout.errors import ConfigError
 from fanout.publisher import Publisher
-from fanout.transports.tcp import TcpTransport, greeting
+from fanout.transports.tcp import TcpTransport, admission, greeting
+from fanout.transports.tcp.wire2 import Wire2Place
 from protocol import (
     End,
     EndReason,
@@ -29,7 +32,7 @@ from protocol import (
 )
 from tests.contracts.client import authority, client_tls
 from tests.contracts.transport import Reading, new_publisher, publish
-from tests.fanout.transports.test_tcp import connected, serving, until_clients
+from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 
 TOKEN = "correct-horse"
 
@@ -142,7 +145,9 @@ async def test_a_request_that_is_never_completed_is_given_up(
     ):
         end = await ended(reading)
         assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, 1_000)
-        assert end.why == "request is incomplete after 0.05 s"
+        assert (
+            end.why == f"request is cut short: {len(request()) - 1} bytes of it came within 0.05 s"
+        )
 
 
 async def test_the_service_ends_while_clients_are_still_asking(
@@ -196,7 +201,7 @@ async def first_trade(url: str, publisher: Publisher, **options: object) -> list
         await client.connect()
         publish(publisher, 1)
         async for record in client:
-            assert not isinstance(record, Disconnected), "it does not reconnect"
+            assert not isinstance(record, Disconnected | Restarted), "it does not reconnect"
             records.append(record)
             if isinstance(record, Trade):
                 break
@@ -287,4 +292,134 @@ async def test_a_certificate_that_cannot_be_used_is_told_in_a_line(
         case _:
             await trio.Path(certificate["tls_cert"]).write_text("hello")
     with pytest.raises(ConfigError, match=r"cannot use --tls-cert .*pem: ."):
+        await transport(**certificate).run(new_publisher())
+
+
+async def test_a_request_that_has_begun_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 0.01)
+    publisher = new_publisher()
+    publish(publisher, 1, 5)
+    async with serving(publisher, transport()) as url, connected(url) as stream:
+        reading = Reading(stream.receive_some)
+        reading.ask(Start.OLDEST)
+        asked = request(Start.OLDEST)
+        await stream.send_all(asked[:1])
+        await trio.sleep(0.05)  # longer than a client that says nothing is waited for
+        await stream.send_all(asked[1:])
+        await reading.until(Trade, 5)
+
+
+async def test_a_request_that_came_in_time_is_heard_though_we_were_late_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 0.0)
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.send(request(Start.OLDEST))
+        asked = await greeting.read_request(near, is_needed=False)
+    assert asked.start is Start.OLDEST
+
+
+async def test_words_of_any_length_are_refused_in_words_that_fit() -> None:
+    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN))
+    async with serving(publisher, transport_) as url:
+        for said in (
+            b'{"start":"%s"}' % (b"x" * 3_000),
+            b'{"start":{"epoch_ns":1,"seq":%s}}' % (b"9" * 3_000),
+            b'{"slow":"%s"}' % ("币" * 1_000).encode(),
+        ):
+            async with asking(url, frame(said)) as reading:
+                assert (await ended(reading)).reason is EndReason.BAD_REQUEST
+
+
+async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher, transport_ = new_publisher(), transport()
+    async with serving(publisher, transport_) as url, tcp_reader(url) as good:
+        await good.until_header()
+        await trio.lowlevel.checkpoint()
+        with monkeypatch.context() as broken:
+            broken.setattr(Wire2Place, "start", lambda *_: 1 / 0)
+            async with asking(url, request()) as reading:
+                while await reading.read_once():
+                    pass
+        publish(publisher, 1)
+        await good.until(Trade)
+    assert "a fault of ours" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_strangers_in_the_hall_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "HALL_PLACES_PER_ADDRESS", 3)
+    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN), max_clients=1)
+    async with serving(publisher, transport_) as url, connected(url), connected(url):
+        await until_clients(transport_, 2)
+        assert isinstance((await first_trade(url, publisher, token=TOKEN))[-1], Trade)
+        async with connected(url):
+            await until_clients(transport_, 3)
+            async with asking(url, request(token=TOKEN)) as reading:
+                end = await ended(reading)
+                assert end.why == "no place: at most 3 clients without their token from one address"
+
+
+async def test_who_knows_the_token_finds_no_place_either_when_it_is_full() -> None:
+    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN), max_clients=1)
+    async with serving(publisher, transport_) as url, asking(url, request(token=TOKEN)) as first:
+        await first.until_header()
+        while not transport_._crowd.clients:  # noqa: ASYNC110  it has to have its place
+            await trio.sleep(0.001)
+        async with asking(url, request(token=TOKEN)) as second:
+            end = await ended(second)
+            assert (end.reason, end.why) == (EndReason.FULL, "no place: at most 1 clients at once")
+        publish(publisher, 1)
+        await first.until(Trade)
+
+
+async def test_who_has_yet_to_show_its_token_may_come_back_after_a_shutdown() -> None:
+    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN))
+    async with serving(publisher, transport_) as url, connected(url) as stream:
+        await until_clients(transport_, 1)
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        end = await ended(Reading(stream.receive_some))
+        assert (end.reason, end.retry_ms) == (EndReason.SHUTDOWN, 1_000)
+
+
+async def test_tls_ends_with_a_word_of_tls(certificate: dict[str, str]) -> None:
+    """A reader that insists on it sees no truncation."""
+    publisher = new_publisher()
+    async with (
+        serving(publisher, transport(**certificate)) as url,
+        connected(url.replace("tls:", "tcp:")) as plain,
+    ):
+        stream = trio.SSLStream(plain, client_tls(), server_hostname="127.0.0.1")
+        await stream.send_all(request())
+        reading = Reading(stream.receive_some)
+        await reading.until_header()
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        await reading.until(End)
+        assert not await reading.read_once()
+
+
+async def test_who_finds_no_place_hears_it_over_tls(certificate: dict[str, str]) -> None:
+    publisher, transport_ = new_publisher(), transport(**certificate, max_clients=1)
+    async with (
+        serving(publisher, transport_) as url,
+        TrioTcpClient(url, reconnect=False, tls=client_tls()) as first,
+    ):
+        await first.connect()
+        async with TrioTcpClient(url, reconnect=False, tls=client_tls()) as second:
+            with pytest.raises(RefusedError, match="no place: at most 1 clients"):
+                await second.connect()
+
+
+async def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_password(
+    certificate: dict[str, str],
+) -> None:
+    encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+    encrypted += "DEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF\n\n"
+    encrypted += "AAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n"
+    await trio.Path(certificate["tls_key"]).write_text(encrypted)
+    with pytest.raises(ConfigError, match="the key not encrypted"):
         await transport(**certificate).run(new_publisher())
