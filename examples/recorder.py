@@ -4,30 +4,30 @@ Run it as `python examples/recorder.py FILE [tcp://127.0.0.1:9000 [COUNT]]`."""
 import csv
 import sys
 
-from clients.tcp import AddressError, Position, TcpClient
+from clients.tcp import AddressError, Disconnected, Position, Restarted, TcpClient
 from protocol import Gap, Loss, Trade
 
 
 def last_place(path: str) -> Position | str:
-    """Behind the last row: the file itself knows how far it has come."""
-    with open(path, "a+", newline="") as file:
-        file.seek(0)
-        rows = list(csv.reader(file))
-    last = rows and Position(epoch_ns=int(rows[-1][0]), seq=int(rows[-1][1]) + 1)
-    return last or "oldest"
+    """Behind the last row: the file itself knows how far it has come. Half a row is cut off."""
+    with open(path, "a+b") as file:
+        file.seek(max(0, file.tell() - 4096))
+        *rows, half = file.read().split(b"\n")
+        file.truncate(file.tell() - len(half))
+    last = rows and rows[-1].split(b",")
+    return Position(epoch_ns=int(last[0]), seq=int(last[1]) + 1) if last else "oldest"
 
 
 def main(path: str, url: str = "tcp://127.0.0.1:9000", count: int = 0) -> None:
-    start = last_place(path)
-    with TcpClient(url, start=start) as client, open(path, "a", newline="", buffering=1) as file:
+    with TcpClient(url, start=last_place(path)) as client, open(path, "a", buffering=1) as file:
+        rows = csv.writer(file, lineterminator="\n")
         for record in client:
-            if isinstance(record, Loss | Gap):
+            if isinstance(record, Loss | Gap | Disconnected | Restarted):
                 print(record, file=sys.stderr)
             elif isinstance(record, Trade):
                 place = (client.header.epoch_ns, record.seq, record.symbol, record.trade_id)
-                csv.writer(file).writerow((*place, record.price_text, record.quantity_text))
-                count -= 1
-                if count == 0:
+                rows.writerow((*place, record.price_text, record.quantity_text))
+                if (count := count - 1) == 0:
                     return
 
 

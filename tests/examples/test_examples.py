@@ -261,7 +261,9 @@ async def test_a_recorder_that_was_stopped_goes_on_without_a_hole(tmp_path: Path
     ):
         for _ in range(3):
             assert await result_of("recorder.py", file, service.url, 40) == (0, "", [])
-    rows = [row.split(",") for row in file.read_text().splitlines()]
+            with file.open("a") as killed:
+                killed.write("1795219200000000000,9")  # in the middle of a row
+    rows = [row.split(",") for row in file.read_text().splitlines()[:-1]]
     seqs = [int(row[1]) for row in rows]
     assert seqs == sorted(set(seqs))
     # It begins with all there is. The numbers that are no trade's tell of the feed's state.

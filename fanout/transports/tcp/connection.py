@@ -88,9 +88,20 @@ class Crowd:
     def clients(self) -> set["Connection"]:
         return self.abreast | self.behind
 
-    def move(self, client: "Connection", *, is_abreast: bool) -> None:
-        (self.behind if is_abreast else self.abreast).discard(client)
-        (self.abreast if is_abreast else self.behind).add(client)
+    def join(self, client: "Connection") -> None:
+        self.abreast.add(client)
+
+    def fall_behind(self, client: "Connection") -> None:
+        if client in self.abreast:
+            self.abreast.remove(client)
+            self.behind.add(client)
+
+    def catch_up(self, client: "Connection") -> None:
+        """Nothing, for one that has left: its last piece may be taken after its connection is
+        closed."""
+        if client in self.behind:
+            self.behind.remove(client)
+            self.abreast.add(client)
 
     def leave(self, client: "Connection") -> None:
         self.abreast.discard(client)
@@ -144,7 +155,7 @@ class Connection:
     def begin(self, frames: bytes) -> None:
         """Send these, and then what follows at the client's place."""
         self._unsent = memoryview(bytes(self._unsent) + frames)
-        self._crowd.move(self, is_abreast=True)
+        self._crowd.join(self)
         self.push()
 
     def say(self, frames: memoryview) -> None:
@@ -158,7 +169,7 @@ class Connection:
         take is left to a task of the client's."""
         if not self._send():
             self.is_catching_up = True
-            self._crowd.move(self, is_abreast=False)
+            self._crowd.fall_behind(self)
             self._nursery.start_soon(self._catch_up)
 
     def _send(self) -> bool:
@@ -199,8 +210,7 @@ class Connection:
                 return
             async with self._crowd.turns:
                 self.is_catching_up = not self._send()
-        if not self.is_finished:
-            self._crowd.move(self, is_abreast=True)
+        self._crowd.catch_up(self)
 
     async def _writable(self) -> bool:
         """Wait until the socket takes more. False if the client takes nothing for too long."""

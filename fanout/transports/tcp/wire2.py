@@ -90,8 +90,9 @@ class Wire2Place:
             return self._start_at(1, LossReason.EVICTED)
         if request.start.epoch_ns != self._header.epoch_ns:
             return self._start_at(1, LossReason.OTHER_EPOCH)
-        if request.start.seq > self.log.next_seq:
-            why = f"number {request.start.seq} is still to come: {self.log.next_seq} is next"
+        greeted = self.cursor.next_seq  # a client cannot know of more
+        if request.start.seq > greeted:
+            why = f"number {request.start.seq} is still to come: {greeted} is next"
             return self.end(EndReason.BAD_REQUEST, retry_ms=None, why=why)
         return self._start_at(request.start.seq, LossReason.EVICTED)
 

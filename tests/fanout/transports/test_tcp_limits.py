@@ -287,3 +287,15 @@ async def test_a_reset_leaves_no_trace() -> None:
             linger = struct.pack("ii", 1, 0)
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         await until_clients(transport_, 0)
+
+
+def test_who_has_left_the_crowd_stays_away(watched: tuple[Behind, Connection]) -> None:
+    """Its last piece may be taken after its connection is closed: it is not to be sent the next."""
+    _, client = watched
+    crowd = Crowd()
+    crowd.join(client)
+    crowd.fall_behind(client)
+    assert crowd.clients == crowd.behind == {client}
+    crowd.leave(client)
+    crowd.catch_up(client)
+    assert not crowd.clients
