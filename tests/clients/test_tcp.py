@@ -34,6 +34,15 @@ def test_closing_from_another_thread_ends_the_iteration() -> None:
         closing.join()
 
 
+def test_closing_amid_the_tls_handshake_ends_the_iteration() -> None:
+    with serving(b"", silent=True) as service:
+        client = TcpClient(service.url.replace("tcp://", "tls://"))
+        closing = threading.Timer(0.05, client.close)
+        closing.start()
+        assert list(client) == []
+        closing.join()
+
+
 def test_closing_while_it_waits_to_reconnect_ends_the_iteration() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"

@@ -1,10 +1,12 @@
 from collections.abc import Callable
 
+import pytest
 import trio
+from trio.testing import MockClock
 
 from clients.client import Client
 from clients.tcp_trio import TrioTcpClient
-from protocol import Trade
+from protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 
@@ -38,6 +40,23 @@ def test_a_cancellation_loses_no_record() -> None:
 
     with serving(opening(1) + block(1, 2), silent=True) as service:
         trio.run(run, service.url)
+
+
+def test_who_gives_up_waiting_and_comes_back_does_not_begin_the_pause_anew() -> None:
+    """Else a program that looks in every half second would never be connected again."""
+
+    async def run(url: str) -> None:
+        async with TrioTcpClient(url) as client:
+            for _ in range(20):
+                with trio.move_on_after(0.5):
+                    while not isinstance(await anext(client), Trade):
+                        pass
+                    return
+        pytest.fail("no second connection within ten seconds")
+
+    full = frame(encode_event(End(reason=EndReason.FULL, last_seq=0, retry_ms=2_000)))
+    with serving(opening(1) + full, opening(1) + block(1)) as service:
+        trio.run(run, service.url, clock=MockClock(autojump_threshold=0.05))
 
 
 def test_connect_waits_for_the_header() -> None:
