@@ -1,0 +1,225 @@
+"""What a reader must get.
+
+The one idea is that what a reader must get next is always known. A `Service` keeps what it
+published under each number; a `Ledger` knows the number that is due, and takes each record that a
+client hands over against it: a trade or event is the one that was published under that number, a
+loss begins there, is of the right kind, and tells of nothing that could have been had.
+"""
+
+import errno
+import os
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from clients.subscription import Received
+from clients.tcp_trio import Disconnected, Restarted
+from protocol import (
+    End,
+    EndReason,
+    Header,
+    Instrument,
+    Loss,
+    LossReason,
+    Position,
+    Record,
+    Snapshot,
+    Trade,
+    TradeKind,
+)
+from tests.model.service import Numbered, Service
+
+BREAKS: Final = (
+    "the service closed the connection without an END",
+    os.strerror(errno.ECONNRESET),
+    os.strerror(errno.EPIPE),
+)
+"""What a connection breaks with, if nothing is wrong with what came over it."""
+
+
+class Tastes(msgspec.Struct, frozen=True, kw_only=True):
+    """What distinguishes one reader from another."""
+
+    start: str | Position = "live"
+    resume: bool = True
+    slow: str = "skip"
+    symbols: frozenset[str] = frozenset()
+    market_only: bool = False
+    receive_bytes: int | None = None
+
+    def wants(self, record: Numbered) -> bool:
+        if isinstance(record, Trade) and self.market_only and record.kind is TradeKind.ADL:
+            return False
+        instrument: Instrument | None = record.instrument
+        return instrument is None or not self.symbols or instrument.symbol in self.symbols
+
+
+class Ledger:
+    """What a reader must get: the number that is due, and what its connection has yet to say."""
+
+    def __init__(self, services: dict[int, Service], tastes: Tastes) -> None:
+        self.place = tastes.start if isinstance(tastes.start, Position) else None
+        """What is due; None before the first header says where the stream stands."""
+        self.may_break = False
+        """Whether the connection may end without an END."""
+        self.is_heard = True
+        """Whether the service took notice of what was asked for, in time."""
+        self.is_refused = False
+        """Whether there was no place."""
+        self._services = services
+        self._tastes = tastes
+        self._newest_epoch_ns = 0
+        self._first_due = 1
+        self._greeted_seq = 1
+        self._greeted_trades: tuple[Trade, ...] = ()
+        self.forget_connection()
+
+    def forget_connection(self) -> None:
+        self._restarted: Restarted | None = None
+        self._opening: Loss | None = None
+        """What has to be told before the first number."""
+        self._snapshot: Snapshot | None = None
+
+    # A connection begins.
+
+    def greet(self, service: Service) -> None:
+        """A service is about to greet the reader: with its next number, and its newest trades."""
+        self.may_break, self.is_heard, self.is_refused = False, True, False
+        self._greeted_seq = service.end.seq
+        self._greeted_trades = tuple(filter(self._tastes.wants, service.newest))
+
+    def ask(self, start: str | Position, service: Service) -> None:
+        """The service has heard, or not, where the reader wants to begin."""
+        is_live = start == "live"
+        self._first_due = self._greeted_seq if is_live else 1
+        due, is_same = self._due_at(service)
+        if is_live or not (self.is_heard or self.is_refused):
+            first, reason = self._greeted_seq, LossReason.DISCONNECTED
+            if self._greeted_trades and not self.is_refused:
+                self._snapshot = Snapshot(trades=self._greeted_trades)
+        else:
+            first, reason = service.log.first_kept, LossReason.EVICTED
+        if start == "oldest":
+            reason = LossReason.EVICTED
+        if due < first and (is_live or not self.is_refused):
+            reason = reason if is_same else LossReason.OTHER_EPOCH
+            self._opening = Loss(first_seq=due, last_seq=first - 1, reason=reason)
+
+    def _due_at(self, service: Service) -> tuple[int, bool]:
+        """The number that is due there, and whether its numbering is the one that is known."""
+        if self.place is None:
+            return self._first_due, True
+        is_same = self.place.epoch_ns == service.epoch_ns
+        return self.place.seq if is_same else 1, is_same
+
+    def see(self, header: Header | None) -> None:
+        """The client's header, which may be a new one."""
+        if header is None:
+            return
+        assert header.epoch_ns >= self._newest_epoch_ns
+        self._newest_epoch_ns = header.epoch_ns
+        if self.place is None:
+            self.place = Position(epoch_ns=header.epoch_ns, seq=self._first_due)
+        elif self.place.epoch_ns != header.epoch_ns:
+            self._restarted = Restarted(before=self.place, epoch_ns=header.epoch_ns)
+            self.place = Position(epoch_ns=header.epoch_ns, seq=1)
+
+    # And brings something.
+
+    def take(self, record: Received) -> None:
+        """Take a record against what is due."""
+        match record:
+            case Disconnected():
+                assert self._can_end(record.why), record
+                self.forget_connection()
+            case Restarted():
+                assert record == self._restarted
+                self._restarted = None
+            case _:
+                assert self._restarted is None, "that comes first"
+                self._take_record(record)
+
+    def _take_record(self, record: Record) -> None:
+        match record:
+            case Snapshot():
+                assert record == self._snapshot
+                self._snapshot = None
+            case End():
+                self.may_break = True
+                self._take_end(record)
+            case Loss():
+                self._take_loss(record)
+            case _:
+                self._take_numbered(record)
+
+    def _can_end(self, why: str) -> bool:
+        """Whether a connection can, that is in this state."""
+        if why.startswith("the service began at "):
+            return not self.is_heard and self._opening is not None
+        return self.may_break and (why.startswith("the service ended: ") or why in BREAKS)
+
+    def _take_numbered(self, record: Numbered) -> None:
+        assert self._opening is None, "what is gone is told before the first number"
+        assert self._snapshot is None
+        assert self._tastes.wants(record)
+        self.come_to(record.seq)
+        assert record == self._service.records[record.seq - 1]
+        self._go_on_at(record.seq + 1)
+
+    def _take_loss(self, loss: Loss) -> None:
+        self.come_to(loss.first_seq)
+        if self._opening is not None:
+            assert loss == self._opening
+            self._opening = None
+        else:
+            assert loss.reason is LossReason.SLOW
+            assert self._tastes.slow == "skip" or not self.is_heard
+            assert loss.last_seq < self._service.first_due_to_the_slow
+        self._go_on_at(loss.last_seq + 1)
+
+    def _take_end(self, end: End) -> None:
+        if end.reason is EndReason.FULL:
+            assert self.is_refused
+            assert end.last_seq == self._greeted_seq - 1
+        elif self._opening is not None:
+            assert not self.is_heard, "and if it is not, nothing came and nothing is lost"
+        else:
+            assert not self.is_refused
+            self.come_to(end.last_seq + 1)
+            self._take_end_of_service(end)
+
+    def _take_end_of_service(self, end: End) -> None:
+        log = self._service.log
+        if end.reason is EndReason.SLOW:
+            assert self._tastes.slow == "disconnect"
+            assert self.is_heard
+            assert end.last_seq + 1 < log.first_kept
+        else:
+            assert end.reason is EndReason.SHUTDOWN
+            assert log.closed
+            assert end.last_seq + 1 == log.next_seq
+
+    def come_to(self, seq: int) -> None:
+        """Go on to a number that has come. Between it and the one that was due is nothing but what
+        the reader does not want."""
+        due = self._due.seq
+        if seq != due:
+            assert due < seq
+            passed = self._service.records[due - 1 : seq - 1]
+            assert len(passed) == seq - due
+            assert not list(filter(self._tastes.wants, passed))
+            self._go_on_at(seq)
+
+    def _go_on_at(self, seq: int) -> None:
+        self.place = replace(self._due, seq=seq)
+
+    @property
+    def _due(self) -> Position:
+        assert self.place is not None, "a header comes before all records"
+        return self.place
+
+    @property
+    def _service(self) -> Service:
+        """The one that numbered what is due."""
+        return self._services[self._due.epoch_ns]

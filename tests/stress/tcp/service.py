@@ -1,0 +1,110 @@
+"""The service that is under stress: what none may do, in whichever process it is, and one that is
+a process of its own."""
+
+import gc
+import logging
+import random
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from logging.handlers import BufferingHandler
+from typing import Any, Final
+from unittest import mock
+
+import trio
+
+from fanout.config import TcpConfig
+from fanout.publisher import Publisher
+from fanout.transports.tcp import TcpTransport, greeting
+from protocol import EndReason, Trade
+from tests.contracts.transport import new_publisher, publish_bulk
+from tests.protocol.golden import BTC
+
+UNHURRIED_S: Final = 60.0
+"""What takes the place of `SILENCE_S` here: on a busy machine nobody is too late by accident."""
+
+ANY_RATE: Final = 1e6
+"""Of accepting, where storms are not what is tried."""
+
+BLOCKS_A_SECOND: Final = 200
+BURST_EVERY: Final = 100
+"""Blocks from one burst to the next."""
+
+BURST_BYTES: Final = 30_000
+
+
+@contextmanager
+def no_traceback() -> Iterator[None]:
+    """Fails for an exception that somebody only logged, or that nobody could catch."""
+    logged = BufferingHandler(sys.maxsize)
+    logged.setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[logged], force=True)
+    unraisable: list[object] = []
+    with mock.patch.object(sys, "unraisablehook", unraisable.append):
+        yield
+        gc.collect()
+    said = [*(each.getMessage() for each in logged.buffer), *unraisable]
+    assert not said, said
+
+
+def waiting(request_s: float) -> AbstractContextManager[object]:
+    """How long the services of this process wait for a request."""
+    return mock.patch.multiple(greeting, SILENCE_S=UNHURRIED_S, REQUEST_S=request_s)
+
+
+def serve(pipe: Any, config: TcpConfig, log_bytes: int, seed: int, max_files: int = 0) -> None:
+    """A process's work. Says where the service is; fills its log and publishes when it is told to;
+    ends in good order when it is told to, and says which number would have been next.
+
+    `max_files` is how many descriptors it has; 0 leaves that as it is.
+    """
+    if max_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
+    with no_traceback(), waiting(UNHURRIED_S):
+        trio.run(_serve, pipe, config, log_bytes, random.Random(seed))
+
+
+async def _serve(pipe: Any, config: TcpConfig, log_bytes: int, chance: random.Random) -> None:
+    publisher, transport = new_publisher(log_bytes), TcpTransport(config)
+    async with trio.open_nursery() as nursery:
+        pipe.send(await nursery.start(transport.run, publisher))
+        await _hear(pipe)
+        while not publisher.log.oldest:
+            publish_bulk(publisher, log_bytes // 10)
+        pipe.send("full")
+        async with trio.open_nursery() as publishing:
+            publishing.start_soon(_publish, publisher, chance)
+            await _hear(pipe)
+            publishing.cancel_scope.cancel()
+        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
+    assert transport.client_count == 0
+    pipe.send(publisher.log.next_seq)
+
+
+async def _hear(pipe: Any) -> None:
+    await trio.lowlevel.wait_readable(pipe.fileno())
+    pipe.recv()
+
+
+async def _publish(publisher: Publisher, chance: random.Random) -> None:
+    """Blocks of a few trades at a steady rate, whatever the clients do; now and then a burst."""
+    due_s = trio.current_time()
+    for step in range(sys.maxsize):
+        due_s += 1 / BLOCKS_A_SECOND
+        await trio.sleep_until(due_s)
+        _publish_block(publisher, chance)
+        if step % BURST_EVERY == 0:
+            publish_bulk(publisher, BURST_BYTES)
+            for _ in range(10):
+                _publish_block(publisher, chance)
+
+
+def _publish_block(publisher: Publisher, chance: random.Random) -> None:
+    first = publisher.log.next_seq
+    trades = [
+        Trade(BTC, first + i, 7, chance.randrange(8_000_000), chance.randrange(10_000), False)
+        for i in range(chance.randint(1, 5))
+    ]
+    publisher.publish(trades, received_ns=time.time_ns(), held_ns=0)

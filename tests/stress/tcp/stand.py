@@ -1,0 +1,138 @@
+"""A service in this process, and visits to it over trio. When they are over, it has to be as it was
+before they came."""
+
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from clients.tcp_client import parse_address
+from fanout.config import TcpConfig
+from fanout.publisher import Publisher
+from fanout.transports.tcp import TcpTransport
+from protocol import EndReason, FeedState
+from tests.contracts.transport import new_publisher, publish
+from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
+from tests.stress.tcp.service import ANY_RATE, UNHURRIED_S, no_traceback, waiting
+
+SETTLE_S: Final = 20.0
+"""How long it may take until what clients left behind is gone."""
+
+
+class Stand:
+    """The service, and the account of a client that is there all the time."""
+
+    def __init__(self, config: TcpConfig) -> None:
+        self.publisher = new_publisher()
+        self.transport = TcpTransport(config)
+        self.witness = Account()
+        self.url = ""
+
+    async def publish(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        """A block and an event, a hundred times a second."""
+        with trio.CancelScope() as scope:
+            task_status.started(scope)
+            while True:
+                publish_some(self.publisher)
+                await trio.sleep(0.01)
+
+    async def watch(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Read everything, up to the END."""
+        async with visit(self.url) as stream:
+            await stream.send_all(request())
+            while data := await stream.receive_some(READ_BYTES):
+                self.witness.take(data)
+                if self.witness.trades:
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+
+
+def publish_some(publisher: Publisher) -> None:
+    publish(publisher, publisher.log.next_seq, 3)
+    publisher.publish_status(None, FeedState.LIVE, "well")
+
+
+@asynccontextmanager
+async def standing(
+    *, accept_rate: float = ANY_RATE, request_s: float = UNHURRIED_S
+) -> AsyncIterator[Stand]:
+    """A service that at the end has to be as it was before its visitors came, but for the one that
+    was there all the time and has got everything. A request may take `request_s`."""
+    stand = Stand(TcpConfig(port=0, accept_rate=accept_rate))
+    publisher, before = stand.publisher, traces()
+    with no_traceback(), waiting(request_s):
+        async with trio.open_nursery() as nursery:
+            stand.url = await nursery.start(stand.transport.run, publisher)
+            publishing = await nursery.start(stand.publish)
+            await nursery.start(stand.watch)
+            alone = traces()
+            yield stand
+            await until(lambda: stand.transport.client_count == 1 and traces() == alone)
+            publishing.cancel()
+            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
+        assert (stand.transport.client_count, *traces()) == (0, *before)
+    assert (stand.witness.lost, stand.witness.next_seq) == (0, publisher.log.next_seq)
+    assert stand.witness.end, "the service said no goodbye"
+
+
+def traces() -> tuple[int, int]:
+    """What clients could leave behind: open descriptors, and tasks."""
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    return len(os.listdir("/proc/self/fd")), tasks
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.move_on_after(SETTLE_S):
+        while not condition():  # noqa: ASYNC110  real sockets, no event to wait for
+            await trio.sleep(0.005)
+    assert condition(), f"after {SETTLE_S:g} s: {traces()} descriptors and tasks"
+
+
+# Visits.
+
+
+@asynccontextmanager
+async def visit(url: str, *, receive_buffer: int = 0) -> AsyncIterator[trio.SocketStream]:
+    """A connection to the service; closed at the end."""
+    host, port, _ = parse_address(url)
+    with trio.socket.socket() as sock:
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await sock.connect((host, port))
+        yield trio.SocketStream(sock)
+
+
+def reset_at_close(stream: trio.SocketStream) -> None:
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def read(stream: trio.SocketStream, size: int = READ_BYTES) -> bytes:
+    """What comes next; nothing at the end, whether it is orderly or not."""
+    try:
+        return bytes(await stream.receive_some(size))
+    except trio.BrokenResourceError:
+        return b""
+
+
+async def read_answer(stream: trio.SocketStream, account: Account) -> None:
+    """Read up to the first trade or the END, or until the service closes."""
+    while not (account.trades or account.end) and (data := await read(stream)):
+        account.take(data)
+
+
+async def at_once(limit: int, visits: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """All of them, so many at a time."""
+    limiter = trio.CapacityLimiter(limit)
+
+    async def one(each: Callable[[], Awaitable[None]]) -> None:
+        async with limiter:
+            with trio.fail_after(PATIENCE_S):
+                await each()
+
+    async with trio.open_nursery() as nursery:
+        for each in visits:
+            nursery.start_soon(one, each)
