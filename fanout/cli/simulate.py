@@ -1,5 +1,6 @@
-"""`fanout simulate`: an exchange on loopback, for trying things out."""
+"""`fanout simulate`: an exchange on loopback, for trying things out, mishaps included."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -18,34 +19,88 @@ def simulate(
     symbols: Annotated[
         list[str] | None,
         typer.Option(
-            help="Symbols, comma-separated or repeated. [default: all it knows]",
+            help="Symbols, comma-separated or repeated. \\[default: all it knows]",
             metavar="SYMBOL,...",
         ),
     ] = None,
     capture: Annotated[
         list[Path] | None,
-        typer.Option(help="Replay a recording instead. Repeat to merge several."),
+        typer.Option(help="Replay a recording instead. Repeat to merge several.", metavar="FILE"),
     ] = None,
     speed: Annotated[
-        str, typer.Option(help="1 is real time, 10 ten times that, max without waiting.")
+        str,
+        typer.Option(
+            help="1 is real time, 10 ten times that, max without waiting.", metavar="NUMBER"
+        ),
     ] = "1",
     rate: Annotated[float, typer.Option(help="Trades a second, over all symbols.")] = 200.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same market.")] = 0,
     duration: Annotated[
-        float | None, typer.Option(help="Seconds until it ends. [default: runs on]")
+        float | None, typer.Option(help="Seconds until it ends. \\[default: runs on]")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What goes wrong, such as "drop every 30s". Repeat for more.',
+            metavar="FAULT",
+        ),
+    ] = None,
+    lifetime: Annotated[
+        float | None,
+        typer.Option(help="Seconds until a connection is dropped. \\[default: 24 hours]"),
     ] = None,
 ) -> None:
     """Be a Binance USDⓈ-M on loopback: WebSocket and REST on one port.
 
     Prints one line of JSON once ready: {"ws": "ws://...", "rest": "http://..."}
 
-    Example: fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
+      fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
+
+    It misbehaves when told to, by itself or from another shell:
+
+      fanout simulate --port 9500 --fault "drop every 30s" --fault "stall 2"
+      curl -X POST 'http://127.0.0.1:9500/control/skip?symbol=BTCUSDT&count=3'
+      curl http://127.0.0.1:9500/control   how things stand; what fields hold
+
+    A fault is a name, values in the order below or as FIELD=VALUE, and when:
+    after 10s, every 5m. What is left out has a default; no symbol means all.
+
+    Connections: all, or route=public, route=market, which=oldest, which=newest
+      drop       how (close, cut, reset, half-open), code, reason
+      stall      for_s: nothing is sent, then all at once
+      malformed  text: a frame that is no JSON
+      event      name: one nobody asked for, such as serverShutdown
+      garbage    size_bytes, framed (true, or false to break WebSocket)
+
+    Streams: the next messages, or now and again with chance=0.01
+      silence    symbol, stream (trade, aggTrade), for_s: acked, and silent
+      skip       symbol, count, stream, chance: only REST has them
+      garble     symbol, count, stream, chance, how (cut, price, types)
+      repeat     symbol, count, stream, chance, later: sent twice
+      delay      symbol, count, stream, chance, by: sent after so many others
+      shuffle    symbol, count, stream, chance, window: sent in another order
+
+    REST, and by their path WebSocket handshakes
+      http       status, path, requests (or null), retry_after_s, delay_s,
+                 rows, body, sent_bytes, banned_for_s
+      spend      weight: others at our address have used it up
+      forget     symbol, kept: older trades are no longer to be had
+
+    The market
+      insert     symbol, kind (NA, INSURANCE_FUND, ADL, MARKET), count, away
+      renumber   symbol, next_id: ids jump, or start anew
+      relist     symbol, tick_size, step_size, status
+      delist     symbol
+      clock      offset_ms
     """
     with exit_codes():
         from fanout.cli.running import run_market
         from fanout.simulator import SimulatorConfig
+        from fanout.simulator.schedule import scheduled
 
         check_port(port)
+        _refuse_no_time("--duration", duration)
+        _refuse_no_time("--lifetime", lifetime)
         config = SimulatorConfig(
             host=host,
             port=port,
@@ -54,11 +109,19 @@ def simulate(
             rate=rate,
             seed=seed,
             duration_s=duration,
+            faults=tuple(map(scheduled, fault or ())),
         )
         if symbols:
             config = msgspec.structs.replace(config, symbols=split_symbols(symbols))
+        if lifetime is not None:
+            config = msgspec.structs.replace(config, lifetime_s=lifetime)
         log_to_stderr()
         run_market(config)
+
+
+def _refuse_no_time(option: str, seconds: float | None) -> None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"{option} {seconds}: give a number of seconds above 0")
 
 
 def _speed(text: str) -> float | None:

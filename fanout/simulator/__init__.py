@@ -4,11 +4,14 @@ WebSocket and REST answer on one port. Trades are invented (seeded) or replayed 
 is built from the exchange's documents and recordings alone and shares no code with the venue
 adapter, so that a misreading in one cannot cancel out in the other.
 
-    source (market, capture) -> aggregate -> player -> streams -> one outbox per connection
-                                                    -> history -> rest
+    source (market, capture) -> player -> engine -> stream_faults -> streams -> one outbox each
+                                            |                                        |
+                                 ledger, history, aggregate                     connections
+                                            |
+                                           rest -> rest_faults
 
-Misbehaviour on demand and a control endpoint have their place in `exchange.Exchange`, which sees
-every accepted connection; neither exists yet.
+It misbehaves when asked to, in the words of `faults`: through `Simulator.faults`, through the
+control endpoint on the same port, or by itself, by a schedule in the config.
 """
 
 from fanout.simulator.config import SimulatorConfig

@@ -1,60 +1,114 @@
 """The exchange: one market, and all who connect to it, over either protocol.
 
-Every accepted connection passes through `Exchange.serve`. Misbehaviour on demand, when it comes,
-has its place there.
+Every accepted connection passes through `Exchange.serve`, and every tick through `_publish`: from
+the source to the engine, where it happens, through the stream faults, where it may be held up, to
+the streams. Misbehaviour has its places there and reaches them through `faults`.
 """
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 import trio
 
+from fanout.errors import UsageError
 from fanout.simulator.aggregate import with_aggregates
 from fanout.simulator.clock import Clock
-from fanout.simulator.exchange_info import listed
-from fanout.simulator.head import Head, RefusedError, Replayed, read_head, refusal
-from fanout.simulator.history import History
+from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.connections import Connection, Connections, end_as
+from fanout.simulator.control import PREFIX, Control
+from fanout.simulator.engine import Engine
+from fanout.simulator.faults import Drop, StreamKind
+from fanout.simulator.head import Head, RefusedError, Replayed, read_head, refuse
+from fanout.simulator.injector import FaultInjector
+from fanout.simulator.ledger import IdRange
+from fanout.simulator.messages import Request, Response
 from fanout.simulator.player import play_flat_out, play_on_time
-from fanout.simulator.rest import Response, Rest
+from fanout.simulator.rate_limit import RateLimit
+from fanout.simulator.rest import Rest
 from fanout.simulator.rest_connection import serve_rest
+from fanout.simulator.rest_faults import RestFaults
 from fanout.simulator.routes import destination
+from fanout.simulator.stream_faults import StreamFaults
 from fanout.simulator.streams import Streams
-from fanout.simulator.ticks import Source, Tick
+from fanout.simulator.symbols import no_such_symbol
+from fanout.simulator.ticks import Source, Tick, stream_name
 from fanout.simulator.websocket import serve_websocket
 
 HEAD_S: Final = 10.0  # for the first request's head to be whole
-LINGER_S: Final = 1.0  # for a refused client to read why
 
 
 class Exchange:
-    def __init__(self, source: Source, clock: Clock) -> None:
-        listings = listed(source.listings)
+    """`released` is set when the market may open. Who waits for that is not decided here."""
+
+    def __init__(self, source: Source, clock: Clock, config: SimulatorConfig) -> None:
+        self.released = trio.Event()
+        self._symbols = tuple(listing.symbol for listing in source.listings)
+        self._config = config
         self._source = source
         self._clock = clock
-        self._streams = Streams(listing.symbol for listing in source.listings)
-        self._history = History(listing.symbol for listing in listings)
-        self._rest = Rest(listings, self._history)
-        source.prime(self._history, clock.now_ms())
+        self._streams = Streams(self._symbols)
+        self._engine = Engine(
+            source, clock, kept_trades=config.kept_trades, kept_ids=config.kept_ids
+        )
+        self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)
+        self._connections = Connections()
+        self._rest_faults = RestFaults(config.weight_limit)
+        rate_limit = RateLimit(
+            weight_limit=config.weight_limit, tolerated_429s=config.tolerated_429s
+        )
+        self._rest = Rest(self._engine.listings, self._engine.history, rate_limit)
+        self.faults = FaultInjector(
+            self._symbols,
+            seed=config.seed,
+            clock=clock,
+            engine=self._engine,
+            stream_faults=self._stream_faults,
+            rest_faults=self._rest_faults,
+            rate_limit=rate_limit,
+            connections=self._connections,
+            publish=self._streams.publish,
+        )
+        self._control = Control(
+            self.faults, issued=self.issued, withheld=self.withheld, release=self.released.set
+        )
+
+    def issued(
+        self, symbol: str, stream: StreamKind = "trade", after: int | None = None
+    ) -> tuple[IdRange, ...]:
+        """Raises `UsageError` for a symbol that does not trade here, as `withheld` does."""
+        return self._engine.ledger.issued(self._stream(symbol, stream), after)
+
+    def withheld(
+        self, symbol: str, stream: StreamKind = "trade", after: int | None = None
+    ) -> tuple[IdRange, ...]:
+        return self._engine.ledger.withheld(self._stream(symbol, stream), after)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """One connection. Whatever the client does, it ends here and troubles nobody else."""
         try:
             await self._serve(stream)
         except RefusedError as error:
-            await _refuse(stream, error.status)
+            await refuse(stream, error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone, or never meant it
 
     async def play(self, speed: float | None) -> None:
         """Open the market once somebody listens; return when its last tick is in their sockets."""
         await self._streams.audience()
-        ticks = with_aggregates(self._source.ticks(self._clock.now_ms()))
+        self._engine.open(speed)
+        trades = self._source.ticks(self._clock.true_ms())
+        ticks = with_aggregates(trades, self._engine.aggregator)
         if speed is None:
             await play_flat_out(ticks, self._publish, self._streams)
         else:
             await play_on_time(ticks, self._publish, speed)
+        self._streams.publish(self._stream_faults.release())
         await self._streams.settled(0)
+
+    def _publish(self, tick: Tick) -> None:
+        issued = self._engine.issue(tick)
+        if issued is not None:
+            self._streams.publish(self._stream_faults.through(issued))
 
     async def _serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         head: Head | None = None
@@ -63,34 +117,34 @@ class Exchange:
         if head is None:
             return
         replayed = Replayed(stream, head.raw)
-        if head.is_websocket:
-            await self._serve_websocket(replayed, head.target)
-        else:
+        if not head.is_websocket:
             await serve_rest(replayed, self._respond)
+        elif (drop := await self._serve_websocket(replayed, head.target)) is not None:
+            await end_as(drop, stream)
 
-    async def _serve_websocket(self, stream: Replayed, target: str) -> None:
+    async def _serve_websocket(self, stream: Replayed, target: str) -> Drop | None:
+        """How the connection was dropped, if it was."""
         where = destination(target)
         if where is None:
             raise RefusedError(HTTPStatus.NOT_FOUND)
-        await serve_websocket(stream, where, self._streams, self._clock)
+        fault = self._rest_faults.next(target.partition("?")[0])
+        if fault is not None:
+            await trio.sleep(fault.delay_s)
+            if fault.sent_bytes is not None:
+                return None  # nothing of the answer is sent
+            if fault.status is not None:
+                raise RefusedError(fault.status, fault.retry_after_s)
+        connection = Connection(stream, self._connections, where.route)
+        await serve_websocket(connection, where, self._streams, self._clock, self._config)
+        return connection.drop_as
 
-    def _respond(self, method: str, target: str) -> Response:
-        return self._rest.respond(method, target, self._clock.now_ms())
+    def _respond(self, request: Request) -> Response:
+        if request.path.startswith(PREFIX):
+            return self._control.respond(request)
+        response = self._rest.respond(request, self._clock.now_ms())
+        return self._rest_faults.spoil(request.path, response)
 
-    def _publish(self, ticks: Sequence[Tick]) -> None:
-        for tick in ticks:
-            if tick.trade is not None:
-                self._history.add(tick.trade)
-        self._streams.publish(ticks)
-
-
-async def _refuse(stream: trio.abc.HalfCloseableStream, status: HTTPStatus) -> None:
-    """Say why, and wait for the client to leave: closing on unread bytes destroys the answer."""
-    try:
-        with trio.move_on_after(LINGER_S):
-            await stream.send_all(refusal(status))
-            await stream.send_eof()
-            while await stream.receive_some():
-                pass
-    except trio.BrokenResourceError:
-        pass  # gone already
+    def _stream(self, symbol: str, kind: StreamKind) -> str:
+        if symbol not in self._symbols:
+            raise UsageError(no_such_symbol(symbol, self._symbols))
+        return stream_name(symbol, kind)

@@ -11,28 +11,28 @@ ONBOARDED_MS: Final = 1_569_398_400_000
 NEVER_MS: Final = 4_133_404_800_000
 QUARTER_ENDS_MS: Final = 1_798_185_600_000  # 2026-12-25 08:00 UTC
 
-_RATE_LIMITS: Final = (
-    ("REQUEST_WEIGHT", "MINUTE", 1, 2400),
+_ORDER_LIMITS: Final = (
     ("ORDERS", "MINUTE", 1, 1200),
     ("ORDERS", "SECOND", 10, 300),
 )
 
 
-def listed(traded: Iterable[Listing]) -> tuple[Listing, ...]:
-    """The traded instruments, then those of the zoo that are not among them."""
+def listed(traded: Iterable[Listing]) -> dict[str, Listing]:
+    """By symbol, the traded instruments, then those of the zoo that are not among them."""
     by_symbol = {listing.symbol: listing for listing in traded}
     for listing in ZOO:
         by_symbol.setdefault(listing.symbol, listing)
-    return tuple(by_symbol.values())
+    return by_symbol
 
 
-def exchange_info(listings: Iterable[Listing], now_ms: int) -> bytes:
+def exchange_info(listings: Iterable[Listing], now_ms: int, weight_limit: int) -> bytes:
+    limits = (("REQUEST_WEIGHT", "MINUTE", 1, weight_limit), *_ORDER_LIMITS)
     return msgspec.json.encode(
         {
             "timezone": "UTC",
             "serverTime": now_ms,
             "futuresType": "U_MARGINED",
-            "rateLimits": [_rate_limit(*limit) for limit in _RATE_LIMITS],
+            "rateLimits": [_rate_limit(*limit) for limit in limits],
             "exchangeFilters": [],
             "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "0"}],
             "symbols": [_symbol(listing) for listing in listings],

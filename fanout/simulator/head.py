@@ -12,11 +12,13 @@ from typing import Final
 import msgspec
 import trio
 
+from fanout.simulator.messages import phrase
 from protocol.errors import PeerError
 
 # Between 16,338 bytes of URL, which connect, and 16,886, which get a 414 (measured 2026-08-08).
 MAX_REQUEST_LINE_BYTES: Final = 16_384
 MAX_HEAD_BYTES: Final = 32_768
+LINGER_S: Final = 1.0  # for a refused client to read why
 
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _UPGRADE: Final = re.compile(rb"^upgrade:[ \t]*websocket[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
@@ -26,9 +28,10 @@ _NON_ASCII: Final = re.compile(rb"[\x80-\xff]")
 class RefusedError(PeerError):
     """The head cannot be served. `status` is what to answer."""
 
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(f"{status.value} {status.phrase}")
+    def __init__(self, status: int, retry_after_s: int | None = None) -> None:
+        super().__init__(f"{status} {phrase(status)}")
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -52,10 +55,16 @@ async def read_head(stream: trio.abc.ReceiveStream) -> Head | None:
     return _parse(bytes(raw))
 
 
-def refusal(status: HTTPStatus) -> bytes:
-    """A whole answer with no body, after which the connection ends."""
-    head = f"HTTP/1.1 {status.value} {status.phrase}"
-    return f"{head}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode()
+async def refuse(stream: trio.abc.HalfCloseableStream, error: RefusedError) -> None:
+    """Say why, and wait for the client to leave: closing on unread bytes destroys the answer."""
+    try:
+        with trio.move_on_after(LINGER_S):
+            await stream.send_all(_refusal(error))
+            await stream.send_eof()
+            while await stream.receive_some():
+                pass
+    except trio.BrokenResourceError:
+        pass  # gone already
 
 
 class Replayed(trio.abc.HalfCloseableStream):
@@ -92,6 +101,14 @@ class Replayed(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _refusal(error: RefusedError) -> bytes:
+    """A whole answer with no body, after which the connection ends."""
+    lines = [f"HTTP/1.1 {error.status} {phrase(error.status)}", "Connection: close"]
+    if error.retry_after_s is not None:
+        lines.append(f"Retry-After: {error.retry_after_s}")
+    return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
 
 
 def _first_line_end(raw: bytes | bytearray) -> int:

@@ -1,41 +1,86 @@
-"""The newest trades of each symbol, as `GET /fapi/v1/trades` tells them.
+"""The newest trades and aggregates of each symbol, for REST to answer with.
 
 Only fills are kept: the ids of NA, insurance-fund and ADL rows are holes in REST, and cannot be had
 from it at any price. A replay has no past, so until a symbol's first trade is played its *preview*
 stands in: the first rows of the recording, which are real, and whose ids the stream then repeats.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import Generic, TypeVar
 
-from fanout.simulator.ticks import Trade
+from fanout.simulator.ticks import Aggregate, Trade
 
-KEPT_ROWS: Final = 1_000  # the most that one answer may hold
+R = TypeVar("R", Trade, Aggregate)
+
+
+class Shelf(Generic[R]):
+    """The newest rows of one symbol, ascending in id and in time."""
+
+    def __init__(self, kept: int) -> None:
+        self._rows: deque[R] = deque(maxlen=kept)
+
+    def add(self, row: R) -> None:
+        self._rows.append(row)
+
+    def forget(self, kept: int) -> None:
+        """All but the newest `kept`."""
+        while len(self._rows) > kept:
+            self._rows.popleft()
+
+    @property
+    def oldest_id(self) -> int | None:
+        return _id(self._rows[0]) if self._rows else None
+
+    def newest(self, limit: int) -> list[R]:
+        return self._from(max(0, len(self._rows) - limit), limit)
+
+    def since(self, first_id: int, limit: int) -> list[R]:
+        """The first `limit` rows from `first_id` on, so far as they are kept."""
+        return self._from(bisect_left(self._rows, first_id, key=_id), limit)
+
+    def between(self, start_ms: int, end_ms: int | None) -> list[R]:
+        """The rows of that time, both ends included; without an end, to the newest."""
+        start = bisect_left(self._rows, start_ms, key=_time_ms)
+        stop = None if end_ms is None else bisect_right(self._rows, end_ms, key=_time_ms)
+        return list(islice(self._rows, start, stop))
+
+    def _from(self, start: int, limit: int) -> list[R]:
+        return list(islice(self._rows, start, start + limit))
+
+
+def _id(row: Trade | Aggregate) -> int:
+    return row.trade_id if isinstance(row, Trade) else row.aggregate_id
+
+
+def _time_ms(row: Trade | Aggregate) -> int:
+    return row.time_ms
 
 
 class History:
-    """Also the list of symbols that REST knows at all."""
-
-    def __init__(self, symbols: Iterable[str]) -> None:
-        self._played: dict[str, deque[Trade]] = {s: deque(maxlen=KEPT_ROWS) for s in symbols}
-        self._previews: dict[str, list[Trade]] = {symbol: [] for symbol in self._played}
-
-    def __contains__(self, symbol: str) -> bool:
-        return symbol in self._played
+    def __init__(self, symbols: Iterable[str], kept: int) -> None:
+        self.trades: dict[str, Shelf[Trade]] = {symbol: Shelf(kept) for symbol in symbols}
+        self.aggregates: dict[str, Shelf[Aggregate]] = {each: Shelf(kept) for each in self.trades}
+        self._previews: dict[str, Shelf[Trade]] = {symbol: Shelf(kept) for symbol in self.trades}
 
     def add(self, trade: Trade) -> None:
         if trade.is_fill:
-            self._played[trade.symbol].append(trade)
+            self.trades[trade.symbol].add(trade)
+
+    def add_aggregate(self, aggregate: Aggregate) -> None:
+        self.aggregates[aggregate.symbol].add(aggregate)
 
     def preview(self, trade: Trade) -> None:
         if trade.is_fill:
-            self._previews[trade.symbol].append(trade)
+            self._previews[trade.symbol].add(trade)
 
-    def rows(self, symbol: str, limit: int) -> list[Trade]:
-        """Ascending, the newest `limit`; or the first of the preview, before the first trade."""
-        played = self._played[symbol]
-        if not played:
-            return self._previews[symbol][:limit]
-        return list(islice(played, max(0, len(played) - limit), None))
+    def forget(self, symbol: str, kept: int) -> None:
+        """All but the newest `kept` trades, and as many aggregates, of a symbol."""
+        for shelf in (self.trades[symbol], self.aggregates[symbol], self._previews[symbol]):
+            shelf.forget(kept)
+
+    def newest(self, symbol: str, limit: int) -> list[Trade]:
+        """Ascending; or the first of the preview, before the first trade."""
+        return self.trades[symbol].newest(limit) or self._previews[symbol].since(0, limit)

@@ -8,17 +8,12 @@ than 1 it leaves wall time behind, as in a replay.
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Final
 from zlib import crc32
-
-import msgspec
 
 from fanout.simulator.clock import NS_PER_MS
 from fanout.simulator.sweeps import KINDS, Chunk, chunks
 from fanout.simulator.symbols import Listing, decimals
-from fanout.simulator.ticks import NOT_A_FILL, TRADE_SUFFIX, Rows, Tick, Trade
-
-ZERO: Final = "0"  # what an NA row says instead of a price and a quantity
+from fanout.simulator.ticks import NOT_A_FILL, NOTHING, Rows, Tick, Trade, tick_of
 
 
 class SyntheticMarket:
@@ -55,14 +50,13 @@ class _Tape:
         return self._trades(chunk, self._listing.first_trade_id, origin_ms - opening_ms)
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
-        stream = self._listing.symbol.lower() + TRADE_SUFFIX
         past, future = self._open()
         shift_ms = origin_ms - int(past.time_ms[-1])
         next_id = self._listing.first_trade_id + len(past.time_ms)
         for chunk in future:
             for trade in self._trades(chunk, next_id, shift_ms):
                 due_ns = (trade.time_ms - origin_ms) * NS_PER_MS
-                yield Tick(due_ns, stream, msgspec.json.encode(trade), trade)
+                yield tick_of(due_ns, trade)
             next_id += len(chunk.time_ms)
 
     def _open(self) -> tuple[Chunk, Iterator[Chunk]]:
@@ -79,8 +73,8 @@ class _Tape:
                 time_ms=time_ms + shift_ms,
                 symbol=self._listing.symbol,
                 trade_id=trade_id,
-                price=ZERO if blank else self._price(price_ticks),
-                quantity=ZERO if blank else self._quantity(quantity_steps),
+                price=NOTHING if blank else self._price(price_ticks),
+                quantity=NOTHING if blank else self._quantity(quantity_steps),
                 kind=KINDS[kind],
                 buyer_is_maker=buyer_is_maker,
             )
@@ -92,10 +86,5 @@ def _speller(unit: str) -> Callable[[int], str]:
     units = int(unit.replace(".", ""))
     if not places:
         return lambda count: str(count * units)
-    scale = 10**places
-
-    def spell(count: int) -> str:
-        whole, part = divmod(count * units, scale)
-        return f"{whole}.{part:0{places}}"
-
-    return spell
+    scale, spelling = 10**places, f"%d.%0{places}d"
+    return lambda count: spelling % divmod(count * units, scale)

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-OUTBOX_BYTES: Final = 4 * 1024 * 1024
+OUTBOX_BYTES: Final = 16 * 1024 * 1024
 BURST_BYTES: Final = 64 * 1024  # one write; bounds what a reader finds in its socket at once
 
 

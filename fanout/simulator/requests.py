@@ -15,7 +15,6 @@ import msgspec
 
 MAX_STREAMS: Final = 1024
 MAX_REQUEST_ID: Final = 2**64 - 1
-REQUESTS_PER_WINDOW: Final = 15
 WINDOW_S: Final = 1.0
 
 POLICY_VIOLATION: Final = 1008
@@ -74,12 +73,12 @@ def answer(session: Session, text: str) -> Answer:
 class RequestRate:
     """Whether one more request is within what the exchange tolerates in a second."""
 
-    def __init__(self) -> None:
-        self._times_s: deque[float] = deque(maxlen=REQUESTS_PER_WINDOW)
+    def __init__(self, per_second: int) -> None:
+        self._times_s: deque[float] = deque(maxlen=per_second)
 
     def allows(self, now_s: float) -> bool:
         times_s = self._times_s
-        if len(times_s) == REQUESTS_PER_WINDOW and now_s - times_s[0] < WINDOW_S:
+        if len(times_s) == times_s.maxlen and now_s - times_s[0] < WINDOW_S:
             return False
         times_s.append(now_s)
         return True

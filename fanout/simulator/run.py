@@ -11,24 +11,57 @@ from fanout.simulator.capture import survey
 from fanout.simulator.clock import Clock
 from fanout.simulator.config import SimulatorConfig
 from fanout.simulator.exchange import Exchange
+from fanout.simulator.faults import StreamKind
+from fanout.simulator.ledger import IdRange
 from fanout.simulator.market import SyntheticMarket
+from fanout.simulator.schedule import keep
 from fanout.simulator.symbols import TABLE
 from fanout.simulator.ticks import Source
 
 
 class Simulator:
-    """The handle of a running simulator. Its URLs end before the route."""
+    """The handle of a running simulator. Its URLs end before the route.
 
-    def __init__(self, authority: str) -> None:
+    `faults.inject(fault)` makes it misbehave, in the words of `fanout.simulator.faults`:
+
+        simulator.faults.inject(Drop(how="reset"))
+        simulator.faults.inject(Skip("BTCUSDT", count=3))
+        simulator.faults.inject(Http(status=429, retry_after_s=2, path="/fapi/v1/trades"))
+
+    `faults.clear()` ends what stands, `faults.standing` and `faults.connections` tell of it.
+    `issued` and `withheld` account for every id: what was delivered, what a consumer was told it
+    missed, and what is no trade, add up to what was issued.
+    """
+
+    def __init__(self, authority: str, exchange: Exchange) -> None:
         self.ws_url = f"ws://{authority}"
         self.rest_url = f"http://{authority}"
         self.finished = trio.Event()
         """Set when the source's last tick is in the sockets of all who hear it."""
-        self.released = trio.Event()
+        self.faults = exchange.faults
+        self._exchange = exchange
 
     def release(self) -> None:
         """Let a held market open, as soon as somebody listens. Once is enough."""
-        self.released.set()
+        self._exchange.released.set()
+
+    def issued(
+        self, symbol: str, *, stream: StreamKind = "trade", after: int | None = None
+    ) -> tuple[IdRange, ...]:
+        """The ids since the market opened, in their order, as ranges of one kind.
+
+        Those above `after`, or all that are remembered; `ForgottenError` if `after` is older.
+        """
+        return self._exchange.issued(symbol, stream, after)
+
+    def withheld(
+        self, symbol: str, *, stream: StreamKind = "trade", after: int | None = None
+    ) -> tuple[IdRange, ...]:
+        """Those of them that a fault has kept from all streams, or made unreadable there.
+
+        Of a message that one fault repeats and another one skips, a copy may have been sent.
+        """
+        return self._exchange.withheld(symbol, stream, after)
 
 
 async def run_simulator(
@@ -38,23 +71,31 @@ async def run_simulator(
 ) -> None:
     """Run until cancelled, or for `config.duration_s`; a source that ends leaves it up and silent.
 
-    Raises `ConfigError` for a capture that cannot be replayed and `BindError` for an address that
-    cannot be listened on, both before anything is served. A capture that is changed under a replay
-    raises ConfigError later, in the nursery's group. Cancelling closes every connection and loses
-    what was on its way.
+    Raises `ConfigError` for a capture that cannot be replayed, `UsageError` for a fault that cannot
+    happen and `BindError` for an address that cannot be listened on, all before anything is served.
+    A capture that is changed under a replay raises ConfigError later, in the nursery's group.
+    Cancelling closes every connection and loses what was on its way.
     """
     source = await _source(config)
+    exchange = Exchange(source, _clock(config), config)
+    for each in config.faults:
+        exchange.faults.check(each.fault)
     listener = await _listen(config.host, config.port)
-    exchange = Exchange(source, Clock(time.time_ns()))
-    simulator = Simulator(_authority(listener))
+    simulator = Simulator(_authority(listener), exchange)
     with trio.move_on_after(math.inf if config.duration_s is None else config.duration_s):
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, exchange.serve, [listener])
+            for each in config.faults:
+                nursery.start_soon(keep, each, exchange.faults.inject)
             task_status.started(simulator)
             if config.hold:
-                await simulator.released.wait()
+                await exchange.released.wait()
             await exchange.play(config.speed)
             simulator.finished.set()
+
+
+def _clock(config: SimulatorConfig) -> Clock:
+    return Clock(time.time_ns() if config.start_ns is None else config.start_ns)
 
 
 async def _source(config: SimulatorConfig) -> Source:

@@ -8,10 +8,9 @@ envelope, however many listen: a server's frames carry no mask and are the same 
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
 import trio
-from wsproto.frame_protocol import FrameProtocol
 
+from fanout.simulator.frames import message_frame
 from fanout.simulator.outbox import Outbox
 from fanout.simulator.requests import Session
 from fanout.simulator.routes import ROUTE_OF, Route
@@ -39,7 +38,6 @@ class Streams:
         self._listeners: dict[str, set[Subscriber]] = {name: set() for name in self._routes}
         self._audience: set[Subscriber] = set()
         self._heard = trio.Event()
-        self._frames = FrameProtocol(client=False, extensions=[])
 
     def tune(self, subscriber: Subscriber, session: Session) -> None:
         """From here on the subscriber hears what of its session exists, and nothing else."""
@@ -62,7 +60,7 @@ class Streams:
             for subscriber in self._listeners[tick.stream]:
                 combined = subscriber.combined
                 if combined not in frames:
-                    frames[combined] = self._frame(tick, combined)
+                    frames[combined] = message_frame(tick.stream, tick.payload, combined=combined)
                 subscriber.outbox.put(frames[combined])
 
     async def audience(self) -> None:
@@ -82,10 +80,3 @@ class Streams:
         self._audience.discard(subscriber)
         if not self._audience and self._heard.is_set():
             self._heard = trio.Event()
-
-    def _frame(self, tick: Tick, combined: bool) -> bytes:
-        text = tick.payload.decode()
-        if combined:
-            name = msgspec.json.encode(tick.stream).decode()
-            text = f'{{"stream":{name},"data":{text}}}'
-        return bytes(self._frames.send_data(text, fin=True))

@@ -7,6 +7,7 @@ has, though the market moves by tenths. So `pricePrecision` is the number of dec
 tick size, as Binance's documents warn.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -36,6 +37,11 @@ class Listing(msgspec.Struct, frozen=True):
     @property
     def quantity_precision(self) -> int:
         return decimals(self.step_size)
+
+
+def no_such_symbol(symbol: str, known: Iterable[str]) -> str:
+    """What to say of it."""
+    return f"the simulator has no symbol {symbol}; choose from {', '.join(known)}"
 
 
 def decimals(text: str) -> int:

@@ -5,8 +5,9 @@ frames are the same bytes for every subscriber, so they are made once, elsewhere
 them is one write here (trio-websocket would frame and write each message for each connection).
 
 The connection lives as long as each of its tasks: the first to end ends it. That covers a client
-that has left, broken the rules, stopped reading or stopped answering pings, and the 24 hours after
-which everybody is dropped. Only broken rules get a close frame; the exchange gives no other notice.
+that has left, broken the rules, stopped reading or stopped answering pings, the 24 hours after
+which everybody is dropped, and being dropped on demand. Only broken rules get a close frame, and
+who is dropped with one; the exchange gives no other notice.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,8 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from wsproto.utilities import ProtocolError
 
 from fanout.simulator.clock import Clock
+from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.connections import Connection
 from fanout.simulator.head import MAX_HEAD_BYTES
 from fanout.simulator.requests import (
     INVALID_REQUEST,
@@ -28,11 +31,10 @@ from fanout.simulator.requests import (
     answer,
 )
 from fanout.simulator.routes import Destination
-from fanout.simulator.streams import Streams, Subscriber
+from fanout.simulator.streams import Streams
 
 PING_EVERY_S: Final = 180.0
 PONG_WITHIN_S: Final = 600.0
-LIFETIME_S: Final = 24 * 3600.0
 STALLED_S: Final = 10.0  # a client that does not take one burst in this time is not reading
 HANDSHAKE_S: Final = 5.0
 CLOSE_S: Final = 5.0
@@ -50,27 +52,34 @@ MISHAPS: Final = (
 
 
 async def serve_websocket(
-    stream: trio.abc.Stream, destination: Destination, streams: Streams, clock: Clock
+    connection: Connection,
+    destination: Destination,
+    streams: Streams,
+    clock: Clock,
+    config: SimulatorConfig,
 ) -> None:
-    """Serve a stream whose first bytes are a handshake, until either side has had enough."""
+    """Serve a stream whose first bytes are a handshake, until either side has had enough.
+
+    Afterwards nothing reads or writes it; `connection.drop_as` says what is still to be done to it.
+    """
     try:
         async with trio.open_nursery() as nursery:
-            connection = await _shake_hands(nursery, stream)
-            if connection is not None:
-                await _Conversation(connection, stream, destination, streams, clock).run()
+            websocket = await _shake_hands(nursery, connection)
+            if websocket is not None:
+                session = Session(destination.streams, destination.combined)
+                await _Conversation(websocket, connection, session, streams, clock, config).run()
             nursery.cancel_scope.cancel()
     except* MISHAPS:
         pass  # the client's affair; the socket is closed by whoever opened it
 
 
-async def _shake_hands(
-    nursery: trio.Nursery, stream: trio.abc.Stream
-) -> WebSocketConnection | None:
+async def _shake_hands(nursery: trio.Nursery, connection: Connection) -> WebSocketConnection | None:
+    await connection.flowing()
     # A handshake that is turned down leaves wrap_server_stream waiting for ever.
     with trio.move_on_after(HANDSHAKE_S):
         request = await wrap_server_stream(
             nursery,
-            stream,
+            connection,
             max_message_size=MAX_REQUEST_BYTES,
             receive_buffer_size=MAX_HEAD_BYTES,
         )
@@ -81,39 +90,57 @@ async def _shake_hands(
 class _Conversation:
     def __init__(
         self,
-        connection: WebSocketConnection,
-        stream: trio.abc.Stream,
-        destination: Destination,
+        websocket: WebSocketConnection,
+        connection: Connection,
+        session: Session,
         streams: Streams,
         clock: Clock,
+        config: SimulatorConfig,
     ) -> None:
+        self._websocket = websocket
         self._connection = connection
-        self._stream = stream
+        self._session = session
         self._streams = streams
         self._clock = clock
-        self._subscriber = Subscriber(destination.route)
-        self._session = Session(destination.streams, destination.combined)
-        self._rate = RequestRate()
+        self._subscriber = connection.subscriber
+        self._lifetime_s = config.lifetime_s
+        self._rate = RequestRate(config.requests_per_second)
 
     async def run(self) -> None:
-        tasks = (self._answer, self._push, self._keep_alive, self._overflow, self._grow_old)
+        tasks = (
+            self._answer,
+            self._push,
+            self._keep_alive,
+            self._overflow,
+            self._grow_old,
+            self._obey,
+        )
         try:
-            async with trio.open_nursery() as nursery:
-                for task in tasks:
-                    nursery.start_soon(_run_and_cancel, task, nursery.cancel_scope)
+            with self._connection.listed():
+                async with trio.open_nursery() as nursery:
+                    for task in tasks:
+                        nursery.start_soon(_run_and_cancel, task, nursery.cancel_scope)
         finally:
             self._streams.leave(self._subscriber)
 
     async def _answer(self) -> None:
+        try:
+            await self._answer_requests()
+        except ConnectionClosed:
+            if self._connection.drop_as is None:
+                raise
+            await trio.sleep_forever()  # `_obey` has closed it, and sees it out
+
+    async def _answer_requests(self) -> None:
         if len(self._session.streams) > MAX_STREAMS:
             return await self._close(INVALID_REQUEST)
         self._streams.tune(self._subscriber, self._session)
         while True:
-            message = await self._connection.get_message()
+            message = await self._websocket.get_message()
             if not self._rate.allows(trio.current_time()):
                 return await self._close(TOO_MANY_REQUESTS)
             reply = answer(self._session, _text(message))
-            await self._connection.send_message(reply.reply)
+            await self._websocket.send_message(reply.reply)
             if reply.close is not None:
                 return await self._close(reply.close)
             self._session = reply.session
@@ -123,10 +150,11 @@ class _Conversation:
         outbox = self._subscriber.outbox
         while True:
             burst = await outbox.take()
-            if self._connection.closed is not None:
+            await self._connection.flowing()  # a stall of ours is not the client's
+            if self._websocket.closed is not None:
                 await trio.sleep_forever()  # no data follows a close frame; `_answer` sees it out
             with trio.move_on_after(STALLED_S) as patience:
-                await self._stream.send_all(burst)
+                await self._connection.send_all(burst)
             if patience.cancelled_caught:
                 return
             outbox.written(len(burst))
@@ -135,11 +163,13 @@ class _Conversation:
         async with trio.open_nursery() as pings:
             while True:
                 await trio.sleep(PING_EVERY_S)
+                await self._connection.flowing()  # nobody is to answer what a stall holds back
                 pings.start_soon(self._ping, pings.cancel_scope)
 
     async def _ping(self, pings: trio.CancelScope) -> None:
+        payload = str(self._clock.true_ms())  # whatever our clock says, no two are the same
         with trio.move_on_after(PONG_WITHIN_S) as patience:
-            await self._connection.ping(str(self._clock.now_ms()).encode())
+            await self._websocket.ping(payload.encode())
         if patience.cancelled_caught:
             pings.cancel()
 
@@ -147,11 +177,17 @@ class _Conversation:
         await self._subscriber.outbox.overflown.wait()
 
     async def _grow_old(self) -> None:
-        await trio.sleep(LIFETIME_S)
+        await trio.sleep(self._lifetime_s)
+
+    async def _obey(self) -> None:
+        await self._connection.dropped.wait()
+        fault = self._connection.drop_as
+        if fault is not None and fault.how == "close":
+            await self._close(Close(fault.code, fault.reason))
 
     async def _close(self, close: Close) -> None:
         with trio.move_on_after(CLOSE_S):
-            await self._connection.aclose(close.code, close.reason)
+            await self._websocket.aclose(close.code, close.reason)
 
 
 async def _run_and_cancel(task: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:

@@ -1,13 +1,22 @@
-"""The simulator that most tests over sockets talk to."""
+"""The simulators that most tests over sockets talk to."""
+
+from pathlib import Path
 
 import pytest
 import trio
 
 from fanout.simulator import Simulator
-from tests.fanout.simulator.support import start
+from tests.fanout.simulator.support import capture_of, start
 
 
 @pytest.fixture
 async def simulator(nursery: trio.Nursery) -> Simulator:
     """A busy synthetic market of two symbols."""
     return await start(nursery, symbols=("BTCUSDT", "币安人生USDT"), rate=5_000.0)
+
+
+@pytest.fixture
+async def held(nursery: trio.Nursery, tmp_path: Path) -> Simulator:
+    """Ten trades of BTCUSDT, 1 to 10, that wait for their release and are played flat out."""
+    capture = capture_of(tmp_path / "capture", 10)
+    return await start(nursery, captures=(capture,), speed=None, hold=True)

@@ -9,16 +9,21 @@ from typing import Any
 import h11
 import msgspec
 import trio
-from trio_websocket import WebSocketConnection, wrap_client_stream
+from trio.testing import memory_stream_pair
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import Event, Request
 
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.simulator.clock import Clock
+from fanout.simulator.exchange import Exchange
+from fanout.simulator.ledger import IdRange
 from fanout.simulator.symbols import Listing
 from fanout.simulator.ticks import MARKET, Rows, Tick, Trade
 
 LISTING = Listing("BTCUSDT", "83680.00", "0.10", "0.001")
 TRADES = "/public/stream?streams=btcusdt@trade"
+AGGREGATES = "/market/stream?streams=btcusdt@aggTrade"
 
 
 def trade(trade_id: int = 1, **fields: Any) -> Trade:
@@ -50,6 +55,12 @@ class ListedMarket:
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
         return iter(self._ticks)
+
+
+def capture_of(path: Path, count: int, **fields: Any) -> Path:
+    """A capture of the trades 1 to `count`, a millisecond apart."""
+    rows = (trade(number, time_ms=1_000 + number, **fields) for number in range(1, count + 1))
+    return write_capture(path, *((row.trade_id, row) for row in rows))
 
 
 def line(row: Trade, received_ns: int) -> str:
@@ -99,14 +110,18 @@ class RestAnswer(msgspec.Struct, frozen=True):
 class RestClient:
     """One kept-alive connection."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._connection = h11.Connection(h11.CLIENT)
 
-    async def request(self, target: str, method: str = "GET") -> RestAnswer:
-        head = h11.Request(method=method, target=target, headers=[("Host", "simulator")])
-        await self._stream.send_all(self._connection.send(head) or b"")
-        self._connection.send(h11.EndOfMessage())
+    async def request(
+        self, target: str, method: str = "GET", *, body: bytes = b"", api_key: str | None = None
+    ) -> RestAnswer:
+        headers = [("Host", "simulator"), ("Content-Length", str(len(body)))]
+        headers += [("X-MBX-APIKEY", api_key)] if api_key is not None else []
+        head = h11.Request(method=method, target=target, headers=headers)
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            await self._stream.send_all(self._connection.send(event) or b"")
         answer = await self._read()
         self._connection.start_next_cycle()
         return answer
@@ -123,13 +138,21 @@ class RestClient:
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                return RestAnswer(status, headers, json.loads(body) if body else None)
+                is_json = headers.get("content-type", "").startswith("application/json")
+                return RestAnswer(status, headers, json.loads(body) if body and is_json else body)
 
 
 @asynccontextmanager
 async def rest(simulator: Simulator) -> AsyncIterator[RestClient]:
     async with await open_tcp(simulator) as stream:
         yield RestClient(stream)
+
+
+async def rest_ids(simulator: Simulator) -> list[int]:
+    """What of BTCUSDT is to be had by id."""
+    async with rest(simulator) as http:
+        target = "/fapi/v1/historicalTrades?symbol=BTCUSDT&fromId=0&limit=500"
+        return [row["id"] for row in (await http.request(target, api_key="abc123")).body]
 
 
 class RawClient:
@@ -157,10 +180,38 @@ class RawClient:
             self.protocol.receive_data(data)
 
 
+class Stand:
+    """An exchange without sockets, and raw clients of it: for virtual time."""
+
+    def __init__(self, nursery: trio.Nursery, *ticks: Tick, **config: Any) -> None:
+        self.exchange = Exchange(ListedMarket(*ticks), Clock(0), SimulatorConfig(**config))
+        self.faults = self.exchange.faults
+        self._nursery = nursery
+
+    async def client(self, target: str = TRADES) -> RawClient:
+        client = RawClient(self.connect())
+        await client.shake_hands(target)
+        return client
+
+    async def get(self, target: str) -> RestAnswer:
+        return await RestClient(self.connect()).request(target)
+
+    def connect(self) -> trio.abc.Stream:
+        stream, server = memory_stream_pair()
+        self._nursery.start_soon(self._serve, server)
+        return stream
+
+    async def _serve(self, server: trio.abc.HalfCloseableStream) -> None:
+        await self.exchange.serve(server)
+        await trio.aclose_forcefully(server)
+
+
 @asynccontextmanager
-async def connect(simulator: Simulator, target: str) -> AsyncIterator[WebSocketConnection]:
+async def connect(
+    simulator: Simulator, target: str, *, within_s: float = 20
+) -> AsyncIterator[WebSocketConnection]:
     """A client whose socket is ours to close: trio-websocket's own leaks it on a server's close."""
-    with trio.fail_after(20):
+    with trio.fail_after(within_s):
         async with await open_tcp(simulator) as stream, trio.open_nursery() as nursery:
             client = await wrap_client_stream(nursery, stream, "simulator", target)
             yield client
@@ -181,6 +232,29 @@ async def data(client: WebSocketConnection) -> Any:
     return json.loads(await client.get_message())
 
 
+async def ids(client: WebSocketConnection, count: int) -> list[int]:
+    """Of the next messages, which are trades in their envelopes."""
+    return [(await data(client))["data"]["t"] for _ in range(count)]
+
+
+async def read_to_end(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some():
+        pass
+
+
+async def closed_after(client: WebSocketConnection) -> tuple[list[Any], int, str | None]:
+    """The replies up to the close, and what the close says."""
+    replies = []
+    try:
+        while True:
+            message = await data(client)
+            replies += [message] if "stream" not in message else []
+    except ConnectionClosed:
+        pass
+    assert client.closed is not None
+    return replies, client.closed.code, client.closed.reason
+
+
 async def hears_nothing(client: WebSocketConnection) -> bool:
     """Whether the reply to a request comes before any market data, twice in a row."""
     for request_id in (901, 902):
@@ -188,6 +262,11 @@ async def hears_nothing(client: WebSocketConnection) -> bool:
         if (await data(client)).get("id") != request_id:
             return False
     return True
+
+
+def covered(*ranges: IdRange) -> list[int]:
+    """All their ids."""
+    return [each for ids in ranges for each in range(ids.first_id, ids.last_id + 1)]
 
 
 async def answer_to_upgrade(simulator: Simulator, target: str) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Any
 
-from fanout.simulator.aggregate import with_aggregates
+from fanout.simulator.aggregate import Aggregator, with_aggregates
 from fanout.simulator.market import SyntheticMarket
 from fanout.simulator.symbols import TABLE
 from fanout.simulator.ticks import NOT_A_FILL, RPI, Tick, Trade
@@ -15,7 +15,16 @@ NS_PER_MS = 1_000_000
 
 
 def played(rows: Iterable[Trade]) -> list[Tick]:
-    return list(with_aggregates(tick(row, row.time_ms * NS_PER_MS) for row in rows))
+    return aggregated(tick(row, row.time_ms * NS_PER_MS) for row in rows)
+
+
+def aggregated(ticks: Iterable[Tick]) -> list[Tick]:
+    aggregator, found = Aggregator(), []
+    for each in with_aggregates(ticks, aggregator):
+        found.append(each)
+        if each.trade is not None:
+            aggregator.add(each.due_ns, each.trade)
+    return found
 
 
 def aggregates(*rows: Trade) -> list[dict[str, Any]]:
@@ -83,7 +92,7 @@ def test_an_aggregate_is_due_after_its_interval_and_among_the_trades_in_order() 
 
 def test_a_fill_received_too_late_for_its_aggregate_makes_another() -> None:
     late = tick(at(1_050, 2), due_ns=1_200 * NS_PER_MS)
-    ticks = with_aggregates([tick(at(1_000, 1), due_ns=1_000 * NS_PER_MS), late])
+    ticks = aggregated([tick(at(1_000, 1), due_ns=1_000 * NS_PER_MS), late])
     found = [json.loads(each.payload) for each in ticks if each.trade is None]
     assert [(row["f"], row["l"]) for row in found] == [(1, 1), (2, 2)]
 

@@ -27,9 +27,9 @@ def played(*paths: Path) -> list[Tick]:
 
 
 def previewed(capture: Capture, symbol: str) -> list[int]:
-    history = History(listing.symbol for listing in capture.listings)
+    history = History((listing.symbol for listing in capture.listings), 1_000)
     capture.prime(history, 0)
-    return [row.trade_id for row in history.rows(symbol, 1000)]
+    return [row.trade_id for row in history.newest(symbol, 1000)]
 
 
 def test_a_payload_goes_out_as_it_was_recorded(tmp_path: Path) -> None:

@@ -134,11 +134,11 @@ async def test_rest_has_rows_before_anybody_subscribes_and_none_is_na(
 async def test_rest_rows_are_the_fills_that_were_streamed(simulator: Simulator) -> None:
     async with connect(simulator, TRADES) as client, rest(simulator) as http:
         streamed = [(await data(client))["data"] for _ in range(400)]
-        rows = (await http.request("/fapi/v1/trades?symbol=BTCUSDT&limit=1000")).body
-    prices = {row["id"]: row["price"] for row in rows}
-    fills = [row for row in streamed if row["X"] in ("MARKET", "RPI")]
-    assert sum(prices.get(row["t"]) == row["p"] for row in fills) > 50
-    assert all(prices.get(row["t"], row["p"]) == row["p"] for row in streamed)
+        target = f"/fapi/v1/historicalTrades?symbol=BTCUSDT&fromId={streamed[0]['t']}&limit=500"
+        rows = (await http.request(target, api_key="abc123")).body
+    fills = [(row["t"], row["p"]) for row in streamed if row["X"] in ("MARKET", "RPI")]
+    assert len(fills) > 350
+    assert [(row["id"], row["price"]) for row in rows][: len(fills)] == fills
 
 
 async def test_ids_on_the_stream_have_no_hole(simulator: Simulator) -> None:

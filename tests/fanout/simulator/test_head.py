@@ -4,17 +4,19 @@ from http import HTTPStatus
 
 import pytest
 import trio
-from trio.testing import memory_stream_one_way_pair, memory_stream_pair
+from trio.testing import MockClock, memory_stream_one_way_pair, memory_stream_pair
 
 from fanout.simulator.head import (
+    LINGER_S,
     MAX_HEAD_BYTES,
     MAX_REQUEST_LINE_BYTES,
     Head,
     RefusedError,
     Replayed,
     read_head,
-    refusal,
+    refuse,
 )
+from tests.fanout.simulator.support import receive_all
 
 REST = b"GET /fapi/v1/ping HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nupgrade:\tWebSocket\r\nConnection: Upgrade\r\n\r\n"
@@ -111,10 +113,30 @@ async def test_what_begins_like_no_request_is_refused_at_once(data: bytes) -> No
     assert await status_of(data) is HTTPStatus.BAD_REQUEST
 
 
-def test_a_refusal_is_a_whole_answer() -> None:
-    assert refusal(HTTPStatus.NOT_FOUND) == (
+async def refused(error: RefusedError) -> bytes:
+    client, server = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse, server, error)
+        answer = await receive_all(client)
+        await client.aclose()
+    return answer
+
+
+async def test_a_refusal_is_a_whole_answer() -> None:
+    assert await refused(RefusedError(HTTPStatus.NOT_FOUND)) == (
         b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     )
+
+
+async def test_a_refusal_may_say_when_to_come_back() -> None:
+    assert b"\r\nRetry-After: 7\r\n" in await refused(RefusedError(429, 7))
+
+
+async def test_a_client_that_reads_no_refusal_is_not_waited_for(autojump_clock: MockClock) -> None:
+    client, server = memory_stream_pair()
+    await refuse(server, RefusedError(404))
+    assert trio.current_time() == pytest.approx(LINGER_S)
+    await client.aclose()
 
 
 async def test_what_was_read_is_given_again_before_more() -> None:

@@ -152,10 +152,10 @@ def test_a_sweep_walks_one_way_with_one_aggressor(rows: list[Trade]) -> None:
 
 
 def test_the_past_ends_where_the_stream_begins() -> None:
-    history = History(TABLE)
+    history = History(TABLE, 1_000)
     source = market("BTCUSDT")
     source.prime(history, ORIGIN_MS)
-    past, (first,) = history.rows("BTCUSDT", 1000), trades(ticks(source, 1))
+    past, (first,) = history.newest("BTCUSDT", 1000), trades(ticks(source, 1))
     assert len(past) == 1000
     assert past[-1].time_ms <= ORIGIN_MS <= first.time_ms
     assert 1 <= first.trade_id - past[-1].trade_id <= 5

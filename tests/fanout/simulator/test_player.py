@@ -1,6 +1,6 @@
 """Playing: on time by a virtual clock, and flat out at the pace of the slowest reader."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 import trio
@@ -20,12 +20,22 @@ def at(*seconds: float) -> list[Tick]:
     return [tick(trade(number), int(s * NS_PER_S)) for number, s in enumerate(seconds)]
 
 
-class Recorder:
+class Recorder(trio.abc.Instrument):
+    """How many ticks were published, and when, in each turn of the player's."""
+
     def __init__(self) -> None:
         self.bursts: list[tuple[float, int]] = []
+        self._turn_is_over = True
 
-    def __call__(self, ticks: list[Tick]) -> None:
-        self.bursts.append((trio.current_time(), len(ticks)))
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._turn_is_over = True
+
+    def __call__(self, tick: Tick) -> None:
+        if self._turn_is_over:
+            self.bursts.append((trio.current_time(), 0))
+            self._turn_is_over = False
+        when, count = self.bursts[-1]
+        self.bursts[-1] = (when, count + 1)
 
     @property
     def count(self) -> int:
@@ -34,8 +44,24 @@ class Recorder:
 
 async def played(ticks: Iterable[Tick], speed: float) -> list[tuple[float, int]]:
     recorder, started_s = Recorder(), trio.current_time()
+    trio.lowlevel.add_instrument(recorder)
     await play_on_time(iter(ticks), recorder, speed)
+    trio.lowlevel.remove_instrument(recorder)
     return [(round(when - started_s, 6), count) for when, count in recorder.bursts]
+
+
+async def test_a_tick_is_published_before_the_next_one_is_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    published: list[Tick] = []
+
+    def ticks() -> Iterator[Tick]:
+        for number, each in enumerate(at(0, 0, 0, 5)):
+            assert len(published) == number
+            yield each
+
+    await play_on_time(ticks(), published.append, 1.0)
+    assert len(published) == 4
 
 
 async def test_a_tick_is_published_when_it_is_due(autojump_clock: MockClock) -> None:
@@ -89,7 +115,7 @@ async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nu
     streams = Streams(["BTCUSDT"])
     quick, slow = subscriber(streams), subscriber(streams)
     endless = (tick(trade(number)) for number in count())
-    nursery.start_soon(play_flat_out, endless, streams.publish, streams)
+    nursery.start_soon(play_flat_out, endless, lambda each: streams.publish([each]), streams)
     await wait_all_tasks_blocked()
     first = len(await quick.outbox.take())
     quick.outbox.written(first)
@@ -102,9 +128,9 @@ async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nu
 async def test_flat_out_a_reader_that_leaves_holds_nobody_up(nursery: trio.Nursery) -> None:
     streams, recorder = Streams(["BTCUSDT"]), Recorder()
 
-    def publish(ticks: list[Tick]) -> None:
-        recorder(ticks)
-        streams.publish(ticks)
+    def publish(each: Tick) -> None:
+        recorder(each)
+        streams.publish([each])
 
     stuck = subscriber(streams)
     nursery.start_soon(play_flat_out, iter(at(*[0] * 5_000)), publish, streams)

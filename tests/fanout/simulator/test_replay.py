@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
+from fanout.simulator import SimulatorConfig
 from fanout.simulator.clock import Clock
 from fanout.simulator.exchange import Exchange
 from tests.captures import capture_path
@@ -36,7 +37,7 @@ def capture(tmp_path: Path) -> Path:
 
 async def test_a_market_plays_on_time_to_its_end(autojump_clock: MockClock) -> None:
     rows = [tick(trade(number), number * 60_000_000_000) for number in range(3)]
-    exchange = Exchange(ListedMarket(*rows), Clock(0))
+    exchange = Exchange(ListedMarket(*rows), Clock(0), SimulatorConfig())
     client, server = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(exchange.serve, server)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from fanout.simulator.requests import (
     INVALID_REQUEST,
     MAX_STREAMS,
-    REQUESTS_PER_WINDOW,
     Answer,
     RequestRate,
     Session,
@@ -207,14 +206,14 @@ def test_whatever_is_sent_gets_an_answer(text: str) -> None:
 
 
 def test_fifteen_requests_in_a_second_pass_and_the_sixteenth_does_not() -> None:
-    rate = RequestRate()
-    assert all(rate.allows(0.01 * number) for number in range(REQUESTS_PER_WINDOW))
+    rate = RequestRate(15)
+    assert all(rate.allows(0.01 * number) for number in range(15))
     assert not rate.allows(0.99)
 
 
 def test_a_second_after_the_first_request_another_passes() -> None:
-    rate = RequestRate()
-    for number in range(REQUESTS_PER_WINDOW):
+    rate = RequestRate(15)
+    for number in range(15):
         rate.allows(0.01 * number)
     assert rate.allows(1.0)
     assert not rate.allows(1.005)

@@ -6,27 +6,31 @@ from typing import Any
 import pytest
 
 from fanout.simulator.exchange_info import listed
-from fanout.simulator.history import KEPT_ROWS, History
-from fanout.simulator.rest import Response, Rest
+from fanout.simulator.history import History
+from fanout.simulator.messages import Request, Response
+from fanout.simulator.rate_limit import RateLimit
+from fanout.simulator.rest import Rest
 from fanout.simulator.symbols import TABLE
 from fanout.simulator.ticks import ADL, INSURANCE_FUND, NOT_A_FILL, RPI
 from tests.fanout.simulator.support import LISTING, trade
 
 MINUTE_MS = 60_000
+KEPT = 2_000
 
 
 @pytest.fixture
 def history() -> History:
-    return History(listing.symbol for listing in listed((LISTING,)))
+    return History(listed((LISTING,)), KEPT)
 
 
 @pytest.fixture
 def rest(history: History) -> Rest:
-    return Rest(listed((LISTING,)), history)
+    limit = RateLimit(weight_limit=2_400, tolerated_429s=10)
+    return Rest(listed((LISTING,)), history, limit)
 
 
 def get(rest: Rest, target: str, now_ms: int = 0) -> Response:
-    return rest.respond("GET", target, now_ms)
+    return rest.respond(Request("GET", target), now_ms)
 
 
 def body(rest: Rest, target: str) -> Any:
@@ -81,11 +85,11 @@ def test_the_newest_500_come_by_default_oldest_first(rest: Rest, history: Histor
     assert ids == list(range(100, 600))
 
 
-def test_no_more_than_1000_rows_are_kept(rest: Rest, history: History) -> None:
-    for trade_id in range(KEPT_ROWS + 50):
+def test_no_more_than_1000_rows_come_in_an_answer(rest: Rest, history: History) -> None:
+    for trade_id in range(1_050):
         history.add(trade(trade_id))
     ids = [row["id"] for row in body(rest, "/fapi/v1/trades?symbol=BTCUSDT&limit=1000")]
-    assert ids == list(range(50, KEPT_ROWS + 50))
+    assert ids == list(range(50, 1_050))
 
 
 def test_before_the_first_trade_the_first_rows_of_the_preview_stand_in(
@@ -146,7 +150,7 @@ def test_what_is_not_served_is_not_found(rest: Rest, target: str) -> None:
 
 
 def test_only_get_is_served(rest: Rest) -> None:
-    assert rest.respond("POST", "/fapi/v1/ping", 0).status == 404
+    assert rest.respond(Request("POST", "/fapi/v1/ping"), 0).status == 404
 
 
 def test_weights_add_up_over_all_endpoints(rest: Rest) -> None:
@@ -178,8 +182,8 @@ def test_exchange_info_lists_what_trades_and_a_zoo(rest: Rest) -> None:
 
 
 def test_exchange_info_lists_no_symbol_twice() -> None:
-    listings = listed(tuple(TABLE.values()))
-    assert len({listing.symbol for listing in listings}) == len(listings)
+    board = listed(tuple(TABLE.values()))
+    assert [listing.symbol for listing in board.values()] == list(board)
 
 
 def test_the_price_precision_is_not_the_tick_size(rest: Rest) -> None:

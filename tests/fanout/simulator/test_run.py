@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from fanout.errors import BindError, ConfigError
+from fanout.errors import BindError, ConfigError, UsageError
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
-from tests.fanout.simulator.support import (
-    open_tcp,
-    receive_all,
-    start,
-)
+from fanout.simulator.faults import Fault, Http, ShiftClock, Skip
+from fanout.simulator.schedule import Scheduled
+from tests.fanout.simulator.support import open_tcp, receive_all, rest, start
 
 
 async def test_the_run_ends_when_its_duration_is_over() -> None:
@@ -49,6 +48,29 @@ async def test_a_broken_capture_is_refused_before_anything_is_served(tmp_path: P
     path.write_text("nonsense\n")
     with pytest.raises(ConfigError, match="capture, line 1: "):
         await run_simulator(SimulatorConfig(captures=(path,)))
+
+
+@pytest.mark.parametrize("fault", [Skip("NOSUCHUSDT"), Skip("BTCUSDT", count=0)])
+async def test_a_fault_that_cannot_happen_is_refused_before_anything_is_served(
+    fault: Fault,
+) -> None:
+    with pytest.raises(UsageError):
+        await run_simulator(SimulatorConfig(symbols=("BTCUSDT",), faults=(Scheduled(fault),)))
+
+
+async def test_scheduled_faults_come_by_themselves(nursery: trio.Nursery) -> None:
+    schedules = (Scheduled(Http(451, requests=None)), Scheduled(ShiftClock(5), after_s=3_600))
+    simulator = await start(nursery, symbols=("BTCUSDT",), faults=schedules)
+    await wait_all_tasks_blocked()
+    assert simulator.faults.standing == (Http(451, requests=None),)
+
+
+async def test_the_clock_may_start_at_any_time(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    simulator = await start(nursery, symbols=("BTCUSDT",), start_ns=1_790_000_000_000_000_000)
+    async with rest(simulator) as http:
+        assert (await http.request("/fapi/v1/time")).body == {"serverTime": 1_790_000_000_000}
 
 
 async def test_rest_and_websocket_share_the_port(simulator: Simulator) -> None:

@@ -12,12 +12,13 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from wsproto.events import CloseConnection, Message, Ping, TextMessage
 
 from fanout.simulator.clock import Clock
+from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.connections import Connection, Connections
 from fanout.simulator.head import Replayed
 from fanout.simulator.outbox import OUTBOX_BYTES
 from fanout.simulator.routes import Destination, Route
 from fanout.simulator.streams import Streams
 from fanout.simulator.websocket import (
-    LIFETIME_S,
     PING_EVERY_S,
     PONG_WITHIN_S,
     STALLED_S,
@@ -35,6 +36,7 @@ class Stand:
 
     def __init__(self, nursery: trio.Nursery, where: Destination, *, lockstep: bool = False):
         self.streams = Streams(["BTCUSDT"])
+        self.connections = Connections()
         pair = lockstep_stream_pair() if lockstep else memory_stream_pair()
         self.client, self._server = pair
         self.ended_s: float | None = None
@@ -42,7 +44,8 @@ class Stand:
 
     async def _serve(self, where: Destination) -> None:
         clock = Clock(START_NS)
-        await serve_websocket(Replayed(self._server, b""), where, self.streams, clock)
+        connection = Connection(Replayed(self._server, b""), self.connections, where.route)
+        await serve_websocket(connection, where, self.streams, clock, SimulatorConfig())
         self.ended_s = trio.current_time()
         await trio.aclose_forcefully(self._server)
 
@@ -96,7 +99,7 @@ async def test_everybody_is_dropped_after_24_hours_without_notice(
     client = await stand.polite(nursery)
     with pytest.raises(ConnectionClosed) as caught:
         await client.get_message()
-    assert trio.current_time() == pytest.approx(LIFETIME_S)
+    assert trio.current_time() == pytest.approx(24 * 3_600)
     assert caught.value.reason is not None
     assert caught.value.reason.code == 1006
 

@@ -1,4 +1,8 @@
-"""Clients that break the rules: refused, closed, and of no effect on anybody else."""
+"""Clients that break the rules: refused, closed, and of no effect on anybody else.
+
+How the exchange itself misbehaves is in the tests of `connections`, `stream_faults`, `rest_faults`
+and `engine`.
+"""
 
 import json
 import socket
@@ -7,9 +11,9 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import ConnectionClosed
 
-from fanout.simulator import Simulator
+from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.clock import Clock
 from fanout.simulator.exchange import HEAD_S, Exchange
 from tests.fanout.simulator.support import (
@@ -17,8 +21,8 @@ from tests.fanout.simulator.support import (
     ListedMarket,
     RawClient,
     answer_to_upgrade,
+    closed_after,
     connect,
-    data,
     open_tcp,
     receive_all,
     rest,
@@ -81,7 +85,7 @@ def _reset(stream: Any) -> None:
 
 
 async def test_a_head_that_never_ends_is_given_up(autojump_clock: MockClock) -> None:
-    exchange = Exchange(ListedMarket(), Clock(0))
+    exchange = Exchange(ListedMarket(), Clock(0), SimulatorConfig())
     client, server = memory_stream_pair()
 
     async def drip() -> None:
@@ -99,7 +103,7 @@ async def test_a_head_that_never_ends_is_given_up(autojump_clock: MockClock) -> 
 async def test_a_kept_alive_connection_without_requests_is_given_up(
     autojump_clock: MockClock,
 ) -> None:
-    exchange = Exchange(ListedMarket(), Clock(0))
+    exchange = Exchange(ListedMarket(), Clock(0), SimulatorConfig())
     client, server = memory_stream_pair()
     await client.send_all(b"GET /fapi/v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
     await exchange.serve(server)
@@ -119,19 +123,6 @@ async def test_a_url_at_the_measured_length_connects_and_a_longer_one_gets_a_414
 @pytest.mark.parametrize("target", ["/ws/", "/stream/", "/public/ws/", "/nowhere", "/ws?a@trade"])
 async def test_a_target_that_is_no_route_is_refused(simulator: Simulator, target: str) -> None:
     assert await answer_to_upgrade(simulator, target) == b"HTTP/1.1 404 Not Found"
-
-
-async def closed_after(client: WebSocketConnection) -> tuple[list[Any], int, str | None]:
-    """The replies up to the close, and what the close says."""
-    replies = []
-    try:
-        while True:
-            message = await data(client)
-            replies += [message] if "stream" not in message else []
-    except ConnectionClosed:
-        pass
-    assert client.closed is not None
-    return replies, client.closed.code, client.closed.reason
 
 
 async def test_invalid_json_is_answered_and_then_the_connection_closes(

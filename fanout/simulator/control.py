@@ -1,0 +1,118 @@
+"""The control endpoint: misbehaviour over HTTP, for tests in other processes and for curl.
+
+    GET  /control                  how things stand, and what there is to ask for
+    GET  /control/<fault>          what it does, and what its fields hold
+    POST /control/<fault>          let it happen: fields in the query, or as JSON in the body
+    POST /control/clear            end what stands
+    POST /control/release          let a held market open
+    GET  /control/issued           ?symbol=BTCUSDT[&stream=trade][&after=<id>]: ranges of ids
+    GET  /control/withheld         the same, of those that no stream has told
+
+It answers with JSON: an `error` and a 4xx for what makes no sense. It has no weight, no fault
+befalls it, and it is open to whoever reaches the port, as the rest of the simulator is.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from fanout.errors import UsageError
+from fanout.simulator.fault_fields import described, fault_from
+from fanout.simulator.faults import FAULTS, Fault, StreamKind
+from fanout.simulator.injector import FaultInjector
+from fanout.simulator.ledger import IdRange
+from fanout.simulator.messages import Request, Response
+from protocol.errors import FanoutError
+
+PREFIX: Final = "/control"
+USAGE: Final = (
+    "GET /control/<fault>",
+    "POST /control/<fault>?<field>=<value>",
+    "POST /control/clear",
+    "POST /control/release",
+    "GET /control/issued?symbol=BTCUSDT[&stream=trade][&after=<id>]",
+    "GET /control/withheld?symbol=BTCUSDT[&stream=trade][&after=<id>]",
+)
+
+Accounts = Callable[[str, StreamKind, int | None], tuple[IdRange, ...]]
+"""Of a symbol's stream, the ids that came after one."""
+
+
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    symbol: str
+    stream: StreamKind = "trade"
+    after: int | None = None
+
+
+class Control:
+    """`issued` and `withheld` are the exchange's accounts, `release` opens its market."""
+
+    def __init__(
+        self,
+        faults: FaultInjector,
+        *,
+        issued: Accounts,
+        withheld: Accounts,
+        release: Callable[[], None],
+    ) -> None:
+        self._faults = faults
+        self._accounts = {"issued": issued, "withheld": withheld}
+        self._actions = {"clear": faults.clear, "release": release}
+
+    def respond(self, request: Request) -> Response:
+        try:
+            status, answer = self._respond(request)
+        except FanoutError as error:
+            status, answer = 400, {"error": str(error)}
+        body = msgspec.json.encode(answer)
+        # A list may be long, and is not for the eye.
+        return Response(status, body if isinstance(answer, list) else msgspec.json.format(body))
+
+    def _respond(self, request: Request) -> tuple[int, Any]:
+        name = request.path.removeprefix(PREFIX).strip("/")
+        match request.method:
+            case "GET" if not name:
+                return 200, self._state()
+            case "GET" if name in FAULTS:
+                return 200, {"does": _does(FAULTS[name]), "fields": described(FAULTS[name])}
+            case "GET" if name in self._accounts:
+                return 200, self._ranges(name, request)
+            case "POST" if name in FAULTS:
+                fault = fault_from(name, _fields(request))
+                self._faults.inject(fault)
+                return 200, fault
+            case "POST" if name in self._actions:
+                self._actions[name]()
+                return 200, {}
+        what = f"{request.method} {request.path} is nothing; GET {PREFIX} lists it all"
+        return 404, {"error": what}
+
+    def _ranges(self, name: str, request: Request) -> list[Any]:
+        try:
+            wanted = msgspec.convert(request.query, _Wanted, strict=False)
+        except msgspec.ValidationError as error:
+            takes = "symbol, stream (trade or aggTrade) and after (an id)"
+            raise UsageError(f"{request.path} takes {takes}: {error}") from error
+        ranges = self._accounts[name](wanted.symbol, wanted.stream, wanted.after)
+        return [(each.first_id, each.last_id, each.kind) for each in ranges]
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "connections": self._faults.connections,
+            "standing": self._faults.standing,
+            "usage": USAGE,
+            "faults": {name: _does(kind).partition(".")[0] for name, kind in FAULTS.items()},
+        }
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(request.body, type=dict[str, Any]) if request.body else {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UsageError(f"the body is no JSON object of fields: {error}") from error
+    return request.query | body
+
+
+def _does(kind: type[Fault]) -> str:
+    return " ".join((kind.__doc__ or "").split())

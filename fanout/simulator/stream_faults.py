@@ -1,0 +1,71 @@
+"""From what has happened to what is sent: the faults that befall single streams.
+
+A stream that nothing befalls costs one look-up a message. Otherwise its messages pass through its
+impairments, in the order in which they were asked for; what one lets through, the next one gets.
+Each knows one stream only, so that a fault of all symbols is one impairment for each.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+
+from fanout.errors import UsageError
+from fanout.simulator.faults import MAX_STANDING, StreamFault
+from fanout.simulator.impairments import Impairment, Withhold, impairment_of
+from fanout.simulator.ticks import Tick
+
+
+class StreamFaults:
+    """`withhold` is told of every message that no stream will ever tell of."""
+
+    def __init__(self, withhold: Withhold, seed: int) -> None:
+        self._withhold = withhold
+        self._seed = seed
+        self._begun = 0
+        self._standing: dict[str, list[tuple[StreamFault, Impairment]]] = {}
+
+    def begin(self, fault: StreamFault, streams: Iterable[str]) -> None:
+        """Raises `UsageError` where so many faults stand that another one would change nothing."""
+        names = list(streams)
+        for stream in names:
+            standing = self._standing.get(stream, ())
+            if sum(not impairment.is_over() for _, impairment in standing) == MAX_STANDING:
+                raise UsageError(f"{MAX_STANDING:,} faults stand on {stream} already: clear them")
+        for stream in names:
+            self._begun += 1
+            dice = random.Random(f"{self._seed}/{self._begun}/{stream}")
+            impairment = impairment_of(fault, self._withhold, dice)
+            self._standing.setdefault(stream, []).append((fault, impairment))
+
+    def through(self, tick: Tick) -> Sequence[Tick]:
+        """What is sent now that this has happened."""
+        standing = self._standing.get(tick.stream)
+        return (tick,) if standing is None else self._through(tick, standing)
+
+    def release(self) -> list[Tick]:
+        """What is held back is sent now, each stream's in its order."""
+        standing = self._standing.values()
+        return [tick for each in standing for _, held in each for tick in held.release()]
+
+    def clear(self) -> list[Tick]:
+        """The same, and all faults are over."""
+        released = self.release()
+        self._standing.clear()
+        return released
+
+    def standing(self) -> list[StreamFault]:
+        """The faults that are not over, each once."""
+        found = [f for each in self._standing.values() for f, held in each if not held.is_over()]
+        return [fault for number, fault in enumerate(found) if fault not in found[:number]]
+
+    def _through(
+        self, tick: Tick, standing: list[tuple[StreamFault, Impairment]]
+    ) -> Sequence[Tick]:
+        ticks: list[Tick] = [tick]
+        for _, impairment in standing:
+            ticks = [sent for each in ticks for sent in impairment.take(each)]
+        left = [each for each in standing if not each[1].is_over()]
+        if left:
+            self._standing[tick.stream] = left
+        else:
+            del self._standing[tick.stream]
+        return ticks

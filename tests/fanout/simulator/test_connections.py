@@ -1,0 +1,373 @@
+"""Connections on demand: dropped, half open, stalled, told what they never asked for."""
+
+import json
+import os
+
+import pytest
+import trio
+from trio.testing import MockClock
+from trio_websocket import ConnectionClosed
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+
+from fanout.errors import UsageError
+from fanout.simulator import Simulator
+from fanout.simulator.faults import (
+    MAX_STANDING,
+    Drop,
+    Fault,
+    Garbage,
+    Insert,
+    Malformed,
+    Stall,
+    UnknownEvent,
+)
+from tests.fanout.simulator.support import (
+    AGGREGATES,
+    TRADES,
+    RawClient,
+    Stand,
+    ask,
+    closed_after,
+    connect,
+    data,
+    open_tcp,
+    read_to_end,
+    rest,
+    start,
+    tick,
+    trade,
+)
+
+NS_PER_S = 1_000_000_000
+
+TEN_A_SECOND = [tick(trade(number), number * NS_PER_S // 10) for number in range(100)]
+
+
+async def next_trade(client: RawClient) -> tuple[float, int]:
+    """When a trade comes, and which."""
+    event = await client.event()
+    assert isinstance(event, TextMessage)
+    return trio.current_time(), json.loads(event.data)["data"]["t"]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1001, ""), (1000, "bye"), (1012, "restart")])
+async def test_a_clean_drop_comes_with_a_close_frame(
+    simulator: Simulator, code: int, reason: str
+) -> None:
+    async with connect(simulator, TRADES) as client:
+        await data(client)
+        simulator.faults.inject(Drop(code=code, reason=reason))
+        assert await closed_after(client) == ([], code, reason or None)
+
+
+async def test_the_1008_for_too_many_requests_may_come_without_any(simulator: Simulator) -> None:
+    async with connect(simulator, TRADES) as client:
+        await data(client)
+        simulator.faults.inject(Drop(code=1008, reason="Too many requests"))
+        assert await closed_after(client) == ([], 1008, "Too many requests")
+
+
+async def test_a_drop_by_reset_is_a_reset(simulator: Simulator) -> None:
+    stream = await open_tcp(simulator)
+    async with stream:
+        client = RawClient(stream)
+        await client.shake_hands()
+        await client.event()
+        simulator.faults.inject(Drop(how="reset"))
+        with pytest.raises(trio.BrokenResourceError) as caught, trio.fail_after(5):
+            await read_to_end(stream)
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+async def test_a_cut_is_an_end_without_a_close_frame(simulator: Simulator) -> None:
+    async with await open_tcp(simulator) as stream:
+        client = RawClient(stream)
+        await client.shake_hands()
+        await client.event()
+        simulator.faults.inject(Drop(how="cut"))
+        with trio.fail_after(5):
+            while event := await client.event():
+                assert isinstance(event, TextMessage)
+
+
+async def test_a_half_open_connection_moves_nothing_and_ends_only_with_the_client(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    client = await stand.client()
+    nursery.start_soon(stand.exchange.play, 1.0)
+    await trio.sleep(1.05)
+    stand.faults.inject(Drop(how="half-open"))
+    received: list[Event | None] = []
+    with trio.move_on_after(48 * 3_600):
+        while True:
+            await client.send(Ping(b"anybody?"))
+            with trio.move_on_after(60):
+                received.append(await client.event())
+    assert all(isinstance(event, TextMessage) for event in received)
+    assert len(received) == 11  # what was sent before
+    assert stand.faults.connections == 0
+    assert len(nursery.child_tasks) == 1
+    await client.stream.aclose()
+    await trio.sleep(1)
+    assert not nursery.child_tasks
+
+
+def read_what_is_there(stream: trio.SocketStream) -> None:
+    while os.read(stream.socket.fileno(), 65_536):
+        pass
+
+
+async def test_a_half_open_socket_stays_open(simulator: Simulator) -> None:
+    async with connect(simulator, TRADES) as playing, await open_tcp(simulator) as stream:
+        client = RawClient(stream)
+        await client.shake_hands()
+        await client.event()
+        simulator.faults.inject(Drop(how="half-open", which="newest"))
+        await client.send(Ping(b"anybody?"))
+        for _ in range(500):
+            await playing.get_message()
+        with pytest.raises(BlockingIOError):  # nothing to read any more, and not the end
+            read_what_is_there(stream)
+
+
+async def test_a_drop_may_concern_one_route_or_one_connection(simulator: Simulator) -> None:
+    async with (
+        connect(simulator, AGGREGATES) as market,
+        connect(simulator, TRADES) as oldest,
+        connect(simulator, TRADES) as newest,
+    ):
+        for client in (market, oldest, newest):
+            await data(client)
+        assert simulator.faults.connections == 3
+        simulator.faults.inject(Drop(route="public", which="newest"))
+        assert (await closed_after(newest))[1] == 1001
+        simulator.faults.inject(Drop(which="oldest"))
+        assert (await closed_after(market))[1] == 1001
+        await data(oldest)
+
+
+async def test_who_was_dropped_may_come_back_at_once(simulator: Simulator) -> None:
+    for drop in (Drop(), Drop("cut"), Drop("reset"), Drop("half-open"), Drop()):
+        async with await open_tcp(simulator) as stream:
+            client = RawClient(stream)
+            await client.shake_hands()
+            await client.event()
+            simulator.faults.inject(drop)
+
+
+async def test_a_drop_without_connections_drops_nothing(simulator: Simulator) -> None:
+    simulator.faults.inject(Drop())
+    async with connect(simulator, TRADES) as client:
+        await data(client)
+
+
+async def test_the_24_hours_may_be_shorter(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, lifetime_s=100)
+    client = await stand.client()
+    assert await client.event() is None
+    assert trio.current_time() == pytest.approx(100)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 40])
+async def test_how_many_requests_are_too_many_is_a_setting(
+    nursery: trio.Nursery, limit: int
+) -> None:
+    simulator = await start(nursery, symbols=("BTCUSDT",), requests_per_second=limit)
+    async with connect(simulator, "/public/ws") as client:
+        for number in range(limit):
+            assert (await ask(client, "LIST_SUBSCRIPTIONS", request_id=number))["id"] == number
+        with pytest.raises(ConnectionClosed):
+            await ask(client, "LIST_SUBSCRIPTIONS")
+        assert (await closed_after(client))[1:] == (1008, "Too many requests")
+
+
+async def test_a_stall_holds_everything_and_then_sends_it_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    client = await stand.client()
+    nursery.start_soon(stand.exchange.play, 1.0)
+    await trio.sleep(3.05)
+    stand.faults.inject(Stall(2))
+    found = [await next_trade(client) for _ in TEN_A_SECOND]
+    assert [trade_id for _, trade_id in found] == list(range(100))
+    times = [round(moment, 2) for moment, _ in found]
+    assert [moment for moment in times if 3.05 < moment < 5.05] == []
+    assert times.count(5.05) == 20
+
+
+async def test_a_stall_holds_pongs_and_acknowledgements_too(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery)
+    client = await stand.client("/public/ws")
+    stand.faults.inject(Stall(2))
+    await client.send(Ping(b"now"))
+    await client.send(TextMessage('{"method":"LIST_SUBSCRIPTIONS","id":1}'))
+    answers = {type(await client.event()) for _ in range(2)}
+    assert answers == {Pong, TextMessage}
+    assert trio.current_time() == pytest.approx(2)
+
+
+async def test_a_stall_that_is_longer_than_patience_drops_nobody(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    client = await stand.client()
+    nursery.start_soon(stand.exchange.play, 1.0)
+    stand.faults.inject(Stall(60))
+    stand.faults.inject(Stall(30))
+    assert await next_trade(client) == (pytest.approx(60), 0)
+
+
+async def test_a_stall_can_be_ended(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    client = await stand.client()
+    nursery.start_soon(stand.exchange.play, 1.0)
+    stand.faults.inject(Stall(3_600))
+    await trio.sleep(5)
+    stand.faults.clear()
+    assert await next_trade(client) == (pytest.approx(5), 0)
+
+
+async def test_a_stall_may_concern_one_connection_or_one_route(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    oldest, newest = await stand.client(), await stand.client()
+    aggregates = await stand.client(AGGREGATES)
+    await trio.testing.wait_all_tasks_blocked()
+    stand.faults.inject(Stall(60, which="oldest"))
+    stand.faults.inject(Stall(5, route="market"))
+    nursery.start_soon(stand.exchange.play, 1.0)
+    assert await next_trade(newest) == (pytest.approx(0), 0)
+    await aggregates.event()
+    assert trio.current_time() == pytest.approx(5)
+    late = await stand.client()  # who comes later is not the one that stalls
+    assert (await next_trade(late))[0] == pytest.approx(5.1)
+    assert await next_trade(oldest) == (pytest.approx(60), 0)
+
+
+async def test_who_connects_while_all_connections_stall_stalls_too(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *TEN_A_SECOND)
+    stand.faults.inject(Stall(30))
+    await stand.client("/public/ws")
+    assert trio.current_time() == pytest.approx(30)
+
+
+async def test_a_stall_of_an_hour_costs_no_connection_its_pong(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery)
+    client = await stand.client("/public/ws")
+    stand.faults.inject(Stall(3_600))
+    assert isinstance(await client.event(), Ping)
+    assert trio.current_time() == pytest.approx(3_600)
+
+
+async def test_a_stall_stands_until_it_is_over(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery)
+    stand.faults.inject(Stall(2))
+    stand.faults.inject(Stall(4, which="newest"))
+    assert stand.faults.standing == (Stall(2), Stall(4, which="newest"))
+    await trio.sleep(3)
+    assert stand.faults.standing == (Stall(4, which="newest"),)
+
+
+async def test_stalls_are_bounded(nursery: trio.Nursery) -> None:
+    stand = Stand(nursery)
+    for _ in range(MAX_STANDING):
+        stand.faults.inject(Stall(60))
+    with pytest.raises(UsageError, match="1,000 stalls stand already"):
+        stand.faults.inject(Stall(60))
+
+
+async def test_more_than_an_outbox_holds_costs_a_stalled_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery)
+    client = await stand.client()
+    await trio.testing.wait_all_tasks_blocked()
+    stand.faults.inject(Stall(60))
+    for _ in range(4):
+        stand.faults.inject(Insert("BTCUSDT", count=40_000))
+    assert await client.event() is None
+    assert trio.current_time() == pytest.approx(0)
+
+
+async def test_rest_does_not_stall(simulator: Simulator) -> None:
+    simulator.faults.inject(Stall(3_600))
+    async with rest(simulator) as http:
+        with trio.fail_after(5):
+            assert (await http.request("/fapi/v1/ping")).status == 200
+
+
+async def said(nursery: trio.Nursery, fault: Fault, target: str = TRADES) -> Event | None:
+    """What a client is told that hears no trades."""
+    stand = Stand(nursery)
+    client = await stand.client(target)
+    await trio.testing.wait_all_tasks_blocked()
+    stand.faults.inject(fault)
+    with trio.fail_after(5):
+        return await client.event()
+
+
+async def test_one_connection_may_be_told_what_the_others_are_not(nursery: trio.Nursery) -> None:
+    stand = Stand(nursery)
+    oldest, newest = await stand.client(), await stand.client()
+    await trio.testing.wait_all_tasks_blocked()
+    stand.faults.inject(Malformed("only you", which="oldest"))
+    stand.faults.inject(Malformed("both of you"))
+    texts = [await oldest.event(), await oldest.event(), await newest.event()]
+    assert [each.data for each in texts if isinstance(each, TextMessage)] == [
+        "only you",
+        "both of you",
+        "both of you",
+    ]
+
+
+async def test_malformed_json_is_a_text_frame(nursery: trio.Nursery) -> None:
+    event = await said(nursery, Malformed())
+    assert isinstance(event, TextMessage)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(event.data)
+
+
+async def test_malformed_may_be_any_text(nursery: trio.Nursery) -> None:
+    event = await said(nursery, Malformed('{"币":' * 1_000))
+    assert isinstance(event, TextMessage)
+    assert event.data == '{"币":' * 1_000
+
+
+@pytest.mark.parametrize("name", ["serverShutdown", "contractInfo"])
+async def test_an_unknown_event_comes_in_an_envelope_or_raw(
+    nursery: trio.Nursery, autojump_clock: MockClock, name: str
+) -> None:
+    payload = {"e": name, "E": 0, "more": [1]}
+    combined = await said(nursery, UnknownEvent(name, {"more": [1]}))
+    assert isinstance(combined, TextMessage)
+    assert json.loads(combined.data) == {"stream": f"!{name}", "data": payload}
+    raw = await said(nursery, UnknownEvent(name, {"more": [1]}), "/public/ws")
+    assert isinstance(raw, TextMessage)
+    assert json.loads(raw.data) == payload
+
+
+async def test_garbage_is_seeded_noise_in_a_binary_frame(nursery: trio.Nursery) -> None:
+    first, again = [await said(nursery, Garbage(1_000)) for _ in range(2)]
+    assert isinstance(first, BytesMessage)
+    assert isinstance(again, BytesMessage)
+    assert len(first.data) == 1_000
+    assert first.data == again.data
+
+
+async def test_unframed_garbage_is_no_websocket(nursery: trio.Nursery) -> None:
+    event = await said(nursery, Garbage(framed=False))
+    assert isinstance(event, CloseConnection)  # what our own end makes of it
+    assert event.code == 1002
