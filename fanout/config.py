@@ -22,6 +22,12 @@ DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024
 MIN_LOG_BYTES: Final = 64 * 1024
 """Room for a few of the largest frames."""
 
+STREAMS: Final = ("auto", "trade", "aggTrade")
+"""What to take: single trades with aggregates to fall back to, or one of them only."""
+
+MAX_CONNECTIONS: Final = 4
+PROXY_SCHEMES: Final = ("http", "socks5", "socks5h", "socks4")
+
 MAX_TOKEN_BYTES: Final = 1_024
 """A token travels in a request of at most 4 KiB."""
 
@@ -122,6 +128,32 @@ class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
 TransportConfig = TcpConfig | ShmConfig
 
 
+class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the exchange is listened to.
+
+    `stream` is one of `STREAMS`; `connections` run at once, and each is replaced when it is
+    `rotate_after_s` old, before the exchange cuts it. A symbol without a trade within
+    `first_trade_timeout_s` is told, and with `strict` the service ends. `proxy` is a URL; None
+    leaves it to the environment. `api_key` lets trades be asked for by their ids.
+    """
+
+    stream: str = "auto"
+    connections: int = 1
+    rotate_after_s: float = 23 * 3600.0
+    first_trade_timeout_s: float = 20.0
+    strict: bool = False
+    proxy: str | None = None
+    api_key: Secret | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise UsageError(f"--stream {self.stream!r}: {', '.join(STREAMS)}")
+        _check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
+        _check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
+        _check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
+        check_url("--proxy", self.proxy, PROXY_SCHEMES)
+
+
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The built-in simulator that `--venue sim` runs beside the service."""
 
@@ -142,6 +174,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ws_url: str | None = None
     rest_url: str | None = None
     log_bytes: int = DEFAULT_LOG_BYTES
+    feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
     sim: SimConfig | None = None
 
     def __post_init__(self) -> None:

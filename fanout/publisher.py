@@ -51,19 +51,30 @@ class Publisher:
         for trade in trades:
             self._newest[trade.instrument.index] = trade
 
-    def publish(self, records: Sequence[Trade | Gap], *, received_ns: int, held_ns: int) -> None:
-        """Publish what one read brought, in its order."""
+    def publish(
+        self,
+        records: Sequence[Trade | Gap],
+        *,
+        received_ns: int,
+        held_ns: int,
+        flags: BlockFlags = BlockFlags.NONE,
+    ) -> None:
+        """Publish what one read brought, in its order. The `why` of a gap is cut to what fits."""
         run: list[Trade] = []
         for record in records:
             if isinstance(record, Trade):
                 run.append(record)
             else:
-                self._publish_run(run, received_ns, held_ns)
+                self._publish_run(run, received_ns, held_ns, flags)
                 run = []
-                self._publish_event(msgspec.structs.replace(record, seq=self.log.next_seq))
-        self._publish_run(run, received_ns, held_ns)
+                why = fitting(record.why, MAX_TEXT_BYTES)
+                gap = msgspec.structs.replace(record, seq=self.log.next_seq, why=why)
+                self._publish_event(gap)
+        self._publish_run(run, received_ns, held_ns, flags)
 
-    def _publish_run(self, run: list[Trade], received_ns: int, held_ns: int) -> None:
+    def _publish_run(
+        self, run: list[Trade], received_ns: int, held_ns: int, flags: BlockFlags
+    ) -> None:
         for start in range(0, len(run), MAX_BLOCK_TRADES):
             trades = run[start : start + MAX_BLOCK_TRADES]
             block = Block(
@@ -71,12 +82,14 @@ class Publisher:
                 trades=trades,
                 received_ns=received_ns,
                 held_ns=held_ns,
+                flags=flags,
             )
             self.log.append(frame(encode_block(block, self._header)), count=len(trades))
             self.trades += len(trades)
             self.blocks += 1
-            for trade in trades:
-                self._newest[trade.instrument.index] = trade
+            if BlockFlags.BACK_FILLED not in flags:
+                for trade in trades:
+                    self._newest[trade.instrument.index] = trade
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
         """Tell readers that an instrument, or the whole feed, changed its state. `why` is cut to

@@ -3,6 +3,9 @@
 What another attempt can mend (timeouts, 5xx, a rate limit that soon ends) is tried again, a few
 times; the rest is told at once. Which of the three it is decides the exit code of a start-up
 that fails: unreachable, busy, or forbidden.
+
+A venue that limits or bans is left alone, by everybody who asks through here, until it says or
+until that can be over. Before that, requests wait for room in their minute.
 """
 
 import logging
@@ -15,6 +18,7 @@ from typing import Final, TypeVar
 import httpx2
 import trio
 
+from fanout.budget import Budget
 from fanout.errors import (
     VenueBusyError,
     VenueError,
@@ -22,6 +26,7 @@ from fanout.errors import (
     VenueMessageError,
     VenueUnreachableError,
 )
+from fanout.proxy import shown_proxy
 from fanout.venues.base import Request, Venue
 from protocol.backoff import backoff
 from protocol.errors import reason
@@ -42,9 +47,16 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 MAX_WAIT_S: Final = 61.0
 """Longest wait for a rate limit to end: limits count per clock minute."""
 
+BAN_S: Final = 120.0
+"""Shortest ban, where the venue does not say how long it lasts."""
+
+FORBIDDEN_S: Final = 300.0
+"""How long a venue that serves no one here is left alone."""
+
 
 class _WorthAnotherTryError(Exception):
-    """Carries the error to raise when there is no attempt left, and a pause, if one is named."""
+    """Carries the error to raise when there is no attempt left, and a pause, if the venue named
+    one: that is kept anyway."""
 
     def __init__(self, error: VenueError, pause_s: float | None = None) -> None:
         super().__init__(str(error))
@@ -60,13 +72,19 @@ class RestClient:
         client: httpx2.AsyncClient,
         venue: Venue,
         *,
+        way: str = "",
         uniform: Callable[[float, float], float],
         wall_s: Callable[[], float],
     ) -> None:
+        """`way` to the venue, in words, if it is not the direct one. `wall_s` gives unix s."""
         self._client = client
+        self._way = way
         self._venue = venue
         self._uniform = uniform
         self._wall_s = wall_s
+        self.budget = Budget(venue.weight_limit, wall_s=wall_s)
+        self._refusal: VenueError | None = None
+        self._refused_until_s = 0.0
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
         """What `parse` makes of the answer. An answer that it cannot parse is asked for again.
@@ -80,12 +98,14 @@ class RestClient:
             except _WorthAnotherTryError as failure:
                 if attempt == ATTEMPTS:
                     raise failure.error from failure
-                pause_s = next(pauses) if failure.pause_s is None else failure.pause_s
+                pause_s = failure.pause_s or next(pauses)
                 _LOG.warning("%s; trying again in %.1f s", failure.error, pause_s)
-                await trio.sleep(pause_s)
+                if failure.pause_s is None:
+                    await trio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, request: Request, parse: Callable[[bytes], T]) -> T:
+        await self._wait_for_leave(request.weight)
         try:
             with trio.fail_after(TIMEOUT_S):
                 status, headers, body = await self._fetch(request)
@@ -93,6 +113,9 @@ class RestClient:
             raise self._unreachable(request, f"no answer within {TIMEOUT_S:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(request, reason(error)) from error
+        used = self._venue.used_weight(headers)
+        if used is not None:
+            self.budget.counted(used)
         if status != 200:
             raise self._failure(request, status, headers, body)
         try:
@@ -100,10 +123,22 @@ class RestClient:
         except VenueMessageError as error:
             raise _WorthAnotherTryError(error) from error
 
+    async def _wait_for_leave(self, weight: int) -> None:
+        """Wait until the venue may be asked. Raises what it last said if that takes long."""
+        while True:
+            pause_s = max(self._refused_until_s - self._wall_s(), self.budget.wait_s(weight))
+            if pause_s <= 0:
+                break
+            if pause_s > MAX_WAIT_S and self._refusal is not None:
+                raise self._refusal
+            await trio.sleep(pause_s)
+        self.budget.spend(weight)
+
     async def _fetch(self, request: Request) -> tuple[int, httpx2.Headers, bytes]:
         # httpx percent-encodes the query as UTF-8, which symbols in Chinese need.
         url = self._venue.rest_url + request.path
-        async with self._client.stream("GET", url, params=request.query) as response:
+        asking = self._client.stream("GET", url, params=request.query, headers=request.headers)
+        async with asking as response:
             body = bytearray()
             # Cancelled rather than broken off: httpx leaves its generators open otherwise.
             with trio.CancelScope() as reading:
@@ -118,35 +153,53 @@ class RestClient:
             return response.status_code, response.headers, bytes(body)
 
     def _unreachable(self, request: Request, why: str) -> _WorthAnotherTryError:
-        what = f"{self._venue.rest_url}{request.path} cannot be reached: {why}"
+        what = f"{self._venue.rest_url}{request.path} cannot be reached{self._way}: {why}"
         return _WorthAnotherTryError(VenueUnreachableError(what))
 
     def _failure(
         self, request: Request, status: int, headers: httpx2.Headers, body: bytes
     ) -> Exception:
-        said = self._venue.explain(status, body)
         what = f"{self._venue.name} answers {request.path} with HTTP {status}"
-        what += f": {said}" if said else ""
+        said = self._venue.explain(status, body)
+        said = f": {said}" if said else ""
         if status in (403, 451):
-            return VenueForbiddenError(f"{what}. It does not serve this region or network")
+            why = f"{what}, it does not serve this region or network{said}"
+            return self._refused(VenueForbiddenError(why), FORBIDDEN_S)
         if status == 418:
-            return VenueBusyError(f"{what}. This address is banned for a while: wait, do not retry")
+            why = f"{what}, this address is banned for a while: wait{said}"
+            return self._refused(VenueBusyError(why), self._ban_s(headers, body))
         if status == 429:
-            return self._rate_limited(what, headers)
-        if status >= 500 or status == 408:
-            return _WorthAnotherTryError(VenueUnreachableError(what))
-        return VenueUnreachableError(what)
+            error = VenueBusyError(f"{what}, too many requests from this address{said}")
+            # Retry-After is not documented for USDⓈ-M; without it the limit ends with the minute.
+            pause_s = _retry_after_s(headers) or 60 - self._wall_s() % 60
+            self._refused(error, pause_s)
+            return _WorthAnotherTryError(error, pause_s) if pause_s <= MAX_WAIT_S else error
+        failure = VenueUnreachableError(what + said)
+        return _WorthAnotherTryError(failure) if status >= 500 or status == 408 else failure
 
-    def _rate_limited(self, what: str, headers: httpx2.Headers) -> Exception:
-        error = VenueBusyError(f"{what}. Too many requests from this address: try again later")
-        # Retry-After is not documented for USDⓈ-M; without it the limit ends with the minute.
-        after = headers.get("retry-after", "")
-        pause_s = float(after) if after.isascii() and after.isdigit() else 60 - self._wall_s() % 60
-        return _WorthAnotherTryError(error, pause_s) if pause_s <= MAX_WAIT_S else error
+    def _ban_s(self, headers: httpx2.Headers, body: bytes) -> float:
+        until_ms = self._venue.banned_until_ms(body) or 0
+        return max(_retry_after_s(headers) or 0, until_ms / 1000 - self._wall_s()) or BAN_S
+
+    def _refused(self, error: VenueError, pause_s: float) -> VenueError:
+        """Leave the venue alone for so long. Who asks before is told `error` again."""
+        self._refusal, self._refused_until_s = error, self._wall_s() + pause_s
+        return error
+
+
+def _retry_after_s(headers: httpx2.Headers) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 @asynccontextmanager
-async def open_rest(venue: Venue) -> AsyncIterator[RestClient]:
-    """A client for `venue`, closed at the end. Connects with its first request."""
-    async with httpx2.AsyncClient(timeout=None, headers={"user-agent": "fanout"}) as client:
-        yield RestClient(client, venue, uniform=random.uniform, wall_s=time.time)
+async def open_rest(
+    venue: Venue, *, proxy: str | None = None, wall_s: Callable[[], float] = time.time
+) -> AsyncIterator[RestClient]:
+    """A client for `venue`, closed at the end. Connects with its first request, through the proxy
+    with that URL if there is one. `wall_s` gives unix seconds."""
+    async with httpx2.AsyncClient(
+        timeout=None, headers={"user-agent": "fanout"}, proxy=proxy, trust_env=False
+    ) as client:
+        way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+        yield RestClient(client, venue, way=way, uniform=random.uniform, wall_s=wall_s)

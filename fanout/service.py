@@ -9,27 +9,28 @@ transports deliver what is left and return.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import Config
-from fanout.errors import VenueError, VenueMessageError
+from fanout.errors import VenueError
 from fanout.feed import Feed
-from fanout.normalise import to_trade
+from fanout.market import ask_market
+from fanout.proxy import proxy_for
 from fanout.publisher import Publisher
-from fanout.rest import open_rest
+from fanout.rest import RestClient, open_rest
 from fanout.simulator import SimulatorConfig, run_simulator
+from fanout.stats import FeedStats
 from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
+from fanout.websocket import open_websocket
 from protocol.constants import EndReason
-from protocol.errors import NotRepresentableError
-from protocol.records import Header, Instrument, Reference, Trade
+from protocol.records import Header
 
 _LOG = logging.getLogger("fanout")
 
@@ -37,14 +38,6 @@ T = TypeVar("T")
 
 RETRY_MS: Final = 1_000
 """When clients are asked to come back after an orderly end: a restart takes about that long."""
-
-
-class Market(msgspec.Struct, frozen=True):
-    """What the venue says over REST before the first trade."""
-
-    instruments: tuple[Instrument, ...]
-    references: tuple[Reference, ...]
-    newest: tuple[Trade, ...]
 
 
 async def run_service(
@@ -60,8 +53,8 @@ async def run_service(
     `OperatorError` or a `VenueError` if the service cannot start, and `VenueForbiddenError` if
     the venue refuses the first connection; like every nursery, in an exception group.
     """
-    async with _open_venue(config) as venue:
-        market = await _until(stop, partial(_ask_market, venue, config.assets))
+    async with _open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
+        market = await _until(stop, partial(ask_market, rest, venue, config.assets))
         if market is None:
             return
         header = Header(
@@ -73,23 +66,54 @@ async def run_service(
         )
         publisher = Publisher(header, log_bytes=config.log_bytes, wall_ns=wall_ns)
         publisher.seed(market.newest)
-        feed = Feed(venue, market.instruments, publisher, Anomalies(clock=time.monotonic))
+        feed = Feed(
+            venue,
+            market,
+            publisher,
+            rest,
+            Anomalies(clock=trio.current_time),
+            config.feed,
+            connect=partial(
+                open_websocket,
+                proxy=proxy_for(venue.stream_url(), config.feed.proxy),
+                wall_ns=wall_ns,
+            ),
+            wall_ns=wall_ns,
+        )
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
             for each in config.transports:
                 run = partial(_run_transport, make_transport(each), publisher, stop, failures)
                 announce(await nursery.start(run))
             failure = await _feed_until(stop, feed, publisher)
-        _LOG.info(
-            "%d messages, %d trades in %d blocks, %d events",
-            feed.messages,
-            publisher.trades,
-            publisher.blocks,
-            publisher.events,
-        )
+        _log_totals(feed.stats(), publisher)
         for fault in (failure, *failures):
             if fault is not None:
                 raise fault
+
+
+def _log_totals(feed: FeedStats, publisher: Publisher) -> None:
+    _LOG.info(
+        "%d messages, %d trades in %d blocks, %d events",
+        feed.messages,
+        publisher.trades,
+        publisher.blocks,
+        publisher.events,
+    )
+    for link in feed.links:
+        _LOG.info(
+            "%s: first with %d trades, replaced %d times", link.name, link.won, link.rotations
+        )
+    for each in feed.instruments:
+        if each.missing:
+            _LOG.info(
+                "%s: %d ids did not come in their turn: %d back-filled, %d no trades, %d lost",
+                each.symbol,
+                each.missing,
+                each.back_filled,
+                each.no_trade,
+                each.lost,
+            )
 
 
 async def _run_transport(
@@ -119,7 +143,9 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exc
     rather than raise it, so that the transports have time to deliver that."""
     try:
         await _until(stop, feed.run)
+        feed.finish()
     except VenueError as error:
+        feed.finish()
         publisher.end(EndReason.FEED_FAILED, retry_ms=None, why=str(error))
         return error
     except Exception as error:
@@ -151,10 +177,22 @@ async def _cancel_on(stop: trio.Event, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+def _open_rest(
+    config: Config, venue: Venue, wall_ns: Callable[[], int]
+) -> AbstractAsyncContextManager[RestClient]:
+    proxy = proxy_for(venue.rest_url, config.feed.proxy)
+    return open_rest(venue, proxy=proxy, wall_s=lambda: wall_ns() / 1e9)
+
+
 @asynccontextmanager
 async def _open_venue(config: Config) -> AsyncIterator[Venue]:
     """The venue asked for, with the simulator beside it if it is that one."""
-    make = VENUES[config.venue]
+    key = config.feed.api_key
+    make = partial(
+        VENUES[config.venue],
+        stream="aggTrade" if config.feed.stream == "aggTrade" else "trade",
+        api_key=key.reveal() if key else None,
+    )
     if config.sim is None:
         yield make(ws_url=config.ws_url, rest_url=config.rest_url)
         return
@@ -163,51 +201,3 @@ async def _open_venue(config: Config) -> AsyncIterator[Venue]:
         simulator = await nursery.start(run_simulator, simulated)
         yield make(ws_url=simulator.ws_url, rest_url=simulator.rest_url)
         nursery.cancel_scope.cancel()
-
-
-async def _ask_market(venue: Venue, symbols: tuple[str, ...]) -> Market:
-    """Instruments and recent trades, these all at once. Each answer is kept with its symbol."""
-    async with open_rest(venue) as rest:
-        instruments = await rest.fetch(
-            venue.instruments_request(), lambda body: venue.parse_instruments(body, symbols)
-        )
-        recent: dict[int, tuple[Trade, ...]] = {}
-
-        async def ask(instrument: Instrument) -> None:
-            recent[instrument.index] = await rest.fetch(
-                venue.recent_trades_request(instrument.symbol),
-                lambda body: _recent_trades(venue, instrument, body),
-            )
-
-        async with trio.open_nursery() as nursery:
-            for instrument in instruments:
-                nursery.start_soon(ask, instrument)
-    trades = [recent[each.index] for each in instruments]
-    return Market(
-        instruments=instruments,
-        references=tuple(reference_of(each) for each in trades),
-        newest=tuple(each[-1] for each in trades if each),
-    )
-
-
-def _recent_trades(venue: Venue, instrument: Instrument, body: bytes) -> tuple[Trade, ...]:
-    rows = venue.parse_recent_trades(body, instrument.symbol)
-    try:
-        return tuple(to_trade(row, instrument) for row in rows)
-    except NotRepresentableError as error:
-        raise VenueMessageError("recent trades are nonsense", error) from error
-
-
-def reference_of(trades: Sequence[Trade]) -> Reference:
-    """Mean price and quantity, and the newest id and time, of recent trades, oldest first.
-
-    All zero where there are none: a reference is only where deltas start, and any will do.
-    """
-    if not trades:
-        return Reference(price=0, quantity=0, trade_id=0, time=0)
-    return Reference(
-        price=sum(each.price for each in trades) // len(trades),
-        quantity=sum(each.quantity for each in trades) // len(trades),
-        trade_id=trades[-1].trade_id,
-        time=trades[-1].time,
-    )

@@ -8,6 +8,7 @@ A connection on which nothing at all arrives is pinged, and given up when that b
 
 import ssl
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -18,9 +19,10 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI, parse_uri
 
 from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError, shown
+from fanout.proxy import open_tcp
 from protocol.errors import reason
 
 READ_BYTES: Final = 256 * 1024
@@ -33,6 +35,10 @@ CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 5.0
 """Silence after which the venue is pinged, and again this long until it counts as gone."""
 
+PONGS_A_SECOND: Final = 5
+"""At most, of the ten messages a second that the venue takes. To answer the newest ping is enough
+(RFC 6455, 5.5.3), and the venue sends one in three minutes."""
+
 _MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
@@ -43,6 +49,22 @@ class Burst(msgspec.Struct, frozen=True):
     received_ns: int
     received_at_ns: int
     messages: list[bytes]
+
+
+class Protocol(ClientProtocol):
+    """The protocol core, which does not answer pings in a flood."""
+
+    def __init__(self, uri: WebSocketURI) -> None:
+        super().__init__(uri, max_size=MAX_MESSAGE_BYTES)
+        self._pongs: deque[float] = deque([float("-inf")] * PONGS_A_SECOND, PONGS_A_SECOND)
+
+    def send_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            now_s = trio.current_time()
+            if now_s - self._pongs[0] < 1:
+                return
+            self._pongs.append(now_s)
+        super().send_frame(frame)
 
 
 class WebSocket:
@@ -162,11 +184,16 @@ class WebSocket:
 
 @asynccontextmanager
 async def open_websocket(
-    url: str, *, ssl_context: ssl.SSLContext | None = None
+    url: str,
+    *,
+    proxy: str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    wall_ns: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[WebSocket]:
     """Connect, and close at the end. Raises a `VenueError` when that fails.
 
-    `ssl_context` is for `wss://`; None takes the system's certificates.
+    `proxy` is the URL of the proxy to go through, if any. `ssl_context` is for `wss://`; None takes
+    the system's certificates. `wall_ns` gives unix ns, for bursts.
     """
     try:
         uri = parse_uri(url)
@@ -175,13 +202,13 @@ async def open_websocket(
     stream: trio.abc.Stream
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
-            stream = await trio.open_tcp_stream(uri.host, uri.port)
+            stream = await open_tcp(uri.host, uri.port, proxy)
             if uri.secure:
                 context = ssl_context or ssl.create_default_context()
                 stream = trio.SSLStream(
                     stream, context, server_hostname=uri.host, https_compatible=True
                 )
-            websocket = WebSocket(stream, ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES))
+            websocket = WebSocket(stream, Protocol(uri), wall_ns=wall_ns)
             try:
                 await websocket.open()
             except BaseException:

@@ -137,7 +137,8 @@ class GapState(_Code):
     BACK_FILLED = 1
     UNRECOVERABLE = 2
     NO_TRADE = 3
-    """The venue's records have the trades around them and none of these: nothing was lost."""
+    """The venue's records reach there and have no trades of these ids: they were spent for nothing,
+    or on prints of the insurance fund and of auto-deleveraging, which are in no record."""
     OTHER = 0xFF
 
 

@@ -9,7 +9,7 @@ from fanout.cli.outcome import emit
 from fanout.cli.serve import TRANSPORT_SETTINGS, ServeOptions, serve_shm, serve_tcp
 from fanout.cli.simulate import simulate
 from fanout.cli.tail import tail
-from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES
+from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig
 from fanout.venues import VENUES
 from protocol.constants import WIRE_VERSION
 
@@ -26,6 +26,8 @@ Without an exchange, from the built-in simulator:
 
   fanout --venue sim --assets BTCUSDT,ETHUSDT tcp --port 9000
 """
+
+FEED: Final = FeedConfig()
 
 app = typer.Typer(
     name="fanout",
@@ -57,7 +59,7 @@ def options(
         list[str] | None,
         typer.Option(
             help=f"Symbols, up to ten, comma-separated or repeated. "
-            f"[default: {','.join(DEFAULT_ASSETS)}]",
+            f"\\[default: {','.join(DEFAULT_ASSETS)}]",
             envvar="FANOUT_ASSETS",
             metavar="SYMBOL,...",
         ),
@@ -76,6 +78,50 @@ def options(
     rest_url: Annotated[
         str | None,
         typer.Option(help="REST base URL instead of the venue's.", envvar="FANOUT_REST_URL"),
+    ] = None,
+    stream: Annotated[
+        str,
+        typer.Option(
+            help="trade, aggTrade, or auto: trades, and aggregates where those stay silent.",
+            envvar="FANOUT_STREAM",
+        ),
+    ] = FEED.stream,
+    connections: Annotated[
+        int,
+        typer.Option(
+            help="Connections to the exchange at once; the first to bring a trade wins.",
+            envvar="FANOUT_CONNECTIONS",
+        ),
+    ] = FEED.connections,
+    rotate_after: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a connection is replaced, without a break; the exchange "
+            "cuts it after 24 hours.",
+            envvar="FANOUT_ROTATE_AFTER",
+        ),
+    ] = FEED.rotate_after_s,
+    first_trade_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a symbol without a trade is called stale.",
+            envvar="FANOUT_FIRST_TRADE_TIMEOUT",
+        ),
+    ] = FEED.first_trade_timeout_s,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="End with exit code 69 if that happens.", envvar="FANOUT_STRICT"
+        ),
+    ] = False,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            help="Way to the exchange: http://, socks5:// or socks4://HOST:PORT. "
+            "\\[default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]",
+            envvar="FANOUT_PROXY",
+            metavar="URL",
+        ),
     ] = None,
     log_bytes: Annotated[
         str,
@@ -97,6 +143,12 @@ def options(
         ws_url=ws_url,
         rest_url=rest_url,
         log_bytes=log_bytes,
+        stream=stream,
+        connections=connections,
+        rotate_after_s=rotate_after,
+        first_trade_timeout_s=first_trade_timeout,
+        strict=strict,
+        proxy=proxy,
     )
 
 

@@ -46,7 +46,7 @@ class _Lines(logging.Handler):
     def _write(self) -> None:
         while True:
             line = self._lines.get()
-            with suppress(OSError):  # nobody is there to read it
+            with suppress(OSError, ValueError):  # nobody is there to read it, or it is closed
                 print(line, file=self._stream, flush=True)
             self._lines.task_done()
 

@@ -7,10 +7,11 @@ import typer
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
-from fanout.cli.token import read_token
+from fanout.cli.secrets import read_api_key, read_token
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
+    FeedConfig,
     ShmConfig,
     SimConfig,
     TcpConfig,
@@ -32,6 +33,12 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     ws_url: str | None
     rest_url: str | None
     log_bytes: str
+    stream: str
+    connections: int
+    rotate_after_s: float
+    first_trade_timeout_s: float
+    strict: bool
+    proxy: str | None
     transports: list[TransportConfig] = []
 
 
@@ -200,5 +207,14 @@ def _config(options: ServeOptions) -> Config:
         ws_url=options.ws_url,
         rest_url=options.rest_url,
         log_bytes=parse_size(options.log_bytes),
+        feed=FeedConfig(
+            stream=options.stream,
+            connections=options.connections,
+            rotate_after_s=options.rotate_after_s,
+            first_trade_timeout_s=options.first_trade_timeout_s,
+            strict=options.strict,
+            proxy=options.proxy,
+            api_key=read_api_key(),
+        ),
         sim=SimConfig() if is_simulated else None,
     )

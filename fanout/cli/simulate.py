@@ -54,7 +54,7 @@ def simulate(
 
     Prints one line of JSON once ready: {"ws": "ws://...", "rest": "http://..."}
 
-      fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
+    Example: fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
 
     It misbehaves when told to, by itself or from another shell:
 

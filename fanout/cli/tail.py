@@ -14,7 +14,7 @@ from clients.client import ClientOptions
 from clients.shm import ShmClient
 from clients.tcp import Disconnected, Restarted, TcpClient
 from fanout.cli.outcome import emit, exit_codes, say
-from fanout.cli.token import read_token
+from fanout.cli.secrets import read_token
 from fanout.config import split_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from protocol.errors import reason
@@ -233,9 +233,10 @@ def _trade_text(trade: Trade) -> str:
     time = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
     side = "sell" if trade.buyer_is_maker else "buy"
     kind = "" if trade.kind.name == "MARKET" else f"  {trade.kind.name}"
+    late = "  back-filled" if trade.back_filled else ""
     return (
         f"{time}  {trade.symbol:<12} {side:<4} {trade.quantity_text:>12} @ {trade.price_text:<12}"
-        f" #{trade.trade_id}{kind}"
+        f" #{trade.trade_id}{kind}{late}"
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from fanout.venues.base import Request, SpentId, Venue, VenueTrade
+from fanout.venues.base import History, Request, SpentId, Venue, VenueTrade
 from fanout.venues.binance import BinanceUsdm
 
 VENUES: Final[dict[str, Callable[..., Venue]]] = {
@@ -12,4 +12,4 @@ VENUES: Final[dict[str, Callable[..., Venue]]] = {
 }
 """By the name given to `--venue`. The simulator speaks as Binance does; the service runs it."""
 
-__all__ = ["VENUES", "BinanceUsdm", "Request", "SpentId", "Venue", "VenueTrade"]
+__all__ = ["VENUES", "BinanceUsdm", "History", "Request", "SpentId", "Venue", "VenueTrade"]

@@ -31,10 +31,11 @@ from typing import Final
 
 import msgspec
 
+from fanout.market import reference_of
 from fanout.normalise import to_trade
-from fanout.service import reference_of
 from fanout.venues.base import VenueTrade
-from fanout.venues.binance import RECENT_TRADES, BinanceUsdm
+from fanout.venues.binance import BinanceUsdm
+from fanout.venues.binance.adapter import RECENT_TRADES
 from protocol import Block, Header, Instrument, Reference, Trade, encode_block, frame
 from protocol.varint import append_varint, zigzag
 from tests.bench.report import Row, capture

@@ -12,30 +12,40 @@ from fanout.errors import (
     VenueMessageError,
     VenueUnreachableError,
 )
-from fanout.rest import ATTEMPTS, open_rest
+from fanout.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
 from fanout.venues import BinanceUsdm, Request
 from tests.fanout.scripted import ScriptedRest, answer
 
 PING = Request(path="/fapi/v1/ping")
+BEGAN_S = 1_790_000_000.0
+"""Unix time at which the tests are set, 40 s before a full minute."""
+
+ASKED: list[float] = []
 
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that were asked for; none is made."""
-    asked: list[float] = []
+    """The pauses that were asked for; none is made, but `wall_s` goes on."""
 
     async def sleep(seconds: float) -> None:
         if seconds:  # httpx's own sleep(0) is a checkpoint
-            asked.append(seconds)
+            ASKED.append(seconds)
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr("fanout.rest.trio.sleep", sleep)
-    return asked
+    ASKED.clear()
+    return ASKED
 
 
-async def fetch(script: ScriptedRest, request: Request = PING) -> bytes:
-    async with script.running() as venue, open_rest(venue) as client:
-        outcome = await acapture(client.fetch, request, bytes)
+def wall_s() -> float:
+    return BEGAN_S + sum(ASKED)
+
+
+async def fetch(script: ScriptedRest, request: Request = PING, times: int = 1) -> bytes:
+    """The last answer, of so many times that it is asked."""
+    async with script.running() as venue, open_rest(venue, wall_s=wall_s) as client:
+        for _ in range(times):
+            outcome = await acapture(client.fetch, request, bytes)
     return outcome.unwrap()
 
 
@@ -91,15 +101,59 @@ async def test_a_rate_limit_is_waited_out_as_long_as_the_venue_says(pauses: list
 
 async def test_a_rate_limit_without_a_time_ends_with_the_minute(pauses: list[float]) -> None:
     assert await fetch(ScriptedRest(answer(429), answer(200, b"ok"))) == b"ok"
-    assert 0 < pauses[0] <= 60
+    assert pauses == [40.0]
 
 
 @pytest.mark.parametrize("after", ["86400", "9" * 400])
 async def test_a_rate_limit_that_lasts_is_told_at_once(after: str) -> None:
     script = ScriptedRest(answer(429, Retry_After=after))
-    with pytest.raises(VenueBusyError, match="Too many requests"):
+    with pytest.raises(VenueBusyError, match="too many requests"):
         await fetch(script)
     assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "pause_s"),
+    [
+        (answer(429, Retry_After="100"), 100),
+        (answer(418), BAN_S),
+        (answer(418, Retry_After="3600"), 3600),
+        (answer(418, b'{"code":-1003,"msg":"IP banned until 1790000086400. Wait."}'), 86.4),
+        (answer(451), FORBIDDEN_S),
+        (answer(403), FORBIDDEN_S),
+    ],
+)
+async def test_a_venue_that_refuses_is_left_alone_for_as_long_as_that_can_last(
+    refusal: bytes, pause_s: float
+) -> None:
+    clock = [BEGAN_S]
+    script = ScriptedRest(refusal, answer(200, b"ok"))
+    async with script.running() as venue, open_rest(venue, wall_s=lambda: clock[-1]) as client:
+        for later_s in (0, 1, pause_s - 61.1):
+            clock.append(BEGAN_S + later_s)
+            with pytest.raises((VenueBusyError, VenueForbiddenError)):
+                await client.fetch(PING, bytes)
+        assert len(script.requests) == 1
+        clock.append(BEGAN_S + pause_s)
+        assert await client.fetch(PING, bytes) == b"ok"
+
+
+async def test_requests_wait_for_room_in_their_minute(pauses: list[float]) -> None:
+    heavy = Request(path="/fapi/v1/aggTrades", weight=400)
+    assert await fetch(ScriptedRest(answer(200, b"ok")), heavy, times=4) == b"ok"
+    assert pauses == [40.0]
+
+
+async def test_what_the_venue_says_others_used_counts(pauses: list[float]) -> None:
+    script = ScriptedRest(answer(200, X_MBX_USED_WEIGHT_1M="1199"), answer(200, b"ok"))
+    assert await fetch(script, Request(path="/", weight=5), times=2) == b"ok"
+    assert pauses == [40.0]
+
+
+async def test_a_request_may_bring_its_own_headers() -> None:
+    script = ScriptedRest(answer(200))
+    await fetch(script, Request(path="/", headers={"X-MBX-APIKEY": "key"}))
+    assert b"x-mbx-apikey: key" in script.requests[0].lower()
 
 
 async def test_an_answer_that_cannot_be_parsed_is_asked_for_again() -> None:

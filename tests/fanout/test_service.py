@@ -10,7 +10,8 @@ from clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.log import Log
-from fanout.service import reference_of, run_service
+from fanout.market import reference_of
+from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp import TcpTransport
 from protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
@@ -125,6 +126,9 @@ async def test_references_stay_with_their_symbols_in_whatever_order_answers_come
                 request = (await stream.receive_some()).decode()
                 if "exchangeInfo" in request:
                     await stream.send_all(answer(200, info(*SYMBOLS)))
+                    return
+                if "/time" in request:
+                    await stream.send_all(answer(200, b'{"serverTime":1}'))
                     return
                 symbol = request.partition("symbol=")[2].partition("&")[0]
                 place = SYMBOLS.index(symbol)

@@ -17,7 +17,14 @@ from websockets.uri import parse_uri
 
 from fanout import websocket
 from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError, VenueUnreachableError
-from fanout.websocket import IDLE_TIMEOUT_S, WebSocket, open_websocket
+from fanout.websocket import (
+    IDLE_TIMEOUT_S,
+    MAX_MESSAGE_BYTES,
+    PONGS_A_SECOND,
+    Protocol,
+    WebSocket,
+    open_websocket,
+)
 
 Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
@@ -28,6 +35,7 @@ class Venue:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.protocol = ServerProtocol()
+        self._events: list[object] = []
 
     async def accept(self) -> None:
         while not (events := self.protocol.events_received()):
@@ -44,9 +52,15 @@ class Venue:
         await self.flush()
 
     async def received(self) -> Frame:
-        while not (events := self.protocol.events_received()):
+        frame = await self.received_next()
+        assert not self._events
+        return frame
+
+    async def received_next(self) -> Frame:
+        while not self._events:
             self.protocol.receive_data(bytes(await self.stream.receive_some()))
-        (frame,) = events
+            self._events += self.protocol.events_received()
+        frame = self._events.pop(0)
         assert isinstance(frame, Frame)
         return frame
 
@@ -55,7 +69,7 @@ class Venue:
 async def connected() -> AsyncIterator[tuple[WebSocket, Venue]]:
     ours, theirs = memory_stream_pair()
     venue = Venue(theirs)
-    protocol = ClientProtocol(parse_uri("ws://venue/public/stream"), max_size=10_000)
+    protocol = Protocol(parse_uri("ws://venue/public/stream"))
     client = WebSocket(ours, protocol, wall_ns=lambda: 123, monotonic_ns=lambda: 456)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.open)
@@ -196,7 +210,9 @@ async def test_a_broken_stream_is_told() -> None:
         pytest.param(b"\x81\x7f" + b"\x7f" + b"\xff" * 7, id="a length of 2^63"),
         pytest.param(b"\x80\x01x", id="a continuation of nothing"),
         pytest.param(b"\x09\x00", id="a ping in fragments"),
-        pytest.param(b"\x81\x7f" + (10_001).to_bytes(8, "big"), id="a message too long"),
+        pytest.param(
+            b"\x81\x7f" + (MAX_MESSAGE_BYTES + 1).to_bytes(8, "big"), id="a message too long"
+        ),
     ],
 )
 async def test_what_breaks_the_protocol_ends_the_connection(data: bytes) -> None:
@@ -204,6 +220,26 @@ async def test_what_breaks_the_protocol_ends_the_connection(data: bytes) -> None
         await venue.stream.send_all(data)
         with pytest.raises(VenueUnreachableError, match="closed the stream"):
             await client.receive()
+
+
+async def test_a_flood_of_pings_is_answered_within_what_the_venue_takes(
+    autojump_clock: object,
+) -> None:
+    """It takes ten messages a second, and cuts off who sends more."""
+    async with connected() as (client, venue):
+        for second in range(3):
+            for _ in range(200):
+                venue.protocol.send_ping(b"%d" % second)
+            await venue.send(b"trade")
+            await client.receive()
+            await trio.sleep(1)
+        await client.send("done")
+        pongs: list[Frame] = []
+        while (frame := await venue.received_next()).opcode is Opcode.PONG:
+            pongs.append(frame)
+        assert [each.data for each in pongs] == [
+            b"%d" % second for second in range(3) for _ in range(PONGS_A_SECOND)
+        ]
 
 
 async def test_silence_is_pinged_and_an_answer_keeps_the_connection(

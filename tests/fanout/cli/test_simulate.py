@@ -8,9 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from fanout.cli.app import app
 from fanout.simulator.faults import FAULTS, ConnectionFault
 from tests.fanout.cli.processes import fanout, started
 
@@ -49,8 +47,8 @@ def test_the_help_fits_80_columns() -> None:
     ],
 )
 def test_a_fault_that_makes_no_sense_is_one_line_and_exit_code_2(fault: str, says: str) -> None:
-    result = CliRunner().invoke(app, ["simulate", "--fault", fault])
-    assert result.exit_code == 2
+    result = fanout("simulate", "--fault", fault)
+    assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
@@ -71,8 +69,8 @@ def test_a_fault_that_makes_no_sense_is_one_line_and_exit_code_2(fault: str, say
 def test_a_value_that_makes_no_sense_is_one_line_and_exit_code_2(
     option: str, value: str, says: str
 ) -> None:
-    result = CliRunner().invoke(app, ["simulate", option, value])
-    assert result.exit_code == 2
+    result = fanout("simulate", option, value)
+    assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
 

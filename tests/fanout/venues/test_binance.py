@@ -123,7 +123,14 @@ def test_a_trade_of_the_coin_margined_universe_is_not_taken() -> None:
 
 def test_an_aggregate_has_its_own_id_and_the_kind_aggregate() -> None:
     assert BinanceUsdm(stream="aggTrade").parse(AGGREGATE) == VenueTrade(
-        "BTCUSDT", 3_477_868_433, 1_791_382_992_338, "83091.70", "0.022", False, TradeKind.AGGREGATE
+        "BTCUSDT",
+        3_477_868_433,
+        1_791_382_992_338,
+        "83091.70",
+        "0.022",
+        False,
+        TradeKind.AGGREGATE,
+        first_fill=8_153_634_393,
     )
 
 

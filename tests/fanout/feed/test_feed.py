@@ -10,12 +10,16 @@ import trio
 from trio.testing import MockClock
 
 from fanout.anomalies import Anomalies
+from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
-from fanout.feed import LONGEST_PAUSE_S, MAX_TRADE_MESSAGE_BYTES, Feed
+from fanout.feed import Feed
+from fanout.feed.lane import MAX_TRADE_MESSAGE_BYTES
+from fanout.feed.link import LONGEST_PAUSE_S, SPACING_S
+from fanout.market import Market
 from fanout.publisher import Publisher
-from fanout.venues import BinanceUsdm
+from fanout.venues import BinanceUsdm, Request
 from fanout.websocket import Burst
-from protocol import FeedState, Gap, Record, Status, Trade
+from protocol import FeedState, Gap, Record, Reference, Status, Trade
 from tests.fanout.test_publisher import Reader, new_publisher
 from tests.protocol.golden import BTC
 
@@ -44,6 +48,13 @@ class Connection:
         return Burst(1_000, 2_000, self._bursts.pop(0))
 
 
+class NoRest:
+    """REST that does not answer."""
+
+    async def fetch(self, request: Request, parse: object) -> object:
+        return await trio.sleep_forever()
+
+
 class Desk:
     """A feed over scripted connections, and a reader of what it publishes.
 
@@ -58,11 +69,14 @@ class Desk:
         self.reader = Reader(self.publisher)
         self.anomalies = Anomalies(clock=lambda: 0.0)
         self._scope = trio.CancelScope()
+        reference = Reference(price=0, quantity=0, trade_id=0, time=0)
         self.feed = Feed(
             BinanceUsdm(ws_url="ws://venue"),
-            (BTC,),
+            Market(instruments=(BTC,), references=(reference,), newest=(), usual_s=(0.0,)),
             self.publisher,
+            NoRest(),  # type: ignore[arg-type]
             self.anomalies,
+            FeedConfig(),
             connect=self._connect,  # type: ignore[arg-type]
             uniform=lambda low, high: high,
             monotonic_ns=lambda: 2_500,
@@ -85,6 +99,7 @@ class Desk:
     async def run(self) -> list[Record]:
         with self._scope:
             await self.feed.run()
+        self.feed.finish()
         return self.reader.records()
 
     @property
@@ -120,6 +135,8 @@ async def test_readers_are_told_of_connecting_live_and_down(autojump_clock: Mock
     records = await Desk([[message(1)]]).run()
     assert states(records) == [
         FeedState.CONNECTING,
+        FeedState.CONNECTING,
+        FeedState.LIVE,
         FeedState.LIVE,
         FeedState.DOWN,
         FeedState.CONNECTING,
@@ -138,7 +155,7 @@ async def test_it_connects_again_for_ever_with_growing_pauses_up_to_a_cap(
 ) -> None:
     desk = Desk(*[VenueUnreachableError("no route")] * 12)
     await desk.run()
-    assert desk.pauses[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert desk.pauses[:4] == [SPACING_S, SPACING_S, 2.0, 4.0]
     assert desk.pauses[-1] == LONGEST_PAUSE_S
 
 
@@ -148,7 +165,7 @@ async def test_pauses_are_short_again_only_after_trades(autojump_clock: MockCloc
         refused, refused, [], [[b'{"result":null,"id":1}']], [[message(1)]], refused, refused
     )
     await desk.run()
-    assert desk.pauses == [0.5, 1.0, 2.0, 4.0, 0.5, 1.0]
+    assert desk.pauses == [SPACING_S, SPACING_S, 2.0, 4.0, SPACING_S, SPACING_S]
 
 
 async def test_trades_missed_between_two_connections_are_a_gap_to_the_trade(

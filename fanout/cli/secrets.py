@@ -1,4 +1,4 @@
-"""The token, from a file or the environment. Never from the command line, which others can read."""
+"""Secrets, from a file or the environment. Never from the command line, which others can read."""
 
 import os
 from typing import Final
@@ -8,6 +8,8 @@ from fanout.errors import ConfigError, UsageError
 from protocol.errors import reason
 
 VARIABLE: Final = "FANOUT_TOKEN"
+
+API_KEY_VARIABLE: Final = "FANOUT_BINANCE_API_KEY"
 
 _MAX_FILE_BYTES: Final = 64 * 1024
 """A file that is longer holds something else."""
@@ -25,6 +27,12 @@ def read_token(path: str | None) -> Secret | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --token-file {path}: {reason(error)}") from error
     return _secret(text, f"--token-file {path}")
+
+
+def read_api_key() -> Secret | None:
+    """The exchange's key, in the environment. None if there is none. Raises `OperatorError`."""
+    text = os.environ.get(API_KEY_VARIABLE)
+    return _secret(text, API_KEY_VARIABLE) if text else None
 
 
 def _secret(text: str, source: str) -> Secret:

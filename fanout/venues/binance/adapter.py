@@ -11,13 +11,16 @@ collected from recordings: MARKET, RPI, INSURANCE_FUND, ADL, and NA, which is no
 uses up an id.
 """
 
+import re
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError, shown
-from fanout.venues.base import Request, SpentId, VenueTrade
+from fanout.venues.base import History, Request, SpentId, VenueTrade
+from fanout.venues.binance.records import AGGREGATES, BROKEN, NEWEST, historical
 from protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES, TradeKind
 from protocol.records import Instrument
 
@@ -28,7 +31,10 @@ ROUTES: Final = {"trade": "/public", "aggTrade": "/market"}
 """Which route serves which stream. The wrong one is acknowledged and silent."""
 
 RECENT_TRADES: Final = 500
-"""Rows asked for to make the references: the default of the endpoint, weight 5."""
+"""Rows asked for to make the references: the default of the endpoint."""
+
+WEIGHT_LIMIT: Final = 2_400
+"""A minute and address, over all of the exchange's REST."""
 
 _PERPETUALS: Final = {"PERPETUAL", "TRADIFI_PERPETUAL"}
 _USDS_MARGINED: Final = 1
@@ -39,6 +45,8 @@ _KINDS: Final = {
     "ADL": TradeKind.ADL,
 }
 _SPENT: Final = "NA"
+
+_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})\b")
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -57,6 +65,7 @@ class _Aggregate(msgspec.Struct, gc=False):
     e: str
     s: str
     a: int
+    f: int
     T: int
     p: str
     q: str
@@ -103,47 +112,63 @@ class _ExchangeInfo(msgspec.Struct):
     symbols: list[_Symbol]
 
 
-class _RestTrade(msgspec.Struct):
-    id: int
-    price: str
-    qty: str
-    time: int
-    isBuyerMaker: bool  # noqa: N815
-    isRPITrade: bool = False  # noqa: N815
+class _Time(msgspec.Struct):
+    serverTime: int  # noqa: N815
 
-
-_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
 
 _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
 _DECODE_TRADE: Final = msgspec.json.Decoder(_TradeEnvelope)
 _DECODE_AGGREGATE: Final = msgspec.json.Decoder(_AggregateEnvelope)
 _DECODE_INFO: Final = msgspec.json.Decoder(_ExchangeInfo)
-_DECODE_REST_TRADES: Final = msgspec.json.Decoder(list[_RestTrade])
+_DECODE_TIME: Final = msgspec.json.Decoder(_Time)
 _DECODE_ERROR: Final = msgspec.json.Decoder(_Error)
 
 
 class BinanceUsdm:
-    """The adapter. `stream` is "trade" or "aggTrade"; the URLs can point to a stand-in."""
+    """The adapter. `stream` is "trade" or "aggTrade"; the URLs can point to a stand-in.
+
+    With an `api_key`, which needs no rights at all, trades can be asked for by their ids.
+    """
 
     name = "binance-usdm"
     time_exponent = -3
+    weight_limit = WEIGHT_LIMIT
 
     def __init__(
-        self, *, stream: str = "trade", ws_url: str | None = None, rest_url: str | None = None
+        self,
+        *,
+        stream: str = "trade",
+        ws_url: str | None = None,
+        rest_url: str | None = None,
+        api_key: str | None = None,
     ) -> None:
-        self._stream = stream
+        self.stream = stream
         self._ws_url = (ws_url or WS_URL).rstrip("/")
         self.rest_url = (rest_url or REST_URL).rstrip("/")
-        self._parse_data = self._trade if stream == "trade" else self._aggregate
+        if stream == "trade":
+            self._parse_data: Callable[[bytes], VenueTrade | SpentId] = self._trade
+            self._recent = NEWEST
+            self._records = historical(api_key) if api_key else NEWEST
+        else:
+            self._parse_data = self._aggregate
+            self._recent = self._records = AGGREGATES
+
+    @property
+    def reach(self) -> str:
+        return self._records.reach
+
+    def fallback(self) -> "BinanceUsdm | None":
+        if self._records is AGGREGATES:
+            return None
+        return BinanceUsdm(stream="aggTrade", ws_url=self._ws_url, rest_url=self.rest_url)
 
     def stream_url(self) -> str:
-        return f"{self._ws_url}{ROUTES[self._stream]}/stream"
+        return f"{self._ws_url}{ROUTES[self.stream]}/stream"
 
     def subscriptions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         # In a message and not in the URL: symbols in UTF-8 need no escaping, and the answer
         # tells a refusal from silence. Upper case would be acknowledged and silent.
-        names = [f"{symbol.lower()}@{self._stream}" for symbol in symbols]
+        names = [f"{symbol.lower()}@{self.stream}" for symbol in symbols]
         request = {"method": "SUBSCRIBE", "params": names, "id": 1}
         return (msgspec.json.encode(request).decode(),)
 
@@ -153,7 +178,7 @@ class BinanceUsdm:
         except msgspec.ValidationError as error:
             _check_answer(message, error)
             return None
-        except _BROKEN as error:
+        except BROKEN as error:
             raise VenueMessageError("message is not JSON", f"{error}: {message[:80]!r}") from error
 
     def _trade(self, message: bytes) -> VenueTrade | SpentId:
@@ -169,7 +194,7 @@ class BinanceUsdm:
         row = _DECODE_AGGREGATE.decode(message).data
         if row.e != "aggTrade" or row.st != _USDS_MARGINED:
             raise VenueMessageError("unexpected event", f"{row.e!r}, st {row.st}, {row.s}")
-        return VenueTrade(row.s, row.a, row.T, row.p, row.q, row.m, TradeKind.AGGREGATE)
+        return VenueTrade(row.s, row.a, row.T, row.p, row.q, row.m, TradeKind.AGGREGATE, row.f)
 
     def instruments_request(self) -> Request:
         return Request(path="/fapi/v1/exchangeInfo")
@@ -177,7 +202,7 @@ class BinanceUsdm:
     def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         try:
             listed = {each.symbol: each for each in _DECODE_INFO.decode(body).symbols}
-        except _BROKEN as error:
+        except BROKEN as error:
             raise VenueMessageError("exchangeInfo is not what is documented", error) from error
         return tuple(
             self._instrument(index, symbol, listed) for index, symbol in enumerate(symbols)
@@ -203,32 +228,38 @@ class BinanceUsdm:
         )
 
     def recent_trades_request(self, symbol: str) -> Request:
-        return Request(
-            path="/fapi/v1/trades", query={"symbol": symbol, "limit": str(RECENT_TRADES)}
-        )
+        return self._recent.newest_request(symbol, RECENT_TRADES)
 
     def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
+        return self._recent.parse(body, symbol)
+
+    def history_request(self, symbol: str, first_id: int) -> Request:
+        return self._records.history_request(symbol, first_id)
+
+    def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
+        return self._records.parse_history(body, symbol, first_id)
+
+    def time_request(self) -> Request:
+        return Request(path="/fapi/v1/time")
+
+    def parse_time(self, body: bytes) -> int:
         try:
-            rows = _DECODE_REST_TRADES.decode(body)
-        except _BROKEN as error:
-            raise VenueMessageError(f"trades of {symbol} are not as documented", error) from error
-        return tuple(
-            VenueTrade(
-                symbol,
-                row.id,
-                row.time,
-                row.price,
-                row.qty,
-                row.isBuyerMaker,
-                TradeKind.RPI if row.isRPITrade else TradeKind.MARKET,
-            )
-            for row in rows
-        )
+            return _DECODE_TIME.decode(body).serverTime
+        except BROKEN as error:
+            raise VenueMessageError("the venue's time is not as documented", error) from error
+
+    def used_weight(self, headers: Mapping[str, str]) -> int | None:
+        text = headers.get("x-mbx-used-weight-1m", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+    def banned_until_ms(self, body: bytes) -> int | None:
+        found = _BANNED_UNTIL.search(self.explain(418, body))
+        return int(found[1]) if found else None
 
     def explain(self, status: int, body: bytes) -> str:
         try:
             error = _DECODE_ERROR.decode(body)
-        except _BROKEN:
+        except BROKEN:
             return ""
         return f"{shown(error.msg)} ({error.code})"
 
@@ -237,7 +268,7 @@ def _check_answer(message: bytes, fault: msgspec.ValidationError) -> None:
     """Accept a message that is no trade if it is the answer to a request; raise otherwise."""
     try:
         other = _DECODE_ANY.decode(message)
-    except _BROKEN:
+    except BROKEN:
         raise VenueMessageError("message of the wrong shape", f"{message[:80]!r}") from fault
     if other.error is not None:
         words = shown(other.error.msg)

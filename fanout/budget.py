@@ -1,0 +1,53 @@
+"""How much may be asked of a venue's REST: a weight per request, and so much of it a minute.
+
+The venue counts per address and clock minute, whoever asks from there, and says with each answer
+how much it has counted. Part of that is left to the others.
+
+Pure, but for a clock.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+MINUTE_S: Final = 60.0
+
+SHARE: Final = 0.5
+"""Of what the venue allows an address: the user's own programs ask from there too."""
+
+
+class Budget:
+    """The weight that is left in this minute."""
+
+    def __init__(self, limit: int, *, wall_s: Callable[[], float]) -> None:
+        """`limit` is the venue's, in weight a minute. `wall_s` gives unix seconds."""
+        self.limit = limit
+        self._wall_s = wall_s
+        self._minute = 0
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """In this clock minute: what the venue counted, and what was asked for since."""
+        self._turn()
+        return self._used
+
+    def wait_s(self, weight: int) -> float:
+        """How long to wait before asking for something of this weight; 0 if there is room."""
+        if self.used + weight <= self.limit * SHARE or not self._used:
+            return 0.0
+        return MINUTE_S - self._wall_s() % MINUTE_S
+
+    def spend(self, weight: int) -> None:
+        """Something of this weight is asked for now."""
+        self._turn()
+        self._used += weight
+
+    def counted(self, used: int) -> None:
+        """The venue says that it has counted so much in this minute."""
+        self._turn()
+        self._used = max(self._used, used)
+
+    def _turn(self) -> None:
+        minute = int(self._wall_s() // MINUTE_S)
+        if minute != self._minute:
+            self._minute, self._used = minute, 0

@@ -1,0 +1,188 @@
+"""The ids of one instrument: which were seen, which are missing, and what became of those.
+
+Trade ids follow each other without a hole, so an id says what happened to the trades before it.
+Several connections may bring the same trades, and a venue may send them out of order; so a hole is
+not told at once but when it has stood for a moment. From then on it is a *gap*, and it will be
+closed: every id of a gap that was told is told once more, as filled, or as one that no trade has,
+or as lost. What is told so is exact, to the id.
+
+Pure: ids and seconds in, ranges out.
+"""
+
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+import msgspec
+
+from protocol.constants import GapState
+
+WINDOW_S: Final = 0.5
+"""How long a hole may be filled by what is merely late: out of order, or by another connection."""
+
+MAX_HOLES: Final = 64
+"""Holes that are open at once, per instrument. Beyond, the oldest is given up."""
+
+MAX_PIECES: Final = 256
+"""Runs of missing ids in one hole. What would make more is not taken from the stream any more; the
+venue's records may still have it."""
+
+Range = tuple[int, int]
+"""First and last id, both included."""
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """What is told of a range of ids."""
+
+    first_id: int
+    last_id: int
+    state: GapState
+
+
+class _Hole(msgspec.Struct):
+    first_id: int
+    last_id: int
+    noticed_s: float
+    is_told: bool
+    missing: list[Range]
+
+
+class Continuity:
+    """What is known of one instrument's ids."""
+
+    def __init__(self) -> None:
+        self.next_id: int | None = None
+        """The id that comes next; None before the first."""
+        self._holes: list[_Hole] = []
+
+    @property
+    def gaps(self) -> list[Range]:
+        """The gaps that were told and not closed yet."""
+        return [(each.first_id, each.last_id) for each in self._holes if each.is_told]
+
+    @property
+    def next_due_s(self) -> float:
+        """When `due` has something to tell, unless what is missing comes before."""
+        untold = [each.noticed_s for each in self._holes if not each.is_told]
+        return min(untold) + WINDOW_S if untold else inf
+
+    def is_missing(self, trade_id: int, gap: Range) -> bool:
+        """Whether an id is in a gap that was told, and has not come since."""
+        hole = self._hole_of(trade_id)
+        if hole is None or not hole.is_told:
+            return False
+        return (hole.first_id, hole.last_id) == gap
+
+    def is_new(self, trade_id: int) -> bool:
+        """Whether an id has not been seen, and can be taken."""
+        if self.next_id is None or trade_id >= self.next_id:
+            return True
+        hole = self._hole_of(trade_id)
+        return hole is not None and len(hole.missing) < MAX_PIECES
+
+    def take(self, trade_id: int, now_s: float) -> list[Gap]:
+        """Note an id that is new. Gives what is to be told then: the gap that it completes."""
+        if self.next_id is None or trade_id >= self.next_id:
+            told = self._skip_to(trade_id, now_s)
+            self.next_id = trade_id + 1
+            return told
+        hole = self._hole_of(trade_id)
+        assert hole is not None, "only new ids are taken"
+        hole.missing = _without(hole.missing, trade_id)
+        return [] if hole.missing else self._close(hole, ())
+
+    def due(self, now_s: float) -> list[Gap]:
+        """The gaps to be told now: what is missing of holes that have stood for long enough."""
+        told: list[Gap] = []
+        for hole in list(self._holes):
+            if not hole.is_told and now_s >= hole.noticed_s + WINDOW_S:
+                told += self._tell(hole)
+        return told
+
+    def settle(self, gap: Range, spent: Sequence[Range]) -> list[Gap]:
+        """Close a gap of which nothing more will come. Gives what became of each of its ids:
+        filled, no trade's (those in `spent`), or lost. Nothing if it is closed already."""
+        for hole in self._holes:
+            if hole.is_told and (hole.first_id, hole.last_id) == gap:
+                return self._close(hole, spent)
+        return []
+
+    def begin_anew(self, next_id: int) -> list[Gap]:
+        """Another numbering begins. Of the old ids nothing more will come."""
+        told = self.due(inf)
+        while self._holes:
+            told += self._close(self._holes[0], ())
+        self.next_id = next_id
+        return told
+
+    def end_at(self, next_id: int, now_s: float) -> list[Gap]:
+        """No id from `next_id` on will come: what is missing before it is told at once."""
+        if self.next_id is None or next_id <= self.next_id:
+            return self.due(inf)
+        told = self._skip_to(next_id, now_s)
+        self.next_id = next_id
+        return told + self.due(inf)
+
+    def _skip_to(self, trade_id: int, now_s: float) -> list[Gap]:
+        if self.next_id is None or trade_id == self.next_id:
+            return []
+        hole = (self.next_id, trade_id - 1)
+        self._holes.append(_Hole(*hole, noticed_s=now_s, is_told=False, missing=[hole]))
+        return self._give_up_oldest() if len(self._holes) > MAX_HOLES else []
+
+    def _give_up_oldest(self) -> list[Gap]:
+        oldest = self._holes[0]
+        told = [] if oldest.is_told else self._tell(oldest)
+        return told + self._close(self._holes[0], ())
+
+    def _tell(self, hole: _Hole) -> list[Gap]:
+        """Make each run of what is missing in a hole a gap of its own."""
+        place = self._holes.index(hole)
+        gaps = [_Hole(*run, hole.noticed_s, True, [run]) for run in hole.missing]
+        self._holes[place : place + 1] = gaps
+        return [Gap(each.first_id, each.last_id, GapState.OPEN) for each in gaps]
+
+    def _close(self, hole: _Hole, spent: Sequence[Range]) -> list[Gap]:
+        self._holes.remove(hole)
+        if not hole.is_told:
+            return []  # it was filled before anybody heard of it
+        told, at = [], hole.first_id
+        for first, last in hole.missing:
+            told += _run(at, first - 1, GapState.BACK_FILLED) + _unfilled(first, last, spent)
+            at = last + 1
+        return told + _run(at, hole.last_id, GapState.BACK_FILLED)
+
+    def _hole_of(self, trade_id: int) -> _Hole | None:
+        """The hole in which an id is missing."""
+        for hole in self._holes:
+            if hole.first_id <= trade_id <= hole.last_id:
+                is_missing = any(first <= trade_id <= last for first, last in hole.missing)
+                return hole if is_missing else None
+        return None
+
+
+def _unfilled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:
+    """What became of ids that did not come."""
+    told, at = [], first
+    for spent_first, spent_last in sorted(spent):
+        low, high = max(spent_first, at), min(spent_last, last)
+        if low <= high:
+            told += _run(at, low - 1, GapState.UNRECOVERABLE) + _run(low, high, GapState.NO_TRADE)
+            at = high + 1
+    return told + _run(at, last, GapState.UNRECOVERABLE)
+
+
+def _run(first: int, last: int, state: GapState) -> list[Gap]:
+    return [Gap(first, last, state)] if first <= last else []
+
+
+def _without(ranges: list[Range], trade_id: int) -> list[Range]:
+    """Ranges, in order, less one id that is in them."""
+    rest: list[Range] = []
+    for first, last in ranges:
+        if first <= trade_id <= last:
+            parts = ((first, trade_id - 1), (trade_id + 1, last))
+            rest += [each for each in parts if each[0] <= each[1]]
+        else:
+            rest.append((first, last))
+    return rest

@@ -1,0 +1,140 @@
+"""Instruments that are taken from one kind of stream, over one link or several."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from fanout.anomalies import Anomalies
+from fanout.errors import VenueForbiddenError, VenueMessageError
+from fanout.feed.link import Connection, Link
+from fanout.feed.merge import Merge
+from fanout.venues.base import Venue
+from fanout.websocket import Burst
+from protocol.records import Gap, Instrument, Trade
+
+MAX_TRADE_MESSAGE_BYTES: Final = 64 * 1024
+"""Longest message that is parsed. A trade has 170 bytes; whatever is this long is not one."""
+
+
+class Sink(Protocol):
+    """Where a lane's trades go, and what becomes of its connections."""
+
+    def attempting(self) -> None: ...
+    def opened(self, lane: "Lane") -> None: ...
+    def ended(self, lane: "Lane", why: str) -> None: ...
+    def refused(self, error: VenueForbiddenError) -> None: ...
+    def publish(self, records: list[Trade | Gap], burst: Burst) -> None: ...
+
+
+class Lane:
+    """What comes over its links, parsed and merged."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        instruments: tuple[Instrument, ...],
+        how: str,
+        *,
+        merge: Merge,
+        anomalies: Anomalies,
+        sink: Sink,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        """`how` they were subscribed to, in words. `wall_ns` gives unix ns."""
+        self.venue = venue
+        self.instruments = instruments
+        self.how = how
+        self.links: list[Link] = []
+        self.open: set[Connection] = set()
+        self.scope = trio.CancelScope()
+        self.subscribed_ns = 0
+        """When its first connection, or the first after there was none, opened; unix ns."""
+        self.messages = 0
+        self.connections = 0
+        """That ever opened."""
+        self._merge = merge
+        self._anomalies = anomalies
+        self._sink = sink
+        self._wall_ns = wall_ns
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(each.symbol for each in self.instruments)
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        return tuple(each.index for each in self.instruments)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                for each in self.links:
+                    nursery.start_soon(each.run)
+
+    def rotate(self) -> None:
+        """Replace its connections now."""
+        for each in self.links:
+            each.rotate()
+
+    def give_up(self, instrument: Instrument) -> None:
+        """Another lane takes it from now on. Without any, the lane ends."""
+        self.instruments = tuple(
+            each for each in self.instruments if each.index != instrument.index
+        )
+        if not self.instruments:
+            self.open.clear()
+            self.scope.cancel()
+
+    # What links report.
+
+    def attempting(self, connection: Connection) -> None:
+        self._sink.attempting()
+
+    def opened(self, connection: Connection) -> None:
+        if not self.open:
+            self.subscribed_ns = self._wall_ns()
+        self.open.add(connection)
+        self.connections += 1
+        self._sink.opened(self)
+
+    def ended(self, connection: Connection, why: str) -> None:
+        self.open.discard(connection)
+        self._sink.ended(self, why)
+
+    def refused(self, error: VenueForbiddenError) -> None:
+        self._sink.refused(error)
+
+    def take(self, burst: Burst, connection: Connection) -> None:
+        """Parse a burst and publish what is new in it.
+
+        Raises `VenueRefusalError` if the venue says no to the subscription; what came with that
+        message is published first.
+        """
+        records: list[Trade | Gap] = []
+        self.messages += len(burst.messages)
+        now_s = trio.current_time()
+        try:
+            for message in burst.messages:
+                self._parse(message, connection, now_s, records)
+        finally:
+            if records:
+                connection.link.won += sum(type(each) is Trade for each in records)
+            self._sink.publish(records, burst)
+
+    def _parse(
+        self, message: bytes, connection: Connection, now_s: float, records: list[Trade | Gap]
+    ) -> None:
+        if len(message) > MAX_TRADE_MESSAGE_BYTES:
+            self._anomalies.note("message too long", f"{len(message):,} bytes")
+            return
+        try:
+            item = self.venue.parse(message)
+        except VenueMessageError as error:
+            self._anomalies.note(error.kind, error.detail)
+            return
+        if item is not None:
+            connection.heard.add(item.symbol)
+            connection.has_delivered = True
+            self._merge.take(item, self.venue.stream, now_s, records)

@@ -1,0 +1,245 @@
+"""A connection to the venue that is always there: made, made again when it ends, and replaced
+before the venue cuts it.
+
+A *link* is a place for a connection. What its connections bring goes to a `Hub`, which neither
+knows nor cares which of them did. A successor is opened beside the old connection, and has to have
+brought what the old one brings before that is let go; so replacing costs nothing, and nor does one
+of several links that dies.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Protocol
+
+import trio
+
+from fanout.errors import VenueError, VenueForbiddenError
+from fanout.websocket import Burst, WebSocket
+from protocol.backoff import backoff
+
+_LOG = logging.getLogger("fanout")
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+
+FORBIDDEN_PAUSE_S: Final = 300.0
+"""Between attempts at a venue that does not serve this address any more."""
+
+SPACING_S: Final = 1.05
+"""Between attempts, of all links together: 300 in five minutes are allowed per address."""
+
+JITTER: Final = 0.9
+"""A connection is replaced at this part of its age at the earliest: not all of them at once."""
+
+HANDOVER_S: Final = 20.0
+"""How long a successor has to bring what the old connection brings."""
+
+OVERLAP_S: Final = 2.0
+"""How long both are kept when it does: what is still on its way over the old one arrives."""
+
+_LOOK_S: Final = 1.0
+
+
+class Hub(Protocol):
+    """Where connections report."""
+
+    def attempting(self, connection: "Connection") -> None: ...
+    def opened(self, connection: "Connection") -> None: ...
+    def take(self, burst: Burst, connection: "Connection") -> None:
+        """May raise a `VenueError`, which ends the connection."""
+        ...
+
+    def ended(self, connection: "Connection", why: str) -> None:
+        """Or did not open."""
+        ...
+
+    def refused(self, error: VenueForbiddenError) -> None:
+        """The venue does not serve this address."""
+        ...
+
+
+class Pacer:
+    """Spaces attempts to connect."""
+
+    def __init__(self) -> None:
+        self._next_s = float("-inf")
+
+    async def wait(self) -> None:
+        now_s = trio.current_time()
+        self._next_s = max(self._next_s, now_s) + SPACING_S
+        await trio.sleep_until(self._next_s - SPACING_S)
+
+
+class Connection:
+    """One WebSocket, from before it opens to its end."""
+
+    def __init__(self, link: "Link") -> None:
+        self.link = link
+        self.heard: set[str] = set()
+        """Symbols of which something has come, since this was last cleared."""
+        self.has_delivered = False
+        self.why: VenueError | None = None
+        """Why it ended; None while it has not, and if it was closed from here."""
+        self.settled = trio.Event()
+        """It has opened, or failed to."""
+        self.gone = trio.Event()
+        self._scope = trio.CancelScope()
+
+    @property
+    def is_open(self) -> bool:
+        return self.settled.is_set() and not self.gone.is_set()
+
+    def close(self) -> None:
+        self._scope.cancel()
+
+    async def run(self, hub: Hub) -> None:
+        """Open, subscribe, and hand on what comes, to the end."""
+        try:
+            with self._scope:
+                async with self.link.connect() as websocket:
+                    for text in self.link.requests:
+                        await websocket.send(text)
+                    hub.opened(self)
+                    self.settled.set()
+                    while True:
+                        hub.take(await websocket.receive(), self)
+        except VenueError as error:
+            self.why = error
+        finally:
+            self.gone.set()
+            self.settled.set()
+        hub.ended(self, str(self.why) if self.why else "it was replaced")
+
+
+class Link:
+    """A place for a connection, which is kept filled."""
+
+    def __init__(
+        self,
+        name: str,
+        hub: Hub,
+        *,
+        connect: Callable[[], AbstractAsyncContextManager[WebSocket]],
+        requests: tuple[str, ...],
+        rotate_after_s: float,
+        pacer: Pacer,
+        uniform: Callable[[float, float], float],
+    ) -> None:
+        """`connect` opens a connection; `requests` are the messages to send then."""
+        self.name = name
+        self.connect = connect
+        self.requests = requests
+        self.rotations = 0
+        self.won = 0
+        """Trades that its connections brought before any other did."""
+        self._hub = hub
+        self._rotate_after_s = rotate_after_s
+        self._pacer = pacer
+        self._uniform = uniform
+        self._pauses = self._new_pauses()
+        self._must_rotate = trio.Event()
+        self._current: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._current is not None and self._current.is_open
+
+    def rotate(self) -> None:
+        """Replace the connection now."""
+        self._must_rotate.set()
+
+    async def run(self) -> None:
+        """For ever."""
+        async with trio.open_nursery() as nursery:
+            current = self._current = await self._connected(nursery)
+            while True:
+                if await self._is_to_be_replaced(current):
+                    current = await self._replaced(current, nursery)
+                else:
+                    await self._pause(current)
+                    current = await self._connected(nursery)
+                self._current = current
+
+    async def _is_to_be_replaced(self, connection: Connection) -> bool:
+        """Wait until the connection is old, or told to go; False if it ends before."""
+        self._must_rotate = trio.Event()
+        age_s = self._uniform(JITTER * self._rotate_after_s, self._rotate_after_s)
+        with trio.move_on_after(age_s):
+            await _first_of(connection.gone, self._must_rotate)
+        return connection.is_open
+
+    async def _connected(self, nursery: trio.Nursery) -> Connection:
+        """A connection that has opened, after as many attempts as it takes."""
+        while True:
+            connection = await self._attempt(nursery)
+            if connection.is_open:
+                return connection
+            if isinstance(connection.why, VenueForbiddenError):
+                self._hub.refused(connection.why)
+            await self._pause(connection)
+
+    async def _attempt(self, nursery: trio.Nursery) -> Connection:
+        await self._pacer.wait()
+        connection = Connection(self)
+        self._hub.attempting(connection)
+        nursery.start_soon(connection.run, self._hub)
+        await connection.settled.wait()
+        return connection
+
+    async def _pause(self, ended: Connection) -> None:
+        """Wait before another attempt: longer each time, until trades have come."""
+        if ended.has_delivered:
+            self._pauses = self._new_pauses()
+        pause_s = next(self._pauses)
+        if isinstance(ended.why, VenueForbiddenError):
+            pause_s += FORBIDDEN_PAUSE_S
+        _LOG.warning("%s: %s; connecting again in %.1f s", self.name, ended.why, pause_s)
+        await trio.sleep(pause_s)
+
+    def _new_pauses(self) -> Iterator[float]:
+        return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self._uniform)
+
+    async def _replaced(self, old: Connection, nursery: trio.Nursery) -> Connection:
+        """The successor of a connection, once that may go; it is tried again until then."""
+        while old.is_open:
+            new = await self._attempt(nursery)
+            old.heard.clear()
+            if new.is_open and await self._has_taken_over(new, old):
+                self.rotations += 1
+                old.close()
+                await old.gone.wait()
+                _LOG.info("%s: the connection was replaced", self.name)
+                return new
+            new.close()
+            why = new.why or "the new one does not bring what the old one does"
+            _LOG.warning("%s: cannot replace the connection: %s", self.name, why)
+            with trio.move_on_after(next(self._pauses)):
+                await old.gone.wait()
+        await self._pause(old)
+        return await self._connected(nursery)
+
+    async def _has_taken_over(self, new: Connection, old: Connection) -> bool:
+        """Wait until the new connection has brought what the old one brings, and a little longer.
+        False if it ends, or does not for too long."""
+        behind_since_s = trio.current_time()
+        while new.is_open and old.is_open:
+            if old.heard <= new.heard:
+                behind_since_s = trio.current_time()
+                if new.heard:
+                    await trio.sleep(OVERLAP_S)
+                    return new.is_open
+            elif trio.current_time() - behind_since_s > HANDOVER_S:
+                return False
+            await trio.sleep(_LOOK_S)
+        return new.is_open
+
+
+async def _first_of(*events: trio.Event) -> None:
+    async def wait(event: trio.Event) -> None:
+        await event.wait()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for each in events:
+            nursery.start_soon(wait, each)

@@ -1,0 +1,130 @@
+"""Whether each instrument is alive: subscribed, live at its first trade, stale when it has been
+quiet for longer than is plausible for it, live again.
+
+An acknowledgement proves nothing, and a connection that is up proves nothing about one symbol on
+it. What proves a subscription is a trade. How long an instrument may be quiet is its own affair:
+some trade a hundred times a second, some once a minute. So the limit is a multiple of its recent
+times between trades, with a floor below which silence says nothing.
+
+Pure: seconds in, changes out.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from typing import Final
+
+import msgspec
+
+from protocol.constants import FeedState
+
+FLOOR_S: Final = 12.0
+"""No instrument is stale before it has been quiet for this long: longer than it takes to notice
+that a connection is dead, which says more."""
+
+FACTOR: Final = 10.0
+"""So many times its usual pause is not plausible: were trades independent, it would happen once in
+twenty thousand pauses."""
+
+_WEIGHT: Final = 1 / 16
+"""Of the newest pause in the usual one, a moving average."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An instrument, by its index, is in another state, and why."""
+
+    index: int
+    state: FeedState
+    why: str
+
+
+class _Pulse(msgspec.Struct):
+    state: FeedState
+    since_s: float
+    """Of the last trade, or of the subscription if there was none since."""
+    usual_s: float
+    has_traded: bool = False
+
+    @property
+    def limit_s(self) -> float:
+        return max(FLOOR_S, FACTOR * self.usual_s)
+
+    def due_s(self, first_trade_timeout_s: float) -> float:
+        """When it has been quiet for too long, if nothing comes; never, if it is no wonder."""
+        match self.state:
+            case FeedState.CONNECTING:
+                return self.since_s + first_trade_timeout_s
+            case FeedState.LIVE:
+                return self.since_s + self.limit_s
+            case _:
+                return inf
+
+
+class Liveness:
+    """The instruments of one feed, by index."""
+
+    def __init__(self, usual_s: Sequence[float], *, first_trade_timeout_s: float) -> None:
+        """`usual_s`: for each instrument, seconds between its recent trades; 0 if unknown."""
+        self._first_trade_timeout_s = first_trade_timeout_s
+        self._pulses = [_Pulse(state=FeedState.DOWN, since_s=0.0, usual_s=each) for each in usual_s]
+
+    def state(self, index: int) -> FeedState:
+        return self._pulses[index].state
+
+    def has_traded(self, index: int) -> bool:
+        """Whether a trade has come since the subscription."""
+        return self._pulses[index].has_traded
+
+    @property
+    def next_due_s(self) -> float:
+        """When `check` has something to tell, unless trades come before."""
+        return min((each.due_s(self._first_trade_timeout_s) for each in self._pulses), default=inf)
+
+    def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
+        """These instruments have been asked for, on a connection that is new."""
+        changes = []
+        for index in indexes:
+            pulse = self._pulses[index]
+            pulse.since_s, pulse.has_traded = now_s, False
+            changes += self._turn(index, FeedState.CONNECTING, how)
+        return changes
+
+    def down(self, indexes: Iterable[int], why: str) -> list[Change]:
+        """There is no connection for these: silence says nothing now."""
+        return [each for index in indexes for each in self._turn(index, FeedState.DOWN, why)]
+
+    def halted(self, index: int, why: str) -> list[Change]:
+        """The venue says that it does not trade this one now."""
+        return self._turn(index, FeedState.HALTED, why)
+
+    def traded(self, index: int, now_s: float) -> list[Change]:
+        """A trade has come, in the read of this moment."""
+        pulse = self._pulses[index]
+        pause_s = now_s - pulse.since_s
+        if pulse.has_traded and pause_s > 0:  # trades of one read are one sign of life
+            pulse.usual_s += (min(pause_s, pulse.limit_s) - pulse.usual_s) * _WEIGHT
+        pulse.since_s, pulse.has_traded = now_s, True
+        if pulse.state is FeedState.LIVE:
+            return []
+        is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
+        why = f"recovered after {pause_s:.0f} s" if is_back else "first trade"
+        return self._turn(index, FeedState.LIVE, why)
+
+    def check(self, now_s: float) -> list[Change]:
+        """Those that have been quiet for too long by now."""
+        changes = []
+        for index, pulse in enumerate(self._pulses):
+            if now_s < pulse.due_s(self._first_trade_timeout_s):
+                continue
+            quiet_s = now_s - pulse.since_s
+            why = f"quiet for {quiet_s:.0f} s, usually for {pulse.usual_s:.3g} s"
+            if pulse.state is FeedState.CONNECTING:
+                why = f"no trade within {quiet_s:.0f} s"
+            changes += self._turn(index, FeedState.STALE, why)
+        return changes
+
+    def _turn(self, index: int, state: FeedState, why: str) -> list[Change]:
+        pulse = self._pulses[index]
+        if pulse.state is state:
+            return []
+        pulse.state = state
+        return [Change(index, state, why)]

@@ -1,0 +1,259 @@
+"""The one place where trades come together, of several connections and of REST. Each goes out
+once, and what is missing is told.
+
+An instrument takes its trades from one kind of stream at a time; each kind numbers in its own way.
+Trade ids follow each other without a hole, those that the venue spent without a trade included, so
+whatever is seen twice is dropped, whoever brought it first, and whatever is skipped is noticed.
+Where another kind of stream takes over, its first trade says up to where the old one is missing.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from fanout.anomalies import Anomalies
+from fanout.feed.continuity import Continuity, Range
+from fanout.feed.continuity import Gap as Told
+from fanout.normalise import to_trade
+from fanout.venues.base import SpentId, VenueTrade
+from protocol.constants import U64_MAX, GapState
+from protocol.errors import NotRepresentableError
+from protocol.records import Gap, Instrument, Trade
+
+_LOG = logging.getLogger("fanout")
+
+ANEW_S: Final = 1.0
+"""An id that was seen cannot be of a trade that is newer than all that were. When that goes on for
+this long, in the venue's own time, the venue has begun to number anew."""
+
+_LOST: Final = GapState.UNRECOVERABLE
+_WHY: Final = {
+    GapState.OPEN: "not in the stream",
+    GapState.BACK_FILLED: "arrived late",
+    GapState.UNRECOVERABLE: "too many gaps at once",
+    GapState.NO_TRADE: "no trade in the venue's records",
+}
+_FROM_RECORDS: Final = {GapState.BACK_FILLED: "from the venue's records"}
+
+
+class Tally(msgspec.Struct):
+    """Counts of one instrument's ids since the start."""
+
+    trades: int = 0
+    back_filled: int = 0
+    duplicates: int = 0
+    spent: int = 0
+    """Ids that the venue used up without a trade, and said so."""
+    refused: int = 0
+    """Trades whose values fit no field."""
+    missing: int = 0
+    """Ids told as an open gap."""
+    lost: int = 0
+    """Ids told as unrecoverable."""
+    no_trade: int = 0
+    """Ids of gaps that are no trade's, as the venue's records show."""
+
+
+class _Line(msgspec.Struct):
+    """One instrument in one kind of stream: its units, and its ids."""
+
+    instrument: Instrument
+    continuity: Continuity
+    tally: Tally
+    before: "_Line | None" = None
+    """The line that this one takes over from, until it does."""
+    is_over: bool = False
+    """Another has taken over, or will with its first trade."""
+    newest_time: int = 0
+    anew_from: int | None = None
+    """The first of the ids that cannot have been seen, though the numbering says so."""
+
+
+class Merge:
+    """Venue trades in, trades and gaps out, in the order in which a reader should see them.
+
+    Gaps have the number 0 until they are published.
+    """
+
+    def __init__(
+        self, instruments: Iterable[Instrument], stream: str, anomalies: Anomalies
+    ) -> None:
+        self._lines: dict[str, dict[str, _Line]] = {
+            stream: {each.symbol: _Line(each, Continuity(), Tally()) for each in instruments}
+        }
+        """By kind of stream and symbol."""
+        self._anomalies = anomalies
+        self.is_alone = True
+        """Whether a trade that comes twice is odd: there is only one connection to bring it."""
+        self.misfits: set[str] = set()
+        """Symbols of which a trade did not fit the units, since this was last cleared."""
+
+    @property
+    def next_due_s(self) -> float:
+        """When `due` has something to tell, unless what is missing comes before."""
+        return min(each.continuity.next_due_s for each in self._all())
+
+    def next_id(self, stream: str, symbol: str) -> int | None:
+        """The id that comes next; None before the first."""
+        return self._lines[stream][symbol].continuity.next_id
+
+    def tally(self, stream: str, symbol: str) -> Tally:
+        """Counts, of the streams that came before included."""
+        return self._lines[stream][symbol].tally
+
+    def gaps(self, stream: str, symbol: str) -> list[Range]:
+        """Gaps that were told and are open."""
+        return self._lines[stream][symbol].continuity.gaps
+
+    def renew(self, instruments: Iterable[Instrument]) -> None:
+        """Go on in other units."""
+        renewed = {each.symbol: each for each in instruments}
+        for line in self._all():
+            line.instrument = renewed[line.instrument.symbol]
+
+    def turn_to(self, symbol: str, old: str, new: str) -> None:
+        """Take an instrument's trades from another kind of stream, from its first trade on."""
+        before = self._lines[old][symbol]
+        before.is_over = True
+        line = _Line(before.instrument, Continuity(), before.tally, before=before)
+        self._lines.setdefault(new, {})[symbol] = line
+
+    def _all(self) -> Iterator[_Line]:
+        for lines in self._lines.values():
+            yield from lines.values()
+
+    def take(
+        self, item: VenueTrade | SpentId, stream: str, now_s: float, out: list[Trade | Gap]
+    ) -> None:
+        """Append what `item` means to `out`: nothing, a trade, a gap, or both.
+
+        A value that cannot be represented is refused: said in the log, counted, and its id left
+        as a hole.
+        """
+        line = self._lines[stream].get(item.symbol)
+        if line is None or line.is_over:
+            self._anomalies.note(
+                "trade of a stream that was not subscribed", f"{item.symbol} {stream}"
+            )
+            return
+        trade_id = item.trade_id
+        if not 0 <= trade_id <= U64_MAX:
+            self._anomalies.note("trade id out of range", f"{item.symbol} {trade_id}")
+            return
+        if not line.continuity.is_new(trade_id):
+            out += self._seen(line, item)
+            if not line.continuity.is_new(trade_id):
+                return
+        if type(item) is VenueTrade:
+            trade = self._trade(line, item)
+            if trade is None:
+                return
+            if line.before is not None:
+                out += self._take_over(line, line.before, item, now_s)
+            told = line.continuity.take(trade_id, now_s)
+            line.anew_from = None
+            line.newest_time = max(line.newest_time, item.time)
+            line.tally.trades += 1
+            out.append(trade)
+        else:
+            told = line.continuity.take(trade_id, now_s)
+            line.tally.spent += 1
+        if told:
+            out += self._told(line, told)
+
+    def due(self, now_s: float) -> list[Gap]:
+        """The gaps to be told now: holes that have stood for long enough."""
+        gaps: list[Gap] = []
+        for line in self._all():
+            gaps += self._told(line, line.continuity.due(now_s))
+        return gaps
+
+    def back_fill(
+        self, stream: str, gap: Range, rows: Sequence[VenueTrade], now_s: float
+    ) -> tuple[list[Trade], list[int], list[Gap]]:
+        """Take what the venue's records have of a gap's missing ids.
+
+        Gives the trades, the ids of rows that are refused, and the gap as filled if nothing is
+        missing any more.
+        """
+        trades: list[Trade] = []
+        refused: list[int] = []
+        told: list[Gap] = []
+        for row in rows:
+            line = self._lines[stream][row.symbol]
+            if not line.continuity.is_missing(row.trade_id, gap):
+                continue
+            trade = self._trade(line, row)
+            if trade is None:
+                refused.append(row.trade_id)
+                continue
+            done = line.continuity.take(row.trade_id, now_s)
+            told += self._told(line, done, _FROM_RECORDS)
+            line.tally.back_filled += 1
+            trades.append(trade)
+        return trades, refused, told
+
+    def settle(
+        self, stream: str, symbol: str, gap: Range, spent: Sequence[Range], why_lost: str
+    ) -> list[Gap]:
+        """Close a gap of which nothing more will come. Missing ids in `spent` are no trade's."""
+        line = self._lines[stream][symbol]
+        told = line.continuity.settle(gap, spent)
+        return self._told(line, told, _FROM_RECORDS | {_LOST: why_lost})
+
+    def _take_over(self, line: _Line, before: _Line, item: VenueTrade, now_s: float) -> list[Gap]:
+        """The first trade of a line: the one before it is missing up to there."""
+        line.before = None
+        if item.first_fill is None:
+            return []
+        return self._told(before, before.continuity.end_at(item.first_fill, now_s))
+
+    def _seen(self, line: _Line, item: VenueTrade | SpentId) -> list[Gap]:
+        """An id that is not new: drop it, unless it is one that cannot have been seen."""
+        line.tally.duplicates += 1
+        if self.is_alone:
+            self._anomalies.note("trade id seen before", f"{item.symbol} {item.trade_id}")
+        if type(item) is not VenueTrade or item.time <= line.newest_time:
+            return []
+        if line.anew_from is None:
+            line.anew_from = item.trade_id
+        anew: float = ANEW_S * 10**-line.instrument.time_exponent
+        if item.time <= line.newest_time + anew:
+            return []
+        _LOG.error("%s: the venue numbers its trades anew, from %d on", item.symbol, line.anew_from)
+        told = line.continuity.begin_anew(line.anew_from)
+        return self._told(line, told, {_LOST: "the venue numbers anew"})
+
+    def _trade(self, line: _Line, item: VenueTrade) -> Trade | None:
+        try:
+            return to_trade(item, line.instrument)
+        except NotRepresentableError as error:
+            line.tally.refused += 1
+            self.misfits.add(item.symbol)
+            self._anomalies.note("trade refused", error, level=logging.ERROR)
+            return None
+
+    def _told(
+        self, line: _Line, told: Sequence[Told], why: dict[GapState, str] | None = None
+    ) -> list[Gap]:
+        """Records of what is to be told of an instrument's ids, counted."""
+        words = _WHY | (why or {})
+        tally = line.tally
+        for each in told:
+            count = each.last_id - each.first_id + 1
+            tally.missing += count * (each.state is GapState.OPEN)
+            tally.lost += count * (each.state is _LOST)
+            tally.no_trade += count * (each.state is GapState.NO_TRADE)
+        return [
+            Gap(
+                seq=0,
+                instrument=line.instrument,
+                first_id=each.first_id,
+                last_id=each.last_id,
+                state=each.state,
+                why=words[each.state],
+            )
+            for each in told
+        ]

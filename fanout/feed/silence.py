@@ -1,0 +1,154 @@
+"""What is done about an instrument that is quiet: ask the venue's records why, and mend what can be
+mended, by another connection or by another kind of stream.
+
+Silence alone proves nothing: there may be no trades. That REST has some which were made after the
+subscription, and did not come, proves that the stream is silent.
+"""
+
+import logging
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from fanout.config import FeedConfig
+from fanout.errors import ConfigError, VenueError, VenueUnreachableError
+from fanout.feed.lane import Lane
+from fanout.feed.liveness import Liveness
+from fanout.feed.merge import Merge
+from fanout.feed.venue_clock import VenueClock
+from fanout.rest import RestClient
+from fanout.venues.base import Venue
+from protocol.constants import FeedState
+from protocol.records import Instrument
+
+_LOG = logging.getLogger("fanout")
+
+LOOK_AGAIN_S: Final = 60.0
+"""How often an instrument that stays quiet is looked into."""
+
+CONFIRM_S: Final = 3.0
+"""How long a trade that REST has may still be on its way over the stream."""
+
+
+class Remedy(Enum):
+    """What helps."""
+
+    NONE = auto()
+    RECONNECT = auto()
+    """Another connection."""
+    FALL_BACK = auto()
+    """Another kind of stream."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Why an instrument is quiet, for people, and what helps. `is_halted`: the venue itself says
+    that it does not trade."""
+
+    why: str
+    remedy: Remedy = Remedy.NONE
+    is_halted: bool = False
+
+
+class Ward(Protocol):
+    """Who has the lanes, and does what was found to be done."""
+
+    def lane_of(self, instrument: Instrument) -> Lane: ...
+    def halt(self, instrument: Instrument, why: str) -> None: ...
+    def fall_back(self, instrument: Instrument, lane: Lane, fallback: Venue, why: str) -> None: ...
+    def fail(self, error: Exception) -> None: ...
+
+
+class Silence:
+    """Looks into instruments that are stale."""
+
+    def __init__(
+        self,
+        rest: RestClient,
+        merge: Merge,
+        liveness: Liveness,
+        clock: VenueClock,
+        config: FeedConfig,
+        ward: Ward,
+    ) -> None:
+        self._rest = rest
+        self._merge = merge
+        self._liveness = liveness
+        self._clock = clock
+        self._config = config
+        self._ward = ward
+        self._is_looked_into: set[int] = set()
+
+    async def look_into(self, instrument: Instrument) -> None:
+        """Find out why an instrument is stale, and do something about it, until it is not."""
+        index = instrument.index
+        if index in self._is_looked_into:
+            return
+        self._is_looked_into.add(index)
+        looks = 0
+        while self._is_stale(index):
+            await self._look(instrument, is_first=looks == 0)
+            looks += 1
+            await trio.sleep(LOOK_AGAIN_S)
+        self._is_looked_into.discard(index)
+
+    def _is_stale(self, index: int) -> bool:
+        return self._liveness.state(index) is FeedState.STALE
+
+    async def _look(self, instrument: Instrument, *, is_first: bool) -> None:
+        lane = self._ward.lane_of(instrument)
+        has_traded = self._liveness.has_traded(instrument.index)
+        finding = await self._find(lane, instrument.symbol)
+        if not self._is_stale(instrument.index):
+            return
+        fallback = lane.venue.fallback() if self._config.stream == "auto" else None
+        if finding.remedy is Remedy.RECONNECT and fallback and not (has_traded and is_first):
+            finding = msgspec.structs.replace(finding, remedy=Remedy.FALL_BACK)
+        if not has_traded and is_first:
+            self._complain(instrument, finding)
+        if finding.is_halted:
+            self._ward.halt(instrument, finding.why)
+        elif finding.remedy is Remedy.FALL_BACK and fallback:
+            self._ward.fall_back(instrument, lane, fallback, finding.why)
+        elif finding.remedy is Remedy.RECONNECT:
+            _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
+            lane.rotate()
+
+    def _complain(self, instrument: Instrument, finding: Finding) -> None:
+        """Say that a first trade did not come, and why; end the feed if that is asked for."""
+        timeout_s = self._config.first_trade_timeout_s
+        said = f"{instrument.symbol}: no trade within {timeout_s:g} s; {finding.why}"
+        _LOG.error("%s", said)
+        if self._config.strict and finding.remedy is not Remedy.FALL_BACK:
+            self._ward.fail(VenueUnreachableError(f"{said} (--strict)"))
+
+    async def _find(self, lane: Lane, symbol: str) -> Finding:
+        venue = lane.venue
+        try:
+            rows = await self._rest.fetch(
+                venue.recent_trades_request(symbol),
+                lambda body: venue.parse_recent_trades(body, symbol),
+            )
+        except VenueError as error:
+            _LOG.warning("%s: cannot look into why it is quiet: %s", symbol, error)
+            return Finding("and REST cannot be asked: the network, a firewall, a ban?")
+        next_id = self._merge.next_id(venue.stream, symbol) or 0
+        since_ms = self._clock.latest_venue_ms(lane.subscribed_ns)
+        newer = sum(each.trade_id >= next_id and each.time > since_ms for each in rows)
+        if not newer:
+            return await self._ask_whether_it_trades(venue, symbol)
+        await trio.sleep(CONFIRM_S)
+        why = f"REST has {newer:,} newer: the {venue.stream} stream is silent"
+        return Finding(why, Remedy.RECONNECT)
+
+    async def _ask_whether_it_trades(self, venue: Venue, symbol: str) -> Finding:
+        try:
+            await self._rest.fetch(
+                venue.instruments_request(), lambda body: venue.parse_instruments(body, (symbol,))
+            )
+        except ConfigError as error:
+            return Finding(str(error), is_halted=True)
+        except VenueError as error:
+            _LOG.warning("%s: cannot ask whether it trades: %s", symbol, error)
+        return Finding("REST has none either: there may be none")

@@ -1,0 +1,36 @@
+"""Asking a venue for its time, again and again."""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from fanout.anomalies import Anomalies
+from fanout.errors import VenueError
+from fanout.feed.venue_clock import VenueClock
+from fanout.rest import RestClient
+from fanout.venues.base import Venue
+
+EVERY_S: Final = 60.0
+
+
+async def keep_time(
+    clock: VenueClock,
+    rest: RestClient,
+    venue: Venue,
+    anomalies: Anomalies,
+    wall_ns: Callable[[], int],
+) -> None:
+    """Measure round trips for `clock`, for ever. `wall_ns` gives unix ns."""
+
+    def take(body: bytes) -> None:
+        answered_ns = wall_ns()
+        clock.measured(asked_ns=asked_ns, venue_ms=venue.parse_time(body), answered_ns=answered_ns)
+
+    while True:
+        asked_ns = wall_ns()
+        try:
+            await rest.fetch(venue.time_request(), take)
+        except VenueError as error:
+            anomalies.note("the venue's time cannot be had", error)
+        await trio.sleep(EVERY_S)

@@ -1,0 +1,60 @@
+"""How far the venue's clock is from ours, and how sure that is.
+
+From round trips, as NTP does it: the venue's time lies between asking and answer, so the offset is
+its distance from their middle, and half the round trip is the most by which that can be wrong. Of
+the last few the quickest is believed.
+
+Pure: nanoseconds in, an estimate out.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+SAMPLES: Final = 10
+"""Round trips that are looked back at. Clocks drift; what is older says little."""
+
+RESOLUTION_NS: Final = 500_000
+"""The venue's answer is in whole milliseconds: half of one is added to what can be wrong."""
+
+
+class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
+    """The venue's clock less ours, ns: above 0 where the venue's is ahead. It is off by
+    `uncertainty_ns` at the most, if the way there and the way back are equally unknown."""
+
+    offset_ns: int
+    uncertainty_ns: int
+
+
+class VenueClock:
+    """Estimates the offset from round trips."""
+
+    def __init__(self) -> None:
+        self._samples: deque[ClockOffset] = deque(maxlen=SAMPLES)
+
+    @property
+    def offset(self) -> ClockOffset | None:
+        """The best of the last estimates; None before the first."""
+        return min(self._samples, key=lambda each: each.uncertainty_ns, default=None)
+
+    def latest_venue_ms(self, wall_ns: int) -> int:
+        """The latest time that the venue's clock can have shown at a moment of ours (unix ns), unix
+        ms. Clocks that were not compared yet are taken to be the same."""
+        offset = self.offset
+        ahead_ns = offset.offset_ns + offset.uncertainty_ns if offset else 0
+        return (wall_ns + ahead_ns) // 1_000_000 + 1
+
+    def measured(self, *, asked_ns: int, venue_ms: int, answered_ns: int) -> None:
+        """The venue's clock showed `venue_ms`, some time between asking and answer by ours. A clock
+        of ours that was set back in between says nothing."""
+        if answered_ns < asked_ns:
+            return
+        # Milliseconds that the venue cut off: on average half of one.
+        venue_ns = venue_ms * 1_000_000 + RESOLUTION_NS
+        self._samples.append(
+            ClockOffset(
+                offset_ns=venue_ns - (asked_ns + answered_ns) // 2,
+                uncertainty_ns=(answered_ns - asked_ns) // 2 + RESOLUTION_NS,
+            )
+        )

@@ -1,0 +1,48 @@
+"""Looks, when it is time, for ids that are missing and instruments that are quiet. Nothing else is
+done on a timer: it sleeps until the earliest of what could be due."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import trio
+
+from fanout.feed.liveness import Change, Liveness
+from fanout.feed.merge import Merge
+from protocol.records import Gap
+
+
+class Watch:
+    """What was found goes to `tell_gaps` and `tell_quiet`."""
+
+    def __init__(
+        self,
+        merge: Merge,
+        liveness: Liveness,
+        *,
+        tell_gaps: Callable[[Sequence[Gap]], None],
+        tell_quiet: Callable[[Sequence[Change]], None],
+    ) -> None:
+        self._merge = merge
+        self._liveness = liveness
+        self._tell_gaps = tell_gaps
+        self._tell_quiet = tell_quiet
+        self._look_at_s = inf
+        self._sooner = trio.Event()
+
+    def wake(self) -> None:
+        """Something changed: see to it that it looks in time."""
+        if self._next_due_s() < self._look_at_s:
+            self._sooner.set()
+
+    async def run(self) -> None:
+        while True:
+            self._look_at_s = self._next_due_s()
+            with trio.move_on_at(self._look_at_s):
+                await self._sooner.wait()
+            self._sooner = trio.Event()
+            now_s = trio.current_time()
+            self._tell_gaps(self._merge.due(now_s))
+            self._tell_quiet(self._liveness.check(now_s))
+
+    def _next_due_s(self) -> float:
+        return min(self._merge.next_due_s, self._liveness.next_due_s)

@@ -1,0 +1,83 @@
+"""What a venue says over REST before the first trade: units, and the newest trades."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from fanout.errors import VenueMessageError
+from fanout.normalise import to_trade
+from fanout.rest import RestClient
+from fanout.venues import Venue
+from protocol.errors import NotRepresentableError
+from protocol.records import Instrument, Reference, Trade
+
+
+class Market(msgspec.Struct, frozen=True):
+    """Instruments, and of each: the reference that deltas start from, the newest trade, if there
+    is any, and seconds from one trade to the next, 0 if unknown."""
+
+    instruments: tuple[Instrument, ...]
+    references: tuple[Reference, ...]
+    newest: tuple[Trade, ...]
+    usual_s: tuple[float, ...]
+
+
+async def ask_market(rest: RestClient, venue: Venue, symbols: tuple[str, ...]) -> Market:
+    """Instruments and recent trades, these all at once. Each answer is kept with its symbol.
+
+    Raises a `VenueError`, and `ConfigError` for a symbol that is unknown or does not trade; like
+    every nursery, in an exception group.
+    """
+    instruments = await rest.fetch(
+        venue.instruments_request(), lambda body: venue.parse_instruments(body, symbols)
+    )
+    recent: dict[int, tuple[Trade, ...]] = {}
+
+    async def ask(instrument: Instrument) -> None:
+        recent[instrument.index] = await rest.fetch(
+            venue.recent_trades_request(instrument.symbol),
+            lambda body: _recent_trades(venue, instrument, body),
+        )
+
+    async with trio.open_nursery() as nursery:
+        for instrument in instruments:
+            nursery.start_soon(ask, instrument)
+    trades = [recent[each.index] for each in instruments]
+    return Market(
+        instruments=instruments,
+        references=tuple(map(reference_of, trades)),
+        newest=tuple(each[-1] for each in trades if each),
+        usual_s=tuple(map(usual_s_of, trades)),
+    )
+
+
+def _recent_trades(venue: Venue, instrument: Instrument, body: bytes) -> tuple[Trade, ...]:
+    rows = venue.parse_recent_trades(body, instrument.symbol)
+    try:
+        return tuple(to_trade(row, instrument) for row in rows)
+    except NotRepresentableError as error:
+        raise VenueMessageError("recent trades are nonsense", error) from error
+
+
+def reference_of(trades: Sequence[Trade]) -> Reference:
+    """Mean price and quantity, and the newest id and time, of recent trades, oldest first.
+
+    All zero where there are none: a reference is only where deltas start, and any will do.
+    """
+    if not trades:
+        return Reference(price=0, quantity=0, trade_id=0, time=0)
+    return Reference(
+        price=sum(each.price for each in trades) // len(trades),
+        quantity=sum(each.quantity for each in trades) // len(trades),
+        trade_id=trades[-1].trade_id,
+        time=trades[-1].time,
+    )
+
+
+def usual_s_of(trades: Sequence[Trade]) -> float:
+    """Mean time from one of recent trades to the next; 0 if that is not known."""
+    if len(trades) < 2:
+        return 0.0
+    span_ms = trades[-1].time_ms - trades[0].time_ms
+    return max(0.0, span_ms / 1000 / (len(trades) - 1))

@@ -1,0 +1,76 @@
+"""`fanout ... tcp` at an exchange that misbehaves, as somebody at two terminals sees it."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from fanout.cli.tail import _trade_text
+from protocol import Trade
+from tests.fanout.cli.processes import Process, fanout, started
+from tests.protocol.golden import BTC
+
+
+@contextmanager
+def exchange(*faults: str) -> Iterator[tuple[str, ...]]:
+    """A simulator that misbehaves, and the options that lead a service to it."""
+    flags = [word for each in faults for word in ("--fault", each)]
+    with started("simulate", "--symbols", "BTCUSDT,ETHUSDT", "--rate", "100", *flags) as process:
+        urls = json.loads(process.out.readline())
+        yield "--ws-url", urls["ws"], "--rest-url", urls["rest"], "--assets", "BTCUSDT,ETHUSDT"
+
+
+@contextmanager
+def service(*options: str, **extra: str) -> Iterator[Process]:
+    with started(*options, "tcp", "--port", "0", **extra) as process:
+        yield process
+
+
+def test_what_is_missing_and_what_became_of_it_is_said_in_the_log() -> None:
+    with exchange("skip BTCUSDT 3 after 2s") as options, service(*options) as process:
+        assert "are missing: not in the stream" in process.until_said("missing")
+        assert "from the venue's records" in process.until_said("are back-filled")
+        assert process.end(signal.SIGTERM) == 143
+    (total,) = [each for each in process.said[-1].splitlines() if "in their turn" in each]
+    assert total.endswith("3 ids did not come in their turn: 3 back-filled, 0 no trades, 0 lost")
+
+
+def test_strict_ends_with_69_where_a_symbol_is_silent_and_without_it_aggregates_take_over() -> None:
+    wait = ("--first-trade-timeout", "1")
+    with exchange("silence BTCUSDT trade") as options:
+        done = fanout(*options, *wait, "--stream", "trade", "--strict", "tcp", "--port", "0")
+        assert done.returncode == 69
+        assert "fanout: BTCUSDT: no trade within 1 s; REST has" in done.stderr
+        assert "Traceback" not in done.stderr
+        with service(*options, *wait) as process:
+            line = process.until_said("BTCUSDT: taking aggTrade instead of trade")
+            assert "the trade stream is silent" in line
+            process.until_said("BTCUSDT is LIVE: first trade")
+            assert process.end(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize("status", ["451", "403"])
+def test_an_exchange_that_refuses_this_place_at_the_start_is_77(status: str) -> None:
+    with exchange(f"http {status} /public requests=null") as options:
+        done = fanout(*options, "tcp", "--port", "0")
+    assert done.returncode == 77
+    assert f"HTTP {status}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_shown_nowhere() -> None:
+    key = "NotForAnybodysEyes"
+    with (
+        exchange("skip BTCUSDT 3 after 2s") as options,
+        service(*options, FANOUT_BINANCE_API_KEY=key) as process,
+    ):
+        process.until_said("are back-filled")
+        process.end(signal.SIGTERM)
+    assert key not in "".join(process.said)
+
+
+def test_a_trade_that_was_filled_in_is_marked() -> None:
+    trade = Trade(BTC, 7, 1_791_382_992_338, 8_309_170, 22, False, back_filled=True)
+    assert _trade_text(trade).endswith("#7  back-filled")

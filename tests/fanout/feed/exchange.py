@@ -1,0 +1,312 @@
+"""An exchange in memory, on the clock of the test: it numbers its trades, keeps them, delivers them
+to whoever is connected, and misbehaves as it is told."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import trio
+
+from fanout.anomalies import Anomalies
+from fanout.budget import Budget
+from fanout.config import FeedConfig
+from fanout.errors import VenueError, VenueUnreachableError
+from fanout.feed import Feed
+from fanout.market import ask_market
+from fanout.publisher import Publisher
+from fanout.venues import BinanceUsdm, Request
+from fanout.websocket import Burst
+from protocol import Gap, GapState, Header, Record, Status, Trade
+from tests.fanout.test_publisher import Reader
+
+T = TypeVar("T")
+
+BEGAN_MS = 1_790_000_000_000
+
+
+class Row:
+    """One id that the exchange has used."""
+
+    def __init__(self, symbol: str, trade_id: int, time: int, kind: str, price: str) -> None:
+        self.symbol, self.trade_id, self.time, self.kind = symbol, trade_id, time, kind
+        self.price = price if kind != "NA" else "0"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether REST shows it."""
+        return self.kind in ("MARKET", "RPI")
+
+    @property
+    def message(self) -> bytes:
+        data = {
+            "e": "trade",
+            "E": self.time,
+            "T": self.time,
+            "s": self.symbol,
+            "t": self.trade_id,
+            "p": self.price,
+            "q": "0" if self.kind == "NA" else "0.500",
+            "X": self.kind,
+            "m": True,
+            "st": 1,
+        }
+        return json.dumps({"stream": f"{self.symbol.lower()}@trade", "data": data}).encode()
+
+    @property
+    def aggregate(self) -> bytes:
+        """As if it were an aggregate of its own."""
+        data = {"e": "aggTrade", "s": self.symbol, "a": self.trade_id + 7_000, "T": self.time}
+        data |= {"f": self.trade_id, "p": self.price, "q": "0.500", "m": True, "st": 1}
+        return json.dumps({"stream": f"{self.symbol.lower()}@aggTrade", "data": data}).encode()
+
+
+class Socket:
+    """A client's connection."""
+
+    def __init__(self, exchange: "Exchange", route: str) -> None:
+        self.stream = "aggTrade" if route == "/market" else "trade"
+        self.sent: list[str] = []
+        self.silent: set[str] = set()
+        self._asked_for: set[str] = set()
+        self._exchange = exchange
+        self._messages: list[bytes] = []
+        self._news = trio.Event()
+        self._end: VenueError | None = None
+
+    async def send(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append(text)
+        self._asked_for |= set(json.loads(text)["params"])
+        self.push(b'{"result":null,"id":1}')
+
+    async def receive(self) -> Burst:
+        while not self._messages and self._end is None:
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
+        if self._messages:
+            messages, self._messages = self._messages, []
+            self._news = trio.Event()
+            return Burst(self._exchange.wall_ns(), 0, messages)
+        assert self._end is not None, "the loop ends for no other reason"
+        raise self._end
+
+    def push(self, *messages: bytes) -> None:
+        self._messages += messages
+        self._news.set()
+
+    def break_off(self, error: VenueError | None = None) -> None:
+        self._end = error or VenueUnreachableError("the stream broke")
+        self._news.set()
+
+    def deliver(self, row: Row) -> None:
+        is_asked_for = f"{row.symbol.lower()}@{self.stream}" in self._asked_for
+        if row.symbol in self.silent or not is_asked_for:
+            return
+        if self.stream == "trade":
+            self.push(row.message)
+        elif row.is_recorded:
+            self.push(row.aggregate)
+
+
+class Exchange:
+    """What the exchange has, and who is connected."""
+
+    def __init__(self, *symbols: str, reach: int = 1_000) -> None:
+        """`reach`: how many of the newest trades REST shows."""
+        self.reach = reach
+        self.rows: dict[str, list[Row]] = {each: [] for each in symbols}
+        self.precision = 2
+        self.status = dict.fromkeys(symbols, "TRADING")
+        self.sockets: list[Socket] = []
+        self.opened: list[tuple[float, Socket]] = []
+        self.refusals: list[VenueError] = []
+        """What the next connections are refused with."""
+        self.rest_fault: VenueError | None = None
+        self.silent: set[str] = set()
+        """Symbols of which nothing is delivered to connections that are made from now on."""
+        self.budget = Budget(2_400, wall_s=lambda: 0.0)
+        self.requests: list[Request] = []
+        self.began_s = trio.current_time()
+
+    def wall_ns(self) -> int:
+        return int((trio.current_time() - self.began_s) * 1e9) + BEGAN_MS * 1_000_000
+
+    # The stream.
+
+    @asynccontextmanager
+    async def connect(self, url: str) -> AsyncIterator[Socket]:
+        await trio.lowlevel.checkpoint()
+        route = "/market" if "/market" in url else "/public"
+        socket = Socket(self, route)
+        self.opened.append((trio.current_time(), socket))
+        if self.refusals:
+            raise self.refusals.pop(0)
+        socket.silent = set(self.silent) if socket.stream == "trade" else set()
+        self.sockets.append(socket)
+        try:
+            yield socket
+        finally:
+            self.sockets.remove(socket)
+
+    def trade(
+        self, symbol: str, *kinds: str, price: str = "61800.30", skip: bool = False
+    ) -> list[Row]:
+        """Use an id for each kind. With `skip` nobody is told."""
+        made = []
+        for kind in kinds or ("MARKET",):
+            rows = self.rows[symbol]
+            trade_id = rows[-1].trade_id + 1 if rows else 8_000_000_000
+            time = self.wall_ns() // 1_000_000
+            rows.append(Row(symbol, trade_id, time, kind, price))
+            made.append(rows[-1])
+        if not skip:
+            for row in made:
+                self.deliver(row)
+        return made
+
+    def deliver(self, row: Row) -> None:
+        for socket in self.sockets:
+            socket.deliver(row)
+
+    # REST, in place of a `RestClient`.
+
+    async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        self.requests.append(request)
+        if self.rest_fault is not None:
+            raise self.rest_fault
+        return parse(json.dumps(self._answer(request)).encode())
+
+    def _answer(self, request: Request) -> object:
+        match request.path.rpartition("/")[2]:
+            case "time":
+                return {"serverTime": self.wall_ns() // 1_000_000}
+            case "exchangeInfo":
+                return {"symbols": [self._listed(each) for each in self.rows]}
+            case "aggTrades":
+                return [
+                    {"a": each.trade_id + 7_000, "p": each.price, "q": "0.500", "T": each.time}
+                    | {"f": each.trade_id, "m": True}
+                    for each in self._recorded(request, offset=7_000)
+                ]
+            case _:
+                return [
+                    {"id": each.trade_id, "price": each.price, "qty": "0.500", "time": each.time}
+                    | {"isBuyerMaker": True, "isRPITrade": each.kind == "RPI"}
+                    for each in self._recorded(request)
+                ]
+
+    def _recorded(self, request: Request, offset: int = 0) -> list[Row]:
+        rows = self.rows[request.query["symbol"]][-2 * self.reach :]
+        rows = [each for each in rows if each.is_recorded]
+        limit = min(int(request.query["limit"]), self.reach)
+        if "fromId" in request.query:
+            first = int(request.query["fromId"]) - offset
+            return [each for each in rows if each.trade_id >= first][:limit]
+        return rows[-limit:]
+
+    def _listed(self, symbol: str) -> dict[str, object]:
+        return {
+            "symbol": symbol,
+            "status": self.status[symbol],
+            "contractType": "PERPETUAL",
+            "pricePrecision": self.precision,
+            "quantityPrecision": 3,
+        }
+
+
+class Stand:
+    """A feed at an exchange, and a reader of what it publishes."""
+
+    def __init__(self, exchange: Exchange, feed: Feed, publisher: Publisher) -> None:
+        self.exchange = exchange
+        self.feed = feed
+        self.publisher = publisher
+        self._reader = Reader(publisher)
+        self.records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        """What was published since the last time."""
+        new = self._reader.records()
+        self.records += new
+        return new
+
+    def told(self) -> list[object]:
+        """What was published since the last time, in short: ids of trades, with a + behind those
+        that were filled in; (first, last, state) of gaps; (symbol, state) of statuses."""
+        return [_short(each) for each in self.read()]
+
+    def accounted(self, symbol: str) -> tuple[list[int], list[int], list[int]]:
+        """All ids that came as trades, that were told as missing, and what became of those."""
+        self.read()
+        of = [each for each in self.records if getattr(each, "symbol", "") == symbol]
+        trades = [each.trade_id for each in of if isinstance(each, Trade)]
+        gaps = [
+            each
+            for each in self.records
+            if isinstance(each, Gap) and each.instrument.symbol == symbol
+        ]
+        opened = [i for each in gaps if each.state is GapState.OPEN for i in _ids(each)]
+        closed = [i for each in gaps if each.state is not GapState.OPEN for i in _ids(each)]
+        return trades, opened, closed
+
+
+def _ids(gap: Gap) -> range:
+    return range(gap.first_id, gap.last_id + 1)
+
+
+def _short(record: Record) -> object:
+    match record:
+        case Trade(trade_id=trade_id, back_filled=back_filled):
+            short = trade_id % 1_000_000
+            return f"{short}+" if back_filled else short
+        case Gap(first_id=first, last_id=last, state=state):
+            return (first % 1_000_000, last % 1_000_000, state.name)
+        case Status(instrument=instrument, state=state):
+            return (instrument.symbol if instrument else "", state.name)
+        case _:
+            return record
+
+
+@asynccontextmanager
+async def standing(
+    exchange: Exchange,
+    config: FeedConfig | None = None,
+    *,
+    api_key: str | None = None,
+    log_bytes: int = 16 * 1024 * 1024,
+) -> AsyncIterator[Stand]:
+    """A feed that runs until the end of the block. It raises what the feed does."""
+    config = config or FeedConfig()
+    stream = "aggTrade" if config.stream == "aggTrade" else "trade"
+    venue = BinanceUsdm(
+        stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key
+    )
+    market = await ask_market(exchange, venue, tuple(exchange.rows))  # type: ignore[arg-type]
+    header = Header(
+        epoch_ns=1,
+        next_seq=1,
+        venue=venue.name,
+        instruments=market.instruments,
+        references=market.references,
+    )
+    publisher = Publisher(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
+    feed = Feed(
+        venue,
+        market,
+        publisher,
+        exchange,  # type: ignore[arg-type]
+        Anomalies(clock=trio.current_time),
+        config,
+        connect=exchange.connect,  # type: ignore[arg-type]
+        uniform=lambda low, high: high,
+        wall_ns=exchange.wall_ns,
+        monotonic_ns=lambda: 2_500,
+    )
+    stand = Stand(exchange, feed, publisher)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield stand
+        nursery.cancel_scope.cancel()

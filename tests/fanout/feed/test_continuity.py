@@ -1,0 +1,173 @@
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.feed.continuity import MAX_HOLES, WINDOW_S, Continuity, Gap
+from protocol import GapState
+
+OPEN, FILLED, LOST, SPENT = (
+    GapState.OPEN,
+    GapState.BACK_FILLED,
+    GapState.UNRECOVERABLE,
+    GapState.NO_TRADE,
+)
+
+
+def seen(*ids: int) -> Continuity:
+    """What is known after these ids, at second 0."""
+    continuity = Continuity()
+    for each in ids:
+        assert continuity.is_new(each)
+        assert continuity.take(each, 0.0) == []
+    return continuity
+
+
+def gaps_after(*ids: int) -> Continuity:
+    continuity = seen(*ids)
+    continuity.due(WINDOW_S)
+    return continuity
+
+
+def test_ids_in_their_order_are_nothing_to_speak_of() -> None:
+    continuity = seen(7, 8, 9)
+    assert continuity.due(1e9) == []
+    assert continuity.next_id == 10
+
+
+def test_an_id_is_new_once() -> None:
+    continuity = seen(7, 8, 12)
+    assert [each for each in range(5, 15) if continuity.is_new(each)] == [9, 10, 11, 13, 14]
+
+
+def test_what_is_merely_late_is_no_gap() -> None:
+    continuity = seen(7, 10)
+    assert continuity.due(WINDOW_S / 2) == []
+    assert continuity.take(9, 0.1) == []
+    assert continuity.take(8, 0.2) == []
+    assert continuity.due(1e9) == []
+
+
+def test_a_hole_that_stands_is_told_once_and_only_what_is_missing_of_it() -> None:
+    continuity = seen(7, 20)
+    continuity.take(12, 0.1)
+    assert continuity.due(WINDOW_S) == [Gap(8, 11, OPEN), Gap(13, 19, OPEN)]
+    assert continuity.due(1e9) == []
+    assert continuity.gaps == [(8, 11), (13, 19)]
+
+
+def test_a_gap_whose_last_id_comes_late_is_filled() -> None:
+    continuity = gaps_after(7, 10)
+    assert continuity.take(8, 9.0) == []
+    assert continuity.take(9, 9.0) == [Gap(8, 9, FILLED)]
+    assert continuity.gaps == []
+
+
+def test_a_gap_is_settled_to_the_id() -> None:
+    continuity = gaps_after(7, 20)
+    for each in (10, 11, 15):
+        continuity.take(each, 9.0)
+    assert continuity.settle((8, 19), spent=[(12, 12), (17, 30), (1, 8)]) == [
+        Gap(8, 8, SPENT),
+        Gap(9, 9, LOST),
+        Gap(10, 11, FILLED),
+        Gap(12, 12, SPENT),
+        Gap(13, 14, LOST),
+        Gap(15, 15, FILLED),
+        Gap(16, 16, LOST),
+        Gap(17, 19, SPENT),
+    ]
+    assert continuity.gaps == []
+    assert continuity.settle((8, 19), spent=[]) == []
+
+
+def test_what_was_given_up_is_not_new_any_more() -> None:
+    continuity = gaps_after(7, 10)
+    continuity.settle((8, 9), spent=[])
+    assert not continuity.is_new(8)
+
+
+def test_it_is_known_which_ids_of_a_gap_are_still_missing() -> None:
+    continuity = gaps_after(7, 12)
+    continuity.take(9, 1.0)
+    assert [each for each in range(6, 14) if continuity.is_missing(each, (8, 11))] == [8, 10, 11]
+    assert not continuity.is_missing(8, (8, 10))
+    continuity.take(20, 1.0)
+    assert not continuity.is_missing(15, (13, 19)), "that one was not told yet"
+
+
+def test_it_is_known_when_to_look_again() -> None:
+    continuity = seen(7)
+    assert continuity.next_due_s == inf
+    continuity.take(9, 3.0)
+    continuity.take(12, 4.0)
+    assert continuity.next_due_s == 3.0 + WINDOW_S
+    continuity.due(3.0 + WINDOW_S)
+    assert continuity.next_due_s == 4.0 + WINDOW_S
+    continuity.due(4.0 + WINDOW_S)
+    assert continuity.next_due_s == inf
+
+
+def test_ids_that_begin_anew_leave_the_old_ones_accounted_for() -> None:
+    continuity = gaps_after(7, 10)
+    continuity.take(8, 9.0)
+    continuity.take(13, 9.0)
+    assert continuity.begin_anew(1) == [
+        Gap(11, 12, OPEN),
+        Gap(8, 8, FILLED),
+        Gap(9, 9, LOST),
+        Gap(11, 12, LOST),
+    ]
+    assert (continuity.gaps, continuity.next_id) == ([], 1)
+
+
+def test_too_many_holes_give_up_the_oldest_and_say_so() -> None:
+    continuity = seen(*range(0, 2 * MAX_HOLES + 1, 2))
+    assert continuity.take(2 * MAX_HOLES + 2, 0.0) == [Gap(1, 1, OPEN), Gap(1, 1, LOST)]
+    continuity.due(WINDOW_S)
+    assert continuity.take(2 * MAX_HOLES + 4, 0.0) == [Gap(3, 3, LOST)]
+    assert len(continuity.gaps) == MAX_HOLES - 1
+
+
+IDS = st.lists(st.integers(0, 60), max_size=60)
+
+
+@given(IDS, st.lists(st.floats(0, 1), max_size=60), st.data())
+def test_every_id_is_accounted_for_exactly_once(
+    ids: list[int], pauses: list[float], data: st.DataObject
+) -> None:
+    continuity, now_s = Continuity(), 0.0
+    taken: list[int] = []
+    told: list[Gap] = []
+    for place, each in enumerate(ids):
+        now_s += pauses[place % len(pauses)] if pauses else 0
+        if continuity.is_new(each):
+            taken.append(each)
+            told += continuity.take(each, now_s)
+        is_due = continuity.next_due_s <= now_s
+        gaps = continuity.due(now_s)
+        assert bool(gaps) == is_due
+        told += gaps
+    told += continuity.due(1e9)
+    for gap in continuity.gaps:
+        spent = data.draw(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=3))
+        told += continuity.settle(gap, [each for each in spent if each[0] <= each[1]])
+    assert len(set(taken)) == len(taken)
+    assert numbers(told, OPEN) == sorted(numbers(told, FILLED, LOST, SPENT))
+    missing = numbers(told, LOST, SPENT)
+    if taken:
+        assert sorted(taken + missing) == list(range(taken[0], max(taken) + 1))
+    assert not set(taken) & set(missing)
+    assert set(numbers(told, FILLED)) <= set(taken)
+
+
+def numbers(told: list[Gap], *states: GapState) -> list[int]:
+    return sorted(
+        each for gap in told if gap.state in states for each in range(gap.first_id, gap.last_id + 1)
+    )
+
+
+@pytest.mark.parametrize("early", [3, 6])
+def test_what_comes_from_before_the_first_is_not_new(early: int) -> None:
+    assert not seen(7).is_new(early)

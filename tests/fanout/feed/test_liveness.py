@@ -1,0 +1,106 @@
+from math import inf
+
+from fanout.feed.liveness import FACTOR, FLOOR_S, Change, Liveness
+from protocol import FeedState
+
+CONNECTING, LIVE, STALE, DOWN = (
+    FeedState.CONNECTING,
+    FeedState.LIVE,
+    FeedState.STALE,
+    FeedState.DOWN,
+)
+
+
+def subscribed(*usual_s: float) -> Liveness:
+    """Instruments with such usual pauses, subscribed to at second 0."""
+    liveness = Liveness(usual_s, first_trade_timeout_s=20.0)
+    changes = liveness.subscribed(range(len(usual_s)), 0.0, "subscribed")
+    assert changes == [Change(i, CONNECTING, "subscribed") for i in range(len(usual_s))]
+    return liveness
+
+
+def live(usual_s: float) -> Liveness:
+    liveness = subscribed(usual_s)
+    assert liveness.traded(0, 0.0) == [Change(0, LIVE, "first trade")]
+    return liveness
+
+
+def test_an_instrument_is_live_at_its_first_trade_and_others_are_not() -> None:
+    liveness = subscribed(0.1, 0.1)
+    assert liveness.traded(1, 0.5) == [Change(1, LIVE, "first trade")]
+    assert liveness.traded(1, 0.6) == []
+    assert [liveness.state(i) for i in (0, 1)] == [CONNECTING, LIVE]
+    assert [liveness.has_traded(i) for i in (0, 1)] == [False, True]
+
+
+def test_one_without_a_first_trade_is_stale_and_said_once() -> None:
+    liveness = subscribed(0.1)
+    assert liveness.check(19.9) == []
+    assert liveness.check(20.0) == [Change(0, STALE, "no trade within 20 s")]
+    assert liveness.check(30.0) == []
+
+
+def test_one_that_goes_quiet_is_stale_and_then_recovers() -> None:
+    liveness = live(0.1)
+    assert liveness.check(FLOOR_S - 0.1) == []
+    assert liveness.check(FLOOR_S) == [Change(0, STALE, "quiet for 12 s, usually for 0.1 s")]
+    assert liveness.traded(0, 42.0) == [Change(0, LIVE, "recovered after 42 s")]
+    assert liveness.check(42.0 + FLOOR_S - 0.1) == []
+
+
+def test_one_that_trades_once_a_minute_may_be_quiet_for_minutes() -> None:
+    liveness = live(60.0)
+    assert liveness.check(60.0 * FACTOR - 1) == []
+    assert len(liveness.check(60.0 * FACTOR)) == 1
+
+
+def test_what_is_usual_is_learnt() -> None:
+    liveness, now_s = live(0.0), 0.0
+    for _ in range(200):
+        now_s += 5.0
+        liveness.traded(0, now_s)
+    assert liveness.check(now_s + 40.0) == []
+    assert len(liveness.check(now_s + 5.0 * FACTOR)) == 1
+
+
+def test_a_burst_does_not_make_a_slow_one_impatient() -> None:
+    liveness = live(60.0)
+    for _ in range(1_000):
+        liveness.traded(0, 30.0)
+    assert liveness.check(30.0 + 500.0) == []
+
+
+def test_one_long_silence_does_not_make_a_quick_one_patient() -> None:
+    liveness = live(0.1)
+    liveness.check(100_000.0)
+    liveness.traded(0, 100_000.0)
+    assert len(liveness.check(100_000.0 + 2 * FLOOR_S)) == 1
+
+
+def test_without_a_connection_nothing_is_stale() -> None:
+    liveness = live(0.1)
+    assert liveness.down([0], "gone") == [Change(0, DOWN, "gone")]
+    assert liveness.check(1_000.0) == []
+    assert liveness.subscribed([0], 1_001.0, "subscribed") == [Change(0, CONNECTING, "subscribed")]
+    assert liveness.check(1_020.0) == []
+    assert len(liveness.check(1_021.0)) == 1
+
+
+def test_it_is_known_when_to_look_again() -> None:
+    liveness = subscribed(0.1, 60.0)
+    assert liveness.next_due_s == 20.0
+    liveness.traded(0, 5.0)
+    liveness.traded(1, 5.0)
+    assert liveness.next_due_s == 5.0 + FLOOR_S
+    liveness.check(5.0 + FLOOR_S)
+    assert liveness.next_due_s == 5.0 + FACTOR * 60.0
+    liveness.down([0, 1], "gone")
+    assert liveness.next_due_s == inf
+
+
+def test_what_the_venue_does_not_trade_is_halted_until_it_does() -> None:
+    liveness = live(0.1)
+    liveness.check(50.0)
+    assert liveness.halted(0, "status SETTLING") == [Change(0, FeedState.HALTED, "status SETTLING")]
+    assert liveness.check(1e9) == []
+    assert liveness.traded(0, 100.0) == [Change(0, LIVE, "recovered after 100 s")]

@@ -1,0 +1,254 @@
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.anomalies import Anomalies
+from fanout.feed.continuity import MAX_PIECES, WINDOW_S
+from fanout.feed.merge import ANEW_S, Merge
+from fanout.venues.base import SpentId, VenueTrade
+from protocol import Gap, GapState, Instrument, Trade
+from tests.fanout.test_normalise import BTC, venue_trade
+
+ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)
+OPEN, FILLED, LOST, NO_TRADE = (
+    GapState.OPEN,
+    GapState.BACK_FILLED,
+    GapState.UNRECOVERABLE,
+    GapState.NO_TRADE,
+)
+
+
+class Desk:
+    """A merge and what it gave."""
+
+    def __init__(self) -> None:
+        self.anomalies = Anomalies(clock=lambda: 0.0)
+        self.merge = Merge([BTC, ETH], "trade", self.anomalies)
+
+    def take(self, *items: VenueTrade | SpentId) -> list[Trade | Gap]:
+        out: list[Trade | Gap] = []
+        for item in items:
+            self.merge.take(item, "trade", 0.0, out)
+        return out
+
+    def ids(self, *ids: int) -> list[object]:
+        return told(self.take(*map(venue_trade, ids)))
+
+    def due(self) -> list[object]:
+        return told(self.merge.due(WINDOW_S))
+
+    def back_fill(
+        self, gap: tuple[int, int], *ids: int, spent: list[tuple[int, int]]
+    ) -> list[object]:
+        """What becomes of a gap of which REST has these ids, and knows these ranges."""
+        trades, _, gaps = self.merge.back_fill(
+            "trade", gap, [venue_trade(each) for each in ids], 1.0
+        )
+        return told(
+            [*trades, *gaps, *self.merge.settle("trade", "BTCUSDT", gap, spent, "out of reach")]
+        )
+
+
+def told(records: list[Trade | Gap] | list[Gap]) -> list[object]:
+    """Of a trade the id, of a gap (first, last, state)."""
+    return [
+        each.trade_id if isinstance(each, Trade) else (each.first_id, each.last_id, each.state)
+        for each in records
+    ]
+
+
+def test_the_first_id_of_an_instrument_is_taken_as_it_comes() -> None:
+    assert Desk().ids(7_000) == [7_000]
+
+
+def test_a_trade_that_was_seen_is_dropped_and_counted() -> None:
+    desk = Desk()
+    assert desk.ids(1, 2, 2, 1, 3) == [1, 2, 3]
+    assert desk.anomalies.counts["trade id seen before"] == 2
+    assert desk.merge.tally("trade", "BTCUSDT").duplicates == 2
+
+
+def test_what_two_connections_bring_is_nothing_odd() -> None:
+    desk = Desk()
+    desk.merge.is_alone = False
+    assert desk.ids(1, 2, 1, 2, 3, 3) == [1, 2, 3]
+    assert not desk.anomalies.counts
+    assert desk.merge.tally("trade", "BTCUSDT").duplicates == 3
+
+
+def test_a_hole_that_stands_becomes_a_gap_and_newer_trades_do_not_wait_for_it() -> None:
+    desk = Desk()
+    assert desk.ids(1, 5, 6) == [1, 5, 6]
+    assert desk.due() == [(2, 4, OPEN)]
+    assert desk.merge.gaps("trade", "BTCUSDT") == [(2, 4)]
+
+
+def test_what_comes_out_of_order_is_no_gap() -> None:
+    desk = Desk()
+    assert desk.ids(1, 4, 3, 2, 5) == [1, 4, 3, 2, 5]
+    assert desk.due() == []
+
+
+def test_a_gap_that_late_trades_fill_is_closed() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert desk.ids(3, 2) == [3, 2, (2, 3, FILLED)]
+
+
+def test_an_id_spent_without_a_trade_is_no_hole() -> None:
+    desk = Desk()
+    assert told(desk.take(venue_trade(1), SpentId("BTCUSDT", 2), venue_trade(3))) == [1, 3]
+    assert desk.due() == []
+    assert desk.merge.tally("trade", "BTCUSDT").spent == 1
+
+
+def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
+    desk = Desk()
+    desk.ids(1, 10)
+    desk.due()
+    answer = desk.back_fill((2, 9), 1, 5, 6, 9, 10, 11, spent=[(4, 11)])
+    assert answer == [
+        5,
+        6,
+        9,
+        (2, 3, LOST),
+        (4, 4, NO_TRADE),
+        (5, 6, FILLED),
+        (7, 8, NO_TRADE),
+        (9, 9, FILLED),
+    ]
+    tally = desk.merge.tally("trade", "BTCUSDT")
+    assert (tally.missing, tally.back_filled, tally.no_trade, tally.lost) == (8, 3, 3, 2)
+
+
+def test_a_gap_that_the_records_have_whole_is_closed_by_its_last_trade() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert desk.back_fill((2, 3), 2, 3, spent=[(2, 3)]) == [2, 3, (2, 3, FILLED)]
+
+
+def test_records_do_not_overtake_the_stream() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert 5 not in desk.back_fill((2, 3), 5, 6, spent=[])
+    assert desk.ids(5, 6) == [5, 6]
+
+
+def test_a_row_of_the_records_that_fits_no_field_is_given_back_as_refused() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    rows = [venue_trade(2, price="0.005"), venue_trade(3)]
+    trades, refused, gaps = desk.merge.back_fill("trade", (2, 3), rows, 1.0)
+    assert (told(trades), refused, gaps) == ([3], [2], [])
+
+
+def test_instruments_are_numbered_each_for_itself() -> None:
+    desk = Desk()
+    records = desk.take(venue_trade(1), venue_trade(900, "ETHUSDT"), venue_trade(2))
+    assert [each.instrument for each in records] == [BTC, ETH, BTC]
+    assert desk.due() == []
+
+
+def test_a_trade_that_cannot_be_represented_is_told_counted_and_left_as_a_hole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk()
+    records = desk.take(venue_trade(1), venue_trade(2, price="61800.305"), venue_trade(3))
+    assert told(records) == [1, 3]
+    assert desk.due() == [(2, 2, OPEN)]
+    assert desk.anomalies.counts["trade refused"] == 1
+    assert desk.merge.misfits == {"BTCUSDT"}
+    (line,) = caplog.records
+    assert line.levelno == logging.ERROR
+    assert "BTCUSDT trade 2: '61800.305'" in line.message
+
+
+def test_in_new_units_what_did_not_fit_does() -> None:
+    desk = Desk()
+    desk.take(venue_trade(1))
+    finer = Instrument(index=0, symbol="BTCUSDT", price_exponent=-3, quantity_exponent=-3)
+    desk.merge.renew([finer, ETH])
+    (trade,) = desk.take(venue_trade(2, price="61800.305"))
+    assert isinstance(trade, Trade)
+    assert (trade.price, trade.instrument) == (61_800_305, finer)
+
+
+def test_a_symbol_that_was_not_asked_for_is_counted_and_skipped() -> None:
+    desk = Desk()
+    assert desk.take(venue_trade(1, "XRPUSDT")) == []
+    assert sum(desk.anomalies.counts.values()) == 1
+
+
+def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None:
+    desk, out = Desk(), list[Trade | Gap]()
+    desk.ids(101, 105)
+    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
+    assert desk.ids(106) == []
+    for trade_id, first_fill in ((3, 110), (4, 112)):
+        desk.merge.take(venue_trade(trade_id, first_fill=first_fill), "aggTrade", 0.0, out)
+    assert told(out) == [(102, 104, OPEN), (106, 109, OPEN), 3, 4]
+    assert desk.merge.gaps("trade", "BTCUSDT") == [(102, 104), (106, 109)]
+    assert desk.back_fill((106, 109), 107, spent=[(106, 200)]) == [
+        107,
+        (106, 106, NO_TRADE),
+        (107, 107, FILLED),
+        (108, 109, NO_TRADE),
+    ]
+
+
+@pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
+def test_an_id_out_of_range_is_told_and_skipped_whether_a_trade_or_not(trade_id: int) -> None:
+    desk = Desk()
+    assert desk.take(SpentId("BTCUSDT", trade_id), venue_trade(trade_id)) == []
+    assert desk.anomalies.counts["trade id out of range"] == 2
+    assert desk.ids(7) == [7]
+
+
+def test_ids_that_go_back_are_not_believed_while_they_can_have_been_seen() -> None:
+    desk = Desk()
+    assert desk.ids(5_000, 5_001, 3, 4) == [5_000, 5_001]
+
+
+def test_a_venue_that_numbers_anew_is_followed_and_nothing_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk, began = Desk(), venue_trade(1).time
+    desk.ids(5_000, 5_002)
+    ms = int(ANEW_S * 1_000)
+    again = [venue_trade(each, time=began + each * ms // 2) for each in (1, 2, 3, 4)]
+    assert told(desk.take(*again)) == [
+        (5_001, 5_001, OPEN),
+        (5_001, 5_001, LOST),
+        3,
+        4,
+    ]
+    assert desk.due() == [(1, 2, OPEN)]
+    assert "BTCUSDT: the venue numbers its trades anew, from 1 on" in caplog.text
+
+
+def test_a_hole_in_too_many_pieces_takes_no_more_of_them() -> None:
+    desk = Desk()
+    taken = desk.ids(0, 10_000, *range(2, 10_000, 2))
+    assert len(taken) == 2 + MAX_PIECES - 1
+    (first, *_, last) = desk.due()
+    assert (first, last) == ((1, 1, OPEN), (2 * MAX_PIECES - 1, 9_999, OPEN))
+
+
+@given(st.lists(st.integers(0, 40), max_size=80))
+def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
+    desk = Desk()
+    passed = desk.ids(*ids)
+    new = [each for each in dict.fromkeys(ids) if each >= ids[0]] if ids else []
+    assert passed == new
+    missing = {
+        each for gap in desk.merge.due(WINDOW_S) for each in range(gap.first_id, gap.last_id + 1)
+    }
+    if new:
+        assert missing | set(new) == set(range(min(new), max(new) + 1))
+        assert not missing & set(new)

@@ -1,0 +1,56 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.feed.venue_clock import SAMPLES, VenueClock
+
+MS = 1_000_000
+
+
+def measure(clock: VenueClock, *, offset_ns: int, there_ns: int, back_ns: int, at_ns: int) -> None:
+    """A round trip to a venue whose clock is ahead by so much."""
+    venue_ms = (at_ns + there_ns + offset_ns) // MS
+    clock.measured(asked_ns=at_ns, venue_ms=venue_ms, answered_ns=at_ns + there_ns + back_ns)
+
+
+def test_nothing_is_known_before_the_first() -> None:
+    assert VenueClock().offset is None
+
+
+@given(
+    offset_ms=st.integers(-100_000, 100_000),
+    there_ns=st.integers(0, 10**9),
+    back_ns=st.integers(0, 10**9),
+    at_ns=st.integers(10**18, 2 * 10**18),
+)
+def test_the_offset_is_within_its_uncertainty(
+    offset_ms: int, there_ns: int, back_ns: int, at_ns: int
+) -> None:
+    clock = VenueClock()
+    measure(clock, offset_ns=offset_ms * MS, there_ns=there_ns, back_ns=back_ns, at_ns=at_ns)
+    assert clock.offset is not None
+    assert abs(clock.offset.offset_ns - offset_ms * MS) <= clock.offset.uncertainty_ns + 1
+
+
+def test_the_quickest_round_trip_is_believed() -> None:
+    clock = VenueClock()
+    measure(clock, offset_ns=0, there_ns=900 * MS, back_ns=0, at_ns=10**18)
+    measure(clock, offset_ns=0, there_ns=MS, back_ns=MS, at_ns=10**18)
+    measure(clock, offset_ns=0, there_ns=0, back_ns=900 * MS, at_ns=10**18)
+    assert clock.offset is not None
+    assert clock.offset.uncertainty_ns == pytest.approx(1.5 * MS)
+
+
+def test_old_ones_are_forgotten() -> None:
+    clock = VenueClock()
+    measure(clock, offset_ns=500 * MS, there_ns=0, back_ns=0, at_ns=10**18)
+    for _ in range(SAMPLES):
+        measure(clock, offset_ns=0, there_ns=5 * MS, back_ns=5 * MS, at_ns=10**18)
+    assert clock.offset is not None
+    assert abs(clock.offset.offset_ns) <= clock.offset.uncertainty_ns
+
+
+def test_a_clock_of_ours_that_was_set_back_says_nothing() -> None:
+    clock = VenueClock()
+    clock.measured(asked_ns=2 * MS, venue_ms=1, answered_ns=MS)
+    assert clock.offset is None

@@ -1,0 +1,95 @@
+"""Proxies on loopback that count what goes through them: HTTP (CONNECT and plain), and SOCKS5."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import trio
+
+Serve = Callable[["PassedOn", trio.SocketStream], Awaitable[None]]
+
+
+class PassedOn:
+    """What a proxy was asked for."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[str] = []
+        self.refusal = b""
+        """Given instead of a connection."""
+
+
+@asynccontextmanager
+async def running_proxy(scheme: str) -> AsyncIterator[PassedOn]:
+    """A proxy, as long as the block runs."""
+    serve = {"http": _serve_http, "socks5": _serve_socks}[scheme]
+    passed_on = PassedOn()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        try:
+            async with stream:
+                await serve(passed_on, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, handle, 0)
+        passed_on.url = f"{scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        yield passed_on
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_http(passed_on: PassedOn, stream: trio.SocketStream) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = await stream.receive_some()
+        if not data:
+            return
+        head += data
+    method, target, _ = head.split(b"\r\n", 1)[0].decode().split()
+    passed_on.asked.append(f"{method} {target}")
+    if passed_on.refusal:
+        await stream.send_all(passed_on.refusal)
+        return
+    if method == "CONNECT":
+        host, _, port = target.rpartition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as there:
+            await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await _relay(stream, there)
+        return
+    parts = urlsplit(target)
+    async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 80) as there:
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        head = head.replace(target.encode(), path.encode(), 1)
+        await there.send_all(head.replace(b"keep-alive", b"close"))
+        await _relay(stream, there)
+
+
+async def _serve_socks(passed_on: PassedOn, stream: trio.SocketStream) -> None:
+    await stream.receive_some(262)
+    await stream.send_all(b"\x05\x00")
+    request = bytes(await stream.receive_some(262))
+    kind, rest = request[3], request[4:]
+    if kind == 1:
+        host, port = ".".join(map(str, rest[:4])), rest[4:6]
+    else:
+        host, port = rest[1 : 1 + rest[0]].decode(), rest[1 + rest[0] :][:2]
+    number = int.from_bytes(port, "big")
+    passed_on.asked.append(f"{host}:{number}")
+    async with await trio.open_tcp_stream(host, number) as there:
+        await stream.send_all(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+        await _relay(stream, there)
+
+
+async def _relay(one: trio.SocketStream, other: trio.SocketStream) -> None:
+    async def copy(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        try:
+            while data := await source.receive_some():
+                await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(copy, one, other)
+        nursery.start_soon(copy, other, one)

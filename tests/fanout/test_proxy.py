@@ -1,0 +1,109 @@
+import pytest
+import trio
+from msgspec.structs import replace
+
+from clients.tcp_trio import TrioTcpClient
+from fanout.config import FeedConfig
+from fanout.errors import ConfigError, VenueUnreachableError
+from fanout.proxy import proxy_for
+from fanout.rest import open_rest
+from fanout.simulator import SimulatorConfig
+from fanout.venues import BinanceUsdm, Request
+from fanout.websocket import open_websocket
+from protocol import Trade
+from tests.fanout.proxies import running_proxy
+from tests.running import config_for, running_service, running_simulator
+
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, "wss://fstream.binance.com/public", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "wss://fstream.binance.com/public", "http://p:1"),
+        ({"https_proxy": "p:1"}, "https://fapi.binance.com", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1"}, "ws://10.0.0.1:9500", None),
+        ({"HTTP_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}, "ws://127.0.0.1:9500", None),
+        ({"HTTP_PROXY": "http://p:1"}, "ws://10.0.0.1:9500", "http://p:1"),
+        ({"ALL_PROXY": "socks5h://p:1"}, "wss://fstream.binance.com", "socks5h://p:1"),
+        (
+            {"HTTPS_PROXY": "http://p:1", "NO_PROXY": ".binance.com"},
+            "https://fapi.binance.com",
+            None,
+        ),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, "https://fapi.binance.com", None),
+        ({"HTTPS_PROXY": ""}, "https://fapi.binance.com", None),
+    ],
+)
+def test_the_environment_is_read_as_everybody_reads_it(
+    environment: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for(url, None) == proxy
+
+
+def test_what_is_asked_for_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    assert proxy_for("https://fapi.binance.com", "socks5://q:2") == "socks5://q:2"
+
+
+def test_a_proxy_of_an_unknown_kind_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://me:secret@p:1")
+    with pytest.raises(ConfigError, match=r"gopher://p:1: http, socks5") as refusal:
+        proxy_for("https://fapi.binance.com", None)
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_websocket_and_rest_go_through_the_proxy(scheme: str) -> None:
+    async with running_simulator(SimulatorConfig()) as simulator, running_proxy(scheme) as proxy:
+        config = replace(config_for(simulator), feed=FeedConfig(proxy=proxy.url))
+        async with running_service(config) as service, TrioTcpClient(service.url) as client:
+            with trio.fail_after(20):
+                async for record in client:
+                    if isinstance(record, Trade):
+                        break
+        there = simulator.ws_url.removeprefix("ws://")
+        if scheme == "http":
+            assert f"CONNECT {there}" in proxy.asked
+            assert any(each.startswith(f"GET {simulator.rest_url}/fapi") for each in proxy.asked)
+        else:
+            assert set(proxy.asked) == {there}
+            assert len(proxy.asked) >= 2
+
+
+async def test_a_proxy_that_refuses_is_told_in_words() -> None:
+    async with running_proxy("http") as proxy:
+        proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+        with pytest.raises(VenueUnreachableError, match=f"the proxy {proxy.url}: 407"):
+            async with open_websocket("ws://venue.example:80/public", proxy=proxy.url):
+                pass
+
+
+async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fanout.rest.ATTEMPTS", 1)
+    async with running_proxy("http") as proxy:
+        url = proxy.url
+    venue = BinanceUsdm(rest_url="http://venue.example")
+    async with open_rest(venue, proxy=url) as rest:
+        with pytest.raises(VenueUnreachableError, match=f"through the proxy {url}: "):
+            await rest.fetch(Request(path="/ping"), bytes)
+
+
+async def test_a_proxy_that_is_not_there_is_told_in_words() -> None:
+    async with running_proxy("http") as proxy:
+        url = proxy.url
+    with pytest.raises(VenueUnreachableError, match=f"the proxy {url}: Connection refused"):
+        async with open_websocket("ws://venue.example:80/public", proxy=url):
+            pass
