@@ -100,6 +100,12 @@ def _log_totals(feed: FeedStats, publisher: Publisher) -> None:
         publisher.blocks,
         publisher.events,
     )
+    if feed.clock_offset_ns is not None and feed.clock_uncertainty_ns is not None:
+        _LOG.info(
+            "the venue's clock less ours: %+.1f ms, give or take %.1f ms",
+            feed.clock_offset_ns / 1e6,
+            feed.clock_uncertainty_ns / 1e6,
+        )
     for link in feed.links:
         _LOG.info(
             "%s: first with %d trades, replaced %d times", link.name, link.won, link.rotations

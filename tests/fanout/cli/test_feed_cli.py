@@ -1,6 +1,7 @@
 """`fanout ... tcp` at an exchange that misbehaves, as somebody at two terminals sees it."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ def test_what_is_missing_and_what_became_of_it_is_said_in_the_log() -> None:
         assert "are missing: not in the stream" in process.until_said("missing")
         assert "from the venue's records" in process.until_said("are back-filled")
         assert process.end(signal.SIGTERM) == 143
+    assert re.search(r"the venue's clock less ours: [+-]\d+\.\d ms, give", process.said[-1])
     (total,) = [each for each in process.said[-1].splitlines() if "in their turn" in each]
     assert total.endswith("3 ids did not come in their turn: 3 back-filled, 0 no trades, 0 lost")
 
