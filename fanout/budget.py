@@ -37,15 +37,17 @@ class Budget:
             return 0.0
         return MINUTE_S - self._wall_s() % MINUTE_S
 
-    def spend(self, weight: int) -> None:
-        """Something of this weight is asked for now."""
+    def spend(self, weight: int) -> int:
+        """Something of this weight is asked for now. Gives the minute, for its answer."""
         self._turn()
         self._used += weight
+        return self._minute
 
-    def counted(self, used: int) -> None:
-        """The venue says that it has counted so much in this minute."""
+    def counted(self, used: int, minute: int) -> None:
+        """The venue says that it has counted so much, with an answer to what was asked then."""
         self._turn()
-        self._used = max(self._used, used)
+        if minute == self._minute:
+            self._used = max(self._used, used)
 
     def _turn(self) -> None:
         minute = int(self._wall_s() // MINUTE_S)

@@ -26,7 +26,7 @@ STREAMS: Final = ("auto", "trade", "aggTrade")
 """What to take: single trades with aggregates to fall back to, or one of them only."""
 
 MAX_CONNECTIONS: Final = 4
-PROXY_SCHEMES: Final = ("http", "socks5", "socks5h", "socks4")
+PROXY_SCHEMES: Final = ("http", "socks5", "socks5h")
 
 MAX_TOKEN_BYTES: Final = 1_024
 """A token travels in a request of at most 4 KiB."""
@@ -151,7 +151,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
         _check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
         _check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
         _check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
-        check_url("--proxy", self.proxy, PROXY_SCHEMES)
+        check_proxy("--proxy", self.proxy)
 
 
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +242,18 @@ def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
         usable = False
     if not usable:
         raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
+
+
+def check_proxy(source: str, url: str | None) -> None:
+    """The same for a proxy's URL, which has a port, and maybe a password not to be shown."""
+    try:
+        check_url(source, url, PROXY_SCHEMES)
+        is_whole = url is None or urlsplit(url).port is not None
+    except UsageError:
+        is_whole = False
+    if not is_whole:
+        schemes = " or ".join(f"{each}://" for each in PROXY_SCHEMES)
+        raise UsageError(f"{source} cannot be used: {schemes}HOST:PORT is needed")
 
 
 def is_host(text: str) -> bool:

@@ -36,7 +36,16 @@ class VenueUnreachableError(VenueError):
 
 
 class VenueBusyError(VenueError):
-    """Too many requests: rate limited (429) or banned for a while (418)."""
+    """Too many requests: rate limited (429) or banned for a while (418). `pause_s`: for how long
+    not to ask again."""
+
+    def __init__(self, message: str, pause_s: float = 60.0) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
+
+
+class VenueKeyError(VenueError):
+    """The venue does not accept the key it was given."""
 
 
 class VenueForbiddenError(VenueError):

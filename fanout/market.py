@@ -1,11 +1,12 @@
 """What a venue says over REST before the first trade: units, and the newest trades."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import trio
 
-from fanout.errors import VenueMessageError
+from fanout.errors import ConfigError, VenueMessageError
 from fanout.normalise import to_trade
 from fanout.rest import RestClient
 from fanout.venues import Venue
@@ -15,16 +16,17 @@ from protocol.records import Instrument, Reference, Trade
 
 class Market(msgspec.Struct, frozen=True):
     """Instruments, and of each: the reference that deltas start from, the newest trade, if there
-    is any, and seconds from one trade to the next, 0 if unknown."""
+    is any, and seconds from one trade to the next, on average and at the most, 0 if unknown."""
 
     instruments: tuple[Instrument, ...]
     references: tuple[Reference, ...]
     newest: tuple[Trade, ...]
     usual_s: tuple[float, ...]
+    longest_s: tuple[float, ...]
 
 
 async def ask_market(rest: RestClient, venue: Venue, symbols: tuple[str, ...]) -> Market:
-    """Instruments and recent trades, these all at once. Each answer is kept with its symbol.
+    """Instruments and recent trades.
 
     Raises a `VenueError`, and `ConfigError` for a symbol that is unknown or does not trade; like
     every nursery, in an exception group.
@@ -32,6 +34,34 @@ async def ask_market(rest: RestClient, venue: Venue, symbols: tuple[str, ...]) -
     instruments = await rest.fetch(
         venue.instruments_request(), lambda body: venue.parse_instruments(body, symbols)
     )
+    return await _ask_recent(rest, venue, instruments)
+
+
+async def ask_again(rest: RestClient, venue: Venue, known: tuple[Instrument, ...]) -> Market:
+    """The same in mid-session: what does not trade now keeps the units that it had.
+
+    Raises a `VenueError`, in an exception group.
+    """
+
+    def parse(body: bytes) -> tuple[Instrument, ...]:
+        return tuple(_renewed(venue, body, each) for each in known)
+
+    instruments = await rest.fetch(venue.instruments_request(), parse)
+    return await _ask_recent(rest, venue, instruments)
+
+
+def _renewed(venue: Venue, body: bytes, known: Instrument) -> Instrument:
+    try:
+        (instrument,) = venue.parse_instruments(body, (known.symbol,))
+    except ConfigError:
+        return known
+    return msgspec.structs.replace(instrument, index=known.index)
+
+
+async def _ask_recent(
+    rest: RestClient, venue: Venue, instruments: tuple[Instrument, ...]
+) -> Market:
+    """Recent trades, all at once. Each answer is kept with its symbol."""
     recent: dict[int, tuple[Trade, ...]] = {}
 
     async def ask(instrument: Instrument) -> None:
@@ -49,6 +79,7 @@ async def ask_market(rest: RestClient, venue: Venue, symbols: tuple[str, ...]) -
         references=tuple(map(reference_of, trades)),
         newest=tuple(each[-1] for each in trades if each),
         usual_s=tuple(map(usual_s_of, trades)),
+        longest_s=tuple(map(longest_s_of, trades)),
     )
 
 
@@ -81,3 +112,9 @@ def usual_s_of(trades: Sequence[Trade]) -> float:
         return 0.0
     span_ms = trades[-1].time_ms - trades[0].time_ms
     return max(0.0, span_ms / 1000 / (len(trades) - 1))
+
+
+def longest_s_of(trades: Sequence[Trade]) -> float:
+    """Longest time from one of recent trades to the next; 0 if that is not known."""
+    pauses_ms = (later.time_ms - earlier.time_ms for earlier, later in pairwise(trades))
+    return max(0, *pauses_ms) / 1000 if len(trades) > 1 else 0.0

@@ -13,8 +13,8 @@ import trio
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.trio import Proxy
 
-from fanout.config import PROXY_SCHEMES, is_loopback
-from fanout.errors import ConfigError, VenueUnreachableError
+from fanout.config import check_proxy, is_loopback
+from fanout.errors import VenueUnreachableError
 from protocol.errors import reason
 
 _KINDS: Final = {"wss": "https", "ws": "http"}
@@ -23,7 +23,7 @@ _KINDS: Final = {"wss": "https", "ws": "http"}
 def proxy_for(url: str, asked_for: str | None) -> str | None:
     """The URL of the proxy through which `url` is to be reached; None if it is reached directly.
 
-    Raises `ConfigError` for one in the environment that cannot be used.
+    Raises `UsageError` for one in the environment that cannot be used.
     """
     if asked_for is not None:
         return asked_for
@@ -35,11 +35,7 @@ def proxy_for(url: str, asked_for: str | None) -> str | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(proxy).scheme not in PROXY_SCHEMES:
-        raise ConfigError(
-            f"the environment names a proxy that cannot be used, {shown_proxy(proxy)}: "
-            f"{', '.join(PROXY_SCHEMES)}://HOST:PORT, or leave it out by NO_PROXY"
-        )
+    check_proxy("the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)", proxy)
     return proxy
 
 

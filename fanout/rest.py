@@ -23,6 +23,7 @@ from fanout.errors import (
     VenueBusyError,
     VenueError,
     VenueForbiddenError,
+    VenueKeyError,
     VenueMessageError,
     VenueUnreachableError,
 )
@@ -105,7 +106,7 @@ class RestClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, request: Request, parse: Callable[[bytes], T]) -> T:
-        await self._wait_for_leave(request.weight)
+        minute = await self._wait_for_leave(request.weight)
         try:
             with trio.fail_after(TIMEOUT_S):
                 status, headers, body = await self._fetch(request)
@@ -115,7 +116,7 @@ class RestClient:
             raise self._unreachable(request, reason(error)) from error
         used = self._venue.used_weight(headers)
         if used is not None:
-            self.budget.counted(used)
+            self.budget.counted(used, minute)
         if status != 200:
             raise self._failure(request, status, headers, body)
         try:
@@ -123,8 +124,9 @@ class RestClient:
         except VenueMessageError as error:
             raise _WorthAnotherTryError(error) from error
 
-    async def _wait_for_leave(self, weight: int) -> None:
-        """Wait until the venue may be asked. Raises what it last said if that takes long."""
+    async def _wait_for_leave(self, weight: int) -> int:
+        """Wait until the venue may be asked. Gives the minute on which that counts. Raises what the
+        venue last said if it takes long."""
         while True:
             pause_s = max(self._refused_until_s - self._wall_s(), self.budget.wait_s(weight))
             if pause_s <= 0:
@@ -132,7 +134,7 @@ class RestClient:
             if pause_s > MAX_WAIT_S and self._refusal is not None:
                 raise self._refusal
             await trio.sleep(pause_s)
-        self.budget.spend(weight)
+        return self.budget.spend(weight)
 
     async def _fetch(self, request: Request) -> tuple[int, httpx2.Headers, bytes]:
         # httpx percent-encodes the query as UTF-8, which symbols in Chinese need.
@@ -174,6 +176,8 @@ class RestClient:
             pause_s = _retry_after_s(headers) or 60 - self._wall_s() % 60
             self._refused(error, pause_s)
             return _WorthAnotherTryError(error, pause_s) if pause_s <= MAX_WAIT_S else error
+        if status == 401:
+            return VenueKeyError(f"{what}, it does not accept the key{said}")
         failure = VenueUnreachableError(what + said)
         return _WorthAnotherTryError(failure) if status >= 500 or status == 408 else failure
 
@@ -183,7 +187,9 @@ class RestClient:
 
     def _refused(self, error: VenueError, pause_s: float) -> VenueError:
         """Leave the venue alone for so long. Who asks before is told `error` again."""
-        self._refusal, self._refused_until_s = error, self._wall_s() + pause_s
+        until_s = self._wall_s() + pause_s
+        if until_s > self._refused_until_s:  # a ban is not shortened by a limit
+            self._refusal, self._refused_until_s = error, until_s
         return error
 
 

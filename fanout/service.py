@@ -156,6 +156,7 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exc
         return error
     except Exception as error:
         # A fault of ours. It is raised, once the readers have had their goodbye.
+        feed.finish()
         publisher.end(EndReason.FEED_FAILED, retry_ms=RETRY_MS, why="an internal fault")
         return error
     publisher.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why="the service was stopped")

@@ -39,6 +39,9 @@ PONGS_A_SECOND: Final = 5
 """At most, of the ten messages a second that the venue takes. To answer the newest ping is enough
 (RFC 6455, 5.5.3), and the venue sends one in three minutes."""
 
+BUSY_S: Final = {429: 60.0, 418: 120.0}
+"""By HTTP status: how long to stay away from a venue that limits or bans, if it does not say."""
+
 _MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
@@ -239,7 +242,10 @@ def _refusal(
             f"the venue refuses this address with HTTP {status}: its region or network is blocked"
         )
     if status in (418, 429):
-        return VenueBusyError(f"the venue refuses with HTTP {status}: too many requests from here")
+        after = fault.response.headers.get("Retry-After", "")
+        pause_s = float(after) if after.isascii() and after.isdigit() else BUSY_S[status]
+        why = f"the venue refuses with HTTP {status}: too many requests from here"
+        return VenueBusyError(why, pause_s)
     return VenueUnreachableError(f"the venue answers the WebSocket handshake with HTTP {status}")
 
 

@@ -117,7 +117,7 @@ def options(
     proxy: Annotated[
         str | None,
         typer.Option(
-            help="Way to the exchange: http://, socks5:// or socks4://HOST:PORT. "
+            help="Way to the exchange: http://HOST:PORT or socks5://HOST:PORT. "
             "\\[default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]",
             envvar="FANOUT_PROXY",
             metavar="URL",

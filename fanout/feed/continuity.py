@@ -9,6 +9,7 @@ or as lost. What is told so is exact, to the id.
 Pure: ids and seconds in, ranges out.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from math import inf
 from typing import Final
@@ -20,12 +21,9 @@ from protocol.constants import GapState
 WINDOW_S: Final = 0.5
 """How long a hole may be filled by what is merely late: out of order, or by another connection."""
 
-MAX_HOLES: Final = 64
-"""Holes that are open at once, per instrument. Beyond, the oldest is given up."""
-
-MAX_PIECES: Final = 256
-"""Runs of missing ids in one hole. What would make more is not taken from the stream any more; the
-venue's records may still have it."""
+MAX_RUNS: Final = 1_024
+"""Runs of missing ids that are remembered, per instrument. Beyond, the oldest hole is given up, and
+what would tear a hole into more runs is not taken from the stream: REST may still have it."""
 
 Range = tuple[int, int]
 """First and last id, both included."""
@@ -54,6 +52,7 @@ class Continuity:
         self.next_id: int | None = None
         """The id that comes next; None before the first."""
         self._holes: list[_Hole] = []
+        self._run_count = 0
 
     @property
     def gaps(self) -> list[Range]:
@@ -77,8 +76,7 @@ class Continuity:
         """Whether an id has not been seen, and can be taken."""
         if self.next_id is None or trade_id >= self.next_id:
             return True
-        hole = self._hole_of(trade_id)
-        return hole is not None and len(hole.missing) < MAX_PIECES
+        return self._hole_of(trade_id) is not None and self._run_count < MAX_RUNS
 
     def take(self, trade_id: int, now_s: float) -> list[Gap]:
         """Note an id that is new. Gives what is to be told then: the gap that it completes."""
@@ -88,7 +86,9 @@ class Continuity:
             return told
         hole = self._hole_of(trade_id)
         assert hole is not None, "only new ids are taken"
+        runs = len(hole.missing)
         hole.missing = _without(hole.missing, trade_id)
+        self._run_count += len(hole.missing) - runs
         return [] if hole.missing else self._close(hole, ())
 
     def due(self, now_s: float) -> list[Gap]:
@@ -109,26 +109,43 @@ class Continuity:
 
     def begin_anew(self, next_id: int) -> list[Gap]:
         """Another numbering begins. Of the old ids nothing more will come."""
-        told = self.due(inf)
-        while self._holes:
-            told += self._close(self._holes[0], ())
+        told = self.end()
         self.next_id = next_id
         return told
 
-    def end_at(self, next_id: int, now_s: float) -> list[Gap]:
-        """No id from `next_id` on will come: what is missing before it is told at once."""
-        if self.next_id is None or next_id <= self.next_id:
-            return self.due(inf)
-        told = self._skip_to(next_id, now_s)
-        self.next_id = next_id
-        return told + self.due(inf)
+    def miss(self, trade_id: int, now_s: float) -> list[Gap]:
+        """Note a trade that was made and cannot be taken from the stream. Gives what is to be told
+        then."""
+        if self.next_id is None or trade_id < self.next_id:
+            return []
+        told = self._skip_to(trade_id + 1, now_s)
+        self.next_id = trade_id + 1
+        return told
+
+    def end(self) -> list[Gap]:
+        """Nothing more will come: tell what is missing, and close all that is open."""
+        told = self.due(inf)
+        while self._holes:
+            told += self._close(self._holes[0], ())
+        return told
 
     def _skip_to(self, trade_id: int, now_s: float) -> list[Gap]:
         if self.next_id is None or trade_id == self.next_id:
             return []
-        hole = (self.next_id, trade_id - 1)
-        self._holes.append(_Hole(*hole, noticed_s=now_s, is_told=False, missing=[hole]))
-        return self._give_up_oldest() if len(self._holes) > MAX_HOLES else []
+        first_id, last_id = self.next_id, trade_id - 1
+        newest = self._holes[-1] if self._holes else None
+        if (
+            newest
+            and not newest.is_told
+            and newest.missing[-1][1] == newest.last_id == first_id - 1
+        ):
+            newest.missing[-1] = (newest.missing[-1][0], last_id)
+            newest.last_id = last_id
+            return []
+        hole = _Hole(first_id, last_id, now_s, False, [(first_id, last_id)])
+        self._holes.append(hole)
+        self._run_count += 1
+        return self._give_up_oldest() if self._run_count > MAX_RUNS else []
 
     def _give_up_oldest(self) -> list[Gap]:
         oldest = self._holes[0]
@@ -144,6 +161,7 @@ class Continuity:
 
     def _close(self, hole: _Hole, spent: Sequence[Range]) -> list[Gap]:
         self._holes.remove(hole)
+        self._run_count -= len(hole.missing)
         if not hole.is_told:
             return []  # it was filled before anybody heard of it
         told, at = [], hole.first_id
@@ -153,12 +171,13 @@ class Continuity:
         return told + _run(at, hole.last_id, GapState.BACK_FILLED)
 
     def _hole_of(self, trade_id: int) -> _Hole | None:
-        """The hole in which an id is missing."""
-        for hole in self._holes:
-            if hole.first_id <= trade_id <= hole.last_id:
-                is_missing = any(first <= trade_id <= last for first, last in hole.missing)
-                return hole if is_missing else None
-        return None
+        """The hole in which an id is missing. Holes are in the order of their ids."""
+        place = bisect_right(self._holes, trade_id, key=lambda each: each.first_id) - 1
+        if place < 0 or trade_id > self._holes[place].last_id:
+            return None
+        hole = self._holes[place]
+        is_missing = any(first <= trade_id <= last for first, last in hole.missing)
+        return hole if is_missing else None
 
 
 def _unfilled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:

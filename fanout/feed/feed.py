@@ -23,11 +23,7 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import FeedConfig
-from fanout.errors import (
-    ConfigError,
-    VenueError,
-    VenueForbiddenError,
-)
+from fanout.errors import VenueError, VenueForbiddenError
 from fanout.feed.back_fill import BackFill
 from fanout.feed.lane import Lane
 from fanout.feed.link import Link, Pacer
@@ -37,13 +33,14 @@ from fanout.feed.silence import Silence
 from fanout.feed.timekeeping import keep_time
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.watch import Watch
-from fanout.market import Market, ask_market
+from fanout.market import Market, ask_again
 from fanout.publisher import Publisher
 from fanout.rest import RestClient
 from fanout.stats import FeedStats, InstrumentStats, LinkStats
 from fanout.venues.base import Venue
 from fanout.websocket import Burst, WebSocket
 from protocol.constants import BlockFlags, FeedState, GapState
+from protocol.errors import reason
 from protocol.records import Gap, Instrument, Trade
 
 _LOG = logging.getLogger("fanout")
@@ -92,7 +89,9 @@ class Feed:
         self._monotonic_ns = monotonic_ns
         self._merge = Merge(market.instruments, venue.stream, anomalies)
         self._liveness = Liveness(
-            market.usual_s, first_trade_timeout_s=config.first_trade_timeout_s
+            market.usual_s,
+            market.longest_s,
+            first_trade_timeout_s=config.first_trade_timeout_s,
         )
         self._clock = VenueClock()
         self._silence = Silence(rest, self._merge, self._liveness, self._clock, config, self)
@@ -136,8 +135,8 @@ class Feed:
         raise self._failure
 
     def finish(self) -> None:
-        """Tell what is missing and was not told yet. Nothing more will be published."""
-        self._publish_gaps(self._merge.due(float("inf")))
+        """Tell what is missing, and close what is open. Nothing more will be published."""
+        self._publish_gaps(self._merge.end())
 
     def stats(self) -> FeedStats:
         offset = self._clock.offset
@@ -200,7 +199,7 @@ class Feed:
                 f"{venue.stream} connection {number} of {self._config.connections}",
                 lane,
                 connect=partial(self._connect, venue.stream_url()),
-                requests=venue.subscriptions(lane.symbols),
+                requests=lane.requests,
                 rotate_after_s=self._config.rotate_after_s,
                 pacer=self._pacer,
                 uniform=self._uniform,
@@ -264,6 +263,8 @@ class Feed:
             self._see_to_gaps([each for each in records if type(each) is Gap])
         if self._merge.misfits:
             self._renew_units()
+        if self._merge.turned:
+            self._part_lanes()
         self._watch.wake()
 
     def _publish_gaps(self, gaps: Sequence[Gap]) -> None:
@@ -320,6 +321,16 @@ class Feed:
     def lane_of(self, instrument: Instrument) -> Lane:
         return self._lane_of[instrument.index]
 
+    def miss(self, instrument: Instrument, stream: str, trade_id: int) -> None:
+        """The venue made this trade, and all before it; what did not come is missing."""
+        self._publish_gaps(
+            self._merge.miss(stream, instrument.symbol, trade_id, trio.current_time())
+        )
+        self._watch.wake()
+
+    def resume(self, instrument: Instrument) -> None:
+        self._say(self._liveness.resumed(instrument.index, "the venue trades it again"))
+
     def halt(self, instrument: Instrument, why: str) -> None:
         self._say(self._liveness.halted(instrument.index, why))
 
@@ -327,8 +338,20 @@ class Feed:
         how = f"{fallback.stream} instead of {lane.venue.stream}: {why}"
         _LOG.warning("%s: taking %s", instrument.symbol, how)
         self._merge.turn_to(instrument.symbol, lane.venue.stream, fallback.stream)
-        lane.give_up(instrument)
         self._open_lane(fallback, (instrument,), how)
+
+    def _part_lanes(self) -> None:
+        """Of two lanes for an instrument one has brought a trade: the other gives it up."""
+        for symbol, stream in self._merge.turned:
+            for lane in self._lanes:
+                for instrument in lane.instruments:
+                    if instrument.symbol == symbol:
+                        if lane.venue.stream == stream:
+                            self._lane_of[instrument.index] = lane
+                        else:
+                            lane.give_up(instrument)
+        self._merge.turned.clear()
+        self._count_connections()
 
     def fail(self, error: Exception) -> None:
         """End the feed, by raising this."""
@@ -345,11 +368,10 @@ class Feed:
 
     async def _renew(self) -> None:
         """Ask the venue for its units, and go on in them if they are others."""
-        symbols = tuple(each.symbol for each in self._instruments)
         try:
-            market = await ask_market(self._rest, self._venue, symbols)
-        except* (VenueError, ConfigError) as group:
-            _LOG.warning("trades do not fit, and the units cannot be asked for: %s", group)
+            market = await ask_again(self._rest, self._venue, self._instruments)
+        except* VenueError as group:
+            _LOG.warning("trades do not fit, and the units cannot be asked for: %s", reason(group))
         else:
             if market.instruments != self._instruments:
                 _LOG.warning("the venue changed its units: going on in the new ones")

@@ -1,5 +1,6 @@
 """Instruments that are taken from one kind of stream, over one link or several."""
 
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -13,8 +14,14 @@ from fanout.venues.base import Venue
 from fanout.websocket import Burst
 from protocol.records import Gap, Instrument, Trade
 
+_LOG = logging.getLogger("fanout")
+
 MAX_TRADE_MESSAGE_BYTES: Final = 64 * 1024
 """Longest message that is parsed. A trade has 170 bytes; whatever is this long is not one."""
+
+
+DEAF_S: Final = 60.0
+"""How often connections are compared with each other."""
 
 
 class Sink(Protocol):
@@ -66,12 +73,33 @@ class Lane:
     def indexes(self) -> tuple[int, ...]:
         return tuple(each.index for each in self.instruments)
 
+    def requests(self) -> tuple[str, ...]:
+        """The messages to send on a connection that is new."""
+        return self.venue.subscriptions(self.symbols)
+
     async def run(self) -> None:
         """Until cancelled."""
         with self.scope:
             async with trio.open_nursery() as nursery:
                 for each in self.links:
                     nursery.start_soon(each.run)
+                if len(self.links) > 1:
+                    nursery.start_soon(self._watch_for_the_deaf)
+
+    async def _watch_for_the_deaf(self) -> None:
+        """A connection of several that does not bring what the others do is one too few, though
+        nothing is missing yet."""
+        while True:
+            await trio.sleep(DEAF_S)
+            since_s = trio.current_time() - DEAF_S
+            heard = {each: each.heard_since(since_s) for each in self.open}
+            everything = set[str]().union(*heard.values())
+            for connection in self.open:
+                missing = everything - heard[connection]
+                if missing and connection.opened_s < since_s:
+                    names = ", ".join(sorted(missing))
+                    _LOG.warning("%s is deaf for %s", connection.link.name, names)
+                    connection.link.rotate()
 
     def rotate(self) -> None:
         """Replace its connections now."""
@@ -135,6 +163,6 @@ class Lane:
             self._anomalies.note(error.kind, error.detail)
             return
         if item is not None:
-            connection.heard.add(item.symbol)
+            connection.heard[item.symbol] = now_s
             connection.has_delivered = True
             self._merge.take(item, self.venue.stream, now_s, records)

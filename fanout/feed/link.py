@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import trio
 
-from fanout.errors import VenueError, VenueForbiddenError
+from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError
 from fanout.websocket import Burst, WebSocket
 from protocol.backoff import backoff
 
@@ -34,6 +34,9 @@ JITTER: Final = 0.9
 
 HANDOVER_S: Final = 20.0
 """How long a successor has to bring what the old connection brings."""
+
+PATIENCE_S: Final = 60.0
+"""How long a successor is waited for to bring what trades seldom."""
 
 OVERLAP_S: Final = 2.0
 """How long both are kept when it does: what is still on its way over the old one arrives."""
@@ -76,8 +79,9 @@ class Connection:
 
     def __init__(self, link: "Link") -> None:
         self.link = link
-        self.heard: set[str] = set()
-        """Symbols of which something has come, since this was last cleared."""
+        self.heard: dict[str, float] = {}
+        """When something last came of a symbol, in seconds of trio's clock."""
+        self.opened_s = 0.0
         self.has_delivered = False
         self.why: VenueError | None = None
         """Why it ended; None while it has not, and if it was closed from here."""
@@ -90,6 +94,10 @@ class Connection:
     def is_open(self) -> bool:
         return self.settled.is_set() and not self.gone.is_set()
 
+    def heard_since(self, since_s: float) -> set[str]:
+        """Symbols of which something has come since then."""
+        return {symbol for symbol, at_s in self.heard.items() if at_s >= since_s}
+
     def close(self) -> None:
         self._scope.cancel()
 
@@ -98,8 +106,9 @@ class Connection:
         try:
             with self._scope:
                 async with self.link.connect() as websocket:
-                    for text in self.link.requests:
+                    for text in self.link.requests():
                         await websocket.send(text)
+                    self.opened_s = trio.current_time()
                     hub.opened(self)
                     self.settled.set()
                     while True:
@@ -121,12 +130,12 @@ class Link:
         hub: Hub,
         *,
         connect: Callable[[], AbstractAsyncContextManager[WebSocket]],
-        requests: tuple[str, ...],
+        requests: Callable[[], tuple[str, ...]],
         rotate_after_s: float,
         pacer: Pacer,
         uniform: Callable[[float, float], float],
     ) -> None:
-        """`connect` opens a connection; `requests` are the messages to send then."""
+        """`connect` opens a connection; `requests` gives the messages to send then."""
         self.name = name
         self.connect = connect
         self.requests = requests
@@ -194,6 +203,8 @@ class Link:
         pause_s = next(self._pauses)
         if isinstance(ended.why, VenueForbiddenError):
             pause_s += FORBIDDEN_PAUSE_S
+        elif isinstance(ended.why, VenueBusyError):
+            pause_s += ended.why.pause_s
         _LOG.warning("%s: %s; connecting again in %.1f s", self.name, ended.why, pause_s)
         await trio.sleep(pause_s)
 
@@ -204,7 +215,6 @@ class Link:
         """The successor of a connection, once that may go; it is tried again until then."""
         while old.is_open:
             new = await self._attempt(nursery)
-            old.heard.clear()
             if new.is_open and await self._has_taken_over(new, old):
                 self.rotations += 1
                 old.close()
@@ -221,15 +231,20 @@ class Link:
 
     async def _has_taken_over(self, new: Connection, old: Connection) -> bool:
         """Wait until the new connection has brought what the old one brings, and a little longer.
-        False if it ends, or does not for too long."""
-        behind_since_s = trio.current_time()
+        False if it ends, or does not for too long. Where both are silent there is nothing to lose.
+        """
+        began_s = behind_since_s = trio.current_time()
         while new.is_open and old.is_open:
-            if old.heard <= new.heard:
-                behind_since_s = trio.current_time()
-                if new.heard:
+            now_s, heard = trio.current_time(), new.heard_since(began_s)
+            is_patient = now_s - began_s < PATIENCE_S
+            if old.heard_since(began_s) <= heard:
+                behind_since_s = now_s
+                # Of what trades seldom neither has brought anything yet.
+                is_whole = heard >= old.heard.keys()
+                if (heard and is_whole) or not is_patient:
                     await trio.sleep(OVERLAP_S)
                     return new.is_open
-            elif trio.current_time() - behind_since_s > HANDOVER_S:
+            elif now_s - behind_since_s > HANDOVER_S:
                 return False
             await trio.sleep(_LOOK_S)
         return new.is_open

@@ -25,8 +25,14 @@ FACTOR: Final = 10.0
 """So many times its usual pause is not plausible: were trades independent, it would happen once in
 twenty thousand pauses."""
 
+LONGEST_FACTOR: Final = 2.0
+"""So many times its longest pause of late is not plausible either: some trade in bursts."""
+
 _WEIGHT: Final = 1 / 16
 """Of the newest pause in the usual one, a moving average."""
+
+_FADING: Final = 0.999
+"""What is left of the longest pause after another one that is shorter."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,15 +48,21 @@ class _Pulse(msgspec.Struct):
     since_s: float
     """Of the last trade, or of the subscription if there was none since."""
     usual_s: float
+    longest_s: float = 0.0
+    """Pause of late, between two trades."""
     has_traded: bool = False
+    has_ever_traded: bool = False
+    stale_count: int = 0
 
     @property
     def limit_s(self) -> float:
-        return max(FLOOR_S, FACTOR * self.usual_s)
+        return max(FLOOR_S, FACTOR * self.usual_s, LONGEST_FACTOR * self.longest_s)
 
     def due_s(self, first_trade_timeout_s: float) -> float:
         """When it has been quiet for too long, if nothing comes; never, if it is no wonder."""
         match self.state:
+            case FeedState.CONNECTING if self.has_ever_traded:
+                return self.since_s + max(first_trade_timeout_s, self.limit_s)
             case FeedState.CONNECTING:
                 return self.since_s + first_trade_timeout_s
             case FeedState.LIVE:
@@ -62,10 +74,20 @@ class _Pulse(msgspec.Struct):
 class Liveness:
     """The instruments of one feed, by index."""
 
-    def __init__(self, usual_s: Sequence[float], *, first_trade_timeout_s: float) -> None:
-        """`usual_s`: for each instrument, seconds between its recent trades; 0 if unknown."""
+    def __init__(
+        self,
+        usual_s: Sequence[float],
+        longest_s: Sequence[float],
+        *,
+        first_trade_timeout_s: float,
+    ) -> None:
+        """Of each instrument: seconds between recent trades, on average and at the most; 0 if
+        unknown."""
         self._first_trade_timeout_s = first_trade_timeout_s
-        self._pulses = [_Pulse(state=FeedState.DOWN, since_s=0.0, usual_s=each) for each in usual_s]
+        self._pulses = [
+            _Pulse(state=FeedState.DOWN, since_s=0.0, usual_s=usual, longest_s=longest)
+            for usual, longest in zip(usual_s, longest_s, strict=True)
+        ]
 
     def state(self, index: int) -> FeedState:
         return self._pulses[index].state
@@ -73,6 +95,13 @@ class Liveness:
     def has_traded(self, index: int) -> bool:
         """Whether a trade has come since the subscription."""
         return self._pulses[index].has_traded
+
+    def has_ever_traded(self, index: int) -> bool:
+        return self._pulses[index].has_ever_traded
+
+    def stale_count(self, index: int) -> int:
+        """How often it has become stale."""
+        return self._pulses[index].stale_count
 
     @property
     def next_due_s(self) -> float:
@@ -96,13 +125,20 @@ class Liveness:
         """The venue says that it does not trade this one now."""
         return self._turn(index, FeedState.HALTED, why)
 
+    def resumed(self, index: int, why: str) -> list[Change]:
+        """The venue says that it trades again, and there is no trade yet."""
+        return self._turn(index, FeedState.STALE, why)
+
     def traded(self, index: int, now_s: float) -> list[Change]:
         """A trade has come, in the read of this moment."""
         pulse = self._pulses[index]
         pause_s = now_s - pulse.since_s
         if pulse.has_traded and pause_s > 0:  # trades of one read are one sign of life
-            pulse.usual_s += (min(pause_s, pulse.limit_s) - pulse.usual_s) * _WEIGHT
-        pulse.since_s, pulse.has_traded = now_s, True
+            # What is longer than plausible was no pause of its own, or is learnt bit by bit.
+            counted_s = min(pause_s, pulse.limit_s)
+            pulse.usual_s += (counted_s - pulse.usual_s) * _WEIGHT
+            pulse.longest_s = max(counted_s, pulse.longest_s * _FADING)
+        pulse.since_s, pulse.has_traded, pulse.has_ever_traded = now_s, True, True
         if pulse.state is FeedState.LIVE:
             return []
         is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
@@ -127,4 +163,5 @@ class Liveness:
         if pulse.state is state:
             return []
         pulse.state = state
+        pulse.stale_count += state is FeedState.STALE
         return [Change(index, state, why)]

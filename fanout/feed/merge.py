@@ -9,6 +9,7 @@ Where another kind of stream takes over, its first trade says up to where the ol
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from typing import Final
 
 import msgspec
@@ -24,9 +25,15 @@ from protocol.records import Gap, Instrument, Trade
 
 _LOG = logging.getLogger("fanout")
 
-ANEW_S: Final = 1.0
-"""An id that was seen cannot be of a trade that is newer than all that were. When that goes on for
-this long, in the venue's own time, the venue has begun to number anew."""
+MAX_JUMP: Final = 100_000_000
+"""Ids that may be missing in one go: weeks of the busiest symbol."""
+
+STRANGE_IDS: Final = 3
+"""So many ids in a row that cannot follow from the numbering, but follow each other, make another
+numbering. Fewer are somebody's mistake, and dropped."""
+
+STRANGE_STEP: Final = 1_000
+"""Most by which one of them may be further on than the one before."""
 
 _LOST: Final = GapState.UNRECOVERABLE
 _WHY: Final = {
@@ -64,11 +71,14 @@ class _Line(msgspec.Struct):
     tally: Tally
     before: "_Line | None" = None
     """The line that this one takes over from, until it does."""
+    after: str | None = None
+    """The kind of stream that is to take over from this one, until it does."""
     is_over: bool = False
-    """Another has taken over, or will with its first trade."""
+    """Another has taken over."""
     newest_time: int = 0
-    anew_from: int | None = None
-    """The first of the ids that cannot have been seen, though the numbering says so."""
+    """Of all trades that were taken, in the venue's units."""
+    strange: list[int] = []
+    """Ids in a row that cannot follow from the numbering, but follow each other."""
 
 
 class Merge:
@@ -89,6 +99,9 @@ class Merge:
         """Whether a trade that comes twice is odd: there is only one connection to bring it."""
         self.misfits: set[str] = set()
         """Symbols of which a trade did not fit the units, since this was last cleared."""
+        self.turned: list[tuple[str, str]] = []
+        """Symbols whose kind of stream was open and is decided, with that, since this was last
+        cleared."""
 
     @property
     def next_due_s(self) -> float:
@@ -113,10 +126,23 @@ class Merge:
         for line in self._all():
             line.instrument = renewed[line.instrument.symbol]
 
+    def miss(self, stream: str, symbol: str, trade_id: int, now_s: float) -> list[Gap]:
+        """Note that the venue made a trade which the stream did not bring."""
+        line = self._lines[stream][symbol]
+        return self._told(line, line.continuity.miss(trade_id, now_s))
+
+    def end(self) -> list[Gap]:
+        """Nothing more will come: tell what is missing, and that what is open is lost."""
+        gaps: list[Gap] = []
+        for line in self._all():
+            gaps += self._told(line, line.continuity.end(), {_LOST: "the service ended before"})
+        return gaps
+
     def turn_to(self, symbol: str, old: str, new: str) -> None:
-        """Take an instrument's trades from another kind of stream, from its first trade on."""
+        """Take an instrument's trades from another kind of stream, from its first trade on, unless
+        the old one brings some before."""
         before = self._lines[old][symbol]
-        before.is_over = True
+        before.after = new
         line = _Line(before.instrument, Continuity(), before.tally, before=before)
         self._lines.setdefault(new, {})[symbol] = line
 
@@ -133,33 +159,39 @@ class Merge:
         as a hole.
         """
         line = self._lines[stream].get(item.symbol)
-        if line is None or line.is_over:
-            self._anomalies.note(
-                "trade of a stream that was not subscribed", f"{item.symbol} {stream}"
-            )
+        if line is None:
+            self._anomalies.note("trade of a symbol that was not subscribed", item.symbol)
+            return
+        if line.is_over:
             return
         trade_id = item.trade_id
         if not 0 <= trade_id <= U64_MAX:
             self._anomalies.note("trade id out of range", f"{item.symbol} {trade_id}")
             return
-        if not line.continuity.is_new(trade_id):
-            out += self._seen(line, item)
-            if not line.continuity.is_new(trade_id):
-                return
+        if not self._fits(line, item, out):
+            return
+        told = None
         if type(item) is VenueTrade:
             trade = self._trade(line, item)
             if trade is None:
+                out += self._told(line, line.continuity.miss(trade_id, now_s))
                 return
             if line.before is not None:
                 out += self._take_over(line, line.before, item, now_s)
+                self.turned.append((item.symbol, stream))
+            elif line.after is not None:
+                del self._lines[line.after][item.symbol]
+                line.after = None
+                self.turned.append((item.symbol, stream))
             told = line.continuity.take(trade_id, now_s)
-            line.anew_from = None
             line.newest_time = max(line.newest_time, item.time)
             line.tally.trades += 1
             out.append(trade)
         else:
             told = line.continuity.take(trade_id, now_s)
             line.tally.spent += 1
+        if line.strange:
+            line.strange = []
         if told:
             out += self._told(line, told)
 
@@ -205,26 +237,38 @@ class Merge:
 
     def _take_over(self, line: _Line, before: _Line, item: VenueTrade, now_s: float) -> list[Gap]:
         """The first trade of a line: the one before it is missing up to there."""
-        line.before = None
-        if item.first_fill is None:
+        line.before, before.after, before.is_over = None, None, True
+        next_id, first = before.continuity.next_id, item.first_fill
+        if next_id is None or first is None or not next_id < first <= next_id + MAX_JUMP:
             return []
-        return self._told(before, before.continuity.end_at(item.first_fill, now_s))
+        before.continuity.miss(first - 1, now_s)
+        return self._told(before, before.continuity.due(inf))
 
-    def _seen(self, line: _Line, item: VenueTrade | SpentId) -> list[Gap]:
-        """An id that is not new: drop it, unless it is one that cannot have been seen."""
-        line.tally.duplicates += 1
-        if self.is_alone:
-            self._anomalies.note("trade id seen before", f"{item.symbol} {item.trade_id}")
-        if type(item) is not VenueTrade or item.time <= line.newest_time:
-            return []
-        if line.anew_from is None:
-            line.anew_from = item.trade_id
-        anew: float = ANEW_S * 10**-line.instrument.time_exponent
-        if item.time <= line.newest_time + anew:
-            return []
-        _LOG.error("%s: the venue numbers its trades anew, from %d on", item.symbol, line.anew_from)
-        told = line.continuity.begin_anew(line.anew_from)
-        return self._told(line, told, {_LOST: "the venue numbers anew"})
+    def _fits(self, line: _Line, item: VenueTrade | SpentId, out: list[Trade | Gap]) -> bool:
+        """Whether an id is news. One that cannot follow from the numbering is, when several of its
+        kind follow each other: then the venue has begun to number anew."""
+        continuity, trade_id = line.continuity, item.trade_id
+        next_id = continuity.next_id
+        if next_id is None:
+            return True
+        is_new = continuity.is_new(trade_id)
+        if is_new and trade_id - next_id <= MAX_JUMP:
+            return True
+        if not is_new:
+            line.tally.duplicates += 1
+            if self.is_alone:
+                self._anomalies.note("trade id seen before", f"{item.symbol} {trade_id}")
+            if type(item) is not VenueTrade or item.time <= line.newest_time:
+                return False
+        if line.strange and not 0 < trade_id - line.strange[-1] <= STRANGE_STEP:
+            line.strange = []
+        line.strange = [*line.strange, trade_id]
+        if len(line.strange) < STRANGE_IDS:
+            return False
+        _LOG.error("%s: the venue numbers anew, from %d on", item.symbol, line.strange[0])
+        told = continuity.begin_anew(line.strange[0])
+        out += self._told(line, told, {_LOST: "the venue numbers anew"})
+        return True
 
     def _trade(self, line: _Line, item: VenueTrade) -> Trade | None:
         try:

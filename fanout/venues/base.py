@@ -91,6 +91,10 @@ class Venue(Protocol):
         """How far back `history_request` can ask, in words for people."""
         ...
 
+    def without_key(self) -> "Venue":
+        """The same, for who has no key that the venue accepts."""
+        ...
+
     def fallback(self) -> "Venue | None":
         """The same trades from another kind of stream, for when this one is silent; None if there
         is none."""

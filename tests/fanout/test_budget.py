@@ -28,11 +28,11 @@ def test_the_next_clock_minute_has_room_again() -> None:
 
 def test_what_others_use_counts_too() -> None:
     budget = Budget(100, wall_s=Wall(600.0))
-    budget.spend(5)
-    budget.counted(48)
+    minute = budget.spend(5)
+    budget.counted(48, minute)
     assert budget.used == 48
     assert budget.wait_s(5) > 0
-    budget.counted(20)
+    budget.counted(20, minute)
     assert budget.used == 48, "an answer that was overtaken"
 
 
@@ -41,3 +41,12 @@ def test_something_that_is_heavier_than_a_share_is_asked_for_when_nothing_else_w
     assert budget.wait_s(8) == 0
     budget.spend(1)
     assert budget.wait_s(8) > 0
+
+
+def test_what_was_counted_in_the_minute_before_does_not_count_in_this_one() -> None:
+    wall = Wall(659.9)
+    budget = Budget(100, wall_s=wall)
+    minute = budget.spend(5)
+    wall.now_s = 660.2
+    budget.counted(90, minute)
+    assert (budget.used, budget.wait_s(5)) == (0, 0)

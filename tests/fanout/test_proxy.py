@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
-from fanout.errors import ConfigError, VenueUnreachableError
+from fanout.errors import UsageError, VenueUnreachableError
 from fanout.proxy import proxy_for
 from fanout.rest import open_rest
 from fanout.simulator import SimulatorConfig
@@ -56,13 +56,27 @@ def test_what_is_asked_for_goes_before_the_environment(monkeypatch: pytest.Monke
     assert proxy_for("https://fapi.binance.com", "socks5://q:2") == "socks5://q:2"
 
 
-def test_a_proxy_of_an_unknown_kind_is_refused_without_its_password(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "gopher://me:secret@p:1",
+        "https://me:secret@p:1",
+        "socks4://me:secret@p:1",
+        "http://me:secret@p",
+        "me:secret@p:notaport",
+        "http://me:secret@[::1",
+        "http://me:sec#ret@p:1",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "gopher://me:secret@p:1")
-    with pytest.raises(ConfigError, match=r"gopher://p:1: http, socks5") as refusal:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError, match="HOST:PORT is needed") as refusal:
         proxy_for("https://fapi.binance.com", None)
-    assert "secret" not in str(refusal.value)
+    with pytest.raises(UsageError, match="--proxy cannot be used") as other:
+        FeedConfig(proxy=proxy)
+    assert "sec" not in str(refusal.value) + str(other.value)
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])

@@ -157,6 +157,9 @@ class BinanceUsdm:
     def reach(self) -> str:
         return self._records.reach
 
+    def without_key(self) -> "BinanceUsdm":
+        return BinanceUsdm(stream=self.stream, ws_url=self._ws_url, rest_url=self.rest_url)
+
     def fallback(self) -> "BinanceUsdm | None":
         if self._records is AGGREGATES:
             return None

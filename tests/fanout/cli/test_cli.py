@@ -59,7 +59,7 @@ def test_the_version_names_the_wire() -> None:
         (["--connections", "0", "tcp"], 2, "--connections 0: 1 to 4"),
         (["--rotate-after", "5", "tcp"], 2, "--rotate-after 5: 60 to 86,400"),
         (["--first-trade-timeout", "nan", "tcp"], 2, "--first-trade-timeout nan"),
-        (["--proxy", "gopher://p:1", "tcp"], 2, "--proxy 'gopher://p:1': http or socks5"),
+        (["--proxy", "gopher://p:1", "tcp"], 2, "--proxy cannot be used: http:// or socks5://"),
         (["tcp", "--port", "70000"], 2, "port 70000"),
         (["tcp", "--port", "many"], 2, "--port"),
         (["tcp", "--host", ""], 1, "no host"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.feed.continuity import MAX_HOLES, WINDOW_S, Continuity, Gap
+from fanout.feed.continuity import MAX_RUNS, WINDOW_S, Continuity, Gap
 from protocol import GapState
 
 OPEN, FILLED, LOST, SPENT = (
@@ -122,12 +122,28 @@ def test_ids_that_begin_anew_leave_the_old_ones_accounted_for() -> None:
     assert (continuity.gaps, continuity.next_id) == ([], 1)
 
 
+def test_trades_that_could_not_be_taken_are_missing_together() -> None:
+    continuity = seen(7)
+    for each in (8, 9, 10):
+        assert continuity.miss(each, 1.0) == []
+    continuity.miss(9, 1.0)
+    assert continuity.next_id == 11
+    assert continuity.due(1.0 + WINDOW_S) == [Gap(8, 10, OPEN)]
+
+
+def test_at_the_end_all_is_told_and_closed() -> None:
+    continuity = gaps_after(7, 10)
+    continuity.take(20, 9.0)
+    assert continuity.end() == [Gap(11, 19, OPEN), Gap(8, 9, LOST), Gap(11, 19, LOST)]
+    assert (continuity.gaps, continuity.end()) == ([], [])
+
+
 def test_too_many_holes_give_up_the_oldest_and_say_so() -> None:
-    continuity = seen(*range(0, 2 * MAX_HOLES + 1, 2))
-    assert continuity.take(2 * MAX_HOLES + 2, 0.0) == [Gap(1, 1, OPEN), Gap(1, 1, LOST)]
+    continuity = seen(*range(0, 2 * MAX_RUNS + 1, 2))
+    assert continuity.take(2 * MAX_RUNS + 2, 0.0) == [Gap(1, 1, OPEN), Gap(1, 1, LOST)]
     continuity.due(WINDOW_S)
-    assert continuity.take(2 * MAX_HOLES + 4, 0.0) == [Gap(3, 3, LOST)]
-    assert len(continuity.gaps) == MAX_HOLES - 1
+    assert continuity.take(2 * MAX_RUNS + 4, 0.0) == [Gap(3, 3, LOST)]
+    assert len(continuity.gaps) == MAX_RUNS - 1
 
 
 IDS = st.lists(st.integers(0, 60), max_size=60)

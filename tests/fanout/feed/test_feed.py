@@ -72,7 +72,13 @@ class Desk:
         reference = Reference(price=0, quantity=0, trade_id=0, time=0)
         self.feed = Feed(
             BinanceUsdm(ws_url="ws://venue"),
-            Market(instruments=(BTC,), references=(reference,), newest=(), usual_s=(0.0,)),
+            Market(
+                instruments=(BTC,),
+                references=(reference,),
+                newest=(),
+                usual_s=(0.0,),
+                longest_s=(0.0,),
+            ),
             self.publisher,
             NoRest(),  # type: ignore[arg-type]
             self.anomalies,
@@ -172,8 +178,11 @@ async def test_trades_missed_between_two_connections_are_a_gap_to_the_trade(
     autojump_clock: MockClock,
 ) -> None:
     records = await Desk([[message(5)]], [[message(9)]]).run()
-    (gap,) = [each for each in records if isinstance(each, Gap)]
-    assert (gap.first_id, gap.last_id) == (6, 8)
+    gaps = [each for each in records if isinstance(each, Gap)]
+    assert [(each.first_id, each.last_id, each.state.name) for each in gaps] == [
+        (6, 8, "OPEN"),
+        (6, 8, "UNRECOVERABLE"),
+    ]
     assert ids(records) == [5, 9]
 
 
@@ -244,7 +253,11 @@ async def test_a_trade_that_cannot_be_represented_is_told_and_never_sent_wrong(
     desk = Desk([[message(1), message(2, price="61800.305"), message(3)]])
     records = await desk.run()
     assert ids(records) == [1, 3]
-    assert [(each.first_id, each.last_id) for each in records if isinstance(each, Gap)] == [(2, 2)]
+    gaps = [each for each in records if isinstance(each, Gap)]
+    assert [(each.first_id, each.last_id, each.state.name) for each in gaps] == [
+        (2, 2, "OPEN"),
+        (2, 2, "UNRECOVERABLE"),
+    ]
     (error,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "BTCUSDT trade 2: '61800.305'" in error.message
 

@@ -13,7 +13,7 @@ CONNECTING, LIVE, STALE, DOWN = (
 
 def subscribed(*usual_s: float) -> Liveness:
     """Instruments with such usual pauses, subscribed to at second 0."""
-    liveness = Liveness(usual_s, first_trade_timeout_s=20.0)
+    liveness = Liveness(usual_s, [0.0] * len(usual_s), first_trade_timeout_s=20.0)
     changes = liveness.subscribed(range(len(usual_s)), 0.0, "subscribed")
     assert changes == [Change(i, CONNECTING, "subscribed") for i in range(len(usual_s))]
     return liveness
@@ -104,3 +104,23 @@ def test_what_the_venue_does_not_trade_is_halted_until_it_does() -> None:
     assert liveness.halted(0, "status SETTLING") == [Change(0, FeedState.HALTED, "status SETTLING")]
     assert liveness.check(1e9) == []
     assert liveness.traded(0, 100.0) == [Change(0, LIVE, "recovered after 100 s")]
+
+
+def test_one_that_trades_in_bursts_may_pause_between_them() -> None:
+    liveness, now_s, stale = live(0.1), 0.0, 0
+    for _ in range(30):
+        for _ in range(20):
+            now_s += 0.05
+            liveness.traded(0, now_s)
+        stale += len(liveness.check(now_s + 40.0))
+        now_s += 40.0
+    assert stale <= 2
+
+
+def test_after_a_reconnect_one_has_as_long_as_it_usually_takes() -> None:
+    liveness = live(60.0)
+    liveness.down([0], "gone")
+    liveness.subscribed([0], 100.0, "subscribed")
+    assert liveness.check(100.0 + 599.0) == []
+    assert len(liveness.check(100.0 + 600.0)) == 1
+    assert (liveness.stale_count(0), liveness.has_ever_traded(0)) == (1, True)

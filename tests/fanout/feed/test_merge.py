@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.anomalies import Anomalies
-from fanout.feed.continuity import MAX_PIECES, WINDOW_S
-from fanout.feed.merge import ANEW_S, Merge
+from fanout.feed.continuity import MAX_RUNS, WINDOW_S
+from fanout.feed.merge import MAX_JUMP, STRANGE_IDS, Merge
 from fanout.venues.base import SpentId, VenueTrade
 from protocol import Gap, GapState, Instrument, Trade
 from tests.fanout.test_normalise import BTC, venue_trade
@@ -189,10 +189,11 @@ def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None
     desk, out = Desk(), list[Trade | Gap]()
     desk.ids(101, 105)
     desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
-    assert desk.ids(106) == []
     for trade_id, first_fill in ((3, 110), (4, 112)):
         desk.merge.take(venue_trade(trade_id, first_fill=first_fill), "aggTrade", 0.0, out)
     assert told(out) == [(102, 104, OPEN), (106, 109, OPEN), 3, 4]
+    assert desk.merge.turned == [("BTCUSDT", "aggTrade")]
+    assert desk.ids(110) == []
     assert desk.merge.gaps("trade", "BTCUSDT") == [(102, 104), (106, 109)]
     assert desk.back_fill((106, 109), 107, spent=[(106, 200)]) == [
         107,
@@ -200,6 +201,26 @@ def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None
         (107, 107, FILLED),
         (108, 109, NO_TRADE),
     ]
+
+
+def test_a_stream_that_wakes_up_before_another_has_taken_over_is_kept() -> None:
+    desk, out = Desk(), list[Trade | Gap]()
+    desk.ids(101)
+    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
+    assert desk.ids(102) == [102]
+    assert desk.merge.turned == [("BTCUSDT", "trade")]
+    desk.merge.take(venue_trade(3, first_fill=103), "aggTrade", 0.0, out)
+    assert out == []
+    assert desk.ids(103) == [103]
+
+
+@pytest.mark.parametrize("first_fill", [2**64 + 5, 2**63, -1])
+def test_a_first_fill_that_cannot_be_is_not_believed(first_fill: int) -> None:
+    desk, out = Desk(), list[Trade | Gap]()
+    desk.ids(101)
+    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
+    desk.merge.take(venue_trade(3, first_fill=first_fill), "aggTrade", 0.0, out)
+    assert told(out) == [3]
 
 
 @pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
@@ -215,29 +236,50 @@ def test_ids_that_go_back_are_not_believed_while_they_can_have_been_seen() -> No
     assert desk.ids(5_000, 5_001, 3, 4) == [5_000, 5_001]
 
 
+def later(*ids: int) -> list[VenueTrade]:
+    """Trades that were made later than all others."""
+    return [venue_trade(each, time=venue_trade(1).time + each) for each in ids]
+
+
 def test_a_venue_that_numbers_anew_is_followed_and_nothing_is_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    desk, began = Desk(), venue_trade(1).time
+    desk = Desk()
     desk.ids(5_000, 5_002)
-    ms = int(ANEW_S * 1_000)
-    again = [venue_trade(each, time=began + each * ms // 2) for each in (1, 2, 3, 4)]
-    assert told(desk.take(*again)) == [
+    assert told(desk.take(*later(1, 2, 3, 4))) == [
         (5_001, 5_001, OPEN),
         (5_001, 5_001, LOST),
         3,
         4,
     ]
     assert desk.due() == [(1, 2, OPEN)]
-    assert "BTCUSDT: the venue numbers its trades anew, from 1 on" in caplog.text
+    assert "BTCUSDT: the venue numbers anew, from 1 on" in caplog.text
+
+
+@pytest.mark.parametrize("odd", [3, 2**63])
+def test_an_odd_id_changes_nothing(odd: int) -> None:
+    desk = Desk()
+    desk.ids(5_000)
+    for place in range(1, 10):
+        assert told(desk.take(*later(odd + place))) == []
+        assert desk.ids(5_000 + place) == [5_000 + place]
+    assert desk.due() == []
+
+
+def test_ids_that_jump_very_far_are_believed_when_they_follow_each_other() -> None:
+    desk, far = Desk(), 5_000 + 2 * MAX_JUMP
+    desk.ids(5_000)
+    told_ids = desk.ids(*range(far, far + STRANGE_IDS + 1))
+    assert told_ids == [far + STRANGE_IDS - 1, far + STRANGE_IDS]
+    assert desk.due() == [(far, far + STRANGE_IDS - 2, OPEN)]
 
 
 def test_a_hole_in_too_many_pieces_takes_no_more_of_them() -> None:
     desk = Desk()
     taken = desk.ids(0, 10_000, *range(2, 10_000, 2))
-    assert len(taken) == 2 + MAX_PIECES - 1
+    assert len(taken) == 2 + MAX_RUNS - 1
     (first, *_, last) = desk.due()
-    assert (first, last) == ((1, 1, OPEN), (2 * MAX_PIECES - 1, 9_999, OPEN))
+    assert (first, last) == ((1, 1, OPEN), (2 * MAX_RUNS - 1, 9_999, OPEN))
 
 
 @given(st.lists(st.integers(0, 40), max_size=80))
