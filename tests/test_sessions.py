@@ -96,12 +96,19 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         self.loop.do(partial(self.service.renew_header, times))
 
     @rule(
+        reader=readers,
+        amid=RARELY,
         of_trades=st.booleans(),
         at_once=st.booleans(),
         renewing=st.booleans(),
         ageing=st.booleans(),
     )
-    def publish_bulk(self, ageing: bool, **how: bool) -> None:
+    def publish_bulk(self, reader: Reader, amid: bool, ageing: bool, **how: bool) -> None:
+        """`amid`: while a reader is in the middle of much, and has a new header still to come."""
+        if amid:
+            self.loop.do(partial(self.service.publish, 2_500))
+            self.loop.do(self.service.renew_header)
+            self.loop.do(reader.read)
         self.loop.do(partial(self.service.publish_bulk, **how))
         if ageing:
             self.let_pass(AGE_S)
@@ -144,6 +151,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
                 assert isinstance(refusal, End)
                 assert (refusal.reason, refusal.retry_ms) == (EndReason.BAD_REQUEST, None)
                 assert (refusal.last_seq, client.statistics.lost) == (end.seq - 1, 0)
+                assert client.position == end
 
         self.loop.do(ask)
 
@@ -165,9 +173,16 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         if renewing:
             self.loop.do(self.service.renew_header)
 
-    @rule(reader=readers, count=st.integers(0, 3))
-    def break_off(self, reader: Reader, count: int) -> None:
-        self.loop.do(reader.break_off)
+    @rule(
+        reader=readers,
+        half=RARELY,
+        count=st.integers(0, 3),
+        happenings=st.lists(HAPPENINGS, max_size=2),
+    )
+    def break_off(self, reader: Reader, half: bool, count: int, happenings: list[str]) -> None:
+        """The connection; or half of it, and the service goes on sending."""
+        self.think(reader, happenings, times=1)
+        self.loop.do(reader.say_no_more if half else reader.break_off)
         self.loop.do(partial(self.service.publish, count))
         self.loop.do(reader.catch_up)
 
@@ -186,7 +201,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
     ) -> None:
         """Leave, connect, and ask only after all that happened; so many times in a row."""
         self.leave(reader, *leaving)
-        reader.think_before_asking([partial(self.happenings, happenings)] * times)
+        self.think(reader, happenings, times)
         self.loop.do(reader.connect)
 
     # What must come of it.
@@ -244,19 +259,9 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         elsewhere = {"earlier": end.epoch_ns - 1_000, "later": end.epoch_ns + 1}
         return Position(epoch_ns=elsewhere[place], seq=1_000) if place in elsewhere else place
 
-    async def happenings(self, names: list[str]) -> None:
-        for name in names:
-            match name:
-                case "publish":
-                    self.service.publish(3)
-                case "bulk":
-                    await self.service.publish_bulk(of_trades=True, at_once=False, renewing=False)
-                case "renew":
-                    self.service.renew_header()
-                case "silence":
-                    await self.loop.let_pass(0.2)
-                case "goodbye":
-                    self.service.say_goodbye()
+    def think(self, reader: Reader, happenings: list[str], times: int) -> None:
+        """Before asking, in so many connections: the service may be another by then."""
+        reader.think_before_asking([lambda: self.service.undergo(happenings)] * times)
 
     def have_connections_break(self) -> None:
         for reader in self.all_readers:

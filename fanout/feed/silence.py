@@ -164,7 +164,8 @@ class Silence:
         of = venue.stream, instrument.index
         next_id = self._merge.next_id(venue.stream, symbol)
         due_id = max(next_id or 0, self._seen_ids.get(of, -1) + 1)
-        since_ms = self._clock.latest_venue_ms(lane.subscribed_ns) + int(SETTLING_S * 1_000)
+        settling_s = min(SETTLING_S, self._config.first_trade_timeout_s / 4)
+        since_ms = self._clock.latest_venue_ms(lane.subscribed_ns) + int(settling_s * 1_000)
         newer = sum(each.trade_id >= due_id and each.time > since_ms for each in rows)
         newest_id = rows[-1].trade_id if rows else -1
         is_missing = next_id is not None and newest_id >= next_id

@@ -45,18 +45,22 @@ def described(kind: type[Fault]) -> dict[str, str]:
 
 def _converted(kind: type[F], given: dict[str, Any]) -> F:
     name, fields = kind.__struct_config__.tag, _FIELDS[kind]
-    for unknown in given.keys() - fields.keys():
+    for unknown in (each for each in given if each not in fields):
         raise UsageError(f"fault {name} has no field {unknown!r}; it has {', '.join(fields)}")
     for missing in (each for each in fields if fields[each].required and each not in given):
         raise UsageError(f"fault {name}: give {missing}: {_held(fields[missing].type)}")
     try:
-        return msgspec.convert(given, kind, strict=False)
+        fault = msgspec.convert(given, kind, strict=False)
+        msgspec.json.encode(fault)
     except msgspec.ValidationError as error:
         _, _, path = str(error).partition("`$.")
         field = next(each for each in fields if path.rstrip("`").partition("[")[0] == each)
         holds = _held(fields[field].type)
         value = shown(repr(given[field]))
         raise UsageError(f"fault {name}: {field} is {value}; give {holds}") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"fault {name}: there is no JSON for it: {error}") from error
+    return fault
 
 
 def _fields(kind: type[Fault]) -> dict[str, inspect.Field]:

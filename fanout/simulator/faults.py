@@ -198,7 +198,7 @@ class Insert(Fault, frozen=True, tag="insert"):
     """Rows that happen now: NA by default; a liquidation, off the market; or a burst of fills.
 
     `away` is how far their price is from the last one, as a fraction. A `kind` that the exchange
-    does not have may be given. Later trades move on by `count` ids.
+    does not have may be given. Later trades move on by `count` ids. A halt does not concern them.
     """
 
     symbol: str | None = None

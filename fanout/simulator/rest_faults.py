@@ -39,6 +39,8 @@ class RestFaults:
         if found is None:
             return response
         fault = found.fault
+        if fault.rows is not None:
+            response = msgspec.structs.replace(response, body=_fewer(response.body, fault.rows))
         if fault.status is not None:
             body, content_type = self._error(fault.status, found.banned_until_ms)
             response = msgspec.structs.replace(
@@ -49,8 +51,6 @@ class RestFaults:
             response = msgspec.structs.replace(
                 response, body=fault.body.encode(), content_type=content_type
             )
-        if fault.rows is not None:
-            response = msgspec.structs.replace(response, body=_fewer(response.body, fault.rows))
         return msgspec.structs.replace(
             response,
             retry_after_s=fault.retry_after_s,

@@ -27,14 +27,13 @@ class StreamFaults:
         """Raises `UsageError` where so many faults stand that another one would change nothing."""
         names = list(streams)
         for stream in names:
-            standing = self._standing.get(stream, ())
-            if sum(not impairment.is_over() for _, impairment in standing) == MAX_STANDING:
+            if len(self._left(stream)) == MAX_STANDING:
                 raise UsageError(f"{MAX_STANDING:,} faults stand on {stream} already: clear them")
         for stream in names:
             self._begun += 1
             dice = random.Random(f"{self._seed}/{self._begun}/{stream}")
             impairment = impairment_of(fault, self._withhold, dice)
-            self._standing.setdefault(stream, []).append((fault, impairment))
+            self._standing[stream] = [*self._left(stream), (fault, impairment)]
 
     def through(self, tick: Tick) -> Sequence[Tick]:
         """What is sent now that this has happened."""
@@ -54,8 +53,11 @@ class StreamFaults:
 
     def standing(self) -> list[StreamFault]:
         """The faults that are not over, each once."""
-        found = [f for each in self._standing.values() for f, held in each if not held.is_over()]
+        found = [fault for stream in self._standing for fault, _ in self._left(stream)]
         return [fault for number, fault in enumerate(found) if fault not in found[:number]]
+
+    def _left(self, stream: str) -> list[tuple[StreamFault, Impairment]]:
+        return [each for each in self._standing.get(stream, ()) if not each[1].is_over()]
 
     def _through(
         self, tick: Tick, standing: list[tuple[StreamFault, Impairment]]
@@ -63,7 +65,7 @@ class StreamFaults:
         ticks: list[Tick] = [tick]
         for _, impairment in standing:
             ticks = [sent for each in ticks for sent in impairment.take(each)]
-        left = [each for each in standing if not each[1].is_over()]
+        left = self._left(tick.stream)
         if left:
             self._standing[tick.stream] = left
         else:

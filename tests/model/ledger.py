@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from clients.subscription import Received
+from clients.subscription import ATTEMPTS_TO_RESUME, Received
 from clients.tcp_trio import Disconnected, Restarted
 from protocol import (
     End,
@@ -30,12 +30,9 @@ from protocol import (
 )
 from tests.model.service import Numbered, Service
 
-BREAKS: Final = (
-    "the service closed the connection without an END",
-    os.strerror(errno.ECONNRESET),
-    os.strerror(errno.EPIPE),
-)
-"""What a connection breaks with, if nothing is wrong with what came over it."""
+WITHOUT_END: Final = "the service closed the connection without an END"
+ERRORS: Final = (os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
+"""What else a connection breaks with, if nothing is wrong with what came over it."""
 
 
 class Tastes(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +70,10 @@ class Ledger:
         self._first_due = 1
         self._greeted_seq = 1
         self._greeted_trades: tuple[Trade, ...] = ()
+        self._is_live = False
+        """Whether the connection asked for what is new, and for nothing else."""
+        self._unheard = 0
+        """How often in a row, at the most, the client went because it was not heard."""
         self.forget_connection()
 
     def forget_connection(self) -> None:
@@ -80,6 +81,7 @@ class Ledger:
         self._opening: Loss | None = None
         """What has to be told before the first number."""
         self._snapshot: Snapshot | None = None
+        self._end: End | None = None
 
     # A connection begins.
 
@@ -91,7 +93,7 @@ class Ledger:
 
     def ask(self, start: str | Position, service: Service) -> None:
         """The service has heard, or not, where the reader wants to begin."""
-        is_live = start == "live"
+        self._is_live = is_live = start == "live"
         self._first_due = self._greeted_seq if is_live else 1
         due, is_same = self._due_at(service)
         if is_live or not (self.is_heard or self.is_refused):
@@ -146,7 +148,7 @@ class Ledger:
                 assert record == self._snapshot
                 self._snapshot = None
             case End():
-                self.may_break = True
+                self._end = record
                 self._take_end(record)
             case Loss():
                 self._take_loss(record)
@@ -156,13 +158,17 @@ class Ledger:
     def _can_end(self, why: str) -> bool:
         """Whether a connection can, that is in this state."""
         if why.startswith("the service began at "):
+            self._unheard += 1
             return not self.is_heard and self._opening is not None
-        return self.may_break and (why.startswith("the service ended: ") or why in BREAKS)
+        if self._end is not None:
+            return why in (f"the service ended: {self._end.why}", *ERRORS)
+        return self.may_break and why in (WITHOUT_END, *ERRORS)
 
     def _take_numbered(self, record: Numbered) -> None:
         assert self._opening is None, "what is gone is told before the first number"
         assert self._snapshot is None
         assert self._tastes.wants(record)
+        self._unheard = 0
         self.come_to(record.seq)
         assert record == self._service.records[record.seq - 1]
         self._go_on_at(record.seq + 1)
@@ -172,6 +178,8 @@ class Ledger:
         if self._opening is not None:
             assert loss == self._opening
             self._opening = None
+            insisted = self._unheard >= ATTEMPTS_TO_RESUME - 1
+            assert self.is_heard or self._is_live or insisted, "it is asked for again"
         else:
             assert loss.reason is LossReason.SLOW
             assert self._tastes.slow == "skip" or not self.is_heard

@@ -62,8 +62,14 @@ class Reader:
         )
 
     @property
+    def _stream(self) -> trio.SocketStream | None:
+        stream = self._client._stream
+        assert not isinstance(stream, trio.SSLStream), "nothing is over TLS here"
+        return stream
+
+    @property
     def is_connected(self) -> bool:
-        return self._client._stream is not None
+        return self._stream is not None
 
     @property
     def is_at_end(self) -> bool:
@@ -84,6 +90,14 @@ class Reader:
         else:
             assert position.epoch_ns == place.epoch_ns
             self.ledger.come_to(position.seq)
+        self._check_lag()
+
+    def _check_lag(self) -> None:
+        """The service does not put the reader further behind than it is."""
+        place, service = self.ledger.place, self._service
+        if self._stream and place and place.epoch_ns == service.epoch_ns:
+            lag = service.transport.lags.get(_name(self._stream))
+            assert lag is None or lag.blocks <= service.log.frames_from(place.seq)
 
     def think_before_asking(self, thoughts: list[Act]) -> None:
         """What happens between greeting and asking, in the next connections."""
@@ -99,8 +113,8 @@ class Reader:
         client.think = self._think if self._thoughts else None
         client._port, client._subscription.pause_s = service.port, 0
         await client._step()
-        assert isinstance(client._stream, trio.SocketStream), list(client._subscription.ready)
-        await self._hear_out(client._stream)
+        assert self._stream is not None, list(client._subscription.ready)
+        await self._hear_out(self._stream)
         self.ledger.is_refused = service.turned_away > turned_away
         assert was_full or not self.ledger.is_refused
         self.ledger.ask(start, service)
@@ -167,12 +181,18 @@ class Reader:
     async def close(self) -> None:
         await self._client.__aexit__(None, None, None)
 
+    def say_no_more(self) -> None:
+        """Close the sending side, and read on."""
+        if self._stream is not None:
+            with suppress(OSError):  # it is broken already
+                self._stream.socket.shutdown(socket.SHUT_WR)
+
     def break_off(self) -> None:
         """Have the connection break, without the client's doing."""
-        if self._client._stream is not None:
+        if self._stream is not None:
             self.ledger.may_break = True
             with suppress(OSError):  # it is broken already
-                self._client._stream.socket.shutdown(socket.SHUT_RDWR)
+                self._stream.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _name(stream: trio.SocketStream) -> str:

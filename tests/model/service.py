@@ -1,5 +1,6 @@
 """The service that is played with: the real transport, and what was published under each number."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
@@ -180,6 +181,20 @@ class Service:
             if not at_once:
                 await trio.lowlevel.checkpoint()
 
+    async def undergo(self, happenings: list[str]) -> None:
+        for each in happenings:
+            match each:
+                case "publish":
+                    self.publish(3)
+                case "bulk":
+                    await self.publish_bulk(of_trades=True, at_once=False, renewing=False)
+                case "renew":
+                    self.renew_header()
+                case "silence":
+                    await self._loop.let_pass(0.2)
+                case "goodbye":
+                    self.say_goodbye()
+
     @property
     def _received_ns(self) -> int:
         return self.epoch_ns + len(self.log._first_seqs)
@@ -232,6 +247,12 @@ class RememberingLog(Log):
     def first_kept(self) -> int:
         """The number of the oldest trade or event that is kept; the next one if none is."""
         return self._first_seqs[self.oldest] if self.oldest < self.end else self.next_seq
+
+    def frames_from(self, seq: int) -> int:
+        """How many there have been from the one on that holds a number."""
+        index = bisect_left(self._first_seqs, seq)
+        first = self._first_seqs[index] if index < self.end else self.next_seq
+        return self.end - index + (first > seq)
 
 
 class _Announcement(trio.TaskStatus[str]):

@@ -32,11 +32,14 @@ def service(*options: str, **extra: str) -> Iterator[Process]:
 def test_what_is_missing_and_what_became_of_it_is_said_in_the_log() -> None:
     with exchange("skip BTCUSDT 3 after 2s") as options, service(*options) as process:
         assert "are missing: not in the stream" in process.until_said("missing")
-        assert "from the venue's records" in process.until_said("are back-filled")
+        process.until_said("are back-filled: from the venue's records")
         assert process.end(signal.SIGTERM) == 143
     assert re.search(r"the venue's clock less ours: [+-]\d+\.\d ms, give", process.said[-1])
     (total,) = [each for each in process.said[-1].splitlines() if "in their turn" in each]
-    assert total.endswith("3 ids did not come in their turn: 3 back-filled, 0 no trades, 0 lost")
+    # Now and then one of them is an id that the exchange spent without a trade.
+    found = re.search(r"3 ids did .*: (\d) back-filled, (\d) no trades, 0 lost$", total)
+    assert found
+    assert int(found[1]) + int(found[2]) == 3
 
 
 def test_strict_ends_with_69_where_a_symbol_is_silent_and_without_it_aggregates_take_over() -> None:

@@ -325,7 +325,8 @@ async def test_one_connection_may_be_told_what_the_others_are_not(nursery: trio.
     await trio.testing.wait_all_tasks_blocked()
     stand.faults.inject(Malformed("only you", which="oldest"))
     stand.faults.inject(Malformed("both of you"))
-    texts = [await oldest.event(), await oldest.event(), await newest.event()]
+    with trio.fail_after(5):
+        texts = [await oldest.event(), await oldest.event(), await newest.event()]
     assert [each.data for each in texts if isinstance(each, TextMessage)] == [
         "only you",
         "both of you",

@@ -18,6 +18,7 @@ from fanout.simulator.faults import (
     Shuffle,
     Silence,
     Skip,
+    UnknownEvent,
 )
 
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -96,7 +97,15 @@ def test_nonsense_is_refused_in_one_line(name: str, fields: dict[str, Any], says
 
 
 @pytest.mark.parametrize(
-    "fault", [Skip(count=0), Shuffle(window=1), Drop(how="softly"), Insert("BTCUSDT", count=-1)]
+    "fault",
+    [
+        Skip(count=0),
+        Shuffle(window=1),
+        Drop(how="softly"),
+        Insert("BTCUSDT", count=-1),
+        Malformed("\ud800"),
+        UnknownEvent(data={"what": object()}),
+    ],
 )
 def test_what_was_not_spelled_but_built_is_checked_too(fault: Fault) -> None:
     with pytest.raises(UsageError):

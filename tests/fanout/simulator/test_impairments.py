@@ -214,6 +214,16 @@ def test_what_stands_is_bounded_and_what_is_over_does_not_count() -> None:
     stand.faults.begin(Skip(), [STREAM])
 
 
+async def test_what_is_over_is_forgotten_on_a_stream_without_messages(
+    autojump_clock: MockClock,
+) -> None:
+    stand = Stand()
+    for _ in range(2 * MAX_STANDING):
+        stand.faults.begin(Silence(for_s=1), [STREAM])
+        await trio.sleep(2)
+    assert stand.faults.standing() == []
+
+
 def test_a_fault_that_cannot_befall_all_its_streams_befalls_none() -> None:
     faults = StreamFaults(lambda each: None, 0)
     for _ in range(MAX_STANDING):

@@ -178,6 +178,14 @@ async def test_an_answer_without_rows_cannot_have_fewer(simulator: Simulator) ->
         assert "serverTime" in (await http.request("/fapi/v1/time")).body
 
 
+async def test_another_answer_is_not_looked_into(simulator: Simulator) -> None:
+    simulator.faults.inject(Http(body="[oops", rows=1))
+    async with await open_tcp(simulator) as stream:
+        await stream.send_all(f"GET {RECENT} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await stream.send_eof()
+        assert (await receive_all(stream)).endswith(b"\r\n\r\n[oops")
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

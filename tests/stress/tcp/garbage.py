@@ -11,6 +11,7 @@ from fanout.transports.tcp import greeting
 from fanout.transports.tcp.connection import MAX_INPUT_BYTES
 from protocol import Start
 from tests.bench.report import Row
+from tests.contracts.transport import publish_bulk
 from tests.stress.tcp.account import Account, request
 from tests.stress.tcp.sayings import LATE, REFUSED, SERVED, Answer, Saying, known, noises
 from tests.stress.tcp.stand import at_once, read, read_answer, standing, visit
@@ -35,11 +36,14 @@ async def _run(said: list[Saying], request_s: float) -> None:
     """Who is to be understood is given all the time; who is not, `request_s`."""
     async with standing() as stand:
         visits = [partial(babble, stand.url, *each) for each in said if each[1] != LATE]
-        others = [partial(each, stand.url) for each in (whisper, chatter)]
+        others = [partial(each, stand.url) for each in (whisper, chatter, mute)]
         await at_once(100, [*visits, *others])
     async with standing(request_s=request_s) as stand:
         visits = [partial(babble, stand.url, *each) for each in said if each[1] == LATE]
-        floods = [partial(flood, stand.url, data) for data in (request(), b"", b"\xff", b"\x10")]
+        publish_bulk(stand.publisher, 2_000_000)  # more than a flood without a reader is sent
+        oldest = request(start=Start.OLDEST)
+        starts = (request(), oldest, b"", b"\xff", b"\x10")
+        floods = [partial(flood, stand.url, each) for each in starts]
         await at_once(100, [*floods, *visits, partial(trickle, stand.url)])
 
 
@@ -93,16 +97,29 @@ async def chatter(url: str) -> None:
     """A request, and then as much as is tolerated: served on."""
     async with visit(url) as stream:
         await stream.send_all(request() + bytes(MAX_INPUT_BYTES - 4096))
-        account = Account()
-        while account.trades < 30:
-            data = await read(stream)
-            assert data, "the service closed"
-            account.take(data)
+        await listen(stream)
+
+
+async def mute(url: str) -> None:
+    """A request, and the end of all that is said: served on."""
+    async with visit(url) as stream:
+        await stream.send_all(request())
+        await stream.send_eof()
+        await listen(stream)
+
+
+async def listen(stream: trio.SocketStream) -> None:
+    """Read for a while."""
+    account = Account()
+    while account.trades < 30:
+        data = await read(stream)
+        assert data, "the service closed"
+        account.take(data)
 
 
 async def flood(url: str, start: bytes) -> None:
-    """More than is tolerated: cut off."""
-    async with visit(url) as stream:
+    """More than is tolerated: cut off, also amid a piece that nobody reads."""
+    async with visit(url, receive_buffer=4096) as stream:
         with suppress(trio.BrokenResourceError):
             await stream.send_all(start + bytes(100_000_000))
             raise AssertionError("a hundred megabytes were read")
