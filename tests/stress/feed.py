@@ -181,8 +181,8 @@ async def live(stand: Stand, ledger: Ledger, trouble: Trouble, days: float, mean
         for symbol in SYMBOLS:
             nursery.start_soon(trouble.market, symbol, mean_s, until_s + CALM_S)
         for mean_act_s, act in (
-            (4 * 3_600, trouble.break_a_connection),
-            (24 * 3_600, trouble.refuse_connections),
+            (36 * 3_600, trouble.break_a_connection),
+            (72 * 3_600, trouble.refuse_connections),
             (12 * 3_600, trouble.fall_silent),
             (6 * 3_600, trouble.fail_over_rest),
         ):
