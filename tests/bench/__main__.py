@@ -13,7 +13,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tests.bench import shm, size
-from tests.bench.report import Result, Stage, Unavailable, as_json, as_text, environment
+from tests.bench.report import (
+    Absent,
+    Result,
+    Row,
+    Stage,
+    Unavailable,
+    as_json,
+    as_text,
+    environment,
+)
 
 STAGES: Final[dict[str, Stage]] = {
     "size": size,
@@ -52,7 +61,13 @@ def _run(name: str, *, small: bool) -> Result:
         rows = stage.run(small=small)
     except Unavailable as reason:
         return Result(stage=name, title=title, small=small, skipped=str(reason))
-    return Result(stage=name, title=title, small=small, rows=tuple(rows))
+    return Result(
+        stage=name,
+        title=title,
+        small=small,
+        rows=tuple(each for each in rows if isinstance(each, Row)),
+        absent=tuple(each for each in rows if isinstance(each, Absent)),
+    )
 
 
 def _failed(result: Result) -> bool:

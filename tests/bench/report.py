@@ -6,38 +6,88 @@ printed without them.
 
 import os
 import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from tests import captures
 
-LIBRARIES: Final = ("msgspec", "trio", "websockets", "trio-websocket", "numpy")
+LIBRARIES: Final = (
+    "msgspec",
+    "trio",
+    "websockets",
+    "trio-websocket",
+    "numpy",
+    "orjson",
+    "picows",
+    "protobuf",
+    "databento-dbn",
+    "pyzmq",
+    "iceoryx2",
+)
+PROGRAMS: Final = ("nats-server", "redis-server", "cc")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure. A goal bounds it from one side; what is there for comparison has none."""
+    """One figure: the median of its repetitions, and the lowest and highest of them where there is
+    more than one. A goal bounds it from one side; what is there for comparison has none."""
 
     name: str
     value: float
     unit: str
+    low: float | None = None
+    high: float | None = None
     at_most: float | None = None
     at_least: float | None = None
 
     @property
     def goal(self) -> str:
         if self.at_most is not None:
-            return f"<= {self.at_most:g}"
-        return "" if self.at_least is None else f">= {self.at_least:g}"
+            return f"<= {self.at_most:,g}"
+        return "" if self.at_least is None else f">= {self.at_least:,g}"
 
     @property
     def met(self) -> bool:
         return (self.at_most is None or self.value <= self.at_most) and (
             self.at_least is None or self.value >= self.at_least
         )
+
+
+def figure(
+    name: str,
+    samples: Sequence[float],
+    unit: str,
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> Row:
+    """The row of a figure that was measured several times."""
+    return Row(
+        name=name,
+        value=median(samples),
+        unit=unit,
+        low=min(samples),
+        high=max(samples),
+        at_most=at_most,
+        at_least=at_least,
+    )
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """A rival that is not on this machine, and what of it is missing."""
+
+    name: str
+    why: str
 
 
 class Unavailable(Exception):  # noqa: N818  no error: this machine lacks what the stage needs
@@ -50,7 +100,7 @@ class Stage(Protocol):
 
     __doc__: str | None
 
-    def run(self, *, small: bool) -> list[Row]:
+    def run(self, *, small: bool) -> Sequence[Row | Absent]:
         """Measure; `small` takes a part of the workload, for trying out. Raises `Unavailable`."""
 
 
@@ -61,6 +111,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     small: bool
     rows: tuple[Row, ...] = ()
+    absent: tuple[Absent, ...] = ()
     skipped: str = ""
 
     @property
@@ -73,7 +124,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     system: str
     python: str
+    twins: bool
+    """Whether the compiled twins are installed."""
     libraries: dict[str, str]
+    programs: dict[str, str]
     date: str
 
 
@@ -91,9 +145,25 @@ def environment(now: datetime) -> Environment:
         cores=len(os.sched_getaffinity(0)),
         system=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        libraries={name: version(name) for name in LIBRARIES},
+        twins=find_spec("protocol._speedups") is not None,
+        libraries=dict(_libraries()),
+        programs=dict(_programs()),
         date=now.isoformat(timespec="seconds"),
     )
+
+
+def _libraries() -> Iterator[tuple[str, str]]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
+
+
+def _programs() -> Iterator[tuple[str, str]]:
+    for name in PROGRAMS:
+        if shutil.which(name):
+            done = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+            number = re.search(r"\d+(\.\d+)+", done.stdout)
+            yield name, number[0] if number else "of unknown version"
 
 
 def _cpu_model() -> str:
@@ -114,6 +184,8 @@ def _plain(result: Result) -> dict[str, Any]:
         {
             "name": row.name,
             "value": row.value,
+            "low": row.low,
+            "high": row.high,
             "unit": row.unit,
             "goal": row.goal or None,
             "met": row.met if row.goal and not result.small else None,
@@ -125,21 +197,27 @@ def _plain(result: Result) -> dict[str, Any]:
         "title": result.title,
         "small": result.small,
         "skipped": result.skipped or None,
+        "absent": {each.name: each.why for each in result.absent},
         "rows": rows,
     }
 
 
 def as_text(where: Environment, results: list[Result]) -> str:
-    libraries = ", ".join(f"{name} {number}" for name, number in where.libraries.items())
+    twins = "with" if where.twins else "without"
     lines = [
         f"machine    {where.cpu}, {where.cores} cores, {where.system}",
-        f"python     {where.python}",
-        f"libraries  {libraries}",
+        f"python     {where.python}, {twins} the compiled twins",
+        f"libraries  {_listed(where.libraries)}",
+        f"programs   {_listed(where.programs)}",
         f"date       {where.date}",
     ]
     for result in results:
         lines += ["", *_table(result)]
     return "\n".join(lines)
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _table(result: Result) -> list[str]:
@@ -149,13 +227,30 @@ def _table(result: Result) -> list[str]:
     if result.small:
         heading += " (small: a part of the workload, not judged)"
     width = max(len(row.name) for row in result.rows)
-    return [heading, *(_line(row, width, judged=not result.small) for row in result.rows)]
+    spread = max(len(_spread(row)) for row in result.rows)
+    return [
+        heading,
+        *(_line(row, width, spread, judged=not result.small) for row in result.rows),
+        *(f"  {each.name} is left out: {each.why}" for each in result.absent),
+    ]
 
 
-def _line(row: Row, width: int, *, judged: bool) -> str:
-    value = f"{row.value:,.1f}" if row.value < 1_000 else f"{row.value:,.0f}"
-    line = f"  {row.name:<{width}}  {value:>12} {row.unit}"
+def _line(row: Row, width: int, spread_width: int, *, judged: bool) -> str:
+    line = (
+        f"  {row.name:<{width}}  {shown(row.value):>12} {_spread(row):<{spread_width}} {row.unit}"
+    )
     if not row.goal:
         return line
     verdict = ("  met" if row.met else "  MISSED") if judged else ""
     return f"{line}  goal {row.goal}{verdict}"
+
+
+def _spread(row: Row) -> str:
+    if row.low is None or row.high is None:
+        return ""
+    return f"({shown(row.low)} to {shown(row.high)})"
+
+
+def shown(value: float) -> str:
+    """A figure with as many digits as mean something."""
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}" if value < 1_000 else f"{value:,.0f}"

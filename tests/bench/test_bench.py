@@ -137,12 +137,23 @@ def test_the_hand_off_is_measured_beside_its_rivals() -> None:
 def test_a_report_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["size", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert set(report["environment"]) == {"cpu", "cores", "system", "python", "libraries", "date"}
+    assert set(report["environment"]) == {
+        "cpu",
+        "cores",
+        "system",
+        "python",
+        "twins",
+        "libraries",
+        "programs",
+        "date",
+    }
     (stage,) = report["stages"]
     assert (stage["stage"], stage["small"], stage["skipped"]) == ("size", False, None)
     assert stage["rows"][0] == {
         "name": "fanout, a block a millisecond",
         "value": 8.2,
+        "low": None,
+        "high": None,
         "unit": "bytes/trade",
         "goal": "<= 15",
         "met": True,
@@ -157,7 +168,7 @@ def test_a_goal_that_is_missed_is_said_and_fails(
     slow = Row(name="deliveries", value=1_999.0, unit="1/s", at_least=2_000)
     monkeypatch.setitem(STAGES, "slow", stage_of(slow))
     assert main(["slow"]) == 1
-    assert "deliveries         1,999 1/s  goal >= 2000  MISSED" in capsys.readouterr().out
+    assert "deliveries         1,999  1/s  goal >= 2,000  MISSED" in capsys.readouterr().out
     assert main(["slow", "--small"]) == 0
 
 

@@ -1,0 +1,61 @@
+"""Contenders side by side: in rounds, one after another, so that a busy moment hits them all."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+ROOT: Final = Path(__file__).parents[2]
+
+CORES: Final = sorted(os.sched_getaffinity(0))
+WORK_CORE: Final = CORES[0]
+"""Where what is measured runs."""
+REST_CORE: Final = CORES[-1]
+"""Where its other side runs: who feeds it, who reads from it. The same, if there is only one."""
+
+K = TypeVar("K")
+
+
+def in_rounds(contenders: Mapping[K, Callable[[], float]], rounds: int) -> dict[K, list[float]]:
+    """What each contender gives, `rounds` times. A round before the first is not counted."""
+    samples: dict[K, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, measure in contenders.items():
+            gc.collect()
+            sample = measure()
+            if number:
+                samples[name].append(sample)
+    return samples
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Round by round, so that what slows down a whole round cancels out."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def start(
+    module: str, *arguments: object, core: int, pure: bool = False, **options: Any
+) -> "subprocess.Popen[str]":
+    """A Python of its own that runs a module on one core; without the compiled twins if `pure`.
+    What it prints is for the caller to read."""
+    command = ["taskset", "-c", str(core), sys.executable, "-m", module, *map(str, arguments)]
+    environment = {**os.environ, "FANOUT_PURE": "1" if pure else "0"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def answer(child: "subprocess.Popen[str]", timeout_s: float = 120) -> Any:
+    """What a child printed, as JSON, once it has ended. One that takes too long is killed."""
+    try:
+        printed, _ = child.communicate(timeout=timeout_s)
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode:
+        raise RuntimeError(f"{child.args} ended with {child.returncode}")
+    return json.loads(printed)
