@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -42,10 +43,14 @@ def start(
 ) -> "subprocess.Popen[str]":
     """A Python of its own that runs a module on one core; without the compiled twins if `pure`.
     What it prints is for the caller to read."""
-    command = ["taskset", "-c", str(core), sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "FANOUT_PURE": "1" if pure else "0"}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, **options
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "FANOUT_PURE": "1" if pure else "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+        **options,
     )
 
 
