@@ -41,6 +41,7 @@ from protocol.constants import (
 from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
 from protocol.framing import seal, unseal
 from protocol.records import Block, Header, Reference, Trade
+from protocol.speedups import twin
 from protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 _PREFIX = Struct("<BBBHQQ")
@@ -50,6 +51,7 @@ _KINDS = tuple(TradeKind(code) for code in range(256))
 _FLAGS = tuple(BlockFlags(bits & 0x03) for bits in range(256))
 
 
+@twin
 def encode_block(block: Block, header: Header) -> bytes:
     """A block's payload. The trades' own `seq` and `received_ns` are not looked at: the block's
     count. Raises `NotRepresentableError`, naming the value that does not fit."""
@@ -118,6 +120,7 @@ def _refusal(trade: Trade, header: Header) -> NotRepresentableError:
     )
 
 
+@twin
 def decode_block(payload: bytes, header: Header) -> Block:
     """The block in a payload. Raises `PeerError` for every other payload."""
     body = unseal(payload)

@@ -121,7 +121,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
         return to_float(self.quantity, self.instrument.quantity_exponent)
 
 
-class Block(msgspec.Struct, frozen=True, kw_only=True):
+class Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run of trades that travel together: what one read of the venue's socket brought.
 
     `received_ns` is unix ns, taken once when that read returned; `held_ns` how long the trades

@@ -33,12 +33,15 @@ from protocol.errors import LimitExceededError, MalformedError, PeerError
 from protocol.framing import frame
 from protocol.header import decode_header, encode_header
 from protocol.records import Header
+from protocol.speedups import twin
 
 _unpack_length: Final = Struct("<I").unpack_from
 
 
 class RingWriter(page.Ring):
     """Makes a queue in a buffer, and writes to it."""
+
+    __slots__ = ("_dropped_frames", "_dropped_numbers", "_room", "_slot")
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class RingWriter(page.Ring):
         """How many readers have attached so far."""
         return self._words[page.READERS_WORD]
 
+    @twin
     def push(self, frames: bytes) -> bool:
         """Append one or more whole frames, all at once; False, and nothing, if they do not fit.
         Never waits."""
@@ -150,6 +154,8 @@ class RingWriter(page.Ring):
 class RingReader(page.Ring):
     """Attaches to a queue that is there, and reads from it."""
 
+    __slots__ = ()
+
     def __init__(self, buffer: page.Buffer, *, pid: int) -> None:
         """Begin where the last reader stopped. Raises `NotAQueueError`, `LayoutVersionError`,
         `TruncatedQueueError` or another `PeerError` if that cannot be."""
@@ -190,6 +196,7 @@ class RingReader(page.Ring):
             raise self._nonsense(unread)
         return unread
 
+    @twin
     def pop(self) -> bytes | None:
         """The payload of the next frame, or None if there is none yet. Never waits.
 

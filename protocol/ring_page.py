@@ -122,7 +122,12 @@ class Buffer(Protocol):
 
 
 class Ring:
-    """What both ends have: views of the page and of the data area."""
+    """What both ends have: views of the page and of the data area, and where they are."""
+
+    # Slots, because the compiled twins look at them.
+    __slots__ = ("_data", "_mask", "_page", "_position", "_words", "capacity")
+
+    _position: int
 
     def __init__(self, buffer: Buffer, capacity: int) -> None:
         with memoryview(buffer) as whole:

@@ -1,0 +1,376 @@
+# Blocks, rows and trades. Included by `_speedups.pyx`.
+
+cdef struct Prefix:
+    uint16_t count
+    uint8_t bits
+    uint8_t ordinary
+    uint64_t first_seq
+    uint64_t received_ns
+    uint64_t held_ns
+
+cdef struct Item:
+    uint64_t trade_id
+    uint64_t time
+    uint64_t price  # in two's complement, as deltas want it
+    uint64_t quantity
+    uint8_t index
+    uint8_t kind
+    bint is_maker
+
+cdef struct Past:
+    # The trade before, of one instrument, or its reference.
+    uint64_t trade_id
+    uint64_t time
+    uint64_t price
+
+
+cdef bint know(Past *past, PyObject *references, uint8_t index):
+    """Begin at an instrument's reference. False if it has none, or a strange one."""
+    cdef PyObject *reference
+    cdef int64_t price
+    if index >= PyTuple_GET_SIZE(references):
+        return False
+    reference = PyTuple_GET_ITEM(references, index)
+    if not (
+        IS_EXACTLY(reference, REFERENCE)
+        and as_u64(SLOT(reference, reference_trade_id), &past.trade_id)
+        and as_u64(SLOT(reference, reference_time), &past.time)
+        and as_i64(SLOT(reference, reference_price), &price)
+    ):
+        return False
+    past.price = <uint64_t>price
+    return True
+
+
+cdef inline PyObject *tuple_in(PyObject *header, Py_ssize_t offset):
+    cdef PyObject *found = SLOT(header, offset)
+    return found if found != NULL and PyTuple_CheckExact(found) else NULL
+
+
+# Blocks to trades.
+
+
+cdef inline Py_ssize_t read_varint(const uint8_t *at, const uint8_t *end, uint64_t *value) noexcept:
+    """How many bytes it takes; 0 if it is not in order."""
+    cdef uint64_t result = 0
+    cdef int shift = 0
+    cdef const uint8_t *start = at
+    while at < end and shift < 7 * MAX_VARINT_BYTES:
+        if shift == 63 and at[0] > 1:
+            return 0
+        result |= <uint64_t>(at[0] & 0x7F) << shift
+        if at[0] < 0x80:
+            if at[0] == 0 and shift:
+                return 0
+            value[0] = result
+            return at - start + 1
+        shift += 7
+        at += 1
+    return 0
+
+
+cdef inline uint64_t unzigzag(uint64_t value) noexcept:
+    return (value >> 1) ^ (0 - (value & 1))
+
+
+cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items):
+    """The trades of a payload. False if anything about it is out of order."""
+    cdef const uint8_t *at
+    cdef const uint8_t *end
+    cdef uint32_t crc
+    cdef PyObject *references
+    cdef Py_ssize_t size, taken, place, number
+    cdef uint64_t deltas[4]
+    cdef Past pasts[128]
+    cdef uint8_t is_known[128]
+    cdef Past *past
+    cdef Item *item
+    cdef uint8_t first
+    if not (PyBytes_CheckExact(payload) and IS_EXACTLY(header, HEADER)):
+        return False
+    references = tuple_in(header, header_references)
+    size = PyBytes_GET_SIZE(<object>payload) - CRC_BYTES
+    if references == NULL or size < PREFIX_BYTES:
+        return False
+    at = <const uint8_t *>PyBytes_AS_STRING(<object>payload)
+    end = at + size
+    memcpy(&crc, end, CRC_BYTES)
+    if crc != crc32_of(at, size) or at[0] != TRADES:
+        return False
+    prefix.bits, prefix.ordinary = at[1], at[2]
+    memcpy(&prefix.count, at + 3, 2)
+    memcpy(&prefix.first_seq, at + 5, 8)
+    memcpy(&prefix.received_ns, at + 13, 8)
+    at += PREFIX_BYTES
+    if not 1 <= prefix.count <= MAX_TRADES:
+        return False
+    if not 1 <= prefix.first_seq <= MAX_SEQ - prefix.count + 1:
+        return False
+    taken = read_varint(at, end, &prefix.held_ns)
+    if not taken:
+        return False
+    at += taken
+    memset(is_known, False, sizeof(is_known))
+    for number in range(prefix.count):
+        item = &items[number]
+        if at >= end:
+            return False
+        first = at[0]
+        item.index, item.is_maker, item.kind = first & ESCAPE, first >= MAKER, prefix.ordinary
+        at += 1
+        if item.index == ESCAPE:
+            if end - at < 2:
+                return False
+            item.kind, item.index = at[0], at[1]
+            at += 2
+            if item.index > ESCAPE:
+                return False
+        past = &pasts[item.index]
+        if not is_known[item.index]:
+            if not know(past, references, item.index):
+                return False
+            is_known[item.index] = True
+        for place in range(4):
+            taken = read_varint(at, end, &deltas[place])
+            if not taken:
+                return False
+            at += taken
+        past.trade_id += 1 + unzigzag(deltas[0])
+        past.time += unzigzag(deltas[1])
+        past.price += unzigzag(deltas[2])
+        item.trade_id, item.time, item.price = past.trade_id, past.time, past.price
+        item.quantity = deltas[3]
+    return True
+
+
+def decode_block(payload, header):
+    """See `protocol.block.decode_block`."""
+    cdef Prefix prefix
+    cdef Item items[MAX_TRADES]
+    cdef PyObject *instruments
+    cdef Py_ssize_t place
+    cdef object trade
+    if not parse(<PyObject *>payload, <PyObject *>header, &prefix, items):
+        return plain("decode_block")(payload, header)
+    instruments = tuple_in(<PyObject *>header, header_instruments)
+    if instruments == NULL:
+        return plain("decode_block")(payload, header)
+    for place in range(prefix.count):
+        if items[place].index >= PyTuple_GET_SIZE(instruments):
+            return plain("decode_block")(payload, header)
+    cdef object received = <object>prefix.received_ns
+    cdef list trades = PyList_New(prefix.count)
+    for place in range(prefix.count):
+        trade = trade_of(&items[place], &prefix, place, instruments, received)
+        Py_INCREF(trade)
+        PyList_SET_ITEM(trades, place, trade)
+    return block_of(&prefix, trades, received)
+
+
+cdef object trade_of(
+    Item *item, Prefix *prefix, Py_ssize_t place, PyObject *instruments, object received_ns
+):
+    cdef PyObject *made = PyType_GenericAlloc(<PyTypeObject *>TRADE, 0)
+    cdef object trade = <object>made
+    Py_DECREF(made)
+    cdef uint64_t seq = 0 if prefix.bits & SNAPSHOT else prefix.first_seq + place
+    cdef PyObject *back_filled = TRUE if prefix.bits & BACK_FILLED else FALSE
+    FILL(made, trade_instrument, Py_NewRef(PyTuple_GET_ITEM(instruments, item.index)))
+    FILL(made, trade_trade_id, PyLong_FromUnsignedLongLong(item.trade_id))
+    FILL(made, trade_time, PyLong_FromUnsignedLongLong(item.time))
+    FILL(made, trade_price, PyLong_FromLongLong(<int64_t>item.price))
+    FILL(made, trade_quantity, PyLong_FromUnsignedLongLong(item.quantity))
+    FILL(made, trade_buyer_is_maker, Py_NewRef(TRUE if item.is_maker else FALSE))
+    FILL(made, trade_kind, Py_NewRef(PyTuple_GET_ITEM(<PyObject *>KINDS, item.kind)))
+    FILL(made, trade_seq, PyLong_FromUnsignedLongLong(seq))
+    FILL(made, trade_received_ns, Py_NewRef(<PyObject *>received_ns))
+    FILL(made, trade_back_filled, Py_NewRef(back_filled))
+    return trade
+
+
+cdef object block_of(Prefix *prefix, list trades, object received_ns):
+    cdef PyObject *made = PyType_GenericAlloc(<PyTypeObject *>BLOCK, 0)
+    cdef object block = <object>made
+    Py_DECREF(made)
+    FILL(made, block_first_seq, PyLong_FromUnsignedLongLong(prefix.first_seq))
+    FILL(made, block_trades, Py_NewRef(<PyObject *>trades))
+    FILL(made, block_received_ns, Py_NewRef(<PyObject *>received_ns))
+    FILL(made, block_held_ns, PyLong_FromUnsignedLongLong(prefix.held_ns))
+    FILL(made, block_flags, Py_NewRef(PyTuple_GET_ITEM(<PyObject *>FLAGS, prefix.bits)))
+    return block
+
+
+# Blocks to rows of memory, without a Python object a trade.
+
+cdef packed struct Row:
+    uint64_t seq
+    uint64_t trade_id
+    uint64_t time
+    int64_t price
+    uint64_t quantity
+    uint64_t received_ns
+    uint8_t index
+    uint8_t kind
+    uint8_t buyer_is_maker
+    uint8_t back_filled
+    uint32_t reserved
+
+assert sizeof(Row) == 56
+
+
+def append_rows(rows, payload, header):
+    """See `protocol.rows.append_rows`."""
+    cdef Prefix prefix
+    cdef Item items[MAX_TRADES]
+    cdef Row row
+    cdef Py_ssize_t place, size
+    cdef char *at
+    if type(rows) is not bytearray or not parse(
+        <PyObject *>payload, <PyObject *>header, &prefix, items
+    ):
+        return plain("append_rows")(rows, payload, header)
+    size = PyByteArray_GET_SIZE(rows)
+    PyByteArray_Resize(rows, size + prefix.count * <Py_ssize_t>sizeof(Row))
+    at = PyByteArray_AS_STRING(rows) + size
+    row.received_ns, row.reserved = prefix.received_ns, 0
+    row.back_filled = prefix.bits & BACK_FILLED
+    for place in range(prefix.count):
+        row.seq = 0 if prefix.bits & SNAPSHOT else prefix.first_seq + place
+        row.trade_id, row.time = items[place].trade_id, items[place].time
+        row.price, row.quantity = <int64_t>items[place].price, items[place].quantity
+        row.index, row.kind = items[place].index, KIND_CODES[items[place].kind]
+        row.buyer_is_maker = items[place].is_maker
+        memcpy(at, &row, sizeof(Row))
+        at += sizeof(Row)
+
+
+# Trades to blocks.
+
+
+cdef inline uint8_t *put_varint(uint8_t *at, uint64_t value) noexcept:
+    while value > 0x7F:
+        at[0] = <uint8_t>(value & 0x7F | 0x80)
+        value >>= 7
+        at += 1
+    at[0] = <uint8_t>value
+    return at + 1
+
+
+cdef inline uint64_t zigzag(uint64_t value) noexcept:
+    return (value << 1) ^ (0 - (value >> 63))
+
+
+cdef bint read_trade(PyObject *trade, Item *item, PyObject *kind):
+    """A trade's fields; `kind` is the block's ordinary one, as the object that it is. False if one
+    of them is strange."""
+    cdef int64_t index, price, code
+    cdef PyObject *instrument
+    cdef PyObject *maker
+    cdef PyObject *own_kind
+    if not IS_EXACTLY(trade, TRADE):
+        return False
+    instrument = SLOT(trade, trade_instrument)
+    maker = SLOT(trade, trade_buyer_is_maker)
+    own_kind = SLOT(trade, trade_kind)
+    if not IS_EXACTLY(instrument, INSTRUMENT) or not (maker == TRUE or maker == FALSE):
+        return False
+    if not as_i64(SLOT(instrument, instrument_index), &index) or not 0 <= index < ESCAPE:
+        return False
+    item.index, item.is_maker = <uint8_t>index, maker == TRUE
+    if own_kind != kind:
+        if not IS_EXACTLY(own_kind, TRADE_KIND) or not as_i64(own_kind, &code):
+            return False
+        item.kind = <uint8_t>code
+    if not (
+        as_u64(SLOT(trade, trade_trade_id), &item.trade_id)
+        and as_u64(SLOT(trade, trade_time), &item.time)
+        and as_i64(SLOT(trade, trade_price), &price)
+        and as_u64(SLOT(trade, trade_quantity), &item.quantity)
+    ):
+        return False
+    item.price = <uint64_t>price
+    return True
+
+
+cdef bint read_prefix(PyObject *block, PyObject *trades, Prefix *prefix, PyObject *kind):
+    cdef int64_t bits, code
+    cdef Py_ssize_t count = PySequence_Fast_GET_SIZE(trades)
+    if not (1 <= count <= MAX_TRADES and IS_EXACTLY(kind, TRADE_KIND) and as_i64(kind, &code)):
+        return False
+    if not (as_i64(SLOT(block, block_flags), &bits) and 0 <= bits <= 0xFF):
+        return False
+    prefix.count, prefix.bits, prefix.ordinary = <uint16_t>count, <uint8_t>bits, <uint8_t>code
+    return (
+        as_u64(SLOT(block, block_first_seq), &prefix.first_seq)
+        and 1 <= prefix.first_seq <= MAX_SEQ - <uint64_t>count + 1
+        and as_u64(SLOT(block, block_received_ns), &prefix.received_ns)
+        and as_u64(SLOT(block, block_held_ns), &prefix.held_ns)
+    )
+
+
+cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
+    """Write a block's payload but for its CRC. Gives the place behind it; NULL if anything about
+    the block is out of order."""
+    cdef PyObject *trades
+    cdef PyObject *references
+    cdef PyObject *kind
+    cdef Prefix prefix
+    cdef Item item
+    cdef Past pasts[128]
+    cdef uint8_t is_known[128]
+    cdef Past *past
+    cdef Py_ssize_t place
+    cdef uint8_t maker
+    if not (IS_EXACTLY(block, BLOCK) and IS_EXACTLY(header, HEADER)):
+        return NULL
+    references = tuple_in(header, header_references)
+    trades = SLOT(block, block_trades)
+    if references == NULL or not (PyList_CheckExact(trades) or PyTuple_CheckExact(trades)):
+        return NULL
+    if not PySequence_Fast_GET_SIZE(trades) or not IS_EXACTLY(
+        PySequence_Fast_GET_ITEM(trades, 0), TRADE
+    ):
+        return NULL
+    kind = SLOT(PySequence_Fast_GET_ITEM(trades, 0), trade_kind)
+    if not read_prefix(block, trades, &prefix, kind):
+        return NULL
+    at[0], at[1], at[2] = TRADES, prefix.bits, prefix.ordinary
+    memcpy(at + 3, &prefix.count, 2)
+    memcpy(at + 5, &prefix.first_seq, 8)
+    memcpy(at + 13, &prefix.received_ns, 8)
+    at = put_varint(at + PREFIX_BYTES, prefix.held_ns)
+    memset(is_known, False, sizeof(is_known))
+    for place in range(prefix.count):
+        item.kind = prefix.ordinary
+        if not read_trade(PySequence_Fast_GET_ITEM(trades, place), &item, kind):
+            return NULL
+        past = &pasts[item.index]
+        if not is_known[item.index]:
+            if not know(past, references, item.index):
+                return NULL
+            is_known[item.index] = True
+        maker = MAKER if item.is_maker else 0
+        if item.kind == prefix.ordinary:
+            at[0] = item.index | maker
+            at += 1
+        else:
+            at[0], at[1], at[2] = ESCAPE | maker, item.kind, item.index
+            at += 3
+        at = put_varint(at, zigzag(item.trade_id - past.trade_id - 1))
+        at = put_varint(at, zigzag(item.time - past.time))
+        at = put_varint(at, zigzag(item.price - past.price))
+        at = put_varint(at, item.quantity)
+        past.trade_id, past.time, past.price = item.trade_id, item.time, item.price
+    return at
+
+
+def encode_block(block, header):
+    """See `protocol.block.encode_block`."""
+    cdef uint8_t payload[PREFIX_BYTES + MAX_VARINT_BYTES + MAX_TRADES * MAX_TRADE_BYTES + CRC_BYTES]
+    cdef uint8_t *end = put_block(payload, <PyObject *>block, <PyObject *>header)
+    cdef uint32_t crc
+    if end == NULL:
+        return plain("encode_block")(block, header)
+    crc = crc32_of(payload, end - payload)
+    memcpy(end, &crc, CRC_BYTES)
+    return PyBytes_FromStringAndSize(<char *>payload, end - payload + CRC_BYTES)

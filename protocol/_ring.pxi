@@ -1,0 +1,112 @@
+# The ring: what `push` and `pop` do when there is nothing special about it. Included by
+# `_speedups.pyx`.
+
+cdef enum:
+    LENGTH_BYTES = 4
+    MAX_FRAME_BYTES = 65536
+    MAGIC_WORD = 0
+    WRITE_WORD = 8
+    READ_WORD = 16
+    PAGE_BYTES = 4096
+
+cdef uint64_t MAGIC = ring_page.MAGIC
+
+assert (LENGTH_BYTES, MAX_FRAME_BYTES) == (constants.LENGTH_BYTES, constants.MAX_FRAME_BYTES)
+assert (MAGIC_WORD, WRITE_WORD, READ_WORD, PAGE_BYTES) == (
+    ring_page.MAGIC_WORD,
+    ring_page.WRITE_WORD,
+    ring_page.READ_WORD,
+    ring_page.PAGE_BYTES,
+)
+
+cdef PyTypeObject *RING = <PyTypeObject *>ring_page.Ring
+cdef Py_ssize_t ring_words = offset_of(ring_page.Ring, "_words")
+cdef Py_ssize_t ring_data = offset_of(ring_page.Ring, "_data")
+cdef Py_ssize_t ring_position = offset_of(ring_page.Ring, "_position")
+cdef Py_ssize_t ring_capacity = offset_of(ring_page.Ring, "capacity")
+cdef Py_ssize_t writer_room = -1
+
+cdef struct End:
+    # One end of a queue.
+    uint64_t *words
+    uint8_t *data
+    uint64_t capacity
+    uint64_t position
+
+
+cdef inline bint look(PyObject *ring, End *end):
+    """False for what is no ring, or one that has been released."""
+    if not PyObject_TypeCheck(ring, RING):
+        return False
+    end.words = <uint64_t *>memory_of(SLOT(ring, ring_words))
+    end.data = <uint8_t *>memory_of(SLOT(ring, ring_data))
+    return (
+        end.words != NULL
+        and end.data != NULL
+        and as_u64(SLOT(ring, ring_capacity), &end.capacity)
+        and as_u64(SLOT(ring, ring_position), &end.position)
+    )
+
+
+cdef inline bint put(PyObject *ring, Py_ssize_t offset, uint64_t value) except False:
+    """Set a slot to a number."""
+    cdef PyObject *before = SLOT(ring, offset)
+    FILL(ring, offset, PyLong_FromUnsignedLongLong(value))
+    Py_DECREF(before)
+    return True
+
+
+def RingReader_pop(self):
+    """See `protocol.ring.RingReader.pop`."""
+    cdef End end
+    cdef uint64_t unread, start
+    cdef uint32_t length
+    if not look(<PyObject *>self, &end):
+        return plain("RingReader_pop")(self)
+    unread = LOAD(end.words + WRITE_WORD) - end.position
+    if not unread:
+        return None
+    start = end.position & (end.capacity - 1)
+    if unread > end.capacity or start + LENGTH_BYTES > end.capacity:
+        return plain("RingReader_pop")(self)
+    memcpy(&length, end.data + start, LENGTH_BYTES)
+    start += LENGTH_BYTES
+    if not 0 < length <= MAX_FRAME_BYTES or LENGTH_BYTES + length > unread:
+        return plain("RingReader_pop")(self)
+    if start + length > end.capacity:
+        return plain("RingReader_pop")(self)
+    cdef bytes payload = PyBytes_FromStringAndSize(<char *>end.data + start, length)
+    if LOAD(end.words + MAGIC_WORD) != MAGIC:
+        return plain("RingReader_pop")(self)
+    end.position += LENGTH_BYTES + length
+    put(<PyObject *>self, ring_position, end.position)
+    STORE(end.words + READ_WORD, end.position)
+    return payload
+
+
+def RingWriter_push(self, frames):
+    """See `protocol.ring.RingWriter.push`."""
+    global writer_room
+    cdef End end
+    cdef uint64_t size, room, start, split
+    if writer_room < 0:
+        writer_room = offset_of(type(self), "_room")
+    if not (
+        PyBytes_CheckExact(<PyObject *>frames)
+        and writer_room > 0
+        and look(<PyObject *>self, &end)
+        and as_u64(SLOT(<PyObject *>self, writer_room), &room)
+    ):
+        return plain("RingWriter_push")(self, frames)
+    size = PyBytes_GET_SIZE(frames)
+    if size > room:
+        return plain("RingWriter_push")(self, frames)
+    start = end.position & (end.capacity - 1)
+    split = min(size, end.capacity - start)
+    memcpy(end.data + start, PyBytes_AS_STRING(frames), split)
+    memcpy(end.data, PyBytes_AS_STRING(frames) + split, size - split)
+    put(<PyObject *>self, writer_room, room - size)
+    end.position += size
+    put(<PyObject *>self, ring_position, end.position)
+    STORE(end.words + WRITE_WORD, end.position)
+    return True

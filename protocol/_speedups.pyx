@@ -1,0 +1,170 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=True
+"""Compiled twins of the functions that do the work per trade and per frame.
+
+Each does what the function of its name does in `protocol.block`, `protocol.rows` or
+`protocol.ring`, for arguments and bytes that are in order. Whatever is out of order it leaves to
+that one: so there is one place for every check's words, and a twin has nothing to say of its own.
+What it must not do is take something that the plain function refuses.
+
+Fields of records and of slotted objects are read and filled at their offsets, as CPython's own
+member descriptors do it; called by name, ten of them would cost as much as all the rest. The
+offsets are asked for at import, and proven by a record that is compared with one made as usual.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from protocol import constants, ring_page
+from protocol.constants import BlockFlags, TradeKind
+from protocol.records import Block, Header, Instrument, Reference, Trade
+
+cdef extern from "_speedups.h":
+    Py_ssize_t offset_of(object type, const char *name)
+    PyObject *SLOT(PyObject *object, Py_ssize_t offset)
+    void FILL(PyObject *object, Py_ssize_t offset, PyObject *value)
+    bint IS_EXACTLY(PyObject *object, PyObject *type)
+    bint as_i64(PyObject *number, int64_t *value)
+    bint as_u64(PyObject *number, uint64_t *value)
+    char *memory_of(PyObject *view)
+    uint64_t LOAD(uint64_t *word)
+    void STORE(uint64_t *word, uint64_t value)
+    void fill_crc_table()
+    uint32_t crc32_of(const uint8_t *data, Py_ssize_t size)
+
+    PyObject *PyType_GenericAlloc(PyTypeObject *type, Py_ssize_t count) except NULL
+    PyObject *PyLong_FromLongLong(long long value) except NULL
+    PyObject *PyLong_FromUnsignedLongLong(unsigned long long value) except NULL
+    PyObject *Py_NewRef(PyObject *object)
+    void Py_DECREF(PyObject *object)
+    bint PyObject_TypeCheck(PyObject *object, PyTypeObject *type)
+    bint PyBytes_CheckExact(PyObject *object)
+    bint PyList_CheckExact(PyObject *object)
+    bint PyTuple_CheckExact(PyObject *object)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *tuple)
+    PyObject *PyTuple_GET_ITEM(PyObject *tuple, Py_ssize_t index)
+    Py_ssize_t PySequence_Fast_GET_SIZE(PyObject *sequence)
+    PyObject *PySequence_Fast_GET_ITEM(PyObject *sequence, Py_ssize_t index)
+    PyObject *TRUE "Py_True"
+    PyObject *FALSE "Py_False"
+
+
+def plain(name):
+    """The function whose twin is called so."""
+    from protocol.speedups import PLAIN
+
+    return PLAIN[name]
+
+
+# What the wire says, as C has it.
+
+cdef enum:
+    PREFIX_BYTES = 21
+    CRC_BYTES = 4
+    MAX_TRADES = 1024
+    MAX_TRADE_BYTES = 43
+    MAX_VARINT_BYTES = 10
+    TRADES = 0x10
+    BACK_FILLED = 0x01
+    SNAPSHOT = 0x02
+    ESCAPE = 0x7F
+    MAKER = 0x80
+
+cdef uint64_t MAX_SEQ = constants.MAX_SEQ
+
+assert (MAX_TRADES, MAX_TRADE_BYTES, CRC_BYTES, MAX_VARINT_BYTES) == (
+    constants.MAX_BLOCK_TRADES,
+    constants.MAX_TRADE_BYTES,
+    constants.CRC_BYTES,
+    constants.MAX_VARINT_BYTES,
+)
+assert (TRADES, BACK_FILLED, SNAPSHOT, ESCAPE, MAKER) == (
+    constants.FrameKind.TRADES,
+    BlockFlags.BACK_FILLED,
+    BlockFlags.SNAPSHOT,
+    constants.ESCAPE_INDEX,
+    constants.MAKER_BIT,
+)
+
+cdef tuple KINDS = tuple(TradeKind(code) for code in range(256))
+cdef tuple FLAGS = tuple(BlockFlags(bits & 0x03) for bits in range(256))
+
+cdef uint8_t[256] KIND_CODES
+for code in range(256):
+    KIND_CODES[code] = KINDS[code]
+
+fill_crc_table()
+
+# Types, and where their fields are.
+
+cdef PyObject *TRADE = <PyObject *>Trade
+cdef PyObject *BLOCK = <PyObject *>Block
+cdef PyObject *HEADER = <PyObject *>Header
+cdef PyObject *INSTRUMENT = <PyObject *>Instrument
+cdef PyObject *REFERENCE = <PyObject *>Reference
+cdef PyObject *TRADE_KIND = <PyObject *>TradeKind
+
+cdef Py_ssize_t trade_instrument = offset_of(Trade, "instrument")
+cdef Py_ssize_t trade_trade_id = offset_of(Trade, "trade_id")
+cdef Py_ssize_t trade_time = offset_of(Trade, "time")
+cdef Py_ssize_t trade_price = offset_of(Trade, "price")
+cdef Py_ssize_t trade_quantity = offset_of(Trade, "quantity")
+cdef Py_ssize_t trade_buyer_is_maker = offset_of(Trade, "buyer_is_maker")
+cdef Py_ssize_t trade_kind = offset_of(Trade, "kind")
+cdef Py_ssize_t trade_seq = offset_of(Trade, "seq")
+cdef Py_ssize_t trade_received_ns = offset_of(Trade, "received_ns")
+cdef Py_ssize_t trade_back_filled = offset_of(Trade, "back_filled")
+
+cdef Py_ssize_t block_first_seq = offset_of(Block, "first_seq")
+cdef Py_ssize_t block_trades = offset_of(Block, "trades")
+cdef Py_ssize_t block_received_ns = offset_of(Block, "received_ns")
+cdef Py_ssize_t block_held_ns = offset_of(Block, "held_ns")
+cdef Py_ssize_t block_flags = offset_of(Block, "flags")
+
+cdef Py_ssize_t header_instruments = offset_of(Header, "instruments")
+cdef Py_ssize_t header_references = offset_of(Header, "references")
+
+cdef Py_ssize_t instrument_index = offset_of(Instrument, "index")
+
+cdef Py_ssize_t reference_price = offset_of(Reference, "price")
+cdef Py_ssize_t reference_trade_id = offset_of(Reference, "trade_id")
+cdef Py_ssize_t reference_time = offset_of(Reference, "time")
+
+include "_block.pxi"
+include "_ring.pxi"
+
+
+# What is relied upon above, or this module is not there: fields are members, and a record that is
+# filled at its offsets equals one that is made as usual.
+
+def _proof():
+    cdef Prefix prefix
+    cdef Item item
+    prefix.count, prefix.bits, prefix.first_seq = 1, BACK_FILLED, 8
+    prefix.received_ns, prefix.held_ns = 9, 10
+    item.trade_id, item.time, item.price, item.quantity = 1, 2, <uint64_t>-3, 4
+    item.index, item.kind, item.is_maker = 0, 1, True
+    instrument = Instrument(index=0, symbol="X", price_exponent=0, quantity_exponent=0)
+    cdef tuple instruments = (instrument,)
+    trade = trade_of(&item, &prefix, 0, <PyObject *>instruments, 9)
+    block = block_of(&prefix, [trade], 9)
+    kind = TradeKind(1)
+    as_usual = Trade(instrument, 1, 2, -3, 4, True, kind, 8, 9, True)
+    flags = BlockFlags.BACK_FILLED
+    return trade == as_usual and block == Block(
+        first_seq=8, trades=[as_usual], received_ns=9, held_ns=10, flags=flags
+    )
+
+if min(
+    trade_instrument, trade_trade_id, trade_time, trade_price, trade_quantity, trade_kind,
+    trade_buyer_is_maker, trade_seq, trade_received_ns, trade_back_filled,
+    block_first_seq, block_trades, block_received_ns, block_held_ns, block_flags,
+    header_instruments, header_references, instrument_index,
+    reference_price, reference_trade_id, reference_time,
+    ring_words, ring_data, ring_position, ring_capacity,
+) < 0 or not _proof():
+    raise ImportError("records are not laid out as the compiled twins expect")
