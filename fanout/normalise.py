@@ -1,5 +1,6 @@
 """From a venue's words to integers: decimal strings at an instrument's exponents, or not at all."""
 
+from fanout.speedups import twin
 from fanout.venues.base import VenueTrade
 from protocol.block import is_representable
 from protocol.errors import NotRepresentableError
@@ -7,6 +8,7 @@ from protocol.fixedpoint import from_text
 from protocol.records import Instrument, Trade
 
 
+@twin
 def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
     """The trade in integers. Raises `NotRepresentableError`, naming the symbol and the value."""
     try:

@@ -6,7 +6,7 @@
 #include <structmember.h>
 
 /* Where an attribute is in its object; -1 if it is no plain member. */
-static Py_ssize_t offset_of(PyObject *type, const char *name) {
+static inline Py_ssize_t offset_of(PyObject *type, const char *name) {
     PyObject *found = PyObject_GetAttrString(type, name);
     Py_ssize_t offset = -1;
     if (found == NULL) {
@@ -28,7 +28,7 @@ static Py_ssize_t offset_of(PyObject *type, const char *name) {
 #define FILL(object, offset, value) (SLOT(object, offset) = (PyObject *)(value))
 
 /* A Python integer as 64 bits, signed or not. False, and no exception, if it does not fit. */
-static int as_i64(PyObject *number, int64_t *value) {
+static inline int as_i64(PyObject *number, int64_t *value) {
     int overflow;
     if (number == NULL || !PyLong_Check(number)) {
         return 0;
@@ -37,7 +37,7 @@ static int as_i64(PyObject *number, int64_t *value) {
     return !overflow;
 }
 
-static int as_u64(PyObject *number, uint64_t *value) {
+static inline int as_u64(PyObject *number, uint64_t *value) {
     int64_t low;
     if (as_i64(number, &low)) {
         *value = (uint64_t)low;
@@ -55,7 +55,7 @@ static int as_u64(PyObject *number, uint64_t *value) {
 }
 
 /* The memory behind a view; NULL if it has been released. */
-static char *memory_of(PyObject *view) {
+static inline char *memory_of(PyObject *view) {
     if (view == NULL || !PyMemoryView_Check(view)) {
         return NULL;
     }
@@ -72,7 +72,7 @@ static char *memory_of(PyObject *view) {
    the sum over a small block. */
 static uint32_t crc_table[8][256];
 
-static void fill_crc_table(void) {
+static inline void fill_crc_table(void) {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
         for (int bit = 0; bit < 8; bit++) {
@@ -88,7 +88,7 @@ static void fill_crc_table(void) {
     }
 }
 
-static uint32_t crc32_of(const uint8_t *data, Py_ssize_t size) {
+static inline uint32_t crc32_of(const uint8_t *data, Py_ssize_t size) {
     uint32_t crc = 0xFFFFFFFFu;
     for (; size >= 8; size -= 8, data += 8) {
         uint64_t word;

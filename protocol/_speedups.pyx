@@ -55,9 +55,9 @@ cdef extern from "_speedups.h":
 
 def plain(name):
     """The function whose twin is called so."""
-    from protocol.speedups import PLAIN
+    from protocol.speedups import twin
 
-    return PLAIN[name]
+    return twin.plain[name]
 
 
 # What the wire says, as C has it.

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.config",
         "fanout.errors",
         "fanout.log",
+        "fanout.speedups",
         "protocol",
         "msgspec",
         "trio",

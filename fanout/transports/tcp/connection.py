@@ -13,15 +13,15 @@ import ssl
 import struct
 import termios
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from fanout.anomalies import Anomalies
-from fanout.log import Cursor, Lag, Log
+from fanout.log import Lag
+from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import receive_some
 from protocol.constants import EndReason
-from protocol.request import Request
 
 _LOG = logging.getLogger("fanout")
 
@@ -49,65 +49,6 @@ _KEEPALIVES: Final = 3
 """Unanswered ones after which the kernel gives a silent connection up."""
 
 
-class Place(Protocol):
-    """A client's place in a log, in whichever wire it reads."""
-
-    log: Log
-    cursor: Cursor
-    greeting: bytes
-    is_over: bool
-    lost: int
-    fell_off: str
-    """Why it is over, if that is because the client was slow, in words for the log."""
-
-    def start(self, request: Request) -> bytes:
-        """The frames before the first piece."""
-        ...
-
-    def next_piece(self) -> bytes: ...
-
-    def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
-        """A goodbye to this client alone."""
-        ...
-
-    def lag(self, unsent_bytes: int) -> Lag: ...
-
-
-class Crowd:
-    """All clients whose data has begun: those that have everything so far, and those behind."""
-
-    def __init__(self) -> None:
-        self.abreast: set[Connection] = set()
-        """Who is to be sent what comes next when it comes."""
-        self.behind: set[Connection] = set()
-        self.turns = trio.Lock()
-        """Those behind send a piece at a time, one after another: however many they are, what comes
-        next does not wait for more than one of them."""
-
-    @property
-    def clients(self) -> set["Connection"]:
-        return self.abreast | self.behind
-
-    def join(self, client: "Connection") -> None:
-        self.abreast.add(client)
-
-    def fall_behind(self, client: "Connection") -> None:
-        if client in self.abreast:
-            self.abreast.remove(client)
-            self.behind.add(client)
-
-    def catch_up(self, client: "Connection") -> None:
-        """Nothing, for one that has left: its last piece may be taken after its connection is
-        closed."""
-        if client in self.behind:
-            self.behind.remove(client)
-            self.abreast.add(client)
-
-    def leave(self, client: "Connection") -> None:
-        self.abreast.discard(client)
-        self.behind.discard(client)
-
-
 class Connection:
     """One client. The nursery is its lifetime: to cancel that is to close the connection."""
 
@@ -124,6 +65,9 @@ class Connection:
     ) -> None:
         self.name = name
         self.place = place
+        self.descriptor = sock.fileno()
+        self.is_plain = not isinstance(sock, ssl.SSLSocket)
+        """Whether bytes may be sent to the descriptor as they are."""
         self.is_catching_up = False
         self.is_finished = False
         """Everything is sent, the END included."""
@@ -167,10 +111,23 @@ class Connection:
     def push(self) -> None:
         """Send what the client has not seen, as far as its socket takes it now. What it does not
         take is left to a task of the client's."""
+        self._crowd.part(self)
         if not self._send():
-            self.is_catching_up = True
-            self._crowd.fall_behind(self)
-            self._nursery.start_soon(self._catch_up)
+            self._fall_behind()
+
+    def fall_short(self, piece: bytes, taken: int) -> None:
+        """This was sent to all at the client's place, and it took so much of it; -1 if its socket
+        is broken."""
+        if taken < 0:
+            self.close()
+        else:
+            self._unsent = memoryview(piece)[taken:]
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        self.is_catching_up = True
+        self._crowd.fall_behind(self)
+        self._nursery.start_soon(self._catch_up)
 
     def _send(self) -> bool:
         """One non-blocking send. Whether there is nothing left to be sent."""

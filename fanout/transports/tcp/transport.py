@@ -31,10 +31,9 @@ from fanout.transports.tcp.connection import (
     GOODBYE_S,
     MAX_INPUT_BYTES,
     Connection,
-    Crowd,
-    Place,
     tune,
 )
+from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import (
     IncompleteRequestError,
     NoTlsError,
@@ -44,7 +43,7 @@ from fanout.transports.tcp.greeting import (
     receive_some,
 )
 from fanout.transports.tcp.wire1 import Wire1
-from fanout.transports.tcp.wire2 import Wire2
+from fanout.transports.tcp.wire2 import CHUNK_BYTES, Wire2
 from protocol.constants import EndReason
 from protocol.errors import PeerError
 from protocol.request import Request
@@ -99,7 +98,7 @@ class TcpTransport:
             clock=monotonic,
         )
         self._gate: TlsGate | None = None
-        self._crowd = Crowd()
+        self._crowd = Crowd(piece_bytes=CHUNK_BYTES)
         self._asking: set[trio.CancelScope] = set()
         """Of those who are waited for, to say what they want."""
         self._leaving = trio.lowlevel.ParkingLot()
@@ -107,6 +106,9 @@ class TcpTransport:
         """One begins at a time, and others have their turn in between: to find a place within a
         block, and cut it, takes a millisecond."""
         self._turned_away = 0
+        self._delivered = 0
+        """Position up to which all that is new has been handed on."""
+        self._quiet_since_s = 0.0
         self.accepted = 0
 
     @property
@@ -131,6 +133,7 @@ class TcpTransport:
             room = f"{Descriptors.most():,} clients, not for {self._config.max_clients:,}"
             _LOG.warning("ulimit -n leaves room for %s", room)
         listeners = await open_listeners(self._config.host, self._config.port)
+        self._quiet_since_s = trio.current_time()
         async with trio.open_nursery() as clients:
             clients.start_soon(wire.run)
             async with trio.open_nursery() as accepting:
@@ -139,6 +142,7 @@ class TcpTransport:
                     partial(trio.serve_listeners, serve, listeners, handler_nursery=clients)
                 )
                 accepting.start_soon(self._watch)
+                accepting.start_soon(self._beat, wire)
                 task_status.started(" ".join(self._url(each) for each in listeners))
                 await self._deliver(wire)
                 accepting.cancel_scope.cancel()
@@ -152,18 +156,23 @@ class TcpTransport:
         return Wire2(broadcast, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
 
     async def _deliver(self, wire: Wire) -> None:
-        """Hand each news to all clients at once; a heartbeat where there is none."""
+        """Hand each news to all clients at once."""
         log = wire.log
         while not log.closed:
-            end = log.end
-            with trio.move_on_after(HEARTBEAT_S):
-                await log.wait_beyond(end)
-            quiet = memoryview(wire.heartbeat()) if log.end == end else None
-            for client in tuple(self._crowd.abreast):
-                if quiet:
-                    client.say(quiet)
-                else:
-                    client.push()
+            await log.wait_beyond(self._delivered)
+            self._delivered = log.end
+            self._quiet_since_s = trio.current_time()
+            self._crowd.hand_on(log)
+
+    async def _beat(self, wire: Wire) -> None:
+        """Say so to the clients when nothing happens."""
+        while True:
+            await trio.sleep_until(self._quiet_since_s + HEARTBEAT_S)
+            now_s = trio.current_time()
+            is_quiet = now_s - self._quiet_since_s >= HEARTBEAT_S
+            if is_quiet and self._delivered == wire.log.end:
+                self._quiet_since_s = now_s
+                self._crowd.say(wire.heartbeat())
 
     async def _watch(self) -> None:
         while True:

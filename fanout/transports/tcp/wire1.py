@@ -7,6 +7,7 @@ the task falls off the other.
 """
 
 import logging
+from copy import copy
 from typing import Final
 
 from fanout.errors import ConfigError
@@ -114,6 +115,7 @@ class Wire1Place:
         self.log = wire.log
         self.cursor = wire.log.live()
         self.greeting = wire.greeting()
+        self.is_shareable = False  # whoever was there when trades went missing has to go
         self.is_over = False
         self.lost = 0
         self.fell_off = ""
@@ -133,6 +135,11 @@ class Wire1Place:
             self.fell_off = "it fell behind, and wire 1 cannot say what it lost"
             return b""
         return piece
+
+    def part(self, piece_position: int) -> None:
+        """See `Place.part`."""
+        self.cursor = copy(self.cursor)
+        self._piece_position = piece_position
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
         """Wire 1 has no goodbye."""

@@ -6,6 +6,7 @@ ones. One that falls off the log is told the range that is gone, or goodbye, as 
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 from msgspec.structs import replace
@@ -68,6 +69,7 @@ class Wire2Place:
         self.cursor = self.log.live()
         self.greeting = broadcast.greeting()
         """START and the header: what comes first, whatever is asked for."""
+        self.is_shareable = True
         self.is_over = False
         """Nothing follows: what was given out last ends in an END."""
         self.lost = 0
@@ -102,6 +104,11 @@ class Wire2Place:
         self._piece_position = self.cursor.position
         piece = self.log.read(self.cursor, CHUNK_BYTES)
         return self._lapped(piece, known) if isinstance(piece, Lapped) else piece
+
+    def part(self, piece_position: int) -> None:
+        """See `Place.part`."""
+        self.cursor = copy(self.cursor)
+        self._piece_position = piece_position
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
         """A goodbye to this client alone, at its place."""

@@ -14,7 +14,8 @@ from fanout.config import TcpConfig
 from fanout.log import Lag
 from fanout.transports.tcp import TcpTransport, connection
 from fanout.transports.tcp import transport as transport_module
-from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, Crowd, tune
+from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
+from fanout.transports.tcp.crowd import Crowd
 from protocol import End, EndReason, Loss, Request, SlowPolicy, Status, Trade, encode_request, frame
 from tests.contracts.transport import Reading, new_publisher, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
@@ -133,7 +134,7 @@ def watched(caplog: pytest.LogCaptureFixture) -> Iterator[tuple[Behind, Connecti
             place,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             stall_timeout_s=1,
-            crowd=Crowd(),
+            crowd=Crowd(piece_bytes=64 * 1024),
             oddities=Anomalies(clock=time.monotonic),
         )
         yield place, client
@@ -292,7 +293,7 @@ async def test_a_reset_leaves_no_trace() -> None:
 def test_who_has_left_the_crowd_stays_away(watched: tuple[Behind, Connection]) -> None:
     """Its last piece may be taken after its connection is closed: it is not to be sent the next."""
     _, client = watched
-    crowd = Crowd()
+    crowd = Crowd(piece_bytes=64 * 1024)
     crowd.join(client)
     crowd.fall_behind(client)
     assert crowd.clients == crowd.behind == {client}

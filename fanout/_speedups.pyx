@@ -1,0 +1,213 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=True
+"""Compiled twins of what the service does per trade and per client.
+
+As in `protocol/_speedups.pyx`: whatever is out of order is left to the plain function.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint64_t
+
+from fanout.venues.base import VenueTrade
+from protocol.records import Instrument, Trade
+
+cdef extern from "../protocol/_speedups.h":
+    Py_ssize_t offset_of(object type, const char *name)
+    PyObject *SLOT(PyObject *object, Py_ssize_t offset)
+    void FILL(PyObject *object, Py_ssize_t offset, PyObject *value)
+    bint IS_EXACTLY(PyObject *object, PyObject *type)
+    bint as_i64(PyObject *number, int64_t *value)
+    bint as_u64(PyObject *number, uint64_t *value)
+
+    PyObject *PyType_GenericAlloc(PyTypeObject *type, Py_ssize_t count) except NULL
+    PyObject *PyLong_FromLongLong(long long value) except NULL
+    PyObject *Py_NewRef(PyObject *object)
+    void Py_DECREF(PyObject *object)
+    bint PyUnicode_CheckExact(PyObject *object)
+    bint PyUnicode_IS_COMPACT_ASCII(PyObject *text)
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject *text)
+    const char *PyUnicode_DATA "(const char *)PyUnicode_DATA"(PyObject *text)
+    PyObject *FALSE "Py_False"
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+    ssize_t send(int descriptor, const void *data, size_t size, int flags)
+
+
+def plain(name):
+    """The function whose twin is called so."""
+    from fanout.speedups import twin
+
+    return twin.plain[name]
+
+
+# Decimal strings to integers.
+
+cdef enum:
+    MAX_DIGITS = 18  # what always fits
+
+cdef int64_t TEN[MAX_DIGITS + 1]
+for power in range(MAX_DIGITS + 1):
+    TEN[power] = 10**power
+
+cdef PyObject *TRADE = <PyObject *>Trade
+cdef PyObject *VENUE_TRADE = <PyObject *>VenueTrade
+cdef PyObject *INSTRUMENT = <PyObject *>Instrument
+cdef object zero = 0
+
+cdef Py_ssize_t item_trade_id = offset_of(VenueTrade, "trade_id")
+cdef Py_ssize_t item_time = offset_of(VenueTrade, "time")
+cdef Py_ssize_t item_price = offset_of(VenueTrade, "price")
+cdef Py_ssize_t item_quantity = offset_of(VenueTrade, "quantity")
+cdef Py_ssize_t item_buyer_is_maker = offset_of(VenueTrade, "buyer_is_maker")
+cdef Py_ssize_t item_kind = offset_of(VenueTrade, "kind")
+
+cdef Py_ssize_t price_exponent = offset_of(Instrument, "price_exponent")
+cdef Py_ssize_t quantity_exponent = offset_of(Instrument, "quantity_exponent")
+
+cdef Py_ssize_t trade_instrument = offset_of(Trade, "instrument")
+cdef Py_ssize_t trade_trade_id = offset_of(Trade, "trade_id")
+cdef Py_ssize_t trade_time = offset_of(Trade, "time")
+cdef Py_ssize_t trade_price = offset_of(Trade, "price")
+cdef Py_ssize_t trade_quantity = offset_of(Trade, "quantity")
+cdef Py_ssize_t trade_buyer_is_maker = offset_of(Trade, "buyer_is_maker")
+cdef Py_ssize_t trade_kind = offset_of(Trade, "kind")
+cdef Py_ssize_t trade_seq = offset_of(Trade, "seq")
+cdef Py_ssize_t trade_received_ns = offset_of(Trade, "received_ns")
+cdef Py_ssize_t trade_back_filled = offset_of(Trade, "back_filled")
+
+
+cdef bint from_text(PyObject *text, PyObject *exponent, int64_t *value):
+    """See `protocol.fixedpoint.from_text`. False for whatever is not quite ordinary."""
+    cdef const char *at
+    cdef const char *end
+    cdef int64_t power, digits = 0
+    cdef Py_ssize_t point = 0, count = 0
+    if not (PyUnicode_CheckExact(text) and PyUnicode_IS_COMPACT_ASCII(text)):
+        return False
+    at = PyUnicode_DATA(text)
+    end = at + PyUnicode_GET_LENGTH(text)
+    while at < end and c'0' <= at[0] <= c'9' and count < MAX_DIGITS:
+        digits = 10 * digits + (at[0] - c'0')
+        at, count = at + 1, count + 1
+    if not count:
+        return False
+    if at < end and at[0] == c'.':
+        at, point = at + 1, count
+        while at < end and c'0' <= at[0] <= c'9' and count < MAX_DIGITS:
+            digits = 10 * digits + (at[0] - c'0')
+            at, count = at + 1, count + 1
+        if count == point:
+            return False
+        point = count - point
+    if at < end or not as_i64(exponent, &power):
+        return False
+    power += point
+    if power == 0:
+        value[0] = digits
+    elif 0 < power <= MAX_DIGITS and digits % TEN[power] == 0:
+        value[0] = digits // TEN[power]
+    elif -MAX_DIGITS <= power < 0 and count - power <= MAX_DIGITS:
+        value[0] = digits * TEN[-power]
+    else:
+        return False
+    return True
+
+
+def to_trade(item, instrument):
+    """See `fanout.normalise.to_trade`."""
+    cdef PyObject *said = <PyObject *>item
+    cdef PyObject *units = <PyObject *>instrument
+    cdef int64_t price, quantity
+    cdef uint64_t number
+    cdef PyObject *made
+    if not (
+        IS_EXACTLY(said, VENUE_TRADE)
+        and IS_EXACTLY(units, INSTRUMENT)
+        and from_text(SLOT(said, item_price), SLOT(units, price_exponent), &price)
+        and from_text(SLOT(said, item_quantity), SLOT(units, quantity_exponent), &quantity)
+        and quantity > 0
+        and as_u64(SLOT(said, item_trade_id), &number)
+        and as_u64(SLOT(said, item_time), &number)
+    ):
+        return plain("to_trade")(item, instrument)
+    made = PyType_GenericAlloc(<PyTypeObject *>TRADE, 0)
+    cdef object trade = <object>made
+    Py_DECREF(made)
+    FILL(made, trade_instrument, Py_NewRef(units))
+    FILL(made, trade_trade_id, Py_NewRef(SLOT(said, item_trade_id)))
+    FILL(made, trade_time, Py_NewRef(SLOT(said, item_time)))
+    FILL(made, trade_price, PyLong_FromLongLong(price))
+    FILL(made, trade_quantity, PyLong_FromLongLong(quantity))
+    FILL(made, trade_buyer_is_maker, Py_NewRef(SLOT(said, item_buyer_is_maker)))
+    FILL(made, trade_kind, Py_NewRef(SLOT(said, item_kind)))
+    FILL(made, trade_seq, Py_NewRef(<PyObject *>zero))
+    FILL(made, trade_received_ns, Py_NewRef(<PyObject *>zero))
+    FILL(made, trade_back_filled, Py_NewRef(FALSE))
+    return trade
+
+
+# The same bytes to many sockets.
+
+cdef struct Shortfall:
+    Py_ssize_t place
+    Py_ssize_t taken
+
+
+cdef Py_ssize_t send_all(
+    const int *descriptors, Py_ssize_t count, const char *data, Py_ssize_t size, Shortfall *missed
+) noexcept nogil:
+    """Send, and note who did not take all. Gives how many those are."""
+    cdef Py_ssize_t place, taken, found = 0
+    for place in range(count):
+        while True:
+            taken = send(descriptors[place], data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if taken >= 0 or errno != EINTR:
+                break
+        if taken < 0 and errno == EAGAIN:
+            taken = 0
+        if taken < size:
+            missed[found].place, missed[found].taken = place, taken
+            found += 1
+    return found
+
+
+def send_to_each(descriptors, bytes data not None):
+    """See `fanout.transports.tcp.sending.send_to_each`."""
+    cdef Py_buffer view
+    cdef Shortfall *missed
+    cdef const char *start = data
+    cdef Py_ssize_t size = len(data), count, found, place
+    cdef list told = []
+    PyObject_GetBuffer(descriptors, &view, PyBUF_SIMPLE)
+    count = view.len // <Py_ssize_t>sizeof(int)
+    missed = <Shortfall *>PyMem_Malloc(count * sizeof(Shortfall) + 1)
+    try:
+        if missed == NULL:
+            raise MemoryError
+        with nogil:
+            found = send_all(<const int *>view.buf, count, start, size, missed)
+        for place in range(found):
+            told.append((missed[place].place, missed[place].taken))
+    finally:
+        PyMem_Free(missed)
+        PyBuffer_Release(&view)
+    return told
+
+
+def _proof():
+    units = Instrument(index=0, symbol="X", price_exponent=-1, quantity_exponent=0)
+    item = VenueTrade("X", 1, 2, "0.3", "4", True, None)
+    return to_trade(item, units) == Trade(units, 1, 2, 3, 4, True, None)
+
+if min(
+    item_trade_id, item_time, item_price, item_quantity, item_buyer_is_maker, item_kind,
+    price_exponent, quantity_exponent,
+    trade_instrument, trade_trade_id, trade_time, trade_price, trade_quantity, trade_kind,
+    trade_buyer_is_maker, trade_seq, trade_received_ns, trade_back_filled,
+) < 0 or not _proof():
+    raise ImportError("records are not laid out as the compiled twins expect")

@@ -1,0 +1,243 @@
+"""Who stands where: everybody gets every byte once and in order, whichever way it is sent."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from fanout.log import Cursor, Lag, Log
+from fanout.transports.tcp.crowd import Crowd
+from protocol.constants import EndReason
+from protocol.request import Request
+
+
+class Place:
+    """A place in a log of plain bytes."""
+
+    greeting = b""
+    lost = 0
+    fell_off = ""
+
+    def __init__(self, log: Log, *, is_shareable: bool = True) -> None:
+        self.log = log
+        self.cursor: Cursor = log.live()
+        self.is_shareable = is_shareable
+        self.is_over = False
+        self.piece_position = -1
+
+    def start(self, request: Request) -> bytes:
+        return b""
+
+    def next_piece(self) -> bytes:
+        piece = self.log.read(self.cursor, 1)
+        return piece if isinstance(piece, bytes) else b"<lapped>" + self.next_piece()
+
+    def part(self, piece_position: int) -> None:
+        front = self.cursor
+        self.cursor = Cursor(front.position, front.next_seq, front.context)
+        self.piece_position = piece_position
+
+    def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
+        return b""
+
+    def lag(self, unsent_bytes: int) -> Lag:
+        return Lag(blocks=0, bytes=unsent_bytes, ms=0)
+
+
+class Client:
+    """One end of a socket pair. What its socket does not take is kept."""
+
+    is_plain = True
+
+    def __init__(self, crowd: Crowd, place: Place) -> None:
+        self.name = "client"
+        self.place = place
+        self.unsent = b""
+        self.pushed: list[bytes] = []
+        self.is_closed = False
+        self._crowd = crowd
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self.theirs.setblocking(False)
+        self.descriptor = self._ours.fileno()
+        crowd.join(self)
+
+    lag = Lag(blocks=0, bytes=0, ms=0)
+
+    def look(self) -> None: ...
+
+    def push(self) -> None:
+        self._crowd.part(self)
+        while piece := self.place.next_piece():
+            self.pushed.append(piece)
+            self._ours.send(piece)
+
+    def say(self, frames: memoryview) -> None:
+        self.pushed.append(bytes(frames))
+        self._ours.send(frames)
+
+    def fall_short(self, piece: bytes, taken: int) -> None:
+        if taken < 0:
+            self.close()
+            return
+        self.unsent = piece[taken:]
+        self._crowd.fall_behind(self)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def received(self) -> bytes:
+        try:
+            return self.theirs.recv(2**20)
+        except BlockingIOError:
+            return b""
+
+    def hang_up(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+
+class Stand:
+    """A log, a crowd, and clients."""
+
+    def __init__(self, capacity_bytes: int = 2**20) -> None:
+        self.log = Log(capacity_bytes=capacity_bytes, context="context")
+        self.crowd = Crowd(piece_bytes=1)
+        self.clients: list[Client] = []
+
+    def client(self, *, is_shareable: bool = True) -> Client:
+        client = Client(self.crowd, Place(self.log, is_shareable=is_shareable))
+        self.clients.append(client)
+        return client
+
+    def publish(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.log.append(frame, count=1)
+        self.crowd.hand_on(self.log)
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    stand = Stand()
+    yield stand
+    for client in stand.clients:
+        client.hang_up()
+
+
+def test_those_who_stand_together_get_all_of_it_in_order(stand: Stand) -> None:
+    clients = [stand.client() for _ in range(3)]
+    stand.publish(b"1 ")
+    stand.publish(b"2 ", b"3 ", b"4 ")
+    assert [each.received() for each in clients] == [b"1 2 3 4 "] * 3
+    assert [each.pushed for each in clients] == [[b"1 "]] * 3  # and after that, all in one go
+    assert len({id(each.place.cursor) for each in clients}) == 1
+
+
+def test_one_that_comes_later_gets_what_comes_then(stand: Stand) -> None:
+    early = stand.client()
+    stand.publish(b"1 ")
+    stand.log.append(b"2 ", count=1)
+    late = stand.client()
+    stand.publish(b"3 ")
+    stand.publish(b"4 ")
+    assert (early.received(), late.received()) == (b"1 2 3 4 ", b"3 4 ")
+    assert late.place.cursor is early.place.cursor
+
+
+def test_one_that_cannot_share_is_sent_its_own(stand: Stand) -> None:
+    stand.client()
+    alone = stand.client(is_shareable=False)
+    encrypted = stand.client()
+    encrypted.is_plain = False
+    stand.publish(b"1 ")
+    stand.publish(b"2 ")
+    for each in (alone, encrypted):
+        assert each.pushed == [b"1 ", b"2 "]
+        assert each.received() == b"1 2 "
+
+
+def test_one_that_does_not_take_it_all_is_behind_with_the_rest_of_it(stand: Stand) -> None:
+    quick, slow = stand.client(), stand.client()
+    stand.publish(b"1 ")
+    piece = b"x" * 2**20
+    slow.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    stand.log.append(piece, count=1)
+    stand.crowd.hand_on(stand.log)
+    assert slow in stand.crowd.behind
+    assert slow.place.piece_position == 1
+    assert slow.place.cursor.position == 2
+    assert slow.place.cursor is not quick.place.cursor
+    stand.publish(b"next")
+    got = b"1 " + piece[: len(piece) - len(slow.unsent)]
+    received = b""
+    while part := slow.received():
+        received += part
+    assert received == got  # nothing of what came next, until it has caught up
+    slow.unsent = b""
+    stand.crowd.catch_up(slow)
+    stand.publish(b"!")
+    assert slow.received() == b"next!"
+
+
+def test_one_whose_socket_is_broken_is_closed_and_the_others_are_served(stand: Stand) -> None:
+    clients = [stand.client() for _ in range(3)]
+    stand.publish(b"1 ")
+    clients[1].theirs.close()
+    stand.publish(b"2 ")
+    assert [each.is_closed for each in clients] == [False, True, False]
+    assert clients[0].received() == clients[2].received() == b"1 2 "
+
+
+def test_who_parts_goes_on_from_the_same_place(stand: Stand) -> None:
+    staying, parting = stand.client(), stand.client()
+    stand.publish(b"1 ")
+    stand.crowd.part(parting)
+    assert parting.place.cursor == staying.place.cursor
+    assert parting.place.cursor is not staying.place.cursor
+    stand.publish(b"2 ")
+    assert parting.received() == staying.received() == b"1 2 "
+
+
+def test_who_leaves_is_sent_no_more(stand: Stand) -> None:
+    staying, leaving = stand.client(), stand.client()
+    stand.publish(b"1 ")
+    stand.crowd.leave(leaving)
+    stand.publish(b"2 ")
+    assert leaving.received() == b"1 "
+    assert stand.crowd.clients == {staying}
+    stand.crowd.leave(staying)
+    stand.publish(b"3 ")
+    newcomer = stand.client()
+    stand.publish(b"4 ")
+    assert newcomer.received() == b"4 "
+
+
+def test_what_has_no_place_in_the_log_reaches_all_that_are_not_behind(stand: Stand) -> None:
+    together, alone, behind = stand.client(), stand.client(is_shareable=False), stand.client()
+    stand.publish(b"1 ")
+    stand.crowd.part(behind)
+    stand.crowd.fall_behind(behind)
+    stand.crowd.say(b"beat ")
+    stand.publish(b"2 ")
+    assert together.received() == alone.received() == b"1 beat 2 "
+    assert behind.received() == b"1 "
+
+
+def test_a_place_that_is_gone_is_gone_for_each_of_them() -> None:
+    stand = Stand(capacity_bytes=1_000)
+    clients = [stand.client() for _ in range(2)]
+    stand.publish(b"1 ")
+    stand.publish(*(b"%d " % number for number in range(2, 10)))
+    assert {each.received() for each in clients} == {b"1 <lapped>8 9 "}
+    for each in clients:
+        each.hang_up()
+
+
+def test_at_the_end_of_the_log_each_is_seen_to_by_itself(stand: Stand) -> None:
+    clients = [stand.client() for _ in range(2)]
+    stand.publish(b"1 ")
+    stand.log.append(b"END", count=0)
+    stand.log.close()
+    stand.crowd.hand_on(stand.log)
+    assert [each.pushed[-1] for each in clients] == [b"END"] * 2
+    assert [each.received() for each in clients] == [b"1 END"] * 2
