@@ -80,6 +80,9 @@ class Continuity:
 
     def take(self, trade_id: int, now_s: float) -> list[Gap]:
         """Note an id that is new. Gives what is to be told then: the gap that it completes."""
+        if trade_id == self.next_id:  # nearly always, and so it costs a tenth of a microsecond
+            self.next_id = trade_id + 1
+            return []
         if self.next_id is None or trade_id >= self.next_id:
             told = self._skip_to(trade_id, now_s)
             self.next_id = trade_id + 1

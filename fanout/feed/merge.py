@@ -184,7 +184,8 @@ class Merge:
                 line.after = None
                 self.turned.append((item.symbol, stream))
             told = line.continuity.take(trade_id, now_s)
-            line.newest_time = max(line.newest_time, item.time)
+            if item.time > line.newest_time:
+                line.newest_time = item.time
             line.tally.trades += 1
             out.append(trade)
         else:
@@ -249,7 +250,7 @@ class Merge:
         kind follow each other: then the venue has begun to number anew."""
         continuity, trade_id = line.continuity, item.trade_id
         next_id = continuity.next_id
-        if next_id is None:
+        if next_id is None or trade_id == next_id:
             return True
         is_new = continuity.is_new(trade_id)
         if is_new and trade_id - next_id <= MAX_JUMP:
