@@ -15,9 +15,11 @@ from typing import Final
 import msgspec
 import trio
 
-ENTRY_OVERHEAD_BYTES: Final = 384
+ENTRY_OVERHEAD_BYTES: Final = 256
 """What keeping a frame costs beside its bytes: objects and the table's slot, measured and rounded
 up. Counted against the capacity, so that the capacity is what the log takes in memory."""
+
+FIRST_PLACES: Final = 1_024
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +78,9 @@ class Log:
         """`clock_ns` gives ns, and never goes back."""
         self.capacity_bytes = capacity_bytes
         self._clock_ns = clock_ns
-        self._entries: dict[int, _Entry] = {}
+        # A ring: a frame's place is its position modulo the length, a power of two. A dict would
+        # be made anew every so often as frames come and go, in ten other megabytes each time.
+        self._entries: list[_Entry | None] = [None] * FIRST_PLACES
         self._readers = trio.lowlevel.ParkingLot()
         self._joined: tuple[tuple[int, int, int], int, bytes] = ((-1, -1, -1), -1, b"")
         self.context = context
@@ -94,7 +98,9 @@ class Log:
         """Add a frame that takes `count` sequence numbers, and wake who waits for it."""
         assert not self.closed, "the writer closes the log when it has nothing more to say"
         next_seq = self.next_seq + count
-        self._entries[self.end] = _Entry(
+        if self.end - self.oldest == len(self._entries):
+            self._make_room()
+        self._entries[self.end & (len(self._entries) - 1)] = _Entry(
             frame, self.next_seq, next_seq, self.context, self.appended_bytes, self._clock_ns()
         )
         self.next_seq = next_seq
@@ -103,15 +109,25 @@ class Log:
         self.size_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
         while self.size_bytes > self.capacity_bytes and self.oldest < self.end - 1:
             self._evict()
-        self._readers.unpark_all()
+        if self._readers:  # it costs half of an append to wake nobody
+            self._readers.unpark_all()
 
     def close(self) -> None:
         """Say that nothing more will come. Readers may still read what is there."""
         self.closed = True
         self._readers.unpark_all()
 
+    def _make_room(self) -> None:
+        """Twice as many places. Frames keep their positions."""
+        size = len(self._entries)
+        first = self.oldest & (size - 1)
+        in_order = self._entries[first:] + self._entries[:first] + [None] * size
+        start = self.oldest & (2 * size - 1)
+        self._entries = in_order[-start:] + in_order[:-start]
+
     def _evict(self) -> None:
-        entry = self._entries.pop(self.oldest)
+        entry = self._at(self.oldest)
+        self._entries[self.oldest & (len(self._entries) - 1)] = None
         self.oldest += 1
         self.size_bytes -= len(entry.frame) + ENTRY_OVERHEAD_BYTES
 
@@ -129,14 +145,14 @@ class Log:
         low, high = self.oldest, self.end
         while low < high:
             middle = (low + high) // 2
-            entry = self._entries[middle]
+            entry = self._at(middle)
             if entry.next_seq > seq or entry.first_seq >= seq:
                 high = middle
             else:
                 low = middle + 1
         if low == self.end:
             return self.live()
-        entry = self._entries[low]
+        entry = self._at(low)
         return Cursor(low, entry.first_seq, entry.context)
 
     def lag(self, cursor: Cursor, *, unsent_from: int, unsent_bytes: int) -> Lag:
@@ -163,7 +179,12 @@ class Log:
 
     def _entry(self, position: int) -> _Entry:
         """The frame at a position, or the oldest one if that is gone."""
-        return self._entries[max(position, self.oldest)]
+        return self._at(max(position, self.oldest))
+
+    def _at(self, position: int) -> _Entry:
+        entry = self._entries[position & (len(self._entries) - 1)]
+        assert entry is not None, "positions from the oldest to the end are kept"
+        return entry
 
     async def wait_beyond(self, position: int) -> None:
         """Return once there is a frame at `position`, or the log is closed."""
@@ -186,17 +207,17 @@ class Log:
         if joined != asked:
             stop, data = self._join(cursor.position, limit_bytes)
             self._joined = (asked, stop, data)
-        last = self._entries[stop - 1]
+        last = self._at(stop - 1)
         cursor.position, cursor.next_seq, cursor.context = stop, last.next_seq, last.context
         return data
 
     def _join(self, start: int, limit_bytes: int) -> tuple[int, bytes]:
         """Frames from `start` on as one piece, and the position behind it. The newest such piece
         is kept: when a hundred readers are woken by one block, they all stand at one place."""
-        frames = [self._entries[start].frame]
+        frames = [self._at(start).frame]
         stop, size = start + 1, len(frames[0])
         while stop < self.end:
-            frame = self._entries[stop].frame
+            frame = self._at(stop).frame
             size += len(frame)
             if size > limit_bytes:
                 break
@@ -206,7 +227,7 @@ class Log:
         return stop, data
 
     def _lap(self, cursor: Cursor) -> Lapped:
-        oldest = self._entries[self.oldest]
+        oldest = self._at(self.oldest)
         lapped = Lapped(cursor.next_seq, oldest.first_seq - 1, oldest.context)
         cursor.position, cursor.next_seq = self.oldest, oldest.first_seq
         cursor.context = oldest.context

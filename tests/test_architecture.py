@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.errors",
         "fanout.service",
         "fanout.simulator",
+        "fanout.speedups",
         "fanout.venues",
         "clients",
         "protocol",

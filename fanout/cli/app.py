@@ -10,8 +10,10 @@ from fanout.cli.serve import TRANSPORT_SETTINGS, ServeOptions, serve_shm, serve_
 from fanout.cli.simulate import simulate
 from fanout.cli.tail import tail
 from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig
+from fanout.speedups import twin as service_twins
 from fanout.venues import VENUES
 from protocol.constants import WIRE_VERSION
+from protocol.speedups import twin as wire_twins
 
 _EXAMPLES: Final = """
 [bold]One exchange connection, many consumers, every trade accounted for.[/bold]
@@ -46,9 +48,17 @@ def _version() -> str:
         return "0+unknown"
 
 
+def _kind() -> str:
+    """Which implementation of the hot functions is in use."""
+    compiled = [each.is_compiled for each in (wire_twins, service_twins)]
+    if all(compiled):
+        return "compiled"
+    return "partly compiled" if any(compiled) else "plain Python"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        emit(f"fanout {_version()}, wire {WIRE_VERSION}")
+        emit(f"fanout {_version()}, wire {WIRE_VERSION}, {_kind()}")
         raise typer.Exit
 
 

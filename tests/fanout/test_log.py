@@ -6,7 +6,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Lapped, Log
+from fanout.log import ENTRY_OVERHEAD_BYTES, FIRST_PLACES, Cursor, Lag, Lapped, Log
 
 ENTRY = 100 + ENTRY_OVERHEAD_BYTES
 
@@ -257,3 +257,21 @@ def test_one_whose_place_is_gone_is_at_least_so_far_behind() -> None:
     fill(log, 10)
     lag = log.lag(cursor, unsent_from=0, unsent_bytes=0)
     assert (lag.blocks, lag.bytes) == (10, 300)
+
+
+@pytest.mark.parametrize("gone", [0, 1, FIRST_PLACES - 1, FIRST_PLACES, 5 * FIRST_PLACES + 7])
+def test_frames_keep_their_positions_when_places_are_added(gone: int) -> None:
+    """A log whose frames are large at first, and small later, so that more of them fit."""
+    log = Log(capacity_bytes=(FIRST_PLACES - 10) * (1_000 + ENTRY_OVERHEAD_BYTES), context=None)
+    for number in range(gone):
+        log.append(b"%1000d" % number, count=1)
+    for number in range(gone, gone + 3 * FIRST_PLACES):
+        log.append(b"%d" % number, count=1)
+        newest = log.seek(log.next_seq - 1)
+        assert log.read(newest, 1) == b"%d" % number
+    cursor = Cursor(log.oldest, log.oldest + 1, None)
+    for number in range(log.oldest, log.end):
+        frame = log.read(cursor, 1)
+        assert isinstance(frame, bytes)
+        assert int(frame) == number
+    assert log.end - log.oldest > FIRST_PLACES

@@ -38,10 +38,18 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example: fanout" in result.stdout
 
 
-def test_the_version_names_the_wire() -> None:
+@pytest.mark.parametrize(
+    ("pure", "kinds"), [("0", ["compiled", "plain Python"]), ("1", ["plain Python"])]
+)
+def test_the_version_names_the_wire_and_what_is_compiled(
+    pure: str, kinds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANOUT_PURE", pure)
     result = fanout("--version")
-    assert result.stdout.startswith("fanout ")
-    assert "wire 2" in result.stdout
+    package, wire, kind = result.stdout.strip().split(", ")
+    assert package.startswith("fanout ")
+    assert wire == "wire 2"
+    assert kind in kinds
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from clients.columns import TRADE, trades_of
+from protocol import Block, BlockFlags, Header, MalformedError, Trade, decode_block, encode_block
+from protocol.rows import ROW
+from tests.protocol.golden import HEADER, TRADES
+from tests.protocol.strategies import blocks, headers
+
+
+def as_rows(trades: list[Trade]) -> list[tuple[object, ...]]:
+    return [
+        (
+            each.seq,
+            each.trade_id,
+            each.time,
+            each.price,
+            each.quantity,
+            each.received_ns,
+            each.instrument.index,
+            int(each.kind),
+            each.buyer_is_maker,
+            each.back_filled,
+        )
+        for each in trades
+    ]
+
+
+def test_a_column_is_where_its_field_is() -> None:
+    assert TRADE.itemsize == ROW.size
+    assert [TRADE.fields[name][1] for name in TRADE.names] == [0, 8, 16, 24, 32, 40, 48, 49, 50, 51]
+
+
+@given(
+    headers().flatmap(
+        lambda header: st.tuples(st.just(header), st.lists(blocks(header), max_size=4))
+    )
+)
+def test_columns_hold_what_the_blocks_say(both: tuple[Header, list[Block]]) -> None:
+    header, many = both
+    payloads = [encode_block(each, header) for each in many]
+    expected = [trade for each in payloads for trade in decode_block(each, header).trades]
+    trades = trades_of(payloads, header)
+    assert trades.shape == (len(expected),)
+    assert trades.tolist() == as_rows(expected)
+
+
+def test_trades_of_a_snapshot_have_no_numbers() -> None:
+    snapshot = encode_block(replace(TRADES, flags=BlockFlags.SNAPSHOT, received_ns=0), HEADER)
+    assert not trades_of([snapshot], HEADER)["seq"].any()
+
+
+def test_columns_can_be_written_to_and_kept() -> None:
+    trades = trades_of([encode_block(TRADES, HEADER)], HEADER)
+    trades["price"] -= np.int64(1)
+    assert trades["price"].tolist() == [each.price - 1 for each in TRADES.trades]
+
+
+def test_what_is_no_block_is_refused() -> None:
+    with pytest.raises(MalformedError):
+        trades_of([encode_block(TRADES, HEADER), b"nothing like it"], HEADER)
