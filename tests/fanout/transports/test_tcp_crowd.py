@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fanout.log import Cursor, Lag, Log
+from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
 from fanout.transports.tcp.crowd import Crowd
 from protocol.constants import EndReason
 from protocol.request import Request
@@ -224,7 +224,7 @@ def test_what_has_no_place_in_the_log_reaches_all_that_are_not_behind(stand: Sta
 
 
 def test_a_place_that_is_gone_is_gone_for_each_of_them() -> None:
-    stand = Stand(capacity_bytes=1_000)
+    stand = Stand(capacity_bytes=2 * (2 + ENTRY_OVERHEAD_BYTES))
     clients = [stand.client() for _ in range(2)]
     stand.publish(b"1 ")
     stand.publish(*(b"%d " % number for number in range(2, 10)))

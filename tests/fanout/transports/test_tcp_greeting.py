@@ -86,6 +86,7 @@ async def test_who_asks_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 60)
     publisher = new_publisher()
     publish(publisher, 1, 5)
     async with serving(publisher, transport()) as url, connected(url) as stream:
@@ -124,7 +125,10 @@ async def test_who_closes_its_sending_side_has_nothing_to_ask(
     ],
     ids=range(8),
 )
-async def test_what_cannot_be_served_is_refused_in_words(data: bytes, said: str) -> None:
+async def test_what_cannot_be_served_is_refused_in_words(
+    data: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greeting, "SILENCE_S", 60)
     publisher, transport_ = new_publisher(), transport()
     publish(publisher, 1, 2)
     async with serving(publisher, transport_) as url:
