@@ -16,12 +16,13 @@ nothing with it: the frame whose records it was handing over comes again.
 
 import os
 import time
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, Unpack
 
 from clients.client import BlockingClient, ClientOptions
 from clients.shm_client import QueueClient, nap_s
-from clients.shm_file import AttachedQueue, Outcome, QueueError
+from clients.shm_file import Outcome, QueueError
 from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 from protocol.errors import PeerError
 from protocol.ring_file import DIRECTORY
@@ -69,6 +70,8 @@ class ShmClient(QueueClient, BlockingClient):
     ) -> None:
         super().__init__(url, directory=directory, **options)
         self._wait = wait
+        self._look: Callable[[], bytes | None] | None = None
+        """Looks into the queue that is attached, without a detour."""
 
     def pop(self) -> bytes | None:
         """The next frame's payload as it stands, or None if there is none now. Never waits.
@@ -80,21 +83,31 @@ class ShmClient(QueueClient, BlockingClient):
         what was broken.
         """
         try:
-            queue = self._queue or self._open()
-            payload = queue.reader.pop()
+            payload = self._look() if self._look else self._first_look()
             if payload is None and time.monotonic() >= self._next_check_s:
-                return self._pop_checked(queue)
+                payload = self._look_twice()
         except PeerError as error:
             raise self._lose(error) from error
         return payload
 
-    def _pop_checked(self, queue: AttachedQueue) -> bytes | None:
-        """`pop`, after a look at what has become of the queue: what was written before is read."""
-        trouble = self._trouble(queue)
-        payload = queue.reader.pop()
+    def _first_look(self) -> bytes | None:
+        """Pop, from a queue that is attached now if it has not been."""
+        queue = self._queue or self._open()
+        self._look = queue.reader.pop
+        return queue.reader.pop()
+
+    def _look_twice(self) -> bytes | None:
+        """Pop, after a look at what has become of the queue: what was written before is read."""
+        assert self._queue is not None, "it has been looked at"
+        trouble = self._trouble(self._queue)
+        payload = self._queue.reader.pop()
         if payload is None and trouble:
             raise trouble
         return payload
+
+    def _lose(self, error: Exception) -> Exception:
+        self._look = None
+        return super()._lose(error)
 
     def _step(self) -> None:
         """Attach, or look once, and wait a little if there was nothing."""
@@ -114,4 +127,5 @@ class ShmClient(QueueClient, BlockingClient):
             os.sched_yield()
 
     def _let_go(self) -> None:
+        self._look = None
         self._close_queue()

@@ -8,6 +8,7 @@ cdef enum:
     WRITE_WORD = 8
     READ_WORD = 16
     PAGE_BYTES = 4096
+    LOOKS = 64
 
 cdef uint64_t MAGIC = ring_page.MAGIC
 
@@ -63,8 +64,14 @@ def RingReader_pop(self):
     cdef uint32_t length
     if not look(<PyObject *>self, &end):
         return plain("RingReader_pop")(self)
-    unread = LOAD(end.words + WRITE_WORD) - end.position
-    if not unread:
+    # A reader that spins sees the next frame from here, and not from the middle of the loop around
+    # it: a few hundred nanoseconds sooner.
+    for _ in range(LOOKS):
+        unread = LOAD(end.words + WRITE_WORD) - end.position
+        if unread:
+            break
+        RELAX()
+    else:
         return None
     start = end.position & (end.capacity - 1)
     if unread > end.capacity or start + LENGTH_BYTES > end.capacity:

@@ -68,6 +68,12 @@ static inline char *memory_of(PyObject *view) {
 #define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
 #define STORE(word, value) __atomic_store_n(word, value, __ATOMIC_RELEASE)
 
+#if defined(__x86_64__)
+#define RELAX() __builtin_ia32_pause()
+#else
+#define RELAX() ((void)0)
+#endif
+
 /* CRC-32 as zlib has it, eight bytes at a time: a call to zlib through Python costs more than
    the sum over a small block. */
 static uint32_t crc_table[8][256];

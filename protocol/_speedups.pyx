@@ -32,6 +32,7 @@ cdef extern from "_speedups.h":
     bint as_u64(PyObject *number, uint64_t *value)
     char *memory_of(PyObject *view)
     uint64_t LOAD(uint64_t *word)
+    void RELAX()
     void STORE(uint64_t *word, uint64_t value)
     void fill_crc_table()
     uint32_t crc32_of(const uint8_t *data, Py_ssize_t size)
