@@ -7,6 +7,8 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
+# For the compiled functions. Without it the plain ones are used.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/fanout
 COPY pyproject.toml README.md LICENSE ./
 COPY protocol protocol

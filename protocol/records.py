@@ -137,7 +137,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_snapshot(self) -> bool:
-        return BlockFlags.SNAPSHOT in self.flags
+        # An integer's `&` costs a tenth of an enumeration's `in`.
+        return bool(int(self.flags) & BlockFlags.SNAPSHOT.value)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
