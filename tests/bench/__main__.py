@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from tests.bench import shm, size
+from tests.bench import codec, columns, fan_out, ingest, latency, memory, shm, size
 from tests.bench.report import (
     Absent,
     Result,
@@ -26,7 +26,13 @@ from tests.bench.report import (
 
 STAGES: Final[dict[str, Stage]] = {
     "size": size,
+    "codec": codec,
+    "columns": columns,
+    "ingest": ingest,
+    "fan-out": fan_out,
+    "latency": latency,
     "shm": shm,
+    "memory": memory,
 }
 
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +20,20 @@ REST_CORE: Final = CORES[-1]
 """Where its other side runs: who feeds it, who reads from it. The same, if there is only one."""
 
 K = TypeVar("K")
+S = TypeVar("S")
 
 
-def in_rounds(contenders: Mapping[K, Callable[[], float]], rounds: int) -> dict[K, list[float]]:
-    """What each contender gives, `rounds` times. A round before the first is not counted."""
-    samples: dict[K, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
+def in_rounds(
+    contenders: Mapping[K, Callable[[], S]], rounds: int, *, warm_up: bool = True
+) -> dict[K, list[S]]:
+    """What each contender gives, `rounds` times. A round before the first is not counted; without
+    `warm_up` there is none, for contenders that warm up by themselves."""
+    samples: dict[K, list[S]] = {name: [] for name in contenders}
+    for number in range(-warm_up, rounds):
         for name, measure in contenders.items():
             gc.collect()
             sample = measure()
-            if number:
+            if number >= 0:
                 samples[name].append(sample)
     return samples
 
@@ -52,6 +57,17 @@ def start(
         preexec_fn=partial(os.sched_setaffinity, 0, {core}),
         **options,
     )
+
+
+def built(program: str, directory: str) -> Path | None:
+    """A program of `tests/bench/c`, compiled into a directory; None where there is no compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    path = Path(directory, program)
+    source = ROOT / "tests" / "bench" / "c" / f"{program}.c"
+    subprocess.run([compiler, "-O2", "-o", path, source], check=True, timeout=60)
+    return path
 
 
 def answer(child: "subprocess.Popen[str]", timeout_s: float = 120) -> Any:

@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -129,6 +129,18 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
     programs: dict[str, str]
     date: str
+
+
+def why_absent(needs: Mapping[str, str]) -> str:
+    """Of the modules that a rival needs, how to get those that are missing; empty if none is."""
+    return ", ".join(how for module, how in needs.items() if not _is_there(module))
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is its package
+        return False
 
 
 def capture(name: str) -> Path:

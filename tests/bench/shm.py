@@ -1,166 +1,245 @@
-"""From one process to another, one way: the shared-memory queue beside the standard library's.
+"""From one process to another, one way: the shared-memory queue, its rivals, and a ring in C.
 
-Workload: one frame of 100 bytes at a time, every 100 µs, with the moment of its sending inside;
-the reader notes how old it is when it has it. The same frames, the same pace, one way after the
-other, in rounds, so that a busy moment of the machine hits them all. The reader of the queue
-spins, as who counts microseconds lets it; the others are read as they are made to be, blocking,
-and a spinning twin is shown for comparison. It wants two cores to itself: with less it measures
-the scheduler.
+Workload: frames of 100 bytes, numbered, between two fresh processes on a core each. First one
+every 100 µs, with the moment of its sending inside: the reader notes how old it is when it has it.
+Then a flood: as many as the reader takes, counted when more have come than fit any queue. The same
+frames, the same pace, one way after the other, in rounds, so that a busy moment of the machine hits
+them all; what came is compared with what was sent. `perf_counter_ns` and `clock_gettime` read one
+clock, CLOCK_MONOTONIC. To read it twice and to make a frame is part of every age but the ring's in
+C: *the clock itself* shows how much of it. It wants two cores to itself: with less it measures the
+scheduler.
 
-Goals: a median of 2.5 µs or less, and ahead of a Unix socket pair, of `multiprocessing.Pipe` and
-of `multiprocessing.Queue` at p50, p99 and p99.9.
+fanout is `push` and a reader that spins on `ShmClient.pop`, in plain Python and with the compiled
+twins; in the flood also without the client around the ring. Its rivals, each as it does best:
+
+- `multiprocessing.Pipe`, one way, `send_bytes`: a pipe.
+- a Unix socket pair of SOCK_SEQPACKET, its reader blocking, and spinning.
+- `multiprocessing.Queue`, whose writer sleeps 20 µs after a frame, but for the flood, so that the
+  thread that does the sending has its turn.
+- pyzmq, PUSH and PULL over ipc, blocking, room for 4,096 frames. Its own threads may run on either
+  core. PAIR is no quicker, and a reader that spins is slower: it takes the core from the thread
+  that receives for it.
+- iceoryx2, publish-subscribe of one structure: the frame is written to a loaned sample, the reader
+  spins and takes it as bytes, like all others. Room for 4,096, and nothing is overwritten.
+
+The limit is a ring of the same size and steps in C: atomics, acquire and release, both ends
+spinning.
+
+Goals: in plain Python a median of 2.5 µs or less. Compiled 1 µs or less, three times the ring's in
+C at the most, and ahead of every rival at p50 and p99. What p99.9 shows is the scheduler, to whom a
+process is as good as another; there is no goal for it, nor for the flood.
 """
 
-import multiprocessing
-import os
-import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from clients.shm import ShmClient
-from fanout.transports.shm.queue_file import create
-from tests.bench.report import Row
+import msgspec
 
-PAYLOAD_BYTES: Final = 96
-FRAME: Final = PAYLOAD_BYTES.to_bytes(4, "little")
-PACE_NS: Final = 100_000
-ROUNDS: Final = 5
-WARM_UP: Final = 200
+from tests.bench.measure import REST_CORE, WORK_CORE, answer, built, in_rounds, ratios, start
+from tests.bench.report import Absent, Row, figure
+from tests.bench.shm_rivals.frames import (
+    FLOOD_WARM_UP,
+    FRAME_BYTES,
+    PACED_WARM_UP,
+    clock_ages,
+)
+from tests.bench.shm_rivals.pair import CANNOT_START
 
-Send = Callable[[bytes], object]
-Receive = Callable[[], bytes]
-Ends = tuple[Callable[[], Send], Callable[[], Receive]]
-"""What makes the sending end, in the child, and the receiving one, in the parent."""
-
-
-def measure(ends: Ends, count: int) -> list[int]:
-    """How old each of `count` frames is on arrival, in ns."""
-    make_send, make_receive = ends
-    pid = os.fork()
-    if not pid:
-        try:
-            send_all(make_send(), count)
-        finally:
-            os._exit(0)
-    receive = make_receive()
-    ages = []
-    for _ in range(count):
-        payload = receive()
-        ages.append(time.perf_counter_ns() - int.from_bytes(payload[-8:], "little"))
-    os.waitpid(pid, 0)
-    return ages[WARM_UP:]
+MEMORY: Final = Path("/dev/shm")
+PREFIX: Final = "fanout-bench-"
+TIMEOUT_S: Final = 60.0
 
 
-def send_all(send: Send, count: int) -> None:
-    time.sleep(0.05)  # the reader is there by then; what it missed would be old, not lost
-    padding = FRAME + bytes(PAYLOAD_BYTES - 8)
-    due_ns = time.perf_counter_ns()
-    for _ in range(count):
-        due_ns += PACE_NS
-        while (now_ns := time.perf_counter_ns()) < due_ns:
-            pass
-        send(padding + now_ns.to_bytes(8, "little"))
-    time.sleep(0.05)
+class Dose(msgspec.Struct, frozen=True, kw_only=True):
+    """How many frames are measured in a round, and how many rounds."""
+
+    paced: int
+    flood: int
+    rounds: int
 
 
-@contextmanager
-def queue() -> Iterator[Ends]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-
-        def make_send() -> Send:
-            return create(f"{directory}/q", capacity_bytes=2**20, header=None).writer.push
-
-        def make_receive() -> Receive:
-            while not os.path.exists(f"{directory}/q"):
-                time.sleep(0.001)
-            pop = ShmClient("shm://q", directory=directory).pop
-
-            def receive() -> bytes:
-                while (payload := pop()) is None:
-                    pass
-                return payload
-
-            return receive
-
-        yield make_send, make_receive
+WHOLE: Final = Dose(paced=10_000, flood=100_000, rounds=5)
+SMALL: Final = Dose(paced=300, flood=2_000, rounds=1)
+LIMIT_FLOODS: Final = 20
+"""How much longer the flood through the ring in C is, which is over so soon."""
 
 
-@contextmanager
-def pipe() -> Iterator[Ends]:
-    reader, writer = multiprocessing.Pipe(duplex=False)
-    with reader, writer:
-        yield lambda: writer.send_bytes, lambda: reader.recv_bytes
+class Contender(msgspec.Struct, frozen=True):
+    """A way (see `shm_rivals.ends`), and the modules that it needs, with how to get them."""
+
+    way: str
+    needs: dict[str, str] = {}
+    pure: bool = False
+    is_paced: bool = True
+
+    @property
+    def why_absent(self) -> str:
+        """Empty if nothing is missing."""
+        return ", ".join(why for module, why in self.needs.items() if find_spec(module) is None)
 
 
-@contextmanager
-def socket_pair(*, spin: bool = False) -> Iterator[Ends]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def receive() -> bytes:
-        while True:
-            try:
-                return ours.recv(4096)
-            except BlockingIOError:
-                continue
-
-    with ours, theirs:
-        ours.setblocking(not spin)
-        yield lambda: theirs.send, lambda: receive
+class CannotStartError(Exception):
+    """A rival is there, and does not work on this machine."""
 
 
-@contextmanager
-def spinning_socket_pair() -> Iterator[Ends]:
-    with socket_pair(spin=True) as ends:
-        yield ends
+class Sample(msgspec.Struct, frozen=True):
+    """One round of one contender: ages in ns, and frames a second."""
+
+    ages: list[int]
+    rate: float
 
 
-@contextmanager
-def multiprocessing_queue() -> Iterator[Ends]:
-    between: multiprocessing.Queue[bytes] = multiprocessing.Queue()
+PLAIN: Final = "fanout, plain"
+COMPILED: Final = "fanout, compiled"
+LIMIT: Final = "a ring in C"
+CLOCK: Final = "the clock itself"
 
-    def put(data: bytes) -> None:
-        between.put(data)
-        time.sleep(20e-6)  # a thread of this process does the sending, and needs its turn
-
-    yield lambda: put, lambda: between.get
-    between.close()
-
-
-OURS: Final = "shm queue"
-COMPARED: Final = ("unix socket pair", "multiprocessing.Pipe", "multiprocessing.Queue")
-WAYS: Final[dict[str, Callable[[], AbstractContextManager[Ends]]]] = {
-    OURS: queue,
-    COMPARED[0]: socket_pair,
-    COMPARED[1]: pipe,
-    COMPARED[2]: multiprocessing_queue,
-    "unix socket pair, spinning": spinning_socket_pair,
+_TWINS: Final = {"protocol._speedups": "protocol._speedups is not built"}
+OURS: Final = {
+    COMPILED: Contender("queue", _TWINS),
+    PLAIN: Contender("queue", pure=True),
+}
+BARE: Final = {
+    f"{COMPILED}, without its client": Contender("bare_queue", _TWINS, is_paced=False),
+    f"{PLAIN}, without its client": Contender("bare_queue", pure=True, is_paced=False),
+}
+RIVALS: Final = {
+    "iceoryx2": Contender("iceoryx", {"iceoryx2": "pip install iceoryx2"}),
+    "unix socket pair": Contender("socket_pair"),
+    "unix socket pair, spinning": Contender("spinning_socket_pair"),
+    "multiprocessing.Pipe": Contender("pipe"),
+    "pyzmq": Contender("zeromq", {"zmq": "pip install pyzmq"}),
+    "multiprocessing.Queue": Contender("multiprocessing_queue"),
 }
 PERCENTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-MEDIAN_GOAL_US: Final = 2.5
+JUDGED: Final = ("p50", "p99")
+MEDIAN_GOALS_NS: Final = {PLAIN: 2_500, COMPILED: 1_000}
+MOST_LIMITS: Final = 3
 
 
-def run(*, small: bool) -> list[Row]:
-    """Microseconds by way and percentile. See `tests.bench.report.Stage`."""
-    count = 5_000 if small else 50_000
-    ages: dict[str, list[int]] = {name: [] for name in WAYS}
-    for _ in range(ROUNDS):
-        for name, way in WAYS.items():
-            with way() as ends:
-                ages[name] += measure(ends, count // ROUNDS + WARM_UP)
-    return [row for percentile in PERCENTILES for row in rows(ages, percentile)]
+def run(*, small: bool) -> list[Row | Absent]:
+    """See `tests.bench.report.Stage`."""
+    dose = SMALL if small else WHOLE
+    contenders = OURS | RIVALS | BARE
+    absent = {name: each.why_absent for name, each in contenders.items() if each.why_absent}
+    rivals = {name: each for name, each in RIVALS.items() if name not in absent}
+    absent.update(_cannot_start(rivals))
+    with TemporaryDirectory() as directory:
+        runs = {
+            name: partial(sample, each, dose)
+            for name, each in contenders.items()
+            if name not in absent
+        }
+        ring = built("ring", directory)
+        if ring is None:
+            absent[LIMIT] = "a C compiler, cc, is missing"
+        else:
+            runs[LIMIT] = partial(limit_sample, ring, dose)
+        runs[CLOCK] = partial(clock_sample, dose)
+        samples = in_rounds(runs, dose.rounds, warm_up=False)
+    return [
+        *(row for percentile in PERCENTILES for row in _age_rows(samples, percentile)),
+        *_flood_rows(samples),
+        *(Absent(name, why) for name, why in absent.items()),
+    ]
 
 
-def rows(ages: dict[str, list[int]], percentile: str) -> Iterator[Row]:
-    """One percentile: ours, then the others, which have to be slower."""
-    at = PERCENTILES[percentile]
-    values = {name: sorted(each)[int(len(each) * at)] / 1000 for name, each in ages.items()}
-    ours = values.pop(OURS)
-    goal = MEDIAN_GOAL_US if percentile == "p50" else None
-    yield Row(name=f"{OURS}, {percentile}", value=ours, unit="µs", at_most=goal)
-    for name, value in values.items():
-        slower = ours if name in COMPARED else None
-        label = f"{name}, {percentile} ({value / ours:.1f}x)"
-        yield Row(name=label, value=value, unit="µs", at_least=slower)
+def _cannot_start(rivals: Mapping[str, Contender]) -> Iterator[tuple[str, str]]:
+    """Those of them that need something, and it is there but does not work on this machine."""
+    for name, each in rivals.items():
+        try:
+            if each.needs:
+                sample(each, Dose(paced=1, flood=1, rounds=1))
+        except CannotStartError as error:
+            yield name, str(error)
+
+
+def sample(contender: Contender, dose: Dose) -> Sample:
+    """One round. Raises `CannotStartError`, and `RuntimeError` if frames were lost or changed."""
+    with TemporaryDirectory(dir=MEMORY, prefix=PREFIX) as directory:
+        child = start(
+            "tests.bench.shm_rivals.pair",
+            contender.way,
+            directory,
+            dose.paced if contender.is_paced else 0,
+            dose.flood,
+            WORK_CORE,
+            REST_CORE,
+            core=REST_CORE,
+            pure=contender.pure,
+        )
+        try:
+            return msgspec.convert(answer(child, TIMEOUT_S), Sample)
+        except RuntimeError as error:
+            if child.returncode == CANNOT_START:
+                raise CannotStartError(f"{contender.way} does not start on this machine") from error
+            raise
+        finally:
+            # What iceoryx2 leaves behind of a process that has ended lies beside the directory.
+            for each in MEMORY.glob(f"{Path(directory).name}_*"):
+                each.unlink()
+
+
+def limit_sample(ring: Path, dose: Dose) -> Sample:
+    words = (
+        PACED_WARM_UP + dose.paced,
+        PACED_WARM_UP,
+        FLOOD_WARM_UP + LIMIT_FLOODS * dose.flood,
+        FLOOD_WARM_UP,
+        WORK_CORE,
+        REST_CORE,
+    )
+    command = [str(each) for each in (ring, *words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_S)
+    return msgspec.json.decode(done.stdout, type=Sample)
+
+
+def clock_sample(dose: Dose) -> Sample:
+    return Sample(clock_ages(dose.paced), 0)
+
+
+def _age_rows(samples: Mapping[str, list[Sample]], percentile: str) -> Iterator[Row]:
+    ages = {
+        name: [_at(PERCENTILES[percentile], each.ages) for each in rounds]
+        for name, rounds in samples.items()
+        if rounds[0].ages
+    }
+    goals = MEDIAN_GOALS_NS if percentile == "p50" else {}
+    for name, each in ages.items():
+        yield figure(f"{name}, {percentile}", each, "ns", at_most=goals.get(name))
+    if percentile in JUDGED:
+        yield from _compared(ages, percentile)
+
+
+def _compared(ages: Mapping[str, list[float]], percentile: str) -> Iterator[Row]:
+    """With the quickest rival of each round, and with the limit."""
+    rivals = [ages[name] for name in RIVALS if name in ages]
+    quickest = [min(each) for each in zip(*rivals, strict=True)]
+    for ours in (each for each in OURS if each in ages):
+        name = f"quickest rival / {ours}, {percentile}"
+        least = 1 if ours == COMPILED else None
+        yield figure(name, ratios(quickest, ages[ours]), "times", at_least=least)
+        if LIMIT in ages:
+            name = f"{ours} / {LIMIT}, {percentile}"
+            most = MOST_LIMITS if (ours, percentile) == (COMPILED, "p50") else None
+            yield figure(name, ratios(ages[ours], ages[LIMIT]), "times", at_most=most)
+
+
+def _at(share: float, ages: list[int]) -> float:
+    return sorted(ages)[int(len(ages) * share)]
+
+
+def _flood_rows(samples: Mapping[str, list[Sample]]) -> Iterator[Row]:
+    rates = {
+        name: [each.rate for each in rounds] for name, rounds in samples.items() if rounds[0].rate
+    }
+    for name, each in rates.items():
+        yield figure(f"{name}, flood", each, "frames/s")
+    for name, each in rates.items():
+        megabytes = [rate * FRAME_BYTES / 1e6 for rate in each]
+        yield figure(f"{name}, bytes of the flood", megabytes, "MB/s")

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +11,10 @@ import pytest
 
 from protocol import Instrument, Reference, Trade
 from tests import captures
-from tests.bench import shm, size
+from tests.bench import size
 from tests.bench.__main__ import STAGES, main
 from tests.bench.report import Row
 from tests.captures import capture_path
-
-ROOT = Path(__file__).parents[2]
 
 FRAME = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,"T":1723161256322,'
@@ -118,19 +114,6 @@ def test_a_small_report_names_machine_and_versions_and_judges_nothing(
         assert word in text
     assert "met" not in text
     assert "MISSED" not in text
-
-
-def test_the_hand_off_is_measured_beside_its_rivals() -> None:
-    command = [sys.executable, "-m", "tests.bench", "shm", "--small", "--json"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    (stage,) = json.loads(done.stdout)["stages"]
-    names = [row["name"] for row in stage["rows"]]
-    for percentile in shm.PERCENTILES:
-        for way in shm.WAYS:
-            assert any(name.startswith(f"{way}, {percentile}") for name in names)
 
 
 @pytest.mark.usefixtures("tiny_capture")

@@ -1,0 +1,54 @@
+"""The TCP transport on a real log, given blocks that are made already.
+
+    python -m tests.bench.broadcast.fanout_server CLIENTS PIECES TRADES
+
+It says on which port it listens, and waits for a word and until all have joined. Then a block is
+appended, the transport has its turn to hand it on, and who could not take it is waited for, so
+that nobody ever misses a block: one at a time, as a live feed brings them.
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from fanout.config import TcpConfig
+from fanout.transports.tcp import TcpTransport
+from tests.bench.broadcast.blocks import new_publisher, read_pieces
+
+ANY_RATE: Final = 1e6
+"""Of accepting: it is not what is measured."""
+
+LOOK_S: Final = 0.005
+
+
+async def all_joined(transport: TcpTransport, clients: int) -> None:
+    """Wait until the data of so many has begun."""
+    while True:
+        if len(transport.lags) == clients:
+            return
+        await trio.sleep(LOOK_S)
+
+
+async def main(clients: int, path: str, trades: int) -> None:
+    frames = read_pieces(Path(path))
+    publisher = new_publisher([])
+    config = TcpConfig(port=0, max_clients=clients, accept_rate=ANY_RATE)
+    transport = TcpTransport(config)
+    async with trio.open_nursery() as nursery:
+        url: str = await nursery.start(transport.run, publisher)
+        print(url.rpartition(":")[2], flush=True)
+        await trio.to_thread.run_sync(sys.stdin.readline)
+        await all_joined(transport, clients)
+        log, behind = publisher.log, transport._crowd.behind
+        for frame in frames:
+            log.append(frame, count=trades)
+            # The order of tasks within a turn is left to chance: one turn is enough, or two.
+            while transport._delivered != log.end or behind:
+                await trio.lowlevel.checkpoint()
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,45 @@
+"""fanout whole: WebSocket, feed, publisher, log, TCP transport.
+
+    python -m tests.bench.broadcast.fanout_service VENUE_PORT CLIENTS
+
+Put together as `fanout.service` does it, with everything that runs beside the stream; only REST is
+a stand-in that answers from memory. It says on which port it listens, and "ready" once all clients
+have joined.
+"""
+
+import gc
+import sys
+import time
+
+import trio
+
+from fanout.anomalies import Anomalies
+from fanout.config import DEFAULT_LOG_BYTES, FeedConfig, TcpConfig
+from fanout.feed import Feed
+from fanout.publisher import Publisher
+from fanout.transports.tcp import TcpTransport
+from fanout.websocket import open_websocket
+from tests.bench.broadcast.fanout_server import ANY_RATE, all_joined
+from tests.bench.broadcast.market import asked, venue_at
+
+
+async def main(venue_port: int, clients: int) -> None:
+    venue = venue_at(venue_port)
+    rest, market, header = await asked(venue)
+    publisher = Publisher(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
+    publisher.seed(market.newest)
+    anomalies = Anomalies(clock=trio.current_time)
+    feed = Feed(venue, market, publisher, rest, anomalies, FeedConfig(), connect=open_websocket)
+    transport = TcpTransport(TcpConfig(port=0, accept_rate=ANY_RATE))
+    async with trio.open_nursery() as nursery:
+        url: str = await nursery.start(transport.run, publisher)
+        print(url.rpartition(":")[2], flush=True)
+        gc.collect()
+        gc.freeze()  # as the command does it
+        nursery.start_soon(feed.run)
+        await all_joined(transport, clients)
+        print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,151 @@
+"""Blocks handed on to many clients over TCP, by one core.
+
+Workload: recorded trades of two symbols in ready blocks of 1, 16 and 64, to 1, 10, 100 and 1,000
+clients on loopback. A delivery is a trade that has reached one client. The server has a core to
+itself; all clients are one program in C on the other, `c/drain.c`, which counts bytes, forgets
+them, and never sleeps, so that no server pays for waking it. The clock is its own, and runs from
+the first twentieth of the bytes to the last. Each client has to receive as many bytes as were sent,
+and what one of them received, another one in each round, is compared to the byte.
+
+- fanout: its TCP transport and log, in a process of their own. One block is appended at a time, and
+  the next when that is handed on and nobody is behind. Encoding is measured by another stage: here
+  blocks come from a list.
+- C limit: `c/limit.c`, which does nothing but send each block to each client, under the same rule,
+  over sockets with the same options. It shows what the kernel takes for a send a client and block.
+- tasks and channels: what one writes with trio at first, a task and a bounded channel a client.
+- nats-server and redis-server, spoken with in their own protocols, without a client library. Each
+  trade is a message, as is usual with them: a block of this one trade, without its length, so that
+  it decodes alone as ours do. The messages of a block are published in one write. Beside that
+  stands a message a block. The next block is published while the one before is on its way, so that
+  the server waits for nothing; it may put both into one write to a client, and then needs half as
+  many as the others, which is to its advantage.
+
+All are measured with 100 clients, and with 1,000 at the largest block; the C limit, like fanout,
+with every number of clients.
+
+Goals, for 100 clients and blocks of 64: 0.6 of the C limit in plain Python and 0.85 with the
+compiled twins, and three times nats-server with a message a trade.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocol import Trade
+from tests.bench.broadcast.blocks import blocks, recorded, write_pieces
+from tests.bench.broadcast.contenders import (
+    COMPILED,
+    CONTENDERS,
+    LIMIT,
+    NATS_BY_TRADE,
+    PLAIN,
+    Contender,
+    Work,
+)
+from tests.bench.broadcast.drain import Reading, draining
+from tests.bench.measure import in_rounds, ratios
+from tests.bench.report import Absent, Row, figure
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """So many clients, trades in a block, and blocks."""
+
+    clients: int
+    trades: int
+    blocks: int
+    is_for_all: bool = True
+    """Or only for those who are measured everywhere."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.clients:,} x {self.trades}"
+
+
+GOAL: Final = Cell(100, 64, 1_000)
+GRID: Final = (
+    *(Cell(1, size, 3_000, is_for_all=False) for size in (1, 16, 64)),
+    *(Cell(10, size, 3_000, is_for_all=False) for size in (1, 16, 64)),
+    *(Cell(100, size, 500) for size in (1, 16)),
+    GOAL,
+    *(Cell(1_000, size, 50, is_for_all=False) for size in (1, 16)),
+    Cell(1_000, 64, 50),
+)
+UNIT: Final = "deliveries/s"
+
+GOAL_ROUNDS: Final = 5
+ROUNDS: Final = 3
+
+SMALL_GOAL: Final = Cell(10, 16, 200)
+SMALL_GRID: Final = (Cell(1, 1, 200, is_for_all=False), SMALL_GOAL)
+
+
+def run(*, small: bool) -> list[Row | Absent]:
+    """Deliveries a second by clients and trades in a block. See `tests.bench.report.Stage`."""
+    absent = {name: each.why_absent() for name, each in CONTENDERS.items()}
+    present = {name: each for name, each in CONTENDERS.items() if not absent[name]}
+    grid, goal = (SMALL_GRID, SMALL_GOAL) if small else (GRID, GOAL)
+    rows: list[Row | Absent] = []
+    with tempfile.TemporaryDirectory() as directory:
+        trades = recorded(max(each.trades * each.blocks for each in grid))
+        for cell in grid:
+            rounds = 1 if small else GOAL_ROUNDS if cell is goal else ROUNDS
+            rates = measured(cell, present, trades, Path(directory), rounds)
+            rows += (figure(f"{name}, {cell.label}", rates[name], UNIT) for name in rates)
+            if cell is goal:
+                goals = list(compared(cell, rates))
+    return [*rows, *goals, *(Absent(name, why) for name, why in absent.items() if why)]
+
+
+def measured(
+    cell: Cell,
+    contenders: Mapping[str, Contender],
+    trades: list[Trade],
+    directory: Path,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Deliveries a second of each contender that is measured there."""
+    run = trades[: cell.blocks * cell.trades]
+    singles = blocks(run, 1) if cell.is_for_all else []
+    work = Work(cell.clients, len(run), cell.trades, blocks(run, cell.trades), singles)
+    runs: dict[str, Callable[[], float]] = {}
+    for name, contender in contenders.items():
+        is_here = contender.is_everywhere or cell.is_for_all
+        broadcast = contender.broadcast(work) if is_here else None
+        if broadcast is not None:
+            pieces = write_pieces(directory / f"{name}.pieces", broadcast.pieces)
+            reading = contender.reading(work, broadcast.received)
+            kept = cycle(range(cell.clients))
+            runs[name] = partial(rate, contender, work, reading, pieces, kept)
+    # A server is warm when the clock starts.
+    return in_rounds(runs, rounds, warm_up=False)
+
+
+def rate(
+    contender: Contender, work: Work, reading: Reading, pieces: Path, kept: Iterator[int]
+) -> float:
+    """Deliveries a second of one run. Raises `ValueError` if clients do not get what was sent."""
+    received = pieces.with_suffix(".received")
+    with contender.serving(work, pieces) as service:
+        publication = service.publication
+        with draining(service.port, reading, received, next(kept), publication) as drain:
+            drain.start()
+            service.begin()
+            return work.trades * work.clients / drain.seconds()
+
+
+def compared(cell: Cell, rates: Mapping[str, list[float]]) -> Iterator[Row]:
+    """The goals, as far as those who are in them are there."""
+    best = COMPILED if COMPILED in rates else PLAIN
+    for ours, theirs, times in (
+        (PLAIN, LIMIT, 0.6),
+        (COMPILED, LIMIT, 0.85),
+        (best, NATS_BY_TRADE, 3),
+    ):
+        if ours in rates and theirs in rates:
+            name = f"{ours} / {theirs}, {cell.label}"
+            yield figure(name, ratios(rates[ours], rates[theirs]), "times", at_least=times)

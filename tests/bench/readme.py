@@ -1,0 +1,99 @@
+"""Writes what was measured into the documentation, from the JSON of a full run.
+
+    python -m tests.bench --json > report.json
+    python -m tests.bench.readme report.json
+
+README.md gets every figure that has a goal, between two markers; docs/performance.md all of them,
+each stage with its docstring. Both say when and where they were measured.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.bench.__main__ import STAGES
+from tests.bench.measure import ROOT
+from tests.bench.report import shown
+
+BEGIN: Final = "<!-- performance: begin, written by tests/bench/readme.py -->"
+END: Final = "<!-- performance: end -->"
+
+Report = dict[str, Any]
+
+
+def main(report_path: str, root: Path = ROOT) -> None:
+    report = msgspec.json.decode(Path(report_path).read_bytes())
+    skipped = [each["stage"] for each in report["stages"] if each["skipped"] or each["small"]]
+    if skipped or len(report["stages"]) < len(STAGES):
+        sys.exit("the report is not of a full run: python -m tests.bench --json")
+    readme = root / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after:
+        sys.exit(f"README.md has no place for it: {BEGIN} {END}")
+    readme.write_text(f"{before}{BEGIN}\n{section(report)}{END}{after}")
+    (root / "docs").mkdir(exist_ok=True)
+    (root / "docs" / "performance.md").write_text(page(report))
+
+
+def section(report: Report) -> str:
+    """What README.md gets."""
+    lines = [_measured(report), "", "| stage | figure | measured | goal |", "|---|---|---:|---|"]
+    for stage in report["stages"]:
+        for row in stage["rows"]:
+            if row["goal"]:
+                lines.append(f"| {stage['stage']} | {row['name']} | {_value(row)} | {_goal(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def page(report: Report) -> str:
+    """What docs/performance.md gets."""
+    return "\n".join(["# Performance", "", _measured(report), *_stages(report)]) + "\n"
+
+
+def _stages(report: Report) -> Iterator[str]:
+    for stage in report["stages"]:
+        title, _, workload = (STAGES[stage["stage"]].__doc__ or "").partition("\n")
+        yield from ("", f"## {stage['stage']}: {title.removesuffix('.')}", workload.rstrip(), "")
+        yield from ("| figure | median | lowest to highest | goal |", "|---|---:|---|---|")
+        for row in stage["rows"]:
+            yield f"| {row['name']} | {_value(row)} | {_spread(row)} | {_goal(row)} |"
+        for name, why in stage["absent"].items():
+            yield f"\n{name} is left out: {why}."
+
+
+def _measured(report: Report) -> str:
+    where = report["environment"]
+    date = datetime.fromisoformat(where["date"]).date()
+    twins = "with" if where["twins"] else "without"
+    versions = {**where["libraries"], **where["programs"]}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"Measured on {date} with `python -m tests.bench`, on {where['cores']} cores of "
+        f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins; {listed}. "
+        "Both sides of a ratio are measured in turns in one run; times are of this machine."
+    )
+
+
+def _value(row: Report) -> str:
+    return f"{shown(row['value'])} {row['unit']}"
+
+
+def _spread(row: Report) -> str:
+    return "" if row["low"] is None else f"{shown(row['low'])} to {shown(row['high'])}"
+
+
+def _goal(row: Report) -> str:
+    if not row["goal"]:
+        return ""
+    return f"{row['goal']}{'' if row['met'] else ', **missed**'}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tests.bench.readme REPORT.json")
+    main(sys.argv[1])

@@ -1,0 +1,2 @@
+"""Who takes part in the stage `shm`: both ends of each way from one process to another, and the
+pair of processes that they are measured between."""

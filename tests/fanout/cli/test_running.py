@@ -1,0 +1,31 @@
+import gc
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+
+from fanout.cli import running
+from fanout.config import Config, TcpConfig
+
+
+@pytest.fixture
+def frozen() -> Iterator[list[int]]:
+    """How many objects the collector leaves alone, while the service runs."""
+    yield []
+    gc.unfreeze()
+
+
+def test_what_is_there_when_the_service_is_up_is_never_collected_again(
+    monkeypatch: pytest.MonkeyPatch, frozen: list[int]
+) -> None:
+    async def run_service(
+        config: Config, *, stop: trio.Event, announce: Callable[[str], None]
+    ) -> None:
+        assert gc.get_freeze_count() == 0
+        announce("tcp://127.0.0.1:9000")
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(running, "run_service", run_service)
+    config = Config(assets=("BTCUSDT",), transports=(TcpConfig(port=0),))
+    trio.run(running._run, config, [])
+    assert frozen[0] > 1_000
