@@ -7,6 +7,7 @@ FANOUT_REQUIRE_CAPTURES=1 asks for, 2 for a stage that does not exist.
 
 import os
 import sys
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -67,6 +68,10 @@ def _run(name: str, *, small: bool) -> Result:
         rows = stage.run(small=small)
     except Unavailable as reason:
         return Result(stage=name, title=title, small=small, skipped=str(reason))
+    except Exception as error:
+        # A stage that fails does not take with it what others took minutes to measure.
+        traceback.print_exc()
+        return Result(stage=name, title=title, small=small, failed=repr(error))
     return Result(
         stage=name,
         title=title,
@@ -78,7 +83,7 @@ def _run(name: str, *, small: bool) -> Result:
 
 def _failed(result: Result) -> bool:
     is_required = os.environ.get("FANOUT_REQUIRE_CAPTURES") == "1"
-    return result.missed or (is_required and bool(result.skipped))
+    return result.missed or bool(result.failed) or (is_required and bool(result.skipped))
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ Report = dict[str, Any]
 
 def main(report_path: str, root: Path = ROOT) -> None:
     report = msgspec.json.decode(Path(report_path).read_bytes())
-    skipped = [each["stage"] for each in report["stages"] if each["skipped"] or each["small"]]
-    if skipped or len(report["stages"]) < len(STAGES):
+    stages = report["stages"]
+    is_full = not any(each["skipped"] or each["failed"] or each["small"] for each in stages)
+    if not is_full or len(stages) < len(STAGES):
         sys.exit("the report is not of a full run: python -m tests.bench --json")
     readme = root / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
@@ -43,10 +44,12 @@ def main(report_path: str, root: Path = ROOT) -> None:
 def section(report: Report) -> str:
     """What README.md gets."""
     lines = [_measured(report), "", "| stage | figure | measured | goal |", "|---|---|---:|---|"]
-    for stage in report["stages"]:
-        for row in stage["rows"]:
-            if row["goal"]:
-                lines.append(f"| {stage['stage']} | {row['name']} | {_value(row)} | {_goal(row)} |")
+    lines += [
+        f"| {stage['stage']} | {row['name']} | {_value(row)} | {_goal(row)} |"
+        for stage in report["stages"]
+        for row in stage["rows"]
+        if row["goal"]
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -74,8 +77,8 @@ def _measured(report: Report) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"Measured on {date} with `python -m tests.bench`, on {where['cores']} cores of "
-        f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins; {listed}. "
-        "Both sides of a ratio are measured in turns in one run; times are of this machine."
+        f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins; "
+        f"{listed}. Both sides of a ratio are measured in turns in one run; times are of this machine."
     )
 
 

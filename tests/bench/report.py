@@ -113,6 +113,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
     absent: tuple[Absent, ...] = ()
     skipped: str = ""
+    failed: str = ""
 
     @property
     def missed(self) -> bool:
@@ -209,6 +210,7 @@ def _plain(result: Result) -> dict[str, Any]:
         "title": result.title,
         "small": result.small,
         "skipped": result.skipped or None,
+        "failed": result.failed or None,
         "absent": {each.name: each.why for each in result.absent},
         "rows": rows,
     }
@@ -236,6 +238,8 @@ def _table(result: Result) -> list[str]:
     heading = f"{result.stage}: {result.title}"
     if result.skipped:
         return [heading, f"  skipped: {result.skipped}"]
+    if result.failed:
+        return [heading, f"  FAILED: {result.failed}"]
     if result.small:
         heading += " (small: a part of the workload, not judged)"
     width = max(len(row.name) for row in result.rows)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from protocol import Instrument, Reference, Trade
 from tests import captures
 from tests.bench import size
 from tests.bench.__main__ import STAGES, main
-from tests.bench.report import Row
+from tests.bench.report import Row, Stage
 from tests.captures import capture_path
 
 FRAME = (
@@ -153,6 +153,22 @@ def test_a_goal_that_is_missed_is_said_and_fails(
     assert main(["slow"]) == 1
     assert "deliveries         1,999  1/s  goal >= 2,000  MISSED" in capsys.readouterr().out
     assert main(["slow", "--small"]) == 0
+
+
+def test_a_stage_that_fails_is_said_and_the_others_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*, small: bool) -> list[Row]:
+        raise ValueError("not what was sent")
+
+    broken = SimpleNamespace(__doc__="What it is.\n\nHow.", run=run)
+    monkeypatch.setitem(STAGES, "broken", cast(Stage, broken))
+    monkeypatch.setitem(STAGES, "sound", stage_of(Row(name="deliveries", value=1.0, unit="1/s")))
+    assert main(["broken", "sound", "--small"]) == 1
+    printed = capsys.readouterr()
+    assert "  FAILED: ValueError('not what was sent')" in printed.out
+    assert "deliveries" in printed.out
+    assert "Traceback" in printed.err
 
 
 @pytest.mark.usefixtures("no_captures")

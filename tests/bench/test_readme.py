@@ -33,7 +33,13 @@ def report(**changes: object) -> dict[str, Any]:
         row("missed", goal=">= 9", met=False),
         row("a rival"),
     ]
-    stage = {"title": "t", "small": False, "skipped": None, "absent": {"dbn": "not there"}}
+    stage = {
+        "title": "t",
+        "small": False,
+        "skipped": None,
+        "failed": None,
+        "absent": {"dbn": "not there"},
+    }
     stages = [{**stage, "stage": name, "rows": rows, **changes} for name in STAGES]
     return {"environment": ENVIRONMENT, "stages": stages}
 
@@ -68,7 +74,9 @@ def test_the_page_gets_all_of_them_and_how_they_were_measured(written: Path) -> 
     assert "dbn is left out: not there." in page
 
 
-@pytest.mark.parametrize("changes", [{"small": True}, {"skipped": "no capture"}])
+@pytest.mark.parametrize(
+    "changes", [{"small": True}, {"skipped": "no capture"}, {"failed": "wrong"}]
+)
 def test_what_was_not_measured_in_full_is_not_written(
     written: Path, changes: dict[str, object]
 ) -> None:
