@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.records import Header
-from protocol.rows import ROW_BYTES, append_rows
+from protocol.rows import ROW_BYTES, rows_of
 
 TRADE: Final = np.dtype(
     {
@@ -44,7 +44,4 @@ def trades_of(payloads: Iterable[bytes], header: Header) -> NDArray[np.void]:
 
     Raises `PeerError` for a payload that is not a block in order.
     """
-    rows = bytearray()
-    for payload in payloads:
-        append_rows(rows, payload, header)
-    return np.frombuffer(rows, TRADE)
+    return np.frombuffer(rows_of(payloads, header), TRADE)

@@ -83,7 +83,8 @@ class ShmClient(QueueClient, BlockingClient):
         what was broken.
         """
         try:
-            payload = self._look() if self._look else self._first_look()
+            look = self._look
+            payload = look() if look else self._first_look()
             if payload is None and time.monotonic() >= self._next_check_s:
                 payload = self._look_twice()
         except PeerError as error:

@@ -218,20 +218,10 @@ cdef packed struct Row:
 assert sizeof(Row) == 56
 
 
-def append_rows(rows, payload, header):
-    """See `protocol.rows.append_rows`."""
-    cdef Prefix prefix
-    cdef Item items[MAX_TRADES]
+cdef char *put_rows(char *at, Prefix *prefix, Item *items):
+    """Write a block's trades as rows. Gives the place behind them."""
     cdef Row row
-    cdef Py_ssize_t place, size
-    cdef char *at
-    if type(rows) is not bytearray or not parse(
-        <PyObject *>payload, <PyObject *>header, &prefix, items
-    ):
-        return plain("append_rows")(rows, payload, header)
-    size = PyByteArray_GET_SIZE(rows)
-    PyByteArray_Resize(rows, size + prefix.count * <Py_ssize_t>sizeof(Row))
-    at = PyByteArray_AS_STRING(rows) + size
+    cdef Py_ssize_t place
     row.received_ns, row.reserved = prefix.received_ns, 0
     row.back_filled = prefix.bits & BACK_FILLED
     for place in range(prefix.count):
@@ -242,6 +232,41 @@ def append_rows(rows, payload, header):
         row.buyer_is_maker = items[place].is_maker
         memcpy(at, &row, sizeof(Row))
         at += sizeof(Row)
+    return at
+
+
+cdef Py_ssize_t trades_in(PyObject *payload):
+    """How many trades a payload says it has; not more than a block may have."""
+    cdef uint16_t count
+    if not PyBytes_CheckExact(payload) or PyBytes_GET_SIZE(<object>payload) < PREFIX_BYTES:
+        return 0
+    memcpy(&count, PyBytes_AS_STRING(<object>payload) + 3, 2)
+    return min(count, MAX_TRADES)
+
+
+def rows_of(payloads, header):
+    """See `protocol.rows.rows_of`."""
+    cdef Prefix prefix
+    cdef Item items[MAX_TRADES]
+    cdef PyObject *blocks = <PyObject *>payloads
+    cdef Py_ssize_t number, trades = 0
+    cdef char *at
+    if not (PyList_CheckExact(blocks) or PyTuple_CheckExact(blocks)):
+        payloads = list(payloads)
+        blocks = <PyObject *>payloads
+    # Room for all of them at once: to grow would be to copy, a dozen times.
+    for number in range(PySequence_Fast_GET_SIZE(blocks)):
+        trades += trades_in(PySequence_Fast_GET_ITEM(blocks, number))
+    cdef object rows = bytearray()
+    PyByteArray_Resize(rows, trades * <Py_ssize_t>sizeof(Row))
+    at = PyByteArray_AS_STRING(rows)
+    for number in range(PySequence_Fast_GET_SIZE(blocks)):
+        if not parse(
+            PySequence_Fast_GET_ITEM(blocks, number), <PyObject *>header, &prefix, items
+        ):
+            return plain("rows_of")(payloads, header)
+        at = put_rows(at, &prefix, items)
+    return rows
 
 
 # Trades to blocks.

@@ -112,8 +112,8 @@ def RingWriter_push(self, frames):
     split = min(size, end.capacity - start)
     memcpy(end.data + start, PyBytes_AS_STRING(frames), split)
     memcpy(end.data, PyBytes_AS_STRING(frames) + split, size - split)
-    put(<PyObject *>self, writer_room, room - size)
     end.position += size
+    STORE(end.words + WRITE_WORD, end.position)  # first of all: the reader waits for it
+    put(<PyObject *>self, writer_room, room - size)
     put(<PyObject *>self, ring_position, end.position)
-    STORE(end.words + WRITE_WORD, end.position)
     return True

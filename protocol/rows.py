@@ -16,6 +16,7 @@ All little-endian, at the instrument's exponents, as in `protocol.records.Trade`
 never leave the process that made them.
 """
 
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
@@ -30,20 +31,23 @@ assert ROW_BYTES == 56
 
 
 @twin
-def append_rows(rows: bytearray, payload: bytes, header: Header) -> None:
-    """Append a row for each trade of the block in `payload`. Raises as `decode_block` does, and
-    appends nothing then."""
-    for trade in decode_block(payload, header).trades:
-        rows += ROW.pack(
-            trade.seq,
-            trade.trade_id,
-            trade.time,
-            trade.price,
-            trade.quantity,
-            trade.received_ns,
-            trade.instrument.index,
-            trade.kind,
-            trade.buyer_is_maker,
-            trade.back_filled,
-            0,
-        )
+def rows_of(payloads: Iterable[bytes], header: Header) -> bytearray:
+    """A row for each trade of the blocks in these payloads, in their order. Raises as
+    `decode_block` does."""
+    rows = bytearray()
+    for payload in payloads:
+        for trade in decode_block(payload, header).trades:
+            rows += ROW.pack(
+                trade.seq,
+                trade.trade_id,
+                trade.time,
+                trade.price,
+                trade.quantity,
+                trade.received_ns,
+                trade.instrument.index,
+                trade.kind,
+                trade.buyer_is_maker,
+                trade.back_filled,
+                0,
+            )
+    return rows

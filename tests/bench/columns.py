@@ -30,7 +30,7 @@ from clients.columns import TRADE, trades_of
 from fanout.market import reference_of
 from fanout.venues.binance.adapter import RECENT_TRADES
 from protocol import Block, Header, Trade, encode_block
-from protocol.rows import ROW, append_rows
+from protocol.rows import ROW, rows_of
 from protocol.speedups import IS_COMPILED, twin
 from tests.bench.codec import HELD_NS, recorded_trades
 from tests.bench.codec_rivals.way import INSTRUMENTS
@@ -111,11 +111,7 @@ def record_of(values: tuple[int, ...]) -> bytes:
 
 
 def plain(payloads: Sequence[bytes], header: Header) -> Array:
-    append: Callable[[bytearray, bytes, Header], None] = twin.plain[append_rows.__name__]
-    rows = bytearray()
-    for payload in payloads:
-        append(rows, payload, header)
-    return np.frombuffer(rows, TRADE)
+    return np.frombuffer(twin.plain[rows_of.__name__](payloads, header), TRADE)
 
 
 def by_struct(records: Sequence[bytes]) -> Array:

@@ -3,13 +3,16 @@
     python -m tests.bench --json > report.json
     python -m tests.bench.readme report.json
 
+Where more reports are given, a later one's stages take the place of an earlier one's: of the same
+machine and day, for a stage that was measured again.
+
 README.md gets every figure that has a goal, between two markers; docs/performance.md all of them,
 each stage with its docstring. Both say when and where they were measured.
 """
 
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +28,8 @@ END: Final = "<!-- performance: end -->"
 Report = dict[str, Any]
 
 
-def main(report_path: str, root: Path = ROOT) -> None:
-    report = msgspec.json.decode(Path(report_path).read_bytes())
+def main(report_paths: Sequence[str], root: Path = ROOT) -> None:
+    report = merged([msgspec.json.decode(Path(each).read_bytes()) for each in report_paths])
     stages = report["stages"]
     is_full = not any(each["skipped"] or each["failed"] or each["small"] for each in stages)
     if not is_full or len(stages) < len(STAGES):
@@ -39,6 +42,18 @@ def main(report_path: str, root: Path = ROOT) -> None:
     readme.write_text(f"{before}{BEGIN}\n{section(report)}{END}{after}")
     (root / "docs").mkdir(exist_ok=True)
     (root / "docs" / "performance.md").write_text(page(report))
+
+
+def merged(reports: Sequence[Report]) -> Report:
+    """One report, with the newest of each stage. Exits if they are not of one machine and day."""
+    first = reports[0]
+    for other in reports[1:]:
+        if {**other["environment"], "date": ""} != {**first["environment"], "date": ""} or (
+            _day(other) != _day(first)
+        ):
+            sys.exit("the reports are not of the same machine and day")
+    newest = {stage["stage"]: stage for report in reports for stage in report["stages"]}
+    return {"environment": first["environment"], "stages": list(newest.values())}
 
 
 def section(report: Report) -> str:
@@ -71,15 +86,19 @@ def _stages(report: Report) -> Iterator[str]:
 
 def _measured(report: Report) -> str:
     where = report["environment"]
-    date = datetime.fromisoformat(where["date"]).date()
     twins = "with" if where["twins"] else "without"
     versions = {**where["libraries"], **where["programs"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"Measured on {date} with `python -m tests.bench`, on {where['cores']} cores of "
+        f"Measured on {_day(report)} with `python -m tests.bench`, on {where['cores']} cores of "
         f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins; "
-        f"{listed}. Both sides of a ratio are measured in turns in one run; times are of this machine."
+        f"{listed}. Both sides of a ratio are measured in turns in one run; the times are this "
+        "machine's."
     )
+
+
+def _day(report: Report) -> date:
+    return datetime.fromisoformat(report["environment"]["date"]).date()
 
 
 def _value(row: Report) -> str:
@@ -97,6 +116,6 @@ def _goal(row: Report) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.bench.readme REPORT.json")
-    main(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m tests.bench.readme REPORT.json...")
+    main(sys.argv[1:])

@@ -53,8 +53,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def goal(self) -> str:
         if self.at_most is not None:
-            return f"<= {self.at_most:,g}"
-        return "" if self.at_least is None else f">= {self.at_least:,g}"
+            return f"<= {self.at_most:,.10g}"
+        return "" if self.at_least is None else f">= {self.at_least:,.10g}"
 
     @property
     def met(self) -> bool:

@@ -48,7 +48,7 @@ def report(**changes: object) -> dict[str, Any]:
 def written(tmp_path: Path) -> Path:
     (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     (tmp_path / "report.json").write_bytes(msgspec.json.encode(report()))
-    readme.main(str(tmp_path / "report.json"), tmp_path)
+    readme.main([str(tmp_path / "report.json")], tmp_path)
     return tmp_path
 
 
@@ -82,7 +82,7 @@ def test_what_was_not_measured_in_full_is_not_written(
 ) -> None:
     (written / "report.json").write_bytes(msgspec.json.encode(report(**changes)))
     with pytest.raises(SystemExit, match="not of a full run"):
-        readme.main(str(written / "report.json"), written)
+        readme.main([str(written / "report.json")], written)
 
 
 def test_our_own_readme_and_page_have_every_stage() -> None:

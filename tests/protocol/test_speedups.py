@@ -19,7 +19,7 @@ from protocol.block import encode_block
 from protocol.framing import frame, seal, unseal
 from protocol.ring import RingReader, RingWriter
 from protocol.ring_page import PAGE_BYTES, READ_WORD, WRITE_WORD
-from protocol.rows import append_rows
+from protocol.rows import rows_of
 from protocol.speedups import PLAIN
 from tests.protocol.golden import BTC, HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
@@ -58,16 +58,10 @@ def both(name: str, *arguments: object) -> object:
     return compiled
 
 
-def rows(append: Callable[..., object], payload: bytes, header: Header) -> object:
-    gathered = bytearray(b"before")
-    told = outcome(append, gathered, payload, header)
-    return told, bytes(gathered)
-
-
 def read_alike(payload: bytes, header: Header) -> None:
     both("decode_block", payload, header)
-    compiled = rows(twins().append_rows, payload, header)
-    assert compiled == rows(PLAIN[append_rows.__name__], payload, header)
+    both("rows_of", [payload], header)
+    both("rows_of", (payload, payload), header)
 
 
 WRITTEN = headers().flatmap(lambda header: st.tuples(st.just(header), blocks(header)))
@@ -125,7 +119,20 @@ def test_bytes_that_may_be_trades_are_read_alike(tail: bytes, flags: int, count:
 @pytest.mark.parametrize("payload", [bytearray(40), memoryview(bytes(40)), None, "text", b""])
 def test_what_is_no_payload_is_refused_alike(payload: Any) -> None:
     both("decode_block", payload, HEADER)
-    both("append_rows", bytearray(), payload, HEADER)
+    both("rows_of", [payload], HEADER)
+    both("rows_of", payload, HEADER)
+
+
+@given(
+    headers().flatmap(
+        lambda header: st.tuples(st.just(header), st.lists(blocks(header), max_size=4))
+    )
+)
+def test_many_blocks_become_rows_alike(written: tuple[Header, list[Block]]) -> None:
+    header, many = written
+    payloads = [encode_block(each, header) for each in many]
+    rows = both("rows_of", payloads, header)
+    assert rows == outcome(rows_of, iter(payloads), header)
 
 
 def test_a_bytearray_with_a_block_is_read_alike() -> None:

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
@@ -52,7 +53,8 @@ def fork(work: Callable[[], None]) -> int:
     try:
         work()
         os._exit(0)
-    finally:
+    except BaseException:
+        traceback.print_exc()
         os._exit(1)
 
 
@@ -103,6 +105,7 @@ def kills(directory: Path, count: int, seed: int) -> str:
     for _ in range(count):
         pid = fork(write)
         while not (directory / "q").exists():
+            assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the writer ended before it began"
             time.sleep(0.0005)
         until_s = time.monotonic() + chance.random() * 0.03
         client = ShmClient("shm://q", directory=str(directory), reconnect=False)
@@ -114,7 +117,10 @@ def kills(directory: Path, count: int, seed: int) -> str:
                 if not killed_s and time.monotonic() > until_s:
                     os.kill(pid, signal.SIGKILL)
                     killed_s = time.monotonic()
-        except DisconnectedError:
+        except DisconnectedError as error:
+            if not killed_s:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"given up while the writer lived: {error!r}") from error
             slowest_s = max(slowest_s, time.monotonic() - killed_s)
         client.close()
         os.waitpid(pid, 0)
