@@ -167,11 +167,12 @@ class TcpTransport:
     async def _beat(self, wire: Wire) -> None:
         """Say so to the clients when nothing happens."""
         while True:
-            await trio.sleep_until(self._quiet_since_s + HEARTBEAT_S)
-            now_s = trio.current_time()
-            is_quiet = now_s - self._quiet_since_s >= HEARTBEAT_S
-            if is_quiet and self._delivered == wire.log.end:
-                self._quiet_since_s = now_s
+            due_s = self._quiet_since_s + HEARTBEAT_S
+            await trio.sleep_until(due_s)
+            if self._quiet_since_s + HEARTBEAT_S > due_s:
+                continue  # something has come meanwhile
+            self._quiet_since_s = trio.current_time()
+            if self._delivered == wire.log.end:
                 self._crowd.say(wire.heartbeat())
 
     async def _watch(self) -> None:
