@@ -92,7 +92,7 @@ def test_without_recordings_there_is_nothing_to_publish(
 
 
 def test_growth_is_of_the_worst_moment_after_the_warm_up() -> None:
-    rows = {each.name: each for each in memory.rows(checkpoints(10, 100, 100, 112, 103), 2**20)}
+    rows = {each.name: each for each in memory.rows(checkpoints(10, 20, 100, 100, 112, 103), 2**20)}
     assert rows["resident after the warm-up"].value == 100
     assert rows["resident at the end"].value == 103
     assert rows["growth at most"].value == pytest.approx(12)
