@@ -12,8 +12,12 @@ TIMEOUT_S = 30
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's, without what would change the outcome."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FANOUT_")}
+    """This process's, without what would change the outcome; the twins are on or off as here."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "FANOUT_PURE" or not name.startswith("FANOUT_")
+    }
     return {**kept, "NO_COLOR": "1", "COLUMNS": "100", **extra}
 
 
