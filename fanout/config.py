@@ -154,6 +154,19 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
         check_proxy("--proxy", self.proxy)
 
 
+class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the service answers questions about itself: metrics, health, status. Port 0 takes a
+    free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+        if not is_host(self.host):
+            raise UsageError(f"--http-host {self.host!r}: no host; 127.0.0.1 is this machine only")
+
+
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The built-in simulator that `--venue sim` runs beside the service."""
 
@@ -165,7 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the service.
 
     `ws_url` and `rest_url` point the venue elsewhere; None leaves its own. `sim` is None unless
-    the venue is the simulator inside the service.
+    the venue is the simulator inside the service. `http` None answers no questions.
     """
 
     assets: tuple[str, ...]
@@ -176,6 +189,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int = DEFAULT_LOG_BYTES
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
     sim: SimConfig | None = None
+    http: HttpConfig | None = None
 
     def __post_init__(self) -> None:
         check_url("--ws-url", self.ws_url, ("ws", "wss"))

@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.cli",
         "fanout.config",
         "fanout.errors",
+        "fanout.proxy",
         "fanout.service",
         "fanout.simulator",
         "fanout.speedups",

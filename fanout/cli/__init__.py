@@ -10,9 +10,9 @@ import sys
 def main() -> None:
     """The `fanout` script."""
     try:
-        from fanout.cli.app import app
+        from fanout.cli.app import run
 
-        app()
+        run()
     except KeyboardInterrupt:  # while it was still importing
         sys.exit(130)
 

@@ -1,15 +1,29 @@
 """The commands, and the options in front of them."""
 
+import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from fanout.cli.outcome import emit
-from fanout.cli.serve import TRANSPORT_SETTINGS, ServeOptions, serve_shm, serve_tcp
+from fanout.cli.config_file import DEFAULT, read_config, source_of
+from fanout.cli.logs import LogFormat, choose
+from fanout.cli.outcome import emit, exit_codes, refuse
+from fanout.cli.serve import (
+    TRANSPORT_COMMANDS,
+    TRANSPORT_SETTINGS,
+    ServeOptions,
+    add_transports,
+    serve,
+    serve_shm,
+    serve_tcp,
+    transports_in,
+)
+from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
 from fanout.cli.tail import tail
-from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig
+from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig, HttpConfig
+from fanout.errors import UsageError
 from fanout.speedups import twin as service_twins
 from fanout.venues import VENUES
 from protocol.constants import WIRE_VERSION
@@ -37,7 +51,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # A variable for every option: FANOUT_TAIL_LIMIT, where none is named.
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FANOUT"},
 )
 
 
@@ -56,24 +71,31 @@ def _kind() -> str:
     return "partly compiled" if any(compiled) else "plain Python"
 
 
+def _read_config(context: typer.Context, path: str | None) -> str | None:
+    """Have the file's values take the place of the defaults, before any other option is read."""
+    if path and not context.resilient_parsing:
+        with exit_codes():
+            context.default_map = read_config(path, context.command, frozenset(TRANSPORT_COMMANDS))
+    return path
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         emit(f"fanout {_version()}, wire {WIRE_VERSION}, {_kind()}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
     assets: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
-            help=f"Symbols, up to ten, comma-separated or repeated. "
-            f"\\[default: {','.join(DEFAULT_ASSETS)}]",
+            help="Symbols, up to ten, comma-separated or repeated.",
             envvar="FANOUT_ASSETS",
             metavar="SYMBOL,...",
         ),
-    ] = None,
+    ] = list(DEFAULT_ASSETS),  # noqa: B006  typer copies it
     venue: Annotated[
         str,
         typer.Option(
@@ -140,6 +162,47 @@ def options(
             envvar="FANOUT_LOG_BYTES",
         ),
     ] = f"{DEFAULT_LOG_BYTES // 1024**2}MiB",
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Answer /metrics, /healthz, /readyz and /status there; 0 takes a free port. "
+            "\\[default: off]",
+            envvar="FANOUT_HTTP_PORT",
+        ),
+    ] = None,
+    http_host: Annotated[
+        str, typer.Option(help="Address to answer on.", envvar="FANOUT_HTTP_HOST")
+    ] = HttpConfig().host,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            help="human, or json: an object a line, for a collector.", envvar="FANOUT_LOG_FORMAT"
+        ),
+    ] = LogFormat.HUMAN,
+    verbose: Annotated[
+        int,
+        typer.Option("-v", "--verbose", help="Say more.", count=True, envvar="FANOUT_VERBOSE"),
+    ] = 0,
+    quiet: Annotated[
+        int,
+        typer.Option(
+            "-q",
+            "--quiet",
+            help="Say less: warnings, -qq errors.",
+            count=True,
+            envvar="FANOUT_QUIET",
+        ),
+    ] = 0,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="TOML file with any of these options; a table for each transport's.",
+            envvar="FANOUT_CONFIG",
+            metavar="FILE",
+            is_eager=True,
+            callback=_read_config,
+        ),
+    ] = None,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -147,8 +210,9 @@ def options(
         ),
     ] = False,
 ) -> None:
+    choose(log_format, verbose - quiet)
     context.obj = ServeOptions(
-        assets=tuple(assets or ()),
+        assets=() if source_of(context, "assets") == DEFAULT else tuple(assets),
         venue=venue,
         ws_url=ws_url,
         rest_url=rest_url,
@@ -159,10 +223,33 @@ def options(
         first_trade_timeout_s=first_trade_timeout,
         strict=strict,
         proxy=proxy,
+        http_port=http_port,
+        http_host=http_host,
+        act=serve,
     )
+    if context.invoked_subcommand is None:
+        with exit_codes():
+            _serve_configured(context)
+
+
+def _serve_configured(context: typer.Context) -> None:
+    """Without a command: what the configuration file has tables for."""
+    words = transports_in(context)
+    if not words:
+        raise UsageError("what is to be served? fanout [OPTIONS] tcp, or shm; fanout --help")
+    add_transports(context, words, behind="fanout")
 
 
 app.command("tcp", context_settings=TRANSPORT_SETTINGS)(serve_tcp)
 app.command("shm", context_settings=TRANSPORT_SETTINGS)(serve_shm)
+app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
 app.command("tail")(tail)
 app.command("simulate")(simulate)
+
+
+def run() -> NoReturn:
+    """Do what the command line says, and exit."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        refuse(error)

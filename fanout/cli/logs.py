@@ -3,14 +3,21 @@
 Whoever reads stderr may be slow or stuck: a terminal that was paused, a collector that died. The
 service must not stand still for that. So records go into a bounded queue, and a thread of its own
 writes them; what finds no room is dropped and counted, and the count is said when there is room.
+
+A line is for a person, or with `LogFormat.JSON` an object for a collector. What the command line
+itself says on stderr looks the same: `line_of` makes both.
 """
 
+import json
 import logging
+import os
 import queue
 import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final, TextIO
 
 MAX_LINES: Final = 1_000
@@ -21,6 +28,52 @@ GOODBYE_S: Final = 1.0
 
 REPEAT_S: Final = 60.0
 """For how long a library's message is not said again."""
+
+
+class LogFormat(StrEnum):
+    HUMAN = "human"
+    JSON = "json"
+
+
+_LEVELS: Final = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class _Style:
+    """What is chosen once, and holds for every line that this process writes to stderr."""
+
+    format = LogFormat.HUMAN
+    level = logging.INFO
+
+
+def choose(chosen: LogFormat, verbosity: int) -> None:
+    """How lines look, and which there are: `verbosity` 0 says what happens, 1 the details too, -1
+    warnings, -2 errors only."""
+    _Style.format = chosen
+    _Style.level = _LEVELS[min(max(verbosity + 2, 0), len(_LEVELS) - 1)]
+
+
+def is_said(level: int) -> bool:
+    return level >= _Style.level
+
+
+def line_of(level: int, text: str) -> str:
+    """A line of the log."""
+    if _Style.format is LogFormat.JSON:
+        return _json_line(level, text)
+    # The journal, which sets this, has a time for each line.
+    time_text = "" if "JOURNAL_STREAM" in os.environ else f"{datetime.now(UTC):%H:%M:%S} "
+    return f"{time_text}fanout: {logging.getLevelName(level).lower()}: {text}"
+
+
+def message_of(level: int, text: str) -> str:
+    """A line for the person who typed the command."""
+    return _json_line(level, text) if _Style.format is LogFormat.JSON else f"fanout: {text}"
+
+
+def _json_line(level: int, text: str) -> str:
+    time_text = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    fields = {"time": time_text, "level": logging.getLevelName(level).lower(), "message": text}
+    return json.dumps(fields, ensure_ascii=False)
 
 
 class _Lines(logging.Handler):
@@ -34,11 +87,11 @@ class _Lines(logging.Handler):
         threading.Thread(target=self._write, name="fanout-log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"fanout: {record.levelname.lower()}: {record.getMessage()}"
+        text = record.getMessage()
         if self._dropped:
-            line += f" ({self._dropped:,} lines before this one were dropped)"
+            text += f" ({self._dropped:,} lines before this one were dropped)"
         try:
-            self._lines.put_nowait(line)
+            self._lines.put_nowait(line_of(record.levelno, text))
             self._dropped = 0
         except queue.Full:
             self._dropped += 1
@@ -79,10 +132,10 @@ def log_to_stderr() -> None:
     if sys.stderr is None:
         return
     handler = _Lines(sys.stderr)
-    for name, level in (("fanout", logging.INFO), ("trio", logging.WARNING)):
+    for name, lowest in (("fanout", logging.DEBUG), ("trio", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.addHandler(handler)
-        logger.setLevel(level)
+        logger.setLevel(max(lowest, _Style.level))
         logger.propagate = False
     logging.getLogger("trio.serve_listeners").addFilter(_Seldom())
 

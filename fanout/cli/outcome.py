@@ -1,16 +1,17 @@
 """What is printed, and from errors to exit codes."""
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
 
 from clients.subscription import AddressError, UnknownSymbolError
-from fanout.cli.logs import flush_log
+from fanout.cli.logs import flush_log, is_said, message_of
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -57,12 +58,12 @@ def emit(line: str) -> None:
         raise OutputError(f"cannot write: {reason(error)}") from error
 
 
-def say(message: str) -> None:
+def say(message: str, level: int = logging.INFO) -> None:
     """A line for the person at the terminal."""
-    if sys.stderr is None:
+    if sys.stderr is None or not is_said(level):
         return
     try:
-        print(f"fanout: {message}", file=sys.stderr, flush=True)
+        print(message_of(level, message), file=sys.stderr, flush=True)
     except OSError:
         return  # nobody is there to read it
 
@@ -81,6 +82,28 @@ def exit_codes() -> Iterator[None]:
         raise _told(error) from None
 
 
+def refuse(error: typer.TyperException) -> NoReturn:
+    """Say in a line what is wrong with the words on the command line, and exit."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "fanout"
+    text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(text, file=sys.stderr)
+    else:
+        say(f"{_source(error)}{text} ({command} --help)", logging.ERROR)
+    sys.exit(getattr(error, "exit_code", 1))
+
+
+def _source(error: typer.TyperException) -> str:
+    """The configuration file, if that is where a value came from."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None:
+        return ""
+    source = context.get_parameter_source(parameter.name)
+    is_from_file = source is not None and source.name == "DEFAULT_MAP"
+    return f"{context.find_root().params.get('config')}: " if is_from_file else ""
+
+
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -95,12 +118,12 @@ def _told(error: BaseException) -> typer.Exit:
         return typer.Exit(0)
     flush_log()
     if isinstance(error, FanoutError):
-        say(str(error))
+        say(str(error), logging.ERROR)
         return typer.Exit(
             next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
         )
     is_out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-    say(reason(error) + (": raise ulimit -n" if is_out else ""))
+    say(reason(error) + (": raise ulimit -n" if is_out else ""), logging.ERROR)
     return typer.Exit(1)
 
 

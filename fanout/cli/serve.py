@@ -1,6 +1,8 @@
 """`fanout ... tcp`: run the service until a signal ends it."""
 
-from typing import Annotated, Final
+import logging
+from collections.abc import Callable
+from typing import Annotated, Final, cast
 
 import msgspec
 import typer
@@ -12,10 +14,12 @@ from fanout.config import (
     DEFAULT_ASSETS,
     Config,
     FeedConfig,
+    HttpConfig,
     ShmConfig,
     SimConfig,
     TcpConfig,
     TransportConfig,
+    is_loopback,
     parse_assets,
     parse_size,
 )
@@ -39,7 +43,13 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     first_trade_timeout_s: float
     strict: bool
     proxy: str | None
+    http_port: int | None
+    http_host: str
+    act: Callable[["ServeOptions"], None]
+    """What is done once the last transport is known."""
     transports: list[TransportConfig] = []
+    contexts: list[typer.Context] = []
+    """Of the command and of its transports, for who wants to know where values came from."""
 
 
 def serve_tcp(
@@ -159,30 +169,44 @@ TRANSPORT_SETTINGS: Final = {"allow_extra_args": True, "allow_interspersed_args"
 
 
 def _add(context: typer.Context, transport: TransportConfig) -> None:
-    """Note a transport; go on to the next one, or run the service if this is the last."""
+    """Note a transport; go on to the next one, or act if this is the last."""
     options: ServeOptions = context.obj
     options.transports.append(transport)
-    if not context.args:
-        _serve(options)
-        return
-    name, *arguments = context.args
+    options.contexts.append(context)
+    if context.args:
+        add_transports(fanout_of(context), context.args, behind=str(context.info_name))
+    else:
+        options.act(options)
+
+
+def fanout_of(context: typer.Context) -> typer.Context:
+    """The context of `fanout` itself, of which this one is a command's."""
+    assert context.parent is not None, "a command is one of fanout"
+    return cast(typer.Context, context.parent)
+
+
+def add_transports(parent: typer.Context, words: list[str], *, behind: str) -> None:
+    """Go on with the transports in these words, which stand behind another one or a command."""
+    name, *arguments = words
     if name not in TRANSPORT_COMMANDS:
-        raise UsageError(f"{name!r} behind {context.info_name}: {', '.join(TRANSPORT_COMMANDS)}")
-    parent = context.parent
-    assert parent is not None, "transports are commands of fanout"
+        raise UsageError(f"{name!r} behind {behind}: {', '.join(TRANSPORT_COMMANDS)}")
     command = getattr(parent.command, "commands")[name]  # noqa: B009  typer types it as a command
     with command.make_context(name, arguments, parent=parent) as following:
         command.invoke(following)
 
 
-def _serve(options: ServeOptions) -> None:
-    config = _config(options)
-    for each in config.transports:
-        if isinstance(each, TcpConfig) and each.is_open:
-            say(
-                f"{each.host} is open to the network: whoever reaches it gets the trades; "
-                "--token-file and --tls-cert would close it"
-            )
+def transports_in(parent: typer.Context) -> list[str]:
+    """The transports that the configuration file has tables for."""
+    return [name for name in TRANSPORT_COMMANDS if name in (parent.default_map or {})]
+
+
+def serve(options: ServeOptions) -> None:
+    """Run the service until a signal ends it."""
+    config = config_of(options)
+    if not options.assets:
+        say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
+    for words in open_to_all(config):
+        say(words, logging.WARNING)
     from fanout.cli.running import run_until_signal
 
     log_to_stderr()
@@ -191,17 +215,31 @@ def _serve(options: ServeOptions) -> None:
         raise typer.Exit(128 + received)
 
 
-def _config(options: ServeOptions) -> Config:
+def open_to_all(config: Config) -> list[str]:
+    """Words of warning about each address that anybody on the network may use."""
+    words = [
+        f"{each.host} is open to the network: whoever reaches it gets the trades; "
+        "--token-file and --tls-cert would close it"
+        for each in config.transports
+        if isinstance(each, TcpConfig) and each.is_open
+    ]
+    if config.http is not None and not is_loopback(config.http.host):
+        words.append(
+            f"{config.http.host} is open to the network: whoever reaches it sees the status and "
+            "the addresses of all clients"
+        )
+    return words
+
+
+def config_of(options: ServeOptions) -> Config:
+    """What to run. Raises `OperatorError`."""
     if options.venue not in VENUES:
         raise UsageError(f"unknown venue {options.venue!r}: {', '.join(VENUES)}")
-    assets = options.assets or (",".join(DEFAULT_ASSETS),)
-    if not options.assets:
-        say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
     is_simulated = options.venue == "sim"
     if is_simulated and (options.ws_url or options.rest_url):
         raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
     return Config(
-        assets=parse_assets(assets),
+        assets=parse_assets(options.assets or DEFAULT_ASSETS),
         transports=tuple(options.transports),
         venue=options.venue,
         ws_url=options.ws_url,
@@ -217,4 +255,7 @@ def _config(options: ServeOptions) -> Config:
             api_key=read_api_key(),
         ),
         sim=SimConfig() if is_simulated else None,
+        http=None
+        if options.http_port is None
+        else HttpConfig(host=options.http_host, port=options.http_port),
     )

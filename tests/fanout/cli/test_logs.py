@@ -1,9 +1,21 @@
 import io
+import json
 import logging
 import os
+import re
+import signal
 import time
+from datetime import datetime, timedelta
+
+import pytest
 
 from fanout.cli import logs
+from tests.fanout.cli.processes import fanout, started
+
+
+@pytest.fixture(autouse=True)
+def outside_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
 
 
 def record(text: str) -> logging.LogRecord:
@@ -37,10 +49,59 @@ def test_a_line_names_its_level_and_a_traceback_is_not_shown() -> None:
     error.args, error.exc_info = ("why",), (ValueError, ValueError("x"), None)
     handler.emit(error)
     handler.flush()
-    assert stream.getvalue() == "fanout: warning: accept failed: why\n"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d fanout: warning: accept failed: why\n", stream.getvalue())
 
 
 def test_what_a_library_repeats_is_said_once_a_minute() -> None:
     seldom = logs._Seldom()
     assert [seldom.filter(record("same")) for _ in range(3)] == [True, False, False]
     assert seldom.filter(record("other"))
+
+
+def test_the_journal_has_times_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    assert logs.line_of(logging.INFO, "x") == "fanout: info: x"
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown"),
+    [
+        (1, ["DEBUG", "INFO", "WARNING", "ERROR"]),
+        (2, ["DEBUG", "INFO", "WARNING", "ERROR"]),
+        (0, ["INFO", "WARNING", "ERROR"]),
+        (-1, ["WARNING", "ERROR"]),
+        (-2, ["ERROR"]),
+        (-3, ["ERROR"]),
+    ],
+)
+def test_v_says_more_and_q_says_less(verbosity: int, shown: list[str]) -> None:
+    try:
+        logs.choose(logs.LogFormat.HUMAN, verbosity)
+        levels = logging.getLevelNamesMapping()
+        names = ("DEBUG", "INFO", "WARNING", "ERROR")
+        assert [each for each in names if logs.is_said(levels[each])] == shown
+    finally:
+        logs.choose(logs.LogFormat.HUMAN, 0)
+
+
+def test_with_json_every_line_of_a_service_is_an_object() -> None:
+    options = ("--log-format", "json", "-v", "--venue", "sim")
+    with started(*options, "tcp", "--port", "0", FANOUT_TOKEN="sesame") as service:
+        url = json.loads(service.until_said("serving"))["message"].split()[-1]
+        assert fanout("tail", url, "--limit", "1", FANOUT_TOKEN="sesame").returncode == 0
+        refused = fanout("--log-format", "json", "tail", url, FANOUT_TOKEN="open", FANOUT_QUIET="1")
+        assert service.end(signal.SIGTERM) == 143
+    lines = [json.loads(line) for line in "".join(service.said).splitlines()]
+    assert all(set(each) == {"time", "level", "message"} for each in lines)
+    assert {each["level"] for each in lines} >= {"info", "debug"}
+    assert datetime.fromisoformat(lines[0]["time"]).utcoffset() == timedelta(0)
+    (line,) = refused.stderr.splitlines()
+    assert json.loads(line)["level"] == "error"
+    assert "sesame" not in "".join(service.said) + refused.stderr
+
+
+def test_the_command_line_keeps_to_json_where_it_is_wrong() -> None:
+    for words in (["tcp", "--port", "x"], ["tcp", "--port", "70000"], ["tcp", "nonsense"]):
+        result = fanout("--log-format", "json", *words)
+        assert result.returncode == 2
+        assert json.loads(result.stderr)["level"] == "error"

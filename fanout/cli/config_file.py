@@ -1,0 +1,124 @@
+"""`--config FILE`: a TOML file with the same names as the options.
+
+    assets = ["BTCUSDT", "ETHUSDT"]
+    log-format = "json"
+
+    [tcp]
+    port = 9000
+
+What stands there takes the place of the built-in defaults: a flag goes before a variable of the
+environment, a variable before the file. Values go the same way as those of the environment, as
+text, so that what is refused there is refused here.
+"""
+
+import tomllib
+from difflib import get_close_matches
+from typing import Any, Final
+
+import typer
+
+from fanout.errors import ConfigError
+from protocol.errors import reason
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""A file that is longer holds something else."""
+
+NOT_SETTINGS: Final = frozenset(
+    {"config", "help", "version", "install-completion", "show-completion"}
+)
+"""Options that say what to do now, and have no place in a file."""
+
+DEFAULT: Final = "default"
+
+Tables = dict[str, Any]
+
+
+def settings_of(command: Any) -> dict[str, Any]:
+    """A command's parameters by the names they have in a file: those of their flags."""
+    named = {_flag(each): each for each in command.params if each.param_type_name == "option"}
+    return {name: each for name, each in named.items() if name not in NOT_SETTINGS}
+
+
+def _flag(parameter: Any) -> str:
+    return str(max(parameter.opts, key=len)).lstrip("-")
+
+
+def source_of(context: typer.Context, name: str) -> str:
+    """Who said what an option is: its flag, a variable of the environment, the file, or
+    `DEFAULT`."""
+    parameter = settings_of(context.command)[name]
+    source = context.get_parameter_source(parameter.name)
+    match source.name if source else "DEFAULT":
+        case "COMMANDLINE":
+            return f"--{name}"
+        case "ENVIRONMENT":
+            return parameter.envvar or f"{context.auto_envvar_prefix}_{parameter.name}".upper()
+        case "DEFAULT_MAP":
+            return str(context.find_root().params["config"])
+    return DEFAULT
+
+
+def read_config(path: str, command: Any, tables: frozenset[str]) -> Tables:
+    """What a file says, by parameter name, with a table for each of the subcommands `tables`.
+
+    Raises `ConfigError` for what cannot be read, for a name that is not known, with the nearest
+    that is, and for a value that is not of a kind that options have.
+    """
+    said = _load(path)
+    commands = {name: command.commands[name] for name in tables}
+    values: Tables = {}
+    for name, value in said.items():
+        if name in commands:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: {name} is a table: [{name}], and below it its options")
+            settings = settings_of(commands[name])
+            values[name] = _values(path, f"[{name}] ", value, settings, sorted(settings))
+        else:
+            known = settings_of(command)
+            values |= _values(path, "", {name: value}, known, [*known, *commands])
+    return values
+
+
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.loads(file.read(MAX_FILE_BYTES).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read --config {path}: {reason(error)}") from error
+
+
+def _values(
+    path: str, table: str, said: dict[str, Any], settings: dict[str, Any], known: list[str]
+) -> Tables:
+    values: Tables = {}
+    for name, value in said.items():
+        parameter = settings.get(name)
+        if parameter is None:
+            nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise ConfigError(f"{path}: {table}{name} is unknown: did you mean {nearest}?")
+        if not _is_kind(value, parameter):
+            raise ConfigError(f"{path}: {table}{name} = {value!r}: {_kind(parameter)} is needed")
+        values[parameter.name] = _as_text(value, parameter)
+    return values
+
+
+def _is_kind(value: object, parameter: Any) -> bool:
+    if isinstance(value, list):
+        return bool(parameter.multiple) and all(isinstance(each, str) for each in value)
+    if isinstance(value, bool) or parameter.is_flag:
+        return isinstance(value, bool) and bool(parameter.is_flag)
+    return isinstance(value, str | int | float)
+
+
+def _kind(parameter: Any) -> str:
+    if parameter.is_flag:
+        return "true or false"
+    return "a list of strings, or one," if parameter.multiple else "a string or a number"
+
+
+def _as_text(value: Any, parameter: Any) -> Any:
+    if isinstance(value, bool | list):
+        return value
+    return [str(value)] if parameter.multiple else str(value)

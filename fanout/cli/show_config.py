@@ -1,0 +1,110 @@
+"""`fanout config`: what is in force, and where each value came from."""
+
+import json
+import os
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from fanout.cli.config_file import settings_of, source_of
+from fanout.cli.outcome import emit, exit_codes
+from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
+from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
+from fanout.proxy import shown_proxy
+
+NOTES_COLUMN: Final = 36
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One option: its name in a file, its value, and who said so: a flag, a variable of the
+    environment, a file or nobody."""
+
+    name: str
+    value: Any
+    source: str
+
+
+def show_config(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="An object, for programs, instead of TOML.")
+    ] = False,
+) -> None:
+    """Print the configuration in force, and where each value came from.
+
+    What is printed can be kept as a file for --config. Nothing is opened; what is wrong is told
+    as when serving. Secrets are not shown.
+
+    Example: fanout --config fanout.toml --stream trade config tcp --port 9001
+    """
+    with exit_codes():
+        parent = fanout_of(context)
+        options: ServeOptions = context.obj
+        options.contexts.append(parent)
+        options.act = _show_json if as_json else _show_toml
+        words = context.args or transports_in(parent) or ["tcp"]
+        add_transports(parent, words, behind="config")
+
+
+def _show_toml(options: ServeOptions) -> None:
+    config_of(options)
+    front, *transports = options.contexts
+    for line in _lines(front):
+        emit(line)
+    for variable, is_set in _secrets().items():
+        if is_set:
+            emit(f"# {variable} is set in the environment, and not shown")
+    for context in transports:
+        emit("")
+        emit(f"[{context.info_name}]")
+        for line in _lines(context):
+            emit(line)
+
+
+def _show_json(options: ServeOptions) -> None:
+    config_of(options)
+    front, *transports = options.contexts
+    shown: dict[str, Any] = {
+        "options": _settings(front),
+        "transports": [
+            {"transport": context.info_name, "options": _settings(context)}
+            for context in transports
+        ],
+        "secrets": _secrets(),
+    }
+    emit(msgspec.json.encode(shown).decode())
+
+
+def _secrets() -> dict[str, bool]:
+    """The variables that hold one, and whether they do."""
+    read_api_key()
+    return {each: bool(os.environ.get(each)) for each in (VARIABLE, API_KEY_VARIABLE)}
+
+
+def _settings(context: typer.Context) -> list[Setting]:
+    return [
+        Setting(name=name, value=_value(context, name), source=source_of(context, name))
+        for name in settings_of(context.command)
+    ]
+
+
+def _value(context: typer.Context, name: str) -> Any:
+    value = context.params[settings_of(context.command)[name].name]
+    # A proxy's URL may have a password in it.
+    return shown_proxy(value) if name == "proxy" and value else value
+
+
+def _lines(context: typer.Context) -> list[str]:
+    return [_line(each) for each in _settings(context)]
+
+
+def _line(setting: Setting) -> str:
+    if setting.value is None:
+        return f"{'# ' + setting.name:<{NOTES_COLUMN}}# not set"
+    return f"{setting.name + ' = ' + _toml(setting.value):<{NOTES_COLUMN}}# {setting.source}"
+
+
+def _toml(value: Any) -> str:
+    """TOML's strings are JSON's, where nothing outside of ASCII is escaped."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,185 @@
+"""Where options come from: a flag goes before a variable, that before a file, that before what is
+built in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fanout.cli.processes import fanout, started
+
+ALL = """
+assets = ["SOLUSDT"]
+venue = "sim"
+stream = "trade"
+connections = 3
+strict = true
+log-bytes = 131072
+
+[tcp]
+port = 9001
+max-lag = 1.5
+
+[shm]
+name = "q"
+keep = true
+"""
+
+
+def in_force(*arguments: str, **variables: str) -> dict[str, tuple[Any, str]]:
+    """Each setting's value and who said so, `tcp.port` for one of a transport."""
+    result = fanout(*arguments, **variables)
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    settings = {each["name"]: (each["value"], each["source"]) for each in shown["options"]}
+    for transport in shown["transports"]:
+        for each in transport["options"]:
+            name = f"{transport['transport']}.{each['name']}"
+            settings[name] = (each["value"], each["source"])
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "file", "value", "source"),
+    [
+        ((), {}, "", 9000, "default"),
+        ((), {}, "[tcp]\nport = 9001", 9001, "FILE"),
+        ((), {}, '[tcp]\nport = "9001"', 9001, "FILE"),
+        ((), {"FANOUT_TCP_PORT": "9002"}, "", 9002, "FANOUT_TCP_PORT"),
+        ((), {"FANOUT_TCP_PORT": "9002"}, "[tcp]\nport = 9001", 9002, "FANOUT_TCP_PORT"),
+        (("--port", "9003"), {}, "[tcp]\nport = 9001", 9003, "--port"),
+        (("--port", "9003"), {"FANOUT_TCP_PORT": "9002"}, "", 9003, "--port"),
+        (
+            ("--port", "9003"),
+            {"FANOUT_TCP_PORT": "9002"},
+            "[tcp]\nport = 9001",
+            9003,
+            "--port",
+        ),
+    ],
+)
+def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    variables: dict[str, str],
+    file: str,
+    value: int,
+    source: str,
+) -> None:
+    path = tmp_path / "fanout.toml"
+    path.write_text(file)
+    settings = in_force("--config", str(path), "config", "--json", "tcp", *flags, **variables)
+    assert settings["tcp.port"] == (value, str(path) if source == "FILE" else source)
+
+
+def test_every_kind_of_value_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "fanout.toml"
+    path.write_text(ALL)
+    settings = in_force("config", "--json", FANOUT_CONFIG=str(path))
+    said = {name: value for name, (value, source) in settings.items() if source == str(path)}
+    assert said == {
+        "assets": ["SOLUSDT"],
+        "venue": "sim",
+        "stream": "trade",
+        "connections": 3,
+        "strict": True,
+        "log-bytes": "131072",
+        "tcp.port": 9001,
+        "tcp.max-lag": 1.5,
+        "shm.name": "q",
+        "shm.keep": True,
+    }
+
+
+def test_what_is_printed_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(ALL)
+    printed = fanout("--config", str(first), "config").stdout
+    second.write_text(printed)
+    again = fanout("--config", str(second), "config").stdout
+    assert again == printed.replace(str(first), str(second)).replace("# default", f"# {second}")
+
+
+def test_every_option_has_a_variable_and_it_is_the_one_that_help_names() -> None:
+    for name, (_, source) in in_force(
+        "config", "--json", "tcp", FANOUT_MAX_CLIENTS="7", FANOUT_HTTP_PORT="0", FANOUT_QUIET="1"
+    ).items():
+        if name in ("tcp.max-clients", "http-port", "quiet"):
+            variable = "FANOUT_" + name.rpartition(".")[2].replace("-", "_").upper()
+            assert source == variable
+    assert in_force("config", "--json", "shm", "--name", "q", FANOUT_SHM_KEEP="1")["shm.keep"] == (
+        True,
+        "FANOUT_SHM_KEEP",
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "said"),
+    [
+        ("log-byte = 1", 78, "log-byte is unknown: did you mean log-bytes?"),
+        ("log_bytes = 1", 78, "log_bytes is unknown: did you mean log-bytes?"),
+        ("[tpc]\nport = 1", 78, "tpc is unknown: did you mean tcp?"),
+        ("[tcp]\nprot = 1", 78, "[tcp] prot is unknown: did you mean port?"),
+        ("[tcp]\nstrict = true", 78, "[tcp] strict is unknown: did you mean "),
+        ("tcp = 9000", 78, "tcp is a table: [tcp]"),
+        ("strict = 1", 78, "strict = 1: true or false is needed"),
+        ("connections = true", 78, "connections = True: a string or a number is needed"),
+        ("venue = ['sim']", 78, "venue = ['sim']: a string or a number is needed"),
+        ("assets = [1]", 78, "assets = [1]: a list of strings, or one, is needed"),
+        ("proxy = 2026-11-21", 78, "a string or a number is needed"),
+        ("connections =", 78, "is not TOML: "),
+        ("version = true", 78, "version is unknown"),
+        ("config = 'other.toml'", 78, "config is unknown"),
+        ("connections = 1.5", 2, "Invalid value for '--connections'"),
+        ("[tcp]\nport = 90000", 2, "port 90000"),
+        ("log-bytes = -1", 2, "'-1' is not a size"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_in_a_line_with_its_name(
+    tmp_path: Path, file: str, code: int, said: str
+) -> None:
+    path = tmp_path / "fanout.toml"
+    path.write_text(file)
+    result = fanout("--config", str(path), "tcp")
+    assert result.returncode == code
+    assert said in result.stderr
+    assert result.stderr.count("\n") <= 2
+    if code == 78 or "Invalid" in said:
+        assert str(path) in result.stderr
+
+
+@pytest.mark.parametrize("path", ["/nowhere.toml", "/", "/dev/zero"])
+def test_a_file_that_cannot_be_read_is_told(path: str) -> None:
+    result = fanout("--config", path, "tcp")
+    assert result.returncode == 78
+    assert path in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_secrets_are_not_shown() -> None:
+    secrets = {
+        "FANOUT_TOKEN": "sesame",
+        "FANOUT_BINANCE_API_KEY": "abrakadabra",
+        "FANOUT_PROXY": "http://me:mellon@proxy:3128",
+    }
+    for arguments in (("config",), ("config", "--json")):
+        result = fanout(*arguments, **secrets)
+        assert result.returncode == 0
+        assert "http://proxy:3128" in result.stdout
+        assert "FANOUT_TOKEN" in result.stdout
+        for word in ("sesame", "abrakadabra", "mellon"):
+            assert word not in result.stdout + result.stderr
+
+
+def test_without_a_command_the_transports_of_the_file_are_served(tmp_path: Path) -> None:
+    path = tmp_path / "fanout.toml"
+    path.write_text('venue = "sim"\nassets = "BTCUSDT"\n[tcp]\nport = 0\n')
+    with started("--config", str(path)) as service:
+        assert "serving BTCUSDT from sim on tcp://" in service.until_said("serving")
+
+
+def test_without_a_command_or_a_file_it_says_what_is_needed() -> None:
+    result = fanout("--strict")
+    assert result.returncode == 2
+    assert "what is to be served?" in result.stderr
