@@ -29,7 +29,7 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     context: object
     appended_bytes: int
     """Of all frames before this one, since the beginning."""
-    appended_ns: int
+    arrived_ns: int
 
 
 class Cursor(msgspec.Struct):
@@ -43,7 +43,7 @@ class Cursor(msgspec.Struct):
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
     """How far a reader is behind: frames and bytes that it has not been given, and for how long
-    the oldest of them has been there."""
+    the oldest of them has been here."""
 
     blocks: int
     bytes: int
@@ -94,14 +94,20 @@ class Log:
         """Of all frames, those that are gone included."""
         self.closed = False
 
-    def append(self, frame: bytes, *, count: int) -> None:
-        """Add a frame that takes `count` sequence numbers, and wake who waits for it."""
+    def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:
+        """Add a frame that takes `count` sequence numbers, and wake who waits for it. What is in
+        it came so long ago: from then on it counts as old."""
         assert not self.closed, "the writer closes the log when it has nothing more to say"
         next_seq = self.next_seq + count
         if self.end - self.oldest == len(self._entries):
             self._make_room()
         self._entries[self.end & (len(self._entries) - 1)] = _Entry(
-            frame, self.next_seq, next_seq, self.context, self.appended_bytes, self._clock_ns()
+            frame,
+            self.next_seq,
+            next_seq,
+            self.context,
+            self.appended_bytes,
+            self._clock_ns() - held_ns,
         )
         self.next_seq = next_seq
         self.appended_bytes += len(frame)
@@ -171,11 +177,19 @@ class Log:
         )
 
     def oldest_ms(self) -> int:
-        """For how long the oldest frame has been there."""
+        """For how long the oldest frame has been here."""
         return 0 if self.oldest == self.end else self._age_ms(self.oldest)
 
+    def oldest_seq(self) -> int:
+        """The first number that can still be read."""
+        return self.next_seq if self.oldest == self.end else self._at(self.oldest).first_seq
+
+    def age_ns(self, position: int) -> int:
+        """For how long the frame at a position has been here, or the oldest if that is gone."""
+        return self._clock_ns() - self._entry(position).arrived_ns
+
     def _age_ms(self, position: int) -> int:
-        return (self._clock_ns() - self._entry(position).appended_ns) // 1_000_000
+        return self.age_ns(position) // 1_000_000
 
     def _entry(self, position: int) -> _Entry:
         """The frame at a position, or the oldest one if that is gone."""

@@ -84,7 +84,8 @@ class Publisher:
                 held_ns=held_ns,
                 flags=flags,
             )
-            self.log.append(frame(encode_block(block, self._header)), count=len(trades))
+            payload = encode_block(block, self._header)
+            self.log.append(frame(payload), count=len(trades), held_ns=held_ns)
             self.trades += len(trades)
             self.blocks += 1
             if BlockFlags.BACK_FILLED not in flags:

@@ -20,7 +20,9 @@ from fanout.anomalies import Anomalies
 from fanout.config import Config
 from fanout.errors import VenueError
 from fanout.feed import Feed
+from fanout.http.server import HttpServer
 from fanout.market import ask_market
+from fanout.monitor import Monitor
 from fanout.proxy import proxy_for
 from fanout.publisher import Publisher
 from fanout.rest import RestClient, open_rest
@@ -80,16 +82,34 @@ async def run_service(
             ),
             wall_ns=wall_ns,
         )
+        transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
-        async with trio.open_nursery() as nursery:
-            for each in config.transports:
-                run = partial(_run_transport, make_transport(each), publisher, stop, failures)
+        monitor = Monitor(header, feed, publisher, transports)
+        async with _open_to_questions(config, monitor, announce), trio.open_nursery() as nursery:
+            for each in transports:
+                run = partial(_run_transport, each, publisher, stop, failures)
                 announce(await nursery.start(run))
             failure = await _feed_until(stop, feed, publisher)
         _log_totals(feed.stats(), publisher)
         for fault in (failure, *failures):
             if fault is not None:
                 raise fault
+
+
+@asynccontextmanager
+async def _open_to_questions(
+    config: Config, monitor: Monitor, announce: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Answer over HTTP, if that is asked for, until the last reader has had its goodbye."""
+    if config.http is None:
+        yield
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(monitor.run)
+        serve = partial(HttpServer(monitor).run, config.http.host, config.http.port)
+        announce(await nursery.start(serve))
+        yield
+        nursery.cancel_scope.cancel()
 
 
 def _log_totals(feed: FeedStats, publisher: Publisher) -> None:

@@ -1,13 +1,26 @@
-"""What there is to be known of a running service, as frozen snapshots of plain counters."""
+"""What there is to be known of a running service, as frozen snapshots of plain counters.
+
+They are also what `/status` answers, as JSON with these names.
+"""
 
 import msgspec
 
 
+class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations of about the last minute, ns. The maximum is exact, the others to a seventh."""
+
+    count: int
+    p50_ns: int
+    p99_ns: int
+    max_ns: int
+
+
 class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One place for a connection: `won` are the trades it brought before any other did."""
+    """One place for a connection: `won` are the trades it brought before any other did. `open_s`
+    is how long the connection has been open; None while there is none."""
 
     name: str
-    is_open: bool
+    open_s: float | None
     won: int
     rotations: int
 
@@ -15,14 +28,18 @@ class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     """One instrument's trades since the start, and what happened to their ids.
 
-    `newest_delay_ns` is our clock when the newest trade came, less the venue's time in it, as they
-    are: below 0 where our clock is behind. None before the first.
+    `last_trade_s` is the time since the last one, and `trades_per_s` the rate of about the last
+    minute. `delay` is our clock when a trade came, less the venue's time in it, as they are: below
+    0 where our clock is behind. It is that of the trade which waited longest in each read. None
+    before the first.
     """
 
     symbol: str
     stream: str
     state: str
     trades: int
+    trades_per_s: float
+    last_trade_s: float | None
     back_filled: int
     duplicates: int
     spent: int
@@ -31,7 +48,7 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     no_trade: int
     open_gaps: int
-    newest_delay_ns: int | None
+    delay: Quantiles | None
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +66,77 @@ class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
     rest_weight: int
     rest_weight_limit: int
     anomalies: dict[str, int]
+
+
+class LogStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept for readers: frames from `first_seq` on, the oldest of them `span_s` old, in
+    `size_bytes` of `capacity_bytes`. `trades`, `blocks` and `events` were published since the
+    start."""
+
+    first_seq: int
+    next_seq: int
+    frames: int
+    size_bytes: int
+    capacity_bytes: int
+    span_s: float
+    trades: int
+    blocks: int
+    events: int
+
+
+class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One reader: how far it is behind, how many blocks it was sent, and how many trades and
+    events it was told it lost. `age_s` is how long it has been there.
+
+    The reader of a queue does not say when it came, nor how many blocks are unread: its age is that
+    of the queue, and `lag_blocks` and `lag_ms` are None.
+    """
+
+    address: str
+    age_s: float
+    blocks: int
+    lost: int
+    lag_blocks: int | None
+    lag_bytes: int
+    lag_ms: int | None
+
+
+class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One way out. `accepted` readers came and were let in, `refused` were not; `lost` counts the
+    trades and events that readers were told they lost, those who have left included. `send` is the
+    time from the venue's socket to the reader's, or into the queue, of the oldest of what is handed
+    on at once. `anomalies` are what was odd about readers, by kind."""
+
+    url: str
+    consumers: tuple[ConsumerStats, ...]
+    accepted: int
+    refused: int
+    lost: int
+    send: Quantiles | None
+    anomalies: dict[str, int]
+
+
+class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The process: memory resident, descriptors open and allowed, CPU time."""
+
+    pid: int
+    resident_bytes: int
+    descriptors: int
+    max_descriptors: int
+    cpu_s: float
+    tasks: int
+
+
+class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `versions` are those of fanout, the wire, Python; `kind` says whether the hot
+    functions are compiled."""
+
+    venue: str
+    epoch_ns: int
+    uptime_s: float
+    is_ready: bool
+    versions: dict[str, str]
+    feed: FeedStats
+    log: LogStats
+    transports: tuple[TransportStats, ...]
+    process: ProcessStats

@@ -103,11 +103,15 @@ class RingWriter(page.Ring):
         self._words[page.WRITE_WORD] = position
         return True
 
+    @property
+    def unread_bytes(self) -> int:
+        """How much the reader has yet to read. Nonsense, if its cursor is."""
+        return (self._position - self._words[page.READ_WORD]) & U64_MAX
+
     def _look_for_room(self) -> int:
         """Bytes that are free. None, if the reader's cursor is nonsense: what it harms by that is
         its own queue, which takes nothing more."""
-        unread = (self._position - self._words[page.READ_WORD]) & U64_MAX
-        return max(0, self.capacity - unread)
+        return max(0, self.capacity - self.unread_bytes)
 
     def push_header(self, header: Header) -> bool:
         """Append the frame of a new session header, which counts from there on for those who
@@ -115,7 +119,7 @@ class RingWriter(page.Ring):
 
         Nor is there while the reader has not come to the last header: the one before is needed.
         """
-        unread = (self._position - self._words[page.READ_WORD]) & U64_MAX
+        unread = self.unread_bytes
         start = page.header_start(self._words, self._slot)
         is_needed = unread > (self._position - start) & U64_MAX
         payload = encode_header(header)

@@ -14,8 +14,10 @@ from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 class Running:
     """A service that is up: where it is, and how to end it."""
 
-    def __init__(self, stop: trio.Event) -> None:
+    def __init__(self, stop: trio.Event, *, urls: int = 1) -> None:
+        """It is up once it has announced so many `urls`."""
         self.stop = stop
+        self._expected = urls
         self.urls: list[str] = []
         self.up = trio.Event()
 
@@ -25,7 +27,8 @@ class Running:
 
     def announce(self, url: str) -> None:
         self.urls.append(url)
-        self.up.set()
+        if len(self.urls) == self._expected:
+            self.up.set()
 
 
 @asynccontextmanager
@@ -38,7 +41,7 @@ async def running_simulator(config: SimulatorConfig) -> AsyncIterator[Simulator]
 @asynccontextmanager
 async def running_service(config: Config) -> AsyncIterator[Running]:
     """Yields once the service listens; asks it to end at the end, and waits until it has."""
-    running = Running(trio.Event())
+    running = Running(trio.Event(), urls=len(config.transports) + (config.http is not None))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             partial(run_service, config, stop=running.stop, announce=running.announce)

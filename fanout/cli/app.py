@@ -1,7 +1,6 @@
 """The commands, and the options in front of them."""
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -24,10 +23,8 @@ from fanout.cli.simulate import simulate
 from fanout.cli.tail import tail
 from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig, HttpConfig
 from fanout.errors import UsageError
-from fanout.speedups import twin as service_twins
 from fanout.venues import VENUES
-from protocol.constants import WIRE_VERSION
-from protocol.speedups import twin as wire_twins
+from fanout.versions import versions
 
 _EXAMPLES: Final = """
 [bold]One exchange connection, many consumers, every trade accounted for.[/bold]
@@ -56,21 +53,6 @@ app = typer.Typer(
 )
 
 
-def _version() -> str:
-    try:
-        return version("fanout")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0+unknown"
-
-
-def _kind() -> str:
-    """Which implementation of the hot functions is in use."""
-    compiled = [each.is_compiled for each in (wire_twins, service_twins)]
-    if all(compiled):
-        return "compiled"
-    return "partly compiled" if any(compiled) else "plain Python"
-
-
 def _read_config(context: typer.Context, path: str | None) -> str | None:
     """Have the file's values take the place of the defaults, before any other option is read."""
     if path and not context.resilient_parsing:
@@ -81,7 +63,8 @@ def _read_config(context: typer.Context, path: str | None) -> str | None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        emit(f"fanout {_version()}, wire {WIRE_VERSION}, {_kind()}")
+        known = versions()
+        emit(f"fanout {known['fanout']}, wire {known['wire']}, {known['functions']}")
         raise typer.Exit
 
 

@@ -33,7 +33,10 @@ async def _run(config: Config, received: list[int]) -> None:
 
     def announce(url: str) -> None:
         flush_log()
-        say(f"serving {symbols} from {config.venue} on {url}")
+        if url.startswith("http"):
+            say(f"answering {url}/status, /metrics, /healthz and /readyz")
+        else:
+            say(f"serving {symbols} from {config.venue} on {url}")
         _freeze()
 
     async with trio.open_nursery() as nursery:

@@ -32,11 +32,12 @@ from fanout.feed.merge import Merge
 from fanout.feed.silence import Silence
 from fanout.feed.timekeeping import keep_time
 from fanout.feed.venue_clock import VenueClock
+from fanout.feed.view import FeedView
 from fanout.feed.watch import Watch
 from fanout.market import Market, ask_again
 from fanout.publisher import Publisher
 from fanout.rest import RestClient
-from fanout.stats import FeedStats, InstrumentStats, LinkStats
+from fanout.stats import FeedStats
 from fanout.venues.base import Venue
 from fanout.websocket import Burst, WebSocket
 from protocol.constants import BlockFlags, FeedState, GapState
@@ -107,7 +108,14 @@ class Feed:
             tell_quiet=self._tell_quiet,
         )
         self._is_renewing = False
-        self._newest_delay_ns: dict[int, int] = {}
+        self.view = FeedView(
+            len(market.instruments),
+            merge=self._merge,
+            liveness=self._liveness,
+            clock=self._clock,
+            rest=rest,
+            anomalies=anomalies,
+        )
         self._failure: Exception | None = None
 
     @property
@@ -139,48 +147,21 @@ class Feed:
         self._publish_gaps(self._merge.end())
 
     def stats(self) -> FeedStats:
-        offset = self._clock.offset
-        return FeedStats(
-            state=self._state.name,
-            messages=self.messages,
-            connections=self.connections,
-            links=tuple(
-                LinkStats(
-                    name=link.name,
-                    is_open=link.is_open,
-                    won=link.won,
-                    rotations=link.rotations,
-                )
-                for lane in self._lanes
-                for link in lane.links
-            ),
-            instruments=tuple(map(self._stats_of, self._instruments)),
-            clock_offset_ns=offset.offset_ns if offset else None,
-            clock_uncertainty_ns=offset.uncertainty_ns if offset else None,
-            rest_weight=self._rest.budget.used,
-            rest_weight_limit=self._rest.budget.limit,
-            anomalies=dict(self._anomalies.counts),
-        )
+        now_s = trio.current_time()
+        return self.view.stats(self._state, self._lanes, self._streams(), now_s)
 
-    def _stats_of(self, instrument: Instrument) -> InstrumentStats:
-        lane = self._lane_of.get(instrument.index)
-        stream = (lane.venue if lane else self._venue).stream
-        tally = self._merge.tally(stream, instrument.symbol)
-        return InstrumentStats(
-            symbol=instrument.symbol,
-            stream=stream,
-            state=self._liveness.state(instrument.index).name,
-            trades=tally.trades,
-            back_filled=tally.back_filled,
-            duplicates=tally.duplicates,
-            spent=tally.spent,
-            refused=tally.refused,
-            missing=tally.missing,
-            lost=tally.lost,
-            no_trade=tally.no_trade,
-            open_gaps=len(self._merge.gaps(stream, instrument.symbol)),
-            newest_delay_ns=self._newest_delay_ns.get(instrument.index),
-        )
+    def turn(self) -> None:
+        """Begin another slice of the last minute, for rates and quantiles."""
+        self.view.turn(self._streams(), trio.current_time())
+
+    def _streams(self) -> list[tuple[Instrument, str]]:
+        """The kind of stream that each instrument takes."""
+        return [
+            (each, self._lane_of[each.index].venue.stream)
+            if each.index in self._lane_of
+            else (each, self._venue.stream)
+            for each in self._instruments
+        ]
 
     # Lanes, and what becomes of their connections.
 
@@ -249,17 +230,17 @@ class Feed:
 
     def publish(self, records: list[Trade | Gap], burst: Burst) -> None:
         """Publish what one read brought, behind what it changes."""
-        newest = {each.instrument.index: each for each in records if type(each) is Trade}
-        if newest:
+        oldest = {each.instrument.index: each for each in reversed(records) if type(each) is Trade}
+        if oldest:
             if self._state is not FeedState.LIVE:
                 self._turn(FeedState.LIVE, self._venue.name)
             now_s = trio.current_time()
-            for index, trade in newest.items():
+            for index, trade in oldest.items():
                 self._say(self._liveness.traded(index, now_s))
-                self._newest_delay_ns[index] = burst.received_ns - trade.time_ms * 1_000_000
+                self.view.note(trade, received_ns=burst.received_ns, now_s=now_s)
         held_ns = self._monotonic_ns() - burst.received_at_ns
         self._publisher.publish(records, received_ns=burst.received_ns, held_ns=held_ns)
-        if len(newest) < len(records):
+        if len(oldest) < len(records):
             self._see_to_gaps([each for each in records if type(each) is Gap])
         if self._merge.misfits:
             self._renew_units()

@@ -151,8 +151,10 @@ class Link:
         self._current: Connection | None = None
 
     @property
-    def is_open(self) -> bool:
-        return self._current is not None and self._current.is_open
+    def opened_s(self) -> float | None:
+        """Since when it has a connection, in seconds of trio's clock."""
+        current = self._current
+        return current.opened_s if current is not None and current.is_open else None
 
     def rotate(self) -> None:
         """Replace the connection now."""

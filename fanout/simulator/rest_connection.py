@@ -7,11 +7,11 @@ from typing import Final
 import h11
 import trio
 
+from fanout.http.request import next_request
 from fanout.simulator.head import MAX_HEAD_BYTES, RefusedError
 from fanout.simulator.messages import Request, Response, phrase
 
 REQUEST_S: Final = 60.0  # for a request to come and be whole; and for its answer to be taken
-MAX_BODY_BYTES: Final = 64 * 1024  # nothing that is asked for takes more than a few hundred
 
 Respond = Callable[[Request], Response]
 
@@ -31,11 +31,12 @@ async def serve_rest(stream: trio.abc.HalfCloseableStream, respond: Respond) -> 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, respond: Respond) -> bool:
     """One request, one answer. Whether another pair may follow."""
-    request: Request | None = None
+    received: tuple[h11.Request, bytes] | None = None
     with trio.move_on_after(REQUEST_S):
-        request = await _next_request(connection, stream)
-    if request is None:
+        received = await next_request(connection, stream)
+    if received is None:
         return False
+    request = _request(*received)
     response = respond(request)
     await trio.sleep(response.delay_s)
     with trio.move_on_after(REQUEST_S) as patience:
@@ -43,27 +44,6 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, respond
     if patience.cancelled_caught or response.sent_bytes is not None:
         return False
     return connection.our_state is h11.DONE and connection.their_state is h11.DONE
-
-
-async def _next_request(connection: h11.Connection, stream: trio.abc.Stream) -> Request | None:
-    """A whole request, or None when the client has left."""
-    head: h11.Request | None = None
-    body = bytearray()
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(bytes(await stream.receive_some()))
-        elif isinstance(event, h11.Request):
-            head = event
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > MAX_BODY_BYTES:
-                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif isinstance(event, h11.EndOfMessage):
-            assert head is not None, "h11 gives no end without a beginning"
-            return _request(head, bytes(body))
-        elif isinstance(event, h11.ConnectionClosed):
-            return None
 
 
 def _request(head: h11.Request, body: bytes) -> Request:

@@ -11,7 +11,9 @@ from typing import Protocol
 import trio
 
 from fanout.errors import BindError
+from fanout.histogram import Histogram
 from fanout.log import Log
+from fanout.stats import TransportStats
 from protocol.errors import reason
 
 
@@ -33,6 +35,13 @@ class Broadcast(Protocol):
 
 class Transport(Protocol):
     """One way out of the service."""
+
+    sending: Histogram
+    """How long trades take from the venue's socket to the reader's."""
+
+    def stats(self) -> TransportStats:
+        """What there is to be known of it and its readers now."""
+        ...
 
     async def run(
         self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED

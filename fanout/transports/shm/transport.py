@@ -17,7 +17,9 @@ import trio
 
 from fanout.config import ShmConfig
 from fanout.errors import BindError
+from fanout.histogram import Histogram
 from fanout.log import Log
+from fanout.stats import ConsumerStats, TransportStats
 from fanout.transports.base import Broadcast
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
@@ -45,7 +47,38 @@ class ShmTransport:
         self._config = config
         self._path = os.path.join(config.directory, config.name)
         self._wall_ns = wall_ns
+        self._queue: OwnedQueue | None = None
+        self._made_s = 0.0
+        self._blocks = 0
+        """Frames of the log that were there for the queue."""
         self.dropped = Dropped()
+        self.sending = Histogram()
+
+    @property
+    def url(self) -> str:
+        return f"shm://{self._config.name}"
+
+    def stats(self) -> TransportStats:
+        """See `Transport.stats`. The one consumer is whoever attached last."""
+        readers = self._queue.writer.readers if self._queue else 0
+        consumer = ConsumerStats(
+            address=self.url,
+            age_s=trio.current_time() - self._made_s,
+            blocks=self._blocks - self.dropped.frames,
+            lost=self.dropped.numbers,
+            lag_blocks=None,
+            lag_bytes=self._queue.writer.unread_bytes if self._queue else 0,
+            lag_ms=None,
+        )
+        return TransportStats(
+            url=self.url,
+            consumers=(consumer,) if readers else (),
+            accepted=readers,
+            refused=0,
+            lost=self.dropped.numbers,
+            send=self.sending.quantiles(),
+            anomalies={},
+        )
 
     async def run(
         self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -56,26 +89,28 @@ class ShmTransport:
         """
         _require_machine()
         queue = self._create(broadcast)
-        task_status.started(f"shm://{self._config.name}")
+        task_status.started(self.url)
         while not await self._serve(broadcast, queue) and not broadcast.log.closed:
             _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
             queue = self._create(broadcast)
 
     def _create(self, broadcast: Broadcast) -> OwnedQueue:
         header = decode_header(payloads_of(broadcast.greeting())[1])
+        self._made_s = trio.current_time()
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 
     async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
         log = broadcast.log
         delivery = Delivery(queue.writer, log.live(), self.dropped)
+        self._queue = queue
         welcomed = -1
         quiet_since_s = trio.current_time()
         is_whole = True
         try:
             while is_whole := queue.is_whole():
                 queue.writer.beat(self._wall_ns())
-                is_news = delivery.deliver(log)
+                is_news = self._deliver(delivery, log)
                 if log.closed:
                     delivery.finish()
                     return True
@@ -90,7 +125,17 @@ class ShmTransport:
                     await log.wait_beyond(delivery.position)
             return False
         finally:
+            self._queue = None
             queue.close(keep=self._config.keep and is_whole)
+
+    def _deliver(self, delivery: Delivery, log: Log) -> bool:
+        """Push what is new; whether anything was."""
+        first = delivery.position
+        is_news = delivery.deliver(log)
+        if is_news:
+            self._blocks += delivery.position - first
+            self.sending.add(log.age_ns(first))
+        return is_news
 
     def _heartbeat(self, log: Log) -> bytes:
         return encode_event(Heartbeat(next_seq=log.next_seq, time_ns=self._wall_ns()))

@@ -19,6 +19,7 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.log import Lag
+from fanout.stats import ConsumerStats
 from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import receive_some
 from protocol.constants import EndReason
@@ -79,6 +80,7 @@ class Connection:
         self._unsent = memoryview(b"")
         self._says_no_more = False
         """It has closed its sending side."""
+        self._came_s = 0.0
         self._has_kept_up = False
         self._is_slow = False
         self._lost_said = 0
@@ -87,6 +89,18 @@ class Connection:
     def lag(self) -> Lag:
         """How far the client is behind."""
         return self.place.lag(len(self._unsent))
+
+    def stats(self, now_s: float) -> ConsumerStats:
+        lag = self.lag
+        return ConsumerStats(
+            address=self.name,
+            age_s=now_s - self._came_s,
+            blocks=self.place.blocks,
+            lost=self.place.lost,
+            lag_blocks=lag.blocks,
+            lag_bytes=lag.bytes,
+            lag_ms=lag.ms,
+        )
 
     def close(self) -> None:
         self._nursery.cancel_scope.cancel()
@@ -98,6 +112,7 @@ class Connection:
 
     def begin(self, frames: bytes) -> None:
         """Send these, and then what follows at the client's place."""
+        self._came_s = trio.current_time()
         self._unsent = memoryview(bytes(self._unsent) + frames)
         self._crowd.join(self)
         self.push()

@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 
 from fanout.log import Cursor, Lag, Log
+from fanout.stats import ConsumerStats
 from fanout.transports.tcp.sending import send_to_each
 from protocol.constants import EndReason
 from protocol.request import Request
@@ -31,6 +32,11 @@ class Place(Protocol):
     lost: int
     fell_off: str
     """Why it is over, if that is because the client was slow, in words for the log."""
+
+    @property
+    def blocks(self) -> int:
+        """How many frames of the log it was sent."""
+        ...
 
     def start(self, request: Request) -> bytes:
         """The frames before the first piece."""
@@ -59,6 +65,7 @@ class Client(Protocol):
 
     @property
     def lag(self) -> Lag: ...
+    def stats(self, now_s: float) -> ConsumerStats: ...
     def look(self) -> None: ...
     def push(self) -> None: ...
     def say(self, frames: memoryview) -> None: ...
@@ -83,6 +90,11 @@ class Crowd:
         self._descriptors: array[int] | None = None
         """Theirs, unless that has changed."""
         self._apart: set[Client] = set()
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        """Whether what is new is sent to anybody at once."""
+        return bool(self._together or self._apart)
 
     @property
     def clients(self) -> set[Client]:

@@ -24,7 +24,9 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
+from fanout.histogram import Histogram
 from fanout.log import Lag
+from fanout.stats import TransportStats
 from fanout.transports.base import Broadcast, open_listeners
 from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS, Admission, Descriptors, Refusal
 from fanout.transports.tcp.connection import (
@@ -109,7 +111,12 @@ class TcpTransport:
         self._delivered = 0
         """Position up to which all that is new has been handed on."""
         self._quiet_since_s = 0.0
+        self._url = ""
+        self._refusals = 0
+        self._lost = 0
+        """By clients that have left."""
         self.accepted = 0
+        self.sending = Histogram()
 
     @property
     def client_count(self) -> int:
@@ -120,6 +127,20 @@ class TcpTransport:
     def lags(self) -> dict[str, Lag]:
         """How far each client is behind, by its address."""
         return {each.name: each.lag for each in self._crowd.clients}
+
+    def stats(self) -> TransportStats:
+        """See `Transport.stats`. Clients are in the order in which they came."""
+        now_s = trio.current_time()
+        consumers = [each.stats(now_s) for each in self._crowd.clients]
+        return TransportStats(
+            url=self._url,
+            consumers=tuple(sorted(consumers, key=lambda each: (-each.age_s, each.address))),
+            accepted=self.accepted,
+            refused=self._refusals,
+            lost=self._lost + sum(each.lost for each in consumers),
+            send=self.sending.quantiles(),
+            anomalies=dict(self._oddities.counts),
+        )
 
     async def run(
         self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
@@ -143,7 +164,8 @@ class TcpTransport:
                 )
                 accepting.start_soon(self._watch)
                 accepting.start_soon(self._beat, wire)
-                task_status.started(" ".join(self._url(each) for each in listeners))
+                self._url = " ".join(self._url_of(each) for each in listeners)
+                task_status.started(self._url)
                 await self._deliver(wire)
                 accepting.cancel_scope.cancel()
             await self._say_goodbye()
@@ -160,9 +182,12 @@ class TcpTransport:
         log = wire.log
         while not log.closed:
             await log.wait_beyond(self._delivered)
-            self._delivered = log.end
+            first, self._delivered = self._delivered, log.end
             self._quiet_since_s = trio.current_time()
+            is_sent = self._crowd.is_anybody_waiting
             self._crowd.hand_on(log)
+            if is_sent:
+                self.sending.add(log.age_ns(first))
 
     async def _beat(self, wire: Wire) -> None:
         """Say so to the clients when nothing happens."""
@@ -217,6 +242,7 @@ class TcpTransport:
         try:
             tls = await self._gate.enter(sock)
         except NoTlsError as error:
+            self._refusals += 1
             self._oddities.note("client refused, no TLS", f"{visitor.name}: {error}")
             await _farewell(sock, visitor.wire.refusal(EndReason.BAD_REQUEST, None, str(error)))
             return
@@ -274,6 +300,7 @@ class TcpTransport:
             await client.drop_input()
         finally:
             self._crowd.leave(client)
+            self._lost += client.place.lost
             _LOG.debug("%s left", client.name)
         client.close()
 
@@ -311,11 +338,13 @@ class TcpTransport:
         why: str,
         retry_ms: int | None = None,
     ) -> bytes:
+        self._refusals += 1
         self._oddities.note(f"client refused, {reason.name}", f"{visitor.name}: {why}")
         return place.end(reason, retry_ms=retry_ms, why=why)
 
     async def _turn_away(self, visitor: Visitor, sock: socket.socket, refusal: Refusal) -> None:
         """Say END to a client that finds no place, and let it go."""
+        self._refusals += 1
         self._oddities.note("client turned away", f"{visitor.name}: {refusal.why}")
         told = visitor.wire.refusal(EndReason.FULL, refusal.retry_ms, refusal.why)
         is_plain = self._gate is None or isinstance(sock, ssl.SSLSocket)
@@ -333,7 +362,7 @@ class TcpTransport:
         finally:
             self._turned_away -= 1
 
-    def _url(self, listener: trio.SocketListener) -> str:
+    def _url_of(self, listener: trio.SocketListener) -> str:
         scheme = "tcp" if self._gate is None else "tls"
         host, port = listener.socket.getsockname()[:2]
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

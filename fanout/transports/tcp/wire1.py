@@ -121,7 +121,12 @@ class Wire1Place:
         self.fell_off = ""
         self._wire = wire
         self._breaks = wire.breaks
-        self._piece_position = self.cursor.position
+        self._piece_position = self._first_position = self.cursor.position
+
+    @property
+    def blocks(self) -> int:
+        """How many frames of the log it was sent."""
+        return self.cursor.position - self._first_position
 
     def start(self, request: Request) -> bytes:
         return b""

@@ -80,6 +80,13 @@ class Wire2Place:
         self._slow = SlowPolicy.SKIP
         self._max_lag_ms = max_lag_ms
         self._piece_position = self.cursor.position
+        self._skipped = self.cursor.position
+        """Frames of the log that it was not sent, those before it came included."""
+
+    @property
+    def blocks(self) -> int:
+        """How many frames of the log it was sent."""
+        return self.cursor.position - self._skipped
 
     def start(self, request: Request) -> bytes:
         """The frames before the first piece: a snapshot for who begins live, and for the others
@@ -131,6 +138,7 @@ class Wire2Place:
         """Begin at `seq`. What is gone of what was due is put down to `gone`."""
         known = self.cursor.context
         self.cursor = self.log.seek(seq)
+        self._skipped = self.cursor.position
         following, context = self.cursor.next_seq, self.cursor.context
         if following < seq:
             return _renewed(known, context, seq) + self._rest_from(seq)
@@ -157,6 +165,7 @@ class Wire2Place:
             self.cursor = self.log.seek(self.log.next_seq)
         following = self.cursor.next_seq
         self.lost += following - first
+        self._skipped += self.cursor.position - self._piece_position
         told = _told_lost(first, following, LossReason.SLOW)
         return told + _renewed(known, self.cursor.context, following) + self.next_piece()
 

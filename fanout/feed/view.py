@@ -1,0 +1,130 @@
+"""What is to be seen of a feed from outside: its counters, as frozen snapshots.
+
+When trades come is noted here, an instrument at a time and once a read; all else is counted where
+it happens and read when somebody asks.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from fanout.anomalies import Anomalies
+from fanout.feed.lane import Lane
+from fanout.feed.liveness import Liveness
+from fanout.feed.merge import Merge
+from fanout.feed.venue_clock import VenueClock
+from fanout.histogram import SLICES, Histogram
+from fanout.rest import RestClient
+from fanout.stats import FeedStats, InstrumentStats, LinkStats
+from protocol.constants import FeedState
+from protocol.records import Instrument, Trade
+
+
+class _Arrivals:
+    """When trades of one instrument came."""
+
+    def __init__(self) -> None:
+        self.delay = Histogram()
+        self.last_s: float | None = None
+        """In seconds of trio's clock."""
+        self.past: deque[tuple[float, int]] = deque(maxlen=SLICES)
+        """When a slice began, and how many trades there had been."""
+
+
+class FeedView:
+    """Looks at the parts of a feed; changes nothing."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        merge: Merge,
+        liveness: Liveness,
+        clock: VenueClock,
+        rest: RestClient,
+        anomalies: Anomalies,
+    ) -> None:
+        """`count` instruments."""
+        self._arrivals = [_Arrivals() for _ in range(count)]
+        self._merge = merge
+        self._liveness = liveness
+        self._clock = clock
+        self._rest = rest
+        self._anomalies = anomalies
+
+    def note(self, trade: Trade, *, received_ns: int, now_s: float) -> None:
+        """The oldest trade of its instrument in one read, which has waited longest."""
+        arrivals = self._arrivals[trade.instrument.index]
+        arrivals.delay.add(received_ns - trade.time_ms * 1_000_000)
+        arrivals.last_s = now_s
+
+    def turn(self, streams: Iterable[tuple[Instrument, str]], now_s: float) -> None:
+        """Begin another slice of the last minute."""
+        for instrument, stream in streams:
+            arrivals = self._arrivals[instrument.index]
+            arrivals.delay.turn()
+            trades = self._merge.tally(stream, instrument.symbol).trades
+            arrivals.past.append((now_s, trades))
+
+    def delay(self, index: int) -> Histogram:
+        """From the venue's time in a trade to ours."""
+        return self._arrivals[index].delay
+
+    def stats(
+        self,
+        state: FeedState,
+        lanes: Sequence[Lane],
+        streams: Iterable[tuple[Instrument, str]],
+        now_s: float,
+    ) -> FeedStats:
+        """Of a feed with these lanes, and with the kind of stream that each instrument takes."""
+        offset = self._clock.offset
+        return FeedStats(
+            state=state.name,
+            messages=sum(each.messages for each in lanes),
+            connections=sum(each.connections for each in lanes),
+            links=tuple(
+                LinkStats(
+                    name=link.name,
+                    open_s=None if link.opened_s is None else now_s - link.opened_s,
+                    won=link.won,
+                    rotations=link.rotations,
+                )
+                for lane in lanes
+                for link in lane.links
+            ),
+            instruments=tuple(self._instrument(*each, now_s) for each in streams),
+            clock_offset_ns=offset.offset_ns if offset else None,
+            clock_uncertainty_ns=offset.uncertainty_ns if offset else None,
+            rest_weight=self._rest.budget.used,
+            rest_weight_limit=self._rest.budget.limit,
+            anomalies=dict(self._anomalies.counts),
+        )
+
+    def _instrument(self, instrument: Instrument, stream: str, now_s: float) -> InstrumentStats:
+        tally = self._merge.tally(stream, instrument.symbol)
+        arrivals = self._arrivals[instrument.index]
+        return InstrumentStats(
+            symbol=instrument.symbol,
+            stream=stream,
+            state=self._liveness.state(instrument.index).name,
+            trades=tally.trades,
+            trades_per_s=_rate(arrivals.past, tally.trades, now_s),
+            last_trade_s=None if arrivals.last_s is None else now_s - arrivals.last_s,
+            back_filled=tally.back_filled,
+            duplicates=tally.duplicates,
+            spent=tally.spent,
+            refused=tally.refused,
+            missing=tally.missing,
+            lost=tally.lost,
+            no_trade=tally.no_trade,
+            open_gaps=len(self._merge.gaps(stream, instrument.symbol)),
+            delay=arrivals.delay.quantiles(),
+        )
+
+
+def _rate(past: Sequence[tuple[float, int]], trades: int, now_s: float) -> float:
+    """Trades a second since the oldest slice that is kept."""
+    if not past or now_s <= past[0][0]:
+        return 0.0
+    since_s, before = past[0]
+    return (trades - before) / (now_s - since_s)

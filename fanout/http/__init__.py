@@ -1,0 +1,1 @@
+"""HTTP: requests as they come, and the service's answers about itself."""

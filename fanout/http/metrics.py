@@ -1,0 +1,249 @@
+"""/metrics: the service's counters in Prometheus's words, read when they are scraped.
+
+Names end in their unit, counters in `_total`; times are seconds. Clients come and go with a port
+each, so no metric has a label for them: of clients there are counts, sums and the worst.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from fanout.histogram import BOUNDS_NS, Histogram
+from fanout.monitor import Monitor
+from fanout.stats import (
+    FeedStats,
+    InstrumentStats,
+    LinkStats,
+    LogStats,
+    ServiceStats,
+    TransportStats,
+)
+from protocol.constants import FeedState
+
+BUCKETS_NS: Final = [
+    each for each in BOUNDS_NS if each >= 10_000 and str(each).rstrip("0") in ("1", "25", "5")
+]
+"""Ends of the buckets of latencies: 1, 2.5 and 5 in each power of ten, from 10 us to 50 s."""
+
+_INSTRUMENT: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = [
+    ("trades", "Trades published.", lambda each: each.trades),
+    ("trades_back_filled", "Of them, filled in over REST.", lambda each: each.back_filled),
+    ("trades_duplicate", "Trades that came again.", lambda each: each.duplicates),
+    ("trades_refused", "Trades whose values fit no field.", lambda each: each.refused),
+    ("trade_ids_spent", "Ids that the venue used up without a trade.", lambda each: each.spent),
+    ("trade_ids_missing", "Ids that did not come in their turn.", lambda each: each.missing),
+    ("trade_ids_no_trade", "Of them, no trades after all.", lambda each: each.no_trade),
+    ("trade_ids_lost", "Of them, lost for good.", lambda each: each.lost),
+]
+
+_LINK: Final[list[tuple[str, str, Callable[[LinkStats], float]]]] = [
+    ("connection_rotations", "Connections replaced in time.", lambda each: each.rotations),
+    ("connection_first_trades", "Trades it was the first to bring.", lambda each: each.won),
+]
+
+_FEED: Final[list[tuple[str, str, Callable[[FeedStats], float | None]]]] = [
+    ("rest_weight", "REST weight used in this minute.", lambda feed: feed.rest_weight),
+    ("rest_weight_limit", "REST weight allowed a minute.", lambda feed: feed.rest_weight_limit),
+    (
+        "venue_clock_offset_seconds",
+        "The venue's clock less ours.",
+        lambda feed: _seconds(feed.clock_offset_ns),
+    ),
+    (
+        "venue_clock_uncertainty_seconds",
+        "Give or take.",
+        lambda feed: _seconds(feed.clock_uncertainty_ns),
+    ),
+]
+
+_LOG: Final[list[tuple[str, str, Callable[[LogStats], float]]]] = [
+    ("log_bytes", "Memory that the log takes.", lambda log: log.size_bytes),
+    ("log_capacity_bytes", "Memory that the log may take.", lambda log: log.capacity_bytes),
+    ("log_frames", "Frames kept for slow readers.", lambda log: log.frames),
+    ("log_span_seconds", "Age of the oldest of them.", lambda log: log.span_s),
+]
+
+_PUBLISHED: Final[list[tuple[str, str, Callable[[LogStats], float]]]] = [
+    ("published_trades", "Trades put into the log.", lambda log: log.trades),
+    ("published_blocks", "Blocks put into the log.", lambda log: log.blocks),
+    ("published_events", "Events put into the log.", lambda log: log.events),
+]
+
+_TRANSPORT: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
+    ("consumers_accepted", "Readers let in.", lambda each: each.accepted),
+    ("consumers_refused", "Readers turned away.", lambda each: each.refused),
+    (
+        "consumer_lost_records",
+        "Trades and events that readers were told they lost.",
+        lambda each: each.lost,
+    ),
+]
+
+_READERS: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
+    ("consumers", "Readers that are there.", lambda each: len(each.consumers)),
+    (
+        "consumer_lag_bytes_max",
+        "What the slowest reader has yet to take.",
+        lambda each: max((reader.lag_bytes for reader in each.consumers), default=0),
+    ),
+    (
+        "consumer_lag_seconds_max",
+        "For how long the slowest reader has been behind.",
+        lambda each: max((reader.lag_ms or 0 for reader in each.consumers), default=0) / 1000,
+    ),
+]
+
+
+class ServiceCollector(Collector):
+    """Makes metrics of a monitor's snapshot when it is asked to, and does nothing between."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._monitor.stats()
+        yield InfoMetricFamily("fanout_build", "What is in use.", stats.versions)
+        yield _gauge("ready", "Whether every symbol is live.", stats.is_ready)
+        yield _gauge("uptime_seconds", "Since the start.", stats.uptime_s)
+        yield _gauge("tasks", "Tasks of the event loop.", stats.process.tasks)
+        yield from _of_instruments(stats.feed)
+        yield from _of_feed(stats.feed)
+        yield from _of_log(stats.log)
+        yield from _of_transports(stats)
+        yield from self._latencies(stats)
+
+    def _latencies(self, stats: ServiceStats) -> Iterator[Metric]:
+        delay = HistogramMetricFamily(
+            "fanout_exchange_to_receive_seconds",
+            "The venue's time in a trade to ours, of the oldest in each read; below 0 counts as 0.",
+            labels=["symbol"],
+        )
+        for index, each in enumerate(stats.feed.instruments):
+            _add_histogram(delay, each.symbol, self._monitor.feed.view.delay(index))
+        yield delay
+        sending = HistogramMetricFamily(
+            "fanout_receive_to_send_seconds",
+            "From the venue's socket to the readers', of the oldest of what is handed on at once.",
+            labels=["transport"],
+        )
+        for transport, shown in zip(self._monitor.transports, stats.transports, strict=True):
+            _add_histogram(sending, shown.url, transport.sending)
+        yield sending
+
+
+class Metrics:
+    """What /metrics answers."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(ServiceCollector(monitor))
+        ProcessCollector(registry=self._registry)
+
+    def render(self, accepts: str) -> tuple[str, bytes]:
+        """Content type and body, in the newest format that an Accept header takes."""
+        encode, content_type = choose_encoder(accepts)
+        return content_type, encode(self._registry)
+
+
+def _of_instruments(feed: FeedStats) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "fanout_symbol_state", "1 for the state that it is in.", labels=["symbol", "state"]
+    )
+    newest = GaugeMetricFamily(
+        "fanout_last_trade_timestamp_seconds", "When the last one came.", labels=["symbol"]
+    )
+    gaps = GaugeMetricFamily(
+        "fanout_open_gaps", "Ranges of ids that are missing and looked for.", labels=["symbol"]
+    )
+    for each in feed.instruments:
+        for name in FeedState.__members__:
+            state.add_metric([each.symbol, name], each.state == name)
+        if each.last_trade_s is not None:
+            newest.add_metric([each.symbol], time.time() - each.last_trade_s)
+        gaps.add_metric([each.symbol], each.open_gaps)
+    yield from (state, newest, gaps)
+    for name, words, value in _INSTRUMENT:
+        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["symbol"])
+        for each in feed.instruments:
+            counter.add_metric([each.symbol], value(each))
+        yield counter
+
+
+def _of_feed(feed: FeedStats) -> Iterator[Metric]:
+    yield _counter("feed_messages", "WebSocket messages.", feed.messages)
+    yield _counter("feed_connections", "Connections that opened.", feed.connections)
+    for name, words, value in _FEED:
+        known = value(feed)
+        if known is not None:
+            yield _gauge(name, words, known)
+    is_open = GaugeMetricFamily(
+        "fanout_connection_open", "Whether it has a connection.", labels=["link"]
+    )
+    for link in feed.links:
+        is_open.add_metric([link.name], link.open_s is not None)
+    yield is_open
+    for name, words, count in _LINK:
+        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["link"])
+        for link in feed.links:
+            counter.add_metric([link.name], count(link))
+        yield counter
+    odd = CounterMetricFamily("fanout_feed_anomalies", "What was odd, by kind.", labels=["kind"])
+    for kind, times in feed.anomalies.items():
+        odd.add_metric([kind], times)
+    yield odd
+
+
+def _of_log(log: LogStats) -> Iterator[Metric]:
+    for name, words, value in _LOG:
+        yield _gauge(name, words, value(log))
+    for name, words, value in _PUBLISHED:
+        yield _counter(name, words, value(log))
+
+
+def _of_transports(stats: ServiceStats) -> Iterator[Metric]:
+    for name, words, value in _TRANSPORT:
+        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["transport"])
+        for each in stats.transports:
+            counter.add_metric([each.url], value(each))
+        yield counter
+    for name, words, value in _READERS:
+        gauge = GaugeMetricFamily(f"fanout_{name}", words, labels=["transport"])
+        for each in stats.transports:
+            gauge.add_metric([each.url], value(each))
+        yield gauge
+    odd = CounterMetricFamily(
+        "fanout_consumer_anomalies", "What was odd about readers.", labels=["transport", "kind"]
+    )
+    for each in stats.transports:
+        for kind, times in each.anomalies.items():
+            odd.add_metric([each.url, kind], times)
+    yield odd
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"fanout_{name}", words, value=value)
+
+
+def _counter(name: str, words: str, value: float) -> Metric:
+    return CounterMetricFamily(f"fanout_{name}", words, value=value)
+
+
+def _add_histogram(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
+    buckets = [(f"{each / 1e9:g}", float(histogram.up_to(each))) for each in BUCKETS_NS]
+    buckets.append(("+Inf", float(histogram.count)))
+    family.add_metric([label], buckets, sum_value=histogram.sum_ns / 1e9)
+
+
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / 1e9

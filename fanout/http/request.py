@@ -1,0 +1,37 @@
+"""The next request of an HTTP/1.1 connection, by h11: for the service's own answers, and for the
+simulator's REST."""
+
+from typing import Final
+
+import h11
+import trio
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Nothing that is asked for here takes more than a few hundred."""
+
+
+async def next_request(
+    connection: h11.Connection, stream: trio.abc.Stream
+) -> tuple[h11.Request, bytes] | None:
+    """A whole request and its body, or None when the client has left.
+
+    Raises `h11.RemoteProtocolError`, with the status to answer, for what is not HTTP or too long.
+    """
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(bytes(await stream.receive_some()))
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > MAX_BODY_BYTES:
+                what = f"a body of more than {MAX_BODY_BYTES:,} bytes"
+                raise h11.RemoteProtocolError(what, error_status_hint=413)
+        elif isinstance(event, h11.EndOfMessage):
+            assert head is not None, "h11 gives no end without a beginning"
+            return head, bytes(body)
+        elif isinstance(event, h11.ConnectionClosed):
+            return None

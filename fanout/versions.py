@@ -1,0 +1,32 @@
+"""What is installed and in use."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from fanout.speedups import twin as service_twins
+from protocol.constants import WIRE_VERSION
+from protocol.speedups import twin as wire_twins
+
+
+def versions() -> dict[str, str]:
+    """Of fanout, its wire and Python, and whether the hot functions are compiled."""
+    return {
+        "fanout": _package(),
+        "wire": str(WIRE_VERSION),
+        "functions": _functions(),
+        "python": platform.python_version(),
+    }
+
+
+def _package() -> str:
+    try:
+        return version("fanout")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"
+
+
+def _functions() -> str:
+    compiled = [each.is_compiled for each in (wire_twins, service_twins)]
+    if all(compiled):
+        return "compiled"
+    return "partly compiled" if any(compiled) else "plain Python"

@@ -1,0 +1,251 @@
+"""The answers of a service that runs, over real sockets, in the test's own process."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+import trio
+from msgspec.structs import replace
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from clients.shm_trio import TrioShmClient
+from clients.tcp_trio import TrioTcpClient
+from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
+from fanout.errors import BindError
+from fanout.http import server
+from fanout.service import run_service
+from fanout.simulator import Simulator, SimulatorConfig
+from fanout.simulator.faults import Drop
+from fanout.stats import ServiceStats
+from protocol import Trade
+from tests.running import Running, config_for, running_service, running_simulator
+
+Parse = Callable[[str], Iterable[Metric]]
+
+
+class Watched:
+    """A service that answers questions, and somebody who asks them."""
+
+    def __init__(self, running: Running, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.url, self.tcp_url = running.urls[:2]
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> httpx2.Response:
+        async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
+            return await client.request(method, self.url + path, headers=headers)
+
+    async def stats(self) -> ServiceStats:
+        answer = await self.get("/status")
+        assert answer.headers["content-type"] == "application/json"
+        return msgspec.json.decode(answer.content, type=ServiceStats)
+
+    async def stream(self, data: bytes) -> bytes:
+        """What comes back for these bytes, to the end."""
+        host, port = self.url.removeprefix("http://").split(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(data)
+            received = b""
+            while some := await stream.receive_some():
+                received += some
+            return received
+
+
+@asynccontextmanager
+async def watched(**changes: object) -> AsyncIterator[Watched]:
+    symbols = ("BTCUSDT", "ETHUSDT")
+    with trio.fail_after(30):
+        async with running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as simulator:
+            config: Config = replace(config_for(simulator), http=HttpConfig(), **changes)
+            async with running_service(config) as running:
+                yield Watched(running, simulator)
+
+
+async def until_ready(service: Watched) -> None:
+    while (await service.get("/readyz")).status_code != 200:  # noqa: ASYNC110  over a socket
+        await trio.sleep(0.02)
+
+
+async def read_trades(client: TrioTcpClient, count: int) -> None:
+    async for record in client:
+        count -= isinstance(record, Trade)
+        if not count:
+            return
+
+
+async def test_status_says_how_symbols_log_consumers_and_process_are() -> None:
+    async with watched() as service, TrioTcpClient(service.tcp_url) as client:
+        await read_trades(client, 50)
+        stats = await service.stats()
+        assert stats.is_ready
+        assert stats.versions["wire"] == "2"
+        assert [each.symbol for each in stats.feed.instruments] == ["BTCUSDT", "ETHUSDT"]
+        for each in stats.feed.instruments:
+            assert (each.state, each.stream) == ("LIVE", "trade")
+            assert each.last_trade_s is not None
+            assert 0 <= each.last_trade_s < 10
+            assert each.trades_per_s > 10
+            assert each.delay is not None
+            assert each.delay.p50_ns <= each.delay.p99_ns <= each.delay.max_ns
+        (link,) = stats.feed.links
+        assert link.open_s is not None
+        assert link.won >= 50
+        assert stats.log.trades == sum(each.trades for each in stats.feed.instruments)
+        assert stats.log.next_seq == 1 + stats.log.trades + stats.log.events
+        assert (stats.log.first_seq, stats.log.span_s > 0) == (1, True)
+        (transport,) = stats.transports
+        assert transport.url == service.tcp_url
+        (consumer,) = transport.consumers
+        assert consumer.address.startswith("127.0.0.1:")
+        assert 1 <= consumer.blocks <= stats.log.frames
+        assert (consumer.lost, transport.accepted, transport.refused) == (0, 1, 0)
+        assert transport.send is not None
+        assert 0 < transport.send.p50_ns < 5_000_000_000
+        assert stats.process.resident_bytes > 10_000_000
+        assert 5 < stats.process.descriptors < stats.process.max_descriptors
+        assert stats.process.tasks > 5
+
+
+async def test_a_service_is_ready_while_every_symbol_is_live_and_healthy_all_the_time() -> None:
+    async with watched() as service:
+        await until_ready(service)
+        assert (await service.stats()).is_ready
+        service.simulator.faults.inject(Drop())
+        answer = await service.get("/readyz")
+        while answer.status_code == 200:
+            answer = await service.get("/readyz")
+        assert answer.status_code == 503
+        assert "BTCUSDT is " in answer.text
+        assert (await service.get("/healthz")).text == "ok\n"
+        await until_ready(service)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "parse"),
+    [
+        ("text/plain", parse_text),
+        ("application/openmetrics-text; version=1.0.0", parse_openmetrics),
+    ],
+)
+async def test_a_scrape_is_what_prometheus_parses(accepts: str, parse: Parse) -> None:
+    async with watched() as service, TrioTcpClient(service.tcp_url) as client:
+        await read_trades(client, 50)
+        answer = await service.get("/metrics", accept=accepts)
+        assert answer.headers["content-type"].startswith(accepts.partition(";")[0])
+        families = {each.name: each for each in parse(answer.text)}
+        stats = await service.stats()
+
+    def value(family: str, sample: str, **labels: str) -> float:
+        (found,) = [
+            each.value
+            for each in families[family].samples
+            if each.name == sample and labels.items() <= each.labels.items()
+        ]
+        return float(found)
+
+    name = service.tcp_url
+    trades = value("fanout_trades", "fanout_trades_total", symbol="BTCUSDT")
+    assert 1 <= trades <= stats.feed.instruments[0].trades
+    assert value("fanout_symbol_state", "fanout_symbol_state", symbol="BTCUSDT", state="LIVE") == 1
+    assert value("fanout_symbol_state", "fanout_symbol_state", symbol="BTCUSDT", state="DOWN") == 0
+    assert value("fanout_consumers", "fanout_consumers", transport=name) == 1
+    assert value("fanout_consumer_lost_records", "fanout_consumer_lost_records_total") == 0
+    newest_s = value(
+        "fanout_last_trade_timestamp_seconds",
+        "fanout_last_trade_timestamp_seconds",
+        symbol="BTCUSDT",
+    )
+    assert abs(time.time() - newest_s) < 10
+    sending = "fanout_receive_to_send_seconds"
+    buckets = [each for each in families[sending].samples if each.name.endswith("_bucket")]
+    counts = [each.value for each in buckets]
+    assert counts == sorted(counts)
+    assert counts[-1] == value(sending, f"{sending}_count") > 0
+    assert value(sending, f"{sending}_sum") > 0
+    assert "process_resident_memory_bytes" in families
+
+
+async def test_names_have_units_and_no_label_grows_with_the_clients() -> None:
+    async with watched() as service:
+        text = (await service.get("/metrics")).text
+        async with TrioTcpClient(service.tcp_url) as client:
+            await read_trades(client, 5)
+            with_a_client = (await service.get("/metrics")).text
+    series = {each.rsplit(" ", 1)[0] for each in text.splitlines() if not each.startswith("#")}
+    again = {
+        each.rsplit(" ", 1)[0] for each in with_a_client.splitlines() if not each.startswith("#")
+    }
+    assert not {each for each in again - series if "127.0.0.1" in each.partition("transport=")[0]}
+    assert {each for each in again if not each.startswith(("fanout_", "process_"))} == set()
+    for each in parse_text(text):
+        assert each.documentation
+        assert "_ms" not in each.name
+        assert "_ns" not in each.name
+
+
+async def test_what_is_asked_wrongly_is_told_so() -> None:
+    async with watched() as service:
+        missing = await service.get("/metric")
+        assert (missing.status_code, missing.text) == (
+            404,
+            "there is /metrics, /healthz, /readyz, /status\n",
+        )
+        assert (await service.get("/status", "POST")).status_code == 405
+        head = await service.get("/status", "HEAD")
+        assert (head.status_code, head.content) == (200, b"")
+        assert (await service.get("/healthz?verbose=1")).status_code == 200
+        assert b"HTTP/1.1 400 Bad Request" in await service.stream(b"\x16\x03\x01 hello\r\n\r\n")
+        long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * server.MAX_HEAD_BYTES
+        assert b"431 " in (await service.stream(long)).split(b"\r\n")[0]
+        body = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"y" * 70_000
+        assert b"413 " in (await service.stream(body)).split(b"\r\n")[0]
+        assert (await service.get("/healthz")).status_code == 200
+
+
+async def test_whoever_keeps_connections_open_is_one_of_a_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "REQUEST_S", 0.2)
+    async with watched() as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(3)]
+        with pytest.raises(httpx2.HTTPError):
+            await service.get("/healthz")
+        for each in streams:  # who says nothing is let go
+            assert await each.receive_some() == b""
+            await each.aclose()
+        assert (await service.get("/healthz")).status_code == 200
+
+
+async def test_a_queue_is_a_consumer_once_somebody_reads_it(tmp_path: Path) -> None:
+    queue = ShmConfig(name="q", directory=str(tmp_path))
+    async with watched(transports=(TcpConfig(port=0), queue)) as service:
+        (_, before) = (await service.stats()).transports
+        assert (before.url, before.consumers, before.accepted) == ("shm://q", (), 0)
+        async with TrioShmClient("shm://q", directory=str(tmp_path)) as client:
+            async for record in client:
+                if isinstance(record, Trade):
+                    break
+            (_, after) = (await service.stats()).transports
+        (consumer,) = after.consumers
+        assert (after.accepted, consumer.lost, consumer.lag_ms) == (1, 0, None)
+        assert consumer.blocks > 0
+        assert after.send is not None
+
+
+async def test_a_port_that_is_taken_is_told_before_anything_is_served() -> None:
+    async with watched() as service:
+        port = int(service.url.rpartition(":")[2])
+        config = replace(config_for(service.simulator), http=HttpConfig(port=port))
+        running = Running(trio.Event())
+        with pytest.RaisesGroup(BindError, flatten_subgroups=True):
+            await run_service(config, stop=running.stop, announce=running.announce)
+        assert running.urls == []
