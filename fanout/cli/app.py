@@ -20,6 +20,7 @@ from fanout.cli.serve import (
 )
 from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
+from fanout.cli.status import status
 from fanout.cli.tail import tail
 from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig, HttpConfig
 from fanout.errors import UsageError
@@ -226,6 +227,7 @@ def _serve_configured(context: typer.Context) -> None:
 app.command("tcp", context_settings=TRANSPORT_SETTINGS)(serve_tcp)
 app.command("shm", context_settings=TRANSPORT_SETTINGS)(serve_shm)
 app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
+app.command("status")(status)
 app.command("tail")(tail)
 app.command("simulate")(simulate)
 

@@ -12,14 +12,16 @@ from fanout.cli.outcome import emit, say
 from fanout.config import Config
 from fanout.service import run_service
 from fanout.simulator import SimulatorConfig, run_simulator
+from fanout.systemd import Notifier
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Those that end it in good order."""
 
 
 def run_until_signal(config: Config) -> int | None:
     """Run the service. Gives the number of the signal that ended it, if one did."""
     received: list[int] = []
-    for number in _SIGNALS:
+    for number in _signals():
         # For the moments before and after the service's own: one more Ctrl-C while the process
         # ends must not change how it ends.
         signal.signal(number, lambda number, _frame: received.append(number))
@@ -27,22 +29,41 @@ def run_until_signal(config: Config) -> int | None:
     return received[0] if received else None
 
 
+def _signals() -> list[signal.Signals]:
+    """Those that end the service: also that its terminal is closed, unless nohup has it go on."""
+    is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [*_SIGNALS] if is_deaf else [*_SIGNALS, signal.SIGHUP]
+
+
 async def _run(config: Config, received: list[int]) -> None:
     stop = trio.Event()
     symbols = ", ".join(config.assets)
+    notifier = Notifier()
+    left = len(config.transports)
 
     def announce(url: str) -> None:
+        nonlocal left
         flush_log()
         if url.startswith("http"):
             say(f"answering {url}/status, /metrics, /healthz and /readyz")
         else:
             say(f"serving {symbols} from {config.venue} on {url}")
+            left -= 1
+        if not left:
+            notifier.ready(f"serving {symbols}")
         _freeze()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
+        nursery.start_soon(notifier.keep_alive)
+        nursery.start_soon(_say_stopping, stop, notifier)
         await run_service(config, stop=stop, announce=announce)
         nursery.cancel_scope.cancel()
+
+
+async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:
+    await stop.wait()
+    notifier.stopping()
 
 
 def _freeze() -> None:
@@ -56,7 +77,7 @@ async def _watch_signals(
     stop: trio.Event, received: list[int], everything: trio.CancelScope
 ) -> None:
     """Ask for an orderly end on the first signal; a second one ends at once."""
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
+    with trio.open_signal_receiver(*_signals()) as signals:
         if received:
             stop.set()
         async for number in signals:

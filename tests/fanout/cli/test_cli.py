@@ -178,7 +178,9 @@ def test_a_port_in_use_is_one_line() -> None:
     ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_service_with_a_goodbye(number: int, code: int) -> None:
     with serving() as (service, url), started("tail", url, "--no-reconnect") as tail:
         assert "BTCUSDT" in tail.out.readline()

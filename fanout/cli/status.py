@@ -1,0 +1,116 @@
+"""`fanout status`: how a running service is, as its HTTP port tells."""
+
+import http.client
+import sys
+import time
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from fanout.cli.outcome import emit, exit_codes
+from fanout.cli.serve import ServeOptions
+from fanout.config import check_url
+from fanout.errors import OperatorError, UsageError
+from fanout.stats import ServiceStats
+from protocol.errors import reason
+
+TIMEOUT_S: Final = 5.0
+"""For an answer to come. A service that is well gives it in milliseconds."""
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Longest answer. Ten thousand consumers take two megabytes."""
+
+
+class NoAnswerError(OperatorError):
+    """There is no service at that address, or none that answers."""
+
+
+def status(
+    context: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="http://HOST:PORT of the service; without it, as --http-port says.",
+            metavar="[URL]",
+            envvar="FANOUT_STATUS_URL",
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="All there is to be known, an object a line.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between two looks with --watch.", min=0.1, max=3600)
+    ] = 1.0,
+    consumers: Annotated[
+        int,
+        typer.Option(help="Show so many consumers of each transport, the slowest first.", min=0),
+    ] = 20,
+) -> None:
+    """Show how a running service is: symbols, consumers, connections, log, process.
+
+    The service has to be started with --http-port.
+
+    Example: fanout --http-port 9464 --assets BTCUSDT tcp, and: fanout status http://127.0.0.1:9464
+    """
+    with exit_codes():
+        address = _address(context, url)
+        if watch and not as_json and sys.stdout is not None and sys.stdout.isatty():
+            from fanout.cli.status_view import watch_live
+
+            watch_live(lambda: fetch(address), address, interval, consumers)
+        while True:
+            stats = fetch(address)
+            emit(msgspec.json.encode(stats).decode() if as_json else _plain(stats, consumers))
+            if not watch:
+                return
+            time.sleep(interval)
+
+
+def fetch(url: str) -> ServiceStats:
+    """Ask a service how it is. Raises `NoAnswerError`."""
+    parts = urlsplit(url)
+    assert parts.hostname, "a URL that was checked"
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        body = answer.read(MAX_BODY_BYTES)
+    except OSError as error:
+        why = f"{reason(error).lower()}: is it running, with --http-port?"
+        raise NoAnswerError(f"no answer from {url}: {why}") from error
+    except http.client.HTTPException as error:
+        raise NoAnswerError(f"{url} does not speak HTTP: {reason(error)}") from error
+    finally:
+        connection.close()
+    try:
+        return msgspec.json.decode(body, type=ServiceStats)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = f"HTTP {answer.status} and no status of a fanout {_own_version()}"
+        raise NoAnswerError(f"{url} answers with {what}") from error
+
+
+def _own_version() -> str:
+    from fanout.versions import versions
+
+    return versions()["fanout"]
+
+
+def _address(context: typer.Context, url: str | None) -> str:
+    if url is not None:
+        url = url if "://" in url else f"http://{url}"
+        check_url("status", url, ("http",))
+        return url.rstrip("/")
+    options: ServeOptions = context.obj
+    if not options.http_port:
+        raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
+    host = f"[{options.http_host}]" if ":" in options.http_host else options.http_host
+    return f"http://{host}:{options.http_port}"
+
+
+def _plain(stats: ServiceStats, consumers: int) -> str:
+    from fanout.cli.status_view import rendered
+
+    return rendered(stats, consumers)

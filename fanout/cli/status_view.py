@@ -1,0 +1,250 @@
+"""How the status of a service looks: on a terminal in colour, elsewhere as plain columns, and in
+80 columns in either, whatever the numbers are."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Never
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fanout.stats import (
+    ConsumerStats,
+    FeedStats,
+    InstrumentStats,
+    LogStats,
+    ProcessStats,
+    Quantiles,
+    ServiceStats,
+    TransportStats,
+)
+from protocol.errors import FanoutError
+
+_STYLES: Final = {
+    "LIVE": "green",
+    "CONNECTING": "cyan",
+    "STALE": "bold yellow",
+    "HALTED": "yellow",
+    "DOWN": "bold red",
+}
+
+_SHORT: Final = {"CONNECTING": "CONNECT"}
+
+_PLAIN_COLUMNS: Final = 100
+"""Where there is no terminal to be as wide as."""
+
+_SLOW_MS: Final = 1_000
+
+
+def rendered(stats: ServiceStats, consumers: int) -> str:
+    """As text; in colour if stdout is a terminal."""
+    console = _console()
+    with console.capture() as capture:
+        console.print(view(stats, consumers))
+    return capture.get().rstrip("\n")
+
+
+def watch_live(
+    fetch: Callable[[], ServiceStats], url: str, interval_s: float, consumers: int
+) -> Never:
+    """Show it on the terminal, again and again. A service that does not answer is waited for; the
+    first time it has to, or what `fetch` raises is raised."""
+    stats, asked_s = fetch(), time.monotonic()
+    with Live(view(stats, consumers), console=_console(), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(interval_s)
+            try:
+                stats, asked_s = fetch(), time.monotonic()
+                live.update(view(stats, consumers), refresh=True)
+            except FanoutError as error:
+                away = f"{error}  (for {time.monotonic() - asked_s:.0f} s)"
+                live.update(Group(Text(away, "bold red"), view(stats, consumers)), refresh=True)
+
+
+def _console() -> Console:
+    is_terminal = sys.stdout.isatty()
+    return Console(highlight=False, width=None if is_terminal else _PLAIN_COLUMNS)
+
+
+def view(stats: ServiceStats, consumers: int) -> RenderableType:
+    """All of it. Of each transport the slowest `consumers` are shown."""
+    parts: list[RenderableType] = [_title(stats), _feed(stats.feed), "", _symbols(stats.feed)]
+    for each in stats.transports:
+        parts += ["", _transport(each)]
+        if each.consumers and consumers:
+            parts.append(_consumers(each.consumers, consumers))
+    odd = [stats.feed.anomalies, *(each.anomalies for each in stats.transports)]
+    parts += ["", _log(stats.log), _process(stats.process), *_anomalies(odd)]
+    return Group(*parts)
+
+
+def _title(stats: ServiceStats) -> Text:
+    ready = ("ready", "green") if stats.is_ready else ("not ready", "bold red")
+    versions = stats.versions
+    return Text.assemble(
+        (f"fanout {versions['fanout']}", "bold"),
+        f", wire {versions['wire']}, {versions['functions']}  ",
+        f"{stats.venue}  ",
+        ready,
+        f"  up {_span(stats.uptime_s)}",
+        overflow="ellipsis",
+        no_wrap=True,
+    )
+
+
+def _feed(feed: FeedStats) -> Text:
+    is_open = sum(each.open_s is not None for each in feed.links)
+    age_s = max((each.open_s or 0.0 for each in feed.links), default=0.0)
+    clock = "not known yet"
+    if feed.clock_offset_ns is not None and feed.clock_uncertainty_ns is not None:
+        clock = f"{feed.clock_offset_ns / 1e6:+.1f} ±{feed.clock_uncertainty_ns / 1e6:.1f} ms"
+    return Text.assemble(
+        "feed ",
+        (feed.state, _STYLES.get(feed.state, "")),
+        f"  {is_open} of {len(feed.links)} connected, for {_span(age_s)}, "
+        f"{sum(each.rotations for each in feed.links)} replaced, {feed.connections:,} in all\n",
+        f"     clock of the venue {clock}  REST weight {feed.rest_weight:,} of "
+        f"{feed.rest_weight_limit:,}",
+    )
+
+
+def _symbols(feed: FeedStats) -> Table:
+    table = _table("symbol", "state", "last", "trades/s", "missing", "filled", "lost")
+    for name in ("delay", "p99", "max"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in feed.instruments:
+        table.add_row(*_symbol(each))
+    return table
+
+
+def _symbol(each: InstrumentStats) -> Iterable[str | Text]:
+    yield Text(each.symbol, "bold")
+    # The kind of stream is said where it is not the usual one.
+    stream = "" if each.stream == "trade" else " agg"
+    yield Text(_SHORT.get(each.state, each.state) + stream, _STYLES.get(each.state, ""))
+    yield "-" if each.last_trade_s is None else _span(each.last_trade_s)
+    yield f"{each.trades_per_s:,.1f}"
+    yield _alarming(each.missing, "yellow" if each.open_gaps else "")
+    yield _short(each.back_filled)
+    yield _alarming(each.lost, "bold red")
+    yield from _quantiles(each.delay)
+
+
+def _transport(each: TransportStats) -> Text:
+    send = "nothing sent yet"
+    if each.send is not None:
+        p50, p99, most = _quantiles(each.send)
+        send = f"received to sent: median {p50}, p99 {p99}, max {most}"
+    return Text.assemble(
+        (each.url, "bold"),
+        f"  {len(each.consumers):,} there, {_short(each.accepted)} came, "
+        f"{_short(each.refused)} refused, ",
+        _alarming(each.lost, "bold red"),
+        f" records lost\n     {send}",
+    )
+
+
+def _consumers(consumers: tuple[ConsumerStats, ...], most: int) -> Table:
+    slowest = sorted(consumers, key=lambda each: (-(each.lag_ms or 0), -each.lag_bytes))
+    table = _table("consumer", "age", "blocks", "lost", "behind: blocks", "bytes", "time")
+    for each in slowest[:most]:
+        is_slow = (each.lag_ms or 0) > _SLOW_MS
+        table.add_row(
+            each.address,
+            _span(each.age_s),
+            _short(each.blocks),
+            _alarming(each.lost, "bold red"),
+            "-" if each.lag_blocks is None else _short(each.lag_blocks),
+            _size(each.lag_bytes),
+            Text(_time_behind(each), "yellow" if is_slow else ""),
+        )
+    if len(consumers) > most:
+        table.add_row(f"and {len(consumers) - most:,} more")
+    return table
+
+
+def _time_behind(consumer: ConsumerStats) -> str:
+    return "-" if consumer.lag_ms is None else _span(consumer.lag_ms / 1000)
+
+
+def _log(log: LogStats) -> Text:
+    return Text(
+        f"log  {log.frames:,} frames of {_span(log.span_s)}, {_size(log.size_bytes)} of "
+        f"{_size(log.capacity_bytes)}; {_short(log.trades)} trades, "
+        f"{_short(log.events)} events so far"
+    )
+
+
+def _process(process: ProcessStats) -> Text:
+    return Text(
+        f"process {process.pid}: {_size(process.resident_bytes)}, {process.descriptors:,} of "
+        f"{_short(process.max_descriptors)} descriptors, {_short(process.tasks)} tasks, "
+        f"CPU {_span(process.cpu_s)}"
+    )
+
+
+def _anomalies(all_counts: list[dict[str, int]]) -> list[RenderableType]:
+    told = [f"{kind} {count:,}" for each in all_counts for kind, count in each.items()]
+    return [Text(f"odd  {', '.join(told)}", "yellow")] if told else []
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for each in others:
+        table.add_column(each, justify="left" if each == "state" else "right", no_wrap=True)
+    return table
+
+
+def _alarming(count: int, style: str) -> Text:
+    return Text(_short(count), style if count else "")
+
+
+def _quantiles(durations: Quantiles | None) -> tuple[str, str, str]:
+    if durations is None:
+        return "-", "-", "-"
+    return _brief(durations.p50_ns), _brief(durations.p99_ns), _brief(durations.max_ns)
+
+
+def _brief(ns: int) -> str:
+    """A short time with its unit, in two digits or three."""
+    for unit, unit_ns in (("s", 10**9), ("ms", 10**6)):
+        if abs(ns) >= unit_ns:
+            value = ns / unit_ns
+            return f"{value:.0f}{unit}" if abs(value) >= 10 else f"{value:.1f}{unit}"
+    return f"{ns / 1e3:.0f}us"
+
+
+def _short(count: int) -> str:
+    """A count in at most five signs."""
+    if count < 100_000:
+        return f"{count:,}" if count >= 10_000 else str(count)
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count // 1000}k"
+
+
+def _span(seconds: float) -> str:
+    """A time in two units at the most."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes}m{int(seconds) % 60:02}s"
+    hours, days = minutes // 60, minutes // 1440
+    return f"{hours}h{minutes % 60:02}m" if days < 2 else f"{days}d{hours % 24}h"
+
+
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} GiB"

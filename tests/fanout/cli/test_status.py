@@ -1,0 +1,264 @@
+"""`fanout status` against a service that runs, in and out of a terminal."""
+
+import http.server
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import pexpect
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+
+from fanout.cli.status import NoAnswerError, fetch
+from fanout.cli.status_view import view
+from fanout.stats import (
+    ConsumerStats,
+    FeedStats,
+    InstrumentStats,
+    LinkStats,
+    LogStats,
+    ProcessStats,
+    Quantiles,
+    ServiceStats,
+    TransportStats,
+)
+from tests.fanout.cli.processes import FANOUT, Process, environment, fanout, started
+
+WORST = Quantiles(count=10**6, p50_ns=123_456_789, p99_ns=12_345_678_901, max_ns=98_765_432_109)
+
+SYMBOL = InstrumentStats(
+    symbol="1000000MOGUSDT",
+    stream="aggTrade",
+    state="CONNECTING",
+    trades=10**9,
+    trades_per_s=1_234.5,
+    last_trade_s=86_399.0,
+    back_filled=12_345,
+    duplicates=0,
+    spent=0,
+    refused=0,
+    missing=123_456,
+    lost=1_234,
+    no_trade=0,
+    open_gaps=1,
+    delay=WORST,
+)
+CONSUMER = ConsumerStats(
+    address="192.168.100.100:65535",
+    age_s=864_000.0,
+    blocks=123_456_789,
+    lost=1_234_567,
+    lag_blocks=12_345,
+    lag_bytes=64_000_000,
+    lag_ms=59_999,
+)
+TRANSPORT = TransportStats(
+    url="tcp://0.0.0.0:9000",
+    consumers=(CONSUMER,),
+    accepted=12_345,
+    refused=123,
+    lost=1_234_567,
+    send=WORST,
+    anomalies={"client closed": 12},
+)
+STATS = ServiceStats(
+    venue="binance-usdm",
+    epoch_ns=1_795_219_200_000_000_000,
+    uptime_s=864_000.0,
+    is_ready=False,
+    versions={"fanout": "0.1.0", "wire": "2", "functions": "compiled", "python": "3.13.1"},
+    feed=FeedStats(
+        state="DOWN",
+        messages=10**9,
+        connections=123,
+        links=(LinkStats(name="trade connection 1 of 1", open_s=None, won=10**9, rotations=11),),
+        instruments=(SYMBOL,),
+        clock_offset_ns=-123_400_000,
+        clock_uncertainty_ns=12_300_000,
+        rest_weight=1_234,
+        rest_weight_limit=2_400,
+        anomalies={"malformed message": 123},
+    ),
+    log=LogStats(
+        first_seq=10**9,
+        next_seq=10**9 + 500_000,
+        frames=123_456,
+        size_bytes=67_108_864,
+        capacity_bytes=67_108_864,
+        span_s=123.0,
+        trades=10**9,
+        blocks=10**8,
+        events=1_234,
+    ),
+    transports=(TRANSPORT,),
+    process=ProcessStats(
+        pid=1_234_567,
+        resident_bytes=123_456_789,
+        descriptors=1_234,
+        max_descriptors=1_048_576,
+        cpu_s=86_400.0,
+        tasks=1_234,
+    ),
+)
+
+
+def drawn(stats: ServiceStats, consumers: int = 20, **options: object) -> str:
+    console = Console(width=80, highlight=False, **options)  # type: ignore[arg-type]
+    with console.capture() as capture:
+        console.print(view(stats, consumers))
+    return capture.get()
+
+
+@contextmanager
+def answering() -> Iterator[tuple[Process, str]]:
+    """A service of the simulator, and where it answers."""
+    options = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", "--http-port", "0")
+    with started(*options, "tcp", "--port", "0") as service:
+        url = service.until_said("answering").split()[2].removesuffix("/status,")
+        service.until_said("ETHUSDT is LIVE")
+        yield service, url
+
+
+def test_it_shows_symbols_transports_log_and_process_as_plain_columns() -> None:
+    with answering() as (_, url):
+        result = fanout("status", url)
+        assert (result.returncode, result.stderr) == (0, "")
+        for words in ("BTCUSDT LIVE", "tcp://127.0.0.1:", "log  ", "process ", "ready", "up "):
+            assert words in result.stdout
+        assert "\x1b" not in result.stdout
+        assert not result.stdout.endswith("\n\n")
+        # The address may come from the option that the service has, too.
+        port = url.rpartition(":")[2]
+        assert fanout("--http-port", port, "status").returncode == 0
+        assert fanout("status", FANOUT_HTTP_PORT=port).returncode == 0
+        assert fanout("status", url.removeprefix("http://")).returncode == 0
+
+
+def test_json_is_all_there_is_and_watch_goes_on_until_it_is_ended() -> None:
+    with answering() as (_, url):
+        stats = msgspec.json.decode(fanout("status", url, "--json").stdout, type=ServiceStats)
+        assert [each.symbol for each in stats.feed.instruments] == ["BTCUSDT", "ETHUSDT"]
+        watching = ("status", url, "--json", "--watch", "--interval", "0.1")
+        with started(*watching) as process:
+            first, second = (json.loads(process.out.readline()) for _ in range(2))
+            assert second["uptime_s"] > first["uptime_s"]
+            assert process.end(signal.SIGINT) == 130
+            assert process.said == [""]
+
+
+def test_on_a_terminal_it_is_drawn_anew_and_survives_the_service() -> None:
+    with answering() as (service, url):
+        child = pexpect.spawn(
+            FANOUT[0],
+            [*FANOUT[1:], "status", url, "--watch", "--interval", "0.1"],
+            env={**environment(), "TERM": "xterm-256color", "COLUMNS": "80"},
+            dimensions=(40, 80),
+            timeout=20,
+            encoding="utf-8",
+        )
+        child.expect("BTCUSDT")
+        child.expect("BTCUSDT")  # a second time: it goes on
+        service.end(signal.SIGTERM)
+        child.expect("no answer from http://127.0.0.1")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 130
+        assert "Traceback" not in str(child.before)
+
+
+def test_the_slowest_consumers_come_first_and_the_others_are_counted() -> None:
+    quick = replace(CONSUMER, address="10.0.0.1:1", lag_ms=0, lag_bytes=0, lost=0)
+    slow = replace(CONSUMER, address="10.0.0.2:2")
+    of_a_queue = replace(CONSUMER, address="shm://q", lag_ms=None, lag_blocks=None, lag_bytes=9)
+    transport = replace(TRANSPORT, consumers=(quick, of_a_queue, slow))
+    text = drawn(replace(STATS, transports=(transport,)), consumers=2)
+    assert text.index("10.0.0.2:2") < text.index("shm://q")
+    assert "10.0.0.1:1" not in text
+    assert "and 1 more" in text
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_nothing_is_wider_than_80_columns_or_cut_off(ready: bool) -> None:
+    text = drawn(replace(STATS, is_ready=ready))
+    assert max(map(len, text.splitlines())) <= 80
+    for words in (
+        "1000000MOGUSDT CONNECT agg",
+        "192.168.100.100:65535 10d0h",
+        "99s",
+        "1.23M",
+        "60s",
+    ):
+        assert words in text
+    assert "malformed message 123, client closed 12" in text.replace("\n", " ")
+    assert "\u2026" not in text
+
+
+def test_what_is_not_known_yet_is_a_dash() -> None:
+    fresh = replace(SYMBOL, last_trade_s=None, delay=None, stream="trade", state="CONNECTING")
+    feed = replace(STATS.feed, instruments=(fresh,), clock_offset_ns=None, anomalies={})
+    transport = replace(TRANSPORT, send=None, consumers=(), anomalies={})
+    text = drawn(replace(STATS, feed=feed, transports=(transport,)))
+    assert "clock of the venue not known yet" in text
+    assert "nothing sent yet" in text
+    (row,) = [line for line in text.splitlines() if "1000000MOGUSDT" in line]
+    assert row.split()[-3:] == ["-", "-", "-"]
+
+
+def test_colours_say_what_is_wrong_unless_they_are_not_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1;31mDOWN" in drawn(STATS, force_terminal=True, color_system="standard")
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = drawn(STATS, force_terminal=True)
+    assert "31m" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["status"], 2, "where is it? fanout status http://HOST:PORT"),
+        (["status", "tcp://h:1"], 2, "http://HOST"),
+        (["status", "http://a..b"], 2, "http://HOST"),
+        (["status", "http://127.0.0.1:1"], 1, "is it running, with --http-port?"),
+        (["status", "http://127.0.0.1:1", "--watch"], 1, "is it running"),
+        (["status", "http://127.0.0.1:1", "--interval", "0"], 2, "--interval"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_a_line(arguments: list[str], code: int, said: str) -> None:
+    result = fanout(*arguments)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"venue": 3}', b"\xff", b""])
+def test_another_program_at_the_port_is_told_as_one(body: bytes) -> None:
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as there:
+        answering = threading.Thread(target=there.handle_request)
+        answering.start()
+        with pytest.raises(NoAnswerError, match="HTTP 200 and no status of a fanout"):
+            fetch(f"http://127.0.0.1:{there.server_port}")
+        answering.join()
+
+
+def test_a_reader_of_the_pipe_may_leave() -> None:
+    with answering() as (_, url), started("status", url, "-w", "--interval", "0.1") as process:
+        assert process.out.readline().startswith("fanout ")
+        process.out.close()
+        assert process.wait() == 0
+        assert process.said[-1] == ""
