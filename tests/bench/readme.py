@@ -6,8 +6,9 @@
 Where more reports are given, a later one's stages take the place of an earlier one's: of the same
 machine and day, for a stage that was measured again.
 
-README.md gets every figure that has a goal, between two markers; docs/performance.md all of them,
-each stage with its docstring. Both say when and where they were measured.
+README.md gets a figure or two of each stage and the names of all goals that were missed, between
+two markers; docs/performance.md gets all of them, each stage with its docstring. Both say when and
+where they were measured.
 """
 
 import sys
@@ -24,6 +25,19 @@ from tests.bench.report import shown
 
 BEGIN: Final = "<!-- performance: begin, written by tests/bench/readme.py -->"
 END: Final = "<!-- performance: end -->"
+
+HEADLINES: Final = (
+    "fanout, a block a millisecond",
+    "encode, blocks of 16: fanout, compiled",
+    "decode, blocks of 16: fanout, compiled",
+    "fanout, compiled",
+    "fanout, compiled / C limit, 100 x 64",
+    "nats-server, a message a trade / fanout, compiled, 1x, p99",
+    "fanout, compiled, p50",
+    "quickest rival / fanout, compiled, p50",
+    "growth at most",
+)
+"""Of each stage the figures with these names, else the first that has a goal."""
 
 Report = dict[str, Any]
 
@@ -58,14 +72,18 @@ def merged(reports: Sequence[Report]) -> Report:
 
 def section(report: Report) -> str:
     """What README.md gets."""
-    lines = [_measured(report), "", "| stage | figure | measured | goal |", "|---|---|---:|---|"]
-    lines += [
-        f"| {stage['stage']} | {row['name']} | {_value(row)} | {_goal(row)} |"
-        for stage in report["stages"]
-        for row in stage["rows"]
-        if row["goal"]
-    ]
-    return "\n".join(lines) + "\n"
+    goals = [(stage["stage"], row) for stage in report["stages"] for row in stage["rows"]]
+    goals = [(stage, row) for stage, row in goals if row["goal"]]
+    lines = [f"{_where(report)}.", "", "| stage | figure | measured | goal |", "|---|---|---:|---|"]
+    for stage in STAGES:
+        rows = [row for name, row in goals if name == stage]
+        lines += [
+            f"| {stage} | {row['name']} | {_value(row)} | {_goal(row)} |"
+            for row in [each for each in rows if each["name"] in HEADLINES] or rows[:1]
+        ]
+    missed = [f"{stage}: {row['name']}" for stage, row in goals if not row["met"]]
+    met = f"{len(goals)} figures have a goal, and {len(goals) - len(missed)} meet it."
+    return "\n".join([*lines, "", f"{met} Missed: {'; '.join(missed) or 'none'}."]) + "\n"
 
 
 def page(report: Report) -> str:
@@ -84,16 +102,22 @@ def _stages(report: Report) -> Iterator[str]:
             yield f"\n{name} is left out: {why}."
 
 
-def _measured(report: Report) -> str:
+def _where(report: Report) -> str:
     where = report["environment"]
     twins = "with" if where["twins"] else "without"
+    return (
+        f"Measured on {_day(report)} with `python -m tests.bench`, on {where['cores']} cores of "
+        f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins"
+    )
+
+
+def _measured(report: Report) -> str:
+    where = report["environment"]
     versions = {**where["libraries"], **where["programs"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"Measured on {_day(report)} with `python -m tests.bench`, on {where['cores']} cores of "
-        f"{where['cpu']}, {where['system']}, {where['python']} {twins} the compiled twins; "
-        f"{listed}. Both sides of a ratio are measured in turns in one run; the times are this "
-        "machine's."
+        f"{_where(report)}; {listed}. Both sides of a ratio are measured in turns in one run; the "
+        "times are this machine's."
     )
 
 

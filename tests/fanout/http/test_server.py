@@ -1,12 +1,10 @@
 """The answers of a service that runs, over real sockets, in the test's own process."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import httpx2
-import msgspec
 import pytest
 import trio
 from msgspec.structs import replace
@@ -18,54 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from clients.shm_trio import TrioShmClient
 from clients.tcp_trio import TrioTcpClient
-from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
+from fanout.config import HttpConfig, ShmConfig, TcpConfig
 from fanout.errors import BindError
 from fanout.http import server
 from fanout.service import run_service
-from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import Drop
-from fanout.stats import ServiceStats
 from protocol import Trade
-from tests.running import Running, config_for, running_service, running_simulator
+from tests.fanout.http.watched import Watched, watched
+from tests.running import Running, config_for
 
 Parse = Callable[[str], Iterable[Metric]]
-
-
-class Watched:
-    """A service that answers questions, and somebody who asks them."""
-
-    def __init__(self, running: Running, simulator: Simulator) -> None:
-        self.simulator = simulator
-        self.url, self.tcp_url = running.urls[:2]
-
-    async def get(self, path: str, method: str = "GET", **headers: str) -> httpx2.Response:
-        async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
-            return await client.request(method, self.url + path, headers=headers)
-
-    async def stats(self) -> ServiceStats:
-        answer = await self.get("/status")
-        assert answer.headers["content-type"] == "application/json"
-        return msgspec.json.decode(answer.content, type=ServiceStats)
-
-    async def stream(self, data: bytes) -> bytes:
-        """What comes back for these bytes, to the end."""
-        host, port = self.url.removeprefix("http://").split(":")
-        async with await trio.open_tcp_stream(host, int(port)) as stream:
-            await stream.send_all(data)
-            received = b""
-            while some := await stream.receive_some():
-                received += some
-            return received
-
-
-@asynccontextmanager
-async def watched(**changes: object) -> AsyncIterator[Watched]:
-    symbols = ("BTCUSDT", "ETHUSDT")
-    with trio.fail_after(30):
-        async with running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as simulator:
-            config: Config = replace(config_for(simulator), http=HttpConfig(), **changes)
-            async with running_service(config) as running:
-                yield Watched(running, simulator)
 
 
 async def until_ready(service: Watched) -> None:

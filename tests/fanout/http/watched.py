@@ -1,0 +1,51 @@
+"""A service that answers questions, in the test's own process, and somebody who asks them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import msgspec
+import trio
+from msgspec.structs import replace
+
+from fanout.config import Config, HttpConfig
+from fanout.simulator import Simulator, SimulatorConfig
+from fanout.stats import ServiceStats
+from tests.running import Running, config_for, running_service, running_simulator
+
+
+class Watched:
+    """A service that answers questions, and somebody who asks them."""
+
+    def __init__(self, running: Running, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.url, self.tcp_url = running.urls[:2]
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> httpx2.Response:
+        async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
+            return await client.request(method, self.url + path, headers=headers)
+
+    async def stats(self) -> ServiceStats:
+        answer = await self.get("/status")
+        assert answer.headers["content-type"] == "application/json"
+        return msgspec.json.decode(answer.content, type=ServiceStats)
+
+    async def stream(self, data: bytes) -> bytes:
+        """What comes back for these bytes, to the end."""
+        host, port = self.url.removeprefix("http://").split(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(data)
+            received = b""
+            while some := await stream.receive_some():
+                received += some
+            return received
+
+
+@asynccontextmanager
+async def watched(**changes: object) -> AsyncIterator[Watched]:
+    symbols = ("BTCUSDT", "ETHUSDT")
+    with trio.fail_after(30):
+        async with running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as simulator:
+            config: Config = replace(config_for(simulator), http=HttpConfig(), **changes)
+            async with running_service(config) as running:
+                yield Watched(running, simulator)
