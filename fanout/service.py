@@ -56,6 +56,7 @@ async def run_service(
     the venue refuses the first connection; like every nursery, in an exception group.
     """
     async with _open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
+        _LOG.info("asking %s for %s", venue.rest_url, ", ".join(config.assets))
         market = await _until(stop, partial(ask_market, rest, venue, config.assets))
         if market is None:
             return

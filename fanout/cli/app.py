@@ -22,7 +22,7 @@ from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
 from fanout.cli.status import status
 from fanout.cli.tail import tail
-from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig, HttpConfig
+from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, STREAMS, FeedConfig, HttpConfig
 from fanout.errors import UsageError
 from fanout.venues import VENUES
 from fanout.versions import versions
@@ -85,6 +85,7 @@ def options(
         typer.Option(
             help=f"Where trades come from: {', '.join(VENUES)}.",
             envvar="FANOUT_VENUE",
+            autocompletion=lambda: list(VENUES),
         ),
     ] = "binance",
     ws_url: Annotated[
@@ -100,6 +101,7 @@ def options(
         typer.Option(
             help="trade, aggTrade, or auto: trades, and aggregates where those stay silent.",
             envvar="FANOUT_STREAM",
+            autocompletion=lambda: list(STREAMS),
         ),
     ] = FEED.stream,
     connections: Annotated[
@@ -235,6 +237,6 @@ app.command("simulate")(simulate)
 def run() -> NoReturn:
     """Do what the command line says, and exit."""
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="fanout", standalone_mode=False))
     except typer.TyperException as error:
         refuse(error)

@@ -1,4 +1,5 @@
 import json
+import shlex
 import signal
 import socket
 import subprocess
@@ -287,6 +288,19 @@ def test_tail_says_when_the_service_was_started_anew() -> None:
     assert "the service was started anew" in result.stderr
 
 
+def test_a_client_goes_on_when_the_service_is_restarted() -> None:
+    with serving() as (first, url), started("tail", url, "--format", "json") as tail:
+        before = json.loads(tail.out.readline())
+        assert first.end(signal.SIGTERM) == 143
+        again = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", "tcp")
+        with started(*again, "--port", url.rpartition(":")[2]) as second:
+            tail.until_said("the service was started anew")
+            lines = (json.loads(line) for line in tail.out)
+            after = next(each for each in lines if each["epoch_ns"] != before["epoch_ns"])
+            assert after["epoch_ns"] > before["epoch_ns"]
+            assert second.end(signal.SIGTERM) == 143
+
+
 def test_tail_goes_on_where_another_one_stopped() -> None:
     with serving() as (_, url):
         first = fanout("tail", url, "--limit", "5", "--format", "json").stdout.splitlines()
@@ -445,3 +459,27 @@ def test_a_simulator_whose_line_nobody_takes_ends_without_a_traceback(
     result = run(f"$FANOUT simulate --duration 5 {target}")
     assert result.returncode == code
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("fanout sta", ["status"]),
+        ("fanout --venue ''", ["binance", "sim"]),
+        ("fanout --stream a", ["auto", "aggTrade"]),
+        ("fanout --log-format ''", ["human", "json"]),
+        ("fanout tail --fo", ["--format"]),
+        ("fanout tcp --po", ["--port"]),
+    ],
+)
+def test_a_shell_can_complete(words: str, offered: list[str]) -> None:
+    count = len(shlex.split(words)) - 1
+    asked = {"_FANOUT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    assert fanout(**asked).stdout.split() == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_can_be_shown_for_each_shell(shell: str) -> None:
+    result = fanout("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert result.returncode == 0
+    assert "_FANOUT_COMPLETE" in result.stdout
