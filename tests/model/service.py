@@ -239,9 +239,9 @@ class RememberingLog(Log):
         super().__init__(capacity_bytes=capacity_bytes, context=context, clock_ns=clock_ns)
         self._first_seqs: list[int] = []
 
-    def append(self, frame: bytes, *, count: int) -> None:
+    def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:
         self._first_seqs.append(self.next_seq)
-        super().append(frame, count=count)
+        super().append(frame, count=count, held_ns=held_ns)
 
     @property
     def first_kept(self) -> int:

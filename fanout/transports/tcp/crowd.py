@@ -82,6 +82,8 @@ class Crowd:
         self.turns = trio.Lock()
         """Those behind send a piece at a time, one after another: however many they are, what comes
         next does not wait for more than one of them."""
+        self.lost = 0
+        """Trades and events that clients were told they lost, of those who have left."""
         self._piece_bytes = piece_bytes
         self._together: dict[int, Client] = {}
         """By descriptor."""
@@ -104,7 +106,10 @@ class Crowd:
         self._apart.add(client)
 
     def leave(self, client: Client) -> None:
+        """It is no more among the clients, if it was."""
         self.part(client)
+        if client in self._apart or client in self.behind:
+            self.lost += client.place.lost
         self._apart.discard(client)
         self.behind.discard(client)
 

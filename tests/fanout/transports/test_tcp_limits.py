@@ -12,7 +12,7 @@ import trio
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
 from fanout.log import Lag
-from fanout.transports.tcp import TcpTransport, connection
+from fanout.transports.tcp import TcpTransport, connection, entrance
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd
@@ -28,7 +28,7 @@ def transport(**options: object) -> TcpTransport:
 @pytest.fixture
 def patient_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody but the service gives a client up."""
-    monkeypatch.setattr(transport_module, "tune", lambda sock, **_: tune(sock, stall_timeout_s=60))
+    monkeypatch.setattr(entrance, "tune", lambda sock, **_: tune(sock, stall_timeout_s=60))
 
 
 async def read_to_the_end(stream: trio.SocketStream) -> None:
@@ -269,15 +269,15 @@ async def test_a_place_that_is_left_is_given_to_the_next(monkeypatch: pytest.Mon
 async def test_many_who_find_no_place_take_no_more_than_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport_module, "MAX_TURNED_AWAY", 2)
+    monkeypatch.setattr(entrance, "MAX_TURNED_AWAY", 2)
     publisher, transport_ = new_publisher(), transport(max_clients=1)
     async with serving(publisher, transport_) as url, connected(url):
         await until_clients(transport_, 1)
         async with connected(url), connected(url):
-            while transport_._turned_away < 2:  # noqa: ASYNC110  real sockets
+            while transport_._entrance.turned_away < 2:  # noqa: ASYNC110  real sockets
                 await trio.sleep(0.001)
             assert (await turned_away(url)).reason is EndReason.FULL
-            assert transport_._turned_away == 2
+            assert transport_._entrance.turned_away == 2
 
 
 async def test_a_reset_leaves_no_trace() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from fanout.transports.tcp.transport import RETRY_MS
+from fanout.transports.tcp.entrance import RETRY_MS
 from protocol import EndReason, PeerError, Position, Start, decode_request, frame
 from tests.stress.tcp.account import request
 
