@@ -6,6 +6,7 @@ zero as above: a clock that is behind makes delays negative, and that is to be s
 
 from bisect import bisect_left
 from collections import deque
+from itertools import accumulate
 from typing import Final
 
 from fanout.stats import Quantiles
@@ -70,9 +71,9 @@ class Histogram:
             max_ns=longest_ns,
         )
 
-    def up_to(self, bound_ns: int) -> int:
-        """How many since the start took so long or less. `bound_ns` is one of `BOUNDS_NS`."""
-        return sum(self.counts[: BOUNDS_NS.index(bound_ns) + 1])
+    def cumulative(self) -> list[int]:
+        """How many since the start took so long or less: by `BOUNDS_NS`, and in all."""
+        return list(accumulate(self.counts))
 
 
 def _quantile(counts: list[int], part: float) -> int:

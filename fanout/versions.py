@@ -1,6 +1,7 @@
 """What is installed and in use."""
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from fanout.speedups import twin as service_twins
@@ -8,6 +9,7 @@ from protocol.constants import WIRE_VERSION
 from protocol.speedups import twin as wire_twins
 
 
+@cache
 def versions() -> dict[str, str]:
     """Of fanout, its wire and Python, and whether the hot functions are compiled."""
     return {

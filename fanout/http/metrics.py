@@ -31,10 +31,13 @@ from fanout.stats import (
 )
 from protocol.constants import FeedState
 
-BUCKETS_NS: Final = [
-    each for each in BOUNDS_NS if each >= 10_000 and str(each).rstrip("0") in ("1", "25", "5")
+_BUCKETS: Final = [
+    (f"{each / 1e9:g}", place)
+    for place, each in enumerate(BOUNDS_NS)
+    if each >= 10_000 and str(each).rstrip("0") in ("1", "25", "5")
 ]
-"""Ends of the buckets of latencies: 1, 2.5 and 5 in each power of ten, from 10 us to 50 s."""
+"""Ends of the buckets of latencies, in seconds, and their places in a histogram: 1, 2.5 and 5 in
+each power of ten, from 10 us to 50 s."""
 
 _INSTRUMENT: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = [
     ("trades", "Trades published.", lambda each: each.trades),
@@ -240,8 +243,9 @@ def _counter(name: str, words: str, value: float) -> Metric:
 
 
 def _add_histogram(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
-    buckets = [(f"{each / 1e9:g}", float(histogram.up_to(each))) for each in BUCKETS_NS]
-    buckets.append(("+Inf", float(histogram.count)))
+    counts = histogram.cumulative()
+    buckets: list[tuple[str, float]] = [(name, counts[place]) for name, place in _BUCKETS]
+    buckets.append(("+Inf", histogram.count))
     family.add_metric([label], buckets, sum_value=histogram.sum_ns / 1e9)
 
 

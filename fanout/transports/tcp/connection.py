@@ -90,8 +90,8 @@ class Connection:
         """How far the client is behind."""
         return self.place.lag(len(self._unsent))
 
-    def stats(self, now_s: float) -> ConsumerStats:
-        lag = self.lag
+    def stats(self, now_s: float, lag: Lag) -> ConsumerStats:
+        """Of a client that is so far behind."""
         return ConsumerStats(
             address=self.name,
             age_s=now_s - self._came_s,

@@ -65,7 +65,7 @@ class Client(Protocol):
 
     @property
     def lag(self) -> Lag: ...
-    def stats(self, now_s: float) -> ConsumerStats: ...
+    def stats(self, now_s: float, lag: Lag) -> ConsumerStats: ...
     def look(self) -> None: ...
     def push(self) -> None: ...
     def say(self, frames: memoryview) -> None: ...
@@ -101,6 +101,14 @@ class Crowd:
     @property
     def clients(self) -> set[Client]:
         return self._apart | self.behind | set(self._together.values())
+
+    def stats(self, now_s: float) -> list[ConsumerStats]:
+        """Of each client, those first that have been there for longest."""
+        alone = [each.stats(now_s, each.lag) for each in self._apart | self.behind]
+        together = list(self._together.values())
+        lag = together[0].lag if together else None  # the same for all of them
+        shared = [each.stats(now_s, lag) for each in together if lag is not None]
+        return sorted(alone + shared, key=lambda each: each.age_s, reverse=True)
 
     def join(self, client: Client) -> None:
         self._apart.add(client)

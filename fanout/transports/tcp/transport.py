@@ -77,11 +77,10 @@ class TcpTransport:
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. Clients are in the order in which they came."""
-        now_s = trio.current_time()
-        consumers = [each.stats(now_s) for each in self._crowd.clients]
+        consumers = self._crowd.stats(trio.current_time())
         return TransportStats(
             url=self._url,
-            consumers=tuple(sorted(consumers, key=lambda each: (-each.age_s, each.address))),
+            consumers=tuple(consumers),
             accepted=self.accepted,
             refused=self._entrance.refused,
             lost=self._crowd.lost + sum(each.lost for each in consumers),
