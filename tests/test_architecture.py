@@ -13,7 +13,16 @@ ALLOWED: dict[str, set[str]] = {
     "protocol": {"protocol", "msgspec"},
     "clients": {"clients", "protocol", "msgspec"},
     "clients/*_trio.py": {"clients", "protocol", "msgspec", "trio"},
-    "clients/columns.py": {"clients", "protocol", "msgspec", "numpy"},
+    "clients/columns": {"clients", "protocol", "msgspec", "numpy"},
+    "clients/columns/frames.py": {
+        "clients",
+        "protocol",
+        "msgspec",
+        "numpy",
+        "pandas",
+        "polars",
+        "pyarrow",
+    },
     "fanout/venues": {"fanout.venues", "fanout.errors", "protocol", "msgspec"},
     "fanout/transports": {
         "fanout.transports",

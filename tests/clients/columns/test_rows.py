@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clients.columns import TRADE, trades_of
+from clients.columns import TRADE, labelled, trades_in, trades_of
 from protocol import Block, BlockFlags, Header, MalformedError, Trade, decode_block, encode_block
 from protocol.rows import ROW
 from tests.protocol.golden import HEADER, TRADES
@@ -62,3 +62,22 @@ def test_columns_can_be_written_to_and_kept() -> None:
 def test_what_is_no_block_is_refused() -> None:
     with pytest.raises(MalformedError):
         trades_of([encode_block(TRADES, HEADER), b"nothing like it"], HEADER)
+
+
+@given(headers().flatmap(lambda header: st.tuples(st.just(header), blocks(header))))
+def test_rows_of_records_are_those_of_their_blocks_with_labels(both: tuple[Header, Block]) -> None:
+    header, block = both
+    payload = encode_block(block, header)
+    from_records = trades_in(decode_block(payload, header).trades, header)
+    from_blocks = labelled(trades_of([payload], header), header)
+    assert from_records.dtype == from_blocks.dtype
+    assert from_records.tolist() == from_blocks.tolist()
+
+
+def test_labels_are_the_instruments_own() -> None:
+    rows = labelled(trades_of([encode_block(TRADES, HEADER)], HEADER), HEADER)
+    assert rows["symbol"].tolist() == ["BTCUSDT", "BTCUSDT", "币安人生USDT"]
+    assert rows["price_exponent"].tolist() == [-2, -2, -5]
+    assert rows["quantity_exponent"].tolist() == [-3, -3, 0]
+    assert rows["time_exponent"].tolist() == [-3, -3, -3]
+    assert set(rows["epoch_ns"].tolist()) == {HEADER.epoch_ns}

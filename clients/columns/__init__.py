@@ -1,0 +1,31 @@
+"""Trades as columns: numpy arrays, and from there Arrow, polars and pandas.
+
+    from clients.columns import to_polars, trades_in
+
+    trades = trades_in(records, client.header)  # what iterating over a client gave
+    frame = to_polars(trades)
+
+Integers and exponents are what the wire carries, and what every conversion keeps unless it is
+asked for decimals or floats. Nothing is rounded but by the floats. numpy comes with fanout; polars,
+pyarrow and pandas are imported by the function that needs them, which says so when one is missing.
+
+`rows` has the arrays, `frames` the conversions, `npy` and `parquet` files in batches.
+"""
+
+from clients.columns.frames import MissingPackageError, Values, to_arrow, to_pandas, to_polars
+from clients.columns.parquet import write_parquet
+from clients.columns.rows import TRADE, labelled, labelled_dtype, trades_in, trades_of
+
+__all__ = [
+    "TRADE",
+    "MissingPackageError",
+    "Values",
+    "labelled",
+    "labelled_dtype",
+    "to_arrow",
+    "to_pandas",
+    "to_polars",
+    "trades_in",
+    "trades_of",
+    "write_parquet",
+]

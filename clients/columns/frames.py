@@ -1,0 +1,219 @@
+"""Rows as tables of Arrow, polars and pandas.
+
+Arrow is the way into all of them: what a column is, and that nothing is lost on the way, is
+decided once, here. The columns, in every tool and in a Parquet file:
+
+    seq                                 u64
+    symbol                              text, as a dictionary (polars and pandas: categorical)
+    trade_id                            u64
+    time                                timestamp in UTC, of ms, us or ns: the finest clock's unit
+    price, price_exponent               i64, i8: price * 10**price_exponent of the quote currency
+    quantity, quantity_exponent         u64, i8
+    received_ns                         u64, unix ns
+    kind                                the name of a `protocol.TradeKind`, as a dictionary
+    buyer_is_maker, back_filled         bool
+    epoch_ns                            u64, unix ns
+
+With `values="decimal"` price and quantity are decimals of up to 38 digits at one scale, the finest
+of these trades, and with `"float"` the nearest doubles, in place of integer and exponent. Only the
+floats may round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.columns.rows import labelled
+from protocol.constants import I64_MAX, TradeKind
+from protocol.errors import CallerError, NotRepresentableError
+from protocol.fixedpoint import to_float
+from protocol.records import Header
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+Values = Literal["exact", "decimal", "float"]
+TimeUnit = Literal["ms", "us", "ns"]
+
+PLACES: Final[dict[TimeUnit, int]] = {"ms": 3, "us": 6, "ns": 9}
+"""Decimals of a second. No unit is coarser, since Parquet knows none."""
+
+DECIMAL_DIGITS: Final = 38
+"""What 128 bits hold. More are 256, which polars does not have."""
+
+_EXACT_FLOAT: Final = 2**53
+"""Up to here an integer is a double, so that one operation with a power of ten rounds once."""
+
+_TENS: Final = np.array([float(10**power) for power in range(19)])
+_KINDS: Final = tuple(TradeKind)
+_KIND_INDEX: Final = np.array([_KINDS.index(TradeKind(each)) for each in range(256)], np.int8)
+"""By the code: a code that has no name is OTHER."""
+
+
+class MissingPackageError(CallerError, ImportError):
+    """A package that a conversion needs is not installed."""
+
+
+def to_arrow(
+    trades: NDArray[np.void],
+    header: Header | None = None,
+    values: Values = "exact",
+    time_unit: TimeUnit | None = None,
+) -> pyarrow.Table:
+    """A table with a row for each trade. Needs pyarrow.
+
+    `trades` are labelled rows, or rows of `TRADE` and their `header`. `time_unit` is for tables
+    that are to be put together: by itself the unit is the coarsest in which these times are whole.
+    Raises `NotRepresentableError` for times that do not fit 63 bits of it, and for decimals of more
+    than 38 digits; `MissingPackageError`.
+    """
+    pa = needed("pyarrow", "to_arrow")
+    rows = _with_labels(trades, header)
+    plain = {name: pa.array(np.ascontiguousarray(rows[name])) for name in rows.dtype.names or ()}
+    columns = {
+        "seq": plain["seq"],
+        "symbol": plain["symbol"].dictionary_encode(),
+        "trade_id": plain["trade_id"],
+        "time": _timestamps(pa, rows, time_unit or unit_of([rows])),
+        **_numbers(pa, rows, "price", values),
+        **_numbers(pa, rows, "quantity", values),
+        "received_ns": plain["received_ns"],
+        "kind": _kinds(pa, rows),
+        "buyer_is_maker": plain["buyer_is_maker"],
+        "back_filled": plain["back_filled"],
+        "epoch_ns": plain["epoch_ns"],
+    }
+    return pa.table(columns)
+
+
+def to_polars(
+    trades: NDArray[np.void], header: Header | None = None, values: Values = "exact"
+) -> polars.DataFrame:
+    """A polars frame. Needs polars and pyarrow. Arguments and errors are those of `to_arrow`."""
+    pl = needed("polars", "to_polars")
+    needed("pyarrow", "to_polars")
+    frame: polars.DataFrame = pl.from_arrow(to_arrow(trades, header, values))
+    return frame
+
+
+def to_pandas(
+    trades: NDArray[np.void], header: Header | None = None, values: Values = "exact"
+) -> pandas.DataFrame:
+    """A pandas frame, of numpy's types, and of Arrow's where numpy has none: decimals. Needs pandas
+    and pyarrow. Arguments and errors are those of `to_arrow`."""
+    pd = needed("pandas", "to_pandas")
+    pa = needed("pyarrow", "to_pandas")
+
+    def of_arrow(kind: Any) -> Any:
+        return pd.ArrowDtype(kind) if pa.types.is_decimal(kind) else None
+
+    return to_arrow(trades, header, values).to_pandas(types_mapper=of_arrow)
+
+
+def needed(package: str, function: str) -> Any:
+    """A package that is not everybody's. Raises `MissingPackageError`."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        name = package.partition(".")[0]
+        raise MissingPackageError(f"{function} needs {name}: pip install {name}") from error
+
+
+def unit_of(batches: Iterable[NDArray[np.void]]) -> TimeUnit:
+    """The coarsest unit in which the times of all these labelled rows are whole."""
+    places = max((-int(rows["time_exponent"].min(initial=0)) for rows in batches), default=0)
+    return next(unit for unit, its in PLACES.items() if its >= places)
+
+
+def _with_labels(trades: NDArray[np.void], header: Header | None) -> NDArray[np.void]:
+    if "symbol" in (trades.dtype.names or ()):
+        return trades
+    if header is None:
+        raise CallerError("rows of dtype TRADE mean nothing without the header of their session")
+    return labelled(trades, header)
+
+
+def _timestamps(pa: Any, rows: NDArray[np.void], unit: TimeUnit) -> Any:
+    times = np.zeros(len(rows), np.int64)
+    for exponent, of_it in _by_exponent(rows["time_exponent"]):
+        shift = exponent + PLACES[unit]
+        of_these = rows["time"][of_it]
+        latest = int(of_these.max())
+        if shift < 0 or latest * 10**shift > I64_MAX:
+            raise NotRepresentableError(
+                f"time {latest} of 10**{exponent} s is no timestamp[{unit}]"
+            )
+        times[of_it] = of_these.astype(np.int64) * np.int64(10**shift)
+    return pa.array(times).cast(pa.timestamp(unit, tz="UTC"))
+
+
+def _kinds(pa: Any, rows: NDArray[np.void]) -> Any:
+    names = pa.array([each.name for each in _KINDS])
+    return pa.DictionaryArray.from_arrays(pa.array(_KIND_INDEX[rows["kind"]]), names)
+
+
+def _numbers(pa: Any, rows: NDArray[np.void], name: str, values: Values) -> dict[str, Any]:
+    """The columns for a price or a quantity."""
+    numbers, exponents = np.ascontiguousarray(rows[name]), rows[f"{name}_exponent"]
+    if values == "decimal":
+        return {name: _decimals(pa, name, numbers, exponents)}
+    if values == "float":
+        return {name: pa.array(floats(numbers, exponents))}
+    exponent_column = pa.array(np.ascontiguousarray(exponents))
+    return {name: pa.array(numbers), f"{name}_exponent": exponent_column}
+
+
+def floats(numbers: NDArray[Any], exponents: NDArray[np.int8]) -> NDArray[np.float64]:
+    """The doubles nearest to numbers * 10**exponents: as `protocol.to_float`, many at once."""
+    tens = _TENS[np.abs(exponents)]
+    near: NDArray[np.float64] = np.where(exponents < 0, numbers / tens, numbers * tens)
+    # Beyond 2**53 the integer itself would be rounded first, and then the quotient.
+    (large,) = np.nonzero((numbers > _EXACT_FLOAT) | (numbers < -_EXACT_FLOAT))
+    near[large] = [to_float(int(numbers[each]), int(exponents[each])) for each in large]
+    return near
+
+
+def _decimals(pa: Any, name: str, numbers: NDArray[Any], exponents: NDArray[np.int8]) -> Any:
+    """Decimals at the finest exponent there is. Arrow keeps one as an integer of 128 bits, low
+    word first, which is what an i64 or u64 becomes by its sign."""
+    scale = -int(exponents.min(initial=0))
+    words = np.empty((len(numbers), 2), "<u8")
+    words[:, 0] = numbers.view(np.uint64)
+    words[:, 1] = np.where(numbers < 0, np.uint64(2**64 - 1), np.uint64(0))
+    for exponent, of_it in _by_exponent(exponents):
+        _require_digits(name, numbers[of_it], exponent, scale)
+        if exponent != -scale:
+            words[of_it] = _rescaled(pa, words[of_it], exponent, scale)
+    return _from_words(pa, words, scale)
+
+
+def _require_digits(name: str, numbers: NDArray[Any], exponent: int, scale: int) -> None:
+    largest = max(int(numbers.max()), -int(numbers.min()))
+    if largest * 10 ** (exponent + scale) >= 10**DECIMAL_DIGITS:
+        raise NotRepresentableError(
+            f"{name} {largest} at exponent {exponent} takes more than {DECIMAL_DIGITS} digits "
+            f"beside one at exponent {-scale}: take exact, or fewer symbols at once"
+        )
+
+
+def _rescaled(pa: Any, words: NDArray[np.uint64], exponent: int, scale: int) -> NDArray[np.uint64]:
+    """The same numbers at another scale, finer than 10**exponent. Arrow multiplies 128 bits."""
+    finer = _from_words(pa, words, -exponent).cast(pa.decimal128(DECIMAL_DIGITS, scale))
+    return np.frombuffer(finer.buffers()[1], "<u8").reshape(-1, 2)[finer.offset :]
+
+
+def _from_words(pa: Any, words: NDArray[np.uint64], scale: int) -> Any:
+    kind = pa.decimal128(DECIMAL_DIGITS, scale)
+    return pa.Array.from_buffers(kind, len(words), [None, pa.py_buffer(words.tobytes())])
+
+
+def _by_exponent(exponents: NDArray[np.int8]) -> list[tuple[int, NDArray[np.bool_]]]:
+    """Each exponent there is, and which rows have it."""
+    return [(int(each), exponents == each) for each in np.unique(exponents)]
