@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from fanout.cli.tail import _trade_text
+from fanout.cli.formats import trade_text
 from protocol import Trade
 from tests.fanout.cli.processes import Process, fanout, started
 from tests.protocol.golden import BTC
@@ -90,4 +90,4 @@ def test_a_key_is_shown_nowhere() -> None:
 
 def test_a_trade_that_was_filled_in_is_marked() -> None:
     trade = Trade(BTC, 7, 1_791_382_992_338, 8_309_170, 22, False, back_filled=True)
-    assert _trade_text(trade).endswith("#7  back-filled")
+    assert trade_text(trade).endswith("#7  back-filled")

@@ -1,0 +1,125 @@
+"""Where a command takes trades from: the options that say so, and the client that they make."""
+
+import ssl
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from clients.client import ClientOptions
+from clients.subscription import Disconnected, Restarted
+from fanout.cli.secrets import read_token
+from fanout.config import split_symbols
+from fanout.errors import ConfigError, UsageError, shown
+from protocol.errors import reason
+from protocol.request import Position, Request, Start, encode_request
+
+Address = Annotated[
+    str,
+    typer.Argument(help="tcp://HOST:PORT, tls://HOST:PORT or shm://NAME", metavar="ADDRESS"),
+]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Option("--symbol", help="Only these, comma-separated or repeated.", metavar="SYMBOL,..."),
+]
+MarketOnly = Annotated[
+    bool, typer.Option("--market-only", help="Leave out insurance fund and ADL.")
+]
+Begin = Annotated[
+    str, typer.Option("--start", help="live, oldest, or EPOCH_NS:SEQ as json and csv have them.")
+]
+Reconnects = Annotated[
+    bool,
+    typer.Option("--reconnect/--no-reconnect", help="Connect again when the connection is lost."),
+]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        help="File with the service's token; or set FANOUT_TOKEN.",
+        envvar="FANOUT_TOKEN_FILE",
+        metavar="FILE",
+    ),
+]
+TlsCa = Annotated[
+    str | None,
+    typer.Option(
+        help="Certificates to trust for tls:// (PEM), instead of the system's.",
+        envvar="FANOUT_TLS_CA",
+        metavar="FILE",
+    ),
+]
+
+
+OverTcp = TypeVar("OverTcp")
+OfQueue = TypeVar("OfQueue")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A service, and what is wanted of it, as it was typed."""
+
+    address: str
+    symbols: list[str] | None
+    market_only: bool
+    start: str
+    reconnect: bool
+    token_file: str | None
+    tls_ca: str | None
+
+    def client(
+        self, over_tcp: Callable[..., OverTcp], of_queue: Callable[..., OfQueue]
+    ) -> OverTcp | OfQueue:
+        """A client, by the kind that waits as the caller does: `clients.tcp.TcpClient` and
+        `clients.shm.ShmClient`, or their like. Raises `FanoutError` for what cannot be asked
+        for."""
+        if self.address.startswith("shm://"):
+            if self.start != "live":
+                raise UsageError(f"--start {self.start}: a queue is read from where it was left")
+            return of_queue(self.address, **self._options())
+        if self.tls_ca is not None and not self.address.startswith("tls://"):
+            raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")
+        token = read_token(self.token_file)
+        return over_tcp(
+            self.address,
+            start=_parse_start(self.start),
+            token=None if token is None else token.reveal(),
+            tls=_tls(self.tls_ca),
+            **self._options(),
+        )
+
+    def _options(self) -> ClientOptions:
+        return {
+            "reconnect": self.reconnect,
+            "symbols": split_symbols(self.symbols or ()),
+            "market_only": self.market_only,
+        }
+
+
+def told(url: str, record: Disconnected | Restarted) -> str:
+    """What became of the connection, in words."""
+    if isinstance(record, Disconnected):
+        return f"{url}: {shown(record.why)}; trying again in {record.pause_s:.1f} s"
+    return f"{url}: the service was started anew: numbers begin at 1 again"
+
+
+def _parse_start(text: str) -> str | Position:
+    if text in tuple(Start):
+        return text
+    epoch, _, seq = text.partition(":")
+    try:
+        position = Position(epoch_ns=int(epoch), seq=int(seq))
+        encode_request(Request(start=position))
+    except ValueError:
+        raise UsageError(
+            f"--start {text!r}: live, oldest, or EPOCH_NS:SEQ, like 1795219200000000000:1001"
+        ) from None
+    return position
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(f"cannot use --tls-ca {ca_file}: {reason(error)}") from error
