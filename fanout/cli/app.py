@@ -8,6 +8,7 @@ import typer
 from fanout.cli.config_file import DEFAULT, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.outcome import emit, exit_codes, refuse
+from fanout.cli.save import save
 from fanout.cli.serve import (
     TRANSPORT_COMMANDS,
     TRANSPORT_SETTINGS,
@@ -231,6 +232,7 @@ app.command("shm", context_settings=TRANSPORT_SETTINGS)(serve_shm)
 app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
 app.command("status")(status)
 app.command("tail")(tail)
+app.command("save")(save)
 app.command("simulate")(simulate)
 
 

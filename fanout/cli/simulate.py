@@ -99,8 +99,8 @@ def simulate(
         from fanout.simulator.schedule import scheduled
 
         check_port(port)
-        _refuse_no_time("--duration", duration)
-        _refuse_no_time("--lifetime", lifetime)
+        refuse_no_time("--duration", duration)
+        refuse_no_time("--lifetime", lifetime)
         config = SimulatorConfig(
             host=host,
             port=port,
@@ -119,7 +119,7 @@ def simulate(
         run_market(config)
 
 
-def _refuse_no_time(option: str, seconds: float | None) -> None:
+def refuse_no_time(option: str, seconds: float | None) -> None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"{option} {seconds}: give a number of seconds above 0")
 

@@ -1,0 +1,67 @@
+"""`fanout save`: keep what a service sends in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fanout.cli.outcome import exit_codes
+from fanout.cli.simulate import refuse_no_time
+from fanout.cli.source import (
+    Address,
+    Begin,
+    MarketOnly,
+    Reconnects,
+    Source,
+    Symbols,
+    TlsCa,
+    TokenFile,
+)
+
+
+def save(
+    address: Address,
+    file: Annotated[
+        Path,
+        typer.Argument(help="NAME.csv, .jsonl, .ndjson, .npy or .parquet", metavar="FILE"),
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE if it exists, at the end.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="End after that many trades.", min=1)] = None,
+    duration: Annotated[float | None, typer.Option(help="End after that many seconds.")] = None,
+    symbol: Symbols = None,
+    market_only: MarketOnly = False,
+    start: Begin = "live",
+    reconnect: Reconnects = True,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+) -> None:
+    """Save what a service sends to a file, until Ctrl-C.
+
+    Example: fanout save tcp://127.0.0.1:9000 trades.parquet
+
+    .csv and .jsonl have what tail prints, .npy and .parquet exact integers and
+    their exponents; only .jsonl has the events, too. .parquet needs pyarrow.
+
+    FILE is there once it is whole; SIGINT and SIGTERM lead to that as well.
+    Until then what is saved stands beside it, in .FILE.XXXXXXXX.part, and stays
+    there if the machine dies or the disk is full: for .csv and .jsonl in lines,
+    for .npy and .parquet in rows that numpy.load reads. docs/data.md has more.
+    """
+    with exit_codes():
+        from fanout.cli.saving.run import record
+
+        refuse_no_time("--duration", duration)
+        source = Source(
+            address=address,
+            symbols=symbol,
+            market_only=market_only,
+            start=start,
+            reconnect=reconnect,
+            token_file=token_file,
+            tls_ca=tls_ca,
+        )
+        number = record(source, file, force=force, limit=limit, duration_s=duration)
+        if number is not None:
+            raise typer.Exit(128 + number)

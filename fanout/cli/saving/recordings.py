@@ -1,0 +1,196 @@
+"""Records on their way into a file, in each format.
+
+A recording keeps what it is given in memory until `save`, which returns once it is on disk; only
+then does it count as saved. Memory is bounded however long that takes: a recording that holds
+`MAX_PENDING` records saves them by itself.
+
+Lines are appended as they are. Rows go into a .npy that is whole at every moment. Parquet has its
+index at the end, and is nothing without it: so its rows are kept as a .npy, and become Parquet,
+some at a time, when the recording is complete.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from clients.columns.frames import MissingPackageError, needed
+from clients.columns.npy import batches_of, npy_header
+from clients.columns.parquet import write_parquet
+from clients.columns.rows import labelled_dtype, trades_in
+from fanout.cli.formats import CSV_HEADER, Line, csv_line, json_line
+from fanout.cli.outcome import OutputError
+from fanout.cli.saving.aside import Aside
+from fanout.errors import ConfigError, UsageError
+from protocol.errors import reason
+from protocol.records import Header, Record, Trade
+
+MAX_PENDING: Final = 16_384
+"""Records in memory at most. Some megabytes."""
+
+
+class Recording(ABC):
+    """A file in the making. Everything raises `OutputError` for what cannot be written."""
+
+    def __init__(self, target: Path, kind: str = "") -> None:
+        self.target = target
+        self.aside = Aside(target, kind)
+        self.trades = 0
+        """Trades that are on disk."""
+        self._pending: list[Any] = []
+
+    @abstractmethod
+    def add(self, record: Record, header: Header) -> bool:
+        """Take a record that came under this header; False if it has no place in the file."""
+
+    @abstractmethod
+    def save(self) -> None:
+        """Return once all that was added is on disk."""
+
+    def complete(self, *, force: bool) -> None:
+        """Save, and give the file its name."""
+        self.save()
+        self.aside.complete(force=force)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.aside.discard()
+
+
+class LineRecording(Recording):
+    """CSV, or JSON Lines: what `fanout tail` prints."""
+
+    def __init__(self, target: Path, line_of: Line, first_line: str | None = None) -> None:
+        super().__init__(target)
+        self._line_of = line_of
+        self._trades = 0
+        self._pending = [] if first_line is None else [first_line]
+
+    def add(self, record: Record, header: Header) -> bool:
+        line = self._line_of(record, header.epoch_ns)
+        if line is None:
+            return False
+        self._pending.append(line)
+        self._trades += isinstance(record, Trade)
+        if len(self._pending) >= MAX_PENDING:
+            self.save()
+        return True
+
+    def save(self) -> None:
+        lines, self._pending = self._pending, []
+        if lines:
+            self.aside.write("".join(f"{each}\n" for each in lines).encode())
+            self.aside.sync()
+        self.trades = self._trades
+
+
+class RowRecording(Recording):
+    """A .npy of labelled rows. Events have no place in it."""
+
+    def __init__(self, target: Path, kind: str = "") -> None:
+        super().__init__(target, kind)
+        self._kind = kind
+        self._header: Header | None = None
+        """Of the trades that are pending."""
+        self._dtype = labelled_dtype(1)
+        try:
+            self._begin(self.aside)
+        except BaseException:
+            self.discard()
+            raise
+
+    def add(self, record: Record, header: Header) -> bool:
+        if not isinstance(record, Trade):
+            return False
+        if header is not self._header or len(self._pending) >= MAX_PENDING:
+            self.save()
+            self._header = header
+        self._pending.append(record)
+        return True
+
+    def save(self) -> None:
+        trades, self._pending = self._pending, []
+        if not trades:
+            return
+        assert self._header is not None, "it came with the first of them"
+        rows = trades_in(trades, self._header)
+        if rows.dtype.itemsize > self._dtype.itemsize:
+            self._widen(rows.dtype)
+        self.aside.write(rows.astype(self._dtype).tobytes())
+        self._count(self.trades + len(rows))
+
+    def _count(self, trades: int) -> None:
+        """Say in front how many rows there are, once they are on disk."""
+        self.aside.sync()
+        self.aside.write_front(npy_header(self._dtype, trades))
+        self.aside.sync()
+        self.trades = trades
+
+    def _begin(self, aside: Aside) -> None:
+        aside.write(npy_header(self._dtype, 0))
+
+    def _widen(self, dtype: Any) -> None:
+        """Give every row more room for its symbol: at the first trades, and when a service was
+        started anew with longer symbols than all before."""
+        narrow, wide = self.aside, Aside(self.target, self._kind)
+        try:
+            self._dtype = dtype
+            self._begin(wide)
+            for rows in batches_of(narrow.path):
+                wide.write(rows.astype(dtype).tobytes())
+            self.aside = wide
+            self._count(self.trades)
+        except BaseException:
+            self.aside = narrow
+            wide.discard()
+            raise
+        narrow.discard()
+
+
+class ParquetRecording(RowRecording):
+    """Rows that become Parquet at the end, without ever being in memory together."""
+
+    def __init__(self, target: Path) -> None:
+        try:
+            needed("pyarrow.parquet", f"{target.name}")
+        except MissingPackageError as error:
+            raise ConfigError(f"{error}; or save .npy, .csv or .jsonl") from error
+        super().__init__(target, ".npy")
+
+    def complete(self, *, force: bool) -> None:
+        self.save()
+        whole = Aside(self.target)
+        try:
+            write_parquet(str(whole.path), lambda: batches_of(self.aside.path))
+            whole.complete(force=force)
+        except BaseException as error:
+            whole.discard()
+            if isinstance(error, OSError):
+                raise OutputError(f"cannot write {self.target}: {reason(error)}") from error
+            raise
+        self.aside.discard()
+
+
+def _csv(target: Path) -> Recording:
+    return LineRecording(target, csv_line, CSV_HEADER)
+
+
+def _json(target: Path) -> Recording:
+    return LineRecording(target, json_line)
+
+
+RECORDINGS: Final[dict[str, Callable[[Path], Recording]]] = {
+    ".csv": _csv,
+    ".jsonl": _json,
+    ".ndjson": _json,
+    ".npy": RowRecording,
+    ".parquet": ParquetRecording,
+}
+
+
+def recording_of(target: Path) -> Callable[[Path], Recording]:
+    """How a file of this name is made. Raises `UsageError` for a suffix that says nothing."""
+    make = RECORDINGS.get(target.suffix.lower())
+    if make is None:
+        raise UsageError(f"{target}: the name has to end in {', '.join(RECORDINGS)}")
+    return make

@@ -1,0 +1,140 @@
+"""A recording between its start and its end."""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from clients.shm_trio import TrioShmClient
+from clients.subscription import (
+    Disconnected,
+    DisconnectedError,
+    Received,
+    Restarted,
+    UnknownSymbolError,
+)
+from clients.tcp_trio import TrioTcpClient
+from fanout.cli.formats import text_line
+from fanout.cli.saving.aside import leftovers, require_free
+from fanout.cli.saving.progress import Progress
+from fanout.cli.saving.recordings import Recording, recording_of
+from fanout.cli.saving.signals import Signals
+from fanout.cli.saving.tally import Tally
+from fanout.cli.source import Source, told
+from protocol.records import Snapshot, Trade
+
+SAVE_S: Final = 0.5
+"""How often what came is put on disk, and counted for all to see."""
+
+
+def record(
+    source: Source, target: Path, *, force: bool, limit: int | None, duration_s: float | None
+) -> int | None:
+    """Save what comes until there is enough of it. Gives the number of the signal that ended it,
+    if one did.
+
+    Raises `OutputError` for what cannot be written, and what the client raises; what was received
+    before that is saved.
+    """
+    make = recording_of(target)
+    require_free(target, force=force)
+    client = source.client(TrioTcpClient, TrioShmClient)
+    progress = Progress()
+    for path in leftovers(target):
+        progress.say(f"{path} is what a recording had saved when it was cut off")
+    with Signals() as signals:
+        saving = Saving(client, make(target), progress)
+        try:
+            trio.run(saving.run, signals, limit, math.inf if duration_s is None else duration_s)
+            saving.finish(force=force)
+        except BaseException:
+            saving.abandon()
+            raise
+        finally:
+            progress.close()
+    if saving.failure is not None:
+        raise saving.failure
+    return signals.first
+
+
+class Saving:
+    """A client, and the recording of what it receives."""
+
+    def __init__(
+        self, client: TrioTcpClient | TrioShmClient, recording: Recording, progress: Progress
+    ) -> None:
+        self._client = client
+        self._recording = recording
+        self._progress = progress
+        self._tally = Tally()
+        self.failure: DisconnectedError | UnknownSymbolError | None = None
+        """Why the client gave up, if it did."""
+
+    async def run(self, signals: Signals, limit: int | None, duration_s: float) -> None:
+        """Save what comes, until one of these ends it, or the service for good."""
+        async with trio.open_nursery() as nursery, self._client:
+            nursery.start_soon(self._save_now_and_again)
+            with trio.move_on_after(duration_s) as scope, signals.cancelling(scope):
+                await self._receive(limit)
+            nursery.cancel_scope.cancel()
+
+    async def _receive(self, limit: int | None) -> None:
+        trades = 0
+        try:
+            async for received in self._client:
+                self._take(received)
+                trades += isinstance(received, Trade)
+                if trades == limit:
+                    return
+        except (DisconnectedError, UnknownSymbolError) as error:
+            self.failure = error
+
+    def _take(self, received: Received) -> None:
+        self._tally.note(received)
+        if isinstance(received, Disconnected | Restarted):
+            self._progress.say(told(self._client.url, received))
+            return
+        header = self._client.header
+        assert header is not None, "every record but Disconnected comes after a header"
+        is_kept = self._recording.add(received, header)
+        if not is_kept and not isinstance(received, Snapshot):  # that was before the recording
+            self._progress.say(text_line(received, header.epoch_ns))
+
+    async def _save_now_and_again(self) -> None:
+        # Nothing else runs while it saves: a disk that is slow slows down the reading, and what
+        # waits in memory stays as little as it is.
+        while True:
+            await trio.sleep(SAVE_S)
+            self._recording.save()
+            self._progress.show(f"{self._saved()}{self._lost()}")
+
+    def _saved(self) -> str:
+        return f"{self._recording.trades:,} trades saved to {self._recording.target}"
+
+    def _lost(self) -> str:
+        return f", {self._tally.lost:,} records lost" if self._tally.lost else ""
+
+    def finish(self, *, force: bool) -> None:
+        """Make the file, and say what is in it and what is not. If nothing came there is none."""
+        self._recording.save()
+        target = self._recording.target
+        position = self._client.position
+        if position is None or (self.failure and not self._recording.trades):
+            self._recording.discard()
+            self._progress.say(f"nothing came: {target} has not been made")
+            return
+        self._progress.show(f"completing {target}")
+        self._recording.complete(force=force)
+        self._progress.close()
+        self._progress.say(
+            f"saved {self._recording.trades:,} trades to {target}{self._tally.words()}"
+        )
+
+    def abandon(self) -> None:
+        """Leave what is saved where it is, and say where; nothing need not be left."""
+        if self._recording.trades:
+            where = self._recording.aside.path
+            self._progress.say(f"{self._recording.trades:,} trades are saved in {where}")
+        else:
+            self._recording.discard()

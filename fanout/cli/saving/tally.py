@@ -1,0 +1,49 @@
+"""What a recording is missing, counted while it runs."""
+
+from collections import Counter
+
+from clients.subscription import Received, Restarted
+from protocol.constants import GapState
+from protocol.records import Gap, Loss
+
+
+class Tally:
+    """Counts what came besides trades and says that trades are missing."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        """Records that are lost for this reader, events among them."""
+        self._open_ids: Counter[str] = Counter()
+        self._gone_ids = 0
+        self._restarts = 0
+
+    def note(self, record: Received) -> None:
+        match record:
+            case Loss():
+                self.lost += record.count
+            case Gap():
+                self._note_gap(record)
+            case Restarted():
+                self._restarts += 1
+
+    def _note_gap(self, gap: Gap) -> None:
+        ids = gap.last_id - gap.first_id + 1
+        symbol = gap.instrument.symbol
+        if gap.state is GapState.OPEN:
+            self._open_ids[symbol] += ids
+            return
+        # What was opened before the recording began is none of its own.
+        self._open_ids[symbol] = max(0, self._open_ids[symbol] - ids)
+        if gap.state is GapState.UNRECOVERABLE:
+            self._gone_ids += ids
+
+    def words(self) -> str:
+        """All that is missing; or that nothing is."""
+        counts = {
+            "records were lost on the way": self.lost,
+            "trade ids were never to be had": self._gone_ids,
+            "trade ids are still missing": self._open_ids.total(),
+            "times the service was started anew": self._restarts,
+        }
+        missing = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f"; {', '.join(missing)}" if missing else ", complete"
