@@ -20,7 +20,7 @@ from fanout.cli.saving.aside import leftovers, require_free
 from fanout.cli.saving.progress import Progress
 from fanout.cli.saving.recordings import Recording, recording_of
 from fanout.cli.saving.signals import Signals
-from fanout.cli.saving.tally import Tally
+from fanout.cli.saving.tally import Tally, counted
 from fanout.cli.source import Source, told
 from protocol.records import Snapshot, Trade
 
@@ -110,10 +110,10 @@ class Saving:
             self._progress.show(f"{self._saved()}{self._lost()}")
 
     def _saved(self) -> str:
-        return f"{self._recording.trades:,} trades saved to {self._recording.target}"
+        return f"{counted(self._recording.trades, 'trade')} saved to {self._recording.target}"
 
     def _lost(self) -> str:
-        return f", {self._tally.lost:,} records lost" if self._tally.lost else ""
+        return f", {counted(self._tally.lost, 'record')} lost" if self._tally.lost else ""
 
     def finish(self, *, force: bool) -> None:
         """Make the file, and say what is in it and what is not. If nothing came there is none."""
@@ -128,13 +128,13 @@ class Saving:
         self._recording.complete(force=force)
         self._progress.close()
         self._progress.say(
-            f"saved {self._recording.trades:,} trades to {target}{self._tally.words()}"
+            f"saved {counted(self._recording.trades, 'trade')} to {target}{self._tally.words()}"
         )
 
     def abandon(self) -> None:
         """Leave what is saved where it is, and say where; nothing need not be left."""
         if self._recording.trades:
-            where = self._recording.aside.path
-            self._progress.say(f"{self._recording.trades:,} trades are saved in {where}")
+            saved = counted(self._recording.trades, "trade")
+            self._progress.say(f"saved until then: {saved}, in {self._recording.aside.path}")
         else:
             self._recording.discard()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import trio
 
@@ -27,7 +27,7 @@ class Signals:
         self.first: int | None = None
         self._first_s = 0.0
         self._stop: Callable[[], None] | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         for number in _NUMBERS:
@@ -37,7 +37,7 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self.first is None:

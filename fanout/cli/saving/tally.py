@@ -39,11 +39,16 @@ class Tally:
 
     def words(self) -> str:
         """All that is missing; or that nothing is."""
-        counts = {
-            "records were lost on the way": self.lost,
-            "trade ids were never to be had": self._gone_ids,
-            "trade ids are still missing": self._open_ids.total(),
-            "times the service was started anew": self._restarts,
-        }
-        missing = [f"{count:,} {what}" for what, count in counts.items() if count]
+        counts = (
+            (self.lost, "record", "lost on the way"),
+            (self._gone_ids, "trade id", "unrecoverable"),
+            (self._open_ids.total(), "trade id", "still open"),
+            (self._restarts, "restart", "of the service"),
+        )
+        missing = [f"{counted(number, what)} {how}" for number, what, how in counts if number]
         return f"; {', '.join(missing)}" if missing else ", complete"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,58 @@
+import os
+import signal
+
+import pytest
+import trio
+
+from fanout.cli.saving import signals as module
+from fanout.cli.saving.signals import Signals
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_waits_for_it(number: int) -> None:
+    async def wait(signals: Signals) -> bool:
+        with trio.CancelScope() as scope, signals.cancelling(scope):
+            send(number)
+            await trio.sleep_forever()
+        return scope.cancelled_caught
+
+    with Signals() as signals:
+        assert trio.run(wait, signals)
+        assert signals.first == number
+
+
+def test_a_signal_from_before_counts() -> None:
+    async def wait(signals: Signals) -> None:
+        with trio.CancelScope() as scope, signals.cancelling(scope):
+            await trio.sleep_forever()
+
+    with Signals() as signals:
+        send(signal.SIGTERM)
+        trio.run(wait, signals)
+
+
+def test_afterwards_only_one_that_is_meant_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now_s)
+    with Signals() as signals:
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        now_s += module.REPEATED_S + 0.1
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+        assert signals.first == signal.SIGTERM
+
+
+def test_handlers_are_put_back_and_nohup_is_honoured() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) == signals._take
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
