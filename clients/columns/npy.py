@@ -28,8 +28,10 @@ def npy_header(dtype: np.dtype[np.void], rows: int) -> bytes:
 
 
 def batches_of(path: Path) -> Iterator[NDArray[np.void]]:
-    """The rows of a .npy, in order, `BATCH_ROWS` at a time. Each is read from disk when it is
-    asked for. Raises `OSError`, `ValueError`."""
-    rows = np.load(path, mmap_mode="r")
-    for first in range(0, len(rows), BATCH_ROWS):
-        yield np.array(rows[first : first + BATCH_ROWS])
+    """The rows of a .npy that begins with `npy_header`, in order, `BATCH_ROWS` at a time. Each
+    batch is read when it is asked for. Raises `OSError`, `ValueError`."""
+    with path.open("rb") as file:
+        npy.read_magic(file)
+        (rows,), _, dtype = npy.read_array_header_1_0(file)
+        for first in range(0, rows, BATCH_ROWS):
+            yield np.fromfile(file, dtype, min(BATCH_ROWS, rows - first))

@@ -2,7 +2,6 @@
 a log or a pipe is not to be filled with it."""
 
 import os
-import shutil
 import sys
 from contextlib import suppress
 from typing import Final
@@ -23,7 +22,7 @@ class Progress:
     def show(self, line: str) -> None:
         """Put this line in place of the one before."""
         # A line that is as wide as the terminal would go on in the next, and stay there.
-        self._line = line[: shutil.get_terminal_size().columns - 1]
+        self._line = line[: _columns() - 1]
         self._write(_ERASED + self._line)
 
     def say(self, message: str) -> None:
@@ -41,3 +40,10 @@ class Progress:
             with suppress(OSError):  # nobody is there to see it
                 sys.stderr.write(text)
                 sys.stderr.flush()
+
+
+def _columns() -> int:
+    """How wide the terminal is; 80 where it does not say."""
+    with suppress(OSError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80

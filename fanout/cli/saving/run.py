@@ -34,8 +34,8 @@ def record(
     """Save what comes until there is enough of it. Gives the number of the signal that ended it,
     if one did.
 
-    Raises `OutputError` for what cannot be written, and what the client raises; what was received
-    before that is saved.
+    Raises `OutputError`, alone or in a group, for what cannot be written, and what the client
+    raises; what was received before that is saved.
     """
     make = recording_of(target)
     require_free(target, force=force)

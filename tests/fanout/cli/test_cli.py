@@ -32,7 +32,7 @@ def test_help_shows_the_commands_and_examples() -> None:
         assert words in result.stdout
 
 
-@pytest.mark.parametrize("command", ["tcp", "tail", "simulate"])
+@pytest.mark.parametrize("command", ["tcp", "tail", "save", "simulate"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = fanout(command, "--help")
     assert result.returncode == 0
@@ -122,6 +122,13 @@ def test_the_version_names_the_wire_and_what_is_compiled(pure: str, kinds: list[
         (["tcp", "--accept-rate", "0"], 2, "--accept-rate 0: 1 to"),
         (["tcp", "--stall-timeout", "nan"], 2, "--stall-timeout nan: 0.1 to"),
         (["tcp", "--max-lag", "-1"], 2, "--max-lag -1: 0 to"),
+        (["save", "tcp://h:1", "trades.txt"], 2, "trades.txt: the name has to end in .csv, .jsonl"),
+        (["save", "tcp://h:1", "trades"], 2, ".ndjson, .npy, .parquet"),
+        (["save", "tcp://h:1", "x.csv", "--limit", "0"], 2, "--limit"),
+        (["save", "tcp://h:1", "x.csv", "--duration", "nan"], 2, "--duration nan"),
+        (["save", "h:1", "x.csv"], 2, "tcp://HOST:PORT"),
+        (["save", "shm://q", "x.csv", "--start", "oldest"], 2, "a queue is read from where"),
+        (["save", "tcp://h:1", "/nowhere/x.csv"], 1, "cannot write /nowhere/x.csv: No such file"),
         (["simulate", "--speed", "fast"], 2, "--speed 'fast'"),
         (["simulate", "--rate", "0"], 2, "rate"),
         (["simulate", "--symbols", "NOSUCHUSDT"], 78, "NOSUCHUSDT"),

@@ -43,6 +43,19 @@ def test_trades_come_through_the_queue_and_it_is_gone_at_the_end(name: str) -> N
         assert not path.exists()
 
 
+def test_a_queue_is_saved_without_a_hole(name: str, tmp_path: Path) -> None:
+    numbers: set[int] = set()
+    with started(*service("shm", "--name", name)) as process:
+        process.until_said("serving")
+        for path in (tmp_path / "a.jsonl", tmp_path / "b.jsonl"):
+            done = fanout("save", f"shm://{name}", str(path), "--limit", "30")
+            assert done.stderr == f"fanout: saved 30 trades to {path}, complete\n"
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            numbers |= {row["seq"] for row in rows if "seq" in row}
+    # The frame that the first had not come to the end of comes again.
+    assert numbers == set(range(1, max(numbers) + 1))
+
+
 def test_a_queue_can_be_kept(name: str) -> None:
     with started(*service("shm", "--name", name, "--keep")) as process:
         process.until_said("serving")

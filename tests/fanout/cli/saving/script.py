@@ -70,7 +70,10 @@ def gap(seq: int, first_id: int, last_id: int, state: GapState) -> bytes:
     return frame(encode_event(event))
 
 
-GOODBYE = frame(encode_event(End(reason=EndReason.SHUTDOWN, last_seq=1, retry_ms=None)))
+def goodbye(last_seq: int) -> bytes:
+    """For good."""
+    return frame(encode_event(End(reason=EndReason.SHUTDOWN, last_seq=last_seq, retry_ms=None)))
+
 
 CONNECTIONS = (
     opening(EPOCH)
@@ -81,7 +84,7 @@ CONNECTIONS = (
     + gap(12, 50, 52, GapState.OPEN)
     + gap(13, 50, 50, GapState.BACK_FILLED)
     + gap(14, 51, 51, GapState.UNRECOVERABLE),
-    opening(ANEW) + block(OTHERS, ANEW) + GOODBYE,
+    opening(ANEW) + block(OTHERS, ANEW) + goodbye(1),
 )
 """What a service sends, twice."""
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from clients.columns import to_arrow, trades_in, write_parquet
 from clients.columns.npy import batches_of
 from clients.subscription import DisconnectedError
 from fanout.cli.outcome import OutputError
-from fanout.cli.saving import recordings, run
+from fanout.cli.saving import aside, recordings, run
 from fanout.errors import ConfigError, UsageError
 from protocol import NotRepresentableError, Trade
 from tests.contracts.client import serving
@@ -25,9 +26,9 @@ from tests.fanout.cli.saving.script import (
     CONNECTIONS,
     EPOCH,
     EXPECTED,
-    GOODBYE,
     MISSING,
     block,
+    goodbye,
     opening,
     save,
     source,
@@ -195,7 +196,7 @@ def test_a_duration_ends_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy", "parquet"])
 def test_a_stream_without_trades_is_a_file_without_rows(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"trades.{suffix}"
-    save(path, opening(EPOCH) + GOODBYE)
+    save(path, opening(EPOCH) + goodbye(0))
     assert path.exists()
     if suffix == "npy":
         assert len(np.load(path)) == 0
@@ -238,11 +239,11 @@ def test_a_file_that_appears_meanwhile_is_left_alone(
     with pytest.raises(OutputError, match=f"cannot write {path}: File exists"):
         save(path)
     assert path.read_text() == "another's"
-    (aside,) = set(tmp_path.iterdir()) - {path}
+    (left,) = set(tmp_path.iterdir()) - {path}
     said = capsys.readouterr().err
-    assert f"fanout: saved until then: 5 trades, in {aside}\n" in said
+    assert f"fanout: saved until then: 5 trades, in {left}\n" in said
     if suffix != "csv":
-        assert len(np.load(aside)) == 5
+        assert len(np.load(left)) == 5
 
 
 def test_what_does_not_fit_parquet_stays_aside(
@@ -251,10 +252,10 @@ def test_what_does_not_fit_parquet_stays_aside(
     pytest.importorskip("pyarrow")
     endless = [replace(BEFORE[0], time=2**64 - 1)]
     with pytest.raises(NotRepresentableError, match="is no timestamp"):
-        save(tmp_path / "trades.parquet", opening(EPOCH) + block(endless, EPOCH) + GOODBYE)
-    (aside,) = tmp_path.iterdir()
-    assert f"saved until then: 1 trade, in {aside}" in capsys.readouterr().err
-    assert np.load(aside)["time"].tolist() == [2**64 - 1]
+        save(tmp_path / "trades.parquet", opening(EPOCH) + block(endless, EPOCH) + goodbye(1))
+    (left,) = tmp_path.iterdir()
+    assert f"saved until then: 1 trade, in {left}" in capsys.readouterr().err
+    assert np.load(left)["time"].tolist() == [2**64 - 1]
 
 
 def test_a_client_that_gives_up_has_saved_what_came(
@@ -333,9 +334,53 @@ def test_parquet_that_comes_to_nothing_leaves_its_rows(
     monkeypatch.setattr(recordings, "write_parquet", write_half)
     with pytest.raises(raised):
         save(tmp_path / "trades.parquet")
-    (aside,) = tmp_path.iterdir()
-    assert f"saved until then: 5 trades, in {aside}\n" in capsys.readouterr().err
-    assert len(np.load(aside)) == 5
+    (left,) = tmp_path.iterdir()
+    assert f"saved until then: 5 trades, in {left}\n" in capsys.readouterr().err
+    assert len(np.load(left)) == 5
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy", "parquet"])
+def test_on_a_disk_that_fills_up_what_was_saved_is_kept(
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / f"trades.{suffix}"
+    monkeypatch.setattr(recordings, "MAX_PENDING", 1)
+    write = os.write
+    written = 0
+
+    def write_some(descriptor: int, data: memoryview) -> int:
+        nonlocal written
+        room = 3000 - written
+        if not room:
+            raise OSError(28, "No space left on device")
+        written += (count := write(descriptor, data[:room]))
+        return count
+
+    monkeypatch.setattr(aside, "os", _Os(write_some))
+    many = [replace(BEFORE[2], seq=1 + each) for each in range(60)]
+    with pytest.raises(ExceptionGroup) as caught:
+        save(path, opening(EPOCH) + block(many, EPOCH) + goodbye(60))
+    assert caught.group_contains(OutputError, match=f"cannot write {path}: No space left")
+    (left,) = tmp_path.iterdir()
+    found = re.search(r"saved until then: (\d+) trades, in (\S+)", capsys.readouterr().err)
+    assert found
+    assert found[2] == str(left)
+    is_lines = suffix in ("csv", "jsonl")
+    kept = left.read_text().count("\n") - (suffix == "csv") if is_lines else len(np.load(left))
+    assert kept == int(found[1]) > 0
+
+
+class _Os:
+    """The module, with another `write`."""
+
+    def __init__(self, write: object) -> None:
+        self.write = write
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
 
 
 def test_rows_that_were_saved_become_parquet_by_hand(
@@ -345,8 +390,8 @@ def test_rows_that_were_saved_become_parquet_by_hand(
     monkeypatch.setattr(recordings, "write_parquet", _fail)
     with pytest.raises(OutputError):
         save(tmp_path / "trades.parquet")
-    (aside,) = tmp_path.iterdir()
-    write_parquet(str(tmp_path / "mended.parquet"), lambda: batches_of(aside))
+    (left,) = tmp_path.iterdir()
+    write_parquet(str(tmp_path / "mended.parquet"), lambda: batches_of(left))
     mended = parquet.read_table(tmp_path / "mended.parquet")
     assert mended["price"].to_pylist() == [each.price for each, _ in EXPECTED]
 
