@@ -21,9 +21,10 @@ class Progress:
 
     def show(self, line: str) -> None:
         """Put this line in place of the one before."""
-        # A line that is as wide as the terminal would go on in the next, and stay there.
-        self._line = line[: _columns() - 1]
-        self._write(_ERASED + self._line)
+        if self._is_shown:
+            # One that is as wide as the terminal would go on in the next, and stay there.
+            self._line = line[: _columns() - 1]
+            self._write(_ERASED + self._line)
 
     def say(self, message: str) -> None:
         """A line that stays, above the one that changes."""

@@ -94,7 +94,7 @@ class RowRecording(Recording):
         """Of the trades that are pending."""
         self._dtype = labelled_dtype(1)
         try:
-            self._begin(self.aside)
+            self.aside.write(npy_header(self._dtype, 0))
         except BaseException:
             self.discard()
             raise
@@ -117,33 +117,28 @@ class RowRecording(Recording):
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
         self.aside.write(rows.astype(self._dtype).tobytes())
-        self._count(self.trades + len(rows))
+        self._count(self.aside, self._dtype, self.trades + len(rows))
 
-    def _count(self, trades: int) -> None:
+    def _count(self, aside: Aside, dtype: Any, trades: int) -> None:
         """Say in front how many rows there are, once they are on disk."""
-        self.aside.sync()
-        self.aside.write_front(npy_header(self._dtype, trades))
-        self.aside.sync()
+        aside.sync()
+        aside.write_front(npy_header(dtype, trades))
+        aside.sync()
         self.trades = trades
-
-    def _begin(self, aside: Aside) -> None:
-        aside.write(npy_header(self._dtype, 0))
 
     def _widen(self, dtype: Any) -> None:
         """Give every row more room for its symbol: at the first trades, and when a service was
         started anew with longer symbols than all before."""
         narrow, wide = self.aside, Aside(self.target, self._kind)
         try:
-            self._dtype = dtype
-            self._begin(wide)
+            wide.write(npy_header(dtype, 0))
             for rows in batches_of(narrow.path):
                 wide.write(rows.astype(dtype).tobytes())
-            self.aside = wide
-            self._count(self.trades)
+            self._count(wide, dtype, self.trades)
         except BaseException:
-            self.aside = narrow
             wide.discard()
             raise
+        self.aside, self._dtype = wide, dtype
         narrow.discard()
 
 
@@ -152,7 +147,7 @@ class ParquetRecording(RowRecording):
 
     def __init__(self, target: Path) -> None:
         try:
-            needed("pyarrow.parquet", f"{target.name}")
+            needed("pyarrow.parquet", target.name)
         except MissingPackageError as error:
             raise ConfigError(f"{error}; or save .npy, .csv or .jsonl") from error
         super().__init__(target, ".npy")

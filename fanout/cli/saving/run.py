@@ -47,7 +47,8 @@ def record(
         saving = Saving(client, make(target), progress)
         try:
             trio.run(saving.run, signals, limit, math.inf if duration_s is None else duration_s)
-            saving.finish(force=force)
+            with signals.interrupting():
+                saving.finish(force=force)
         except BaseException:
             saving.abandon()
             raise
@@ -133,8 +134,9 @@ class Saving:
 
     def abandon(self) -> None:
         """Leave what is saved where it is, and say where; nothing need not be left."""
-        if self._recording.trades:
-            saved = counted(self._recording.trades, "trade")
-            self._progress.say(f"saved until then: {saved}, in {self._recording.aside.path}")
-        else:
+        path = self._recording.aside.path
+        if not self._recording.trades:
             self._recording.discard()
+        elif path.exists():
+            saved = counted(self._recording.trades, "trade")
+            self._progress.say(f"saved until then: {saved}, in {path}")

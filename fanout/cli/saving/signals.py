@@ -27,6 +27,7 @@ class Signals:
         self.first: int | None = None
         self._first_s = 0.0
         self._stop: Callable[[], None] | None = None
+        self._is_interruptible = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -44,7 +45,7 @@ class Signals:
             self.first, self._first_s = number, time.monotonic()
         if self._stop is not None:
             self._stop()
-        elif time.monotonic() - self._first_s > REPEATED_S:
+        elif self._is_interruptible and time.monotonic() - self._first_s > REPEATED_S:
             raise KeyboardInterrupt
 
     @contextmanager
@@ -58,3 +59,12 @@ class Signals:
             yield
         finally:
             self._stop = None
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Within this, another signal than the first raises `KeyboardInterrupt`."""
+        self._is_interruptible = True
+        try:
+            yield
+        finally:
+            self._is_interruptible = False

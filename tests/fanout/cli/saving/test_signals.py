@@ -35,15 +35,17 @@ def test_a_signal_from_before_counts() -> None:
         trio.run(wait, signals)
 
 
-def test_afterwards_only_one_that_is_meant_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_end_only_one_that_is_meant_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now_s)
     with Signals() as signals:
-        send(signal.SIGTERM)
-        send(signal.SIGTERM)
-        now_s += module.REPEATED_S + 0.1
-        with pytest.raises(KeyboardInterrupt):
-            send(signal.SIGINT)
+        with signals.interrupting():
+            send(signal.SIGTERM)
+            send(signal.SIGTERM)
+            now_s += module.REPEATED_S + 0.1
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGINT)
+        send(signal.SIGINT)
         assert signals.first == signal.SIGTERM
 
 
