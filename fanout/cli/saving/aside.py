@@ -5,6 +5,7 @@ synced survives the writer and the machine. `complete` gives it its name in one 
 that name from no other file unless it is told to.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -18,6 +19,9 @@ from fanout.errors import UsageError
 from protocol.errors import reason
 
 SUFFIX: Final = ".part"
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system without hard links says, each in its way."""
 
 
 class Aside:
@@ -65,10 +69,10 @@ class Aside:
     def _claim(self) -> None:
         try:
             os.link(self.path, self.target)
-        except FileExistsError:
-            raise
-        except OSError:
-            # A file system without hard links. The empty file is ours alone, and is replaced.
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # The empty file is ours alone, and is replaced.
             os.close(os.open(self.target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             os.replace(self.path, self.target)
         else:

@@ -42,7 +42,7 @@ def record(
     client = source.client(TrioTcpClient, TrioShmClient)
     progress = Progress()
     for path in leftovers(target):
-        progress.say(f"{path} is what a recording had saved when it was cut off")
+        progress.say(f"{path} is what a recording had saved when it was cut off: see docs/data.md")
     with Signals() as signals:
         saving = Saving(client, make(target), progress)
         try:
@@ -120,8 +120,8 @@ class Saving:
         """Make the file, and say what is in it and what is not. If nothing came there is none."""
         self._recording.save()
         target = self._recording.target
-        position = self._client.position
-        if position is None or (self.failure and not self._recording.trades):
+        is_answered = self._client.header is not None
+        if not is_answered or (self.failure and not self._recording.trades):
             self._recording.discard()
             self._progress.say(f"nothing came: {target} has not been made")
             return

@@ -22,6 +22,7 @@ from clients.columns import (
     trades_in,
     trades_of,
 )
+from clients.columns.frames import floats
 from protocol import (
     CallerError,
     FanoutError,
@@ -31,6 +32,7 @@ from protocol import (
     Trade,
     TradeKind,
     encode_block,
+    to_float,
 )
 from tests.protocol.golden import BTC, HEADER, LIFE, TRADES
 from tests.protocol.strategies import headers, trades
@@ -133,6 +135,14 @@ def test_floats_are_the_nearest(rows_in: Tool) -> None:
     assert [(row["price"], row["quantity"]) for row in rows] == [
         (each.price_float, each.quantity_float) for each in many
     ]
+
+
+@given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-18, 8)), max_size=20))
+@example([(6_584_734_284_600_048_111, -8), (-6_584_734_284_600_048_111, -8), (2**53 + 1, 0)])
+def test_a_float_is_rounded_once(pairs: list[tuple[int, int]]) -> None:
+    numbers = np.array([number for number, _ in pairs], np.int64)
+    exponents = np.array([exponent for _, exponent in pairs], np.int8)
+    assert floats(numbers, exponents).tolist() == [to_float(*each) for each in pairs]
 
 
 @every_tool

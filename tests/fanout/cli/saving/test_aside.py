@@ -69,6 +69,14 @@ def test_a_file_system_without_links_will_do(target: Path, monkeypatch: pytest.M
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_an_aside_that_is_gone_becomes_nothing(target: Path) -> None:
+    aside = Aside(target)
+    aside.path.unlink()
+    with pytest.raises(OutputError, match="No such file"):
+        aside.complete(force=False)
+    assert list(target.parent.iterdir()) == []
+
+
 def _refuse(*_: object) -> None:
     raise PermissionError(1, "Operation not permitted")
 

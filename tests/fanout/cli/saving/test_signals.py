@@ -27,7 +27,7 @@ def test_a_signal_ends_what_waits_for_it(number: int) -> None:
 
 def test_a_signal_from_before_counts() -> None:
     async def wait(signals: Signals) -> None:
-        with trio.CancelScope() as scope, signals.cancelling(scope):
+        with trio.fail_after(5), trio.CancelScope() as scope, signals.cancelling(scope):
             await trio.sleep_forever()
 
     with Signals() as signals:
