@@ -186,6 +186,17 @@ def test_a_limit_ends_it_at_the_trade(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == f"fanout: saved 2 trades to {path}, complete\n"
 
 
+def test_symbols_and_kinds_can_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trades.npy"
+    with serving(opening(EPOCH) + block(BEFORE, EPOCH) + goodbye(3)) as script:
+        chosen = replace(source(script.url), symbols=["btcusdt"], market_only=True)
+        run.record(chosen, path, force=False, limit=None, duration_s=None)
+    assert np.load(path)["trade_id"].tolist() == [5]
+    assert f"saved 1 trade to {path}, complete" in capsys.readouterr().err
+
+
 def test_a_duration_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     with serving(opening(EPOCH) + block(BEFORE, EPOCH), silent=True) as script:
