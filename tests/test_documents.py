@@ -27,7 +27,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    # Blocks that build on each other are run by tests/test_data_md.py.
+    [each for each in DOCUMENTS if each.name != "data.md"],
+    ids=lambda path: path.name,
+)
 def test_the_blocks_run_in_order(path: Path, home: Path) -> None:
     blocks = [each for each in blocks_of(path) if "pytest" not in each.text]
     with reading(home) as reader:
