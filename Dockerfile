@@ -1,6 +1,8 @@
 # Build:  docker build -t fanout .
 # Run:    docker run --rm -p 127.0.0.1:9000:9000 fanout --assets BTCUSDT,ETHUSDT tcp --host 0.0.0.0
 #
+# examples/deploy/compose.yaml runs it with a consumer, Prometheus and Grafana.
+#
 # A container has 64 MiB of /dev/shm unless told otherwise. Queues in shared memory need their
 # capacity there: give --shm-size=256m, and --ipc=host (or a shared --ipc container) for a consumer
 # outside this container.
@@ -21,7 +23,7 @@ COPY --from=build /opt/fanout /opt/fanout
 RUN useradd --system --uid 10001 --no-create-home fanout
 USER fanout
 ENV PATH=/opt/fanout/bin:$PATH PYTHONUNBUFFERED=1
-EXPOSE 9000
+EXPOSE 9000 9464
 # Connects as a client does, and succeeds once the session header has come. A container that serves
 # on another port sets HEALTH_URL.
 ENV HEALTH_URL=tcp://127.0.0.1:9000
