@@ -55,7 +55,7 @@ async def run_service(
     `OperatorError` or a `VenueError` if the service cannot start, and `VenueForbiddenError` if
     the venue refuses the first connection; like every nursery, in an exception group.
     """
-    async with _open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
+    async with open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
         _LOG.info("asking %s for %s", venue.rest_url, ", ".join(config.assets))
         market = await _until(stop, partial(ask_market, rest, venue, config.assets))
         if market is None:
@@ -213,7 +213,7 @@ def _open_rest(
 
 
 @asynccontextmanager
-async def _open_venue(config: Config) -> AsyncIterator[Venue]:
+async def open_venue(config: Config) -> AsyncIterator[Venue]:
     """The venue asked for, with the simulator beside it if it is that one."""
     key = config.feed.api_key
     make = partial(
