@@ -12,12 +12,13 @@ import logging
 import mmap
 import os
 import secrets
+from enum import Enum, auto
 
 from fanout.errors import BindError
 from protocol.errors import LimitExceededError
 from protocol.records import Header
 from protocol.ring import RingWriter
-from protocol.ring_file import lock_request
+from protocol.ring_file import lock_kind, lock_request
 from protocol.ring_page import MAGIC, PAGE_BYTES, WORD_BYTES, WRITER_PID_WORD
 
 _LOG = logging.getLogger("fanout")
@@ -39,9 +40,8 @@ class OwnedQueue:
         magic is read by a system call. A cut between this look and the next store is not caught:
         the file is ours alone, and who can cut it can as well send a signal.
         """
-        is_queue = os.pread(self._fd, WORD_BYTES, 0) == MAGIC.to_bytes(WORD_BYTES, "little")
         is_long = os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
-        return is_queue and is_long and _has_name(self._path, self._fd)
+        return _is_queue(self._fd) and is_long and _has_name(self._path, self._fd)
 
     def close(self, *, keep: bool) -> None:
         """Let go of the queue; what is unread stays for the reader that has it. Unless it is to
@@ -51,6 +51,35 @@ class OwnedQueue:
         self.writer.release()
         self._mapped.close()
         os.close(self._fd)
+
+
+class Holder(Enum):
+    """Who has the name of a queue."""
+
+    NOBODY = auto()
+    WRITER = auto()
+    """One that lives."""
+    DEAD_WRITER = auto()
+    """It is taken over from this one."""
+    STRANGER = auto()
+    """The file is no queue."""
+
+
+def holder_of(path: str) -> tuple[Holder, int]:
+    """Who has the name, and the pid of the writer if it is one. Nothing is locked or changed.
+    Raises `OSError`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return Holder.NOBODY, 0
+    try:
+        if not _is_queue(fd):
+            return Holder.STRANGER, 0
+        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, lock_request(fcntl.F_WRLCK, WRITER_PID_WORD))
+        is_free = lock_kind(answer) == fcntl.F_UNLCK
+        return Holder.DEAD_WRITER if is_free else Holder.WRITER, _writer_pid(fd)
+    finally:
+        os.close(fd)
 
 
 def create(path: str, *, capacity_bytes: int, header: Header | None) -> OwnedQueue:
@@ -123,7 +152,7 @@ def _replace_dead(aside: str, path: str) -> bool:
 
 def _require_dead_queue(path: str, fd: int) -> None:
     """Raises `BindError` unless this is a queue without a writer. Locks it."""
-    if os.pread(fd, WORD_BYTES, 0) != MAGIC.to_bytes(WORD_BYTES, "little"):
+    if not _is_queue(fd):
         raise BindError(f"{path} is there, and no queue: remove it, or take another --name")
     try:
         _lock(fd)
@@ -132,6 +161,10 @@ def _require_dead_queue(path: str, fd: int) -> None:
             f"queue {path} belongs to process {_writer_pid(fd)}, which is running: "
             "stop it, or take another --name"
         ) from error
+
+
+def _is_queue(fd: int) -> bool:
+    return os.pread(fd, WORD_BYTES, 0) == MAGIC.to_bytes(WORD_BYTES, "little")
 
 
 def _lock(fd: int) -> None:

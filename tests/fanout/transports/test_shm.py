@@ -16,6 +16,7 @@ from fanout.config import ShmConfig
 from fanout.errors import BindError, UsageError
 from fanout.publisher import Publisher
 from fanout.transports.shm import ShmTransport, queue_file
+from fanout.transports.shm.queue_file import Holder, holder_of
 from protocol import (
     End,
     EndReason,
@@ -179,6 +180,18 @@ async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: 
         trouble = queue.trouble(0, 5)
         assert trouble is not None
         assert trouble.outcome is Outcome.WRITER_DIED
+
+
+async def test_who_has_a_name_is_told_and_nothing_is_touched(tmp_path: Path) -> None:
+    path = tmp_path / "q"
+    assert holder_of(str(path)) == (Holder.NOBODY, 0)
+    async with serving(new_publisher(), tmp_path):
+        assert holder_of(str(path)) == (Holder.WRITER, os.getpid())
+    writer = abandoned_queue(path)
+    assert holder_of(str(path)) == (Holder.DEAD_WRITER, writer)
+    path.write_bytes(b"letters to my aunt")
+    assert holder_of(str(path)) == (Holder.STRANGER, 0)
+    assert path.read_bytes() == b"letters to my aunt"
 
 
 async def test_a_live_owner_is_named_and_left_alone(tmp_path: Path) -> None:
