@@ -10,6 +10,7 @@ until that can be over. Before that, requests wait for room in their minute.
 
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -74,12 +75,14 @@ class RestClient:
         venue: Venue,
         *,
         way: str = "",
+        attempts: int = ATTEMPTS,
         uniform: Callable[[float, float], float],
         wall_s: Callable[[], float],
     ) -> None:
         """`way` to the venue, in words, if it is not the direct one. `wall_s` gives unix s."""
         self._client = client
         self._way = way
+        self._attempts = attempts
         self._venue = venue
         self._uniform = uniform
         self._wall_s = wall_s
@@ -93,11 +96,11 @@ class RestClient:
         Raises a `VenueError` that says in words why there is none, and what `parse` raises.
         """
         pauses = backoff(first_s=0.5, cap_s=4.0, uniform=self._uniform)
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             try:
                 return await self._attempt(request, parse)
             except _WorthAnotherTryError as failure:
-                if attempt == ATTEMPTS:
+                if attempt == self._attempts:
                     raise failure.error from failure
                 pause_s = failure.pause_s or next(pauses)
                 _LOG.warning("%s; trying again in %.1f s", failure.error, pause_s)
@@ -200,12 +203,24 @@ def _retry_after_s(headers: httpx2.Headers) -> float | None:
 
 @asynccontextmanager
 async def open_rest(
-    venue: Venue, *, proxy: str | None = None, wall_s: Callable[[], float] = time.time
+    venue: Venue,
+    *,
+    proxy: str | None = None,
+    attempts: int = ATTEMPTS,
+    wall_s: Callable[[], float] = time.time,
 ) -> AsyncIterator[RestClient]:
     """A client for `venue`, closed at the end. Connects with its first request, through the proxy
-    with that URL if there is one. `wall_s` gives unix seconds."""
+    with that URL if there is one, and makes each request `attempts` times at the most. `wall_s`
+    gives unix seconds."""
     async with httpx2.AsyncClient(
-        timeout=None, headers={"user-agent": "fanout"}, proxy=proxy, trust_env=False
+        timeout=None,
+        headers={"user-agent": "fanout"},
+        proxy=proxy,
+        trust_env=False,
+        # Left to itself it does not know SSL_CERT_FILE, which the WebSocket goes by.
+        verify=ssl.create_default_context(),
     ) as client:
         way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
-        yield RestClient(client, venue, way=way, uniform=random.uniform, wall_s=wall_s)
+        yield RestClient(
+            client, venue, way=way, attempts=attempts, uniform=random.uniform, wall_s=wall_s
+        )

@@ -1,7 +1,11 @@
 import socket
+import ssl
+from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from outcome import acapture
 
 from fanout import rest
@@ -178,6 +182,36 @@ async def test_an_answer_without_end_is_not_read_to_the_end(
     monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1000)
     with pytest.raises(VenueMessageError, match="exceeds 1,000 bytes"):
         await fetch(ScriptedRest(answer(200, bytes(100_000))))
+
+
+async def test_who_asks_once_only_is_told_at_once(pauses: list[float]) -> None:
+    script = ScriptedRest(answer(503))
+    async with script.running() as venue, open_rest(venue, attempts=1) as client:
+        with pytest.raises(VenueUnreachableError, match="HTTP 503"):
+            await client.fetch(PING, bytes)
+    assert (len(script.requests), pauses) == (1, [])
+
+
+async def test_certificates_are_trusted_as_the_websocket_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, served = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    async def handle(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(answer(200, b"body"))
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, host="127.0.0.1", https_compatible=True)
+        (listener,) = await nursery.start(serve, handle, 0, served)
+        port = listener.transport_listener.socket.getsockname()[1]
+        async with open_rest(BinanceUsdm(rest_url=f"https://127.0.0.1:{port}")) as client:
+            assert await client.fetch(PING, bytes) == b"body"
+        nursery.cancel_scope.cancel()
 
 
 async def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
