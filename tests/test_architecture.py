@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "fanout/http/request.py": {"h11", "trio"},
     "fanout/service.py": {"fanout", "protocol", "msgspec", "trio"},
     "fanout/cli": {
+        "fanout.checks",
         "fanout.cli",
         "fanout.config",
         "fanout.errors",

@@ -5,6 +5,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from fanout.cli.check import check
 from fanout.cli.config_file import DEFAULT, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.outcome import emit, exit_codes, refuse
@@ -231,6 +232,7 @@ app.command("tcp", context_settings=TRANSPORT_SETTINGS)(serve_tcp)
 app.command("shm", context_settings=TRANSPORT_SETTINGS)(serve_shm)
 app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
 app.command("status")(status)
+app.command("check", context_settings=TRANSPORT_SETTINGS)(check)
 app.command("tail")(tail)
 app.command("save")(save)
 app.command("simulate")(simulate)

@@ -1,0 +1,17 @@
+"""What a service would need, looked at before it is started: a doctor.
+
+report    rows, and which failure counts
+run       all checks in their order
+machine   ports, shared memory, descriptors, the processor
+network   the way to the venue: name, port, certificate
+venue     REST: the weight that is left, the clock, the symbols
+stream    the WebSocket, and a first trade on every symbol
+silence   why a symbol brought none
+
+Nothing is printed here. Each row says what was found and what to do; nothing is repaired.
+"""
+
+from fanout.checks.report import Check, Fault, Name, Report, State
+from fanout.checks.run import run_checks
+
+__all__ = ["Check", "Fault", "Name", "Report", "State", "run_checks"]

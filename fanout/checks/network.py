@@ -1,0 +1,228 @@
+"""The way to the venue, a step at a time: its name, its port, its certificate.
+
+What the service does in one go is done here step by step, so that the one that fails has a name.
+The steps are the service's own: the same proxy, the same certificates that are trusted.
+"""
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+
+from fanout.checks.patience import Patience
+from fanout.checks.report import Check, Fault, Name, Subject, time_text
+from fanout.errors import VenueUnreachableError
+from fanout.proxy import open_tcp, shown_proxy
+from protocol.errors import reason
+
+WAY_S: Final = 5.0
+"""For the three steps of one way together. A way that takes longer loses trades at every
+reconnect."""
+
+EXPIRY_DAYS: Final = 7
+"""Certificates are renewed weeks before their end. One so near to it has been forgotten, or the
+clock of this machine is wrong."""
+
+DAY_S: Final = 86_400
+
+ADDRESSES_SHOWN: Final = 2
+
+_PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
+
+_DNS_ADVICE: Final = (
+    "is the name spelled right (--ws-url, --rest-url)? Else the resolver of this machine or "
+    "network does not know it, or does not answer: see /etc/resolv.conf"
+)
+_TCP_ADVICE: Final = (
+    "is the port right (--ws-url, --rest-url)? Else a firewall is in between, or the network "
+    "wants a proxy: --proxy"
+)
+_PROXY_ADVICE: Final = (
+    "is the proxy running there, and does it let this address through? "
+    "--proxy, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide"
+)
+_TLS_ADVICE: Final = (
+    "something else than the exchange may answer on this port: is the URL right? Does a firewall "
+    "break TLS?"
+)
+_TRUST_ADVICE: Final = (
+    "who answers is not who is trusted: a proxy that looks into TLS (set SSL_CERT_FILE to its "
+    "authority's certificate), a block by this network, or a clock that is wrong"
+)
+
+
+_EXPIRY_ADVICE: Final = "such a certificate is renewed long before: is this machine's clock right?"
+
+_TROUBLE: Final = (OSError, UnicodeError, VenueUnreachableError, trio.BrokenResourceError)
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    """What a step found; with advice it is a warning."""
+
+    found: str
+    advice: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a URL leads, and the URL of the proxy through which, if there is one."""
+
+    host: str
+    port: int
+    is_secure: bool
+    proxy: str | None
+
+
+def endpoint_of(url: str, proxy: str | None) -> Endpoint:
+    parts = urlsplit(url)
+    return Endpoint(
+        host=parts.hostname or "",
+        port=parts.port or _PORTS[parts.scheme],
+        is_secure=parts.scheme in ("wss", "https"),
+        proxy=proxy,
+    )
+
+
+async def check_way(
+    endpoint: Endpoint, patience: Patience, *, wall_s: Callable[[], float] = time.time
+) -> tuple[Check, ...]:
+    """A row each for name, port and certificate; none for the last where the URL does without TLS.
+
+    What is behind a step that fails is skipped. `wall_s` gives unix s.
+    """
+    walk = _Walk(endpoint, patience.deadline_s(WAY_S), wall_s)
+    try:
+        await walk.go()
+    finally:
+        if walk.stream is not None:
+            await trio.aclose_forcefully(walk.stream)
+    return walk.checks()
+
+
+class _Walk:
+    """The steps of one way, and how far they have come."""
+
+    def __init__(self, endpoint: Endpoint, deadline_s: float, wall_s: Callable[[], float]) -> None:
+        self.stream: trio.SocketStream | None = None
+        self._endpoint = endpoint
+        self._deadline_s = deadline_s
+        self._wall_s = wall_s
+        authority = _authority(endpoint)
+        self._dns = Subject(Name.DNS, endpoint.host)
+        self._tcp = Subject(Name.TCP, authority)
+        self._tls = Subject(Name.TLS, authority)
+        self._done: list[Check] = []
+
+    async def go(self) -> None:
+        """To the end, or to the first step that fails."""
+        if self._endpoint.proxy:
+            self._done.append(self._dns.skipped("the proxy resolves it"))
+        elif not await self._step(self._dns, self._resolve, _DNS_ADVICE):
+            return
+        advice = _PROXY_ADVICE if self._endpoint.proxy else _TCP_ADVICE
+        if await self._step(self._tcp, self._connect, advice) and self._endpoint.is_secure:
+            await self._step(self._tls, self._secure, _TLS_ADVICE)
+
+    def checks(self) -> tuple[Check, ...]:
+        """The steps done; those that are not are skipped."""
+        steps = [self._dns, self._tcp, *([self._tls] if self._endpoint.is_secure else [])]
+        rest = steps[len(self._done) :]
+        return (*self._done, *(each.skipped(f"{self._done[-1].name} failed") for each in rest))
+
+    async def _step(
+        self, subject: Subject, work: Callable[[], Awaitable[_Finding]], advice: str
+    ) -> bool:
+        """Do a step and note how it went: what `work` finds, or the error that it raises, for
+        which `advice` is. False if it failed."""
+        began_s = trio.current_time()
+        try:
+            with trio.fail_at(self._deadline_s):
+                finding = await work()
+        except trio.TooSlowError:
+            found = f"no answer within {time_text(WAY_S)}"
+        except _TROUBLE as error:
+            found = _words(error)
+            advice = _TRUST_ADVICE if _is_distrust(error) else advice
+        else:
+            took_s = trio.current_time() - began_s
+            self._done.append(
+                subject.warned(finding.found, finding.advice, took_s=took_s)
+                if finding.advice
+                else subject.passed(finding.found, took_s=took_s)
+            )
+            return True
+        took_s = trio.current_time() - began_s
+        self._done.append(subject.failed(found, advice, Fault.UNREACHABLE, took_s=took_s))
+        return False
+
+    async def _resolve(self) -> _Finding:
+        host = self._endpoint.host
+        if _is_address(host):
+            return _Finding("it is an address")
+        rows = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return _Finding(_listed(list(dict.fromkeys(str(row[4][0]) for row in rows))))
+
+    async def _connect(self) -> _Finding:
+        began_s, proxy = trio.current_time(), self._endpoint.proxy
+        self.stream = await open_tcp(self._endpoint.host, self._endpoint.port, proxy)
+        way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+        return _Finding(f"connected in {time_text(trio.current_time() - began_s)}{way}")
+
+    async def _secure(self) -> _Finding:
+        assert self.stream is not None, "TLS comes behind TCP"
+        tls = trio.SSLStream(
+            self.stream, ssl.create_default_context(), server_hostname=self._endpoint.host
+        )
+        await tls.do_handshake()
+        return _finding_of(str(tls.version()), tls.getpeercert(), self._wall_s())
+
+
+def _finding_of(version: str, certificate: dict[str, Any], now_s: float) -> _Finding:
+    """Of a certificate that was accepted: when it ends. `now_s` is unix s."""
+    ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
+    days = int((ends_s - now_s) // DAY_S)
+    found = f"{version}, certificate until {datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
+    return _Finding(f"{found}, {days} days", _EXPIRY_ADVICE if days < EXPIRY_DAYS else "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(addresses: list[str]) -> str:
+    shown, more = ", ".join(addresses[:ADDRESSES_SHOWN]), len(addresses) - ADDRESSES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _words(error: BaseException) -> str:
+    fault = _tls_fault(error)
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {fault.verify_message}"
+    if fault is not None:
+        return f"no TLS: {(fault.reason or str(fault)).replace('_', ' ').lower()}"
+    return reason(error)
+
+
+def _is_distrust(error: BaseException) -> bool:
+    return isinstance(_tls_fault(error), ssl.SSLCertVerificationError)
+
+
+def _tls_fault(error: BaseException) -> ssl.SSLError | None:
+    """What TLS itself says, of an error that it caused."""
+    cause = error.__cause__
+    return cause if isinstance(cause, ssl.SSLError) else None
+
+
+def _authority(endpoint: Endpoint) -> str:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"{host}:{endpoint.port}"

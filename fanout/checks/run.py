@@ -1,0 +1,170 @@
+"""All checks of one configuration, in the order in which they depend on each other.
+
+    machine | ways to the venue, side by side -> REST -> the stream -> a second look at the silent
+
+The exchange is treated gently: five requests and one connection, and only where a symbol stays
+silent a few more, and a second one.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import trio
+
+from fanout.checks.machine import check_machine
+from fanout.checks.network import Endpoint, check_way, endpoint_of
+from fanout.checks.patience import Patience
+from fanout.checks.report import Check, Fault, Name, Report, Subject, any_failed
+from fanout.checks.silence import LOOK_S, Silence, explain, look_again, newest_age_s
+from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
+from fanout.checks.venue import Answers, ask_venue, judge_answers, skip_answers
+from fanout.config import Config
+from fanout.errors import ConfigError
+from fanout.proxy import proxy_for
+from fanout.rest import RestClient, open_rest
+from fanout.service import open_venue
+from fanout.venues import Venue
+from fanout.websocket import open_websocket
+from protocol.errors import reason
+
+GRACE_S: Final = 10.0
+"""What all steps but the wait for first trades may take together."""
+
+
+def no_progress(words: str) -> None:
+    """For who does not want to be told what is waited for."""
+
+
+async def run_checks(
+    config: Config,
+    *,
+    timeout_s: float,
+    progress: Progress = no_progress,
+    wall_ns: Callable[[], int] = time.time_ns,
+) -> Report:
+    """Check what a service of this configuration would need, within `timeout_s` and `GRACE_S`.
+
+    First trades are waited for so many seconds. `wall_ns` gives unix ns. Raises `UsageError` for
+    a proxy in the environment that cannot be used.
+    """
+    checks = list(await check_machine(config))
+    try:
+        async with open_venue(config) as venue:
+            inspection = Inspection(config, venue, timeout_s, progress, wall_ns)
+            checks += await inspection.run()
+    except* ConfigError as group:
+        subject = Subject(Name.SIMULATOR, ",".join(config.assets))
+        checks.append(subject.failed(reason(group), "--assets decides", Fault.CONFIG))
+    return Report(tuple(checks))
+
+
+class Inspection:
+    """The checks of one venue."""
+
+    def __init__(
+        self,
+        config: Config,
+        venue: Venue,
+        timeout_s: float,
+        progress: Progress,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._feed = config.feed
+        self._symbols = config.assets
+        self._venue = venue
+        self._timeout_s = timeout_s
+        self._progress = progress
+        self._wall_ns = wall_ns
+        self._patience = Patience(timeout_s + GRACE_S)
+        self._rest_proxy = proxy_for(venue.rest_url, config.feed.proxy)
+        self._stream_proxy = proxy_for(venue.stream_url(), config.feed.proxy)
+
+    async def run(self) -> tuple[Check, ...]:
+        stream_end = endpoint_of(self._venue.stream_url(), self._stream_proxy)
+        rest_end = endpoint_of(self._venue.rest_url, self._rest_proxy)
+        ways = await self._check_ways(stream_end, rest_end)
+        asking = open_rest(
+            self._venue, proxy=self._rest_proxy, attempts=1, wall_s=lambda: self._wall_ns() / 1e9
+        )
+        async with asking as rest:
+            answers, answer_rows = await self._ask(rest, ways[rest_end])
+            stream_rows = await self._hear(rest, answers, ways[stream_end])
+        way_rows = [row for rows in ways.values() for row in rows]
+        return (*way_rows, *answer_rows, *stream_rows)
+
+    async def _check_ways(self, *ends: Endpoint) -> dict[Endpoint, tuple[Check, ...]]:
+        """By end, in this order. Two that are the same are one."""
+        self._progress("looking for the way")
+        ways: dict[Endpoint, tuple[Check, ...]] = dict.fromkeys(ends, ())
+
+        async def check(end: Endpoint) -> None:
+            ways[end] = await check_way(end, self._patience, wall_s=lambda: self._wall_ns() / 1e9)
+
+        async with trio.open_nursery() as nursery:
+            for end in ways:
+                nursery.start_soon(check, end)
+        return ways
+
+    async def _ask(
+        self, rest: RestClient, way: tuple[Check, ...]
+    ) -> tuple[Answers | None, tuple[Check, ...]]:
+        if any_failed(way):
+            return None, skip_answers(self._venue, self._symbols, "there is no way to it")
+        self._progress("asking REST")
+        answers = await ask_venue(
+            rest, self._venue, self._symbols, self._patience, wall_ns=self._wall_ns
+        )
+        return answers, judge_answers(answers, self._venue, self._symbols)
+
+    async def _hear(
+        self, rest: RestClient, answers: Answers | None, way: tuple[Check, ...]
+    ) -> tuple[Check, ...]:
+        if any_failed(way):
+            return skip_stream(self._venue, self._symbols, "there is no way to it")
+        tradable = answers.tradable(self._symbols) if answers else self._symbols
+        heard = await self._listen(self._venue, tradable, self._timeout_s)
+        silences: dict[str, Silence] = {}
+        if heard.error is None and heard.awaited:
+            silent = tuple(each for each in tradable if each in heard.awaited)
+            silences = await self._look_again(rest, answers, silent)
+        return judge_stream(heard, self._venue, self._symbols, silences, timeout_s=self._timeout_s)
+
+    async def _listen(self, venue: Venue, symbols: tuple[str, ...], timeout_s: float) -> Heard:
+        connect = partial(open_websocket, proxy=self._stream_proxy, wall_ns=self._wall_ns)
+        return await listen(
+            connect, venue, symbols, self._patience, timeout_s=timeout_s, progress=self._progress
+        )
+
+    async def _look_again(
+        self, rest: RestClient, answers: Answers | None, silent: tuple[str, ...]
+    ) -> dict[str, Silence]:
+        self._progress("looking again at what is silent")
+        fallback, is_auto = self._venue.fallback(), self._feed.stream == "auto"
+
+        async def aggregates(symbols: tuple[str, ...]) -> dict[str, float]:
+            assert fallback is not None, "it is only asked where there is one"
+            return (await self._listen(fallback, symbols, LOOK_S)).first_s
+
+        can_ask = answers is not None and answers.error is None
+        age = partial(
+            newest_age_s,
+            rest,
+            self._venue,
+            answers.clock if answers else None,
+            wall_ns=self._wall_ns,
+        )
+        traces = await look_again(
+            silent, aggregates if fallback and is_auto else None, age if can_ask else None
+        )
+        return {
+            symbol: explain(
+                each,
+                waited_s=self._timeout_s,
+                has_fallback=fallback is not None,
+                is_auto=is_auto,
+                is_strict=self._feed.strict,
+            )
+            for symbol, each in traces.items()
+        }

@@ -1,0 +1,125 @@
+"""A second look at symbols whose first trade did not come: is the stream silent, or the market?
+
+The venue's records tell which. And where the service would fall back to aggregates, it is tried
+whether those come.
+"""
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+import trio
+
+from fanout.checks.report import time_text
+from fanout.errors import VenueError
+from fanout.feed.venue_clock import ClockOffset
+from fanout.rest import RestClient
+from fanout.venues import Venue
+
+LOOK_S: Final = 3.0
+"""For aggregates, which come every 100 ms, and for the records, side by side."""
+
+SETTLING: Final = 0.25
+"""Part of the time waited for in which a subscription may not have been in force yet: a trade of
+then proves nothing."""
+
+_SILENT_ADVICE: Final = "the stream is silent: does a proxy or firewall hold it up? Try again"
+_STREAM_ADVICE: Final = "; --stream auto takes aggregates where single trades stay silent"
+
+Aggregates = Callable[[tuple[str, ...]], Awaitable[dict[str, float]]]
+"""Gives by symbol after how many seconds the first aggregate came."""
+
+Age = Callable[[str], Awaitable[float]]
+"""Gives the age of a symbol's newest trade in the venue's records, in seconds."""
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a symbol was silent, in words, and what to do. `is_harmless`: the service would serve
+    what there is."""
+
+    found: str
+    advice: str
+    is_harmless: bool
+
+
+class Traces(msgspec.Struct):
+    """What a second look found of a symbol: after how many seconds an aggregate came, and how old
+    the newest trade is in the records, infinitely where there is none. None: not known."""
+
+    aggregate_s: float | None = None
+    newest_age_s: float | None = None
+
+
+async def look_again(
+    symbols: tuple[str, ...], aggregates: Aggregates | None, age: Age | None
+) -> dict[str, Traces]:
+    """Look for traces of all symbols at once, by the ways that there are."""
+    traces = {each: Traces() for each in symbols}
+
+    async def try_aggregates(look: Aggregates) -> None:
+        for symbol, seconds in (await look(symbols)).items():
+            traces[symbol].aggregate_s = seconds
+
+    async def try_records(look: Age, symbol: str) -> None:
+        with trio.move_on_after(LOOK_S), suppress(VenueError):  # it stays unknown
+            traces[symbol].newest_age_s = await look(symbol)
+
+    async with trio.open_nursery() as nursery:
+        if aggregates:
+            nursery.start_soon(try_aggregates, aggregates)
+        if age:
+            for each in symbols:
+                nursery.start_soon(try_records, age, each)
+    return traces
+
+
+async def newest_age_s(
+    rest: RestClient,
+    venue: Venue,
+    clock: ClockOffset | None,
+    symbol: str,
+    *,
+    wall_ns: Callable[[], int] = time.time_ns,
+) -> float:
+    """How old a symbol's newest trade is, by the venue's clock; infinite where there is none.
+
+    Raises a `VenueError`.
+    """
+    rows = await rest.fetch(
+        venue.recent_trades_request(symbol),
+        lambda body: venue.parse_recent_trades(body, symbol),
+    )
+    venue_ns = wall_ns() + (clock.offset_ns if clock else 0)
+    return max(0.0, venue_ns / 1e9 - rows[-1].time / 1e3) if rows else math.inf
+
+
+def explain(
+    traces: Traces, *, waited_s: float, has_fallback: bool, is_auto: bool, is_strict: bool
+) -> Silence:
+    """What the traces say of a symbol that brought no trade for so long."""
+    age_s, seconds = traces.newest_age_s, traces.aggregate_s
+    if seconds is not None:
+        return Silence(
+            found=f"an aggregate within {time_text(seconds)}",
+            advice="nothing: --stream auto serves aggregates (aggTrade) for it",
+            is_harmless=True,
+        )
+    tried = "; no aggregate (aggTrade) either" if has_fallback and is_auto else ""
+    if age_s is not None and age_s > waited_s * (1 - SETTLING):
+        return Silence(
+            found=f"{_newest_text(age_s)}: it trades seldom{tried}",
+            advice="--strict may end the service for it: a longer --first-trade-timeout"
+            if is_strict
+            else "nothing, if that is usual for it; else wait with a longer --timeout",
+            is_harmless=not is_strict,
+        )
+    found = "REST cannot tell why" if age_s is None else f"REST has one of {time_text(age_s)} ago"
+    advice = _SILENT_ADVICE + (_STREAM_ADVICE if has_fallback and not is_auto else "")
+    return Silence(found=found + tried, advice=advice, is_harmless=False)
+
+
+def _newest_text(age_s: float) -> str:
+    return "REST has none" if math.isinf(age_s) else f"REST's newest is {time_text(age_s)} old"

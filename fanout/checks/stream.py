@@ -1,0 +1,148 @@
+"""The stream that was asked for: whether it opens, and whether every symbol's trades come.
+
+An acknowledgement proves nothing: what does not exist, or is asked for on the wrong route, is
+acknowledged and silent. Only a trade proves a subscription. And silence alone proves nothing
+either: see `silence`.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import msgspec
+import trio
+
+from fanout.checks.patience import Patience
+from fanout.checks.report import Check, Fault, Name, Subject, any_failed, time_text
+from fanout.checks.silence import Silence
+from fanout.checks.venue import failure_of
+from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
+from fanout.venues import Venue, VenueTrade
+from fanout.websocket import Burst, WebSocket
+
+OPEN_S: Final = 5.0
+"""For the connection and its handshake."""
+
+_ROUTE_ADVICE: Final = (
+    "an acknowledgement proves nothing: on the wrong route (/public has trade, /market aggTrade) "
+    "Binance is silent. Is --ws-url the exchange's, without a route at its end?"
+)
+
+Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
+"""Opens a connection to a URL."""
+
+Progress = Callable[[str], None]
+"""Is told what is waited for, in words for people."""
+
+
+class Heard(msgspec.Struct):
+    """What came over a connection: when it was open, and each symbol's first trade, both in
+    seconds; how many other messages, and how many that could not be read."""
+
+    awaited: set[str]
+    opened_s: float | None = None
+    first_s: dict[str, float] = {}
+    answers: int = 0
+    unreadable: int = 0
+    error: VenueError | None = None
+
+
+async def listen(
+    connect: Connect,
+    venue: Venue,
+    symbols: tuple[str, ...],
+    patience: Patience,
+    *,
+    timeout_s: float,
+    progress: Progress,
+) -> Heard:
+    """Subscribe, and wait for a first trade on every symbol, or until the time is over."""
+    heard = Heard(awaited=set(symbols))
+    began_s = trio.current_time()
+    with trio.move_on_at(patience.deadline_s(OPEN_S)) as opening:
+        try:
+            async with connect(venue.stream_url()) as websocket:
+                heard.opened_s = trio.current_time() - began_s
+                for text in venue.subscriptions(symbols):
+                    await websocket.send(text)
+                opening.deadline = float("inf")
+                with trio.move_on_at(patience.deadline_s(timeout_s)):
+                    await _collect(websocket, venue, heard, progress)
+        except VenueError as error:
+            heard.error = error
+    if opening.cancelled_caught:
+        heard.error = VenueUnreachableError(f"it does not open within {time_text(OPEN_S)}")
+    return heard
+
+
+async def _collect(websocket: WebSocket, venue: Venue, heard: Heard, progress: Progress) -> None:
+    subscribed_s, count = trio.current_time(), len(heard.awaited)
+    while heard.awaited:
+        progress(f"waiting for first trades: {count - len(heard.awaited)} of {count}")
+        _take(await websocket.receive(), venue, heard, subscribed_s)
+
+
+def _take(burst: Burst, venue: Venue, heard: Heard, subscribed_s: float) -> None:
+    for message in burst.messages:
+        try:
+            event = venue.parse(message)
+        except VenueMessageError:
+            heard.unreadable += 1
+            continue
+        if not isinstance(event, VenueTrade):
+            heard.answers += 1
+        elif event.symbol in heard.awaited:
+            heard.awaited.discard(event.symbol)
+            heard.first_s[event.symbol] = trio.current_time() - subscribed_s
+
+
+def judge_stream(
+    heard: Heard,
+    venue: Venue,
+    symbols: tuple[str, ...],
+    silences: dict[str, Silence],
+    *,
+    timeout_s: float,
+) -> tuple[Check, ...]:
+    """A row for the connection, and one for the first trade of every symbol. Those in neither
+    `heard` nor `silences` do not trade."""
+    trades = [_first_trade(heard, each, silences.get(each), timeout_s) for each in symbols]
+    return _websocket(heard, venue, trades, timeout_s), *trades
+
+
+def skip_stream(venue: Venue, symbols: tuple[str, ...], why: str) -> tuple[Check, ...]:
+    """The same rows where nothing could be opened."""
+    subjects = [Subject(Name.WEBSOCKET, venue.stream_url())]
+    subjects += [Subject(Name.FIRST_TRADE, each) for each in symbols]
+    return tuple(each.skipped(why) for each in subjects)
+
+
+def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: float) -> Check:
+    subject, took_s = Subject(Name.WEBSOCKET, venue.stream_url()), heard.opened_s
+    if heard.error is not None:
+        return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
+    assert took_s is not None, "without an error it was opened"
+    count = len(heard.awaited) + len(heard.first_s)
+    answered = ", acknowledged" if heard.answers else ""
+    found = f"open in {time_text(took_s)}, {count} x {venue.stream} subscribed to{answered}"
+    if heard.first_s or not count:
+        return subject.passed(found, took_s=took_s)
+    found = f"{found}, and silent for {time_text(timeout_s)}"
+    if any_failed(trades):
+        return subject.failed(found, _ROUTE_ADVICE, Fault.UNREACHABLE, took_s=took_s)
+    return subject.warned(found, "see first-trade", took_s=took_s)
+
+
+def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: float) -> Check:
+    subject, first_s = Subject(Name.FIRST_TRADE, symbol), heard.first_s.get(symbol)
+    if first_s is not None:
+        return subject.passed(f"after {time_text(first_s)}", took_s=first_s)
+    if heard.error is not None:
+        return subject.skipped("websocket failed")
+    if silence is None:
+        return subject.skipped("it does not trade")
+    unreadable = f" ({heard.unreadable:,} messages cannot be read)" if heard.unreadable else ""
+    found = f"none within {time_text(timeout_s)}{unreadable}; {silence.found}"
+    if silence.is_harmless:
+        return subject.warned(found, silence.advice)
+    return subject.failed(found, silence.advice, Fault.UNREACHABLE)
