@@ -18,9 +18,11 @@ SHARE: Final = 0.5
 class Budget:
     """The weight that is left in this minute."""
 
-    def __init__(self, limit: int, *, wall_s: Callable[[], float]) -> None:
-        """`limit` is the venue's, in weight a minute. `wall_s` gives unix seconds."""
+    def __init__(self, limit: int, *, share: float = SHARE, wall_s: Callable[[], float]) -> None:
+        """`limit` is the venue's, in weight a minute, and `share` what is taken of it. `wall_s`
+        gives unix seconds."""
         self.limit = limit
+        self._share = share
         self._wall_s = wall_s
         self._minute = 0
         self._used = 0
@@ -33,7 +35,7 @@ class Budget:
 
     def wait_s(self, weight: int) -> float:
         """How long to wait before asking for something of this weight; 0 if there is room."""
-        if self.used + weight <= self.limit * SHARE or not self._used:
+        if self.used + weight <= self.limit * self._share or not self._used:
             return 0.0
         return MINUTE_S - self._wall_s() % MINUTE_S
 

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import httpx2
 import trio
 
-from fanout.budget import Budget
+from fanout.budget import SHARE, Budget
 from fanout.errors import (
     VenueBusyError,
     VenueError,
@@ -76,17 +76,19 @@ class RestClient:
         *,
         way: str = "",
         attempts: int = ATTEMPTS,
+        share: float = SHARE,
         uniform: Callable[[float, float], float],
         wall_s: Callable[[], float],
     ) -> None:
-        """`way` to the venue, in words, if it is not the direct one. `wall_s` gives unix s."""
+        """`way` to the venue, in words, if it is not the direct one; `share` of its weight is
+        taken. `wall_s` gives unix s."""
         self._client = client
         self._way = way
         self._attempts = attempts
         self._venue = venue
         self._uniform = uniform
         self._wall_s = wall_s
-        self.budget = Budget(venue.weight_limit, wall_s=wall_s)
+        self.budget = Budget(venue.weight_limit, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
         self._refused_until_s = 0.0
 
@@ -207,11 +209,12 @@ async def open_rest(
     *,
     proxy: str | None = None,
     attempts: int = ATTEMPTS,
+    share: float = SHARE,
     wall_s: Callable[[], float] = time.time,
 ) -> AsyncIterator[RestClient]:
     """A client for `venue`, closed at the end. Connects with its first request, through the proxy
-    with that URL if there is one, and makes each request `attempts` times at the most. `wall_s`
-    gives unix seconds."""
+    with that URL if there is one, makes each request `attempts` times at the most, and takes that
+    `share` of the venue's weight. `wall_s` gives unix seconds."""
     async with httpx2.AsyncClient(
         timeout=None,
         headers={"user-agent": "fanout"},
@@ -222,5 +225,11 @@ async def open_rest(
     ) as client:
         way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
         yield RestClient(
-            client, venue, way=way, attempts=attempts, uniform=random.uniform, wall_s=wall_s
+            client,
+            venue,
+            way=way,
+            attempts=attempts,
+            share=share,
+            uniform=random.uniform,
+            wall_s=wall_s,
         )

@@ -113,7 +113,9 @@ def check_certificate(config: TcpConfig) -> Check:
     try:
         load_tls(config)
     except ConfigError as error:
-        return subject.failed(str(error), "--tls-cert and --tls-key decide", Fault.CONFIG)
+        return subject.failed(
+            str(error), "give a pair that fits: --tls-cert, --tls-key", Fault.CONFIG
+        )
     return subject.passed("it fits its key")
 
 

@@ -6,6 +6,7 @@ The exchange is treated gently: five requests and one connection, and only where
 silent a few more, and a second one.
 """
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Report, Subject, any_failed
 from fanout.checks.silence import LOOK_S, Silence, explain, look_again, newest_age_s
 from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
-from fanout.checks.venue import Answers, ask_venue, judge_answers, skip_answers
+from fanout.checks.venue import SYMBOL_ADVICE, Answers, ask_venue, judge_answers, skip_answers
 from fanout.config import Config
 from fanout.errors import ConfigError
 from fanout.proxy import proxy_for
@@ -56,7 +57,7 @@ async def run_checks(
             checks += await inspection.run()
     except* ConfigError as group:
         subject = Subject(Name.SIMULATOR, ",".join(config.assets))
-        checks.append(subject.failed(reason(group), "--assets decides", Fault.CONFIG))
+        checks.append(subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG))
     return Report(tuple(checks))
 
 
@@ -86,7 +87,11 @@ class Inspection:
         rest_end = endpoint_of(self._venue.rest_url, self._rest_proxy)
         ways = await self._check_ways(stream_end, rest_end)
         asking = open_rest(
-            self._venue, proxy=self._rest_proxy, attempts=1, wall_s=lambda: self._wall_ns() / 1e9
+            self._venue,
+            proxy=self._rest_proxy,
+            attempts=1,
+            share=math.inf,  # the few questions are asked also where others leave little
+            wall_s=lambda: self._wall_ns() / 1e9,
         )
         async with asking as rest:
             answers, answer_rows = await self._ask(rest, ways[rest_end])

@@ -104,7 +104,7 @@ def explain(
     if seconds is not None:
         return Silence(
             found=f"an aggregate within {time_text(seconds)}",
-            advice="nothing: --stream auto serves aggregates (aggTrade) for it",
+            advice="--stream auto, which is in force, serves aggregates (aggTrade) for it",
             is_harmless=True,
         )
     tried = "; no aggregate (aggTrade) either" if has_fallback and is_auto else ""

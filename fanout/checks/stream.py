@@ -123,8 +123,8 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
         return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
     assert took_s is not None, "without an error it was opened"
     count = len(heard.awaited) + len(heard.first_s)
-    answered = ", acknowledged" if heard.answers else ""
-    found = f"open in {time_text(took_s)}, {count} x {venue.stream} subscribed to{answered}"
+    answered = "acknowledged" if heard.answers else "not acknowledged"
+    found = f"open in {time_text(took_s)}, {venue.stream} of {count} symbols {answered}"
     if heard.first_s or not count:
         return subject.passed(found, took_s=took_s)
     found = f"{found}, and silent for {time_text(timeout_s)}"

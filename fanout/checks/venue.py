@@ -35,6 +35,8 @@ CLOCK_OFF_NS: Final = 500_000_000
 """A clock that NTP keeps is right to some ten milliseconds. Binance refuses orders from one that
 is a second ahead: half of that is no accident any more, and no latency can be read from it."""
 
+SYMBOL_ADVICE: Final = "name another in --assets, or leave it out"
+
 REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
     (
         VenueForbiddenError,
@@ -193,5 +195,5 @@ def _symbol(answers: Answers, symbol: str) -> Check:
         return subject.skipped("rest failed")
     fault = answers.faults[symbol]
     if fault is not None:
-        return subject.failed(fault, "--assets decides", Fault.CONFIG)
+        return subject.failed(fault, SYMBOL_ADVICE, Fault.CONFIG)
     return subject.passed("it trades")
