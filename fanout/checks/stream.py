@@ -37,7 +37,7 @@ Progress = Callable[[str], None]
 
 class Heard(msgspec.Struct):
     """What came over a connection: when it was open, and each symbol's first trade, both in
-    seconds; how many other messages, and how many that could not be read."""
+    seconds; how many answers to requests, and how many messages that cannot be read."""
 
     awaited: set[str]
     opened_s: float | None = None
@@ -63,7 +63,7 @@ async def listen(
         try:
             async with connect(venue.stream_url()) as websocket:
                 heard.opened_s = trio.current_time() - began_s
-                for text in venue.subscriptions(symbols):
+                for text in venue.subscriptions(symbols) if symbols else ():
                     await websocket.send(text)
                 opening.deadline = float("inf")
                 with trio.move_on_at(patience.deadline_s(timeout_s)):
@@ -89,9 +89,9 @@ def _take(burst: Burst, venue: Venue, heard: Heard, subscribed_s: float) -> None
         except VenueMessageError:
             heard.unreadable += 1
             continue
-        if not isinstance(event, VenueTrade):
+        if event is None:
             heard.answers += 1
-        elif event.symbol in heard.awaited:
+        elif isinstance(event, VenueTrade) and event.symbol in heard.awaited:
             heard.awaited.discard(event.symbol)
             heard.first_s[event.symbol] = trio.current_time() - subscribed_s
 
@@ -122,12 +122,13 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
     if heard.error is not None:
         return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
     assert took_s is not None, "without an error it was opened"
-    count = len(heard.awaited) + len(heard.first_s)
+    opened, count = f"open in {time_text(took_s)}", len(heard.awaited) + len(heard.first_s)
+    if not count:
+        return subject.passed(f"{opened}; nothing to subscribe to", took_s=took_s)
+    if heard.first_s:
+        return subject.passed(f"{opened}, {venue.stream} of {count} symbols", took_s=took_s)
     answered = "acknowledged" if heard.answers else "not acknowledged"
-    found = f"open in {time_text(took_s)}, {venue.stream} of {count} symbols {answered}"
-    if heard.first_s or not count:
-        return subject.passed(found, took_s=took_s)
-    found = f"{found}, and silent for {time_text(timeout_s)}"
+    found = f"{opened}, {venue.stream} {answered}, and silent for {time_text(timeout_s)}"
     if any_failed(trades):
         return subject.failed(found, _ROUTE_ADVICE, Fault.UNREACHABLE, took_s=took_s)
     return subject.warned(found, "see first-trade", took_s=took_s)

@@ -1,0 +1,313 @@
+"""Each thing that can be wrong with an exchange, done for real by the simulator: its row, what the
+row says, and the exit code."""
+
+import socket
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+import trio
+
+from fanout.checks import Check, Report, State, run_checks
+from fanout.checks.machine import check_machine
+from fanout.cli.check import EXIT_CODES
+from fanout.config import Config, FeedConfig, SimConfig, TcpConfig
+from fanout.errors import UsageError
+from fanout.simulator import SimulatorConfig
+from fanout.simulator.schedule import scheduled
+from tests.fanout.proxies import running_proxy
+from tests.running import config_for, running_simulator
+
+ASSETS = ("BTCUSDT", "ETHUSDT")
+QUICK_S = 0.4
+"""For a first trade: the markets here have two hundred a second."""
+
+
+@pytest.fixture(autouse=True)
+def short_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aggregates that come do so in a tenth of a second."""
+    monkeypatch.setattr("fanout.checks.run.LOOK_S", 1.0)
+
+
+async def checked(
+    *faults: str,
+    assets: tuple[str, ...] = ASSETS,
+    timeout_s: float = 10.0,
+    rate: float = 200.0,
+    feed: FeedConfig | None = None,
+    **changes: object,
+) -> Report:
+    """What a check finds at an exchange with these faults."""
+    market = SimulatorConfig(symbols=ASSETS, rate=rate, faults=tuple(map(scheduled, faults)))
+    async with running_simulator(market) as simulator:
+        config = msgspec.structs.replace(
+            config_for(simulator, *assets), feed=feed or FeedConfig(), **changes
+        )
+        with trio.fail_after(15):
+            return await run_checks(config, timeout_s=timeout_s)
+
+
+def rows(report: Report, name: str) -> dict[str, Check]:
+    return {each.target: each for each in report.checks if each.name == name}
+
+
+def row(report: Report, name: str, target: str = "") -> Check:
+    (found,) = [
+        each for each in report.checks if each.name == name and each.target.startswith(target)
+    ]
+    return found
+
+
+def exit_code(report: Report) -> int:
+    return EXIT_CODES[report.fault] if report.fault else 0
+
+
+async def test_where_all_is_well_every_row_is_and_says_what_was_found() -> None:
+    report = await checked()
+    assert {each.state for each in report.checks} == {State.OK}
+    assert exit_code(report) == 0
+    names = [each.name for each in report.checks]
+    assert names == [
+        *("machine", "descriptors", "port", "dns", "tcp", "rest", "weight", "clock"),
+        *("symbol", "symbol", "websocket", "first-trade", "first-trade"),
+    ]
+    assert list(rows(report, "first-trade")) == list(ASSETS)
+    assert row(report, "weight").found.endswith("of 2,400 are left in this minute")
+    assert row(report, "websocket").target.endswith("/public/stream")
+    assert "give or take" in row(report, "clock").found
+    assert all(each.advice == "" for each in report.checks)
+
+
+NO_SYMBOL = ("BTCUSDT", "ETHUSDC")
+TABLE: list[tuple[tuple[str, ...], str, str, str, int]] = [
+    (("http 451 requests=null",), "rest", "HTTP 451", "does not serve", 77),
+    (("http 403 requests=null",), "rest", "HTTP 403", "firewall", 77),
+    (("http 451 /public requests=null",), "websocket", "HTTP 451", "does not serve", 77),
+    (("http 403 /public requests=null",), "websocket", "HTTP 403", "firewall", 77),
+    (("http 418 requests=null",), "rest", "banned", "wait", 75),
+    (("http 429 requests=null",), "rest", "too many requests", "wait", 75),
+    (("spend 2400",), "rest", "HTTP 429", "wait", 75),
+    (("http 418 /public requests=null",), "websocket", "HTTP 418", "wait", 75),
+    (("http 429 /public requests=null",), "websocket", "HTTP 429", "wait", 75),
+    (("http 503 /fapi/v1/exchangeInfo requests=null",), "rest", "HTTP 503", "--rest-url", 69),
+    (("http body=<html> requests=null",), "rest", "time is not as documented", "--rest-url", 69),
+    (("http 404 /public requests=null",), "websocket", "HTTP 404", "--ws-url", 69),
+    (("drop cut every 0.05s", "silence"), "websocket", "end of stream", "--ws-url", 69),
+]
+
+
+@pytest.mark.parametrize(("faults", "name", "said", "advised", "code"), TABLE)
+async def test_what_the_exchange_does_is_told_in_its_row_with_what_to_do(
+    faults: tuple[str, ...], name: str, said: str, advised: str, code: int
+) -> None:
+    report = await checked(*faults)
+    assert exit_code(report) == code
+    (failed,) = [each for each in report.checks if each.state is State.FAIL]
+    assert failed.name == name
+    assert said in failed.found
+    assert advised in failed.advice
+    skipped = [each for each in report.checks if each.state is State.SKIP]
+    assert skipped
+    assert {each.found for each in skipped} == {f"{name} failed"}
+
+
+async def test_several_failures_are_all_told_and_the_first_in_the_table_counts() -> None:
+    report = await checked("http 418 requests=null", "http 451 /public requests=null")
+    assert row(report, "rest").state is State.FAIL
+    assert row(report, "websocket").state is State.FAIL
+    assert exit_code(report) == 77
+
+
+async def test_weight_that_others_have_used_is_a_warning_and_the_rest_is_asked_all_the_same() -> (
+    None
+):
+    report = await checked("spend 2000")
+    weight = row(report, "weight")
+    assert weight.state is State.WARN
+    assert int(weight.found.split()[0]) < 400
+    assert "50%" in weight.advice
+    assert row(report, "rest").state is State.OK
+    assert exit_code(report) == 0
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "state"), [(400, State.OK), (-400, State.OK), (700, "warn"), (-1500, "warn")]
+)
+async def test_a_clock_that_is_off_is_a_warning_with_its_offset(
+    offset_ms: int, state: State
+) -> None:
+    report = await checked(f"clock {offset_ms}")
+    clock = row(report, "clock")
+    assert clock.state == state
+    said_ms = float(clock.found.split()[4].replace(",", ""))
+    assert said_ms == pytest.approx(offset_ms, abs=100)
+    assert ("NTP" in clock.advice) == (state == State.WARN)
+    assert exit_code(report) == 0
+
+
+async def test_a_symbol_that_is_unknown_or_does_not_trade_is_told_and_not_waited_for() -> None:
+    assets = ("BTCUSDT", "BTCUSD", "LUNAUSDT", "ETHUSDT")
+    report = await checked("delist ETHUSDT", assets=assets, timeout_s=60)
+    symbols, trades = rows(report, "symbol"), rows(report, "first-trade")
+    assert [symbols[each].state for each in assets] == ["ok", "fail", "fail", "fail"]
+    assert [trades[each].state for each in assets] == ["ok", "skip", "skip", "skip"]
+    assert "did you mean BTCUSDT?" in symbols["BTCUSD"].found
+    assert "status SETTLING" in symbols["LUNAUSDT"].found
+    assert "not listed" in symbols["ETHUSDT"].found
+    assert "--assets" in symbols["BTCUSD"].advice
+    assert trades["BTCUSD"].found == "it does not trade"
+    assert exit_code(report) == 78
+
+
+async def test_without_a_symbol_that_trades_the_connection_is_tried_all_the_same() -> None:
+    report = await checked(assets=("NOSUCH",), timeout_s=60)
+    assert row(report, "websocket").state is State.OK
+    assert exit_code(report) == 78
+    report = await checked("http 451 /public requests=null", assets=("NOSUCH",))
+    assert exit_code(report) == 77
+
+
+async def test_a_symbol_that_is_silent_alone_is_told() -> None:
+    report = await checked("silence BTCUSDT", timeout_s=QUICK_S)
+    silent, heard = rows(report, "first-trade").values()
+    assert (silent.state, heard.state) == (State.FAIL, State.OK)
+    assert silent.found.startswith("none within 400 ms; REST has one of ")
+    assert "no aggregate (aggTrade) either" in silent.found
+    assert "silent" in silent.advice
+    assert row(report, "websocket").state is State.OK
+    assert exit_code(report) == 69
+
+
+async def test_a_stream_on_which_nothing_comes_is_told_with_the_routes() -> None:
+    report = await checked("silence", timeout_s=QUICK_S)
+    websocket = row(report, "websocket")
+    assert websocket.state is State.FAIL
+    assert "acknowledged, and silent for 400 ms" in websocket.found
+    assert "/public" in websocket.advice
+    assert "/market" in websocket.advice
+    assert exit_code(report) == 69
+
+
+async def test_aggregates_that_would_be_taken_instead_make_it_a_warning() -> None:
+    report = await checked("silence BTCUSDT trade", timeout_s=QUICK_S)
+    silent = row(report, "first-trade", "BTCUSDT")
+    assert silent.state is State.WARN
+    assert "; an aggregate within " in silent.found
+    assert "--stream auto" in silent.advice
+    assert exit_code(report) == 0
+
+
+async def test_without_auto_aggregates_are_not_tried_but_mentioned() -> None:
+    report = await checked(
+        "silence BTCUSDT trade", timeout_s=QUICK_S, feed=FeedConfig(stream="trade")
+    )
+    silent = row(report, "first-trade", "BTCUSDT")
+    assert silent.state is State.FAIL
+    assert "aggregate" not in silent.found
+    assert "--stream auto takes aggregates" in silent.advice
+
+
+async def test_aggregates_that_were_asked_for_come_from_their_own_route() -> None:
+    report = await checked(feed=FeedConfig(stream="aggTrade"))
+    assert row(report, "websocket").target.endswith("/market/stream")
+    assert exit_code(report) == 0
+
+
+@pytest.mark.parametrize(("strict", "state"), [(False, State.WARN), (True, State.FAIL)])
+async def test_a_symbol_that_trades_seldom_is_told_from_a_silent_one(
+    strict: bool, state: State
+) -> None:
+    report = await checked(timeout_s=QUICK_S, rate=0.001, feed=FeedConfig(strict=strict))
+    for trade in rows(report, "first-trade").values():
+        assert trade.state is state
+        assert "it trades seldom" in trade.found
+    assert exit_code(report) == (69 if strict else 0)
+
+
+async def test_messages_that_cannot_be_read_are_counted() -> None:
+    report = await checked("garble BTCUSDT 1000000 how=types", timeout_s=QUICK_S)
+    assert "messages cannot be read)" in row(report, "first-trade", "BTCUSDT").found
+
+
+@pytest.mark.parametrize("path", ["/public", "/fapi/v1/time"])
+async def test_what_never_answers_ends_in_bounded_time(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.checks.venue.ANSWERS_S", 0.3)
+    monkeypatch.setattr("fanout.checks.stream.OPEN_S", 0.3)
+    report = await checked(f"http path={path} delay_s=1000 requests=null")
+    (failed,) = [each for each in report.checks if each.state is State.FAIL]
+    assert failed.name == ("websocket" if path == "/public" else "rest")
+    assert "within 300 ms" in failed.found
+    assert exit_code(report) == 69
+
+
+async def test_where_nobody_listens_all_behind_it_is_skipped() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        authority = f"127.0.0.1:{probe.getsockname()[1]}"
+    report = await checked(ws_url=f"ws://{authority}")
+    assert row(report, "tcp", authority).state is State.FAIL
+    assert row(report, "rest").state is State.OK
+    assert row(report, "websocket").found == "there is no way to it"
+    assert {each.state for each in rows(report, "first-trade").values()} == {State.SKIP}
+    assert exit_code(report) == 69
+    report = await checked(rest_url=f"http://{authority}")
+    assert [row(report, name).state for name in ("rest", "weight", "clock")] == [State.SKIP] * 3
+    assert {each.state for each in rows(report, "first-trade").values()} == {State.OK}
+
+
+async def test_through_a_proxy_both_ways_are_tried() -> None:
+    async with running_proxy("http") as proxy:
+        report = await checked(feed=FeedConfig(proxy=proxy.url))
+        assert exit_code(report) == 0
+        assert row(report, "dns").state is State.SKIP
+        assert any(each.startswith("CONNECT") for each in proxy.asked)
+
+
+async def test_the_built_in_simulator_is_started_and_checked() -> None:
+    config = Config(
+        assets=ASSETS, transports=(TcpConfig(port=0),), venue="sim", sim=SimConfig(rate=200)
+    )
+    assert exit_code(await run_checks(config, timeout_s=10)) == 0
+    report = await run_checks(msgspec.structs.replace(config, assets=("NOSUCH",)), timeout_s=10)
+    assert row(report, "simulator").state is State.FAIL
+    assert exit_code(report) == 78
+
+
+async def test_what_is_waited_for_is_told() -> None:
+    said: list[str] = []
+    async with running_simulator(SimulatorConfig(symbols=ASSETS)) as simulator:
+        await run_checks(config_for(simulator, *ASSETS), timeout_s=10, progress=said.append)
+    assert said[0] == "looking for the way"
+    assert "waiting for first trades: 0 of 2" in said
+
+
+async def test_the_exchange_is_treated_gently() -> None:
+    """One connection, and five requests of weight 1."""
+    async with running_simulator(SimulatorConfig(symbols=ASSETS)) as simulator:
+        opened: list[int] = []
+        await run_checks(
+            config_for(simulator, *ASSETS),
+            timeout_s=10,
+            progress=lambda words: opened.append(simulator.faults.connections),
+        )
+    report = await checked()
+    assert max(opened) == 1
+    assert row(report, "weight").found.startswith("2,395 of")
+
+
+async def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://nowhere")
+    config = Config(assets=ASSETS, transports=(TcpConfig(port=0),))
+    with pytest.raises(UsageError, match="proxy"):
+        await run_checks(config, timeout_s=1)
+
+
+async def test_the_machine_is_checked_for_every_transport() -> None:
+    async with AsyncExitStack() as stack:
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = taken.getsockname()[1]
+        found = await check_machine(Config(assets=ASSETS, transports=(TcpConfig(port=port),)))
+    assert [each.state for each in found] == [State.OK, State.OK, State.FAIL]
