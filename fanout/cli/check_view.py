@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from fanout.checks import Check, Report, State
+from fanout.checks import Check, Name, Report, State
 from fanout.cli.logs import is_said
 from fanout.cli.outcome import emit
 
@@ -56,8 +56,8 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _table(report: Report) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=max(map(len, State)))
+    table.add_column(no_wrap=True, min_width=max(map(len, Name)))
     table.add_column(overflow="fold")
     for each in report.checks:
         style = STYLES[each.state]

@@ -1,5 +1,6 @@
 """The command line as a user has it: real processes, real signals, real pipes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -86,3 +87,12 @@ def serving(*options: str) -> Iterator[tuple[Process, str]]:
     arguments = (*options, "--venue", "sim", "--assets", "btcusdt,ETHUSDT", "tcp", "--port", "0")
     with started(*arguments) as service:
         yield service, service.until_said("serving").split()[-1]
+
+
+@contextmanager
+def exchange(*faults: str) -> Iterator[tuple[str, ...]]:
+    """A simulator that misbehaves, and the options that lead a command to it."""
+    flags = [word for each in faults for word in ("--fault", each)]
+    with started("simulate", "--symbols", "BTCUSDT,ETHUSDT", "--rate", "100", *flags) as process:
+        urls = json.loads(process.out.readline())
+        yield "--ws-url", urls["ws"], "--rest-url", urls["rest"], "--assets", "BTCUSDT,ETHUSDT"

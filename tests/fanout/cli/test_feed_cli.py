@@ -1,6 +1,5 @@
 """`fanout ... tcp` at an exchange that misbehaves, as somebody at two terminals sees it."""
 
-import json
 import re
 import signal
 import urllib.request
@@ -11,17 +10,8 @@ import pytest
 
 from fanout.cli.formats import trade_text
 from protocol import Trade
-from tests.fanout.cli.processes import Process, fanout, started
+from tests.fanout.cli.processes import Process, exchange, fanout, started
 from tests.protocol.golden import BTC
-
-
-@contextmanager
-def exchange(*faults: str) -> Iterator[tuple[str, ...]]:
-    """A simulator that misbehaves, and the options that lead a service to it."""
-    flags = [word for each in faults for word in ("--fault", each)]
-    with started("simulate", "--symbols", "BTCUSDT,ETHUSDT", "--rate", "100", *flags) as process:
-        urls = json.loads(process.out.readline())
-        yield "--ws-url", urls["ws"], "--rest-url", urls["rest"], "--assets", "BTCUSDT,ETHUSDT"
 
 
 @contextmanager
