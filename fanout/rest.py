@@ -174,11 +174,13 @@ class RestClient:
             return self._refused(VenueForbiddenError(why), FORBIDDEN_S)
         if status == 418:
             why = f"{what}, this address is banned for a while: wait{said}"
-            return self._refused(VenueBusyError(why), self._ban_s(headers, body))
+            pause_s = self._ban_s(headers, body)
+            return self._refused(VenueBusyError(why, pause_s), pause_s)
         if status == 429:
-            error = VenueBusyError(f"{what}, too many requests from this address{said}")
             # Retry-After is not documented for USDⓈ-M; without it the limit ends with the minute.
             pause_s = _retry_after_s(headers) or 60 - self._wall_s() % 60
+            why = f"{what}, too many requests from this address{said}"
+            error = VenueBusyError(why, pause_s)
             self._refused(error, pause_s)
             return _WorthAnotherTryError(error, pause_s) if pause_s <= MAX_WAIT_S else error
         if status == 401:

@@ -18,7 +18,7 @@ from fanout.checks.machine import check_machine
 from fanout.checks.network import Endpoint, check_way, endpoint_of
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Report, Subject, any_failed
-from fanout.checks.silence import LOOK_S, Silence, explain, look_again, newest_age_s
+from fanout.checks.silence import LOOK_S, Age, Silence, explain, look_again, newest_age_s
 from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
 from fanout.checks.venue import SYMBOL_ADVICE, Answers, ask_venue, judge_answers, skip_answers
 from fanout.config import Config
@@ -72,7 +72,8 @@ class Inspection:
         progress: Progress,
         wall_ns: Callable[[], int],
     ) -> None:
-        self._feed = config.feed
+        self._is_auto = config.feed.stream == "auto"
+        self._is_strict = config.feed.strict
         self._symbols = config.assets
         self._venue = venue
         self._timeout_s = timeout_s
@@ -146,30 +147,24 @@ class Inspection:
         self, rest: RestClient, answers: Answers | None, silent: tuple[str, ...]
     ) -> dict[str, Silence]:
         self._progress("looking again at what is silent")
-        fallback, is_auto = self._venue.fallback(), self._feed.stream == "auto"
-
-        async def aggregates(symbols: tuple[str, ...]) -> dict[str, float]:
-            assert fallback is not None, "it is only asked where there is one"
-            return (await self._listen(fallback, symbols, LOOK_S)).first_s
-
-        can_ask = answers is not None and answers.error is None
-        age = partial(
-            newest_age_s,
-            rest,
-            self._venue,
-            answers.clock if answers else None,
-            wall_ns=self._wall_ns,
-        )
-        traces = await look_again(
-            silent, aggregates if fallback and is_auto else None, age if can_ask else None
-        )
+        fallback = self._venue.fallback()
+        look = partial(self._aggregates, fallback) if fallback and self._is_auto else None
+        traces = await look_again(silent, look, self._age(rest, answers))
         return {
             symbol: explain(
                 each,
                 waited_s=self._timeout_s,
                 has_fallback=fallback is not None,
-                is_auto=is_auto,
-                is_strict=self._feed.strict,
+                is_auto=self._is_auto,
+                is_strict=self._is_strict,
             )
             for symbol, each in traces.items()
         }
+
+    async def _aggregates(self, fallback: Venue, symbols: tuple[str, ...]) -> dict[str, float]:
+        return (await self._listen(fallback, symbols, LOOK_S)).first_s
+
+    def _age(self, rest: RestClient, answers: Answers | None) -> Age | None:
+        if answers is None or answers.error is not None:
+            return None
+        return partial(newest_age_s, rest, self._venue, answers.clock, wall_ns=self._wall_ns)

@@ -36,8 +36,8 @@ Progress = Callable[[str], None]
 
 
 class Heard(msgspec.Struct):
-    """What came over a connection: when it was open, and each symbol's first trade, both in
-    seconds; how many answers to requests, and how many messages that cannot be read."""
+    """What came over a connection until now: when it was open, and each symbol's first trade, both
+    in seconds; how many answers to requests, and how many messages that cannot be read."""
 
     awaited: set[str]
     opened_s: float | None = None

@@ -4,6 +4,7 @@ Five requests, one attempt each: a doctor wants the first answer, and a venue th
 is not to be asked again. The rows are made from the answers, which are values.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -46,7 +47,7 @@ REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
     (
         VenueBusyError,
         Fault.BUSY,
-        "wait, and ask nothing meanwhile; all programs at this address count together",
+        "wait {wait}, and ask nothing meanwhile; all programs at this address count together",
     ),
     (
         VenueError,
@@ -54,11 +55,13 @@ REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
         "is {flag} the exchange's? Else the exchange is down, or a proxy or firewall answers",
     ),
 )
-"""What a failure is, and what to do. The first kind that fits counts; `flag` is the URL's."""
+"""What a failure is, and what to do. The first kind that fits counts; `flag` is the URL's, and
+`wait` how long a venue that is busy wants to be left alone."""
 
 
 class Answers(msgspec.Struct):
-    """What came back. `error` is the first failure, behind which nothing was asked any more."""
+    """What came back until now. `error` is the first failure, behind which nothing was asked any
+    more."""
 
     first_s: float | None = None
     clock: ClockOffset | None = None
@@ -146,7 +149,9 @@ def failure_of(
     fault, advice = next(
         (fault, advice) for kind, fault, advice in REMEDIES if isinstance(error, kind)
     )
-    return subject.failed(str(error), advice.format(flag=flag), fault, took_s=took_s)
+    pause_s = error.pause_s if isinstance(error, VenueBusyError) else 0.0
+    advice = advice.format(flag=flag, wait=f"{math.ceil(pause_s):,} s")
+    return subject.failed(str(error), advice, fault, took_s=took_s)
 
 
 def _rest(answers: Answers, venue: Venue) -> Check:

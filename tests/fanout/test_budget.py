@@ -1,3 +1,5 @@
+import math
+
 from fanout.budget import Budget
 
 
@@ -50,3 +52,9 @@ def test_what_was_counted_in_the_minute_before_does_not_count_in_this_one() -> N
     wall.now_s = 660.2
     budget.counted(90, minute)
     assert (budget.used, budget.wait_s(5)) == (0, 0)
+
+
+def test_who_takes_all_there_is_waits_for_none_of_it() -> None:
+    budget = Budget(100, share=math.inf, wall_s=Wall(600.0))
+    budget.counted(100, budget.spend(5))
+    assert budget.wait_s(5) == 0
