@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Final
 
-from fanout.checks.report import Check, Fault, Name, Subject
+import trio
+
+from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.config import Config, ShmConfig, TcpConfig
 from fanout.errors import BindError, ConfigError
 from fanout.release import kind, version
@@ -24,11 +26,13 @@ from protocol.errors import reason
 from protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from protocol.ring_page import PAGE_BYTES
 
+NAME_S: Final = 5.0
+"""For the address of a name to listen on."""
+
 _PORT_ADVICE: Final = {
     errno.EADDRINUSE: "something listens there, maybe a fanout: ss -ltnp shows what; stop it, or "
     "take another {flag}",
     errno.EACCES: "ports below 1024 are for root: take another {flag}",
-    errno.EADDRNOTAVAIL: "no address of this machine: 127.0.0.1 is, and 0.0.0.0 is all of them",
 }
 _HOST_ADVICE: Final = "no address of this machine: 127.0.0.1 is, and 0.0.0.0 is all of them"
 
@@ -97,8 +101,12 @@ async def check_ports(config: Config) -> tuple[Check, ...]:
 async def _check_port(held: AsyncExitStack, host: str, port: int, flag: str) -> Check:
     subject = Subject(Name.PORT, f"{host}:{port}")
     try:
-        for listener in await open_listeners(host, port):
-            held.push_async_callback(listener.aclose)
+        with trio.fail_after(NAME_S):
+            for listener in await open_listeners(host, port):
+                held.push_async_callback(listener.aclose)
+    except trio.TooSlowError:
+        found = f"no address of {host} within {time_text(NAME_S)}"
+        return subject.failed(found, _HOST_ADVICE, Fault.MACHINE)
     except BindError as error:
         cause = error.__cause__
         code = cause.errno if isinstance(cause, OSError) else None

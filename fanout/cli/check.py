@@ -45,14 +45,15 @@ def check(
         typer.Option(help="Seconds to wait for a first trade on every symbol.", metavar="SECONDS"),
     ] = 20.0,
 ) -> None:
-    """Check what a service of these options would need, and say what to do where it is missing.
+    """Check what a service of these options would need, and say what to do.
 
-    The way to the exchange, its answers, its clock, every symbol and a first trade on it; ports,
-    shared memory, descriptors. Nothing is changed, and it ends within --timeout and ten seconds.
+    The way to the exchange, its answers, its clock, every symbol and a first
+    trade on it; ports, shared memory, descriptors. Nothing is changed, and it
+    ends within --timeout and some ten seconds.
 
     Example: fanout --assets BTCUSDT,ETHUSDT check tcp --port 9000 shm --name a
 
-    Exit code: 0 if nothing failed, warnings or not. Of several failures the first of these counts:
+    Exit code: 0 if nothing failed. Of several failures the first of these counts:
 
       77  the exchange refuses this region or network (451, 403)
       78  a symbol is unknown or does not trade, a certificate cannot be used

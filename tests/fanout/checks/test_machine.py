@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 import trustme
 
 from fanout.checks.machine import (
@@ -21,6 +23,7 @@ from fanout.checks.machine import (
 from fanout.checks.report import Fault, State
 from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig, TransportConfig
 from fanout.transports.shm.queue_file import create
+from tests.fanout.checks.resolvers import DeafResolver
 from tests.protocol.golden import HEADER
 
 
@@ -103,6 +106,14 @@ async def test_a_host_that_is_not_here_is_told() -> None:
         (row,) = await check_ports(config(TcpConfig(host=host, port=0)))
         assert row.state is State.FAIL
         assert "127.0.0.1" in row.advice
+
+
+async def test_a_resolver_that_does_not_answer_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    trio.socket.set_custom_hostname_resolver(DeafResolver())
+    (row,) = await check_ports(config(TcpConfig(host="slow.example", port=0)))
+    assert (row.state, row.found) == (State.FAIL, "no address of slow.example within 5.0 s")
 
 
 def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fanout.checks import network
 from fanout.checks.network import Endpoint, check_way, endpoint_of
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, State
+from tests.fanout.checks.resolvers import DeafResolver
 from tests.fanout.proxies import running_proxy
 
 
@@ -157,14 +158,6 @@ async def test_a_name_that_nobody_knows_is_told() -> None:
     assert rows[0].fault is Fault.UNREACHABLE
     assert "/etc/resolv.conf" in rows[0].advice
     assert [row.found for row in rows[1:]] == ["dns failed"] * 2
-
-
-class DeafResolver(trio.abc.HostnameResolver):
-    async def getaddrinfo(self, *query: object) -> list[object]:  # type: ignore[override]
-        return await trio.sleep_forever()
-
-    async def getnameinfo(self, *query: object) -> tuple[str, str]:
-        raise AssertionError("nobody asks for names")
 
 
 async def test_a_resolver_that_does_not_answer_ends_in_bounded_time(

@@ -69,26 +69,21 @@ def test_without_a_transport_it_is_tcp_or_what_the_file_has(tmp_path: Path) -> N
     path.write_text('venue = "sim"\n[tcp]\nport = 0\nmax-clients = 7\n')
     answer = checked("--config", str(path), "check", "--json")
     assert "7 clients" in [each.target for each in answer.checks]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+
+def test_an_exchange_that_refuses_is_77_whatever_else_is_wrong() -> None:
+    with exchange("http 451 requests=null") as options, socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
-        answer = checked(*SIM, "check", "--json", FANOUT_TCP_PORT=port)
-        assert failures(answer) == [("port", f"127.0.0.1:{port}")]
+        answer = checked(*options, "check", "--json", "tcp", "--port", port)
+    assert answer.exit_code == 77
+    assert [name for name, _ in failures(answer)] == ["port", "rest"]
 
 
-@pytest.mark.parametrize(
-    ("faults", "failed", "code"),
-    [
-        (("http 451 requests=null",), "rest", 77),
-        (("delist ETHUSDT",), "symbol", 78),
-    ],
-)
-def test_an_exchange_that_fails_has_its_exit_code(
-    faults: tuple[str, ...], failed: str, code: int
-) -> None:
-    with exchange(*faults) as options:
-        answer = checked(*options, "check", "--json", "tcp", "--port", "0")
-    assert answer.exit_code == code
-    assert [name for name, _ in failures(answer)] == [failed]
+def test_a_symbol_that_is_not_there_is_78() -> None:
+    answer = checked(
+        "--venue", "sim", "--assets", "NOSUCH", "check", "--json", "tcp", "--port", "0"
+    )
+    assert (answer.exit_code, failures(answer)) == (78, [("simulator", "NOSUCH")])
 
 
 def test_a_name_that_nobody_knows_is_69_and_says_what_to_do() -> None:
