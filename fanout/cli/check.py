@@ -1,13 +1,11 @@
 """`fanout check`: what a service would need, before it is started."""
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
-from fanout.cli.logs import is_said, log_to_stderr
 from fanout.cli.outcome import emit, exit_codes
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
 from fanout.errors import UsageError
@@ -78,10 +76,6 @@ def _check(options: ServeOptions, *, timeout_s: float, as_json: bool) -> None:
     from fanout.checks import run_checks
     from fanout.cli.check_view import progress_shown, show
 
-    if is_said(logging.DEBUG):
-        log_to_stderr()
-    else:  # what would be logged is in the rows
-        logging.getLogger("fanout").addHandler(logging.NullHandler())
     with progress_shown() as progress:
         report = trio.run(partial(run_checks, config, timeout_s=timeout_s, progress=progress))
     exit_code = _exit_code(report)
