@@ -55,14 +55,14 @@ async def _serve_http(passed_on: PassedOn, stream: trio.SocketStream) -> None:
         host, _, port = target.rpartition(":")
         async with await trio.open_tcp_stream(host, int(port)) as there:
             await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await _relay(stream, there)
+            await relay(stream, there)
         return
     parts = urlsplit(target)
     async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 80) as there:
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         head = head.replace(target.encode(), path.encode(), 1)
         await there.send_all(head.replace(b"keep-alive", b"close"))
-        await _relay(stream, there)
+        await relay(stream, there)
 
 
 async def _serve_socks(passed_on: PassedOn, stream: trio.SocketStream) -> None:
@@ -78,11 +78,13 @@ async def _serve_socks(passed_on: PassedOn, stream: trio.SocketStream) -> None:
     passed_on.asked.append(f"{host}:{number}")
     async with await trio.open_tcp_stream(host, number) as there:
         await stream.send_all(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
-        await _relay(stream, there)
+        await relay(stream, there)
 
 
-async def _relay(one: trio.SocketStream, other: trio.SocketStream) -> None:
-    async def copy(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+async def relay(one: trio.abc.Stream, other: trio.abc.Stream) -> None:
+    """Hand on what comes from either end, until one of them is done."""
+
+    async def copy(source: trio.abc.Stream, sink: trio.abc.Stream) -> None:
         try:
             while data := await source.receive_some():
                 await sink.send_all(data)

@@ -2,11 +2,17 @@
 row says, and the exit code."""
 
 import socket
-from contextlib import AsyncExitStack
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import trio
+import trustme
 
 from fanout.checks import Check, Report, State, run_checks
 from fanout.checks.machine import check_machine
@@ -15,7 +21,7 @@ from fanout.config import Config, FeedConfig, SimConfig, TcpConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
 from fanout.simulator.schedule import scheduled
-from tests.fanout.proxies import running_proxy
+from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, running_simulator
 
 ASSETS = ("BTCUSDT", "ETHUSDT")
@@ -262,6 +268,50 @@ async def test_through_a_proxy_both_ways_are_tried() -> None:
         assert exit_code(report) == 0
         assert row(report, "dns").state is State.SKIP
         assert any(each.startswith("CONNECT") for each in proxy.asked)
+
+
+@asynccontextmanager
+async def behind_tls(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
+    """An authority that speaks TLS and hands on to the one of `url`."""
+    parts = urlsplit(url)
+
+    async def handle(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        async with await trio.open_tcp_stream(parts.hostname or "", parts.port or 0) as there:
+            await relay(stream, there)
+
+    async def survive(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):  # who does not trust us hangs up
+            await handle(stream)
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, host="127.0.0.1", https_compatible=True)
+        (listener,) = await nursery.start(serve, survive, 0, context)
+        yield f"127.0.0.1:{listener.transport_listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
+    is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    if is_trusted:
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with (
+        running_simulator(SimulatorConfig(symbols=ASSETS)) as simulator,
+        behind_tls(simulator.rest_url, context) as place,
+    ):
+        plain = config_for(simulator, *ASSETS)
+        config = msgspec.structs.replace(
+            plain, ws_url=f"wss://{place}", rest_url=f"https://{place}"
+        )
+        report = await run_checks(config, timeout_s=10)
+    assert row(report, "tls").state == (State.OK if is_trusted else State.FAIL)
+    assert exit_code(report) == (0 if is_trusted else 69)
+    states = {each.state for each in report.checks if each.name in ("rest", "websocket", "symbol")}
+    assert states == {State.OK if is_trusted else State.SKIP}
 
 
 async def test_the_built_in_simulator_is_started_and_checked() -> None:
