@@ -38,6 +38,9 @@ _LOG = logging.getLogger("fanout")
 
 T = TypeVar("T")
 
+PATIENCE_S: Final = 1.0
+"""For how long somebody at a terminal does not wonder whether anything happens."""
+
 RETRY_MS: Final = 1_000
 """When clients are asked to come back after an orderly end: a restart takes about that long."""
 
@@ -56,8 +59,8 @@ async def run_service(
     the venue refuses the first connection; like every nursery, in an exception group.
     """
     async with open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
-        _LOG.info("asking %s for %s", venue.rest_url, ", ".join(config.assets))
-        market = await _until(stop, partial(ask_market, rest, venue, config.assets))
+        ask = partial(ask_market, rest, venue, config.assets)
+        market = await _until(stop, ask, waiting=f"waiting for {venue.rest_url} to answer")
         if market is None:
             return
         header = Header(
@@ -184,12 +187,17 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exc
     return None
 
 
-async def _until(stop: trio.Event, work: Callable[[], Awaitable[T]]) -> T | None:
-    """What `work` returns, or None if it is stopped before. Raises what it raises."""
+async def _until(
+    stop: trio.Event, work: Callable[[], Awaitable[T]], *, waiting: str = ""
+) -> T | None:
+    """What `work` returns, or None if it is stopped before. Raises what it raises. That we are
+    `waiting` is said in the log after a while."""
     result: T | None = None
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
+        if waiting:
+            nursery.start_soon(_say_after_a_while, waiting)
         try:
             result = await work()
         except Exception as error:
@@ -198,6 +206,11 @@ async def _until(stop: trio.Event, work: Callable[[], Awaitable[T]]) -> T | None
     if failure is not None:
         raise failure
     return result
+
+
+async def _say_after_a_while(words: str) -> None:
+    await trio.sleep(PATIENCE_S)
+    _LOG.info(words)
 
 
 async def _cancel_on(stop: trio.Event, scope: trio.CancelScope) -> None:

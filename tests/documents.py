@@ -38,7 +38,7 @@ LINGER_S: Final = 2.0
 PORTS: Final = ("9000", "9001", "9464")
 QUEUE: Final = "trade_queue"
 
-_SERVES: Final = re.compile(r"fanout .*(?<!check )(?<!config )\b(tcp --port|shm --name)\b")
+_SERVES: Final = re.compile(r"^(?!.* (check|config)\b).*fanout .*\b(tcp --port|shm --name)\b")
 _CHECKS: Final = re.compile(r"fanout .*\bcheck\b")
 _PLACES: Final = re.compile(r"(?:--(?:http-)?port|--name) (\S+)")
 

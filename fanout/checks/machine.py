@@ -16,12 +16,11 @@ import trio
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.config import Config, ShmConfig, TcpConfig
 from fanout.errors import BindError, ConfigError
-from fanout.release import kind, version
 from fanout.transports.base import open_listeners
 from fanout.transports.shm.queue_file import Holder, holder_of
 from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS, Descriptors
 from fanout.transports.tcp.greeting import load_tls
-from protocol.constants import WIRE_VERSION
+from fanout.versions import versions
 from protocol.errors import reason
 from protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from protocol.ring_page import PAGE_BYTES
@@ -56,9 +55,10 @@ async def check_machine(config: Config) -> tuple[Check, ...]:
 def check_platform(*, is_x86_needed: bool, machine: str = platform.machine()) -> Check:
     """Which fanout this is, and whether the processor is one that shared memory works on."""
     subject = Subject(Name.MACHINE, f"{platform.system()} {machine}")
+    known = versions()
     found = (
-        f"fanout {version()}, wire {WIRE_VERSION}, {kind()}; "
-        f"{platform.python_implementation()} {platform.python_version()}"
+        f"fanout {known['fanout']}, wire {known['wire']}, {known['functions']}; "
+        f"{platform.python_implementation()} {known['python']}"
     )
     try:
         if is_x86_needed:
