@@ -94,12 +94,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, symbols: Collection[str], market_only: bool) -> "Wanted":
+        """Raises `AddressError` for a string in the place of a collection of them."""
         if isinstance(symbols, str):
             raise AddressError(f"symbols={symbols!r}: a collection is needed, like [{symbols!r}]")
         return cls(frozenset(symbols), market_only)
 
     @property
     def is_everything(self) -> bool:
+        """Whether nothing is left out."""
         return not (self.symbols or self.market_only)
 
     def check(self, header: Header) -> None:
@@ -188,10 +190,12 @@ class Subscription:
 
     @property
     def header(self) -> Header | None:
+        """The session header that counts now; None before the first."""
         return self._session.header
 
     @property
     def statistics(self) -> SessionStatistics:
+        """What has come so far, over all connections."""
         return self._session.statistics
 
     @property

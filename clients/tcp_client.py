@@ -103,10 +103,12 @@ def parse_address(url: str) -> tuple[str, int, bool]:
 
 
 def no_connection(timeout_s: float) -> DisconnectedError:
+    """The service did not answer in time, in words."""
     return DisconnectedError(f"no connection within {timeout_s:g} s")
 
 
 def silence(timeout_s: float) -> DisconnectedError:
+    """Not even a heartbeat came for so long, in words."""
     return DisconnectedError(f"silent for {timeout_s:g} s")
 
 

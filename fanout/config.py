@@ -270,6 +270,12 @@ def check_proxy(source: str, url: str | None) -> None:
         raise UsageError(f"{source} cannot be used: {schemes}HOST:PORT is needed")
 
 
+def shown_proxy(url: str) -> str:
+    """A proxy's URL without the password that may be in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def is_host(text: str) -> bool:
     """Whether text can be a host's name or address at all."""
     try:

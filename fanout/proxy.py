@@ -13,7 +13,7 @@ import trio
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.trio import Proxy
 
-from fanout.config import check_proxy, is_loopback
+from fanout.config import check_proxy, is_loopback, shown_proxy
 from fanout.errors import VenueUnreachableError
 from protocol.errors import reason
 
@@ -37,12 +37,6 @@ def proxy_for(url: str, asked_for: str | None) -> str | None:
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     check_proxy("the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)", proxy)
     return proxy
-
-
-def shown_proxy(url: str) -> str:
-    """A proxy's URL without the password that may be in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 async def open_tcp(host: str, port: int, proxy: str | None) -> trio.SocketStream:

@@ -20,6 +20,7 @@ import httpx2
 import trio
 
 from fanout.budget import SHARE, Budget
+from fanout.config import shown_proxy
 from fanout.errors import (
     VenueBusyError,
     VenueError,
@@ -28,7 +29,6 @@ from fanout.errors import (
     VenueMessageError,
     VenueUnreachableError,
 )
-from fanout.proxy import shown_proxy
 from fanout.venues.base import Request, Venue
 from protocol.backoff import backoff
 from protocol.errors import reason

@@ -20,13 +20,11 @@ from fanout.anomalies import Anomalies
 from fanout.config import Config
 from fanout.errors import VenueError
 from fanout.feed import Feed
-from fanout.http.server import HttpServer
 from fanout.market import ask_market
 from fanout.monitor import Monitor
 from fanout.proxy import proxy_for
 from fanout.publisher import Publisher
 from fanout.rest import RestClient, open_rest
-from fanout.simulator import SimulatorConfig, run_simulator
 from fanout.stats import FeedStats
 from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
@@ -108,6 +106,8 @@ async def _open_to_questions(
     if config.http is None:
         yield
         return
+    from fanout.http.server import HttpServer  # with Prometheus's library, which not all need
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(monitor.run)
         serve = partial(HttpServer(monitor).run, config.http.host, config.http.port)
@@ -237,6 +237,9 @@ async def open_venue(config: Config) -> AsyncIterator[Venue]:
     if config.sim is None:
         yield make(ws_url=config.ws_url, rest_url=config.rest_url)
         return
+    # It brings numpy: a quarter of a second and 20 MiB that a real exchange does not take.
+    from fanout.simulator import SimulatorConfig, run_simulator
+
     simulated = SimulatorConfig(symbols=config.assets, rate=config.sim.rate, seed=config.sim.seed)
     async with trio.open_nursery() as nursery:
         simulator = await nursery.start(run_simulator, simulated)

@@ -68,6 +68,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """One fill.
 
+    `price`, of the quote currency, and `quantity`, of the base, are integers at the instrument's
+    `price_exponent` and `quantity_exponent`: what the venue's decimal strings spell. `time` is the
+    venue's trade time at `time_exponent`; `trade_id` the venue's, unique in its symbol.
+    `buyer_is_maker` means that the seller was the aggressor.
+
     `seq`, `received_ns` (unix ns, when the socket read that brought it returned) and
     `back_filled` come with the block that carries it; before that they are 0 and False. In a
     snapshot `seq` and `received_ns` stay 0: they belong to a moment before the reader joined.
@@ -88,6 +93,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def symbol(self) -> str:
+        """The venue's name of the instrument."""
         return self.instrument.symbol
 
     @property
@@ -98,26 +104,32 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def price_text(self) -> str:
+        """The price in decimal digits, as many after the point as the exponent says."""
         return to_text(self.price, self.instrument.price_exponent)
 
     @property
     def price_decimal(self) -> Decimal:
+        """The price, exactly."""
         return to_decimal(self.price, self.instrument.price_exponent)
 
     @property
     def price_float(self) -> float:
+        """The nearest double: the only view of the price that may round."""
         return to_float(self.price, self.instrument.price_exponent)
 
     @property
     def quantity_text(self) -> str:
+        """The quantity in decimal digits, as many after the point as the exponent says."""
         return to_text(self.quantity, self.instrument.quantity_exponent)
 
     @property
     def quantity_decimal(self) -> Decimal:
+        """The quantity, exactly."""
         return to_decimal(self.quantity, self.instrument.quantity_exponent)
 
     @property
     def quantity_float(self) -> float:
+        """The nearest double: the only view of the quantity that may round."""
         return to_float(self.quantity, self.instrument.quantity_exponent)
 
 
@@ -137,6 +149,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_snapshot(self) -> bool:
+        """Whether its trades are those of before the reader joined."""
         # An integer's `&` costs a tenth of an enumeration's `in`.
         return bool(int(self.flags) & BlockFlags.SNAPSHOT.value)
 
@@ -174,6 +187,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     @property
     def count(self) -> int:
+        """How many trades and events are lost."""
         return self.last_seq - self.first_seq + 1
 
 

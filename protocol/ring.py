@@ -175,6 +175,7 @@ class RingReader(page.Ring):
 
     @property
     def epoch_ns(self) -> int:
+        """Of the numbering that the writer began with; unix ns."""
         return self._words[page.EPOCH_WORD]
 
     @property

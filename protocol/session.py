@@ -120,6 +120,7 @@ class SubscriberSession:
 
     @property
     def statistics(self) -> SessionStatistics:
+        """What has come so far."""
         return SessionStatistics(
             bytes_received=self._bytes_received,
             frames=self._frame_count,

@@ -59,7 +59,6 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.cli",
         "fanout.config",
         "fanout.errors",
-        "fanout.proxy",
         "fanout.service",
         "fanout.simulator",
         "fanout.stats",

@@ -18,8 +18,9 @@ import trio
 
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
+from fanout.config import shown_proxy
 from fanout.errors import VenueUnreachableError
-from fanout.proxy import open_tcp, shown_proxy
+from fanout.proxy import open_tcp
 from protocol.errors import reason
 
 WAY_S: Final = 5.0

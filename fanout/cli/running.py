@@ -3,7 +3,7 @@
 import gc
 import json
 import signal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -11,8 +11,10 @@ from fanout.cli.logs import flush_log
 from fanout.cli.outcome import emit, say
 from fanout.config import Config
 from fanout.service import run_service
-from fanout.simulator import SimulatorConfig, run_simulator
 from fanout.systemd import Notifier
+
+if TYPE_CHECKING:
+    from fanout.simulator import SimulatorConfig
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Those that end it in good order."""
@@ -87,12 +89,14 @@ async def _watch_signals(
             stop.set()
 
 
-def run_market(config: SimulatorConfig) -> None:
+def run_market(config: "SimulatorConfig") -> None:
     """Run a simulator until it ends or is interrupted, and print where it is."""
     trio.run(_run_market, config)
 
 
-async def _run_market(config: SimulatorConfig) -> None:
+async def _run_market(config: "SimulatorConfig") -> None:
+    from fanout.simulator import run_simulator
+
     async with trio.open_nursery() as nursery:
         simulator = await nursery.start(run_simulator, config)
         emit(json.dumps({"ws": simulator.ws_url, "rest": simulator.rest_url}))
