@@ -241,6 +241,9 @@ app.command("simulate")(simulate)
 def run() -> NoReturn:
     """Do what the command line says, and exit."""
     try:
-        sys.exit(app(prog_name="fanout", standalone_mode=False))
+        with exit_codes():
+            sys.exit(app(prog_name="fanout", standalone_mode=False))
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except typer.TyperException as error:
         refuse(error)

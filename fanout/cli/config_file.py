@@ -35,11 +35,12 @@ Tables = dict[str, Any]
 
 def settings_of(command: Any) -> dict[str, Any]:
     """A command's parameters by the names they have in a file: those of their flags."""
-    named = {_flag(each): each for each in command.params if each.param_type_name == "option"}
+    named = {flag_of(each): each for each in command.params if each.param_type_name == "option"}
     return {name: each for name, each in named.items() if name not in NOT_SETTINGS}
 
 
-def _flag(parameter: Any) -> str:
+def flag_of(parameter: Any) -> str:
+    """The name of an option in a file: its longest flag."""
     return str(max(parameter.opts, key=len)).lstrip("-")
 
 

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 import typer
 
 from clients.subscription import AddressError, UnknownSymbolError
+from fanout.cli.config_file import flag_of, source_of
 from fanout.cli.logs import flush_log, is_said, message_of
 from fanout.errors import (
     ConfigError,
@@ -85,23 +86,27 @@ def exit_codes() -> Iterator[None]:
 def refuse(error: typer.TyperException) -> NoReturn:
     """Say in a line what is wrong with the words on the command line, and exit."""
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "fanout"
     text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
     if type(error).__name__ == "NoArgsIsHelpError":
         print(text, file=sys.stderr)
     else:
-        say(f"{_source(error)}{text} ({command} --help)", logging.ERROR)
+        command = context.command_path if context else "fanout"
+        say(f"{_misfit(error) or text} ({command} --help)", logging.ERROR)
     sys.exit(getattr(error, "exit_code", 1))
 
 
-def _source(error: typer.TyperException) -> str:
-    """The configuration file, if that is where a value came from."""
+def _misfit(error: typer.TyperException) -> str:
+    """What is wrong with an option's value, under the name by which it was given: of the flag, the
+    variable, or the file's. Empty if it is not about one."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
-    if context is None or parameter is None:
+    why = str(getattr(error, "message", "")).removeprefix("Value error, ").rstrip(".")
+    is_option = getattr(parameter, "param_type_name", "") == "option"
+    if context is None or not is_option or not why:
         return ""
-    source = context.get_parameter_source(parameter.name)
-    is_from_file = source is not None and source.name == "DEFAULT_MAP"
-    return f"{context.find_root().params.get('config')}: " if is_from_file else ""
+    name = flag_of(parameter)
+    source = source_of(context, name)
+    given = f"{source}: {name}" if source == context.find_root().params.get("config") else source
+    return f"{given}: {why[0].lower()}{why[1:]}"
 
 
 def _first(error: BaseException) -> BaseException:

@@ -450,6 +450,42 @@ def test_with_stderr_closed_nothing_of_it_gets_among_the_data() -> None:
     assert result.returncode == 0
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["tcp", "--help"], ["config"]])
+def test_what_cannot_be_printed_is_told_in_a_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [*FANOUT, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=environment(),
+        )
+    assert result.returncode == 1
+    assert result.stderr.endswith("No space left on device\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        (["tcp", "--port", "x"], {}, "--port: input should be a valid integer"),
+        (["tcp"], {"FANOUT_TCP_PORT": "x"}, "FANOUT_TCP_PORT: input should be a valid integer"),
+        (["--log-format", "xml", "tcp"], {}, "--log-format: 'xml' is not one of 'human', 'json'"),
+        (["--nope"], {}, "No such option: --nope"),
+        (["tail"], {}, "Missing argument 'ADDRESS'"),
+    ],
+)
+def test_what_is_wrong_is_told_under_the_name_by_which_it_was_given(
+    words: list[str], variables: dict[str, str], said: str
+) -> None:
+    result = fanout(*words, **variables)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"fanout: {said}")
+    assert result.stderr.endswith(" --help)\n")
+    assert result.stderr.count("\n") == 1
+
+
 def test_with_stdout_closed_tail_says_so() -> None:
     with serving() as (_, url):
         result = run(f"$FANOUT tail {url} --limit 2 >&-")

@@ -131,7 +131,7 @@ def test_every_option_has_a_variable_and_it_is_the_one_that_help_names() -> None
         ("connections =", 78, "is not TOML: "),
         ("version = true", 78, "version is unknown"),
         ("config = 'other.toml'", 78, "config is unknown"),
-        ("connections = 1.5", 2, "Invalid value for '--connections'"),
+        ("connections = 1.5", 2, "fanout.toml: connections: input should be a valid integer"),
         ("[tcp]\nport = 90000", 2, "port 90000"),
         ("log-bytes = -1", 2, "'-1' is not a size"),
     ],
@@ -145,7 +145,7 @@ def test_what_is_wrong_in_a_file_is_told_in_a_line_with_its_name(
     assert result.returncode == code
     assert said in result.stderr
     assert result.stderr.count("\n") <= 2
-    if code == 78 or "Invalid" in said:
+    if code == 78:
         assert str(path) in result.stderr
 
 
