@@ -22,7 +22,7 @@ from fanout.errors import (
     VenueRefusalError,
     VenueUnreachableError,
 )
-from tests.fanout.cli.processes import FANOUT, environment, fanout, serving, started
+from tests.fanout.cli.processes import FANOUT, at_once, environment, fanout, serving, started
 
 
 def test_help_shows_the_commands_and_examples() -> None:
@@ -32,7 +32,9 @@ def test_help_shows_the_commands_and_examples() -> None:
         assert words in result.stdout
 
 
-@pytest.mark.parametrize("command", ["tcp", "tail", "save", "simulate"])
+@pytest.mark.parametrize(
+    "command", ["tcp", "shm", "check", "config", "status", "tail", "save", "simulate"]
+)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = fanout(command, "--help")
     assert result.returncode == 0
@@ -138,7 +140,7 @@ def test_the_version_names_the_wire_and_what_is_compiled(pure: str, kinds: list[
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else "",
 )
 def test_bad_input_gets_a_line_and_an_exit_code(arguments: list[str], code: int, said: str) -> None:
-    result = fanout(*arguments)
+    result = at_once(*arguments)
     assert result.returncode == code, result.stderr
     assert said in result.stderr
     assert "Traceback" not in result.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fanout.cli.processes import fanout, started
+from tests.fanout.cli.processes import at_once, fanout, started
 
 ALL = """
 assets = ["SOLUSDT"]
@@ -29,7 +29,7 @@ keep = true
 
 def in_force(*arguments: str, **variables: str) -> dict[str, tuple[Any, str]]:
     """Each setting's value and who said so, `tcp.port` for one of a transport."""
-    result = fanout(*arguments, **variables)
+    result = at_once(*arguments, **variables)
     assert (result.returncode, result.stderr) == (0, "")
     shown = json.loads(result.stdout)
     settings = {each["name"]: (each["value"], each["source"]) for each in shown["options"]}
@@ -141,7 +141,7 @@ def test_what_is_wrong_in_a_file_is_told_in_a_line_with_its_name(
 ) -> None:
     path = tmp_path / "fanout.toml"
     path.write_text(file)
-    result = fanout("--config", str(path), "tcp")
+    result = at_once("--config", str(path), "tcp")
     assert result.returncode == code
     assert said in result.stderr
     assert result.stderr.count("\n") <= 2
