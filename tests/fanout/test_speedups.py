@@ -1,8 +1,5 @@
 """The service's compiled twins give what the plain functions give."""
 
-import importlib
-import os
-import shutil
 import socket
 from array import array
 from collections.abc import Callable, Iterator
@@ -21,18 +18,14 @@ import fanout.transports.tcp.sending  # noqa: F401
 from fanout.speedups import twin
 from fanout.venues.base import SpentId, VenueTrade
 from protocol import Instrument, TradeKind
+from tests.twins import same_outcome, twins_of
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 ITEM = VenueTrade("BTCUSDT", 5, 1723161256322, "61800.30", "0.006", True, TradeKind.RPI)
 
 
 def twins() -> ModuleType:
-    try:
-        return importlib.import_module("fanout._speedups")
-    except ImportError:
-        if os.environ.get("FANOUT_REQUIRE_TWINS") == "1" and shutil.which("cc"):
-            raise
-        pytest.skip("the compiled twins are not built")
+    return twins_of("fanout._speedups")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,19 +33,8 @@ def _built() -> None:
     twins()
 
 
-def outcome(function: Callable[..., object], *arguments: object) -> object:
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return type(error), str(error)
-
-
 def both(name: str, *arguments: object) -> object:
-    compiled = outcome(getattr(twins(), name), *arguments)
-    plain = outcome(twin.plain[name], *arguments)
-    assert compiled == plain
-    assert repr(compiled) == repr(plain)
-    return compiled
+    return same_outcome(twins(), twin.plain, name, *arguments)
 
 
 def test_every_twin_has_a_plain_function() -> None:

@@ -1,11 +1,8 @@
 """The compiled twins give what the plain functions give, value for value and error for error."""
 
-import importlib
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,17 +20,13 @@ from protocol.rows import rows_of
 from protocol.speedups import PLAIN
 from tests.protocol.golden import BTC, HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
+from tests.twins import outcome, same_outcome, twins_of
 
 CAPACITY = 4096
 
 
 def twins() -> ModuleType:
-    try:
-        return importlib.import_module("protocol._speedups")
-    except ImportError:
-        if os.environ.get("FANOUT_REQUIRE_TWINS") == "1" and shutil.which("cc"):
-            raise
-        pytest.skip("the compiled twins are not built")
+    return twins_of("protocol._speedups")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,21 +34,8 @@ def _built() -> None:
     twins()
 
 
-def outcome(function: Callable[..., object], *arguments: object) -> object:
-    """What a call gives, or raises."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return type(error), str(error)
-
-
 def both(name: str, *arguments: object) -> object:
-    """What both give, which is the same."""
-    compiled = outcome(getattr(twins(), name), *arguments)
-    plain = outcome(PLAIN[name], *arguments)
-    assert compiled == plain
-    assert repr(compiled) == repr(plain)  # 1 equals True, and an enumeration its number
-    return compiled
+    return same_outcome(twins(), PLAIN, name, *arguments)
 
 
 def read_alike(payload: bytes, header: Header) -> None:
