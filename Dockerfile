@@ -12,11 +12,14 @@ WORKDIR /src
 # For the compiled functions. Without it the plain ones are used.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/fanout
+# What is depended on, as it was when this release was made.
+COPY .ci/requirements.lock ./
+RUN /opt/fanout/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY protocol protocol
 COPY clients clients
 COPY fanout fanout
-RUN /opt/fanout/bin/pip install --no-cache-dir .
+RUN /opt/fanout/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 COPY --from=build /opt/fanout /opt/fanout
