@@ -227,6 +227,13 @@ async def test_a_client_is_served_over_tls(certificate: dict[str, str]) -> None:
     assert isinstance(records[-1], Trade)
 
 
+def test_old_tls_is_refused_however_openssl_is_set_up(certificate: dict[str, str]) -> None:
+    context = greeting.load_tls(TcpConfig(**certificate))
+    assert context is not None
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
 async def test_megabytes_go_through_tls_unchanged(certificate: dict[str, str]) -> None:
     publisher = new_publisher()
     async with (
