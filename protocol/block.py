@@ -58,7 +58,7 @@ def encode_block(block: Block, header: Header) -> bytes:
     trades = block.trades
     if not 1 <= len(trades) <= MAX_BLOCK_TRADES:
         raise NotRepresentableError(f"{len(trades):,} trades: 1 to {MAX_BLOCK_TRADES:,} fit")
-    if not 1 <= block.first_seq <= MAX_SEQ - len(trades) + 1:
+    if not 1 <= block.first_seq <= _last_first_seq(len(trades), block.is_snapshot):
         raise NotRepresentableError(f"sequence number {block.first_seq} is out of range")
     ordinary = trades[0].kind
     try:
@@ -129,11 +129,10 @@ def decode_block(payload: bytes, header: Header) -> Block:
     _, bits, ordinary, count, first_seq, received_ns = _PREFIX.unpack_from(body)
     if not 1 <= count <= MAX_BLOCK_TRADES:
         raise LimitExceededError(f"block of {count:,} trades: 1 to {MAX_BLOCK_TRADES:,} allowed")
-    if not 1 <= first_seq <= MAX_SEQ - count + 1:
+    is_snapshot = bool(bits & BlockFlags.SNAPSHOT.value)
+    if not 1 <= first_seq <= _last_first_seq(count, is_snapshot):
         raise MalformedError(f"sequence number {first_seq} is out of range")
     held_ns, offset = read_varint(body, _PREFIX.size)
-    # A snapshot's trades are not numbered: they are from before the reader joined.
-    is_snapshot = bits & BlockFlags.SNAPSHOT.value
     seqs = [0] * count if is_snapshot else range(first_seq, first_seq + count)
     back_filled = bool(bits & BlockFlags.BACK_FILLED.value)
     try:
@@ -149,6 +148,12 @@ def decode_block(payload: bytes, header: Header) -> Block:
         held_ns=held_ns,
         flags=_FLAGS[bits],
     )
+
+
+def _last_first_seq(count: int, is_snapshot: bool) -> int:
+    """The greatest number that `count` trades may begin with. A snapshot's are not numbered: they
+    are from before the reader joined, and its number is the one that follows."""
+    return MAX_SEQ if is_snapshot else MAX_SEQ - count + 1
 
 
 def _read_trades(

@@ -15,6 +15,7 @@ from struct import error as StructError  # noqa: N812
 from typing import Any
 
 from protocol.constants import (
+    MAX_INSTRUMENTS,
     MAX_SEQ,
     MAX_TEXT_BYTES,
     NEVER_RETRY,
@@ -50,11 +51,11 @@ def encode_event(event: Event) -> bytes:
 def _encode_body(event: Event) -> bytes:
     match event:
         case Status(seq=seq, instrument=instrument, state=state, since_ns=since_ns):
-            index = WHOLE_FEED if instrument is None else instrument.index
+            index = WHOLE_FEED if instrument is None else _index(instrument)
             fixed = _STATUS.pack(FrameKind.STATUS, seq, index, state, since_ns)
             return fixed + _pack_why(event.why)
         case Gap(seq=seq, instrument=of, state=gap_state, first_id=first_id, last_id=last_id):
-            fixed = _GAP.pack(FrameKind.GAP, seq, of.index, gap_state, first_id, last_id)
+            fixed = _GAP.pack(FrameKind.GAP, seq, _index(of), gap_state, first_id, last_id)
             return fixed + _pack_why(event.why)
         case Loss(first_seq=first_seq, last_seq=last_seq, reason=loss_reason):
             return _LOSS.pack(FrameKind.LOSS, first_seq, last_seq, loss_reason)
@@ -66,6 +67,14 @@ def _encode_body(event: Event) -> bytes:
             wait = NEVER_RETRY if retry_ms is None else retry_ms
             fixed = _END.pack(FrameKind.END, last_seq, end_reason, wait)
             return fixed + _pack_why(event.why)
+
+
+def _index(instrument: Instrument) -> int:
+    """Its index, if a header can have it. Others fit the byte as well, and one of them is the whole
+    feed's."""
+    if not 0 <= instrument.index < MAX_INSTRUMENTS:
+        raise NotRepresentableError(f"index {instrument.index}: 0 to {MAX_INSTRUMENTS - 1} fit")
+    return instrument.index
 
 
 def _pack_why(why: str) -> bytes:

@@ -19,6 +19,7 @@ from protocol import (
     decode_block,
     encode_block,
 )
+from protocol.constants import MAX_SEQ
 from protocol.framing import seal, unseal
 from tests.protocol.golden import BTC, HEADER, LIFE, TRADES
 from tests.protocol.strategies import blocks, headers
@@ -188,3 +189,11 @@ def test_a_kind_that_is_not_known_is_read_as_other() -> None:
     body = bytearray(unseal(encode_block(TRADES, HEADER)))
     body[2] = 77
     assert decode_block(seal(body), HEADER).trades[0].kind is TradeKind.OTHER
+
+
+def test_a_snapshot_may_come_before_the_last_number_whatever_it_holds() -> None:
+    """Its trades take no numbers: only the one that follows has to fit."""
+    value = replace(TRADES, first_seq=MAX_SEQ, received_ns=0, flags=BlockFlags.SNAPSHOT)
+    assert decode_block(encode_block(value, HEADER), HEADER).first_seq == MAX_SEQ
+    with pytest.raises(NotRepresentableError, match="out of range"):
+        encode_block(replace(value, flags=BlockFlags.NONE), HEADER)

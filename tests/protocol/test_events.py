@@ -76,3 +76,12 @@ def test_a_state_that_is_not_known_is_read_as_other() -> None:
 def test_what_is_no_event_is_refused(kind: int) -> None:
     with pytest.raises(MalformedError, match="not an event"):
         decode_event(seal(bytes([kind]) + bytes(40)), HEADER)
+
+
+@pytest.mark.parametrize("index", [-1, 127, 255])
+def test_an_index_that_no_header_has_is_refused(index: int) -> None:
+    """255 is how the whole feed is written: an instrument of that index would become it."""
+    nowhere = replace(golden.BTC, index=index)
+    for name in ("status", "gap"):
+        with pytest.raises(NotRepresentableError, match=f"index {index}"):
+            encode_event(replace(EVENTS[name], instrument=nowhere))
