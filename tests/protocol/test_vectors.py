@@ -1,0 +1,199 @@
+"""The published vectors, run against this implementation, compiled and plain.
+
+Another implementation is held against the same file: see `examples/node`.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import protocol
+from protocol import (
+    Header,
+    Loss,
+    NotRepresentableError,
+    PeerError,
+    Record,
+    SubscriberSession,
+    decode_request,
+    encode_request,
+    errors,
+    frame,
+)
+from protocol.framing import payloads_of
+from protocol.speedups import IS_COMPILED, PLAIN
+from tests.protocol import vector_values as values
+from tests.vectors import __main__ as maker
+
+WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
+VECTORS = json.loads(maker.PATH.read_text())
+
+REJECTION_GLUE = ["by closing the connection", "or", "in the middle of a connection", "section 6"]
+"""What else the specification says where it lists what to reject."""
+
+Vector = dict[str, Any]
+
+
+def each_of(*groups: str) -> pytest.MarkDecorator:
+    found = [
+        pytest.param(vector, id=f"{group}: {vector['name']}")
+        for group in groups
+        for vector in VECTORS[group]
+    ]
+    return pytest.mark.parametrize("vector", found)
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def _twins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test twice: with the twins, and without."""
+    if request.param == "plain":
+        monkeypatch.setattr("protocol.session.decode_block", PLAIN["decode_block"])
+        monkeypatch.setattr("tests.protocol.vector_values.decode_block", PLAIN["decode_block"])
+        monkeypatch.setattr("tests.protocol.vector_values.encode_block", PLAIN["encode_block"])
+    elif not IS_COMPILED:
+        pytest.skip("the compiled twins are not built")
+
+
+def frames_of(vector: Vector) -> list[bytes]:
+    opening = VECTORS["opening"]["frames"] if vector.get("opened") else []
+    return [bytes.fromhex(each) for each in (*opening, *vector["frames"])]
+
+
+def events_of(vector: Vector) -> list[Vector]:
+    opening = VECTORS["opening"]["events"] if vector.get("opened") else []
+    return [*opening, *vector["events"]]
+
+
+def session_of(vector: Vector) -> SubscriberSession:
+    session = SubscriberSession()
+    if "ask" in vector:
+        session.ask(values.start(vector["ask"]["start"]))
+    return session
+
+
+def told(session: SubscriberSession, frames: list[bytes]) -> Iterator[Vector]:
+    """What a session makes of frames, in the form that vectors have it in."""
+    for data in frames:
+        session.receive(data)
+        header = session.header
+        records = session.next_records()
+        assert records is not None, "a vector's frames are whole"
+        (payload,) = payloads_of(data)
+        yield from told_of(payload, records, header or session.header)
+
+
+def told_of(payload: bytes, records: list[Record], header: Header | None) -> Iterator[Vector]:
+    if payload == protocol.START:
+        return
+    assert header is not None
+    found = values.decoded(payload, header)
+    own = values.records_of(found)
+    holes = records[: len(records) - len(own)]
+    assert records[len(holes) :] == own
+    for each in holes:
+        assert isinstance(each, Loss)
+        yield {"event": "hole", "first_seq": each.first_seq, "last_seq": each.last_seq}
+    yield values.told(found, payload[0])
+
+
+def test_the_file_is_what_the_generator_makes() -> None:
+    assert maker.PATH.read_text(encoding="utf-8") == maker.text()
+    assert maker.PATH.stat().st_size < 1_000_000
+
+
+def test_every_rule_is_a_phrase_of_the_specification() -> None:
+    page = " ".join(WIRE_MD.split())
+    groups = ("must_reject", "tolerated", "writer_must_refuse", "requests_must_reject")
+    rules = {vector["rule"] for group in groups for vector in VECTORS[group]}
+    assert [each for each in rules if each not in page] == []
+
+
+def test_nothing_that_is_to_be_rejected_is_without_a_vector() -> None:
+    said = re.search(r"\*\*Reject\*\*(.*?)\*\*Tolerate", WIRE_MD, re.DOTALL)
+    assert said is not None
+    rest = " ".join(said[1].split())
+    for rule in {vector["rule"] for vector in VECTORS["must_reject"]}:
+        rest = rest.replace(rule, "")
+    assert re.findall(r"\w+", rest) == " ".join(REJECTION_GLUE).split()
+
+
+@each_of("valid", "tolerated")
+def test_a_stream_is_understood(vector: Vector) -> None:
+    session = session_of(vector)
+    found = list(told(session, frames_of(vector)))
+    assert maker.exact(found) == events_of(vector)
+    assert maker.exact(session.next_seq) == vector["due"]
+
+
+@each_of("valid", "tolerated")
+def test_a_stream_is_understood_byte_by_byte(vector: Vector) -> None:
+    whole, bytewise = session_of(vector), session_of(vector)
+    data = b"".join(frames_of(vector))
+    if len(data) > 10_000:
+        pytest.skip("said often enough by the shorter ones")
+    whole.receive(data)
+    expected = list(itertools.chain.from_iterable(iter(whole.next_records, None)))
+    found = []
+    for byte in data:
+        bytewise.receive(bytes([byte]))
+        found += bytewise.next_records() or []
+    assert found == expected
+    assert bytewise.next_seq == whole.next_seq
+
+
+@each_of("must_reject")
+def test_a_stream_is_refused_at_its_last_frame(vector: Vector) -> None:
+    session = session_of(vector)
+    *good, last = frames_of(vector)
+    assert maker.exact(list(told(session, good))) == events_of(vector)
+    session.receive(last)
+    with pytest.raises(PeerError) as error:
+        session.next_records()
+    assert type(error.value) is getattr(errors, vector["error"])
+
+
+@each_of("valid")
+def test_a_writer_gives_the_same_bytes(vector: Vector) -> None:
+    if vector.get("respelled"):
+        pytest.skip("a writer of ours spells these values shorter")
+    header: Header | None = None
+    frames = frames_of(vector)[1:]
+    spoken = [each for each in events_of(vector) if each["event"] != "hole"]
+    for data, event in zip(frames, spoken, strict=True):
+        value = values.value_of(event, header)
+        assert frame(values.encoded(value, header)) == data
+        header = value if isinstance(value, Header) else header
+
+
+@each_of("writer_must_refuse")
+def test_a_writer_refuses(vector: Vector) -> None:
+    value = vector["value"]
+    if value["event"] == "frame":
+        with pytest.raises(PeerError):
+            frame(bytes(value["payload_bytes"]))
+        return
+    (opening,) = VECTORS["opening"]["events"]
+    header = values.header_of(opening)
+    with pytest.raises(NotRepresentableError):
+        values.encoded(values.value_of(value, header, repeat=vector.get("repeat", 1)), header)
+
+
+@each_of("requests")
+def test_a_request_is_understood_and_can_be_asked_for(vector: Vector) -> None:
+    (payload,) = payloads_of(bytes.fromhex(vector["frame"]))
+    request = decode_request(payload)
+    assert request == values.request_of(vector["request"])
+    assert decode_request(encode_request(request)) == request
+
+
+@each_of("requests_must_reject")
+def test_a_request_is_refused(vector: Vector) -> None:
+    payload = bytes.fromhex(vector["frame"])[4:]
+    with pytest.raises(PeerError) as error:
+        decode_request(payload)
+    assert type(error.value) is getattr(errors, vector["error"])

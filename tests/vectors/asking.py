@@ -1,0 +1,173 @@
+"""Streams that were asked for: which number is due where a reader said where to begin."""
+
+from tests.vectors.spelling import Value
+from tests.vectors.valid import vector
+from tests.vectors.values import (
+    EPOCH_NS,
+    HEADER,
+    OPENING,
+    Vector,
+    block,
+    end,
+    header,
+    heartbeat,
+    hole,
+    instrument,
+    loss,
+    next_trade,
+    said,
+    trade,
+)
+
+
+def place(seq: int, epoch_ns: int = EPOCH_NS) -> Value:
+    return {"start": {"epoch_ns": epoch_ns, "seq": seq}}
+
+
+OLDEST = {"start": "oldest"}
+REFUSAL = said(end(1_000, reason="BAD_REQUEST", retry_ms=None))
+
+
+def asked() -> list[Vector]:
+    return [*_heard(), *_unheard(), *_refused()]
+
+
+def _heard() -> list[Vector]:
+    whole = [next_trade(step) for step in range(3)]
+    coarse = header(instrument("BTCUSDT", (-1, -3, -3)), next_seq=999)
+    old = said(block(999, trade(5, 5, 5, 5), trade(6, 5, 5, 5), of=coarse), coarse)
+    return [
+        vector(
+            "resumed where it stopped",
+            "The number that was asked for comes, though the header's is further on.",
+            *OPENING,
+            said(block(998, *whole)),
+            said(block(1_001, next_trade(3))),
+            ask=place(998),
+            due=1_002,
+        ),
+        vector(
+            "resumed in the middle of a block",
+            "The first block holds the trades from the number that was asked for on.",
+            *OPENING,
+            said(block(999, *whole[1:])),
+            ask=place(999),
+            due=1_001,
+        ),
+        vector(
+            "resumed under an older header",
+            "It comes before the first block, and the newer one in its turn again.",
+            *OPENING,
+            said(coarse),
+            old,
+            said(HEADER),
+            said(block(1_001, next_trade())),
+            ask=place(999),
+            due=1_002,
+        ),
+        vector(
+            "resumed at what is gone",
+            "The service tells of it.",
+            *OPENING,
+            said(loss(3, 997, "EVICTED")),
+            said(block(998, *whole)),
+            ask=place(3),
+            due=1_001,
+        ),
+        vector(
+            "resumed in an epoch that is over",
+            "All numbers of the new one are due.",
+            *OPENING,
+            said(loss(1, 1_000, "OTHER_EPOCH")),
+            ask=place(77, EPOCH_NS - 1),
+            due=1_001,
+        ),
+        vector(
+            "from the oldest",
+            "Numbers are due from 1 on.",
+            *OPENING,
+            said(loss(1, 997, "EVICTED")),
+            said(block(998, *whole)),
+            ask=OLDEST,
+            due=1_001,
+        ),
+        vector(
+            "from the oldest, and all is there",
+            "Then nobody speaks of a loss.",
+            *OPENING,
+            said(block(1, *whole)),
+            ask=OLDEST,
+            due=4,
+        ),
+    ]
+
+
+def _unheard() -> list[Vector]:
+    return [
+        vector(
+            "a request that was not heard",
+            "A number comes after the one that is due, without LOSS: those between are lost.",
+            *OPENING,
+            hole(998, 1_000),
+            said(block(1_001, next_trade())),
+            ask=place(998),
+            due=1_002,
+        ),
+        vector(
+            "oldest was not heard",
+            "A heartbeat shows it.",
+            *OPENING,
+            hole(1, 1_000),
+            said(heartbeat(1_001)),
+            ask=OLDEST,
+            due=1_001,
+        ),
+        vector(
+            "a number to come was not refused",
+            "Who does not know requests begins at the header's number, and that is due.",
+            *OPENING,
+            said(block(1_001, next_trade())),
+            ask=place(5_000),
+            due=1_002,
+        ),
+    ]
+
+
+def _refused() -> list[Vector]:
+    return [
+        vector(
+            "refused",
+            "An END before any number: what was asked for is still to be had.",
+            *OPENING,
+            REFUSAL,
+            ask=place(998),
+            due=998,
+        ),
+        vector("oldest is refused", "Likewise.", *OPENING, REFUSAL, ask=OLDEST, due=1),
+        vector(
+            "a number to come is refused",
+            "The header's number is due, and was not published.",
+            *OPENING,
+            REFUSAL,
+            ask=place(5_000),
+            due=1_001,
+        ),
+        vector(
+            "ended after a heartbeat",
+            "That is no refusal: the numbers up to the last are lost.",
+            *OPENING,
+            said(heartbeat(998)),
+            hole(998, 1_000),
+            said(end(1_000)),
+            ask=place(998),
+            due=1_001,
+        ),
+        vector(
+            "live, and ended at once",
+            "Who asked for nothing has nothing refused: the END shows a loss as always.",
+            *OPENING,
+            hole(1_001, 1_004),
+            said(end(1_004)),
+            due=1_005,
+        ),
+    ]

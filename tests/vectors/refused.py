@@ -1,0 +1,192 @@
+"""Values that no writer may spell: it has to refuse them, and nothing is rounded or clipped."""
+
+from tests.vectors.spelling import Value
+from tests.vectors.values import (
+    BTC,
+    EPOCH_NS,
+    I64_MAX,
+    I64_MIN,
+    LIFE,
+    MAX_SEQ,
+    U64_MAX,
+    Vector,
+    block,
+    end,
+    gap,
+    header,
+    heartbeat,
+    loss,
+    next_trade,
+    status,
+)
+
+ALL_BITS = "have all 64 bits, and prices all of an i64"
+SEQ = "1 to 2^63 - 1 in every field"
+EXPONENT = "-18 to 8"
+NAME = "has no blanks and no control"
+
+
+def vector(name: str, rule: str, value: Value, **more: int) -> Vector:
+    members = {"value": value, **more, "rule": rule}
+    return Vector(name=name, about=f"Refuse: {rule}.", members=members)
+
+
+def refused() -> list[Vector]:
+    return [
+        *_headers(),
+        *_references(),
+        *_blocks(),
+        *_trades(),
+        *_events(),
+        *_requests(),
+        *_frames(),
+    ]
+
+
+def _headers() -> list[Vector]:
+    many = [BTC | {"symbol": f"S{place}"} for place in range(128)]
+    names = ("", "a b", "a\tb", "\u00a0", "\x7f")
+    outside = [
+        *((field, each) for field in ("price_exponent", "quantity_exponent") for each in (-19, 9)),
+    ]
+    return [
+        vector("no instruments", "1 to 127", header() | {"instruments": []}),
+        vector("128 instruments", "1 to 127", header(*many)),
+        vector("a symbol twice", "each symbol once", header(BTC, LIFE, BTC)),
+        *(vector(f"a symbol {each!a}", NAME, header(BTC | {"symbol": each})) for each in names),
+        *(vector(f"a venue {each!a}", NAME, header(venue=each)) for each in names),
+        vector("a symbol of 65 bytes", "1 to 64 bytes", header(BTC | {"symbol": "币" * 21 + "xx"})),
+        vector("a venue of 33 bytes", "1 to 32 bytes", header(venue="币" * 11)),
+        *(
+            vector(f"{field} {each}", EXPONENT, header(BTC | {field: each}))
+            for field, each in outside
+        ),
+        vector("time_exponent -10", "-9 to 0", header(BTC | {"time_exponent": -10})),
+        vector("time_exponent 1", "-9 to 0", header(BTC | {"time_exponent": 1})),
+        vector("a header of number 0", SEQ, header(next_seq=0)),
+        vector("a header of number 2^63", SEQ, header(next_seq=MAX_SEQ + 1)),
+        vector("an epoch before 1970", ALL_BITS, header(epoch_ns=-1)),
+        vector("an epoch of 2^64", ALL_BITS, header(epoch_ns=U64_MAX + 1)),
+    ]
+
+
+def _references() -> list[Vector]:
+    beyond = {
+        "price": (I64_MIN - 1, I64_MAX + 1),
+        "quantity": (-1, U64_MAX + 1),
+        "trade_id": (-1, U64_MAX + 1),
+        "time": (-1, U64_MAX + 1),
+    }
+    return [
+        vector(
+            f"a reference {field} of {each}",
+            ALL_BITS,
+            header(BTC | {"reference": BTC["reference"] | {field: each}}),
+        )
+        for field, values in beyond.items()
+        for each in values
+    ]
+
+
+def _blocks() -> list[Vector]:
+    one = next_trade()
+    return [
+        vector("no trades", "1 to 1,024", block(1_001)),
+        vector("1,025 trades", "1 to 1,024", block(1_001, one), repeat=1_025),
+        vector("a block of number 0", SEQ, block(0, one)),
+        vector("a block of number 2^63", SEQ, block(MAX_SEQ + 1, one)),
+        vector("a block past the last number", SEQ, block(MAX_SEQ, one, one)),
+        vector("a snapshot of number 0", SEQ, block(0, one, snapshot=True)),
+        vector("received_ns of 2^64", ALL_BITS, block(1_001, one, received_ns=U64_MAX + 1)),
+        vector("received_ns of -1", ALL_BITS, block(1_001, one, received_ns=-1)),
+        vector("held_ns of 2^64", "at most 64 bits", block(1_001, one, held_ns=U64_MAX + 1)),
+        vector("held_ns of -1", "at most 64 bits", block(1_001, one, held_ns=-1)),
+        vector("index 2 of 2", "in the header", block(1_001, next_trade(index=2))),
+        vector("index 127", "in the header", block(1_001, next_trade(index=127))),
+        vector("index 255", "in the header", block(1_001, next_trade(index=255))),
+    ]
+
+
+def _trades() -> list[Vector]:
+    beyond = {
+        "price": (I64_MIN - 1, I64_MAX + 1),
+        "quantity": (-1, U64_MAX + 1),
+        "trade_id": (-1, U64_MAX + 1),
+        "time": (-1, U64_MAX + 1),
+    }
+    return [
+        vector(
+            f"a trade's {field} of {each}",
+            ALL_BITS,
+            block(1_001, next_trade(), next_trade(1) | {field: each}),
+        )
+        for field, values in beyond.items()
+        for each in values
+    ]
+
+
+def _events() -> list[Vector]:
+    numbers = {0: "0", MAX_SEQ + 1: "2^63"}
+    return [
+        *(
+            vector(f"a {value['event']} of number {words}", SEQ, value)
+            for seq, words in numbers.items()
+            for value in (status(seq), gap(seq), loss(min(seq, 1), seq), heartbeat(seq))
+        ),
+        vector("an end of number -1", "END's `last_seq` from 0", end(-1)),
+        vector("an end of number 2^63", SEQ, end(MAX_SEQ + 1)),
+        vector("a gap turned round", "first is not after last", gap(1_001, first_id=8, last_id=7)),
+        vector("a loss turned round", "first is not after last", loss(8, 7)),
+        vector("a status of index 127", "an index that is not in the header", status(1, index=127)),
+        vector("a status of index 255", "or 255: the whole feed", status(1, index=255)),
+        vector("a gap of index 127", "an index that is not in the header", gap(1, index=127)),
+        vector("a gap of index 255", "an index that is not in the header", gap(1, index=255)),
+        vector("a why of 256 bytes", "64, 32, 255 bytes", status(1, why="x" * 256)),
+        vector("a why of 86 characters", "64, 32, 255 bytes", gap(1, why="行" * 86)),
+        vector("a status of since -1", ALL_BITS, status(1, since_ns=-1)),
+        vector("a status of since 2^64", ALL_BITS, status(1, since_ns=U64_MAX + 1)),
+        vector("a gap up to id 2^64", ALL_BITS, gap(1, last_id=U64_MAX + 1)),
+        vector("a gap from id -1", ALL_BITS, gap(1, first_id=-1)),
+        vector("a heartbeat at 2^64", ALL_BITS, heartbeat(1, U64_MAX + 1)),
+        vector("a wait that stands for never", "4294967295: do not", end(1, retry_ms=2**32 - 1)),
+        vector("a wait of 2^32 ms", "u32 retry_ms", end(1, retry_ms=2**32)),
+        vector("a wait of -1 ms", "u32 retry_ms", end(1, retry_ms=-1)),
+    ]
+
+
+def _requests() -> list[Vector]:
+    starts = {
+        "number 0": (EPOCH_NS, 0),
+        "number 2^63": (EPOCH_NS, MAX_SEQ + 1),
+        "epoch -1": (-1, 1),
+        "epoch 2^64": (U64_MAX + 1, 1),
+    }
+    return [
+        *(
+            vector(
+                f"a request for {name}",
+                SEQ if "number" in name else ALL_BITS,
+                _request(epoch_ns, seq),
+            )
+            for name, (epoch_ns, seq) in starts.items()
+        ),
+        vector(
+            "a request of over 4,096 bytes",
+            "A request of more than 4,096 bytes",
+            {"event": "request", "start": "live", "slow": "skip", "token": "x" * 4_096},
+        ),
+    ]
+
+
+def _request(epoch_ns: int, seq: int) -> Value:
+    start = {"epoch_ns": epoch_ns, "seq": seq}
+    return {"event": "request", "start": start, "slow": "skip", "token": None}
+
+
+def _frames() -> list[Vector]:
+    return [
+        vector(
+            f"a payload of {size:,} bytes", "1 to 65,536", {"event": "frame", "payload_bytes": size}
+        )
+        for size in (0, 65_537)
+    ]

@@ -1,0 +1,180 @@
+"""Values of wire 2 spelled as bytes, for the vectors alone.
+
+A second writer, made from WIRE.md and not from `protocol`, so that a fault there does not become
+part of what others are checked against. It refuses nothing: most vectors are about what a writer
+must not send. A *body* is a payload without its CRC; `sealed` makes a frame of it.
+
+Values are dictionaries in the form that `vectors.json` has them in.
+"""
+
+from typing import Any
+from zlib import crc32
+
+Value = dict[str, Any]
+
+TRADE_KINDS = {
+    "MARKET": 0,
+    "RPI": 1,
+    "INSURANCE_FUND": 2,
+    "ADL": 3,
+    "AGGREGATE": 4,
+    "OTHER": 255,
+}
+STATES = {"CONNECTING": 0, "LIVE": 1, "STALE": 2, "DOWN": 3, "HALTED": 4, "OTHER": 255}
+GAP_STATES = {"OPEN": 0, "BACK_FILLED": 1, "UNRECOVERABLE": 2, "NO_TRADE": 3, "OTHER": 255}
+LOSS_REASONS = {
+    "SLOW": 0,
+    "EVICTED": 1,
+    "OTHER_EPOCH": 2,
+    "QUEUE_FULL": 3,
+    "DISCONNECTED": 4,
+    "UNANNOUNCED": 5,
+    "OTHER": 255,
+}
+END_REASONS = {
+    "SHUTDOWN": 0,
+    "SLOW": 1,
+    "AUTH": 2,
+    "FULL": 3,
+    "FEED_FAILED": 4,
+    "BAD_REQUEST": 5,
+    "OTHER": 255,
+}
+
+WHOLE_FEED = 255
+NEVER_MS = 2**32 - 1
+ESCAPE = 127
+BUYER_IS_MAKER = 128
+TRADES_AT = 21
+"""Where `held_ns` begins in a block's body."""
+
+
+def uint(value: int, size: int) -> bytes:
+    """The `size` lowest bytes of `value`, of either sign."""
+    return (value % 2 ** (8 * size)).to_bytes(size, "little")
+
+
+def framed(payload: bytes) -> bytes:
+    return uint(len(payload), 4) + payload
+
+
+def sealed(body: bytes) -> bytes:
+    """A frame of `body`, with the CRC that is right for it."""
+    return framed(body + uint(crc32(body), 4))
+
+
+def text(words: str) -> bytes:
+    return short(words.encode())
+
+
+def short(data: bytes) -> bytes:
+    """`data` behind its length in one byte."""
+    return uint(len(data), 1) + data
+
+
+def varint(value: int) -> bytes:
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F)
+    return bytes([each | 0x80 for each in groups[:-1]] + groups[-1:])
+
+
+def delta(value: int) -> bytes:
+    """A difference, taken modulo 2**64, as a zigzag varint."""
+    signed = (value + 2**63) % 2**64 - 2**63
+    return varint(2 * signed if signed >= 0 else -2 * signed - 1)
+
+
+def header_prefix(value: Value) -> bytes:
+    """Everything before the entries."""
+    fixed = b"\x02\0" + uint(value["epoch_ns"], 8) + uint(value["next_seq"], 8)
+    return fixed + text(value["venue"]) + uint(len(value["instruments"]), 1)
+
+
+def entry(instrument: Value) -> bytes:
+    """An instrument without the length of its entry."""
+    exponents = ("price_exponent", "quantity_exponent", "time_exponent")
+    references = ("price", "quantity", "trade_id", "time")
+    return (
+        text(instrument["symbol"])
+        + b"".join(uint(instrument[each], 1) for each in exponents)
+        + b"".join(uint(instrument["reference"][each], 8) for each in references)
+    )
+
+
+def header_body(value: Value) -> bytes:
+    return header_prefix(value) + b"".join(short(entry(each)) for each in value["instruments"])
+
+
+def block_prefix(value: Value, *, ordinary: int = 0, count: int | None = None) -> bytes:
+    """Everything before the trades."""
+    flags = value["back_filled"] + 2 * value["snapshot"]
+    return (
+        bytes((0x10, flags, ordinary))
+        + uint(len(value["trades"]) if count is None else count, 2)
+        + uint(value["first_seq"], 8)
+        + uint(value["received_ns"], 8)
+        + varint(value["held_ns"])
+    )
+
+
+def block_body(value: Value, header: Value, *, ordinary: int | None = None) -> bytes:
+    """A block of trades. `ordinary` is a trade kind's code: the first trade's if none is given,
+    and one that no trade has makes an escape of each."""
+    trades = value["trades"]
+    kind = TRADE_KINDS[trades[0]["kind"]] if ordinary is None else ordinary
+    previous = [each["reference"] for each in header["instruments"]]
+    body = block_prefix(value, ordinary=kind)
+    for trade in trades:
+        body += trade_bytes(trade, previous[trade["index"]], kind)
+        previous[trade["index"]] = trade
+    return body
+
+
+def trade_bytes(trade: Value, before: Value, ordinary: int) -> bytes:
+    maker = BUYER_IS_MAKER if trade["buyer_is_maker"] else 0
+    kind, index = TRADE_KINDS[trade["kind"]], trade["index"]
+    head = bytes([index | maker] if kind == ordinary else [ESCAPE | maker, kind, index])
+    return (
+        head
+        + delta(trade["trade_id"] - before["trade_id"] - 1)
+        + delta(trade["time"] - before["time"])
+        + delta(trade["price"] - before["price"])
+        + varint(trade["quantity"])
+    )
+
+
+def status_body(value: Value) -> bytes:
+    index = WHOLE_FEED if value["index"] is None else value["index"]
+    fixed = bytes((0x20,)) + uint(value["seq"], 8) + bytes((index, STATES[value["state"]]))
+    return fixed + uint(value["since_ns"], 8) + text(value["why"])
+
+
+def gap_body(value: Value) -> bytes:
+    fixed = bytes((0x21,)) + uint(value["seq"], 8)
+    fixed += bytes((value["index"], GAP_STATES[value["state"]]))
+    return fixed + uint(value["first_id"], 8) + uint(value["last_id"], 8) + text(value["why"])
+
+
+def loss_body(value: Value) -> bytes:
+    numbers = uint(value["first_seq"], 8) + uint(value["last_seq"], 8)
+    return bytes((0x22,)) + numbers + bytes((LOSS_REASONS[value["reason"]],))
+
+
+def heartbeat_body(value: Value) -> bytes:
+    return bytes((0x23,)) + uint(value["next_seq"], 8) + uint(value["time_ns"], 8)
+
+
+def end_body(value: Value) -> bytes:
+    retry_ms = NEVER_MS if value["retry_ms"] is None else value["retry_ms"]
+    fixed = bytes((0x24,)) + uint(value["last_seq"], 8) + bytes((END_REASONS[value["reason"]],))
+    return fixed + uint(retry_ms, 4) + text(value["why"])
+
+
+EVENT_BODIES = {
+    "status": status_body,
+    "gap": gap_body,
+    "loss": loss_body,
+    "heartbeat": heartbeat_body,
+    "end": end_body,
+}

@@ -1,0 +1,180 @@
+"""The values that vectors are made of, as dictionaries, and a vector itself."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tests.vectors.spelling import (
+    EVENT_BODIES,
+    Value,
+    block_body,
+    framed,
+    header_body,
+    sealed,
+)
+
+U64_MAX = 2**64 - 1
+I64_MAX = 2**63 - 1
+I64_MIN = -(2**63)
+MAX_SEQ = 2**63 - 1
+
+EPOCH_NS = 1_795_219_200_000_000_000
+
+Piece = tuple[bytes, Value | None]
+"""A frame, and what a reader makes of it; no bytes for what it finds out by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vector:
+    """One case. `members` are those of its object in the file, in their order."""
+
+    name: str
+    about: str
+    members: Value
+
+    @property
+    def value(self) -> Value:
+        return {"name": self.name, "about": self.about, **self.members}
+
+
+def instrument(
+    symbol: str,
+    exponents: tuple[int, int, int] = (-2, -3, -3),
+    reference: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> Value:
+    """Exponents of price, quantity and time; reference price, quantity, trade id and time."""
+    return {
+        "symbol": symbol,
+        "price_exponent": exponents[0],
+        "quantity_exponent": exponents[1],
+        "time_exponent": exponents[2],
+        "reference": dict(zip(("price", "quantity", "trade_id", "time"), reference, strict=True)),
+    }
+
+
+BTC = instrument("BTCUSDT", (-2, -3, -3), (8_308_450, 41, 8_153_634_393, 1_791_382_992_338))
+LIFE = instrument("币安人生USDT", (-5, 0, -3), (12_345, 900, 52_000, 1_791_382_990_000))
+
+
+def header(*instruments: Value, **changed: Any) -> Value:
+    value = {
+        "event": "header",
+        "epoch_ns": EPOCH_NS,
+        "next_seq": 1_001,
+        "venue": "binance-usdm",
+        "instruments": list(instruments or (BTC, LIFE)),
+    }
+    return value | changed
+
+
+HEADER = header()
+
+
+def trade(trade_id: int, time: int, price: int, quantity: int, **changed: Any) -> Value:
+    """A market trade of the first instrument whose buyer is the taker, unless `changed`."""
+    value = {"index": 0, "kind": "MARKET", "buyer_is_maker": False, "trade_id": trade_id}
+    return value | {"time": time, "price": price, "quantity": quantity} | changed
+
+
+def next_trade(step: int = 0, **changed: Any) -> Value:
+    """A trade of BTC such as often follows on the reference, `step` trades further on."""
+    values = trade(8_153_634_394 + step, 1_791_382_992_838, 8_309_170 - step, 22)
+    return values | changed
+
+
+def block(first_seq: int, *trades: Value, of: Value = HEADER, **changed: Any) -> Value:
+    """A block under the header `of`: its trades get their numbers and their decimals."""
+    value: Value = {
+        "event": "block",
+        "first_seq": first_seq,
+        "received_ns": 1_791_382_992_840_123_456,
+        "held_ns": 85_000,
+        "back_filled": False,
+        "snapshot": False,
+    }
+    value |= changed
+    told = [
+        {"seq": None if value["snapshot"] else first_seq + place, **each, **_texts(each, of)}
+        for place, each in enumerate(trades)
+    ]
+    return value | {"trades": told}
+
+
+def _texts(trade: Value, header: Value) -> Value:
+    if trade["index"] >= len(header["instruments"]):
+        return {}
+    unit = header["instruments"][trade["index"]]
+    return {
+        "price_text": decimal_text(trade["price"], unit["price_exponent"]),
+        "quantity_text": decimal_text(trade["quantity"], unit["quantity_exponent"]),
+    }
+
+
+def decimal_text(value: int, exponent: int) -> str:
+    digits = tuple(map(int, str(abs(value))))
+    return format(Decimal((int(value < 0), digits, exponent)), "f")
+
+
+def status(seq: int, **changed: Any) -> Value:
+    value = {"event": "status", "seq": seq, "index": 1, "state": "STALE"}
+    return value | {"since_ns": 1_791_383_000_000_000_000, "why": "quiet for 20 s"} | changed
+
+
+def gap(seq: int, **changed: Any) -> Value:
+    value = {"event": "gap", "seq": seq, "index": 0, "state": "OPEN"}
+    ids = {"first_id": 8_153_634_396, "last_id": 8_153_634_398, "why": "not in the stream"}
+    return value | ids | changed
+
+
+def loss(first_seq: int, last_seq: int, reason: str = "SLOW") -> Value:
+    return {"event": "loss", "first_seq": first_seq, "last_seq": last_seq, "reason": reason}
+
+
+def heartbeat(next_seq: int, time_ns: int = 1_791_383_001_000_000_000) -> Value:
+    return {"event": "heartbeat", "next_seq": next_seq, "time_ns": time_ns}
+
+
+def end(last_seq: int, **changed: Any) -> Value:
+    value = {"event": "end", "last_seq": last_seq, "reason": "SHUTDOWN"}
+    return value | {"retry_ms": 1_000, "why": "stopped"} | changed
+
+
+def body_of(value: Value, under: Value = HEADER) -> bytes:
+    """The body of a header, a block or an event."""
+    if value["event"] == "header":
+        return header_body(value)
+    if value["event"] == "block":
+        return block_body(value, under)
+    return EVENT_BODIES[value["event"]](value)
+
+
+def said(value: Value, under: Value = HEADER) -> Piece:
+    """A value as its frame."""
+    return sealed(body_of(value, under)), value
+
+
+def hole(first_seq: int, last_seq: int) -> Piece:
+    """What a reader notices: numbers that are lost, and nobody said so."""
+    return b"", {"event": "hole", "first_seq": first_seq, "last_seq": last_seq}
+
+
+def raw(data: bytes) -> Piece:
+    """Bytes of which nothing comes."""
+    return data, None
+
+
+START: Piece = raw(framed(b"START"))
+OPENING = (START, said(HEADER))
+"""How most vectors begin: number 1,001 is due."""
+
+
+def stream(*pieces: Piece) -> Value:
+    """Frames and events. An `OPENING` is left out, and said to be: most vectors have one, and it
+    would be half of the file."""
+    is_opened = pieces[: len(OPENING)] == OPENING
+    rest = pieces[len(OPENING) :] if is_opened else pieces
+    return {
+        **({"opened": True} if is_opened else {}),
+        "frames": [data.hex() for data, _ in rest if data],
+        "events": [event for _, event in rest if event is not None],
+    }
