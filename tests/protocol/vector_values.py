@@ -200,12 +200,14 @@ def _block_of(told: Dict, header: Header, repeat: int) -> Block:
 
 
 def _trade_of(told: Dict, header: Header) -> Trade:
-    fields = ("trade_id", "time", "price", "quantity")
     return Trade(
-        _instrument(told["index"], header),
-        *(number(told[name]) for name in fields),
-        told["buyer_is_maker"],
-        TradeKind[told["kind"]],
+        instrument=_instrument(told["index"], header),
+        trade_id=number(told["trade_id"]),
+        time=number(told["time"]),
+        price=number(told["price"]),
+        quantity=number(told["quantity"]),
+        buyer_is_maker=told["buyer_is_maker"],
+        kind=TradeKind[told["kind"]],
     )
 
 

@@ -25,15 +25,15 @@ def place(seq: int, epoch_ns: int = EPOCH_NS) -> Value:
 
 
 OLDEST = {"start": "oldest"}
+WHOLE = [next_trade(step) for step in range(3)]
 REFUSAL = said(end(1_000, reason="BAD_REQUEST", retry_ms=None))
 
 
 def asked() -> list[Vector]:
-    return [*_heard(), *_unheard(), *_refused()]
+    return [*_resumed(), *_of_what_is_gone(), *_unheard(), *_refused()]
 
 
-def _heard() -> list[Vector]:
-    whole = [next_trade(step) for step in range(3)]
+def _resumed() -> list[Vector]:
     coarse = header(instrument("BTCUSDT", (-1, -3, -3)), next_seq=999)
     old = said(block(999, trade(5, 5, 5, 5), trade(6, 5, 5, 5), of=coarse), coarse)
     return [
@@ -41,7 +41,7 @@ def _heard() -> list[Vector]:
             "resumed where it stopped",
             "The number that was asked for comes, though the header's is further on.",
             *OPENING,
-            said(block(998, *whole)),
+            said(block(998, *WHOLE)),
             said(block(1_001, next_trade(3))),
             ask=place(998),
             due=1_002,
@@ -50,7 +50,7 @@ def _heard() -> list[Vector]:
             "resumed in the middle of a block",
             "The first block holds the trades from the number that was asked for on.",
             *OPENING,
-            said(block(999, *whole[1:])),
+            said(block(999, *WHOLE[1:])),
             ask=place(999),
             due=1_001,
         ),
@@ -65,12 +65,17 @@ def _heard() -> list[Vector]:
             ask=place(999),
             due=1_002,
         ),
+    ]
+
+
+def _of_what_is_gone() -> list[Vector]:
+    return [
         vector(
             "resumed at what is gone",
             "The service tells of it.",
             *OPENING,
             said(loss(3, 997, "EVICTED")),
-            said(block(998, *whole)),
+            said(block(998, *WHOLE)),
             ask=place(3),
             due=1_001,
         ),
@@ -87,7 +92,7 @@ def _heard() -> list[Vector]:
             "Numbers are due from 1 on.",
             *OPENING,
             said(loss(1, 997, "EVICTED")),
-            said(block(998, *whole)),
+            said(block(998, *WHOLE)),
             ask=OLDEST,
             due=1_001,
         ),
@@ -95,7 +100,7 @@ def _heard() -> list[Vector]:
             "from the oldest, and all is there",
             "Then nobody speaks of a loss.",
             *OPENING,
-            said(block(1, *whole)),
+            said(block(1, *WHOLE)),
             ask=OLDEST,
             due=4,
         ),

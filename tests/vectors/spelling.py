@@ -58,9 +58,9 @@ def framed(payload: bytes) -> bytes:
     return uint(len(payload), 4) + payload
 
 
-def sealed(body: bytes) -> bytes:
+def sealed(body: bytes | bytearray) -> bytes:
     """A frame of `body`, with the CRC that is right for it."""
-    return framed(body + uint(crc32(body), 4))
+    return framed(bytes(body) + uint(crc32(body), 4))
 
 
 def text(words: str) -> bytes:

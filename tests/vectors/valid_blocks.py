@@ -21,7 +21,7 @@ from tests.vectors.values import (
 
 
 def valid_blocks() -> list[Vector]:
-    return [*_blocks(), *_extremes()]
+    return [*_blocks(), *_flagged_blocks(), *_values(), *_numbers(), _longest_block()]
 
 
 def _blocks() -> list[Vector]:
@@ -36,15 +36,6 @@ def _blocks() -> list[Vector]:
     ]
     last = instrument("LAST", reference=(5, 5, 5, 5))
     many = header(*(instrument(f"S{place}") for place in range(126)), last)
-    newest = block(
-        1_001,
-        next_trade(-1),
-        mixed[2] | {"kind": "MARKET"},
-        snapshot=True,
-        received_ns=0,
-        held_ns=0,
-    )
-    late = block(1_002, next_trade(-3), next_trade(-2), back_filled=True)
     return [
         vector(
             "a block of one trade",
@@ -77,6 +68,14 @@ def _blocks() -> list[Vector]:
             ),
             due=1_004,
         ),
+    ]
+
+
+def _flagged_blocks() -> list[Vector]:
+    of_life = trade(52_000, 1_791_382_990_000, 12_300, 70, index=1)
+    newest = block(1_001, next_trade(-1), of_life, snapshot=True, received_ns=0, held_ns=0)
+    late = block(1_002, next_trade(-3), next_trade(-2), back_filled=True)
+    return [
         vector(
             "a snapshot, and then the first number",
             "Its trades take no numbers.",
@@ -104,7 +103,7 @@ def _blocks() -> list[Vector]:
     ]
 
 
-def _extremes() -> list[Vector]:
+def _values() -> list[Vector]:
     ends = [
         trade(0, 0, I64_MIN, 0),
         trade(U64_MAX, U64_MAX, I64_MAX, U64_MAX),
@@ -144,6 +143,11 @@ def _extremes() -> list[Vector]:
             *_of_every_exponent(),
             due=1_055,
         ),
+    ]
+
+
+def _numbers() -> list[Vector]:
+    return [
         vector(
             "the last of all numbers",
             "2^63 - 1; the one after it is only ever waited for.",
@@ -160,7 +164,6 @@ def _extremes() -> list[Vector]:
             said(block(MAX_SEQ, next_trade(), next_trade(1), snapshot=True, received_ns=0)),
             due=MAX_SEQ,
         ),
-        _longest_block(),
     ]
 
 

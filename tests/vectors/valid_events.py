@@ -21,10 +21,10 @@ from tests.vectors.values import (
 
 
 def valid_events() -> list[Vector]:
-    return [*_events(), *_ends()]
+    return [*_codes(), *_unsaid(), *_ends()]
 
 
-def _events() -> list[Vector]:
+def _codes() -> list[Vector]:
     states = ("CONNECTING", "LIVE", "STALE", "DOWN", "HALTED", "OTHER")
     of_gaps = ("OPEN", "BACK_FILLED", "UNRECOVERABLE", "NO_TRADE", "OTHER")
     reasons = ("SLOW", "EVICTED", "OTHER_EPOCH", "QUEUE_FULL", "OTHER")
@@ -55,6 +55,11 @@ def _events() -> list[Vector]:
             said(loss(1_006, MAX_SEQ)),
             due=2**63,
         ),
+    ]
+
+
+def _unsaid() -> list[Vector]:
+    return [
         vector(
             "heartbeats",
             "They take no number; the last one shows a loss.",

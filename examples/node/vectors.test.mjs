@@ -1,0 +1,134 @@
+/** The vectors of wire 2, run against this reader: node --test examples/node/vectors.test.mjs */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { FrameReader, Session, WireError, decimal, encodeRequest } from "./fanout.mjs";
+
+const PATH = new URL("../../tests/data/wire/vectors.json", import.meta.url);
+const VECTORS = JSON.parse(readFileSync(PATH, "utf8"));
+
+const bytesOf = (frames) => Buffer.from(frames.join(""), "hex");
+
+/** With every integer as a string: the file has strings for those a double cannot hold. */
+function plain(value) {
+  if (typeof value === "bigint" || Number.isInteger(value)) return value.toString();
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
+}
+
+// From the names of this library to those of the file.
+
+const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function snakeCased(value) {
+  if (Array.isArray(value)) return value.map(snakeCased);
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value);
+  return Object.fromEntries(entries.map(([name, each]) => [snakeCase(name), snakeCased(each)]));
+}
+
+function tradeTold({ instrument, ...trade }, header) {
+  return {
+    ...trade,
+    index: header.instruments.indexOf(instrument),
+    priceText: decimal(trade.price, instrument.priceExponent),
+    quantityText: decimal(trade.quantity, instrument.quantityExponent),
+  };
+}
+
+function told({ type, ...event }, header) {
+  if (type === "unknown") return { event: "skipped", ...event };
+  if (type === "trades") {
+    const trades = event.trades.map((trade) => tradeTold(trade, header));
+    return { event: "block", ...event, trades };
+  }
+  if (event.instrument === undefined) return { event: type, ...event };
+  const { instrument, ...rest } = event;
+  const index = instrument === null ? null : header.instruments.indexOf(instrument);
+  return { event: type, index, ...rest };
+}
+
+function startOf(ask) {
+  const start = ask?.start ?? "live";
+  if (typeof start === "string") return start;
+  return { epochNs: BigInt(start.epoch_ns), seq: BigInt(start.seq) };
+}
+
+/** Feeds a vector in pieces of `pieceBytes`; `found` has what came out, whatever happens. */
+function run(vector, pieceBytes, found) {
+  const session = new Session(startOf(vector.ask));
+  const opening = vector.opened ? VECTORS.opening.frames : [];
+  const stream = bytesOf([...opening, ...vector.frames]);
+  for (let at = 0; at < stream.length; at += pieceBytes) {
+    for (const event of session.feed(stream.subarray(at, at + pieceBytes))) {
+      found.push(plain(snakeCased(told(event, session.header))));
+    }
+  }
+  return session;
+}
+
+const expected = (vector) =>
+  plain([...(vector.opened ? VECTORS.opening.events : []), ...vector.events]);
+
+for (const pieceBytes of [1, 7, 1_000_000]) {
+  const inPieces = `in pieces of ${pieceBytes} bytes`;
+
+  for (const group of ["valid", "tolerated"]) {
+    test(`${group}, ${inPieces}`, async (context) => {
+      for (const vector of VECTORS[group]) {
+        await context.test(vector.name, () => {
+          const found = [];
+          const session = run(vector, pieceBytes, found);
+          assert.deepEqual(found, expected(vector));
+          assert.equal(session.due, BigInt(vector.due));
+        });
+      }
+    });
+  }
+
+  test(`must reject, ${inPieces}`, async (context) => {
+    for (const vector of VECTORS.must_reject) {
+      await context.test(vector.name, () => {
+        const found = [];
+        assert.throws(() => run(vector, pieceBytes, found), WireError, vector.rule);
+        assert.deepEqual(found, expected(vector));
+      });
+    }
+  });
+}
+
+function requestTold(request) {
+  return { start: "live", slow: "skip", token: null, ...request };
+}
+
+test("requests say what the vectors say", async (context) => {
+  for (const { name, request } of VECTORS.requests) {
+    await context.test(name, () => {
+      const { slow, token } = request;
+      const frame = encodeRequest({ start: startOf(request), slow, token: token ?? undefined });
+      const [payload] = new FrameReader().push(frame);
+      assert.deepEqual(plain(requestTold(JSON.parse(payload))), plain(request));
+    });
+  }
+});
+
+test("requests that cannot be are not sent", async (context) => {
+  const requests = VECTORS.writer_must_refuse.filter(({ value }) => value.event === "request");
+  for (const { name, value } of requests) {
+    await context.test(name, () => {
+      const { slow, token } = value;
+      const request = { start: startOf(value), slow, token: token ?? undefined };
+      assert.throws(() => encodeRequest(request), RangeError);
+    });
+  }
+});
+
+test("an unfinished frame is held, and no more than that", () => {
+  const frames = new FrameReader();
+  assert.deepEqual([...frames.push(Buffer.from("ffff0000", "hex"))], []);
+  assert.deepEqual([...frames.push(Buffer.alloc(60_000))], []);
+  assert.equal(frames.heldBytes, 60_004);
+});
