@@ -165,12 +165,12 @@ class WebSocket:
     def _take_handshake(self, data: bytes) -> bytes:
         """Give the core its answer to the handshake, a line at a time, so that what follows is
         still ours. Gives that."""
-        while data and self._protocol.state is State.CONNECTING:
-            line, end, rest = data.partition(b"\n")
-            self._protocol.receive_data(line + end)
-            data = rest
-        self._protocol.events_received()  # the answer itself
-        return data
+        at, core = 0, self._protocol
+        while at < len(data) and core.state is State.CONNECTING and core.handshake_exc is None:
+            start, at = at, data.find(b"\n", at) + 1 or len(data)
+            core.receive_data(data[start:at])
+        core.events_received()  # the answer itself
+        return data[at:]
 
     @property
     def _is_open_for_messages(self) -> bool:

@@ -16,7 +16,13 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from fanout import websocket
-from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError, VenueUnreachableError
+from fanout.errors import (
+    MAX_BAN_S,
+    VenueBusyError,
+    VenueError,
+    VenueForbiddenError,
+    VenueUnreachableError,
+)
 from fanout.websocket import (
     IDLE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
@@ -391,3 +397,30 @@ async def test_a_name_that_can_be_no_host_is_told() -> None:
 
 async def test_what_is_no_websocket_url_is_told() -> None:
     assert "not a WebSocket URL" in str(await refusal_of("http://127.0.0.1/"))
+
+
+class Counting(ClientProtocol):
+    """A core that counts how often it is given something."""
+
+    count = 0
+
+    def receive_data(self, data: bytes) -> None:
+        self.count += 1
+        super().receive_data(data)
+
+
+async def test_a_handshake_that_has_failed_is_not_read_on_line_by_line() -> None:
+    ours, theirs = memory_stream_pair()
+    core = Counting(parse_uri("ws://venue/"))
+    await theirs.send_all(b"HTTP/1.1 101 X\r\n" + b"\n" * 100_000)
+    with pytest.raises(VenueUnreachableError, match="handshake failed"):
+        await WebSocket(ours, core).open()
+    assert core.count < 10
+
+
+async def test_a_venue_that_refuses_for_longer_than_bans_last_is_asked_again() -> None:
+    response = b"HTTP/1.1 429 X\r\nRetry-After: " + b"9" * 400 + b"\r\nContent-Length: 0\r\n\r\n"
+    async with answering(saying(response)) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert isinstance(error, VenueBusyError)
+    assert error.pause_s == MAX_BAN_S
