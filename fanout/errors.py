@@ -35,13 +35,18 @@ class VenueUnreachableError(VenueError):
     """No answer, or none that helps, after the attempts that made sense."""
 
 
+MAX_BAN_S: Final = 3 * 86_400.0
+"""Longest that a venue is left alone because it says so. Binance documents bans of two minutes to
+three days; what says more is nonsense, and must not end a service for good."""
+
+
 class VenueBusyError(VenueError):
     """Too many requests: rate limited (429) or banned for a while (418). `pause_s`: for how long
-    not to ask again."""
+    not to ask again, at most `MAX_BAN_S`."""
 
     def __init__(self, message: str, pause_s: float = 60.0) -> None:
         super().__init__(message)
-        self.pause_s = pause_s
+        self.pause_s = min(pause_s, MAX_BAN_S)
 
 
 class VenueKeyError(VenueError):

@@ -12,6 +12,7 @@ import logging
 import random
 import ssl
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -45,6 +46,12 @@ TIMEOUT_S: Final = 10.0
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Longest answer. Binance's exchangeInfo, the longest asked for, has 1.2 MB."""
+
+PACKED: Final = "gzip"
+"""How an answer may be packed."""
+
+_GZIP: Final = 31
+"""In zlib's words: with gzip's own header and check."""
 
 MAX_WAIT_S: Final = 61.0
 """Longest wait for a rate limit to end: limits count per clock minute."""
@@ -149,15 +156,13 @@ class RestClient:
             body = bytearray()
             # Cancelled rather than broken off: httpx leaves its generators open otherwise.
             with trio.CancelScope() as reading:
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
                         reading.cancel()
             if len(body) > MAX_BODY_BYTES:
-                raise VenueMessageError(
-                    "REST answer too long", f"{request.path} exceeds {MAX_BODY_BYTES:,} bytes"
-                )
-            return response.status_code, response.headers, bytes(body)
+                raise _too_long(request)
+            return response.status_code, response.headers, _unpacked(body, response, request)
 
     def _unreachable(self, request: Request, why: str) -> _WorthAnotherTryError:
         what = f"{self._venue.rest_url}{request.path} cannot be reached{self._way}: {why}"
@@ -174,15 +179,15 @@ class RestClient:
             return self._refused(VenueForbiddenError(why), FORBIDDEN_S)
         if status == 418:
             why = f"{what}, this address is banned for a while: wait{said}"
-            pause_s = self._ban_s(headers, body)
-            return self._refused(VenueBusyError(why, pause_s), pause_s)
+            banned = VenueBusyError(why, self._ban_s(headers, body))
+            return self._refused(banned, banned.pause_s)
         if status == 429:
             # Retry-After is not documented for USDⓈ-M; without it the limit ends with the minute.
-            pause_s = _retry_after_s(headers) or 60 - self._wall_s() % 60
             why = f"{what}, too many requests from this address{said}"
-            error = VenueBusyError(why, pause_s)
-            self._refused(error, pause_s)
-            return _WorthAnotherTryError(error, pause_s) if pause_s <= MAX_WAIT_S else error
+            busy = VenueBusyError(why, _retry_after_s(headers) or 60 - self._wall_s() % 60)
+            self._refused(busy, busy.pause_s)
+            is_soon = busy.pause_s <= MAX_WAIT_S
+            return _WorthAnotherTryError(busy, busy.pause_s) if is_soon else busy
         if status == 401:
             return VenueKeyError(f"{what}, it does not accept the key{said}")
         failure = VenueUnreachableError(what + said)
@@ -198,6 +203,34 @@ class RestClient:
         if until_s > self._refused_until_s:  # a ban is not shortened by a limit
             self._refusal, self._refused_until_s = error, until_s
         return error
+
+
+def _unpacked(body: bytearray, response: httpx2.Response, request: Request) -> bytes:
+    """A body as it was before it was packed, which it can have been by gzip, once: httpx would
+    unpack whatever the answer says, and a gzip of a gzip of zeros is a millionth of its size.
+
+    Raises `VenueMessageError`.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return bytes(body)
+    if encoding != PACKED:
+        raise VenueMessageError("REST answer packed strangely", f"{request.path}: {encoding}")
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    try:
+        unpacked = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise VenueMessageError("REST answer packed wrongly", f"{request.path}: {error}") from error
+    if len(unpacked) > MAX_BODY_BYTES:
+        raise _too_long(request)
+    if not unpacker.eof:
+        raise VenueMessageError("REST answer packed wrongly", f"{request.path} is cut short")
+    return unpacked
+
+
+def _too_long(request: Request) -> VenueMessageError:
+    what = f"{request.path} exceeds {MAX_BODY_BYTES:,} bytes"
+    return VenueMessageError("REST answer too long", what)
 
 
 def _retry_after_s(headers: httpx2.Headers) -> float | None:
@@ -219,7 +252,7 @@ async def open_rest(
     `share` of the venue's weight. `wall_s` gives unix seconds."""
     async with httpx2.AsyncClient(
         timeout=None,
-        headers={"user-agent": "fanout"},
+        headers={"user-agent": "fanout", "accept-encoding": PACKED},
         proxy=proxy,
         trust_env=False,
         # Left to itself it does not know SSL_CERT_FILE, which the WebSocket goes by.

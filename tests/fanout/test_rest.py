@@ -1,3 +1,4 @@
+import gzip
 import socket
 import ssl
 from functools import partial
@@ -10,6 +11,7 @@ from outcome import acapture
 
 from fanout import rest
 from fanout.errors import (
+    MAX_BAN_S,
     VenueBusyError,
     VenueError,
     VenueForbiddenError,
@@ -123,6 +125,8 @@ async def test_a_rate_limit_that_lasts_is_told_at_once(after: str) -> None:
         (answer(418), BAN_S),
         (answer(418, Retry_After="3600"), 3600),
         (answer(418, b'{"code":-1003,"msg":"IP banned until 1790000086400. Wait."}'), 86.4),
+        (answer(418, Retry_After="9" * 400), MAX_BAN_S),
+        (answer(418, b'{"code":-1003,"msg":"IP banned until 9999999999999."}'), MAX_BAN_S),
         (answer(451), FORBIDDEN_S),
         (answer(403), FORBIDDEN_S),
     ],
@@ -182,6 +186,32 @@ async def test_an_answer_without_end_is_not_read_to_the_end(
     monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1000)
     with pytest.raises(VenueMessageError, match="exceeds 1,000 bytes"):
         await fetch(ScriptedRest(answer(200, bytes(100_000))))
+
+
+async def test_an_answer_that_is_packed_is_unpacked() -> None:
+    packed = answer(200, gzip.compress(b"body"), Content_Encoding="gzip")
+    assert await fetch(ScriptedRest(packed)) == b"body"
+
+
+ZEROS = gzip.compress(bytes(1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "said"),
+    [
+        (ZEROS, "gzip", "exceeds 1,500 bytes"),
+        (gzip.compress(ZEROS), "gzip, gzip", "packed strangely: /fapi/v1/ping: gzip, gzip"),
+        (ZEROS, "br", "packed strangely"),
+        (b"body", "gzip", "packed wrongly"),
+        (gzip.compress(b"body")[:-1], "gzip", "cut short"),
+    ],
+)
+async def test_an_answer_is_unpacked_up_to_the_limit_and_once(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, encoding: str, said: str
+) -> None:
+    monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1500)
+    with pytest.raises(VenueMessageError, match=said):
+        await fetch(ScriptedRest(answer(200, body, Content_Encoding=encoding)))
 
 
 async def test_who_asks_once_only_is_told_at_once(pauses: list[float]) -> None:
