@@ -14,7 +14,7 @@ uses up an id.
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -35,6 +35,9 @@ RECENT_TRADES: Final = 500
 
 WEIGHT_LIMIT: Final = 2_400
 """A minute and address, over all of the exchange's REST."""
+
+MAX_TIME_MS: Final = 10**13
+"""The year 2286. What is reckoned with the venue's clock stays within what can be shown."""
 
 _PERPETUALS: Final = {"PERPETUAL", "TRADIFI_PERPETUAL"}
 _USDS_MARGINED: Final = 1
@@ -113,7 +116,7 @@ class _ExchangeInfo(msgspec.Struct):
 
 
 class _Time(msgspec.Struct):
-    serverTime: int  # noqa: N815
+    serverTime: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]  # noqa: N815
 
 
 _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
@@ -216,10 +219,12 @@ class BinanceUsdm:
         if row is None:
             raise ConfigError(f"{symbol} is not listed at {self.name}{_suggestion(symbol, listed)}")
         if row.contractType not in _PERPETUALS:
-            kind = row.contractType or "not open yet"
+            kind = shown(row.contractType) or "not open yet"
             raise ConfigError(f"{symbol} is not a perpetual at {self.name} but {kind}")
         if row.status != "TRADING":
-            raise ConfigError(f"{symbol} does not trade at {self.name} now: status {row.status}")
+            raise ConfigError(
+                f"{symbol} does not trade at {self.name} now: status {shown(row.status)}"
+            )
         # The strings of the stream have as many decimals as the precision says; the tick size
         # is coarser for some symbols (BTCUSDT: precision 2, tick 0.10) and says nothing here.
         return Instrument(
@@ -286,7 +291,7 @@ def _check_answer(message: bytes, fault: msgspec.ValidationError) -> None:
 
 def _suggestion(symbol: str, listed: dict[str, _Symbol]) -> str:
     close = get_close_matches(symbol[:MAX_SYMBOL_BYTES], listed, n=1)
-    return f": did you mean {close[0]}?" if close else ": see exchangeInfo for what is"
+    return f": did you mean {shown(close[0])}?" if close else ": see exchangeInfo for what is"
 
 
 def _exponent(symbol: str, precision: int) -> int:

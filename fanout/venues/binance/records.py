@@ -14,7 +14,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.venues.base import History, Request, VenueTrade
-from protocol.constants import TradeKind
+from protocol.constants import U64_MAX, TradeKind
 
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
@@ -102,6 +102,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
             raise VenueMessageError(f"trades of {symbol} are not as documented", error) from error
         if any(later.trade_id <= earlier.trade_id for earlier, later in pairwise(rows)):
             raise VenueMessageError(f"trades of {symbol} are not as documented", "ids out of order")
+        if rows and not 0 <= rows[0].trade_id <= rows[-1].trade_id <= U64_MAX:
+            raise VenueMessageError(f"trades of {symbol} are not as documented", "ids out of range")
         return rows
 
     def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:

@@ -222,3 +222,27 @@ def test_recent_trades_tell_hidden_fills_from_others() -> None:
 
 def test_no_recent_trades_are_no_error() -> None:
     assert BinanceUsdm().parse_recent_trades(b"[]", "BTCUSDT") == ()
+
+
+@pytest.mark.parametrize("trade_id", [-1, 2**64, 10**400])
+@pytest.mark.parametrize("stream", ["trade", "aggTrade"])
+def test_records_whose_ids_fit_no_field_are_nonsense(stream: str, trade_id: int) -> None:
+    row = {"id": trade_id, "price": "1", "qty": "1", "time": 1, "isBuyerMaker": True}
+    row |= {"a": trade_id, "f": 1, "p": "1", "q": "1", "T": 1, "m": True}
+    venue = BinanceUsdm(stream=stream)
+    for parse in (venue.parse_recent_trades, lambda *of: venue.parse_history(*of, 1)):
+        with pytest.raises(VenueMessageError, match="ids out of range"):
+            parse(json.dumps([row]).encode(), "BTCUSDT")
+
+
+@pytest.mark.parametrize("time_ms", [-1, 10**14, 10**400])
+def test_a_time_that_is_no_time_is_nonsense(time_ms: int) -> None:
+    with pytest.raises(VenueMessageError, match="the venue's time is not as documented"):
+        BinanceUsdm().parse_time(json.dumps({"serverTime": time_ms}).encode())
+
+
+def test_what_is_shown_of_a_listing_is_fit_for_a_terminal() -> None:
+    body = info(listed(status="\x1b[31m" + "x" * 1_000))
+    with pytest.raises(ConfigError, match=r"status \?\[31mx+\.\.\.$") as caught:
+        BinanceUsdm().parse_instruments(body, ("BTCUSDT",))
+    assert len(str(caught.value)) < 300
