@@ -14,7 +14,7 @@ from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.trio import Proxy
 
 from fanout.config import check_proxy, is_loopback, shown_proxy
-from fanout.errors import VenueUnreachableError
+from fanout.errors import VenueUnreachableError, shown
 from protocol.errors import reason
 
 _KINDS: Final = {"wss": "https", "ws": "http"}
@@ -50,4 +50,5 @@ async def open_tcp(host: str, port: int, proxy: str | None) -> trio.SocketStream
         return trio.SocketStream(await way.connect(dest_host=host, dest_port=port))
     except (ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:
         way_there = f"{host}:{port} through the proxy {shown_proxy(proxy)}"
-        raise VenueUnreachableError(f"no connection to {way_there}: {reason(error)}") from error
+        why = shown(reason(error))  # they may be the proxy's own words
+        raise VenueUnreachableError(f"no connection to {way_there}: {why}") from error

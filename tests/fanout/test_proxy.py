@@ -105,6 +105,14 @@ async def test_a_proxy_that_refuses_is_told_in_words() -> None:
                 pass
 
 
+async def test_a_proxys_own_words_are_fit_for_a_terminal() -> None:
+    async with running_proxy("http") as proxy:
+        proxy.refusal = b"HTTP/1.1 407 \x1b[31mred\x1b[0m\r\n\r\n"
+        with pytest.raises(VenueUnreachableError, match=r"407 \?\[31mred"):
+            async with open_websocket("ws://venue.example:80/public", proxy=proxy.url):
+                pass
+
+
 async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fanout.rest.ATTEMPTS", 1)
     async with running_proxy("http") as proxy:
