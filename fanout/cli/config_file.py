@@ -11,17 +11,19 @@ environment, a variable before the file. Values go the same way as those of the 
 text, so that what is refused there is refused here.
 """
 
+import reprlib
 import tomllib
 from difflib import get_close_matches
 from typing import Any, Final
 
 import typer
 
-from fanout.errors import ConfigError
+from fanout.errors import ConfigError, shown
 from protocol.errors import reason
 
-MAX_FILE_BYTES: Final = 1024 * 1024
-"""A file that is longer holds something else."""
+MAX_FILE_BYTES: Final = 16 * 1024
+"""A file that is longer holds something else. All options take 2 KiB, and what `tomllib` makes of a
+long key takes time that grows with its square."""
 
 NOT_SETTINGS: Final = frozenset(
     {"config", "help", "version", "install-completion", "show-completion"}
@@ -83,11 +85,14 @@ def read_config(path: str, command: Any, tables: frozenset[str]) -> Tables:
 def _load(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            return tomllib.loads(file.read(MAX_FILE_BYTES).decode())
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} has more than {MAX_FILE_BYTES:,} bytes: no configuration")
+        return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read --config {path}: {reason(error)}") from error
+        raise ConfigError(f"{path} is not TOML: {shown(error)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"cannot read --config {path}: {shown(reason(error))}") from error
 
 
 def _values(
@@ -98,9 +103,10 @@ def _values(
         parameter = settings.get(name)
         if parameter is None:
             nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise ConfigError(f"{path}: {table}{name} is unknown: did you mean {nearest}?")
+            raise ConfigError(f"{path}: {table}{shown(name)} is unknown: did you mean {nearest}?")
         if not _is_kind(value, parameter):
-            raise ConfigError(f"{path}: {table}{name} = {value!r}: {_kind(parameter)} is needed")
+            words = shown(_REPR.repr(value))
+            raise ConfigError(f"{path}: {table}{name} = {words}: {_kind(parameter)} is needed")
         values[parameter.name] = _as_text(value, parameter)
     return values
 
@@ -110,7 +116,24 @@ def _is_kind(value: object, parameter: Any) -> bool:
         return bool(parameter.multiple) and all(isinstance(each, str) for each in value)
     if isinstance(value, bool) or parameter.is_flag:
         return isinstance(value, bool) and bool(parameter.is_flag)
-    return isinstance(value, str | int | float)
+    return isinstance(value, str | float) or (isinstance(value, int) and _is_short(value))
+
+
+def _is_short(number: int) -> bool:
+    """Whether a number can be an option's. In hexadecimal digits a file can say such as Python
+    does not turn into text."""
+    return number.bit_length() <= 64
+
+
+class _Repr(reprlib.Repr):
+    """Values in few words, however long or deep they are."""
+
+    def repr_int(self, number: int, level: int) -> str:
+        return super().repr_int(number, level) if _is_short(number) else "a number too long"
+
+
+_REPR: Final = _Repr()
+_REPR.maxstring = _REPR.maxother = 60
 
 
 def _kind(parameter: Any) -> str:
