@@ -99,12 +99,15 @@ class AttachedQueue:
 
     def _next_seq(self, header: Header) -> int:
         # The writer may be at work, so that there is nothing yet and the mark is old; then
-        # there is something at the next look.
+        # there is something at the next look. Frames of unknown kinds are looked at once.
+        seen = 0
         for _ in range(1_000):
-            for payload in self.reader.unread():
+            unread = self.reader.unread_bytes
+            for payload in self.reader.unread() if unread != seen else ():
                 seq = first_seq(payload, header)
                 if seq is not None:
                     return seq
+            seen = unread
             seq = self.reader.marked_seq()
             if seq is not None:
                 return seq

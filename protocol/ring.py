@@ -28,7 +28,7 @@ from struct import Struct
 from typing import Final
 
 from protocol import ring_page as page
-from protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, U64_MAX
+from protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
 from protocol.errors import LimitExceededError, MalformedError, PeerError
 from protocol.framing import frame
 from protocol.header import decode_header, encode_header
@@ -275,12 +275,16 @@ class RingReader(page.Ring):
 
     def marked_seq(self) -> int | None:
         """The sequence number that comes behind everything that is there, or None while the
-        writer is about to write more."""
+        writer is about to write more. Raises `MalformedError` if it cannot be one."""
         words = self._words
         # In this order: if the mark is of this place, and the writer has not gone on since the
         # number was read, then it is this place's number.
         mark, seq = words[page.MARK_WORD], words[page.MARK_SEQ_WORD]
-        return seq if mark == words[page.WRITE_WORD] else None
+        if mark != words[page.WRITE_WORD]:
+            return None
+        if not 1 <= seq <= MAX_SEQ:
+            raise MalformedError(f"sequence number {seq} is out of range")
+        return seq
 
     def tail(self) -> bytes:
         """The last frames, of a writer that ended while the queue had no room for them."""

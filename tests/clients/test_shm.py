@@ -27,9 +27,9 @@ from clients.shm import (
 from clients.shm_asyncio import AsyncioShmClient
 from clients.shm_file import attach
 from clients.shm_trio import TrioShmClient
-from protocol import End, Loss, LossReason, PeerError, Position, Trade
+from protocol import End, Loss, LossReason, PeerError, Position, RingReader, Trade, frame
 from protocol.ring_file import UnsupportedMachineError
-from protocol.ring_page import PAGE_BYTES
+from protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES
 from tests.clients.queues import Writer, block, numbers, overwrite, writing
 
 ROOT = Path(__file__).parents[2]
@@ -593,3 +593,22 @@ def test_a_small_dose_of_each_stress_is_survived(stress: str, count: int) -> Non
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_an_empty_queue_whose_mark_is_broken_is_corrupt(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        overwrite(writer.path, MARK_SEQ_WORD * WORD_BYTES, bytes(8))
+        _, outcome = until_over(reader)
+        assert outcome is Outcome.CORRUPT
+
+
+def test_frames_of_unknown_kinds_are_looked_at_once_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    unread = RingReader.unread
+    monkeypatch.setattr(RingReader, "unread", lambda self: looks.append(1) or unread(self))
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        assert writer.queue.writer.push(frame(b"?") * 1_000)
+        _, outcome = until_over(reader)
+        assert (outcome, len(looks)) == (Outcome.SILENT, 1)

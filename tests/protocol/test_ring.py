@@ -158,6 +158,14 @@ def test_the_mark_counts_only_where_it_was_made() -> None:
     assert reader.marked_seq() == 5
 
 
+@pytest.mark.parametrize("seq", [0, 2**63, 2**64 - 1])
+def test_a_mark_that_cannot_be_a_sequence_number_is_refused(seq: int) -> None:
+    buffer, writer = new_ring()
+    writer.mark(seq)
+    with pytest.raises(MalformedError, match=f"sequence number {seq} is out of range"):
+        RingReader(buffer, pid=1).marked_seq()
+
+
 def test_an_end_and_what_had_no_room_are_in_the_page() -> None:
     buffer, writer = new_ring()
     reader = RingReader(buffer, pid=1)
