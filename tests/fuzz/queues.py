@@ -1,0 +1,99 @@
+"""Targets of the shared-memory queue: its page and its data, written over by somebody.
+
+An input is a list of *patches*, each u16 place, u8 length and that many bytes, laid over a queue
+that is in order. So a mutation meets a word of the page, and not one of eight thousand bytes.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from clients.shm_file import attach
+from protocol import FrameReader, RingReader, RingWriter
+from protocol.framing import frame
+from protocol.ring_page import PAGE_BYTES
+from protocol.speedups import PLAIN
+from tests.fuzz.target import outcome_of
+from tests.protocol.golden import HEADER, NAMES, payload
+
+CAPACITY_BYTES: Final = 4096
+FRAMES: Final = b"".join(frame(payload(each)) for each in NAMES if each != "header")
+
+
+def queue(start: int = 0) -> bytearray:
+    """A queue with a few frames, whose cursors began at `start`."""
+    buffer = bytearray(PAGE_BYTES + CAPACITY_BYTES)
+    writer = RingWriter(buffer, header=HEADER, pid=1, start=start)
+    assert writer.push(FRAMES)
+    writer.mark(HEADER.next_seq)
+    writer.end(frame(payload("end")))
+    writer.release()
+    return buffer
+
+
+def patched(patches: bytes) -> bytearray:
+    """A queue with patches. The first byte says where its cursors began; so a frame can lie across
+    the end of the data area."""
+    buffer = queue(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
+    at = 1
+    while at + 3 <= len(patches):
+        place = int.from_bytes(patches[at : at + 2], "little") % len(buffer)
+        piece = patches[at + 3 : at + 3 + patches[at + 2]][: len(buffer) - place]
+        buffer[place : place + len(piece)] = piece
+        at += 3 + patches[at + 2]
+    return buffer
+
+
+def patch(place: int, piece: bytes) -> bytes:
+    return place.to_bytes(2, "little") + bytes((len(piece),)) + piece
+
+
+def ring(patches: bytes) -> None:
+    """Frame by frame, in pieces or without taking them: a reader finds the same, compiled or not,
+    and its place stays between the cursors."""
+    buffer = patched(patches)
+    popped = outcome_of(_drained, buffer, RingReader.pop)
+    assert popped == outcome_of(_drained, buffer, PLAIN["RingReader_pop"])
+    read, seen = outcome_of(_read, buffer), outcome_of(_seen, buffer)
+    if type(popped) is list:  # otherwise pieces may end before what is broken in the middle of one
+        assert popped == read == seen
+    reader = RingReader(bytearray(buffer), pid=2)
+    for ask in (reader.header, reader.tail, reader.marked_seq, lambda: reader.unread_bytes):
+        outcome_of(ask)
+    reader.skip()
+    assert reader.pop() is None
+    reader.release()
+    _drained(buffer, RingReader.pop)
+
+
+def _drained(buffer: bytearray, pop: Callable[[RingReader], bytes | None]) -> list[bytes]:
+    reader = RingReader(bytearray(buffer), pid=2)
+    found = []
+    while (each := pop(reader)) is not None:
+        found.append(each)
+        assert len(found) <= CAPACITY_BYTES
+    return found
+
+
+def _read(buffer: bytearray) -> list[bytes]:
+    reader, frames = RingReader(bytearray(buffer), pid=2), FrameReader()
+    while data := reader.read(100):
+        frames.feed(data)
+    return list(iter(frames.next_payload, None))
+
+
+def _seen(buffer: bytearray) -> list[bytes]:
+    return list(RingReader(bytearray(buffer), pid=2).unread())
+
+
+def queue_file(patches: bytes) -> None:
+    """A reader that attaches to the file begins with a header that it made, and gives it back."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        path = Path(directory) / "queue"
+        path.write_bytes(patched(patches))
+        with attach(str(path), now_s=0.0) as attached:
+            assert attached.opening()
+            attached.trouble(0.0, 1.0)
+            while attached.reader.read(1):
+                pass

@@ -1,0 +1,63 @@
+"""The table of targets: what parses, and what it may say no with. Everything else is a fault."""
+
+from typing import Final
+
+from clients.shm_file import QueueError
+from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
+from protocol import LimitExceededError, MalformedError, PeerError
+from tests.fuzz import corpus, outside, queues, venue, wire
+from tests.fuzz.target import Target
+
+MIB: Final = 1024 * 1024
+
+TARGETS: Final[dict[str, Target]] = {
+    "frames": Target(run=wire.frames, refusals=(LimitExceededError,), seeds=corpus.streams),
+    "header": Target(run=wire.header, refusals=(PeerError,), seeds=corpus.headers),
+    "block": Target(run=wire.block, refusals=(PeerError,), seeds=corpus.blocks),
+    "event": Target(run=wire.event, refusals=(MalformedError,), seeds=corpus.events),
+    "session": Target(run=wire.session, refusals=(PeerError,), seeds=corpus.streams),
+    "subscription": Target(run=wire.subscription, refusals=(MalformedError,), seeds=corpus.streams),
+    "request": Target(run=wire.request, refusals=(PeerError,), seeds=corpus.requests),
+    "greeting": Target(run=wire.greeting, refusals=(PeerError,), seeds=corpus.greetings),
+    "wire1": Target(run=wire.wire1, refusals=(PeerError,), seeds=corpus.wire1_streams),
+    "ring": Target(run=queues.ring, refusals=(PeerError,), seeds=corpus.patches),
+    "queue-file": Target(
+        run=queues.queue_file, refusals=(PeerError, QueueError), seeds=corpus.patches
+    ),
+    "trades": Target(
+        run=venue.stream(venue.TRADES), refusals=(VenueRefusalError,), seeds=corpus.messages
+    ),
+    "aggregates": Target(
+        run=venue.stream(venue.AGGREGATES), refusals=(VenueRefusalError,), seeds=corpus.aggregates
+    ),
+    "rest-trades": Target(
+        run=venue.history(venue.TRADES),
+        refusals=(VenueMessageError,),
+        seeds=corpus.recent_trades,
+    ),
+    "rest-historical": Target(
+        run=venue.history(venue.WITH_KEY),
+        refusals=(VenueMessageError,),
+        seeds=corpus.recent_trades,
+    ),
+    "rest-aggregates": Target(
+        run=venue.history(venue.AGGREGATES),
+        refusals=(VenueMessageError,),
+        seeds=corpus.recent_aggregates,
+    ),
+    "rest-newest": Target(
+        run=venue.newest, refusals=(VenueMessageError,), seeds=corpus.recent_trades
+    ),
+    "rest-market": Target(
+        run=venue.market, refusals=(VenueMessageError, ConfigError), seeds=corpus.markets
+    ),
+    "rest-time": Target(run=venue.clock, refusals=(VenueMessageError,), seeds=corpus.times),
+    "rest-answer": Target(
+        run=venue.rest, refusals=(VenueError,), seeds=corpus.rest_answers, most_besides=2 * MIB
+    ),
+    "websocket": Target(run=outside.websocket, refusals=(), seeds=corpus.websockets),
+    "handshake": Target(run=outside.handshake, refusals=(VenueError,), seeds=corpus.handshakes),
+    "http": Target(run=outside.http, refusals=(), seeds=corpus.http_requests),
+    "proxy": Target(run=outside.proxy, refusals=(VenueError, OSError), seeds=corpus.proxies),
+    "config": Target(run=outside.config, refusals=(ConfigError,), seeds=corpus.configs),
+}

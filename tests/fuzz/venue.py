@@ -1,0 +1,206 @@
+"""Targets of the venue: what it sends over its stream, and what it answers over REST, from the
+bytes to what readers are sent because of them."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Final
+
+import httpx2
+import msgspec
+
+from fanout.anomalies import Anomalies
+from fanout.errors import MAX_BAN_S, VenueBusyError, VenueMessageError
+from fanout.feed.merge import Merge
+from fanout.feed.venue_clock import VenueClock
+from fanout.market import Market, ask_market
+from fanout.publisher import Publisher
+from fanout.rest import RestClient
+from fanout.venues import BinanceUsdm, Request
+from protocol import (
+    BlockFlags,
+    EndReason,
+    Gap,
+    GapState,
+    Header,
+    SubscriberSession,
+    Trade,
+    decode_header,
+    encode_header,
+)
+from tests.fuzz.target import run
+from tests.protocol.golden import HEADER
+
+NOW_NS: Final = 1_791_382_992_840_123_456
+SYMBOLS: Final = tuple(each.symbol for each in HEADER.instruments)
+
+TRADES: Final = BinanceUsdm()
+AGGREGATES: Final = BinanceUsdm(stream="aggTrade")
+WITH_KEY: Final = BinanceUsdm(api_key="key")
+
+
+class _Service:
+    """What stands between a venue's words and its readers."""
+
+    def __init__(self, venue: BinanceUsdm) -> None:
+        anomalies = Anomalies(clock=lambda: 0.0)
+        self.merge = Merge(HEADER.instruments, venue.stream, anomalies)
+        header = msgspec.structs.replace(HEADER, next_seq=1)
+        self._publisher = Publisher(header, log_bytes=2**24, wall_ns=lambda: NOW_NS)
+        self._cursor = self._publisher.log.live()
+        self._greeting = self._publisher.greeting()
+
+    def publish(self, records: list[Trade | Gap], flags: BlockFlags = BlockFlags.NONE) -> None:
+        self._publisher.publish(records, received_ns=NOW_NS, held_ns=0, flags=flags)
+
+    def end(self) -> None:
+        """Say goodbye, and see that a reader understands everything and that every gap that was
+        told is told again, to the id."""
+        self.publish(list(self.merge.end()))
+        assert self._publisher.snapshot() is not None
+        self._publisher.end(EndReason.SHUTDOWN, retry_ms=None, why="")
+        data = self._publisher.log.read(self._cursor, 2**24)
+        assert isinstance(data, bytes)
+        session = SubscriberSession()
+        session.receive(self._greeting + data)
+        told: dict[bool, int] = {True: 0, False: 0}
+        while (records := session.next_records()) is not None:
+            for each in records:
+                if isinstance(each, Gap):
+                    told[each.state is GapState.OPEN] += each.last_id - each.first_id + 1
+        assert told[True] == told[False]
+
+
+def stream(venue: BinanceUsdm) -> Callable[[bytes], None]:
+    """Messages, a line each, two a second."""
+
+    def feed(lines: bytes) -> None:
+        service = _Service(venue)
+        for place, message in enumerate(lines.split(b"\n")):
+            try:
+                item = venue.parse(message)
+            except VenueMessageError:
+                continue  # it is skipped and counted
+            if item is None:
+                continue
+            records: list[Trade | Gap] = []
+            service.merge.take(item, venue.stream, place / 2, records)
+            service.publish(records + service.merge.due(place / 2))
+        service.end()
+
+    return feed
+
+
+def history(venue: BinanceUsdm) -> Callable[[bytes], None]:
+    """The answer to a question for ids 100 to 199, which are missing."""
+    symbol = SYMBOLS[0]
+
+    def feed(body: bytes) -> None:
+        found = venue.parse_history(body, symbol, 100)
+        service = _Service(venue)
+        service.merge.miss(venue.stream, symbol, 99, 0.0)
+        for trade_id in (99, 200):
+            records: list[Trade | Gap] = []
+            service.merge.take(_trade(venue, trade_id), venue.stream, 0.0, records)
+            service.publish(records)
+        service.publish(list(service.merge.due(1.0)))
+        (gap,) = service.merge.gaps(venue.stream, symbol)
+        if found is not None:
+            trades, refused, told = service.merge.back_fill(venue.stream, gap, found.trades, 1.0)
+            service.publish([*trades, *told], BlockFlags.BACK_FILLED)
+            spent = [(found.first_id, found.last_id)] if not refused else []
+            service.publish(
+                list(service.merge.settle(venue.stream, symbol, gap, spent, "lost")),
+            )
+        service.end()
+
+    return feed
+
+
+def _trade(venue: BinanceUsdm, trade_id: int) -> Any:
+    kind, number = ("trade", "t") if venue.stream == "trade" else ("aggTrade", "a")
+    row = {"e": kind, "s": SYMBOLS[0], number: trade_id, "f": trade_id, "T": 1, "p": "1", "q": "1"}
+    return venue.parse(msgspec.json.encode({"data": {**row, "X": "MARKET", "m": True}}))
+
+
+def newest(body: bytes) -> None:
+    """The newest trades, asked for because a symbol is quiet: what they say is missing is told."""
+    rows = TRADES.parse_recent_trades(body, SYMBOLS[0])
+    service = _Service(TRADES)
+    records: list[Trade | Gap] = []
+    service.merge.take(_trade(TRADES, 99), TRADES.stream, 0.0, records)
+    service.publish(records)
+    if rows:
+        service.publish(list(service.merge.miss("trade", SYMBOLS[0], rows[-1].trade_id, 1.0)))
+    service.end()
+
+
+class _Answers:
+    """A REST client that has the answers already."""
+
+    def __init__(self, **bodies: bytes) -> None:
+        self._bodies = bodies
+
+    async def fetch(self, request: Request, parse: Callable[[bytes], Any]) -> Any:
+        return parse(self._bodies[request.path.rpartition("/")[2]])
+
+
+def market(bodies: bytes) -> None:
+    """exchangeInfo and recent trades, with a line break between them: they make a header."""
+    info, _, trades = bodies.partition(b"\n")
+    rest = _Answers(exchangeInfo=info, trades=trades)
+    found: Market = run(ask_market, rest, TRADES, SYMBOLS)
+    header = Header(
+        epoch_ns=1,
+        next_seq=1,
+        venue=TRADES.name,
+        instruments=found.instruments,
+        references=found.references,
+    )
+    assert decode_header(encode_header(header)) == header
+    assert all(isfinite(each) and each >= 0 for each in found.usual_s + found.longest_s)
+
+
+def clock(body: bytes) -> None:
+    """The venue's time, and what is reckoned with it."""
+    venue_ms = TRADES.parse_time(body)
+    found = VenueClock()
+    found.measured(asked_ns=NOW_NS, venue_ms=venue_ms, answered_ns=NOW_NS + 10**6)
+    assert found.offset is not None
+    assert isfinite(found.offset.offset_ns / 1e9), "it is shown in seconds"
+    assert found.latest_venue_ms(NOW_NS) >= 0
+
+
+def rest(answer: bytes) -> None:
+    """An answer of the venue's: a line with the status, lines with headers, an empty one, a body.
+    However bad it is, the client knows for how long to leave the venue alone."""
+    head, _, body = answer.partition(b"\n\n")
+    status, *lines = head.split(b"\n")
+    headers = [(name, value) for line in lines for name, _, value in [line.partition(b":")] if name]
+    code = int(status[:3]) if status[:3].isdigit() else 200
+    run(_fetch, lambda _: httpx2.Response(max(200, code), headers=headers, stream=_Body(body)))
+
+
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> Any:
+        yield self._body
+
+
+async def _fetch(answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport, verify=False) as client:
+        asking = RestClient(
+            client, TRADES, attempts=1, uniform=lambda low, _: low, wall_s=lambda: NOW_NS / 1e9
+        )
+        try:
+            await asking.fetch(Request(path="/"), lambda body: TRADES.explain(200, body))
+        except VenueBusyError as error:
+            require_pause(error)
+            raise
+
+
+def require_pause(error: VenueBusyError) -> None:
+    """However long the venue asks to be left alone, that ends."""
+    assert 0 <= error.pause_s <= MAX_BAN_S
