@@ -57,7 +57,8 @@ class Client:
     ) -> None:
         """With `reconnect=False` the iteration stops after an `End`, and raises
         `DisconnectedError` when the connection is lost otherwise, or cannot be made.
-        `idle_timeout_s` is how long a connection may be silent before it counts as lost.
+        `idle_timeout_s` is how long a connection may be silent before it counts as lost; over TCP
+        one frame may take twice that.
 
         `symbols` leaves out what concerns other symbols; one that is not served there raises
         `UnknownSymbolError`. `market_only` leaves out trades that are no fills between two

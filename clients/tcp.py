@@ -14,6 +14,7 @@ where it stopped; what the service no longer has comes as a `Loss`.
 """
 
 import socket
+import time
 from contextlib import suppress
 from typing import Unpack
 
@@ -58,7 +59,8 @@ class TcpClient(NetworkClient, BlockingClient):
                     return
                 self._connect()
             else:
-                self._receive(self._read(self._socket))
+                data = self._read(self._socket)
+                self._receive(data, time.monotonic())
         except (OSError, PeerError) as error:
             self._let_go()
             if not self._closed.is_set():

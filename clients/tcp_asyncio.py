@@ -60,7 +60,8 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
                 # Not waited for: a request always fits, and the service may not be reading.
                 self._streams[1].write(self._hello())
             else:
-                self._receive(await self._read(self._streams[0]))
+                data = await self._read(self._streams[0])
+                self._receive(data, asyncio.get_running_loop().time())
         except (OSError, PeerError) as error:
             await self._let_go()
             self._disconnected(error)

@@ -12,6 +12,11 @@ from protocol.request import Position, Request, SlowPolicy, Start
 READ_BYTES: Final = 256 * 1024
 """Most taken from the socket in one read."""
 
+FRAME_TIMEOUTS: Final = 2
+"""So many times as long as a connection may be silent, one frame may take: beyond that its length
+was corrupted on the way, and promises bytes that nobody sends. With 5 s the longest frame still
+passes at 6.4 KiB a second."""
+
 _TLS_ALERT: Final = b"\x15\x03"
 """How a server begins that was to hear TLS and did not."""
 
@@ -66,6 +71,9 @@ class NetworkClient(Client):
             raise AddressError(f"{url!r} does not speak TLS, and tls= is given: tls://HOST:PORT")
         self._tls = (tls or ssl.create_default_context()) if is_tls else None
         self._is_greeted = False
+        self._frames = 0
+        self._amid_frame_since_s: float | None = None
+        """Since when reads have brought no whole frame; None if the last one did."""
 
     def _is_connected(self) -> bool:
         # START and the header are for everybody. What follows them, within a second, is for who is
@@ -74,16 +82,25 @@ class NetworkClient(Client):
 
     def _hello(self) -> bytes:
         """What a connection begins with."""
-        self._is_greeted = False
+        self._is_greeted, self._amid_frame_since_s = False, None
         return self._subscription.request()
 
-    def _receive(self, data: bytes) -> None:
-        """Take what a read brought. Raises `PeerError`, as `Subscription.receive` does."""
+    def _receive(self, data: bytes, now_s: float) -> None:
+        """Take what a read brought. `now_s` is any monotonic time. Raises `PeerError`, as
+        `Subscription.receive` does, and `DisconnectedError` for a frame that does not come to its
+        end, however many bytes do."""
         if not self._is_greeted:
             self._is_greeted = True
             if data.startswith(_TLS_ALERT):
                 raise DisconnectedError("the service speaks TLS: tls:// instead of tcp://")
         self._subscription.receive(data)
+        frames = self._subscription.statistics.frames
+        if frames != self._frames:
+            self._frames, self._amid_frame_since_s = frames, None
+        elif self._amid_frame_since_s is None:
+            self._amid_frame_since_s = now_s
+        elif now_s - self._amid_frame_since_s > FRAME_TIMEOUTS * self._idle_timeout_s:
+            raise no_whole_frame(now_s - self._amid_frame_since_s)
 
 
 def parse_address(url: str) -> tuple[str, int, bool]:
@@ -110,6 +127,11 @@ def no_connection(timeout_s: float) -> DisconnectedError:
 def silence(timeout_s: float) -> DisconnectedError:
     """Not even a heartbeat came for so long, in words."""
     return DisconnectedError(f"silent for {timeout_s:g} s")
+
+
+def no_whole_frame(passed_s: float) -> DisconnectedError:
+    """Bytes came for so long, and no frame, in words."""
+    return DisconnectedError(f"no whole frame in {passed_s:.0f} s")
 
 
 def tls_failure(error: BaseException) -> DisconnectedError:

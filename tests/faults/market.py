@@ -1,0 +1,96 @@
+"""What the exchange did: each row as it was spelled there, noted before anything can go wrong on
+its way. It knows the simulator, and nothing of what reads it."""
+
+from decimal import Decimal
+from typing import Final, Literal
+
+from fanout.simulator import Simulator
+from fanout.simulator.ticks import Aggregate
+from fanout.simulator.ticks import Trade as Row
+from protocol import Trade, TradeKind
+
+StreamKind = Literal["trade", "aggTrade"]
+
+SPENT: Final = "NA"
+"""The kind of an id that the exchange uses without a trade."""
+
+Facts = tuple[Decimal, Decimal, int, bool, str]
+"""Price, quantity, time in ms, whether the buyer is the maker, kind."""
+
+
+class Market:
+    """All rows, by stream, symbol and id."""
+
+    def __init__(self, simulator: Simulator, *symbols: str) -> None:
+        """To be made before the market opens. It listens at the engine's own book-keeping."""
+        self.symbols = symbols
+        self._simulator = simulator
+        self._rows: dict[tuple[str, str, int], Facts] = {}
+        engine = simulator._exchange._engine
+        for symbol in symbols:
+            for row in engine.history.trades[symbol].newest(10**6):
+                self._note(row)
+            for aggregate in engine.history.aggregates[symbol].newest(10**6):
+                self._note_aggregate(aggregate)
+        enter, add_aggregate = engine._enter, engine.history.add_aggregate
+
+        def note_trade(stream: str, due_ns: int, row: Row) -> None:
+            self._note(row)
+            enter(stream, due_ns, row)
+
+        def note_aggregate(row: Aggregate) -> None:
+            self._note_aggregate(row)
+            add_aggregate(row)
+
+        engine._enter = note_trade  # type: ignore[method-assign, assignment]
+        engine.history.add_aggregate = note_aggregate  # type: ignore[method-assign, assignment]
+
+    def _note(self, row: Row) -> None:
+        kind = row.kind if row.kind in TradeKind.__members__ else "OTHER"
+        facts = Decimal(row.price), Decimal(row.quantity), row.time_ms, row.buyer_is_maker, kind
+        self._rows["trade", row.symbol, row.trade_id] = facts
+
+    def _note_aggregate(self, row: Aggregate) -> None:
+        facts = Decimal(row.price), Decimal(row.quantity), row.time_ms, row.buyer_is_maker
+        self._rows["aggTrade", row.symbol, row.aggregate_id] = (*facts, "AGGREGATE")
+
+    def fault_of(self, trade: Trade) -> str:
+        """In what a trade differs from the exchange's row; empty if in nothing."""
+        facts = self._rows.get((stream_of(trade), trade.symbol, trade.trade_id))
+        if facts is None:
+            return f"{trade.symbol} {trade.trade_id} was never traded"
+        of = trade.instrument
+        got: Facts = (
+            Decimal(trade.price).scaleb(of.price_exponent),
+            Decimal(trade.quantity).scaleb(of.quantity_exponent),
+            trade.time_ms,
+            trade.buyer_is_maker,
+            trade.kind.name,
+        )
+        return (
+            ""
+            if got == facts
+            else f"{trade.symbol} {trade.trade_id} is {facts} there, and {got} here"
+        )
+
+    def issued(self, symbol: str, stream: StreamKind, first: int, last: int) -> dict[int, str]:
+        """Ids and kinds, from the first to the last of them."""
+        return {
+            trade_id: each.kind
+            for each in self._simulator.issued(symbol, stream=stream)
+            for trade_id in range(max(each.first_id, first), min(each.last_id, last) + 1)
+        }
+
+    def stream_of_id(self, symbol: str, trade_id: int) -> StreamKind:
+        """The numbering that has an id. Those of the simulator have none in common."""
+        is_aggregate = ("aggTrade", symbol, trade_id) in self._rows
+        return "aggTrade" if is_aggregate else "trade"
+
+    @property
+    def count(self) -> int:
+        """Rows that are trades, since it is listened to and of the past that REST knows."""
+        return sum(stream == "trade" for stream, _, _ in self._rows)
+
+
+def stream_of(trade: Trade) -> StreamKind:
+    return "aggTrade" if trade.kind is TradeKind.AGGREGATE else "trade"

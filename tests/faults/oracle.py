@@ -1,0 +1,269 @@
+"""Judges what consumers were told against what the exchange did, promise by promise.
+
+It shares nothing with the code that it judges: it is given the records that each client handed
+over, as they came, and keeps the number that is due, and what stands under each number, for itself.
+
+    P1  each trade is the exchange's row, to the digit
+    P2  numbers and losses are each number once; each id of the exchange is told once
+    P3  whoever joins, loses or reconnects then reads what all others read
+    P4  silence is told within seconds
+    P5  who is not concerned by a fault loses nothing and is not disconnected
+    P6  an orderly end is told, with the last number
+
+P7, that nobody is trusted with a length, shows in memory and in words; tests look at those.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from clients.subscription import Disconnected, Received, Restarted
+from protocol import (
+    End,
+    EndReason,
+    FeedState,
+    Gap,
+    GapState,
+    Loss,
+    LossReason,
+    Position,
+    Snapshot,
+    Status,
+    Trade,
+)
+from tests.faults.market import SPENT, Market, StreamKind, stream_of
+
+MAX_COMPLAINTS: Final = 50
+SILENCE_S: Final = 18.0
+"""A symbol that is traded all the time and is quiet for longer is told: after 12 s as stale, or
+after 10 as down; and REST may have to be asked first."""
+
+_UNFILLED: Final = (GapState.UNRECOVERABLE, GapState.NO_TRADE)
+Numbered = Trade | Status | Gap
+
+
+class Oracle:
+    """Everything that was told, to anybody."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.books: dict[int, Book] = {}
+        self.complaints: list[str] = []
+
+    def complain(self, promise: str, what: str) -> None:
+        if len(self.complaints) < MAX_COMPLAINTS:
+            self.complaints.append(f"{promise}: {what}")
+
+    def book(self, epoch_ns: int) -> "Book":
+        return self.books.setdefault(epoch_ns, Book(self))
+
+    def check(self) -> None:
+        """Fails with all that is wrong so far."""
+        assert not self.complaints, "\n".join(self.complaints)
+
+
+class Book:
+    """One epoch: what stands under each number, by whoever had it first."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.records: dict[int, Numbered] = {}
+        self._oracle = oracle
+
+    @property
+    def last_seq(self) -> int:
+        return max(self.records, default=0)
+
+    def enter(self, who: str, record: Numbered) -> None:
+        known = self.records.get(record.seq)
+        if known is None:
+            self.records[record.seq] = record
+            if isinstance(record, Trade):
+                self.judge(who, record)
+        elif known != record:
+            self._oracle.complain("P3", f"{who} got {record} where others got {known}")
+
+    def judge(self, who: str, trade: Trade) -> None:
+        fault = self._oracle.market.fault_of(trade)
+        if fault:
+            self._oracle.complain("P1", f"{who}: {fault}")
+
+    def account(self, *, is_whole: bool = True) -> Counter[str]:
+        """Hold ids against what was issued, and give what became of them. `is_whole`: the service
+        ended in good order, so that what it opened is closed."""
+        told: Counter[str] = Counter()
+        for symbol in self._oracle.market.symbols:
+            for stream in ("trade", "aggTrade"):
+                told += self._account(symbol, stream, is_whole)
+        return told
+
+    def _account(self, symbol: str, stream: StreamKind, is_whole: bool) -> Counter[str]:
+        market, records = self._oracle.market, self.records.values()
+        trades = Counter(
+            each.trade_id
+            for each in records
+            if isinstance(each, Trade) and each.symbol == symbol and stream_of(each) == stream
+        )
+        gaps = [
+            each
+            for each in records
+            if isinstance(each, Gap)
+            and each.instrument.symbol == symbol
+            and market.stream_of_id(symbol, each.first_id) == stream
+        ]
+        opened = _ids(gaps, GapState.OPEN)
+        filled, unfilled = _ids(gaps, GapState.BACK_FILLED), _ids(gaps, *_UNFILLED)
+        found = {
+            "told twice": [i for c in (trades, opened, filled + unfilled) for i in c if c[i] > 1],
+            "closed and never opened": list((filled + unfilled) - opened),
+            "opened and never closed": list(opened - filled - unfilled) if is_whole else [],
+            "filled, and did not come": list(filled - trades) if is_whole else [],
+            "told as missing for good, and came": list(unfilled & trades),
+        }
+        found |= self._against_issued(symbol, stream, trades.keys() | unfilled.keys(), opened)
+        for what, ids in found.items():
+            if ids:
+                self._oracle.complain("P2", f"{symbol} {stream}: {sorted(ids)[:9]} {what}")
+        counts = {"trades": trades.total(), "opened": opened.total(), "filled": filled.total()}
+        for state in _UNFILLED:
+            counts[state.name.lower().replace("_", " ")] = _ids(gaps, state).total()
+        return Counter(counts)
+
+    def _against_issued(
+        self, symbol: str, stream: StreamKind, told: set[int], opened: Counter[int]
+    ) -> dict[str, list[int]]:
+        if not told:
+            return {}
+        issued = self._oracle.market.issued(symbol, stream, min(told), max(told))
+        nowhere = (each for each in issued.keys() - told if issued[each] != SPENT)
+        return {
+            "made up": list(told - issued.keys()),
+            "issued and never told": [each for each in nowhere if not opened[each]],
+        }
+
+
+class Reader:
+    """One consumer's account."""
+
+    def __init__(
+        self, oracle: Oracle, name: str, *, is_concerned: bool = True, first: Position | None = None
+    ) -> None:
+        """`is_concerned`: the faults are meant for this one. `first` is where it asked to begin,
+        and None if it takes what comes."""
+        self.name = name
+        self.losses: Counter[LossReason] = Counter()
+        self.got = 0
+        self.ends: list[End] = []
+        self.disconnects: list[Disconnected] = []
+        self.restarts = 0
+        self.epoch_ns = first.epoch_ns if first else 0
+        self.due = first.seq if first else None
+        self.told: list[tuple[float, Received]] = []
+        """All but trades, and when it came."""
+        self.trades = 0
+        self._oracle = oracle
+        self._is_concerned = is_concerned
+        self._is_connected = False
+        self._heard_s: dict[str, float] = {}
+        self._live: set[str] = set()
+
+    def take(self, record: Received, epoch_ns: int, now_s: float) -> None:
+        """Enter what the client handed over, under the epoch of its header."""
+        if not isinstance(record, Trade):
+            self.told.append((now_s, record))
+        match record:
+            case Trade() | Status() | Gap():
+                self._take_numbered(record, epoch_ns, now_s)
+            case Loss():
+                self._take_loss(record, epoch_ns)
+            case Snapshot():
+                for each in record.trades:
+                    self._oracle.book(epoch_ns).judge(self.name, each)
+            case End():
+                self._take_end(record)
+            case Disconnected():
+                self._take_disconnected(record)
+            case Restarted():
+                self._take_restarted(record)
+
+    def _take_numbered(self, record: Numbered, epoch_ns: int, now_s: float) -> None:
+        self._come_to(record.seq, epoch_ns, record)
+        self.due = record.seq + 1
+        self.got += 1
+        self._is_connected = True
+        self._oracle.book(epoch_ns).enter(self.name, record)
+        if isinstance(record, Trade):
+            self.trades += 1
+            self._heard_s[record.symbol] = now_s
+        elif isinstance(record, Status):
+            self._take_status(record, now_s)
+
+    def _take_loss(self, loss: Loss, epoch_ns: int) -> None:
+        self._come_to(loss.first_seq, epoch_ns, loss)
+        self.due = loss.last_seq + 1
+        self.losses[loss.reason] += loss.count
+        if loss.reason is LossReason.UNANNOUNCED:
+            self._complain("P2", f"{loss} was not announced")
+        if not self._is_concerned:
+            self._complain("P5", f"{loss}, and nothing was wrong with it")
+
+    def _come_to(self, seq: int, epoch_ns: int, record: Numbered | Loss) -> None:
+        if self.due is None or not self.epoch_ns:
+            self.epoch_ns, self.due = epoch_ns, self.due or seq
+        if epoch_ns != self.epoch_ns:
+            self._complain("P2", f"{record} is of epoch {epoch_ns}, not {self.epoch_ns}")
+        if seq != self.due:
+            self._complain("P2", f"{record} came where {self.due} was due")
+
+    def _take_status(self, status: Status, now_s: float) -> None:
+        symbols = [status.instrument.symbol] if status.instrument else list(self._heard_s)
+        for symbol in symbols:
+            self._heard_s[symbol] = now_s
+            if status.state is FeedState.LIVE and status.instrument:
+                self._live.add(symbol)
+            elif status.state is not FeedState.LIVE:
+                self._live.discard(symbol)
+
+    def _take_end(self, end: End) -> None:
+        self.ends.append(end)
+        is_refusal = end.reason not in (EndReason.SHUTDOWN, EndReason.SLOW, EndReason.FEED_FAILED)
+        if not is_refusal and self._is_connected and end.last_seq + 1 != self.due:
+            self._complain("P6", f"{end}, where {self.due} was due")
+
+    def _take_disconnected(self, record: Disconnected) -> None:
+        self.disconnects.append(record)
+        self._is_connected = False
+        if not self._is_concerned and not self.ends:
+            self._complain("P5", f"{record}, and nothing was wrong with it")
+
+    def _take_restarted(self, record: Restarted) -> None:
+        if self.due is not None and record.before.seq != self.due:
+            self._complain("P2", f"{record}, where {self.due} was due")
+        self.epoch_ns, self.due = record.epoch_ns, 1
+        self.restarts += 1
+
+    def watch(self, now_s: float) -> None:
+        """Look whether anything that is said to be live is quiet: to be asked often."""
+        for symbol in self._live:
+            quiet_s = now_s - self._heard_s[symbol]
+            if quiet_s > SILENCE_S:
+                self._heard_s[symbol] = now_s
+                self._complain("P4", f"{symbol} is quiet for {quiet_s:.0f} s and nobody says so")
+
+    def require_goodbye(self) -> None:
+        """The service has ended in good order while this one was connected."""
+        if not self.ends or self.ends[-1].reason is not EndReason.SHUTDOWN:
+            self._complain("P6", f"no goodbye, but {self.told[-1:]}")
+        elif self.due != self._oracle.book(self.epoch_ns).last_seq + 1:
+            self._complain("P2", f"it has come to {self.due}, and others further")
+
+    def _complain(self, promise: str, what: str) -> None:
+        self._oracle.complain(promise, f"{self.name}: {what}")
+
+
+def _ids(gaps: Iterable[Gap], *states: GapState) -> Counter[int]:
+    return Counter(
+        trade_id
+        for each in gaps
+        if each.state in states
+        for trade_id in range(each.first_id, each.last_id + 1)
+    )
