@@ -56,7 +56,11 @@ async def run_service(
     `OperatorError` or a `VenueError` if the service cannot start, and `VenueForbiddenError` if
     the venue refuses the first connection; like every nursery, in an exception group.
     """
-    async with open_venue(config) as venue, _open_rest(config, venue, wall_ns) as rest:
+    async with (
+        _open_to_questions(config, announce) as show,
+        open_venue(config) as venue,
+        _open_rest(config, venue, wall_ns) as rest,
+    ):
         ask = partial(ask_market, rest, venue, config.assets)
         market = await _until(stop, ask, waiting=f"waiting for {venue.rest_url} to answer")
         if market is None:
@@ -86,8 +90,8 @@ async def run_service(
         )
         transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
-        monitor = Monitor(header, feed, publisher, transports)
-        async with _open_to_questions(config, monitor, announce), trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
+            show(Monitor(header, feed, publisher, transports))
             for each in transports:
                 run = partial(_run_transport, each, publisher, stop, failures)
                 announce(await nursery.start(run))
@@ -100,19 +104,24 @@ async def run_service(
 
 @asynccontextmanager
 async def _open_to_questions(
-    config: Config, monitor: Monitor, announce: Callable[[str], None]
-) -> AsyncIterator[None]:
-    """Answer over HTTP, if that is asked for, until the last reader has had its goodbye."""
+    config: Config, announce: Callable[[str], None]
+) -> AsyncIterator[Callable[[Monitor], None]]:
+    """Answer over HTTP, if that is asked for: that we live, from the start on, and all else once
+    there is a monitor to be shown."""
     if config.http is None:
-        yield
+        yield lambda monitor: None
         return
     from fanout.http.server import HttpServer  # with Prometheus's library, which not all need
 
+    server = HttpServer()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(monitor.run)
-        serve = partial(HttpServer(monitor).run, config.http.host, config.http.port)
-        announce(await nursery.start(serve))
-        yield
+        announce(await nursery.start(server.run, config.http.host, config.http.port))
+
+        def show(monitor: Monitor) -> None:
+            server.show(monitor)
+            nursery.start_soon(monitor.run)
+
+        yield show
         nursery.cancel_scope.cancel()
 
 

@@ -43,10 +43,10 @@ class Notifier:
     def _say(self, *lines: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        # It is gone, has enough to read, or there is no descriptor left: no reason to end.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            with suppress(OSError):  # it is gone, or has enough to read
-                sock.sendto("\n".join(lines).encode(), self._address)
+            sock.sendto("\n".join(lines).encode(), self._address)
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float:

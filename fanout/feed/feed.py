@@ -98,6 +98,9 @@ class Feed:
         self._silence = Silence(rest, self._merge, self._liveness, self._clock, config, self)
         self._pacer = Pacer()
         self._lanes: list[Lane] = []
+        self._messages_before = 0
+        self._connections_before = 0
+        """Of lanes that are gone."""
         self._lane_of: dict[int, Lane] = {}
         self._back_fills: list[BackFill] = []
         self._state = FeedState.DOWN
@@ -120,12 +123,12 @@ class Feed:
 
     @property
     def messages(self) -> int:
-        return sum(each.messages for each in self._lanes)
+        return self._messages_before + sum(each.messages for each in self._lanes)
 
     @property
     def connections(self) -> int:
         """That ever opened."""
-        return sum(each.connections for each in self._lanes)
+        return self._connections_before + sum(each.connections for each in self._lanes)
 
     async def run(self) -> None:
         """Feed the publisher until cancelled.
@@ -148,7 +151,14 @@ class Feed:
 
     def stats(self) -> FeedStats:
         now_s = trio.current_time()
-        return self.view.stats(self._state, self._lanes, self._streams(), now_s)
+        return self.view.stats(
+            self._state,
+            self._lanes,
+            self._streams(),
+            now_s,
+            messages=self.messages,
+            connections=self.connections,
+        )
 
     def turn(self) -> None:
         """Begin another slice of the last minute, for rates and quantiles."""
@@ -175,9 +185,11 @@ class Feed:
             sink=self,
             wall_ns=self._wall_ns,
         )
+        # Those of a lane that came later say whose they are: each has a name of its own.
+        of_whom = f" for {','.join(lane.symbols)}" if self._lanes else ""
         for number in range(1, self._config.connections + 1):
             link = Link(
-                f"{venue.stream} connection {number} of {self._config.connections}",
+                f"{venue.stream} connection {number} of {self._config.connections}{of_whom}",
                 lane,
                 connect=partial(self._connect, venue.stream_url()),
                 requests=lane.requests,
@@ -332,7 +344,14 @@ class Feed:
                         else:
                             lane.give_up(instrument)
         self._merge.turned.clear()
+        self._drop_empty_lanes()
         self._count_connections()
+
+    def _drop_empty_lanes(self) -> None:
+        for lane in [each for each in self._lanes if not each.instruments]:
+            self._lanes.remove(lane)
+            self._messages_before += lane.messages
+            self._connections_before += lane.connections
 
     def fail(self, error: Exception) -> None:
         """End the feed, by raising this."""

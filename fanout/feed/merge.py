@@ -116,6 +116,12 @@ class Merge:
         """Counts, of the streams that came before included."""
         return self._lines[stream][symbol].tally
 
+    def open_gaps(self, symbol: str) -> int:
+        """How many gaps are open, those that another stream left included."""
+        return sum(
+            len(each.continuity.gaps) for each in self._all() if each.instrument.symbol == symbol
+        )
+
     def gaps(self, stream: str, symbol: str) -> list[Range]:
         """Gaps that were told and are open."""
         return self._lines[stream][symbol].continuity.gaps

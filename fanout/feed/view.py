@@ -75,13 +75,17 @@ class FeedView:
         lanes: Sequence[Lane],
         streams: Iterable[tuple[Instrument, str]],
         now_s: float,
+        *,
+        messages: int,
+        connections: int,
     ) -> FeedStats:
-        """Of a feed with these lanes, and with the kind of stream that each instrument takes."""
+        """Of a feed with these lanes, and with the kind of stream that each instrument takes.
+        `messages` and `connections` are of lanes that are gone, too."""
         offset = self._clock.offset
         return FeedStats(
             state=state.name,
-            messages=sum(each.messages for each in lanes),
-            connections=sum(each.connections for each in lanes),
+            messages=messages,
+            connections=connections,
             links=tuple(
                 LinkStats(
                     name=link.name,
@@ -117,7 +121,7 @@ class FeedView:
             missing=tally.missing,
             lost=tally.lost,
             no_trade=tally.no_trade,
-            open_gaps=len(self._merge.gaps(stream, instrument.symbol)),
+            open_gaps=self._merge.open_gaps(instrument.symbol),
             delay=arrivals.delay.quantiles(),
         )
 

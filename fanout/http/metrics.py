@@ -16,7 +16,8 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from fanout.histogram import BOUNDS_NS, Histogram
@@ -153,10 +154,16 @@ class Metrics:
         self._registry.register(ServiceCollector(monitor))
         ProcessCollector(registry=self._registry)
 
-    def render(self, accepts: str) -> tuple[str, bytes]:
-        """Content type and body, in the newest format that an Accept header takes."""
-        encode, content_type = choose_encoder(accepts)
-        return content_type, encode(self._registry)
+    def render(self, *, is_open: bool) -> tuple[str, bytes]:
+        """Content type and body, in OpenMetrics or in Prometheus's own text format."""
+        if is_open:
+            return openmetrics.CONTENT_TYPE_LATEST, _open_metrics(self._registry)
+        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
+
+
+def _open_metrics(registry: CollectorRegistry) -> bytes:
+    text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+    return text
 
 
 def _of_instruments(feed: FeedStats) -> Iterator[Metric]:

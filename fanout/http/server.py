@@ -6,12 +6,15 @@
     /status    everything, as JSON: `fanout.stats.ServiceStats`
 
 There is nothing to be changed from here, and nothing secret to be read. A few connections at once
-are served, each for a short while; what goes wrong on one of them is its own affair.
+are served, each for a short while; what goes wrong on one of them is its own affair. An answer that
+takes work is given again for a moment: however often it is asked for, trades wait for it no more
+than a few times a second.
 """
 
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
+from math import inf
 from typing import Final
 
 import h11
@@ -23,14 +26,25 @@ from fanout.http.metrics import Metrics
 from fanout.http.request import next_request
 from fanout.monitor import Monitor
 from fanout.transports.base import open_listeners
+from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS
+from fanout.transports.tcp.entrance import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
 """At once. One that comes beyond that is closed: it is no monitoring that has so many."""
 
+assert MAX_CONNECTIONS + MAX_TURNED_AWAY + 32 <= RESERVED_DESCRIPTORS, "and some for the feed"
+
 MAX_HEAD_BYTES: Final = 16 * 1024
+
+KEPT_S: Final = 0.25
+"""For how long an answer is given again. It takes a few milliseconds to make, in which nothing else
+runs."""
 
 REQUEST_S: Final = 10.0
 """For a request to come, and for its answer to be taken."""
+
+LINGER_S: Final = 1.0
+"""For whoever asked wrongly to read why."""
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -44,12 +58,18 @@ class Answer(msgspec.Struct, frozen=True):
     content_type: str = TEXT
 
 
-class HttpServer:
-    """Answers questions that a monitor knows about."""
+_NOT_YET: Final = Answer(
+    HTTPStatus.SERVICE_UNAVAILABLE, b"starting: the exchange has not answered yet\n"
+)
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-        self._renderer = Metrics(monitor)
+
+class HttpServer:
+    """Answers questions: that it lives at once, and all else when there is a monitor."""
+
+    def __init__(self) -> None:
+        self._monitor: Monitor | None = None
+        self._renderer: Metrics | None = None
+        self._kept: dict[str, tuple[float, Answer]] = {}
         self._oddities = Anomalies(clock=trio.current_time)
         self._connections = 0
         self._routes: dict[str, Callable[[h11.Request], Answer]] = {
@@ -58,6 +78,10 @@ class HttpServer:
             "/readyz": self._readiness,
             "/status": self._status,
         }
+
+    def show(self, monitor: Monitor) -> None:
+        """There is a service now to be asked about."""
+        self._monitor, self._renderer = monitor, Metrics(monitor)
 
     async def run(
         self,
@@ -94,8 +118,12 @@ class HttpServer:
         except h11.RemoteProtocolError as error:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 answer = Answer(error.error_status_hint, f"{error}\n".encode())
-                with trio.move_on_after(REQUEST_S):
+                with trio.move_on_after(LINGER_S):
                     await stream.send_all(_rendered(connection, answer, closes=True))
+                    await stream.send_eof()
+                    # To close on what is unread would take the answer back.
+                    while await stream.receive_some():
+                        pass
 
     async def _exchange(self, connection: h11.Connection, stream: trio.SocketStream) -> bool:
         """One question, one answer. Whether another pair may follow."""
@@ -118,17 +146,40 @@ class HttpServer:
             return Answer(HTTPStatus.NOT_FOUND, f"there is {there_is}\n".encode())
         if head.method not in (b"GET", b"HEAD"):
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n")
-        return route(head)
+        try:
+            return route(head)
+        except Exception as error:
+            self._oddities.note("monitoring failed", repr(error), level=logging.ERROR)
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of ours: the log has it\n")
 
     def _metrics(self, head: h11.Request) -> Answer:
+        renderer = self._renderer
+        if renderer is None:
+            return _NOT_YET
         accepts = b",".join(value for name, value in head.headers if name == b"accept")
-        content_type, body = self._renderer.render(accepts.decode("ascii", "replace"))
-        return Answer(HTTPStatus.OK, body, content_type)
+        is_open = b"application/openmetrics-text" in accepts
+
+        def render() -> Answer:
+            content_type, body = renderer.render(is_open=is_open)
+            return Answer(HTTPStatus.OK, body, content_type)
+
+        return self._kept_or(f"metrics, open {is_open}", render)
+
+    def _kept_or(self, name: str, make: Callable[[], Answer]) -> Answer:
+        """An answer that was made a moment ago, or a new one."""
+        now_s = trio.current_time()
+        made_s, answer = self._kept.get(name, (-inf, _NOT_YET))
+        if now_s - made_s > KEPT_S:
+            answer = make()
+            self._kept[name] = (now_s, answer)
+        return answer
 
     def _health(self, head: h11.Request) -> Answer:
         return Answer(HTTPStatus.OK, b"ok\n")
 
     def _readiness(self, head: h11.Request) -> Answer:
+        if self._monitor is None:
+            return _NOT_YET
         waiting = self._monitor.not_live()
         if not waiting:
             return Answer(HTTPStatus.OK, b"ready\n")
@@ -136,7 +187,14 @@ class HttpServer:
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, lines.encode())
 
     def _status(self, head: h11.Request) -> Answer:
-        return Answer(HTTPStatus.OK, msgspec.json.encode(self._monitor.stats()) + b"\n", JSON)
+        monitor = self._monitor
+        if monitor is None:
+            return _NOT_YET
+
+        def encode() -> Answer:
+            return Answer(HTTPStatus.OK, msgspec.json.encode(monitor.stats()) + b"\n", JSON)
+
+        return self._kept_or("status", encode)
 
 
 def _rendered(

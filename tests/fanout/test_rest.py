@@ -194,13 +194,18 @@ async def test_an_answer_that_is_packed_is_unpacked() -> None:
 
 
 ZEROS = gzip.compress(bytes(1_000_000), mtime=0)
+PACKED_ZEROS = gzip.compress(ZEROS, mtime=0)
 
 
 @pytest.mark.parametrize(
     ("body", "encoding", "said"),
     [
         (ZEROS, "gzip", "exceeds 1,500 bytes"),
-        (gzip.compress(ZEROS, mtime=0), "gzip, gzip", "packed strangely: /fapi/v1/ping: gzip, gzip"),
+        (
+            gzip.compress(ZEROS, mtime=0),
+            "gzip, gzip",
+            "packed strangely: /fapi/v1/ping: gzip, gzip",
+        ),
         (ZEROS, "br", "packed strangely"),
         (b"body", "gzip", "packed wrongly"),
         (gzip.compress(b"body", mtime=0)[:-1], "gzip", "cut short"),

@@ -49,6 +49,8 @@ class ShmTransport:
         self._wall_ns = wall_ns
         self._queue: OwnedQueue | None = None
         self._made_s = 0.0
+        self._readers_before = 0
+        """Of the queues that were there before this one."""
         self._blocks = 0
         """Frames of the log that were there for the queue."""
         self.dropped = Dropped()
@@ -60,19 +62,21 @@ class ShmTransport:
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. The one consumer is whoever attached last."""
-        readers = self._queue.writer.readers if self._queue else 0
+        # What somebody has cut is not to be touched, see `OwnedQueue.is_whole`.
+        writer = self._queue.writer if self._queue and self._queue.is_whole() else None
+        readers = self._readers_before + (writer.readers if writer else 0)
         consumer = ConsumerStats(
             address=self.url,
             age_s=trio.current_time() - self._made_s,
             blocks=self._blocks - self.dropped.frames,
             lost=self.dropped.numbers,
             lag_blocks=None,
-            lag_bytes=self._queue.writer.unread_bytes if self._queue else 0,
+            lag_bytes=writer.unread_bytes if writer else 0,
             lag_ms=None,
         )
         return TransportStats(
             url=self.url,
-            consumers=(consumer,) if readers else (),
+            consumers=(consumer,) if writer and writer.readers else (),
             accepted=readers,
             refused=0,
             lost=self.dropped.numbers,
@@ -126,6 +130,7 @@ class ShmTransport:
             return False
         finally:
             self._queue = None
+            self._readers_before += max(welcomed, 0)
             queue.close(keep=self._config.keep and is_whole)
 
     def _deliver(self, delivery: Delivery, log: Log) -> bool:

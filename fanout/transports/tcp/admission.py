@@ -24,9 +24,9 @@ HALL_PLACES: Final = 128
 
 HALL_PLACES_PER_ADDRESS: Final = 16
 
-RESERVED_DESCRIPTORS: Final = 96
-"""Of the process, that no client takes: for those who are turned away, and for the feed, which has
-to be able to connect again."""
+RESERVED_DESCRIPTORS: Final = 160
+"""Of the process, that no client takes: for those who are turned away, for whoever watches over
+HTTP, and for the feed, which has to be able to connect again."""
 
 IP6_PREFIX_BITS: Final = 64
 """Who has one address of IP 6 has all of its network's."""

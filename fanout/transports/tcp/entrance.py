@@ -112,7 +112,6 @@ class Entrance:
             if refusal is not None:
                 await self._turn_away(visitor, sock, refusal)
                 return
-            self.accepted += 1
             try:
                 await self._enter(visitor, sock)
             except Exception as error:
@@ -159,9 +158,11 @@ class Entrance:
                         hall.leave(host)
                         room = places
                     else:
+                        self._note_refusal(visitor, refusal)
                         frames = client.place.end(
                             EndReason.FULL, retry_ms=refusal.retry_ms, why=refusal.why
                         )
+                self.accepted += not client.place.is_over
                 await self._attend(client, frames)
         finally:
             room.leave(host)
@@ -228,10 +229,13 @@ class Entrance:
         self._oddities.note(f"client refused, {reason.name}", f"{visitor.name}: {why}")
         return place.end(reason, retry_ms=retry_ms, why=why)
 
-    async def _turn_away(self, visitor: Visitor, sock: socket.socket, refusal: Refusal) -> None:
-        """Say END to a client that finds no place, and let it go."""
+    def _note_refusal(self, visitor: Visitor, refusal: Refusal) -> None:
         self.refused += 1
         self._oddities.note("client turned away", f"{visitor.name}: {refusal.why}")
+
+    async def _turn_away(self, visitor: Visitor, sock: socket.socket, refusal: Refusal) -> None:
+        """Say END to a client that finds no place, and let it go."""
+        self._note_refusal(visitor, refusal)
         told = visitor.wire.refusal(EndReason.FULL, refusal.retry_ms, refusal.why)
         is_plain = self.gate is None or isinstance(sock, ssl.SSLSocket)
         if self.turned_away >= MAX_TURNED_AWAY:

@@ -52,11 +52,12 @@ class Wire1:
         for a header that comes in mid-stream."""
         while not (self._source.closed and self._cursor.position == self._source.end):
             await self._source.wait_beyond(self._cursor.position)
+            position = self._cursor.position
             piece = self._source.read(self._cursor, CHUNK_BYTES)
             if isinstance(piece, Lapped):
                 self._break("trades were gone before they could be put into wire 1")
-            else:
-                self._carry(piece)
+            elif piece:
+                self._carry(piece, self._source.age_ns(position))
         self.log.close()
 
     def place(self) -> "Wire1Place":
@@ -73,7 +74,7 @@ class Wire1:
     def refusal(self, reason: EndReason, retry_ms: int | None, why: str) -> bytes:
         return b""
 
-    def _carry(self, piece: bytes) -> None:
+    def _carry(self, piece: bytes, age_ns: int) -> None:
         frames: list[bytes] = []
         for payload in payloads_of(piece):
             if payload[0] == FrameKind.HEADER:
@@ -82,7 +83,7 @@ class Wire1:
             elif payload[0] == FrameKind.TRADES:
                 frames += self._encode(payload)
         if frames:
-            self.log.append(b"".join(frames), count=len(frames))
+            self.log.append(b"".join(frames), count=len(frames), held_ns=age_ns)
 
     def _encode(self, payload: bytes) -> list[bytes]:
         try:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -16,16 +17,23 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from clients.shm_trio import TrioShmClient
 from clients.tcp_trio import TrioTcpClient
-from fanout.config import HttpConfig, ShmConfig, TcpConfig
+from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
 from fanout.errors import BindError
 from fanout.http import server
+from fanout.monitor import Monitor
 from fanout.service import run_service
 from fanout.simulator.faults import Drop
+from fanout.stats import ServiceStats
 from protocol import Trade
 from tests.fanout.http.watched import Watched, watched
 from tests.running import Running, config_for
 
 Parse = Callable[[str], Iterable[Metric]]
+
+
+@pytest.fixture(autouse=True)
+def new_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "KEPT_S", 0)
 
 
 async def until_ready(service: Watched) -> None:
@@ -162,11 +170,67 @@ async def test_what_is_asked_wrongly_is_told_so() -> None:
         assert (head.status_code, head.content) == (200, b"")
         assert (await service.get("/healthz?verbose=1")).status_code == 200
         assert b"HTTP/1.1 400 Bad Request" in await service.stream(b"\x16\x03\x01 hello\r\n\r\n")
-        long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * server.MAX_HEAD_BYTES
+        long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"
         assert b"431 " in (await service.stream(long)).split(b"\r\n")[0]
         body = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"y" * 70_000
         assert b"413 " in (await service.stream(body)).split(b"\r\n")[0]
         assert (await service.get("/healthz")).status_code == 200
+
+
+async def test_an_answer_that_takes_work_is_given_again_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "KEPT_S", 3600)
+    made = []
+    stats = Monitor.stats
+    monkeypatch.setattr(Monitor, "stats", lambda self: made.append(1) or stats(self))
+    async with watched() as service:
+        answers = {(await service.get("/status")).content for _ in range(5)}
+        assert len(answers) == 1
+        for _ in range(5):
+            await service.get("/metrics", accept=f"text/plain;version={len(made)}")
+        await service.get("/metrics", accept="application/openmetrics-text;version=abc")
+        assert len(made) == 3
+
+
+async def test_a_fault_of_ours_is_answered_with_500_and_nothing_else_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Monitor) -> ServiceStats:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Monitor, "stats", fail)
+    async with watched() as service, TrioTcpClient(service.tcp_url) as client:
+        assert (await service.get("/status")).status_code == 500
+        assert (await service.get("/metrics")).status_code == 500
+        assert (await service.get("/healthz")).status_code == 200
+        await read_trades(client, 5)
+
+
+async def test_it_answers_that_it_lives_while_the_exchange_does_not_answer() -> None:
+    stop = trio.Event()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port = silent.socket.getsockname()[1]
+            config = Config(
+                assets=("BTCUSDT",),
+                transports=(TcpConfig(port=0),),
+                ws_url=f"ws://127.0.0.1:{port}",
+                rest_url=f"http://127.0.0.1:{port}",
+                http=HttpConfig(),
+            )
+            running = Running(stop)
+            nursery.start_soon(partial(run_service, config, stop=stop, announce=running.announce))
+            await running.up.wait()
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                assert (await client.get(f"{running.url}/healthz")).status_code == 200
+                for path in ("readyz", "status", "metrics"):
+                    answer = await client.get(f"{running.url}/{path}")
+                    assert answer.status_code == 503
+                    assert "has not answered yet" in answer.text
+            stop.set()
+            await silent.aclose()
 
 
 async def test_whoever_keeps_connections_open_is_one_of_a_few(
