@@ -133,7 +133,8 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `stream` is one of `STREAMS`; `connections` run at once, and each is replaced when it is
     `rotate_after_s` old, before the exchange cuts it. A symbol without a trade within
-    `first_trade_timeout_s` is told, and with `strict` the service ends. `proxy` is a URL; None
+    `first_trade_timeout_s` is told, and with `strict` the service ends. One that is `patient` waits
+    at its start for a venue that limits or bans, and does not end. `proxy` is a URL; None
     leaves it to the environment. `api_key` lets trades be asked for by their ids.
     """
 
@@ -142,6 +143,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     rotate_after_s: float = 23 * 3600.0
     first_trade_timeout_s: float = 20.0
     strict: bool = False
+    patient: bool = False
     proxy: str | None = None
     api_key: Secret | None = None
 
@@ -239,10 +241,15 @@ def check_port(port: int) -> None:
         raise UsageError(f"port {port}: 0 to 65535, where 0 takes a free one")
 
 
-def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
-    """Raises `UsageError` unless `url` is None or an absolute URL of one of `schemes`."""
+def check_url(
+    flag: str, url: str | None, schemes: tuple[str, ...], *, has_login: bool = False
+) -> None:
+    """Raises `UsageError` unless `url` is None or an absolute URL of one of `schemes`, without a
+    name and password, which logs would show, unless it `has_login`."""
     if url is None:
         return
+    if "@" in url and not has_login:
+        raise UsageError(f"{flag}: a URL with a name or password in it: leave them out")
     try:
         parts = urlsplit(url)
         usable = (
@@ -261,7 +268,7 @@ def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
 def check_proxy(source: str, url: str | None) -> None:
     """The same for a proxy's URL, which has a port, and maybe a password not to be shown."""
     try:
-        check_url(source, url, PROXY_SCHEMES)
+        check_url(source, url, PROXY_SCHEMES, has_login=True)
         is_whole = url is None or urlsplit(url).port is not None
     except UsageError:
         is_whole = False

@@ -18,9 +18,9 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import Config
-from fanout.errors import VenueError
+from fanout.errors import VenueBusyError, VenueError
 from fanout.feed import Feed
-from fanout.market import ask_market
+from fanout.market import Market, ask_market
 from fanout.monitor import Monitor
 from fanout.proxy import proxy_for
 from fanout.publisher import Publisher
@@ -30,6 +30,7 @@ from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
 from fanout.websocket import open_websocket
 from protocol.constants import EndReason
+from protocol.errors import reason
 from protocol.records import Header
 
 _LOG = logging.getLogger("fanout")
@@ -61,7 +62,11 @@ async def run_service(
         open_venue(config) as venue,
         _open_rest(config, venue, wall_ns) as rest,
     ):
-        ask = partial(ask_market, rest, venue, config.assets)
+        ask = (
+            partial(_ask_patiently, rest, venue, config)
+            if config.feed.patient
+            else partial(ask_market, rest, venue, config.assets)
+        )
         market = await _until(stop, ask, waiting=f"waiting for {venue.rest_url} to answer")
         if market is None:
             return
@@ -194,6 +199,24 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exc
         return error
     publisher.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why="the service was stopped")
     return None
+
+
+async def _ask_patiently(rest: RestClient, venue: Venue, config: Config) -> Market:
+    """What the venue says of the symbols, once it no longer limits or bans."""
+    while True:
+        try:
+            return await ask_market(rest, venue, config.assets)
+        except* VenueBusyError as group:
+            pause_s = _pause_s(group)
+            _LOG.warning("%s: asking again in %.0f s", reason(group), pause_s)
+        await trio.sleep(pause_s)
+
+
+def _pause_s(error: BaseException) -> float:
+    """The longest that a venue wants to be left alone for."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(map(_pause_s, error.exceptions))
+    return error.pause_s if isinstance(error, VenueBusyError) else 0.0
 
 
 async def _until(

@@ -86,7 +86,8 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One reader: how far it is behind, how many blocks it was sent, and how many trades and
-    events it was told it lost. `age_s` is how long it has been there.
+    events it was told it lost since it began, because it was slow. `age_s` is how long it has been
+    there.
 
     The reader of a queue does not say when it came, nor how many blocks are unread: its age is that
     of the queue, and `lag_blocks` and `lag_ms` are None.

@@ -6,7 +6,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from fanout.cli.check import check
-from fanout.cli.config_file import DEFAULT, read_config, source_of
+from fanout.cli.config_file import DEFAULT, name_variables, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.outcome import emit, exit_codes, refuse
 from fanout.cli.save import save
@@ -51,8 +51,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # A variable for every option: FANOUT_TAIL_LIMIT, where none is named.
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FANOUT"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -134,6 +133,14 @@ def options(
             "--strict", help="End with exit code 69 if that happens.", envvar="FANOUT_STRICT"
         ),
     ] = False,
+    patient: Annotated[
+        bool,
+        typer.Option(
+            "--patient",
+            help="At the start, wait for an exchange that limits or bans; else that ends it, 75.",
+            envvar="FANOUT_PATIENT",
+        ),
+    ] = False,
     proxy: Annotated[
         str | None,
         typer.Option(
@@ -210,6 +217,7 @@ def options(
         rotate_after_s=rotate_after,
         first_trade_timeout_s=first_trade_timeout,
         strict=strict,
+        patient=patient,
         proxy=proxy,
         http_port=http_port,
         http_host=http_host,
@@ -242,7 +250,9 @@ def run() -> NoReturn:
     """Do what the command line says, and exit."""
     try:
         with exit_codes():
-            sys.exit(app(prog_name="fanout", standalone_mode=False))
+            command = typer.main.get_command(app)
+            name_variables(command)
+            sys.exit(command.main(prog_name="fanout", standalone_mode=False))
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except typer.TyperException as error:

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from typing import Final
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fanout.checks import Check, Name, Report, State
 from fanout.cli.logs import is_said
-from fanout.cli.outcome import emit
+from fanout.cli.outcome import emit, is_terminal
 
 STYLES: Final = {
     State.OK: "green",
@@ -28,7 +28,7 @@ STYLES: Final = {
 
 def show(report: Report, exit_code: int) -> None:
     """Print all rows and a line that sums them up."""
-    if _is_terminal(sys.stdout):
+    if is_terminal(sys.stdout):
         console = Console(highlight=False)
         console.print(_table(report))
         console.print(_summary(report, exit_code))
@@ -41,17 +41,13 @@ def show(report: Report, exit_code: int) -> None:
 @contextmanager
 def progress_shown() -> Iterator[Callable[[str], None]]:
     """Show what is waited for, and for how long it took, as long as the block runs."""
-    if not (_is_terminal(sys.stderr) and is_said(logging.INFO)):
+    if not (is_terminal(sys.stderr) and is_said(logging.INFO)):
         yield lambda words: None
         return
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("checking")
         yield lambda words: shown.update(task, description=words)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
 
 
 def _table(report: Report) -> Table:

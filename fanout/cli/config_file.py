@@ -41,6 +41,14 @@ def settings_of(command: Any) -> dict[str, Any]:
     return {name: each for name, each in named.items() if name not in NOT_SETTINGS}
 
 
+def name_variables(group: Any) -> None:
+    """Give every option that has none a variable named after its command and its flag."""
+    for name, command in group.commands.items():
+        for flag, parameter in settings_of(command).items():
+            if not parameter.envvar:
+                parameter.envvar = f"FANOUT_{name}_{flag}".upper().replace("-", "_")
+
+
 def flag_of(parameter: Any) -> str:
     """The name of an option in a file: its longest flag."""
     return str(max(parameter.opts, key=len)).lstrip("-")
@@ -49,13 +57,13 @@ def flag_of(parameter: Any) -> str:
 def source_of(context: typer.Context, name: str) -> str:
     """Who said what an option is: its flag, a variable of the environment, the file, or
     `DEFAULT`."""
-    parameter = settings_of(context.command)[name]
-    source = context.get_parameter_source(parameter.name)
+    parameter: Any = settings_of(context.command).get(name)
+    source = context.get_parameter_source(parameter.name) if parameter else None
     match source.name if source else "DEFAULT":
         case "COMMANDLINE":
             return f"--{name}"
         case "ENVIRONMENT":
-            return parameter.envvar or f"{context.auto_envvar_prefix}_{parameter.name}".upper()
+            return str(parameter.envvar)
         case "DEFAULT_MAP":
             return str(context.find_root().params["config"])
     return DEFAULT

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 import typer
 
@@ -54,9 +54,19 @@ def emit(line: str) -> None:
     except BrokenPipeError:
         _discard_stdout()
         raise
+    except UnicodeEncodeError as error:
+        encoding = sys.stdout.encoding
+        raise OutputError(
+            f"cannot write {error.object[error.start]!a} in {encoding}: PYTHONIOENCODING=utf-8"
+        ) from error
     except OSError as error:
         _discard_stdout()
         raise OutputError(f"cannot write: {reason(error)}") from error
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at what is written there."""
+    return stream is not None and stream.isatty()
 
 
 def say(message: str, level: int = logging.INFO) -> None:

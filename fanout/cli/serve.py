@@ -42,6 +42,7 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     rotate_after_s: float
     first_trade_timeout_s: float
     strict: bool
+    patient: bool
     proxy: str | None
     http_port: int | None
     http_host: str
@@ -251,6 +252,7 @@ def config_of(options: ServeOptions) -> Config:
             rotate_after_s=options.rotate_after_s,
             first_trade_timeout_s=options.first_trade_timeout_s,
             strict=options.strict,
+            patient=options.patient,
             proxy=options.proxy,
             api_key=read_api_key(),
         ),

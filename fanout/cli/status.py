@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from fanout.cli.outcome import emit, exit_codes
+from fanout.cli.outcome import emit, exit_codes, is_terminal
 from fanout.cli.serve import ServeOptions
 from fanout.config import check_url
-from fanout.errors import OperatorError, UsageError
+from fanout.errors import OperatorError, UsageError, shown
 from fanout.stats import ServiceStats
 from protocol.errors import reason
 
@@ -57,7 +57,7 @@ def status(
     """
     with exit_codes():
         address = _address(context, url)
-        if watch and not as_json and sys.stdout is not None and sys.stdout.isatty():
+        if watch and not as_json and is_terminal(sys.stdout):
             from fanout.cli.status_view import watch_live
 
             watch_live(lambda: fetch(address), address, interval, consumers)
@@ -77,12 +77,12 @@ def fetch(url: str) -> ServiceStats:
     try:
         connection.request("GET", "/status")
         answer = connection.getresponse()
-        body = answer.read(MAX_BODY_BYTES)
+        body = _read(answer)
     except OSError as error:
         why = f"{reason(error).lower()}: is it running, with --http-port?"
         raise NoAnswerError(f"no answer from {url}: {why}") from error
     except http.client.HTTPException as error:
-        raise NoAnswerError(f"{url} does not speak HTTP: {reason(error)}") from error
+        raise NoAnswerError(f"{url} does not speak HTTP: {shown(reason(error))}") from error
     finally:
         connection.close()
     try:
@@ -90,6 +90,17 @@ def fetch(url: str) -> ServiceStats:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what = f"HTTP {answer.status} and no status of a fanout {_own_version()}"
         raise NoAnswerError(f"{url} answers with {what}") from error
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The body, if it is whole in time. Raises `OSError`."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    body = bytearray()
+    while (data := answer.read1(64 * 1024)) and len(body) <= MAX_BODY_BYTES:
+        body += data
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not whole within {TIMEOUT_S:g} s")
+    return bytes(body)
 
 
 def _own_version() -> str:

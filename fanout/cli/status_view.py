@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fanout.cli.outcome import is_terminal
 from fanout.stats import (
     ConsumerStats,
     FeedStats,
@@ -65,8 +66,8 @@ def watch_live(
 
 
 def _console() -> Console:
-    is_terminal = sys.stdout.isatty()
-    return Console(highlight=False, width=None if is_terminal else _PLAIN_COLUMNS)
+    is_wide = not is_terminal(sys.stdout)
+    return Console(highlight=False, width=_PLAIN_COLUMNS if is_wide else None)
 
 
 def view(stats: ServiceStats, consumers: int) -> RenderableType:

@@ -1,5 +1,6 @@
 """What a service says to systemd, over a socket like the one that systemd listens on."""
 
+import errno
 import os
 import signal
 import socket
@@ -66,6 +67,14 @@ def test_without_a_manager_nothing_is_said_and_nothing_is_wrong(
     notifier = Notifier(environment)
     notifier.ready("x")
     notifier.stopping()
+
+
+def test_that_no_descriptor_is_left_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socket(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", no_socket)
+    Notifier({"NOTIFY_SOCKET": "/run/systemd/notify"}).stopping()
 
 
 @pytest.mark.parametrize(

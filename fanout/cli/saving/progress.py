@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from fanout.cli.outcome import say
+from fanout.cli.outcome import is_terminal, say
 
 _ERASED: Final = "\r\x1b[K"
 
@@ -15,8 +15,7 @@ class Progress:
     """What is known so far, below what is said."""
 
     def __init__(self) -> None:
-        is_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._is_shown = is_terminal and os.environ.get("TERM") != "dumb"
+        self._is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._line = ""
 
     def show(self, line: str) -> None:

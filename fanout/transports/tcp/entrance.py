@@ -69,6 +69,7 @@ class Entrance:
         """`monotonic` gives seconds, and never goes back."""
         self.gate: TlsGate | None = None
         """None where bytes are sent as they are."""
+        self.arrived = 0
         self.accepted = 0
         self.refused = 0
         self.turned_away = 0
@@ -112,6 +113,7 @@ class Entrance:
             if refusal is not None:
                 await self._turn_away(visitor, sock, refusal)
                 return
+            self.arrived += 1
             try:
                 await self._enter(visitor, sock)
             except Exception as error:

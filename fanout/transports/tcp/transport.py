@@ -66,9 +66,9 @@ class TcpTransport:
         return self._entrance.count
 
     @property
-    def accepted(self) -> int:
-        """Those who ever came and were let in."""
-        return self._entrance.accepted
+    def arrived(self) -> int:
+        """Those who ever came."""
+        return self._entrance.arrived
 
     @property
     def lags(self) -> dict[str, Lag]:
@@ -81,7 +81,7 @@ class TcpTransport:
         return TransportStats(
             url=self._url,
             consumers=tuple(consumers),
-            accepted=self.accepted,
+            accepted=self._entrance.accepted,
             refused=self._entrance.refused,
             lost=self._crowd.lost + sum(each.lost for each in consumers),
             send=self.sending.quantiles(),

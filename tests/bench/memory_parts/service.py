@@ -98,7 +98,7 @@ class Service:
         return {
             "trades": self.publisher.trades,
             "from_feed": self.feed.messages - 1,
-            "accepted": self.transport.accepted,
+            "accepted": self.transport.arrived,
             "present": self.transport.client_count,
             "evicted": log.oldest,
             "log_bytes": log.size_bytes,

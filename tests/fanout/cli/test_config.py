@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from fanout.cli.app import app
+from fanout.cli.config_file import name_variables, settings_of
 from tests.fanout.cli.processes import at_once, fanout, started
 
 ALL = """
@@ -189,3 +192,33 @@ def test_without_a_command_or_a_file_it_says_what_is_needed() -> None:
     result = fanout("--strict")
     assert result.returncode == 2
     assert "what is to be served?" in result.stderr
+
+
+def test_each_option_has_a_variable_with_the_name_of_its_flag() -> None:
+    command = typer.main.get_command(app)
+    name_variables(command)
+    for name, each in {"": command, **command.commands}.items():  # type: ignore[attr-defined]
+        for flag, parameter in settings_of(each).items():
+            words = flag.replace("-", "_").upper()
+            assert parameter.envvar in (f"FANOUT_{words}", f"FANOUT_{name.upper()}_{words}")
+
+
+@pytest.mark.parametrize("variable", ["FANOUT_HELP", "FANOUT_SHOW_VERSION", "FANOUT_VERSION"])
+def test_no_variable_makes_a_command_do_something_else(variable: str) -> None:
+    assert at_once("config", **{variable: "1"}).stdout.startswith("assets = ")
+
+
+@pytest.mark.parametrize("flag", ["--ws-url", "--rest-url"])
+def test_a_url_with_a_password_is_refused_and_not_shown(flag: str) -> None:
+    scheme = "wss" if flag == "--ws-url" else "https"
+    result = at_once(flag, f"{scheme}://me:mellon@host", "config")
+    assert result.returncode == 2
+    assert "mellon" not in result.stdout + result.stderr
+
+
+def test_what_the_terminal_has_no_signs_for_is_told_in_a_line() -> None:
+    assets = "\N{CJK UNIFIED IDEOGRAPH-5E01}"
+    result = fanout("config", FANOUT_ASSETS=assets, PYTHONIOENCODING="ascii")
+    assert result.returncode == 1
+    assert "PYTHONIOENCODING=utf-8" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -81,3 +81,13 @@ def test_a_key_is_shown_nowhere() -> None:
 def test_a_trade_that_was_filled_in_is_marked() -> None:
     trade = Trade(BTC, 7, 1_791_382_992_338, 8_309_170, 22, False, back_filled=True)
     assert trade_text(trade).endswith("#7  back-filled")
+
+
+def test_who_is_patient_waits_for_the_end_of_a_ban_and_others_are_told() -> None:
+    ban = "http status=418 banned_for_s=2 requests=1"
+    with exchange(ban) as options:
+        done = fanout(*options, "tcp", "--port", "0")
+        assert done.returncode == 75
+    with exchange(ban) as options, service(*options, "--patient") as process:
+        process.until_said("asking again in")
+        process.until_said("serving BTCUSDT, ETHUSDT")

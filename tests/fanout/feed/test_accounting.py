@@ -236,8 +236,21 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
         ]
         assert told[6:8] == [(ETH, "CONNECTING"), (ETH, "LIVE")]
         assert told[8:] == list(range(told[8], told[8] + len(told) - 8))
-        streams = {each.symbol: each.stream for each in stand.feed.stats().instruments}
+        stats = stand.feed.stats()
+        streams = {each.symbol: each.stream for each in stats.instruments}
         assert streams == {BTC: "trade", ETH: "aggTrade"}
+        assert [each.name for each in stats.links] == [
+            "trade connection 1 of 1",
+            f"aggTrade connection 1 of 1 for {ETH}",
+        ]
+        assert stats.connections == len(exchange.opened)
+        # A lane that nobody is left in is no link any more, and what it brought still counts.
+        lane = stand.feed._lanes[1]
+        lane.give_up(lane.instruments[0])
+        stand.feed._drop_empty_lanes()
+        after = stand.feed.stats()
+        assert [each.name for each in after.links] == ["trade connection 1 of 1"]
+        assert (after.connections, after.messages) == (stats.connections, stats.messages)
 
 
 async def test_trades_that_were_missed_before_the_subscription_do_not_make_a_stream_silent(

@@ -294,3 +294,14 @@ def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
     if new:
         assert missing | set(new) == set(range(min(new), max(new) + 1))
         assert not missing & set(new)
+
+
+def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
+    desk, out = Desk(), []  # type: ignore[var-annotated]
+    desk.ids(101, 105)
+    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
+    for agg_id, first_fill in ((3, 110), (4, 112)):
+        desk.merge.take(venue_trade(agg_id, first_fill=first_fill), "aggTrade", 0.0, out)
+    told = [each for each in out if isinstance(each, Gap) and each.state is GapState.OPEN]
+    assert len(told) == 2
+    assert desk.merge.open_gaps("BTCUSDT") == 2

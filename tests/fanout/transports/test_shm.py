@@ -602,3 +602,24 @@ def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> 
     finally:
         os.close(fd)
     assert os.listdir(tmp_path) == ["q"]
+
+
+async def test_a_look_at_a_queue_that_somebody_cut_does_not_touch_it(tmp_path: Path) -> None:
+    async with serving(new_publisher(), tmp_path) as served:
+        with reading(tmp_path):
+            await settle()
+            assert served.stats().accepted == 1
+            os.truncate(tmp_path / "q", 0)
+            assert served.stats().consumers == ()  # or this process has ended by SIGBUS
+
+
+async def test_those_who_read_a_queue_before_it_was_made_anew_are_counted(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with serving(new_publisher(), tmp_path) as served:
+        with reading(tmp_path):
+            await trio.sleep(1)  # it looks now and again
+        (tmp_path / "q").unlink()
+        await trio.sleep(1)
+        with reading(tmp_path):
+            assert served.stats().accepted == 2

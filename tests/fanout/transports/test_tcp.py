@@ -259,4 +259,4 @@ async def test_comers_and_goers_at_random_leave_no_trace() -> None:
         while transport.client_count:
             publish(publisher, 1)
             await trio.sleep(0.001)
-    assert transport.accepted == 150
+    assert transport.arrived == 150

@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 import trustme
 
-from clients.tcp_trio import Disconnected, RefusedError, Restarted, TrioTcpClient
+from clients.tcp_trio import Disconnected, DisconnectedError, RefusedError, Restarted, TrioTcpClient
 from fanout.config import Secret, TcpConfig
 from fanout.errors import ConfigError
 from fanout.publisher import Publisher
@@ -225,6 +225,24 @@ async def test_a_client_is_served_over_tls(certificate: dict[str, str]) -> None:
         assert url.startswith("tls://")
         records = await first_trade(url, publisher, token=TOKEN, tls=client_tls())
     assert isinstance(records[-1], Trade)
+
+
+async def test_who_is_let_in_and_who_is_not_are_counted_apart() -> None:
+    served = transport(token=Secret(TOKEN), max_clients=1)
+    publisher = new_publisher()
+    async with (
+        serving(publisher, served) as url,
+        TrioTcpClient(url, token=TOKEN, reconnect=False) as first,
+    ):
+        await first.connect()
+        publish(publisher, 1)
+        await anext(aiter(first))
+        for token, count in ((TOKEN, 1), ("another", 2), (None, 3)):
+            async with TrioTcpClient(url, token=token, reconnect=False) as other:
+                with contextlib.suppress(DisconnectedError):
+                    async for _ in other:
+                        pass
+            assert (served.stats().accepted, served.stats().refused) == (1, count)
 
 
 def test_old_tls_is_refused_however_openssl_is_set_up(certificate: dict[str, str]) -> None:

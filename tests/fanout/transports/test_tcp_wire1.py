@@ -234,3 +234,15 @@ async def test_more_decimals_are_refused_before_anything_listens() -> None:
 def test_a_token_has_no_place_in_it() -> None:
     with pytest.raises(UsageError, match="--wire 1 has no place for a token"):
         transport(token=Secret("x"))
+
+
+async def test_the_way_into_wire_1_is_part_of_the_way_to_the_client() -> None:
+    publisher, served = publisher_of(BTC, XRP), transport()
+    async with serving(publisher, served) as url, old_client(url) as client:
+        await client.until(0)
+        trade = Trade(BTC, 10, START_MS, 4_500_010, 7, True)
+        publisher.publish([trade], received_ns=1, held_ns=250_000_000)
+        await client.until(1)
+        send = served.stats().send
+    assert send is not None
+    assert send.max_ns >= 250_000_000
