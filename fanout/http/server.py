@@ -117,7 +117,9 @@ class HttpServer:
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                answer = Answer(error.error_status_hint, f"{error}\n".encode())
+                # What breaks in its body may be a HEAD, which is answered without words.
+                words = f"{error}\n" if connection.our_state is h11.IDLE else ""
+                answer = Answer(error.error_status_hint, words.encode())
                 with trio.move_on_after(LINGER_S):
                     await stream.send_all(_rendered(connection, answer, closes=True))
                     await stream.send_eof()

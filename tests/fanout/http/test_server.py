@@ -172,6 +172,8 @@ async def test_what_is_asked_wrongly_is_told_so() -> None:
         assert b"HTTP/1.1 400 Bad Request" in await service.stream(b"\x16\x03\x01 hello\r\n\r\n")
         long = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"
         assert b"431 " in (await service.stream(long)).split(b"\r\n")[0]
+        broken = b"HEAD / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nnone\r\n"
+        assert (await service.stream(broken)).startswith(b"HTTP/1.1 400 ")
         body = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 999999\r\n\r\n" + b"y" * 70_000
         assert b"413 " in (await service.stream(body)).split(b"\r\n")[0]
         assert (await service.get("/healthz")).status_code == 200
