@@ -29,7 +29,7 @@ from clients.shm_file import attach
 from clients.shm_trio import TrioShmClient
 from protocol import End, Loss, LossReason, PeerError, Position, RingReader, Trade, frame
 from protocol.ring_file import UnsupportedMachineError
-from protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES
+from protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
 from tests.clients.queues import Writer, block, numbers, overwrite, writing
 
 ROOT = Path(__file__).parents[2]
@@ -612,3 +612,73 @@ def test_frames_of_unknown_kinds_are_looked_at_once_and_not_for_ever(
         assert writer.queue.writer.push(frame(b"?") * 1_000)
         _, outcome = until_over(reader)
         assert (outcome, len(looks)) == (Outcome.SILENT, 1)
+
+
+def test_close_ends_the_wait_for_a_queue_that_is_not_there(tmp_path: Path) -> None:
+    with client(tmp_path) as reader:
+        assert isinstance(next(reader), Disconnected)
+        threading.Timer(0.02, reader.close).start()
+        assert all(isinstance(each, Disconnected) for each in reader)
+
+
+def test_an_end_without_room_in_an_empty_queue_is_given_to_who_comes_later(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        writer.end(keep=True, in_queue=False)
+        records, outcome = until_over(reader)
+        assert [type(each) for each in records] == [End]
+        assert outcome is Outcome.ENDED
+
+
+def test_a_queue_that_vanishes_between_two_looks_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotAQueueError("it was cut")
+
+    with writing(tmp_path) as writer:
+        monkeypatch.setattr("clients.shm_file.RingReader", refuse)
+        with pytest.raises(QueueError, match="not a queue: it was cut"):
+            attach(str(writer.path), now_s=0.0)
+        assert not sigbus._guarded
+
+
+def test_a_queue_that_is_cut_before_it_is_mapped_is_truncated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("mmap length is greater than file size")
+
+    with writing(tmp_path) as writer:
+        monkeypatch.setattr("clients.shm_file.mmap.mmap", refuse)
+        with pytest.raises(QueueError, match="cut short: mmap length"):
+            attach(str(writer.path), now_s=0.0)
+
+
+def test_of_two_queues_the_one_that_was_cut_is_replaced(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with (
+        writing(tmp_path),
+        writing(other) as cut,
+        client(tmp_path) as first,
+        client(other, reconnect=False) as second,
+    ):
+        first.connect()
+        second.connect()
+        os.truncate(cut.path, 0)
+        assert until_over(second)[1] is Outcome.TRUNCATED
+        assert first.statistics.connections == 1
+
+
+def test_a_sigbus_that_somebody_sends_is_for_the_handler_before(tmp_path: Path) -> None:
+    caught: list[int] = []
+    before = signal.signal(signal.SIGBUS, lambda number, _: caught.append(number))
+    try:
+        with writing(tmp_path), client(tmp_path) as reader:
+            reader.connect()
+            os.kill(os.getpid(), signal.SIGBUS)
+            while not caught:
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGBUS, before)
+    assert caught == [signal.SIGBUS]

@@ -72,3 +72,11 @@ def test_connect_without_a_header_is_an_error() -> None:
         pytest.raises(DisconnectedError),
     ):
         client.connect()
+
+
+def test_a_service_that_does_not_answer_the_tls_handshake_is_told() -> None:
+    with serving(b"", silent=True) as service:
+        url = service.url.replace("tcp://", "tls://")
+        client = TcpClient(url, reconnect=False, idle_timeout_s=0.1)
+        with client, pytest.raises(DisconnectedError, match="did not answer the TLS handshake"):
+            next(client)

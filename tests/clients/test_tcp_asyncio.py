@@ -2,7 +2,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+import pytest
+
 from clients.client import Client
+from clients.subscription import DisconnectedError
 from clients.tcp_asyncio import AsyncioTcpClient
 from protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
@@ -49,3 +52,17 @@ def test_connect_waits_for_the_header() -> None:
 
     with serving(opening(1) + end(0)) as service:
         asyncio.run(run(service.url))
+
+
+def test_a_connection_that_takes_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        monkeypatch.setattr(asyncio, "open_connection", never)
+        url = "tcp://127.0.0.1:9"
+        async with AsyncioTcpClient(url, reconnect=False, idle_timeout_s=0.05) as client:
+            with pytest.raises(DisconnectedError, match=r"no connection within 0\.05 s"):
+                await client.connect()
+
+    asyncio.run(run())

@@ -5,6 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from clients.client import Client
+from clients.subscription import DisconnectedError
 from clients.tcp_trio import TrioTcpClient
 from protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving
@@ -67,3 +68,14 @@ def test_connect_waits_for_the_header() -> None:
 
     with serving(opening(1) + end(0)) as service:
         trio.run(run, service.url)
+
+
+async def test_a_connection_that_takes_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(trio, "open_tcp_stream", never)
+    url = "tcp://127.0.0.1:9"
+    async with TrioTcpClient(url, reconnect=False, idle_timeout_s=0.05) as client:
+        with pytest.raises(DisconnectedError, match=r"no connection within 0\.05 s"):
+            await client.connect()

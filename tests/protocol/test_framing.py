@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protocol.constants import MAX_FRAME_BYTES
 from protocol.errors import ChecksumError, LimitExceededError, MalformedError
-from protocol.framing import FrameReader, frame, seal, unseal
+from protocol.framing import FrameReader, frame, payloads_of, seal, unseal
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
 
@@ -87,3 +87,9 @@ def test_a_flipped_bit_breaks_the_seal(body: bytes, data: st.DataObject) -> None
 def test_a_payload_without_a_body_is_refused(payload: bytes) -> None:
     with pytest.raises(MalformedError):
         unseal(payload)
+
+
+def test_payloads_of_whole_frames_are_taken_at_once() -> None:
+    assert payloads_of(frame(b"one") + frame(b"two") + b"\3\0\0\0t") == [b"one", b"two"]
+    with pytest.raises(LimitExceededError):
+        payloads_of(frame(b"one") + bytes(4))

@@ -1,5 +1,6 @@
 import random
 from collections import deque
+from typing import Any
 
 import msgspec
 import pytest
@@ -312,6 +313,23 @@ def test_a_queue_that_vanishes_under_a_reader_is_an_error() -> None:
     for act in (reader.pop, lambda: reader.read(99)):
         with pytest.raises(page.NotAQueueError, match="vanished"):
             act()
+
+
+class Changing(list[int]):
+    """Words of a page whose writer is at work: each slot's place is another at each look."""
+
+    looks = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.looks += 1
+        return self.looks if at in (576 // 8, 2336 // 8) else super().__getitem__(at)
+
+
+def test_a_header_that_changes_while_it_is_read_is_refused() -> None:
+    buffer, _ = new_ring()
+    words = Changing(memoryview(buffer)[: page.PAGE_BYTES].cast("Q"))
+    with pytest.raises(MalformedError, match="changed while it was read"):
+        page.read_header(memoryview(buffer)[: page.PAGE_BYTES], words, 100)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("at", [584, 256])

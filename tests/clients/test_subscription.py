@@ -1,0 +1,15 @@
+"""What the clients share, without any connection."""
+
+from clients.subscription import Subscription
+from protocol import Position, Snapshot
+from tests.protocol.golden import payload
+from tests.protocol.test_session import block, frame, opening
+
+
+def test_the_place_of_who_has_a_snapshot_to_read_is_that_of_the_trade_behind_it() -> None:
+    subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
+    subscriber.receive(opening(1_001) + frame(payload("snapshot")) + block(1_001, 2))
+    assert isinstance(subscriber.ready[0], Snapshot)
+    assert subscriber.position == Position(epoch_ns=7, seq=1_001)
+    subscriber.ready.clear()
+    assert subscriber.position == Position(epoch_ns=7, seq=1_003)
