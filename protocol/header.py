@@ -85,10 +85,10 @@ def _check_meaning(header: Header) -> None:
         raise MalformedError(f"sequence number {header.next_seq} is out of range")
     _check_name(header.venue)
     symbols = [each.symbol for each in header.instruments]
-    if len(set(symbols)) != len(symbols):
-        raise MalformedError(f"a symbol stands twice among {symbols}")
     for each in header.instruments:
         _check_name(each.symbol)
+        if symbols.index(each.symbol) != each.index:
+            raise MalformedError(f"symbol {each.symbol!r} stands twice")
         if each.price_exponent not in EXPONENTS or each.quantity_exponent not in EXPONENTS:
             raise MalformedError(
                 f"{each.symbol}: exponents {each.price_exponent}, {each.quantity_exponent} "

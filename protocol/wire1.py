@@ -35,7 +35,7 @@ import msgspec
 
 from protocol.constants import I64_MAX, MAKER_BIT, MAX_INSTRUMENTS, MAX_TEXT_BYTES, U64_MAX
 from protocol.errors import FanoutError, LimitExceededError, MalformedError, NotRepresentableError
-from protocol.text import pack_text, unpack_text
+from protocol.text import fitting, pack_text, unpack_text
 from protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 WIRE1_VERSION: Final = 1
@@ -193,11 +193,16 @@ def _start_of(header: Wire1Header, error: type[FanoutError]) -> list[Wire1Trade]
 def _check(trade: Wire1Trade, error: type[FanoutError]) -> None:
     """Refuse what does not fit. Within these limits no delta leaves an i64."""
     if not 0 <= trade.time_ms <= I64_MAX:
-        raise error(f"{trade.symbol}: time {trade.time_ms} is not within 0 to {I64_MAX}")
+        raise error(f"{_named(trade)}: time {trade.time_ms} is not within 0 to {I64_MAX}")
     if trade.price not in PRICE_UNITS:
-        raise error(f"{trade.symbol}: price {trade.price} exceeds {PRICE_UNITS[-1]} units")
+        raise error(f"{_named(trade)}: price {trade.price} exceeds {PRICE_UNITS[-1]} units")
     if not 0 <= trade.quantity <= U64_MAX:
-        raise error(f"{trade.symbol}: quantity {trade.quantity} is not within 0 to {U64_MAX}")
+        raise error(f"{_named(trade)}: quantity {trade.quantity} is not within 0 to {U64_MAX}")
+
+
+def _named(trade: Wire1Trade) -> str:
+    """The name of a trade's asset, which may be anything in wire 1, fit for a terminal."""
+    return fitting(repr(trade.symbol)[1:-1], 80)
 
 
 def _encode(trade: Wire1Trade, previous_ms: int, previous_price: int) -> bytes:

@@ -129,3 +129,12 @@ def test_a_longer_entry_is_read_as_far_as_it_is_known() -> None:
     body[32] += 5
     body[entry_end:entry_end] = b"later"
     assert decode_header(seal(body)) == HEADER
+
+
+def test_what_is_said_of_a_symbol_that_stands_twice_is_short() -> None:
+    instruments = tuple(
+        replace(HEADER.instruments[0], index=index, symbol="X" * 64) for index in range(127)
+    )
+    header = replace(HEADER, instruments=instruments, references=HEADER.references[:1] * 127)
+    with pytest.raises(NotRepresentableError, match=r"^symbol 'X{64}' stands twice$"):
+        encode_header(header)

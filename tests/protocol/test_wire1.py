@@ -545,3 +545,8 @@ def test_an_exponent_below_the_unit_is_refused_whatever_the_value(
 ) -> None:
     with pytest.raises(NotRepresentableError, match="wire 1's unit"):
         to_units(value, exponent)
+
+
+def test_a_name_in_an_error_is_fit_for_a_terminal() -> None:
+    with pytest.raises(NotRepresentableError, match=r"^\\x1b\[31mX: time -1 is not within"):
+        Wire1Encoder(symbols=["\x1b[31mX"], reference_ms=-1, prices=[1], quantities=[1])
