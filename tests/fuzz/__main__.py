@@ -10,8 +10,8 @@ With atheris (`pip install -e '.[fuzz]'`; there are wheels for some Pythons only
 and learns from the branches that are reached in our code and in what it parses with. Without it
 seeds are mutated at random, which finds what is near them and learns nothing; that is said.
 
-An input that is a fault is written to the working directory, and the exit code is 1. An input may
-take 10 s, and the process 1 GiB.
+An input that is a fault is written to the working directory as `fault-TARGET-...`, and the exit
+code is not 0. An input may take 10 s, and the process 1 GiB of memory (of addresses 4, at random).
 """
 
 import logging
@@ -128,7 +128,8 @@ def _at_random(target: "Target", corpus: Path, options: Namespace) -> int:
     from tests.fuzz.mutations import mutated
 
     print("atheris is not installed: mutations at random, which learn nothing from coverage")
-    resource.setrlimit(resource.RLIMIT_AS, (4 * MAX_MIB * 2**20, resource.RLIM_INFINITY))
+    limit = 4 * MAX_MIB * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     seeds = [each.read_bytes() for each in sorted(corpus.iterdir())]
     dice = random.Random()
     end_s, count = time.monotonic() + options.minutes * 60, 0
