@@ -277,7 +277,7 @@ def _refusal(
 ) -> VenueUnreachableError | VenueForbiddenError | VenueBusyError:
     if not isinstance(fault, InvalidStatus):
         detail = str(fault) if isinstance(fault, InvalidHandshake) else reason(fault)
-        return VenueUnreachableError(f"the WebSocket handshake failed: {detail}")
+        return VenueUnreachableError(f"the WebSocket handshake failed: {shown(detail)}")
     status = fault.response.status_code
     if status in (403, 451):
         return VenueForbiddenError(

@@ -418,6 +418,13 @@ async def test_a_handshake_that_has_failed_is_not_read_on_line_by_line() -> None
     assert core.count < 10
 
 
+async def test_what_is_said_of_a_handshake_is_fit_for_a_terminal() -> None:
+    response = b"HTTP/1.1 101 X\r\nUpgrade: we\x9b31m\r\nConnection: Upgrade\r\n\r\n"
+    async with answering(saying(response)) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert "we?31m" in str(error)
+
+
 async def test_a_venue_that_refuses_for_longer_than_bans_last_is_asked_again() -> None:
     response = b"HTTP/1.1 429 X\r\nRetry-After: " + b"9" * 400 + b"\r\nContent-Length: 0\r\n\r\n"
     async with answering(saying(response)) as port:
