@@ -104,6 +104,7 @@ class TrioConsumer(Consumer):
         self, oracle: Oracle, name: str, url: str, *, is_concerned: bool = True, **options: Any
     ) -> None:
         super().__init__(oracle, name, is_concerned=is_concerned)
+        self.url = url
         self._make = partial(TrioTcpClient, url, **options)
 
     async def _run(self) -> None:

@@ -87,9 +87,13 @@ class Market:
         return "aggTrade" if is_aggregate else "trade"
 
     @property
-    def count(self) -> int:
-        """Rows that are trades, since it is listened to and of the past that REST knows."""
-        return sum(stream == "trade" for stream, _, _ in self._rows)
+    def issued_count(self) -> int:
+        """Ids of trades that were used since the market opened."""
+        return sum(
+            each.last_id - each.first_id + 1
+            for symbol in self.symbols
+            for each in self._simulator.issued(symbol)
+        )
 
 
 def stream_of(trade: Trade) -> StreamKind:

@@ -67,6 +67,8 @@ class Book:
 
     def __init__(self, oracle: Oracle) -> None:
         self.records: dict[int, Numbered] = {}
+        self.trades: Counter[str] = Counter()
+        """By symbol."""
         self._oracle = oracle
 
     @property
@@ -78,6 +80,7 @@ class Book:
         if known is None:
             self.records[record.seq] = record
             if isinstance(record, Trade):
+                self.trades[record.symbol] += 1
                 self.judge(who, record)
         elif known != record:
             self._oracle.complain("P3", f"{who} got {record} where others got {known}")

@@ -1,0 +1,93 @@
+"""The service as a real process, asked over HTTP how it is."""
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from fanout.stats import ServiceStats
+from tests.fanout.cli.processes import FANOUT, environment
+
+PATIENCE_S: Final = 30.0
+NEVER: Final = -1
+"""In place of the exit code of a process that did not end in time."""
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+class Service:
+    """A process that serves, and what it says."""
+
+    def __init__(self, process: trio.Process, log: Path) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._log = log
+
+    @property
+    def said(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    async def address(self, scheme: str) -> str:
+        """The URL of that scheme, once it has been announced."""
+        with trio.fail_after(PATIENCE_S):
+            while True:
+                words = [word for line in self.said for word in line.split()]
+                for word in words:
+                    if word.startswith(f"{scheme}://"):
+                        return word.rstrip(",").removesuffix("/status")
+                assert self.is_running, "\n".join(self.said)
+                await trio.sleep(0.02)
+
+    async def status(self, http_url: str) -> ServiceStats:
+        """What it answers. Raises `OSError` if nothing."""
+        body = await trio.to_thread.run_sync(_get, f"{http_url}/status")
+        return msgspec.json.decode(body, type=ServiceStats)
+
+    async def end(self) -> int:
+        """Ask it to end, and give the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        with trio.move_on_after(PATIENCE_S):
+            return await self._process.wait()
+        return NEVER
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+@asynccontextmanager
+async def serving(*options: str, log: Path) -> AsyncIterator[Service]:
+    """`fanout` with these options. What it says on stderr is kept in a file, so that it never waits
+    for a reader; at the end it is killed, if it still runs."""
+    with log.open("wb") as stderr:
+        process = await trio.lowlevel.open_process(
+            [*FANOUT, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=environment(),
+            cwd=ROOT,
+        )
+    try:
+        yield Service(process, log)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+def tailing(*arguments: str) -> Sequence[str]:
+    """The command of a consumer in a process of its own."""
+    return [sys.executable, "-m", "fanout", "tail", *arguments, "--format", "json"]

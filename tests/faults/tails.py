@@ -1,0 +1,127 @@
+"""Consumers that are processes: `fanout tail`, whose lines of JSON are read back into records. They
+are killed at any moment, and the next one goes on where the last whole line was."""
+
+import subprocess
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from protocol import (
+    End,
+    EndReason,
+    FeedState,
+    Gap,
+    GapState,
+    Instrument,
+    Loss,
+    LossReason,
+    Record,
+    Snapshot,
+    Status,
+    Trade,
+    TradeKind,
+)
+from tests.fanout.cli.processes import environment
+from tests.faults.consumers import Consumer
+from tests.faults.oracle import Oracle
+from tests.faults.service import ROOT, tailing
+
+NOT_FIELDS: Final = ("event", "symbol", "epoch_ns")
+
+Row = dict[str, Any]
+
+
+class Tail(Consumer):
+    """A process, and after it another, until the service has said goodbye."""
+
+    def __init__(
+        self, oracle: Oracle, name: str, url: str, instruments: Mapping[str, Instrument]
+    ) -> None:
+        super().__init__(oracle, name)
+        self._url = url
+        self._instruments = instruments
+        self._process: trio.Process | None = None
+        self.kills = 0
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self.kills += 1
+            self._process.kill()
+
+    async def _run(self) -> None:
+        while not await self._follow():
+            pass
+
+    async def _follow(self) -> bool:
+        """Read one process's lines. Whether the service has said goodbye in them."""
+        due = self.reader.due
+        place = "oldest" if due is None else f"{self.reader.epoch_ns}:{due}"
+        self._process = process = await trio.lowlevel.open_process(
+            tailing(self._url, "--start", place),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            cwd=ROOT,
+        )
+        try:
+            return await self._read(process)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+    async def _read(self, process: trio.Process) -> bool:
+        assert process.stdout is not None
+        rest = b""
+        async with process.stdout:
+            async for data in process.stdout:
+                *lines, rest = (rest + bytes(data)).split(b"\n")
+                for line in lines:
+                    if self._take_line(msgspec.json.decode(line)):
+                        return True
+        return False
+
+    def _take_line(self, row: Row) -> bool:
+        record = record_of(row, self._instruments)
+        self.reader.take(record, row["epoch_ns"], trio.current_time())
+        return isinstance(record, End) and record.reason is EndReason.SHUTDOWN
+
+
+def record_of(row: Row, instruments: Mapping[str, Instrument]) -> Record:
+    """The record that a line of JSON tells of."""
+    if "event" not in row:
+        return trade_of(row, instruments)
+    fields = {name: value for name, value in row.items() if name not in NOT_FIELDS}
+    match row["event"]:
+        case "snapshot":
+            return Snapshot(trades=tuple(trade_of(each, instruments) for each in row["trades"]))
+        case "loss":
+            return Loss(**fields | {"reason": LossReason[row["reason"]]})
+        case "end":
+            return End(**fields | {"reason": EndReason[row["reason"]]})
+        case "status":
+            of = instruments.get(row["symbol"])
+            return Status(**fields | {"instrument": of, "state": FeedState[row["state"]]})
+        case "gap":
+            of = instruments[row["symbol"]]
+            return Gap(**fields | {"instrument": of, "state": GapState[row["state"]]})
+    raise AssertionError(f"no record: {row}")
+
+
+def trade_of(row: Row, instruments: Mapping[str, Instrument]) -> Trade:
+    instrument = instruments[row["symbol"]]
+    return Trade(
+        instrument=instrument,
+        trade_id=row["trade_id"],
+        time=row["time_ms"],
+        price=int(Decimal(row["price"]).scaleb(-instrument.price_exponent)),
+        quantity=int(Decimal(row["quantity"]).scaleb(-instrument.quantity_exponent)),
+        buyer_is_maker=row["buyer_is_maker"],
+        kind=TradeKind[row["kind"]],
+        seq=row["seq"],
+        received_ns=row["received_ns"],
+        back_filled=row["back_filled"],
+    )

@@ -1,0 +1,193 @@
+"""One soak: an exchange that misbehaves, a service, fifty consumers, and proxies between them.
+
+    simulator --stream, rest: spoiled--> service (a process) --way: spoiled--> consumers
+                                             |'------------------------------> consumers, witnesses
+                                             '--- two queues ----------------> two readers
+
+It ends with a while of calm, in which everybody catches up, and an orderly end of the service.
+"""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from clients.tcp_trio import TrioTcpClient
+from fanout.simulator import Simulator, SimulatorConfig
+from protocol import Instrument, LossReason
+from tests.faults.market import Market
+from tests.faults.oracle import Book, Oracle
+from tests.faults.proxy import Proxy, proxying
+from tests.faults.service import Service, serving
+from tests.running import running_simulator
+from tests.soak.crowd import Crowd
+from tests.soak.figures import Sampler
+from tests.soak.mischief import SYMBOLS, Mischief
+
+RATE: Final = 100.0
+LOG_BYTES: Final = "1MiB"
+"""Full within a minute, so that memory has nothing left to grow for."""
+
+CALM_S: Final = 4.0
+CATCH_UP_S: Final = 60.0
+RECOVERY_S: Final = 100.0
+"""The longest pause before the exchange is connected to again, and what a limit adds to it."""
+
+ORDERLY: Final = 143
+"""The exit code after SIGTERM."""
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What a soak found."""
+
+    seed: int
+    minutes: float
+    complaints: list[str]
+    issued: int = 0
+    delivered: int = 0
+    losses: dict[str, int] = {}
+    ids: dict[str, int] = {}
+    consumers: int = 0
+    reconnects: int = 0
+    comes: int = 0
+    feed_connections: int = 0
+    mischief: dict[str, int] = {}
+    exit_code: int = 0
+
+
+class Soak:
+    """The parts, while it runs."""
+
+    def __init__(self, simulator: Simulator, seed: int, directory: Path) -> None:
+        self.simulator = simulator
+        self.oracle = Oracle(Market(simulator, *SYMBOLS))
+        self.crowd = Crowd(self.oracle, seed)
+        self.sampler: Sampler
+        self.service: Service
+        self._seed = seed
+        self._directory = directory
+
+    async def run(self, stream: Proxy, rest: Proxy, duration_s: float) -> Outcome:
+        queues = [f"soak-{random.randrange(10**9)}-{each}" for each in ("quick", "slow")]
+        options = [*_options(stream, rest), *map("shm --capacity 64KiB --name {}".format, queues)]
+        words, log = " ".join(options).split(), self._directory / "log"
+        async with serving(*words, log=log) as self.service:
+            url = await self.service.address("tcp")
+            self.sampler = Sampler(self.service, await self.service.address("http"))
+            async with proxying(url) as way, trio.open_nursery() as nursery:
+                self.crowd.gather(url, way.url("tcp"), await _instruments(url))
+                for queue, pause_s in zip(queues, (0.0, 0.05), strict=True):
+                    self.crowd.attach(f"shm://{queue}", pause_s=pause_s)
+                await self.sampler.look()
+                for each in self.crowd.all:
+                    nursery.start_soon(each.run)
+                nursery.start_soon(self.sampler.run)
+                nursery.start_soon(self._watch)
+                self.simulator.release()
+                mischief = Mischief(self.simulator, stream, rest, way, self.crowd, self._seed)
+                with trio.move_on_after(duration_s):
+                    await mischief.run()
+                mischief.stop()
+                outcome = await self._finish(duration_s, mischief)
+                nursery.cancel_scope.cancel()
+        return outcome
+
+    async def _watch(self) -> None:
+        """Silence has to be told to those who read all the time."""
+        while True:
+            await trio.sleep(0.5)
+            for each in self.crowd.witnesses:
+                each.reader.watch(trio.current_time())
+
+    async def _finish(self, duration_s: float, mischief: Mischief) -> Outcome:
+        self.crowd.settle()
+        await trio.sleep(CALM_S)
+        await self._until_fed()
+        await self._until_level()
+        await self.sampler.look()
+        exit_code = await self.service.end()
+        with trio.move_on_after(10):
+            while not all(each.is_over for each in self.crowd.all):  # noqa: ASYNC110  threads
+                await trio.sleep(0.05)
+        self._judge(exit_code)
+        return self._outcome(duration_s, mischief, exit_code)
+
+    async def _until_fed(self) -> None:
+        """Until trades of each symbol come again."""
+        trades = self._book().trades
+        enough = {symbol: trades[symbol] + 5 for symbol in SYMBOLS}
+        with trio.move_on_after(RECOVERY_S):
+            while any(trades[symbol] < enough[symbol] for symbol in SYMBOLS):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+            return
+        self.oracle.complain("P4", f"nothing goes wrong, and the feed is not back: {trades}")
+
+    def _book(self) -> Book:
+        return self.oracle.book(self.crowd.witnesses[0].reader.epoch_ns)
+
+    async def _until_level(self) -> None:
+        """Until everybody has come to where the witnesses are now."""
+        due = self.crowd.witnesses[0].reader.due or 0
+        with trio.move_on_after(CATCH_UP_S):
+            while any((each.reader.due or 0) < due for each in self.crowd.all):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+    def _judge(self, exit_code: int) -> None:
+        complain = self.oracle.complain
+        for each in self.crowd.all:
+            if each.refusal is not None:
+                complain("P5", f"{each.reader.name} was refused: {each.refusal}")
+            each.reader.require_goodbye()
+        if exit_code != ORDERLY:
+            complain("P6", f"the service ended with {exit_code}")
+        for line in self.service.said:
+            if "Traceback" in line or "fault of ours" in line:
+                complain("P5", f"the service said: {line}")
+
+    def _outcome(self, duration_s: float, mischief: Mischief, exit_code: int) -> Outcome:
+        readers = [each.reader for each in self.crowd.all]
+        losses = sum((each.losses for each in readers), Counter[LossReason]())
+        last = self.sampler.last
+        return Outcome(
+            seed=self._seed,
+            minutes=duration_s / 60,
+            issued=self.oracle.market.issued_count,
+            delivered=sum(each.trades for each in readers),
+            losses={reason.name: count for reason, count in losses.items()},
+            ids=dict(self._book().account()),
+            consumers=len(readers),
+            reconnects=sum(len(each.disconnects) for each in readers),
+            comes=self.crowd.comes,
+            feed_connections=last.feed.connections if last else 0,
+            mischief=dict(mischief.done),
+            exit_code=exit_code,
+            complaints=self.oracle.complaints,
+        )
+
+
+def _options(stream: Proxy, rest: Proxy) -> list[str]:
+    return [
+        f"--assets {','.join(SYMBOLS)} --ws-url {stream.url('ws')} --rest-url {rest.url('http')}",
+        f"--log-bytes {LOG_BYTES} --http-port 0 tcp --port 0",
+    ]
+
+
+async def _instruments(url: str) -> dict[str, Instrument]:
+    async with TrioTcpClient(url) as client:
+        header = await client.connect()
+    return {each.symbol: each for each in header.instruments}
+
+
+async def soak(duration_s: float, seed: int, directory: Path) -> tuple[Outcome, Sampler]:
+    """Run one. What went wrong is among the outcome's complaints."""
+    config = SimulatorConfig(symbols=SYMBOLS, rate=RATE, seed=seed, hold=True, kept_ids=10_000_000)
+    async with (
+        running_simulator(config) as simulator,
+        proxying(simulator.ws_url) as stream,
+        proxying(simulator.rest_url) as rest,
+    ):
+        this = Soak(simulator, seed, directory)
+        return await this.run(stream, rest, duration_s), this.sampler
