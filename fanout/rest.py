@@ -86,18 +86,21 @@ class RestClient:
         share: float = SHARE,
         uniform: Callable[[float, float], float],
         wall_s: Callable[[], float],
+        now_s: Callable[[], float],
     ) -> None:
         """`way` to the venue, in words, if it is not the direct one; `share` of its weight is
-        taken. `wall_s` gives unix s."""
+        taken. `wall_s` gives unix s, `now_s` those of a clock that nobody sets."""
         self._client = client
         self._way = way
         self._attempts = attempts
         self._venue = venue
         self._uniform = uniform
         self._wall_s = wall_s
+        self._now_s = now_s
         self.budget = Budget(venue.weight_limit, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
-        self._refused_until_s = 0.0
+        self._refused_until_s = float("-inf")
+        """By `now_s`: a ban does not grow by an hour when the clock is set back by one."""
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
         """What `parse` makes of the answer. An answer that it cannot parse is asked for again.
@@ -140,7 +143,7 @@ class RestClient:
         """Wait until the venue may be asked. Gives the minute on which that counts. Raises what the
         venue last said if it takes long."""
         while True:
-            pause_s = max(self._refused_until_s - self._wall_s(), self.budget.wait_s(weight))
+            pause_s = max(self._refused_until_s - self._now_s(), self.budget.wait_s(weight))
             if pause_s <= 0:
                 break
             if pause_s > MAX_WAIT_S and self._refusal is not None:
@@ -199,7 +202,7 @@ class RestClient:
 
     def _refused(self, error: VenueError, pause_s: float) -> VenueError:
         """Leave the venue alone for so long. Who asks before is told `error` again."""
-        until_s = self._wall_s() + pause_s
+        until_s = self._now_s() + pause_s
         if until_s > self._refused_until_s:  # a ban is not shortened by a limit
             self._refusal, self._refused_until_s = error, until_s
         return error
@@ -246,10 +249,12 @@ async def open_rest(
     attempts: int = ATTEMPTS,
     share: float = SHARE,
     wall_s: Callable[[], float] = time.time,
+    now_s: Callable[[], float] = trio.current_time,
 ) -> AsyncIterator[RestClient]:
     """A client for `venue`, closed at the end. Connects with its first request, through the proxy
     with that URL if there is one, makes each request `attempts` times at the most, and takes that
-    `share` of the venue's weight. `wall_s` gives unix seconds."""
+    `share` of the venue's weight. `wall_s` gives unix seconds, `now_s` those of a clock
+    that nobody sets."""
     async with httpx2.AsyncClient(
         timeout=None,
         headers={"user-agent": "fanout", "accept-encoding": PACKED},
@@ -267,4 +272,5 @@ async def open_rest(
             share=share,
             uniform=random.uniform,
             wall_s=wall_s,
+            now_s=now_s,
         )

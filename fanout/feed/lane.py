@@ -55,8 +55,8 @@ class Lane:
         self.links: list[Link] = []
         self.open: set[Connection] = set()
         self.scope = trio.CancelScope()
-        self.subscribed_ns = 0
-        """When its first connection, or the first after there was none, opened; unix ns."""
+        self._subscribed_s = 0.0
+        """When its first connection, or the first after there was none, opened, by trio's clock."""
         self.messages = 0
         self.connections = 0
         """That ever opened."""
@@ -72,6 +72,12 @@ class Lane:
     @property
     def indexes(self) -> tuple[int, ...]:
         return tuple(each.index for each in self.instruments)
+
+    @property
+    def subscribed_ns(self) -> int:
+        """When its first connection, or the first after there was none, opened; unix ns, by our
+        clock as it is now: it may have been set since."""
+        return self._wall_ns() - int((trio.current_time() - self._subscribed_s) * 1e9)
 
     def requests(self) -> tuple[str, ...]:
         """The messages to send on a connection that is new."""
@@ -122,7 +128,7 @@ class Lane:
 
     def opened(self, connection: Connection) -> None:
         if not self.open:
-            self.subscribed_ns = self._wall_ns()
+            self._subscribed_s = trio.current_time()
         self.open.add(connection)
         self.connections += 1
         self._sink.opened(self)

@@ -18,6 +18,10 @@ SAMPLES: Final = 10
 RESOLUTION_NS: Final = 500_000
 """The venue's answer is in whole milliseconds: half of one is added to what can be wrong."""
 
+DRIFT_NS: Final = 200_000_000
+"""Most that two clocks drift apart while those are made: 300 parts in a million, for ten minutes.
+A good one drifts a tenth of that."""
+
 
 class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
     """The venue's clock less ours, ns: above 0 where the venue's is ahead. It is off by
@@ -52,9 +56,16 @@ class VenueClock:
             return
         # Milliseconds that the venue cut off: on average half of one.
         venue_ns = venue_ms * 1_000_000 + RESOLUTION_NS
-        self._samples.append(
-            ClockOffset(
-                offset_ns=venue_ns - (asked_ns + answered_ns) // 2,
-                uncertainty_ns=(answered_ns - asked_ns) // 2 + RESOLUTION_NS,
-            )
+        new = ClockOffset(
+            offset_ns=venue_ns - (asked_ns + answered_ns) // 2,
+            uncertainty_ns=(answered_ns - asked_ns) // 2 + RESOLUTION_NS,
         )
+        if any(_contradict(new, each) for each in self._samples):
+            self._samples.clear()
+        self._samples.append(new)
+
+
+def _contradict(one: ClockOffset, other: ClockOffset) -> bool:
+    """Whether they cannot both be right, of clocks that only drift: one of those was set."""
+    most_ns = one.uncertainty_ns + other.uncertainty_ns + DRIFT_NS
+    return abs(one.offset_ns - other.offset_ns) > most_ns

@@ -49,7 +49,7 @@ def wall_s() -> float:
 
 async def fetch(script: ScriptedRest, request: Request = PING, times: int = 1) -> bytes:
     """The last answer, of so many times that it is asked."""
-    async with script.running() as venue, open_rest(venue, wall_s=wall_s) as client:
+    async with script.running() as venue, open_rest(venue, wall_s=wall_s, now_s=wall_s) as client:
         for _ in range(times):
             outcome = await acapture(client.fetch, request, bytes)
     return outcome.unwrap()
@@ -135,8 +135,9 @@ async def test_a_venue_that_refuses_is_left_alone_for_as_long_as_that_can_last(
     refusal: bytes, pause_s: float
 ) -> None:
     clock = [BEGAN_S]
+    clocks = dict.fromkeys(("wall_s", "now_s"), lambda: clock[-1])
     script = ScriptedRest(refusal, answer(200, b"ok"))
-    async with script.running() as venue, open_rest(venue, wall_s=lambda: clock[-1]) as client:
+    async with script.running() as venue, open_rest(venue, **clocks) as client:
         for later_s in (0, 1, pause_s - 61.1):
             clock.append(BEGAN_S + later_s)
             with pytest.raises((VenueBusyError, VenueForbiddenError)):
