@@ -48,7 +48,8 @@ async def open_tcp(host: str, port: int, proxy: str | None) -> trio.SocketStream
     way = Proxy.from_url(proxy.replace("socks5h://", "socks5://"), rdns=True)
     try:
         return trio.SocketStream(await way.connect(dest_host=host, dest_port=port))
-    except (ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:
+    except (ProxyError, ProxyConnectionError, ProxyTimeoutError, ValueError) as error:
+        # ValueError: the name of a host, in an answer, that is not UTF-8.
         way_there = f"{host}:{port} through the proxy {shown_proxy(proxy)}"
         why = shown(reason(error))  # they may be the proxy's own words
         raise VenueUnreachableError(f"no connection to {way_there}: {why}") from error

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.errors import UsageError, VenueUnreachableError
-from fanout.proxy import proxy_for
+from fanout.proxy import open_tcp, proxy_for
 from fanout.rest import open_rest
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
@@ -111,6 +111,21 @@ async def test_a_proxys_own_words_are_fit_for_a_terminal() -> None:
         with pytest.raises(VenueUnreachableError, match=r"407 \?\[31mred"):
             async with open_websocket("ws://venue.example:80/public", proxy=proxy.url):
                 pass
+
+
+async def test_a_proxy_whose_answer_has_a_name_that_is_none_is_at_fault() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(b"\x05\x00" + b"\x05\x00\x00\x03\x01\xaa\x00\x50")
+            while await stream.receive_some():
+                pass
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        url = f"socks5://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        with pytest.raises(VenueUnreachableError, match=f"through the proxy {url}: "):
+            await open_tcp("venue.example", 443, url)
+        nursery.cancel_scope.cancel()
 
 
 async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyPatch) -> None:
