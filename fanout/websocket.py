@@ -284,7 +284,7 @@ def _refusal(
             f"the venue refuses this address with HTTP {status}: its region or network is blocked"
         )
     if status in (418, 429):
-        after = fault.response.headers.get("Retry-After", "")
+        after = "".join(fault.response.headers.get_all("Retry-After")[:1])  # it may come twice
         pause_s = float(after) if after.isascii() and after.isdigit() else BUSY_S[status]
         why = f"the venue refuses with HTTP {status}: too many requests from here"
         return VenueBusyError(why, pause_s)

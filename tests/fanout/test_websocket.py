@@ -418,6 +418,14 @@ async def test_a_handshake_that_has_failed_is_not_read_on_line_by_line() -> None
     assert core.count < 10
 
 
+async def test_a_refusal_that_says_twice_when_to_come_back_is_a_refusal() -> None:
+    response = b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n"
+    async with answering(saying(response)) as port:
+        error = await refusal_of(f"ws://127.0.0.1:{port}/")
+    assert isinstance(error, VenueBusyError)
+    assert error.pause_s == 7
+
+
 async def test_what_is_said_of_a_handshake_is_fit_for_a_terminal() -> None:
     response = b"HTTP/1.1 101 X\r\nUpgrade: we\x9b31m\r\nConnection: Upgrade\r\n\r\n"
     async with answering(saying(response)) as port:
