@@ -59,7 +59,7 @@ def test_bytes_from_outside_are_understood_or_refused_and_cost_little(name: str)
         watched(target, each)
 
     @settings(
-        max_examples=120,
+        max_examples=80,
         derandomize=True,
         database=None,
         deadline=None,
