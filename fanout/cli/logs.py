@@ -90,8 +90,12 @@ class _Lines(logging.Handler):
         text = record.getMessage()
         if self._dropped:
             text += f" ({self._dropped:,} lines before this one were dropped)"
+        self.put(line_of(record.levelno, text))
+
+    def put(self, line: str) -> None:
+        """Have a line written, when its turn comes."""
         try:
-            self._lines.put_nowait(line_of(record.levelno, text))
+            self._lines.put_nowait(line)
             self._dropped = 0
         except queue.Full:
             self._dropped += 1
@@ -131,7 +135,7 @@ def log_to_stderr() -> None:
     Python calls at exit, waits for the last lines."""
     if sys.stderr is None:
         return
-    handler = _Lines(sys.stderr)
+    handler = _Lines(_apart(sys.stderr))
     for name, lowest in (("fanout", logging.DEBUG), ("trio", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.addHandler(handler)
@@ -140,8 +144,18 @@ def log_to_stderr() -> None:
     logging.getLogger("trio.serve_listeners").addFilter(_Seldom())
 
 
-def flush_log() -> None:
-    """Wait, not for long, until what was logged stands on stderr: for who says something there
-    that belongs behind it."""
-    for handler in logging.getLogger("fanout").handlers:
-        handler.flush()
+def _apart(stream: TextIO) -> TextIO:
+    """The same place, by a file of our own. While nobody reads there, the thread that writes holds
+    the lock of that file; of stderr itself it would be one that Python wants when it ends."""
+    try:
+        return open(stream.fileno(), "w", errors="backslashreplace", buffering=1, closefd=False)
+    except (OSError, ValueError):  # it has no descriptor
+        return stream
+
+
+def hand_over(line: str) -> bool:
+    """Leave a line to the log, behind what was logged before. False if there is none."""
+    handlers = [each for each in logging.getLogger("fanout").handlers if isinstance(each, _Lines)]
+    for handler in handlers:
+        handler.put(line)
+    return bool(handlers)

@@ -12,7 +12,7 @@ import typer
 
 from clients.subscription import AddressError, UnknownSymbolError
 from fanout.cli.config_file import flag_of, source_of
-from fanout.cli.logs import flush_log, is_said, message_of
+from fanout.cli.logs import hand_over, is_said, message_of
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -70,11 +70,14 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def say(message: str, level: int = logging.INFO) -> None:
-    """A line for the person at the terminal."""
+    """A line for the person at the terminal. Once there is a log, which never waits, it is left to
+    that: a service must not stand still for who does not read."""
     if sys.stderr is None or not is_said(level):
         return
+    line = message_of(level, message)
     try:
-        print(message_of(level, message), file=sys.stderr, flush=True)
+        if not hand_over(line):
+            print(line, file=sys.stderr, flush=True)
     except OSError:
         return  # nobody is there to read it
 
@@ -131,7 +134,6 @@ def _told(error: BaseException) -> typer.Exit:
         return typer.Exit(130)
     if isinstance(error, BrokenPipeError):
         return typer.Exit(0)
-    flush_log()
     if isinstance(error, FanoutError):
         say(str(error), logging.ERROR)
         return typer.Exit(

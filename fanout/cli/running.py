@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from fanout.cli.logs import flush_log
 from fanout.cli.outcome import emit, say
 from fanout.config import Config
 from fanout.service import run_service
@@ -45,7 +44,6 @@ async def _run(config: Config, received: list[int]) -> None:
 
     def announce(url: str) -> None:
         nonlocal left
-        flush_log()
         if url.startswith("http"):
             say(f"answering {url}/status, /metrics, /healthz and /readyz")
         else:

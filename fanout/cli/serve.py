@@ -204,13 +204,13 @@ def transports_in(parent: typer.Context) -> list[str]:
 def serve(options: ServeOptions) -> None:
     """Run the service until a signal ends it."""
     config = config_of(options)
+    log_to_stderr()
     if not options.assets:
         say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
     for words in open_to_all(config):
         say(words, logging.WARNING)
     from fanout.cli.running import run_until_signal
 
-    log_to_stderr()
     received = run_until_signal(config)
     if received is not None:
         raise typer.Exit(128 + received)

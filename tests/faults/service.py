@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -54,12 +54,19 @@ class Service:
         body = await trio.to_thread.run_sync(_get, f"{http_url}/status")
         return msgspec.json.decode(body, type=ServiceStats)
 
-    async def end(self) -> int:
-        """Ask it to end, and give the exit code."""
-        self._process.send_signal(signal.SIGTERM)
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Until it has ended by itself. Gives the exit code."""
         with trio.move_on_after(PATIENCE_S):
             return await self._process.wait()
         return NEVER
+
+    async def end(self) -> int:
+        """Ask it to end, and give the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return await self.wait()
 
 
 def _get(url: str) -> bytes:
@@ -69,16 +76,19 @@ def _get(url: str) -> bytes:
 
 
 @asynccontextmanager
-async def serving(*options: str, log: Path) -> AsyncIterator[Service]:
+async def serving(*options: str, log: Path, **process_options: Any) -> AsyncIterator[Service]:
     """`fanout` with these options. What it says on stderr is kept in a file, so that it never waits
     for a reader; at the end it is killed, if it still runs."""
     with log.open("wb") as stderr:
         process = await trio.lowlevel.open_process(
             [*FANOUT, *options],
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env=environment(),
-            cwd=ROOT,
+            **{
+                "stdout": subprocess.DEVNULL,
+                "stderr": stderr,
+                "env": environment(),
+                "cwd": ROOT,
+                **process_options,
+            },
         )
     try:
         yield Service(process, log)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from clients.tcp_trio import TrioTcpClient
 from protocol import (
     End,
     EndReason,
@@ -44,12 +45,10 @@ class Tail(Consumer):
         self._url = url
         self._instruments = instruments
         self._process: trio.Process | None = None
-        self.kills = 0
 
-    def kill(self) -> None:
+    def signal(self, number: int) -> None:
         if self._process is not None:
-            self.kills += 1
-            self._process.kill()
+            self._process.send_signal(number)
 
     async def _run(self) -> None:
         while not await self._follow():
@@ -59,8 +58,9 @@ class Tail(Consumer):
         """Read one process's lines. Whether the service has said goodbye in them."""
         due = self.reader.due
         place = "oldest" if due is None else f"{self.reader.epoch_ns}:{due}"
+        start = [] if self._url.startswith("shm") else ["--start", place]
         self._process = process = await trio.lowlevel.open_process(
-            tailing(self._url, "--start", place),
+            tailing(self._url, *start),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment(),
@@ -88,6 +88,13 @@ class Tail(Consumer):
         record = record_of(row, self._instruments)
         self.reader.take(record, row["epoch_ns"], trio.current_time())
         return isinstance(record, End) and record.reason is EndReason.SHUTDOWN
+
+
+async def instruments_of(url: str) -> dict[str, Instrument]:
+    """What a service serves, by symbol."""
+    async with TrioTcpClient(url, start="oldest") as client:
+        header = await client.connect()
+    return {each.symbol: each for each in header.instruments}
 
 
 def record_of(row: Row, instruments: Mapping[str, Instrument]) -> Record:

@@ -6,6 +6,7 @@ numbers (renumber, relist, delist): what is held to account here is each id. The
 """
 
 import random
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -83,7 +84,7 @@ class Mischief:
     async def _kill(self) -> None:
         """One of those that are processes."""
         self.done["client killed"] += 1
-        self._chance.choice(self._crowd.tails).kill()
+        self._chance.choice(self._crowd.tails).signal(signal.SIGKILL)
 
     def _fault(self) -> Fault:
         chance = self._chance

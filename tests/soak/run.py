@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 import trio
 
-from clients.tcp_trio import TrioTcpClient
 from fanout.simulator import Simulator, SimulatorConfig
-from protocol import Instrument, LossReason
+from protocol import LossReason
 from tests.faults.market import Market
 from tests.faults.oracle import Book, Oracle
 from tests.faults.proxy import Proxy, proxying
 from tests.faults.service import Service, serving
+from tests.faults.tails import instruments_of
 from tests.running import running_simulator
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Sampler
@@ -78,7 +78,7 @@ class Soak:
             url = await self.service.address("tcp")
             self.sampler = Sampler(self.service, await self.service.address("http"))
             async with proxying(url) as way, trio.open_nursery() as nursery:
-                self.crowd.gather(url, way.url("tcp"), await _instruments(url))
+                self.crowd.gather(url, way.url("tcp"), await instruments_of(url))
                 for queue, pause_s in zip(queues, (0.0, 0.05), strict=True):
                     self.crowd.attach(f"shm://{queue}", pause_s=pause_s)
                 await self.sampler.look()
@@ -173,12 +173,6 @@ def _options(stream: Proxy, rest: Proxy) -> list[str]:
         f"--assets {','.join(SYMBOLS)} --ws-url {stream.url('ws')} --rest-url {rest.url('http')}",
         f"--log-bytes {LOG_BYTES} --http-port 0 tcp --port 0",
     ]
-
-
-async def _instruments(url: str) -> dict[str, Instrument]:
-    async with TrioTcpClient(url) as client:
-        header = await client.connect()
-    return {each.symbol: each for each in header.instruments}
 
 
 async def soak(duration_s: float, seed: int, directory: Path) -> tuple[Outcome, Sampler]:

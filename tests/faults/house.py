@@ -1,0 +1,130 @@
+"""Where faults of processes are tried: a simulator here, and a service that is a process and can be
+killed, stopped, starved and started anew. Consumers find it by a proxy, whose address stays.
+
+    simulator --> service (a process) --> proxy --> consumers of each kind
+                                      '-> queue --> a reader
+"""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from fanout.simulator import Simulator, SimulatorConfig
+from protocol import Instrument
+from tests.faults.consumers import Consumer, TrioConsumer, all_kinds, of_queue
+from tests.faults.market import Market
+from tests.faults.oracle import Oracle
+from tests.faults.proxy import Proxy, proxying
+from tests.faults.service import Service, serving
+from tests.faults.tails import Tail, instruments_of
+from tests.running import running_simulator
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+PATIENCE_S: Final = 40.0
+IDLE_S: Final = 1.5
+ORDERLY: Final = 143
+"""The exit code after SIGTERM."""
+
+
+class House:
+    """What there is, and how to start the service."""
+
+    def __init__(self, simulator: Simulator, directory: Path) -> None:
+        self.simulator = simulator
+        self.oracle = Oracle(Market(simulator, *SYMBOLS))
+        self.directory = directory
+        self.queue = f"faults-{random.randrange(10**12)}"
+        self.consumers: list[Consumer] = []
+        self.service: Service
+        self.door: Proxy
+        self.instruments: dict[str, Instrument] = {}
+        self._starts = 0
+
+    def options(self, *more: str) -> list[str]:
+        return [
+            *("--assets", ",".join(SYMBOLS), "--http-port", "0"),
+            *("--ws-url", self.simulator.ws_url, "--rest-url", self.simulator.rest_url, *more),
+            *("tcp", "--port", "0", "--stall-timeout", "1"),
+            *("shm", "--name", self.queue, "--capacity", "4KiB"),
+        ]
+
+    @asynccontextmanager
+    async def served(self, *more: str, **process: Any) -> AsyncIterator[Service]:
+        """A service, once it listens; the door leads to it. It is killed at the end."""
+        self._starts += 1
+        log = self.directory / f"log-{self._starts}"
+        async with serving(*self.options(*more), log=log, **process) as self.service:
+            host, _, port = (await self.service.address("tcp"))[6:].rpartition(":")
+            self.door.target = (host, int(port))
+            self.instruments = await instruments_of(f"tcp://{host}:{port}")
+            yield self.service
+
+    def admit(self, nursery: trio.Nursery, **options: Any) -> None:
+        """Let consumers of all kinds in, and the market open."""
+        tastes = {"idle_timeout_s": IDLE_S, "start": "oldest", **options}
+        self.consumers += all_kinds(self.oracle, self.door.url("tcp"), **tastes)
+        queue = f"shm://{self.queue}"
+        self.consumers.append(of_queue(self.oracle, "shm", queue, idle_timeout_s=IDLE_S))
+        for each in self.consumers:
+            nursery.start_soon(each.run)
+        self.simulator.release()
+
+    def watch(self, nursery: trio.Nursery) -> None:
+        """Let somebody read everything, beside whoever is tried, and the market open."""
+        url = self.door.url("tcp")
+        witness = TrioConsumer(self.oracle, "witness", url, is_concerned=False, start="oldest")
+        self.consumers.append(witness)
+        nursery.start_soon(witness.run)
+        self.simulator.release()
+
+    def tail(self, name: str, url: str, nursery: trio.Nursery) -> Tail:
+        """A consumer that is a process."""
+        tail = Tail(self.oracle, name, url, self.instruments)
+        nursery.start_soon(tail.run)
+        return tail
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(PATIENCE_S):
+            while not condition():  # noqa: ASYNC110  processes and threads
+                await trio.sleep(0.02)
+
+    async def more_trades(self, count: int = 10) -> None:
+        """Until everybody has got so many more."""
+        enough = [(each, each.reader.trades + count) for each in self.consumers]
+        await self.until(lambda: all(each.reader.trades >= goal for each, goal in enough))
+
+    async def end(self) -> None:
+        """End in good order, and judge."""
+        code = await self.service.end()
+        await self.until(lambda: all(each.is_over for each in self.consumers))
+        if code != ORDERLY:
+            self.oracle.complain("P6", f"it ended with {code}: {self.service.said[-5:]}")
+        for each in self.consumers:
+            each.reader.require_goodbye()
+        newest = max(self.oracle.books)
+        for epoch_ns, book in self.oracle.books.items():
+            book.account(is_whole=epoch_ns == newest)
+        self.require_calm()
+        self.oracle.check()
+
+    def require_calm(self) -> None:
+        """No service has said that anything was wrong with itself."""
+        for log in self.directory.glob("log-*"):
+            for line in log.read_text(errors="replace").splitlines():
+                if "Traceback" in line or "fault of ours" in line:
+                    self.oracle.complain("P5", f"the service said: {line}")
+
+
+@asynccontextmanager
+async def opened(directory: Path, *, rate: float = 200.0) -> AsyncIterator[House]:
+    config = SimulatorConfig(symbols=SYMBOLS, rate=rate, hold=True)
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(running_simulator(config))
+        house = House(simulator, directory)
+        house.door = await stack.enter_async_context(proxying("tcp://127.0.0.1:1"))
+        stack.callback(Path("/dev/shm", house.queue).unlink, missing_ok=True)
+        yield house

@@ -1,0 +1,121 @@
+"""Processes that are killed and stopped at random moments, a round each.
+
+Killing a bare writer of a queue, hundreds of times, is `tests.stress.shm kills`; killing `fanout
+tail`, and going on where it was, is part of the soak.
+"""
+
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from protocol import LossReason
+from tests.faults.house import IDLE_S, House, opened
+
+LONGEST_WAIT_S: Final = 0.4
+STOPPED_S: Final = IDLE_S + 1.0
+
+Round = Callable[[Path, random.Random], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _visited(house: House) -> AsyncIterator[trio.Nursery]:
+    """Consumers that have got something."""
+    async with trio.open_nursery() as nursery:
+        house.admit(nursery)
+        await house.more_trades(1)
+        yield nursery
+
+
+async def service_killed(directory: Path, chance: random.Random) -> None:
+    """Those of TCP and of the queue are told, come back to the next one, and lose nothing that
+    they are not told of."""
+    async with opened(directory) as house, trio.open_nursery() as nursery:
+        async with house.served() as service:
+            house.admit(nursery)
+            await house.more_trades(1)
+            await trio.sleep(chance.random() * LONGEST_WAIT_S)
+            service.signal(signal.SIGKILL)
+            await house.until(lambda: all(each.reader.disconnects for each in house.consumers))
+        async with house.served():
+            await house.more_trades()
+            await house.end()
+    assert all(each.reader.restarts == 1 for each in house.consumers)
+
+
+async def service_stopped(directory: Path, chance: random.Random) -> None:
+    """For longer than consumers wait: they go, come back and have lost nothing."""
+    async with opened(directory) as house, house.served() as service, _visited(house):
+        await trio.sleep(chance.random() * LONGEST_WAIT_S)
+        service.signal(signal.SIGSTOP)
+        began_s = trio.current_time()
+        await house.until(lambda: all(each.reader.disconnects for each in house.consumers))
+        assert trio.current_time() - began_s < STOPPED_S + 1, "silence is told within seconds"
+        service.signal(signal.SIGCONT)
+        await house.more_trades()
+        await house.end()
+    over_tcp = [each for each in house.consumers if each.reader.name != "shm"]
+    assert not any(each.reader.losses for each in over_tcp)
+
+
+async def consumer_stopped(directory: Path, chance: random.Random) -> None:
+    """For longer than the service waits for it. Nobody else notices."""
+    async with opened(directory) as house, house.served(), _visited(house) as nursery:
+        tail = house.tail("tail", house.door.url("tcp"), nursery)
+        await house.until(lambda: tail.reader.trades > 0)
+        await trio.sleep(chance.random() * LONGEST_WAIT_S)
+        tail.signal(signal.SIGSTOP)
+        await trio.sleep(STOPPED_S)
+        tail.signal(signal.SIGCONT)
+        house.consumers.append(tail)
+        await house.more_trades()
+        await house.end()
+    assert not any(each.reader.disconnects for each in house.consumers if each is not tail)
+
+
+async def reader_of_queue_killed(directory: Path, chance: random.Random) -> None:
+    """What it was handing over comes again to the next one, and nothing is missing in between."""
+    async with opened(directory) as house, house.served():
+        house.simulator.release()
+        due = None
+        for number in range(3):
+            async with trio.open_nursery() as nursery:
+                tail = house.tail(f"reader {number}", f"shm://{house.queue}", nursery)
+                await house.until(lambda: tail.reader.trades > 0)  # noqa: B023
+                first = (tail.reader.due or 0) - tail.reader.got - tail.reader.losses.total()
+                assert due is None or first <= due, "the next one begins where this one was"
+                await trio.sleep(chance.random() * LONGEST_WAIT_S)
+                nursery.cancel_scope.cancel()
+            due = tail.reader.due
+        house.require_calm()
+        house.oracle.check()
+
+
+async def reader_of_queue_stopped(directory: Path, chance: random.Random) -> None:
+    """Until the queue is full: it is told exactly what it missed."""
+    loud = opened(directory, rate=1_000)
+    async with loud as house, house.served(), trio.open_nursery() as nursery:
+        house.watch(nursery)
+        tail = house.tail("reader", f"shm://{house.queue}", nursery)
+        await house.until(lambda: tail.reader.trades > 0)
+        await trio.sleep(chance.random() * LONGEST_WAIT_S)
+        tail.signal(signal.SIGSTOP)
+        await trio.sleep(1.5)
+        tail.signal(signal.SIGCONT)
+        house.consumers.append(tail)
+        await house.more_trades()
+        await house.end()
+    assert set(tail.reader.losses) == {LossReason.QUEUE_FULL}
+
+
+ROUNDS: Final[tuple[Round, ...]] = (
+    service_killed,
+    service_stopped,
+    consumer_stopped,
+    reader_of_queue_killed,
+    reader_of_queue_stopped,
+)
