@@ -35,7 +35,7 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
 }
 """The first that fits counts. 69, 75, 77 and 78 are those of sysexits.h."""
 
-_KNOWN: Final = (FanoutError, KeyboardInterrupt, OSError)
+_KNOWN: Final = (FanoutError, KeyboardInterrupt, MemoryError, OSError)
 
 
 class OutputError(OperatorError):
@@ -139,6 +139,9 @@ def _told(error: BaseException) -> typer.Exit:
         return typer.Exit(
             next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
         )
+    if isinstance(error, MemoryError):
+        say("out of memory: raise ulimit -v or MemoryMax=, or lower --log-bytes", logging.ERROR)
+        return typer.Exit(1)
     is_out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
     say(reason(error) + (": raise ulimit -n" if is_out else ""), logging.ERROR)
     return typer.Exit(1)
