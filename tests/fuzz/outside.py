@@ -109,7 +109,9 @@ def http(data: bytes) -> None:
 
 
 async def _answers(client: Any) -> bytes:
-    await HttpServer(_Quiet())._serve(client)  # type: ignore[arg-type]
+    server = HttpServer()
+    server.show(_Quiet())  # type: ignore[arg-type]
+    await server._serve(client)
     return bytes(client.sent)
 
 

@@ -113,5 +113,8 @@ class Pieces(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
         self.sent += data
 
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def wait_send_all_might_not_block(self) -> None: ...
     async def aclose(self) -> None: ...

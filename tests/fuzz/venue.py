@@ -192,7 +192,12 @@ async def _fetch(answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
     transport = httpx2.MockTransport(answer)
     async with httpx2.AsyncClient(transport=transport, verify=False) as client:
         asking = RestClient(
-            client, TRADES, attempts=1, uniform=lambda low, _: low, wall_s=lambda: NOW_NS / 1e9
+            client,
+            TRADES,
+            attempts=1,
+            uniform=lambda low, _: low,
+            wall_s=lambda: NOW_NS / 1e9,
+            now_s=lambda: 0.0,
         )
         try:
             await asking.fetch(Request(path="/"), lambda body: TRADES.explain(200, body))

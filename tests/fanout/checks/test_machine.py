@@ -55,13 +55,13 @@ def descriptors(soft: int) -> Iterator[None]:
 
 def test_too_few_descriptors_for_all_clients_are_told_with_what_is_needed() -> None:
     two = [TcpConfig(port=0, max_clients=100), TcpConfig(port=0, max_clients=200)]
-    with descriptors(395):
+    with descriptors(459):
         (row,) = check_descriptors(two)
     assert (row.state, row.target, row.fault) == (State.FAIL, "300 clients", Fault.MACHINE)
-    assert row.found == "ulimit -n is 395: room for 299 clients"
-    assert row.advice.startswith("ulimit -n 396 ")
+    assert row.found == "ulimit -n is 459: room for 299 clients"
+    assert row.advice.startswith("ulimit -n 460 ")
     assert "--max-clients 299" in row.advice
-    with descriptors(396):
+    with descriptors(460):
         (row,) = check_descriptors(two)
     assert row.state is State.OK
     assert check_descriptors([]) == ()

@@ -133,6 +133,8 @@ def forget_log() -> None:
     choose(LogFormat.HUMAN, 0)
     for name in ("fanout", "trio"):
         logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            handler.flush()
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = True

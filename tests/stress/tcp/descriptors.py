@@ -14,8 +14,8 @@ from tests.stress.tcp.service import ANY_RATE, serve
 from tests.stress.tcp.stand import SETTLE_S
 from tests.stress.tcp.worker import Worker
 
-DESCRIPTORS: Final = 160
-PLACES: Final = DESCRIPTORS - RESERVED_DESCRIPTORS
+PLACES: Final = 64
+DESCRIPTORS: Final = RESERVED_DESCRIPTORS + PLACES
 
 
 def run(count: int, seed: int, *, small: bool) -> list[Row]:
