@@ -32,7 +32,7 @@ ROOT: Final = Path(__file__).parents[1]
 
 PATIENCE_S: Final = 60.0
 ENOUGH_LINES: Final = 3
-LINGER_S: Final = 2.0
+LINGER_S: Final = 1.0
 """How long a command that has printed enough may take to end by itself."""
 
 PORTS: Final = ("9000", "9001", "9464")
