@@ -157,7 +157,7 @@ def test_on_a_terminal_the_line_of_progress_gives_way_to_the_last_one(
 
 def test_a_full_disk_is_said_and_what_was_saved_is_kept(url: str, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
-    script = 'ulimit -f 40; exec "$@"'  # KiB
+    script = 'ulimit -f 100; exec "$@"'  # KiB
     done = subprocess.run(
         ["bash", "-c", script, "bash", *FANOUT, "save", url, str(path)],
         capture_output=True,
