@@ -1,6 +1,6 @@
 """Processes killed and stopped at random moments, as often as one likes.
 
-python -m tests.faults --rounds 300            all kinds in turn; about ten minutes
+python -m tests.faults --rounds 300            all kinds in turn
 python -m tests.faults --only service_killed   one kind
 """
 
