@@ -194,6 +194,11 @@ class Subscription:
         return self._session.header
 
     @property
+    def frames(self) -> int:
+        """How many whole frames have come, over all connections."""
+        return self._session.frames
+
+    @property
     def statistics(self) -> SessionStatistics:
         """What has come so far, over all connections."""
         return self._session.statistics

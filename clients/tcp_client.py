@@ -94,7 +94,7 @@ class NetworkClient(Client):
             if data.startswith(_TLS_ALERT):
                 raise DisconnectedError("the service speaks TLS: tls:// instead of tcp://")
         self._subscription.receive(data)
-        frames = self._subscription.statistics.frames
+        frames = self._subscription.frames
         if frames != self._frames:
             self._frames, self._amid_frame_since_s = frames, None
         elif self._amid_frame_since_s is None:

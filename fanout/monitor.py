@@ -13,7 +13,7 @@ import trio
 from fanout.feed import Feed
 from fanout.histogram import SLICE_S
 from fanout.publisher import Publisher
-from fanout.stats import FeedStats, LogStats, ProcessStats, ServiceStats
+from fanout.stats import LogStats, ProcessStats, ServiceStats
 from fanout.transports import Transport
 from fanout.versions import versions
 from protocol.constants import FeedState
@@ -42,17 +42,17 @@ class Monitor:
 
     def not_live(self) -> dict[str, str]:
         """The symbols that are not live, and what they are. Empty when the service is ready."""
-        return _not_live(self.feed.stats())
+        states = self.feed.states()
+        return {name: state for name, state in states.items() if state != FeedState.LIVE.name}
 
     def stats(self) -> ServiceStats:
-        feed = self.feed.stats()
         return ServiceStats(
             venue=self._header.venue,
             epoch_ns=self._header.epoch_ns,
             uptime_s=trio.current_time() - self._started_s,
-            is_ready=not _not_live(feed),
+            is_ready=not self.not_live(),
             versions=versions(),
-            feed=feed,
+            feed=self.feed.stats(),
             log=self._log(),
             transports=tuple(each.stats() for each in self.transports),
             process=process_stats(),
@@ -71,11 +71,6 @@ class Monitor:
             blocks=self._publisher.blocks,
             events=self._publisher.events,
         )
-
-
-def _not_live(feed: FeedStats) -> dict[str, str]:
-    states = {each.symbol: each.state for each in feed.instruments}
-    return {name: state for name, state in states.items() if state != FeedState.LIVE.name}
 
 
 def process_stats() -> ProcessStats:

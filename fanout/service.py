@@ -79,20 +79,7 @@ async def run_service(
         )
         publisher = Publisher(header, log_bytes=config.log_bytes, wall_ns=wall_ns)
         publisher.seed(market.newest)
-        feed = Feed(
-            venue,
-            market,
-            publisher,
-            rest,
-            Anomalies(clock=trio.current_time),
-            config.feed,
-            connect=partial(
-                open_websocket,
-                proxy=proxy_for(venue.stream_url(), config.feed.proxy),
-                wall_ns=wall_ns,
-            ),
-            wall_ns=wall_ns,
-        )
+        feed = _make_feed(config, venue, market, publisher, rest, wall_ns)
         transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
@@ -105,6 +92,27 @@ async def run_service(
         for fault in (failure, *failures):
             if fault is not None:
                 raise fault
+
+
+def _make_feed(
+    config: Config,
+    venue: Venue,
+    market: Market,
+    publisher: Publisher,
+    rest: RestClient,
+    wall_ns: Callable[[], int],
+) -> Feed:
+    proxy = proxy_for(venue.stream_url(), config.feed.proxy)
+    return Feed(
+        venue,
+        market,
+        publisher,
+        rest,
+        Anomalies(clock=trio.current_time),
+        config.feed,
+        connect=partial(open_websocket, proxy=proxy, wall_ns=wall_ns),
+        wall_ns=wall_ns,
+    )
 
 
 @asynccontextmanager

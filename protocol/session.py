@@ -119,6 +119,11 @@ class SubscriberSession:
         self._connections = 0
 
     @property
+    def frames(self) -> int:
+        """How many whole frames have come."""
+        return self._frame_count
+
+    @property
     def statistics(self) -> SessionStatistics:
         """What has come so far."""
         return SessionStatistics(

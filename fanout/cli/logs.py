@@ -4,8 +4,8 @@ Whoever reads stderr may be slow or stuck: a terminal that was paused, a collect
 service must not stand still for that. So records go into a bounded queue, and a thread of its own
 writes them; what finds no room is dropped and counted, and the count is said when there is room.
 
-A line is for a person, or with `LogFormat.JSON` an object for a collector. What the command line
-itself says on stderr looks the same: `line_of` makes both.
+A line is for a person, or with `LogFormat.JSON` an object for a collector. `line_of` makes those of
+the log, and `message_of` what the command line itself says.
 """
 
 import json
@@ -90,15 +90,18 @@ class _Lines(logging.Handler):
         text = record.getMessage()
         if self._dropped:
             text += f" ({self._dropped:,} lines before this one were dropped)"
-        self.put(line_of(record.levelno, text))
+        if self.put(line_of(record.levelno, text)):
+            self._dropped = 0
 
-    def put(self, line: str) -> None:
-        """Have a line written, when its turn comes."""
+    def put(self, line: str) -> bool:
+        """Have a line written, when its turn comes. False if there is no room for it, which the
+        next record says."""
         try:
             self._lines.put_nowait(line)
-            self._dropped = 0
         except queue.Full:
             self._dropped += 1
+            return False
+        return True
 
     def _write(self) -> None:
         while True:

@@ -51,7 +51,7 @@ async def _run(config: Config, received: list[int]) -> None:
             left -= 1
         if not left:
             notifier.ready(f"serving {symbols}")
-        _freeze()
+            _freeze()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)

@@ -160,6 +160,10 @@ class Feed:
             connections=self.connections,
         )
 
+    def states(self) -> dict[str, str]:
+        """What each symbol is, by the name of its state."""
+        return {each.symbol: self._liveness.state(each.index).name for each in self._instruments}
+
     def turn(self) -> None:
         """Begin another slice of the last minute, for rates and quantiles."""
         self.view.turn(self._streams(), trio.current_time())

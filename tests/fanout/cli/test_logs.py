@@ -42,6 +42,22 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody() -> None:
     assert "lines before this one were dropped" in line
 
 
+def test_what_the_command_line_says_does_not_make_the_log_forget_what_it_dropped() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as pipe, os.fdopen(writing, "w") as stuck:
+        handler = logs._Lines(stuck)
+        for _ in range(2 * logs.MAX_LINES):
+            handler.emit(record("x" * 1_000))
+        dropped = handler._dropped
+        assert dropped > 0
+        pipe.readline()
+        while not handler.put("serving"):
+            pipe.readline()
+        assert handler._dropped >= dropped
+        for _ in range(logs.MAX_LINES):
+            pipe.readline()
+
+
 def test_a_line_names_its_level_and_a_traceback_is_not_shown() -> None:
     stream = io.StringIO()
     handler = logs._Lines(stream)
