@@ -8,6 +8,7 @@ import typer
 from fanout.cli.check import check
 from fanout.cli.config_file import DEFAULT, name_variables, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
+from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.outcome import emit, exit_codes, refuse
 from fanout.cli.save import save
 from fanout.cli.serve import (
@@ -248,6 +249,7 @@ app.command("simulate")(simulate)
 
 def run() -> NoReturn:
     """Do what the command line says, and exit."""
+    end_when_out_of_memory()
     try:
         with exit_codes():
             command = typer.main.get_command(app)

@@ -11,13 +11,13 @@ the log, and `message_of` what the command line itself says.
 import json
 import logging
 import os
-import queue
 import sys
-import threading
 import time
+from _thread import start_new_thread
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from queue import SimpleQueue
 from typing import Final, TextIO
 
 MAX_LINES: Final = 1_000
@@ -82,9 +82,11 @@ class _Lines(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str] = queue.Queue(MAX_LINES)
-        self._dropped = 0
-        threading.Thread(target=self._write, name="fanout-log", daemon=True).start()
+        self._lines = SimpleQueue[str]()
+        self._put = self._written = self._dropped = 0
+        # Not `threading.Thread`, nor `Queue`: their Python, where memory is out, keeps CPython 3.11
+        # busy for ever, amid the handling of that error.
+        start_new_thread(self._write, ())
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -96,11 +98,11 @@ class _Lines(logging.Handler):
     def put(self, line: str) -> bool:
         """Have a line written, when its turn comes. False if there is no room for it, which the
         next record says."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() >= MAX_LINES:
             self._dropped += 1
             return False
+        self._lines.put(line)
+        self._put += 1
         return True
 
     def _write(self) -> None:
@@ -108,12 +110,12 @@ class _Lines(logging.Handler):
             line = self._lines.get()
             with suppress(OSError, ValueError):  # nobody is there to read it, or it is closed
                 print(line, file=self._stream, flush=True)
-            self._lines.task_done()
+            self._written += 1
 
     def flush(self) -> None:
         """Wait for the lines to be written, but not for long."""
         deadline = time.monotonic() + GOODBYE_S
-        while self._lines.unfinished_tasks and time.monotonic() < deadline:
+        while self._written < self._put and time.monotonic() < deadline:
             time.sleep(0.001)
 
 

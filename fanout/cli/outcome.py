@@ -13,6 +13,7 @@ import typer
 from clients.subscription import AddressError, UnknownSymbolError
 from fanout.cli.config_file import flag_of, source_of
 from fanout.cli.logs import hand_over, is_said, message_of
+from fanout.cli.memory import OUT_OF_MEMORY, is_out_of_memory
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -87,13 +88,17 @@ def exit_codes() -> Iterator[None]:
     """Turn this project's errors, alone or in a group, into a line and an exit code."""
     try:
         yield
-    except BaseExceptionGroup as group:
-        known, other = group.split(_KNOWN)
+    except _KNOWN as error:
+        raise _told(error) from None
+    except (Exception, BaseExceptionGroup) as error:
+        if is_out_of_memory(error):
+            raise _told(MemoryError()) from None
+        if not isinstance(error, BaseExceptionGroup):
+            raise
+        known, other = error.split(_KNOWN)
         if known is None or other is not None:
             raise
         raise _told(_first(known)) from None
-    except _KNOWN as error:
-        raise _told(error) from None
 
 
 def refuse(error: typer.TyperException) -> NoReturn:
@@ -140,7 +145,7 @@ def _told(error: BaseException) -> typer.Exit:
             next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
         )
     if isinstance(error, MemoryError):
-        say("out of memory: raise ulimit -v or MemoryMax=, or lower --log-bytes", logging.ERROR)
+        say(OUT_OF_MEMORY, logging.ERROR)
         return typer.Exit(1)
     is_out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
     say(reason(error) + (": raise ulimit -n" if is_out else ""), logging.ERROR)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from fanout.cli import memory
 from fanout.cli.outcome import emit, say
 from fanout.config import Config
 from fanout.service import run_service
@@ -26,7 +27,10 @@ def run_until_signal(config: Config) -> int | None:
         # For the moments before and after the service's own: one more Ctrl-C while the process
         # ends must not change how it ends.
         signal.signal(number, lambda number, _frame: received.append(number))
-    trio.run(_run, config, received)
+    try:
+        trio.run(_run, config, received)
+    finally:
+        memory.has_ended()
     return received[0] if received else None
 
 
@@ -53,12 +57,19 @@ async def _run(config: Config, received: list[int]) -> None:
             notifier.ready(f"serving {symbols}")
             _freeze()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
-        nursery.start_soon(notifier.keep_alive)
-        nursery.start_soon(_say_stopping, stop, notifier)
-        await run_service(config, stop=stop, announce=announce)
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
+            nursery.start_soon(notifier.keep_alive)
+            nursery.start_soon(_say_stopping, stop, notifier)
+            await run_service(config, stop=stop, announce=announce)
+            nursery.cancel_scope.cancel()
+    except BaseException as error:
+        if memory.is_out_of_memory(error):
+            memory.give_up()
+        raise
+    finally:
+        memory.end_soon()
 
 
 async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:

@@ -1,23 +1,32 @@
-"""Processes that are killed and stopped at random moments, a round each.
+"""Processes that are killed, stopped or starved at random moments, a round each.
 
 Killing a bare writer of a queue, hundreds of times, is `tests.stress.shm kills`; killing `fanout
 tail`, and going on where it was, is part of the soak.
 """
 
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from protocol import LossReason
-from tests.faults.house import IDLE_S, House, opened
+from tests.faults.consumers import TrioConsumer
+from tests.faults.house import IDLE_S, ORDERLY, House, opened
+from tests.faults.service import serving
 
 LONGEST_WAIT_S: Final = 0.4
 STOPPED_S: Final = IDLE_S + 1.0
+SCARCE_BYTES: Final = 4 * 1024 * 1024
+"""About where memory is out amid the work: what is missing, or left, is less than that."""
+
+ENDS: Final = (1, ORDERLY, -signal.SIGALRM)
+"""How a service without memory may end: with a line, in good order, or by the system."""
 
 Round = Callable[[Path, random.Random], Awaitable[None]]
 
@@ -112,10 +121,47 @@ async def reader_of_queue_stopped(directory: Path, chance: random.Random) -> Non
     assert set(tail.reader.losses) == {LossReason.QUEUE_FULL}
 
 
+async def short_of_memory_at_start(directory: Path, chance: random.Random) -> None:
+    """It serves or says that it cannot, and ends when it is told to."""
+    async with opened(directory) as house:
+        async with house.served() as service:
+            needed = service.peak_bytes
+        limit = needed - chance.randrange(SCARCE_BYTES)
+        limit_it = partial(resource.setrlimit, resource.RLIMIT_AS, (limit, limit))
+        log = directory / "log-short"
+        async with serving(*house.options(), log=log, preexec_fn=limit_it) as service:
+            with trio.move_on_after(STOPPED_S):
+                await service.wait()
+            assert await service.end() in ENDS, service.said
+
+
+async def short_of_memory_when_crowded(directory: Path, chance: random.Random) -> None:
+    """Nobody is told what is not so, and it ends when it is told to."""
+    async with (
+        opened(directory) as house,
+        house.served() as service,
+        trio.open_nursery() as nursery,
+    ):
+        house.watch(nursery)
+        await house.more_trades()
+        limit = service.peak_bytes + chance.randrange(SCARCE_BYTES)
+        resource.prlimit(service.pid, resource.RLIMIT_AS, (limit, limit))
+        for number in range(30):
+            late = TrioConsumer(house.oracle, f"{number}", house.door.url("tcp"), start="oldest")
+            nursery.start_soon(late.run)
+        with trio.move_on_after(STOPPED_S):
+            await service.wait()
+        assert await service.end() in ENDS, service.said
+        nursery.cancel_scope.cancel()
+        house.oracle.check()
+
+
 ROUNDS: Final[tuple[Round, ...]] = (
     service_killed,
     service_stopped,
     consumer_stopped,
     reader_of_queue_killed,
     reader_of_queue_stopped,
+    short_of_memory_at_start,
+    short_of_memory_when_crowded,
 )

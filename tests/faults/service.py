@@ -1,5 +1,6 @@
 """The service as a real process, asked over HTTP how it is."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,12 @@ class Service:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it has had mapped: what `ulimit -v` limits."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(re.search(r"VmPeak:\s*(\d+) kB", status)[1])  # type: ignore[index]
 
     async def address(self, scheme: str) -> str:
         """The URL of that scheme, once it has been announced."""
