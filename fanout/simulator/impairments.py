@@ -112,7 +112,8 @@ class _Skipped:
 
 
 class _Garbled:
-    """A message that cannot be read tells nothing: it counts as withheld."""
+    """A message that cannot be read tells nothing: it counts as withheld. One that another fault
+    has garbled before, beyond what this one could read, stays as it is."""
 
     def __init__(self, turns: _Turns, withhold: Withhold, garble: Callable[[Tick], bytes]) -> None:
         self._turns, self._withhold, self._garble = turns, withhold, garble
@@ -121,7 +122,11 @@ class _Garbled:
         if not self._turns.next():
             return (tick,)
         self._withhold(tick)
-        return (msgspec.structs.replace(tick, payload=self._garble(tick)),)
+        try:
+            payload = self._garble(tick)
+        except (ValueError, msgspec.DecodeError):
+            return (tick,)
+        return (msgspec.structs.replace(tick, payload=payload),)
 
     def release(self) -> Sequence[Tick]:
         return ()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import pytest
 import trio
@@ -156,7 +156,22 @@ def test_garbled_types_are_json_with_an_id_that_is_text_and_numbers_that_are_not
     assert stand.withheld == [7]
 
 
-@pytest.mark.parametrize("how", ["cut", "price", "types"])
+HOW: Final[tuple[Literal["cut", "price", "types"], ...]] = ("cut", "price", "types")
+
+
+@pytest.mark.parametrize("first", HOW)
+@pytest.mark.parametrize("second", HOW)
+def test_a_message_is_garbled_twice(
+    first: Literal["cut", "price", "types"], second: Literal["cut", "price", "types"]
+) -> None:
+    stand = Stand(Garble(how=first), Garble(how=second))
+    (broken,) = stand.faults.through(tick(trade(1)))
+    assert broken.payload != tick(trade(1)).payload
+    assert set(stand.withheld) == {1}
+    assert stand.sent(2) == [2]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_aggregates_are_garbled_too(how: Literal["cut", "price", "types"]) -> None:
     aggregator = Aggregator()
     aggregator.add(0, trade(7))
