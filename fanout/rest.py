@@ -29,6 +29,7 @@ from fanout.errors import (
     VenueKeyError,
     VenueMessageError,
     VenueUnreachableError,
+    shown,
 )
 from fanout.venues.base import Request, Venue
 from protocol.backoff import backoff
@@ -128,7 +129,7 @@ class RestClient:
         except trio.TooSlowError as error:
             raise self._unreachable(request, f"no answer within {TIMEOUT_S:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise self._unreachable(request, reason(error)) from error
+            raise self._unreachable(request, shown(reason(error))) from error
         used = self._venue.used_weight(headers)
         if used is not None:
             self.budget.counted(used, minute)

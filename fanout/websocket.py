@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import trio
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, ProtocolError
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
@@ -89,7 +89,8 @@ class WebSocket:
         self._protocol = protocol
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
-        self._fragments: list[bytes] = []
+        self._partial: bytearray | None = None
+        """What has come of a message that is in fragments. One piece: empty ones take no room."""
         self._header = b""
         """The beginning of a frame of which more has to come to tell how long it is."""
         self._owed = 0
@@ -176,7 +177,7 @@ class WebSocket:
     def _is_open_for_messages(self) -> bool:
         """Whether a message can begin here. Inside of a fragmented one that would be a fault, and
         after a close frame it is to be ignored."""
-        return self._protocol.state is State.OPEN and not (self._fragments or self._owed)
+        return self._protocol.state is State.OPEN and self._partial is None and not self._owed
 
     def _take_events(self) -> None:
         """Take the messages that the core has found."""
@@ -188,10 +189,11 @@ class WebSocket:
             if event.opcode in _MESSAGE_STARTS and event.fin:
                 self._messages.append(bytes(event.data))
             elif event.opcode in _MESSAGE_STARTS or event.opcode is Opcode.CONT:
-                self._fragments.append(bytes(event.data))
+                self._partial = self._partial or bytearray()
+                self._partial += event.data
                 if event.fin:
-                    self._messages.append(b"".join(self._fragments))
-                    self._fragments.clear()
+                    self._messages.append(bytes(self._partial))
+                    self._partial = None
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
@@ -218,13 +220,15 @@ class WebSocket:
 
     async def say_goodbye(self) -> None:
         """Send a close frame if the socket takes it at once."""
+        if self._protocol.state is not State.OPEN:
+            return  # it is closed already, or about to be
         with trio.move_on_after(0.5) as scope:
             scope.shield = True
             try:
                 self._protocol.send_close()
                 await self._flush()
-            except (ProtocolError, VenueUnreachableError):
-                return  # it is closed already
+            except VenueUnreachableError:
+                return
 
 
 @asynccontextmanager
@@ -267,8 +271,8 @@ async def open_websocket(
         raise VenueUnreachableError(what) from error
     try:
         yield websocket
-        await websocket.say_goodbye()
     finally:
+        await websocket.say_goodbye()
         await trio.aclose_forcefully(stream)
 
 

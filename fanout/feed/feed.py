@@ -102,7 +102,8 @@ class Feed:
         self._connections_before = 0
         """Of lanes that are gone."""
         self._lane_of: dict[int, Lane] = {}
-        self._back_fills: list[BackFill] = []
+        self._back_fills: dict[tuple[str, int], BackFill] = {}
+        """By kind of stream and instrument."""
         self._state = FeedState.DOWN
         self._watch = Watch(
             self._merge,
@@ -205,9 +206,10 @@ class Feed:
         self._lanes.append(lane)
         for each in instruments:
             self._lane_of[each.index] = lane
-            back_fill = self._new_back_fill(venue, each)
-            self._back_fills.append(back_fill)
-            self._nursery.start_soon(back_fill.run)
+            if (venue.stream, each.index) not in self._back_fills:
+                back_fill = self._new_back_fill(venue, each)
+                self._back_fills[venue.stream, each.index] = back_fill
+                self._nursery.start_soon(back_fill.run)
         self._nursery.start_soon(lane.run)
 
     def attempting(self) -> None:
@@ -262,7 +264,9 @@ class Feed:
             self._renew_units()
         if self._merge.turned:
             self._part_lanes()
-        self._watch.wake()
+        if self._merge.has_new_holes:
+            self._merge.has_new_holes = False
+            self._watch.wake()
 
     def _publish_gaps(self, gaps: Sequence[Gap]) -> None:
         self._publisher.publish(gaps, received_ns=0, held_ns=0)
@@ -287,7 +291,7 @@ class Feed:
                 each.why,
             )
         if gaps:
-            for back_fill in self._back_fills:
+            for back_fill in self._back_fills.values():
                 back_fill.ask()
 
     def _new_back_fill(self, venue: Venue, instrument: Instrument) -> BackFill:

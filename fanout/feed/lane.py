@@ -52,6 +52,7 @@ class Lane:
         self.venue = venue
         self.instruments = instruments
         self.how = how
+        self._wanted = {each.symbol for each in instruments}
         self.links: list[Link] = []
         self.open: set[Connection] = set()
         self.scope = trio.CancelScope()
@@ -117,6 +118,9 @@ class Lane:
         self.instruments = tuple(
             each for each in self.instruments if each.index != instrument.index
         )
+        self._wanted.discard(instrument.symbol)
+        for each in self.open:
+            each.heard.pop(instrument.symbol, None)  # a successor does not have to bring it
         if not self.instruments:
             self.open.clear()
             self.scope.cancel()
@@ -169,6 +173,7 @@ class Lane:
             self._anomalies.note(error.kind, error.detail)
             return
         if item is not None:
-            connection.heard[item.symbol] = now_s
-            connection.has_delivered = True
+            if item.symbol in self._wanted:
+                connection.heard[item.symbol] = now_s
+                connection.has_delivered = True
             self._merge.take(item, self.venue.stream, now_s, records)

@@ -74,7 +74,7 @@ class _Line(msgspec.Struct):
     after: str | None = None
     """The kind of stream that is to take over from this one, until it does."""
     is_over: bool = False
-    """Another has taken over."""
+    """Another has taken over, or goes on after all."""
     newest_time: int = 0
     """Of all trades that were taken, in the venue's units."""
     strange: list[int] = []
@@ -99,6 +99,8 @@ class Merge:
         """Whether a trade that comes twice is odd: there is only one connection to bring it."""
         self.misfits: set[str] = set()
         """Symbols of which a trade did not fit the units, since this was last cleared."""
+        self.has_new_holes = False
+        """Whether ids were skipped since this was last cleared: `due` may be due sooner."""
         self.turned: list[tuple[str, str]] = []
         """Symbols whose kind of stream was open and is decided, with that, since this was last
         cleared."""
@@ -181,12 +183,14 @@ class Merge:
             trade = self._trade(line, item)
             if trade is None:
                 out += self._told(line, line.continuity.miss(trade_id, now_s))
+                self.has_new_holes = True
                 return
             if line.before is not None:
                 out += self._take_over(line, line.before, item, now_s)
                 self.turned.append((item.symbol, stream))
             elif line.after is not None:
-                del self._lines[line.after][item.symbol]
+                # It stays, over: who fills its gaps, or looks into why it is quiet, may still ask.
+                self._lines[line.after][item.symbol].is_over = True
                 line.after = None
                 self.turned.append((item.symbol, stream))
             told = line.continuity.take(trade_id, now_s)
@@ -230,6 +234,7 @@ class Merge:
                 continue
             done = line.continuity.take(row.trade_id, now_s)
             told += self._told(line, done, _FROM_RECORDS)
+            line.tally.trades += 1
             line.tally.back_filled += 1
             trades.append(trade)
         return trades, refused, told
@@ -260,6 +265,7 @@ class Merge:
             return True
         is_new = continuity.is_new(trade_id)
         if is_new and trade_id - next_id <= MAX_JUMP:
+            self.has_new_holes = True
             return True
         if not is_new:
             line.tally.duplicates += 1

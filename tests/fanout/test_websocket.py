@@ -2,8 +2,9 @@
 that break the rules byte by byte."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -175,6 +176,20 @@ async def test_a_message_in_fragments_comes_whole() -> None:
         assert messages == [b"one", b"two"]
 
 
+async def test_fragments_with_nothing_in_them_take_no_room(autojump_clock: object) -> None:
+    async with connected() as (client, venue):
+        venue.protocol.send_text(b"on", fin=False)
+        for _ in range(10_000):
+            venue.protocol.send_continuation(b"", fin=False)
+        await venue.flush()
+        with trio.move_on_after(1):
+            await client.receive()
+        assert sys.getsizeof(client._partial) < 200
+        venue.protocol.send_continuation(b"e", fin=True)
+        await venue.flush()
+        assert (await client.receive()).messages == [b"one"]
+
+
 async def test_text_is_sent_as_a_message() -> None:
     async with connected() as (client, venue):
         await client.send("币安人生usdt@trade")
@@ -310,6 +325,56 @@ def saying(data: bytes) -> Callable[[trio.abc.Stream], object]:
         await stream.send_all(data)
 
     return respond
+
+
+async def farewell_to(leave: Callable[[WebSocket, trio.CancelScope], Awaitable[None]]) -> Frame:
+    """What the venue is told at the end of a connection that `leave` has seen to."""
+    told: list[Frame] = []
+
+    async def handle(stream: trio.SocketStream) -> None:
+        venue = Venue(stream)  # type: ignore[arg-type]
+        await venue.accept()
+        await venue.send(b"hello")
+        with suppress(trio.BrokenResourceError):
+            told.append(await venue.received_next())
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, handle, 0)
+        port = listeners[0].socket.getsockname()[1]
+        with trio.CancelScope() as scope:
+            async with open_websocket(f"ws://127.0.0.1:{port}/") as client:
+                await leave(client, scope)
+        with trio.fail_after(5):
+            while not told:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    return told[0]
+
+
+async def test_a_venue_is_told_that_its_client_goes() -> None:
+    async def be_done(client: WebSocket, _: trio.CancelScope) -> None:
+        await client.receive()
+
+    assert (await farewell_to(be_done)).opcode is Opcode.CLOSE
+
+
+async def test_a_venue_is_told_that_its_client_was_cancelled() -> None:
+    """Which is how a connection that is replaced ends, and those of a service that is stopped."""
+
+    async def be_cancelled(client: WebSocket, scope: trio.CancelScope) -> None:
+        scope.cancel()
+        await client.receive()
+
+    assert (await farewell_to(be_cancelled)).opcode is Opcode.CLOSE
+
+
+async def test_a_goodbye_to_a_venue_that_is_saying_its_own_is_left_out() -> None:
+    async with connected() as (client, venue):
+        venue.protocol.send_text(b"last")
+        venue.protocol.send_close(1001, "going away")
+        await venue.flush()
+        assert (await client.receive()).messages == [b"last"]
+        await client.say_goodbye()
 
 
 async def refusal_of(url: str, ssl_context: ssl.SSLContext | None = None) -> VenueError:

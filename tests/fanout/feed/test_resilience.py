@@ -107,6 +107,17 @@ async def test_a_stream_that_wakes_up_before_aggregates_come_is_kept(
         assert stand.feed.stats().instruments[1].stream == "trade"
         assert [each.stream for each in exchange.sockets] == ["trade"]
         assert states(stand, ETH)[-1] == "LIVE"
+        exchange.trade(BTC, skip=True)
+        await trades(exchange, 5, BTC, ETH)
+        assert all_came(stand, BTC), "gaps are filled as before"
+        exchange.sockets[0].silent = exchange.silent = {ETH}
+        await trades(exchange, 200, BTC, ETH)
+        exchange.sockets[0].silent = exchange.silent = set()
+        await trades(exchange, 100, BTC, ETH)
+        assert stand.feed.stats().instruments[1].stream == "trade"
+        came, opened, closed = stand.accounted(ETH)
+        assert sorted(came) == [*range(min(came), exchange.rows[ETH][-1].trade_id + 1)]
+        assert sorted(opened) == sorted(closed)
 
 
 async def test_what_another_stream_took_over_is_not_asked_for_any_more(
@@ -301,6 +312,27 @@ async def test_an_odd_row_republishes_nothing_and_loses_nothing(
         await trades(exchange, 50, BTC)
         assert all_came(stand, BTC)
         assert not [each for each in stand.records if isinstance(each, Gap)]
+
+
+async def test_what_was_not_asked_for_is_not_waited_for_either(autojump_clock: MockClock) -> None:
+    """Nor is it remembered: a venue may name as many symbols as it likes."""
+    exchange = Exchange(BTC, ETH)
+    exchange.silent = {ETH}
+    config = FeedConfig(rotate_after_s=300)
+    async with standing(exchange, config) as stand:
+        await trades(exchange, 60, BTC, ETH)
+        assert stand.feed.stats().instruments[1].stream == "aggTrade"
+        for socket in exchange.sockets:
+            socket.silent = set()
+        for second in range(600):
+            stranger = Row(f"S{second}USDT", 1, 1_790_000_000_000, "MARKET", "1.00")
+            exchange.sockets[0].push(stranger.message)
+            await trades(exchange, 1, BTC, ETH)
+        assert len(exchange.opened) < 10, "each is replaced when it is old, and no sooner"
+        assert sum(each.rotations for each in stand.feed.stats().links) >= 2
+        heard = {name for lane in stand.feed._lanes for each in lane.open for name in each.heard}
+        assert heard == {BTC, ETH}
+        assert all_came(stand, BTC)
 
 
 async def test_a_connection_that_is_deaf_beside_another_is_replaced(
