@@ -7,7 +7,7 @@ the end; `connect`, iteration and the context manager are here.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
@@ -140,8 +140,10 @@ class BlockingClient(Client, ABC):
     ) -> None:
         super().__init__(url, request=request, resume=resume, **options)
         self._closed = threading.Event()
+        self._handing = threading.RLock()
+        """Held while it is settled who gives the connection back."""
         self._thread_id: int | None = None
-        """Of the thread that reads, whose the connection is."""
+        """Of the thread that reads, whose the connection is while it does."""
 
     @abstractmethod
     def _step(self) -> None:
@@ -154,17 +156,16 @@ class BlockingClient(Client, ABC):
     def connect(self) -> Header:
         """Connect, if need be, and return once it is known that the service serves this client.
         Records are kept. Raises `RefusedError` if it does not."""
-        self._thread_id = threading.get_ident()
-        while not self._is_connected():
-            self._step()
+        self._read_until(self._is_connected)
         return self._connected_header()
 
     def close(self) -> None:
-        """End the iteration, now or in the other thread that waits in it, and give back what the
-        client holds; in the other thread that happens when its iteration ends."""
-        self._closed.set()
-        if self._thread_id in (None, threading.get_ident()):
-            self._let_go()
+        """End the iteration, and give back what the client holds: now, or where another thread is
+        waiting for a record, as soon as it comes back from that."""
+        with self._handing:
+            self._closed.set()
+            if self._thread_id in (None, threading.get_ident()):
+                self._let_go()
 
     @property
     def _is_over(self) -> bool:
@@ -176,13 +177,26 @@ class BlockingClient(Client, ABC):
     def __next__(self) -> Received:
         ready = self._subscription.ready
         if not ready:
-            self._thread_id = threading.get_ident()
-        while not ready:
-            if self._is_over:
-                self._let_go()
+            self._read_until(self._is_ready)
+            if not ready:
                 raise self._subscription.failure or StopIteration
-            self._step()
         return ready.popleft()
+
+    def _is_ready(self) -> bool:
+        return bool(self._subscription.ready) or self._is_over
+
+    def _read_until(self, is_enough: Callable[[], bool]) -> None:
+        with self._handing:
+            self._thread_id = threading.get_ident()
+        try:
+            while not is_enough():
+                self._step()
+        finally:
+            with self._handing:
+                self._thread_id = None
+                is_done = self._is_over and not self._subscription.ready
+                if is_done or self._closed.is_set():
+                    self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +207,6 @@ class BlockingClient(Client, ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._thread_id = None  # whoever read has done so
         self.close()
 
 

@@ -88,7 +88,10 @@ class ShmClient(QueueClient, BlockingClient):
             if payload is None and time.monotonic() >= self._next_check_s:
                 payload = self._look_twice()
         except PeerError as error:
-            raise self._lose(error) from error
+            lost = self._lose(error)
+            if lost is error:
+                raise
+            raise lost from error
         return payload
 
     def _first_look(self) -> bytes | None:

@@ -7,6 +7,7 @@ cut short while it is mapped either (see `clients.sigbus`).
 A queue that is in trouble may still hold frames; they are whole, and to be read before giving up.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -44,6 +45,7 @@ class Outcome(Enum):
 
     NO_QUEUE = "no queue of that name"
     NO_PERMISSION = "the queue belongs to another user"
+    NO_RESOURCES = "no descriptor or no memory for it"
     NOT_A_QUEUE = "not a queue"
     OTHER_VERSION = "a queue of another version"
     TRUNCATED = "the queue's file was cut short"
@@ -65,6 +67,8 @@ class QueueError(DisconnectedError):
 
 MAP_FLAGS: Final = mmap.MAP_SHARED | mmap.MAP_POPULATE
 """All pages now: a first touch costs microseconds, which one frame in forty would wait for."""
+
+_WANTS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _OUTCOMES: Final[dict[type[Exception], Outcome]] = {
     NotAQueueError: Outcome.NOT_A_QUEUE,
@@ -205,7 +209,8 @@ def _open(path: str) -> int:
     except PermissionError as error:
         raise QueueError(Outcome.NO_PERMISSION, path) from error
     except OSError as error:
-        raise QueueError(Outcome.NOT_A_QUEUE, f"{path}: {error.strerror}") from error
+        outcome = Outcome.NO_RESOURCES if error.errno in _WANTS else Outcome.NOT_A_QUEUE
+        raise QueueError(outcome, f"{path}: {error.strerror}") from error
 
 
 def _checked_size(fd: int) -> int:
@@ -225,6 +230,8 @@ def _map(fd: int, size: int) -> mmap.mmap:
         return mmap.mmap(fd, size, flags=MAP_FLAGS)
     except ValueError as error:
         raise TruncatedQueueError(str(error)) from error
+    except OSError as error:
+        raise QueueError(Outcome.NO_RESOURCES, str(error.strerror)) from error
 
 
 def _lock(fd: int, pid_word: int) -> bool:

@@ -99,7 +99,12 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether anybody who reaches it over a network is served."""
-        return not (is_loopback(self.host) or self.token or self.tls_cert)
+        return not (is_loopback(self.host) or self.token)
+
+    @property
+    def is_overheard(self) -> bool:
+        """Whether its token passes over a network as it is."""
+        return bool(self.token) and not (is_loopback(self.host) or self.tls_cert)
 
 
 def _check_range(flag: str, value: float, low: float, high: float) -> None:

@@ -220,9 +220,15 @@ def open_to_all(config: Config) -> list[str]:
     """Words of warning about each address that anybody on the network may use."""
     words = [
         f"{each.host} is open to the network: whoever reaches it gets the trades; "
-        "--token-file and --tls-cert would close it"
+        "--token-file would close it, and --tls-cert keep the token secret"
         for each in config.transports
         if isinstance(each, TcpConfig) and each.is_open
+    ]
+    words += [
+        f"{each.host} is open to the network, and the token passes over it as it is: "
+        "--tls-cert would hide it"
+        for each in config.transports
+        if isinstance(each, TcpConfig) and each.is_overheard
     ]
     if config.http is not None and not is_loopback(config.http.host):
         words.append(

@@ -291,6 +291,35 @@ def test_a_queue_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         assert reader.outcome is Outcome.NO_PERMISSION
 
 
+def test_too_few_descriptors_say_nothing_of_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            assert "Too many open files" in next(reader).why  # type: ignore[union-attr]
+            assert reader.outcome is Outcome.NO_RESOURCES
+        writer.trades(1)
+        assert isinstance(until(reader, Trade)[-1], Trade)
+
+
+def test_too_little_memory_says_nothing_of_the_queue_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    with writing(tmp_path), client(tmp_path) as reader:
+        monkeypatch.setattr("clients.shm_file.mmap.mmap", refuse)
+        with pytest.raises(QueueError, match="Cannot allocate memory") as caught:
+            reader.pop()
+        assert caught.value.outcome is Outcome.NO_RESOURCES
+        assert caught.value.__cause__ is not caught.value
+
+
 def test_a_writer_that_dies_is_read_to_its_end_and_noticed_within_a_second(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         reader.connect()
@@ -406,6 +435,39 @@ def test_a_frame_that_is_broken_is_skipped_with_all_that_was_there(tmp_path: Pat
         records = until(reader, Trade)
         assert numbers(records) == [2, 3, 4]
         assert records[0].reason is LossReason.DISCONNECTED
+
+
+def test_close_gives_back_what_a_thread_that_is_done_had_attached(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        writer.trades(2)
+        reader = client(tmp_path)
+        thread = threading.Thread(target=lambda: [next(reader) for _ in range(2)])
+        thread.start()
+        thread.join()
+        reader.close()
+        with client(tmp_path, reconnect=False) as another:
+            another.connect()
+
+
+def test_close_while_a_record_is_waited_for_gives_back_though_nobody_asks_for_more(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path) as writer:
+        reader = client(tmp_path)
+        reader.connect()
+        taken = threading.Event()
+
+        def take_one() -> None:
+            with suppress(StopIteration):
+                next(reader)
+            taken.set()
+
+        threading.Thread(target=take_one).start()
+        reader.close()
+        writer.trades(1)
+        assert taken.wait(10)
+        with client(tmp_path, reconnect=False) as another:
+            another.connect()
 
 
 def test_close_ends_the_iteration_from_another_thread(tmp_path: Path) -> None:

@@ -129,8 +129,23 @@ def test_what_cannot_be_a_token_is_refused_without_being_shown(text: str) -> Non
         ({"host": "::1"}, False),
         ({"host": "0.0.0.0"}, True),
         ({"host": "0.0.0.0", "token": Secret("x")}, False),
-        ({"host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, False),
+        ({"host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, True),
     ],
 )
 def test_an_address_is_open_if_anybody_may_come(options: dict[str, Any], is_open: bool) -> None:
     assert TcpConfig(**options).is_open is is_open
+
+
+@pytest.mark.parametrize(
+    ("options", "is_overheard"),
+    [
+        ({"token": Secret("x")}, False),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "0.0.0.0", "token": Secret("x")}, True),
+        ({"host": "0.0.0.0", "token": Secret("x"), "tls_cert": "c", "tls_key": "k"}, False),
+    ],
+)
+def test_a_token_is_overheard_where_it_crosses_a_network_without_tls(
+    options: dict[str, Any], is_overheard: bool
+) -> None:
+    assert TcpConfig(**options).is_overheard is is_overheard

@@ -15,6 +15,7 @@ from fanout.log import Cursor, Lapped, Log
 from protocol.constants import FrameKind, LossReason
 from protocol.events import encode_event
 from protocol.framing import frame, payloads_of
+from protocol.header import decode_header
 from protocol.joining import first_seq
 from protocol.records import Header, Loss
 from protocol.ring import RingWriter
@@ -90,17 +91,19 @@ class Delivery:
             self._push_each(payloads_of(piece), first, context)
 
     def _push_each(self, payloads: list[bytes], first: int, context: object) -> None:
+        header = _header(context)
         for index, payload in enumerate(payloads):
             if payload[0] == FrameKind.HEADER:
-                context = self._cursor.context
-                is_pushed = self._push_header(context, first_seq(payload, _header(context)))
+                header = decode_header(payload)
+                is_pushed = self._writer.push_header(header)
             else:
                 is_pushed = self._writer.push(frame(payload))
             if not is_pushed:
-                numbered = first_seq(payload, _header(context)) if index else first
+                numbered = first_seq(payload, header) if index else first
                 assert numbered is not None, "the publisher writes no kind that we do not know"
                 self._drop(payloads[index:], numbered)
                 return
+        self._told = self._cursor.context  # the last header among them, if there was one
 
     def _push_header(self, context: object, next_seq: int | None) -> bool:
         header = msgspec.structs.replace(_header(context), next_seq=next_seq)

@@ -38,6 +38,9 @@ us. In time for readers that take a second's silence for a death."""
 HEARTBEAT_S: Final = 1.0
 """Silence after which the reader is told that there is nothing."""
 
+TRY_AGAIN_S: Final = 1.0
+"""How often a queue that was lost is tried to be made anew."""
+
 
 class ShmTransport:
     """Serves a log to the one reader of a queue."""
@@ -89,19 +92,34 @@ class ShmTransport:
     ) -> None:
         """See `Transport.run`. A cancellation leaves the reader without an END.
 
-        A queue that somebody cut, overwrote or removed is made anew.
+        A queue that somebody cut, overwrote or removed is made anew, as soon as there is room and
+        nothing else has its name.
         """
         _require_machine()
-        queue = self._create(broadcast)
+        queue: OwnedQueue | None = self._create(broadcast)
         task_status.started(self.url)
-        while not await self._serve(broadcast, queue) and not broadcast.log.closed:
+        while queue and not await self._serve(broadcast, queue):
             _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
-            queue = self._create(broadcast)
+            queue = await self._create_again(broadcast)
 
     def _create(self, broadcast: Broadcast) -> OwnedQueue:
         header = decode_header(payloads_of(broadcast.greeting())[1])
         self._made_s = trio.current_time()
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
+
+    async def _create_again(self, broadcast: Broadcast) -> OwnedQueue | None:
+        """None if the log is closed before. Other readers are not to suffer, so that what is in
+        the way is said, once, and waited out."""
+        has_complained = False
+        while not broadcast.log.closed:
+            try:
+                return self._create(broadcast)
+            except BindError as error:
+                if not has_complained:
+                    _LOG.error("%s; trying again every %g s", error, TRY_AGAIN_S)
+                    has_complained = True
+            await trio.sleep(TRY_AGAIN_S)
+        return None
 
     async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""

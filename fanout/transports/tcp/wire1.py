@@ -48,8 +48,7 @@ class Wire1:
             self._encode(payload)
 
     async def run(self) -> None:
-        """Carry trades over until the log is closed. Raises `ConfigError` as the constructor does,
-        for a header that comes in mid-stream."""
+        """Carry trades over until the log is closed."""
         while not (self._source.closed and self._cursor.position == self._source.end):
             await self._source.wait_beyond(self._cursor.position)
             position = self._cursor.position
@@ -78,8 +77,8 @@ class Wire1:
         frames: list[bytes] = []
         for payload in payloads_of(piece):
             if payload[0] == FrameKind.HEADER:
+                # Of what does not fit its trades will say so, instrument by instrument.
                 self._header = decode_header(payload)
-                _require_decimals(self._header)
             elif payload[0] == FrameKind.TRADES:
                 frames += self._encode(payload)
         if frames:

@@ -217,10 +217,12 @@ def test_an_open_address_is_said_once() -> None:
         assert sum("open to the network" in line for line in service.said) == 1
 
 
-def test_an_address_that_wants_a_token_is_not_open() -> None:
+def test_an_address_that_wants_a_token_is_not_open_but_overheard() -> None:
     with started(*OPEN, FANOUT_TOKEN="t-o-k-e-n") as service:
         service.until_said("serving")
-        assert "open to the network" not in "".join(service.said)
+        said = "".join(service.said)
+        assert "whoever reaches it gets the trades" not in said
+        assert said.count("the token passes over it as it is") == 1
 
 
 def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:

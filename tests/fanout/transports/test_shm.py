@@ -578,6 +578,55 @@ async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> N
     assert (tmp_path / "q").read_bytes() == b"another"
 
 
+async def test_a_name_that_is_taken_is_waited_for_and_ends_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path) as served:
+        (tmp_path / "q").unlink()
+        (tmp_path / "q").write_bytes(b"another")
+        await trio.sleep(10)
+        assert served.stats().lost == 0
+        assert caplog.text.count("and no queue: remove it") == 1
+        (tmp_path / "q").unlink()
+        await trio.sleep(2)
+        with reading(tmp_path) as reader:
+            publish(publisher, 1)
+            await trio.sleep(1)
+            assert reader.all_now().trade_ids == [1]
+
+
+async def test_a_name_that_stays_taken_does_not_keep_the_service_from_ending(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with serving(new_publisher(), tmp_path):
+        (tmp_path / "q").unlink()
+        (tmp_path / "q").write_bytes(b"another")
+        await trio.sleep(10)
+    assert (tmp_path / "q").read_bytes() == b"another"
+
+
+async def test_two_headers_that_come_at_once_count_for_their_own_trades(tmp_path: Path) -> None:
+    publisher = new_publisher()
+    async with serving(publisher, tmp_path):
+        publish(publisher, 1, 2)
+        again(publisher, epoch_price=77)
+        publish(publisher, 3, 2)
+        again(publisher, epoch_price=78)
+        publish(publisher, 5, 2)
+        await settle()
+        with reading(tmp_path) as reader:
+            # The page has room for one header that is yet to come; what is behind it waits.
+            assert reader.all_now().trade_ids == [1, 2, 3, 4]
+            assert reader.header is not None
+            assert reader.header.references[0].price == 77
+            publish(publisher, 7)
+            await settle()
+            assert reader.all_now().header is not None
+            assert reader.header.references[0].price == 78
+            assert accounted(reader.records) == list(range(1, 8))
+
+
 async def test_a_nonsensical_read_cursor_harms_nobody(tmp_path: Path) -> None:
     publisher = new_publisher()
     async with serving(publisher, tmp_path) as served:

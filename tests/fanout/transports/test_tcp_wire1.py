@@ -231,6 +231,29 @@ async def test_more_decimals_are_refused_before_anything_listens() -> None:
         await transport().run(publisher_of(PEPE))
 
 
+async def test_more_decimals_in_mid_stream_end_its_clients_and_not_the_service(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    publisher = publisher_of(BTC, XRP)
+    async with serving(publisher, transport()) as url:
+        async with old_client(url) as client:
+            await client.until(0)
+            finer = replace(BTC, price_exponent=-7)
+            publisher.renew_header((finer, XRP), publisher._header.references)
+            too_fine = Trade(finer, 11, START_MS + 1, 45_000_105, 7, True)
+            publisher.publish([too_fine], received_ns=1, held_ns=1)
+            while await client.read_once():
+                pass
+            assert client.trades == []
+        async with old_client(url) as client:
+            await client.until(0)
+            fits = Trade(XRP, 12, START_MS + 2, 100, 7, True)
+            publisher.publish([fits], received_ns=1, held_ns=1)
+            await client.until(1)
+            assert got(client.trades) == [meaning(fits)]
+    assert "it cannot say what is lost" in caplog.text
+
+
 def test_a_token_has_no_place_in_it() -> None:
     with pytest.raises(UsageError, match="--wire 1 has no place for a token"):
         transport(token=Secret("x"))
