@@ -27,8 +27,8 @@ RUN useradd --system --uid 10001 --no-create-home fanout
 USER fanout
 ENV PATH=/opt/fanout/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 9000 9464
-# Connects as a client does, and succeeds once the session header has come. A container that serves
-# on another port sets HEALTH_URL.
+# Connects as a client does, and succeeds once it is served. A container that serves on another port
+# sets HEALTH_URL; one that wants a token gives it to both by FANOUT_TOKEN.
 ENV HEALTH_URL=tcp://127.0.0.1:9000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD fanout tail "$HEALTH_URL" --limit 0

@@ -35,9 +35,9 @@ class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection was lost and made again: why it was lost, how long the pauses were together,
-    how many attempts it took, and what was lost by it (empty: nothing). `is_new_epoch`: to a
-    service that had been started anew."""
+    """A connection was lost, or was not to be had, and made in the end: why, how long the pauses
+    were together, how many attempts it took, and what was lost by it (empty: nothing).
+    `is_new_epoch`: to a service that had been started anew."""
 
     why: str
     pause_s: float

@@ -10,7 +10,7 @@ ignored: an older service serves a newer reader as far as it can.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -58,8 +58,23 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"Request(start={self.start!r}, slow={self.slow!r}, token={told})"
 
 
-_DECODER = msgspec.json.Decoder(Request, strict=False)
-# Not strict: a language whose numbers are doubles writes epoch_ns as a string of digits.
+_Digits = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]*)\Z", max_length=20)]
+
+
+class _SaidPosition(msgspec.Struct):
+    """A position as a peer may spell it: a language whose numbers are doubles writes strings."""
+
+    epoch_ns: int | _Digits
+    seq: int | _Digits
+
+
+class _SaidRequest(msgspec.Struct):
+    start: Start | _SaidPosition = Start.LIVE
+    slow: SlowPolicy = SlowPolicy.SKIP
+    token: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_SaidRequest)
 
 
 def encode_request(request: Request) -> bytes:
@@ -84,12 +99,18 @@ def decode_request(payload: bytes) -> Request:
     if len(payload) > MAX_REQUEST_BYTES:
         raise LimitExceededError(f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}")
     try:
-        request = _DECODER.decode(payload)
+        said = _DECODER.decode(payload)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         # The words may be the reader's own, and as long as what it sent.
         raise MalformedError(f"not a request: {fitting(str(error), 120)}") from error
+    start = _meant(said.start) if isinstance(said.start, _SaidPosition) else said.start
+    request = Request(start=start, slow=said.slow, token=said.token)
     _check(request)
     return request
+
+
+def _meant(said: _SaidPosition) -> Position:
+    return Position(epoch_ns=int(said.epoch_ns), seq=int(said.seq))
 
 
 def _check(request: Request) -> None:

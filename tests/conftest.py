@@ -1,8 +1,24 @@
 """What holds for every test."""
 
+import os
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says nothing: the machine may be busy.
+settings.register_profile(
+    "suite",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More than cores: many tests wait for processes, or for a moment that has to pass."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,10 @@
 """`fanout tail`: print what a service sends."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clients.shm import ShmClient
 from clients.subscription import Disconnected, Restarted
-from clients.tcp import TcpClient
 from fanout.cli.formats import CSV_HEADER, LINES, Format, text_line
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
@@ -21,6 +19,10 @@ from fanout.cli.source import (
     told,
 )
 from protocol.records import Trade
+
+if TYPE_CHECKING:
+    from clients.shm import ShmClient
+    from clients.tcp import TcpClient
 
 
 def tail(
@@ -43,6 +45,9 @@ def tail(
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     """
+    from clients.shm import ShmClient  # with what a service has no use for
+    from clients.tcp import TcpClient
+
     with exit_codes():
         source = Source(
             address=address,
@@ -60,7 +65,7 @@ def tail(
                 _print_all(client, output, limit)
 
 
-def _print_all(client: TcpClient | ShmClient, output: Format, limit: int | None) -> None:
+def _print_all(client: "TcpClient | ShmClient", output: Format, limit: int | None) -> None:
     line_of = LINES[output]
     if output is Format.CSV:
         emit(CSV_HEADER)

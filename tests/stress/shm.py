@@ -1,6 +1,6 @@
 """The shared-memory queue under stress: two processes, kills, cuts and noise.
 
-    python -m tests.stress.shm              everything, as often as the issue asks; a few minutes
+    python -m tests.stress.shm              everything, as often as one likes; a few minutes
     python -m tests.stress.shm kills 300    one of them, that many times
 
 The suite runs each of them a few times, in a process of its own: what is shown here is also that
