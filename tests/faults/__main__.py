@@ -1,4 +1,4 @@
-"""Processes killed and stopped at random moments, as often as one likes.
+"""Processes killed, stopped and starved at random moments, as often as one likes.
 
 python -m tests.faults --rounds 300            all kinds in turn
 python -m tests.faults --only service_killed   one kind
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import trio
 
-from tests.faults.rounds import ROUNDS
+from tests.faults.rounds import LONG_ROUNDS, ROUNDS
 
-KINDS = {each.__name__: each for each in ROUNDS}
+KINDS = {each.__name__: each for each in ROUNDS + LONG_ROUNDS}
 
 
 def main() -> int:

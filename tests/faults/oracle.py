@@ -99,6 +99,14 @@ class Book:
                 told += self._account(symbol, stream, is_whole)
         return told
 
+    def reasons(self) -> Counter[str]:
+        """Ids that are lost, by what was said of them."""
+        reasons = Counter[str]()
+        for each in self.records.values():
+            if isinstance(each, Gap) and each.state is GapState.UNRECOVERABLE:
+                reasons[each.why] += each.last_id - each.first_id + 1
+        return reasons
+
     def _account(self, symbol: str, stream: StreamKind, is_whole: bool) -> Counter[str]:
         market, records = self._oracle.market, self.records.values()
         trades = Counter(

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from fanout.websocket import IDLE_TIMEOUT_S
 from protocol import LossReason
 from tests.faults.consumers import TrioConsumer
 from tests.faults.house import IDLE_S, ORDERLY, House, opened
@@ -22,6 +23,7 @@ from tests.faults.service import serving
 
 LONGEST_WAIT_S: Final = 0.4
 STOPPED_S: Final = IDLE_S + 1.0
+LONG_S: Final = 2 * IDLE_TIMEOUT_S + 2.0
 SCARCE_BYTES: Final = 4 * 1024 * 1024
 """About where memory is out amid the work: what is missing, or left, is less than that."""
 
@@ -69,6 +71,17 @@ async def service_stopped(directory: Path, chance: random.Random) -> None:
         await house.end()
     over_tcp = [each for each in house.consumers if each.reader.name != "shm"]
     assert not any(each.reader.losses for each in over_tcp)
+
+
+async def service_stopped_for_long(directory: Path, chance: random.Random) -> None:
+    """For longer than any wait of ours or of its own: it finds the exchange and its consumers
+    again, and what it missed."""
+    async with opened(directory) as house, house.served() as service, _visited(house):
+        service.signal(signal.SIGSTOP)
+        await trio.sleep(LONG_S)
+        service.signal(signal.SIGCONT)
+        await house.more_trades()
+        await house.end()
 
 
 async def consumer_stopped(directory: Path, chance: random.Random) -> None:
@@ -165,3 +178,7 @@ ROUNDS: Final[tuple[Round, ...]] = (
     short_of_memory_at_start,
     short_of_memory_when_crowded,
 )
+"""Those that take seconds, and that the suite plays once each."""
+
+LONG_ROUNDS: Final[tuple[Round, ...]] = (service_stopped_for_long,)
+"""Those that take longer."""

@@ -3,6 +3,8 @@ waits goes by a clock that nobody sets; what is shown is what the clock says."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -11,8 +13,10 @@ from trio.testing import MockClock
 from fanout.feed.back_fill import PATIENCE_S
 from fanout.feed.venue_clock import VenueClock
 from fanout.simulator.faults import Drop, Http, Silence, Skip
-from protocol import GapState
+from protocol import GapState, Trade
+from tests.fanout.cli.processes import environment
 from tests.faults.consumers import one_of_trio
+from tests.faults.house import opened
 from tests.faults.scene import BTC, playing
 
 HOUR_S = 3_600
@@ -87,3 +91,42 @@ def test_the_venue_s_clock_is_compared_anew(set_by_s: int) -> None:
     measure(10**12 + set_by_s * 1_000, 80)
     assert clock.offset is not None
     assert round(clock.offset.offset_ns / 1e9) == -set_by_s
+
+
+# The same, with a process whose clock is set.
+
+
+FAKETIME: Final = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is missing")
+async def test_a_service_whose_clock_is_set_serves_on(tmp_path: Path) -> None:
+    """Forward by an hour, back by two, and to where it was."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    faked = environment(
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(offset),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    async with (
+        opened(tmp_path) as house,
+        house.served(env=faked) as service,
+        trio.open_nursery() as nursery,
+    ):
+        house.admit(nursery)
+        await house.more_trades()
+        for hours in ("+1h", "-1h", "+0"):
+            offset.write_text(hours)
+            await house.more_trades()
+            house.door.reset()
+            house.simulator.faults.inject(Drop())
+            house.simulator.faults.inject(Skip(BTC, count=3))
+            await house.more_trades()
+        assert service.is_running
+        await house.end()
+    (book,) = house.oracle.books.values()
+    received = [each.received_ns for each in book.records.values() if isinstance(each, Trade)]
+    assert max(received) - min(received) > 7_000 * 10**9, "the clock was set"
+    assert not any(each.reader.losses for each in house.consumers if each.reader.name != "shm")

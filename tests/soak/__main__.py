@@ -63,6 +63,7 @@ def _account(outcome: Outcome) -> list[Row]:
         "trades delivered, to all of them": outcome.delivered,
         **{f"lost and told: {name}": count for name, count in outcome.losses.items()},
         **{f"ids of the feed: {name}": count for name, count in outcome.ids.items()},
+        **{f"unrecoverable: {why}": count for why, count in outcome.reasons.items()},
         "reconnects of consumers": outcome.reconnects,
         "comings of those who come and go": outcome.comes,
         "connections to the exchange": outcome.feed_connections,

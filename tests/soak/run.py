@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     delivered: int = 0
     losses: dict[str, int] = {}
     ids: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    """Of the ids that are lost: by what was said of them."""
     consumers: int = 0
     reconnects: int = 0
     comes: int = 0
@@ -158,6 +160,7 @@ class Soak:
             delivered=sum(each.trades for each in readers),
             losses={reason.name: count for reason, count in losses.items()},
             ids=dict(self._book().account()),
+            reasons=dict(self._book().reasons()),
             consumers=len(readers),
             reconnects=sum(len(each.disconnects) for each in readers),
             comes=self.crowd.comes,
