@@ -26,6 +26,7 @@ cdef Py_ssize_t ring_data = offset_of(ring_page.Ring, "_data")
 cdef Py_ssize_t ring_position = offset_of(ring_page.Ring, "_position")
 cdef Py_ssize_t ring_capacity = offset_of(ring_page.Ring, "capacity")
 cdef Py_ssize_t writer_room = -1
+cdef PyTypeObject *WRITER = NULL  # the class that has it: not there yet when this is imported
 
 cdef struct End:
     # One end of a queue.
@@ -93,14 +94,17 @@ def RingReader_pop(self):
 
 def RingWriter_push(self, frames):
     """See `protocol.ring.RingWriter.push`."""
-    global writer_room
+    global writer_room, WRITER
     cdef End end
     cdef uint64_t size, room, start, split
-    if writer_room < 0:
-        writer_room = offset_of(type(self), "_room")
+    if WRITER == NULL:
+        of = next((each for each in type(self).__mro__ if "_room" in vars(each)), ring_page.Ring)
+        writer_room = offset_of(of, "_room")
+        WRITER = <PyTypeObject *>of
     if not (
         PyBytes_CheckExact(<PyObject *>frames)
         and writer_room > 0
+        and PyObject_TypeCheck(<PyObject *>self, WRITER)
         and look(<PyObject *>self, &end)
         and as_u64(SLOT(<PyObject *>self, writer_room), &room)
     ):

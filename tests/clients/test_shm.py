@@ -565,13 +565,23 @@ async def test_the_trio_client_reads_the_same_and_loses_nothing_when_cancelled(
 async def test_the_trio_client_lets_others_run_when_there_is_always_something(
     tmp_path: Path,
 ) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
     with writing(tmp_path, capacity_bytes=4096) as writer:
-        async with TrioShmClient("shm://q", directory=str(tmp_path)) as reader:
-            with trio.move_on_after(0.1):
-                while True:
-                    writer.trades(1)
-                    await anext(reader)
-            assert reader.statistics.trades > 10
+        client = TrioShmClient("shm://q", directory=str(tmp_path))
+        async with client as reader, trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(100):
+                writer.trades(1)
+                await anext(reader)
+            assert turns > 50
+            nursery.cancel_scope.cancel()
 
 
 def test_the_asyncio_client_reads_the_same(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ async def reader_of_queue_killed(directory: Path, chance: random.Random) -> None
                 first = (tail.reader.due or 0) - tail.reader.got - tail.reader.losses.total()
                 assert due is None or first <= due, "the next one begins where this one was"
                 await trio.sleep(chance.random() * LONGEST_WAIT_S)
-                nursery.cancel_scope.cancel()
+                tail.kill()
             due = tail.reader.due
         house.require_calm()
         house.oracle.check()

@@ -1,6 +1,7 @@
 """Consumers that are processes: `fanout tail`, whose lines of JSON are read back into records. They
 are killed at any moment, and the next one goes on where the last whole line was."""
 
+import signal
 import subprocess
 from collections.abc import Mapping
 from decimal import Decimal
@@ -45,13 +46,19 @@ class Tail(Consumer):
         self._url = url
         self._instruments = instruments
         self._process: trio.Process | None = None
+        self._is_dead = False
 
     def signal(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def kill(self) -> None:
+        """For good. What it had printed is still read."""
+        self._is_dead = True
+        self.signal(signal.SIGKILL)
+
     async def _run(self) -> None:
-        while not await self._follow():
+        while not (await self._follow() or self._is_dead):
             pass
 
     async def _follow(self) -> bool:

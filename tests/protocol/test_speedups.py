@@ -264,3 +264,13 @@ def test_the_environment_switches_the_twins_off(pure: str, expected: str) -> Non
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == expected
+
+
+def test_who_cannot_write_is_refused_alike() -> None:
+    """Whoever calls the twin past its class: it would read beyond the object."""
+    queue = Queue(vars(twins()), 0)
+    assert queue.push(queue.writer, frame(b"1"))
+    for ways in (vars(twins()), PLAIN):
+        for frames in (frame(b"1"), b""):
+            with pytest.raises(AttributeError):
+                ways["RingWriter_push"](queue.reader, frames)
