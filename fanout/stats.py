@@ -26,7 +26,8 @@ class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument's trades since the start, and what happened to their ids.
+    """One instrument's trades since the start, back-filled ones included, and what happened to
+    their ids.
 
     `last_trade_s` is the time since the last one, and `trades_per_s` the rate of about the last
     minute. `delay` is our clock when a trade came, less the venue's time in it, as they are: below

@@ -265,6 +265,14 @@ async def test_an_answer_that_breaks_off_is_tried_again_and_told(data: bytes) ->
     assert len(script.requests) == ATTEMPTS
 
 
+async def test_what_is_said_of_a_wrong_answer_is_fit_for_a_terminal() -> None:
+    script = ScriptedRest(b"HTTP/1.1 \x1b[31m" + b"x" * 60_000 + b"\r\n\r\n")
+    with pytest.raises(VenueUnreachableError, match="cannot be reached") as caught:
+        await fetch(script)
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
 async def test_nobody_there_is_told_with_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"

@@ -298,6 +298,8 @@ async def test_hundreds_of_holes_at_once_are_filled(
         await trio.sleep(30)
         assert lost(stand) == []
         assert all_came(stand, BTC)
+        (told,) = stand.feed.stats().instruments
+        assert (told.trades, told.back_filled) == (401, 0 if is_late else 200)
 
 
 @pytest.mark.parametrize("trade_id", [8_000_000_000, 2**63])
