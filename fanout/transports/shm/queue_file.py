@@ -19,7 +19,7 @@ from protocol.errors import LimitExceededError
 from protocol.records import Header
 from protocol.ring import RingWriter
 from protocol.ring_file import lock_kind, lock_request
-from protocol.ring_page import MAGIC, PAGE_BYTES, WORD_BYTES, WRITER_PID_WORD
+from protocol.ring_page import MAGIC, PAGE_BYTES, READER_PID_WORD, WORD_BYTES, WRITER_PID_WORD
 
 _LOG = logging.getLogger("fanout")
 
@@ -42,6 +42,10 @@ class OwnedQueue:
         """
         is_long = os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
         return _is_queue(self._fd) and is_long and _has_name(self._path, self._fd)
+
+    def has_reader(self) -> bool:
+        """Whether somebody has attached, and lives. A system call."""
+        return _is_locked(self._fd, READER_PID_WORD)
 
     def close(self, *, keep: bool) -> None:
         """Let go of the queue; what is unread stays for the reader that has it. Unless it is to
@@ -75,9 +79,8 @@ def holder_of(path: str) -> tuple[Holder, int]:
     try:
         if not _is_queue(fd):
             return Holder.STRANGER, 0
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, lock_request(fcntl.F_WRLCK, WRITER_PID_WORD))
-        is_free = lock_kind(answer) == fcntl.F_UNLCK
-        return Holder.DEAD_WRITER if is_free else Holder.WRITER, _writer_pid(fd)
+        is_alive = _is_locked(fd, WRITER_PID_WORD)
+        return Holder.WRITER if is_alive else Holder.DEAD_WRITER, _writer_pid(fd)
     finally:
         os.close(fd)
 
@@ -169,6 +172,12 @@ def _is_queue(fd: int) -> bool:
 
 def _lock(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_WRLCK, WRITER_PID_WORD))
+
+
+def _is_locked(fd: int, pid_word: int) -> bool:
+    """Whether somebody else has the lock on a pid."""
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, lock_request(fcntl.F_WRLCK, pid_word))
+    return lock_kind(answer) != fcntl.F_UNLCK
 
 
 def _writer_pid(fd: int) -> int:

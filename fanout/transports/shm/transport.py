@@ -64,9 +64,10 @@ class ShmTransport:
         return f"shm://{self._config.name}"
 
     def stats(self) -> TransportStats:
-        """See `Transport.stats`. The one consumer is whoever attached last."""
+        """See `Transport.stats`. The one consumer is whoever has attached."""
         # What somebody has cut is not to be touched, see `OwnedQueue.is_whole`.
-        writer = self._queue.writer if self._queue and self._queue.is_whole() else None
+        queue = self._queue if self._queue and self._queue.is_whole() else None
+        writer = queue.writer if queue else None
         readers = self._readers_before + (writer.readers if writer else 0)
         consumer = ConsumerStats(
             address=self.url,
@@ -79,7 +80,7 @@ class ShmTransport:
         )
         return TransportStats(
             url=self.url,
-            consumers=(consumer,) if writer and writer.readers else (),
+            consumers=(consumer,) if queue and queue.has_reader() else (),
             accepted=readers,
             refused=0,
             lost=self.dropped.numbers,

@@ -571,6 +571,16 @@ async def test_a_reader_that_attaches_to_a_full_queue_gets_its_snapshot_when_the
             assert any(isinstance(each, Snapshot) for each in reader.all_now().records)
 
 
+async def test_a_reader_counts_for_as_long_as_it_is_attached(tmp_path: Path) -> None:
+    async with serving(new_publisher(), tmp_path) as served:
+        assert served.stats().consumers == ()
+        with reading(tmp_path):
+            (consumer,) = served.stats().consumers
+            assert consumer.address == "shm://q"
+        assert served.stats().consumers == ()
+        assert served.stats().accepted == 1
+
+
 async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> None:
     async with serving(new_publisher(), tmp_path):
         (tmp_path / "q").unlink()
