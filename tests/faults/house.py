@@ -25,7 +25,8 @@ from tests.running import running_simulator
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PATIENCE_S: Final = 40.0
-IDLE_S: Final = 1.5
+IDLE_S: Final = 2.5
+"""Of consumers. A service is silent for a second at most, and a busy machine may add another."""
 ORDERLY: Final = 143
 """The exit code after SIGTERM."""
 
