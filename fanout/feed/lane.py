@@ -24,14 +24,17 @@ DEAF_S: Final = 60.0
 """How often connections are compared with each other."""
 
 
-class Sink(Protocol):
-    """Where a lane's trades go, and what becomes of its connections."""
+Publish = Callable[[list[Trade | Gap], Burst], None]
+"""Takes what one read brought."""
+
+
+class Observer(Protocol):
+    """Who is told what becomes of a lane's connections."""
 
     def attempting(self) -> None: ...
     def opened(self, lane: "Lane") -> None: ...
     def ended(self, lane: "Lane", why: str) -> None: ...
     def refused(self, error: VenueForbiddenError) -> None: ...
-    def publish(self, records: list[Trade | Gap], burst: Burst) -> None: ...
 
 
 class Lane:
@@ -45,7 +48,8 @@ class Lane:
         *,
         merge: Merge,
         anomalies: Anomalies,
-        sink: Sink,
+        observer: Observer,
+        publish: Publish,
         wall_ns: Callable[[], int],
     ) -> None:
         """`how` they were subscribed to, in words. `wall_ns` gives unix ns."""
@@ -63,7 +67,8 @@ class Lane:
         """That ever opened."""
         self._merge = merge
         self._anomalies = anomalies
-        self._sink = sink
+        self._observer = observer
+        self._publish = publish
         self._wall_ns = wall_ns
 
     @property
@@ -128,21 +133,21 @@ class Lane:
     # What links report.
 
     def attempting(self, connection: Connection) -> None:
-        self._sink.attempting()
+        self._observer.attempting()
 
     def opened(self, connection: Connection) -> None:
         if not self.open:
             self._subscribed_s = trio.current_time()
         self.open.add(connection)
         self.connections += 1
-        self._sink.opened(self)
+        self._observer.opened(self)
 
     def ended(self, connection: Connection, why: str) -> None:
         self.open.discard(connection)
-        self._sink.ended(self, why)
+        self._observer.ended(self, why)
 
     def refused(self, error: VenueForbiddenError) -> None:
-        self._sink.refused(error)
+        self._observer.refused(error)
 
     def take(self, burst: Burst, connection: Connection) -> None:
         """Parse a burst and publish what is new in it.
@@ -159,7 +164,7 @@ class Lane:
         finally:
             if records:
                 connection.link.won += sum(type(each) is Trade for each in records)
-            self._sink.publish(records, burst)
+            self._publish(records, burst)
 
     def _parse(
         self, message: bytes, connection: Connection, now_s: float, records: list[Trade | Gap]

@@ -6,8 +6,9 @@ subscription, and did not come, proves that the stream is silent.
 """
 
 import logging
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import trio
@@ -15,9 +16,12 @@ import trio
 from fanout.config import FeedConfig
 from fanout.errors import ConfigError, VenueError, VenueUnreachableError
 from fanout.feed.lane import Lane
+from fanout.feed.lanes import Lanes
 from fanout.feed.liveness import Liveness
 from fanout.feed.merge import Merge
+from fanout.feed.reporter import Reporter
 from fanout.feed.venue_clock import VenueClock
+from fanout.feed.watch import Watch
 from fanout.rest import RestClient
 from fanout.venues.base import Venue
 from protocol.constants import FeedState
@@ -61,35 +65,32 @@ class Finding(msgspec.Struct, frozen=True):
     newest_id: int | None = None
 
 
-class Ward(Protocol):
-    """Who has the lanes, and does what was found to be done."""
-
-    def lane_of(self, instrument: Instrument) -> Lane: ...
-    def miss(self, instrument: Instrument, stream: str, trade_id: int) -> None: ...
-    def halt(self, instrument: Instrument, why: str) -> None: ...
-    def resume(self, instrument: Instrument) -> None: ...
-    def fall_back(self, instrument: Instrument, lane: Lane, fallback: Venue, why: str) -> None: ...
-    def fail(self, error: Exception) -> None: ...
-
-
 class Silence:
     """Looks into instruments that are stale, or halted."""
 
     def __init__(
         self,
-        rest: RestClient,
+        config: FeedConfig,
+        *,
         merge: Merge,
         liveness: Liveness,
         clock: VenueClock,
-        config: FeedConfig,
-        ward: Ward,
+        rest: RestClient,
+        lanes: Lanes,
+        reporter: Reporter,
+        watch: Watch,
+        fail: Callable[[Exception], None],
     ) -> None:
-        self._rest = rest
+        """`fail` ends the feed."""
+        self._config = config
         self._merge = merge
         self._liveness = liveness
         self._clock = clock
-        self._config = config
-        self._ward = ward
+        self._rest = rest
+        self._lanes = lanes
+        self._reporter = reporter
+        self._watch = watch
+        self._fail = fail
         self._is_looked_into: set[int] = set()
         self._seen_ids: dict[tuple[str, int], int] = {}
         """By stream and instrument: the newest id in the venue's records at the last look."""
@@ -114,11 +115,11 @@ class Silence:
         return self._liveness.state(index) in (FeedState.STALE, FeedState.HALTED)
 
     async def _look(self, instrument: Instrument, *, is_first: bool) -> None:
-        index, lane = instrument.index, self._ward.lane_of(instrument)
+        index, lane = instrument.index, self._lanes.lane_of(instrument)
         has_traded = self._liveness.has_traded(index)
         is_first |= self._liveness.state(index) is FeedState.HALTED
         finding = await self._find(lane, instrument)
-        if not self._is_quiet(index) or self._ward.lane_of(instrument) is not lane:
+        if not self._is_quiet(index) or self._lanes.lane_of(instrument) is not lane:
             return
         fallback = lane.venue.fallback() if self._config.stream == "auto" else None
         if finding.remedy is Remedy.RECONNECT and fallback:
@@ -127,17 +128,23 @@ class Silence:
                 finding = msgspec.structs.replace(finding, remedy=Remedy.FALL_BACK)
         self._complain(instrument, lane, finding)
         if finding.newest_id is not None:
-            self._ward.miss(instrument, lane.venue.stream, finding.newest_id)
+            self._miss(instrument, lane.venue.stream, finding.newest_id)
         if finding.is_halted:
-            self._ward.halt(instrument, finding.why)
+            self._reporter.say(self._liveness.halted(index, finding.why))
             return
         if self._liveness.state(index) is FeedState.HALTED:
-            self._ward.resume(instrument)
+            self._reporter.say(self._liveness.resumed(index, "the venue trades it again"))
         if finding.remedy is Remedy.FALL_BACK and fallback:
-            self._ward.fall_back(instrument, lane, fallback, finding.why)
+            self._lanes.fall_back(instrument, fallback, finding.why)
         elif finding.remedy is Remedy.RECONNECT:
             _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
             lane.rotate()
+
+    def _miss(self, instrument: Instrument, stream: str, trade_id: int) -> None:
+        """The venue made this trade, and all before it; what did not come is missing."""
+        now_s = trio.current_time()
+        self._reporter.gaps(self._merge.miss(stream, instrument.symbol, trade_id, now_s))
+        self._watch.wake()
 
     def _complain(self, instrument: Instrument, lane: Lane, finding: Finding) -> None:
         """Say that a first trade did not come, and why; end the feed if that is asked for."""
@@ -149,7 +156,7 @@ class Silence:
         said = f"{instrument.symbol}: no trade within {timeout_s:g} s; {finding.why}"
         _LOG.error("%s", said)
         if self._config.strict and finding.remedy is not Remedy.FALL_BACK:
-            self._ward.fail(VenueUnreachableError(f"{said} (--strict)"))
+            self._fail(VenueUnreachableError(f"{said} (--strict)"))
 
     async def _find(self, lane: Lane, instrument: Instrument) -> Finding:
         venue, symbol = lane.venue, instrument.symbol

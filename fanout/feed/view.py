@@ -5,17 +5,18 @@ it happens and read when somebody asks.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from fanout.anomalies import Anomalies
-from fanout.feed.lane import Lane
+from fanout.feed.lanes import Lanes
 from fanout.feed.liveness import Liveness
 from fanout.feed.merge import Merge
+from fanout.feed.reporter import Reporter
+from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
 from fanout.histogram import SLICES, Histogram
 from fanout.rest import RestClient
 from fanout.stats import FeedStats, InstrumentStats, LinkStats
-from protocol.constants import FeedState
 from protocol.records import Instrument, Trade
 
 
@@ -35,18 +36,22 @@ class FeedView:
 
     def __init__(
         self,
-        count: int,
         *,
+        units: Units,
+        lanes: Lanes,
         merge: Merge,
         liveness: Liveness,
+        reporter: Reporter,
         clock: VenueClock,
         rest: RestClient,
         anomalies: Anomalies,
     ) -> None:
-        """`count` instruments."""
-        self._arrivals = [_Arrivals() for _ in range(count)]
+        self._arrivals = [_Arrivals() for _ in units.instruments]
+        self._units = units
+        self._lanes = lanes
         self._merge = merge
         self._liveness = liveness
+        self._reporter = reporter
         self._clock = clock
         self._rest = rest
         self._anomalies = anomalies
@@ -57,11 +62,12 @@ class FeedView:
         arrivals.delay.add(received_ns - trade.time_ms * 1_000_000)
         arrivals.last_s = now_s
 
-    def turn(self, streams: Iterable[tuple[Instrument, str]], now_s: float) -> None:
+    def turn(self, now_s: float) -> None:
         """Begin another slice of the last minute."""
-        for instrument, stream in streams:
+        for instrument in self._units.instruments:
             arrivals = self._arrivals[instrument.index]
             arrivals.delay.turn()
+            stream = self._lanes.stream_of(instrument)
             trades = self._merge.tally(stream, instrument.symbol).trades
             arrivals.past.append((now_s, trades))
 
@@ -69,23 +75,12 @@ class FeedView:
         """From the venue's time in a trade to ours."""
         return self._arrivals[index].delay
 
-    def stats(
-        self,
-        state: FeedState,
-        lanes: Sequence[Lane],
-        streams: Iterable[tuple[Instrument, str]],
-        now_s: float,
-        *,
-        messages: int,
-        connections: int,
-    ) -> FeedStats:
-        """Of a feed with these lanes, and with the kind of stream that each instrument takes.
-        `messages` and `connections` are of lanes that are gone, too."""
+    def stats(self, now_s: float) -> FeedStats:
         offset = self._clock.offset
         return FeedStats(
-            state=state.name,
-            messages=messages,
-            connections=connections,
+            state=self._reporter.state.name,
+            messages=self._lanes.messages,
+            connections=self._lanes.connections,
             links=tuple(
                 LinkStats(
                     name=link.name,
@@ -93,10 +88,10 @@ class FeedView:
                     won=link.won,
                     rotations=link.rotations,
                 )
-                for lane in lanes
+                for lane in self._lanes
                 for link in lane.links
             ),
-            instruments=tuple(self._instrument(*each, now_s) for each in streams),
+            instruments=tuple(self._instrument(each, now_s) for each in self._units.instruments),
             clock_offset_ns=offset.offset_ns if offset else None,
             clock_uncertainty_ns=offset.uncertainty_ns if offset else None,
             rest_weight=self._rest.budget.used,
@@ -104,7 +99,14 @@ class FeedView:
             anomalies=dict(self._anomalies.counts),
         )
 
-    def _instrument(self, instrument: Instrument, stream: str, now_s: float) -> InstrumentStats:
+    def states(self) -> dict[str, str]:
+        """What each symbol is, by the name of its state."""
+        return {
+            each.symbol: self._liveness.state(each.index).name for each in self._units.instruments
+        }
+
+    def _instrument(self, instrument: Instrument, now_s: float) -> InstrumentStats:
+        stream = self._lanes.stream_of(instrument)
         tally = self._merge.tally(stream, instrument.symbol)
         arrivals = self._arrivals[instrument.index]
         return InstrumentStats(

@@ -12,20 +12,11 @@ from protocol.records import Gap
 
 
 class Watch:
-    """What was found goes to `tell_gaps` and `tell_quiet`."""
+    """Of one feed."""
 
-    def __init__(
-        self,
-        merge: Merge,
-        liveness: Liveness,
-        *,
-        tell_gaps: Callable[[Sequence[Gap]], None],
-        tell_quiet: Callable[[Sequence[Change]], None],
-    ) -> None:
+    def __init__(self, merge: Merge, liveness: Liveness) -> None:
         self._merge = merge
         self._liveness = liveness
-        self._tell_gaps = tell_gaps
-        self._tell_quiet = tell_quiet
         self._look_at_s = inf
         self._sooner = trio.Event()
 
@@ -34,15 +25,20 @@ class Watch:
         if self._next_due_s() < self._look_at_s:
             self._sooner.set()
 
-    async def run(self) -> None:
+    async def run(
+        self,
+        tell_gaps: Callable[[Sequence[Gap]], None],
+        tell_quiet: Callable[[Sequence[Change]], None],
+    ) -> None:
+        """Hand on what is found, until cancelled."""
         while True:
             self._look_at_s = self._next_due_s()
             with trio.move_on_at(self._look_at_s):
                 await self._sooner.wait()
             self._sooner = trio.Event()
             now_s = trio.current_time()
-            self._tell_gaps(self._merge.due(now_s))
-            self._tell_quiet(self._liveness.check(now_s))
+            tell_gaps(self._merge.due(now_s))
+            tell_quiet(self._liveness.check(now_s))
 
     def _next_due_s(self) -> float:
         return min(self._merge.next_due_s, self._liveness.next_due_s)

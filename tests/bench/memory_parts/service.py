@@ -97,7 +97,7 @@ class Service:
         log = self.publisher.log
         return {
             "trades": self.publisher.trades,
-            "from_feed": self.feed.messages - 1,
+            "from_feed": self.feed.stats().messages - 1,
             "accepted": self.transport.arrived,
             "present": self.transport.client_count,
             "evicted": log.oldest,

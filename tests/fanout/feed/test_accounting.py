@@ -245,9 +245,9 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
         ]
         assert stats.connections == len(exchange.opened)
         # A lane that nobody is left in is no link any more, and what it brought still counts.
-        lane = stand.feed._lanes[1]
+        lane = list(stand.feed._lanes)[1]
         lane.give_up(lane.instruments[0])
-        stand.feed._drop_empty_lanes()
+        stand.feed._lanes._drop_empty()
         after = stand.feed.stats()
         assert [each.name for each in after.links] == ["trade connection 1 of 1"]
         assert (after.connections, after.messages) == (stats.connections, stats.messages)

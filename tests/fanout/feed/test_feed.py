@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from fanout.anomalies import Anomalies
+from fanout.budget import Budget
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
 from fanout.feed import Feed
@@ -50,6 +51,9 @@ class Connection:
 
 class NoRest:
     """REST that does not answer."""
+
+    def __init__(self) -> None:
+        self.budget = Budget(2_400, wall_s=lambda: 0.0)
 
     async def fetch(self, request: Request, parse: object) -> object:
         return await trio.sleep_forever()
@@ -128,7 +132,7 @@ async def test_a_burst_becomes_a_block_with_its_times(autojump_clock: MockClock)
     assert ids(records) == [1, 2, 3]
     assert desk.publisher.blocks == 2
     assert {each.received_ns for each in records if isinstance(each, Trade)} == {1_000}
-    assert desk.feed.messages == 3
+    assert desk.feed.stats().messages == 3
 
 
 async def test_it_subscribes_first(autojump_clock: MockClock) -> None:
