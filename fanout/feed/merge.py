@@ -279,6 +279,7 @@ class Merge:
         if len(line.strange) < STRANGE_IDS:
             return False
         _LOG.error("%s: the venue numbers anew, from %d on", item.symbol, line.strange[0])
+        self.has_new_holes = True  # those of its kind that came before this one
         told = continuity.begin_anew(line.strange[0])
         out += self._told(line, told, {_LOST: "the venue numbers anew"})
         return True
