@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from fanout.anomalies import Anomalies
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S
-from fanout.feed.merge import MAX_JUMP, STRANGE_IDS, Merge
+from fanout.feed.line import MAX_JUMP, STRANGE_IDS
+from fanout.feed.merge import Merge
 from fanout.venues.base import SpentId, VenueTrade
 from protocol import Gap, GapState, Instrument, Trade
 from tests.fanout.test_normalise import BTC, venue_trade
