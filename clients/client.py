@@ -11,16 +11,15 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
-from clients.subscription import (
-    LONGEST_PAUSE_S,
+from clients.outcomes import (
     DisconnectedError,
     Received,
     Reconnect,
     RefusedError,
-    Subscription,
     UnknownSymbolError,
-    Wanted,
 )
+from clients.subscription import LONGEST_PAUSE_S, Subscription
+from clients.wanted import Wanted
 from protocol.records import Header
 from protocol.request import Position, Request
 from protocol.session import SessionStatistics

@@ -21,9 +21,9 @@ from enum import Enum
 from typing import Final, Unpack
 
 from clients.client import BlockingClient, ClientOptions
+from clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import Outcome, QueueError
-from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 from protocol.errors import PeerError
 from protocol.ring_file import DIRECTORY
 

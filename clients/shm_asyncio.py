@@ -12,9 +12,9 @@ wants microseconds takes `clients.shm` in a thread of its own.
 import asyncio
 
 from clients.client import AsyncClient
+from clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
 from clients.shm_client import QueueClient, nap_s
 from clients.shm_file import Outcome, QueueError
-from clients.subscription import AddressError, Disconnected, DisconnectedError, Restarted
 
 __all__ = [
     "AddressError",

@@ -11,8 +11,8 @@ import time
 from typing import Final, Unpack
 
 from clients.client import Client, ClientOptions
+from clients.outcomes import AddressError
 from clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
-from clients.subscription import AddressError
 from protocol.errors import PeerError
 from protocol.records import End
 from protocol.ring_file import DIRECTORY, name_fault, require_supported_machine

@@ -18,8 +18,8 @@ from typing import Final, Self
 
 import msgspec
 
+from clients.outcomes import DisconnectedError
 from clients.sigbus import guard, unguard
-from clients.subscription import DisconnectedError
 from protocol.constants import START
 from protocol.errors import PeerError
 from protocol.framing import frame

@@ -8,16 +8,26 @@ sleep, each in its own way, and are otherwise the same.
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
 
+from clients.outcomes import (
+    Disconnected,
+    DisconnectedError,
+    Received,
+    Reconnect,
+    RefusedError,
+    Restarted,
+    UnknownSymbolError,
+)
+from clients.wanted import Wanted
 from protocol.backoff import backoff
-from protocol.constants import EndReason, TradeKind
-from protocol.errors import CallerError, NotHeardError, PeerError, reason
+from protocol.constants import EndReason
+from protocol.errors import NotHeardError, reason
 from protocol.framing import frame
-from protocol.records import End, Gap, Header, Loss, Record, Snapshot, Status, Trade
+from protocol.records import End, Gap, Header, Loss, Record, Status, Trade
 from protocol.request import Position, Request, Start, encode_request
 from protocol.session import SessionStatistics, SubscriberSession
 
@@ -26,57 +36,6 @@ LONGEST_PAUSE_S: Final = 10.0
 LONGEST_ASKED_S: Final = 300.0
 """Most that a service can ask a client to wait: a wrong number must not cost weeks."""
 
-
-class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The connection is gone, or could not be made. Another attempt follows after `pause_s`."""
-
-    why: str
-    pause_s: float
-
-
-class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection was lost, or was not to be had, and made in the end: why, how long the pauses
-    were together, how many attempts it took, and what was lost by it (empty: nothing).
-    `is_new_epoch`: to a service that had been started anew."""
-
-    why: str
-    pause_s: float
-    attempts: int
-    lost: tuple[Loss, ...]
-    is_new_epoch: bool = False
-
-
-class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The service was started anew, and numbers begin at 1 again, in another epoch.
-
-    `before` is the place that was due in the old one. What the service published there until it
-    ended, and what the venue traded until it was up again, nobody can tell in numbers of either.
-    """
-
-    before: Position
-    epoch_ns: int
-
-
-class DisconnectedError(PeerError, ConnectionError):
-    """The connection is gone, or could not be made, and the client was told not to reconnect."""
-
-
-class RefusedError(DisconnectedError):
-    """The service does not serve this client: its token, its request, or no place for it."""
-
-
-class AddressError(CallerError, ValueError):
-    """Not an address of a service."""
-
-
-class UnknownSymbolError(CallerError, ValueError):
-    """A symbol was asked for that is not served there."""
-
-
-MARKET_KINDS: Final = frozenset({TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE})
-"""Trades at prices that somebody agreed on. Those of the insurance fund and of auto-deleveraging
-can be far from them."""
-
 MAX_RECONNECTS: Final = 100
 """Reconnects that are remembered."""
 
@@ -84,62 +43,7 @@ ATTEMPTS_TO_RESUME: Final = 3
 """How often a service that begins elsewhere without a word is asked again: a request that came too
 late, from a program that was busy, is not heard."""
 
-
-class Wanted(msgspec.Struct, frozen=True):
-    """Which records the caller wants. What it does not want is counted and then dropped."""
-
-    symbols: frozenset[str] = frozenset()
-    """Empty: all."""
-    market_only: bool = False
-
-    @classmethod
-    def of(cls, symbols: Collection[str], market_only: bool) -> "Wanted":
-        """Raises `AddressError` for a string in the place of a collection of them."""
-        if isinstance(symbols, str):
-            raise AddressError(f"symbols={symbols!r}: a collection is needed, like [{symbols!r}]")
-        return cls(frozenset(symbols), market_only)
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether nothing is left out."""
-        return not (self.symbols or self.market_only)
-
-    def check(self, header: Header) -> None:
-        """Raises `UnknownSymbolError` for a symbol that is not in the header."""
-        served = [each.symbol for each in header.instruments]
-        for symbol in sorted(self.symbols.difference(served)):
-            raise UnknownSymbolError(f"{symbol} is not served here: {', '.join(served)}")
-
-    def select(self, records: list[Record]) -> list[Record]:
-        """Those that are wanted. What concerns the whole stream always is."""
-        return [each for each in map(self._reduced, records) if each is not None]
-
-    def _reduced(self, record: Record) -> Record | None:
-        match record:
-            case Trade():
-                return record if self._wants(record) else None
-            case Snapshot():
-                trades = tuple(filter(self._wants, record.trades))
-                return Snapshot(trades=trades) if trades else None
-            case Status(instrument=instrument) | Gap(instrument=instrument):
-                is_wanted = instrument is None or self._wants_symbol(instrument.symbol)
-                return record if is_wanted else None
-            case _:
-                return record
-
-    def _wants(self, trade: Trade) -> bool:
-        if self.market_only and trade.kind not in MARKET_KINDS:
-            return False
-        return self._wants_symbol(trade.instrument.symbol)
-
-    def _wants_symbol(self, symbol: str) -> bool:
-        return not self.symbols or symbol in self.symbols
-
-
 _REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
-
-Received = Record | Disconnected | Restarted
-"""What a client hands over."""
 
 
 class Subscription:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Unpack
 
 from clients.client import BlockingClient
-from clients.subscription import (
+from clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,

@@ -10,7 +10,7 @@ import ssl
 from typing import Unpack
 
 from clients.client import AsyncClient
-from clients.subscription import (
+from clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,

@@ -6,7 +6,7 @@ from typing import Final, Unpack
 from urllib.parse import urlsplit
 
 from clients.client import Client, ClientOptions
-from clients.subscription import AddressError, DisconnectedError
+from clients.outcomes import AddressError, DisconnectedError
 from protocol.request import Position, Request, SlowPolicy, Start
 
 READ_BYTES: Final = 256 * 1024

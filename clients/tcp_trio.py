@@ -11,7 +11,7 @@ from typing import Unpack
 import trio
 
 from clients.client import AsyncClient
-from clients.subscription import (
+from clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,

@@ -10,7 +10,7 @@ from typing import Final, NoReturn, TextIO
 
 import typer
 
-from clients.subscription import AddressError, UnknownSymbolError
+from clients.outcomes import AddressError, UnknownSymbolError
 from fanout.cli.config_file import flag_of, source_of
 from fanout.cli.logs import hand_over, is_said, message_of
 from fanout.cli.memory import OUT_OF_MEMORY, is_out_of_memory

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from clients.client import ClientOptions
-from clients.subscription import Disconnected, Restarted
+from clients.outcomes import Disconnected, Restarted
 from fanout.cli.secrets import read_token
 from fanout.config import split_symbols
 from fanout.errors import ConfigError, UsageError, shown

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clients.subscription import Disconnected, Restarted
+from clients.outcomes import Disconnected, Restarted
 from fanout.cli.formats import CSV_HEADER, LINES, Format, text_line
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (

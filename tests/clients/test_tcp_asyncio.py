@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from clients.client import Client
-from clients.subscription import DisconnectedError
+from clients.outcomes import DisconnectedError
 from clients.tcp_asyncio import AsyncioTcpClient
 from protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving

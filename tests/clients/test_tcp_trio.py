@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from clients.client import Client
-from clients.subscription import DisconnectedError
+from clients.outcomes import DisconnectedError
 from clients.tcp_trio import TrioTcpClient
 from protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving

@@ -16,7 +16,7 @@ import trustme
 
 from clients import subscription
 from clients.client import Client
-from clients.subscription import (
+from clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,

@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from clients.subscription import ATTEMPTS_TO_RESUME, Received
+from clients.outcomes import Received
+from clients.subscription import ATTEMPTS_TO_RESUME
 from clients.tcp_trio import Disconnected, Restarted
 from protocol import (
     End,

@@ -6,14 +6,14 @@ from typing import Final
 
 import trio
 
-from clients.shm_trio import TrioShmClient
-from clients.subscription import (
+from clients.outcomes import (
     Disconnected,
     DisconnectedError,
     Received,
     Restarted,
     UnknownSymbolError,
 )
+from clients.shm_trio import TrioShmClient
 from clients.tcp_trio import TrioTcpClient
 from fanout.cli.formats import text_line
 from fanout.cli.saving.aside import leftovers, require_free

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from clients.subscription import Received, Restarted
+from clients.outcomes import Received, Restarted
 from protocol.constants import GapState
 from protocol.records import Gap, Loss
 

@@ -10,7 +10,7 @@ import pytest
 import trustme
 import typer
 
-from clients.subscription import AddressError, DisconnectedError
+from clients.outcomes import AddressError, DisconnectedError
 from fanout.cli.outcome import exit_codes
 from fanout.errors import (
     BindError,

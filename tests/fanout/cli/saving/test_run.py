@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from clients.columns import to_arrow, trades_in, write_parquet
 from clients.columns.npy import batches_of
-from clients.subscription import DisconnectedError
+from clients.outcomes import DisconnectedError
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving import aside, recordings, run
 from fanout.errors import ConfigError, UsageError

@@ -1,4 +1,4 @@
-from clients.subscription import Disconnected, Restarted
+from clients.outcomes import Disconnected, Restarted
 from fanout.cli.saving.tally import Tally, counted
 from protocol import Gap, GapState, Loss, LossReason, Position
 from tests.protocol.golden import BTC, LIFE

@@ -1,0 +1,65 @@
+"""Which of the records that come a caller wants."""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from clients.outcomes import AddressError, UnknownSymbolError
+from protocol.constants import TradeKind
+from protocol.records import Gap, Header, Record, Snapshot, Status, Trade
+
+MARKET_KINDS: Final = frozenset({TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE})
+"""Trades at prices that somebody agreed on. Those of the insurance fund and of auto-deleveraging
+can be far from them."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which records the caller wants. What it does not want is counted and then dropped."""
+
+    symbols: frozenset[str] = frozenset()
+    """Empty: all."""
+    market_only: bool = False
+
+    @classmethod
+    def of(cls, symbols: Collection[str], market_only: bool) -> "Wanted":
+        """Raises `AddressError` for a string in the place of a collection of them."""
+        if isinstance(symbols, str):
+            raise AddressError(f"symbols={symbols!r}: a collection is needed, like [{symbols!r}]")
+        return cls(frozenset(symbols), market_only)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.symbols or self.market_only)
+
+    def check(self, header: Header) -> None:
+        """Raises `UnknownSymbolError` for a symbol that is not in the header."""
+        served = [each.symbol for each in header.instruments]
+        for symbol in sorted(self.symbols.difference(served)):
+            raise UnknownSymbolError(f"{symbol} is not served here: {', '.join(served)}")
+
+    def select(self, records: list[Record]) -> list[Record]:
+        """Those that are wanted. What concerns the whole stream always is."""
+        return [each for each in map(self._reduced, records) if each is not None]
+
+    def _reduced(self, record: Record) -> Record | None:
+        match record:
+            case Trade():
+                return record if self._wants(record) else None
+            case Snapshot():
+                trades = tuple(filter(self._wants, record.trades))
+                return Snapshot(trades=trades) if trades else None
+            case Status(instrument=instrument) | Gap(instrument=instrument):
+                is_wanted = instrument is None or self._wants_symbol(instrument.symbol)
+                return record if is_wanted else None
+            case _:
+                return record
+
+    def _wants(self, trade: Trade) -> bool:
+        if self.market_only and trade.kind not in MARKET_KINDS:
+            return False
+        return self._wants_symbol(trade.instrument.symbol)
+
+    def _wants_symbol(self, symbol: str) -> bool:
+        return not self.symbols or symbol in self.symbols
