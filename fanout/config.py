@@ -1,21 +1,16 @@
 """The configuration of a run: frozen values, checked before anything opens."""
 
-import hmac
-import ipaddress
-from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from fanout.addresses import check_port, check_proxy, check_url, is_host, is_loopback
 from fanout.errors import BindError, UsageError
-from protocol.constants import MAX_SYMBOL_BYTES, WIRE_VERSION
+from fanout.secret import Secret
+from protocol.constants import WIRE_VERSION
 from protocol.errors import LimitExceededError
 from protocol.ring_file import DIRECTORY, name_fault
 from protocol.ring_page import check_capacity
-
-MAX_ASSETS: Final = 10
-"""Symbols that one service subscribes to."""
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024
@@ -26,34 +21,6 @@ STREAMS: Final = ("auto", "trade", "aggTrade")
 """What to take: single trades with aggregates to fall back to, or one of them only."""
 
 MAX_CONNECTIONS: Final = 4
-PROXY_SCHEMES: Final = ("http", "socks5", "socks5h")
-
-MAX_TOKEN_BYTES: Final = 1_024
-"""A token travels in a request of at most 4 KiB."""
-
-
-class Secret:
-    """Words that are shown nowhere: neither printed nor logged nor in a traceback."""
-
-    def __init__(self, text: str) -> None:
-        """Raises `UsageError` for what cannot be a token."""
-        if not text or len(text.encode(errors="replace")) > MAX_TOKEN_BYTES:
-            raise UsageError(
-                f"a token of {len(text)} characters: 1 to {MAX_TOKEN_BYTES} are needed"
-            )
-        if not all("!" <= each <= "~" for each in text):
-            raise UsageError("a token is letters, digits and signs of ASCII, without blanks")
-        self._text = text
-
-    def matches(self, given: str) -> bool:
-        """Whether they are the same words, in a time that does not tell where they differ."""
-        return hmac.compare_digest(self._text.encode(), given.encode(errors="replace"))
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
 
 
 class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,110 +174,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"queue {name} is asked for twice: one for each consumer")
         if self.log_bytes < MIN_LOG_BYTES:
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {MIN_LOG_BYTES:,}")
-
-
-def parse_assets(values: Iterable[str]) -> tuple[str, ...]:
-    """The symbols of a service, from words as `split_symbols` takes them.
-
-    Raises `UsageError` for none, one twice, one that cannot be a symbol, and more than
-    `MAX_ASSETS`.
-    """
-    assets = split_symbols(values)
-    for asset in assets:
-        _check_asset(asset)
-        if assets.count(asset) > 1:
-            raise UsageError(f"{asset} is asked for twice: name each symbol once")
-    if not assets:
-        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
-    if len(assets) > MAX_ASSETS:
-        raise UsageError(
-            f"{len(assets)} symbols: one service takes up to {MAX_ASSETS}, a second one the rest"
-        )
-    return assets
-
-
-def split_symbols(values: Iterable[str]) -> tuple[str, ...]:
-    """Symbols in upper case from words that may each hold several, with commas or blanks between
-    them, as a shell, an environment variable or a file happen to have them."""
-    return tuple(" ".join(values).replace(",", " ").upper().split())
-
-
-def _check_asset(asset: str) -> None:
-    if not asset.replace("_", "").isalnum() or len(asset.encode()) > MAX_SYMBOL_BYTES:
-        raise UsageError(f"{asset[:40]!r} cannot be a symbol: letters and digits, like BTCUSDT")
-
-
-def check_port(port: int) -> None:
-    """Raises `UsageError` for what is not a TCP port."""
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"port {port}: 0 to 65535, where 0 takes a free one")
-
-
-def check_url(
-    flag: str, url: str | None, schemes: tuple[str, ...], *, has_login: bool = False
-) -> None:
-    """Raises `UsageError` unless `url` is None or an absolute URL of one of `schemes`, without a
-    name and password, which logs would show, unless it `has_login`."""
-    if url is None:
-        return
-    if "@" in url and not has_login:
-        raise UsageError(f"{flag}: a URL with a name or password in it: leave them out")
-    try:
-        parts = urlsplit(url)
-        usable = (
-            parts.scheme in schemes
-            and is_host(parts.hostname or "")
-            and parts.port != 0
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
-
-
-def check_proxy(source: str, url: str | None) -> None:
-    """The same for a proxy's URL, which has a port, and maybe a password not to be shown."""
-    try:
-        check_url(source, url, PROXY_SCHEMES, has_login=True)
-        is_whole = url is None or urlsplit(url).port is not None
-    except UsageError:
-        is_whole = False
-    if not is_whole:
-        schemes = " or ".join(f"{each}://" for each in PROXY_SCHEMES)
-        raise UsageError(f"{source} cannot be used: {schemes}HOST:PORT is needed")
-
-
-def shown_proxy(url: str) -> str:
-    """A proxy's URL without the password that may be in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def is_host(text: str) -> bool:
-    """Whether text can be a host's name or address at all."""
-    try:
-        return bool(text.encode("idna"))
-    except UnicodeError:
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-_UNITS: Final = {"": 1, "B": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
-
-
-def parse_size(text: str) -> int:
-    """Bytes from `1048576`, `64KiB`, `1MiB` or `2GiB`. Raises `UsageError` for anything else."""
-    digits = text.strip().rstrip("BbGgIiKkMm ")
-    unit = text.strip()[len(digits) :].strip().upper()
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 15) or unit not in _UNITS:
-        raise UsageError(f"{text!r} is not a size: bytes, or a number with KiB, MiB or GiB")
-    return int(digits) * _UNITS[unit]

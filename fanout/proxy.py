@@ -13,7 +13,7 @@ import trio
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.trio import Proxy
 
-from fanout.config import check_proxy, is_loopback, shown_proxy
+from fanout.addresses import check_proxy, is_loopback, shown_proxy
 from fanout.errors import VenueUnreachableError, shown
 from protocol.errors import reason
 

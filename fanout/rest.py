@@ -20,8 +20,8 @@ from typing import Final, TypeVar
 import httpx2
 import trio
 
+from fanout.addresses import shown_proxy
 from fanout.budget import SHARE, Budget
-from fanout.config import shown_proxy
 from fanout.errors import (
     VenueBusyError,
     VenueError,

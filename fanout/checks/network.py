@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
+from fanout.addresses import shown_proxy
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
-from fanout.config import shown_proxy
 from fanout.errors import VenueUnreachableError
 from fanout.proxy import open_tcp
 from protocol.errors import reason

@@ -3,8 +3,8 @@
 import os
 from typing import Final
 
-from fanout.config import Secret
 from fanout.errors import ConfigError, UsageError
+from fanout.secret import Secret
 from protocol.errors import reason
 
 VARIABLE: Final = "FANOUT_TOKEN"

@@ -7,9 +7,11 @@ from typing import Annotated, Final, cast
 import msgspec
 import typer
 
+from fanout.addresses import is_loopback
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
 from fanout.cli.secrets import read_api_key, read_token
+from fanout.cli.size import parse_size
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
@@ -19,11 +21,9 @@ from fanout.config import (
     SimConfig,
     TcpConfig,
     TransportConfig,
-    is_loopback,
-    parse_assets,
-    parse_size,
 )
 from fanout.errors import UsageError
+from fanout.symbols import parse_assets
 from fanout.venues import VENUES
 
 DEFAULT: Final = TcpConfig()

@@ -10,8 +10,8 @@ import typer
 from clients.client import ClientOptions
 from clients.outcomes import Disconnected, Restarted
 from fanout.cli.secrets import read_token
-from fanout.config import split_symbols
 from fanout.errors import ConfigError, UsageError, shown
+from fanout.symbols import split_symbols
 from protocol.errors import reason
 from protocol.request import Position, Request, Start, encode_request
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
+from fanout.addresses import check_url
 from fanout.cli.outcome import emit, exit_codes, is_terminal
 from fanout.cli.serve import ServeOptions
-from fanout.config import check_url
 from fanout.errors import OperatorError, UsageError, shown
 from fanout.stats import ServiceStats
 from protocol.errors import reason

@@ -14,9 +14,10 @@ import trio.lowlevel
 import trustme
 
 from clients.tcp_trio import Disconnected, DisconnectedError, RefusedError, Restarted, TrioTcpClient
-from fanout.config import Secret, TcpConfig
+from fanout.config import TcpConfig
 from fanout.errors import ConfigError
 from fanout.publisher import Publisher
+from fanout.secret import Secret
 from fanout.transports.tcp import TcpTransport, admission, greeting
 from fanout.transports.tcp.wire2 import Wire2Place
 from protocol import (

@@ -9,9 +9,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from fanout.config import Secret, TcpConfig
+from fanout.config import TcpConfig
 from fanout.errors import ConfigError, UsageError
 from fanout.publisher import Publisher
+from fanout.secret import Secret
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.wire1 import Wire1
 from protocol import START, EndReason, FeedState, Header, Instrument, Reference, Trade

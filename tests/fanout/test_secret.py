@@ -1,0 +1,31 @@
+import pytest
+
+from fanout.config import TcpConfig
+from fanout.errors import UsageError
+from fanout.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("given", "is_it"),
+    [
+        ("t-o-k-e-n", True),
+        ("t-o-k-e-m", False),
+        ("", False),
+        ("t-o-k-e-n ", False),
+        ("é\udc80", False),
+    ],
+)
+def test_a_secret_knows_its_own_words(given: str, is_it: bool) -> None:
+    assert Secret("t-o-k-e-n").matches(given) is is_it
+
+
+def test_a_secret_is_not_shown() -> None:
+    config = TcpConfig(token=Secret("t-o-k-e-n"))
+    assert "t-o-k-e-n" not in f"{config} {config.token!r} {config.token}"
+
+
+@pytest.mark.parametrize("text", ["", "two words", "tab\t", "x" * 1_025, "naïve"])
+def test_what_cannot_be_a_token_is_refused_without_being_shown(text: str) -> None:
+    with pytest.raises(UsageError, match="token") as caught:
+        Secret(text)
+    assert not text or text not in str(caught.value)
