@@ -1,8 +1,5 @@
 """A WebSocket client for the feed: `websockets`' sans-I/O core, driven over a trio stream.
 
-The core speaks the protocol and judges it. Only ordinary messages, which leave nothing to judge,
-are taken past it: that costs a sixth of what the core does.
-
 The unit is a *burst*: all messages that one read of the socket brought, with the time at which
 that read returned. Under load bursts grow by themselves, and no message costs a task switch.
 
@@ -25,8 +22,8 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError, shown
-from fanout.frames import frame_bytes, take_texts
 from fanout.proxy import open_tcp
+from fanout.ws_messages import MessageReader
 from protocol.errors import reason
 
 READ_BYTES: Final = 256 * 1024
@@ -45,8 +42,6 @@ PONGS_A_SECOND: Final = 5
 
 BUSY_S: Final = {429: 60.0, 418: 120.0}
 """By HTTP status: how long to stay away from a venue that limits or bans, if it does not say."""
-
-_MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
 class Burst(msgspec.Struct, frozen=True):
@@ -89,12 +84,7 @@ class WebSocket:
         self._protocol = protocol
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
-        self._partial: bytearray | None = None
-        """What has come of a message that is in fragments. One piece: empty ones take no room."""
-        self._header = b""
-        """The beginning of a frame of which more has to come to tell how long it is."""
-        self._owed = 0
-        """How much of what comes belongs to a frame that the core has a part of."""
+        self._reader = MessageReader(protocol)
         self._messages: list[bytes] = []
         self._received_ns = 0
         self._received_at_ns = 0
@@ -127,7 +117,7 @@ class WebSocket:
             data = await self._read_or_ping()
             self._received_ns, self._received_at_ns = self._wall_ns(), self._monotonic_ns()
             if data:
-                self._take(bytes(data))
+                self._reader.take(bytes(data), self._messages)
             else:
                 self._protocol.receive_eof()
         except trio.BrokenResourceError as error:
@@ -143,57 +133,6 @@ class WebSocket:
         with trio.move_on_after(IDLE_TIMEOUT_S):
             return await self._stream.receive_some(READ_BYTES)
         raise VenueUnreachableError(f"silence: no answer to a ping within {IDLE_TIMEOUT_S:g} s")
-
-    def _take(self, data: bytes) -> None:
-        """Take the messages in what a read brought."""
-        if self._protocol.state is State.CONNECTING:
-            data = self._take_handshake(data)
-        data, at, self._header = self._header + data, 0, b""
-        while at < len(data):
-            if self._is_open_for_messages:
-                at = take_texts(data, at, self._messages)
-            size = self._owed or frame_bytes(data, at)
-            if self._protocol.state is not State.OPEN:
-                size = len(data) - at  # what it is does not matter any more
-            elif size is None:
-                self._header = data[at:]
-                return
-            self._protocol.receive_data(data[at : at + size])
-            at += size
-            self._owed = max(0, at - len(data))
-            self._take_events()
-
-    def _take_handshake(self, data: bytes) -> bytes:
-        """Give the core its answer to the handshake, a line at a time, so that what follows is
-        still ours. Gives that."""
-        at, core = 0, self._protocol
-        while at < len(data) and core.state is State.CONNECTING and core.handshake_exc is None:
-            start, at = at, data.find(b"\n", at) + 1 or len(data)
-            core.receive_data(data[start:at])
-        core.events_received()  # the answer itself
-        return data[at:]
-
-    @property
-    def _is_open_for_messages(self) -> bool:
-        """Whether a message can begin here. Inside of a fragmented one that would be a fault, and
-        after a close frame it is to be ignored."""
-        return self._protocol.state is State.OPEN and self._partial is None and not self._owed
-
-    def _take_events(self) -> None:
-        """Take the messages that the core has found."""
-        for event in self._protocol.events_received():
-            # The only events after the handshake are frames; control frames among them have
-            # been dealt with by the protocol core.
-            if not isinstance(event, Frame):
-                continue
-            if event.opcode in _MESSAGE_STARTS and event.fin:
-                self._messages.append(bytes(event.data))
-            elif event.opcode in _MESSAGE_STARTS or event.opcode is Opcode.CONT:
-                self._partial = self._partial or bytearray()
-                self._partial += event.data
-                if event.fin:
-                    self._messages.append(bytes(self._partial))
-                    self._partial = None
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())

@@ -34,13 +34,13 @@ from fanout.simulator.faults import (
     Stall,
     UnknownEvent,
 )
-from fanout.simulator.frames import binary_frame, event_frame, text_frame
 from fanout.simulator.rate_limit import RateLimit
 from fanout.simulator.rest_faults import RestFaults
 from fanout.simulator.routes import ROUTE_OF
 from fanout.simulator.stream_faults import StreamFaults
 from fanout.simulator.symbols import no_such_symbol
 from fanout.simulator.ticks import Tick
+from fanout.simulator.ws_frames import binary_frame, event_frame, text_frame
 
 NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does not have
 

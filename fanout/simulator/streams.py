@@ -10,11 +10,11 @@ from typing import Final
 
 import trio
 
-from fanout.simulator.frames import message_frame
 from fanout.simulator.outbox import Outbox
 from fanout.simulator.requests import Session
 from fanout.simulator.routes import ROUTE_OF, Route
 from fanout.simulator.ticks import Tick
+from fanout.simulator.ws_frames import message_frame
 
 SETTLED_BYTES: Final = 128 * 1024  # what a replay lets wait for a subscriber between two bursts
 

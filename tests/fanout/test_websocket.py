@@ -184,7 +184,7 @@ async def test_fragments_with_nothing_in_them_take_no_room(autojump_clock: objec
         await venue.flush()
         with trio.move_on_after(1):
             await client.receive()
-        assert sys.getsizeof(client._partial) < 200
+        assert sys.getsizeof(client._reader._partial) < 200
         venue.protocol.send_continuation(b"e", fin=True)
         await venue.flush()
         assert (await client.receive()).messages == [b"one"]

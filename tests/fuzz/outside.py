@@ -16,12 +16,12 @@ from fanout.cli.app import app
 from fanout.cli.config_file import read_config
 from fanout.cli.serve import TRANSPORT_COMMANDS
 from fanout.errors import VenueBusyError, VenueError
-from fanout.frames import frame_bytes, take_texts
 from fanout.http.server import HttpServer
 from fanout.proxy import open_tcp
 from fanout.stats import FeedStats, LogStats, ProcessStats, ServiceStats
 from fanout.websocket import MAX_MESSAGE_BYTES, WebSocket
-from tests.fanout.test_frames import URI, Script, heard, heard_by_the_core
+from fanout.ws_frames import frame_bytes, take_texts
+from tests.fanout.test_ws_frames import URI, Script, heard, heard_by_the_core
 from tests.fuzz.target import Pieces, run, run_on, slices
 from tests.fuzz.venue import require_pause
 

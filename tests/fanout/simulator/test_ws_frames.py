@@ -5,7 +5,7 @@ import json
 import pytest
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode
 
-from fanout.simulator.frames import binary_frame, event_frame, message_frame, text_frame
+from fanout.simulator.ws_frames import binary_frame, event_frame, message_frame, text_frame
 
 
 def read(data: bytes) -> Frame:
