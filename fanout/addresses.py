@@ -72,3 +72,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def authority(host: str, port: int) -> str:
+    """`HOST:PORT`, with brackets around an address of IP 6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,7 +10,7 @@ can be given the one that counts there.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 import trio
@@ -21,24 +21,27 @@ up. Counted against the capacity, so that the capacity is what the log takes in 
 
 FIRST_PLACES: Final = 1_024
 
+C = TypeVar("C")
+"""A context."""
 
-class _Entry(msgspec.Struct, frozen=True, gc=False):
+
+class _Entry(msgspec.Struct, Generic[C], frozen=True, gc=False):
     frame: bytes
     first_seq: int
     next_seq: int
-    context: object
+    context: C
     appended_bytes: int
     """Of all frames before this one, since the beginning."""
     arrived_ns: int
 
 
-class Cursor(msgspec.Struct):
+class Cursor(msgspec.Struct, Generic[C]):
     """One reader's place: the position of the next frame to read, its sequence number, and the
     context of the frames read so far. `Log.read` moves it."""
 
     position: int
     next_seq: int
-    context: object
+    context: C
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +53,17 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     ms: int
 
 
-class Lapped(msgspec.Struct, frozen=True):
+class Lapped(msgspec.Struct, Generic[C], frozen=True):
     """The reader's place is gone: it will never get `first_seq` to `last_seq`, and carries on at
     the oldest frame, which is in `context`. The range is empty, last before first, where only
     frames without numbers went."""
 
     first_seq: int
     last_seq: int
-    context: object
+    context: C
 
 
-class Log:
+class Log(Generic[C]):
     """Frames in order, with their sequence numbers, bounded in bytes.
 
     `capacity_bytes` counts frames and `ENTRY_OVERHEAD_BYTES` each; the newest frame is kept even
@@ -71,7 +74,7 @@ class Log:
         self,
         *,
         capacity_bytes: int,
-        context: object,
+        context: C,
         first_seq: int = 1,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -80,7 +83,7 @@ class Log:
         self._clock_ns = clock_ns
         # A ring: a frame's place is its position modulo the length, a power of two. A dict would
         # be made anew every so often as frames come and go, in ten other megabytes each time.
-        self._entries: list[_Entry | None] = [None] * FIRST_PLACES
+        self._entries: list[_Entry[C] | None] = [None] * FIRST_PLACES
         self._readers = trio.lowlevel.ParkingLot()
         self._joined: tuple[tuple[int, int, int], int, bytes] = ((-1, -1, -1), -1, b"")
         self.context = context
@@ -137,11 +140,11 @@ class Log:
         self.oldest += 1
         self.size_bytes -= len(entry.frame) + ENTRY_OVERHEAD_BYTES
 
-    def live(self) -> Cursor:
+    def live(self) -> Cursor[C]:
         """A new reader's place: behind everything there is."""
         return Cursor(self.end, self.next_seq, self.context)
 
-    def seek(self, seq: int) -> Cursor:
+    def seek(self, seq: int) -> Cursor[C]:
         """The place of the frame that holds sequence number `seq`; the oldest frame if that one is
         gone, and the end if it is still to come.
 
@@ -161,7 +164,7 @@ class Log:
         entry = self._at(low)
         return Cursor(low, entry.first_seq, entry.context)
 
-    def lag(self, cursor: Cursor, *, unsent_from: int, unsent_bytes: int) -> Lag:
+    def lag(self, cursor: Cursor[C], *, unsent_from: int, unsent_bytes: int) -> Lag:
         """How far a reader is behind that was given everything up to `cursor` and has yet to take
         `unsent_bytes` of what begins at position `unsent_from`. At least so far, where its place
         is gone."""
@@ -191,11 +194,11 @@ class Log:
     def _age_ms(self, position: int) -> int:
         return self.age_ns(position) // 1_000_000
 
-    def _entry(self, position: int) -> _Entry:
+    def _entry(self, position: int) -> _Entry[C]:
         """The frame at a position, or the oldest one if that is gone."""
         return self._at(max(position, self.oldest))
 
-    def _at(self, position: int) -> _Entry:
+    def _at(self, position: int) -> _Entry[C]:
         entry = self._entries[position & (len(self._entries) - 1)]
         assert entry is not None, "positions from the oldest to the end are kept"
         return entry
@@ -207,7 +210,7 @@ class Log:
         while self.end <= position and not self.closed:
             await self._readers.park()
 
-    def read(self, cursor: Cursor, limit_bytes: int) -> bytes | Lapped:
+    def read(self, cursor: Cursor[C], limit_bytes: int) -> bytes | Lapped[C]:
         """What follows at `cursor`, whole frames up to about `limit_bytes`; moves the cursor.
 
         Empty when the reader has everything. At least one frame when there is one.
@@ -240,7 +243,7 @@ class Log:
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         return stop, data
 
-    def _lap(self, cursor: Cursor) -> Lapped:
+    def _lap(self, cursor: Cursor[C]) -> Lapped[C]:
         oldest = self._at(self.oldest)
         lapped = Lapped(cursor.next_seq, oldest.first_seq - 1, oldest.context)
         cursor.position, cursor.next_seq = self.oldest, oldest.first_seq

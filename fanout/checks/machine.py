@@ -15,10 +15,10 @@ import trio
 
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.config import Config, ShmConfig, TcpConfig
+from fanout.descriptors import RESERVED_DESCRIPTORS, Descriptors
 from fanout.errors import BindError, ConfigError
-from fanout.transports.base import open_listeners
+from fanout.listeners import open_listeners
 from fanout.transports.shm.queue_file import Holder, holder_of
-from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS, Descriptors
 from fanout.transports.tcp.greeting import load_tls
 from fanout.versions import versions
 from protocol.errors import reason

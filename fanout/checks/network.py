@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from fanout.addresses import shown_proxy
+from fanout.addresses import authority, shown_proxy
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import VenueUnreachableError
@@ -114,10 +114,10 @@ class _Walk:
         self._endpoint = endpoint
         self._deadline_s = deadline_s
         self._wall_s = wall_s
-        authority = _authority(endpoint)
+        where = authority(endpoint.host, endpoint.port)
         self._dns = Subject(Name.DNS, endpoint.host)
-        self._tcp = Subject(Name.TCP, authority)
-        self._tls = Subject(Name.TLS, authority)
+        self._tcp = Subject(Name.TCP, where)
+        self._tls = Subject(Name.TLS, where)
         self._done: list[Check] = []
 
     async def go(self) -> None:
@@ -222,8 +222,3 @@ def _tls_fault(error: BaseException) -> ssl.SSLError | None:
     """What TLS itself says, of an error that it caused."""
     cause = error.__cause__
     return cause if isinstance(cause, ssl.SSLError) else None
-
-
-def _authority(endpoint: Endpoint) -> str:
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"{host}:{endpoint.port}"

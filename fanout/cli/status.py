@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from fanout.addresses import check_url
+from fanout.addresses import authority, check_url
 from fanout.cli.outcome import emit, exit_codes, is_terminal
 from fanout.cli.serve import ServeOptions
 from fanout.errors import OperatorError, UsageError, shown
@@ -117,8 +117,7 @@ def _address(context: typer.Context, url: str | None) -> str:
     options: ServeOptions = context.obj
     if not options.http_port:
         raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
-    host = f"[{options.http_host}]" if ":" in options.http_host else options.http_host
-    return f"http://{host}:{options.http_port}"
+    return f"http://{authority(options.http_host, options.http_port)}"
 
 
 def _plain(stats: ServiceStats, consumers: int) -> str:

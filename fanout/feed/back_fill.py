@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from fanout.errors import VenueError, VenueKeyError
-from fanout.feed.continuity import Range
+from fanout.feed.continuity import Range, without
 from fanout.feed.merge import Merge
 from fanout.rest import RestClient
 from fanout.venues.base import History, Venue
@@ -85,7 +85,7 @@ class BackFill:
                 break
             await trio.sleep(next(pauses))
         if self._is_open(gap):
-            spent = _without(search.covered, search.refused)
+            spent = without(search.covered, search.refused)
             self._publish(
                 self._merge.settle(self._venue.stream, self._symbol, gap, spent, search.why_lost)
             )
@@ -146,16 +146,3 @@ class _Search:
             # The units may have changed, and are being asked for: look again.
             self.at, self.why_lost = min(self.refused), "it fits no field"
         return self.is_done
-
-
-def _without(ranges: Sequence[Range], ids: set[int]) -> list[Range]:
-    """Ranges, less some ids in them."""
-    rest = []
-    for first, last in ranges:
-        at = first
-        for each in sorted(ids):
-            if at <= each <= last:
-                rest.append((at, each - 1))
-                at = each + 1
-        rest.append((at, last))
-    return [each for each in rest if each[0] <= each[1]]

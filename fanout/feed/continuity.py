@@ -10,7 +10,7 @@ Pure: ids and seconds in, ranges out.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Final
 
@@ -90,7 +90,7 @@ class Continuity:
         hole = self._hole_of(trade_id)
         assert hole is not None, "only new ids are taken"
         runs = len(hole.missing)
-        hole.missing = _without(hole.missing, trade_id)
+        hole.missing = without(hole.missing, (trade_id,))
         self._run_count += len(hole.missing) - runs
         return [] if hole.missing else self._close(hole, ())
 
@@ -198,13 +198,15 @@ def _run(first: int, last: int, state: GapState) -> list[Gap]:
     return [Gap(first, last, state)] if first <= last else []
 
 
-def _without(ranges: list[Range], trade_id: int) -> list[Range]:
-    """Ranges, in order, less one id that is in them."""
+def without(ranges: Sequence[Range], ids: Iterable[int]) -> list[Range]:
+    """Ranges, less some ids in them."""
     rest: list[Range] = []
+    in_order = sorted(ids)
     for first, last in ranges:
-        if first <= trade_id <= last:
-            parts = ((first, trade_id - 1), (trade_id + 1, last))
-            rest += [each for each in parts if each[0] <= each[1]]
-        else:
-            rest.append((first, last))
-    return rest
+        at = first
+        for each in in_order:
+            if at <= each <= last:
+                rest.append((at, each - 1))
+                at = each + 1
+        rest.append((at, last))
+    return [each for each in rest if each[0] <= each[1]]

@@ -22,11 +22,11 @@ import msgspec
 import trio
 
 from fanout.anomalies import Anomalies
+from fanout.descriptors import RESERVED_DESCRIPTORS
 from fanout.http.metrics import Metrics
 from fanout.http.request import next_request
+from fanout.listeners import authority_of, open_listeners
 from fanout.monitor import Monitor
-from fanout.transports.base import open_listeners
-from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS
 from fanout.transports.tcp.entrance import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
@@ -92,7 +92,7 @@ class HttpServer:
     ) -> None:
         """Answer until cancelled. Says by `task_status` where, as a URL. Raises `BindError`."""
         listeners = await open_listeners(host, port)
-        task_status.started(_url(listeners[0]))
+        task_status.started(f"http://{authority_of(listeners[0])}")
         await trio.serve_listeners(self._serve, listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
@@ -213,8 +213,3 @@ def _rendered(
     head = h11.Response(status_code=status, reason=status.phrase, headers=headers)
     events = (head, h11.Data(data=b"" if head_only else answer.body), h11.EndOfMessage())
     return b"".join(connection.send(event) or b"" for event in events)
-
-
-def _url(listener: trio.SocketListener) -> str:
-    host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -7,6 +7,7 @@ import time
 import trio
 
 from fanout.errors import BindError
+from fanout.listeners import authority_of
 from fanout.simulator.capture import survey
 from fanout.simulator.clock import Clock
 from fanout.simulator.config import SimulatorConfig
@@ -81,7 +82,7 @@ async def run_simulator(
     for each in config.faults:
         exchange.faults.check(each.fault)
     listener = await _listen(config.host, config.port)
-    simulator = Simulator(_authority(listener), exchange)
+    simulator = Simulator(authority_of(listener), exchange)
     with trio.move_on_after(math.inf if config.duration_s is None else config.duration_s):
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, exchange.serve, [listener])
@@ -124,8 +125,3 @@ def _advice(error: OSError | UnicodeError) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
         return "choose another port, or 0 for any free one"
     return "choose an address of this machine, such as 127.0.0.1"
-
-
-def _authority(listener: trio.SocketListener) -> str:
-    host, port = listener.socket.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

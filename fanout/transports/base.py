@@ -6,22 +6,25 @@ the log is closed it delivers what is left (an END is the last frame), within a 
 returns. The contract checks are in `tests/contracts/transport.py`.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
-from fanout.errors import BindError
 from fanout.histogram import Histogram
 from fanout.log import Log
 from fanout.stats import TransportStats
-from protocol.errors import reason
+from protocol.records import Header
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Most that is taken from the log at once, and given to one send: it bounds what a stuck client
+keeps in memory beside the log. The same for all, so that readers at one place share the piece."""
 
 
 class Broadcast(Protocol):
     """What a transport sees of the service."""
 
     @property
-    def log(self) -> Log: ...
+    def log(self) -> Log[Header]: ...
 
     def greeting(self) -> bytes:
         """START and the header, for a reader that begins at the log's end."""
@@ -52,11 +55,3 @@ class Transport(Protocol):
         before that if it cannot open.
         """
         ...
-
-
-async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
-    """Listening TCP sockets. Raises `BindError`, with words on what to do."""
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except (OSError, UnicodeError) as error:
-        raise BindError(f"cannot listen on {host}:{port}: {reason(error).lower()}") from error

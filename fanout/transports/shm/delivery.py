@@ -7,11 +7,11 @@ hole that is not told, wherever a reader attaches to it.
 """
 
 import logging
-from typing import Final
 
 import msgspec
 
 from fanout.log import Cursor, Lapped, Log
+from fanout.transports.base import CHUNK_BYTES
 from protocol.constants import FrameKind, LossReason
 from protocol.events import encode_event
 from protocol.framing import frame, payloads_of
@@ -21,9 +21,6 @@ from protocol.records import Header, Loss
 from protocol.ring import RingWriter
 
 _LOG = logging.getLogger("fanout")
-
-CHUNK_BYTES: Final = 64 * 1024
-"""Most taken from the log at once. The same as the TCP transport takes: they share the piece."""
 
 
 class Dropped(msgspec.Struct):
@@ -39,7 +36,7 @@ class Dropped(msgspec.Struct):
 class Delivery:
     """A queue's place in the log, and what its reader has to be told first."""
 
-    def __init__(self, writer: RingWriter, cursor: Cursor, dropped: Dropped) -> None:
+    def __init__(self, writer: RingWriter, cursor: Cursor[Header], dropped: Dropped) -> None:
         """The queue's header is the context of `cursor`."""
         self._writer = writer
         self._cursor = cursor
@@ -54,7 +51,7 @@ class Delivery:
         """Where in the log the next frame is."""
         return self._cursor.position
 
-    def deliver(self, log: Log) -> bool:
+    def deliver(self, log: Log[Header]) -> bool:
         """Push all that is new, as far as there is room; False if there was nothing new."""
         is_news = self._cursor.position != log.end
         while self._cursor.position != log.end:
@@ -83,15 +80,15 @@ class Delivery:
             tail = b""
         self._writer.end(tail)
 
-    def _push(self, piece: bytes, first: int, context: object) -> None:
+    def _push(self, piece: bytes, first: int, context: Header) -> None:
         """Push frames that begin at number `first`, in `context`; drop those that do not fit."""
         if not self._catch_up(first, context):
             self._drop(payloads_of(piece), first)
         elif self._cursor.context is not context or not self._writer.push(piece):
             self._push_each(payloads_of(piece), first, context)
 
-    def _push_each(self, payloads: list[bytes], first: int, context: object) -> None:
-        header = _header(context)
+    def _push_each(self, payloads: list[bytes], first: int, context: Header) -> None:
+        header = context
         for index, payload in enumerate(payloads):
             if payload[0] == FrameKind.HEADER:
                 header = decode_header(payload)
@@ -105,8 +102,8 @@ class Delivery:
                 return
         self._told = self._cursor.context  # the last header among them, if there was one
 
-    def _push_header(self, context: object, next_seq: int | None) -> bool:
-        header = msgspec.structs.replace(_header(context), next_seq=next_seq)
+    def _push_header(self, context: Header, next_seq: int | None) -> bool:
+        header = msgspec.structs.replace(context, next_seq=next_seq)
         is_pushed = self._writer.push_header(header)
         if is_pushed:
             self._told = context
@@ -128,7 +125,7 @@ class Delivery:
             if not self._dropped.losses:
                 _LOG.warning("a queue's reader does not keep up: it is told what it misses")
 
-    def _catch_up(self, next_seq: int, context: object) -> bool:
+    def _catch_up(self, next_seq: int, context: Header) -> bool:
         """Say what has to be said before `next_seq`: LOSS, and the header that counts from here
         if it is another one. False if there is no room for that."""
         loss = self._loss(next_seq)
@@ -149,8 +146,3 @@ class Delivery:
     def _mark(self) -> None:
         """For a reader that attaches when all is read: what it is due next, be it a LOSS."""
         self._writer.mark(self._cursor.next_seq if self._lost_from is None else self._lost_from)
-
-
-def _header(context: object) -> Header:
-    assert isinstance(context, Header), "the publisher's context is the header"
-    return context

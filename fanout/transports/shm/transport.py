@@ -26,7 +26,7 @@ from fanout.transports.shm.queue_file import OwnedQueue, create
 from protocol.events import encode_event
 from protocol.framing import payloads_of
 from protocol.header import decode_header
-from protocol.records import Heartbeat
+from protocol.records import Header, Heartbeat
 from protocol.ring_file import UnsupportedMachineError, require_supported_machine
 
 _LOG = logging.getLogger("fanout")
@@ -152,7 +152,7 @@ class ShmTransport:
             self._readers_before += max(welcomed, 0)
             queue.close(keep=self._config.keep and is_whole)
 
-    def _deliver(self, delivery: Delivery, log: Log) -> bool:
+    def _deliver(self, delivery: Delivery, log: Log[Header]) -> bool:
         """Push what is new; whether anything was."""
         first = delivery.position
         is_news = delivery.deliver(log)
@@ -161,7 +161,7 @@ class ShmTransport:
             self.sending.add(log.age_ns(first))
         return is_news
 
-    def _heartbeat(self, log: Log) -> bytes:
+    def _heartbeat(self, log: Log[Header]) -> bytes:
         return encode_event(Heartbeat(next_seq=log.next_seq, time_ns=self._wall_ns()))
 
     def _welcome(

@@ -6,12 +6,13 @@ until then a stranger stands in the *hall*, which has room for a few, and for fe
 """
 
 import ipaddress
-import resource
 from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
+
+from fanout.descriptors import Descriptors
 
 FULL_RETRY_MS: Final = 5_000
 """When who found no place is asked to come back."""
@@ -24,10 +25,6 @@ HALL_PLACES: Final = 128
 
 HALL_PLACES_PER_ADDRESS: Final = 16
 
-RESERVED_DESCRIPTORS: Final = 160
-"""Of the process, that no client takes: for those who are turned away, for whoever watches over
-HTTP, and for the feed, which has to be able to connect again."""
-
 IP6_PREFIX_BITS: Final = 64
 """Who has one address of IP 6 has all of its network's."""
 
@@ -37,18 +34,6 @@ class Refusal(msgspec.Struct, frozen=True):
 
     why: str
     retry_ms: int
-
-
-class Descriptors:
-    """The descriptors that clients take, over all transports: the process has one limit."""
-
-    taken: ClassVar[int] = 0
-
-    @staticmethod
-    def most() -> int:
-        """How many clients there may be."""
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return max(1, limit - RESERVED_DESCRIPTORS)
 
 
 class Places:

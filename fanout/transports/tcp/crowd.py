@@ -9,7 +9,7 @@ socket did not take what it was sent is *behind*: it catches up by a task of its
 
 from array import array
 from copy import copy
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -23,8 +23,8 @@ from protocol.request import Request
 class Place(Protocol):
     """A client's place in a log, in whichever wire it reads."""
 
-    log: Log
-    cursor: Cursor
+    log: Log[Any]
+    cursor: Cursor[Any]
     greeting: bytes
     is_shareable: bool
     """Whether everybody at the same place is sent the same."""
@@ -87,7 +87,7 @@ class Crowd:
         self._piece_bytes = piece_bytes
         self._together: dict[int, Client] = {}
         """By descriptor."""
-        self._front = Cursor(0, 0, None)
+        self._front: Cursor[Any] = Cursor(0, 0, None)
         """Where they stand."""
         self._descriptors: array[int] | None = None
         """Theirs, unless that has changed."""
@@ -139,7 +139,7 @@ class Crowd:
             self.behind.remove(client)
             self._apart.add(client)
 
-    def hand_on(self, log: Log) -> None:
+    def hand_on(self, log: Log[Any]) -> None:
         """Send what is new to all that are not behind."""
         if log.closed or self._front.position < log.oldest:
             self._disperse()

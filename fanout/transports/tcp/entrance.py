@@ -17,7 +17,8 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
-from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS, Admission, Refusal
+from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.transports.tcp.admission import Admission, Refusal
 from fanout.transports.tcp.connection import GOODBYE_S, MAX_INPUT_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import (

@@ -17,17 +17,18 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
+from fanout.descriptors import Descriptors
 from fanout.histogram import Histogram
+from fanout.listeners import authority_of, open_listeners
 from fanout.log import Lag
 from fanout.stats import TransportStats
-from fanout.transports.base import Broadcast, open_listeners
-from fanout.transports.tcp.admission import Descriptors
+from fanout.transports.base import CHUNK_BYTES, Broadcast
 from fanout.transports.tcp.connection import GOODBYE_S
 from fanout.transports.tcp.crowd import Crowd
 from fanout.transports.tcp.entrance import Entrance, Wire
 from fanout.transports.tcp.greeting import TlsGate, load_tls
 from fanout.transports.tcp.wire1 import Wire1
-from fanout.transports.tcp.wire2 import CHUNK_BYTES, Wire2
+from fanout.transports.tcp.wire2 import Wire2
 
 _LOG = logging.getLogger("fanout")
 
@@ -156,5 +157,4 @@ class TcpTransport:
 
     def _url_of(self, listener: trio.SocketListener) -> str:
         scheme = "tcp" if self._entrance.gate is None else "tls"
-        host, port = listener.socket.getsockname()[:2]
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return f"{scheme}://{authority_of(listener)}"

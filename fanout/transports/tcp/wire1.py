@@ -8,11 +8,10 @@ the task falls off the other.
 
 import logging
 from copy import copy
-from typing import Final
 
 from fanout.errors import ConfigError
 from fanout.log import Lag, Lapped, Log
-from fanout.transports.base import Broadcast
+from fanout.transports.base import CHUNK_BYTES, Broadcast
 from protocol.block import decode_block
 from protocol.constants import START, EndReason, FrameKind
 from protocol.errors import NotRepresentableError
@@ -24,9 +23,6 @@ from protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
 
 _LOG = logging.getLogger("fanout")
 
-CHUNK_BYTES: Final = 64 * 1024
-"""Most taken from a log at once."""
-
 
 class Wire1:
     """What all clients of wire 1 have in common: the encoder's state, and the log in wire 1."""
@@ -36,7 +32,6 @@ class Wire1:
     def __init__(self, broadcast: Broadcast) -> None:
         """Raises `ConfigError` for an instrument with more decimals than wire 1 has."""
         header = broadcast.log.context
-        assert isinstance(header, Header), "the publisher's context is the header"
         self._source = broadcast.log
         self._cursor = broadcast.log.live()
         self._encoder = _encoder_for(header)

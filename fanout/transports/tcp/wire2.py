@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from fanout.log import Lag, Lapped
-from fanout.transports.base import Broadcast
+from fanout.transports.base import CHUNK_BYTES, Broadcast
 from protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
 from protocol.events import encode_event
 from protocol.framing import frame
@@ -21,9 +21,6 @@ from protocol.joining import block_from
 from protocol.records import End, Header, Heartbeat, Loss
 from protocol.request import Position, Request, SlowPolicy, Start
 from protocol.text import fitting
-
-CHUNK_BYTES: Final = 64 * 1024
-"""Most that one send is given. Bounds what a stuck client keeps in memory beside the log."""
 
 SLOW_RETRY_MS: Final = 1_000
 """When a client that asked to be disconnected rather than to skip is asked to come back."""
@@ -76,7 +73,7 @@ class Wire2Place:
         """Sequence numbers told as lost because the client was slow."""
         self.fell_off = ""
         self._snapshot = broadcast.snapshot()
-        self._header = _header(self.cursor.context)
+        self._header = self.cursor.context
         self._slow = SlowPolicy.SKIP
         self._max_lag_ms = max_lag_ms
         self._piece_position = self.cursor.position
@@ -150,9 +147,9 @@ class Wire2Place:
         context = self.cursor.context
         whole = self.log.read(self.cursor, limit_bytes=1)
         assert isinstance(whole, bytes), "a place that was just found is there"
-        return frame(block_from(whole[LENGTH_BYTES:], seq, _header(context)))
+        return frame(block_from(whole[LENGTH_BYTES:], seq, context))
 
-    def _lapped(self, lapped: Lapped, known: object) -> bytes:
+    def _lapped(self, lapped: Lapped[Header], known: Header) -> bytes:
         """What a client is told whose place is gone, and what follows."""
         first = lapped.first_seq
         if self._slow is SlowPolicy.DISCONNECT and first <= lapped.last_seq:
@@ -170,11 +167,11 @@ class Wire2Place:
         return told + _renewed(known, self.cursor.context, following) + self.next_piece()
 
 
-def _renewed(known: object, context: object, next_seq: int) -> bytes:
+def _renewed(known: Header, context: Header, next_seq: int) -> bytes:
     """The header that counts from `next_seq` on, if it is another than the client knows."""
     if context is known:
         return b""
-    return frame(encode_header(replace(_header(context), next_seq=next_seq)))
+    return frame(encode_header(replace(context, next_seq=next_seq)))
 
 
 def _told_lost(first: int, following: int, reason: LossReason) -> bytes:
@@ -182,8 +179,3 @@ def _told_lost(first: int, following: int, reason: LossReason) -> bytes:
     if first == following:
         return b""
     return frame(encode_event(Loss(first_seq=first, last_seq=following - 1, reason=reason)))
-
-
-def _header(context: object) -> Header:
-    assert isinstance(context, Header), "the publisher's context is the header"
-    return context

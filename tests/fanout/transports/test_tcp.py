@@ -10,11 +10,12 @@ import trio
 from msgspec.structs import replace
 
 from fanout.config import TcpConfig
+from fanout.descriptors import RESERVED_DESCRIPTORS
 from fanout.errors import BindError
 from fanout.publisher import Publisher
-from fanout.transports.tcp import TcpTransport, wire2
+from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp import transport as transport_module
-from fanout.transports.tcp.admission import RESERVED_DESCRIPTORS
 from protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from tests.contracts.transport import (
     Reading,
@@ -113,7 +114,7 @@ async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
         assert reading.trade_ids == list(range(1, 200_001))
         assert not [each for each in reading.records if isinstance(each, Loss)]
         (stuck,) = transport._crowd.behind
-        assert len(stuck._unsent) <= wire2.CHUNK_BYTES
+        assert len(stuck._unsent) <= CHUNK_BYTES
 
 
 async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:

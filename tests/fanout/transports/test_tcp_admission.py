@@ -3,12 +3,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from fanout.descriptors import RESERVED_DESCRIPTORS, Descriptors
 from fanout.transports.tcp.admission import (
     FULL_RETRY_MS,
-    RESERVED_DESCRIPTORS,
     RUSH_RETRY_MS,
     Admission,
-    Descriptors,
     Places,
     Refusal,
 )

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.publisher import Publisher
-from fanout.transports.tcp.wire2 import CHUNK_BYTES, Wire2Place
+from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.tcp.wire2 import Wire2Place
 from protocol import (
     End,
     EndReason,

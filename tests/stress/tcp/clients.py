@@ -12,7 +12,7 @@ import msgspec
 
 from clients.tcp_client import parse_address
 from fanout.config import TcpConfig
-from fanout.transports.tcp.wire2 import CHUNK_BYTES
+from fanout.transports.base import CHUNK_BYTES
 from tests.bench.report import Row
 from tests.stress.tcp.herd import herd, keep_up
 from tests.stress.tcp.service import ANY_RATE, serve

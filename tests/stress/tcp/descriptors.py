@@ -6,7 +6,8 @@ from typing import Final
 
 from clients.tcp_client import parse_address
 from fanout.config import TcpConfig
-from fanout.transports.tcp.admission import FULL_RETRY_MS, RESERVED_DESCRIPTORS
+from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.transports.tcp.admission import FULL_RETRY_MS
 from protocol import EndReason
 from tests.bench.report import Row
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
