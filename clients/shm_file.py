@@ -14,7 +14,7 @@ import os
 import stat
 import weakref
 from enum import Enum
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -158,12 +158,6 @@ class AttachedQueue:
     def close(self) -> None:
         """Let the next reader in. What is forgotten without it is closed all the same."""
         self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _close(reader: RingReader, mapped: mmap.mmap, address: int, fd: int) -> None:

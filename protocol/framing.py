@@ -72,8 +72,3 @@ class FrameReader:
             return None
         self._offset = end
         return bytes(self._buffer[start:end])
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes taken in and not given out: of an incomplete frame, once drained."""
-        return len(self._buffer) - self._offset

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -494,7 +494,7 @@ def test_pop_gives_payloads_as_they_stand_and_never_waits(
 
 
 def test_a_writer_that_writes_and_does_not_beat_is_not_taken_for_silent(tmp_path: Path) -> None:
-    with writing(tmp_path) as writer, attach(str(tmp_path / "q"), now_s=0) as queue:
+    with writing(tmp_path) as writer, closing(attach(str(tmp_path / "q"), now_s=0)) as queue:
         for now_s in range(1, 20):
             writer.trades(1)
             assert queue.trouble(now_s, 5) is None

@@ -6,6 +6,7 @@ that is in order. So a mutation meets a word of the page, and not one of eight t
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +93,7 @@ def queue_file(patches: bytes) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         path = Path(directory) / "queue"
         path.write_bytes(patched(patches))
-        with attach(str(path), now_s=0.0) as attached:
+        with closing(attach(str(path), now_s=0.0)) as attached:
             assert attached.opening()
             attached.trouble(0.0, 1.0)
             while attached.reader.read(1):

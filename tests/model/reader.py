@@ -96,8 +96,8 @@ class Reader:
         """The service does not put the reader further behind than it is."""
         place, service = self.ledger.place, self._service
         if self._stream and place and place.epoch_ns == service.epoch_ns:
-            lag = service.transport.lags.get(_name(self._stream))
-            assert lag is None or lag.blocks <= service.log.frames_from(place.seq)
+            told = service.consumers().get(_name(self._stream))
+            assert told is None or told.lag_blocks <= service.log.frames_from(place.seq)
 
     def think_before_asking(self, thoughts: list[Act]) -> None:
         """What happens between greeting and asking, in the next connections."""

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from fanout.config import TcpConfig
 from fanout.log import Log
 from fanout.publisher import Publisher
+from fanout.stats import ConsumerStats
 from fanout.transports.tcp import TcpTransport
 from protocol import (
     EndReason,
@@ -114,7 +115,7 @@ class Service:
         while not self._returned:
             await trio.lowlevel.checkpoint()
         assert self.transport.client_count == 0
-        assert self.transport.lags == {}
+        assert self.consumers() == {}
 
     @property
     def turned_away(self) -> int:
@@ -123,7 +124,11 @@ class Service:
 
     def has_begun(self, name: str) -> bool:
         """Whether the client of that name is given its data."""
-        return name in self.transport.lags
+        return name in self.consumers()
+
+    def consumers(self) -> dict[str, ConsumerStats]:
+        """What the service says of each client, by its name."""
+        return {each.address: each for each in self.transport.stats().consumers}
 
     # Publishing.
 

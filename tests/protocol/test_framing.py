@@ -27,7 +27,8 @@ def test_any_split_of_the_stream_gives_the_same_payloads(
         reader.feed(stream[start:end])
         got += drain(reader)
     assert got == payloads
-    assert reader.pending_bytes == 0
+    reader.feed(frame(b"next"))
+    assert drain(reader) == [b"next"], "nothing was left over"
 
 
 def test_byte_by_byte_a_payload_comes_with_its_last_byte_and_not_before() -> None:

@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -213,7 +214,7 @@ def noise(directory: Path, count: int, seed: int) -> str:
             assert_true(records)
             outcomes.add(client.outcome.name if client.outcome else "none")
         try:
-            with attach(str(writer.path), now_s=0) as queue:
+            with closing(attach(str(writer.path), now_s=0)) as queue:
                 while queue.reader.pop() is not None:
                     pass
         except PeerError as error:

@@ -20,7 +20,6 @@ from fanout.config import TcpConfig
 from fanout.descriptors import Descriptors
 from fanout.histogram import Histogram
 from fanout.listeners import authority_of, open_listeners
-from fanout.log import Lag
 from fanout.stats import TransportStats
 from fanout.transports.base import CHUNK_BYTES, Broadcast
 from fanout.transports.tcp.connection import GOODBYE_S
@@ -70,11 +69,6 @@ class TcpTransport:
     def arrived(self) -> int:
         """Those who ever came."""
         return self._entrance.arrived
-
-    @property
-    def lags(self) -> dict[str, Lag]:
-        """How far each client is behind, by its address."""
-        return {each.name: each.lag for each in self._crowd.clients}
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. Clients are in the order in which they came."""

@@ -26,7 +26,7 @@ LOOK_S: Final = 0.005
 async def all_joined(transport: TcpTransport, clients: int) -> None:
     """Wait until the data of so many has begun."""
     while True:
-        if len(transport.lags) == clients:
+        if len(transport.stats().consumers) == clients:
             return
         await trio.sleep(LOOK_S)
 

@@ -4,7 +4,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ class QueueReading(Reading):
 
 @contextmanager
 def reading(directory: Path) -> Iterator[QueueReading]:
-    with attach(str(directory / "q"), now_s=0) as queue:
+    with closing(attach(str(directory / "q"), now_s=0)) as queue:
         yield QueueReading(queue)
 
 
@@ -174,7 +174,7 @@ async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: 
         await nursery.start(ShmTransport(config(tmp_path)).run, new_publisher())
         queue = attach(str(tmp_path / "q"), now_s=0)
         nursery.cancel_scope.cancel()
-    with queue:
+    with closing(queue):
         assert os.listdir(tmp_path) == []
         assert not queue.reader.has_ended
         trouble = queue.trouble(0, 5)
@@ -403,7 +403,7 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
     async with trio.open_nursery() as nursery:
         served = ShmTransport(config(tmp_path), wall_ns=lambda: next(ticks))
         await nursery.start(served.run, publisher)
-        with attach(str(tmp_path / "q"), now_s=0) as queue:
+        with closing(attach(str(tmp_path / "q"), now_s=0)) as queue:
             seen = set()
             for _ in range(41):
                 seen.add(queue.reader.pulse[0])
