@@ -12,6 +12,7 @@ from protocol import (
     decode_event,
     encode_event,
 )
+from protocol.constants import MAX_SEQ
 from protocol.framing import seal, unseal
 from tests.protocol import golden
 from tests.protocol.golden import EVENTS, HEADER
@@ -42,6 +43,27 @@ def test_any_event_comes_back(both: tuple[Header, Event]) -> None:
 def test_an_event_that_does_not_fit_is_refused(event: Event) -> None:
     with pytest.raises(NotRepresentableError):
         encode_event(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        replace(EVENTS["status"], seq=MAX_SEQ),
+        replace(EVENTS["gap"], seq=1, first_id=0, last_id=2**64 - 1),
+        replace(EVENTS["loss"], first_seq=1, last_seq=MAX_SEQ),
+        replace(EVENTS["heartbeat"], next_seq=MAX_SEQ),
+        replace(EVENTS["end"], last_seq=0, retry_ms=0),
+        replace(EVENTS["end"], last_seq=MAX_SEQ - 1, retry_ms=2**32 - 2),
+    ],
+)
+def test_numbers_at_their_limits_come_back(event: Event) -> None:
+    assert decode_event(encode_event(event), HEADER) == event
+
+
+@pytest.mark.parametrize("last_seq", [-1, MAX_SEQ])
+def test_an_end_after_the_last_number_has_no_next_one(last_seq: int) -> None:
+    with pytest.raises(NotRepresentableError, match="out of range"):
+        encode_event(replace(EVENTS["end"], last_seq=last_seq))
 
 
 def test_a_status_of_the_whole_feed_has_no_instrument() -> None:

@@ -50,6 +50,13 @@ def test_a_length_out_of_bounds_is_refused_at_once(length: int) -> None:
         reader.next_payload()
 
 
+def test_a_reader_begins_with_nothing() -> None:
+    reader = FrameReader()
+    assert reader.pending_bytes == 0
+    assert reader.next_payload() is None
+    assert payloads_of(b"") == []
+
+
 def test_the_longest_payload_passes() -> None:
     reader = FrameReader()
     reader.feed(frame(bytes(MAX_FRAME_BYTES)))

@@ -102,6 +102,8 @@ def set_byte(offset: int, value: int) -> Callable[[bytearray], None]:
         pytest.param(set_byte(31, 3), id="more instruments than entries"),
         pytest.param(set_byte(32, 42), id="entry shorter than its fields"),
         pytest.param(set_byte(32, 255), id="entry longer than the body"),
+        pytest.param(set_byte(76, 53), id="last entry a byte longer than the body"),
+        pytest.param(set_byte(76, 255), id="last entry longer than the body"),
         pytest.param(set_byte(33, 0), id="empty symbol"),
         pytest.param(set_byte(33, 65), id="symbol over its limit"),
         pytest.param(set_byte(34, 0xFF), id="symbol not UTF-8"),
@@ -115,6 +117,22 @@ def test_a_damaged_header_with_a_right_crc_is_refused(damage: Callable[[bytearra
     damage(body)
     with pytest.raises(PeerError):
         decode_header(seal(body))
+
+
+@pytest.mark.parametrize("version", [0, 1, 3, 255])
+def test_another_wire_is_named(version: int) -> None:
+    body = bytes([version]) + unseal(encode_header(HEADER))[1:]
+    with pytest.raises(MalformedError, match=f"wire version {version}: this reader speaks 2"):
+        decode_header(seal(body))
+
+
+@pytest.mark.parametrize("indices", [(1, 0), (0, 0), (0, 2), (1, 2)])
+def test_instruments_stand_in_the_order_of_their_indices(indices: tuple[int, int]) -> None:
+    instruments = tuple(
+        replace(each, index=index) for each, index in zip(HEADER.instruments, indices, strict=True)
+    )
+    with pytest.raises(NotRepresentableError, match="indices are not 0, 1, 2"):
+        encode_header(replace(HEADER, instruments=instruments))
 
 
 def test_a_symbol_that_stands_twice_is_refused() -> None:

@@ -41,20 +41,22 @@ def test_a_value_that_does_not_fit_is_refused(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "said"),
     [
-        pytest.param("", id="nothing"),
-        pytest.param("80", id="cut short"),
-        pytest.param("ffffffffffffffffff", id="cut short before the tenth byte"),
-        pytest.param("8000", id="longer than it needs to be"),
-        pytest.param("ffffffffffffffffff02", id="over 64 bits"),
-        pytest.param("8080808080808080808000", id="eleven bytes"),
-        pytest.param("ffffffffffffffffffff", id="no end within ten bytes"),
+        pytest.param("", "cut short", id="nothing"),
+        pytest.param("80", "cut short", id="cut short"),
+        pytest.param("ffffffffffffffffff", "cut short", id="cut short before the tenth byte"),
+        pytest.param("8000", "longer than it needs to be", id="longer than it needs to be"),
+        pytest.param("ffffffffffffffffff02", "exceeds 64 bits", id="over 64 bits"),
+        pytest.param("8080808080808080808000", "exceeds 10 bytes", id="eleven bytes"),
+        pytest.param("ffffffffffffffffffff", "exceeds 10 bytes", id="no end within ten bytes"),
+        pytest.param("80" * 1_000, "exceeds 10 bytes", id="no end at all"),
     ],
 )
-def test_what_is_no_varint_is_refused(data: str) -> None:
-    with pytest.raises(MalformedError):
-        read_varint(bytes.fromhex(data), 0)
+def test_what_is_no_varint_is_refused_by_its_first_ten_bytes(data: str, said: str) -> None:
+    for before in (b"", b"\x01\x80"):
+        with pytest.raises(MalformedError, match=said):
+            read_varint(before + bytes.fromhex(data), len(before))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,11 @@ def _cut_headers() -> list[Vector]:
         _header("a header that ends within an entry", CUT, body[:-1]),
         _header("a header with one entry of two", CUT, header_prefix(HEADER) + short(fields)),
         _header("an entry that is too short", CUT, header_prefix(one) + short(fields[:-1]) + b"\0"),
+        _header(
+            "a last entry longer than the header",
+            CUT,
+            header_prefix(one) + bytes([len(fields) + 1]) + fields,
+        ),
         _header("an empty entry", CUT, header_prefix(one) + b"\0" + fields),
         _header("a symbol longer than its entry", CUT, header_prefix(one) + short(b"\x40BTCUSDT")),
     ]
