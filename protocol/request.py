@@ -80,17 +80,16 @@ _DECODER = msgspec.json.Decoder(_SaidRequest)
 def encode_request(request: Request) -> bytes:
     """A request's payload. Raises `NotRepresentableError`."""
     try:
+        _check(request)
         payload = msgspec.json.encode(request)
-    except (UnicodeError, OverflowError) as error:
-        raise NotRepresentableError("a token or a position that JSON cannot say") from error
+    except MalformedError as error:
+        raise NotRepresentableError(str(error)) from error
+    except UnicodeError as error:
+        raise NotRepresentableError("a token that JSON cannot say") from error
     if len(payload) > MAX_REQUEST_BYTES:
         raise NotRepresentableError(
             f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}"
         )
-    try:
-        _check(request)
-    except MalformedError as error:
-        raise NotRepresentableError(str(error)) from error
     return payload
 
 

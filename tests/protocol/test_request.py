@@ -82,7 +82,27 @@ def test_one_that_is_too_long_is_refused_on_both_sides() -> None:
         decode_request(json.dumps({"token": request.token}).encode())
 
 
-@pytest.mark.parametrize("at", [Position(epoch_ns=1, seq=0), Position(epoch_ns=-1, seq=1)])
+def test_one_of_the_longest_size_passes_on_both_sides() -> None:
+    request = Request(token="x" * (MAX_REQUEST_BYTES - len(b'{"token":""}')))
+    payload = encode_request(request)
+    assert len(payload) == MAX_REQUEST_BYTES
+    assert decode_request(payload) == request
+
+
+def test_a_token_that_json_cannot_say_is_not_asked_for() -> None:
+    with pytest.raises(NotRepresentableError, match="JSON cannot say"):
+        encode_request(Request(token="\ud800"))
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        Position(epoch_ns=1, seq=0),
+        Position(epoch_ns=1, seq=MAX_SEQ + 1),
+        Position(epoch_ns=-1, seq=1),
+        Position(epoch_ns=U64_MAX + 1, seq=1),
+    ],
+)
 def test_a_place_that_cannot_be_is_not_asked_for(at: Position) -> None:
     with pytest.raises(NotRepresentableError, match="out of range"):
         encode_request(Request(start=at))
@@ -94,5 +114,7 @@ def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes) -> None
         decode_request(data)
 
 
-def test_a_token_is_not_shown() -> None:
-    assert "hunter2" not in repr(Request(token="hunter2"))
+def test_a_token_is_not_shown_but_whether_there_is_one() -> None:
+    shown = "Request(start=<Start.LIVE: 'live'>, slow=<SlowPolicy.SKIP: 'skip'>, token={})"
+    assert repr(Request(token="hunter2")) == shown.format("***")
+    assert repr(Request()) == shown.format("None")
