@@ -25,6 +25,7 @@ from protocol import (
     Phase,
     Position,
     Record,
+    SessionStatistics,
     Snapshot,
     Start,
     Status,
@@ -36,6 +37,7 @@ from protocol import (
     encode_header,
     frame,
 )
+from protocol.errors import NotHeardError
 from protocol.framing import seal
 from tests.protocol.golden import BTC, HEADER
 
@@ -297,9 +299,59 @@ def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes, is_open
         drain(session, data)
 
 
-def asking(start: Start | Position) -> SubscriberSession:
+def test_what_has_come_is_counted_over_all_connections() -> None:
     session = SubscriberSession()
-    session.ask(start)
+    assert session.statistics == SessionStatistics(
+        bytes_received=0, frames=0, unknown_frames=0, trades=0, events=0, lost=0, connections=0
+    )
+    first = opening() + block(1, 2) + status(3) + unknown() + loss(4, 5) + block(7, 3) + unknown()
+    second = opening(12) + block(12) + heartbeat(15) + gap(15) + loss(16, 18) + end(18)
+    drain(session, first)
+    session.disconnected()
+    drain(session, second)
+    assert session.statistics == SessionStatistics(
+        bytes_received=len(first) + len(second),
+        frames=8 + 7,
+        unknown_frames=2,
+        trades=2 + 3 + 1,
+        events=2 + 4,
+        lost=2 + 1 + 2 + 2 + 3,  # told, a hole, missed between the connections, a hole, told
+        connections=2,
+    )
+    assert session.frames == 15
+
+
+@pytest.mark.parametrize(
+    ("data", "has_begun", "is_answered"),
+    [
+        pytest.param(b"", False, False, id="nothing"),
+        pytest.param(GREETING, False, False, id="START"),
+        pytest.param(opening(), False, False, id="header"),
+        pytest.param(opening() + end(0), False, False, id="refusal"),
+        pytest.param(opening() + block(1, 1, BlockFlags.SNAPSHOT), False, True, id="snapshot"),
+        pytest.param(opening() + unknown(), False, True, id="unknown"),
+        pytest.param(opening() + loss(1, 2), False, True, id="loss"),
+        pytest.param(opening() + block(1), True, True, id="block"),
+        pytest.param(opening() + heartbeat(1), True, True, id="heartbeat"),
+        pytest.param(opening() + status(1), True, True, id="status"),
+        pytest.param(opening() + gap(1), True, True, id="gap"),
+        pytest.param(opening() + heartbeat(1) + end(0), True, True, id="end"),
+        pytest.param(opening() + unknown() + end(0), False, True, id="end without a number"),
+    ],
+)
+def test_who_is_served_can_tell_and_tells_anew_of_each_connection(
+    data: bytes, has_begun: bool, is_answered: bool
+) -> None:
+    session = SubscriberSession()
+    drain(session, data)
+    assert (session.has_begun, session.is_answered) == (has_begun, is_answered)
+    session.disconnected()
+    assert (session.has_begun, session.is_answered) == (False, False)
+
+
+def asking(start: Start | Position, *, insist: bool = False) -> SubscriberSession:
+    session = SubscriberSession()
+    session.ask(start, insist=insist)
     return session
 
 
@@ -329,6 +381,45 @@ def test_a_service_that_begins_elsewhere_is_noticed(
         assert drain(asking(start), opening(9) + later)[0] == Loss(
             first_seq=first, last_seq=8, reason=reason
         )
+
+
+@pytest.mark.parametrize("start", [at(3), at(3, epoch_ns=6), Start.OLDEST])
+@pytest.mark.parametrize("later", [block(9), heartbeat(9), status(9), loss(9, 9)])
+def test_who_insists_refuses_a_service_that_begins_elsewhere(
+    start: Start | Position, later: bytes
+) -> None:
+    session = asking(start, insist=True)
+    drain(session, opening(9))
+    due = session.next_seq
+    with pytest.raises(NotHeardError, match=f"began at 9, and not at {due} as asked"):
+        drain(session, later)
+    assert (session.next_seq, session.statistics.lost) == (due, 0)
+
+
+@pytest.mark.parametrize("first", [block(3), heartbeat(3), status(3), loss(3, 3)])
+def test_who_insists_is_content_with_what_was_asked_for(first: bytes) -> None:
+    session = asking(at(3), insist=True)
+    drain(session, opening(9) + first)
+    (later,) = drain(session, heartbeat(9))
+    assert isinstance(later, Loss)
+    assert later.reason is LossReason.UNANNOUNCED
+
+
+def test_who_insists_on_what_comes_live_insists_on_nothing() -> None:
+    records = drain(asking(Start.LIVE, insist=True), opening(3) + block(9))
+    assert records[0] == Loss(first_seq=3, last_seq=8, reason=LossReason.UNANNOUNCED)
+
+
+def test_what_was_asked_of_a_connection_that_brought_nothing_is_forgotten() -> None:
+    session = asking(at(3))
+    drain(session, opening(9))
+    session.disconnected()
+    session.ask(Start.LIVE)
+    records = drain(session, opening(9) + block(12))
+    assert records[:2] == [
+        Loss(first_seq=3, last_seq=8, reason=LossReason.DISCONNECTED),
+        Loss(first_seq=9, last_seq=11, reason=LossReason.UNANNOUNCED),
+    ]
 
 
 def test_what_is_gone_of_what_was_asked_for_is_told_by_the_service() -> None:
