@@ -300,8 +300,6 @@ class RingReader(page.Ring):
     def _frame_size(self, offset: int, unread: int) -> int:
         """Bytes of the frame that begins `offset` bytes on, its length included."""
         left = unread - offset
-        if left < LENGTH_BYTES:
-            raise MalformedError(f"frame of {left} bytes holds no length")
         length = int.from_bytes(self._copy(offset, LENGTH_BYTES), "little")
         if not 0 < length <= min(MAX_FRAME_BYTES, left - LENGTH_BYTES):
             raise _refusal(length, left)

@@ -85,7 +85,6 @@ MIN_CAPACITY_BYTES: Final = 4096
 MAX_CAPACITY_BYTES: Final = 2**30
 """Limit of the data area. Protects a reader from mapping what a corrupt page asks for."""
 
-LIVE: Final = 0
 ENDED: Final = 1
 
 assert (TAIL_AT, HEADER_SLOTS_AT, PAGE_BYTES) == (256, (576, 2336), 4096)

@@ -45,7 +45,8 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     buffer, writer = new_ring(start=7)
     RingReader(buffer, pid=22)
     writer.beat(5)
-    writer.count_dropped(2, 9)
+    writer.count_dropped(1, 4)
+    writer.count_dropped(1, 5)
     writer.push(frame(b"xyz"))
     writer.mark(1_002)
     assert buffer[:8] == b"fanoutq\0"
@@ -60,6 +61,15 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     for at in range(0, 4096, 8):
         if at not in written and not 592 <= at < 592 + len(payload):
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
+
+
+def test_a_queue_begins_at_its_start_and_ends_with_nothing_left_over() -> None:
+    buffer = bytearray(page.PAGE_BYTES + CAPACITY)
+    writer = RingWriter(buffer, header=None, pid=11)
+    assert (word(buffer, 64), word(buffer, 128)) == (0, 0)
+    writer.end()
+    reader = RingReader(buffer, pid=22)
+    assert (reader.has_ended, reader.tail(), reader.pop()) == (True, b"", None)
 
 
 def test_cursors_and_pids_are_on_lines_of_their_own() -> None:
@@ -90,7 +100,7 @@ def test_a_full_queue_takes_nothing_and_loses_nothing(start: int) -> None:
         pushed += 1
     assert pushed == CAPACITY // 8
     before = bytes(buffer)
-    assert not writer.push(frame(b"?"))
+    assert writer.push(frame(b"?")) is False
     assert bytes(buffer) == before
     assert reader.pop() == bytes(4)
     assert writer.push(frame(b"last"))
@@ -140,8 +150,45 @@ def test_a_reader_goes_on_where_the_last_one_stopped() -> None:
     assert (second.pop(), second.pop(), writer.readers) == (b"two", None, 2)
 
 
-def test_skip_goes_behind_everything() -> None:
+def test_what_is_read_without_a_commit_stays_for_the_next_reader() -> None:
+    buffer, writer = new_ring(start=4000)
+    both = frame(b"one") + frame(b"two" * 40)
+    writer.push(both)
+    first = RingReader(buffer, pid=1)
+    assert first.read(10**9, commit=False) == both
+    assert (first.read(10**9), writer.unread_bytes) == (b"", 0)
+    writer.push(both)
+    assert first.read(1, commit=False) == frame(b"one")
+    second = RingReader(buffer, pid=2)
+    assert second.read(10**9, commit=False) == both
+    assert writer.unread_bytes == len(both)
+    second.commit()
+    assert writer.unread_bytes == 0
+
+
+def test_a_reader_sees_whether_the_writer_lives_and_which_numbering_it_began() -> None:
+    buffer, writer = new_ring(start=7)
+    reader = RingReader(buffer, pid=1)
+    assert (reader.epoch_ns, reader.pulse) == (HEADER.epoch_ns, (0, 7))
+    writer.beat(2**64 + 3)
+    assert reader.pulse == (3, 7)
+    writer.push(frame(b"one"))
+    assert reader.pulse == (3, 14)
+
+
+def test_a_buffer_is_free_once_both_ends_let_go_of_it() -> None:
     buffer, writer = new_ring()
+    reader = RingReader(buffer, pid=1)
+    for each in (writer, reader):
+        with pytest.raises(BufferError):
+            buffer.clear()
+        each.release()
+    buffer.clear()
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_skip_goes_behind_everything(start: int) -> None:
+    buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
     writer.push(frame(b"one") + frame(b"two"))
     reader.skip()
@@ -157,6 +204,13 @@ def test_the_mark_counts_only_where_it_was_made() -> None:
     assert reader.marked_seq() is None
     writer.mark(5)
     assert reader.marked_seq() == 5
+
+
+@pytest.mark.parametrize("seq", [1, 2**63 - 1])
+def test_a_mark_may_be_the_first_number_and_the_last(seq: int) -> None:
+    buffer, writer = new_ring()
+    writer.mark(seq)
+    assert RingReader(buffer, pid=1).marked_seq() == seq
 
 
 @pytest.mark.parametrize("seq", [0, 2**63, 2**64 - 1])
@@ -204,8 +258,18 @@ def test_a_header_without_room_changes_nothing() -> None:
     while writer.push(frame(bytes(60))):
         pass
     before = bytes(buffer)
-    assert not writer.push_header(again(5))
+    assert writer.push_header(again(5)) is False
     assert bytes(buffer) == before
+
+
+def test_a_header_that_fills_the_queue_to_the_last_byte_has_room() -> None:
+    size = len(frame(encode_header(HEADER)))
+    for missing in (1, 0):
+        buffer, writer = new_ring()
+        writer.push(frame(bytes(CAPACITY - size - 4 + missing)))
+        assert writer.push_header(again(5)) is not missing
+        reader = RingReader(buffer, pid=1)
+        assert reader.unread_bytes == (CAPACITY if not missing else CAPACITY - size + 1)
 
 
 def test_a_header_too_long_for_the_page_is_refused() -> None:
@@ -232,13 +296,26 @@ def test_a_queue_without_a_session_says_so() -> None:
         RingReader(buffer, pid=1).header()
 
 
-@pytest.mark.parametrize("capacity", [0, 4095, 4097, 6000, 2**30 + 1])
+@pytest.mark.parametrize("capacity", [0, 2048, 4095, 4097, 6000, 2**30 + 1, 2**31])
 def test_a_capacity_that_is_no_power_of_two_is_refused(capacity: int) -> None:
     with pytest.raises(LimitExceededError, match="a power of two"):
         page.check_capacity(capacity)
     if capacity < 10_000:
         with pytest.raises(LimitExceededError):
             RingWriter(bytearray(page.PAGE_BYTES + capacity), header=None, pid=1)
+
+
+def test_the_largest_capacity_is_within_the_limit() -> None:
+    page.check_capacity(2**30)
+
+
+def test_a_page_with_another_capacity_is_refused_though_the_buffer_is_as_long() -> None:
+    buffer, writer = new_ring()
+    writer.release()
+    put(buffer, 16, 6_000)
+    buffer += bytes(page.PAGE_BYTES + 6_000 - len(buffer))
+    with pytest.raises(LimitExceededError, match="capacity of 6,000 bytes: a power of two"):
+        RingReader(buffer, pid=1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, 4097, 8191])
@@ -268,19 +345,52 @@ def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: i
     for offset in range(4):
         place = 4096 + (start + offset) % CAPACITY
         buffer[place] = length >> 8 * offset & 0xFF
+    is_over = not 0 < length <= MAX_FRAME_BYTES
     for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
-        with pytest.raises(PeerError, match="frame of"):
+        with pytest.raises(LimitExceededError if is_over else MalformedError, match="frame of"):
             act()
     assert reader.unread_bytes == 16
 
 
-@pytest.mark.parametrize("ahead", [1, 3])
-def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int) -> None:
-    buffer, _ = new_ring()
+@pytest.mark.parametrize("start", [0, 4075])
+def test_a_length_that_cannot_be_true_is_noticed_behind_others(start: int) -> None:
+    buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
-    put(buffer, 64, ahead)
-    with pytest.raises(PeerError):
-        reader.pop()
+    writer.push(frame(bytes(12)) + frame(bytes(12)))
+    buffer[4096 + (start + 16) % CAPACITY] = 13
+    for act in (lambda: reader.read(20), lambda: list(reader.unread())):
+        with pytest.raises(MalformedError, match="frame of 13 bytes in 16"):
+            act()
+    assert reader.pop() == bytes(12)
+    assert reader.unread_bytes == 16
+
+
+@pytest.mark.parametrize("start", [0, 100_000])
+def test_the_longest_payload_passes_and_a_longer_one_does_not(start: int) -> None:
+    buffer, writer = new_ring(start=start, capacity=2**17)
+    reader = RingReader(buffer, pid=1)
+    longest = frame(bytes(MAX_FRAME_BYTES))
+    for _ in range(2):
+        assert writer.push(longest)
+        assert reader.pop() == bytes(MAX_FRAME_BYTES)
+    assert writer.push(longest)
+    assert reader.read(1) == longest
+    assert writer.push((MAX_FRAME_BYTES + 1).to_bytes(4, "little") + bytes(MAX_FRAME_BYTES + 1))
+    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+        with pytest.raises(LimitExceededError, match="frame of 65,537 bytes: 1 to 65,536 allowed"):
+            act()
+
+
+@pytest.mark.parametrize("start", [0, 4094])
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int, start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    writer.push(frame(b"one"))
+    reader = RingReader(buffer, pid=1)
+    put(buffer, 64, start + ahead)
+    for act in (reader.pop, lambda: reader.read(0), lambda: list(reader.unread())):
+        with pytest.raises(PeerError, match="frame of"):
+            act()
 
 
 @pytest.mark.parametrize("cursor", [4097, 2**32, 2**63, U64_MAX])
@@ -304,10 +414,12 @@ def test_a_read_cursor_that_cannot_be_true_leaves_no_room(cursor: int) -> None:
     assert not writer.push_header(HEADER)
 
 
-def test_a_queue_that_vanishes_under_a_reader_is_an_error() -> None:
-    buffer, writer = new_ring(start=4090)
+@pytest.mark.parametrize("start", [0, 4090])
+def test_a_queue_that_vanishes_under_a_reader_is_an_error(start: int) -> None:
+    buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
     writer.push(frame(bytes(12)) * 2)
+    assert reader.is_intact
     put(buffer, 0, 0)
     assert not reader.is_intact
     for act in (reader.pop, lambda: reader.read(99)):
@@ -330,6 +442,31 @@ def test_a_header_that_changes_while_it_is_read_is_refused() -> None:
     words = Changing(memoryview(buffer)[: page.PAGE_BYTES].cast("Q"))
     with pytest.raises(MalformedError, match="changed while it was read"):
         page.read_header(memoryview(buffer)[: page.PAGE_BYTES], words, 100)  # type: ignore[arg-type]
+
+
+def test_a_header_as_long_as_its_room_is_written_and_read() -> None:
+    buffer, _ = new_ring(start=7)
+    view = memoryview(buffer)[: page.PAGE_BYTES]
+    page.write_header(view, view.cast("Q"), 1, b"h" * page.MAX_HEADER_BYTES, 8)
+    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 1_744
+    assert page.read_header(view, view.cast("Q"), 7) == encode_header(HEADER)
+
+
+def test_a_header_of_which_only_half_was_written_is_none() -> None:
+    class Torn(dict[slice, bytes]):
+        """A page whose writer is gone before the header is there."""
+
+        def __setitem__(self, at: slice, header: bytes) -> None:
+            raise KeyboardInterrupt
+
+    buffer, _ = new_ring()
+    view = memoryview(buffer)[: page.PAGE_BYTES]
+    words = view.cast("Q")
+    assert page.read_header(view, words, 0) == encode_header(HEADER)
+    with pytest.raises(KeyboardInterrupt):
+        page.write_header(Torn(), words, 0, b"h", 5)  # type: ignore[arg-type]
+    with pytest.raises(MalformedError, match="no session header"):
+        page.read_header(view, words, 0)
 
 
 @pytest.mark.parametrize("at", [584, 256])
@@ -363,6 +500,12 @@ def test_noise_anywhere_is_an_error_or_nothing(data: st.DataObject) -> None:
         pass
 
 
+PAYLOADS = st.binary(min_size=1, max_size=8) | st.builds(
+    lambda size, byte: bytes([byte]) * size, st.integers(1, 1500), st.integers(0, 255)
+)
+"""Long ones too: of `binary` itself hardly one is, and the queue would never be full."""
+
+
 class RingAgainstAList(RuleBasedStateMachine):
     """Whatever is pushed, popped, read and attached to, the queue is a bounded list of frames."""
 
@@ -376,7 +519,7 @@ class RingAgainstAList(RuleBasedStateMachine):
     def used(self) -> int:
         return sum(4 + len(each) for each in self.model)
 
-    @rule(payloads=st.lists(st.binary(min_size=1, max_size=1500), min_size=1, max_size=4))
+    @rule(payloads=st.lists(PAYLOADS, min_size=1, max_size=4))
     def push(self, payloads: list[bytes]) -> None:
         frames = b"".join(map(frame, payloads))
         fits = self.used + len(frames) <= CAPACITY
@@ -423,7 +566,7 @@ def test_another_machine_is_refused(machine: str) -> None:
         require_supported_machine(machine)
 
 
-@pytest.mark.parametrize("name", ["trade_queue", "a", "币安", "x" * 200, "a b", "a.b"])
+@pytest.mark.parametrize("name", ["trade_queue", "a", "币安", "x" * 200, "a b", "a.b", "\udcff"])
 def test_a_name_that_is_a_file_name_is_fit(name: str) -> None:
     assert name_fault(name) is None
 
