@@ -18,6 +18,7 @@ def wrapped(outer: Exception, inner: Exception) -> Exception:
         (wrapped(ValueError("foreign"), MalformedError("ours")), "ours"),
         (ExceptionGroup("several", [ValueError("first"), ValueError("second")]), "first"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "words of a library"), "Connection refused"),
+        (ConnectionResetError("the peer went away"), "the peer went away"),
         (FileNotFoundError(errno.ENOENT, "No such file"), "No such file"),
         (wrapped(OSError("nobody answers"), TimeoutError()), "TimeoutError"),
         (OSError("nobody answers"), "nobody answers"),

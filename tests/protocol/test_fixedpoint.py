@@ -19,12 +19,16 @@ EXPONENTS = st.integers(-18, 8)
         ("0", -2, 0),
         ("0.000", -2, 0),
         ("7", -3, 7_000),
+        ("7.5", -2, 750),
         ("7.5", -3, 7_500),
         ("4.00000100", -6, 4_000_001),
         ("-37.63", -2, -3_763),
         ("1200", 2, 12),
         ("12.00", 0, 12),
         ("00012", 0, 12),
+        ("0." + "0" * 62, 8, 0),
+        ("1" * 64, 0, int("1" * 64)),
+        ("-" + "1" * 63, -1, -10 * int("1" * 63)),
     ],
 )
 def test_a_decimal_string_is_exactly_one_integer(text: str, exponent: int, value: int) -> None:
@@ -86,4 +90,5 @@ def test_a_float_is_the_nearest_there_is(value: int, exponent: int) -> None:
 def test_trailing_zeros_are_kept() -> None:
     assert to_text(6_180_030, -2) == str(to_decimal(6_180_030, -2)) == "61800.30"
     assert to_text(-5, -3) == "-0.005"
+    assert to_text(0, -2) == str(to_decimal(0, -2)) == "0.00"
     assert to_text(12, 2) == "1200"

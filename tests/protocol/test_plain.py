@@ -1,5 +1,8 @@
 """Without compiled twins the plain functions are what is used."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from protocol.speedups import Twins
@@ -18,3 +21,52 @@ def test_a_module_that_is_not_built_leaves_the_plain_functions(
     assert twin(function) is function
     assert not twin.is_compiled
     assert list(twin.plain.values()) == [function]
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that is built, with a twin of a function and one of a method."""
+    module = ModuleType("protocol._built")
+    vars(module).update(function="compiled function", Class_method="compiled method")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def function() -> str:
+    return "plain"
+
+
+def other() -> str:
+    return "plain"
+
+
+class Class:
+    def method(self) -> str:
+        return "plain"
+
+
+@pytest.mark.parametrize("pure", [None, "", "0"])
+def test_a_module_that_is_built_has_twins_by_name(
+    monkeypatch: pytest.MonkeyPatch, built: ModuleType, pure: str | None
+) -> None:
+    monkeypatch.delenv("FANOUT_PURE", raising=False)
+    if pure is not None:
+        monkeypatch.setenv("FANOUT_PURE", pure)
+    twin = Twins(built.__name__)
+    assert twin.is_compiled is True
+    assert [twin(function), twin(Class.method), twin(other)] == [
+        "compiled function",
+        "compiled method",
+        other,
+    ]
+    assert twin.plain == {"function": function, "Class_method": Class.method, "other": other}
+
+
+@pytest.mark.parametrize("pure", ["1", "yes"])
+def test_the_environment_switches_off_what_is_built(
+    monkeypatch: pytest.MonkeyPatch, built: ModuleType, pure: str
+) -> None:
+    monkeypatch.setenv("FANOUT_PURE", pure)
+    twin = Twins(built.__name__)
+    assert twin.is_compiled is False
+    assert twin(function) is function
