@@ -68,6 +68,7 @@ def test_a_queue_begins_at_its_start_and_ends_with_nothing_left_over() -> None:
     writer = RingWriter(buffer, header=None, pid=11)
     assert (word(buffer, 64), word(buffer, 128)) == (0, 0)
     writer.end()
+    assert word(buffer, 48) == 1
     reader = RingReader(buffer, pid=22)
     assert (reader.has_ended, reader.tail(), reader.pop()) == (True, b"", None)
 
@@ -450,6 +451,19 @@ def test_a_header_as_long_as_its_room_is_written_and_read() -> None:
     page.write_header(view, view.cast("Q"), 1, b"h" * page.MAX_HEADER_BYTES, 8)
     assert page.read_header(view, view.cast("Q"), 8) == b"h" * 1_744
     assert page.read_header(view, view.cast("Q"), 7) == encode_header(HEADER)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_header_counts_from_its_cursor_on_for_half_of_all_cursors(start: int) -> None:
+    buffer, _ = new_ring(start=start)
+    view = memoryview(buffer)[: page.PAGE_BYTES]
+    words = view.cast("Q")
+    for further in (0, 1, 2**63 - 1):
+        cursor = (start + further) & U64_MAX
+        assert page.read_header(view, words, cursor) == encode_header(HEADER)
+    for further in (-1, 2**63):
+        with pytest.raises(MalformedError, match="no session header"):
+            page.read_header(view, words, (start + further) & U64_MAX)
 
 
 def test_a_header_of_which_only_half_was_written_is_none() -> None:

@@ -495,6 +495,14 @@ def test_127_assets_and_a_name_of_255_bytes_are_not_refused() -> None:
     golden_encoder(symbols=("A", "B", "币" * 85))
 
 
+@pytest.mark.parametrize("price", [-(2**50), 2**50])
+def test_the_farthest_prices_are_not_refused(price: int) -> None:
+    encoder = golden_encoder(prices=(price, 0, 0))
+    decoder = Wire1Decoder()
+    assert decoder.header(encoder.header()).prices == (price, 0, 0)
+    assert decoder.trade(encoder.trade(1, REFERENCE_MS, price, 1, True)).price == price
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
