@@ -2,8 +2,8 @@ import msgspec
 import pytest
 
 import protocol
-from protocol import Trade
-from tests.protocol.golden import BTC, LIFE
+from protocol import Event, Snapshot, Trade, wire1
+from tests.protocol.golden import BTC, EVENTS, LIFE
 
 
 def test_a_trade_shows_its_numbers_as_text_decimal_and_float() -> None:
@@ -34,7 +34,7 @@ def test_a_time_in_any_unit_is_told_in_whole_milliseconds(
 
 VALUES = [
     each
-    for each in vars(protocol).values()
+    for each in (vars(protocol) | vars(wire1)).values()
     if isinstance(each, type) and issubclass(each, msgspec.Struct)
 ]
 
@@ -42,9 +42,16 @@ VALUES = [
 @pytest.mark.parametrize("value", VALUES)
 def test_values_cannot_be_changed_and_their_fields_are_named(value: type[msgspec.Struct]) -> None:
     assert value.__struct_config__.frozen
-    if value is not Trade:
+    if value not in (Trade, wire1.Wire1Trade):
         with pytest.raises(TypeError, match="positional"):
             value(*range(len(value.__struct_fields__)))
+
+
+@pytest.mark.parametrize("event", [*EVENTS.values(), Snapshot(trades=())])
+def test_an_event_says_what_it_is_where_it_is_written_as_fields(event: Event | Snapshot) -> None:
+    fields = msgspec.to_builtins(event)
+    assert fields["type"] == type(event).__name__
+    assert msgspec.convert(fields, Event | Snapshot) == event
 
 
 def test_a_trade_cannot_be_changed() -> None:
