@@ -19,7 +19,7 @@ from protocol import (
     decode_block,
     encode_block,
 )
-from protocol.constants import MAX_SEQ
+from protocol.constants import MAX_SEQ, MAX_TRADE_BYTES
 from protocol.framing import seal, unseal
 from tests.protocol.golden import BTC, HEADER, LIFE, TRADES
 from tests.protocol.strategies import blocks, headers
@@ -110,6 +110,8 @@ def test_the_worst_block_fits_a_frame() -> None:
     payload = encode_block(block, header)
     assert 40 * MAX_BLOCK_TRADES < len(payload) <= MAX_FRAME_BYTES
     assert decode_block(payload, header).trades == as_received(block)
+    one_less = encode_block(replace(block, trades=worst[:-1]), header)
+    assert len(payload) - len(one_less) == MAX_TRADE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -453,6 +453,13 @@ def test_an_end_after_a_heartbeat_is_no_refusal() -> None:
     assert numbers(drain(session, opening(3) + heartbeat(3) + end(4))) == [3, 4]
 
 
-def test_another_wire_is_named() -> None:
-    with pytest.raises(MalformedError, match="wire 1 is spoken here, and not 2"):
-        drain(SubscriberSession(), GREETING + frame(b"\x01\x03\x07BTCUSDT"))
+@pytest.mark.parametrize("version", [1, *range(3, 16)])
+def test_another_wire_is_named(version: int) -> None:
+    with pytest.raises(MalformedError, match=f"wire {version} is spoken here, and not 2"):
+        drain(SubscriberSession(), GREETING + frame(bytes([version]) + b"\x03\x07BTCUSDT"))
+
+
+@pytest.mark.parametrize("kind", [0, 16, 37, 255])
+def test_what_is_no_wire_is_not_taken_for_one(kind: int) -> None:
+    with pytest.raises(UnexpectedFrameError, match="OPENING got"):
+        drain(SubscriberSession(), GREETING + frame(seal(bytes([kind]))))
