@@ -2,7 +2,18 @@ import msgspec
 import pytest
 
 import protocol
-from protocol import Event, Snapshot, Trade, wire1
+from protocol import (
+    End,
+    EndReason,
+    Event,
+    FeedState,
+    Gap,
+    GapState,
+    Snapshot,
+    Status,
+    Trade,
+    wire1,
+)
 from tests.protocol.golden import BTC, EVENTS, LIFE
 
 
@@ -52,6 +63,13 @@ def test_an_event_says_what_it_is_where_it_is_written_as_fields(event: Event | S
     fields = msgspec.to_builtins(event)
     assert fields["type"] == type(event).__name__
     assert msgspec.convert(fields, Event | Snapshot) == event
+
+
+def test_what_happens_without_a_reason_has_no_words() -> None:
+    status = Status(seq=1, instrument=None, state=FeedState.LIVE, since_ns=1)
+    gap = Gap(seq=2, instrument=BTC, first_id=1, last_id=1, state=GapState.OPEN)
+    end = End(reason=EndReason.SHUTDOWN, last_seq=2, retry_ms=None)
+    assert [each.why for each in (status, gap, end)] == ["", "", ""]
 
 
 def test_a_trade_cannot_be_changed() -> None:
