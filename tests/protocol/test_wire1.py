@@ -422,6 +422,8 @@ def test_a_count_of_assets_over_the_limit_is_refused(count: int) -> None:
         Wire1Decoder().header(
             header_of(n=count, names=b"\x01A" * count, numbers=bytes(8 + 16 * count))
         )
+    with pytest.raises(LimitExceededError, match=str(count)):
+        Wire1Decoder().header(bytes([1, count]))
 
 
 def test_a_trade_before_the_header_is_refused() -> None:
