@@ -394,6 +394,17 @@ def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int, start: 
             act()
 
 
+@pytest.mark.parametrize("start", [0, 4090, 4094])
+def test_a_length_without_its_payload_is_refused(start: int) -> None:
+    buffer, writer = new_ring(start=start)
+    writer.push(frame(b"x"))
+    reader = RingReader(buffer, pid=1)
+    put(buffer, 64, start + 4)
+    for act in (reader.pop, lambda: reader.read(0), lambda: list(reader.unread())):
+        with pytest.raises(MalformedError, match="frame of 1 bytes in 4 that were written"):
+            act()
+
+
 @pytest.mark.parametrize("cursor", [4097, 2**32, 2**63, U64_MAX])
 def test_a_write_cursor_that_cannot_be_true_is_refused(cursor: int) -> None:
     buffer, writer = new_ring()
