@@ -52,7 +52,6 @@ def test_a_length_out_of_bounds_is_refused_at_once(length: int) -> None:
 
 def test_a_reader_begins_with_nothing() -> None:
     reader = FrameReader()
-    assert reader.pending_bytes == 0
     assert reader.next_payload() is None
     assert payloads_of(b"") == []
 
