@@ -115,5 +115,5 @@ def _meant(said: _SaidPosition) -> Position:
 def _check(request: Request) -> None:
     at = request.start
     if isinstance(at, Position) and not (0 <= at.epoch_ns <= U64_MAX and 1 <= at.seq <= MAX_SEQ):
-        where = fitting(f"{at.epoch_ns}, {at.seq}", 80)
-        raise MalformedError(f"position {where} is out of range")
+        what = "seq" if 0 <= at.epoch_ns <= U64_MAX else "epoch_ns"
+        raise MalformedError(f"position: {what} is out of range")

@@ -95,17 +95,19 @@ def test_a_token_that_json_cannot_say_is_not_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "at",
+    ("epoch_ns", "seq", "what"),
     [
-        Position(epoch_ns=1, seq=0),
-        Position(epoch_ns=1, seq=MAX_SEQ + 1),
-        Position(epoch_ns=-1, seq=1),
-        Position(epoch_ns=U64_MAX + 1, seq=1),
+        (1, 0, "seq"),
+        (1, MAX_SEQ + 1, "seq"),
+        (-1, 1, "epoch_ns"),
+        (U64_MAX + 1, 1, "epoch_ns"),
+        (10**5_000, 1, "epoch_ns"),
     ],
+    ids=range(5),
 )
-def test_a_place_that_cannot_be_is_not_asked_for(at: Position) -> None:
-    with pytest.raises(NotRepresentableError, match="out of range"):
-        encode_request(Request(start=at))
+def test_a_place_that_cannot_be_is_not_asked_for(epoch_ns: int, seq: int, what: str) -> None:
+    with pytest.raises(NotRepresentableError, match=f"position: {what} is out of range"):
+        encode_request(Request(start=Position(epoch_ns=epoch_ns, seq=seq)))
 
 
 @given(st.binary(max_size=200))
