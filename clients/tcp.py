@@ -59,8 +59,9 @@ class TcpClient(NetworkClient, BlockingClient):
                     return
                 self._connect()
             else:
+                began_s = time.monotonic()
                 data = self._read(self._socket)
-                self._receive(data, time.monotonic())
+                self._receive(data, time.monotonic() - began_s)
         except (OSError, PeerError) as error:
             self._let_go()
             if not self._closed.is_set():

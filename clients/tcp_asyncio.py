@@ -60,8 +60,10 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
                 # Not waited for: a request always fits, and the service may not be reading.
                 self._streams[1].write(self._hello())
             else:
+                now_s = asyncio.get_running_loop().time
+                began_s = now_s()
                 data = await self._read(self._streams[0])
-                self._receive(data, asyncio.get_running_loop().time())
+                self._receive(data, now_s() - began_s)
         except (OSError, PeerError) as error:
             await self._let_go()
             self._disconnected(error)

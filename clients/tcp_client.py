@@ -72,8 +72,8 @@ class NetworkClient(Client):
         self._tls = (tls or ssl.create_default_context()) if is_tls else None
         self._is_greeted = False
         self._frames = 0
-        self._amid_frame_since_s: float | None = None
-        """Since when reads have brought no whole frame; None if the last one did."""
+        self._amid_frame_s = 0.0
+        """How long reads have waited, and brought no whole frame; since the last one did."""
 
     def _is_connected(self) -> bool:
         # START and the header are for everybody. What follows them, within a second, is for who is
@@ -82,13 +82,13 @@ class NetworkClient(Client):
 
     def _hello(self) -> bytes:
         """What a connection begins with."""
-        self._is_greeted, self._amid_frame_since_s = False, None
+        self._is_greeted, self._amid_frame_s = False, 0.0
         return self._subscription.request()
 
-    def _receive(self, data: bytes, now_s: float) -> None:
-        """Take what a read brought. `now_s` is any monotonic time. Raises `PeerError`, as
+    def _receive(self, data: bytes, waited_s: float) -> None:
+        """Take what a read brought, which waited for so long. Raises `PeerError`, as
         `Subscription.receive` does, and `DisconnectedError` for a frame that does not come to its
-        end, however many bytes do."""
+        end, however many bytes do. That this program itself was busy in between says nothing."""
         if not self._is_greeted:
             self._is_greeted = True
             if data.startswith(_TLS_ALERT):
@@ -96,11 +96,11 @@ class NetworkClient(Client):
         self._subscription.receive(data)
         frames = self._subscription.frames
         if frames != self._frames:
-            self._frames, self._amid_frame_since_s = frames, None
-        elif self._amid_frame_since_s is None:
-            self._amid_frame_since_s = now_s
-        elif now_s - self._amid_frame_since_s > FRAME_TIMEOUTS * self._idle_timeout_s:
-            raise no_whole_frame(now_s - self._amid_frame_since_s)
+            self._frames, self._amid_frame_s = frames, 0.0
+            return
+        self._amid_frame_s += waited_s
+        if self._amid_frame_s > FRAME_TIMEOUTS * self._idle_timeout_s:
+            raise no_whole_frame(self._amid_frame_s)
 
 
 def parse_address(url: str) -> tuple[str, int, bool]:

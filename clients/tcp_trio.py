@@ -59,8 +59,9 @@ class TrioTcpClient(NetworkClient, AsyncClient):
                 await trio.sleep(self._pause_left_s(trio.current_time()))
                 self._stream = await self._connect()
             else:
+                began_s = trio.current_time()
                 data = await self._read(self._stream)
-                self._receive(data, trio.current_time())
+                self._receive(data, trio.current_time() - began_s)
         except (OSError, PeerError, trio.BrokenResourceError) as error:
             await self._let_go()
             self._disconnected(error)

@@ -1,5 +1,6 @@
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -80,3 +81,31 @@ def test_a_service_that_does_not_answer_the_tls_handshake_is_told() -> None:
         client = TcpClient(url, reconnect=False, idle_timeout_s=0.1)
         with client, pytest.raises(DisconnectedError, match="did not answer the TLS handshake"):
             next(client)
+
+
+def test_a_program_that_is_busy_amid_a_frame_has_lost_no_connection() -> None:
+    """What counts is how long reads waited, not what the program did between them."""
+    with serving(opening(1) + block(1)[:9], silent=True) as service:
+        client = TcpClient(service.url, idle_timeout_s=0.2)
+        client._connect()
+        while not client.statistics.frames:
+            client._step()
+        time.sleep(3 * 0.2)
+        client._receive(block(1)[9:10], waited_s=0.01)
+        client._receive(block(1)[10:], waited_s=0.01)
+        assert isinstance(next(client), Trade)
+        client.close()
+
+
+def test_a_frame_that_never_ends_is_not_waited_for() -> None:
+    with serving(opening(1) + block(1)[:9], silent=True) as service:
+        client = TcpClient(service.url, idle_timeout_s=5)
+        client._connect()
+        while not client.statistics.frames:
+            client._step()
+        rest = iter(block(1)[9:])
+        for _ in range(2):
+            client._receive(bytes([next(rest)]), waited_s=4.9)
+        with pytest.raises(DisconnectedError, match="no whole frame in 15 s"):
+            client._receive(bytes([next(rest)]), waited_s=4.9)
+        client.close()
