@@ -28,7 +28,7 @@ def run_until_signal(config: Config) -> int | None:
         # ends must not change how it ends.
         signal.signal(number, lambda number, _frame: received.append(number))
     try:
-        trio.run(_run, config, received)
+        trio.run(_run_and_end, config, received)
     finally:
         memory.has_ended()
     return received[0] if received else None
@@ -38,6 +38,18 @@ def _signals() -> list[signal.Signals]:
     """Those that end the service: also that its terminal is closed, unless nohup has it go on."""
     is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [*_SIGNALS] if is_deaf else [*_SIGNALS, signal.SIGHUP]
+
+
+async def _run_and_end(config: Config, received: list[int]) -> None:
+    """Run the service, and leave trio no more to do than it can without memory."""
+    try:
+        await _run(config, received)
+    except BaseException as error:
+        if memory.is_out_of_memory(error):
+            memory.give_up()
+        raise
+    finally:
+        memory.end_soon()
 
 
 async def _run(config: Config, received: list[int]) -> None:
@@ -57,19 +69,12 @@ async def _run(config: Config, received: list[int]) -> None:
             notifier.ready(f"serving {symbols}")
             _freeze()
 
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
-            nursery.start_soon(notifier.keep_alive)
-            nursery.start_soon(_say_stopping, stop, notifier)
-            await run_service(config, stop=stop, announce=announce)
-            nursery.cancel_scope.cancel()
-    except BaseException as error:
-        if memory.is_out_of_memory(error):
-            memory.give_up()
-        raise
-    finally:
-        memory.end_soon()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
+        nursery.start_soon(notifier.keep_alive)
+        nursery.start_soon(_say_stopping, stop, notifier)
+        await run_service(config, stop=stop, announce=announce)
+        nursery.cancel_scope.cancel()
 
 
 async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:

@@ -15,7 +15,7 @@
 
 #include "common.h"
 
-#define QUIET_NS 300000000LL
+#define QUIET_NS 1000000000LL
 #define CALM_NS 10000000LL
 #define LEAD_NS 20000000LL
 #define KEPT_BYTES (64 * 1024 * 1024)

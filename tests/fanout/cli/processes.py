@@ -50,6 +50,7 @@ def at_once(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     with (
         mock.patch.dict(os.environ, environment(**extra), clear=True),
         mock.patch.object(sys, "argv", ["fanout", *arguments]),
+        mock.patch.object(sys, "unraisablehook", sys.unraisablehook),
         redirect_stdout(out),
         redirect_stderr(err),
     ):

@@ -239,7 +239,7 @@ async def test_whoever_keeps_connections_open_is_one_of_a_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(server, "REQUEST_S", 0.2)
+    monkeypatch.setattr(server, "REQUEST_S", 2.0)
     async with watched() as service:
         host, port = service.url.removeprefix("http://").split(":")
         streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(3)]
