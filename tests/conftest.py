@@ -1,10 +1,11 @@
 """What holds for every test."""
 
 import os
-import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.heeding import heed_signals
 
 # How long an example takes says nothing: the machine may be busy.
 settings.register_profile(
@@ -23,12 +24,4 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _heeded_signals() -> None:
-    """A suite that a shell started in the background, or by nohup, ignores signals, and what it
-    starts would inherit that."""
-    for number, handler in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGHUP, signal.SIG_DFL),
-        (signal.SIGTERM, signal.SIG_DFL),
-    ):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
+    heed_signals()

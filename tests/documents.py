@@ -28,6 +28,8 @@ from typing import Final
 
 import msgspec
 
+from tests.heeding import heed_signals
+
 ROOT: Final = Path(__file__).parents[1]
 
 PATIENCE_S: Final = 60.0
@@ -202,6 +204,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def main() -> None:
+    heed_signals()
     blocks = blocks_of(ROOT / "README.md")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "fanout"
