@@ -15,7 +15,13 @@ from fanout.cli.logs import message_of
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-OUT_OF_MEMORY: Final = "out of memory: raise ulimit -v or MemoryMax=, or lower --log-bytes"
+OUT_OF_MEMORY: Final = (
+    "out of memory, or of threads: raise ulimit -v or -u, MemoryMax= or TasksMax=, "
+    "or lower --log-bytes"
+)
+_WORDS: Final = ("failed to map segment", "can't start new thread")
+"""How the dynamic linker and Python say that there is none, for a library or for a stack."""
+
 _PLAIN: Final = f"fanout: {OUT_OF_MEMORY}\n".encode()
 
 END_S: Final = 5
@@ -29,6 +35,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     while unseen:
         each = unseen.pop()
         if isinstance(each, MemoryError):
+            return True
+        if isinstance(each, ImportError | RuntimeError) and any(w in str(each) for w in _WORDS):
             return True
         if each is None or id(each) in seen:
             continue
