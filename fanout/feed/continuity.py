@@ -43,6 +43,18 @@ class _Hole(msgspec.Struct):
     noticed_s: float
     is_told: bool
     missing: list[Range]
+    spent: list[Range] = []
+    """Ids in it that have come since, as no trade's."""
+
+    def spend(self, trade_id: int) -> bool:
+        """Note an id as no trade's; False if that would be one run too many."""
+        if self.spent and self.spent[-1][1] == trade_id - 1:
+            self.spent[-1] = (self.spent[-1][0], trade_id)
+        elif len(self.spent) < MAX_RUNS:
+            self.spent.append((trade_id, trade_id))
+        else:
+            return False
+        return True
 
 
 class Continuity:
@@ -78,8 +90,9 @@ class Continuity:
             return True
         return self._hole_of(trade_id) is not None and self._run_count < MAX_RUNS
 
-    def take(self, trade_id: int, now_s: float) -> list[Gap]:
-        """Note an id that is new. Gives what is to be told then: the gap that it completes."""
+    def take(self, trade_id: int, now_s: float, *, is_spent: bool = False) -> list[Gap]:
+        """Note an id that is new: a trade's, or one that the venue spent without. Gives what is to
+        be told then: the gap that it completes."""
         if trade_id == self.next_id:  # nearly always, and so it costs a tenth of a microsecond
             self.next_id = trade_id + 1
             return []
@@ -89,6 +102,8 @@ class Continuity:
             return told
         hole = self._hole_of(trade_id)
         assert hole is not None, "only new ids are taken"
+        if is_spent and not hole.spend(trade_id):
+            return []  # it stays missing: the venue's records will say the same of it
         runs = len(hole.missing)
         hole.missing = without(hole.missing, (trade_id,))
         self._run_count += len(hole.missing) - runs
@@ -169,9 +184,9 @@ class Continuity:
             return []  # it was filled before anybody heard of it
         told, at = [], hole.first_id
         for first, last in hole.missing:
-            told += _run(at, first - 1, GapState.BACK_FILLED) + _unfilled(first, last, spent)
+            told += _filled(at, first - 1, hole.spent) + _unfilled(first, last, spent)
             at = last + 1
-        return told + _run(at, hole.last_id, GapState.BACK_FILLED)
+        return told + _filled(at, hole.last_id, hole.spent)
 
     def _hole_of(self, trade_id: int) -> _Hole | None:
         """The hole in which an id is missing. Holes are in the order of their ids."""
@@ -183,15 +198,25 @@ class Continuity:
         return hole if is_missing else None
 
 
+def _filled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:
+    """What became of ids that came."""
+    return _but_for(spent, first, last, GapState.BACK_FILLED)
+
+
 def _unfilled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:
     """What became of ids that did not come."""
+    return _but_for(spent, first, last, GapState.UNRECOVERABLE)
+
+
+def _but_for(spent: Sequence[Range], first: int, last: int, state: GapState) -> list[Gap]:
+    """Ids in a state, but for those that are no trade's."""
     told, at = [], first
     for spent_first, spent_last in sorted(spent):
         low, high = max(spent_first, at), min(spent_last, last)
         if low <= high:
-            told += _run(at, low - 1, GapState.UNRECOVERABLE) + _run(low, high, GapState.NO_TRADE)
+            told += _run(at, low - 1, state) + _run(low, high, GapState.NO_TRADE)
             at = high + 1
-    return told + _run(at, last, GapState.UNRECOVERABLE)
+    return told + _run(at, last, state)
 
 
 def _run(first: int, last: int, state: GapState) -> list[Gap]:

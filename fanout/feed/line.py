@@ -123,7 +123,7 @@ class Line(msgspec.Struct):
 
     def spend(self, trade_id: int, now_s: float, out: list[Trade | Gap]) -> None:
         """Note an id that is news, and no trade's."""
-        told = self.continuity.take(trade_id, now_s)
+        told = self.continuity.take(trade_id, now_s, is_spent=True)
         self.tally.spent += 1
         if self.strange:
             self.strange = []

@@ -39,6 +39,9 @@ from tests.soak.crowd import Crowd
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PAUSE_S: Final = (0.2, 2.0)
+MAX_HTTP: Final = 3
+"""Faults of REST that wait for a request, at most."""
+
 SHOWING: Final = 0x80
 """Bits that no text has: a byte with one of them flipped is no digit any more. Neither WebSocket
 nor HTTP has a checksum, so another digit would be another price."""
@@ -75,6 +78,9 @@ class Mischief:
 
     async def _inject(self) -> None:
         fault = self._fault()
+        standing = [each for each in self._simulator.faults.standing if isinstance(each, Http)]
+        if isinstance(fault, Http) and len(standing) >= MAX_HTTP:
+            return  # who waits after each of them would be left with nothing else for ever
         self.done[type(fault).__name__.lower()] += 1
         try:
             self._simulator.faults.inject(fault)

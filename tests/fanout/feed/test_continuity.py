@@ -64,6 +64,35 @@ def test_a_gap_whose_last_id_comes_late_is_filled() -> None:
     assert continuity.gaps == []
 
 
+def test_ids_of_a_gap_that_come_late_as_no_trade_s_are_none() -> None:
+    continuity = gaps_after(7, 14)
+    for each, is_spent in ((9, True), (8, False), (12, True), (11, True), (13, False)):
+        assert continuity.take(each, 9.0, is_spent=is_spent) == []
+    assert continuity.take(10, 9.0) == [
+        Gap(8, 8, FILLED),
+        Gap(9, 9, SPENT),
+        Gap(10, 10, FILLED),
+        Gap(11, 11, SPENT),
+        Gap(12, 12, SPENT),
+        Gap(13, 13, FILLED),
+    ]
+
+
+def test_no_more_is_kept_of_ids_that_are_no_trade_s_than_of_those_that_are_missing() -> None:
+    last = 3 * MAX_RUNS + 1
+    continuity = gaps_after(0, last)
+    for each in range(1, last, 2):
+        continuity.take(each, 9.0, is_spent=True)
+        continuity.take(each + 1, 9.0)
+    told = continuity.settle((1, last - 1), [(1, last - 1)])
+    assert {i for each in told if each.state is SPENT for i in _ids(each)} == {*range(1, last, 2)}
+    assert {i for each in told if each.state is FILLED for i in _ids(each)} == {*range(2, last, 2)}
+
+
+def _ids(gap: Gap) -> range:
+    return range(gap.first_id, gap.last_id + 1)
+
+
 def test_a_gap_is_settled_to_the_id() -> None:
     continuity = gaps_after(7, 20)
     for each in (10, 11, 15):

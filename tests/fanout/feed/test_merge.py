@@ -306,3 +306,14 @@ def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
     told = [each for each in out if isinstance(each, Gap) and each.state is GapState.OPEN]
     assert len(told) == 2
     assert desk.merge.open_gaps("BTCUSDT") == 2
+
+
+def test_an_id_that_was_told_as_missing_and_comes_as_no_trade_s_is_none() -> None:
+    desk, out = Desk(), list[Trade | Gap]()
+    desk.ids(101, 103)
+    assert [each.state for each in desk.merge.due(1.0)] == [GapState.OPEN]
+    desk.merge.take(SpentId(symbol="BTCUSDT", trade_id=102), "trade", 2.0, out)
+    (gap,) = out
+    assert isinstance(gap, Gap)
+    assert (gap.first_id, gap.last_id, gap.state) == (102, 102, GapState.NO_TRADE)
+    assert desk.merge.tally("trade", "BTCUSDT").no_trade == 1
