@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from protocol import MalformedError, decode_block
+from protocol import MalformedError, decode_block, encode_block
 from protocol.framing import seal
 from protocol.joining import block_from, first_seq
 from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
@@ -25,8 +25,9 @@ def test_a_frame_says_its_number_or_the_one_that_comes_next(name: str, seq: int)
     assert first_seq(payload(name), HEADER) == seq
 
 
-def test_a_frame_of_an_unknown_kind_says_nothing() -> None:
-    assert first_seq(seal(b"\x30new"), HEADER) is None
+@pytest.mark.parametrize("kind", [0, 1, 0x30])
+def test_a_frame_of_an_unknown_kind_says_nothing(kind: int) -> None:
+    assert first_seq(seal(bytes([kind]) + b"new"), HEADER) is None
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -34,6 +35,13 @@ def test_a_block_can_begin_at_any_of_its_trades(place: int) -> None:
     rest = decode_block(block_from(payload("trades"), 1_001 + place, HEADER), HEADER)
     whole = received(TRADES)
     assert rest == replace(whole, first_seq=1_001 + place, trades=whole.trades[place:])
+
+
+def test_so_can_the_first_block_of_all() -> None:
+    block = encode_block(replace(TRADES, first_seq=1), HEADER)
+    assert decode_block(block_from(block, 3, HEADER), HEADER).trades == [
+        replace(received(TRADES).trades[2], seq=3)
+    ]
 
 
 @pytest.mark.parametrize("name", EVENTS)
