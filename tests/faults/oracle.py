@@ -100,11 +100,11 @@ class Book:
         return told
 
     def reasons(self) -> Counter[str]:
-        """Ids that are lost, by what was said of them."""
+        """Ids that are lost, by what was said of them: the beginning of that, as it fits a line."""
         reasons = Counter[str]()
         for each in self.records.values():
             if isinstance(each, Gap) and each.state is GapState.UNRECOVERABLE:
-                reasons[each.why] += each.last_id - each.first_id + 1
+                reasons[each.why[:70]] += each.last_id - each.first_id + 1
         return reasons
 
     def _account(self, symbol: str, stream: StreamKind, is_whole: bool) -> Counter[str]:
