@@ -31,7 +31,7 @@ _WHY: Final = {
     GapState.OPEN: "not in the stream",
     GapState.BACK_FILLED: "arrived late",
     GapState.UNRECOVERABLE: "too many gaps at once",
-    GapState.NO_TRADE: "no trade in the venue's records",
+    GapState.NO_TRADE: "the venue used the id without a trade",
 }
 
 
@@ -50,7 +50,7 @@ class Tally(msgspec.Struct):
     lost: int = 0
     """Ids told as unrecoverable."""
     no_trade: int = 0
-    """Ids of gaps that are no trade's, as the venue's records show."""
+    """Ids of gaps that turned out to be no trade's."""
 
 
 class Line(msgspec.Struct):

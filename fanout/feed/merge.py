@@ -19,7 +19,10 @@ from protocol.constants import U64_MAX, GapState
 from protocol.records import Gap, Instrument, Trade
 
 _LOST: Final = GapState.UNRECOVERABLE
-_FROM_RECORDS: Final = {GapState.BACK_FILLED: "from the venue's records"}
+_FROM_RECORDS: Final = {
+    GapState.BACK_FILLED: "from the venue's records",
+    GapState.NO_TRADE: "no trade in the venue's records",
+}
 
 
 class Merge:

@@ -316,4 +316,5 @@ def test_an_id_that_was_told_as_missing_and_comes_as_no_trade_s_is_none() -> Non
     (gap,) = out
     assert isinstance(gap, Gap)
     assert (gap.first_id, gap.last_id, gap.state) == (102, 102, GapState.NO_TRADE)
+    assert gap.why == "the venue used the id without a trade"
     assert desk.merge.tally("trade", "BTCUSDT").no_trade == 1
