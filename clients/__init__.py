@@ -1,6 +1,6 @@
 """The other end: clients for a fanout. Standard library and `protocol` only.
 
-`clients.tcp` blocks and needs no event loop; `clients.tcp_asyncio` and `clients.tcp_trio` are the
-same with `await`. `clients.shm`, `clients.shm_asyncio` and `clients.shm_trio` read a queue in
-shared memory instead. Import the one you want; this package imports none of them.
+`fanout.clients.tcp` blocks and needs no event loop; `tcp_asyncio` and `tcp_trio` beside it are the
+same with `await`. `shm`, `shm_asyncio` and `shm_trio` read a queue in shared memory instead. Import
+the one you want; this package imports none of them.
 """

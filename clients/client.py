@@ -11,18 +11,18 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
-from clients.outcomes import (
+from fanout.clients.outcomes import (
     DisconnectedError,
     Received,
     Reconnect,
     RefusedError,
     UnknownSymbolError,
 )
-from clients.subscription import LONGEST_PAUSE_S, Subscription
-from clients.wanted import Wanted
-from protocol.records import Header
-from protocol.request import Position, Request
-from protocol.session import SessionStatistics
+from fanout.clients.subscription import LONGEST_PAUSE_S, Subscription
+from fanout.clients.wanted import Wanted
+from fanout.protocol.records import Header
+from fanout.protocol.request import Position, Request
+from fanout.protocol.session import SessionStatistics
 
 IDLE_TIMEOUT_S: Final = 5.0
 """Default for how long a connection may bring nothing. A service is never silent for more than a

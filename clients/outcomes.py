@@ -3,9 +3,9 @@ remembers, and what it raises."""
 
 import msgspec
 
-from protocol.errors import CallerError, PeerError
-from protocol.records import Loss, Record
-from protocol.request import Position
+from fanout.protocol.errors import CallerError, PeerError
+from fanout.protocol.records import Loss, Record
+from fanout.protocol.request import Position
 
 
 class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -1,15 +1,15 @@
 """A blocking client for the shared-memory queue: microseconds from writer to reader.
 
-    from clients.shm import ShmClient, Wait
-    from protocol import Trade
+    from fanout.clients.shm import ShmClient, Wait
+    from fanout.protocol import Trade
 
     with ShmClient("shm://trade_queue", wait=Wait.SPIN) as client:
         for record in client:
             if isinstance(record, Trade):
                 print(record.symbol, record.price_text, record.quantity_text)
 
-Iterating gives the same records as `clients.tcp`. When the service ends, dies or is started anew
-there is a `Disconnected`, `outcome` says which, and the client attaches again. A queue has one
+Iterating gives the same records as `fanout.clients.tcp`. When the service ends, dies or is started
+anew there is a `Disconnected`, `outcome` says which, and the client attaches again. A queue has one
 reader at a time; the next one carries on where the last one stopped. A reader that dies takes
 nothing with it: the frame whose records it was handing over comes again.
 """
@@ -20,12 +20,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Unpack
 
-from clients.client import BlockingClient, ClientOptions
-from clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
-from clients.shm_client import QueueClient, nap_s
-from clients.shm_file import Outcome, QueueError
-from protocol.errors import PeerError
-from protocol.ring_file import DIRECTORY
+from fanout.clients.client import BlockingClient, ClientOptions
+from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
+from fanout.clients.shm_client import QueueClient, nap_s
+from fanout.clients.shm_file import Outcome, QueueError
+from fanout.protocol.errors import PeerError
+from fanout.protocol.ring_file import DIRECTORY
 
 __all__ = [
     "AddressError",
@@ -56,8 +56,8 @@ class Wait(Enum):
 class ShmClient(QueueClient, BlockingClient):
     """A subscriber to a queue. Iterate over it; it attaches when it has to.
 
-    See `clients.shm_client.QueueClient` for parameters and errors. `close` may be called from
-    another thread, and ends the iteration.
+    See `fanout.clients.shm_client.QueueClient` for parameters and errors. `close` may be
+    called from another thread, and ends the iteration.
     """
 
     def __init__(

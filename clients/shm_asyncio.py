@@ -1,4 +1,4 @@
-"""The client of a shared-memory queue for asyncio: `clients.shm` with `await`.
+"""The client of a shared-memory queue for asyncio: `fanout.clients.shm` with `await`.
 
     async with AsyncioShmClient("shm://trade_queue") as client:
         async for record in client:
@@ -6,15 +6,15 @@
 
 It polls, since nobody wakes a reader of shared memory: at once after news, then with sleeps of up
 to a millisecond, which take some percent of a core. An asyncio loop cannot sleep for less; who
-wants microseconds takes `clients.shm` in a thread of its own.
+wants microseconds takes `fanout.clients.shm` in a thread of its own.
 """
 
 import asyncio
 
-from clients.client import AsyncClient
-from clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
-from clients.shm_client import QueueClient, nap_s
-from clients.shm_file import Outcome, QueueError
+from fanout.clients.client import AsyncClient
+from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
+from fanout.clients.shm_client import QueueClient, nap_s
+from fanout.clients.shm_file import Outcome, QueueError
 
 __all__ = [
     "AddressError",
@@ -28,7 +28,10 @@ __all__ = [
 
 
 class AsyncioShmClient(QueueClient, AsyncClient):
-    """A subscriber to a queue. See `clients.shm_client.QueueClient` for parameters and errors."""
+    """A subscriber to a queue.
+
+    See `fanout.clients.shm_client.QueueClient` for parameters and errors.
+    """
 
     async def _step(self) -> None:
         # Always a sleep, if only for a moment, to let others run.

@@ -10,12 +10,12 @@ import platform
 import time
 from typing import Final, Unpack
 
-from clients.client import Client, ClientOptions
-from clients.outcomes import AddressError
-from clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
-from protocol.errors import PeerError
-from protocol.records import End
-from protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
+from fanout.clients.client import Client, ClientOptions
+from fanout.clients.outcomes import AddressError
+from fanout.clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
+from fanout.protocol.errors import PeerError
+from fanout.protocol.records import End
+from fanout.protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
 
 CHECK_S: Final = 0.2
 """How often a reader looks what has become of the queue. A few system calls; everything that can
@@ -56,7 +56,7 @@ class QueueClient(Client):
         **options: Unpack[ClientOptions],
     ) -> None:
         """`url` is `shm://NAME`; anything else raises `AddressError`. `directory` is where queues
-        are. `clients.client.Client` has the other parameters.
+        are. `fanout.clients.client.Client` has the other parameters.
 
         With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
         if there is no queue to attach to or it is lost otherwise; its `__cause__` is a

@@ -2,7 +2,7 @@
 
 Attaching opens, locks and maps what is there; it never creates and never cuts. Whatever keeps a
 reader from reading has a name, an `Outcome`, and none of it can crash the reader: a file that is
-cut short while it is mapped either (see `clients.sigbus`).
+cut short while it is mapped either (see `fanout.clients.sigbus`).
 
 A queue that is in trouble may still hold frames; they are whole, and to be read before giving up.
 """
@@ -18,17 +18,17 @@ from typing import Final
 
 import msgspec
 
-from clients.outcomes import DisconnectedError
-from clients.sigbus import guard, unguard
-from protocol.constants import START
-from protocol.errors import PeerError
-from protocol.framing import frame
-from protocol.header import encode_header
-from protocol.joining import first_seq
-from protocol.records import Header
-from protocol.ring import RingReader
-from protocol.ring_file import lock_kind, lock_request
-from protocol.ring_page import (
+from fanout.clients.outcomes import DisconnectedError
+from fanout.clients.sigbus import guard, unguard
+from fanout.protocol.constants import START
+from fanout.protocol.errors import PeerError
+from fanout.protocol.framing import frame
+from fanout.protocol.header import encode_header
+from fanout.protocol.joining import first_seq
+from fanout.protocol.records import Header
+from fanout.protocol.ring import RingReader
+from fanout.protocol.ring_file import lock_kind, lock_request
+from fanout.protocol.ring_page import (
     PAGE_BYTES,
     READER_PID_WORD,
     WORD_BYTES,

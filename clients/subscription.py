@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from clients.outcomes import (
+from fanout.clients.outcomes import (
     Disconnected,
     DisconnectedError,
     Received,
@@ -22,14 +22,14 @@ from clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from clients.wanted import Wanted
-from protocol.backoff import backoff
-from protocol.constants import EndReason
-from protocol.errors import NotHeardError, reason
-from protocol.framing import frame
-from protocol.records import End, Gap, Header, Loss, Record, Status, Trade
-from protocol.request import Position, Request, Start, encode_request
-from protocol.session import SessionStatistics, SubscriberSession
+from fanout.clients.wanted import Wanted
+from fanout.protocol.backoff import backoff
+from fanout.protocol.constants import EndReason
+from fanout.protocol.errors import NotHeardError, reason
+from fanout.protocol.framing import frame
+from fanout.protocol.records import End, Gap, Header, Loss, Record, Status, Trade
+from fanout.protocol.request import Position, Request, Start, encode_request
+from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0

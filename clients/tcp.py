@@ -1,7 +1,7 @@
 """A blocking client: no event loop, no thread, standard library and `protocol` only.
 
-    from clients.tcp import TcpClient
-    from protocol import Trade
+    from fanout.clients.tcp import TcpClient
+    from fanout.protocol import Trade
 
     with TcpClient("tcp://127.0.0.1:9000") as client:
         for record in client:
@@ -18,8 +18,8 @@ import time
 from contextlib import suppress
 from typing import Unpack
 
-from clients.client import BlockingClient
-from clients.outcomes import (
+from fanout.clients.client import BlockingClient
+from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,
@@ -28,9 +28,9 @@ from clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from clients.tcp_client import READ_BYTES, NetworkClient, TcpOptions, silence, tls_failure
-from protocol.errors import PeerError
-from protocol.request import Position
+from fanout.clients.tcp_client import READ_BYTES, NetworkClient, TcpOptions, silence, tls_failure
+from fanout.protocol.errors import PeerError
+from fanout.protocol.request import Position
 
 __all__ = [
     "AddressError",
@@ -46,7 +46,10 @@ __all__ = [
 
 
 class TcpClient(NetworkClient, BlockingClient):
-    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
+    """A subscriber over TCP.
+
+    See `fanout.clients.tcp_client.NetworkClient` for parameters and errors.
+    """
 
     def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
         super().__init__(url, **options)

@@ -1,4 +1,4 @@
-"""The client for asyncio: `clients.tcp` with `await`.
+"""The client for asyncio: `fanout.clients.tcp` with `await`.
 
 async with AsyncioTcpClient("tcp://127.0.0.1:9000") as client:
     async for record in client:
@@ -9,8 +9,8 @@ import asyncio
 import ssl
 from typing import Unpack
 
-from clients.client import AsyncClient
-from clients.outcomes import (
+from fanout.clients.client import AsyncClient
+from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,
@@ -19,7 +19,7 @@ from clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from clients.tcp_client import (
+from fanout.clients.tcp_client import (
     READ_BYTES,
     NetworkClient,
     TcpOptions,
@@ -27,8 +27,8 @@ from clients.tcp_client import (
     silence,
     tls_failure,
 )
-from protocol.errors import PeerError
-from protocol.request import Position
+from fanout.protocol.errors import PeerError
+from fanout.protocol.request import Position
 
 __all__ = [
     "AddressError",
@@ -46,7 +46,10 @@ _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class AsyncioTcpClient(NetworkClient, AsyncClient):
-    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
+    """A subscriber over TCP.
+
+    See `fanout.clients.tcp_client.NetworkClient` for parameters and errors.
+    """
 
     def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
         super().__init__(url, **options)

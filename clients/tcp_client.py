@@ -5,9 +5,9 @@ import ssl
 from typing import Final, Unpack
 from urllib.parse import urlsplit
 
-from clients.client import Client, ClientOptions
-from clients.outcomes import AddressError, DisconnectedError
-from protocol.request import Position, Request, SlowPolicy, Start
+from fanout.clients.client import Client, ClientOptions
+from fanout.clients.outcomes import AddressError, DisconnectedError
+from fanout.protocol.request import Position, Request, SlowPolicy, Start
 
 READ_BYTES: Final = 256 * 1024
 """Most taken from the socket in one read."""
@@ -58,7 +58,7 @@ class NetworkClient(Client):
         the connection. `token` is the service's, if it wants one. `tls` is for certificates that
         this machine does not trust by itself. Raises `NotRepresentableError` for a token or a
         position that cannot be sent, and while it runs `RefusedError`, after the `End` that says
-        why, if the service does not serve this client. See `clients.client.Client` for the others.
+        why, if the service does not serve this client. `clients.client.Client` has the others.
         """
         request = Request(
             start=start if isinstance(start, Position) else Start(start),

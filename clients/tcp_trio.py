@@ -1,4 +1,4 @@
-"""The client for trio: `clients.tcp` with `await`.
+"""The client for trio: `fanout.clients.tcp` with `await`.
 
 async with TrioTcpClient("tcp://127.0.0.1:9000") as client:
     async for record in client:
@@ -10,8 +10,8 @@ from typing import Unpack
 
 import trio
 
-from clients.client import AsyncClient
-from clients.outcomes import (
+from fanout.clients.client import AsyncClient
+from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,
@@ -20,7 +20,7 @@ from clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from clients.tcp_client import (
+from fanout.clients.tcp_client import (
     READ_BYTES,
     NetworkClient,
     TcpOptions,
@@ -28,8 +28,8 @@ from clients.tcp_client import (
     silence,
     tls_failure,
 )
-from protocol.errors import PeerError
-from protocol.request import Position
+from fanout.protocol.errors import PeerError
+from fanout.protocol.request import Position
 
 __all__ = [
     "AddressError",
@@ -47,7 +47,10 @@ _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class TrioTcpClient(NetworkClient, AsyncClient):
-    """A subscriber over TCP. See `clients.tcp_client.NetworkClient` for parameters and errors."""
+    """A subscriber over TCP.
+
+    See `fanout.clients.tcp_client.NetworkClient` for parameters and errors.
+    """
 
     def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
         super().__init__(url, **options)

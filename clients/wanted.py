@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from clients.outcomes import AddressError, UnknownSymbolError
-from protocol.constants import TradeKind
-from protocol.records import Gap, Header, Record, Snapshot, Status, Trade
+from fanout.clients.outcomes import AddressError, UnknownSymbolError
+from fanout.protocol.constants import TradeKind
+from fanout.protocol.records import Gap, Header, Record, Snapshot, Status, Trade
 
 MARKET_KINDS: Final = frozenset({TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE})
 """Trades at prices that somebody agreed on. Those of the insurance fund and of auto-deleveraging

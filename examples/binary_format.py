@@ -1,7 +1,7 @@
 """The binary format, there and back: a header and three trades become bytes, and values again.
 Run it as `python examples/binary_format.py`."""
 
-import protocol as wire
+import fanout.protocol as wire
 
 RECEIVED_NS = 1_723_161_255_163_182_267
 BTC = wire.Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)

@@ -4,8 +4,8 @@ Run it as `python examples/recorder.py FILE [tcp://127.0.0.1:9000 [COUNT]]`."""
 import csv
 import sys
 
-from clients.tcp import AddressError, Disconnected, Position, Restarted, TcpClient
-from protocol import Gap, Loss, Trade
+from fanout.clients.tcp import AddressError, Disconnected, Position, Restarted, TcpClient
+from fanout.protocol import Gap, Loss, Trade
 
 
 def last_place(path: str) -> Position | str:

@@ -9,9 +9,9 @@ child inherits. A queue with a name, which a reader finds and attaches to, is `f
 import mmap
 import os
 
-from protocol import frame
-from protocol.ring import RingReader, RingWriter
-from protocol.ring_page import PAGE_BYTES
+from fanout.protocol import frame
+from fanout.protocol.ring import RingReader, RingWriter
+from fanout.protocol.ring_page import PAGE_BYTES
 
 WORDS = ("one writer", "one reader", "no lock", "größer als ASCII", "the end")
 

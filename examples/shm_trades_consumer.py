@@ -9,8 +9,8 @@ the age counts from the moment the service got the trade from the venue. Ends wi
 import sys
 import time
 
-from clients.shm import Disconnected, ShmClient, Wait
-from protocol import End, Trade
+from fanout.clients.shm import Disconnected, ShmClient, Wait
+from fanout.protocol import End, Trade
 
 ages_ns: list[int] = []
 with ShmClient(f"shm://{sys.argv[1]}", wait=Wait.SPIN) as client:

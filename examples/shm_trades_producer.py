@@ -9,10 +9,10 @@ import os
 import sys
 import time
 
-import protocol as wire
-from protocol.ring import RingWriter
-from protocol.ring_file import lock_request
-from protocol.ring_page import PAGE_BYTES, WRITER_PID_WORD
+import fanout.protocol as wire
+from fanout.protocol.ring import RingWriter
+from fanout.protocol.ring_file import lock_request
+from fanout.protocol.ring_page import PAGE_BYTES, WRITER_PID_WORD
 
 BTC = wire.Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 ZERO = wire.Reference(price=6_000_000, quantity=0, trade_id=0, time=0)

@@ -3,8 +3,8 @@ Run it as `python examples/tcp_client.py tcp://127.0.0.1:9000 [COUNT]`."""
 
 import sys
 
-from clients.tcp import AddressError, Disconnected, TcpClient
-from protocol import End, Gap, Loss, Status, Trade
+from fanout.clients.tcp import AddressError, Disconnected, TcpClient
+from fanout.protocol import End, Gap, Loss, Status, Trade
 
 
 def main(url: str = "tcp://127.0.0.1:9000", count: int = 0) -> None:

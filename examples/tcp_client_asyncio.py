@@ -4,8 +4,8 @@ Run it as `python examples/tcp_client_asyncio.py tcp://127.0.0.1:9000 [COUNT]`."
 import asyncio
 import sys
 
-from clients.tcp_asyncio import AddressError, AsyncioTcpClient, Disconnected
-from protocol import End, Gap, Loss, Status, Trade
+from fanout.clients.tcp_asyncio import AddressError, AsyncioTcpClient, Disconnected
+from fanout.protocol import End, Gap, Loss, Status, Trade
 
 
 async def main(url: str = "tcp://127.0.0.1:9000", count: int = 0) -> None:

@@ -5,8 +5,8 @@ import sys
 
 import trio
 
-from clients.tcp_trio import AddressError, Disconnected, TrioTcpClient
-from protocol import End, Gap, Loss, Status, Trade
+from fanout.clients.tcp_trio import AddressError, Disconnected, TrioTcpClient
+from fanout.protocol import End, Gap, Loss, Status, Trade
 
 
 async def main(url: str = "tcp://127.0.0.1:9000", count: int = 0) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import trio
 
-import protocol as wire
+import fanout.protocol as wire
 
 BTC = wire.Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 MEAN = wire.Reference(price=6_180_030, quantity=50, trade_id=0, time=time.time_ns() // 1_000_000)

@@ -11,9 +11,9 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
 
 from fanout.venues.base import VenueTrade
-from protocol.records import Instrument, Trade
+from fanout.protocol.records import Instrument, Trade
 
-cdef extern from "../protocol/_speedups.h":
+cdef extern from "protocol/_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)
     PyObject *SLOT(PyObject *object, Py_ssize_t offset)
     void FILL(PyObject *object, Py_ssize_t offset, PyObject *value)
@@ -82,7 +82,7 @@ cdef Py_ssize_t trade_back_filled = offset_of(Trade, "back_filled")
 
 
 cdef bint from_text(PyObject *text, PyObject *exponent, int64_t *value):
-    """See `protocol.fixedpoint.from_text`. False for whatever is not quite ordinary."""
+    """See `fanout.protocol.fixedpoint.from_text`. False for whatever is not quite ordinary."""
     cdef const char *at
     cdef const char *end
     cdef int64_t power, digits = 0

@@ -1,13 +1,13 @@
 """The errors of the service: the operator's and the venue's branch of the tree.
 
-The root and the other two branches are in `protocol.errors`. Every message is complete and made
-to be shown to a person: what happened, with the value, and what to do. Only the command line
+The root and the other two branches are in `fanout.protocol.errors`. Every message is complete and
+made to be shown to a person: what happened, with the value, and what to do. Only the command line
 turns an error into an exit code.
 """
 
 from typing import Final
 
-from protocol.errors import FanoutError
+from fanout.protocol.errors import FanoutError
 
 
 class OperatorError(FanoutError):

@@ -4,7 +4,7 @@ import trio
 
 from fanout.addresses import authority
 from fanout.errors import BindError
-from protocol.errors import reason
+from fanout.protocol.errors import reason
 
 
 async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:

@@ -8,10 +8,10 @@ import trio
 
 from fanout.errors import ConfigError, VenueMessageError
 from fanout.normalise import to_trade
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.records import Instrument, Reference, Trade
 from fanout.rest import RestClient
 from fanout.venues import Venue
-from protocol.errors import NotRepresentableError
-from protocol.records import Instrument, Reference, Trade
 
 
 class Market(msgspec.Struct, frozen=True):

@@ -12,12 +12,12 @@ import trio
 
 from fanout.feed import Feed
 from fanout.histogram import SLICE_S
+from fanout.protocol.constants import FeedState
+from fanout.protocol.records import Header
 from fanout.publisher import Publisher
 from fanout.stats import LogStats, ProcessStats, ServiceStats
 from fanout.transports import Transport
 from fanout.versions import versions
-from protocol.constants import FeedState
-from protocol.records import Header
 
 
 class Monitor:

@@ -1,11 +1,11 @@
 """From a venue's words to integers: decimal strings at an instrument's exponents, or not at all."""
 
+from fanout.protocol.block import is_representable
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.fixedpoint import from_text
+from fanout.protocol.records import Instrument, Trade
 from fanout.speedups import twin
 from fanout.venues.base import VenueTrade
-from protocol.block import is_representable
-from protocol.errors import NotRepresentableError
-from protocol.fixedpoint import from_text
-from protocol.records import Instrument, Trade
 
 
 @twin

@@ -15,7 +15,7 @@ from python_socks.async_.trio import Proxy
 
 from fanout.addresses import check_proxy, is_loopback, shown_proxy
 from fanout.errors import VenueUnreachableError, shown
-from protocol.errors import reason
+from fanout.protocol.errors import reason
 
 _KINDS: Final = {"wss": "https", "ws": "http"}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fanout.log import Log
-from protocol import (
+from fanout.protocol import (
     MAX_BLOCK_TRADES,
     START,
     Block,
@@ -29,8 +29,8 @@ from protocol import (
     encode_header,
     frame,
 )
-from protocol.constants import MAX_TEXT_BYTES
-from protocol.text import fitting
+from fanout.protocol.constants import MAX_TEXT_BYTES
+from fanout.protocol.text import fitting
 
 
 class Publisher:

@@ -31,9 +31,9 @@ from fanout.errors import (
     VenueUnreachableError,
     shown,
 )
+from fanout.protocol.backoff import backoff
+from fanout.protocol.errors import reason
 from fanout.venues.base import Request, Venue
-from protocol.backoff import backoff
-from protocol.errors import reason
 
 _LOG = logging.getLogger("fanout")
 

@@ -22,6 +22,9 @@ from fanout.errors import VenueBusyError, VenueError
 from fanout.feed import Feed
 from fanout.market import Market, ask_market
 from fanout.monitor import Monitor
+from fanout.protocol.constants import EndReason
+from fanout.protocol.errors import reason
+from fanout.protocol.records import Header
 from fanout.proxy import proxy_for
 from fanout.publisher import Publisher
 from fanout.rest import RestClient, open_rest
@@ -29,9 +32,6 @@ from fanout.stats import FeedStats
 from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
 from fanout.websocket import open_websocket
-from protocol.constants import EndReason
-from protocol.errors import reason
-from protocol.records import Header
 
 _LOG = logging.getLogger("fanout")
 

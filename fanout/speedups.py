@@ -1,7 +1,7 @@
-"""The service's own compiled twins, `fanout/_speedups.pyx`. See `protocol.speedups`."""
+"""The service's own compiled twins, `fanout/_speedups.pyx`. See `fanout.protocol.speedups`."""
 
 from typing import Final
 
-from protocol.speedups import Twins
+from fanout.protocol.speedups import Twins
 
 twin: Final = Twins("fanout._speedups")

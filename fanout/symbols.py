@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from fanout.errors import UsageError
-from protocol.constants import MAX_SYMBOL_BYTES
+from fanout.protocol.constants import MAX_SYMBOL_BYTES
 
 MAX_ASSETS: Final = 10
 """Symbols that one service subscribes to."""

@@ -4,9 +4,9 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+from fanout.protocol.constants import WIRE_VERSION
+from fanout.protocol.speedups import twin as wire_twins
 from fanout.speedups import twin as service_twins
-from protocol.constants import WIRE_VERSION
-from protocol.speedups import twin as wire_twins
 
 
 @cache

@@ -17,9 +17,9 @@
 bytes in, records out.
 """
 
-from protocol.backoff import backoff
-from protocol.block import decode_block, encode_block, is_representable
-from protocol.constants import (
+from fanout.protocol.backoff import backoff
+from fanout.protocol.block import decode_block, encode_block, is_representable
+from fanout.protocol.constants import (
     MAX_BLOCK_TRADES,
     MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
@@ -33,7 +33,7 @@ from protocol.constants import (
     LossReason,
     TradeKind,
 )
-from protocol.errors import (
+from fanout.protocol.errors import (
     CallerError,
     ChecksumError,
     FanoutError,
@@ -43,11 +43,11 @@ from protocol.errors import (
     PeerError,
     UnexpectedFrameError,
 )
-from protocol.events import decode_event, encode_event
-from protocol.fixedpoint import from_text, to_decimal, to_float, to_text
-from protocol.framing import FrameReader, frame
-from protocol.header import decode_header, encode_header
-from protocol.records import (
+from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
+from fanout.protocol.framing import FrameReader, frame
+from fanout.protocol.header import decode_header, encode_header
+from fanout.protocol.records import (
     Block,
     End,
     Event,
@@ -62,9 +62,16 @@ from protocol.records import (
     Status,
     Trade,
 )
-from protocol.request import Position, Request, SlowPolicy, Start, decode_request, encode_request
-from protocol.ring import RingReader, RingWriter
-from protocol.session import Phase, SessionStatistics, SubscriberSession
+from fanout.protocol.request import (
+    Position,
+    Request,
+    SlowPolicy,
+    Start,
+    decode_request,
+    encode_request,
+)
+from fanout.protocol.ring import RingReader, RingWriter
+from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
 
 __all__ = [
     "MAX_BLOCK_TRADES",

@@ -144,7 +144,7 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
 
 
 def decode_block(payload, header):
-    """See `protocol.block.decode_block`."""
+    """See `fanout.protocol.block.decode_block`."""
     cdef Prefix prefix
     cdef Item items[MAX_TRADES]
     cdef PyObject *instruments
@@ -245,7 +245,7 @@ cdef Py_ssize_t trades_in(PyObject *payload):
 
 
 def rows_of(payloads, header):
-    """See `protocol.rows.rows_of`."""
+    """See `fanout.protocol.rows.rows_of`."""
     cdef Prefix prefix
     cdef Item items[MAX_TRADES]
     cdef PyObject *blocks = <PyObject *>payloads
@@ -390,7 +390,7 @@ cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
 
 
 def encode_block(block, header):
-    """See `protocol.block.encode_block`."""
+    """See `fanout.protocol.block.encode_block`."""
     cdef uint8_t payload[PREFIX_BYTES + MAX_VARINT_BYTES + MAX_TRADES * MAX_TRADE_BYTES + CRC_BYTES]
     cdef uint8_t *end = put_block(payload, <PyObject *>block, <PyObject *>header)
     cdef uint32_t crc

@@ -59,7 +59,7 @@ cdef inline bint put(PyObject *ring, Py_ssize_t offset, uint64_t value) except F
 
 
 def RingReader_pop(self):
-    """See `protocol.ring.RingReader.pop`."""
+    """See `fanout.protocol.ring.RingReader.pop`."""
     cdef End end
     cdef uint64_t unread, start
     cdef uint32_t length
@@ -93,7 +93,7 @@ def RingReader_pop(self):
 
 
 def RingWriter_push(self, frames):
-    """See `protocol.ring.RingWriter.push`."""
+    """See `fanout.protocol.ring.RingWriter.push`."""
     global writer_room, WRITER
     cdef End end
     cdef uint64_t size, room, start, split

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
 """Compiled twins of the functions that do the work per trade and per frame.
 
-Each does what the function of its name does in `protocol.block`, `protocol.rows` or
-`protocol.ring`, for arguments and bytes that are in order. Whatever is out of order it leaves to
+Each does what the function of its name does in `fanout.protocol.block`, `fanout.protocol.rows` or
+`fanout.protocol.ring`, for arguments and bytes that are in order. Whatever is out of order it leaves to
 that one: so there is one place for every check's words, and a twin has nothing to say of its own.
 What it must not do is take something that the plain function refuses.
 
@@ -19,9 +19,9 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from protocol import constants, ring_page
-from protocol.constants import BlockFlags, TradeKind
-from protocol.records import Block, Header, Instrument, Reference, Trade
+from fanout.protocol import constants, ring_page
+from fanout.protocol.constants import BlockFlags, TradeKind
+from fanout.protocol.records import Block, Header, Instrument, Reference, Trade
 
 cdef extern from "_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)
@@ -56,7 +56,7 @@ cdef extern from "_speedups.h":
 
 def plain(name):
     """The function whose twin is called so."""
-    from protocol.speedups import twin
+    from fanout.protocol.speedups import twin
 
     return twin.plain[name]
 

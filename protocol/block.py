@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
-from protocol.constants import (
+from fanout.protocol.constants import (
     ESCAPE_INDEX,
     I64_MAX,
     I64_MIN,
@@ -38,11 +38,11 @@ from protocol.constants import (
     FrameKind,
     TradeKind,
 )
-from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from protocol.framing import seal, unseal
-from protocol.records import Block, Header, Reference, Trade
-from protocol.speedups import twin
-from protocol.varint import append_varint, read_varint, unzigzag, zigzag
+from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+from fanout.protocol.framing import seal, unseal
+from fanout.protocol.records import Block, Header, Reference, Trade
+from fanout.protocol.speedups import twin
+from fanout.protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 _PREFIX = Struct("<BBBHQQ")
 assert _PREFIX.size == 21

@@ -14,7 +14,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Any
 
-from protocol.constants import (
+from fanout.protocol.constants import (
     MAX_INSTRUMENTS,
     MAX_SEQ,
     MAX_TEXT_BYTES,
@@ -26,10 +26,10 @@ from protocol.constants import (
     GapState,
     LossReason,
 )
-from protocol.errors import MalformedError, NotRepresentableError
-from protocol.framing import seal, unseal
-from protocol.records import End, Event, Gap, Header, Heartbeat, Instrument, Loss, Status
-from protocol.text import pack_text, unpack_text
+from fanout.protocol.errors import MalformedError, NotRepresentableError
+from fanout.protocol.framing import seal, unseal
+from fanout.protocol.records import End, Event, Gap, Header, Heartbeat, Instrument, Loss, Status
+from fanout.protocol.text import pack_text, unpack_text
 
 _STATUS = Struct("<BQBBQ")
 _GAP = Struct("<BQBBQQ")

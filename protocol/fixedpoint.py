@@ -9,7 +9,7 @@ number, or that has digits below the exponent, is refused.
 from decimal import Decimal
 from typing import Final
 
-from protocol.errors import NotRepresentableError
+from fanout.protocol.errors import NotRepresentableError
 
 MAX_DECIMAL_CHARS: Final = 64
 """Longest text taken for a number. Protects `int()`, whose time grows with the square."""

@@ -7,8 +7,8 @@ at most one incomplete frame, and refuses a length over the limit before it wait
 from struct import Struct
 from zlib import crc32
 
-from protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_FRAME_BYTES
-from protocol.errors import ChecksumError, LimitExceededError, MalformedError
+from fanout.protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_FRAME_BYTES
+from fanout.protocol.errors import ChecksumError, LimitExceededError, MalformedError
 
 _U32 = Struct("<I")
 

@@ -18,7 +18,7 @@ All little-endian. An entry or a body that is longer than this is read as far as
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
-from protocol.constants import (
+from fanout.protocol.constants import (
     EXPONENTS,
     MAX_INSTRUMENTS,
     MAX_SEQ,
@@ -27,10 +27,10 @@ from protocol.constants import (
     TIME_EXPONENTS,
     WIRE_VERSION,
 )
-from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from protocol.framing import seal, unseal
-from protocol.records import Header, Instrument, Reference
-from protocol.text import pack_text, unpack_text
+from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+from fanout.protocol.framing import seal, unseal
+from fanout.protocol.records import Header, Instrument, Reference
+from fanout.protocol.text import pack_text, unpack_text
 
 _PREFIX = Struct("<BBQQ")
 _ENTRY = Struct("<bbbqQQQ")

@@ -8,11 +8,11 @@ a block gets the rest of that block as a block of its own.
 
 from msgspec.structs import replace
 
-from protocol.block import decode_block, encode_block
-from protocol.constants import FrameKind
-from protocol.events import decode_event
-from protocol.header import decode_header
-from protocol.records import End, Gap, Header, Heartbeat, Loss, Status
+from fanout.protocol.block import decode_block, encode_block
+from fanout.protocol.constants import FrameKind
+from fanout.protocol.events import decode_event
+from fanout.protocol.header import decode_header
+from fanout.protocol.records import End, Gap, Header, Heartbeat, Loss, Status
 
 
 def first_seq(payload: bytes, header: Header) -> int | None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from protocol.constants import (
+from fanout.protocol.constants import (
     BlockFlags,
     EndReason,
     FeedState,
@@ -20,7 +20,7 @@ from protocol.constants import (
     LossReason,
     TradeKind,
 )
-from protocol.fixedpoint import to_decimal, to_float, to_text
+from fanout.protocol.fixedpoint import to_decimal, to_float, to_text
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,9 +14,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-from protocol.constants import MAX_SEQ, U64_MAX
-from protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from protocol.text import fitting
+from fanout.protocol.constants import MAX_SEQ, U64_MAX
+from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+from fanout.protocol.text import fitting
 
 MAX_REQUEST_BYTES: Final = 4096
 """Limit of a request. Protects the service from keeping what strangers send."""

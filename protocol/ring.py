@@ -1,7 +1,7 @@
 """The shared-memory queue: one writer, one reader, frames, no system call and no lock.
 
 `RingWriter` and `RingReader` work over any writable buffer: a bytearray in tests, a mapped file
-in use. `protocol.ring_page` draws the page in front. Neither can do the other's job, and each
+in use. `ring_page` draws the page in front. Neither can do the other's job, and each
 writes only what is its own: the writer all but the read cursor, the reader's pid and count.
 
     writer: copy the frames to the data area, then store the write cursor
@@ -12,7 +12,7 @@ behind `memoryview.cast("Q")`, which is loaded and stored by one instruction (`s
 by byte, and tears). CPython runs the statements of a thread in their order. And on x86-64 nobody
 sees the stores of a core in another order than they were made, and no load or store is moved
 before an earlier load. On a processor that may, this would need barriers that plain Python does
-not have: `protocol.ring_file.require_supported_machine` is for those who map memory to call.
+not have: `fanout.protocol.ring_file.require_supported_machine` is for those who map memory to call.
 
 Both sides keep their own cursor to themselves and only ever store it. The reader trusts nothing
 it loads: a length is checked against the cursors before a byte is copied. Whether the bytes are
@@ -27,13 +27,13 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
-from protocol import ring_page as page
-from protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
-from protocol.errors import LimitExceededError, MalformedError, PeerError
-from protocol.framing import frame
-from protocol.header import decode_header, encode_header
-from protocol.records import Header
-from protocol.speedups import twin
+from fanout.protocol import ring_page as page
+from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
+from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError
+from fanout.protocol.framing import frame
+from fanout.protocol.header import decode_header, encode_header
+from fanout.protocol.records import Header
+from fanout.protocol.speedups import twin
 
 _unpack_length: Final = Struct("<I").unpack_from
 

@@ -11,8 +11,8 @@ taken for it. A child that was forked while the queue was open holds it too.
 from struct import Struct
 from typing import Final
 
-from protocol.errors import CallerError
-from protocol.ring_page import WORD_BYTES
+from fanout.protocol.errors import CallerError
+from fanout.protocol.ring_page import WORD_BYTES
 
 DIRECTORY: Final = "/dev/shm"
 """Where queues are: files in memory, on every Linux."""
@@ -27,7 +27,7 @@ class UnsupportedMachineError(CallerError):
 
 def require_supported_machine(machine: str) -> None:
     """Raises `UnsupportedMachineError` unless `machine`, as `platform.machine()` names it, is one
-    on which plain loads and stores are enough. See `protocol.ring`."""
+    on which plain loads and stores are enough. See `fanout.protocol.ring`."""
     if machine.lower() not in ("x86_64", "amd64"):
         raise UnsupportedMachineError(
             f"shared-memory queues need an x86-64 processor, this is {machine or 'unknown'}: "

@@ -39,8 +39,8 @@ The magic, the version and the two locks keep their places in every layout to co
 
 from typing import Final, Protocol
 
-from protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_TEXT_BYTES, U64_MAX
-from protocol.errors import LimitExceededError, MalformedError
+from fanout.protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_TEXT_BYTES, U64_MAX
+from fanout.protocol.errors import LimitExceededError, MalformedError
 
 MAGIC: Final = int.from_bytes(b"fanoutq\0", "little")
 LAYOUT_VERSION: Final = 1

@@ -12,7 +12,7 @@
     u8   1 if back-filled
     u32  0
 
-All little-endian, at the instrument's exponents, as in `protocol.records.Trade`. Not a wire: rows
+All little-endian, at the instrument's exponents, as in `records.Trade`. Not a wire: rows
 never leave the process that made them.
 """
 
@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from protocol.block import decode_block
-from protocol.records import Header
-from protocol.speedups import twin
+from fanout.protocol.block import decode_block
+from fanout.protocol.records import Header
+from fanout.protocol.speedups import twin
 
 ROW: Final = Struct("<QQQqQQBBBBI")
 ROW_BYTES: Final = ROW.size

@@ -23,14 +23,14 @@ from enum import Enum, auto
 
 import msgspec
 
-from protocol.block import decode_block
-from protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
-from protocol.errors import MalformedError, NotHeardError, UnexpectedFrameError
-from protocol.events import decode_event
-from protocol.framing import FrameReader, unseal
-from protocol.header import decode_header
-from protocol.records import Block, End, Header, Heartbeat, Loss, Record, Snapshot
-from protocol.request import Position, Start
+from fanout.protocol.block import decode_block
+from fanout.protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
+from fanout.protocol.errors import MalformedError, NotHeardError, UnexpectedFrameError
+from fanout.protocol.events import decode_event
+from fanout.protocol.framing import FrameReader, unseal
+from fanout.protocol.header import decode_header
+from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Snapshot
+from fanout.protocol.request import Position, Start
 
 
 class Phase(Enum):

@@ -45,7 +45,7 @@ def _imported(module: str) -> ModuleType | None:
         return None
 
 
-twin: Final = Twins("protocol._speedups")
+twin: Final = Twins("fanout.protocol._speedups")
 
 PLAIN: Final = twin.plain
 

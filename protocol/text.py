@@ -1,6 +1,6 @@
 """Short text on the wire: one length byte, then UTF-8."""
 
-from protocol.errors import MalformedError, NotRepresentableError
+from fanout.protocol.errors import MalformedError, NotRepresentableError
 
 
 def pack_text(text: str, limit: int, what: str) -> bytes:

@@ -8,8 +8,8 @@ become 0, 1, 2, 3.
 Deltas are taken modulo 2**64, so that every value can follow every other.
 """
 
-from protocol.constants import MAX_VARINT_BYTES, U64_MAX
-from protocol.errors import MalformedError, NotRepresentableError
+from fanout.protocol.constants import MAX_VARINT_BYTES, U64_MAX
+from fanout.protocol.errors import MalformedError, NotRepresentableError
 
 
 def append_varint(out: bytearray, value: int) -> None:

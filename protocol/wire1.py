@@ -33,10 +33,15 @@ from typing import Final
 
 import msgspec
 
-from protocol.constants import I64_MAX, MAKER_BIT, MAX_INSTRUMENTS, MAX_TEXT_BYTES, U64_MAX
-from protocol.errors import FanoutError, LimitExceededError, MalformedError, NotRepresentableError
-from protocol.text import fitting, pack_text, unpack_text
-from protocol.varint import append_varint, read_varint, unzigzag, zigzag
+from fanout.protocol.constants import I64_MAX, MAKER_BIT, MAX_INSTRUMENTS, MAX_TEXT_BYTES, U64_MAX
+from fanout.protocol.errors import (
+    FanoutError,
+    LimitExceededError,
+    MalformedError,
+    NotRepresentableError,
+)
+from fanout.protocol.text import fitting, pack_text, unpack_text
+from fanout.protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 WIRE1_VERSION: Final = 1
 """First byte of a wire-1 header."""

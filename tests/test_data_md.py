@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients.columns import to_arrow, trades_in
+from fanout.clients.columns import to_arrow, trades_in
 from tests.fanout.cli.processes import fanout, serving
 from tests.protocol.golden import HEADER, TRADES
 

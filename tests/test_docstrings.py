@@ -7,21 +7,21 @@ from importlib import import_module
 
 import pytest
 
-import clients
-import clients.columns
+import fanout.clients
+from fanout.clients import columns
 
 MODULES = [
-    "protocol",
-    "clients.columns",
-    *(f"clients.{each.name}" for each in pkgutil.iter_modules(clients.__path__)),
-    *(f"clients.columns.{each.name}" for each in pkgutil.iter_modules(clients.columns.__path__)),
+    "fanout.protocol",
+    "fanout.clients.columns",
+    *(f"fanout.clients.{each.name}" for each in pkgutil.iter_modules(fanout.clients.__path__)),
+    *(f"fanout.clients.columns.{each.name}" for each in pkgutil.iter_modules(columns.__path__)),
 ]
 
 
 def public_names(name: str) -> Iterator[tuple[str, object]]:
     module = import_module(name)
     for attribute, value in vars(module).items():
-        is_ours = name == "protocol" or getattr(value, "__module__", None) == name
+        is_ours = name == "fanout.protocol" or getattr(value, "__module__", None) == name
         is_code = inspect.isclass(value) or inspect.isfunction(value)
         if not attribute.startswith("_") and is_ours and is_code:
             yield attribute, value

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import trio
 
-from clients.tcp import TcpClient
-from clients.tcp_trio import TrioTcpClient
+from fanout.clients.tcp import TcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import End, FeedState, Gap, Loss, Record, Status, Trade
 from fanout.simulator import SimulatorConfig
-from protocol import End, FeedState, Gap, Loss, Record, Status, Trade
 from tests.captures import capture_path
 from tests.running import config_for, running_service, running_simulator
 

@@ -25,9 +25,9 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
-from clients.tcp_trio import TrioTcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import End, EndReason, Position
 from fanout.transports.tcp import connection, wire2
-from protocol import End, EndReason, Position
 from tests.model.ledger import Tastes
 from tests.model.loop import Loop, open_descriptors
 from tests.model.reader import Client, Reader

@@ -1,6 +1,6 @@
 """Trades as columns: numpy arrays, and from there Arrow, polars and pandas.
 
-    from clients.columns import to_polars, trades_in
+    from fanout.clients.columns import to_polars, trades_in
 
     trades = trades_in(records, client.header)  # what iterating over a client gave
     frame = to_polars(trades)
@@ -12,9 +12,15 @@ pyarrow and pandas are imported by the function that needs them, which says so w
 `rows` has the arrays, `frames` the conversions, `npy` and `parquet` files in batches.
 """
 
-from clients.columns.frames import MissingPackageError, Values, to_arrow, to_pandas, to_polars
-from clients.columns.parquet import write_parquet
-from clients.columns.rows import TRADE, labelled, labelled_dtype, trades_in, trades_of
+from fanout.clients.columns.frames import (
+    MissingPackageError,
+    Values,
+    to_arrow,
+    to_pandas,
+    to_polars,
+)
+from fanout.clients.columns.parquet import write_parquet
+from fanout.clients.columns.rows import TRADE, labelled, labelled_dtype, trades_in, trades_of
 
 __all__ = [
     "TRADE",

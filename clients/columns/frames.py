@@ -10,7 +10,7 @@ decided once, here. The columns, in every tool and in a Parquet file:
     price, price_exponent               i64, i8: price * 10**price_exponent of the quote currency
     quantity, quantity_exponent         u64, i8
     received_ns                         u64, unix ns
-    kind                                the name of a `protocol.TradeKind`, as a dictionary
+    kind                                the name of a `fanout.protocol.TradeKind`, as a dictionary
     buyer_is_maker, back_filled         bool
     epoch_ns                            u64, unix ns
 
@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.columns.rows import labelled
-from protocol.constants import I64_MAX, TradeKind
-from protocol.errors import CallerError, NotRepresentableError
-from protocol.fixedpoint import to_float
-from protocol.records import Header
+from fanout.clients.columns.rows import labelled
+from fanout.protocol.constants import I64_MAX, TradeKind
+from fanout.protocol.errors import CallerError, NotRepresentableError
+from fanout.protocol.fixedpoint import to_float
+from fanout.protocol.records import Header
 
 if TYPE_CHECKING:
     import pandas
@@ -171,7 +171,7 @@ def _numbers(pa: Any, rows: NDArray[np.void], name: str, values: Values) -> dict
 
 
 def floats(numbers: NDArray[Any], exponents: NDArray[np.int8]) -> NDArray[np.float64]:
-    """The doubles nearest to numbers * 10**exponents: as `protocol.to_float`, many at once."""
+    """The doubles nearest to numbers * 10**exponents: as `to_float`, many at once."""
     tens = _TENS[np.abs(exponents)]
     near: NDArray[np.float64] = np.where(exponents < 0, numbers / tens, numbers * tens)
     # Beyond 2**53 the integer itself would be rounded first, and then the quotient.

@@ -6,8 +6,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.columns.frames import needed, to_arrow, unit_of
-from clients.columns.rows import labelled_dtype
+from fanout.clients.columns.frames import needed, to_arrow, unit_of
+from fanout.clients.columns.rows import labelled_dtype
 
 
 def write_parquet(file: str | IO[bytes], batches: Callable[[], Iterable[NDArray[np.void]]]) -> None:

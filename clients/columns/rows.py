@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.records import Header, Trade
-from protocol.rows import ROW_BYTES, rows_of
+from fanout.protocol.records import Header, Trade
+from fanout.protocol.rows import ROW_BYTES, rows_of
 
 TRADE: Final = np.dtype(
     {
@@ -35,7 +35,7 @@ TRADE: Final = np.dtype(
         "itemsize": ROW_BYTES,
     }
 )
-"""A row: `protocol.rows`, by name. 56 bytes."""
+"""A row: `fanout.protocol.rows`, by name. 56 bytes."""
 
 _LABELS: Final = ("symbol", "price_exponent", "quantity_exponent", "time_exponent")
 
@@ -43,7 +43,7 @@ _LABELS: Final = ("symbol", "price_exponent", "quantity_exponent", "time_exponen
 def labelled_dtype(symbol_chars: int) -> np.dtype[np.void]:
     """A row that needs no header, with room for symbols of so many characters: 62 bytes and four
     for each of these. `time` is at 10**time_exponent seconds since 1970; `kind` is a
-    `protocol.TradeKind`."""
+    `fanout.protocol.TradeKind`."""
     return np.dtype(
         [
             ("seq", "<u8"),

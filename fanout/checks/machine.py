@@ -18,12 +18,12 @@ from fanout.config import Config, ShmConfig, TcpConfig
 from fanout.descriptors import RESERVED_DESCRIPTORS, Descriptors
 from fanout.errors import BindError, ConfigError
 from fanout.listeners import open_listeners
+from fanout.protocol.errors import reason
+from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
+from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm.queue_file import Holder, holder_of
 from fanout.transports.tcp.greeting import load_tls
 from fanout.versions import versions
-from protocol.errors import reason
-from protocol.ring_file import UnsupportedMachineError, require_supported_machine
-from protocol.ring_page import PAGE_BYTES
 
 NAME_S: Final = 5.0
 """For the address of a name to listen on."""

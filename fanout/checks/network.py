@@ -20,8 +20,8 @@ from fanout.addresses import authority, shown_proxy
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import VenueUnreachableError
+from fanout.protocol.errors import reason
 from fanout.proxy import open_tcp
-from protocol.errors import reason
 
 WAY_S: Final = 5.0
 """For the three steps of one way together. A way that takes longer loses trades at every

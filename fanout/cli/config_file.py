@@ -19,7 +19,7 @@ from typing import Any, Final
 import typer
 
 from fanout.errors import ConfigError, shown
-from protocol.errors import reason
+from fanout.protocol.errors import reason
 
 MAX_FILE_BYTES: Final = 16 * 1024
 """A file that is longer holds something else. All options take 2 KiB, and what `tomllib` makes of a

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from fanout.errors import shown
-from protocol.records import Instrument, Record, Snapshot, Trade
+from fanout.protocol.records import Instrument, Record, Snapshot, Trade
 
 
 class Format(StrEnum):

@@ -10,10 +10,10 @@ from typing import Final, NoReturn, TextIO
 
 import typer
 
-from clients.outcomes import AddressError, UnknownSymbolError
 from fanout.cli.config_file import flag_of, source_of
 from fanout.cli.logs import hand_over, is_said, message_of
 from fanout.cli.memory import OUT_OF_MEMORY, is_out_of_memory
+from fanout.clients.outcomes import AddressError, UnknownSymbolError
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -22,7 +22,7 @@ from fanout.errors import (
     VenueError,
     VenueForbiddenError,
 )
-from protocol.errors import FanoutError, reason
+from fanout.protocol.errors import FanoutError, reason
 
 EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     UsageError: 2,

@@ -4,8 +4,8 @@ import os
 from typing import Final
 
 from fanout.errors import ConfigError, UsageError
+from fanout.protocol.errors import reason
 from fanout.secret import Secret
-from protocol.errors import reason
 
 VARIABLE: Final = "FANOUT_TOKEN"
 

@@ -7,13 +7,13 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from clients.client import ClientOptions
-from clients.outcomes import Disconnected, Restarted
 from fanout.cli.secrets import read_token
+from fanout.clients.client import ClientOptions
+from fanout.clients.outcomes import Disconnected, Restarted
 from fanout.errors import ConfigError, UsageError, shown
+from fanout.protocol.errors import reason
+from fanout.protocol.request import Position, Request, Start, encode_request
 from fanout.symbols import split_symbols
-from protocol.errors import reason
-from protocol.request import Position, Request, Start, encode_request
 
 Address = Annotated[
     str,
@@ -69,8 +69,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def client(
         self, over_tcp: Callable[..., OverTcp], of_queue: Callable[..., OfQueue]
     ) -> OverTcp | OfQueue:
-        """A client, by the kind that waits as the caller does: `clients.tcp.TcpClient` and
-        `clients.shm.ShmClient`, or their like. Raises `FanoutError` for what cannot be asked
+        """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient` and
+        `fanout.clients.shm.ShmClient`, or their like. Raises `FanoutError` for what cannot be asked
         for."""
         if self.address.startswith("shm://"):
             if self.start != "live":

@@ -13,8 +13,8 @@ from fanout.addresses import authority, check_url
 from fanout.cli.outcome import emit, exit_codes, is_terminal
 from fanout.cli.serve import ServeOptions
 from fanout.errors import OperatorError, UsageError, shown
+from fanout.protocol.errors import reason
 from fanout.stats import ServiceStats
-from protocol.errors import reason
 
 TIMEOUT_S: Final = 5.0
 """For an answer to come. A service that is well gives it in milliseconds."""

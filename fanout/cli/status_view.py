@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fanout.cli.outcome import is_terminal
+from fanout.protocol.errors import FanoutError
 from fanout.stats import (
     ConsumerStats,
     FeedStats,
@@ -22,7 +23,6 @@ from fanout.stats import (
     ServiceStats,
     TransportStats,
 )
-from protocol.errors import FanoutError
 
 _STYLES: Final = {
     "LIVE": "green",

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clients.outcomes import Disconnected, Restarted
 from fanout.cli.formats import CSV_HEADER, LINES, Format, text_line
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
@@ -18,11 +17,12 @@ from fanout.cli.source import (
     TokenFile,
     told,
 )
-from protocol.records import Trade
+from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.protocol.records import Trade
 
 if TYPE_CHECKING:
-    from clients.shm import ShmClient
-    from clients.tcp import TcpClient
+    from fanout.clients.shm import ShmClient
+    from fanout.clients.tcp import TcpClient
 
 
 def tail(
@@ -45,8 +45,8 @@ def tail(
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     """
-    from clients.shm import ShmClient  # with what a service has no use for
-    from clients.tcp import TcpClient
+    from fanout.clients.shm import ShmClient  # with what a service has no use for
+    from fanout.clients.tcp import TcpClient
 
     with exit_codes():
         source = Source(

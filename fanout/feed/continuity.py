@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.constants import GapState
+from fanout.protocol.constants import GapState
 
 WINDOW_S: Final = 0.5
 """How long a hole may be filled by what is merely late: out of order, or by another connection."""

@@ -30,13 +30,13 @@ from fanout.feed.venue_clock import VenueClock
 from fanout.feed.view import FeedView
 from fanout.feed.watch import Watch
 from fanout.market import Market
+from fanout.protocol.constants import FeedState
+from fanout.protocol.records import Gap, Trade
 from fanout.publisher import Publisher
 from fanout.rest import RestClient
 from fanout.stats import FeedStats
 from fanout.venues.base import Venue
 from fanout.websocket import Burst
-from protocol.constants import FeedState
-from protocol.records import Gap, Trade
 
 
 class Feed:

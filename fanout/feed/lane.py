@@ -10,9 +10,9 @@ from fanout.anomalies import Anomalies
 from fanout.errors import VenueForbiddenError, VenueMessageError
 from fanout.feed.link import Connection, Link
 from fanout.feed.merge import Merge
+from fanout.protocol.records import Gap, Instrument, Trade
 from fanout.venues.base import Venue
 from fanout.websocket import Burst
-from protocol.records import Gap, Instrument, Trade
 
 _LOG = logging.getLogger("fanout")
 

@@ -17,11 +17,11 @@ from fanout.feed.link import Link, Pacer
 from fanout.feed.liveness import Liveness
 from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
+from fanout.protocol.constants import FeedState
+from fanout.protocol.records import Instrument
 from fanout.rest import RestClient
 from fanout.venues.base import Venue
 from fanout.websocket import WebSocket
-from protocol.constants import FeedState
-from protocol.records import Instrument
 
 _LOG = logging.getLogger("fanout")
 

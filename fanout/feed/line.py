@@ -10,10 +10,10 @@ from fanout.anomalies import Anomalies
 from fanout.feed.continuity import Continuity
 from fanout.feed.continuity import Gap as Told
 from fanout.normalise import to_trade
+from fanout.protocol.constants import GapState
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.records import Gap, Instrument, Trade
 from fanout.venues.base import SpentId, VenueTrade
-from protocol.constants import GapState
-from protocol.errors import NotRepresentableError
-from protocol.records import Gap, Instrument, Trade
 
 _LOG = logging.getLogger("fanout")
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.constants import FeedState
+from fanout.protocol.constants import FeedState
 
 FLOOR_S: Final = 12.0
 """No instrument is stale before it has been quiet for this long: longer than it takes to notice

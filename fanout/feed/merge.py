@@ -14,9 +14,9 @@ from typing import Final
 from fanout.anomalies import Anomalies
 from fanout.feed.continuity import Range
 from fanout.feed.line import MAX_JUMP, Line, Tally
+from fanout.protocol.constants import U64_MAX, GapState
+from fanout.protocol.records import Gap, Instrument, Trade
 from fanout.venues.base import SpentId, VenueTrade
-from protocol.constants import U64_MAX, GapState
-from protocol.records import Gap, Instrument, Trade
 
 _LOST: Final = GapState.UNRECOVERABLE
 _FROM_RECORDS: Final = {

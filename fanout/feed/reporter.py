@@ -9,9 +9,9 @@ from fanout.feed.back_fill import BackFill
 from fanout.feed.liveness import Change
 from fanout.feed.units import Units
 from fanout.feed.watch import Watch
+from fanout.protocol.constants import BlockFlags, FeedState, GapState
+from fanout.protocol.records import Gap, Trade
 from fanout.publisher import Publisher
-from protocol.constants import BlockFlags, FeedState, GapState
-from protocol.records import Gap, Trade
 
 _LOG = logging.getLogger("fanout")
 

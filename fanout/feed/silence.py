@@ -22,10 +22,10 @@ from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.watch import Watch
+from fanout.protocol.constants import FeedState
+from fanout.protocol.records import Instrument
 from fanout.rest import RestClient
 from fanout.venues.base import Venue
-from protocol.constants import FeedState
-from protocol.records import Instrument
 
 _LOG = logging.getLogger("fanout")
 

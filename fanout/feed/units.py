@@ -9,11 +9,11 @@ import trio
 from fanout.errors import VenueError
 from fanout.feed.merge import Merge
 from fanout.market import ask_again
+from fanout.protocol.errors import reason
+from fanout.protocol.records import Instrument
 from fanout.publisher import Publisher
 from fanout.rest import RestClient
 from fanout.venues.base import Venue
-from protocol.errors import reason
-from protocol.records import Instrument
 
 _LOG = logging.getLogger("fanout")
 

@@ -15,9 +15,9 @@ from fanout.feed.reporter import Reporter
 from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
 from fanout.histogram import SLICES, Histogram
+from fanout.protocol.records import Instrument, Trade
 from fanout.rest import RestClient
 from fanout.stats import FeedStats, InstrumentStats, LinkStats
-from protocol.records import Instrument, Trade
 
 
 class _Arrivals:

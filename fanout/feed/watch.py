@@ -8,7 +8,7 @@ import trio
 
 from fanout.feed.liveness import Change, Liveness
 from fanout.feed.merge import Merge
-from protocol.records import Gap
+from fanout.protocol.records import Gap
 
 
 class Watch:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from fanout.histogram import BOUNDS_NS, Histogram
 from fanout.monitor import Monitor
+from fanout.protocol.constants import FeedState
 from fanout.stats import (
     FeedStats,
     InstrumentStats,
@@ -30,7 +31,6 @@ from fanout.stats import (
     ServiceStats,
     TransportStats,
 )
-from protocol.constants import FeedState
 
 _BUCKETS: Final = [
     (f"{each / 1e9:g}", place)

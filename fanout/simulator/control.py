@@ -18,12 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from fanout.errors import UsageError
+from fanout.protocol.errors import FanoutError
 from fanout.simulator.fault_fields import described, fault_from
 from fanout.simulator.faults import FAULTS, Fault, StreamKind
 from fanout.simulator.injector import FaultInjector
 from fanout.simulator.ledger import IdRange
 from fanout.simulator.messages import Request, Response
-from protocol.errors import FanoutError
 
 PREFIX: Final = "/control"
 USAGE: Final = (

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 import trio
 
+from fanout.protocol.errors import PeerError
 from fanout.simulator.messages import phrase
-from protocol.errors import PeerError
 
 # Between 16,338 bytes of URL, which connect, and 16,886, which get a 414 (measured 2026-08-08).
 MAX_REQUEST_LINE_BYTES: Final = 16_384

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from fanout.protocol.errors import CallerError
 from fanout.simulator.ticks import Tick
-from protocol.errors import CallerError
 
 AGGREGATE_KIND: Final = "AGGREGATE"
 

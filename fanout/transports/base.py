@@ -12,8 +12,8 @@ import trio
 
 from fanout.histogram import Histogram
 from fanout.log import Log
+from fanout.protocol.records import Header
 from fanout.stats import TransportStats
-from protocol.records import Header
 
 CHUNK_BYTES: Final = 64 * 1024
 """Most that is taken from the log at once, and given to one send: it bounds what a stuck client

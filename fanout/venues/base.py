@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from protocol.constants import TradeKind
-from protocol.records import Instrument
+from fanout.protocol.constants import TradeKind
+from fanout.protocol.records import Instrument
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,12 +36,12 @@ import msgspec
 
 from fanout.market import reference_of
 from fanout.normalise import to_trade
+from fanout.protocol import Block, Header, Trade
+from fanout.protocol.block import decode_block, encode_block
+from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from fanout.venues.binance.adapter import RECENT_TRADES
-from protocol import Block, Header, Trade
-from protocol.block import decode_block, encode_block
-from protocol.speedups import IS_COMPILED, PLAIN
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS, Values, Way, values_of
 from tests.bench.ingest_rivals.workload import recorded
 from tests.bench.measure import in_rounds, ratios
@@ -80,7 +80,7 @@ def run(*, small: bool) -> list[Row | Absent]:
         for size in SIZES:
             rows += _rows(ways, direction, blocks_of(trades, size), 1 if small else ROUNDS)
     if not IS_COMPILED:
-        rows.append(Absent(OURS, "protocol._speedups is not built, or switched off"))
+        rows.append(Absent(OURS, "fanout.protocol._speedups is not built, or switched off"))
     return rows + [Absent(name, why) for name, why in missing.items() if why]
 
 

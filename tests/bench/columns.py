@@ -26,12 +26,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.columns import TRADE, trades_of
+from fanout.clients.columns import TRADE, trades_of
 from fanout.market import reference_of
+from fanout.protocol import Block, Header, Trade, encode_block
+from fanout.protocol.rows import ROW, rows_of
+from fanout.protocol.speedups import IS_COMPILED, twin
 from fanout.venues.binance.adapter import RECENT_TRADES
-from protocol import Block, Header, Trade, encode_block
-from protocol.rows import ROW, rows_of
-from protocol.speedups import IS_COMPILED, twin
 from tests.bench.codec import HELD_NS, recorded_trades
 from tests.bench.codec_rivals.way import INSTRUMENTS
 from tests.bench.measure import in_rounds
@@ -67,7 +67,9 @@ def run(*, small: bool) -> list[Row | Absent]:
     rows: list[Row | Absent] = []
     if not IS_COMPILED:
         del ways["fanout, compiled"]
-        rows.append(Absent("fanout, compiled", "protocol._speedups is not built, or switched off"))
+        rows.append(
+            Absent("fanout, compiled", "fanout.protocol._speedups is not built, or switched off")
+        )
     require_the_same(ways)
     passes = {name: partial(rate, way, len(trades)) for name, way in ways.items()}
     for name, rates in in_rounds(passes, 1 if small else ROUNDS).items():

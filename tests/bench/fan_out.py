@@ -36,7 +36,7 @@ from typing import Final
 
 import msgspec
 
-from protocol import Trade
+from fanout.protocol import Trade
 from tests.bench.broadcast.blocks import blocks, recorded, write_pieces
 from tests.bench.broadcast.contenders import (
     COMPILED,

@@ -34,7 +34,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.constants import TradeKind
+from fanout.protocol.constants import TradeKind
 from tests.bench.ingest_rivals.workload import (
     PRICE_DECIMALS,
     QUANTITY_DECIMALS,
@@ -72,7 +72,7 @@ CONTENDERS: Final = {
     COMPILED: Contender(
         "fanout_feed",
         {
-            "protocol._speedups": "protocol._speedups is not built",
+            "fanout.protocol._speedups": "fanout.protocol._speedups is not built",
             "fanout._speedups": "fanout._speedups is not built",
         },
         at_least=100_000,

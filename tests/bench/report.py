@@ -158,7 +158,7 @@ def environment(now: datetime) -> Environment:
         cores=len(os.sched_getaffinity(0)),
         system=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        twins=find_spec("protocol._speedups") is not None,
+        twins=find_spec("fanout.protocol._speedups") is not None,
         libraries=dict(_libraries()),
         programs=dict(_programs()),
         date=now.isoformat(timespec="seconds"),

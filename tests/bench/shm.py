@@ -99,7 +99,7 @@ COMPILED: Final = "fanout, compiled"
 LIMIT: Final = "a ring in C"
 CLOCK: Final = "the clock itself"
 
-_TWINS: Final = {"protocol._speedups": "protocol._speedups is not built"}
+_TWINS: Final = {"fanout.protocol._speedups": "fanout.protocol._speedups is not built"}
 OURS: Final = {
     COMPILED: Contender("queue", _TWINS),
     PLAIN: Contender("queue", pure=True),

@@ -33,11 +33,11 @@ import msgspec
 
 from fanout.market import reference_of
 from fanout.normalise import to_trade
+from fanout.protocol import Block, Header, Instrument, Reference, Trade, encode_block, frame
+from fanout.protocol.varint import append_varint, zigzag
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from fanout.venues.binance.adapter import RECENT_TRADES
-from protocol import Block, Header, Instrument, Reference, Trade, encode_block, frame
-from protocol.varint import append_varint, zigzag
 from tests.bench.report import Row, capture
 
 CAPTURE: Final = "btcusdt_20240808.gz"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from protocol import Instrument, Reference, Trade
+from fanout.protocol import Instrument, Reference, Trade
 from tests import captures
 from tests.bench import size
 from tests.bench.__main__ import STAGES, main

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from protocol import Header, Reference, Trade
+from fanout.protocol import Header, Reference, Trade
 from tests.bench import codec
 from tests.bench.codec_rivals.records import WAYS as RECORDS
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS

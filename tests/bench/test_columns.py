@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from protocol.speedups import IS_COMPILED
+from fanout.protocol.speedups import IS_COMPILED
 from tests.bench import columns
 from tests.bench.report import Absent, Row
 from tests.bench.size import CAPTURE

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from protocol import Heartbeat, encode_event, frame
+from fanout.protocol import Heartbeat, encode_event, frame
 from tests.bench import fan_out
 from tests.bench.broadcast import children
 from tests.bench.broadcast.blocks import Broadcast, blocks, read_pieces, recorded, write_pieces

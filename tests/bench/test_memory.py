@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fanout.market import Market
-from protocol import (
+from fanout.protocol import (
     Block,
     End,
     EndReason,
@@ -25,8 +25,8 @@ from protocol import (
     encode_header,
     frame,
 )
-from protocol.constants import START, BlockFlags
-from protocol.errors import ChecksumError
+from fanout.protocol.constants import START, BlockFlags
+from fanout.protocol.errors import ChecksumError
 from tests import captures
 from tests.bench import memory
 from tests.bench.ingest_rivals.workload import SYMBOLS

@@ -86,8 +86,8 @@ def test_who_is_missing_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(shm, "built", lambda program, directory: None)
     rows, absent = result()
     assert absent == {
-        "fanout, compiled": "protocol._speedups is not built",
-        "fanout, compiled, without its client": "protocol._speedups is not built",
+        "fanout, compiled": "fanout.protocol._speedups is not built",
+        "fanout, compiled, without its client": "fanout.protocol._speedups is not built",
         "iceoryx2": "pip install iceoryx2",
         "pyzmq": "pip install pyzmq",
         "a ring in C": "a C compiler, cc, is missing",

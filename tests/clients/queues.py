@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fanout.transports.shm.queue_file import OwnedQueue, create
-from protocol import (
+from fanout.protocol import (
     Block,
     End,
     EndReason,
@@ -20,6 +19,7 @@ from protocol import (
     encode_event,
     frame,
 )
+from fanout.transports.shm.queue_file import OwnedQueue, create
 from tests.protocol.golden import BTC, HEADER
 
 

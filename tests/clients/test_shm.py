@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from clients import shm_client, sigbus
-from clients.shm import (
+from fanout.clients import shm_client, sigbus
+from fanout.clients.shm import (
     AddressError,
     Disconnected,
     DisconnectedError,
@@ -24,12 +24,12 @@ from clients.shm import (
     ShmClient,
     Wait,
 )
-from clients.shm_asyncio import AsyncioShmClient
-from clients.shm_file import attach
-from clients.shm_trio import TrioShmClient
-from protocol import End, Loss, LossReason, PeerError, Position, RingReader, Trade, frame
-from protocol.ring_file import UnsupportedMachineError
-from protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
+from fanout.clients.shm_asyncio import AsyncioShmClient
+from fanout.clients.shm_file import attach
+from fanout.clients.shm_trio import TrioShmClient
+from fanout.protocol import End, Loss, LossReason, PeerError, Position, RingReader, Trade, frame
+from fanout.protocol.ring_file import UnsupportedMachineError
+from fanout.protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
 from tests.clients.queues import Writer, block, numbers, overwrite, writing
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def test_a_reader_that_comes_late_gets_what_is_unread_and_no_loss(tmp_path: Path
 
 def test_a_reader_that_was_killed_takes_nothing_with_it(tmp_path: Path) -> None:
     read_two = (
-        "import os, sys; from clients.shm import ShmClient\n"
+        "import os, sys; from fanout.clients.shm import ShmClient\n"
         "client = ShmClient('shm://q', directory=sys.argv[1])\n"
         "next(client); print(next(client).seq, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -313,7 +313,7 @@ def test_too_little_memory_says_nothing_of_the_queue_either(
         raise OSError(12, "Cannot allocate memory")
 
     with writing(tmp_path), client(tmp_path) as reader:
-        monkeypatch.setattr("clients.shm_file.mmap.mmap", refuse)
+        monkeypatch.setattr("fanout.clients.shm_file.mmap.mmap", refuse)
         with pytest.raises(QueueError, match="Cannot allocate memory") as caught:
             reader.pop()
         assert caught.value.outcome is Outcome.NO_RESOURCES
@@ -632,7 +632,7 @@ def test_a_sigbus_that_is_none_of_ours_kills_as_ever(tmp_path: Path) -> None:
 import mmap, os, sys
 from pathlib import Path
 sys.path.insert(0, os.getcwd())
-from clients.shm import ShmClient
+from fanout.clients.shm import ShmClient
 from tests.clients.queues import Writer
 Writer(Path(sys.argv[1]))
 ShmClient("shm://q", directory=sys.argv[1]).connect()
@@ -708,7 +708,7 @@ def test_a_queue_that_vanishes_between_two_looks_is_none(
         raise NotAQueueError("it was cut")
 
     with writing(tmp_path) as writer:
-        monkeypatch.setattr("clients.shm_file.RingReader", refuse)
+        monkeypatch.setattr("fanout.clients.shm_file.RingReader", refuse)
         with pytest.raises(QueueError, match="not a queue: it was cut"):
             attach(str(writer.path), now_s=0.0)
         assert not sigbus._guarded
@@ -721,7 +721,7 @@ def test_a_queue_that_is_cut_before_it_is_mapped_is_truncated(
         raise ValueError("mmap length is greater than file size")
 
     with writing(tmp_path) as writer:
-        monkeypatch.setattr("clients.shm_file.mmap.mmap", refuse)
+        monkeypatch.setattr("fanout.clients.shm_file.mmap.mmap", refuse)
         with pytest.raises(QueueError, match="cut short: mmap length"):
             attach(str(writer.path), now_s=0.0)
 

@@ -1,7 +1,7 @@
 """What the clients share, without any connection."""
 
-from clients.subscription import Subscription
-from protocol import Position, Snapshot
+from fanout.clients.subscription import Subscription
+from fanout.protocol import Position, Snapshot
 from tests.protocol.golden import payload
 from tests.protocol.test_session import block, frame, opening
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clients.client import Client
-from clients.tcp import DisconnectedError, TcpClient
-from protocol import Trade
+from fanout.clients.client import Client
+from fanout.clients.tcp import DisconnectedError, TcpClient
+from fanout.protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from clients.client import Client
-from clients.outcomes import DisconnectedError
-from clients.tcp_asyncio import AsyncioTcpClient
-from protocol import Trade
+from fanout.clients.client import Client
+from fanout.clients.outcomes import DisconnectedError
+from fanout.clients.tcp_asyncio import AsyncioTcpClient
+from fanout.protocol import Trade
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 

@@ -4,10 +4,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from clients.client import Client
-from clients.outcomes import DisconnectedError
-from clients.tcp_trio import TrioTcpClient
-from protocol import End, EndReason, Trade, encode_event, frame
+from fanout.clients.client import Client
+from fanout.clients.outcomes import DisconnectedError
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 

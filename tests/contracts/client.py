@@ -14,9 +14,9 @@ from functools import cache
 import pytest
 import trustme
 
-from clients import subscription
-from clients.client import Client
-from clients.outcomes import (
+from fanout.clients import subscription
+from fanout.clients.client import Client
+from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
     DisconnectedError,
@@ -26,7 +26,7 @@ from clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from protocol import (
+from fanout.protocol import (
     START,
     Block,
     BlockFlags,
@@ -48,7 +48,7 @@ from protocol import (
     encode_event,
     frame,
 )
-from protocol.request import MAX_REQUEST_BYTES
+from fanout.protocol.request import MAX_REQUEST_BYTES
 from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_session import block, end, gap, heartbeat, loss, opening, status, unknown
 

@@ -8,9 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from fanout.publisher import Publisher
-from fanout.transports import Transport
-from protocol import (
+from fanout.protocol import (
     End,
     EndReason,
     FeedState,
@@ -24,6 +22,8 @@ from protocol import (
     SubscriberSession,
     Trade,
 )
+from fanout.publisher import Publisher
+from fanout.transports import Transport
 from tests.protocol.golden import BTC, HEADER
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from clients.tcp_trio import TrioTcpClient
-from protocol import Trade
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import Trade
 from tests.fanout.cli.processes import fanout
 from tests.fanout.http.watched import watched
 

@@ -15,8 +15,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
-from fanout.simulator import SimulatorConfig
-from protocol import (
+from fanout.protocol import (
     START,
     End,
     EndReason,
@@ -31,6 +30,7 @@ from protocol import (
     encode_header,
     frame,
 )
+from fanout.simulator import SimulatorConfig
 from tests.running import config_for, running_service, running_simulator
 
 ROOT = Path(__file__).parents[2]

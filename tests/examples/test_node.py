@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trio
 
-from clients.tcp_trio import TrioTcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import End, EndReason, Trade, encode_event, frame
+from fanout.protocol.constants import START
 from fanout.simulator import SimulatorConfig
-from protocol import End, EndReason, Trade, encode_event, frame
-from protocol.constants import START
 from tests.protocol import golden
 from tests.running import Running, config_for, running_service, running_simulator
 

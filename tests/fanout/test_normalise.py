@@ -1,9 +1,9 @@
 import pytest
 
 from fanout.normalise import to_trade
+from fanout.protocol import Instrument, Trade, TradeKind
+from fanout.protocol.errors import NotRepresentableError
 from fanout.venues.base import VenueTrade
-from protocol import Instrument, Trade, TradeKind
-from protocol.errors import NotRepresentableError
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 

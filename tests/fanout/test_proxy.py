@@ -2,15 +2,15 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from clients.tcp_trio import TrioTcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.errors import UsageError, VenueUnreachableError
+from fanout.protocol import Trade
 from fanout.proxy import open_tcp, proxy_for
 from fanout.rest import open_rest
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
 from fanout.websocket import open_websocket
-from protocol import Trade
 from tests.fanout.proxies import running_proxy
 from tests.running import config_for, running_service, running_simulator
 

@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fanout.publisher import Publisher
-from protocol import (
+from fanout.protocol import (
     MAX_BLOCK_TRADES,
     End,
     EndReason,
@@ -18,6 +17,7 @@ from protocol import (
     SubscriberSession,
     Trade,
 )
+from fanout.publisher import Publisher
 from tests.protocol.golden import BTC, HEADER, LIFE
 
 

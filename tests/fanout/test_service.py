@@ -6,16 +6,16 @@ import trio
 from msgspec.structs import replace
 from outcome import acapture
 
-from clients.tcp_trio import Disconnected, TrioTcpClient
+from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.log import Log
 from fanout.market import reference_of
+from fanout.protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
+from fanout.protocol.errors import FanoutError
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp import TcpTransport
-from protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
-from protocol.errors import FanoutError
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
 from tests.running import Running, config_for, running_service, running_simulator

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 # Where the plain functions are.
 import fanout.normalise
 import fanout.transports.tcp.sending  # noqa: F401
+from fanout.protocol import Instrument, TradeKind
 from fanout.speedups import twin
 from fanout.venues.base import SpentId, VenueTrade
-from protocol import Instrument, TradeKind
 from tests.twins import same_outcome, twins_of
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)

@@ -9,13 +9,13 @@ from typing import Any
 
 import trio
 
-from clients.client import AsyncClient, BlockingClient
-from clients.shm import ShmClient
-from clients.subscription import Received, RefusedError
-from clients.tcp import TcpClient
-from clients.tcp_asyncio import AsyncioTcpClient
-from clients.tcp_trio import TrioTcpClient
-from protocol import End, EndReason
+from fanout.clients.client import AsyncClient, BlockingClient
+from fanout.clients.shm import ShmClient
+from fanout.clients.subscription import Received, RefusedError
+from fanout.clients.tcp import TcpClient
+from fanout.clients.tcp_asyncio import AsyncioTcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import End, EndReason
 from tests.faults.oracle import Oracle, Reader
 
 

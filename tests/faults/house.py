@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import trio
 
+from fanout.protocol import Instrument
 from fanout.simulator import Simulator, SimulatorConfig
-from protocol import Instrument
 from tests.faults.consumers import Consumer, TrioConsumer, all_kinds, of_queue
 from tests.faults.market import Market
 from tests.faults.oracle import Oracle

@@ -4,10 +4,10 @@ its way. It knows the simulator, and nothing of what reads it."""
 from decimal import Decimal
 from typing import Final, Literal
 
+from fanout.protocol import Trade, TradeKind
 from fanout.simulator import Simulator
 from fanout.simulator.ticks import Aggregate
 from fanout.simulator.ticks import Trade as Row
-from protocol import Trade, TradeKind
 
 StreamKind = Literal["trade", "aggTrade"]
 

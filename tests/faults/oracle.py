@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from clients.subscription import Disconnected, Received, Restarted
-from protocol import (
+from fanout.clients.subscription import Disconnected, Received, Restarted
+from fanout.protocol import (
     End,
     EndReason,
     FeedState,

@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from clients.tcp_trio import TrioTcpClient
-from protocol import (
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import (
     End,
     EndReason,
     FeedState,

@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from fanout.feed.back_fill import PATIENCE_S
 from fanout.feed.venue_clock import VenueClock
+from fanout.protocol import GapState, Trade
 from fanout.simulator.faults import Drop, Http, Silence, Skip
-from protocol import GapState, Trade
 from tests.fanout.cli.processes import environment
 from tests.faults.consumers import one_of_trio
 from tests.faults.house import opened

@@ -11,8 +11,8 @@ import trio
 import trustme
 from trio.testing import MockClock
 
+from fanout.protocol import EndReason, FeedState, GapState, LossReason
 from fanout.simulator.faults import Skip
-from protocol import EndReason, FeedState, GapState, LossReason
 from tests.faults.consumers import one_of_trio
 from tests.faults.proxy import Proxy
 from tests.faults.scene import BTC, IDLE_S, Scene, playing

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from clients.tcp import Disconnected, TcpClient
+from fanout.clients.tcp import Disconnected, TcpClient
 from tests.fanout.cli.processes import FANOUT, environment
 from tests.faults.consumers import TrioConsumer
 from tests.faults.house import ORDERLY, PATIENCE_S, opened

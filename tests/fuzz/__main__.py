@@ -36,7 +36,7 @@ try:
 except ImportError:
     atheris = None
 
-INSTRUMENTED: Final = ["protocol", "clients", "fanout", "h11", "tomllib", "python_socks"]
+INSTRUMENTED: Final = ["fanout", "h11", "tomllib", "python_socks"]
 """What coverage is taken of. msgspec is C, and the protocol core of `websockets` not ours to test.
 """
 

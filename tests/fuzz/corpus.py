@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from protocol import START, Position, Request, encode_request, frame
-from protocol.ring_page import CAPACITY_WORD, HEADER_SLOTS_AT, MARK_SEQ_WORD, READ_WORD, WRITE_WORD
-from protocol.wire1 import Wire1Encoder
+from fanout.protocol import START, Position, Request, encode_request, frame
+from fanout.protocol.ring_page import (
+    CAPACITY_WORD,
+    HEADER_SLOTS_AT,
+    MARK_SEQ_WORD,
+    READ_WORD,
+    WRITE_WORD,
+)
+from fanout.protocol.wire1 import Wire1Encoder
 from tests.fanout.test_ws_frames import header, text
 from tests.fanout.venues.test_binance import (
     AGGREGATE,

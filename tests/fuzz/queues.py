@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from clients.shm_file import attach
-from protocol import FrameReader, RingReader, RingWriter
-from protocol.framing import frame
-from protocol.ring_page import PAGE_BYTES
-from protocol.speedups import PLAIN
+from fanout.clients.shm_file import attach
+from fanout.protocol import FrameReader, RingReader, RingWriter
+from fanout.protocol.framing import frame
+from fanout.protocol.ring_page import PAGE_BYTES
+from fanout.protocol.speedups import PLAIN
 from tests.fuzz.target import outcome_of
 from tests.protocol.golden import HEADER, NAMES, payload
 

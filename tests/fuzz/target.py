@@ -11,7 +11,7 @@ import trio
 from trio.abc import Clock
 from trio.testing import MockClock
 
-from protocol import PeerError
+from fanout.protocol import PeerError
 
 T = TypeVar("T")
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from clients.shm_file import QueueError
+from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
-from protocol import LimitExceededError, MalformedError, PeerError
+from fanout.protocol import LimitExceededError, MalformedError, PeerError
 from tests.fuzz import corpus, outside, queues, venue, wire
 from tests.fuzz.target import Target
 

@@ -13,10 +13,7 @@ from fanout.errors import MAX_BAN_S, VenueBusyError, VenueMessageError
 from fanout.feed.merge import Merge
 from fanout.feed.venue_clock import VenueClock
 from fanout.market import Market, ask_market
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
-from fanout.venues import BinanceUsdm, Request
-from protocol import (
+from fanout.protocol import (
     BlockFlags,
     EndReason,
     Gap,
@@ -27,6 +24,9 @@ from protocol import (
     decode_header,
     encode_header,
 )
+from fanout.publisher import Publisher
+from fanout.rest import RestClient
+from fanout.venues import BinanceUsdm, Request
 from tests.fuzz.target import run
 from tests.protocol.golden import HEADER
 

@@ -6,9 +6,8 @@ is tried as it is and with every CRC made right.
 
 from itertools import chain, pairwise
 
-from clients.subscription import Subscription
-from fanout.transports.tcp.greeting import read_request
-from protocol import (
+from fanout.clients.subscription import Subscription
+from fanout.protocol import (
     End,
     FrameReader,
     Gap,
@@ -33,10 +32,11 @@ from protocol import (
     encode_header,
     encode_request,
 )
-from protocol.framing import frame, payloads_of, seal
-from protocol.rows import ROW, rows_of
-from protocol.speedups import PLAIN
-from protocol.wire1 import Wire1Decoder, Wire1Encoder
+from fanout.protocol.framing import frame, payloads_of, seal
+from fanout.protocol.rows import ROW, rows_of
+from fanout.protocol.speedups import PLAIN
+from fanout.protocol.wire1 import Wire1Decoder, Wire1Encoder
+from fanout.transports.tcp.greeting import read_request
 from tests.fuzz.target import Pieces, outcome_of, run, slices
 from tests.protocol.golden import HEADER
 

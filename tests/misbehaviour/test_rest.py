@@ -6,9 +6,9 @@ from trio.testing import MockClock
 
 from fanout.feed.back_fill import PATIENCE_S
 from fanout.feed.link import FORBIDDEN_PAUSE_S
+from fanout.protocol import Gap
 from fanout.rest import TIMEOUT_S
 from fanout.simulator.faults import Drop, Http, ShiftClock, Skip
-from protocol import Gap
 from tests.misbehaviour.scene import BTC, ETH, playing
 
 TRADES = "/fapi/v1/trades"

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fanout.protocol import Gap, GapState, TradeKind
 from fanout.simulator import SimulatorConfig
 from fanout.simulator.faults import (
     Delay,
@@ -25,7 +26,6 @@ from fanout.simulator.faults import (
     Stall,
     UnknownEvent,
 )
-from protocol import Gap, GapState, TradeKind
 from tests.misbehaviour.scene import BTC, ETH, Short, playing
 
 A_WHILE_S = 5.0

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from clients.outcomes import Received
-from clients.subscription import ATTEMPTS_TO_RESUME
-from clients.tcp_trio import Disconnected, Restarted
-from protocol import (
+from fanout.clients.outcomes import Received
+from fanout.clients.subscription import ATTEMPTS_TO_RESUME
+from fanout.clients.tcp_trio import Disconnected, Restarted
+from fanout.protocol import (
     End,
     EndReason,
     Header,

@@ -8,9 +8,9 @@ from unittest import mock
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from clients import tcp_client, tcp_trio
-from clients.tcp_trio import TrioTcpClient
-from protocol import Position
+from fanout.clients import tcp_client, tcp_trio
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import Position
 from tests.model.ledger import Ledger, Tastes
 from tests.model.loop import Act, Loop
 from tests.model.service import Service

@@ -9,10 +9,7 @@ from msgspec.structs import replace
 
 from fanout.config import TcpConfig
 from fanout.log import Log
-from fanout.publisher import Publisher
-from fanout.stats import ConsumerStats
-from fanout.transports.tcp import TcpTransport
-from protocol import (
+from fanout.protocol import (
     EndReason,
     FeedState,
     Gap,
@@ -23,6 +20,9 @@ from protocol import (
     Trade,
     TradeKind,
 )
+from fanout.publisher import Publisher
+from fanout.stats import ConsumerStats
+from fanout.transports.tcp import TcpTransport
 from tests.model.loop import Loop
 from tests.protocol.golden import HEADER
 

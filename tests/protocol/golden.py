@@ -5,7 +5,7 @@ The bytes were published with wire 2 and never change; `protocol/WIRE.md` takes 
 
 from pathlib import Path
 
-from protocol import (
+from fanout.protocol import (
     Block,
     BlockFlags,
     End,

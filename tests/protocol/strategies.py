@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from protocol import (
+from fanout.protocol import (
     Block,
     BlockFlags,
     End,

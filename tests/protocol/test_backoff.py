@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import backoff
+from fanout.protocol import backoff
 
 
 def test_pauses_double_up_to_the_cap() -> None:

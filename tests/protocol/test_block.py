@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from protocol import (
+from fanout.protocol import (
     MAX_BLOCK_TRADES,
     MAX_FRAME_BYTES,
     Block,
@@ -19,8 +19,8 @@ from protocol import (
     decode_block,
     encode_block,
 )
-from protocol.constants import MAX_SEQ, MAX_TRADE_BYTES
-from protocol.framing import seal, unseal
+from fanout.protocol.constants import MAX_SEQ, MAX_TRADE_BYTES
+from fanout.protocol.framing import seal, unseal
 from tests.protocol.golden import BTC, HEADER, LIFE, TRADES
 from tests.protocol.strategies import blocks, headers
 

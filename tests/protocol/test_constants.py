@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol import EndReason, FeedState, GapState, LossReason, TradeKind
+from fanout.protocol import EndReason, FeedState, GapState, LossReason, TradeKind
 
 every_code = pytest.mark.parametrize(
     "code", [TradeKind, FeedState, GapState, LossReason, EndReason]

@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
-from protocol import MalformedError
-from protocol.errors import reason
+from fanout.protocol import MalformedError
+from fanout.protocol.errors import reason
 
 
 def wrapped(outer: Exception, inner: Exception) -> Exception:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from protocol import (
+from fanout.protocol import (
     Event,
     FeedState,
     Header,
@@ -12,8 +12,8 @@ from protocol import (
     decode_event,
     encode_event,
 )
-from protocol.constants import MAX_SEQ
-from protocol.framing import seal, unseal
+from fanout.protocol.constants import MAX_SEQ
+from fanout.protocol.framing import seal, unseal
 from tests.protocol import golden
 from tests.protocol.golden import EVENTS, HEADER
 from tests.protocol.strategies import events, headers

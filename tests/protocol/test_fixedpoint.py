@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import NotRepresentableError
-from protocol.fixedpoint import from_text, to_decimal, to_float, to_text
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
 
 I64 = st.integers(-(2**63), 2**63 - 1)
 EXPONENTS = st.integers(-18, 8)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import PeerError
-from protocol.framing import seal, unseal
+from fanout.protocol import PeerError
+from fanout.protocol.framing import seal, unseal
 from tests.protocol import golden
 
 every_kind = pytest.mark.parametrize("name", golden.NAMES)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.constants import MAX_FRAME_BYTES
-from protocol.errors import ChecksumError, LimitExceededError, MalformedError
-from protocol.framing import FrameReader, frame, payloads_of, seal, unseal
+from fanout.protocol.constants import MAX_FRAME_BYTES
+from fanout.protocol.errors import ChecksumError, LimitExceededError, MalformedError
+from fanout.protocol.framing import FrameReader, frame, payloads_of, seal, unseal
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
 

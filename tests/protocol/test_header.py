@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from protocol import (
+from fanout.protocol import (
     Header,
     Instrument,
     MalformedError,
@@ -14,8 +14,8 @@ from protocol import (
     decode_header,
     encode_header,
 )
-from protocol.constants import MAX_FRAME_BYTES
-from protocol.framing import seal, unseal
+from fanout.protocol.constants import MAX_FRAME_BYTES
+from fanout.protocol.framing import seal, unseal
 from tests.protocol.golden import HEADER
 from tests.protocol.strategies import headers
 

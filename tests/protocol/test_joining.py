@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from protocol import MalformedError, decode_block, encode_block
-from protocol.framing import seal
-from protocol.joining import block_from, first_seq
+from fanout.protocol import MalformedError, decode_block, encode_block
+from fanout.protocol.framing import seal
+from fanout.protocol.joining import block_from, first_seq
 from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
 
 

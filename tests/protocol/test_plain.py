@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from protocol.speedups import Twins
+from fanout.protocol.speedups import Twins
 
 
 @pytest.mark.parametrize("pure", ["0", "1"])

@@ -1,8 +1,8 @@
 import msgspec
 import pytest
 
-import protocol
-from protocol import (
+from fanout import protocol
+from fanout.protocol import (
     End,
     EndReason,
     Event,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import (
+from fanout.protocol import (
     LimitExceededError,
     MalformedError,
     NotRepresentableError,
@@ -17,8 +17,8 @@ from protocol import (
     decode_request,
     encode_request,
 )
-from protocol.constants import MAX_SEQ, U64_MAX
-from protocol.request import MAX_REQUEST_BYTES
+from fanout.protocol.constants import MAX_SEQ, U64_MAX
+from fanout.protocol.request import MAX_REQUEST_BYTES
 
 POSITIONS = st.builds(Position, epoch_ns=st.integers(0, U64_MAX), seq=st.integers(1, MAX_SEQ))
 REQUESTS = st.builds(

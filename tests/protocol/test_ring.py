@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from protocol import LimitExceededError, MalformedError, PeerError, encode_header, frame
-from protocol import ring_page as page
-from protocol.constants import MAX_FRAME_BYTES, U64_MAX
-from protocol.records import Header, Instrument
-from protocol.ring import RingReader, RingWriter
-from protocol.ring_file import (
+from fanout.protocol import LimitExceededError, MalformedError, PeerError, encode_header, frame
+from fanout.protocol import ring_page as page
+from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
+from fanout.protocol.records import Header, Instrument
+from fanout.protocol.ring import RingReader, RingWriter
+from fanout.protocol.ring_file import (
     UnsupportedMachineError,
     lock_kind,
     lock_request,

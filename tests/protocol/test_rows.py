@@ -2,8 +2,8 @@ from struct import unpack
 
 from msgspec.structs import replace
 
-from protocol import BlockFlags, encode_block
-from protocol.rows import ROW, ROW_BYTES, rows_of
+from fanout.protocol import BlockFlags, encode_block
+from fanout.protocol.rows import ROW, ROW_BYTES, rows_of
 from tests.protocol.golden import HEADER, SNAPSHOT, TRADES
 
 

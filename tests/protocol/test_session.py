@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from protocol import (
+from fanout.protocol import (
     START,
     Block,
     BlockFlags,
@@ -37,8 +37,8 @@ from protocol import (
     encode_header,
     frame,
 )
-from protocol.errors import NotHeardError
-from protocol.framing import seal
+from fanout.protocol.errors import NotHeardError
+from fanout.protocol.framing import seal
 from tests.protocol.golden import BTC, HEADER
 
 GREETING = frame(START)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from protocol import Block, BlockFlags, Header, Trade, TradeKind
-from protocol.block import encode_block
-from protocol.framing import frame, seal, unseal
-from protocol.ring import RingReader, RingWriter
-from protocol.ring_page import PAGE_BYTES, READ_WORD, WRITE_WORD
-from protocol.rows import rows_of
-from protocol.speedups import PLAIN
+from fanout.protocol import Block, BlockFlags, Header, Trade, TradeKind
+from fanout.protocol.block import encode_block
+from fanout.protocol.framing import frame, seal, unseal
+from fanout.protocol.ring import RingReader, RingWriter
+from fanout.protocol.ring_page import PAGE_BYTES, READ_WORD, WRITE_WORD
+from fanout.protocol.rows import rows_of
+from fanout.protocol.speedups import PLAIN
 from tests.protocol.golden import BTC, HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
 from tests.twins import outcome, same_outcome, twins_of
@@ -26,7 +26,7 @@ CAPACITY = 4096
 
 
 def twins() -> ModuleType:
-    return twins_of("protocol._speedups")
+    return twins_of("fanout.protocol._speedups")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -258,7 +258,7 @@ def test_a_queue_that_was_let_go_of_is_refused_alike() -> None:
 
 @pytest.mark.parametrize(("pure", "expected"), [("0", "True"), ("", "True"), ("1", "False")])
 def test_the_environment_switches_the_twins_off(pure: str, expected: str) -> None:
-    code = "from protocol.speedups import IS_COMPILED; print(IS_COMPILED)"
+    code = "from fanout.protocol.speedups import IS_COMPILED; print(IS_COMPILED)"
     environment = {**os.environ, "FANOUT_PURE": pure}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -1,7 +1,7 @@
 import pytest
 
-from protocol.errors import MalformedError, NotRepresentableError
-from protocol.text import fitting, pack_text, unpack_text
+from fanout.protocol.errors import MalformedError, NotRepresentableError
+from fanout.protocol.text import fitting, pack_text, unpack_text
 
 
 @pytest.mark.parametrize(("text", "data"), [("", "00"), ("ab", "026162"), ("币", "03e5b881")])

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import MalformedError, NotRepresentableError
-from protocol.varint import append_varint, read_varint, unzigzag, zigzag
+from fanout.protocol.errors import MalformedError, NotRepresentableError
+from fanout.protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 U64 = st.integers(0, 2**64 - 1)
 

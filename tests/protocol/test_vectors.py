@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import protocol
-from protocol import (
+from fanout import protocol
+from fanout.protocol import (
     Header,
     Loss,
     NotRepresentableError,
@@ -25,8 +25,8 @@ from protocol import (
     errors,
     frame,
 )
-from protocol.framing import payloads_of
-from protocol.speedups import IS_COMPILED, PLAIN
+from fanout.protocol.framing import payloads_of
+from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from tests.protocol import vector_values as values
 from tests.vectors import __main__ as maker
 
@@ -52,7 +52,7 @@ def each_of(*groups: str) -> pytest.MarkDecorator:
 def _twins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test twice: with the twins, and without."""
     if request.param == "plain":
-        monkeypatch.setattr("protocol.session.decode_block", PLAIN["decode_block"])
+        monkeypatch.setattr("fanout.protocol.session.decode_block", PLAIN["decode_block"])
         monkeypatch.setattr("tests.protocol.vector_values.decode_block", PLAIN["decode_block"])
         monkeypatch.setattr("tests.protocol.vector_values.encode_block", PLAIN["encode_block"])
     elif not IS_COMPILED:

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocol.constants import MAX_FRAME_BYTES
-from protocol.errors import (
+from fanout.protocol.constants import MAX_FRAME_BYTES
+from fanout.protocol.errors import (
     LimitExceededError,
     MalformedError,
     NotRepresentableError,
     PeerError,
 )
-from protocol.varint import append_varint, zigzag
-from protocol.wire1 import (
+from fanout.protocol.varint import append_varint, zigzag
+from fanout.protocol.wire1 import (
     PRICE_UNITS,
     UNIT_EXPONENT,
     Wire1Decoder,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import protocol
-from protocol import (
+from fanout import protocol
+from fanout.protocol import (
     Position,
     Request,
     SlowPolicy,

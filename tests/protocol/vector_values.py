@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from protocol import (
+from fanout.protocol import (
     Block,
     BlockFlags,
     End,
@@ -35,7 +35,7 @@ from protocol import (
     encode_header,
     encode_request,
 )
-from protocol.framing import unseal
+from fanout.protocol.framing import unseal
 
 Dict = dict[str, Any]
 Value = Header | Block | Event | Request | None

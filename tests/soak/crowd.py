@@ -7,10 +7,10 @@ from typing import Any
 
 import trio
 
-from clients.shm import ShmClient
-from clients.tcp import TcpClient
-from clients.tcp_trio import TrioTcpClient
-from protocol import Instrument
+from fanout.clients.shm import ShmClient
+from fanout.clients.tcp import TcpClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol import Instrument
 from tests.faults.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
 from tests.faults.oracle import Oracle
 from tests.faults.tails import Tail

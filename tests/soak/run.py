@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 import trio
 
+from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig
-from protocol import LossReason
 from tests.faults.market import Market
 from tests.faults.oracle import Book, Oracle
 from tests.faults.proxy import Proxy, proxying

@@ -26,7 +26,7 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
-from protocol import Gap, GapState, Record, Trade
+from fanout.protocol import Gap, GapState, Record, Trade
 from tests.fanout.feed.exchange import Exchange, Row, Stand, standing
 
 DAY_S: Final = 86_400.0

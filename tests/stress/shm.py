@@ -21,11 +21,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn
 
-from clients import shm_client
-from clients.shm import DisconnectedError, Outcome, PeerError, QueueError, ShmClient, Wait
-from clients.shm_file import attach
+from fanout.clients import shm_client
+from fanout.clients.shm import DisconnectedError, Outcome, PeerError, QueueError, ShmClient, Wait
+from fanout.clients.shm_file import attach
+from fanout.protocol import Record, Trade, frame
 from fanout.transports.shm.queue_file import create
-from protocol import Record, Trade, frame
 from tests.clients.queues import Writer, numbers, overwrite
 
 CAPACITY_BYTES: Final = 4096

@@ -16,7 +16,7 @@ from typing import Final
 
 from fanout.cli.outcome import OutputError
 from fanout.errors import UsageError
-from protocol.errors import reason
+from fanout.protocol.errors import reason
 
 SUFFIX: Final = ".part"
 

@@ -14,16 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from clients.columns.frames import MissingPackageError, needed
-from clients.columns.npy import batches_of, npy_header
-from clients.columns.parquet import write_parquet
-from clients.columns.rows import labelled_dtype, trades_in
 from fanout.cli.formats import CSV_HEADER, Line, csv_line, json_line
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside
+from fanout.clients.columns.frames import MissingPackageError, needed
+from fanout.clients.columns.npy import batches_of, npy_header
+from fanout.clients.columns.parquet import write_parquet
+from fanout.clients.columns.rows import labelled_dtype, trades_in
 from fanout.errors import ConfigError, UsageError
-from protocol.errors import reason
-from protocol.records import Header, Record, Trade
+from fanout.protocol.errors import reason
+from fanout.protocol.records import Header, Record, Trade
 
 MAX_PENDING: Final = 16_384
 """Records in memory at most. Some megabytes."""

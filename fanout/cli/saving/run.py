@@ -6,15 +6,6 @@ from typing import Final
 
 import trio
 
-from clients.outcomes import (
-    Disconnected,
-    DisconnectedError,
-    Received,
-    Restarted,
-    UnknownSymbolError,
-)
-from clients.shm_trio import TrioShmClient
-from clients.tcp_trio import TrioTcpClient
 from fanout.cli.formats import text_line
 from fanout.cli.saving.aside import leftovers, require_free
 from fanout.cli.saving.progress import Progress
@@ -22,7 +13,16 @@ from fanout.cli.saving.recordings import Recording, recording_of
 from fanout.cli.saving.signals import Signals
 from fanout.cli.saving.tally import Tally, counted
 from fanout.cli.source import Source, told
-from protocol.records import Snapshot, Trade
+from fanout.clients.outcomes import (
+    Disconnected,
+    DisconnectedError,
+    Received,
+    Restarted,
+    UnknownSymbolError,
+)
+from fanout.clients.shm_trio import TrioShmClient
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.protocol.records import Snapshot, Trade
 
 SAVE_S: Final = 0.5
 """How often what came is put on disk, and counted for all to see."""

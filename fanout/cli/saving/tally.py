@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from clients.outcomes import Received, Restarted
-from protocol.constants import GapState
-from protocol.records import Gap, Loss
+from fanout.clients.outcomes import Received, Restarted
+from fanout.protocol.constants import GapState
+from fanout.protocol.records import Gap, Loss
 
 
 class Tally:

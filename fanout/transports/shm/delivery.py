@@ -11,14 +11,14 @@ import logging
 import msgspec
 
 from fanout.log import Cursor, Lapped, Log
+from fanout.protocol.constants import FrameKind, LossReason
+from fanout.protocol.events import encode_event
+from fanout.protocol.framing import frame, payloads_of
+from fanout.protocol.header import decode_header
+from fanout.protocol.joining import first_seq
+from fanout.protocol.records import Header, Loss
+from fanout.protocol.ring import RingWriter
 from fanout.transports.base import CHUNK_BYTES
-from protocol.constants import FrameKind, LossReason
-from protocol.events import encode_event
-from protocol.framing import frame, payloads_of
-from protocol.header import decode_header
-from protocol.joining import first_seq
-from protocol.records import Header, Loss
-from protocol.ring import RingWriter
 
 _LOG = logging.getLogger("fanout")
 

@@ -15,11 +15,17 @@ import secrets
 from enum import Enum, auto
 
 from fanout.errors import BindError
-from protocol.errors import LimitExceededError
-from protocol.records import Header
-from protocol.ring import RingWriter
-from protocol.ring_file import lock_kind, lock_request
-from protocol.ring_page import MAGIC, PAGE_BYTES, READER_PID_WORD, WORD_BYTES, WRITER_PID_WORD
+from fanout.protocol.errors import LimitExceededError
+from fanout.protocol.records import Header
+from fanout.protocol.ring import RingWriter
+from fanout.protocol.ring_file import lock_kind, lock_request
+from fanout.protocol.ring_page import (
+    MAGIC,
+    PAGE_BYTES,
+    READER_PID_WORD,
+    WORD_BYTES,
+    WRITER_PID_WORD,
+)
 
 _LOG = logging.getLogger("fanout")
 

@@ -19,10 +19,10 @@ import trio
 
 from fanout.anomalies import Anomalies
 from fanout.log import Lag
+from fanout.protocol.constants import EndReason
 from fanout.stats import ConsumerStats
 from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import receive_some
-from protocol.constants import EndReason
 
 _LOG = logging.getLogger("fanout")
 

@@ -18,6 +18,9 @@ import trio
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
 from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.protocol.constants import EndReason
+from fanout.protocol.errors import PeerError
+from fanout.protocol.request import Request
 from fanout.transports.tcp.admission import Admission, Refusal
 from fanout.transports.tcp.connection import GOODBYE_S, MAX_INPUT_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd, Place
@@ -30,9 +33,6 @@ from fanout.transports.tcp.greeting import (
 )
 from fanout.transports.tcp.wire1 import Wire1
 from fanout.transports.tcp.wire2 import Wire2
-from protocol.constants import EndReason
-from protocol.errors import PeerError
-from protocol.request import Request
 
 _LOG = logging.getLogger("fanout")
 

@@ -13,9 +13,9 @@ import trio
 
 from fanout.config import TcpConfig
 from fanout.errors import ConfigError
-from protocol.constants import LENGTH_BYTES
-from protocol.errors import LimitExceededError, MalformedError, PeerError, reason
-from protocol.request import MAX_REQUEST_BYTES, Request, decode_request
+from fanout.protocol.constants import LENGTH_BYTES
+from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError, reason
+from fanout.protocol.request import MAX_REQUEST_BYTES, Request, decode_request
 
 SILENCE_S: Final = 0.1
 """How long a client that has nothing to ask is waited for."""

@@ -11,15 +11,15 @@ from copy import copy
 
 from fanout.errors import ConfigError
 from fanout.log import Lag, Lapped, Log
+from fanout.protocol.block import decode_block
+from fanout.protocol.constants import START, EndReason, FrameKind
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.framing import frame, payloads_of
+from fanout.protocol.header import decode_header
+from fanout.protocol.records import Header, Trade
+from fanout.protocol.request import Request
+from fanout.protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
 from fanout.transports.base import CHUNK_BYTES, Broadcast
-from protocol.block import decode_block
-from protocol.constants import START, EndReason, FrameKind
-from protocol.errors import NotRepresentableError
-from protocol.framing import frame, payloads_of
-from protocol.header import decode_header
-from protocol.records import Header, Trade
-from protocol.request import Request
-from protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
 
 _LOG = logging.getLogger("fanout")
 

@@ -12,15 +12,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from fanout.log import Lag, Lapped
+from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
+from fanout.protocol.events import encode_event
+from fanout.protocol.framing import frame
+from fanout.protocol.header import encode_header
+from fanout.protocol.joining import block_from
+from fanout.protocol.records import End, Header, Heartbeat, Loss
+from fanout.protocol.request import Position, Request, SlowPolicy, Start
+from fanout.protocol.text import fitting
 from fanout.transports.base import CHUNK_BYTES, Broadcast
-from protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
-from protocol.events import encode_event
-from protocol.framing import frame
-from protocol.header import encode_header
-from protocol.joining import block_from
-from protocol.records import End, Header, Heartbeat, Loss
-from protocol.request import Position, Request, SlowPolicy, Start
-from protocol.text import fitting
 
 SLOW_RETRY_MS: Final = 1_000
 """When a client that asked to be disconnected rather than to skip is asked to come back."""

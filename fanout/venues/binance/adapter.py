@@ -19,10 +19,10 @@ from typing import Annotated, Final
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError, shown
+from fanout.protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES, TradeKind
+from fanout.protocol.records import Instrument
 from fanout.venues.base import History, Request, SpentId, VenueTrade
 from fanout.venues.binance.records import AGGREGATES, BROKEN, NEWEST, historical
-from protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES, TradeKind
-from protocol.records import Instrument
 
 WS_URL: Final = "wss://fstream.binance.com"
 REST_URL: Final = "https://fapi.binance.com"

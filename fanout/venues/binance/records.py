@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueMessageError
+from fanout.protocol.constants import U64_MAX, TradeKind
 from fanout.venues.base import History, Request, VenueTrade
-from protocol.constants import U64_MAX, TradeKind
 
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""

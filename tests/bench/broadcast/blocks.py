@@ -12,11 +12,11 @@ import msgspec
 
 from fanout.market import reference_of
 from fanout.normalise import to_trade
+from fanout.protocol import Header, Instrument, Trade
+from fanout.protocol.constants import LENGTH_BYTES
 from fanout.publisher import Publisher
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
-from protocol import Header, Instrument, Trade
-from protocol.constants import LENGTH_BYTES
 from tests.bench.broadcast.brokers import Broker
 from tests.bench.ingest_rivals.workload import (
     PRICE_DECIMALS,

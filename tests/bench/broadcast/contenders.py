@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from protocol import FrameKind, Heartbeat, encode_event, frame
-from protocol.framing import payloads_of
-from protocol.request import Request, encode_request
+from fanout.protocol import FrameKind, Heartbeat, encode_event, frame
+from fanout.protocol.framing import payloads_of
+from fanout.protocol.request import Request, encode_request
 from tests.bench.broadcast.blocks import Broadcast, as_frames, as_messages
 from tests.bench.broadcast.brokers import NATS, REDIS, Broker
 from tests.bench.broadcast.children import launch, program, running
@@ -27,7 +27,7 @@ COMPILED: Final = "fanout, compiled"
 LIMIT: Final = "C limit"
 NATS_BY_TRADE: Final = "nats-server, a message a trade"
 
-TWINS: Final = ("protocol._speedups", "fanout._speedups")
+TWINS: Final = ("fanout.protocol._speedups", "fanout._speedups")
 """Modules of compiled twins."""
 
 WINDOW: Final = 2

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from protocol import frame
-from protocol.request import Request, encode_request
+from fanout.protocol import frame
+from fanout.protocol.request import Request, encode_request
 from tests.bench.broadcast.brokers import NATS
 from tests.bench.broadcast.children import running
 from tests.bench.broadcast.contenders import COMPILED, PLAIN, TWINS, why_not_built

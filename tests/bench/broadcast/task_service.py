@@ -12,10 +12,7 @@ import sys
 import trio
 
 from fanout.normalise import to_trade
-from fanout.venues import BinanceUsdm
-from fanout.venues.base import VenueTrade
-from fanout.websocket import Burst, open_websocket
-from protocol import (
+from fanout.protocol import (
     MAX_BLOCK_TRADES,
     START,
     Block,
@@ -25,6 +22,9 @@ from protocol import (
     encode_header,
     frame,
 )
+from fanout.venues import BinanceUsdm
+from fanout.venues.base import VenueTrade
+from fanout.websocket import Burst, open_websocket
 from tests.bench.broadcast.market import asked, venue_at
 from tests.bench.broadcast.task_server import Server, listening
 from tests.bench.ingest_rivals.workload import SYMBOLS

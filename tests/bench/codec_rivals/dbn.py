@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import databento_dbn
 
-from protocol import Block
+from fanout.protocol import Block
 from tests.bench.codec_rivals.way import BTCUSDT, Values, Way
 
 _RECORD: Final = Struct("<BBHIQqIccBBQiI")

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from protocol import Block
+from fanout.protocol import Block
 from tests.bench.codec_rivals.way import Values, Way
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from protocol import Block, Trade
+from fanout.protocol import Block, Trade
 from tests.bench.codec_rivals.way import INSTRUMENTS, KINDS, Way, values_of
 
 _Field = descriptor_pb2.FieldDescriptorProto

@@ -8,7 +8,7 @@ an instrument or a number, they are shown for comparison.
 from struct import Struct
 from typing import Final
 
-from protocol import Block, Trade
+from fanout.protocol import Block, Trade
 from tests.bench.codec_rivals.way import INSTRUMENTS, KINDS, Values, Way, values_of
 
 _HEAD: Final = Struct("<HQQ")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol import Block, Instrument, Trade, TradeKind
+from fanout.protocol import Block, Instrument, Trade, TradeKind
 
 BTCUSDT: Final = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 INSTRUMENTS: Final = (BTCUSDT,)

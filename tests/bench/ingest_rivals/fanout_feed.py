@@ -19,12 +19,12 @@ from fanout.budget import Budget
 from fanout.config import DEFAULT_LOG_BYTES, FeedConfig
 from fanout.feed import Connect, Feed
 from fanout.market import ask_market
+from fanout.protocol import Header, SubscriberSession, Trade
 from fanout.publisher import Publisher
 from fanout.rest import RestClient
 from fanout.venues import BinanceUsdm, Request
 from fanout.venues.binance.adapter import WEIGHT_LIMIT
 from fanout.websocket import WebSocket, open_websocket
-from protocol import Header, SubscriberSession, Trade
 from tests.bench.ingest_rivals.timing import Watch
 from tests.bench.ingest_rivals.workload import (
     PRICE_DECIMALS,

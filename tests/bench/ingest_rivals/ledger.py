@@ -7,7 +7,7 @@ what is wrong is raised and not mended, and the log never lets anything go.
 
 from typing import Final
 
-from protocol.constants import TradeKind
+from fanout.protocol.constants import TradeKind
 from tests.bench.ingest_rivals.workload import (
     PRICE_DECIMALS,
     QUANTITY_DECIMALS,

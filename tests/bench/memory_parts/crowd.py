@@ -20,7 +20,7 @@ import sys
 from struct import Struct
 from typing import Final
 
-from protocol import (
+from fanout.protocol import (
     FrameKind,
     Gap,
     Header,
@@ -33,8 +33,8 @@ from protocol import (
     encode_request,
     frame,
 )
-from protocol.constants import START, BlockFlags
-from protocol.framing import FrameReader, unseal
+from fanout.protocol.constants import START, BlockFlags
+from fanout.protocol.framing import FrameReader, unseal
 from tests.bench.memory_parts.dialogue import limit_life, say
 
 READ_BYTES: Final = 256 * 1024

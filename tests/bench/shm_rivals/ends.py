@@ -40,7 +40,7 @@ def queue(directory: str) -> Ends:
     """Ours, as a program has it."""
 
     def make_receive() -> Receive:
-        from clients.shm import ShmClient
+        from fanout.clients.shm import ShmClient
 
         client = ShmClient("shm://q", directory=directory)
         assert client.pop() is None, "nothing is written before both ends are ready"
@@ -53,7 +53,7 @@ def bare_queue(directory: str) -> Ends:
     """Ours, without the client that looks after it."""
 
     def make_receive() -> Receive:
-        from clients.shm_file import attach
+        from fanout.clients.shm_file import attach
 
         attached = attach(f"{directory}/q", now_s=time.monotonic())
         _KEPT.append(attached)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from clients.columns import (
+from fanout.clients.columns import (
     MissingPackageError,
     labelled,
     to_arrow,
@@ -22,8 +22,8 @@ from clients.columns import (
     trades_in,
     trades_of,
 )
-from clients.columns.frames import floats
-from protocol import (
+from fanout.clients.columns.frames import floats
+from fanout.protocol import (
     CallerError,
     FanoutError,
     Header,

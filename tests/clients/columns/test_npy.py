@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.columns import labelled_dtype, npy, trades_in
-from clients.columns.npy import batches_of, npy_header
+from fanout.clients.columns import labelled_dtype, npy, trades_in
+from fanout.clients.columns.npy import batches_of, npy_header
 from tests.protocol.golden import HEADER, TRADES
 
 ROWS = trades_in(TRADES.trades, HEADER)

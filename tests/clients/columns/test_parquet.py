@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from clients.columns import to_arrow, trades_in, write_parquet
+from fanout.clients.columns import to_arrow, trades_in, write_parquet
 from tests.protocol.golden import BTC, HEADER, TRADES
 
 parquet: Any = pytest.importorskip("pyarrow.parquet")

@@ -4,9 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clients.columns import TRADE, labelled, trades_in, trades_of
-from protocol import Block, BlockFlags, Header, MalformedError, Trade, decode_block, encode_block
-from protocol.rows import ROW
+from fanout.clients.columns import TRADE, labelled, trades_in, trades_of
+from fanout.protocol import (
+    Block,
+    BlockFlags,
+    Header,
+    MalformedError,
+    Trade,
+    decode_block,
+    encode_block,
+)
+from fanout.protocol.rows import ROW
 from tests.protocol.golden import HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
 

@@ -10,8 +10,8 @@ import pytest
 import trustme
 import typer
 
-from clients.outcomes import AddressError, DisconnectedError
 from fanout.cli.outcome import exit_codes
+from fanout.clients.outcomes import AddressError, DisconnectedError
 from fanout.errors import (
     BindError,
     ConfigError,

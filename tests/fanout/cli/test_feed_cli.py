@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from fanout.cli.formats import trade_text
-from protocol import Trade
+from fanout.protocol import Trade
 from tests.fanout.cli.processes import Process, exchange, fanout, started
 from tests.protocol.golden import BTC
 

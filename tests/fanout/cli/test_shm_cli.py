@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.shm import ShmClient
-from protocol import End, Trade
+from fanout.clients.shm import ShmClient
+from fanout.protocol import End, Trade
 from tests.fanout.cli.processes import fanout, started
 
 SHM = Path("/dev/shm")

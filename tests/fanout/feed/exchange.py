@@ -14,10 +14,10 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnreachableError
 from fanout.feed import Feed
 from fanout.market import ask_market
+from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
 from fanout.publisher import Publisher
 from fanout.venues import BinanceUsdm, Request
 from fanout.websocket import Burst
-from protocol import Gap, GapState, Header, Record, Status, Trade
 from tests.fanout.test_publisher import Reader
 
 T = TypeVar("T")

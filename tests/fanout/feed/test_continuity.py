@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S, Continuity, Gap
-from protocol import GapState
+from fanout.protocol import GapState
 
 OPEN, FILLED, LOST, SPENT = (
     GapState.OPEN,

@@ -17,10 +17,10 @@ from fanout.feed import Feed
 from fanout.feed.lane import MAX_TRADE_MESSAGE_BYTES
 from fanout.feed.link import LONGEST_PAUSE_S, SPACING_S
 from fanout.market import Market
+from fanout.protocol import FeedState, Gap, Record, Reference, Status, Trade
 from fanout.publisher import Publisher
 from fanout.venues import BinanceUsdm, Request
 from fanout.websocket import Burst
-from protocol import FeedState, Gap, Record, Reference, Status, Trade
 from tests.fanout.test_publisher import Reader, new_publisher
 from tests.protocol.golden import BTC
 

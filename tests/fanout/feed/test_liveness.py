@@ -1,7 +1,7 @@
 from math import inf
 
 from fanout.feed.liveness import FACTOR, FLOOR_S, Change, Liveness
-from protocol import FeedState
+from fanout.protocol import FeedState
 
 CONNECTING, LIVE, STALE, DOWN = (
     FeedState.CONNECTING,

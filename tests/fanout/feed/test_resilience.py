@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueBusyError, VenueKeyError, VenueUnreachableError
+from fanout.protocol import Gap, GapState, Status, Trade
 from fanout.venues import Request
-from protocol import Gap, GapState, Status, Trade
 from tests.fanout.feed.exchange import Exchange, Row, Socket, Stand, standing
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"

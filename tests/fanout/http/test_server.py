@@ -15,16 +15,16 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from clients.shm_trio import TrioShmClient
-from clients.tcp_trio import TrioTcpClient
+from fanout.clients.shm_trio import TrioShmClient
+from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
 from fanout.errors import BindError
 from fanout.http import server
 from fanout.monitor import Monitor
+from fanout.protocol import Trade
 from fanout.service import run_service
 from fanout.simulator.faults import Drop
 from fanout.stats import ServiceStats
-from protocol import Trade
 from tests.fanout.http.watched import Watched, watched
 from tests.running import Running, config_for
 

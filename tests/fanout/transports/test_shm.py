@@ -11,13 +11,10 @@ import pytest
 import trio
 import trio.testing
 
-from clients.shm_file import AttachedQueue, Outcome, attach
+from fanout.clients.shm_file import AttachedQueue, Outcome, attach
 from fanout.config import ShmConfig
 from fanout.errors import BindError, UsageError
-from fanout.publisher import Publisher
-from fanout.transports.shm import ShmTransport, queue_file
-from fanout.transports.shm.queue_file import Holder, holder_of
-from protocol import (
+from fanout.protocol import (
     End,
     EndReason,
     FeedState,
@@ -31,9 +28,12 @@ from protocol import (
     decode_event,
     ring_page,
 )
-from protocol.errors import MalformedError
-from protocol.header import decode_header
-from protocol.records import Instrument, Reference
+from fanout.protocol.errors import MalformedError
+from fanout.protocol.header import decode_header
+from fanout.protocol.records import Instrument, Reference
+from fanout.publisher import Publisher
+from fanout.transports.shm import ShmTransport, queue_file
+from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite
 from tests.contracts.transport import (
     Reading,
@@ -206,7 +206,7 @@ async def test_a_live_owner_is_named_and_left_alone(tmp_path: Path) -> None:
 ABANDON = """
 import os, sys, trio
 from fanout.transports.shm.queue_file import create
-from protocol.header import decode_header
+from fanout.protocol.header import decode_header
 create(sys.argv[1], capacity_bytes=65536, header=decode_header(bytes.fromhex(sys.argv[2])))
 print(os.getpid(), flush=True)
 os.kill(os.getpid(), 9)

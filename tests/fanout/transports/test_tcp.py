@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from fanout.config import TcpConfig
 from fanout.descriptors import RESERVED_DESCRIPTORS
 from fanout.errors import BindError
+from fanout.protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from fanout.publisher import Publisher
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp import transport as transport_module
-from protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from tests.contracts.transport import (
     Reading,
     TransportContract,

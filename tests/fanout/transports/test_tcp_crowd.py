@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
+from fanout.protocol.constants import EndReason
+from fanout.protocol.request import Request
 from fanout.transports.tcp.crowd import Crowd
-from protocol.constants import EndReason
-from protocol.request import Request
 
 
 class Place:

@@ -13,14 +13,16 @@ import trio
 import trio.lowlevel
 import trustme
 
-from clients.tcp_trio import Disconnected, DisconnectedError, RefusedError, Restarted, TrioTcpClient
+from fanout.clients.tcp_trio import (
+    Disconnected,
+    DisconnectedError,
+    RefusedError,
+    Restarted,
+    TrioTcpClient,
+)
 from fanout.config import TcpConfig
 from fanout.errors import ConfigError
-from fanout.publisher import Publisher
-from fanout.secret import Secret
-from fanout.transports.tcp import TcpTransport, admission, greeting
-from fanout.transports.tcp.wire2 import Wire2Place
-from protocol import (
+from fanout.protocol import (
     End,
     EndReason,
     Position,
@@ -31,6 +33,10 @@ from protocol import (
     encode_request,
     frame,
 )
+from fanout.publisher import Publisher
+from fanout.secret import Secret
+from fanout.transports.tcp import TcpTransport, admission, greeting
+from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.client import authority, client_tls
 from tests.contracts.transport import Reading, new_publisher, publish
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients

@@ -12,12 +12,22 @@ import trio
 from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
 from fanout.log import Lag
+from fanout.protocol import (
+    End,
+    EndReason,
+    Loss,
+    Request,
+    SlowPolicy,
+    Status,
+    Trade,
+    encode_request,
+    frame,
+)
 from fanout.stats import ConsumerStats
 from fanout.transports.tcp import TcpTransport, connection, entrance
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd
-from protocol import End, EndReason, Loss, Request, SlowPolicy, Status, Trade, encode_request, frame
 from tests.contracts.transport import Reading, new_publisher, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 

@@ -5,10 +5,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from fanout.publisher import Publisher
-from fanout.transports.base import CHUNK_BYTES
-from fanout.transports.tcp.wire2 import Wire2Place
-from protocol import (
+from fanout.protocol import (
     End,
     EndReason,
     FeedState,
@@ -23,6 +20,9 @@ from protocol import (
     SubscriberSession,
     Trade,
 )
+from fanout.publisher import Publisher
+from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.transport import new_publisher, publish, publish_bulk
 from tests.protocol.golden import BTC, HEADER, LIFE
 from tests.protocol.test_session import numbers

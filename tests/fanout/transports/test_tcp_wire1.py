@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from fanout.config import TcpConfig
 from fanout.errors import ConfigError, UsageError
+from fanout.protocol import START, EndReason, FeedState, Header, Instrument, Reference, Trade
+from fanout.protocol.framing import FrameReader
+from fanout.protocol.wire1 import Wire1Decoder, Wire1Header, Wire1Trade
 from fanout.publisher import Publisher
 from fanout.secret import Secret
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.wire1 import Wire1
-from protocol import START, EndReason, FeedState, Header, Instrument, Reference, Trade
-from protocol.framing import FrameReader
-from protocol.wire1 import Wire1Decoder, Wire1Header, Wire1Trade
 from tests.fanout.transports.test_tcp import connected, serving
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
+from fanout.protocol import TradeKind
 from fanout.venues import BinanceUsdm, SpentId, VenueTrade
-from protocol import TradeKind
 from tests.captures import capture_path
 from tests.contracts.venue import VenueContract
 

@@ -4,7 +4,7 @@ accounts, on sockets that block and on trio's; it does no I/O."""
 from collections import Counter
 from typing import Any, Final
 
-from protocol import (
+from fanout.protocol import (
     End,
     Gap,
     Loss,

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from clients.tcp_client import parse_address
+from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
 from fanout.transports.base import CHUNK_BYTES
 from tests.bench.report import Row

@@ -4,11 +4,11 @@ import socket
 import time
 from typing import Final
 
-from clients.tcp_client import parse_address
+from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
 from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.protocol import EndReason
 from fanout.transports.tcp.admission import FULL_RETRY_MS
-from protocol import EndReason
 from tests.bench.report import Row
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, serve

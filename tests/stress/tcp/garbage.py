@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
+from fanout.protocol import Start
 from fanout.transports.tcp import greeting
 from fanout.transports.tcp.connection import MAX_INPUT_BYTES
-from protocol import Start
 from tests.bench.report import Row
 from tests.contracts.transport import publish_bulk
 from tests.stress.tcp.account import Account, request

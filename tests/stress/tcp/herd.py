@@ -10,8 +10,8 @@ from contextlib import suppress
 from heapq import heapify, heapreplace
 from typing import Any, Final
 
-from clients.tcp_client import parse_address
-from protocol import LossReason, SlowPolicy, Start, Trade
+from fanout.clients.tcp_client import parse_address
+from fanout.protocol import LossReason, SlowPolicy, Start, Trade
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 
 RECEIVE_BUFFERS: Final = (2_048, 4_096, 16_384, 65_536)

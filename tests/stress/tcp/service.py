@@ -16,9 +16,9 @@ from unittest import mock
 import trio
 
 from fanout.config import TcpConfig
+from fanout.protocol import EndReason, Trade
 from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport, greeting
-from protocol import EndReason, Trade
 from tests.contracts.transport import new_publisher, publish_bulk
 from tests.protocol.golden import BTC
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import trio
 
-from clients.tcp_client import parse_address
+from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
+from fanout.protocol import EndReason, FeedState
 from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport
-from protocol import EndReason, FeedState
 from tests.contracts.transport import new_publisher, publish
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, UNHURRIED_S, no_traceback, waiting

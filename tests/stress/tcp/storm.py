@@ -7,8 +7,8 @@ from typing import Final
 
 import trio
 
+from fanout.protocol import EndReason, SlowPolicy, Start
 from fanout.transports.tcp.admission import RUSH_RETRY_MS
-from protocol import EndReason, SlowPolicy, Start
 from tests.bench.report import Row
 from tests.stress.tcp.account import Account, request
 from tests.stress.tcp.service import ANY_RATE

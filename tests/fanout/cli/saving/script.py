@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from fanout.cli.saving.run import record
 from fanout.cli.source import Source
-from protocol import (
+from fanout.protocol import (
     Block,
     End,
     EndReason,

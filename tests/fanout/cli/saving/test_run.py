@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from clients.columns import to_arrow, trades_in, write_parquet
-from clients.columns.npy import batches_of
-from clients.outcomes import DisconnectedError
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving import aside, recordings, run
+from fanout.clients.columns import to_arrow, trades_in, write_parquet
+from fanout.clients.columns.npy import batches_of
+from fanout.clients.outcomes import DisconnectedError
 from fanout.errors import ConfigError, UsageError
-from protocol import NotRepresentableError, Trade
+from fanout.protocol import NotRepresentableError, Trade
 from tests.contracts.client import serving
 from tests.fanout.cli.saving.script import (
     AFTER,

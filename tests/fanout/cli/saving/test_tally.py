@@ -1,6 +1,6 @@
-from clients.outcomes import Disconnected, Restarted
 from fanout.cli.saving.tally import Tally, counted
-from protocol import Gap, GapState, Loss, LossReason, Position
+from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.protocol import Gap, GapState, Loss, LossReason, Position
 from tests.protocol.golden import BTC, LIFE
 
 
