@@ -119,7 +119,7 @@ cdef bint from_text(PyObject *text, PyObject *exponent, int64_t *value):
 
 
 def to_trade(item, instrument):
-    """See `fanout.normalise.to_trade`."""
+    """See `fanout.feed.normalise.to_trade`."""
     cdef PyObject *said = <PyObject *>item
     cdef PyObject *units = <PyObject *>instrument
     cdef int64_t price, quantity

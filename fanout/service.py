@@ -16,22 +16,22 @@ from typing import Final, TypeVar
 
 import trio
 
-from fanout.anomalies import Anomalies
+from fanout.channel.publisher import Publisher
 from fanout.config import Config
 from fanout.errors import VenueBusyError, VenueError
 from fanout.feed import Feed
-from fanout.market import Market, ask_market
-from fanout.monitor import Monitor
+from fanout.feed.market import Market, ask_market
+from fanout.http.monitor import Monitor
+from fanout.net.proxy import proxy_for
+from fanout.net.rest import RestClient, open_rest
+from fanout.net.websocket import open_websocket
 from fanout.protocol.constants import EndReason
 from fanout.protocol.errors import reason
 from fanout.protocol.records import Header
-from fanout.proxy import proxy_for
-from fanout.publisher import Publisher
-from fanout.rest import RestClient, open_rest
-from fanout.stats import FeedStats
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.snapshots import FeedStats
 from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
-from fanout.websocket import open_websocket
 
 _LOG = logging.getLogger("fanout")
 

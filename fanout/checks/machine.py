@@ -15,9 +15,9 @@ import trio
 
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.config import Config, ShmConfig, TcpConfig
-from fanout.descriptors import RESERVED_DESCRIPTORS, Descriptors
 from fanout.errors import BindError, ConfigError
-from fanout.listeners import open_listeners
+from fanout.net.descriptors import RESERVED_DESCRIPTORS, Descriptors
+from fanout.net.listeners import open_listeners
 from fanout.protocol.errors import reason
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.protocol.ring_page import PAGE_BYTES

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from fanout.addresses import authority, shown_proxy
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import VenueUnreachableError
+from fanout.net.addresses import authority, shown_proxy
+from fanout.net.proxy import open_tcp
 from fanout.protocol.errors import reason
-from fanout.proxy import open_tcp
 
 WAY_S: Final = 5.0
 """For the three steps of one way together. A way that takes longer loses trades at every

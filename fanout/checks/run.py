@@ -23,12 +23,12 @@ from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_str
 from fanout.checks.venue import SYMBOL_ADVICE, Answers, ask_venue, judge_answers, skip_answers
 from fanout.config import Config
 from fanout.errors import ConfigError
+from fanout.net.proxy import proxy_for
+from fanout.net.rest import RestClient, open_rest
+from fanout.net.websocket import open_websocket
 from fanout.protocol.errors import reason
-from fanout.proxy import proxy_for
-from fanout.rest import RestClient, open_rest
 from fanout.service import open_venue
 from fanout.venues import Venue
-from fanout.websocket import open_websocket
 
 GRACE_S: Final = 10.0
 """What all steps but the wait for first trades may take together."""

@@ -16,7 +16,7 @@ import trio
 from fanout.checks.report import time_text
 from fanout.errors import VenueError
 from fanout.feed.venue_clock import ClockOffset
-from fanout.rest import RestClient
+from fanout.net.rest import RestClient
 from fanout.venues import Venue
 
 LOOK_S: Final = 3.0

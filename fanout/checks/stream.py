@@ -17,8 +17,8 @@ from fanout.checks.report import Check, Fault, Name, Subject, any_failed, time_t
 from fanout.checks.silence import Silence
 from fanout.checks.venue import failure_of
 from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
+from fanout.net.websocket import Burst, WebSocket
 from fanout.venues import Venue, VenueTrade
-from fanout.websocket import Burst, WebSocket
 
 OPEN_S: Final = 5.0
 """For the connection and its handshake."""

@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 import trio
 
-from fanout.budget import SHARE
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import (
@@ -23,7 +22,8 @@ from fanout.errors import (
     VenueUnreachableError,
 )
 from fanout.feed.venue_clock import ClockOffset, VenueClock
-from fanout.rest import RestClient
+from fanout.net.budget import SHARE
+from fanout.net.rest import RestClient
 from fanout.venues import Venue
 
 ANSWERS_S: Final = 5.0

@@ -10,8 +10,8 @@ import trio
 from fanout.cli import memory
 from fanout.cli.outcome import emit, say
 from fanout.config import Config
+from fanout.net.systemd import Notifier
 from fanout.service import run_service
-from fanout.systemd import Notifier
 
 if TYPE_CHECKING:
     from fanout.simulator import SimulatorConfig

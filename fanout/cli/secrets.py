@@ -3,9 +3,9 @@
 import os
 from typing import Final
 
+from fanout.config.secret import Secret
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.errors import reason
-from fanout.secret import Secret
 
 VARIABLE: Final = "FANOUT_TOKEN"
 

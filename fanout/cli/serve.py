@@ -7,7 +7,6 @@ from typing import Annotated, Final, cast
 import msgspec
 import typer
 
-from fanout.addresses import is_loopback
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
 from fanout.cli.secrets import read_api_key, read_token
@@ -22,8 +21,9 @@ from fanout.config import (
     TcpConfig,
     TransportConfig,
 )
+from fanout.config.assets import parse_assets
 from fanout.errors import UsageError
-from fanout.symbols import parse_assets
+from fanout.net.addresses import is_loopback
 from fanout.venues import VENUES
 
 DEFAULT: Final = TcpConfig()

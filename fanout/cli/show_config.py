@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from fanout.addresses import shown_proxy
 from fanout.cli.config_file import settings_of, source_of
 from fanout.cli.outcome import emit, exit_codes
 from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
+from fanout.net.addresses import shown_proxy
 
 NOTES_COLUMN: Final = 36
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fanout.addresses import check_port
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes
+from fanout.config.assets import split_symbols
 from fanout.errors import UsageError
-from fanout.symbols import split_symbols
+from fanout.net.addresses import check_port
 
 
 def simulate(

@@ -10,10 +10,10 @@ import typer
 from fanout.cli.secrets import read_token
 from fanout.clients.client import ClientOptions
 from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.config.assets import split_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 from fanout.protocol.request import Position, Request, Start, encode_request
-from fanout.symbols import split_symbols
 
 Address = Annotated[
     str,

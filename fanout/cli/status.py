@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from fanout.addresses import authority, check_url
 from fanout.cli.outcome import emit, exit_codes, is_terminal
 from fanout.cli.serve import ServeOptions
 from fanout.errors import OperatorError, UsageError, shown
+from fanout.net.addresses import authority, check_url
 from fanout.protocol.errors import reason
-from fanout.stats import ServiceStats
+from fanout.stats.snapshots import ServiceStats
 
 TIMEOUT_S: Final = 5.0
 """For an answer to come. A service that is well gives it in milliseconds."""

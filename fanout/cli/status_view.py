@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fanout.cli.outcome import is_terminal
 from fanout.protocol.errors import FanoutError
-from fanout.stats import (
+from fanout.stats.snapshots import (
     ConsumerStats,
     FeedStats,
     InstrumentStats,

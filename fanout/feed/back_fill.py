@@ -16,9 +16,9 @@ import trio
 from fanout.errors import VenueError, VenueKeyError
 from fanout.feed.continuity import Range, without
 from fanout.feed.merge import Merge
+from fanout.net.rest import RestClient
 from fanout.protocol.backoff import backoff
 from fanout.protocol.records import Gap, Trade
-from fanout.rest import RestClient
 from fanout.venues.base import History, Venue
 
 _LOG = logging.getLogger("fanout")

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from fanout.anomalies import Anomalies
+from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
 from fanout.feed.lanes import Connect, Lanes
 from fanout.feed.liveness import Change, Liveness
+from fanout.feed.market import Market
 from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
 from fanout.feed.silence import Silence
@@ -29,14 +30,13 @@ from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.view import FeedView
 from fanout.feed.watch import Watch
-from fanout.market import Market
+from fanout.net.rest import RestClient
+from fanout.net.websocket import Burst
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Gap, Trade
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
-from fanout.stats import FeedStats
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.snapshots import FeedStats
 from fanout.venues.base import Venue
-from fanout.websocket import Burst
 
 
 class Feed:

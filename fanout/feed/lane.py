@@ -6,13 +6,13 @@ from typing import Final, Protocol
 
 import trio
 
-from fanout.anomalies import Anomalies
 from fanout.errors import VenueForbiddenError, VenueMessageError
 from fanout.feed.link import Connection, Link
 from fanout.feed.merge import Merge
+from fanout.net.websocket import Burst
 from fanout.protocol.records import Gap, Instrument, Trade
+from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
-from fanout.websocket import Burst
 
 _LOG = logging.getLogger("fanout")
 

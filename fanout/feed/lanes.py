@@ -8,7 +8,6 @@ from functools import partial
 
 import trio
 
-from fanout.anomalies import Anomalies
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError
 from fanout.feed.back_fill import BackFill
@@ -17,11 +16,12 @@ from fanout.feed.link import Link, Pacer
 from fanout.feed.liveness import Liveness
 from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
+from fanout.net.rest import RestClient
+from fanout.net.websocket import WebSocket
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Instrument
-from fanout.rest import RestClient
+from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
-from fanout.websocket import WebSocket
 
 _LOG = logging.getLogger("fanout")
 

@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from fanout.anomalies import Anomalies
 from fanout.feed.continuity import Continuity
 from fanout.feed.continuity import Gap as Told
-from fanout.normalise import to_trade
+from fanout.feed.normalise import to_trade
 from fanout.protocol.constants import GapState
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Gap, Instrument, Trade
+from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
 
 _LOG = logging.getLogger("fanout")

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 import trio
 
 from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError
+from fanout.net.websocket import Burst, WebSocket
 from fanout.protocol.backoff import backoff
-from fanout.websocket import Burst, WebSocket
 
 _LOG = logging.getLogger("fanout")
 

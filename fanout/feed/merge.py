@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Final
 
-from fanout.anomalies import Anomalies
 from fanout.feed.continuity import Range
 from fanout.feed.line import MAX_JUMP, Line, Tally
 from fanout.protocol.constants import U64_MAX, GapState
 from fanout.protocol.records import Gap, Instrument, Trade
+from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
 
 _LOST: Final = GapState.UNRECOVERABLE

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from fanout.channel.publisher import Publisher
 from fanout.feed.back_fill import BackFill
 from fanout.feed.liveness import Change
 from fanout.feed.units import Units
 from fanout.feed.watch import Watch
 from fanout.protocol.constants import BlockFlags, FeedState, GapState
 from fanout.protocol.records import Gap, Trade
-from fanout.publisher import Publisher
 
 _LOG = logging.getLogger("fanout")
 

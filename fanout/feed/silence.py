@@ -22,9 +22,9 @@ from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.watch import Watch
+from fanout.net.rest import RestClient
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Instrument
-from fanout.rest import RestClient
 from fanout.venues.base import Venue
 
 _LOG = logging.getLogger("fanout")

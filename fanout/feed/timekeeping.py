@@ -5,10 +5,10 @@ from typing import Final
 
 import trio
 
-from fanout.anomalies import Anomalies
 from fanout.errors import VenueError
 from fanout.feed.venue_clock import VenueClock
-from fanout.rest import RestClient
+from fanout.net.rest import RestClient
+from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
 
 EVERY_S: Final = 60.0

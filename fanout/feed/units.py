@@ -6,13 +6,13 @@ from typing import Final
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.errors import VenueError
+from fanout.feed.market import ask_again
 from fanout.feed.merge import Merge
-from fanout.market import ask_again
+from fanout.net.rest import RestClient
 from fanout.protocol.errors import reason
 from fanout.protocol.records import Instrument
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
 from fanout.venues.base import Venue
 
 _LOG = logging.getLogger("fanout")

@@ -7,17 +7,17 @@ it happens and read when somebody asks.
 from collections import deque
 from collections.abc import Sequence
 
-from fanout.anomalies import Anomalies
 from fanout.feed.lanes import Lanes
 from fanout.feed.liveness import Liveness
 from fanout.feed.merge import Merge
 from fanout.feed.reporter import Reporter
 from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
-from fanout.histogram import SLICES, Histogram
+from fanout.net.rest import RestClient
 from fanout.protocol.records import Instrument, Trade
-from fanout.rest import RestClient
-from fanout.stats import FeedStats, InstrumentStats, LinkStats
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.histogram import SLICES, Histogram
+from fanout.stats.snapshots import FeedStats, InstrumentStats, LinkStats
 
 
 class _Arrivals:

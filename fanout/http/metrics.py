@@ -20,10 +20,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from fanout.histogram import BOUNDS_NS, Histogram
-from fanout.monitor import Monitor
+from fanout.http.monitor import Monitor
 from fanout.protocol.constants import FeedState
-from fanout.stats import (
+from fanout.stats.histogram import BOUNDS_NS, Histogram
+from fanout.stats.snapshots import (
     FeedStats,
     InstrumentStats,
     LinkStats,

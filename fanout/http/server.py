@@ -3,7 +3,7 @@
     /metrics   for Prometheus
     /healthz   200 while the process answers at all
     /readyz    200 while every symbol is live; else 503, and which are not
-    /status    everything, as JSON: `fanout.stats.ServiceStats`
+    /status    everything, as JSON: `fanout.stats.snapshots.ServiceStats`
 
 There is nothing to be changed from here, and nothing secret to be read. A few connections at once
 are served, each for a short while; what goes wrong on one of them is its own affair. An answer that
@@ -21,12 +21,12 @@ import h11
 import msgspec
 import trio
 
-from fanout.anomalies import Anomalies
-from fanout.descriptors import RESERVED_DESCRIPTORS
 from fanout.http.metrics import Metrics
+from fanout.http.monitor import Monitor
 from fanout.http.request import next_request
-from fanout.listeners import authority_of, open_listeners
-from fanout.monitor import Monitor
+from fanout.net.descriptors import RESERVED_DESCRIPTORS
+from fanout.net.listeners import authority_of, open_listeners
+from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp.entrance import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32

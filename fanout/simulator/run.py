@@ -7,7 +7,7 @@ import time
 import trio
 
 from fanout.errors import BindError
-from fanout.listeners import authority_of
+from fanout.net.listeners import authority_of
 from fanout.simulator.capture import survey
 from fanout.simulator.clock import Clock
 from fanout.simulator.config import SimulatorConfig

@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 import trio
 
-from fanout.histogram import Histogram
-from fanout.log import Log
+from fanout.channel.log import Log
 from fanout.protocol.records import Header
-from fanout.stats import TransportStats
+from fanout.stats.histogram import Histogram
+from fanout.stats.snapshots import TransportStats
 
 CHUNK_BYTES: Final = 64 * 1024
 """Most that is taken from the log at once, and given to one send: it bounds what a stuck client

@@ -34,8 +34,8 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.market import reference_of
-from fanout.normalise import to_trade
+from fanout.feed.market import reference_of
+from fanout.feed.normalise import to_trade
 from fanout.protocol import Block, Header, Trade
 from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.speedups import IS_COMPILED, PLAIN

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanout.clients.columns import TRADE, trades_of
-from fanout.market import reference_of
+from fanout.feed.market import reference_of
 from fanout.protocol import Block, Header, Trade, encode_block
 from fanout.protocol.rows import ROW, rows_of
 from fanout.protocol.speedups import IS_COMPILED, twin

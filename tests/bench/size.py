@@ -31,8 +31,8 @@ from typing import Final
 
 import msgspec
 
-from fanout.market import reference_of
-from fanout.normalise import to_trade
+from fanout.feed.market import reference_of
+from fanout.feed.normalise import to_trade
 from fanout.protocol import Block, Header, Instrument, Reference, Trade, encode_block, frame
 from fanout.protocol.varint import append_varint, zigzag
 from fanout.venues.base import VenueTrade

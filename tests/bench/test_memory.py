@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fanout.market import Market
+from fanout.feed.market import Market
 from fanout.protocol import (
     Block,
     End,

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.protocol import (
     End,
     EndReason,
@@ -22,7 +23,6 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
 )
-from fanout.publisher import Publisher
 from fanout.transports import Transport
 from tests.protocol.golden import BTC, HEADER
 

@@ -6,11 +6,11 @@ import trio
 from msgspec.structs import replace
 from outcome import acapture
 
+from fanout.channel.log import Log
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
-from fanout.log import Log
-from fanout.market import reference_of
+from fanout.feed.market import reference_of
 from fanout.protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
 from fanout.protocol.errors import FanoutError
 from fanout.service import run_service
@@ -169,7 +169,7 @@ async def test_a_symbol_the_simulator_does_not_know_is_refused() -> None:
 
 
 async def test_recent_trades_that_make_no_sense_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fanout.rest.ATTEMPTS", 1)
+    monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     script = ScriptedRest(answer(200, info("BTCUSDT")), answer(200, rows(1, "1.005")))
     async with script.running() as venue:
         config = Config(
@@ -180,7 +180,7 @@ async def test_recent_trades_that_make_no_sense_are_told(monkeypatch: pytest.Mon
 
 
 async def test_a_venue_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fanout.rest.ATTEMPTS", 1)
+    monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     config = Config(assets=("BTCUSDT",), transports=(), rest_url="http://127.0.0.1:1")
     assert isinstance(await failure_of(config), VenueUnreachableError)
 

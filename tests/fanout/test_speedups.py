@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 # Where the plain functions are.
-import fanout.normalise
+import fanout.feed.normalise
 import fanout.transports.tcp.sending  # noqa: F401
 from fanout.protocol import Instrument, TradeKind
 from fanout.speedups import twin

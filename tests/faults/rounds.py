@@ -15,8 +15,8 @@ from typing import Final
 
 import trio
 
+from fanout.net.websocket import IDLE_TIMEOUT_S
 from fanout.protocol import LossReason
-from fanout.websocket import IDLE_TIMEOUT_S
 from tests.faults.consumers import TrioConsumer
 from tests.faults.house import IDLE_S, ORDERLY, House, opened
 from tests.faults.service import serving

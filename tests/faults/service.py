@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from fanout.stats import ServiceStats
+from fanout.stats.snapshots import ServiceStats
 from tests.fanout.cli.processes import FANOUT, environment
 
 PATIENCE_S: Final = 30.0

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 import typer.main
+from tests.fanout.test_ws_frames import URI, Script, heard, heard_by_the_core
 from websockets.client import ClientProtocol
 from websockets.utils import accept_key
 
@@ -17,11 +18,10 @@ from fanout.cli.config_file import read_config
 from fanout.cli.serve import TRANSPORT_COMMANDS
 from fanout.errors import VenueBusyError, VenueError
 from fanout.http.server import HttpServer
-from fanout.proxy import open_tcp
-from fanout.stats import FeedStats, LogStats, ProcessStats, ServiceStats
-from fanout.websocket import MAX_MESSAGE_BYTES, WebSocket
-from fanout.ws_frames import frame_bytes, take_texts
-from tests.fanout.test_ws_frames import URI, Script, heard, heard_by_the_core
+from fanout.net.proxy import open_tcp
+from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
+from fanout.net.ws_frames import frame_bytes, take_texts
+from fanout.stats.snapshots import FeedStats, LogStats, ProcessStats, ServiceStats
 from tests.fuzz.target import Pieces, run, run_on, slices
 from tests.fuzz.venue import require_pause
 

@@ -8,11 +8,12 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from fanout.anomalies import Anomalies
+from fanout.channel.publisher import Publisher
 from fanout.errors import MAX_BAN_S, VenueBusyError, VenueMessageError
+from fanout.feed.market import Market, ask_market
 from fanout.feed.merge import Merge
 from fanout.feed.venue_clock import VenueClock
-from fanout.market import Market, ask_market
+from fanout.net.rest import RestClient
 from fanout.protocol import (
     BlockFlags,
     EndReason,
@@ -24,8 +25,7 @@ from fanout.protocol import (
     decode_header,
     encode_header,
 )
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
+from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
 from tests.fuzz.target import run
 from tests.protocol.golden import HEADER

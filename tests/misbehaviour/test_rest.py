@@ -6,8 +6,8 @@ from trio.testing import MockClock
 
 from fanout.feed.back_fill import PATIENCE_S
 from fanout.feed.link import FORBIDDEN_PAUSE_S
+from fanout.net.rest import TIMEOUT_S
 from fanout.protocol import Gap
-from fanout.rest import TIMEOUT_S
 from fanout.simulator.faults import Drop, Http, ShiftClock, Skip
 from tests.misbehaviour.scene import BTC, ETH, playing
 

@@ -7,8 +7,9 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
+from fanout.channel.log import Log
+from fanout.channel.publisher import Publisher
 from fanout.config import TcpConfig
-from fanout.log import Log
 from fanout.protocol import (
     EndReason,
     FeedState,
@@ -20,8 +21,7 @@ from fanout.protocol import (
     Trade,
     TradeKind,
 )
-from fanout.publisher import Publisher
-from fanout.stats import ConsumerStats
+from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp import TcpTransport
 from tests.model.loop import Loop
 from tests.protocol.golden import HEADER

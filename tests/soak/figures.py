@@ -8,7 +8,7 @@ from time import monotonic
 import msgspec
 import trio
 
-from fanout.stats import ServiceStats
+from fanout.stats.snapshots import ServiceStats
 from tests.faults.service import Service
 
 MIB = 1024 * 1024

@@ -10,7 +10,7 @@ import logging
 
 import msgspec
 
-from fanout.log import Cursor, Lapped, Log
+from fanout.channel.log import Cursor, Lapped, Log
 from fanout.protocol.constants import FrameKind, LossReason
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame, payloads_of

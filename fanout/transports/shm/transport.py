@@ -15,16 +15,16 @@ from typing import Final
 
 import trio
 
+from fanout.channel.log import Log
 from fanout.config import ShmConfig
 from fanout.errors import BindError
-from fanout.histogram import Histogram
-from fanout.log import Log
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import payloads_of
 from fanout.protocol.header import decode_header
 from fanout.protocol.records import Header, Heartbeat
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
-from fanout.stats import ConsumerStats, TransportStats
+from fanout.stats.histogram import Histogram
+from fanout.stats.snapshots import ConsumerStats, TransportStats
 from fanout.transports.base import Broadcast
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create

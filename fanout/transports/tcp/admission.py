@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.descriptors import Descriptors
+from fanout.net.descriptors import Descriptors
 
 FULL_RETRY_MS: Final = 5_000
 """When who found no place is asked to come back."""

@@ -17,10 +17,10 @@ from typing import Final
 
 import trio
 
-from fanout.anomalies import Anomalies
-from fanout.log import Lag
+from fanout.channel.log import Lag
 from fanout.protocol.constants import EndReason
-from fanout.stats import ConsumerStats
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp.crowd import Crowd, Place
 from fanout.transports.tcp.greeting import receive_some
 

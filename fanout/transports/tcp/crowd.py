@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import trio
 
-from fanout.log import Cursor, Lag, Log
+from fanout.channel.log import Cursor, Lag, Log
 from fanout.protocol.constants import EndReason
 from fanout.protocol.request import Request
-from fanout.stats import ConsumerStats
+from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp.sending import send_to_each
 
 

@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 import trio
 
-from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
-from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol.constants import EndReason
 from fanout.protocol.errors import PeerError
 from fanout.protocol.request import Request
+from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp.admission import Admission, Refusal
 from fanout.transports.tcp.connection import GOODBYE_S, MAX_INPUT_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd, Place

@@ -15,12 +15,12 @@ from typing import Final
 
 import trio
 
-from fanout.anomalies import Anomalies
 from fanout.config import TcpConfig
-from fanout.descriptors import Descriptors
-from fanout.histogram import Histogram
-from fanout.listeners import authority_of, open_listeners
-from fanout.stats import TransportStats
+from fanout.net.descriptors import Descriptors
+from fanout.net.listeners import authority_of, open_listeners
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.histogram import Histogram
+from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import CHUNK_BYTES, Broadcast
 from fanout.transports.tcp.connection import GOODBYE_S
 from fanout.transports.tcp.crowd import Crowd

@@ -9,8 +9,8 @@ the task falls off the other.
 import logging
 from copy import copy
 
+from fanout.channel.log import Lag, Lapped, Log
 from fanout.errors import ConfigError
-from fanout.log import Lag, Lapped, Log
 from fanout.protocol.block import decode_block
 from fanout.protocol.constants import START, EndReason, FrameKind
 from fanout.protocol.errors import NotRepresentableError

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fanout.log import Lag, Lapped
+from fanout.channel.log import Lag, Lapped
 from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from fanout.market import reference_of
-from fanout.normalise import to_trade
+from fanout.channel.publisher import Publisher
+from fanout.feed.market import reference_of
+from fanout.feed.normalise import to_trade
 from fanout.protocol import Header, Instrument, Trade
 from fanout.protocol.constants import LENGTH_BYTES
-from fanout.publisher import Publisher
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from tests.bench.broadcast.brokers import Broker

@@ -13,12 +13,12 @@ import time
 
 import trio
 
-from fanout.anomalies import Anomalies
+from fanout.channel.publisher import Publisher
 from fanout.config import DEFAULT_LOG_BYTES, FeedConfig, TcpConfig
 from fanout.feed import Feed
-from fanout.publisher import Publisher
+from fanout.net.websocket import open_websocket
+from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp import TcpTransport
-from fanout.websocket import open_websocket
 from tests.bench.broadcast.fanout_server import ANY_RATE, all_joined
 from tests.bench.broadcast.market import asked, venue_at
 

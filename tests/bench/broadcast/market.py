@@ -3,9 +3,9 @@
 import time
 from typing import cast
 
-from fanout.market import Market, ask_market
+from fanout.feed.market import Market, ask_market
+from fanout.net.rest import RestClient
 from fanout.protocol import Header
-from fanout.rest import RestClient
 from fanout.venues import BinanceUsdm
 from tests.bench.ingest_rivals.fanout_feed import Rest
 from tests.bench.ingest_rivals.workload import SYMBOLS

@@ -11,7 +11,7 @@ import sys
 
 import trio
 
-from fanout.websocket import open_websocket
+from fanout.net.websocket import open_websocket
 from tests.bench.broadcast.brokers import NATS
 from tests.bench.broadcast.market import venue_at
 from tests.bench.ingest_rivals.workload import ANSWER, SYMBOLS

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fanout.normalise import to_trade
+from fanout.feed.normalise import to_trade
 from fanout.protocol import Loss, SubscriberSession, Trade
 from fanout.protocol.constants import LENGTH_BYTES
 from fanout.venues.base import VenueTrade

@@ -11,7 +11,8 @@ import sys
 
 import trio
 
-from fanout.normalise import to_trade
+from fanout.feed.normalise import to_trade
+from fanout.net.websocket import Burst, open_websocket
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
     START,
@@ -24,7 +25,6 @@ from fanout.protocol import (
 )
 from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
-from fanout.websocket import Burst, open_websocket
 from tests.bench.broadcast.market import asked, venue_at
 from tests.bench.broadcast.task_server import Server, listening
 from tests.bench.ingest_rivals.workload import SYMBOLS

@@ -14,17 +14,17 @@ from typing import Final, TypeVar, cast
 
 import trio
 
-from fanout.anomalies import Anomalies
-from fanout.budget import Budget
+from fanout.channel.publisher import Publisher
 from fanout.config import DEFAULT_LOG_BYTES, FeedConfig
 from fanout.feed import Connect, Feed
-from fanout.market import ask_market
+from fanout.feed.market import ask_market
+from fanout.net.budget import Budget
+from fanout.net.rest import RestClient
+from fanout.net.websocket import WebSocket, open_websocket
 from fanout.protocol import Header, SubscriberSession, Trade
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
+from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
 from fanout.venues.binance.adapter import WEIGHT_LIMIT
-from fanout.websocket import WebSocket, open_websocket
 from tests.bench.ingest_rivals.timing import Watch
 from tests.bench.ingest_rivals.workload import (
     PRICE_DECIMALS,

@@ -19,19 +19,19 @@ from typing import Any, Final, cast
 
 import trio
 
-from fanout.anomalies import Anomalies
+from fanout.channel.publisher import Publisher
 from fanout.clients.tcp_client import parse_address
 from fanout.config import FeedConfig, TcpConfig
 from fanout.feed import Feed
-from fanout.market import Market, ask_market
-from fanout.normalise import to_trade
+from fanout.feed.market import Market, ask_market
+from fanout.feed.normalise import to_trade
+from fanout.net.rest import RestClient
+from fanout.net.websocket import open_websocket
 from fanout.protocol import Header, Trade
-from fanout.publisher import Publisher
-from fanout.rest import RestClient
+from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp import TcpTransport
 from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
-from fanout.websocket import open_websocket
 from tests.bench.ingest_rivals.fanout_feed import Rest
 from tests.bench.ingest_rivals.workload import SYMBOLS, recorded
 from tests.bench.memory_parts.dialogue import limit_life, say

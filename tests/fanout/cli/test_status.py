@@ -18,7 +18,7 @@ from rich.console import Console
 from fanout.cli import status
 from fanout.cli.status import NoAnswerError, fetch
 from fanout.cli.status_view import view
-from fanout.stats import (
+from fanout.stats.snapshots import (
     ConsumerStats,
     FeedStats,
     InstrumentStats,

@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
+from tests.fanout.test_publisher import Reader
 
-from fanout.anomalies import Anomalies
-from fanout.budget import Budget
+from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnreachableError
 from fanout.feed import Feed
-from fanout.market import ask_market
+from fanout.feed.market import ask_market
+from fanout.net.budget import Budget
+from fanout.net.websocket import Burst
 from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
-from fanout.publisher import Publisher
+from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from fanout.websocket import Burst
-from tests.fanout.test_publisher import Reader
 
 T = TypeVar("T")
 

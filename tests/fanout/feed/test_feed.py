@@ -7,21 +7,21 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from tests.fanout.test_publisher import Reader, new_publisher
 from trio.testing import MockClock
 
-from fanout.anomalies import Anomalies
-from fanout.budget import Budget
+from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
 from fanout.feed import Feed
 from fanout.feed.lane import MAX_TRADE_MESSAGE_BYTES
 from fanout.feed.link import LONGEST_PAUSE_S, SPACING_S
-from fanout.market import Market
+from fanout.feed.market import Market
+from fanout.net.budget import Budget
+from fanout.net.websocket import Burst
 from fanout.protocol import FeedState, Gap, Record, Reference, Status, Trade
-from fanout.publisher import Publisher
+from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from fanout.websocket import Burst
-from tests.fanout.test_publisher import Reader, new_publisher
 from tests.protocol.golden import BTC
 
 

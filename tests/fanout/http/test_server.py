@@ -20,11 +20,11 @@ from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
 from fanout.errors import BindError
 from fanout.http import server
-from fanout.monitor import Monitor
+from fanout.http.monitor import Monitor
 from fanout.protocol import Trade
 from fanout.service import run_service
 from fanout.simulator.faults import Drop
-from fanout.stats import ServiceStats
+from fanout.stats.snapshots import ServiceStats
 from tests.fanout.http.watched import Watched, watched
 from tests.running import Running, config_for
 

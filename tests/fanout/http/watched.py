@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fanout.config import Config, HttpConfig
 from fanout.simulator import Simulator, SimulatorConfig
-from fanout.stats import ServiceStats
+from fanout.stats.snapshots import ServiceStats
 from tests.running import Running, config_for, running_service, running_simulator
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from fanout.channel.publisher import Publisher
 from fanout.clients.shm_file import AttachedQueue, Outcome, attach
 from fanout.config import ShmConfig
 from fanout.errors import BindError, UsageError
@@ -31,7 +32,6 @@ from fanout.protocol import (
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_header
 from fanout.protocol.records import Instrument, Reference
-from fanout.publisher import Publisher
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite

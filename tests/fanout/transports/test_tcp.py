@@ -9,11 +9,11 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from fanout.channel.publisher import Publisher
 from fanout.config import TcpConfig
-from fanout.descriptors import RESERVED_DESCRIPTORS
 from fanout.errors import BindError
+from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
-from fanout.publisher import Publisher
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp import transport as transport_module

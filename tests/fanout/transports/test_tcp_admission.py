@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fanout.descriptors import RESERVED_DESCRIPTORS, Descriptors
+from fanout.net.descriptors import RESERVED_DESCRIPTORS, Descriptors
 from fanout.transports.tcp.admission import (
     FULL_RETRY_MS,
     RUSH_RETRY_MS,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fanout.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
+from fanout.channel.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
 from fanout.protocol.constants import EndReason
 from fanout.protocol.request import Request
 from fanout.transports.tcp.crowd import Crowd

@@ -13,6 +13,7 @@ import trio
 import trio.lowlevel
 import trustme
 
+from fanout.channel.publisher import Publisher
 from fanout.clients.tcp_trio import (
     Disconnected,
     DisconnectedError,
@@ -21,6 +22,7 @@ from fanout.clients.tcp_trio import (
     TrioTcpClient,
 )
 from fanout.config import TcpConfig
+from fanout.config.secret import Secret
 from fanout.errors import ConfigError
 from fanout.protocol import (
     End,
@@ -33,8 +35,6 @@ from fanout.protocol import (
     encode_request,
     frame,
 )
-from fanout.publisher import Publisher
-from fanout.secret import Secret
 from fanout.transports.tcp import TcpTransport, admission, greeting
 from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.client import authority, client_tls

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from fanout.anomalies import Anomalies
+from fanout.channel.log import Lag
 from fanout.config import TcpConfig
-from fanout.log import Lag
 from fanout.protocol import (
     End,
     EndReason,
@@ -23,7 +22,8 @@ from fanout.protocol import (
     encode_request,
     frame,
 )
-from fanout.stats import ConsumerStats
+from fanout.stats.anomalies import Anomalies
+from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp import TcpTransport, connection, entrance
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune

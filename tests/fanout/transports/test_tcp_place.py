@@ -5,6 +5,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
+from fanout.channel.publisher import Publisher
 from fanout.protocol import (
     End,
     EndReason,
@@ -20,7 +21,6 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
 )
-from fanout.publisher import Publisher
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.transport import new_publisher, publish, publish_bulk

@@ -6,7 +6,7 @@ from typing import Final
 
 from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
-from fanout.descriptors import RESERVED_DESCRIPTORS
+from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import EndReason
 from fanout.transports.tcp.admission import FULL_RETRY_MS
 from tests.bench.report import Row

@@ -5,8 +5,8 @@ from functools import partial
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.protocol import Start
-from fanout.publisher import Publisher
 from tests.bench.report import Row
 from tests.contracts.transport import publish_bulk
 from tests.stress.tcp.account import READ_BYTES, Account, request

@@ -15,9 +15,9 @@ from unittest import mock
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.config import TcpConfig
 from fanout.protocol import EndReason, Trade
-from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport, greeting
 from tests.contracts.transport import new_publisher, publish_bulk
 from tests.protocol.golden import BTC

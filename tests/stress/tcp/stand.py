@@ -10,10 +10,10 @@ from typing import Final
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
 from fanout.protocol import EndReason, FeedState
-from fanout.publisher import Publisher
 from fanout.transports.tcp import TcpTransport
 from tests.contracts.transport import new_publisher, publish
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request

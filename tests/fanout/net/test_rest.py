@@ -9,7 +9,6 @@ import trio
 import trustme
 from outcome import acapture
 
-from fanout import rest
 from fanout.errors import (
     MAX_BAN_S,
     VenueBusyError,
@@ -18,7 +17,8 @@ from fanout.errors import (
     VenueMessageError,
     VenueUnreachableError,
 )
-from fanout.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
+from fanout.net import rest
+from fanout.net.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
 from fanout.venues import BinanceUsdm, Request
 from tests.fanout.scripted import ScriptedRest, answer
 
@@ -38,7 +38,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             ASKED.append(seconds)
         await trio.lowlevel.checkpoint()
 
-    monkeypatch.setattr("fanout.rest.trio.sleep", sleep)
+    monkeypatch.setattr("fanout.net.rest.trio.sleep", sleep)
     ASKED.clear()
     return ASKED
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fanout.addresses import is_loopback
+from fanout.net.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections import deque
 from itertools import accumulate
 from typing import Final
 
-from fanout.stats import Quantiles
+from fanout.stats.snapshots import Quantiles
 
 SLICE_S: Final = 10.0
 SLICES: Final = 6

@@ -10,7 +10,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from fanout.ws_frames import frame_bytes, take_texts
+from fanout.net.ws_frames import frame_bytes, take_texts
 
 _MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
 

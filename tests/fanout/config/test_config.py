@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from fanout.config import Config, TcpConfig
+from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
-from fanout.secret import Secret
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.log import ENTRY_OVERHEAD_BYTES, FIRST_PLACES, Cursor, Lag, Lapped, Log
+from fanout.channel.log import ENTRY_OVERHEAD_BYTES, FIRST_PLACES, Cursor, Lag, Lapped, Log
 
 ENTRY = 100 + ENTRY_OVERHEAD_BYTES
 

@@ -5,12 +5,12 @@ from msgspec.structs import replace
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.errors import UsageError, VenueUnreachableError
+from fanout.net.proxy import open_tcp, proxy_for
+from fanout.net.rest import open_rest
+from fanout.net.websocket import open_websocket
 from fanout.protocol import Trade
-from fanout.proxy import open_tcp, proxy_for
-from fanout.rest import open_rest
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
-from fanout.websocket import open_websocket
 from tests.fanout.proxies import running_proxy
 from tests.running import config_for, running_service, running_simulator
 
@@ -129,7 +129,7 @@ async def test_a_proxy_whose_answer_has_a_name_that_is_none_is_at_fault() -> Non
 
 
 async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fanout.rest.ATTEMPTS", 1)
+    monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     async with running_proxy("http") as proxy:
         url = proxy.url
     venue = BinanceUsdm(rest_url="http://venue.example")

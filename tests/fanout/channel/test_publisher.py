@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from fanout.channel.publisher import Publisher
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
     End,
@@ -17,7 +18,6 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
 )
-from fanout.publisher import Publisher
 from tests.protocol.golden import BTC, HEADER, LIFE
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import trio
 
+from fanout.channel.publisher import Publisher
 from fanout.feed import Feed
-from fanout.histogram import SLICE_S
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Header
-from fanout.publisher import Publisher
-from fanout.stats import LogStats, ProcessStats, ServiceStats
+from fanout.stats.histogram import SLICE_S
+from fanout.stats.snapshots import LogStats, ProcessStats, ServiceStats
 from fanout.transports import Transport
 from fanout.versions import versions
 

@@ -16,7 +16,6 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from fanout import websocket
 from fanout.errors import (
     MAX_BAN_S,
     VenueBusyError,
@@ -24,7 +23,8 @@ from fanout.errors import (
     VenueForbiddenError,
     VenueUnreachableError,
 )
-from fanout.websocket import (
+from fanout.net import websocket
+from fanout.net.websocket import (
     IDLE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
     PONGS_A_SECOND,

@@ -1,6 +1,6 @@
 import math
 
-from fanout.budget import Budget
+from fanout.net.budget import Budget
 
 
 class Wall:

@@ -1,7 +1,7 @@
 import pytest
 
+from fanout.config.assets import parse_assets
 from fanout.errors import UsageError
-from fanout.symbols import parse_assets
 
 
 def test_symbols_come_comma_separated_repeated_and_in_any_case() -> None:

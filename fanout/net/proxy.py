@@ -13,8 +13,8 @@ import trio
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 from python_socks.async_.trio import Proxy
 
-from fanout.addresses import check_proxy, is_loopback, shown_proxy
 from fanout.errors import VenueUnreachableError, shown
+from fanout.net.addresses import check_proxy, is_loopback, shown_proxy
 from fanout.protocol.errors import reason
 
 _KINDS: Final = {"wss": "https", "ws": "http"}

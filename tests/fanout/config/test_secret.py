@@ -1,8 +1,8 @@
 import pytest
 
 from fanout.config import TcpConfig
+from fanout.config.secret import Secret
 from fanout.errors import UsageError
-from fanout.secret import Secret
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import trio
 
-from fanout.addresses import authority
 from fanout.errors import BindError
+from fanout.net.addresses import authority
 from fanout.protocol.errors import reason
 
 

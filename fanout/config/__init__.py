@@ -4,13 +4,13 @@ from typing import Final
 
 import msgspec
 
-from fanout.addresses import check_port, check_proxy, check_url, is_host, is_loopback
+from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
+from fanout.net.addresses import check_port, check_proxy, check_url, is_host, is_loopback
 from fanout.protocol.constants import WIRE_VERSION
 from fanout.protocol.errors import LimitExceededError
 from fanout.protocol.ring_file import DIRECTORY, name_fault
 from fanout.protocol.ring_page import check_capacity
-from fanout.secret import Secret
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from fanout.anomalies import Anomalies
+from fanout.stats.anomalies import Anomalies
 
 
 def test_a_kind_is_said_once_a_minute_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,8 +4,8 @@ from statistics import quantiles
 
 import pytest
 
-from fanout.histogram import BOUNDS_NS, SLICES, Histogram
-from fanout.stats import Quantiles
+from fanout.stats.histogram import BOUNDS_NS, SLICES, Histogram
+from fanout.stats.snapshots import Quantiles
 
 
 def test_ranges_follow_each_other_a_seventh_apart() -> None:

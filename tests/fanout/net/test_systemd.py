@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.systemd import Notifier
+from fanout.net.systemd import Notifier
 from tests.fanout.cli.processes import started
 
 

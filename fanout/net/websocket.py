@@ -22,9 +22,9 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError, shown
+from fanout.net.proxy import open_tcp
+from fanout.net.ws_messages import MessageReader
 from fanout.protocol.errors import reason
-from fanout.proxy import open_tcp
-from fanout.ws_messages import MessageReader
 
 READ_BYTES: Final = 256 * 1024
 """Most taken in one read: some 1,500 trades. Bounds the size of a burst."""

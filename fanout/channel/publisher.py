@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fanout.log import Log
+from fanout.channel.log import Log
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
     START,

@@ -7,10 +7,10 @@ import msgspec
 import trio
 
 from fanout.errors import ConfigError, VenueMessageError
-from fanout.normalise import to_trade
+from fanout.feed.normalise import to_trade
+from fanout.net.rest import RestClient
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Instrument, Reference, Trade
-from fanout.rest import RestClient
 from fanout.venues import Venue
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fanout.normalise import to_trade
+from fanout.feed.normalise import to_trade
 from fanout.protocol import Instrument, Trade, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.venues.base import VenueTrade

@@ -20,8 +20,6 @@ from typing import Final, TypeVar
 import httpx2
 import trio
 
-from fanout.addresses import shown_proxy
-from fanout.budget import SHARE, Budget
 from fanout.errors import (
     VenueBusyError,
     VenueError,
@@ -31,6 +29,8 @@ from fanout.errors import (
     VenueUnreachableError,
     shown,
 )
+from fanout.net.addresses import shown_proxy
+from fanout.net.budget import SHARE, Budget
 from fanout.protocol.backoff import backoff
 from fanout.protocol.errors import reason
 from fanout.venues.base import Request, Venue

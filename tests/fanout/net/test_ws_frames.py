@@ -14,8 +14,8 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from fanout.errors import VenueUnreachableError
-from fanout.websocket import MAX_MESSAGE_BYTES, WebSocket
-from fanout.ws_frames import frame_bytes, take_texts
+from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
+from fanout.net.ws_frames import frame_bytes, take_texts
 
 URI = parse_uri("ws://venue/")
 

@@ -1,0 +1,1 @@
+"""One numbering: its header, its log, and the one who writes them."""

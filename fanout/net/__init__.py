@@ -1,0 +1,1 @@
+"""Input and output that knows no venue: WebSocket, REST, proxies, listeners, descriptors."""
