@@ -16,7 +16,7 @@ from fanout.protocol.ring_page import (
     WRITE_WORD,
 )
 from fanout.protocol.wire1 import Wire1Encoder
-from tests.fanout.test_ws_frames import header, text
+from tests.fanout.net.test_ws_frames import header, text
 from tests.fanout.venues.test_binance import (
     AGGREGATE,
     MARKET,

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import trio
 import typer.main
-from tests.fanout.test_ws_frames import URI, Script, heard, heard_by_the_core
 from websockets.client import ClientProtocol
 from websockets.utils import accept_key
 
@@ -22,6 +21,7 @@ from fanout.net.proxy import open_tcp
 from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
 from fanout.net.ws_frames import frame_bytes, take_texts
 from fanout.stats.snapshots import FeedStats, LogStats, ProcessStats, ServiceStats
+from tests.fanout.net.test_ws_frames import URI, Script, heard, heard_by_the_core
 from tests.fuzz.target import Pieces, run, run_on, slices
 from tests.fuzz.venue import require_pause
 

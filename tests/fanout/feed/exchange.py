@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
-from tests.fanout.test_publisher import Reader
 
 from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
@@ -19,6 +18,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
+from tests.fanout.channel.test_publisher import Reader
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from tests.fanout.test_publisher import Reader, new_publisher
 from trio.testing import MockClock
 
 from fanout.channel.publisher import Publisher
@@ -22,6 +21,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol import FeedState, Gap, Record, Reference, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
+from tests.fanout.channel.test_publisher import Reader, new_publisher
 from tests.protocol.golden import BTC
 
 

@@ -3,7 +3,6 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fanout.test_normalise import BTC, venue_trade
 
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S
 from fanout.feed.line import MAX_JUMP, STRANGE_IDS
@@ -11,6 +10,7 @@ from fanout.feed.merge import Merge
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
+from tests.fanout.feed.test_normalise import BTC, venue_trade
 
 ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)
 OPEN, FILLED, LOST, NO_TRADE = (
