@@ -80,9 +80,11 @@ def _check_range(flag: str, value: float, low: float, high: float) -> None:
 
 
 class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue in shared memory. `keep` leaves its file when the service ends."""
+    """A queue in shared memory. `keep` leaves its file when the service ends. `channel` is the one
+    that it carries; empty for the first."""
 
     name: str
+    channel: str = ""
     capacity_bytes: int = 1024 * 1024
     keep: bool = False
     directory: str = DIRECTORY
