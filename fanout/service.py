@@ -30,7 +30,8 @@ from fanout.protocol.errors import reason
 from fanout.protocol.records import Header
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import FeedStats
-from fanout.transports import Transport, make_transport
+from fanout.transports import make_transport
+from fanout.transports.base import Transport
 from fanout.venues import VENUES, Venue
 
 _LOG = logging.getLogger("fanout")

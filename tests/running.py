@@ -6,9 +6,10 @@ from functools import partial
 
 import trio
 
-from fanout.config import Config, TcpConfig
+from fanout.config import Config
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.transports.tcp.config import TcpConfig
 
 
 class Running:

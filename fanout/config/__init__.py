@@ -1,16 +1,16 @@
 """The configuration of a run: frozen values, checked before anything opens."""
 
-from typing import Final
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
+from fanout.config.options import Kind, Option, check_range
 from fanout.config.secret import Secret
-from fanout.errors import BindError, UsageError
-from fanout.net.addresses import check_port, check_proxy, check_url, is_host, is_loopback
-from fanout.protocol.constants import WIRE_VERSION
-from fanout.protocol.errors import LimitExceededError
-from fanout.protocol.ring_file import DIRECTORY, name_fault
-from fanout.protocol.ring_page import check_capacity
+from fanout.errors import UsageError
+from fanout.net.addresses import check_port, check_proxy, check_url, is_host
+from fanout.venues import VENUES
+
+VENUE_NAMES: Final = tuple(VENUES)
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 DEFAULT_LOG_BYTES: Final = 64 * 1024 * 1024
@@ -23,83 +23,17 @@ STREAMS: Final = ("auto", "trade", "aggTrade")
 MAX_CONNECTIONS: Final = 4
 
 
-class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the TCP transport listens, whom it serves, and how.
-
-    Port 0 takes a free one. `max_per_address` 0 sets no limit. `accept_rate` is in connections a
-    second, `max_lag_s` the age beyond which a lapped reader is not sent what is kept but goes on
-    live, `stall_timeout_s` how long a reader may take nothing, or a dead connection stay unnoticed.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 9000
-    wire: int = WIRE_VERSION
-    max_clients: int = 500
-    max_per_address: int = 0
-    accept_rate: float = 500.0
-    stall_timeout_s: float = 30.0
-    max_lag_s: float = 60.0
-    token: Secret | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-
-    def __post_init__(self) -> None:
-        check_port(self.port)
-        if not is_host(self.host):
-            raise BindError(
-                f"cannot listen on {self.host!r}: no host; 127.0.0.1 is this machine only"
-            )
-        if self.wire not in (1, WIRE_VERSION):
-            raise UsageError(f"--wire {self.wire}: 1, or {WIRE_VERSION}")
-        _check_range("--max-clients", self.max_clients, 1, 1_000_000)
-        _check_range("--max-per-address", self.max_per_address, 0, 1_000_000)
-        _check_range("--accept-rate", self.accept_rate, 1, 1_000_000)
-        _check_range("--stall-timeout", self.stall_timeout_s, 0.1, 86_400)
-        _check_range("--max-lag", self.max_lag_s, 0, 86_400)
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise UsageError("--tls-cert and --tls-key go together: the certificate and its key")
-        if self.wire == 1 and self.token is not None:
-            raise UsageError(
-                "--wire 1 has no place for a token (--token-file, FANOUT_TOKEN): take --wire 2"
-            )
+class TransportConfig(Protocol):
+    """The configuration of any transport: a frozen struct whose fields are its options."""
 
     @property
-    def is_open(self) -> bool:
-        """Whether anybody who reaches it over a network is served."""
-        return not (is_loopback(self.host) or self.token)
+    def claim(self) -> str:
+        """What no second transport may have too, in words; empty if there is no such thing."""
+        ...
 
-    @property
-    def is_overheard(self) -> bool:
-        """Whether its token passes over a network as it is."""
-        return bool(self.token) and not (is_loopback(self.host) or self.tls_cert)
-
-
-def _check_range(flag: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # NaN included
-        raise UsageError(f"{flag} {value:g}: {low:g} to {high:,.0f}")
-
-
-class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue in shared memory. `keep` leaves its file when the service ends. `channel` is the one
-    that it carries; empty for the first."""
-
-    name: str
-    channel: str = ""
-    capacity_bytes: int = 1024 * 1024
-    keep: bool = False
-    directory: str = DIRECTORY
-
-    def __post_init__(self) -> None:
-        fault = name_fault(self.name)
-        if fault:
-            raise UsageError(f"--name {self.name[:40]!r}: {fault}")
-        try:
-            check_capacity(self.capacity_bytes)
-        except LimitExceededError as error:
-            raise UsageError(f"--capacity: {error}") from error
-
-
-TransportConfig = TcpConfig | ShmConfig
+    def warnings(self) -> list[str]:
+        """What the operator should know before the start."""
+        ...
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,21 +46,47 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     leaves it to the environment. `api_key` lets trades be asked for by their ids.
     """
 
-    stream: str = "auto"
-    connections: int = 1
-    rotate_after_s: float = 23 * 3600.0
-    first_trade_timeout_s: float = 20.0
-    strict: bool = False
-    patient: bool = False
-    proxy: str | None = None
+    stream: Annotated[
+        str,
+        Option(
+            "trade, aggTrade, or auto: trades, and aggregates where those stay silent.",
+            choices=STREAMS,
+        ),
+    ] = "auto"
+    connections: Annotated[
+        int, Option("Connections to the exchange at once; the first to bring a trade wins.")
+    ] = 1
+    rotate_after_s: Annotated[
+        float,
+        Option(
+            "Seconds after which a connection is replaced, without a break; the exchange cuts it "
+            "after 24 hours."
+        ),
+    ] = 23 * 3600.0
+    first_trade_timeout_s: Annotated[
+        float, Option("Seconds after which a symbol without a trade is called stale.")
+    ] = 20.0
+    strict: Annotated[bool, Option("End with exit code 69 if that happens.")] = False
+    patient: Annotated[
+        bool,
+        Option("At the start, wait for an exchange that limits or bans; else that ends it, 75."),
+    ] = False
+    proxy: Annotated[
+        str | None,
+        Option(
+            "Way to the exchange: http://HOST:PORT or socks5://HOST:PORT. "
+            "\\[default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]",
+            metavar="URL",
+        ),
+    ] = None
     api_key: Secret | None = None
 
     def __post_init__(self) -> None:
         if self.stream not in STREAMS:
             raise UsageError(f"--stream {self.stream!r}: {', '.join(STREAMS)}")
-        _check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
-        _check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
-        _check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
+        check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
+        check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
+        check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
         check_proxy("--proxy", self.proxy)
 
 
@@ -134,8 +94,16 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the service answers questions about itself: metrics, health, status. Port 0 takes a
     free one."""
 
-    host: str = "127.0.0.1"
-    port: int = 0
+    port: Annotated[
+        int,
+        Option(
+            "Answer /metrics, /healthz, /readyz and /status there; 0 takes a free port. "
+            "\\[default: off]",
+            flag="--http-port",
+            default=None,
+        ),
+    ] = 0
+    host: Annotated[str, Option("Address to answer on.", flag="--http-host")] = "127.0.0.1"
 
     def __post_init__(self) -> None:
         check_port(self.port)
@@ -157,22 +125,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     the venue is the simulator inside the service. `http` None answers no questions.
     """
 
-    assets: tuple[str, ...]
+    assets: Annotated[
+        tuple[str, ...],
+        Option(
+            "Symbols, up to ten, comma-separated or repeated.",
+            metavar="SYMBOL,...",
+            default=DEFAULT_ASSETS,
+        ),
+    ]
     transports: tuple[TransportConfig, ...]
-    venue: str = "binance"
-    ws_url: str | None = None
-    rest_url: str | None = None
-    log_bytes: int = DEFAULT_LOG_BYTES
+    venue: Annotated[
+        str, Option(f"Where trades come from: {', '.join(VENUE_NAMES)}.", choices=VENUE_NAMES)
+    ] = "binance"
+    ws_url: Annotated[str | None, Option("WebSocket base URL instead of the venue's.")] = None
+    rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
+    log_bytes: Annotated[
+        int,
+        Option(
+            "Memory for what slow clients have not read yet: bytes, or KiB, MiB, GiB.",
+            flag="--log-bytes",
+            kind=Kind.SIZE,
+        ),
+    ] = DEFAULT_LOG_BYTES
     sim: SimConfig | None = None
     http: HttpConfig | None = None
 
     def __post_init__(self) -> None:
         check_url("--ws-url", self.ws_url, ("ws", "wss"))
         check_url("--rest-url", self.rest_url, ("http", "https"))
-        names = [each.name for each in self.transports if isinstance(each, ShmConfig)]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"queue {name} is asked for twice: one for each consumer")
+        claims = [each.claim for each in self.transports if each.claim]
+        for claim in claims:
+            if claims.count(claim) > 1:
+                raise UsageError(f"{claim} is asked for twice: one for each consumer")
         if self.log_bytes < MIN_LOG_BYTES:
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {MIN_LOG_BYTES:,}")

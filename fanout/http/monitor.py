@@ -16,7 +16,7 @@ from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Header
 from fanout.stats.histogram import SLICE_S
 from fanout.stats.snapshots import LogStats, ProcessStats, ServiceStats
-from fanout.transports import Transport
+from fanout.transports.base import Transport
 from fanout.versions import versions
 
 

@@ -16,9 +16,10 @@ import trustme
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
-from fanout.config import Config, FeedConfig, SimConfig, TcpConfig
+from fanout.config import Config, FeedConfig, SimConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, running_simulator

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from fanout.config import Config, TcpConfig
+from fanout.config import Config
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
+from fanout.transports.tcp.config import TcpConfig
 
 
 @pytest.mark.parametrize(
