@@ -1,9 +1,10 @@
 """All checks of one configuration, in the order in which they depend on each other.
 
-    machine | ways to the venue, side by side -> REST -> the stream -> a second look at the silent
+    machine | of each source, side by side:
+              ways to the venue, side by side -> REST -> the stream -> a second look at the silent
 
-The exchange is treated gently: five requests and one connection, and only where a symbol stays
-silent a few more, and a second one.
+The checks are gentle with an exchange: five requests and one connection, and only where a symbol
+stays silent a few more requests, and a second connection.
 """
 
 import math
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.checks.machine import check_machine
@@ -21,7 +23,7 @@ from fanout.checks.report import Check, Fault, Name, Report, Subject, any_failed
 from fanout.checks.silence import LOOK_S, Age, Silence, explain, look_again, newest_age_s
 from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
 from fanout.checks.venue import SYMBOL_ADVICE, Answers, ask_venue, judge_answers, skip_answers
-from fanout.config import Config
+from fanout.config import Config, SourceConfig
 from fanout.errors import ConfigError
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
@@ -51,22 +53,47 @@ async def run_checks(
     a proxy in the environment that cannot be used.
     """
     checks = list(await check_machine(config))
-    try:
-        async with open_venue(config) as venue:
-            inspection = Inspection(config, venue, timeout_s, progress, wall_ns)
-            checks += await inspection.run()
-    except* ConfigError as group:
-        subject = Subject(Name.SIMULATOR, ",".join(config.assets))
-        checks.append(subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG))
+    found: dict[str, tuple[Check, ...]] = {}
+
+    async def check(source: SourceConfig) -> None:
+        found[source.name] = await _check_source(source, timeout_s, progress, wall_ns)
+
+    async with trio.open_nursery() as nursery:
+        for each in config.sources:
+            nursery.start_soon(check, each)
+    for each in config.sources:
+        of_whom = f"{each.venue}:" if len(config.sources) > 1 else ""
+        checks += [_named(row, of_whom) for row in found[each.name]]
     return Report(tuple(checks))
 
 
+async def _check_source(
+    source: SourceConfig, timeout_s: float, progress: Progress, wall_ns: Callable[[], int]
+) -> tuple[Check, ...]:
+    """The rows of one source."""
+    rows: tuple[Check, ...] = ()
+    try:
+        async with open_venue(source) as venue:
+            rows = await Inspection(source, venue, timeout_s, progress, wall_ns).run()
+    except* ConfigError as group:
+        subject = Subject(Name.SIMULATOR, ",".join(source.assets))
+        rows = (subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG),)
+    return rows
+
+
+def _named(row: Check, of_whom: str) -> Check:
+    """A row about a symbol, with its venue where there are several."""
+    if row.name not in (Name.SYMBOL, Name.FIRST_TRADE):
+        return row
+    return msgspec.structs.replace(row, target=of_whom + row.target)
+
+
 class Inspection:
-    """The checks of one venue."""
+    """The checks of one source."""
 
     def __init__(
         self,
-        config: Config,
+        config: SourceConfig,
         venue: Venue,
         timeout_s: float,
         progress: Progress,

@@ -25,7 +25,8 @@ from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
 from fanout.cli.status import status
 from fanout.cli.tail import tail
-from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, STREAMS, FeedConfig, HttpConfig
+from fanout.config import DEFAULT_ASSETS, DEFAULT_LOG_BYTES, FeedConfig, HttpConfig
+from fanout.config.source import STREAMS
 from fanout.errors import UsageError
 from fanout.venues import VENUES
 from fanout.versions import versions
@@ -77,7 +78,8 @@ def options(
     assets: Annotated[
         list[str],
         typer.Option(
-            help="Symbols, up to ten, comma-separated or repeated.",
+            help="Symbols, comma-separated or repeated: SYMBOL of --venue, VENUE:SYMBOL, a pattern "
+            "such as '*USDT', or all.",
             envvar="FANOUT_ASSETS",
             metavar="SYMBOL,...",
         ),

@@ -18,11 +18,12 @@ from fanout.config import (
     HttpConfig,
     ShmConfig,
     SimConfig,
+    SourceConfig,
     TcpConfig,
     TransportConfig,
 )
-from fanout.config.assets import parse_assets
-from fanout.errors import UsageError
+from fanout.config.assets import ALL, parse_assets
+from fanout.errors import UsageError, shown
 from fanout.net.addresses import is_loopback
 from fanout.venues import VENUES
 
@@ -240,30 +241,58 @@ def open_to_all(config: Config) -> list[str]:
 
 def config_of(options: ServeOptions) -> Config:
     """What to run. Raises `OperatorError`."""
-    if options.venue not in VENUES:
-        raise UsageError(f"unknown venue {options.venue!r}: {', '.join(VENUES)}")
-    is_simulated = options.venue == "sim"
-    if is_simulated and (options.ws_url or options.rest_url):
-        raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
+    sources = sources_of(options)
     return Config(
-        assets=parse_assets(options.assets or DEFAULT_ASSETS),
+        sources=sources,
         transports=tuple(options.transports),
-        venue=options.venue,
-        ws_url=options.ws_url,
-        rest_url=options.rest_url,
         log_bytes=parse_size(options.log_bytes),
-        feed=FeedConfig(
-            stream=options.stream,
-            connections=options.connections,
-            rotate_after_s=options.rotate_after_s,
-            first_trade_timeout_s=options.first_trade_timeout_s,
-            strict=options.strict,
-            patient=options.patient,
-            proxy=options.proxy,
-            api_key=read_api_key(),
-        ),
-        sim=SimConfig() if is_simulated else None,
         http=None
         if options.http_port is None
         else HttpConfig(host=options.http_host, port=options.http_port),
     )
+
+
+def sources_of(options: ServeOptions) -> tuple[SourceConfig, ...]:
+    """The sources that --assets names: one of each venue. Raises `OperatorError`."""
+    check_venue("--venue", options.venue)
+    if options.venue == "sim" and (options.ws_url or options.rest_url):
+        raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
+    feed = FeedConfig(
+        stream=options.stream,
+        connections=options.connections,
+        rotate_after_s=options.rotate_after_s,
+        first_trade_timeout_s=options.first_trade_timeout_s,
+        strict=options.strict,
+        patient=options.patient,
+        proxy=options.proxy,
+        api_key=read_api_key(),
+    )
+    assets = parse_assets(options.assets or DEFAULT_ASSETS, venue=options.venue)
+    return tuple(_source(options, feed, *each) for each in assets.items())
+
+
+def _source(
+    options: ServeOptions, feed: FeedConfig, venue: str, assets: tuple[str, ...]
+) -> SourceConfig:
+    check_venue("--assets", venue)
+    is_default = venue == options.venue
+    return SourceConfig(
+        venue=venue,
+        assets=spelled(venue, assets),
+        ws_url=options.ws_url if is_default else None,
+        rest_url=options.rest_url if is_default else None,
+        feed=feed,
+        sim=SimConfig() if venue == "sim" else None,
+    )
+
+
+def check_venue(flag: str, venue: str) -> None:
+    """Raises `UsageError` for a venue that does not exist."""
+    if venue not in VENUES:
+        raise UsageError(f"{flag}: unknown venue {shown(venue)!r}: {', '.join(VENUES)}")
+
+
+def spelled(venue: str, assets: tuple[str, ...]) -> tuple[str, ...]:
+    """Assets in the venue's own spelling."""
+    spell = VENUES[venue].spelled
+    return tuple(each if each == ALL else spell(each) for each in assets)

@@ -1,7 +1,9 @@
 """/metrics: the service's counters in Prometheus's words, read when they are scraped.
 
-Names end in their unit, counters in `_total`; times are seconds. Clients come and go with a port
-each, so no metric has a label for them: of clients there are counts, sums and the worst.
+Names end in their unit, counters in `_total`; times are seconds. What belongs to a channel has the
+label `channel`, and `fanout_channel_info` says which venue that is. A symbol has some 40 series, 24
+of them its histogram. Clients come and go with a port each, so no metric has a label for them: of
+clients there are counts, sums and the worst.
 """
 
 import time
@@ -24,6 +26,7 @@ from fanout.http.monitor import Monitor
 from fanout.protocol.constants import FeedState
 from fanout.stats.histogram import BOUNDS_NS, Histogram
 from fanout.stats.snapshots import (
+    ChannelStats,
     FeedStats,
     InstrumentStats,
     LinkStats,
@@ -31,6 +34,8 @@ from fanout.stats.snapshots import (
     ServiceStats,
     TransportStats,
 )
+
+Channels = tuple[ChannelStats, ...]
 
 _BUCKETS: Final = [
     (f"{each / 1e9:g}", place)
@@ -117,13 +122,15 @@ class ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = self._monitor.stats()
+        channels = stats.all_channels
         yield InfoMetricFamily("fanout_build", "What is in use.", stats.versions)
         yield _gauge("ready", "Whether every symbol is live.", stats.is_ready)
         yield _gauge("uptime_seconds", "Since the start.", stats.uptime_s)
         yield _gauge("tasks", "Tasks of the event loop.", stats.process.tasks)
-        yield from _of_instruments(stats.feed)
-        yield from _of_feed(stats.feed)
-        yield from _of_log(stats.log)
+        yield from _of_channels(channels)
+        yield from _of_instruments(channels)
+        yield from _of_feeds(channels)
+        yield from _of_links(channels)
         yield from _of_transports(stats)
         yield from self._latencies(stats)
 
@@ -131,10 +138,13 @@ class ServiceCollector(Collector):
         delay = HistogramMetricFamily(
             "fanout_exchange_to_receive_seconds",
             "The venue's time in a trade to ours, of the oldest in each read; below 0 counts as 0.",
-            labels=["symbol"],
+            labels=["channel", "symbol"],
         )
-        for index, each in enumerate(stats.feed.instruments):
-            _add_histogram(delay, each.symbol, self._monitor.feed.view.delay(index))
+        for channel in stats.all_channels:
+            feed = self._monitor.feed_of(channel.name)
+            for index, each in enumerate(channel.feed.instruments):
+                if feed is not None:
+                    _add_histogram(delay, [channel.name, each.symbol], feed.view.delay(index))
         yield delay
         sending = HistogramMetricFamily(
             "fanout_receive_to_send_seconds",
@@ -142,7 +152,7 @@ class ServiceCollector(Collector):
             labels=["transport"],
         )
         for transport, shown in zip(self._monitor.transports, stats.transports, strict=True):
-            _add_histogram(sending, shown.url, transport.sending)
+            _add_histogram(sending, [shown.url], transport.sending)
         yield sending
 
 
@@ -166,59 +176,76 @@ def _open_metrics(registry: CollectorRegistry) -> bytes:
     return text
 
 
-def _of_instruments(feed: FeedStats) -> Iterator[Metric]:
+def _of_channels(channels: Channels) -> Iterator[Metric]:
+    info = InfoMetricFamily("fanout_channel", "The channel's venue.", labels=["channel", "venue"])
+    for each in channels:
+        info.add_metric([each.name, each.venue], {})
+    yield info
+    yield _each(channels, "channel_ready", "Whether its symbols are live.", lambda it: it.is_ready)
+    for name, words, value in _LOG:
+        yield _each(channels, name, words, lambda each, value=value: value(each.log))
+    for name, words, value in _PUBLISHED:
+        yield _count_each(channels, name, words, lambda each, value=value: value(each.log))
+
+
+def _of_instruments(channels: Channels) -> Iterator[Metric]:
+    rows = [([each.name, row.symbol], row) for each in channels for row in each.feed.instruments]
+    labels = ["channel", "symbol"]
     state = GaugeMetricFamily(
-        "fanout_symbol_state", "1 for the state that it is in.", labels=["symbol", "state"]
+        "fanout_symbol_state", "1 for the state that it is in.", labels=[*labels, "state"]
     )
     newest = GaugeMetricFamily(
-        "fanout_last_trade_timestamp_seconds", "When the last one came.", labels=["symbol"]
+        "fanout_last_trade_timestamp_seconds", "When the last one came.", labels=labels
     )
     gaps = GaugeMetricFamily(
-        "fanout_open_gaps", "Ranges of ids that are missing and looked for.", labels=["symbol"]
+        "fanout_open_gaps", "Ranges of ids that are missing and looked for.", labels=labels
     )
-    for each in feed.instruments:
+    now_s = time.time()
+    for key, each in rows:
         for name in FeedState.__members__:
-            state.add_metric([each.symbol, name], each.state == name)
+            state.add_metric([*key, name], each.state == name)
         if each.last_trade_s is not None:
-            newest.add_metric([each.symbol], time.time() - each.last_trade_s)
-        gaps.add_metric([each.symbol], each.open_gaps)
+            newest.add_metric(key, now_s - each.last_trade_s)
+        gaps.add_metric(key, each.open_gaps)
     yield from (state, newest, gaps)
     for name, words, value in _INSTRUMENT:
-        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["symbol"])
-        for each in feed.instruments:
-            counter.add_metric([each.symbol], value(each))
+        counter = CounterMetricFamily(f"fanout_{name}", words, labels=labels)
+        for key, each in rows:
+            counter.add_metric(key, value(each))
         yield counter
 
 
-def _of_feed(feed: FeedStats) -> Iterator[Metric]:
-    yield _counter("feed_messages", "WebSocket messages.", feed.messages)
-    yield _counter("feed_connections", "Connections that opened.", feed.connections)
-    for name, words, value in _FEED:
-        known = value(feed)
-        if known is not None:
-            yield _gauge(name, words, known)
-    is_open = GaugeMetricFamily(
-        "fanout_connection_open", "Whether it has a connection.", labels=["link"]
+def _of_feeds(channels: Channels) -> Iterator[Metric]:
+    yield _count_each(
+        channels, "feed_messages", "WebSocket messages.", lambda each: each.feed.messages
     )
-    for link in feed.links:
-        is_open.add_metric([link.name], link.open_s is not None)
-    yield is_open
-    for name, words, count in _LINK:
-        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["link"])
-        for link in feed.links:
-            counter.add_metric([link.name], count(link))
-        yield counter
-    odd = CounterMetricFamily("fanout_feed_anomalies", "What was odd, by kind.", labels=["kind"])
-    for kind, times in feed.anomalies.items():
-        odd.add_metric([kind], times)
+    yield _count_each(
+        channels, "feed_connections", "Connections that opened.", lambda each: each.feed.connections
+    )
+    for name, words, value in _FEED:
+        yield _each(channels, name, words, lambda each, value=value: value(each.feed))
+    odd = CounterMetricFamily(
+        "fanout_feed_anomalies", "What was odd, by kind.", labels=["channel", "kind"]
+    )
+    for each in channels:
+        for kind, times in each.feed.anomalies.items():
+            odd.add_metric([each.name, kind], times)
     yield odd
 
 
-def _of_log(log: LogStats) -> Iterator[Metric]:
-    for name, words, value in _LOG:
-        yield _gauge(name, words, value(log))
-    for name, words, value in _PUBLISHED:
-        yield _counter(name, words, value(log))
+def _of_links(channels: Channels) -> Iterator[Metric]:
+    rows = [([each.name, link.name], link) for each in channels for link in each.feed.links]
+    is_open = GaugeMetricFamily(
+        "fanout_connection_open", "Whether it has a connection.", labels=["channel", "link"]
+    )
+    for key, link in rows:
+        is_open.add_metric(key, link.open_s is not None)
+    yield is_open
+    for name, words, count in _LINK:
+        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["channel", "link"])
+        for key, link in rows:
+            counter.add_metric(key, count(link))
+        yield counter
 
 
 def _of_transports(stats: ServiceStats) -> Iterator[Metric]:
@@ -241,19 +268,35 @@ def _of_transports(stats: ServiceStats) -> Iterator[Metric]:
     yield odd
 
 
+def _each(
+    channels: Channels, name: str, words: str, value: Callable[[ChannelStats], float | None]
+) -> Metric:
+    """A gauge of each channel that has a value."""
+    gauge = GaugeMetricFamily(f"fanout_{name}", words, labels=["channel"])
+    for each in channels:
+        if (known := value(each)) is not None:
+            gauge.add_metric([each.name], known)
+    return gauge
+
+
+def _count_each(
+    channels: Channels, name: str, words: str, value: Callable[[ChannelStats], float]
+) -> Metric:
+    counter = CounterMetricFamily(f"fanout_{name}", words, labels=["channel"])
+    for each in channels:
+        counter.add_metric([each.name], value(each))
+    return counter
+
+
 def _gauge(name: str, words: str, value: float) -> Metric:
     return GaugeMetricFamily(f"fanout_{name}", words, value=value)
 
 
-def _counter(name: str, words: str, value: float) -> Metric:
-    return CounterMetricFamily(f"fanout_{name}", words, value=value)
-
-
-def _add_histogram(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
     counts = histogram.cumulative()
     buckets: list[tuple[str, float]] = [(name, counts[place]) for name, place in _BUCKETS]
     buckets.append(("+Inf", histogram.count))
-    family.add_metric([label], buckets, sum_value=histogram.sum_ns / 1e9)
+    family.add_metric(labels, buckets, sum_value=histogram.sum_ns / 1e9)
 
 
 def _seconds(ns: int | None) -> float | None:

@@ -2,7 +2,8 @@
 
     /metrics   for Prometheus
     /healthz   200 while the process answers at all
-    /readyz    200 while every symbol is live; else 503, and which are not
+    /readyz    200 while every symbol of every channel is live; else 503, and which are not.
+               /readyz?channel=NAME asks about one channel
     /status    everything, as JSON: `fanout.stats.snapshots.ServiceStats`
 
 There is nothing to be changed from here, and nothing secret to be read. A few connections at once
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
 from typing import Final
+from urllib.parse import parse_qs
 
 import h11
 import msgspec
@@ -182,10 +184,16 @@ class HttpServer:
     def _readiness(self, head: h11.Request) -> Answer:
         if self._monitor is None:
             return _NOT_YET
-        waiting = self._monitor.not_live()
+        asked = parse_qs(head.target.decode("ascii", "replace").partition("?")[2])
+        (channel,) = asked.get("channel", [None])[:1]
+        try:
+            waiting = self._monitor.not_live(channel)
+        except KeyError:
+            there_is = ", ".join(each.name for each in self._monitor.sources)
+            return Answer(HTTPStatus.NOT_FOUND, f"there is {there_is}\n".encode())
         if not waiting:
             return Answer(HTTPStatus.OK, b"ready\n")
-        lines = "".join(f"{symbol} is {state}\n" for symbol, state in waiting.items())
+        lines = "".join(f"{line}\n" for line in waiting)
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, lines.encode())
 
     def _status(self, head: h11.Request) -> Answer:

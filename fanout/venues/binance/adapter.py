@@ -156,6 +156,11 @@ class BinanceUsdm:
             self._parse_data = self._aggregate
             self._recent = self._records = AGGREGATES
 
+    @staticmethod
+    def spelled(asset: str) -> str:
+        """A symbol, or a pattern, as the venue spells it: in upper case."""
+        return asset.upper()
+
     @property
     def reach(self) -> str:
         return self._records.reach

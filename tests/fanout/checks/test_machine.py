@@ -25,10 +25,11 @@ from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig, TransportCon
 from fanout.transports.shm.queue_file import create
 from tests.fanout.checks.resolvers import DeafResolver
 from tests.protocol.golden import HEADER
+from tests.running import one_source
 
 
 def config(*transports: TransportConfig, http: HttpConfig | None = None) -> Config:
-    return Config(assets=("BTCUSDT",), transports=transports, http=http)
+    return one_source(assets=("BTCUSDT",), transports=transports, http=http)
 
 
 def test_the_platform_is_told_and_shared_memory_needs_its_processor() -> None:

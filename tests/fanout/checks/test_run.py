@@ -9,19 +9,18 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 import trio
 import trustme
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
-from fanout.config import Config, FeedConfig, SimConfig, TcpConfig
+from fanout.config import FeedConfig, SimConfig, TcpConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
-from tests.running import config_for, running_simulator
+from tests.running import config_for, one_source, running_simulator, with_source
 
 
 async def test_where_all_is_well_every_row_is_and_says_what_was_found() -> None:
@@ -204,9 +203,7 @@ async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
         behind_tls(simulator.rest_url, context) as place,
     ):
         plain = config_for(simulator, *ASSETS)
-        config = msgspec.structs.replace(
-            plain, ws_url=f"wss://{place}", rest_url=f"https://{place}"
-        )
+        config = with_source(plain, ws_url=f"wss://{place}", rest_url=f"https://{place}")
         report = await run_checks(config, timeout_s=10)
     assert row(report, "tls").state == (State.OK if is_trusted else State.FAIL)
     assert exit_code(report) == (0 if is_trusted else 69)
@@ -215,11 +212,11 @@ async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
 
 
 async def test_the_built_in_simulator_is_started_and_checked() -> None:
-    config = Config(
+    config = one_source(
         assets=ASSETS, transports=(TcpConfig(port=0),), venue="sim", sim=SimConfig(rate=200)
     )
     assert exit_code(await run_checks(config, timeout_s=10)) == 0
-    report = await run_checks(msgspec.structs.replace(config, assets=("NOSUCH",)), timeout_s=10)
+    report = await run_checks(with_source(config, assets=("NOSUCH",)), timeout_s=10)
     assert row(report, "simulator").state is State.FAIL
     assert exit_code(report) == 78
 
@@ -250,7 +247,7 @@ async def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "ftp://nowhere")
-    config = Config(assets=ASSETS, transports=(TcpConfig(port=0),))
+    config = one_source(assets=ASSETS, transports=(TcpConfig(port=0),))
     with pytest.raises(UsageError, match="proxy"):
         await run_checks(config, timeout_s=1)
 
@@ -259,5 +256,5 @@ async def test_the_machine_is_checked_for_every_transport() -> None:
     async with AsyncExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = taken.getsockname()[1]
-        found = await check_machine(Config(assets=ASSETS, transports=(TcpConfig(port=port),)))
+        found = await check_machine(one_source(assets=ASSETS, transports=(TcpConfig(port=port),)))
     assert [each.state for each in found] == [State.OK, State.OK, State.FAIL]

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig
+from fanout.config import HttpConfig, ShmConfig, TcpConfig
 from fanout.errors import BindError
 from fanout.http import server
 from fanout.http.monitor import Monitor
@@ -26,7 +26,7 @@ from fanout.service import run_service
 from fanout.simulator.faults import Drop
 from fanout.stats.snapshots import ServiceStats
 from tests.fanout.http.watched import Watched, watched
-from tests.running import Running, config_for
+from tests.running import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
 
@@ -215,7 +215,7 @@ async def test_it_answers_that_it_lives_while_the_exchange_does_not_answer() -> 
         async with trio.open_nursery() as nursery:
             (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = silent.socket.getsockname()[1]
-            config = Config(
+            config = one_source(
                 assets=("BTCUSDT",),
                 transports=(TcpConfig(port=0),),
                 ws_url=f"ws://127.0.0.1:{port}",
