@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 import trio
 from msgspec.structs import replace
 
+from fanout.channel.channel import Channel
 from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.config.assets import is_pattern
 from fanout.http.monitor import Monitor
@@ -61,14 +62,16 @@ async def run_service(
         begin = partial(_begin, sources)
         if not await _until(stop, begin, waiting=f"waiting for {venues} to answer"):
             return
+        names = tuple(each.name for each in sources)
         for each in sources:
-            each.open(log_bytes=config.channel_log_bytes)
+            each.open(log_bytes=config.channel_log_bytes, channels=names)
+        channels = [each.channel for each in sources]
         transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
             show(Monitor(sources, transports))
             for transport in transports:
-                run = partial(_run_transport, transport, sources, stop, failures)
+                run = partial(_run_transport, transport, channels, stop, failures)
                 announce(await nursery.start(run))
             await _until(stop, partial(_run_all, sources))
             for each in sources:
@@ -134,7 +137,7 @@ async def _open_to_questions(
 
 async def _run_transport(
     transport: Transport,
-    sources: Sequence[Source],
+    channels: Sequence[Channel],
     stop: trio.Event,
     failures: list[Exception],
     *,
@@ -145,7 +148,7 @@ async def _run_transport(
     url: str | None = None
     try:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, sources[0].channel)
+            url = await nursery.start(transport.run, channels)
             task_status.started(url)
     except* Exception as group:
         if url is None:

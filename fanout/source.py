@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import SourceConfig
 from fanout.config.assets import FEW_SYMBOLS
 from fanout.errors import ConfigError, VenueBusyError, VenueError, VenueForbiddenError
@@ -124,17 +124,20 @@ class Source:
             minutes,
         )
 
-    def open(self, *, log_bytes: int) -> None:
-        """Make the channel. It has no instruments if the venue has not said what it lists."""
+    def open(self, *, log_bytes: int, channels: tuple[str, ...]) -> None:
+        """Make the channel, one of these. It has no instruments if the venue has not said what it
+        lists."""
         market = self._market or _UNKNOWN
-        self.header = Header(
+        header = Header(
             epoch_ns=self._wall_ns(),
             next_seq=1,
             venue=self.venue.name,
+            channel=self.name,
+            channels=channels,
             instruments=market.instruments,
             references=market.references,
         )
-        self.channel = Publisher(self.header, log_bytes=log_bytes, wall_ns=self._wall_ns)
+        self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
         self.channel.seed(market.newest)
 
     async def run(self) -> None:
@@ -156,6 +159,7 @@ class Source:
                 await self._learn()
             assert self._market is not None, "learned"
             self.feed, self.failure, self.why = self._make_feed(self._market), None, ""
+            self.feed.turn()  # rates count from here
             await self.feed.run()
         except Exception as error:
             return error
@@ -165,7 +169,7 @@ class Source:
         """Ask for what was not known when the channel was opened, and add it to the channel."""
         market = self._market = await ask_market(self._rest, self.venue, self._config.assets)
         self._warn_of_many(market)
-        self.channel.renew_header(market.instruments, market.references)
+        self.channel.change(market.instruments, market.references)
         self.channel.seed(market.newest)
 
     def _is_retried(self, failure: Exception) -> bool:
@@ -241,7 +245,7 @@ def _pause_s(error: BaseException) -> float:
     return error.pause_s if isinstance(error, VenueBusyError) else 0.0
 
 
-def _log_totals(feed: FeedStats, channel: Publisher) -> None:
+def _log_totals(feed: FeedStats, channel: Channel) -> None:
     _LOG.info(
         "%d messages, %d trades in %d blocks, %d events",
         feed.messages,

@@ -58,6 +58,8 @@ async def run_checks(
     async def check(source: SourceConfig) -> None:
         found[source.name] = await _check_source(source, timeout_s, progress, wall_ns)
 
+    for each in config.sources:  # refused before anything opens
+        proxy_for(each.rest_url or "https://", each.feed.proxy)
     async with trio.open_nursery() as nursery:
         for each in config.sources:
             nursery.start_soon(check, each)

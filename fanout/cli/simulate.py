@@ -9,7 +9,7 @@ import typer
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes
-from fanout.config.assets import split_symbols
+from fanout.config.assets import typed_symbols
 from fanout.errors import UsageError
 from fanout.net.addresses import check_port
 
@@ -113,7 +113,7 @@ def simulate(
             faults=tuple(map(scheduled, fault or ())),
         )
         if symbols:
-            config = msgspec.structs.replace(config, symbols=split_symbols(symbols))
+            config = msgspec.structs.replace(config, symbols=typed_symbols(symbols))
         if lifetime is not None:
             config = msgspec.structs.replace(config, lifetime_s=lifetime)
         log_to_stderr()

@@ -31,6 +31,12 @@ def split_symbols(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(" ".join(values).replace(",", " ").split())
 
 
+def typed_symbols(values: Iterable[str]) -> tuple[str, ...]:
+    """The same of a service or simulator that is there, which says itself how it spells symbols:
+    `btcusdt` may be typed for `BTCUSDT`."""
+    return tuple(each.upper() if each.islower() else each for each in split_symbols(values))
+
+
 def parse_assets(values: Iterable[str], *, venue: str) -> dict[str, tuple[str, ...]]:
     """The assets of each venue, from words as `split_symbols` takes them. What names no venue is
     `venue`'s.

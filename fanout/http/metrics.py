@@ -183,9 +183,9 @@ def _of_channels(channels: Channels) -> Iterator[Metric]:
     yield info
     yield _each(channels, "channel_ready", "Whether its symbols are live.", lambda it: it.is_ready)
     for name, words, value in _LOG:
-        yield _each(channels, name, words, lambda each, value=value: value(each.log))
+        yield _each(channels, name, words, _of_log(value))
     for name, words, value in _PUBLISHED:
-        yield _count_each(channels, name, words, lambda each, value=value: value(each.log))
+        yield _count_each(channels, name, words, _of_log(value))
 
 
 def _of_instruments(channels: Channels) -> Iterator[Metric]:
@@ -223,7 +223,7 @@ def _of_feeds(channels: Channels) -> Iterator[Metric]:
         channels, "feed_connections", "Connections that opened.", lambda each: each.feed.connections
     )
     for name, words, value in _FEED:
-        yield _each(channels, name, words, lambda each, value=value: value(each.feed))
+        yield _each(channels, name, words, _of_feed(value))
     odd = CounterMetricFamily(
         "fanout_feed_anomalies", "What was odd, by kind.", labels=["channel", "kind"]
     )
@@ -266,6 +266,14 @@ def _of_transports(stats: ServiceStats) -> Iterator[Metric]:
         for kind, times in each.anomalies.items():
             odd.add_metric([each.url, kind], times)
     yield odd
+
+
+def _of_log(value: Callable[[LogStats], float]) -> Callable[[ChannelStats], float]:
+    return lambda channel: value(channel.log)
+
+
+def _of_feed(value: Callable[[FeedStats], float | None]) -> Callable[[ChannelStats], float | None]:
+    return lambda channel: value(channel.feed)
 
 
 def _each(

@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.feed import Feed
 from fanout.protocol.constants import FeedState
 from fanout.source import Source
@@ -98,7 +98,7 @@ class Monitor:
         return ChannelStats(
             name=source.name,
             venue=source.venue.name,
-            epoch_ns=source.header.epoch_ns,
+            epoch_ns=source.channel.header.epoch_ns,
             is_ready=not self._not_live(source),
             why=source.why,
             feed=_NO_FEED if source.feed is None else source.feed.stats(),
@@ -106,7 +106,7 @@ class Monitor:
         )
 
 
-def _log(channel: Publisher) -> LogStats:
+def _log(channel: Channel) -> LogStats:
     log = channel.log
     return LogStats(
         first_seq=log.oldest_seq(),

@@ -1,12 +1,24 @@
 """The venues, and which there are."""
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fanout.venues.base import History, Request, SpentId, Venue, VenueTrade
 from fanout.venues.binance import BinanceUsdm
 
-VENUES: Final[dict[str, Callable[..., Venue]]] = {
+
+class VenueClass(Protocol):
+    """A venue's class: what makes the adapter, and what is known of the venue without one."""
+
+    def __call__(
+        self, *, stream: str, ws_url: str | None, rest_url: str | None, api_key: str | None
+    ) -> Venue: ...
+
+    def spelled(self, asset: str) -> str:
+        """A symbol, or a pattern for symbols, as the venue spells it, from how it was typed."""
+        ...
+
+
+VENUES: Final[dict[str, VenueClass]] = {
     "binance": BinanceUsdm,
     "sim": BinanceUsdm,
 }

@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError, shown
+from fanout.errors import ConfigError, UsageError, VenueMessageError, VenueRefusalError, shown
 from fanout.protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES, TradeKind
 from fanout.protocol.records import Instrument
 from fanout.venues.base import History, Request, SpentId, VenueTrade
@@ -158,7 +158,13 @@ class BinanceUsdm:
 
     @staticmethod
     def spelled(asset: str) -> str:
-        """A symbol, or a pattern, as the venue spells it: in upper case."""
+        """A symbol, or a pattern, as the venue spells it: in upper case. Raises `UsageError` for
+        what is neither."""
+        if not all(each.isalnum() or each in "_*?[]-" for each in asset):
+            raise UsageError(
+                f"{shown(asset)[:40]!r} cannot be a symbol of Binance: letters and digits, like "
+                "BTCUSDT"
+            )
         return asset.upper()
 
     @property

@@ -1,6 +1,5 @@
 """Checks of an exchange that the simulator plays, with whatever faults, and their rows."""
 
-import msgspec
 import trio
 
 from fanout.checks import Check, Report, run_checks
@@ -24,8 +23,7 @@ async def checked(
     """What a check finds at an exchange with these faults."""
     market = SimulatorConfig(symbols=ASSETS, rate=rate, faults=tuple(map(scheduled, faults)))
     async with running_simulator(market) as simulator:
-        config = with_source(config_for(simulator, *assets), feed=feed or FeedConfig())
-        config = msgspec.structs.replace(config, **changes)
+        config = with_source(config_for(simulator, *assets), feed=feed or FeedConfig(), **changes)
         with trio.fail_after(15):
             return await run_checks(config, timeout_s=timeout_s)
 
