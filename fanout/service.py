@@ -1,22 +1,22 @@
 """The composition root: what runs beside what, and in which order it begins and ends.
 
     venue --REST--> instruments, references          before anything listens
-    venue --WebSocket--> feed -> publisher -> log -> transports -> clients
+    venue --WebSocket--> feed -> channel -> transports -> clients
 
-It ends from the left: the feed is stopped, the publisher says END and closes the log, the
+It ends from the left: the feed is stopped, the channel publishes END and closes its log, the
 transports deliver what is left and return.
 """
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import Config
 from fanout.errors import VenueBusyError, VenueError
 from fanout.feed import Feed
@@ -77,18 +77,18 @@ async def run_service(
             instruments=market.instruments,
             references=market.references,
         )
-        publisher = Publisher(header, log_bytes=config.log_bytes, wall_ns=wall_ns)
-        publisher.seed(market.newest)
-        feed = _make_feed(config, venue, market, publisher, rest, wall_ns)
+        channel = Channel(header, log_bytes=config.log_bytes, wall_ns=wall_ns)
+        channel.seed(market.newest)
+        feed = _make_feed(config, venue, market, channel, rest, wall_ns)
         transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
-            show(Monitor(header, feed, publisher, transports))
+            show(Monitor(header, feed, channel, transports))
             for each in transports:
-                run = partial(_run_transport, each, publisher, stop, failures)
+                run = partial(_run_transport, each, [channel], stop, failures)
                 announce(await nursery.start(run))
-            failure = await _feed_until(stop, feed, publisher)
-        _log_totals(feed.stats(), publisher)
+            failure = await _feed_until(stop, feed, channel)
+        _log_totals(feed.stats(), channel)
         for fault in (failure, *failures):
             if fault is not None:
                 raise fault
@@ -98,7 +98,7 @@ def _make_feed(
     config: Config,
     venue: Venue,
     market: Market,
-    publisher: Publisher,
+    channel: Channel,
     rest: RestClient,
     wall_ns: Callable[[], int],
 ) -> Feed:
@@ -106,7 +106,7 @@ def _make_feed(
     return Feed(
         venue,
         market,
-        publisher,
+        channel,
         rest,
         Anomalies(clock=trio.current_time),
         config.feed,
@@ -138,13 +138,13 @@ async def _open_to_questions(
         nursery.cancel_scope.cancel()
 
 
-def _log_totals(feed: FeedStats, publisher: Publisher) -> None:
+def _log_totals(feed: FeedStats, channel: Channel) -> None:
     _LOG.info(
         "%d messages, %d trades in %d blocks, %d events",
         feed.messages,
-        publisher.trades,
-        publisher.blocks,
-        publisher.events,
+        channel.trades,
+        channel.blocks,
+        channel.events,
     )
     if feed.clock_offset_ns is not None and feed.clock_uncertainty_ns is not None:
         _LOG.info(
@@ -170,7 +170,7 @@ def _log_totals(feed: FeedStats, publisher: Publisher) -> None:
 
 async def _run_transport(
     transport: Transport,
-    publisher: Publisher,
+    channels: Sequence[Channel],
     stop: trio.Event,
     failures: list[Exception],
     *,
@@ -181,7 +181,7 @@ async def _run_transport(
     url: str | None = None
     try:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, publisher)
+            url = await nursery.start(transport.run, channels)
             task_status.started(url)
     except* Exception as group:
         if url is None:
@@ -190,7 +190,7 @@ async def _run_transport(
         stop.set()
 
 
-async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exception | None:
+async def _feed_until(stop: trio.Event, feed: Feed, channel: Channel) -> Exception | None:
     """Run the feed until it is stopped or fails; the readers are told which. Gives the failure
     rather than raise it, so that the transports have time to deliver that."""
     try:
@@ -198,14 +198,14 @@ async def _feed_until(stop: trio.Event, feed: Feed, publisher: Publisher) -> Exc
         feed.finish()
     except VenueError as error:
         feed.finish()
-        publisher.end(EndReason.FEED_FAILED, retry_ms=None, why=str(error))
+        channel.end(EndReason.FEED_FAILED, retry_ms=None, why=str(error))
         return error
     except Exception as error:
         # A fault of ours. It is raised, once the readers have had their goodbye.
         feed.finish()
-        publisher.end(EndReason.FEED_FAILED, retry_ms=RETRY_MS, why="an internal fault")
+        channel.end(EndReason.FEED_FAILED, retry_ms=RETRY_MS, why="an internal fault")
         return error
-    publisher.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why="the service was stopped")
+    channel.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why="the service was stopped")
     return None
 
 

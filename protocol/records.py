@@ -55,7 +55,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a reader has to know before its first block.
 
     `epoch_ns` names one numbering: unix ns at the service's start. `next_seq` is the sequence
-    number that follows in this connection. `references[i]` belongs to `instruments[i]`.
+    number that follows in this connection. `references[i]` belongs to `instruments[i]`. `channel`
+    is this channel's name and `channels` are all names that the service has; empty where the
+    service names none.
     """
 
     epoch_ns: int
@@ -63,6 +65,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     venue: str
     instruments: tuple[Instrument, ...]
     references: tuple[Reference, ...]
+    channel: str = ""
+    channels: tuple[str, ...] = ()
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

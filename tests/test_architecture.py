@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.errors",
         "fanout.stats.histogram",
         "fanout.net.listeners",
-        "fanout.channel.log",
+        "fanout.channel",
         "fanout.speedups",
         "fanout.stats.snapshots",
         "fanout.protocol",

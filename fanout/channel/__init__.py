@@ -1,1 +1,1 @@
-"""One numbering: its header, its log, and the one who writes them."""
+"""A channel: one header, one numbering, one log, and its single writer."""

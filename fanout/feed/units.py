@@ -62,5 +62,5 @@ class Units:
                 _LOG.warning("the venue changed its units: going on in the new ones")
                 self.instruments = market.instruments
                 self._merge.renew(market.instruments)
-                self._publisher.renew_header(market.instruments, market.references)
+                self._publisher.change(market.instruments, market.references)
                 self._publisher.seed(market.newest)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.feed import Feed
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Header
@@ -24,12 +24,12 @@ class Monitor:
     """Looks at the parts of a service; changes nothing."""
 
     def __init__(
-        self, header: Header, feed: Feed, publisher: Publisher, transports: Sequence[Transport]
+        self, header: Header, feed: Feed, channel: Channel, transports: Sequence[Transport]
     ) -> None:
         self.feed = feed
         self.transports = tuple(transports)
         self._header = header
-        self._publisher = publisher
+        self._channel = channel
         self._started_s = trio.current_time()
 
     async def run(self) -> None:
@@ -59,7 +59,7 @@ class Monitor:
         )
 
     def _log(self) -> LogStats:
-        log = self._publisher.log
+        log = self._channel.log
         return LogStats(
             first_seq=log.oldest_seq(),
             next_seq=log.next_seq,
@@ -67,9 +67,9 @@ class Monitor:
             size_bytes=log.size_bytes,
             capacity_bytes=log.capacity_bytes,
             span_s=log.oldest_ms() / 1000,
-            trades=self._publisher.trades,
-            blocks=self._publisher.blocks,
-            events=self._publisher.events,
+            trades=self._channel.trades,
+            blocks=self._channel.blocks,
+            events=self._channel.events,
         )
 
 

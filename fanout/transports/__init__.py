@@ -1,7 +1,7 @@
 """The transports, and which there are."""
 
 from fanout.config import ShmConfig, TcpConfig, TransportConfig
-from fanout.transports.base import Broadcast, Transport
+from fanout.transports.base import Transport
 from fanout.transports.shm import ShmTransport
 from fanout.transports.tcp import TcpTransport
 
@@ -15,4 +15,4 @@ def make_transport(config: TransportConfig) -> Transport:
             return ShmTransport(config)
 
 
-__all__ = ["Broadcast", "Transport", "make_transport"]
+__all__ = ["Transport", "make_transport"]

@@ -1,4 +1,4 @@
-"""What a transport is: it hands the log's frames on to readers, by whatever means.
+"""What a transport is: it hands the frames of channels on to readers, by whatever means.
 
 A new transport is one file with a class that satisfies `Transport`, one line in the registry and
 a configuration in `fanout.config`. It sees the log and how a session opens, never the feed. When
@@ -6,34 +6,18 @@ the log is closed it delivers what is left (an END is the last frame), within a 
 returns. The contract checks are in `tests/contracts/transport.py`.
 """
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
 
-from fanout.channel.log import Log
-from fanout.protocol.records import Header
+from fanout.channel.channel import Channel
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
 
 CHUNK_BYTES: Final = 64 * 1024
 """Most that is taken from the log at once, and given to one send: it bounds what a stuck client
 keeps in memory beside the log. The same for all, so that readers at one place share the piece."""
-
-
-class Broadcast(Protocol):
-    """What a transport sees of the service."""
-
-    @property
-    def log(self) -> Log[Header]: ...
-
-    def greeting(self) -> bytes:
-        """START and the header, for a reader that begins at the log's end."""
-        ...
-
-    def snapshot(self) -> bytes:
-        """The frame that follows for such a reader, with each instrument's newest trade. Empty if
-        there is none."""
-        ...
 
 
 class Transport(Protocol):
@@ -47,11 +31,15 @@ class Transport(Protocol):
         ...
 
     async def run(
-        self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+        self,
+        channels: Sequence[Channel],
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until the log is closed and what is left is delivered.
+        """Serve the channels until each log is closed and its last frame is delivered.
 
-        Says by `task_status` where readers find it, as a URL, once they can. Raises `BindError`
-        before that if it cannot open.
+        The first channel serves readers that ask for none. Reports by `task_status` where readers
+        find the transport, as a URL, once they can connect. Raises an `OperatorError` before that
+        if it cannot open.
         """
         ...

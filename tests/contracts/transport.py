@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.protocol import (
     End,
     EndReason,
@@ -27,7 +27,7 @@ from fanout.transports import Transport
 from tests.protocol.golden import BTC, HEADER
 
 
-def new_publisher(log_bytes: int = 50_000_000) -> Publisher:
+def new_channel(log_bytes: int = 50_000_000) -> Channel:
     header = Header(
         epoch_ns=1,
         next_seq=1,
@@ -35,7 +35,7 @@ def new_publisher(log_bytes: int = 50_000_000) -> Publisher:
         instruments=HEADER.instruments,
         references=HEADER.references,
     )
-    return Publisher(header, log_bytes=log_bytes, wall_ns=lambda: 0)
+    return Channel(header, log_bytes=log_bytes, wall_ns=lambda: 0)
 
 
 class Reading:
@@ -77,15 +77,15 @@ class Reading:
             assert await self.read_once(), "the end came before a header"
 
 
-def publish(publisher: Publisher, first_id: int, count: int = 1) -> None:
+def publish(channel: Channel, first_id: int, count: int = 1) -> None:
     trades = [Trade(BTC, first_id + i, 5, 6, 7, False) for i in range(count)]
-    publisher.publish(trades, received_ns=1, held_ns=1)
+    channel.publish(trades, received_ns=1, held_ns=1)
 
 
-def publish_bulk(publisher: Publisher, size_bytes: int) -> None:
+def publish_bulk(channel: Channel, size_bytes: int) -> None:
     """Publish the longest events there are, up to a size: quicker than trades."""
     for _ in range(size_bytes // 280):
-        publisher.publish_status(None, FeedState.DOWN, "x" * 255)
+        channel.publish_status(None, FeedState.DOWN, "x" * 255)
 
 
 class TransportContract(ABC):
@@ -100,20 +100,20 @@ class TransportContract(ABC):
         """A reader that has joined."""
 
     @asynccontextmanager
-    async def serving(self, publisher: Publisher) -> AsyncIterator[str]:
+    async def serving(self, channel: Channel) -> AsyncIterator[str]:
         """Where the transport is. The log is closed at the end, unless the test did."""
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                yield await nursery.start(self.make().run, publisher)
-                if not publisher.log.closed:
-                    publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+                yield await nursery.start(self.make().run, [channel])
+                if not channel.log.closed:
+                    channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
 
     async def test_a_reader_gets_header_snapshot_and_what_comes_then(self) -> None:
-        publisher = new_publisher()
-        publish(publisher, 1, 3)
-        async with self.serving(publisher) as url, self.reader(url) as reading:
+        channel = new_channel()
+        publish(channel, 1, 3)
+        async with self.serving(channel) as url, self.reader(url) as reading:
             await reading.until_header()
-            publish(publisher, 4, 2)
+            publish(channel, 4, 2)
             await reading.until(Trade, 2)
             assert reading.header is not None
             assert reading.header.instruments == HEADER.instruments
@@ -122,8 +122,8 @@ class TransportContract(ABC):
             assert [each.trades[0].trade_id for each in snapshots] == [3]
 
     async def test_every_reader_gets_everything(self) -> None:
-        publisher = new_publisher()
-        async with self.serving(publisher) as url, trio.open_nursery() as nursery:
+        channel = new_channel()
+        async with self.serving(channel) as url, trio.open_nursery() as nursery:
             joined: list[Reading] = []
 
             async def read() -> None:
@@ -137,16 +137,16 @@ class TransportContract(ABC):
             while len(joined) < self.max_readers:  # noqa: ASYNC110  real sockets, no event to wait for
                 await trio.sleep(0.001)
             for first in range(1, 301, 3):
-                publish(publisher, first, 3)
+                publish(channel, first, 3)
                 await trio.lowlevel.checkpoint()
         assert [each.trade_ids for each in joined] == [list(range(1, 301))] * self.max_readers
 
     async def test_a_closed_log_ends_in_an_end_and_the_transport_returns(self) -> None:
-        publisher = new_publisher()
-        async with self.serving(publisher) as url, self.reader(url) as reading:
+        channel = new_channel()
+        async with self.serving(channel) as url, self.reader(url) as reading:
             await reading.until_header()
-            publish(publisher, 1)
-            publisher.end(EndReason.SHUTDOWN, retry_ms=7, why="enough")
+            publish(channel, 1)
+            channel.end(EndReason.SHUTDOWN, retry_ms=7, why="enough")
             await reading.until(End)
             assert reading.records[-1] == End(
                 reason=EndReason.SHUTDOWN, last_seq=1, retry_ms=7, why="enough"
@@ -155,13 +155,13 @@ class TransportContract(ABC):
 
     async def test_what_a_reader_missed_is_told_exactly(self) -> None:
         """A reader that does not read while far more than fits is published."""
-        publisher = new_publisher(log_bytes=200_000)
-        async with self.serving(publisher) as url, self.reader(url) as reading:
+        channel = new_channel(log_bytes=200_000)
+        async with self.serving(channel) as url, self.reader(url) as reading:
             await reading.until_header()
             for first in range(1, 400_000, 1_000):
-                publish(publisher, first, 1_000)
+                publish(channel, first, 1_000)
                 await trio.lowlevel.checkpoint()
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="that was all")
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="that was all")
             await reading.until(End)
             accounted: list[int] = []
             for each in reading.records:

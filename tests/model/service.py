@@ -7,8 +7,8 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
+from fanout.channel.channel import Channel
 from fanout.channel.log import Log
-from fanout.channel.publisher import Publisher
 from fanout.config import TcpConfig
 from fanout.protocol import (
     EndReason,
@@ -41,7 +41,7 @@ KINDS: Final = (TradeKind.MARKET, TradeKind.RPI, TradeKind.MARKET, TradeKind.ADL
 
 
 class Service:
-    """One epoch: a publisher, a transport, and what was published under each number."""
+    """One epoch: a channel, a transport, and what was published under each number."""
 
     def __init__(self, loop: Loop, *, epoch_ns: int, log_bytes: int, max_clients: int) -> None:
         self.epoch_ns = epoch_ns
@@ -56,11 +56,11 @@ class Service:
         self._renewals = 0
         self._returned = False
         header = replace(HEADER, epoch_ns=epoch_ns, next_seq=1)
-        self._publisher = Publisher(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
+        self._channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
         self.log = RememberingLog(
             capacity_bytes=log_bytes, context=header, clock_ns=self._monotonic_ns
         )
-        self._publisher.log = self.log
+        self._channel.log = self.log
         config = TcpConfig(
             port=0, max_clients=max_clients, accept_rate=1_000_000, stall_timeout_s=STALL_S
         )
@@ -97,7 +97,7 @@ class Service:
 
     async def open(self) -> None:
         async def run() -> None:
-            await self.transport.run(self._publisher, task_status=_Announcement(urls))
+            await self.transport.run([self._channel], task_status=_Announcement(urls))
             self._returned = True
 
         urls: list[str] = []
@@ -107,7 +107,7 @@ class Service:
         self.port = int(urls[0].rpartition(":")[2])
 
     def say_goodbye(self) -> None:
-        self._publisher.end(EndReason.SHUTDOWN, retry_ms=1_000, why="a restart")
+        self._channel.end(EndReason.SHUTDOWN, retry_ms=1_000, why="a restart")
 
     async def close(self) -> None:
         """Wait until all clients are gone, or the time for that is over."""
@@ -139,7 +139,7 @@ class Service:
             if gap and place == count // 2:
                 records.append(self._next_gap())
             records.append(self._next_trade())
-        self._publisher.publish(records, received_ns=self._received_ns, held_ns=count)
+        self._channel.publish(records, received_ns=self._received_ns, held_ns=count)
 
     def publish_statuses(self, of: int | None, count: int) -> None:
         instrument = None if of is None else self._instruments[of]
@@ -152,7 +152,7 @@ class Service:
                 why="x" * 255,
             )
             self.records.append(status)
-            self._publisher.publish_status(instrument, status.state, status.why)
+            self._channel.publish_status(instrument, status.state, status.why)
 
     def renew_header(self, times: int = 1) -> None:
         """Go on in other units, from other references."""
@@ -170,7 +170,7 @@ class Service:
             for index in range(len(self._instruments))
         ]
         self._newest.clear()
-        self._publisher.renew_header(self._instruments, tuple(references))
+        self._channel.change(self._instruments, tuple(references))
 
     async def publish_bulk(self, *, of_trades: bool, at_once: bool, renewing: bool) -> None:
         """Publish until all that was kept is gone, and more than sockets hold. `at_once`: before

@@ -10,11 +10,12 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
 
+from fanout.channel.channel import Channel
 from fanout.channel.log import Log
 from fanout.config import ShmConfig
 from fanout.errors import BindError
@@ -25,7 +26,6 @@ from fanout.protocol.records import Header, Heartbeat
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import ConsumerStats, TransportStats
-from fanout.transports.base import Broadcast
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
 
@@ -89,7 +89,10 @@ class ShmTransport:
         )
 
     async def run(
-        self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+        self,
+        channels: Sequence[Channel],
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See `Transport.run`. A cancellation leaves the reader without an END.
 
@@ -97,24 +100,24 @@ class ShmTransport:
         nothing else has its name.
         """
         _require_machine()
-        queue: OwnedQueue | None = self._create(broadcast)
+        queue: OwnedQueue | None = self._create(channels[0])
         task_status.started(self.url)
-        while queue and not await self._serve(broadcast, queue):
+        while queue and not await self._serve(channels[0], queue):
             _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
-            queue = await self._create_again(broadcast)
+            queue = await self._create_again(channels[0])
 
-    def _create(self, broadcast: Broadcast) -> OwnedQueue:
-        header = decode_header(payloads_of(broadcast.greeting())[1])
+    def _create(self, channel: Channel) -> OwnedQueue:
+        header = decode_header(payloads_of(channel.greeting())[1])
         self._made_s = trio.current_time()
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 
-    async def _create_again(self, broadcast: Broadcast) -> OwnedQueue | None:
+    async def _create_again(self, channel: Channel) -> OwnedQueue | None:
         """None if the log is closed before. Other readers are not to suffer, so that what is in
         the way is said, once, and waited out."""
         has_complained = False
-        while not broadcast.log.closed:
+        while not channel.log.closed:
             try:
-                return self._create(broadcast)
+                return self._create(channel)
             except BindError as error:
                 if not has_complained:
                     _LOG.error("%s; trying again every %g s", error, TRY_AGAIN_S)
@@ -122,9 +125,9 @@ class ShmTransport:
             await trio.sleep(TRY_AGAIN_S)
         return None
 
-    async def _serve(self, broadcast: Broadcast, queue: OwnedQueue) -> bool:
+    async def _serve(self, channel: Channel, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
-        log = broadcast.log
+        log = channel.log
         delivery = Delivery(queue.writer, log.live(), self.dropped)
         self._queue = queue
         welcomed = -1
@@ -143,7 +146,7 @@ class ShmTransport:
                 elif now_s - quiet_since_s >= HEARTBEAT_S:
                     quiet_since_s = now_s
                     delivery.say(self._heartbeat(log))
-                welcomed = self._welcome(welcomed, queue.writer.readers, broadcast, delivery)
+                welcomed = self._welcome(welcomed, queue.writer.readers, channel, delivery)
                 with trio.move_on_after(BEAT_S):
                     await log.wait_beyond(delivery.position)
             return False
@@ -164,16 +167,14 @@ class ShmTransport:
     def _heartbeat(self, log: Log[Header]) -> bytes:
         return encode_event(Heartbeat(next_seq=log.next_seq, time_ns=self._wall_ns()))
 
-    def _welcome(
-        self, welcomed: int, readers: int, broadcast: Broadcast, delivery: Delivery
-    ) -> int:
+    def _welcome(self, welcomed: int, readers: int, channel: Channel, delivery: Delivery) -> int:
         """Push a snapshot for a reader that is new, at the end of what it has to read. Gives how
         many readers have had theirs: the same as before while there is no room for it."""
         if readers == welcomed:
             return welcomed
         if (welcomed, readers) == (0, 1):
             return readers  # it finds the one that has been there from the start
-        is_said = all(delivery.say(each) for each in payloads_of(broadcast.snapshot()))
+        is_said = all(delivery.say(each) for each in payloads_of(channel.snapshot()))
         return readers if is_said else welcomed
 
 

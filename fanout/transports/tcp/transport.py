@@ -9,19 +9,20 @@ place in the log and the one piece it is in the middle of.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 import trio
 
+from fanout.channel.channel import Channel
 from fanout.config import TcpConfig
 from fanout.net.descriptors import Descriptors
 from fanout.net.listeners import authority_of, open_listeners
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
-from fanout.transports.base import CHUNK_BYTES, Broadcast
+from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp.connection import GOODBYE_S
 from fanout.transports.tcp.crowd import Crowd
 from fanout.transports.tcp.entrance import Entrance, Wire
@@ -84,13 +85,16 @@ class TcpTransport:
         )
 
     async def run(
-        self, broadcast: Broadcast, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+        self,
+        channels: Sequence[Channel],
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See `Transport.run`. The URL names the address that is listened on. Raises `ConfigError`
         for a certificate that cannot be used, and for an instrument that the wire cannot carry."""
         tls = load_tls(self._config)
         self._entrance.gate = TlsGate(tls) if tls else None
-        wire = self._wire_for(broadcast)
+        wire = self._wire_for(channels[0])
         if self._config.max_clients > Descriptors.most():
             room = f"{Descriptors.most():,} clients, not for {self._config.max_clients:,}"
             _LOG.warning("ulimit -n leaves room for %s", room)
@@ -114,11 +118,11 @@ class TcpTransport:
                 await self._entrance.until_empty()
             clients.cancel_scope.cancel()
 
-    def _wire_for(self, broadcast: Broadcast) -> Wire:
+    def _wire_for(self, channel: Channel) -> Wire:
         if self._config.wire == 1:
-            return Wire1(broadcast)
+            return Wire1(channel)
         max_lag_ms = int(self._config.max_lag_s * 1000)
-        return Wire2(broadcast, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
+        return Wire2(channel, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
 
     async def _deliver(self, wire: Wire) -> None:
         """Hand each news to all clients at once."""

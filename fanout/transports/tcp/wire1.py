@@ -9,6 +9,7 @@ the task falls off the other.
 import logging
 from copy import copy
 
+from fanout.channel.channel import Channel
 from fanout.channel.log import Lag, Lapped, Log
 from fanout.errors import ConfigError
 from fanout.protocol.block import decode_block
@@ -19,7 +20,7 @@ from fanout.protocol.header import decode_header
 from fanout.protocol.records import Header, Trade
 from fanout.protocol.request import Request
 from fanout.protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
-from fanout.transports.base import CHUNK_BYTES, Broadcast
+from fanout.transports.base import CHUNK_BYTES
 
 _LOG = logging.getLogger("fanout")
 
@@ -29,17 +30,17 @@ class Wire1:
 
     is_asked = False
 
-    def __init__(self, broadcast: Broadcast) -> None:
+    def __init__(self, channel: Channel) -> None:
         """Raises `ConfigError` for an instrument with more decimals than wire 1 has."""
-        header = broadcast.log.context
-        self._source = broadcast.log
-        self._cursor = broadcast.log.live()
+        header = channel.log.context
+        self._source = channel.log
+        self._cursor = channel.log.live()
         self._encoder = _encoder_for(header)
         self._header = header
-        self.log = Log(capacity_bytes=broadcast.log.capacity_bytes, context=None)
+        self.log = Log(capacity_bytes=channel.log.capacity_bytes, context=None)
         self.breaks = 0
         """How often clients had to be disconnected because trades were missing for all of them."""
-        for payload in payloads_of(broadcast.snapshot()):
+        for payload in payloads_of(channel.snapshot()):
             self._encode(payload)
 
     async def run(self) -> None:

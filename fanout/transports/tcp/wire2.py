@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from fanout.channel.channel import Channel
 from fanout.channel.log import Lag, Lapped
 from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
 from fanout.protocol.events import encode_event
@@ -20,7 +21,7 @@ from fanout.protocol.joining import block_from
 from fanout.protocol.records import End, Header, Heartbeat, Loss
 from fanout.protocol.request import Position, Request, SlowPolicy, Start
 from fanout.protocol.text import fitting
-from fanout.transports.base import CHUNK_BYTES, Broadcast
+from fanout.transports.base import CHUNK_BYTES
 
 SLOW_RETRY_MS: Final = 1_000
 """When a client that asked to be disconnected rather than to skip is asked to come back."""
@@ -32,13 +33,11 @@ class Wire2:
     is_asked = True
     """Whether a client may say first what it wants."""
 
-    def __init__(
-        self, broadcast: Broadcast, *, max_lag_ms: int, wall_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, channel: Channel, *, max_lag_ms: int, wall_ns: Callable[[], int]) -> None:
         """`max_lag_ms`: a client that fell off the log goes on live if what is kept is older.
         `wall_ns` gives unix ns."""
-        self.log = broadcast.log
-        self._broadcast = broadcast
+        self.log = channel.log
+        self._channel = channel
         self._max_lag_ms = max_lag_ms
         self._wall_ns = wall_ns
 
@@ -47,7 +46,7 @@ class Wire2:
 
     def place(self) -> "Wire2Place":
         """Where a client stands that comes now."""
-        return Wire2Place(self._broadcast, max_lag_ms=self._max_lag_ms)
+        return Wire2Place(self._channel, max_lag_ms=self._max_lag_ms)
 
     def heartbeat(self) -> bytes:
         return frame(encode_event(Heartbeat(next_seq=self.log.next_seq, time_ns=self._wall_ns())))
@@ -61,10 +60,10 @@ class Wire2:
 class Wire2Place:
     """One client's place, from the moment of its greeting."""
 
-    def __init__(self, broadcast: Broadcast, *, max_lag_ms: int) -> None:
-        self.log = broadcast.log
+    def __init__(self, channel: Channel, *, max_lag_ms: int) -> None:
+        self.log = channel.log
         self.cursor = self.log.live()
-        self.greeting = broadcast.greeting()
+        self.greeting = channel.greeting()
         """START and the header: what comes first, whatever is asked for."""
         self.is_shareable = True
         self.is_over = False
@@ -72,7 +71,7 @@ class Wire2Place:
         self.lost = 0
         """Sequence numbers told as lost because the client was slow."""
         self.fell_off = ""
-        self._snapshot = broadcast.snapshot()
+        self._snapshot = channel.snapshot()
         self._header = self.cursor.context
         self._slow = SlowPolicy.SKIP
         self._max_lag_ms = max_lag_ms

@@ -37,7 +37,7 @@ async def main(clients: int, path: str, trades: int) -> None:
     config = TcpConfig(port=0, max_clients=clients, accept_rate=ANY_RATE)
     transport = TcpTransport(config)
     async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(transport.run, publisher)
+        url: str = await nursery.start(transport.run, [publisher])
         print(url.rpartition(":")[2], flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         await all_joined(transport, clients)

@@ -32,7 +32,7 @@ async def main(venue_port: int, clients: int) -> None:
     feed = Feed(venue, market, publisher, rest, anomalies, FeedConfig(), connect=open_websocket)
     transport = TcpTransport(TcpConfig(port=0, accept_rate=ANY_RATE))
     async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(transport.run, publisher)
+        url: str = await nursery.start(transport.run, [publisher])
         print(url.rpartition(":")[2], flush=True)
         gc.collect()
         gc.freeze()  # as the command does it

@@ -154,7 +154,7 @@ async def main(venue_port: int, log_bytes: int) -> None:
     market = await ask_market(cast(RestClient, Rest()), venue, SYMBOLS)
     service = Service(venue, market, log_bytes)
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(service.transport.run, service.publisher)
+        url = await nursery.start(service.transport.run, [service.publisher])
         nursery.start_soon(service.feed.run)
         await service.live()
         say(parse_address(url)[1])

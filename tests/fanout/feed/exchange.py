@@ -18,7 +18,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from tests.fanout.channel.test_publisher import Reader
+from tests.fanout.channel.test_channel import Reader
 
 T = TypeVar("T")
 

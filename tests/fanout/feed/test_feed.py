@@ -21,7 +21,8 @@ from fanout.net.websocket import Burst
 from fanout.protocol import FeedState, Gap, Record, Reference, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from tests.fanout.channel.test_publisher import Reader, new_publisher
+from tests.fanout.channel.test_channel import Reader
+from tests.fanout.channel.test_channel import new_channel as new_publisher
 from tests.protocol.golden import BTC
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.clients.shm_file import AttachedQueue, Outcome, attach
 from fanout.config import ShmConfig
 from fanout.errors import BindError, UsageError
@@ -38,7 +38,7 @@ from tests.clients.queues import overwrite
 from tests.contracts.transport import (
     Reading,
     TransportContract,
-    new_publisher,
+    new_channel,
     publish,
     publish_bulk,
 )
@@ -84,15 +84,15 @@ def reading(directory: Path) -> Iterator[QueueReading]:
 
 @asynccontextmanager
 async def serving(
-    publisher: Publisher, directory: Path, **options: object
+    channel: Channel, directory: Path, **options: object
 ) -> AsyncIterator[ShmTransport]:
     """A transport that has delivered what there is whenever the test goes on after `settle`."""
     served = ShmTransport(config(directory, **options), wall_ns=lambda: 5)
     async with trio.open_nursery() as nursery:
-        await nursery.start(served.run, publisher)
+        await nursery.start(served.run, [channel])
         yield served
-        if not publisher.log.closed:
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+        if not channel.log.closed:
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
 
 
 async def settle() -> None:
@@ -151,7 +151,7 @@ def test_a_capacity_that_is_no_power_of_two_within_limits_is_refused(capacity: i
 
 
 async def test_the_file_is_whole_private_and_removed_at_the_end(tmp_path: Path) -> None:
-    async with serving(new_publisher(), tmp_path):
+    async with serving(new_channel(), tmp_path):
         status = (tmp_path / "q").stat()
         assert os.listdir(tmp_path) == ["q"]
         assert stat.S_IMODE(status.st_mode) == 0o600
@@ -161,9 +161,9 @@ async def test_the_file_is_whole_private_and_removed_at_the_end(tmp_path: Path) 
 
 
 async def test_a_file_that_is_kept_tells_a_late_reader_everything(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, keep=True):
-        publish(publisher, 1, 3)
+    channel = new_channel()
+    async with serving(channel, tmp_path, keep=True):
+        publish(channel, 1, 3)
     with reading(tmp_path) as late:
         await late.until(End)
     assert late.trade_ids == [1, 2, 3]
@@ -171,7 +171,7 @@ async def test_a_file_that_is_kept_tells_a_late_reader_everything(tmp_path: Path
 
 async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(ShmTransport(config(tmp_path)).run, new_publisher())
+        await nursery.start(ShmTransport(config(tmp_path)).run, [new_channel()])
         queue = attach(str(tmp_path / "q"), now_s=0)
         nursery.cancel_scope.cancel()
     with closing(queue):
@@ -185,7 +185,7 @@ async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: 
 async def test_who_has_a_name_is_told_and_nothing_is_touched(tmp_path: Path) -> None:
     path = tmp_path / "q"
     assert holder_of(str(path)) == (Holder.NOBODY, 0)
-    async with serving(new_publisher(), tmp_path):
+    async with serving(new_channel(), tmp_path):
         assert holder_of(str(path)) == (Holder.WRITER, os.getpid())
     writer = abandoned_queue(path)
     assert holder_of(str(path)) == (Holder.DEAD_WRITER, writer)
@@ -195,10 +195,10 @@ async def test_who_has_a_name_is_told_and_nothing_is_touched(tmp_path: Path) -> 
 
 
 async def test_a_live_owner_is_named_and_left_alone(tmp_path: Path) -> None:
-    async with serving(new_publisher(), tmp_path):
+    async with serving(new_channel(), tmp_path):
         inode = (tmp_path / "q").stat().st_ino
         with pytest.raises(BindError, match=f"belongs to process {os.getpid()}, which is running"):
-            await ShmTransport(config(tmp_path)).run(new_publisher())
+            await ShmTransport(config(tmp_path)).run([new_channel()])
         assert (tmp_path / "q").stat().st_ino == inode
         assert os.listdir(tmp_path) == ["q"]
 
@@ -215,7 +215,7 @@ os.kill(os.getpid(), 9)
 
 def abandoned_queue(path: Path) -> int:
     """A queue whose writer was killed. Gives its pid."""
-    header = new_publisher().greeting()[13:]
+    header = new_channel().greeting()[13:]
     command = [sys.executable, "-c", ABANDON, str(path), header.hex()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (-9, b"")
@@ -227,7 +227,7 @@ async def test_a_dead_owners_file_is_taken_over_with_a_word(
 ) -> None:
     pid = abandoned_queue(tmp_path / "q")
     with reading(tmp_path) as old:
-        async with serving(new_publisher(), tmp_path):
+        async with serving(new_channel(), tmp_path):
             assert f"taken over from process {pid}, which is gone" in caplog.text
             assert os.listdir(tmp_path) == ["q"]
             with reading(tmp_path) as new:
@@ -238,7 +238,7 @@ async def test_a_dead_owners_file_is_taken_over_with_a_word(
 async def test_what_is_no_queue_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "q").write_bytes(b"my thesis")
     with pytest.raises(BindError, match="no queue: remove it, or take another --name"):
-        await ShmTransport(config(tmp_path)).run(new_publisher())
+        await ShmTransport(config(tmp_path)).run([new_channel()])
     assert (tmp_path / "q").read_bytes() == b"my thesis"
     assert os.listdir(tmp_path) == ["q"]
 
@@ -249,7 +249,7 @@ async def test_a_directory_or_a_link_of_the_name_is_left_alone(tmp_path: Path, m
     victim.write_bytes(bytes(8192))
     (tmp_path / "q").mkdir() if make == "mkdir" else (tmp_path / "q").symlink_to(victim)
     with pytest.raises(BindError, match="is there, and not ours"):
-        await ShmTransport(config(tmp_path)).run(new_publisher())
+        await ShmTransport(config(tmp_path)).run([new_channel()])
     assert sorted(os.listdir(tmp_path)) == ["q", "victim"]
     assert victim.read_bytes() == bytes(8192)
 
@@ -262,13 +262,13 @@ async def test_no_room_is_told_before_anything_listens(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(BindError, match="no 65,536 bytes are free there: a smaller --capacity"):
-        await ShmTransport(config(tmp_path)).run(new_publisher())
+        await ShmTransport(config(tmp_path)).run([new_channel()])
     assert os.listdir(tmp_path) == []
 
 
 async def test_a_missing_directory_is_told(tmp_path: Path) -> None:
     with pytest.raises(BindError, match="no such file or directory"):
-        await ShmTransport(config(tmp_path / "nowhere")).run(new_publisher())
+        await ShmTransport(config(tmp_path / "nowhere")).run([new_channel()])
 
 
 async def test_a_header_that_does_not_fit_the_page_is_refused(tmp_path: Path) -> None:
@@ -283,24 +283,24 @@ async def test_a_header_that_does_not_fit_the_page_is_refused(tmp_path: Path) ->
         ),
         references=(Reference(price=0, quantity=0, trade_id=0, time=0),) * count,
     )
-    publisher = Publisher(header, log_bytes=100_000, wall_ns=lambda: 0)
+    channel = Channel(header, log_bytes=100_000, wall_ns=lambda: 0)
     with pytest.raises(BindError, match="exceeds 1,744: take fewer instruments"):
-        await ShmTransport(config(tmp_path)).run(publisher)
+        await ShmTransport(config(tmp_path)).run([channel])
     assert os.listdir(tmp_path) == []
 
 
 async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     with pytest.raises(BindError, match="need an x86-64 processor, this is aarch64"):
-        await ShmTransport(config(tmp_path)).run(new_publisher())
+        await ShmTransport(config(tmp_path)).run([new_channel()])
 
 
 async def test_news_is_in_the_queue_within_the_pass_that_it_woke(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path):
+    channel = new_channel()
+    async with serving(channel, tmp_path):
         with reading(tmp_path) as reader:
             await settle()
-            publish(publisher, 1, 2)
+            publish(channel, 1, 2)
             for _ in range(2):  # one pass for us, at most one for the transport
                 await trio.lowlevel.checkpoint()
             assert reader.all_now().trade_ids == [1, 2]
@@ -309,11 +309,11 @@ async def test_news_is_in_the_queue_within_the_pass_that_it_woke(tmp_path: Path)
 async def test_a_reader_that_stalls_is_told_exactly_what_is_missing(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096) as served:
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096) as served:
         with reading(tmp_path) as reader:
             for first in range(1, 1000, 10):
-                publish(publisher, first, 10)
+                publish(channel, first, 10)
                 await settle()
             got = reader.all_now().trade_ids
             assert got == list(range(1, len(got) + 1))
@@ -324,7 +324,7 @@ async def test_a_reader_that_stalls_is_told_exactly_what_is_missing(
             assert accounted(list(losses)) == list(range(got[-1] + 1, 1001))
             assert served.dropped.numbers == 1000 - len(got)
             assert served.dropped.losses == len(losses)
-            publish(publisher, 1001)
+            publish(channel, 1001)
             await settle()
             assert reader.all_now().trade_ids[-1] == 1001
             assert accounted(reader.records) == list(range(1, 1002))
@@ -333,47 +333,47 @@ async def test_a_reader_that_stalls_is_told_exactly_what_is_missing(
 async def test_loss_comes_before_what_follows_it_however_the_reader_reads(
     tmp_path: Path,
 ) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096) as served:
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096) as served:
         with reading(tmp_path) as reader:
             for step in range(1, 600):
-                publish(publisher, publisher.log.next_seq, step % 40 + 1)
+                publish(channel, channel.log.next_seq, step % 40 + 1)
                 if step % 7 == 0:
-                    publisher.publish_status(None, FeedState.STALE, "quiet" * (step % 20))
+                    channel.publish_status(None, FeedState.STALE, "quiet" * (step % 20))
                 await settle()
                 if step % 50 < 25:
                     reader.all_now()
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
             await reader.until(End)
         assert served.dropped.losses > 5
     losses = [each for each in reader.records if isinstance(each, Loss)]
     assert {each.reason for each in losses} == {LossReason.QUEUE_FULL}
-    assert accounted(reader.records) == list(range(1, publisher.log.next_seq))
+    assert accounted(reader.records) == list(range(1, channel.log.next_seq))
 
 
 async def test_of_a_burst_that_does_not_fit_the_front_is_delivered(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
             await settle()
             for first in range(1, 2000, 20):
-                publish(publisher, first, 20)
+                publish(channel, first, 20)
             await settle()
             got = reader.all_now().trade_ids
             assert 0 < len(got) < 2000
             assert len(got) % 20 == 0
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
             await reader.until(End)
     assert accounted(reader.records) == list(range(1, 2001))
 
 
 async def test_a_reader_that_the_log_outran_is_told(tmp_path: Path) -> None:
-    publisher = new_publisher(log_bytes=2_000)
-    async with serving(publisher, tmp_path):
+    channel = new_channel(log_bytes=2_000)
+    async with serving(channel, tmp_path):
         with reading(tmp_path) as reader:
             await settle()
             for first in range(1, 2000, 20):
-                publish(publisher, first, 20)
+                publish(channel, first, 20)
             await settle()
             losses = [each for each in reader.all_now().records if isinstance(each, Loss)]
     assert [each.reason for each in losses] == [LossReason.SLOW]
@@ -381,13 +381,13 @@ async def test_a_reader_that_the_log_outran_is_told(tmp_path: Path) -> None:
 
 
 async def test_an_end_without_room_is_left_in_the_page_with_its_loss(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
             for first in range(1, 1000, 10):
-                publish(publisher, first, 10)
+                publish(channel, first, 10)
                 await settle()
-            publisher.end(EndReason.FEED_FAILED, retry_ms=None, why="x" * 255)
+            channel.end(EndReason.FEED_FAILED, retry_ms=None, why="x" * 255)
             await settle()
             assert reader.queue.reader.has_ended
             await reader.until(End)
@@ -399,10 +399,10 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     ticks = iter(range(10_000))
-    publisher = new_publisher()
+    channel = new_channel()
     async with trio.open_nursery() as nursery:
         served = ShmTransport(config(tmp_path), wall_ns=lambda: next(ticks))
-        await nursery.start(served.run, publisher)
+        await nursery.start(served.run, [channel])
         with closing(attach(str(tmp_path / "q"), now_s=0)) as queue:
             seen = set()
             for _ in range(41):
@@ -410,9 +410,9 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
                 await trio.sleep(0.25)
             assert len(seen) == 41
             payloads = list(queue.reader.unread())
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
-    assert publisher.log.next_seq == 1
-    header = decode_header(publisher.greeting()[13:])
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    assert channel.log.next_seq == 1
+    header = decode_header(channel.greeting()[13:])
     events = [decode_event(each, header) for each in payloads]
     assert {each.next_seq for each in events if isinstance(each, Heartbeat)} == {1}
     assert 8 <= len(events) <= 10
@@ -421,13 +421,13 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
 async def test_a_later_reader_gets_a_snapshot_of_its_own(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    publisher = new_publisher()
-    publish(publisher, 1, 2)
-    async with serving(publisher, tmp_path):
+    channel = new_channel()
+    publish(channel, 1, 2)
+    async with serving(channel, tmp_path):
         snapshots = []
         for _ in range(3):
             with reading(tmp_path) as reader:
-                publish(publisher, publisher.log.next_seq, 2)
+                publish(channel, channel.log.next_seq, 2)
                 await trio.sleep(0.3)
                 records = reader.all_now().records
                 snapshots.append([e.trades[0].trade_id for e in records if isinstance(e, Snapshot)])
@@ -435,12 +435,12 @@ async def test_a_later_reader_gets_a_snapshot_of_its_own(
 
 
 async def test_readers_after_one_another_get_each_number_once(tmp_path: Path) -> None:
-    publisher = new_publisher()
+    channel = new_channel()
     numbers: list[int] = []
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         for step in range(1, 60):
             for _ in range(step % 9):
-                publish(publisher, publisher.log.next_seq, step % 40 + 1)
+                publish(channel, channel.log.next_seq, step % 40 + 1)
                 await settle()
             with reading(tmp_path) as reader:
                 numbers += accounted(reader.all_now().records)
@@ -450,12 +450,12 @@ async def test_readers_after_one_another_get_each_number_once(tmp_path: Path) ->
 
 
 async def test_a_header_that_comes_again_counts_for_who_attaches_then(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path):
-        publish(publisher, 1, 2)
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        publish(channel, 1, 2)
         await settle()
-        again(publisher, epoch_price=77)
-        publish(publisher, 3, 2)
+        again(channel, epoch_price=77)
+        publish(channel, 3, 2)
         await settle()
         with reading(tmp_path) as first:
             # Two trades of the old header are unread: it is that one which counts for them.
@@ -468,41 +468,41 @@ async def test_a_header_that_comes_again_counts_for_who_attaches_then(tmp_path: 
             assert second.header.references[0].price == 77
 
 
-def again(publisher: Publisher, epoch_price: int) -> None:
-    """What a publisher does whose references went stale."""
-    old = publisher._header
+def again(channel: Channel, epoch_price: int) -> None:
+    """What a channel does whose references went stale."""
+    old = channel.header
     references = (Reference(price=epoch_price, quantity=1, trade_id=1, time=1), *old.references[1:])
     header = Header(
         epoch_ns=old.epoch_ns,
-        next_seq=publisher.log.next_seq,
+        next_seq=channel.log.next_seq,
         venue=old.venue,
         instruments=old.instruments,
         references=references,
     )
-    publisher._header = publisher.log.context = header
-    publisher.log.append(publisher.greeting()[9:], count=0)
+    channel.header = channel.log.context = header
+    channel.log.append(channel.greeting()[9:], count=0)
 
 
 @pytest.mark.parametrize("headers", [1, 5])
 async def test_a_header_that_finds_no_room_is_made_up_for(tmp_path: Path, headers: int) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
             for price in range(headers):
                 for _ in range(60):
-                    publish(publisher, publisher.log.next_seq, 10)
+                    publish(channel, channel.log.next_seq, 10)
                     await settle()
-                again(publisher, epoch_price=price)
+                again(channel, epoch_price=price)
                 await settle()
             reader.all_now()
             for _ in range(3):
-                publish(publisher, publisher.log.next_seq, 10)
+                publish(channel, channel.log.next_seq, 10)
                 await settle()
                 reader.all_now()
-    assert accounted(reader.records) == list(range(1, publisher.log.next_seq))
+    assert accounted(reader.records) == list(range(1, channel.log.next_seq))
     assert reader.header is not None
     assert reader.header.references[0].price == headers - 1
-    assert reader.trade_ids[-1] == publisher.log.next_seq - 1
+    assert reader.trade_ids[-1] == channel.log.next_seq - 1
 
 
 def cut(path: Path) -> None:
@@ -526,14 +526,14 @@ async def test_a_queue_that_somebody_harmed_is_made_anew(
     caplog: pytest.LogCaptureFixture,
     harm: Callable[[Path], None],
 ) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path) as served:
-        publish(publisher, 1, 5)
+    channel = new_channel()
+    async with serving(channel, tmp_path) as served:
+        publish(channel, 1, 5)
         await trio.sleep(0.3)
         harm(tmp_path / "q")
         await trio.sleep(0.5)
         with reading(tmp_path) as reader:
-            publish(publisher, 6, 2)
+            publish(channel, 6, 2)
             await trio.sleep(0.3)
             records = reader.all_now().records
         assert [each.trade_id for each in records if isinstance(each, Trade)] == [6, 7]
@@ -545,24 +545,24 @@ async def test_a_queue_that_somebody_harmed_is_made_anew(
 async def test_counts_in_the_page_that_a_reader_scribbled_on_harm_nobody(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         with (tmp_path / "q").open("r+b") as file:
             file.seek(8 * ring_page.DROPPED_FRAMES_WORD)
             file.write(b"\xff" * 16)
-        publish_bulk(publisher, 50_000)
+        publish_bulk(channel, 50_000)
         await trio.sleep(0.3)
 
 
 async def test_a_reader_that_attaches_to_a_full_queue_gets_its_snapshot_when_there_is_room(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    publisher = new_publisher()
-    publish(publisher, 1)
-    async with serving(publisher, tmp_path, capacity_bytes=4096):
+    channel = new_channel()
+    publish(channel, 1)
+    async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path):
             await trio.sleep(0.3)
-        publish_bulk(publisher, 50_000)
+        publish_bulk(channel, 50_000)
         await trio.sleep(0.3)
         with reading(tmp_path) as reader:
             await trio.sleep(0.3)
@@ -572,7 +572,7 @@ async def test_a_reader_that_attaches_to_a_full_queue_gets_its_snapshot_when_the
 
 
 async def test_a_reader_counts_for_as_long_as_it_is_attached(tmp_path: Path) -> None:
-    async with serving(new_publisher(), tmp_path) as served:
+    async with serving(new_channel(), tmp_path) as served:
         assert served.stats().consumers == ()
         with reading(tmp_path):
             (consumer,) = served.stats().consumers
@@ -582,7 +582,7 @@ async def test_a_reader_counts_for_as_long_as_it_is_attached(tmp_path: Path) -> 
 
 
 async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> None:
-    async with serving(new_publisher(), tmp_path):
+    async with serving(new_channel(), tmp_path):
         (tmp_path / "q").unlink()
         (tmp_path / "q").write_bytes(b"another")
     assert (tmp_path / "q").read_bytes() == b"another"
@@ -591,8 +591,8 @@ async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> N
 async def test_a_name_that_is_taken_is_waited_for_and_ends_nobody(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path) as served:
+    channel = new_channel()
+    async with serving(channel, tmp_path) as served:
         (tmp_path / "q").unlink()
         (tmp_path / "q").write_bytes(b"another")
         await trio.sleep(10)
@@ -601,7 +601,7 @@ async def test_a_name_that_is_taken_is_waited_for_and_ends_nobody(
         (tmp_path / "q").unlink()
         await trio.sleep(2)
         with reading(tmp_path) as reader:
-            publish(publisher, 1)
+            publish(channel, 1)
             await trio.sleep(1)
             assert reader.all_now().trade_ids == [1]
 
@@ -609,7 +609,7 @@ async def test_a_name_that_is_taken_is_waited_for_and_ends_nobody(
 async def test_a_name_that_stays_taken_does_not_keep_the_service_from_ending(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with serving(new_publisher(), tmp_path):
+    async with serving(new_channel(), tmp_path):
         (tmp_path / "q").unlink()
         (tmp_path / "q").write_bytes(b"another")
         await trio.sleep(10)
@@ -617,20 +617,20 @@ async def test_a_name_that_stays_taken_does_not_keep_the_service_from_ending(
 
 
 async def test_two_headers_that_come_at_once_count_for_their_own_trades(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path):
-        publish(publisher, 1, 2)
-        again(publisher, epoch_price=77)
-        publish(publisher, 3, 2)
-        again(publisher, epoch_price=78)
-        publish(publisher, 5, 2)
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        publish(channel, 1, 2)
+        again(channel, epoch_price=77)
+        publish(channel, 3, 2)
+        again(channel, epoch_price=78)
+        publish(channel, 5, 2)
         await settle()
         with reading(tmp_path) as reader:
             # The page has room for one header that is yet to come; what is behind it waits.
             assert reader.all_now().trade_ids == [1, 2, 3, 4]
             assert reader.header is not None
             assert reader.header.references[0].price == 77
-            publish(publisher, 7)
+            publish(channel, 7)
             await settle()
             assert reader.all_now().header is not None
             assert reader.header.references[0].price == 78
@@ -638,11 +638,11 @@ async def test_two_headers_that_come_at_once_count_for_their_own_trades(tmp_path
 
 
 async def test_a_nonsensical_read_cursor_harms_nobody(tmp_path: Path) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, tmp_path) as served:
+    channel = new_channel()
+    async with serving(channel, tmp_path) as served:
         overwrite(tmp_path / "q", 128, b"\xff" * 8)
         for _ in range(40):
-            publish(publisher, publisher.log.next_seq, 500)
+            publish(channel, channel.log.next_seq, 500)
             await settle()
         assert served.dropped.numbers > 0
         with pytest.raises(MalformedError), reading(tmp_path):
@@ -656,7 +656,7 @@ def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> 
     try:
         with pytest.raises(BindError, match="belongs to process"):
             queue_file.create(
-                str(tmp_path / "q"), capacity_bytes=4096, header=new_publisher()._header
+                str(tmp_path / "q"), capacity_bytes=4096, header=new_channel().header
             )
     finally:
         os.close(fd)
@@ -664,7 +664,7 @@ def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> 
 
 
 async def test_a_look_at_a_queue_that_somebody_cut_does_not_touch_it(tmp_path: Path) -> None:
-    async with serving(new_publisher(), tmp_path) as served:
+    async with serving(new_channel(), tmp_path) as served:
         with reading(tmp_path):
             await settle()
             assert served.stats().accepted == 1
@@ -675,7 +675,7 @@ async def test_a_look_at_a_queue_that_somebody_cut_does_not_touch_it(tmp_path: P
 async def test_those_who_read_a_queue_before_it_was_made_anew_are_counted(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with serving(new_publisher(), tmp_path) as served:
+    async with serving(new_channel(), tmp_path) as served:
         with reading(tmp_path):
             await trio.sleep(1)  # it looks now and again
         (tmp_path / "q").unlink()

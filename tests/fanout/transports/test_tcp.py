@@ -9,7 +9,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import TcpConfig
 from fanout.errors import BindError
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
@@ -20,7 +20,7 @@ from fanout.transports.tcp import transport as transport_module
 from tests.contracts.transport import (
     Reading,
     TransportContract,
-    new_publisher,
+    new_channel,
     publish,
     publish_bulk,
 )
@@ -57,12 +57,12 @@ class TestTcpTransport(TransportContract):
 
 
 @asynccontextmanager
-async def serving(publisher: Publisher, transport: TcpTransport) -> AsyncIterator[str]:
+async def serving(channel: Channel, transport: TcpTransport) -> AsyncIterator[str]:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            yield await nursery.start(transport.run, publisher)
-            if not publisher.log.closed:
-                publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+            yield await nursery.start(transport.run, [channel])
+            if not channel.log.closed:
+                channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
 
 
 def new_transport() -> TcpTransport:
@@ -75,14 +75,14 @@ async def until_clients(transport: TcpTransport, count: int) -> None:
 
 
 async def test_the_url_names_the_port_that_was_picked() -> None:
-    async with serving(new_publisher(), new_transport()) as url:
+    async with serving(new_channel(), new_transport()) as url:
         assert url.startswith("tcp://127.0.0.1:")
         assert address(url)[1] > 0
 
 
 async def test_an_address_of_ip_6_is_written_as_a_url() -> None:
     transport = TcpTransport(TcpConfig(host="::1", port=0))
-    async with serving(new_publisher(), transport) as url:
+    async with serving(new_channel(), transport) as url:
         assert url.startswith("tcp://[::1]:")
 
 
@@ -91,25 +91,25 @@ async def test_a_port_in_use_is_told_in_a_line() -> None:
         port = taken.getsockname()[1]
         transport = TcpTransport(TcpConfig(port=port))
         with pytest.raises(BindError, match=f"cannot listen on 127.0.0.1:{port}: address already"):
-            await transport.run(new_publisher())
+            await transport.run([new_channel()])
 
 
 async def test_a_host_that_is_not_ours_is_told_in_a_line() -> None:
     with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        await TcpTransport(TcpConfig(host="192.0.2.1", port=0)).run(new_publisher())
+        await TcpTransport(TcpConfig(host="192.0.2.1", port=0)).run([new_channel()])
 
 
 async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
-    publisher, transport = new_publisher(log_bytes=300_000), new_transport()
+    channel, transport = new_channel(log_bytes=300_000), new_transport()
     async with (
-        serving(publisher, transport) as url,
+        serving(channel, transport) as url,
         connected(url, receive_buffer=4096),
         tcp_reader(url) as reading,
     ):
         await until_clients(transport, 2)
         await reading.until_header()
         for first in range(1, 200_001, 100):
-            publish(publisher, first, 100)
+            publish(channel, first, 100)
             await reading.until(Trade, first + 99)
         assert reading.trade_ids == list(range(1, 200_001))
         assert not [each for each in reading.records if isinstance(each, Loss)]
@@ -118,31 +118,31 @@ async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
 
 
 async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:
-    publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url, connected(url) as stream:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, connected(url) as stream:
         await stream.send_eof()
         reading = Reading(stream.receive_some)
         await reading.until_header()
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\0"])
 async def test_what_a_client_sends_changes_nothing(garbage: bytes) -> None:
-    publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url, connected(url) as stream:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, connected(url) as stream:
         await stream.send_all(garbage)
         reading = Reading(stream.receive_some)
         await reading.until_header()
-        publish(publisher, 1)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="done")
+        publish(channel, 1)
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="done")
         await reading.until(End)
 
 
 async def test_a_client_that_floods_is_told_and_cut_off_and_the_others_are_not() -> None:
-    publisher, transport = new_publisher(), new_transport()
+    channel, transport = new_channel(), new_transport()
     async with (
-        serving(publisher, transport) as url,
+        serving(channel, transport) as url,
         tcp_reader(url) as reading,
         connected(url) as flooding,
     ):
@@ -153,13 +153,13 @@ async def test_a_client_that_floods_is_told_and_cut_off_and_the_others_are_not()
             await flooding.send_all(bytes(100_000_000))
         await until_clients(transport, 1)
         await reading.until_header()
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
 
 
 async def test_a_client_that_sends_too_much_is_told_so() -> None:
-    publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url, connected(url) as talking:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, connected(url) as talking:
         reading = Reading(talking.receive_some)
         await talking.send_all(frame(encode_request(Request())))
         await reading.until_header()
@@ -173,21 +173,21 @@ async def test_a_client_that_sends_too_much_is_told_so() -> None:
 
 @pytest.mark.parametrize("linger", [True, False], ids=["reset", "closed"])
 async def test_a_client_that_leaves_is_forgotten(linger: bool) -> None:
-    publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url:
         async with connected(url) as stream:
             await until_clients(transport, 1)
             if linger:
                 stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         while transport.client_count:
-            publish(publisher, 1)
+            publish(channel, 1)
             await trio.sleep(0.001)
 
 
 async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "HEARTBEAT_S", 0.01)
-    publisher, transport = new_publisher(), new_transport()
-    async with serving(publisher, transport) as url, tcp_reader(url) as reading:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, tcp_reader(url) as reading:
         await reading.until_header()
         for _ in range(3):
             assert await reading.read_once()
@@ -195,17 +195,17 @@ async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_lapped_reader_gets_the_header_that_counts_where_it_carries_on() -> None:
-    publisher, transport = new_publisher(log_bytes=100_000), new_transport()
-    async with serving(publisher, transport) as url, connected(url, receive_buffer=4096) as stream:
+    channel, transport = new_channel(log_bytes=100_000), new_transport()
+    async with serving(channel, transport) as url, connected(url, receive_buffer=4096) as stream:
         await until_clients(transport, 1)
-        publish(publisher, 1)
+        publish(channel, 1)
         finer = replace(BTC, price_exponent=-4)
-        publisher.renew_header((finer, LIFE), HEADER.references)
+        channel.change((finer, LIFE), HEADER.references)
         # More than any socket buffers: the log has forgotten the new header by now.
-        publish_bulk(publisher, 40_000_000)
+        publish_bulk(channel, 40_000_000)
         reading = Reading(stream.receive_some)
         await reading.until(Loss)
-        publish(publisher, 5)
+        publish(channel, 5)
         await reading.until(Trade)
         assert reading.header is not None
         assert reading.header.instruments == (finer, LIFE)
@@ -215,14 +215,14 @@ async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport_module, "GOODBYE_S", 0.05)
-    publisher, transport = new_publisher(), new_transport()
+    channel, transport = new_channel(), new_transport()
     with trio.socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        async with serving(publisher, transport) as url:
+        async with serving(channel, transport) as url:
             await stuck.connect(address(url))
             await until_clients(transport, 1)
-            publish_bulk(publisher, 40_000_000)
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the client reads nothing")
+            publish_bulk(channel, 40_000_000)
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the client reads nothing")
         assert transport.client_count == 0
 
 
@@ -231,9 +231,9 @@ async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
 ) -> None:
     descriptors = RESERVED_DESCRIPTORS + 2
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, 0))
-    publisher, transport = new_publisher(), new_transport()
-    publish(publisher, 1)
-    async with serving(publisher, transport) as url, connected(url), connected(url):
+    channel, transport = new_channel(), new_transport()
+    publish(channel, 1)
+    async with serving(channel, transport) as url, connected(url), connected(url):
         await until_clients(transport, 2)
         async with tcp_reader(url) as third:
             await third.until(End)
@@ -243,7 +243,7 @@ async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
 
 
 async def test_comers_and_goers_at_random_leave_no_trace() -> None:
-    publisher, transport = new_publisher(), new_transport()
+    channel, transport = new_channel(), new_transport()
     chance = random.Random(5)
 
     async def visit(url: str, reads: int) -> None:
@@ -251,13 +251,13 @@ async def test_comers_and_goers_at_random_leave_no_trace() -> None:
             for _ in range(reads):
                 await stream.receive_some(chance.randint(1, 200))
 
-    async with serving(publisher, transport) as url:
+    async with serving(channel, transport) as url:
         async with trio.open_nursery() as visitors:
             for place in range(150):
                 visitors.start_soon(partial(visit, url, place % 4))
-                publish(publisher, place + 1)
+                publish(channel, place + 1)
                 await trio.lowlevel.checkpoint()
         while transport.client_count:
-            publish(publisher, 1)
+            publish(channel, 1)
             await trio.sleep(0.001)
     assert transport.arrived == 150

@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 import trustme
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.clients.tcp_trio import (
     Disconnected,
     DisconnectedError,
@@ -38,7 +38,7 @@ from fanout.protocol import (
 from fanout.transports.tcp import TcpTransport, admission, greeting
 from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.client import authority, client_tls
-from tests.contracts.transport import Reading, new_publisher, publish
+from tests.contracts.transport import Reading, new_channel, publish
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 
 TOKEN = "correct-horse"
@@ -81,10 +81,10 @@ def request(start: Start | Position = Start.LIVE, token: str | None = None) -> b
 
 async def test_who_asks_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
-    publisher = new_publisher()
-    publish(publisher, 1, 5)
+    channel = new_channel()
+    publish(channel, 1, 5)
     async with (
-        serving(publisher, transport()) as url,
+        serving(channel, transport()) as url,
         asking(url, request(Position(epoch_ns=1, seq=3))) as reading,
     ):
         reading.ask(Position(epoch_ns=1, seq=3))
@@ -94,9 +94,9 @@ async def test_who_asks_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_a_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
-    publisher = new_publisher()
-    publish(publisher, 1, 5)
-    async with serving(publisher, transport()) as url, connected(url) as stream:
+    channel = new_channel()
+    publish(channel, 1, 5)
+    async with serving(channel, transport()) as url, connected(url) as stream:
         reading = Reading(stream.receive_some)
         reading.ask(Start.OLDEST)
         for byte in request(Start.OLDEST):
@@ -109,12 +109,12 @@ async def test_who_closes_its_sending_side_has_nothing_to_ask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
-    publisher = new_publisher()
-    async with serving(publisher, transport()) as url, connected(url) as stream:
+    channel = new_channel()
+    async with serving(channel, transport()) as url, connected(url) as stream:
         await stream.send_eof()
         reading = Reading(stream.receive_some)
         await reading.until_header()
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
 
 
@@ -136,9 +136,9 @@ async def test_what_cannot_be_served_is_refused_in_words(
     data: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
-    publisher, transport_ = new_publisher(), transport()
-    publish(publisher, 1, 2)
-    async with serving(publisher, transport_) as url:
+    channel, transport_ = new_channel(), transport()
+    publish(channel, 1, 2)
+    async with serving(channel, transport_) as url:
         async with asking(url, data) as reading:
             end = await ended(reading)
             assert (end.reason, end.last_seq, end.retry_ms) == (EndReason.BAD_REQUEST, 2, None)
@@ -151,7 +151,7 @@ async def test_a_request_that_is_never_completed_is_given_up(
 ) -> None:
     monkeypatch.setattr(greeting, "REQUEST_S", 0.05)
     async with (
-        serving(new_publisher(), transport()) as url,
+        serving(new_channel(), transport()) as url,
         asking(url, request()[:-1]) as reading,
     ):
         end = await ended(reading)
@@ -165,11 +165,11 @@ async def test_the_service_ends_while_clients_are_still_asking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
-    publisher, transport_ = new_publisher(), transport()
-    async with serving(publisher, transport_) as url, connected(url) as stream:
+    channel, transport_ = new_channel(), transport()
+    async with serving(channel, transport_) as url, connected(url) as stream:
         await until_clients(transport_, 1)
-        publish(publisher, 1)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        publish(channel, 1)
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
         reading = Reading(stream.receive_some)
         await reading.until(End)
         assert reading.trade_ids == [1]
@@ -181,11 +181,11 @@ async def test_the_service_ends_while_clients_are_still_asking(
 async def test_without_the_token_nobody_gets_a_trade(
     token: str | None, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = new_publisher()
-    publish(publisher, 1, 5)
+    channel = new_channel()
+    publish(channel, 1, 5)
     with caplog.at_level(logging.DEBUG, "fanout"):
         async with (
-            serving(publisher, transport(token=Secret(TOKEN))) as url,
+            serving(channel, transport(token=Secret(TOKEN))) as url,
             asking(url, request(Start.OLDEST, token)) as reading,
         ):
             reading.ask(Start.OLDEST)
@@ -199,18 +199,18 @@ async def test_without_the_token_nobody_gets_a_trade(
 async def test_silence_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greeting, "REQUEST_S", 0.05)
     async with (
-        serving(new_publisher(), transport(token=Secret(TOKEN))) as url,
+        serving(new_channel(), transport(token=Secret(TOKEN))) as url,
         asking(url, b"") as reading,
     ):
         assert (await ended(reading)).reason is EndReason.AUTH
 
 
-async def first_trade(url: str, publisher: Publisher, **options: object) -> list[Record]:
+async def first_trade(url: str, channel: Channel, **options: object) -> list[Record]:
     """What a client gets up to the first trade."""
     records: list[Record] = []
     async with TrioTcpClient(url, reconnect=False, **options) as client:  # type: ignore[arg-type]
         await client.connect()
-        publish(publisher, 1)
+        publish(channel, 1)
         async for record in client:
             assert not isinstance(record, Disconnected | Restarted), "it does not reconnect"
             records.append(record)
@@ -220,29 +220,29 @@ async def first_trade(url: str, publisher: Publisher, **options: object) -> list
 
 
 async def test_a_client_with_the_token_is_served() -> None:
-    publisher = new_publisher()
-    async with serving(publisher, transport(token=Secret(TOKEN))) as url:
-        records = await first_trade(url, publisher, token=TOKEN)
+    channel = new_channel()
+    async with serving(channel, transport(token=Secret(TOKEN))) as url:
+        records = await first_trade(url, channel, token=TOKEN)
     assert isinstance(records[-1], Trade)
 
 
 async def test_a_client_is_served_over_tls(certificate: dict[str, str]) -> None:
-    publisher = new_publisher()
-    async with serving(publisher, transport(**certificate, token=Secret(TOKEN))) as url:
+    channel = new_channel()
+    async with serving(channel, transport(**certificate, token=Secret(TOKEN))) as url:
         assert url.startswith("tls://")
-        records = await first_trade(url, publisher, token=TOKEN, tls=client_tls())
+        records = await first_trade(url, channel, token=TOKEN, tls=client_tls())
     assert isinstance(records[-1], Trade)
 
 
 async def test_who_is_let_in_and_who_is_not_are_counted_apart() -> None:
     served = transport(token=Secret(TOKEN), max_clients=1)
-    publisher = new_publisher()
+    channel = new_channel()
     async with (
-        serving(publisher, served) as url,
+        serving(channel, served) as url,
         TrioTcpClient(url, token=TOKEN, reconnect=False) as first,
     ):
         await first.connect()
-        publish(publisher, 1)
+        publish(channel, 1)
         await anext(aiter(first))
         for token, count in ((TOKEN, 1), ("another", 2), (None, 3)):
             async with TrioTcpClient(url, token=token, reconnect=False) as other:
@@ -260,14 +260,14 @@ def test_old_tls_is_refused_however_openssl_is_set_up(certificate: dict[str, str
 
 
 async def test_megabytes_go_through_tls_unchanged(certificate: dict[str, str]) -> None:
-    publisher = new_publisher()
+    channel = new_channel()
     async with (
-        serving(publisher, transport(**certificate)) as url,
+        serving(channel, transport(**certificate)) as url,
         TrioTcpClient(url, reconnect=False, tls=client_tls()) as client,
     ):
         await client.connect()
-        publish(publisher, 1, 60_000)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=None, why="over")
+        publish(channel, 1, 60_000)
+        channel.end(EndReason.SHUTDOWN, retry_ms=None, why="over")
         records = [each async for each in client]
     assert [each.trade_id for each in records[:-1] if isinstance(each, Trade)] == list(
         range(1, 60_001)
@@ -281,7 +281,7 @@ async def test_a_plain_client_at_a_tls_port_is_told_in_plain(
 ) -> None:
     monkeypatch.setattr(greeting, "HANDSHAKE_S", 0.05)
     async with (
-        serving(new_publisher(), transport(**certificate)) as url,
+        serving(new_channel(), transport(**certificate)) as url,
         asking(url.replace("tls:", "tcp:"), data) as reading,
     ):
         end = await ended(reading)
@@ -292,8 +292,8 @@ async def test_a_plain_client_at_a_tls_port_is_told_in_plain(
 async def test_a_handshake_that_comes_to_nothing_hurts_nobody(
     certificate: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher, transport_ = new_publisher(), transport(**certificate)
-    async with serving(publisher, transport_) as url:
+    channel, transport_ = new_channel(), transport(**certificate)
+    async with serving(channel, transport_) as url:
         for data in (b"\x16", b"\x16\x03\x01\x00\x05hello", b"\x16" * 5_000):
             async with connected(url.replace("tls:", "tcp:")) as stream:
                 with contextlib.suppress(trio.BrokenResourceError):
@@ -304,7 +304,7 @@ async def test_a_handshake_that_comes_to_nothing_hurts_nobody(
         with pytest.raises(trio.BrokenResourceError):
             await untrusting(url)
         await until_clients(transport_, 0)
-        assert isinstance((await first_trade(url, publisher, tls=client_tls()))[-1], Trade)
+        assert isinstance((await first_trade(url, channel, tls=client_tls()))[-1], Trade)
     assert "no TLS: 127.0.0.1" in caplog.text
 
 
@@ -328,14 +328,14 @@ async def test_a_certificate_that_cannot_be_used_is_told_in_a_line(
         case _:
             await trio.Path(certificate["tls_cert"]).write_text("hello")
     with pytest.raises(ConfigError, match=r"cannot use --tls-cert .*pem: ."):
-        await transport(**certificate).run(new_publisher())
+        await transport(**certificate).run([new_channel()])
 
 
 async def test_a_request_that_has_begun_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 0.01)
-    publisher = new_publisher()
-    publish(publisher, 1, 5)
-    async with serving(publisher, transport()) as url, connected(url) as stream:
+    channel = new_channel()
+    publish(channel, 1, 5)
+    async with serving(channel, transport()) as url, connected(url) as stream:
         reading = Reading(stream.receive_some)
         reading.ask(Start.OLDEST)
         asked = request(Start.OLDEST)
@@ -358,8 +358,8 @@ async def test_a_request_that_came_in_time_is_heard_though_we_were_late_to_look(
 
 
 async def test_words_of_any_length_are_refused_in_words_that_fit() -> None:
-    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN))
-    async with serving(publisher, transport_) as url:
+    channel, transport_ = new_channel(), transport(token=Secret(TOKEN))
+    async with serving(channel, transport_) as url:
         for said in (
             b'{"start":"%s"}' % (b"x" * 3_000),
             b'{"start":{"epoch_ns":1,"seq":%s}}' % (b"9" * 3_000),
@@ -372,8 +372,8 @@ async def test_words_of_any_length_are_refused_in_words_that_fit() -> None:
 async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher, transport_ = new_publisher(), transport()
-    async with serving(publisher, transport_) as url, tcp_reader(url) as good:
+    channel, transport_ = new_channel(), transport()
+    async with serving(channel, transport_) as url, tcp_reader(url) as good:
         await good.until_header()
         while not transport_._crowd.clients:  # noqa: ASYNC110  it has to have begun
             await trio.sleep(0.001)
@@ -382,7 +382,7 @@ async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
             async with asking(url, request()) as reading:
                 while await reading.read_once():
                     pass
-        publish(publisher, 1)
+        publish(channel, 1)
         await good.until(Trade)
     assert "a fault of ours" in caplog.text
     assert "ZeroDivisionError" in caplog.text
@@ -390,10 +390,10 @@ async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
 
 async def test_strangers_in_the_hall_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "HALL_PLACES_PER_ADDRESS", 3)
-    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN), max_clients=1)
-    async with serving(publisher, transport_) as url, connected(url), connected(url):
+    channel, transport_ = new_channel(), transport(token=Secret(TOKEN), max_clients=1)
+    async with serving(channel, transport_) as url, connected(url), connected(url):
         await until_clients(transport_, 2)
-        assert isinstance((await first_trade(url, publisher, token=TOKEN))[-1], Trade)
+        assert isinstance((await first_trade(url, channel, token=TOKEN))[-1], Trade)
         async with connected(url):
             await until_clients(transport_, 3)
             async with asking(url, request(token=TOKEN)) as reading:
@@ -402,47 +402,47 @@ async def test_strangers_in_the_hall_take_no_place(monkeypatch: pytest.MonkeyPat
 
 
 async def test_who_knows_the_token_finds_no_place_either_when_it_is_full() -> None:
-    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN), max_clients=1)
-    async with serving(publisher, transport_) as url, asking(url, request(token=TOKEN)) as first:
+    channel, transport_ = new_channel(), transport(token=Secret(TOKEN), max_clients=1)
+    async with serving(channel, transport_) as url, asking(url, request(token=TOKEN)) as first:
         await first.until_header()
         while not transport_._crowd.clients:  # noqa: ASYNC110  it has to have its place
             await trio.sleep(0.001)
         async with asking(url, request(token=TOKEN)) as second:
             end = await ended(second)
             assert (end.reason, end.why) == (EndReason.FULL, "no place: at most 1 clients at once")
-        publish(publisher, 1)
+        publish(channel, 1)
         await first.until(Trade)
 
 
 async def test_who_has_yet_to_show_its_token_may_come_back_after_a_shutdown() -> None:
-    publisher, transport_ = new_publisher(), transport(token=Secret(TOKEN))
-    async with serving(publisher, transport_) as url, connected(url) as stream:
+    channel, transport_ = new_channel(), transport(token=Secret(TOKEN))
+    async with serving(channel, transport_) as url, connected(url) as stream:
         await until_clients(transport_, 1)
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
         end = await ended(Reading(stream.receive_some))
         assert (end.reason, end.retry_ms) == (EndReason.SHUTDOWN, 1_000)
 
 
 async def test_tls_ends_with_a_word_of_tls(certificate: dict[str, str]) -> None:
     """A reader that insists on it sees no truncation."""
-    publisher = new_publisher()
+    channel = new_channel()
     async with (
-        serving(publisher, transport(**certificate)) as url,
+        serving(channel, transport(**certificate)) as url,
         connected(url.replace("tls:", "tcp:")) as plain,
     ):
         stream = trio.SSLStream(plain, client_tls(), server_hostname="127.0.0.1")
         await stream.send_all(request())
         reading = Reading(stream.receive_some)
         await reading.until_header()
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
         await reading.until(End)
         assert not await reading.read_once()
 
 
 async def test_who_finds_no_place_hears_it_over_tls(certificate: dict[str, str]) -> None:
-    publisher, transport_ = new_publisher(), transport(**certificate, max_clients=1)
+    channel, transport_ = new_channel(), transport(**certificate, max_clients=1)
     async with (
-        serving(publisher, transport_) as url,
+        serving(channel, transport_) as url,
         TrioTcpClient(url, reconnect=False, tls=client_tls()) as first,
     ):
         await first.connect()
@@ -459,4 +459,4 @@ async def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_password(
     encrypted += "AAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n"
     await trio.Path(certificate["tls_key"]).write_text(encrypted)
     with pytest.raises(ConfigError, match="the key not encrypted"):
-        await transport(**certificate).run(new_publisher())
+        await transport(**certificate).run([new_channel()])

@@ -28,7 +28,7 @@ from fanout.transports.tcp import TcpTransport, connection, entrance
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
 from fanout.transports.tcp.crowd import Crowd
-from tests.contracts.transport import Reading, new_publisher, publish, publish_bulk
+from tests.contracts.transport import Reading, new_channel, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 
 
@@ -48,10 +48,10 @@ async def read_to_the_end(stream: trio.SocketStream) -> None:
 
 
 async def test_a_client_that_takes_nothing_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    publisher, transport_ = new_publisher(), transport(stall_timeout_s=0.2)
-    async with serving(publisher, transport_) as url, connected(url, receive_buffer=4096) as stuck:
+    channel, transport_ = new_channel(), transport(stall_timeout_s=0.2)
+    async with serving(channel, transport_) as url, connected(url, receive_buffer=4096) as stuck:
         await until_clients(transport_, 1)
-        publish_bulk(publisher, 20_000_000)
+        publish_bulk(channel, 20_000_000)
         await until_clients(transport_, 0)
         with pytest.raises(trio.BrokenResourceError):
             await read_to_the_end(stuck)
@@ -61,7 +61,7 @@ async def test_a_client_that_takes_nothing_is_closed(caplog: pytest.LogCaptureFi
 @pytest.mark.usefixtures("patient_kernel")
 async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes some bytes whenever the service would give it up, for as long as it has to."""
-    publisher, transport_ = new_publisher(), transport(stall_timeout_s=0.2)
+    channel, transport_ = new_channel(), transport(stall_timeout_s=0.2)
     looks = 0
 
     def count(sock: socket.socket) -> int:
@@ -70,9 +70,9 @@ async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch
         return 1_000_000 - looks
 
     monkeypatch.setattr(connection, "_unacknowledged_bytes", count)
-    async with serving(publisher, transport_) as url, connected(url, receive_buffer=4096) as slow:
+    async with serving(channel, transport_) as url, connected(url, receive_buffer=4096) as slow:
         await until_clients(transport_, 1)
-        publish_bulk(publisher, 20_000_000)
+        publish_bulk(channel, 20_000_000)
         while looks < 6:  # noqa: ASYNC110  real sockets
             await trio.sleep(0.01)
         assert transport_.client_count == 1
@@ -80,18 +80,18 @@ async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_client_may_ask_to_be_disconnected_rather_than_to_skip() -> None:
-    publisher = new_publisher(log_bytes=100_000)
+    channel = new_channel(log_bytes=100_000)
     asked = frame(encode_request(Request(slow=SlowPolicy.DISCONNECT)))
     async with (
-        serving(publisher, transport()) as url,
+        serving(channel, transport()) as url,
         connected(url, receive_buffer=4096) as stream,
     ):
         await stream.send_all(asked)
         reading = Reading(stream.receive_some)
         await reading.until_header()
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
-        publish_bulk(publisher, 20_000_000)
+        publish_bulk(channel, 20_000_000)
         await reading.until(End)
         end = reading.records[-1]
         assert isinstance(end, End)
@@ -107,9 +107,9 @@ def lag_of(consumer: ConsumerStats) -> tuple[int, int, int]:
 
 
 async def test_how_far_each_client_is_behind_can_be_seen() -> None:
-    publisher, transport_ = new_publisher(), transport()
+    channel, transport_ = new_channel(), transport()
     async with (
-        serving(publisher, transport_) as url,
+        serving(channel, transport_) as url,
         connected(url, receive_buffer=4096),
         tcp_reader(url) as reading,
     ):
@@ -117,10 +117,10 @@ async def test_how_far_each_client_is_behind_can_be_seen() -> None:
         await reading.until_header()
         while len(transport_.stats().consumers) < 2:  # noqa: ASYNC110  both have to have begun
             await trio.sleep(0.001)
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
         assert {lag_of(each) for each in transport_.stats().consumers} == {(0, 0, 0)}
-        publish_bulk(publisher, 20_000_000)
+        publish_bulk(channel, 20_000_000)
         while not transport_._crowd.behind:  # noqa: ASYNC110
             await trio.sleep(0.001)
         blocks, size, _ = max(map(lag_of, transport_.stats().consumers))
@@ -209,16 +209,16 @@ async def test_clients_are_looked_at_all_the_while(
     monkeypatch.setattr(transport_module, "LOOK_S", 0.005)
     monkeypatch.setattr(connection, "SLOW_MS", 20)
     monkeypatch.setattr(connection, "QUICK_MS", 10)
-    publisher, transport_ = new_publisher(), transport()
-    async with serving(publisher, transport_) as url, connected(url, receive_buffer=4096) as slow:
+    channel, transport_ = new_channel(), transport()
+    async with serving(channel, transport_) as url, connected(url, receive_buffer=4096) as slow:
         reading = Reading(slow.receive_some)
         await reading.until_header()
         while not any(each._has_kept_up for each in transport_._crowd.clients):  # noqa: ASYNC110
             await trio.sleep(0.001)
-        publish_bulk(publisher, 20_000_000)
+        publish_bulk(channel, 20_000_000)
         while "is slow" not in caplog.text:  # noqa: ASYNC110
             await trio.sleep(0.001)
-        publish(publisher, 1)
+        publish(channel, 1)
         await reading.until(Trade)
 
 
@@ -257,12 +257,12 @@ async def turned_away(url: str) -> End:
 async def test_who_finds_no_place_is_told_why_and_when_to_come_back(
     options: dict[str, float], said: str, retry_ms: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher = new_publisher()
+    channel = new_channel()
     transport_ = TcpTransport(
         TcpConfig(port=0, **options),  # type: ignore[arg-type]
         monotonic=lambda: 0.0,
     )
-    async with serving(publisher, transport_) as url, connected(url), connected(url):
+    async with serving(channel, transport_) as url, connected(url), connected(url):
         await until_clients(transport_, 2)
         for _ in range(3):
             end = await turned_away(url)
@@ -271,15 +271,15 @@ async def test_who_finds_no_place_is_told_why_and_when_to_come_back(
 
 
 async def test_a_place_that_is_left_is_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    publisher, transport_ = new_publisher(), transport(max_clients=1)
-    async with serving(publisher, transport_) as url:
+    channel, transport_ = new_channel(), transport(max_clients=1)
+    async with serving(channel, transport_) as url:
         async with connected(url):
             await until_clients(transport_, 1)
             assert (await turned_away(url)).reason is EndReason.FULL
         await until_clients(transport_, 0)
         async with tcp_reader(url) as reading:
             await reading.until_header()
-            publish(publisher, 1)
+            publish(channel, 1)
             await reading.until(Trade)
 
 
@@ -287,8 +287,8 @@ async def test_many_who_find_no_place_take_no_more_than_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(entrance, "MAX_TURNED_AWAY", 2)
-    publisher, transport_ = new_publisher(), transport(max_clients=1)
-    async with serving(publisher, transport_) as url, connected(url):
+    channel, transport_ = new_channel(), transport(max_clients=1)
+    async with serving(channel, transport_) as url, connected(url):
         await until_clients(transport_, 1)
         async with connected(url), connected(url):
             while transport_._entrance.turned_away < 2:  # noqa: ASYNC110  real sockets
@@ -298,8 +298,8 @@ async def test_many_who_find_no_place_take_no_more_than_their_own(
 
 
 async def test_a_reset_leaves_no_trace() -> None:
-    publisher, transport_ = new_publisher(), transport()
-    async with serving(publisher, transport_) as url:
+    channel, transport_ = new_channel(), transport()
+    async with serving(channel, transport_) as url:
         async with connected(url) as stream:
             await until_clients(transport_, 1)
             linger = struct.pack("ii", 1, 0)

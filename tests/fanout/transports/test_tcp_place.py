@@ -5,7 +5,7 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.protocol import (
     End,
     EndReason,
@@ -23,22 +23,22 @@ from fanout.protocol import (
 )
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp.wire2 import Wire2Place
-from tests.contracts.transport import new_publisher, publish, publish_bulk
+from tests.contracts.transport import new_channel, publish, publish_bulk
 from tests.protocol.golden import BTC, HEADER, LIFE
 from tests.protocol.test_session import numbers
 
 EPOCH_NS = 1
 
 
-def place_in(publisher: Publisher, *, max_lag_ms: int = 60_000) -> Wire2Place:
-    return Wire2Place(publisher, max_lag_ms=max_lag_ms)
+def place_in(channel: Channel, *, max_lag_ms: int = 60_000) -> Wire2Place:
+    return Wire2Place(channel, max_lag_ms=max_lag_ms)
 
 
 class Reader:
     """The far end of a place, and what it got."""
 
-    def __init__(self, publisher: Publisher, request: Request, **options: int) -> None:
-        self.place = place_in(publisher, **options)
+    def __init__(self, channel: Channel, request: Request, **options: int) -> None:
+        self.place = place_in(channel, **options)
         self._session = SubscriberSession()
         self._session.ask(request.start)
         self.records: list[Record] = []
@@ -57,16 +57,16 @@ class Reader:
         return self.records
 
 
-def asked_for(publisher: Publisher, seq: int, epoch_ns: int = EPOCH_NS) -> Reader:
-    return Reader(publisher, Request(start=Position(epoch_ns=epoch_ns, seq=seq)))
+def asked_for(channel: Channel, seq: int, epoch_ns: int = EPOCH_NS) -> Reader:
+    return Reader(channel, Request(start=Position(epoch_ns=epoch_ns, seq=seq)))
 
 
-def filled(*counts: int, log_bytes: int = 50_000_000) -> Publisher:
-    """A publisher of blocks with so many trades each, whose ids are their numbers."""
-    publisher = new_publisher(log_bytes)
+def filled(*counts: int, log_bytes: int = 50_000_000) -> Channel:
+    """A channel of blocks with so many trades each, whose ids are their numbers."""
+    channel = new_channel(log_bytes)
     for count in counts:
-        publish(publisher, publisher.log.next_seq, count)
-    return publisher
+        publish(channel, channel.log.next_seq, count)
+    return channel
 
 
 def ids(records: list[Record]) -> list[int]:
@@ -75,34 +75,34 @@ def ids(records: list[Record]) -> list[int]:
 
 @pytest.mark.parametrize("seq", range(1, 13))
 def test_any_number_that_is_kept_can_be_asked_for_and_nothing_comes_twice(seq: int) -> None:
-    publisher = filled(3, 1, 5, 2)
-    reader = asked_for(publisher, seq)
+    channel = filled(3, 1, 5, 2)
+    reader = asked_for(channel, seq)
     assert ids(reader.read()) == list(range(seq, 12))
-    publish(publisher, 12, 2)
+    publish(channel, 12, 2)
     assert ids(reader.read()) == numbers(reader.records) == list(range(seq, 14))
 
 
 def test_a_block_that_is_cut_keeps_what_it_says_of_its_trades() -> None:
-    publisher = filled(5)
-    whole = asked_for(publisher, 1).read()
-    assert asked_for(publisher, 3).read() == whole[2:]
+    channel = filled(5)
+    whole = asked_for(channel, 1).read()
+    assert asked_for(channel, 3).read() == whole[2:]
 
 
 def test_who_begins_live_gets_the_newest_trades_first_and_who_resumes_does_not() -> None:
-    publisher = filled(3)
-    live = Reader(publisher, Request())
+    channel = filled(3)
+    live = Reader(channel, Request())
     assert [type(each) for each in live.read()] == [Snapshot]
-    publish(publisher, 4)
+    publish(channel, 4)
     assert numbers(live.read()) == [4]
-    assert not [each for each in asked_for(publisher, 2).read() if isinstance(each, Snapshot)]
+    assert not [each for each in asked_for(channel, 2).read() if isinstance(each, Snapshot)]
 
 
 def test_what_comes_between_the_greeting_and_the_request_is_not_missed() -> None:
-    publisher = filled(3)
-    place = place_in(publisher)
-    publish(publisher, 4)
+    channel = filled(3)
+    place = place_in(channel)
+    publish(channel, 4)
     place.start(Request())
-    publish(publisher, 5)
+    publish(channel, 5)
     session = SubscriberSession()
     session.receive(place.greeting + place.next_piece())
     records = [each for more in iter(session.next_records, None) for each in more]
@@ -111,8 +111,8 @@ def test_what_comes_between_the_greeting_and_the_request_is_not_missed() -> None
 
 def test_the_oldest_is_all_there_is_and_word_of_what_is_gone() -> None:
     assert numbers(Reader(filled(2, 3), Request(start=Start.OLDEST)).read()) == [1, 2, 3, 4, 5]
-    publisher = filled(*[10] * 60, log_bytes=4_000)
-    lost, *rest = Reader(publisher, Request(start=Start.OLDEST)).read()
+    channel = filled(*[10] * 60, log_bytes=4_000)
+    lost, *rest = Reader(channel, Request(start=Start.OLDEST)).read()
     assert isinstance(lost, Loss)
     assert lost.reason is LossReason.EVICTED
     assert numbers([lost, *rest]) == list(range(1, 601))
@@ -120,8 +120,8 @@ def test_the_oldest_is_all_there_is_and_word_of_what_is_gone() -> None:
 
 
 def test_what_is_gone_of_what_was_asked_for_is_told_first() -> None:
-    publisher = filled(*[10] * 60, log_bytes=4_000)
-    lost, *rest = asked_for(publisher, 7).read()
+    channel = filled(*[10] * 60, log_bytes=4_000)
+    lost, *rest = asked_for(channel, 7).read()
     assert isinstance(lost, Loss)
     assert (lost.first_seq, lost.reason) == (7, LossReason.EVICTED)
     assert numbers([lost, *rest]) == list(range(7, 601))
@@ -148,29 +148,29 @@ def test_a_number_from_the_future_is_refused() -> None:
 
 
 def test_the_next_number_is_not_from_the_future() -> None:
-    publisher = filled(3)
-    reader = asked_for(publisher, 4)
+    channel = filled(3)
+    reader = asked_for(channel, 4)
     assert reader.read() == []
-    publish(publisher, 4)
+    publish(channel, 4)
     assert numbers(reader.read()) == [4]
 
 
 def test_old_blocks_come_with_the_header_they_were_written_under() -> None:
-    publisher = filled(2)
+    channel = filled(2)
     finer = replace(BTC, price_exponent=-4)
-    publisher.renew_header((finer, LIFE), HEADER.references)
-    publish(publisher, 3)
+    channel.change((finer, LIFE), HEADER.references)
+    publish(channel, 3)
     for seq in (1, 2):
-        trades = asked_for(publisher, seq).read()
+        trades = asked_for(channel, seq).read()
         prices = [each.price_text for each in trades if isinstance(each, Trade)]
         assert prices == ["0.06", "0.06", "0.0006"][seq - 1 :]
-    assert numbers(asked_for(publisher, 3).read()) == [3]
+    assert numbers(asked_for(channel, 3).read()) == [3]
 
 
 def test_an_end_that_was_said_already_is_heard_by_who_comes_late() -> None:
-    publisher = filled(2)
-    place = place_in(publisher)
-    publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    channel = filled(2)
+    place = place_in(channel)
+    channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
     place.start(Request(start=Position(epoch_ns=EPOCH_NS, seq=3)))
     session = SubscriberSession()
     session.ask(Position(epoch_ns=EPOCH_NS, seq=3))
@@ -180,10 +180,10 @@ def test_an_end_that_was_said_already_is_heard_by_who_comes_late() -> None:
 
 
 def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() -> None:
-    publisher = filled(log_bytes=4_000)
-    reader = Reader(publisher, Request())
+    channel = filled(log_bytes=4_000)
+    reader = Reader(channel, Request())
     for first in range(1, 601, 10):
-        publish(publisher, first, 10)
+        publish(channel, first, 10)
     lost, *rest = reader.read()
     assert isinstance(lost, Loss)
     assert lost.reason is LossReason.SLOW
@@ -193,30 +193,30 @@ def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() 
 
 
 def test_who_falls_off_a_log_that_is_too_old_goes_on_live() -> None:
-    publisher = filled(log_bytes=4_000)
-    reader = Reader(publisher, Request(), max_lag_ms=-1)
+    channel = filled(log_bytes=4_000)
+    reader = Reader(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
-        publish(publisher, first, 10)
+        publish(channel, first, 10)
     assert reader.read() == [Loss(first_seq=1, last_seq=600, reason=LossReason.SLOW)]
-    publish(publisher, 601)
+    publish(channel, 601)
     assert numbers(reader.read()) == list(range(1, 602))
 
 
 def test_who_goes_on_live_does_not_miss_the_end() -> None:
-    publisher = filled(log_bytes=4_000)
-    reader = Reader(publisher, Request(), max_lag_ms=-1)
+    channel = filled(log_bytes=4_000)
+    reader = Reader(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
-        publish(publisher, first, 10)
-    publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+        publish(channel, first, 10)
+    channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
     assert [type(each) for each in reader.read()] == [Loss, End]
 
 
 def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
-    publisher = filled(2, log_bytes=4_000)
-    reader = Reader(publisher, Request(slow=SlowPolicy.DISCONNECT))
-    publish(publisher, 3, 2)
+    channel = filled(2, log_bytes=4_000)
+    reader = Reader(channel, Request(slow=SlowPolicy.DISCONNECT))
+    publish(channel, 3, 2)
     reader.read()
-    publish_bulk(publisher, 10_000)
+    publish_bulk(channel, 10_000)
     end = reader.read()[-1]
     assert isinstance(end, End)
     assert (end.reason, end.last_seq, end.retry_ms) == (EndReason.SLOW, 4, 1_000)
@@ -224,34 +224,34 @@ def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
 
 
 def test_frames_without_numbers_that_are_gone_are_no_loss() -> None:
-    publisher = filled(log_bytes=2_000)
-    readers = [Reader(publisher, Request(slow=slow)) for slow in SlowPolicy]
+    channel = filled(log_bytes=2_000)
+    readers = [Reader(channel, Request(slow=slow)) for slow in SlowPolicy]
     for _ in range(60):
-        publisher.renew_header(HEADER.instruments, HEADER.references)
-    publish(publisher, 1)
+        channel.change(HEADER.instruments, HEADER.references)
+    publish(channel, 1)
     for reader in readers:
         assert numbers(reader.read()) == [1]
 
 
 def test_a_piece_is_bounded_however_far_a_client_is_behind() -> None:
-    publisher = filled(1)
-    reader = asked_for(publisher, 1)
-    publish_bulk(publisher, 5 * CHUNK_BYTES)
+    channel = filled(1)
+    reader = asked_for(channel, 1)
+    publish_bulk(channel, 5 * CHUNK_BYTES)
     sizes = [len(each) for each in iter(reader.place.next_piece, b"")]
     assert len(sizes) > 5
     assert max(sizes) <= CHUNK_BYTES
 
 
 def test_events_are_resumed_like_trades() -> None:
-    publisher = filled(2)
-    publisher.publish_status(None, FeedState.DOWN, "gone")
-    publish(publisher, 4, 2)
+    channel = filled(2)
+    channel.publish_status(None, FeedState.DOWN, "gone")
+    publish(channel, 4, 2)
     for seq in range(1, 6):
-        assert numbers(asked_for(publisher, seq).read()) == list(range(seq, 6))
+        assert numbers(asked_for(channel, seq).read()) == list(range(seq, 6))
 
 
 def test_readers_at_every_place_get_the_same() -> None:
-    publisher = filled(*itertools.islice(itertools.cycle([1, 7, 1_500, 2]), 12))
-    last = publisher.log.next_seq
+    channel = filled(*itertools.islice(itertools.cycle([1, 7, 1_500, 2]), 12))
+    last = channel.log.next_seq
     for seq in range(1, last + 1, 97):
-        assert ids(asked_for(publisher, seq).read()) == list(range(seq, last))
+        assert ids(asked_for(channel, seq).read()) == list(range(seq, last))

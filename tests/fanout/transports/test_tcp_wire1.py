@@ -9,7 +9,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import TcpConfig
 from fanout.config.secret import Secret
 from fanout.errors import ConfigError, UsageError
@@ -27,7 +27,7 @@ PEPE = Instrument(index=0, symbol="1000PEPEUSDT", price_exponent=-7, quantity_ex
 START_MS = 1_700_000_000_000
 
 
-def publisher_of(*instruments: Instrument, log_bytes: int = 50_000_000) -> Publisher:
+def channel_of(*instruments: Instrument, log_bytes: int = 50_000_000) -> Channel:
     header = Header(
         epoch_ns=START_MS * 1_000_000,
         next_seq=1,
@@ -38,7 +38,7 @@ def publisher_of(*instruments: Instrument, log_bytes: int = 50_000_000) -> Publi
             for each in instruments
         ),
     )
-    return Publisher(header, log_bytes=log_bytes, wall_ns=lambda: 0)
+    return Channel(header, log_bytes=log_bytes, wall_ns=lambda: 0)
 
 
 def transport(**options: object) -> TcpTransport:
@@ -118,7 +118,7 @@ def market(count: int, seed: int = 1) -> list[Trade]:
 
 
 async def test_whoever_joins_whenever_decodes_every_trade_exactly() -> None:
-    publisher, trades = publisher_of(BTC, XRP, SHIB), market(600)
+    channel, trades = channel_of(BTC, XRP, SHIB), market(600)
     joined: list[OldClient] = []
 
     async def read(*, task_status: trio.TaskStatus[None]) -> None:
@@ -129,10 +129,10 @@ async def test_whoever_joins_whenever_decodes_every_trade_exactly() -> None:
             while got(client.trades[-1:]) != [meaning(trades[-1])]:
                 assert await client.read_once()
 
-    async with serving(publisher, transport()) as url, trio.open_nursery() as nursery:
+    async with serving(channel, transport()) as url, trio.open_nursery() as nursery:
         for first in range(0, 600, 60):
             await nursery.start(read)
-            publisher.publish(trades[first : first + 60], received_ns=1, held_ns=1)
+            channel.publish(trades[first : first + 60], received_ns=1, held_ns=1)
     possible = [as_joined(trades, behind) for behind in range(0, 600, 60)]
     places = [possible.index(got(client.trades)) for client in joined]
     assert places == sorted(places)
@@ -146,9 +146,9 @@ def as_joined(trades: list[Trade], behind: int) -> list[tuple[int, int, int, int
 
 
 async def test_a_header_has_the_prices_of_the_moment() -> None:
-    publisher = publisher_of(BTC, XRP)
-    publisher.seed([Trade(BTC, 10, START_MS, 4_500_010, 7, True)])
-    async with serving(publisher, transport()) as url, old_client(url) as client:
+    channel = channel_of(BTC, XRP)
+    channel.seed([Trade(BTC, 10, START_MS, 4_500_010, 7, True)])
+    async with serving(channel, transport()) as url, old_client(url) as client:
         await client.until(1)
         assert client.header is not None
         assert client.header.symbols == ("BTCUSDT", "XRPUSDT")
@@ -158,29 +158,29 @@ async def test_a_header_has_the_prices_of_the_moment() -> None:
 
 
 async def test_an_event_is_no_trade_and_nothing_else_is_sent() -> None:
-    publisher, trades = publisher_of(BTC, XRP, SHIB), market(5)
-    async with serving(publisher, transport()) as url, old_client(url) as client:
+    channel, trades = channel_of(BTC, XRP, SHIB), market(5)
+    async with serving(channel, transport()) as url, old_client(url) as client:
         await client.until(0)
         for each in trades:
-            publisher.publish([each], received_ns=1, held_ns=1)
-            publisher.publish_status(None, FeedState.LIVE, "test")
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            channel.publish([each], received_ns=1, held_ns=1)
+            channel.publish_status(None, FeedState.LIVE, "test")
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
         while await client.read_once():
             pass
         assert got(client.trades) == [meaning(each) for each in trades]
 
 
 async def test_one_that_falls_off_the_log_is_disconnected() -> None:
-    publisher, trades = publisher_of(BTC, XRP, SHIB, log_bytes=60_000), market(60_000)
+    channel, trades = channel_of(BTC, XRP, SHIB, log_bytes=60_000), market(60_000)
     async with (
-        serving(publisher, transport()) as url,
+        serving(channel, transport()) as url,
         old_client(url) as slow,
         old_client(url) as quick,
     ):
         await slow.until(0)
         await quick.until(0)
         for first in range(0, len(trades), 500):
-            publisher.publish(trades[first : first + 500], received_ns=1, held_ns=1)
+            channel.publish(trades[first : first + 500], received_ns=1, held_ns=1)
             await quick.until(first + 500)
         while await slow.read_once():
             pass
@@ -192,64 +192,64 @@ async def test_one_that_falls_off_the_log_is_disconnected() -> None:
 async def test_all_are_disconnected_when_trades_are_gone_before_they_are_carried_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher, trades = publisher_of(BTC, XRP, SHIB, log_bytes=20_000), market(20_000)
-    async with serving(publisher, transport()) as url:
+    channel, trades = channel_of(BTC, XRP, SHIB, log_bytes=20_000), market(20_000)
+    async with serving(channel, transport()) as url:
         async with old_client(url) as client:
             await client.until(0)
             for first in range(0, len(trades), 100):
-                publisher.publish(trades[first : first + 100], received_ns=1, held_ns=1)
+                channel.publish(trades[first : first + 100], received_ns=1, held_ns=1)
             while await client.read_once():
                 pass
             assert len(client.trades) < len(trades)
         async with old_client(url) as client:
             await client.until(3)
-            publisher.publish(market(3, seed=2), received_ns=1, held_ns=1)
+            channel.publish(market(3, seed=2), received_ns=1, held_ns=1)
             await client.until(6)
             assert got(client.trades[3:]) == [meaning(each) for each in market(3, seed=2)]
     assert "it cannot say what is lost" in caplog.text
 
 
 async def test_a_finer_tick_changes_nothing_for_them() -> None:
-    publisher = publisher_of(BTC, XRP)
-    async with serving(publisher, transport()) as url, old_client(url) as client:
+    channel = channel_of(BTC, XRP)
+    async with serving(channel, transport()) as url, old_client(url) as client:
         await client.until(0)
-        publisher.publish([Trade(BTC, 10, START_MS, 4_500_010, 7, True)], received_ns=1, held_ns=1)
+        channel.publish([Trade(BTC, 10, START_MS, 4_500_010, 7, True)], received_ns=1, held_ns=1)
         finer = replace(BTC, price_exponent=-3)
-        publisher.renew_header((finer, XRP), publisher._header.references)
+        channel.change((finer, XRP), channel.header.references)
         after = Trade(finer, 11, START_MS + 1, 45_000_105, 7, True)
-        publisher.publish([after], received_ns=1, held_ns=1)
+        channel.publish([after], received_ns=1, held_ns=1)
         await client.until(2)
         assert [each.price for each in client.trades] == [4_500_010_000, 4_500_010_500]
 
 
 def test_more_decimals_than_it_has_are_refused_with_a_way_out() -> None:
     with pytest.raises(ConfigError, match=r"1000PEPEUSDT has 7 decimals, .* take --wire 2"):
-        Wire1(publisher_of(PEPE))
+        Wire1(channel_of(PEPE))
 
 
 async def test_more_decimals_are_refused_before_anything_listens() -> None:
     with pytest.raises(ConfigError, match="take --wire 2"):
-        await transport().run(publisher_of(PEPE))
+        await transport().run([channel_of(PEPE)])
 
 
 async def test_more_decimals_in_mid_stream_end_its_clients_and_not_the_service(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    publisher = publisher_of(BTC, XRP)
-    async with serving(publisher, transport()) as url:
+    channel = channel_of(BTC, XRP)
+    async with serving(channel, transport()) as url:
         async with old_client(url) as client:
             await client.until(0)
             finer = replace(BTC, price_exponent=-7)
-            publisher.renew_header((finer, XRP), publisher._header.references)
+            channel.change((finer, XRP), channel.header.references)
             too_fine = Trade(finer, 11, START_MS + 1, 45_000_105, 7, True)
-            publisher.publish([too_fine], received_ns=1, held_ns=1)
+            channel.publish([too_fine], received_ns=1, held_ns=1)
             while await client.read_once():
                 pass
             assert client.trades == []
         async with old_client(url) as client:
             await client.until(0)
             fits = Trade(XRP, 12, START_MS + 2, 100, 7, True)
-            publisher.publish([fits], received_ns=1, held_ns=1)
+            channel.publish([fits], received_ns=1, held_ns=1)
             await client.until(1)
             assert got(client.trades) == [meaning(fits)]
     assert "it cannot say what is lost" in caplog.text
@@ -261,11 +261,11 @@ def test_a_token_has_no_place_in_it() -> None:
 
 
 async def test_the_way_into_wire_1_is_part_of_the_way_to_the_client() -> None:
-    publisher, served = publisher_of(BTC, XRP), transport()
-    async with serving(publisher, served) as url, old_client(url) as client:
+    channel, served = channel_of(BTC, XRP), transport()
+    async with serving(channel, served) as url, old_client(url) as client:
         await client.until(0)
         trade = Trade(BTC, 10, START_MS, 4_500_010, 7, True)
-        publisher.publish([trade], received_ns=1, held_ns=250_000_000)
+        channel.publish([trade], received_ns=1, held_ns=250_000_000)
         await client.until(1)
         send = served.stats().send
     assert send is not None

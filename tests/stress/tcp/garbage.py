@@ -40,7 +40,7 @@ async def _run(said: list[Saying], request_s: float) -> None:
         await at_once(100, [*visits, *others])
     async with standing(request_s=request_s) as stand:
         visits = [partial(babble, stand.url, *each) for each in said if each[1] == LATE]
-        publish_bulk(stand.publisher, 2_000_000)  # more than a flood without a reader is sent
+        publish_bulk(stand.channel, 2_000_000)  # more than a flood without a reader is sent
         oldest = request(start=Start.OLDEST)
         starts = (request(), oldest, b"", b"\xff", b"\x10")
         floods = [partial(flood, stand.url, each) for each in starts]

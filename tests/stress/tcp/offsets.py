@@ -5,7 +5,7 @@ from functools import partial
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.protocol import Start
 from tests.bench.report import Row
 from tests.contracts.transport import publish_bulk
@@ -21,7 +21,7 @@ def run(count: int, seed: int, *, small: bool) -> list[Row]:
 async def _run(rounds: int, chance: random.Random, *, step: int) -> list[Row]:
     left = 0
     async with standing() as stand:
-        length = spoken_bytes(stand.publisher)
+        length = spoken_bytes(stand.channel)
         for _ in range(rounds):
             visits = [
                 partial(leave_at, stand.url, request(start=start), offset, is_reset=is_reset)
@@ -38,7 +38,7 @@ async def _run(rounds: int, chance: random.Random, *, step: int) -> list[Row]:
             bytewise = [partial(read_bytewise, stand.url, length, start) for start in Start]
             await at_once(20, [*visits, *bytewise])
             left += len(visits)
-        publish_bulk(stand.publisher, 4_000_000)
+        publish_bulk(stand.channel, 4_000_000)
         amid = [
             partial(
                 leave_at,
@@ -58,13 +58,13 @@ async def _run(rounds: int, chance: random.Random, *, step: int) -> list[Row]:
     ]
 
 
-def spoken_bytes(publisher: Publisher) -> int:
+def spoken_bytes(channel: Channel) -> int:
     """Length of an opening, with its snapshot, and of two blocks and two events."""
-    before = publisher.log.appended_bytes
-    publish_some(publisher)
-    publish_some(publisher)
-    news = publisher.log.appended_bytes - before
-    return len(publisher.greeting()) + len(publisher.snapshot()) + news
+    before = channel.log.appended_bytes
+    publish_some(channel)
+    publish_some(channel)
+    news = channel.log.appended_bytes - before
+    return len(channel.greeting()) + len(channel.snapshot()) + news
 
 
 async def leave_at(

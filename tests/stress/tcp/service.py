@@ -15,11 +15,11 @@ from unittest import mock
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import TcpConfig
 from fanout.protocol import EndReason, Trade
 from fanout.transports.tcp import TcpTransport, greeting
-from tests.contracts.transport import new_publisher, publish_bulk
+from tests.contracts.transport import new_channel, publish_bulk
 from tests.protocol.golden import BTC
 
 UNHURRIED_S: Final = 60.0
@@ -67,20 +67,20 @@ def serve(pipe: Any, config: TcpConfig, log_bytes: int, seed: int, max_files: in
 
 
 async def _serve(pipe: Any, config: TcpConfig, log_bytes: int, chance: random.Random) -> None:
-    publisher, transport = new_publisher(log_bytes), TcpTransport(config)
+    channel, transport = new_channel(log_bytes), TcpTransport(config)
     async with trio.open_nursery() as nursery:
-        pipe.send(await nursery.start(transport.run, publisher))
+        pipe.send(await nursery.start(transport.run, [channel]))
         await _hear(pipe)
-        while not publisher.log.oldest:
-            publish_bulk(publisher, log_bytes // 10)
+        while not channel.log.oldest:
+            publish_bulk(channel, log_bytes // 10)
         pipe.send("full")
         async with trio.open_nursery() as publishing:
-            publishing.start_soon(_publish, publisher, chance)
+            publishing.start_soon(_publish, channel, chance)
             await _hear(pipe)
             publishing.cancel_scope.cancel()
-        publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
     assert transport.client_count == 0
-    pipe.send(publisher.log.next_seq)
+    pipe.send(channel.log.next_seq)
 
 
 async def _hear(pipe: Any) -> None:
@@ -88,23 +88,23 @@ async def _hear(pipe: Any) -> None:
     pipe.recv()
 
 
-async def _publish(publisher: Publisher, chance: random.Random) -> None:
+async def _publish(channel: Channel, chance: random.Random) -> None:
     """Blocks of a few trades at a steady rate, whatever the clients do; now and then a burst."""
     due_s = trio.current_time()
     for step in range(sys.maxsize):
         due_s += 1 / BLOCKS_A_SECOND
         await trio.sleep_until(due_s)
-        _publish_block(publisher, chance)
+        _publish_block(channel, chance)
         if step % BURST_EVERY == 0:
-            publish_bulk(publisher, BURST_BYTES)
+            publish_bulk(channel, BURST_BYTES)
             for _ in range(10):
-                _publish_block(publisher, chance)
+                _publish_block(channel, chance)
 
 
-def _publish_block(publisher: Publisher, chance: random.Random) -> None:
-    first = publisher.log.next_seq
+def _publish_block(channel: Channel, chance: random.Random) -> None:
+    first = channel.log.next_seq
     trades = [
         Trade(BTC, first + i, 7, chance.randrange(8_000_000), chance.randrange(10_000), False)
         for i in range(chance.randint(1, 5))
     ]
-    publisher.publish(trades, received_ns=time.time_ns(), held_ns=0)
+    channel.publish(trades, received_ns=time.time_ns(), held_ns=0)

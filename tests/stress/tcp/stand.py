@@ -10,12 +10,12 @@ from typing import Final
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.clients.tcp_client import parse_address
 from fanout.config import TcpConfig
 from fanout.protocol import EndReason, FeedState
 from fanout.transports.tcp import TcpTransport
-from tests.contracts.transport import new_publisher, publish
+from tests.contracts.transport import new_channel, publish
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, UNHURRIED_S, no_traceback, waiting
 
@@ -27,7 +27,7 @@ class Stand:
     """The service, and the account of a client that is there all the time."""
 
     def __init__(self, config: TcpConfig) -> None:
-        self.publisher = new_publisher()
+        self.channel = new_channel()
         self.transport = TcpTransport(config)
         self.witness = Account()
         self.url = ""
@@ -37,7 +37,7 @@ class Stand:
         with trio.CancelScope() as scope:
             task_status.started(scope)
             while True:
-                publish_some(self.publisher)
+                publish_some(self.channel)
                 await trio.sleep(0.01)
 
     async def watch(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -51,9 +51,9 @@ class Stand:
                     task_status = trio.TASK_STATUS_IGNORED
 
 
-def publish_some(publisher: Publisher) -> None:
-    publish(publisher, publisher.log.next_seq, 3)
-    publisher.publish_status(None, FeedState.LIVE, "well")
+def publish_some(channel: Channel) -> None:
+    publish(channel, channel.log.next_seq, 3)
+    channel.publish_status(None, FeedState.LIVE, "well")
 
 
 @asynccontextmanager
@@ -63,19 +63,19 @@ async def standing(
     """A service that at the end has to be as it was before its visitors came, but for the one that
     was there all the time and has got everything. A request may take `request_s`."""
     stand = Stand(TcpConfig(port=0, accept_rate=accept_rate))
-    publisher, before = stand.publisher, traces()
+    channel, before = stand.channel, traces()
     with no_traceback(), waiting(request_s):
         async with trio.open_nursery() as nursery:
-            stand.url = await nursery.start(stand.transport.run, publisher)
+            stand.url = await nursery.start(stand.transport.run, [channel])
             publishing = await nursery.start(stand.publish)
             await nursery.start(stand.watch)
             alone = traces()
             yield stand
             await until(lambda: stand.transport.client_count == 1 and traces() == alone)
             publishing.cancel()
-            publisher.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
         assert (stand.transport.client_count, *traces()) == (0, *before)
-    assert (stand.witness.lost, stand.witness.next_seq) == (0, publisher.log.next_seq)
+    assert (stand.witness.lost, stand.witness.next_seq) == (0, channel.log.next_seq)
     assert stand.witness.end, "the service said no goodbye"
 
 

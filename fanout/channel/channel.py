@@ -1,0 +1,182 @@
+"""A channel: one header, one numbering, one log, and the single writer of all three.
+
+Everything downstream of the feed is about channels: a TCP request names one, a queue carries one.
+What one read of the venue's socket brought becomes one block (more if there are events between the
+trades, or more trades than a block holds). A block is encoded once, however many readers there are.
+The channel also makes what a joining reader gets first: its greeting and its snapshot. It does no
+I/O and starts no task.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from fanout.channel.log import Log
+from fanout.protocol import (
+    MAX_BLOCK_TRADES,
+    START,
+    Block,
+    BlockFlags,
+    End,
+    EndReason,
+    FeedState,
+    Gap,
+    Header,
+    Instrument,
+    Reference,
+    Status,
+    Trade,
+    encode_block,
+    encode_event,
+    encode_header,
+    frame,
+)
+from fanout.protocol.constants import MAX_TEXT_BYTES
+from fanout.protocol.text import fitting
+
+
+class Channel:
+    """Numbers records, encodes them and appends them to `log`. Nobody else writes to `log`."""
+
+    def __init__(self, header: Header, *, log_bytes: int, wall_ns: Callable[[], int]) -> None:
+        """`log_bytes` is what the log may take in memory. `wall_ns` gives unix ns."""
+        self.log = Log(capacity_bytes=log_bytes, context=header, first_seq=header.next_seq)
+        self.header = header
+        """The header in force: instruments, units and references of what is published next."""
+        self._wall_ns = wall_ns
+        self._newest: dict[int, Trade] = {}
+        self.trades = 0
+        self.blocks = 0
+        self.events = 0
+
+    @property
+    def name(self) -> str:
+        """What readers ask for. The venue's name, where the header names no channel."""
+        return self.header.channel or self.header.venue
+
+    def seed(self, trades: Sequence[Trade]) -> None:
+        """Set the newest trade of each instrument, for readers that join before the first one."""
+        for trade in trades:
+            self._newest[trade.instrument.index] = trade
+
+    def publish(
+        self,
+        records: Sequence[Trade | Gap],
+        *,
+        received_ns: int,
+        held_ns: int,
+        flags: BlockFlags = BlockFlags.NONE,
+    ) -> None:
+        """Publish what one read brought, in its order. Text that is too long for a gap is cut."""
+        run: list[Trade] = []
+        for record in records:
+            if isinstance(record, Trade):
+                run.append(record)
+            else:
+                self._publish_run(run, received_ns, held_ns, flags)
+                run = []
+                why = fitting(record.why, MAX_TEXT_BYTES)
+                gap = msgspec.structs.replace(record, seq=self.log.next_seq, why=why)
+                self._publish_event(gap)
+        self._publish_run(run, received_ns, held_ns, flags)
+
+    def _publish_run(
+        self, run: list[Trade], received_ns: int, held_ns: int, flags: BlockFlags
+    ) -> None:
+        for start in range(0, len(run), MAX_BLOCK_TRADES):
+            trades = run[start : start + MAX_BLOCK_TRADES]
+            block = Block(
+                first_seq=self.log.next_seq,
+                trades=trades,
+                received_ns=received_ns,
+                held_ns=held_ns,
+                flags=flags,
+            )
+            payload = encode_block(block, self.header)
+            self.log.append(frame(payload), count=len(trades), held_ns=held_ns)
+            self.trades += len(trades)
+            self.blocks += 1
+            if BlockFlags.BACK_FILLED not in flags:
+                for trade in trades:
+                    self._newest[trade.instrument.index] = trade
+
+    def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
+        """Publish that an instrument, or the whole feed, changed its state. `why` is cut to what
+        fits."""
+        status = Status(
+            seq=self.log.next_seq,
+            instrument=instrument,
+            state=state,
+            since_ns=self._wall_ns(),
+            why=fitting(why, MAX_TEXT_BYTES),
+        )
+        self._publish_event(status)
+
+    def _publish_event(self, event: Status | Gap) -> None:
+        self.log.append(frame(encode_event(event)), count=1)
+        self.events += 1
+
+    def change(self, instruments: Sequence[Instrument], references: Sequence[Reference]) -> None:
+        """Add instruments, or change units and references of some, from the next record on.
+
+        `references[i]` belongs to `instruments[i]`. An instrument replaces the one with its index;
+        the index behind the last one adds it. Present readers and later ones get a new header.
+        """
+        self.header = _changed(self.header, self.log.next_seq, instruments, references)
+        self.log.context = self.header
+        # A trade in old units means nothing under new ones, so no joiner is shown it.
+        for each in instruments:
+            self._newest.pop(each.index, None)
+        self.log.append(_framed(self.header), count=0)
+
+    def greeting(self) -> bytes:
+        """START and the header, for a reader that begins at the log's end. Every connection
+        begins with them."""
+        header = msgspec.structs.replace(self.header, next_seq=self.log.next_seq)
+        return frame(START) + _framed(header)
+
+    def snapshot(self) -> bytes:
+        """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
+        there is none."""
+        if not self._newest:
+            return b""
+        snapshot = Block(
+            first_seq=self.log.next_seq,
+            trades=[self._newest[index] for index in sorted(self._newest)],
+            received_ns=0,
+            flags=BlockFlags.SNAPSHOT,
+        )
+        return frame(encode_block(snapshot, self.header))
+
+    def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> None:
+        """Publish the END for all readers, and close the log."""
+        end = End(
+            reason=reason,
+            last_seq=self.log.next_seq - 1,
+            retry_ms=retry_ms,
+            why=fitting(why, MAX_TEXT_BYTES),
+        )
+        self.log.append(frame(encode_event(end)), count=0)
+        self.log.close()
+
+
+def _changed(
+    header: Header,
+    next_seq: int,
+    instruments: Sequence[Instrument],
+    references: Sequence[Reference],
+) -> Header:
+    entries = dict(enumerate(zip(header.instruments, header.references, strict=True)))
+    for instrument, reference in zip(instruments, references, strict=True):
+        assert instrument.index <= len(entries), "instruments are added one behind the other"
+        entries[instrument.index] = (instrument, reference)
+    return msgspec.structs.replace(
+        header,
+        next_seq=next_seq,
+        instruments=tuple(instrument for instrument, _ in entries.values()),
+        references=tuple(reference for _, reference in entries.values()),
+    )
+
+
+def _framed(header: Header) -> bytes:
+    return frame(encode_header(header))
