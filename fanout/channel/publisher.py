@@ -1,8 +1,15 @@
 """The single writer: records in, numbered frames in the log out.
 
-What a read of the venue's socket brought becomes one block (more if there are events between the
-trades, or more trades than a block holds), encoded once, whoever reads it. The publisher also
-knows what a joining reader is told first.
+One read of the venue's socket becomes one block (several if events stand between the trades, or if
+there are more trades than a block holds). A block is encoded once for all readers. The publisher
+also makes the greeting and the snapshot of a reader that joins.
+
+A snapshot never runs ahead of the stream. REST and the stream are separate paths, so a trade that
+REST has shown (a *seed*) may still come on the stream. At an instrument's beginning a seed stands
+in the snapshot, since nothing else is known of it. Once a reader has had it there, the channel
+begins behind it: trades up to the seed that the stream then brings precede the beginning, and are
+left out. In mid-stream nothing may be left out any more. When REST is asked again there, only a
+seed that the stream has passed stands in the snapshot.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,14 +49,22 @@ class Publisher:
         self._header = header
         self._wall_ns = wall_ns
         self._newest: dict[int, Trade] = {}
+        self._seeds: dict[int, Trade] = {}
+        self._shown: dict[int, Trade] = {}  # seeds that readers have had, and no trade since
+        self._streamed_ids: dict[int, int] = {}  # newest of each instrument that began
+        self.preceding = 0
+        """How many trades were left out because they precede the instrument's beginning."""
         self.trades = 0
         self.blocks = 0
         self.events = 0
 
     def seed(self, trades: Sequence[Trade]) -> None:
-        """Set the newest trade of each instrument, for those who join before the first one."""
+        """Give the newest trade that REST has of each instrument, for readers that join before the
+        next one. A seed that the stream has not reached in mid-stream is not used."""
         for trade in trades:
-            self._newest[trade.instrument.index] = trade
+            index = trade.instrument.index
+            if trade.trade_id <= self._streamed_ids.get(index, trade.trade_id):
+                self._seeds[index] = trade
 
     def publish(
         self,
@@ -60,6 +75,8 @@ class Publisher:
         flags: BlockFlags = BlockFlags.NONE,
     ) -> None:
         """Publish what one read brought, in its order. The `why` of a gap is cut to what fits."""
+        if self._shown and BlockFlags.BACK_FILLED not in flags:
+            records = [each for each in records if self._is_begun(each)]
         run: list[Trade] = []
         for record in records:
             if isinstance(record, Trade):
@@ -71,6 +88,18 @@ class Publisher:
                 gap = msgspec.structs.replace(record, seq=self.log.next_seq, why=why)
                 self._publish_event(gap)
         self._publish_run(run, received_ns, held_ns, flags)
+
+    def _is_begun(self, record: Trade | Gap) -> bool:
+        """Whether a trade follows the seed that readers have had of its instrument. Ids that start
+        anew do: their times are later."""
+        seed = self._shown.get(record.instrument.index)
+        if seed is None or isinstance(record, Gap):
+            return True
+        if record.trade_id <= seed.trade_id and record.time_ms <= seed.time_ms:
+            self.preceding += 1
+            return False
+        del self._shown[record.instrument.index]
+        return True
 
     def _publish_run(
         self, run: list[Trade], received_ns: int, held_ns: int, flags: BlockFlags
@@ -120,8 +149,11 @@ class Publisher:
             references=references,
         )
         self.log.context = self._header
-        # Numbers of another unit say nothing in this one: what is shown to joiners begins anew.
+        # A price in the old unit means nothing in the new one, so the snapshot starts empty.
+        self._streamed_ids |= {index: each.trade_id for index, each in self._newest.items()}
         self._newest.clear()
+        self._seeds.clear()
+        self._shown.clear()
         self.log.append(frame(encode_header(self._header)), count=0)
 
     def greeting(self) -> bytes:
@@ -131,13 +163,15 @@ class Publisher:
         return frame(START) + frame(encode_header(header))
 
     def snapshot(self) -> bytes:
-        """What a reader that begins at the log's end gets then: the newest trade of each
-        instrument. Empty if there is none."""
-        if not self._newest:
+        """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
+        there is none."""
+        newest = self._seeds | self._newest
+        self._shown = {i: each for i, each in self._seeds.items() if i not in self._newest}
+        if not newest:
             return b""
         snapshot = Block(
             first_seq=self.log.next_seq,
-            trades=[self._newest[index] for index in sorted(self._newest)],
+            trades=[newest[index] for index in sorted(newest)],
             received_ns=0,
             flags=BlockFlags.SNAPSHOT,
         )

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from fanout.channel.publisher import Publisher
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
+    BlockFlags,
     End,
     EndReason,
     FeedState,
@@ -58,8 +59,23 @@ def new_publisher() -> Publisher:
     )
 
 
-def trade(trade_id: int, instrument: object = BTC) -> Trade:
-    return Trade(instrument, trade_id, 10, 20, 30, True)  # type: ignore[arg-type]
+def trade(trade_id: int, instrument: object = BTC, time_ms: int = 10) -> Trade:
+    return Trade(instrument, trade_id, time_ms, 20, 30, True)  # type: ignore[arg-type]
+
+
+def publish(publisher: Publisher, *trades: Trade, flags: BlockFlags = BlockFlags.NONE) -> None:
+    """Each in a block of its own."""
+    for each in trades:
+        publisher.publish([each], received_ns=1, held_ns=1, flags=flags)
+
+
+def trade_ids(reader: Reader) -> list[int]:
+    """All that a reader gets: first those of its snapshot, then the stream's."""
+    found: list[int] = []
+    for each in reader.records():
+        trades = each.trades if isinstance(each, Snapshot) else (each,)
+        found += [trade.trade_id for trade in trades if isinstance(trade, Trade)]
+    return found
 
 
 def gap() -> Gap:
@@ -123,6 +139,83 @@ def test_a_joiner_gets_the_header_and_the_newest_trade_of_each_instrument() -> N
 
 def test_a_joiner_before_the_first_trade_gets_no_snapshot() -> None:
     assert Reader(new_publisher()).records() == []
+
+
+def test_a_trade_that_a_joiner_had_in_its_snapshot_does_not_come_again() -> None:
+    """REST is ahead of the stream: it has shown the trades to 5, and the stream is at 3."""
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    reader = Reader(publisher)
+    publish(publisher, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6, 7)))
+    assert trade_ids(reader) == [5, 6, 7]
+    assert publisher.preceding == 3
+    assert publisher.log.next_seq == 3
+
+
+def test_a_seed_that_nobody_had_costs_no_trade() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    publish(publisher, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6)))
+    assert publisher.preceding == 0
+    assert trade_ids(Reader(publisher)) == [6]
+    assert publisher.log.next_seq == 5
+
+
+def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    publish(publisher, trade(3, time_ms=30))
+    reader = Reader(publisher)
+    publish(publisher, *(trade(each, time_ms=10 * each) for each in (4, 5, 6)))
+    assert trade_ids(reader) == [3, 4, 5, 6]
+
+
+def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    reader = Reader(publisher)
+    publish(publisher, trade(1, LIFE, time_ms=10), trade(4, time_ms=40), trade(6, time_ms=60))
+    assert trade_ids(reader) == [5, 1, 6]
+
+
+def test_ids_that_start_anew_below_a_seed_are_published() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5_000, time_ms=50)])
+    reader = Reader(publisher)
+    publish(publisher, trade(1, time_ms=51), trade(2, time_ms=52))
+    assert trade_ids(reader) == [5_000, 1, 2]
+
+
+def test_an_instrument_that_began_does_not_begin_again() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    reader = Reader(publisher)
+    publish(publisher, trade(6, time_ms=60), trade(4, time_ms=40))
+    assert trade_ids(reader) == [5, 6, 4]
+
+
+def test_a_gap_and_back_filled_trades_are_never_left_out() -> None:
+    publisher = new_publisher()
+    publisher.seed([trade(5, time_ms=50)])
+    reader = Reader(publisher)
+    publisher.publish([gap()], received_ns=1, held_ns=1)
+    publish(publisher, trade(1), trade(2), flags=BlockFlags.BACK_FILLED)
+    assert publisher.events == 1
+    assert trade_ids(reader) == [5, 1, 2]
+
+
+@pytest.mark.parametrize(("seed_id", "shown"), [(6, [6]), (7, []), (5, [5])])
+def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
+    seed_id: int, shown: list[int]
+) -> None:
+    publisher = new_publisher()
+    publish(publisher, trade(6, time_ms=60))
+    publisher.renew_header(HEADER.instruments, HEADER.references)
+    publisher.seed([trade(seed_id, time_ms=10 * seed_id)])
+    reader = Reader(publisher)
+    publish(publisher, trade(7, time_ms=70), trade(8, time_ms=80))
+    assert trade_ids(reader) == [*shown, 7, 8]
+    assert publisher.preceding == 0
 
 
 def test_a_new_header_counts_from_the_next_trade_on() -> None:
