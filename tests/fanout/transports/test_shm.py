@@ -655,9 +655,7 @@ def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> 
     queue_file._lock(fd)
     try:
         with pytest.raises(BindError, match="belongs to process"):
-            queue_file.create(
-                str(tmp_path / "q"), capacity_bytes=4096, header=new_channel().header
-            )
+            queue_file.create(str(tmp_path / "q"), capacity_bytes=4096, header=new_channel().header)
     finally:
         os.close(fd)
     assert os.listdir(tmp_path) == ["q"]
