@@ -6,7 +6,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from fanout.cli.check import check
-from fanout.cli.config_file import DEFAULT, name_variables, read_config, source_of
+from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.outcome import emit, exit_codes, refuse
@@ -224,6 +224,7 @@ def options(
         proxy=proxy,
         http_port=http_port,
         http_host=http_host,
+        tables=(context.default_map or {}).get(SOURCE, []),
         act=serve,
     )
     if context.invoked_subcommand is None:

@@ -11,6 +11,8 @@ from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
 from fanout.cli.secrets import read_api_key, read_token
 from fanout.cli.size import parse_size
+from fanout.cli.source_tables import SourceTable, source_of
+from fanout.cli.venues import check_venue, spelled
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
@@ -22,10 +24,9 @@ from fanout.config import (
     TcpConfig,
     TransportConfig,
 )
-from fanout.config.assets import ALL, parse_assets
-from fanout.errors import UsageError, shown
+from fanout.config.assets import parse_assets
+from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import is_loopback
-from fanout.venues import VENUES
 
 DEFAULT: Final = TcpConfig()
 
@@ -49,6 +50,8 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     http_host: str
     act: Callable[["ServeOptions"], None]
     """What is done once the last transport is known."""
+    tables: list[SourceTable] = []
+    """The [[source]] tables of the configuration file."""
     transports: list[TransportConfig] = []
     contexts: list[typer.Context] = []
     """Of the command and of its transports, for who wants to know where values came from."""
@@ -206,7 +209,7 @@ def serve(options: ServeOptions) -> None:
     """Run the service until a signal ends it."""
     config = config_of(options)
     log_to_stderr()
-    if not options.assets:
+    if not (options.assets or options.tables):
         say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
     for words in open_to_all(config):
         say(words, logging.WARNING)
@@ -241,9 +244,8 @@ def open_to_all(config: Config) -> list[str]:
 
 def config_of(options: ServeOptions) -> Config:
     """What to run. Raises `OperatorError`."""
-    sources = sources_of(options)
     return Config(
-        sources=sources,
+        sources=_apart(_sources(options)),
         transports=tuple(options.transports),
         log_bytes=parse_size(options.log_bytes),
         http=None
@@ -252,8 +254,9 @@ def config_of(options: ServeOptions) -> Config:
     )
 
 
-def sources_of(options: ServeOptions) -> tuple[SourceConfig, ...]:
-    """The sources that --assets names: one of each venue. Raises `OperatorError`."""
+def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
+    """The sources by who named them: those of --assets, one of each venue, and those of the
+    configuration file, one of each table."""
     check_venue("--venue", options.venue)
     if options.venue == "sim" and (options.ws_url or options.rest_url):
         raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
@@ -267,8 +270,13 @@ def sources_of(options: ServeOptions) -> tuple[SourceConfig, ...]:
         proxy=options.proxy,
         api_key=read_api_key(),
     )
-    assets = parse_assets(options.assets or DEFAULT_ASSETS, venue=options.venue)
-    return tuple(_source(options, feed, *each) for each in assets.items())
+    named: dict[str, list[SourceConfig]] = {}
+    if options.assets or not options.tables:
+        assets = parse_assets(options.assets or DEFAULT_ASSETS, venue=options.venue)
+        named["--assets"] = [_source(options, feed, *each) for each in assets.items()]
+    for table in options.tables:
+        named[table.where] = [source_of(table, venue=options.venue, feed=feed)]
+    return named
 
 
 def _source(
@@ -286,13 +294,15 @@ def _source(
     )
 
 
-def check_venue(flag: str, venue: str) -> None:
-    """Raises `UsageError` for a venue that does not exist."""
-    if venue not in VENUES:
-        raise UsageError(f"{flag}: unknown venue {shown(venue)!r}: {', '.join(VENUES)}")
-
-
-def spelled(venue: str, assets: tuple[str, ...]) -> tuple[str, ...]:
-    """Assets in the venue's own spelling."""
-    spell = VENUES[venue].spelled
-    return tuple(each if each == ALL else spell(each) for each in assets)
+def _apart(named: dict[str, list[SourceConfig]]) -> tuple[SourceConfig, ...]:
+    """All sources. Raises `ConfigError` where two would feed one channel."""
+    feeders: dict[str, str] = {}
+    for where, sources in named.items():
+        for each in sources:
+            if each.name in feeders:
+                raise ConfigError(
+                    f"{where}: the channel {each.name} is that of {feeders[each.name]} already: "
+                    "name another one here, channel = ..."
+                )
+            feeders[each.name] = where
+    return tuple(each for sources in named.values() for each in sources)
