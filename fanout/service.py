@@ -26,7 +26,7 @@ from fanout.http.monitor import Monitor
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
 from fanout.source import Source
-from fanout.stats.naming import lines_named
+from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import Transport, make_transport
 from fanout.venues import VENUES, Venue
 
@@ -78,6 +78,7 @@ async def run_service(
                 each.end()
         for each in sources:
             each.log_totals()
+        name_lines("")
         if all(each.failure for each in sources):
             failures += [each.failure for each in sources if each.failure]
         if failures:
