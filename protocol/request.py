@@ -4,6 +4,7 @@
     {"start": "oldest"}                                      from the oldest frame that is kept
     {"start": {"epoch_ns": 1795219200000000000, "seq": 1001}}   from that sequence number on
     {"slow": "disconnect", "token": "..."}                   each member may be left out
+    {"channel": "binance"}                                   the service's first one without it
 
 Who sends nothing has asked for `live`, `skip` and no token. Members that are not known are
 ignored: an older service serves a newer reader as far as it can.
@@ -51,11 +52,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: Start | Position = Start.LIVE
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
+    channel: str = ""
 
     def __repr__(self) -> str:
         """Without the token, which belongs into no log and no traceback."""
         told = "None" if self.token is None else "***"
-        return f"Request(start={self.start!r}, slow={self.slow!r}, token={told})"
+        asked = f", channel={self.channel!r}" if self.channel else ""
+        return f"Request(start={self.start!r}, slow={self.slow!r}, token={told}{asked})"
 
 
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]*)\Z", max_length=20)]
@@ -72,6 +75,7 @@ class _SaidRequest(msgspec.Struct):
     start: Start | _SaidPosition = Start.LIVE
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
+    channel: str = ""
 
 
 _DECODER = msgspec.json.Decoder(_SaidRequest)
@@ -103,7 +107,7 @@ def decode_request(payload: bytes) -> Request:
         # The words may be the reader's own, and as long as what it sent.
         raise MalformedError(f"not a request: {fitting(str(error), 120)}") from error
     start = _meant(said.start) if isinstance(said.start, _SaidPosition) else said.start
-    request = Request(start=start, slow=said.slow, token=said.token)
+    request = Request(start=start, slow=said.slow, token=said.token, channel=said.channel)
     _check(request)
     return request
 

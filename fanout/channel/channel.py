@@ -23,6 +23,7 @@ from fanout.protocol import (
     FeedState,
     Gap,
     Header,
+    Heartbeat,
     Instrument,
     Reference,
     Status,
@@ -134,13 +135,13 @@ class Channel:
                 self._newest.forget(each.index)
         self.header = _changed(self.header, self.log.next_seq, instruments, references)
         self.log.context = self.header
-        self.log.append(_framed(self.header), count=0)
+        self.log.append(framed(self.header), count=0)
 
     def greeting(self) -> bytes:
         """START and the header, for a reader that begins at the log's end. Every connection
         begins with them."""
         header = msgspec.structs.replace(self.header, next_seq=self.log.next_seq)
-        return frame(START) + _framed(header)
+        return frame(START) + framed(header)
 
     def snapshot(self) -> bytes:
         """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
@@ -155,6 +156,10 @@ class Channel:
             flags=BlockFlags.SNAPSHOT,
         )
         return frame(encode_block(snapshot, self.header))
+
+    def heartbeat(self, time_ns: int) -> bytes:
+        """A framed HEARTBEAT for readers that have everything. `time_ns` is unix ns."""
+        return frame(encode_event(Heartbeat(next_seq=self.log.next_seq, time_ns=time_ns)))
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> None:
         """Publish the END for all readers, and close the log."""
@@ -186,5 +191,6 @@ def _changed(
     )
 
 
-def _framed(header: Header) -> bytes:
+def framed(header: Header) -> bytes:
+    """The frames that tell a reader its header."""
     return frame(encode_header(header))

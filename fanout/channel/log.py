@@ -25,7 +25,9 @@ C = TypeVar("C")
 """A context."""
 
 
-class _Entry(msgspec.Struct, Generic[C], frozen=True, gc=False):
+class Entry(msgspec.Struct, Generic[C], frozen=True, gc=False):
+    """A frame in the log, with its numbers and the context that is in force after it."""
+
     frame: bytes
     first_seq: int
     next_seq: int
@@ -83,7 +85,7 @@ class Log(Generic[C]):
         self._clock_ns = clock_ns
         # A ring: a frame's place is its position modulo the length, a power of two. A dict would
         # be made anew every so often as frames come and go, in ten other megabytes each time.
-        self._entries: list[_Entry[C] | None] = [None] * FIRST_PLACES
+        self._entries: list[Entry[C] | None] = [None] * FIRST_PLACES
         self._readers = trio.lowlevel.ParkingLot()
         self._joined: tuple[tuple[int, int, int], int, bytes] = ((-1, -1, -1), -1, b"")
         self.context = context
@@ -104,7 +106,7 @@ class Log(Generic[C]):
         next_seq = self.next_seq + count
         if self.end - self.oldest == len(self._entries):
             self._make_room()
-        self._entries[self.end & (len(self._entries) - 1)] = _Entry(
+        self._entries[self.end & (len(self._entries) - 1)] = Entry(
             frame,
             self.next_seq,
             next_seq,
@@ -194,11 +196,16 @@ class Log(Generic[C]):
     def _age_ms(self, position: int) -> int:
         return self.age_ns(position) // 1_000_000
 
-    def _entry(self, position: int) -> _Entry[C]:
+    def entry(self, position: int) -> Entry[C]:
+        """The frame at a position from `oldest` to before `end`."""
+        assert self.oldest <= position < self.end, f"position {position} is not kept"
+        return self._at(position)
+
+    def _entry(self, position: int) -> Entry[C]:
         """The frame at a position, or the oldest one if that is gone."""
         return self._at(max(position, self.oldest))
 
-    def _at(self, position: int) -> _Entry[C]:
+    def _at(self, position: int) -> Entry[C]:
         entry = self._entries[position & (len(self._entries) - 1)]
         assert entry is not None, "positions from the oldest to the end are kept"
         return entry

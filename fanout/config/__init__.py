@@ -72,9 +72,11 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue in shared memory. `keep` leaves its file when the service ends."""
+    """A queue in shared memory. `keep` leaves its file when the service ends. `channel` is the one
+    that it carries; empty for the first."""
 
     name: str
+    channel: str = ""
     capacity_bytes: int = 1024 * 1024
     keep: bool = False
     directory: str = DIRECTORY

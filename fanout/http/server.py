@@ -29,7 +29,7 @@ from fanout.http.request import next_request
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.net.listeners import authority_of, open_listeners
 from fanout.stats.anomalies import Anomalies
-from fanout.transports.tcp.entrance import MAX_TURNED_AWAY
+from fanout.transports.tcp.acceptor import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
 """At once. One that comes beyond that is closed: it is no monitoring that has so many."""

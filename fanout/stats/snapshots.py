@@ -91,7 +91,7 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     there.
 
     The reader of a queue does not say when it came, nor how many blocks are unread: its age is that
-    of the queue, and `lag_blocks` and `lag_ms` are None.
+    of the queue, and `lag_blocks` and `lag_ms` are None. `channel` is the one that it reads.
     """
 
     address: str
@@ -101,13 +101,15 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     lag_blocks: int | None
     lag_bytes: int
     lag_ms: int | None
+    channel: str = ""
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     """One way out. `accepted` readers came and were let in, `refused` were not; `lost` counts the
     trades and events that readers were told they lost, those who have left included. `send` is the
     time from the venue's socket to the reader's, or into the queue, of the oldest of what is handed
-    on at once. `anomalies` are what was odd about readers, by kind."""
+    on at once. `anomalies` are what was odd about readers, by kind. `channel` is empty for a
+    transport that serves every channel."""
 
     url: str
     consumers: tuple[ConsumerStats, ...]
@@ -116,6 +118,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     send: Quantiles | None
     anomalies: dict[str, int]
+    channel: str = ""
 
 
 class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):

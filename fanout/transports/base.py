@@ -7,17 +7,17 @@ returns. The contract checks are in `tests/contracts/transport.py`.
 """
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.reader import CHUNK_BYTES
+from fanout.errors import ConfigError, shown
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
 
-CHUNK_BYTES: Final = 64 * 1024
-"""Most that is taken from the log at once, and given to one send: it bounds what a stuck client
-keeps in memory beside the log. The same for all, so that readers at one place share the piece."""
+__all__ = ["CHUNK_BYTES", "Transport", "channel_named"]
 
 
 class Transport(Protocol):
@@ -43,3 +43,14 @@ class Transport(Protocol):
         if it cannot open.
         """
         ...
+
+
+def channel_named(channels: Sequence[Channel], name: str) -> Channel:
+    """The channel of that name; the first one for an empty name. Raises `ConfigError`."""
+    if not name:
+        return channels[0]
+    for each in channels:
+        if each.name == name:
+            return each
+    known = ", ".join(each.name for each in channels)
+    raise ConfigError(f"no channel {shown(name)}: this service has {known}")

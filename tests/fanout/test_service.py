@@ -6,7 +6,6 @@ import trio
 from msgspec.structs import replace
 from outcome import acapture
 
-from fanout.channel.log import Log
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, TcpConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
@@ -303,13 +302,13 @@ async def test_a_transport_that_fails_ends_the_service_and_the_others_say_goodby
 ) -> None:
     records: list[object] = []
     break_down = trio.Event()
-    deliver = TcpTransport._deliver
+    watch = TcpTransport._watch
 
-    async def fail_the_second(transport: TcpTransport, log: Log) -> None:
+    async def fail_the_second(transport: TcpTransport) -> None:
         if transport._config.host == "127.0.0.2":
             await break_down.wait()
             raise ZeroDivisionError("a fault of ours")
-        await deliver(transport, log)
+        await watch(transport)
 
     async def serve_until_it_fails(config: Config) -> None:
         async with (
@@ -320,7 +319,7 @@ async def test_a_transport_that_fails_ends_the_service_and_the_others_say_goodby
             break_down.set()
             records.extend([each async for each in client])
 
-    monkeypatch.setattr(TcpTransport, "_deliver", fail_the_second)
+    monkeypatch.setattr(TcpTransport, "_watch", fail_the_second)
     with trio.fail_after(20):
         async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
             config = config_for(simulator, "BTCUSDT")

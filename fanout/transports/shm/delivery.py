@@ -1,24 +1,21 @@
-"""From the log into a queue: what fits, and word of what does not.
+"""From a channel into a queue: the frames that fit, and a LOSS for those that do not.
 
-The queue's reader is never waited for. When there is no room, what does not fit is dropped, in
-whole frames, and remembered as one range of sequence numbers; as soon as there is room LOSS names
-that range, before anything else is pushed. So what is in the queue is always a stream without a
-hole that is not told, wherever a reader attaches to it.
+The service never waits for the queue's reader. Frames for which the queue has no room are dropped
+whole, and `fanout.channel.reader.Reader` remembers them as one range of numbers. As soon as there
+is room again, LOSS names that range, before anything else is pushed. So the queue always holds a
+stream in which every hole is reported, wherever a reader attaches to it.
 """
 
 import logging
+from collections.abc import Iterable
 
 import msgspec
 
-from fanout.channel.log import Cursor, Lapped, Log
-from fanout.protocol.constants import FrameKind, LossReason
-from fanout.protocol.events import encode_event
-from fanout.protocol.framing import frame, payloads_of
-from fanout.protocol.header import decode_header
-from fanout.protocol.joining import first_seq
-from fanout.protocol.records import Header, Loss
+from fanout.channel.reader import Frames, Reader, Run
+from fanout.protocol.constants import LENGTH_BYTES, FrameKind, LossReason
+from fanout.protocol.framing import frame
+from fanout.protocol.records import Header
 from fanout.protocol.ring import RingWriter
-from fanout.transports.base import CHUNK_BYTES
 
 _LOG = logging.getLogger("fanout")
 
@@ -30,119 +27,106 @@ class Dropped(msgspec.Struct):
     numbers: int = 0
     """Sequence numbers: trades and events."""
     losses: int = 0
-    """LOSS frames that said so."""
+    """LOSS frames that reported them."""
 
 
 class Delivery:
-    """A queue's place in the log, and what its reader has to be told first."""
+    """Pushes a channel into a queue."""
 
-    def __init__(self, writer: RingWriter, cursor: Cursor[Header], dropped: Dropped) -> None:
-        """The queue's header is the context of `cursor`."""
+    def __init__(self, writer: RingWriter, reader: Reader, dropped: Dropped) -> None:
+        """The queue's header is the one that is in force where `reader` stands."""
         self._writer = writer
-        self._cursor = cursor
+        self._reader = reader
         self._dropped = dropped
-        self._told = cursor.context
-        self._lost_from: int | None = None
-        self._lost_why = LossReason.QUEUE_FULL
         self._end = b""
 
     @property
     def position(self) -> int:
         """Where in the log the next frame is."""
-        return self._cursor.position
+        return self._reader.cursor.position
 
-    def deliver(self, log: Log[Header]) -> bool:
+    def deliver(self) -> bool:
         """Push all that is new, as far as there is room; False if there was nothing new."""
-        is_news = self._cursor.position != log.end
-        while self._cursor.position != log.end:
-            first, context = self._cursor.next_seq, self._cursor.context
-            piece = log.read(self._cursor, CHUNK_BYTES)
-            if isinstance(piece, Lapped):
-                self._lose(piece.first_seq, LossReason.SLOW)
-            else:
-                self._push(piece, first, context)
-        self._catch_up(self._cursor.next_seq, self._cursor.context)
+        reader = self._reader
+        is_news = not reader.has_everything
+        while not reader.has_everything:
+            run = reader.next_run()
+            assert run is not None, "it has not read everything, and is never disconnected"
+            self._push(run)
+        self._catch_up(reader.cursor.next_seq, reader.cursor.context)
         self._mark()
         return is_news
 
     def say(self, payload: bytes) -> bool:
-        """Push a frame of our own, which takes no sequence number, if there is room."""
-        is_said = self._catch_up(self._cursor.next_seq, self._cursor.context)
-        is_said = is_said and self._writer.push(frame(payload))
+        """Push a frame that takes no sequence number, if there is room."""
+        at = self._reader.cursor
+        is_said = self._catch_up(at.next_seq, at.context) and self._writer.push(frame(payload))
         self._mark()
         return is_said
 
     def finish(self) -> None:
-        """Nothing more will come. An END for which there was no room is left in the page, with the
-        LOSS that belongs before it."""
-        tail = self._end and self._loss(self._cursor.next_seq) + self._end
+        """Nothing more will come. An END for which there was no room goes into the page, behind
+        the LOSS that belongs before it."""
+        at = self._reader.cursor
+        tail = self._end and self._reader.untold(at.next_seq, at.context).loss + self._end
         if tail and self._writer.push(tail):
             tail = b""
         self._writer.end(tail)
 
-    def _push(self, piece: bytes, first: int, context: Header) -> None:
-        """Push frames that begin at number `first`, in `context`; drop those that do not fit."""
-        if not self._catch_up(first, context):
-            self._drop(payloads_of(piece), first)
-        elif self._cursor.context is not context or not self._writer.push(piece):
-            self._push_each(payloads_of(piece), first, context)
+    def _push(self, run: Run) -> None:
+        """Push a run in one go if it fits and holds no header, and else frame by frame."""
+        if not self._catch_up(run.first_seq, run.header):
+            self._drop(self._reader.frames_of(run))
+        elif self._reader.cursor.context is not run.header or not self._writer.push(run.data):
+            self._push_each(self._reader.frames_of(run))
 
-    def _push_each(self, payloads: list[bytes], first: int, context: Header) -> None:
-        header = context
-        for index, payload in enumerate(payloads):
-            if payload[0] == FrameKind.HEADER:
-                header = decode_header(payload)
-                is_pushed = self._writer.push_header(header)
-            else:
-                is_pushed = self._writer.push(frame(payload))
-            if not is_pushed:
-                numbered = first_seq(payload, header) if index else first
-                assert numbered is not None, "the publisher writes no kind that we do not know"
-                self._drop(payloads[index:], numbered)
-                return
-        self._told = self._cursor.context  # the last header among them, if there was one
+    def _push_each(self, frames: Iterable[Frames]) -> None:
+        """Push frames until one does not fit, and drop the others."""
+        rest = iter(frames)
+        for each in rest:
+            if not self._push_one(each):
+                self._drop((each, *rest))
 
-    def _push_header(self, context: Header, next_seq: int | None) -> bool:
-        header = msgspec.structs.replace(context, next_seq=next_seq)
+    def _push_one(self, frames: Frames) -> bool:
+        header = frames.new_header
+        if header is None:
+            return self._writer.push(frames.data)
         is_pushed = self._writer.push_header(header)
         if is_pushed:
-            self._told = context
+            self._reader.told_header(header)
         return is_pushed
 
-    def _drop(self, payloads: list[bytes], first: int) -> None:
-        numbers = self._cursor.next_seq - first
-        self._dropped.frames += len(payloads)
+    def _drop(self, frames: Iterable[Frames]) -> None:
+        """Drop frames that reach up to where the channel's reader stands."""
+        dropped = list(frames)
+        if not dropped:
+            return
+        first, last = dropped[0].first_seq, dropped[-1].data
+        numbers = self._reader.cursor.next_seq - first
+        self._dropped.frames += len(dropped)
         self._dropped.numbers += numbers
-        self._writer.count_dropped(len(payloads), numbers)
-        self._lose(first, LossReason.QUEUE_FULL)
-        if payloads[-1][0] == FrameKind.END:
-            self._end = frame(payloads[-1])
+        self._writer.count_dropped(len(dropped), numbers)
+        self._reader.drop(first, LossReason.QUEUE_FULL)
+        if not self._dropped.losses:
+            _LOG.warning("queue reader is falling behind; dropped records will be reported as LOSS")
+        if last[LENGTH_BYTES] == FrameKind.END:
+            self._end = last
 
-    def _lose(self, first: int, why: LossReason) -> None:
-        """From `first` on nothing has been pushed. One range has one reason, the first."""
-        if self._lost_from is None:
-            self._lost_from, self._lost_why = first, why
-            if not self._dropped.losses:
-                _LOG.warning("a queue's reader does not keep up: it is told what it misses")
-
-    def _catch_up(self, next_seq: int, context: Header) -> bool:
-        """Say what has to be said before `next_seq`: LOSS, and the header that counts from here
-        if it is another one. False if there is no room for that."""
-        loss = self._loss(next_seq)
-        if loss:
-            if not self._writer.push(loss):
+    def _catch_up(self, next_seq: int, header: Header) -> bool:
+        """Push what the reader has to be told before it goes on at `next_seq`. False if there is
+        no room for that."""
+        untold = self._reader.untold(next_seq, header)
+        if untold.loss:
+            if not self._writer.push(untold.loss):
                 return False
             self._dropped.losses += 1
-        self._lost_from = None
-        return context is self._told or self._push_header(context, next_seq)
-
-    def _loss(self, next_seq: int) -> bytes:
-        """The LOSS of what was dropped before `next_seq`; empty if nothing was."""
-        if self._lost_from is None or self._lost_from == next_seq:
-            return b""
-        loss = Loss(first_seq=self._lost_from, last_seq=next_seq - 1, reason=self._lost_why)
-        return frame(encode_event(loss))
+        self._reader.told_loss()
+        if untold.header is not None:
+            if not self._writer.push_header(untold.header):
+                return False
+            self._reader.told_header(header)
+        return True
 
     def _mark(self) -> None:
-        """For a reader that attaches when all is read: what it is due next, be it a LOSS."""
-        self._writer.mark(self._cursor.next_seq if self._lost_from is None else self._lost_from)
+        """Note in the page what comes next, for a reader that attaches to an empty queue."""
+        self._writer.mark(self._reader.next_seq)

@@ -1,9 +1,12 @@
-"""A shared-memory queue's file, from the writer's side: make it, own it, take it away.
+"""A shared-memory queue's file, from the writer's side: make it, own it, remove it.
 
-A queue is made aside, whole, and takes its name in one step, so that nobody ever attaches to half
-of one. It takes the name from nobody who lives: the lock on the writer's pid is held as long as
-there is a writer, and whoever takes over a dead one's file holds the lock of that one meanwhile,
-so that of two that try one gets it.
+A queue is made under another name and renamed when it is complete, so that nobody attaches to half
+of one. It never takes a living writer's name: a lock on the writer's pid is held as long as there
+is a writer, and a writer that takes over a dead one's file holds the lock of that file meanwhile,
+so that one of two gets it.
+
+The lock belongs to the open file, which a forked process shares. So `close` releases it by itself,
+and only the process that made the queue may write to it or remove it.
 """
 
 import errno
@@ -38,14 +41,21 @@ class OwnedQueue:
         self._path = path
         self._fd = fd
         self._mapped = mapped
+        self._pid = os.getpid()
 
     def is_whole(self) -> bool:
-        """Whether this is still a queue, and the one that has the name.
+        """Whether this is still a queue, and the one that has the name. Raises `RuntimeError` in
+        a forked process.
 
-        One that somebody cut is not to be touched: that would end this process. Which is why the
-        magic is read by a system call. A cut between this look and the next store is not caught:
-        the file is ours alone, and who can cut it can as well send a signal.
+        A store to a file that somebody cut would end this process, so a system call reads the
+        magic. A cut between this look and the next store is not caught: the file is ours alone,
+        and whoever can cut it can as well send a signal.
         """
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"queue {self._path} belongs to process {self._pid}, and process {os.getpid()}, "
+                "forked from it, may not write to it: make a queue of its own"
+            )
         is_long = os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
         return _is_queue(self._fd) and is_long and _has_name(self._path, self._fd)
 
@@ -54,10 +64,13 @@ class OwnedQueue:
         return _is_locked(self._fd, READER_PID_WORD)
 
     def close(self, *, keep: bool) -> None:
-        """Let go of the queue; what is unread stays for the reader that has it. Unless it is to
-        be kept, and if it is still this one that has the name, the file is removed."""
-        if not keep and _has_name(self._path, self._fd):
-            os.unlink(self._path)
+        """Release the queue; a reader that has it may still read the rest. Removes the file,
+        unless it is to be kept or another one has the name by now. A forked process only gives
+        back its copies."""
+        if os.getpid() == self._pid:
+            if not keep and _has_name(self._path, self._fd):
+                os.unlink(self._path)
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_UNLCK, WRITER_PID_WORD))
         self.writer.release()
         self._mapped.close()
         os.close(self._fd)

@@ -1,9 +1,9 @@
 """Shared memory as a transport: one reader on this machine, and no system call between.
 
-News goes from the log into the queue in the pass of the scheduler that it woke. The reader needs
-nothing from us to attach but what is in the page: the header that counts at its place, and where
-the numbering stands. It does not say that it is there, either; a new one is known by the count of
-readers, and gets a snapshot. While nothing happens, a beat in the page shows that we live.
+Each wake-up of the log is pushed into the queue in the same pass of the scheduler. A reader
+attaches without our help: the page holds the header in force at its position and the number that
+comes next. A new reader shows itself by the count of readers only, and then gets a snapshot. While
+nothing happens, a heartbeat in the page shows that the writer is alive.
 """
 
 import logging
@@ -17,33 +17,36 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.channel.log import Log
+from fanout.channel.reader import Reader
 from fanout.config import ShmConfig
 from fanout.errors import BindError
-from fanout.protocol.events import encode_event
+from fanout.protocol.constants import LENGTH_BYTES
 from fanout.protocol.framing import payloads_of
 from fanout.protocol.header import decode_header
-from fanout.protocol.records import Header, Heartbeat
+from fanout.protocol.records import Header
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import ConsumerStats, TransportStats
+from fanout.transports.base import channel_named
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
 
 _LOG = logging.getLogger("fanout")
 
-BEAT_S: Final = 0.2
-"""How often the page shows that the writer lives, and room is looked for, if nothing else wakes
-us. In time for readers that take a second's silence for a death."""
+BEAT_S: Final = 0.1
+"""How often the page's heartbeat changes, and dropped records get another chance, while nothing is
+published. A busy machine delays it by its own scheduling: readers should take a second of silence
+for a death, and no less."""
 
 HEARTBEAT_S: Final = 1.0
-"""Silence after which the reader is told that there is nothing."""
+"""Silence in the channel after which the reader gets a HEARTBEAT frame."""
 
 TRY_AGAIN_S: Final = 1.0
-"""How often a queue that was lost is tried to be made anew."""
+"""Pause between two attempts to make a lost queue anew."""
 
 
 class ShmTransport:
-    """Serves a log to the one reader of a queue."""
+    """Serves a channel to the one reader of a queue."""
 
     def __init__(self, config: ShmConfig, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         """`wall_ns` gives unix ns, for heartbeats."""
@@ -53,9 +56,10 @@ class ShmTransport:
         self._queue: OwnedQueue | None = None
         self._made_s = 0.0
         self._readers_before = 0
-        """Of the queues that were there before this one."""
+        """Of queues that were lost before this one was made."""
         self._blocks = 0
-        """Frames of the log that were there for the queue."""
+        """Frames of the log that were due to the queue."""
+        self._channel = ""
         self.dropped = Dropped()
         self.sending = Histogram()
 
@@ -65,12 +69,13 @@ class ShmTransport:
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. The one consumer is whoever has attached."""
-        # What somebody has cut is not to be touched, see `OwnedQueue.is_whole`.
+        # Touching a file that was cut would end this process, see `OwnedQueue.is_whole`.
         queue = self._queue if self._queue and self._queue.is_whole() else None
         writer = queue.writer if queue else None
         readers = self._readers_before + (writer.readers if writer else 0)
         consumer = ConsumerStats(
             address=self.url,
+            channel=self._channel,
             age_s=trio.current_time() - self._made_s,
             blocks=self._blocks - self.dropped.frames,
             lost=self.dropped.numbers,
@@ -80,6 +85,7 @@ class ShmTransport:
         )
         return TransportStats(
             url=self.url,
+            channel=self._channel,
             consumers=(consumer,) if queue and queue.has_reader() else (),
             accepted=readers,
             refused=0,
@@ -97,14 +103,16 @@ class ShmTransport:
         """See `Transport.run`. A cancellation leaves the reader without an END.
 
         A queue that somebody cut, overwrote or removed is made anew, as soon as there is room and
-        nothing else has its name.
+        no other file has its name. Raises `ConfigError` for a channel that the service lacks.
         """
         _require_machine()
-        queue: OwnedQueue | None = self._create(channels[0])
+        channel = channel_named(channels, self._config.channel)
+        self._channel = channel.name
+        queue: OwnedQueue | None = self._create(channel)
         task_status.started(self.url)
-        while queue and not await self._serve(channels[0], queue):
+        while queue and not await self._serve(channel, queue):
             _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
-            queue = await self._create_again(channels[0])
+            queue = await self._create_again(channel)
 
     def _create(self, channel: Channel) -> OwnedQueue:
         header = decode_header(payloads_of(channel.greeting())[1])
@@ -112,8 +120,8 @@ class ShmTransport:
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 
     async def _create_again(self, channel: Channel) -> OwnedQueue | None:
-        """None if the log is closed before. Other readers are not to suffer, so that what is in
-        the way is said, once, and waited out."""
+        """None if the log is closed before. The readers of other transports must not suffer, so
+        an obstacle is logged once and waited out."""
         has_complained = False
         while not channel.log.closed:
             try:
@@ -128,7 +136,7 @@ class ShmTransport:
     async def _serve(self, channel: Channel, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
         log = channel.log
-        delivery = Delivery(queue.writer, log.live(), self.dropped)
+        delivery = Delivery(queue.writer, Reader(channel), self.dropped)
         self._queue = queue
         welcomed = -1
         quiet_since_s = trio.current_time()
@@ -145,7 +153,7 @@ class ShmTransport:
                     quiet_since_s = now_s
                 elif now_s - quiet_since_s >= HEARTBEAT_S:
                     quiet_since_s = now_s
-                    delivery.say(self._heartbeat(log))
+                    delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
                 welcomed = self._welcome(welcomed, queue.writer.readers, channel, delivery)
                 with trio.move_on_after(BEAT_S):
                     await log.wait_beyond(delivery.position)
@@ -156,24 +164,21 @@ class ShmTransport:
             queue.close(keep=self._config.keep and is_whole)
 
     def _deliver(self, delivery: Delivery, log: Log[Header]) -> bool:
-        """Push what is new; whether anything was."""
+        """Push all that is new. Whether anything was."""
         first = delivery.position
-        is_news = delivery.deliver(log)
+        is_news = delivery.deliver()
         if is_news:
             self._blocks += delivery.position - first
             self.sending.add(log.age_ns(first))
         return is_news
 
-    def _heartbeat(self, log: Log[Header]) -> bytes:
-        return encode_event(Heartbeat(next_seq=log.next_seq, time_ns=self._wall_ns()))
-
     def _welcome(self, welcomed: int, readers: int, channel: Channel, delivery: Delivery) -> int:
-        """Push a snapshot for a reader that is new, at the end of what it has to read. Gives how
-        many readers have had theirs: the same as before while there is no room for it."""
+        """Push a snapshot for a new reader, behind what it has to read. Gives how many readers
+        got theirs: as many as before while there is no room for it."""
         if readers == welcomed:
             return welcomed
         if (welcomed, readers) == (0, 1):
-            return readers  # it finds the one that has been there from the start
+            return readers  # the first reader finds the snapshot that was pushed at the start
         is_said = all(delivery.say(each) for each in payloads_of(channel.snapshot()))
         return readers if is_said else welcomed
 

@@ -1,9 +1,9 @@
-"""One client: its socket, what of the last piece that did not take, and when it is given up.
+"""One client's connection: its socket, the unsent rest of its last piece, and when to give it up.
 
-Sending is one non-blocking call. What the socket does not take is left to a task of the client's,
-which waits for the socket and sends until the client has caught up; nobody else waits for it. A
-client that takes nothing at all is given up after a while, and so is one that vanished without a
-word: the kernel is told to find out.
+Sending is one non-blocking call. If the socket does not take everything, a task of the client's own
+waits for the socket and sends until the client has caught up; nobody else waits for it. A client
+that takes nothing at all is closed after a while. So is one that vanished without a word: the
+kernel is told to find out.
 """
 
 import fcntl
@@ -21,33 +21,33 @@ from fanout.channel.log import Lag
 from fanout.protocol.constants import EndReason
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import ConsumerStats
-from fanout.transports.tcp.crowd import Crowd, Place
+from fanout.transports.tcp.broadcaster import Broadcaster, LogReader
 from fanout.transports.tcp.greeting import receive_some
 
 _LOG = logging.getLogger("fanout")
 
 SEND_BUFFER_BYTES: Final = 256 * 1024
-"""Of a client's socket. The kernel's memory is memory too; left alone it takes megabytes for each
-client that does not read."""
+"""Send buffer of a client's socket. By default the kernel takes megabytes for each client that
+does not read."""
 
 UNSENT_BYTES: Final = 16 * 1024
-"""What the kernel takes beyond what is on its way to the client. More would only make what waits
-there older, and dearer: enough is that the client's kernel never waits for ours."""
+"""What the kernel takes beyond the bytes that are on their way to the client. This is enough to
+keep the client's kernel busy. More would only make the waiting bytes older."""
 
 MAX_INPUT_BYTES: Final = 64 * 1024
-"""Most that a client may send. Nothing it could ask for is that long; a flood would cost time."""
+"""Most that a client may send. No request is that long, and a flood would cost time."""
 
 GOODBYE_S: Final = 2.0
 """How long a client has to read its END, and to close, before we do."""
 
 SLOW_MS: Final = 1_000
-"""A client that is further behind than this is called slow, in the log."""
+"""Beyond this lag a client is reported as slow."""
 
 QUICK_MS: Final = 100
-"""A slow client that is less behind than this no longer is."""
+"""Below this lag a slow client is reported as keeping up again."""
 
 _KEEPALIVES: Final = 3
-"""Unanswered ones after which the kernel gives a silent connection up."""
+"""Unanswered keep-alives after which the kernel gives up a silent connection."""
 
 
 class Connection:
@@ -57,15 +57,15 @@ class Connection:
         self,
         sock: socket.socket,
         name: str,
-        place: Place,
+        reader: LogReader,
         nursery: trio.Nursery,
         *,
         stall_timeout_s: float,
-        crowd: Crowd,
+        broadcaster: Broadcaster,
         oddities: Anomalies,
     ) -> None:
         self.name = name
-        self.place = place
+        self.reader = reader
         self.descriptor = sock.fileno()
         self.is_plain = not isinstance(sock, ssl.SSLSocket)
         """Whether bytes may be sent to the descriptor as they are."""
@@ -75,7 +75,7 @@ class Connection:
         self._socket = sock
         self._nursery = nursery
         self._stall_timeout_s = stall_timeout_s
-        self._crowd = crowd
+        self._broadcaster = broadcaster
         self._oddities = oddities
         self._unsent = memoryview(b"")
         self._says_no_more = False
@@ -88,15 +88,16 @@ class Connection:
     @property
     def lag(self) -> Lag:
         """How far the client is behind."""
-        return self.place.lag(len(self._unsent))
+        return self.reader.lag(len(self._unsent))
 
     def stats(self, now_s: float, lag: Lag) -> ConsumerStats:
         """Of a client that is so far behind."""
         return ConsumerStats(
             address=self.name,
+            channel=self.reader.channel,
             age_s=now_s - self._came_s,
-            blocks=self.place.blocks,
-            lost=self.place.lost,
+            blocks=self.reader.blocks,
+            lost=self.reader.lost,
             lag_blocks=lag.blocks,
             lag_bytes=lag.bytes,
             lag_ms=lag.ms,
@@ -106,33 +107,32 @@ class Connection:
         self._nursery.cancel_scope.cancel()
 
     def greet(self) -> None:
-        """Send the greeting, which fits any socket, and nothing else as yet."""
-        self._unsent = memoryview(self.place.greeting)
+        """Send the greeting, and nothing else as yet."""
+        self._unsent = memoryview(self.reader.greeting)
         self._send_unsent()
 
     def begin(self, frames: bytes) -> None:
-        """Send these, and then what follows at the client's place."""
+        """Send these frames, and then what follows at the client's place."""
         self._came_s = trio.current_time()
         self._unsent = memoryview(bytes(self._unsent) + frames)
-        self._crowd.join(self)
+        self._broadcaster.join(self)
         self.push()
 
     def say(self, frames: memoryview) -> None:
-        """Send these, which have no place in the log, to a client that was sent all the rest."""
+        """Send frames that are not in the log to a client that was sent all of the log."""
         assert not self._unsent, "a client that is not catching up was sent everything"
         self._unsent = frames
         self.push()
 
     def push(self) -> None:
-        """Send what the client has not seen, as far as its socket takes it now. What it does not
-        take is left to a task of the client's."""
-        self._crowd.part(self)
+        """Send what the client has not seen, as far as its socket takes it now. A task of the
+        client's sends the rest."""
+        self._broadcaster.part(self)
         if not self._send():
             self._fall_behind()
 
     def fall_short(self, piece: bytes, taken: int) -> None:
-        """This was sent to all at the client's place, and it took so much of it; -1 if its socket
-        is broken."""
+        """The client's socket took so many bytes of a shared piece; -1 if it is broken."""
         if taken < 0:
             self.close()
         else:
@@ -141,24 +141,24 @@ class Connection:
 
     def _fall_behind(self) -> None:
         self.is_catching_up = True
-        self._crowd.fall_behind(self)
+        self._broadcaster.fall_behind(self)
         self._nursery.start_soon(self._catch_up)
 
     def _send(self) -> bool:
         """One non-blocking send. Whether there is nothing left to be sent."""
-        place = self.place
-        if not self._unsent and not place.is_over:
-            self._unsent = memoryview(place.next_piece())
+        reader = self.reader
+        if not self._unsent and not reader.is_over:
+            self._unsent = memoryview(reader.next_piece())
         if self._unsent:
             self._send_unsent()
         if self._unsent:
             return False
-        if place.is_over:
+        if reader.is_over:
             self._finish()
             return True
-        if place.cursor.position != place.log.end:
+        if reader.cursor.position != reader.log.end:
             return False
-        if place.log.closed:
+        if reader.log.closed:
             self._finish()
         return True
 
@@ -180,9 +180,9 @@ class Connection:
                 self._oddities.note("client closed", f"{self.name}: {why}")
                 self._reset()
                 return
-            async with self._crowd.turns:
+            async with self._broadcaster.turns:
                 self.is_catching_up = not self._send()
-        self._crowd.catch_up(self)
+        self._broadcaster.catch_up(self)
 
     async def _writable(self) -> bool:
         """Wait until the socket takes more. False if the client takes nothing for too long."""
@@ -203,19 +203,19 @@ class Connection:
         self.close()
 
     def _finish(self) -> None:
-        """Nothing more will be sent: let the client read to the end of the stream. It closes then,
-        and only after that do we, so that END is not overtaken by a reset."""
+        """Everything is sent: let the client read to the end of the stream. It closes first, and
+        we only after it, so that no reset overtakes the END."""
         if self.is_finished:
             return
         self.is_finished = True
-        self._crowd.leave(self)
-        if self.place.fell_off:
-            self._oddities.note("client closed", f"{self.name}: {self.place.fell_off}")
+        self._broadcaster.leave(self)
+        if self.reader.fell_off:
+            self._oddities.note("client closed", f"{self.name}: {self.reader.fell_off}")
         self._nursery.cancel_scope.deadline = trio.current_time() + GOODBYE_S
         try:
             if isinstance(self._socket, ssl.SSLSocket):
                 with suppress(ssl.SSLError, ValueError):
-                    self._socket.unwrap()  # says so to the client, and does not wait for its word
+                    self._socket.unwrap()  # sends close_notify, and does not wait for the answer
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
         except OSError:
             self.close()
@@ -243,22 +243,22 @@ class Connection:
         await self._dismiss()
 
     async def _dismiss(self) -> None:
-        """Say goodbye to a client that sends more than it may, and read no more of it."""
+        """Send END to a client that sends more than it may, and read no more from it."""
         if self.is_catching_up or self.is_finished:
-            return  # it takes nothing either, or has had its goodbye
+            return  # it takes nothing either, or has its END already
         why = f"more than {MAX_INPUT_BYTES:,} bytes were sent here"
-        self.say(memoryview(self.place.end(EndReason.BAD_REQUEST, retry_ms=None, why=why)))
+        self.say(memoryview(self.reader.end(EndReason.BAD_REQUEST, retry_ms=None, why=why)))
         await trio.sleep_forever()
 
     def look(self) -> None:
-        """Say in the log when the client becomes slow, and when it no longer is, once each.
+        """Report when the client becomes slow, and when it keeps up again, once each.
 
-        One that asked for old blocks is behind by its own wish until it has caught up once.
+        A client that asked for old blocks is behind by its own wish until it has caught up once.
         """
         lag = self.lag
         if self._is_slow and lag.ms <= QUICK_MS:
-            lost = self.place.lost - self._lost_said
-            self._is_slow, self._lost_said = False, self.place.lost
+            lost = self.reader.lost - self._lost_said
+            self._is_slow, self._lost_said = False, self.reader.lost
             _LOG.info("%s keeps up again; it lost %s trades and events", self.name, f"{lost:,}")
         elif not self._is_slow and self._is_behind(lag):
             self._is_slow = True
@@ -270,15 +270,14 @@ class Connection:
         self._has_kept_up |= lag.ms <= QUICK_MS
 
     def _is_behind(self, lag: Lag) -> bool:
-        return self.place.lost > self._lost_said or (self._has_kept_up and lag.ms > SLOW_MS)
+        return self.reader.lost > self._lost_said or (self._has_kept_up and lag.ms > SLOW_MS)
 
 
 def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
-    """Bound what the kernel keeps for a client, and how long it believes in one that is silent.
+    """Limit what the kernel keeps for a client, and how long it waits for a silent one.
 
-    A heartbeat goes out every second, so what counts is how long it may stay unacknowledged, a
-    second longer than we wait ourselves, who have words for it. The keep-alives are for the time
-    before the first.
+    A heartbeat goes out every second, so TCP_USER_TIMEOUT decides: a second longer than our own
+    wait, which can log a reason. Keep-alives cover the time before the first heartbeat.
     """
     sock.setblocking(False)
     probe_s = max(1, int(stall_timeout_s / (_KEEPALIVES + 1)))
@@ -292,12 +291,19 @@ def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVES),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout_s * 1000) + 1_000),
     ):
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # the client is gone already
             sock.setsockopt(level, option, value)
 
 
+def hang_up(sock: socket.socket) -> None:
+    """End a client's connection, also where a forked process still has a copy of the socket: the
+    last copy alone would end it. A socket that was reset or has gone already is left alone."""
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 def _unacknowledged_bytes(sock: socket.socket) -> int:
-    """What the kernel holds for the other end."""
+    """Bytes that the kernel holds for the client."""
     count = bytearray(4)
     fcntl.ioctl(sock, termios.TIOCOUTQ, count)
     return int.from_bytes(count, "little")

@@ -1,9 +1,9 @@
-"""Wire 1 over TCP: the stream once more, for the clients of perp_signal_hft.
+"""Wire 1 over TCP: the first channel once more, for the clients of perp_signal_hft.
 
-A task reads the log as any reader does, takes its blocks apart and writes the trades, in wire 1,
-to a log of its own, from which clients are sent theirs. Wire 1 has no words for a loss, so whoever
-would have to be told of one is disconnected: a client that falls off that log, and all of them if
-the task falls off the other.
+A task reads the channel as any reader does, takes its blocks apart and writes the trades in wire 1
+to a log of its own, from which clients are sent theirs. Wire 1 cannot report a loss. So a client
+that would have to hear of one is disconnected: a client that falls off that log, and all clients if
+the task falls off the channel's.
 """
 
 import logging
@@ -11,16 +11,15 @@ from copy import copy
 
 from fanout.channel.channel import Channel
 from fanout.channel.log import Lag, Lapped, Log
+from fanout.channel.reader import CHUNK_BYTES, Reader, Run
 from fanout.errors import ConfigError
 from fanout.protocol.block import decode_block
-from fanout.protocol.constants import START, EndReason, FrameKind
+from fanout.protocol.constants import LENGTH_BYTES, START, EndReason, FrameKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.framing import frame, payloads_of
-from fanout.protocol.header import decode_header
 from fanout.protocol.records import Header, Trade
 from fanout.protocol.request import Request
 from fanout.protocol.wire1 import UNIT_EXPONENT, Wire1Encoder, to_units
-from fanout.transports.base import CHUNK_BYTES
 
 _LOG = logging.getLogger("fanout")
 
@@ -31,11 +30,14 @@ class Wire1:
     is_asked = False
 
     def __init__(self, channel: Channel) -> None:
-        """Raises `ConfigError` for an instrument with more decimals than wire 1 has."""
-        header = channel.log.context
-        self._source = channel.log
-        self._cursor = channel.log.live()
+        """Raises `ConfigError` for instruments that wire 1 cannot carry: more decimals than it
+        has, or too many of them."""
+        header = channel.header
+        self.name = channel.name
+        self._reader = Reader(channel)
         self._encoder = _encoder_for(header)
+        self._known = len(header.instruments)
+        self._has_left_out = False
         self._header = header
         self.log = Log(capacity_bytes=channel.log.capacity_bytes, context=None)
         self.breaks = 0
@@ -44,19 +46,21 @@ class Wire1:
             self._encode(payload)
 
     async def run(self) -> None:
-        """Carry trades over until the log is closed."""
-        while not (self._source.closed and self._cursor.position == self._source.end):
-            await self._source.wait_beyond(self._cursor.position)
-            position = self._cursor.position
-            piece = self._source.read(self._cursor, CHUNK_BYTES)
-            if isinstance(piece, Lapped):
+        """Carry trades over until the channel's log is closed."""
+        source = self._reader.log
+        while not (source.closed and self._reader.has_everything):
+            position, lost = self._reader.cursor.position, self._reader.lost
+            await source.wait_beyond(position)
+            run = self._reader.next_run()
+            if self._reader.lost != lost:
                 self._break("trades were gone before they could be put into wire 1")
-            elif piece:
-                self._carry(piece, self._source.age_ns(position))
+                self._reader.told_loss()
+            if run is not None:
+                self._carry(run, source.age_ns(position))
         self.log.close()
 
-    def place(self) -> "Wire1Place":
-        return Wire1Place(self)
+    def reader(self) -> "Wire1Reader":
+        return Wire1Reader(self)
 
     def greeting(self) -> bytes:
         """START, a header made from the state of this moment, and each asset's newest trade: after
@@ -69,20 +73,29 @@ class Wire1:
     def refusal(self, reason: EndReason, retry_ms: int | None, why: str) -> bytes:
         return b""
 
-    def _carry(self, piece: bytes, age_ns: int) -> None:
+    def _carry(self, run: Run, age_ns: int) -> None:
+        self._header = run.header
         frames: list[bytes] = []
-        for payload in payloads_of(piece):
-            if payload[0] == FrameKind.HEADER:
-                # Of what does not fit its trades will say so, instrument by instrument.
-                self._header = decode_header(payload)
-            elif payload[0] == FrameKind.TRADES:
-                frames += self._encode(payload)
+        for each in self._reader.frames_of(run):
+            if each.new_header is not None:
+                # What does not fit is reported by its trades, instrument by instrument.
+                self._header = each.new_header
+            elif each.data[LENGTH_BYTES] == FrameKind.TRADES:
+                frames += self._encode(each.data[LENGTH_BYTES:])
         if frames:
             self.log.append(b"".join(frames), count=len(frames), held_ns=age_ns)
 
     def _encode(self, payload: bytes) -> list[bytes]:
+        trades = decode_block(payload, self._header).trades
+        known = [each for each in trades if each.instrument.index < self._known]
+        if len(known) != len(trades) and not self._has_left_out:
+            self._has_left_out = True
+            _LOG.warning(
+                "wire 1 leaves out instruments that joined after the start, since its header "
+                "cannot change: restart to include them"
+            )
         try:
-            return [self._trade(each) for each in decode_block(payload, self._header).trades]
+            return [self._trade(each) for each in known]
         except NotRepresentableError as error:
             self._break(str(error))
             return []
@@ -101,11 +114,11 @@ class Wire1:
 
     def _break(self, why: str) -> None:
         self.breaks += 1
-        _LOG.error("clients of wire 1 are disconnected, since it cannot say what is lost: %s", why)
+        _LOG.error("disconnecting clients of wire 1, since it cannot say what is lost: %s", why)
 
 
-class Wire1Place:
-    """One client's place."""
+class Wire1Reader:
+    """One client's place in the log of wire 1."""
 
     def __init__(self, wire: Wire1) -> None:
         self.log = wire.log
@@ -113,6 +126,7 @@ class Wire1Place:
         self.greeting = wire.greeting()
         self.is_shareable = False  # whoever was there when trades went missing has to go
         self.is_over = False
+        self.channel = wire.name
         self.lost = 0
         self.fell_off = ""
         self._wire = wire
@@ -138,7 +152,7 @@ class Wire1Place:
         return piece
 
     def part(self, piece_position: int) -> None:
-        """See `Place.part`."""
+        """See `Reader.part`."""
         self.cursor = copy(self.cursor)
         self._piece_position = piece_position
 
@@ -155,7 +169,15 @@ class Wire1Place:
 
 
 def _encoder_for(header: Header) -> Wire1Encoder:
+    """Raises `ConfigError`."""
     _require_decimals(header)
+    try:
+        return _encoder_of(header)
+    except NotRepresentableError as error:
+        raise ConfigError(f"wire 1 cannot carry this: {error}; take --wire 2") from error
+
+
+def _encoder_of(header: Header) -> Wire1Encoder:
     pairs = list(zip(header.instruments, header.references, strict=True))
     return Wire1Encoder(
         symbols=[each.symbol for each in header.instruments],

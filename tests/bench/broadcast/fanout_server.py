@@ -41,7 +41,7 @@ async def main(clients: int, path: str, trades: int) -> None:
         print(url.rpartition(":")[2], flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         await all_joined(transport, clients)
-        log, behind = publisher.log, transport._crowd.behind
+        log, behind = publisher.log, transport.broadcasters[0].behind
         for frame in frames:
             log.append(frame, count=trades)
             # The order of tasks within a turn is left to chance: one turn is enough, or two.

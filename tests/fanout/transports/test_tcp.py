@@ -15,7 +15,7 @@ from fanout.errors import BindError
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from fanout.transports.base import CHUNK_BYTES
-from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp import TcpTransport, broadcaster
 from fanout.transports.tcp import transport as transport_module
 from tests.contracts.transport import (
     Reading,
@@ -113,7 +113,7 @@ async def test_a_stuck_client_delays_nobody_and_keeps_little() -> None:
             await reading.until(Trade, first + 99)
         assert reading.trade_ids == list(range(1, 200_001))
         assert not [each for each in reading.records if isinstance(each, Loss)]
-        (stuck,) = transport._crowd.behind
+        (stuck,) = transport.broadcasters[0].behind
         assert len(stuck._unsent) <= CHUNK_BYTES
 
 
@@ -185,7 +185,7 @@ async def test_a_client_that_leaves_is_forgotten(linger: bool) -> None:
 
 
 async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(broadcaster, "HEARTBEAT_S", 0.01)
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, tcp_reader(url) as reading:
         await reading.until_header()

@@ -14,6 +14,7 @@ import trio.lowlevel
 import trustme
 
 from fanout.channel.channel import Channel
+from fanout.channel.reader import Reader as ChannelReader
 from fanout.clients.tcp_trio import (
     Disconnected,
     DisconnectedError,
@@ -36,7 +37,6 @@ from fanout.protocol import (
     frame,
 )
 from fanout.transports.tcp import TcpTransport, admission, greeting
-from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.client import authority, client_tls
 from tests.contracts.transport import Reading, new_channel, publish
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
@@ -375,16 +375,16 @@ async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
     channel, transport_ = new_channel(), transport()
     async with serving(channel, transport_) as url, tcp_reader(url) as good:
         await good.until_header()
-        while not transport_._crowd.clients:  # noqa: ASYNC110  it has to have begun
+        while not transport_.broadcasters[0].clients:  # noqa: ASYNC110  it has to have begun
             await trio.sleep(0.001)
         with monkeypatch.context() as broken:
-            broken.setattr(Wire2Place, "start", lambda *_: 1 / 0)
+            broken.setattr(ChannelReader, "start", lambda *_: 1 / 0)
             async with asking(url, request()) as reading:
                 while await reading.read_once():
                     pass
         publish(channel, 1)
         await good.until(Trade)
-    assert "a fault of ours" in caplog.text
+    assert "an internal fault" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -405,7 +405,7 @@ async def test_who_knows_the_token_finds_no_place_either_when_it_is_full() -> No
     channel, transport_ = new_channel(), transport(token=Secret(TOKEN), max_clients=1)
     async with serving(channel, transport_) as url, asking(url, request(token=TOKEN)) as first:
         await first.until_header()
-        while not transport_._crowd.clients:  # noqa: ASYNC110  it has to have its place
+        while not transport_.broadcasters[0].clients:  # noqa: ASYNC110  it has to have its place
             await trio.sleep(0.001)
         async with asking(url, request(token=TOKEN)) as second:
             end = await ended(second)

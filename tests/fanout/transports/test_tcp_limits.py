@@ -24,10 +24,10 @@ from fanout.protocol import (
 )
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import ConsumerStats
-from fanout.transports.tcp import TcpTransport, connection, entrance
+from fanout.transports.tcp import TcpTransport, acceptor, connection
 from fanout.transports.tcp import transport as transport_module
+from fanout.transports.tcp.broadcaster import Broadcaster
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
-from fanout.transports.tcp.crowd import Crowd
 from tests.contracts.transport import Reading, new_channel, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
 
@@ -39,7 +39,7 @@ def transport(**options: object) -> TcpTransport:
 @pytest.fixture
 def patient_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody but the service gives a client up."""
-    monkeypatch.setattr(entrance, "tune", lambda sock, **_: tune(sock, stall_timeout_s=60))
+    monkeypatch.setattr(acceptor, "tune", lambda sock, **_: tune(sock, stall_timeout_s=60))
 
 
 async def read_to_the_end(stream: trio.SocketStream) -> None:
@@ -121,7 +121,7 @@ async def test_how_far_each_client_is_behind_can_be_seen() -> None:
         await reading.until(Trade)
         assert {lag_of(each) for each in transport_.stats().consumers} == {(0, 0, 0)}
         publish_bulk(channel, 20_000_000)
-        while not transport_._crowd.behind:  # noqa: ASYNC110
+        while not transport_.broadcasters[0].behind:  # noqa: ASYNC110
             await trio.sleep(0.001)
         blocks, size, _ = max(map(lag_of, transport_.stats().consumers))
         assert blocks > 10_000
@@ -151,7 +151,7 @@ def watched(caplog: pytest.LogCaptureFixture) -> Iterator[tuple[Behind, Connecti
             place,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             stall_timeout_s=1,
-            crowd=Crowd(piece_bytes=64 * 1024),
+            broadcaster=Broadcaster(piece_bytes=64 * 1024),
             oddities=Anomalies(clock=time.monotonic),
         )
         yield place, client
@@ -213,7 +213,7 @@ async def test_clients_are_looked_at_all_the_while(
     async with serving(channel, transport_) as url, connected(url, receive_buffer=4096) as slow:
         reading = Reading(slow.receive_some)
         await reading.until_header()
-        while not any(each._has_kept_up for each in transport_._crowd.clients):  # noqa: ASYNC110
+        while not any(each._has_kept_up for each in transport_.broadcasters[0].clients):  # noqa: ASYNC110
             await trio.sleep(0.001)
         publish_bulk(channel, 20_000_000)
         while "is slow" not in caplog.text:  # noqa: ASYNC110
@@ -286,15 +286,15 @@ async def test_a_place_that_is_left_is_given_to_the_next(monkeypatch: pytest.Mon
 async def test_many_who_find_no_place_take_no_more_than_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(entrance, "MAX_TURNED_AWAY", 2)
+    monkeypatch.setattr(acceptor, "MAX_TURNED_AWAY", 2)
     channel, transport_ = new_channel(), transport(max_clients=1)
     async with serving(channel, transport_) as url, connected(url):
         await until_clients(transport_, 1)
         async with connected(url), connected(url):
-            while transport_._entrance.turned_away < 2:  # noqa: ASYNC110  real sockets
+            while transport_._acceptor.turned_away < 2:  # noqa: ASYNC110  real sockets
                 await trio.sleep(0.001)
             assert (await turned_away(url)).reason is EndReason.FULL
-            assert transport_._entrance.turned_away == 2
+            assert transport_._acceptor.turned_away == 2
 
 
 async def test_a_reset_leaves_no_trace() -> None:
@@ -307,13 +307,13 @@ async def test_a_reset_leaves_no_trace() -> None:
         await until_clients(transport_, 0)
 
 
-def test_who_has_left_the_crowd_stays_away(watched: tuple[Behind, Connection]) -> None:
+def test_a_client_that_has_left_is_not_served_again(watched: tuple[Behind, Connection]) -> None:
     """Its last piece may be taken after its connection is closed: it is not to be sent the next."""
     _, client = watched
-    crowd = Crowd(piece_bytes=64 * 1024)
-    crowd.join(client)
-    crowd.fall_behind(client)
-    assert crowd.clients == crowd.behind == {client}
-    crowd.leave(client)
-    crowd.catch_up(client)
-    assert not crowd.clients
+    broadcaster = Broadcaster(piece_bytes=64 * 1024)
+    broadcaster.join(client)
+    broadcaster.fall_behind(client)
+    assert broadcaster.clients == broadcaster.behind == {client}
+    broadcaster.leave(client)
+    broadcaster.catch_up(client)
+    assert not broadcaster.clients

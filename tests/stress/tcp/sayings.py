@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from fanout.protocol import EndReason, PeerError, Position, Start, decode_request, frame
-from fanout.transports.tcp.entrance import RETRY_MS
+from fanout.transports.tcp.acceptor import RETRY_MS
 from tests.stress.tcp.account import request
 
 Answer = tuple[EndReason, int | None] | None

@@ -8,7 +8,7 @@ import pytest
 from fanout.channel.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
 from fanout.protocol.constants import EndReason
 from fanout.protocol.request import Request
-from fanout.transports.tcp.crowd import Crowd
+from fanout.transports.tcp.broadcaster import Broadcaster
 
 
 class Place:
@@ -49,26 +49,26 @@ class Client:
 
     is_plain = True
 
-    def __init__(self, crowd: Crowd, place: Place) -> None:
+    def __init__(self, broadcaster: Broadcaster, reader: Place) -> None:
         self.name = "client"
-        self.place = place
+        self.reader = reader
         self.unsent = b""
         self.pushed: list[bytes] = []
         self.is_closed = False
-        self._crowd = crowd
+        self._broadcaster = broadcaster
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
         self.theirs.setblocking(False)
         self.descriptor = self._ours.fileno()
-        crowd.join(self)
+        broadcaster.join(self)
 
     lag = Lag(blocks=0, bytes=0, ms=0)
 
     def look(self) -> None: ...
 
     def push(self) -> None:
-        self._crowd.part(self)
-        while piece := self.place.next_piece():
+        self._broadcaster.part(self)
+        while piece := self.reader.next_piece():
             self.pushed.append(piece)
             self._ours.send(piece)
 
@@ -81,7 +81,7 @@ class Client:
             self.close()
             return
         self.unsent = piece[taken:]
-        self._crowd.fall_behind(self)
+        self._broadcaster.fall_behind(self)
 
     def close(self) -> None:
         self.is_closed = True
@@ -98,22 +98,22 @@ class Client:
 
 
 class Stand:
-    """A log, a crowd, and clients."""
+    """A log, a broadcaster, and clients."""
 
     def __init__(self, capacity_bytes: int = 2**20) -> None:
         self.log = Log(capacity_bytes=capacity_bytes, context="context")
-        self.crowd = Crowd(piece_bytes=1)
+        self.broadcaster = Broadcaster(piece_bytes=1)
         self.clients: list[Client] = []
 
     def client(self, *, is_shareable: bool = True) -> Client:
-        client = Client(self.crowd, Place(self.log, is_shareable=is_shareable))
+        client = Client(self.broadcaster, Place(self.log, is_shareable=is_shareable))
         self.clients.append(client)
         return client
 
     def publish(self, *frames: bytes) -> None:
         for frame in frames:
             self.log.append(frame, count=1)
-        self.crowd.hand_on(self.log)
+        self.broadcaster.hand_on(self.log)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_those_who_stand_together_get_all_of_it_in_order(stand: Stand) -> None:
     stand.publish(b"2 ", b"3 ", b"4 ")
     assert [each.received() for each in clients] == [b"1 2 3 4 "] * 3
     assert [each.pushed for each in clients] == [[b"1 "]] * 3  # and after that, all in one go
-    assert len({id(each.place.cursor) for each in clients}) == 1
+    assert len({id(each.reader.cursor) for each in clients}) == 1
 
 
 def test_one_that_comes_later_gets_what_comes_then(stand: Stand) -> None:
@@ -141,7 +141,7 @@ def test_one_that_comes_later_gets_what_comes_then(stand: Stand) -> None:
     stand.publish(b"3 ")
     stand.publish(b"4 ")
     assert (early.received(), late.received()) == (b"1 2 3 4 ", b"3 4 ")
-    assert late.place.cursor is early.place.cursor
+    assert late.reader.cursor is early.reader.cursor
 
 
 def test_one_that_cannot_share_is_sent_its_own(stand: Stand) -> None:
@@ -162,11 +162,11 @@ def test_one_that_does_not_take_it_all_is_behind_with_the_rest_of_it(stand: Stan
     piece = b"x" * 2**20
     slow.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     stand.log.append(piece, count=1)
-    stand.crowd.hand_on(stand.log)
-    assert slow in stand.crowd.behind
-    assert slow.place.piece_position == 1
-    assert slow.place.cursor.position == 2
-    assert slow.place.cursor is not quick.place.cursor
+    stand.broadcaster.hand_on(stand.log)
+    assert slow in stand.broadcaster.behind
+    assert slow.reader.piece_position == 1
+    assert slow.reader.cursor.position == 2
+    assert slow.reader.cursor is not quick.reader.cursor
     stand.publish(b"next")
     got = b"1 " + piece[: len(piece) - len(slow.unsent)]
     received = b""
@@ -174,7 +174,7 @@ def test_one_that_does_not_take_it_all_is_behind_with_the_rest_of_it(stand: Stan
         received += part
     assert received == got  # nothing of what came next, until it has caught up
     slow.unsent = b""
-    stand.crowd.catch_up(slow)
+    stand.broadcaster.catch_up(slow)
     stand.publish(b"!")
     assert slow.received() == b"next!"
 
@@ -191,9 +191,9 @@ def test_one_whose_socket_is_broken_is_closed_and_the_others_are_served(stand: S
 def test_who_parts_goes_on_from_the_same_place(stand: Stand) -> None:
     staying, parting = stand.client(), stand.client()
     stand.publish(b"1 ")
-    stand.crowd.part(parting)
-    assert parting.place.cursor == staying.place.cursor
-    assert parting.place.cursor is not staying.place.cursor
+    stand.broadcaster.part(parting)
+    assert parting.reader.cursor == staying.reader.cursor
+    assert parting.reader.cursor is not staying.reader.cursor
     stand.publish(b"2 ")
     assert parting.received() == staying.received() == b"1 2 "
 
@@ -201,11 +201,11 @@ def test_who_parts_goes_on_from_the_same_place(stand: Stand) -> None:
 def test_who_leaves_is_sent_no_more(stand: Stand) -> None:
     staying, leaving = stand.client(), stand.client()
     stand.publish(b"1 ")
-    stand.crowd.leave(leaving)
+    stand.broadcaster.leave(leaving)
     stand.publish(b"2 ")
     assert leaving.received() == b"1 "
-    assert stand.crowd.clients == {staying}
-    stand.crowd.leave(staying)
+    assert stand.broadcaster.clients == {staying}
+    stand.broadcaster.leave(staying)
     stand.publish(b"3 ")
     newcomer = stand.client()
     stand.publish(b"4 ")
@@ -215,9 +215,9 @@ def test_who_leaves_is_sent_no_more(stand: Stand) -> None:
 def test_what_has_no_place_in_the_log_reaches_all_that_are_not_behind(stand: Stand) -> None:
     together, alone, behind = stand.client(), stand.client(is_shareable=False), stand.client()
     stand.publish(b"1 ")
-    stand.crowd.part(behind)
-    stand.crowd.fall_behind(behind)
-    stand.crowd.say(b"beat ")
+    stand.broadcaster.part(behind)
+    stand.broadcaster.fall_behind(behind)
+    stand.broadcaster.say(b"beat ")
     stand.publish(b"2 ")
     assert together.received() == alone.received() == b"1 beat 2 "
     assert behind.received() == b"1 "
@@ -238,6 +238,6 @@ def test_at_the_end_of_the_log_each_is_seen_to_by_itself(stand: Stand) -> None:
     stand.publish(b"1 ")
     stand.log.append(b"END", count=0)
     stand.log.close()
-    stand.crowd.hand_on(stand.log)
+    stand.broadcaster.hand_on(stand.log)
     assert [each.pushed[-1] for each in clients] == [b"END"] * 2
     assert [each.received() for each in clients] == [b"1 END"] * 2

@@ -1,4 +1,4 @@
-"""Where a client of wire 2 begins, and what it is told about that: without a socket."""
+"""Where a reader begins in a channel, and what it is told about its place: without a socket."""
 
 import itertools
 
@@ -6,6 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
+from fanout.channel.reader import CHUNK_BYTES
+from fanout.channel.reader import Reader as ChannelReader
 from fanout.protocol import (
     End,
     EndReason,
@@ -21,8 +23,6 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
 )
-from fanout.transports.base import CHUNK_BYTES
-from fanout.transports.tcp.wire2 import Wire2Place
 from tests.contracts.transport import new_channel, publish, publish_bulk
 from tests.protocol.golden import BTC, HEADER, LIFE
 from tests.protocol.test_session import numbers
@@ -30,8 +30,8 @@ from tests.protocol.test_session import numbers
 EPOCH_NS = 1
 
 
-def place_in(channel: Channel, *, max_lag_ms: int = 60_000) -> Wire2Place:
-    return Wire2Place(channel, max_lag_ms=max_lag_ms)
+def place_in(channel: Channel, *, max_lag_ms: int = 60_000) -> ChannelReader:
+    return ChannelReader(channel, max_lag_ms=max_lag_ms)
 
 
 class Reader:
