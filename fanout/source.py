@@ -181,11 +181,12 @@ class Source:
     async def _wait_after(self, failure: Exception, pause_s: float) -> None:
         """Report the source as DOWN, and pause: at least for as long as a ban lasts."""
         pause_s = max(pause_s, _pause_s(failure))
-        if self.feed is not None:
-            self.feed.finish()
-        self.feed, self.failure, self.why = None, failure, reason(failure)
+        feed, self.feed, self.failure, self.why = self.feed, None, failure, reason(failure)
         _LOG.warning("%s: trying again in %.0f s", self.why, pause_s)
-        self.channel.publish_status(None, FeedState.DOWN, self.why)
+        if feed is not None:
+            feed.finish()
+        if feed is None or feed.stats().state != FeedState.DOWN.name:
+            self.channel.publish_status(None, FeedState.DOWN, self.why)
         await trio.sleep(pause_s)
 
     def _end_failed(self, failure: Exception) -> None:

@@ -13,5 +13,5 @@ def check_venue(flag: str, venue: str) -> None:
 
 def spelled(venue: str, assets: tuple[str, ...]) -> tuple[str, ...]:
     """Assets as the venue spells them. Raises `UsageError` for one that it cannot have."""
-    spell = VENUES[venue].spelled
+    spell = VENUES[venue].spell
     return tuple(each if each == ALL else spell(each) for each in assets)

@@ -5,9 +5,7 @@ unchanged. Whether upper case is meant where lower case was typed is for the ven
 A pattern is resolved from the venue's listing, which only the running service knows.
 """
 
-import re
-from collections.abc import Callable, Iterable
-from fnmatch import translate
+from collections.abc import Iterable
 from typing import Final
 
 from fanout.errors import UsageError, shown
@@ -75,12 +73,3 @@ def check_assets(assets: tuple[str, ...]) -> None:
 def is_pattern(asset: str) -> bool:
     """Whether it stands for symbols of the venue's listing rather than for one symbol."""
     return asset == ALL or not _WILD.isdisjoint(asset)
-
-
-def matcher(asset: str) -> Callable[[str], bool]:
-    """Whether a symbol is meant by a pattern: `all` means every one, and otherwise `*`, `?` and
-    `[...]` mean what they mean in a shell. Upper and lower case are different."""
-    if asset == ALL:
-        return lambda symbol: True
-    fits = re.compile(translate(asset)).match
-    return lambda symbol: fits(symbol) is not None

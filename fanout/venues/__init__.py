@@ -13,7 +13,7 @@ class VenueClass(Protocol):
         self, *, stream: str, ws_url: str | None, rest_url: str | None, api_key: str | None
     ) -> Venue: ...
 
-    def spelled(self, asset: str) -> str:
+    def spell(self, text: str) -> str:
         """A symbol, or a pattern for symbols, as the venue spells it, from how it was typed."""
         ...
 

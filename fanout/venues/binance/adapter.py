@@ -157,15 +157,15 @@ class BinanceUsdm:
             self._recent = self._records = AGGREGATES
 
     @staticmethod
-    def spelled(asset: str) -> str:
+    def spell(text: str) -> str:
         """A symbol, or a pattern, as the venue spells it: in upper case. Raises `UsageError` for
         what is neither."""
-        if not all(each.isalnum() or each in "_*?[]-" for each in asset):
+        if not all(each.isalnum() or each in "_*?[]-" for each in text):
             raise UsageError(
-                f"{shown(asset)[:40]!r} cannot be a symbol of Binance: letters and digits, like "
+                f"{shown(text)[:40]!r} cannot be a symbol of Binance: letters and digits, like "
                 "BTCUSDT"
             )
-        return asset.upper()
+        return text.upper()
 
     @property
     def reach(self) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from fanout.config.assets import check_assets, is_pattern, matcher, parse_assets, typed_symbols
+from fanout.config.assets import check_assets, is_pattern, parse_assets, typed_symbols
 from fanout.errors import UsageError
 
 
@@ -51,27 +51,12 @@ def test_a_channel_full_of_symbols_is_accepted() -> None:
     check_assets(tuple(f"S{i}USDT" for i in range(1_024)))
 
 
-@pytest.mark.parametrize(
-    ("asset", "symbols"),
-    [
-        ("all", {"BTCUSDT", "ETHUSDT", "BTCUSDC", "tBTCUSD"}),
-        ("*USDT", {"BTCUSDT", "ETHUSDT"}),
-        ("BTC*", {"BTCUSDT", "BTCUSDC"}),
-        ("BTCUSD?", {"BTCUSDT", "BTCUSDC"}),
-        ("[EB]*T", {"BTCUSDT", "ETHUSDT"}),
-        ("*usdt", set()),
-        ("t*", {"tBTCUSD"}),
-    ],
-)
-def test_a_pattern_means_what_it_means_in_a_shell(asset: str, symbols: set[str]) -> None:
+@pytest.mark.parametrize("asset", ["all", "*USDT", "BTC*", "BTCUSD?", "[EB]*T", "*"])
+def test_a_pattern_stands_for_symbols_of_the_listing(asset: str) -> None:
     assert is_pattern(asset)
-    is_meant = matcher(asset)
-    assert {*filter(is_meant, ("BTCUSDT", "ETHUSDT", "BTCUSDC", "tBTCUSD"))} == symbols
 
 
-@pytest.mark.parametrize(
-    "asset", ["BTCUSDT", "ALL", "ALLUSDT", "BTC-USD", "XBT/USD", "tBTCF0:USTF0"]
-)
+@pytest.mark.parametrize("asset", ["BTCUSDT", "ALL", "BTC-USD", "XBT/USD", "tBTCF0:USTF0"])
 def test_a_symbol_is_no_pattern(asset: str) -> None:
     assert not is_pattern(asset)
 
