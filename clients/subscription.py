@@ -25,7 +25,7 @@ from fanout.clients.outcomes import (
 from fanout.clients.wanted import Wanted
 from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import EndReason
-from fanout.protocol.errors import NotHeardError, reason
+from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Status, Trade
 from fanout.protocol.request import Position, Request, Start, encode_request
@@ -131,7 +131,8 @@ class Subscription:
             # What was received and not yet handed over waits in `ready`: go on behind that.
             at = self._session_position() if self._resume else None
             request = msgspec.structs.replace(request, start=at or Start.LIVE)
-        self._session.ask(request.start, insist=self._unheard < ATTEMPTS_TO_RESUME - 1)
+        is_insisting = self._unheard < ATTEMPTS_TO_RESUME - 1
+        self._session.ask(request.start, insist=is_insisting, channel=request.channel)
         return frame(encode_request(request))
 
     def _session_position(self) -> Position | None:
@@ -177,6 +178,8 @@ class Subscription:
         last = records[-1]
         if isinstance(last, End):
             self._end = last
+        if self._session.is_elsewhere:
+            return  # a refusal under another channel's header: it becomes an error
         if not self._wanted.is_everything:
             records = self._wanted.select(records)
         self.ready.extend(records)
@@ -218,6 +221,9 @@ class Subscription:
             self.is_over = True
             if end is not None and end.reason in _REFUSALS:
                 self.failure = RefusedError(f"{self._url}: {end.why or end.reason.name}")
+        elif isinstance(error, WrongChannelError):
+            self.is_over = True
+            self.failure = RefusedError(f"{self._url}: {why}")
         elif not self._reconnect:
             self.is_over = True
             self.failure = DisconnectedError(f"{self._url}: {why}")

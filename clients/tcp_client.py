@@ -1,6 +1,7 @@
 """What the clients over TCP share: where the service is, what it is asked for, and the words for
 what goes wrong on the way there."""
 
+import re
 import ssl
 from typing import Final, Unpack
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ FRAME_TIMEOUTS: Final = 2
 """So many times as long as a connection may be silent, one frame may take: beyond that its length
 was corrupted on the way, and promises bytes that nobody sends. With 5 s the longest frame still
 passes at 6.4 KiB a second."""
+
+_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 _TLS_ALERT: Final = b"\x15\x03"
 """How a server begins that was to hear TLS and did not."""
@@ -49,7 +52,8 @@ class NetworkClient(Client):
         tls: ssl.SSLContext | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        """`url` is `tcp://HOST:PORT`, or `tls://HOST:PORT`; anything else raises `AddressError`.
+        """`url` is `tcp://HOST:PORT` or `tls://HOST:PORT`, with `/CHANNEL` behind it to read
+        another channel than the service's first; anything else raises `AddressError`.
 
         `start` is where to begin: `"live"`, `"oldest"` for all that the service still has, or a
         client's `position`. What is gone of that comes as a `Loss`. After a disconnect the client
@@ -64,6 +68,7 @@ class NetworkClient(Client):
             start=start if isinstance(start, Position) else Start(start),
             slow=SlowPolicy(slow),
             token=token,
+            channel=channel_in(url),
         )
         super().__init__(url, request=request, resume=resume, **options)
         self._host, self._port, is_tls = parse_address(url)
@@ -104,19 +109,30 @@ class NetworkClient(Client):
 
 
 def parse_address(url: str) -> tuple[str, int, bool]:
-    """Host and port of `tcp://HOST:PORT` or `tls://HOST:PORT`, and whether it is TLS. Raises
-    `AddressError`."""
+    """Host and port of `tcp://HOST:PORT` or `tls://HOST:PORT`, with or without a channel, and
+    whether it is TLS. Raises `AddressError`."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         (host or "").encode("idna")
     except ValueError:  # UnicodeError among them
         host, port = None, None
-    if not host or not port or parts.scheme not in ("tcp", "tls") or parts.path.strip("/"):
+    if not host or not port or parts.scheme not in ("tcp", "tls"):
         raise AddressError(
             f"{url!r} is not an address: tcp://HOST:PORT or tls://HOST:PORT is needed"
         )
     return host, port, parts.scheme == "tls"
+
+
+def channel_in(url: str) -> str:
+    """The channel that an address names; empty if it names none. Raises `AddressError`."""
+    _, _, path = url.partition("://")[2].partition("/")
+    channel = path.removesuffix("/")
+    if channel and not _CHANNEL.fullmatch(channel):
+        raise AddressError(
+            f"{url!r} names no channel that can be: up to 32 of a-z, 0-9, dot, dash and underscore"
+        )
+    return channel
 
 
 def no_connection(timeout_s: float) -> DisconnectedError:

@@ -36,6 +36,10 @@ class NotHeardError(PeerError):
     """The service did not begin where it was asked to, and said nothing of it."""
 
 
+class WrongChannelError(PeerError):
+    """The service sends another channel than the one that was asked for: it knows no channels."""
+
+
 class CallerError(FanoutError):
     """The code on this side asked for what cannot be done."""
 

@@ -25,7 +25,12 @@ import msgspec
 
 from fanout.protocol.block import decode_block
 from fanout.protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
-from fanout.protocol.errors import MalformedError, NotHeardError, UnexpectedFrameError
+from fanout.protocol.errors import (
+    MalformedError,
+    NotHeardError,
+    UnexpectedFrameError,
+    WrongChannelError,
+)
 from fanout.protocol.events import decode_event
 from fanout.protocol.framing import FrameReader, unseal
 from fanout.protocol.header import decode_header
@@ -103,6 +108,11 @@ class SubscriberSession:
         """What a hole in the numbering is put down to, if nobody speaks of it. Something else than
         UNANNOUNCED until what was asked for has begun."""
         self._insists = False
+        self._channel = ""
+        self._elsewhere: Header | None = None
+        self.is_elsewhere = False
+        """Whether the connection's header is of another channel than was asked for. Then only an
+        END may follow, and the numbering stays as it was."""
         self.has_begun = False
         """Whether the connection has brought more than a greeting: something that shows where the
         numbering stands."""
@@ -136,15 +146,18 @@ class SubscriberSession:
             connections=self._connections,
         )
 
-    def ask(self, start: Start | Position, *, insist: bool = False) -> None:
+    def ask(self, start: Start | Position, *, insist: bool = False, channel: str = "") -> None:
         """Say where the next connection was asked to begin. Without this it is asked nothing, and
         begins where its header says.
 
         With `insist` a service that begins elsewhere without a word is `NotHeardError`, so that it
         can be asked again: a request that comes too late is not heard. Without it, what it left out
         is lost.
+
+        A service that answers with another channel than `channel` and does not refuse in its next
+        frame is a `WrongChannelError`; an empty name stands for any channel.
         """
-        self._asked, self._insists = start, insist
+        self._asked, self._insists, self._channel = start, insist, channel
 
     def receive(self, data: bytes) -> None:
         """Take what a read brought, in pieces of any size."""
@@ -161,6 +174,8 @@ class SubscriberSession:
         if payload is None:
             return None
         self._frame_count += 1
+        if self.is_elsewhere:
+            return self._take_refusal(payload)
         if self.phase is Phase.STREAMING and payload[0] == _TRADES:
             # Nearly always; the table says the same, in half a microsecond.
             self.is_answered = True
@@ -180,7 +195,7 @@ class SubscriberSession:
         """Forget the connection, and what came of an incomplete frame; keep the numbering."""
         self._frames = FrameReader()
         self.phase = Phase.GREETING
-        self.has_begun = self.is_answered = False
+        self.has_begun = self.is_answered = self.is_elsewhere = False
 
     def _records_of(self, kind: _Input, payload: bytes) -> list[Record]:
         if kind is _Input.START:
@@ -196,7 +211,24 @@ class SubscriberSession:
             return []
         return self._take_event(payload, self.header)
 
+    def _take_refusal(self, payload: bytes) -> list[Record]:
+        """Take the END of a connection whose header is another channel's."""
+        assert self._elsewhere is not None, "its header has come"
+        if self.phase is not Phase.STREAMING or payload[0] != FrameKind.END:
+            raise WrongChannelError(
+                f"channel {self._channel} was asked for, and the service sends "
+                f"{self._elsewhere.channel or 'one without a name'}"
+            )
+        self.phase = Phase.ENDED
+        self._events += 1
+        event = decode_event(payload, self._elsewhere)
+        assert isinstance(event, End), "its kind says so"
+        return [event]
+
     def _take_header(self, header: Header) -> list[Record]:
+        if self.phase is Phase.OPENING and self._channel and header.channel != self._channel:
+            self.is_elsewhere, self._elsewhere = True, header
+            return []
         if self.phase is Phase.OPENING:
             lost = self._join(header)
         else:

@@ -17,7 +17,11 @@ from fanout.protocol.request import Position, Request, Start, encode_request
 
 Address = Annotated[
     str,
-    typer.Argument(help="tcp://HOST:PORT, tls://HOST:PORT or shm://NAME", metavar="ADDRESS"),
+    typer.Argument(
+        help="tcp://HOST:PORT, tls://HOST:PORT or shm://NAME; with /CHANNEL behind the port for "
+        "another channel than the first",
+        metavar="ADDRESS",
+    ),
 ]
 Symbols = Annotated[
     list[str] | None,
