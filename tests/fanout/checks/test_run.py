@@ -15,9 +15,10 @@ import trustme
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
-from fanout.config import FeedConfig, SimConfig, TcpConfig
+from fanout.config import Config, FeedConfig, SimConfig, SourceConfig, TcpConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
+from fanout.simulator.schedule import scheduled
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, one_source, running_simulator, with_source
@@ -258,3 +259,31 @@ async def test_the_machine_is_checked_for_every_transport() -> None:
         port = taken.getsockname()[1]
         found = await check_machine(one_source(assets=ASSETS, transports=(TcpConfig(port=port),)))
     assert [each.state for each in found] == [State.OK, State.OK, State.FAIL]
+
+
+async def test_each_source_is_checked_and_its_symbols_bear_its_venue() -> None:
+    faulty = SimulatorConfig(
+        symbols=ASSETS, rate=200, faults=(scheduled("http 451 requests=null"),)
+    )
+    async with (
+        running_simulator(SimulatorConfig(symbols=ASSETS, rate=200)) as sound,
+        running_simulator(faulty) as refusing,
+    ):
+        sources = tuple(
+            SourceConfig(assets=ASSETS, venue=name, ws_url=venue.ws_url, rest_url=venue.rest_url)
+            for name, venue in (("binance", sound), ("sim", refusing))
+        )
+        config = Config(sources=sources, transports=(TcpConfig(port=0),))
+        with trio.fail_after(30):
+            report = await run_checks(config, timeout_s=10)
+    states = {each.target: each.state for each in report.checks if each.name == "symbol"}
+    assert states == {
+        "binance:BTCUSDT": State.OK,
+        "binance:ETHUSDT": State.OK,
+        "sim:BTCUSDT": State.SKIP,
+        "sim:ETHUSDT": State.SKIP,
+    }
+    assert row(report, "rest", sound.rest_url).state is State.OK
+    assert row(report, "rest", refusing.rest_url).state is State.FAIL
+    assert row(report, "first-trade", "binance:BTCUSDT").state is State.OK
+    assert exit_code(report) == 77
