@@ -113,7 +113,7 @@ class Source:
         if count <= FEW_SYMBOLS:
             return
         weight = self.venue.recent_trades_request(market.instruments[0].symbol).weight
-        minute = int(self.venue.weight_limit * SHARE)
+        minute = int(self.venue.limits.weight_a_minute * SHARE)
         minutes = -(-count * weight // minute)
         _LOG.warning(
             "%d symbols: their latest trades take REST weight %s, of which %s a minute are used: "
@@ -221,7 +221,13 @@ class Source:
             self._rest,
             Anomalies(clock=trio.current_time),
             self._config.feed,
-            connect=partial(open_websocket, proxy=proxy, wall_ns=self._wall_ns),
+            connect=partial(
+                open_websocket,
+                proxy=proxy,
+                wall_ns=self._wall_ns,
+                limits=self.venue.limits,
+                refusal=self.venue.refusal,
+            ),
             wall_ns=self._wall_ns,
         )
 

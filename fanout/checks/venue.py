@@ -15,7 +15,6 @@ import trio
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import (
-    ConfigError,
     VenueBusyError,
     VenueError,
     VenueForbiddenError,
@@ -111,18 +110,8 @@ async def _ask(
         clock.measured(asked_ns=asked_ns, venue_ms=venue_ms, answered_ns=wall_ns())
         answers.first_s = answers.first_s or trio.current_time() - began_s
         answers.clock = clock.offset
-    answers.faults = await rest.fetch(
-        venue.instruments_request(),
-        lambda body: {each: _fault_of(venue, body, each) for each in symbols},
-    )
-
-
-def _fault_of(venue: Venue, body: bytes, symbol: str) -> str | None:
-    try:
-        venue.parse_instruments(body, (symbol,))
-    except ConfigError as error:
-        return str(error)
-    return None
+    listing = await rest.fetch(venue.listing_request(), venue.parse_listing)
+    answers.faults = {each: listing.fault(each) for each in symbols}
 
 
 def judge_answers(answers: Answers, venue: Venue, symbols: tuple[str, ...]) -> tuple[Check, ...]:
@@ -164,7 +153,7 @@ def _rest(answers: Answers, venue: Venue) -> Check:
 
 
 def _weight(answers: Answers, venue: Venue) -> Check:
-    subject, limit = Subject(Name.WEIGHT, venue.name), venue.weight_limit
+    subject, limit = Subject(Name.WEIGHT, venue.name), venue.limits.weight_a_minute
     if answers.first_s is None:
         return subject.skipped("rest failed")
     found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in this minute"

@@ -29,8 +29,9 @@ _CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a source listens to its exchange.
 
-    `stream` is one of `STREAMS`. `connections` run at once, and each is replaced when it is
-    `rotate_after_s` old, before the exchange cuts it. A symbol without a trade within
+    `stream` is one of `STREAMS`. `connections` bring each symbol, and each is replaced when it is
+    `rotate_after_s` old, before the exchange cuts it. Symbols are spread over connections, on
+    average `symbols_per_connection` on each, or fewer where the venue allows fewer. A symbol without a trade within
     `first_trade_timeout_s` is reported as STALE; with `strict` that ends the service. A `patient`
     source waits at its start for a venue that limits or bans it, rather than end the service.
     `proxy` is a URL; None takes the environment's. With an `api_key` trades can be asked for by
@@ -39,6 +40,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     stream: str = "auto"
     connections: int = 1
+    symbols_per_connection: int = 200
     rotate_after_s: float = 23 * 3600.0
     first_trade_timeout_s: float = 20.0
     strict: bool = False
@@ -50,6 +52,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.stream not in STREAMS:
             raise UsageError(f"--stream {self.stream!r}: {', '.join(STREAMS)}")
         check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
+        check_range("--symbols-per-connection", self.symbols_per_connection, 1, 1_024)
         check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
         check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
         check_proxy("--proxy", self.proxy)

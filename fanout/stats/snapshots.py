@@ -33,6 +33,9 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     minute. `delay` is our clock when a trade came, less the venue's time in it, as they are: below
     0 where our clock is behind. It is that of the trade which waited longest in each read. None
     before the first.
+
+    `continuity` says what the venue's numbers prove. With IDS every missing trade is known; with
+    anything else nothing proves that all trades came.
     """
 
     symbol: str
@@ -50,6 +53,7 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     no_trade: int
     open_gaps: int
     delay: Quantiles | None
+    continuity: str = "IDS"
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
-from fanout.venues.binance.adapter import RECENT_TRADES
+from fanout.venues.binance.venue import RECENT_TRADES
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS, Values, Way, values_of
 from tests.bench.ingest_rivals.workload import recorded
 from tests.bench.measure import in_rounds, ratios

@@ -37,7 +37,7 @@ from fanout.protocol import Block, Header, Instrument, Reference, Trade, encode_
 from fanout.protocol.varint import append_varint, zigzag
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
-from fanout.venues.binance.adapter import RECENT_TRADES
+from fanout.venues.binance.venue import RECENT_TRADES
 from tests.bench.report import Row, capture
 
 CAPTURE: Final = "btcusdt_20240808.gz"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S
-from fanout.feed.line import MAX_JUMP, STRANGE_IDS
-from fanout.feed.merge import Merge
+from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
+from fanout.feed.sequences import Sequences, Taken
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
@@ -22,34 +22,32 @@ OPEN, FILLED, LOST, NO_TRADE = (
 
 
 class Desk:
-    """A merge and what it gave."""
+    """Sequences, and what they gave."""
 
     def __init__(self) -> None:
         self.anomalies = Anomalies(clock=lambda: 0.0)
-        self.merge = Merge([BTC, ETH], "trade", self.anomalies)
+        self.sequences = Sequences([BTC, ETH], "trade", self.anomalies)
+
+    def step(self, *items: VenueTrade | SpentId, stream: str = "trade") -> Taken:
+        """What came of items that one read brought."""
+        return self.sequences.take(items, stream, 0.0)
 
     def take(self, *items: VenueTrade | SpentId) -> list[Trade | Gap]:
-        out: list[Trade | Gap] = []
-        for item in items:
-            self.merge.take(item, "trade", 0.0, out)
-        return out
+        return self.step(*items).records
 
     def ids(self, *ids: int) -> list[object]:
         return told(self.take(*map(venue_trade, ids)))
 
     def due(self) -> list[object]:
-        return told(self.merge.due(WINDOW_S))
+        return told(self.sequences.due(WINDOW_S))
 
     def back_fill(
         self, gap: tuple[int, int], *ids: int, spent: list[tuple[int, int]]
     ) -> list[object]:
         """What becomes of a gap of which REST has these ids, and knows these ranges."""
-        trades, _, gaps = self.merge.back_fill(
-            "trade", gap, [venue_trade(each) for each in ids], 1.0
-        )
-        return told(
-            [*trades, *gaps, *self.merge.settle("trade", "BTCUSDT", gap, spent, "out of reach")]
-        )
+        filled = self.sequences.back_fill("trade", gap, [venue_trade(each) for each in ids], 1.0)
+        settled = self.sequences.settle("trade", "BTCUSDT", gap, spent, "out of reach")
+        return told([*filled.records, *settled])
 
 
 def told(records: list[Trade | Gap] | list[Gap]) -> list[object]:
@@ -68,22 +66,22 @@ def test_a_trade_that_was_seen_is_dropped_and_counted() -> None:
     desk = Desk()
     assert desk.ids(1, 2, 2, 1, 3) == [1, 2, 3]
     assert desk.anomalies.counts["trade id seen before"] == 2
-    assert desk.merge.tally("trade", "BTCUSDT").duplicates == 2
+    assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 2
 
 
 def test_what_two_connections_bring_is_nothing_odd() -> None:
     desk = Desk()
-    desk.merge.is_alone = False
+    desk.sequences.is_alone = False
     assert desk.ids(1, 2, 1, 2, 3, 3) == [1, 2, 3]
     assert not desk.anomalies.counts
-    assert desk.merge.tally("trade", "BTCUSDT").duplicates == 3
+    assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 3
 
 
 def test_a_hole_that_stands_becomes_a_gap_and_newer_trades_do_not_wait_for_it() -> None:
     desk = Desk()
     assert desk.ids(1, 5, 6) == [1, 5, 6]
     assert desk.due() == [(2, 4, OPEN)]
-    assert desk.merge.gaps("trade", "BTCUSDT") == [(2, 4)]
+    assert desk.sequences.gaps("trade", "BTCUSDT") == [(2, 4)]
 
 
 def test_what_comes_out_of_order_is_no_gap() -> None:
@@ -103,7 +101,7 @@ def test_an_id_spent_without_a_trade_is_no_hole() -> None:
     desk = Desk()
     assert told(desk.take(venue_trade(1), SpentId("BTCUSDT", 2), venue_trade(3))) == [1, 3]
     assert desk.due() == []
-    assert desk.merge.tally("trade", "BTCUSDT").spent == 1
+    assert desk.sequences.tally("trade", "BTCUSDT").spent == 1
 
 
 def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
@@ -121,7 +119,7 @@ def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
         (7, 8, NO_TRADE),
         (9, 9, FILLED),
     ]
-    tally = desk.merge.tally("trade", "BTCUSDT")
+    tally = desk.sequences.tally("trade", "BTCUSDT")
     assert (tally.missing, tally.back_filled, tally.no_trade, tally.lost) == (8, 3, 3, 2)
 
 
@@ -145,8 +143,8 @@ def test_a_row_of_the_records_that_fits_no_field_is_given_back_as_refused() -> N
     desk.ids(1, 4)
     desk.due()
     rows = [venue_trade(2, price="0.005"), venue_trade(3)]
-    trades, refused, gaps = desk.merge.back_fill("trade", (2, 3), rows, 1.0)
-    assert (told(trades), refused, gaps) == ([3], [2], [])
+    filled = desk.sequences.back_fill("trade", (2, 3), rows, 1.0)
+    assert (told(filled.records), filled.refused) == ([3], [2])
 
 
 def test_instruments_are_numbered_each_for_itself() -> None:
@@ -160,11 +158,11 @@ def test_a_trade_that_cannot_be_represented_is_told_counted_and_left_as_a_hole(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = Desk()
-    records = desk.take(venue_trade(1), venue_trade(2, price="61800.305"), venue_trade(3))
-    assert told(records) == [1, 3]
+    taken = desk.step(venue_trade(1), venue_trade(2, price="61800.305"), venue_trade(3))
+    assert told(taken.records) == [1, 3]
     assert desk.due() == [(2, 2, OPEN)]
     assert desk.anomalies.counts["trade refused"] == 1
-    assert desk.merge.misfits == {"BTCUSDT"}
+    assert taken.has_misfits
     (line,) = caplog.records
     assert line.levelno == logging.ERROR
     assert "BTCUSDT trade 2: '61800.305'" in line.message
@@ -174,7 +172,7 @@ def test_in_new_units_what_did_not_fit_does() -> None:
     desk = Desk()
     desk.take(venue_trade(1))
     finer = Instrument(index=0, symbol="BTCUSDT", price_exponent=-3, quantity_exponent=-3)
-    desk.merge.renew([finer, ETH])
+    desk.sequences.renew([finer, ETH])
     (trade,) = desk.take(venue_trade(2, price="61800.305"))
     assert isinstance(trade, Trade)
     assert (trade.price, trade.instrument) == (61_800_305, finer)
@@ -187,15 +185,15 @@ def test_a_symbol_that_was_not_asked_for_is_counted_and_skipped() -> None:
 
 
 def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None:
-    desk, out = Desk(), list[Trade | Gap]()
+    desk = Desk()
     desk.ids(101, 105)
-    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
-    for trade_id, first_fill in ((3, 110), (4, 112)):
-        desk.merge.take(venue_trade(trade_id, first_fill=first_fill), "aggTrade", 0.0, out)
-    assert told(out) == [(102, 104, OPEN), (106, 109, OPEN), 3, 4]
-    assert desk.merge.turned == [("BTCUSDT", "aggTrade")]
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    items = [venue_trade(i, first_fill=first) for i, first in ((3, 110), (4, 112))]
+    taken = desk.step(*items, stream="aggTrade")
+    assert told(taken.records) == [(102, 104, OPEN), (106, 109, OPEN), 3, 4]
+    assert taken.turned == [("BTCUSDT", "aggTrade")]
     assert desk.ids(110) == []
-    assert desk.merge.gaps("trade", "BTCUSDT") == [(102, 104), (106, 109)]
+    assert desk.sequences.gaps("trade", "BTCUSDT") == [(102, 104), (106, 109)]
     assert desk.back_fill((106, 109), 107, spent=[(106, 200)]) == [
         107,
         (106, 106, NO_TRADE),
@@ -205,23 +203,23 @@ def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None
 
 
 def test_a_stream_that_wakes_up_before_another_has_taken_over_is_kept() -> None:
-    desk, out = Desk(), list[Trade | Gap]()
+    desk = Desk()
     desk.ids(101)
-    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
-    assert desk.ids(102) == [102]
-    assert desk.merge.turned == [("BTCUSDT", "trade")]
-    desk.merge.take(venue_trade(3, first_fill=103), "aggTrade", 0.0, out)
-    assert out == []
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    taken = desk.step(venue_trade(102))
+    assert told(taken.records) == [102]
+    assert taken.turned == [("BTCUSDT", "trade")]
+    assert desk.step(venue_trade(3, first_fill=103), stream="aggTrade").records == []
     assert desk.ids(103) == [103]
 
 
 @pytest.mark.parametrize("first_fill", [2**64 + 5, 2**63, -1])
 def test_a_first_fill_that_cannot_be_is_not_believed(first_fill: int) -> None:
-    desk, out = Desk(), list[Trade | Gap]()
+    desk = Desk()
     desk.ids(101)
-    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
-    desk.merge.take(venue_trade(3, first_fill=first_fill), "aggTrade", 0.0, out)
-    assert told(out) == [3]
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    taken = desk.step(venue_trade(3, first_fill=first_fill), stream="aggTrade")
+    assert told(taken.records) == [3]
 
 
 @pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
@@ -290,7 +288,9 @@ def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
     new = [each for each in dict.fromkeys(ids) if each >= ids[0]] if ids else []
     assert passed == new
     missing = {
-        each for gap in desk.merge.due(WINDOW_S) for each in range(gap.first_id, gap.last_id + 1)
+        each
+        for gap in desk.sequences.due(WINDOW_S)
+        for each in range(gap.first_id, gap.last_id + 1)
     }
     if new:
         assert missing | set(new) == set(range(min(new), max(new) + 1))
@@ -298,23 +298,22 @@ def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
 
 
 def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
-    desk, out = Desk(), []  # type: ignore[var-annotated]
+    desk = Desk()
     desk.ids(101, 105)
-    desk.merge.turn_to("BTCUSDT", "trade", "aggTrade")
-    for agg_id, first_fill in ((3, 110), (4, 112)):
-        desk.merge.take(venue_trade(agg_id, first_fill=first_fill), "aggTrade", 0.0, out)
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    items = [venue_trade(i, first_fill=first) for i, first in ((3, 110), (4, 112))]
+    out = desk.step(*items, stream="aggTrade").records
     told = [each for each in out if isinstance(each, Gap) and each.state is GapState.OPEN]
     assert len(told) == 2
-    assert desk.merge.open_gaps("BTCUSDT") == 2
+    assert desk.sequences.open_gaps("BTCUSDT") == 2
 
 
 def test_an_id_that_was_told_as_missing_and_comes_as_no_trade_s_is_none() -> None:
-    desk, out = Desk(), list[Trade | Gap]()
+    desk = Desk()
     desk.ids(101, 103)
-    assert [each.state for each in desk.merge.due(1.0)] == [GapState.OPEN]
-    desk.merge.take(SpentId(symbol="BTCUSDT", trade_id=102), "trade", 2.0, out)
-    (gap,) = out
+    assert [each.state for each in desk.sequences.due(1.0)] == [GapState.OPEN]
+    (gap,) = desk.sequences.take([SpentId(symbol="BTCUSDT", trade_id=102)], "trade", 2.0).records
     assert isinstance(gap, Gap)
     assert (gap.first_id, gap.last_id, gap.state) == (102, 102, GapState.NO_TRADE)
     assert gap.why == "the venue used the id without a trade"
-    assert desk.merge.tally("trade", "BTCUSDT").no_trade == 1
+    assert desk.sequences.tally("trade", "BTCUSDT").no_trade == 1

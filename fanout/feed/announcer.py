@@ -1,15 +1,16 @@
-"""What is said of a feed, its instruments and their gaps: to readers in-band, and to people in the
-log. A gap that is told is to be closed, so whoever does that hears of it here."""
+"""What a feed publishes besides its trades, and logs: states, gaps, changes of its instruments.
+
+It knows what was last said of the feed as a whole, and is the only one to change the channel's
+instruments.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from fanout.channel.publisher import Publisher
-from fanout.feed.back_fill import BackFill
+from fanout.channel.channel import Channel
 from fanout.feed.liveness import Change
-from fanout.feed.units import Units
-from fanout.feed.watch import Watch
+from fanout.feed.roster import Roster
 from fanout.protocol.constants import BlockFlags, FeedState, GapState
 from fanout.protocol.records import Gap, Trade
 
@@ -19,55 +20,49 @@ _SAID: Final = {
     GapState.OPEN: "are missing",
     GapState.BACK_FILLED: "are back-filled",
     GapState.UNRECOVERABLE: "are lost",
-    GapState.NO_TRADE: "are none",
+    GapState.NO_TRADE: "were never trades",
 }
 """For the log."""
 
 
-class Reporter:
-    """Tells readers and the log; knows what was last said of the feed as a whole."""
+class Announcer:
+    """Publishes to one channel."""
 
-    def __init__(
-        self, publisher: Publisher, units: Units, watch: Watch, *, wall_ns: Callable[[], int]
-    ) -> None:
+    def __init__(self, channel: Channel, roster: Roster, *, wall_ns: Callable[[], int]) -> None:
         """`wall_ns` gives unix ns."""
         self.state = FeedState.DOWN
         """Of the feed."""
-        self.back_fills: list[BackFill] = []
-        """All that close gaps."""
-        self._publisher = publisher
-        self._units = units
-        self._watch = watch
+        self._channel = channel
+        self._roster = roster
         self._wall_ns = wall_ns
 
     def turn(self, state: FeedState, why: str) -> None:
         """The feed is in another state."""
         self.state = state
-        self._publisher.publish_status(None, state, why)
+        self._channel.publish_status(None, state, why)
 
     def say(self, changes: Iterable[Change]) -> None:
         """Instruments are in other states."""
         for each in changes:
-            instrument = self._units.instruments[each.index]
-            self._publisher.publish_status(instrument, each.state, each.why)
+            instrument = self._roster[each.index].instrument
+            self._channel.publish_status(instrument, each.state, each.why)
             level = logging.DEBUG if each.state is FeedState.CONNECTING else logging.INFO
             _LOG.log(level, "%s is %s: %s", instrument.symbol, each.state.name, each.why)
-            self._watch.wake()
 
     def gaps(self, gaps: Sequence[Gap]) -> None:
-        """Gaps came about, or were closed."""
-        self._publisher.publish(gaps, received_ns=0, held_ns=0)
-        self.see_to(gaps)
+        """Gaps opened or were closed."""
+        if gaps:
+            self._channel.publish(gaps, received_ns=0, held_ns=0)
+            self.log_gaps(gaps)
 
     def back_filled(self, records: Sequence[Trade | Gap]) -> None:
         """The venue's records had these."""
-        self._publisher.publish(
+        self._channel.publish(
             records, received_ns=self._wall_ns(), held_ns=0, flags=BlockFlags.BACK_FILLED
         )
-        self.see_to([each for each in records if type(each) is Gap])
+        self.log_gaps([each for each in records if type(each) is Gap])
 
-    def see_to(self, gaps: Sequence[Gap]) -> None:
-        """Log gaps that were published, and have them closed."""
+    def log_gaps(self, gaps: Sequence[Gap]) -> None:
         for each in gaps:
             is_bad = each.state in (GapState.OPEN, GapState.UNRECOVERABLE)
             _LOG.log(
@@ -79,6 +74,10 @@ class Reporter:
                 _SAID.get(each.state, each.state.name),
                 each.why,
             )
-        if gaps:
-            for back_fill in self.back_fills:
-                back_fill.ask()
+
+    def change(self, indexes: Sequence[int]) -> None:
+        """Instruments were added, or have other units or references, from the next record on."""
+        entries = [self._roster[index] for index in sorted(indexes)]
+        self._channel.change(
+            [each.instrument for each in entries], [each.reference for each in entries]
+        )

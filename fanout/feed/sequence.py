@@ -1,4 +1,8 @@
-"""One instrument in one kind of stream: its units, its ids, and what came of them, counted."""
+"""One instrument in one kind of stream: its units, its trade ids, and what became of them.
+
+A stream whose ids prove nothing has an `Unproven` sequence: it drops what it has seen of late, and
+never opens a gap.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -21,11 +25,14 @@ MAX_JUMP: Final = 100_000_000
 """Ids that may be missing in one go: weeks of the busiest symbol."""
 
 STRANGE_IDS: Final = 3
-"""So many ids in a row that cannot follow from the numbering, but follow each other, make another
-numbering. Fewer are somebody's mistake, and dropped."""
+"""So many ids in a row that cannot follow from the numbering, but follow each other, begin a new
+numbering. Fewer are a mistake of the venue's and are dropped."""
 
 STRANGE_STEP: Final = 1_000
 """Most by which one of them may be further on than the one before."""
+
+REMEMBERED_IDS: Final = 4_096
+"""Ids of an instrument that an `Unproven` sequence tells repeats by."""
 
 _WHY: Final = {
     GapState.OPEN: "not in the stream",
@@ -36,7 +43,8 @@ _WHY: Final = {
 
 
 class Tally(msgspec.Struct):
-    """Counts of one instrument's ids since the start."""
+    """Counts of one instrument's ids since the start. Ids are `missing` when a gap opens, and then
+    back-filled, `no_trade` or `lost` when it is closed."""
 
     trades: int = 0
     back_filled: int = 0
@@ -46,26 +54,23 @@ class Tally(msgspec.Struct):
     refused: int = 0
     """Trades whose values fit no field."""
     missing: int = 0
-    """Ids told as an open gap."""
     lost: int = 0
-    """Ids told as unrecoverable."""
     no_trade: int = 0
-    """Ids of gaps that turned out to be no trade's."""
 
 
-class Line(msgspec.Struct):
-    """Its gaps have the number 0 until they are published."""
+class IdSequence(msgspec.Struct):
+    """Its gaps have the sequence number 0 until they are published."""
 
     instrument: Instrument
     tally: Tally
     anomalies: Anomalies
     continuity: Continuity = msgspec.field(default_factory=Continuity)
-    before: "Line | None" = None
-    """The line that this one takes over from, until it does."""
-    after: "Line | None" = None
-    """The line that is to take over from this one, until it does."""
+    before: "IdSequence | None" = None
+    """The sequence that this one takes over from, until it does."""
+    after: "IdSequence | None" = None
+    """The sequence that is to take over from this one, until it does."""
     is_over: bool = False
-    """Another has taken over, or goes on after all."""
+    """Another sequence has taken over, or the venue delisted the instrument."""
     newest_time: int = 0
     """Of all trades that were taken, in the venue's units."""
     strange: list[int] = []
@@ -74,9 +79,9 @@ class Line(msgspec.Struct):
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
     ) -> bool:
-        """Whether an id is to be taken. One that cannot follow from the numbering is, when several
-        of its kind follow each other: then the venue has begun to number anew, which is said to
-        `out`. `is_alone`: there is only one connection to bring an id."""
+        """Whether an id is to be taken. Several in a row that cannot follow from the numbering, but
+        follow each other, are: then the venue numbers anew, and `out` gets the gaps that this
+        closes. `is_alone`: there is only one connection to bring an id."""
         continuity, trade_id = self.continuity, item.trade_id
         next_id = continuity.next_id
         if next_id is None:
@@ -101,7 +106,7 @@ class Line(msgspec.Struct):
         return True
 
     def trade(self, item: VenueTrade) -> Trade | None:
-        """None if its values fit no field: that is said in the log, and counted."""
+        """None if its values fit no field; that is counted and logged."""
         try:
             return to_trade(item, self.instrument)
         except NotRepresentableError as error:
@@ -131,11 +136,11 @@ class Line(msgspec.Struct):
             out += self.told(told)
 
     def miss(self, trade_id: int, now_s: float) -> list[Gap]:
-        """Note an id that was used, and did not come."""
+        """Note that the venue used an id which the stream did not bring."""
         return self.told(self.continuity.miss(trade_id, now_s))
 
     def told(self, told: Sequence[Told], why: dict[GapState, str] | None = None) -> list[Gap]:
-        """Records of what is to be told of ids, counted."""
+        """Gap records for what became of ids, counted."""
         words = _WHY | (why or {})
         tally = self.tally
         for each in told:
@@ -154,3 +159,32 @@ class Line(msgspec.Struct):
             )
             for each in told
         ]
+
+
+class Unproven(IdSequence):
+    """A sequence of ids that cannot be compared: what is missing cannot be known."""
+
+    seen: dict[int, None] = {}
+
+    def is_news(
+        self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
+    ) -> bool:
+        if item.trade_id not in self.seen:
+            return True
+        self.tally.duplicates += 1
+        if is_alone:
+            self.anomalies.note("trade id seen before", f"{item.symbol} {item.trade_id}")
+        return False
+
+    def take(self, trade: Trade, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
+        self.seen[item.trade_id] = None
+        if len(self.seen) > REMEMBERED_IDS:
+            del self.seen[next(iter(self.seen))]
+        self.tally.trades += 1
+        out.append(trade)
+
+    def spend(self, trade_id: int, now_s: float, out: list[Trade | Gap]) -> None:
+        self.tally.spent += 1
+
+    def miss(self, trade_id: int, now_s: float) -> list[Gap]:
+        return []

@@ -1,22 +1,28 @@
-"""A connection to the venue that is always there: made, made again when it ends, and replaced
+"""A connection to the venue that is always there: opened, opened again when it ends, and replaced
 before the venue cuts it.
 
-A *link* is a place for a connection. What its connections bring goes to a `Hub`, which neither
-knows nor cares which of them did. A successor is opened beside the old connection, and has to have
-brought what the old one brings before that is let go; so replacing costs nothing, and nor does one
-of several links that dies.
+A *link* is a place for a connection and keeps it filled. It hands what its connections bring to a
+`Hub`. A successor is opened beside the old connection, and has to bring what the old one brings
+before that is closed. So replacing a connection costs nothing, and neither does the end of one of
+several links.
+
+    connect --> opening messages --> receive, receive, ...         run
+                     '--> batches, answers, keep-alive             speak, at the venue's pace
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError
 from fanout.net.websocket import Burst, WebSocket
 from fanout.protocol.backoff import backoff
+from fanout.venues.base import Dialogue
 
 _LOG = logging.getLogger("fanout")
 
@@ -30,26 +36,28 @@ SPACING_S: Final = 1.05
 """Between attempts, of all links together: 300 in five minutes are allowed per address."""
 
 JITTER: Final = 0.9
-"""A connection is replaced at this part of its age at the earliest: not all of them at once."""
+"""A connection is replaced at this part of its age at the earliest, so that not all are at once."""
 
 HANDOVER_S: Final = 20.0
 """How long a successor has to bring what the old connection brings."""
 
 PATIENCE_S: Final = 60.0
-"""How long a successor is waited for to bring what trades seldom."""
+"""How long a successor has to bring an instrument that trades seldom."""
 
 OVERLAP_S: Final = 2.0
 """How long both are kept when it does: what is still on its way over the old one arrives."""
 
 _LOOK_S: Final = 1.0
 
+Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
+
 
 class Hub(Protocol):
     """Where connections report."""
 
-    def attempting(self, connection: "Connection") -> None: ...
+    def attempting(self) -> None: ...
     def opened(self, connection: "Connection") -> None: ...
-    def take(self, burst: Burst, connection: "Connection") -> None:
+    def received(self, burst: Burst, connection: "Connection") -> None:
         """May raise a `VenueError`, which ends the connection."""
         ...
 
@@ -74,21 +82,43 @@ class Pacer:
         await trio.sleep_until(self._next_s - SPACING_S)
 
 
+class Dialling(msgspec.Struct, frozen=True):
+    """How the links of a feed connect, and when they replace a connection."""
+
+    connect: Connect
+    pacer: Pacer
+    uniform: Callable[[float, float], float]
+    rotate_after_s: float
+
+
+class Subject(Protocol):
+    """What a link's connections are for."""
+
+    def stream_url(self) -> str: ...
+    def dialogue(self) -> Dialogue: ...
+    @property
+    def messages_a_second(self) -> float: ...
+
+
 class Connection:
     """One WebSocket, from before it opens to its end."""
 
     def __init__(self, link: "Link") -> None:
         self.link = link
+        self.dialogue = link.subject.dialogue()
         self.heard: dict[str, float] = {}
         """When something last came of a symbol, in seconds of trio's clock."""
         self.opened_s = 0.0
         self.has_delivered = False
         self.why: VenueError | None = None
-        """Why it ended; None while it has not, and if it was closed from here."""
+        """Why it ended; None while it has not, and if we closed it."""
         self.settled = trio.Event()
         """It has opened, or failed to."""
         self.gone = trio.Event()
         self._scope = trio.CancelScope()
+        self._outbox: deque[str] = deque()
+        self._news = trio.Event()
+        self._websocket: WebSocket | None = None
 
     @property
     def is_open(self) -> bool:
@@ -101,51 +131,69 @@ class Connection:
     def close(self) -> None:
         self._scope.cancel()
 
+    def say(self, words: Iterable[str]) -> None:
+        """Send messages soon, in order, at the venue's pace."""
+        self._outbox.extend(words)
+        self._news.set()
+
     async def run(self, hub: Hub) -> None:
         """Open, subscribe, and hand on what comes, to the end."""
         try:
             with self._scope:
-                async with self.link.connect() as websocket:
-                    for text in self.link.requests():
-                        await websocket.send(text)
+                subject = self.link.subject
+                async with self.link.dialling.connect(subject.stream_url()) as websocket:
+                    self._outbox.extend(self.dialogue.opening())
+                    if self._outbox:
+                        await websocket.send(self._outbox.popleft())
+                    self._websocket = websocket
                     self.opened_s = trio.current_time()
                     hub.opened(self)
                     self.settled.set()
                     while True:
-                        hub.take(await websocket.receive(), self)
+                        hub.received(await websocket.receive(), self)
         except VenueError as error:
             self.why = error
         finally:
             self.gone.set()
             self.settled.set()
+            self._news.set()
         hub.ended(self, str(self.why) if self.why else "it was replaced")
+
+    async def speak(self) -> None:
+        """Send what is in the outbox and what the dialogue has to say, until the connection ends.
+
+        A message that cannot be sent is no news: the reader notices the end, too.
+        """
+        await self.settled.wait()
+        with suppress(VenueError, trio.ClosedResourceError):
+            while self.is_open:
+                assert self._websocket is not None, "it has opened"
+                if self._outbox:
+                    await trio.sleep(1 / self.link.subject.messages_a_second)
+                    await self._websocket.send(self._outbox.popleft())
+                else:
+                    await self._wait_for_words()
+
+    async def _wait_for_words(self) -> None:
+        self._news = trio.Event()
+        due_s = self.opened_s + self.dialogue.due_s
+        with trio.move_on_at(due_s):
+            await self._news.wait()
+        if self.is_open and trio.current_time() >= due_s:
+            self._outbox.extend(self.dialogue.tick(trio.current_time() - self.opened_s))
 
 
 class Link:
     """A place for a connection, which is kept filled."""
 
-    def __init__(
-        self,
-        name: str,
-        hub: Hub,
-        *,
-        connect: Callable[[], AbstractAsyncContextManager[WebSocket]],
-        requests: Callable[[], tuple[str, ...]],
-        rotate_after_s: float,
-        pacer: Pacer,
-        uniform: Callable[[float, float], float],
-    ) -> None:
-        """`connect` opens a connection; `requests` gives the messages to send then."""
+    def __init__(self, name: str, subject: Subject, hub: Hub, dialling: Dialling) -> None:
         self.name = name
-        self.connect = connect
-        self.requests = requests
+        self.subject = subject
+        self.dialling = dialling
         self.rotations = 0
         self.won = 0
         """Trades that its connections brought before any other did."""
         self._hub = hub
-        self._rotate_after_s = rotate_after_s
-        self._pacer = pacer
-        self._uniform = uniform
         self._pauses = self._new_pauses()
         self._must_rotate = trio.Event()
         self._current: Connection | None = None
@@ -173,9 +221,10 @@ class Link:
                 self._current = current
 
     async def _is_to_be_replaced(self, connection: Connection) -> bool:
-        """Wait until the connection is old, or told to go; False if it ends before."""
+        """Wait until the connection is old, or `rotate` was called; False if it ends before."""
         self._must_rotate = trio.Event()
-        age_s = self._uniform(JITTER * self._rotate_after_s, self._rotate_after_s)
+        rotate_after_s = self.dialling.rotate_after_s
+        age_s = self.dialling.uniform(JITTER * rotate_after_s, rotate_after_s)
         with trio.move_on_after(age_s):
             await _first_of(connection.gone, self._must_rotate)
         return connection.is_open
@@ -191,11 +240,13 @@ class Link:
             await self._pause(connection)
 
     async def _attempt(self, nursery: trio.Nursery) -> Connection:
-        await self._pacer.wait()
+        await self.dialling.pacer.wait()
         connection = Connection(self)
-        self._hub.attempting(connection)
+        self._hub.attempting()
         nursery.start_soon(connection.run, self._hub)
         await connection.settled.wait()
+        if connection.is_open:
+            nursery.start_soon(connection.speak)
         return connection
 
     async def _pause(self, ended: Connection) -> None:
@@ -211,7 +262,7 @@ class Link:
         await trio.sleep(pause_s)
 
     def _new_pauses(self) -> Iterator[float]:
-        return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self._uniform)
+        return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self.dialling.uniform)
 
     async def _replaced(self, old: Connection, nursery: trio.Nursery) -> Connection:
         """The successor of a connection, once that may go; it is tried again until then."""
