@@ -63,7 +63,9 @@ async def listen(
         try:
             async with connect(venue.stream_url()) as websocket:
                 heard.opened_s = trio.current_time() - began_s
-                for text in dialogue.opening():
+                for number, text in enumerate(dialogue.opening()):
+                    if number:
+                        await trio.sleep(1 / venue.limits.messages_a_second)
                     await websocket.send(text)
                 opening.deadline = float("inf")
                 with trio.move_on_at(patience.deadline_s(timeout_s)):

@@ -115,6 +115,13 @@ def options(
             envvar="FANOUT_CONNECTIONS",
         ),
     ] = FEED.connections,
+    symbols_per_connection: Annotated[
+        int,
+        typer.Option(
+            help="Symbols of a connection, on average; fewer where the exchange allows fewer.",
+            envvar="FANOUT_SYMBOLS_PER_CONNECTION",
+        ),
+    ] = FEED.symbols_per_connection,
     rotate_after: Annotated[
         float,
         typer.Option(
@@ -217,6 +224,7 @@ def options(
         log_bytes=log_bytes,
         stream=stream,
         connections=connections,
+        symbols_per_connection=symbols_per_connection,
         rotate_after_s=rotate_after,
         first_trade_timeout_s=first_trade_timeout,
         strict=strict,

@@ -12,7 +12,7 @@ from fanout.cli.outcome import exit_codes, say
 from fanout.cli.secrets import read_api_key, read_token
 from fanout.cli.size import parse_size
 from fanout.cli.source_tables import SourceTable, source_of
-from fanout.cli.venues import check_venue, spelled
+from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
@@ -41,6 +41,7 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     log_bytes: str
     stream: str
     connections: int
+    symbols_per_connection: int
     rotate_after_s: float
     first_trade_timeout_s: float
     strict: bool
@@ -263,6 +264,7 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
     feed = FeedConfig(
         stream=options.stream,
         connections=options.connections,
+        symbols_per_connection=options.symbols_per_connection,
         rotate_after_s=options.rotate_after_s,
         first_trade_timeout_s=options.first_trade_timeout_s,
         strict=options.strict,
@@ -289,7 +291,7 @@ def _source(
         assets=spelled(venue, assets),
         ws_url=options.ws_url if is_default else None,
         rest_url=options.rest_url if is_default else None,
-        feed=feed,
+        feed=keyed(feed, venue),
         sim=SimConfig() if venue == "sim" else None,
     )
 

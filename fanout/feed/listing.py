@@ -10,20 +10,15 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Final
 
+from fanout.config.assets import ALL, is_pattern
 from fanout.errors import ConfigError, shown
 from fanout.venues.base import Limits, Listing
-
-ALL: Final = "all"
 
 MAX_MATCHES: Final = 2_000
 """Most symbols that one pattern may match: more is a mistake rather than a wish."""
 
 MAX_INSTRUMENTS: Final = 1_024
 """Most instruments of a channel."""
-
-
-def is_pattern(word: str) -> bool:
-    return word == ALL or any(each in word for each in "*?[")
 
 
 def resolve(patterns: Sequence[str], listing: Listing) -> tuple[str, ...]:

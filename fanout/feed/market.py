@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 import trio
 
+from fanout.config.assets import is_pattern
 from fanout.errors import VenueMessageError
-from fanout.feed.listing import is_pattern, resolve
+from fanout.feed.listing import resolve
 from fanout.feed.normalise import to_trade
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.rest import RestClient
