@@ -1,8 +1,9 @@
-"""Run the stages that are named, or all of them, and report.
+"""Run the named stages, or all of them, and print a report.
 
-A stage is a file beside this one, made as `report.Stage` says, and a line in `STAGES`. The exit
-code is 0 if every goal is met, 1 if one is missed or a capture is missing that
-FANOUT_REQUIRE_CAPTURES=1 asks for, 2 for a stage that does not exist.
+A stage is a file beside this one that has the members of `report.Stage`, and a line in `STAGES`.
+The trades come from the recordings, or from a synthetic market where there are none (`market.py`).
+The exit code is 0 if every goal is met, 1 if a goal is missed or if a recording is missing that
+FANOUT_REQUIRE_CAPTURES=1 requires, and 2 if a named stage does not exist.
 """
 
 import os
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from tests.bench import codec, columns, fan_out, ingest, latency, memory, shm, size
+from tests.bench import codec, columns, fan_out, ingest, latency, market, memory, shm, size
 from tests.bench.report import (
     Absent,
     Result,
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     results = [_run(name, small=options.small) for name in options.stages or STAGES]
     show = as_json if options.json else as_text
-    print(show(environment(datetime.now(UTC)), results))
+    print(show(environment(datetime.now(UTC), market.origin()), results))
     return 1 if any(_failed(each) for each in results) else 0
 
 
