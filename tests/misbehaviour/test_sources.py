@@ -1,6 +1,6 @@
 """Two sources in one service: what goes wrong at one venue changes nothing in the other's channel.
 
-Each venue is a simulator. A client reads each channel from its beginning. The sound channel is held
+Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads each channel from its beginning. The sound channel is held
 against everything that its venue issued, and its statuses are those of a day without trouble: that
 is P1 to P4 undisturbed, by P5. The ailing channel says in-band what is wrong (P4), and both end
 with an END (P6).
@@ -73,12 +73,12 @@ async def playing_two(
 
     running = Running(trio.Event())
     async with trio.open_nursery() as venues:
-        simulators = [await _venue(venues, BTC), await _venue(venues, ETH)]
+        simulators = [await _venue(venues, BTC, "binance-spot"), await _venue(venues, ETH)]
         for each in faults:
             simulators[1].faults.inject(each)
         config = Config(
             sources=(
-                _source(simulators[0], BTC, "sound", feed),
+                _source(simulators[0], BTC, "sound", feed, venue="binance-spot"),
                 _source(simulators[1], ETH, "ailing", feed, **(ailing or {})),
             ),
             transports=(TcpConfig(port=0),),
@@ -101,8 +101,10 @@ async def playing_two(
         assert isinstance(scene.records[-1], End)
 
 
-async def _venue(nursery: trio.Nursery, symbol: str) -> Simulator:
-    config = SimulatorConfig(symbols=(symbol,), rate=20, start_ns=BEGAN_NS)
+async def _venue(
+    nursery: trio.Nursery, symbol: str, dialect: str = "binance-usdm"
+) -> Simulator:
+    config = SimulatorConfig(dialect=dialect, symbols=(symbol,), rate=20, start_ns=BEGAN_NS)
     simulator: Simulator = await nursery.start(partial(run_simulator, config))
     return simulator
 

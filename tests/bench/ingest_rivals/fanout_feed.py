@@ -26,12 +26,8 @@ from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
 from fanout.venues.binance.usdm import WEIGHT_LIMIT
 from tests.bench.ingest_rivals.timing import Watch
-from tests.bench.ingest_rivals.workload import (
-    PRICE_DECIMALS,
-    QUANTITY_DECIMALS,
-    RECORD,
-    SYMBOLS,
-)
+from tests.bench.ingest_rivals.workload import RECORD
+from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from fanout.checks import Check, Report, run_checks
 from fanout.cli.check import EXIT_CODES
 from fanout.config import FeedConfig
 from fanout.simulator import SimulatorConfig
-from fanout.simulator.schedule import scheduled
+from fanout.simulator.faults.schedule import scheduled
 from tests.running import config_for, running_simulator, with_source
 
 ASSETS = ("BTCUSDT", "ETHUSDT")

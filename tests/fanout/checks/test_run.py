@@ -18,7 +18,8 @@ from fanout.checks.machine import check_machine
 from fanout.config import Config, FeedConfig, SimConfig, SourceConfig, TcpConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
-from fanout.simulator.schedule import scheduled
+from fanout.simulator.config import made_up_symbols
+from fanout.simulator.faults.schedule import scheduled
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, one_source, running_simulator, with_source
@@ -287,3 +288,21 @@ async def test_each_source_is_checked_and_its_symbols_bear_its_venue() -> None:
     assert row(report, "rest", refusing.rest_url).state is State.FAIL
     assert row(report, "first-trade", "binance:BTCUSDT").state is State.OK
     assert exit_code(report) == 77
+
+
+async def test_a_pattern_is_checked_symbol_by_symbol_and_the_rows_of_many_are_one() -> None:
+    market = SimulatorConfig(symbols=made_up_symbols(60), rate=3_000)
+    async with running_simulator(market) as simulator:
+        listed = 60
+        few, many = config_for(simulator, "BTC*"), config_for(simulator, "all")
+        with trio.fail_after(40):
+            some = await run_checks(few, timeout_s=10)
+            report = await run_checks(many, timeout_s=10)
+            none = await run_checks(config_for(simulator, "*EUR"), timeout_s=1)
+    assert "BTCUSDT" in rows(some, "symbol")
+    assert all(each.startswith("BTC") for each in rows(some, "symbol"))
+    assert set(rows(some, "symbol")) == set(rows(some, "first-trade"))
+    assert row(report, "symbol").target == f"{listed} symbols"
+    assert row(report, "first-trade").target == f"{listed} symbols"
+    assert (exit_code(some), exit_code(report), exit_code(none)) == (0, 0, 78)
+    assert "matches none" in row(none, "symbol", "*EUR").found
