@@ -31,9 +31,10 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `stream` is one of `STREAMS`. `connections` bring each symbol, and each is replaced when it is
     `rotate_after_s` old, before the exchange cuts it. Symbols are spread over connections, on
-    average `symbols_per_connection` on each, or fewer where the venue allows fewer. A symbol without a trade within
-    `first_trade_timeout_s` is reported as STALE; with `strict` that ends the service. A `patient`
-    source waits at its start for a venue that limits or bans it, rather than end the service.
+    average `symbols_per_connection` on each, or fewer where the venue allows fewer. A symbol
+    without a trade within `first_trade_timeout_s` is reported as STALE; with `strict` that ends the
+    service. A `patient` source waits at its start for a venue that limits or bans it, rather than
+    end the service.
     `proxy` is a URL; None takes the environment's. With an `api_key` trades can be asked for by
     their ids.
     """
