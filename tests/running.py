@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import trio
+from msgspec.structs import replace
 
-from fanout.config import Config
+from fanout.config import DEFAULT_LOG_BYTES, Config, HttpConfig, SourceConfig, TransportConfig
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.transports.tcp.config import TcpConfig
@@ -52,9 +54,27 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         running.stop.set()
 
 
+def one_source(
+    *,
+    transports: tuple[TransportConfig, ...],
+    log_bytes: int = DEFAULT_LOG_BYTES,
+    http: HttpConfig | None = None,
+    **source: Any,
+) -> Config:
+    """A service with a single source, which has these fields of `SourceConfig`."""
+    sources = (SourceConfig(**source),)
+    return Config(sources=sources, transports=transports, log_bytes=log_bytes, http=http)
+
+
+def with_source(config: Config, **changes: Any) -> Config:
+    """The same service with its single source changed."""
+    (source,) = config.sources
+    return replace(config, sources=(replace(source, **changes),))
+
+
 def config_for(simulator: Simulator, *assets: str) -> Config:
     """A service of the simulator's symbols on a free TCP port."""
-    return Config(
+    return one_source(
         assets=assets or ("BTCUSDT", "ETHUSDT"),
         transports=(TcpConfig(port=0),),
         ws_url=simulator.ws_url,

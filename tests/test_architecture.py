@@ -188,6 +188,31 @@ def test_a_transport_or_a_venue_knows_no_other() -> None:
                 assert module.startswith(known) or not module.startswith(f"fanout.{kind}."), path
 
 
+def test_the_simulators_market_knows_no_dialect_and_a_dialect_no_other() -> None:
+    """`dialects/base.py` is the interface, and `dialects/binance` what its venues share."""
+    dialects, shared = "fanout.simulator.dialects", ("base", "binance")
+    top = ROOT / "fanout" / "simulator"
+    for path in (top / "market").rglob("*.py"):
+        for module in imports(path.relative_to(ROOT)):
+            assert not module.startswith(dialects), f"{path} may not import {module}"
+    for path in (top / "dialects").rglob("*.py"):
+        own = path.relative_to(top / "dialects").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        known = {f"{dialects}.{each}" for each in ({"base"} if own in shared else {own, *shared})}
+        known |= {f"{dialects}.{own}"}
+        for module in imports(path.relative_to(ROOT)):
+            assert is_below(module, known) or not is_below(module, {dialects}), f"{path}: {module}"
+
+
+def test_a_fault_and_a_connection_know_no_venue() -> None:
+    for part in ("faults", "connection"):
+        for path in (ROOT / "fanout" / "simulator" / part).rglob("*.py"):
+            for module in imports(path.relative_to(ROOT)):
+                interface = module == "fanout.simulator.dialects.base"
+                assert interface or not is_below(module, {"fanout.simulator.dialects"}), path
+
+
 def test_examples_use_public_names_only_and_are_short() -> None:
     for path in (ROOT / "examples").glob("*.py"):
         text = path.read_text()

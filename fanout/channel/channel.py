@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from fanout.channel.log import Log
+from fanout.channel.newest import Newest
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
     START,
@@ -45,7 +46,7 @@ class Channel:
         self.header = header
         """The header in force: instruments, units and references of what is published next."""
         self._wall_ns = wall_ns
-        self._newest: dict[int, Trade] = {}
+        self._newest = Newest()
         self.trades = 0
         self.blocks = 0
         self.events = 0
@@ -56,9 +57,14 @@ class Channel:
         return self.header.channel or self.header.venue
 
     def seed(self, trades: Sequence[Trade]) -> None:
-        """Set the newest trade of each instrument, for readers that join before the first one."""
-        for trade in trades:
-            self._newest[trade.instrument.index] = trade
+        """Give the newest trade that REST has of each instrument, for readers that join before the
+        stream's next one."""
+        self._newest.seed(trades)
+
+    @property
+    def preceding(self) -> int:
+        """How many trades were left out because they precede the instrument's beginning."""
+        return self._newest.preceding
 
     def publish(
         self,
@@ -69,6 +75,8 @@ class Channel:
         flags: BlockFlags = BlockFlags.NONE,
     ) -> None:
         """Publish what one read brought, in its order. Text that is too long for a gap is cut."""
+        if BlockFlags.BACK_FILLED not in flags:
+            records = self._newest.following(records)
         run: list[Trade] = []
         for record in records:
             if isinstance(record, Trade):
@@ -98,8 +106,7 @@ class Channel:
             self.trades += len(trades)
             self.blocks += 1
             if BlockFlags.BACK_FILLED not in flags:
-                for trade in trades:
-                    self._newest[trade.instrument.index] = trade
+                self._newest.streamed(trades)
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
         """Publish that an instrument, or the whole feed, changed its state. `why` is cut to what
@@ -123,11 +130,11 @@ class Channel:
         `references[i]` belongs to `instruments[i]`. An instrument replaces the one with its index;
         the index behind the last one adds it. Present readers and later ones get a new header.
         """
+        for each in instruments:
+            if self.header.instruments[each.index : each.index + 1] != (each,):
+                self._newest.forget(each.index)
         self.header = _changed(self.header, self.log.next_seq, instruments, references)
         self.log.context = self.header
-        # A trade in old units means nothing under new ones, so no joiner is shown it.
-        for each in instruments:
-            self._newest.pop(each.index, None)
         self.log.append(framed(self.header), count=0)
 
     def greeting(self) -> bytes:
@@ -139,11 +146,12 @@ class Channel:
     def snapshot(self) -> bytes:
         """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
         there is none."""
-        if not self._newest:
+        trades = self._newest.shown()
+        if not trades:
             return b""
         snapshot = Block(
             first_seq=self.log.next_seq,
-            trades=[self._newest[index] for index in sorted(self._newest)],
+            trades=trades,
             received_ns=0,
             flags=BlockFlags.SNAPSHOT,
         )

@@ -1,27 +1,36 @@
 """All checks of one configuration, in the order in which they depend on each other.
 
-    machine | ways to the venue, side by side -> REST -> the stream -> a second look at the silent
+    machine | of each source, side by side:
+              ways to the venue, side by side -> REST -> the stream -> a second look at the silent
 
-The exchange is treated gently: five requests and one connection, and only where a symbol stays
-silent a few more, and a second one.
+The checks are gentle with an exchange: five requests and one connection, and only where a symbol
+stays silent a few more requests, and a second connection.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.checks.machine import check_machine
 from fanout.checks.network import Endpoint, check_way, endpoint_of
 from fanout.checks.patience import Patience
-from fanout.checks.report import Check, Fault, Name, Report, Subject, any_failed
+from fanout.checks.report import Check, Fault, Name, Report, State, Subject, any_failed
 from fanout.checks.silence import LOOK_S, Age, Silence, explain, look_again, newest_age_s
 from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
-from fanout.checks.venue import SYMBOL_ADVICE, Answers, ask_venue, judge_answers, skip_answers
-from fanout.config import Config
+from fanout.checks.venue import (
+    SYMBOL_ADVICE,
+    Answers,
+    ask_venue,
+    judge_answers,
+    skip_answers,
+    without_patterns,
+)
+from fanout.config import Config, SourceConfig
 from fanout.errors import ConfigError
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
@@ -29,6 +38,15 @@ from fanout.net.websocket import open_websocket
 from fanout.protocol.errors import reason
 from fanout.service import open_venue
 from fanout.venues import Venue
+
+MANY: Final = 20
+"""So many symbols have a row each, and of so many that are silent it is looked into why."""
+
+NOT_LOOKED_INTO: Final = Silence(
+    found=f"why was looked into for the first {MANY} symbols only",
+    advice="a calm symbol may go for minutes without a trade: check it alone",
+    is_harmless=True,
+)
 
 GRACE_S: Final = 10.0
 """What all steps but the wait for first trades may take together."""
@@ -51,22 +69,65 @@ async def run_checks(
     a proxy in the environment that cannot be used.
     """
     checks = list(await check_machine(config))
-    try:
-        async with open_venue(config) as venue:
-            inspection = Inspection(config, venue, timeout_s, progress, wall_ns)
-            checks += await inspection.run()
-    except* ConfigError as group:
-        subject = Subject(Name.SIMULATOR, ",".join(config.assets))
-        checks.append(subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG))
+    found: dict[str, tuple[Check, ...]] = {}
+
+    async def check(source: SourceConfig) -> None:
+        found[source.name] = await _check_source(source, timeout_s, progress, wall_ns)
+
+    for each in config.sources:  # refused before anything opens
+        proxy_for(each.rest_url or "https://", each.feed.proxy)
+    async with trio.open_nursery() as nursery:
+        for each in config.sources:
+            nursery.start_soon(check, each)
+    for each in config.sources:
+        of_whom = f"{each.venue}:" if len(config.sources) > 1 else ""
+        checks += [_named(row, of_whom) for row in _folded(found[each.name])]
     return Report(tuple(checks))
 
 
+async def _check_source(
+    source: SourceConfig, timeout_s: float, progress: Progress, wall_ns: Callable[[], int]
+) -> tuple[Check, ...]:
+    """The rows of one source."""
+    rows: tuple[Check, ...] = ()
+    try:
+        async with open_venue(source) as venue:
+            rows = await Inspection(source, venue, timeout_s, progress, wall_ns).run()
+    except* ConfigError as group:
+        subject = Subject(Name.SIMULATOR, ",".join(source.assets))
+        rows = (subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG),)
+    return rows
+
+
+def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
+    """The rows with those of many symbols that are all the same in one."""
+    same: dict[tuple[str, State], list[Check]] = {}
+    for row in rows:
+        if row.name in (Name.SYMBOL, Name.FIRST_TRADE) and row.state in (State.OK, State.SKIP):
+            same.setdefault((row.name, row.state), []).append(row)
+    many = {key: found for key, found in same.items() if len(found) > MANY}
+    for row in rows:
+        alike = many.get((row.name, row.state))
+        if alike is None:
+            yield row
+        elif row is alike[0]:
+            slowest = max(alike, key=lambda each: each.took_ms or 0)
+            yield msgspec.structs.replace(slowest, target=f"{len(alike):,} symbols")
+
+
+def _named(row: Check, of_whom: str) -> Check:
+    """A row about a symbol, with its venue where there are several."""
+    if row.name not in (Name.SYMBOL, Name.FIRST_TRADE):
+        return row
+    return msgspec.structs.replace(row, target=of_whom + row.target)
+
+
 class Inspection:
-    """The checks of one venue."""
+    """The checks of one source."""
 
     def __init__(
         self,
-        config: Config,
+        config: SourceConfig,
         venue: Venue,
         timeout_s: float,
         progress: Progress,
@@ -122,6 +183,7 @@ class Inspection:
         answers = await ask_venue(
             rest, self._venue, self._symbols, self._patience, wall_ns=self._wall_ns
         )
+        self._symbols = answers.meant(self._symbols)
         return answers, judge_answers(answers, self._venue, self._symbols)
 
     async def _hear(
@@ -129,7 +191,8 @@ class Inspection:
     ) -> tuple[Check, ...]:
         if any_failed(way):
             return skip_stream(self._venue, self._symbols, "there is no way to it")
-        tradable = answers.tradable(self._symbols) if answers else self._symbols
+        symbols = self._symbols
+        tradable = answers.tradable(symbols) if answers else without_patterns(symbols)
         heard = await self._listen(self._venue, tradable, self._timeout_s)
         silences: dict[str, Silence] = {}
         if heard.error is None and heard.awaited:
@@ -149,8 +212,9 @@ class Inspection:
         self._progress("looking again at what is silent")
         fallback = self._venue.fallback()
         look = partial(self._aggregates, fallback) if fallback and self._is_auto else None
-        traces = await look_again(silent, look, self._age(rest, answers))
-        return {
+        traces = await look_again(silent[:MANY], look, self._age(rest, answers))
+        unexplained = dict.fromkeys(silent[MANY:], NOT_LOOKED_INTO)
+        return unexplained | {
             symbol: explain(
                 each,
                 waited_s=self._timeout_s,

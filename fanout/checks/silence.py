@@ -93,7 +93,7 @@ async def newest_age_s(
         lambda body: venue.parse_recent_trades(body, symbol),
     )
     venue_ns = wall_ns() + (clock.offset_ns if clock else 0)
-    return max(0.0, venue_ns / 1e9 - rows[-1].time / 1e3) if rows else math.inf
+    return max(0.0, venue_ns / 1e9 - rows[-1].time * 10**venue.time_exponent) if rows else math.inf
 
 
 def explain(

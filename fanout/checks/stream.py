@@ -18,7 +18,7 @@ from fanout.checks.silence import Silence
 from fanout.checks.venue import failure_of
 from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
 from fanout.net.websocket import Burst, WebSocket
-from fanout.venues import Venue, VenueTrade
+from fanout.venues import Dialogue, SpentId, Venue, VenueTrade
 
 OPEN_S: Final = 5.0
 """For the connection and its handshake."""
@@ -58,16 +58,18 @@ async def listen(
 ) -> Heard:
     """Subscribe, and wait for a first trade on every symbol, or until the time is over."""
     heard = Heard(awaited=set(symbols))
-    began_s = trio.current_time()
+    began_s, dialogue = trio.current_time(), venue.dialogue(symbols)
     with trio.move_on_at(patience.deadline_s(OPEN_S)) as opening:
         try:
             async with connect(venue.stream_url()) as websocket:
                 heard.opened_s = trio.current_time() - began_s
-                for text in venue.subscriptions(symbols) if symbols else ():
+                for number, text in enumerate(dialogue.opening()):
+                    if number:
+                        await trio.sleep(1 / venue.limits.messages_a_second)
                     await websocket.send(text)
                 opening.deadline = float("inf")
                 with trio.move_on_at(patience.deadline_s(timeout_s)):
-                    await _collect(websocket, venue, heard, progress)
+                    await _collect(websocket, dialogue, heard, progress)
         except VenueError as error:
             heard.error = error
     if opening.cancelled_caught:
@@ -75,25 +77,29 @@ async def listen(
     return heard
 
 
-async def _collect(websocket: WebSocket, venue: Venue, heard: Heard, progress: Progress) -> None:
+async def _collect(
+    websocket: WebSocket, dialogue: Dialogue, heard: Heard, progress: Progress
+) -> None:
     subscribed_s, count = trio.current_time(), len(heard.awaited)
     while heard.awaited:
         progress(f"waiting for first trades: {count - len(heard.awaited)} of {count}")
-        _take(await websocket.receive(), venue, heard, subscribed_s)
+        _take(await websocket.receive(), dialogue, heard, subscribed_s)
 
 
-def _take(burst: Burst, venue: Venue, heard: Heard, subscribed_s: float) -> None:
+def _take(burst: Burst, dialogue: Dialogue, heard: Heard, subscribed_s: float) -> None:
+    items: list[VenueTrade | SpentId] = []
     for message in burst.messages:
         try:
-            event = venue.parse(message)
+            outcome = dialogue.receive(message, items)
         except VenueMessageError:
             heard.unreadable += 1
             continue
-        if event is None:
+        if outcome is not None:
             heard.answers += 1
-        elif isinstance(event, VenueTrade) and event.symbol in heard.awaited:
-            heard.awaited.discard(event.symbol)
-            heard.first_s[event.symbol] = trio.current_time() - subscribed_s
+    for item in items:
+        if isinstance(item, VenueTrade) and item.symbol in heard.awaited:
+            heard.awaited.discard(item.symbol)
+            heard.first_s[item.symbol] = trio.current_time() - subscribed_s
 
 
 def judge_stream(

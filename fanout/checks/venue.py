@@ -6,7 +6,7 @@ is not to be asked again. The rows are made from the answers, which are values.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -14,6 +14,7 @@ import trio
 
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
+from fanout.config.assets import is_pattern
 from fanout.errors import (
     ConfigError,
     VenueBusyError,
@@ -21,10 +22,11 @@ from fanout.errors import (
     VenueForbiddenError,
     VenueUnreachableError,
 )
+from fanout.feed.listing import resolve
 from fanout.feed.venue_clock import ClockOffset, VenueClock
 from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
-from fanout.venues import Venue
+from fanout.venues import Listing, Venue
 
 ANSWERS_S: Final = 5.0
 """For all requests together."""
@@ -70,10 +72,18 @@ class Answers(msgspec.Struct):
     used_weight: int = 0
     error: VenueError | None = None
 
+    def meant(self, assets: tuple[str, ...]) -> tuple[str, ...]:
+        """The symbols that patterns stand for, and the patterns themselves while that is not
+        known."""
+        return assets if self.faults is None else tuple(self.faults)
+
     def tradable(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         """Those of which nothing is known that speaks against them."""
-        faults = self.faults or {}
-        return tuple(each for each in symbols if not faults.get(each))
+        return without_patterns(each for each in symbols if not (self.faults or {}).get(each))
+
+
+def without_patterns(assets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(each for each in assets if not is_pattern(each))
 
 
 async def ask_venue(
@@ -111,18 +121,20 @@ async def _ask(
         clock.measured(asked_ns=asked_ns, venue_ms=venue_ms, answered_ns=wall_ns())
         answers.first_s = answers.first_s or trio.current_time() - began_s
         answers.clock = clock.offset
-    answers.faults = await rest.fetch(
-        venue.instruments_request(),
-        lambda body: {each: _fault_of(venue, body, each) for each in symbols},
-    )
+    listing = await rest.fetch(venue.listing_request(), venue.parse_listing)
+    answers.faults = {}
+    for each in symbols:
+        answers.faults.update(_faults(each, listing))
 
 
-def _fault_of(venue: Venue, body: bytes, symbol: str) -> str | None:
+def _faults(asset: str, listing: Listing) -> dict[str, str | None]:
+    """Why an asset cannot be served, by symbol: a pattern stands for symbols that trade."""
+    if not is_pattern(asset):
+        return {asset: listing.fault(asset)}
     try:
-        venue.parse_instruments(body, (symbol,))
+        return dict.fromkeys(resolve((asset,), listing))
     except ConfigError as error:
-        return str(error)
-    return None
+        return {asset: str(error)}
 
 
 def judge_answers(answers: Answers, venue: Venue, symbols: tuple[str, ...]) -> tuple[Check, ...]:
@@ -164,7 +176,7 @@ def _rest(answers: Answers, venue: Venue) -> Check:
 
 
 def _weight(answers: Answers, venue: Venue) -> Check:
-    subject, limit = Subject(Name.WEIGHT, venue.name), venue.weight_limit
+    subject, limit = Subject(Name.WEIGHT, venue.name), venue.limits.weight_a_minute
     if answers.first_s is None:
         return subject.skipped("rest failed")
     found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in this minute"

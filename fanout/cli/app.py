@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from fanout.cli.check import check
-from fanout.cli.config_file import DEFAULT, name_variables, read_config, source_of
+from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.options import with_options
@@ -24,7 +24,7 @@ from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
 from fanout.cli.status import status
 from fanout.cli.tail import tail
-from fanout.config import Config
+from fanout.config import Config, SourceConfig
 from fanout.config.options import options_of
 from fanout.errors import UsageError
 from fanout.transports import TRANSPORTS
@@ -113,14 +113,17 @@ def options(
     follows."""
     choose(log_format, verbose - quiet)
     context.obj = ServeOptions(
-        said=said, has_assets=source_of(context, "assets") != DEFAULT, act=serve
+        said=said,
+        has_assets=source_of(context, "assets") != DEFAULT,
+        tables=(context.default_map or {}).get(SOURCE, []),
+        act=serve,
     )
     if context.invoked_subcommand is None:
         with exit_codes():
             _serve_configured(context)
 
 
-app.callback(invoke_without_command=True)(with_options(options, options_of(Config)))
+app.callback(invoke_without_command=True)(with_options(options, options_of(SourceConfig, Config)))
 
 
 def _serve_configured(context: typer.Context) -> None:

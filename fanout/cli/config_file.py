@@ -3,6 +3,10 @@
     assets = ["BTCUSDT", "ETHUSDT"]
     log-format = "json"
 
+    [[source]]
+    venue = "binance-spot"
+    assets = "BTCUSDT"
+
     [tcp]
     port = 9000
 
@@ -18,6 +22,7 @@ from typing import Any, Final
 
 import typer
 
+from fanout.cli.source_tables import read_tables
 from fanout.errors import ConfigError, shown
 from fanout.protocol.errors import reason
 
@@ -31,6 +36,9 @@ NOT_SETTINGS: Final = frozenset(
 """Options that say what to do now, and have no place in a file."""
 
 DEFAULT: Final = "default"
+
+SOURCE: Final = "source"
+"""The name of the tables that are sources."""
 
 Tables = dict[str, Any]
 
@@ -79,14 +87,16 @@ def read_config(path: str, command: Any, tables: frozenset[str]) -> Tables:
     commands = {name: command.commands[name] for name in tables}
     values: Tables = {}
     for name, value in said.items():
-        if name in commands:
+        if name == SOURCE:
+            values[SOURCE] = read_tables(path, value)
+        elif name in commands:
             if not isinstance(value, dict):
                 raise ConfigError(f"{path}: {name} is a table: [{name}], and below it its options")
             settings = settings_of(commands[name])
             values[name] = _values(path, f"[{name}] ", value, settings, sorted(settings))
         else:
             known = settings_of(command)
-            values |= _values(path, "", {name: value}, known, [*known, *commands])
+            values |= _values(path, "", {name: value}, known, [*known, *commands, SOURCE])
     return values
 
 

@@ -9,7 +9,7 @@ import trio
 
 from fanout.cli import memory
 from fanout.cli.outcome import emit, say
-from fanout.config import Config
+from fanout.config import Config, SourceConfig
 from fanout.net.systemd import Notifier
 from fanout.service import run_service
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Those that end it in good order."""
+
+
+MOST_NAMED: Final = 10
+"""Symbols of a source that are named in a line; of more, the rest are counted."""
 
 
 def run_until_signal(config: Config) -> int | None:
@@ -54,7 +58,7 @@ async def _run_and_end(config: Config, received: list[int]) -> None:
 
 async def _run(config: Config, received: list[int]) -> None:
     stop = trio.Event()
-    symbols = ", ".join(config.assets)
+    symbols = " and ".join(_served(each) for each in config.sources)
     notifier = Notifier()
     left = len(config.transports)
 
@@ -63,7 +67,7 @@ async def _run(config: Config, received: list[int]) -> None:
         if url.startswith("http"):
             say(f"answering {url}/status, /metrics, /healthz and /readyz")
         else:
-            say(f"serving {symbols} from {config.venue} on {url}")
+            say(f"serving {symbols} on {url}")
             left -= 1
         if not left:
             notifier.ready(f"serving {symbols}")
@@ -75,6 +79,14 @@ async def _run(config: Config, received: list[int]) -> None:
         nursery.start_soon(_say_stopping, stop, notifier)
         await run_service(config, stop=stop, announce=announce)
         nursery.cancel_scope.cancel()
+
+
+def _served(source: SourceConfig) -> str:
+    """What a source takes, in a few words."""
+    count = len(source.assets) - MOST_NAMED
+    more = f" and {count} more" if count > 0 else ""
+    channel = f" as {source.name}" if source.name != source.venue else ""
+    return f"{', '.join(source.assets[:MOST_NAMED])}{more} from {source.venue}{channel}"
 
 
 async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:

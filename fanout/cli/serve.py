@@ -11,20 +11,22 @@ from fanout.cli.logs import log_to_stderr
 from fanout.cli.options import with_options
 from fanout.cli.outcome import exit_codes, say
 from fanout.cli.secrets import read_api_key, read_token
+from fanout.cli.source_tables import SourceTable, source_of
+from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import (
     DEFAULT_ASSETS,
     Config,
     FeedConfig,
     HttpConfig,
     SimConfig,
+    SourceConfig,
     TransportConfig,
 )
 from fanout.config.assets import parse_assets
 from fanout.config.options import made_from
-from fanout.errors import UsageError
+from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import is_loopback
 from fanout.transports import TRANSPORTS, TransportEntry
-from fanout.venues import VENUES
 
 
 class ServeOptions(msgspec.Struct, kw_only=True):
@@ -36,6 +38,8 @@ class ServeOptions(msgspec.Struct, kw_only=True):
     """Whether the symbols were given, and are not the default."""
     act: Callable[["ServeOptions"], None]
     """What is done once the last transport is known."""
+    tables: list[SourceTable] = []
+    """The [[source]] tables of the configuration file."""
     transports: list[TransportConfig] = []
     contexts: list[typer.Context] = []
     """Of the command and of its transports, for `fanout config`."""
@@ -92,7 +96,7 @@ def serve(options: ServeOptions) -> None:
     """Run the service until a signal ends it."""
     config = config_of(options)
     log_to_stderr()
-    if not options.has_assets:
+    if not (options.has_assets or options.tables):
         say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
     for words in open_to_all(config):
         say(words, logging.WARNING)
@@ -117,18 +121,56 @@ def open_to_all(config: Config) -> list[str]:
 def config_of(options: ServeOptions) -> Config:
     """What to run. Raises `OperatorError`."""
     said = options.said
-    venue = said["venue"]
-    if venue not in VENUES:
-        raise UsageError(f"unknown venue {venue!r}: {', '.join(VENUES)}")
-    is_simulated = venue == "sim"
-    if is_simulated and (said["ws-url"] or said["rest-url"]):
-        raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
     return made_from(
         Config,
         said,
-        assets=parse_assets(said["assets"]),
+        sources=_apart(_sources(options)),
         transports=tuple(options.transports),
-        feed=made_from(FeedConfig, said, api_key=read_api_key()),
-        sim=SimConfig() if is_simulated else None,
         http=None if said["http-port"] is None else made_from(HttpConfig, said),
     )
+
+
+def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
+    """The sources by who named them: those of --assets, one of each venue, and those of the
+    configuration file, one of each table."""
+    said, venue = options.said, options.said["venue"]
+    check_venue("--venue", venue)
+    if venue == "sim" and (said["ws-url"] or said["rest-url"]):
+        raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
+    feed = made_from(FeedConfig, said, api_key=read_api_key())
+    named: dict[str, list[SourceConfig]] = {}
+    if options.has_assets or not options.tables:
+        assets = parse_assets(said["assets"], venue=venue)
+        named["--assets"] = [_source(said, feed, *each) for each in assets.items()]
+    for table in options.tables:
+        named[table.where] = [source_of(table, venue=venue, feed=feed)]
+    return named
+
+
+def _source(
+    said: dict[str, Any], feed: FeedConfig, venue: str, assets: tuple[str, ...]
+) -> SourceConfig:
+    check_venue("--assets", venue)
+    is_default = venue == said["venue"]
+    return SourceConfig(
+        venue=venue,
+        assets=spelled(venue, assets),
+        ws_url=said["ws-url"] if is_default else None,
+        rest_url=said["rest-url"] if is_default else None,
+        feed=keyed(feed, venue),
+        sim=SimConfig() if venue == "sim" else None,
+    )
+
+
+def _apart(named: dict[str, list[SourceConfig]]) -> tuple[SourceConfig, ...]:
+    """All sources. Raises `ConfigError` where two would feed one channel."""
+    feeders: dict[str, str] = {}
+    for where, sources in named.items():
+        for each in sources:
+            if each.name in feeders:
+                raise ConfigError(
+                    f"{where}: the channel {each.name} is that of {feeders[each.name]} already: "
+                    "name another one here, channel = ..."
+                )
+            feeders[each.name] = where
+    return tuple(each for sources in named.values() for each in sources)

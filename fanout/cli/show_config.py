@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from fanout.cli.config_file import settings_of, source_of
+from fanout.cli.config_file import DEFAULT, SOURCE, settings_of, source_of
 from fanout.cli.outcome import emit, exit_codes
 from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
+from fanout.cli.source_tables import KEYS, NAMES, SourceTable
+from fanout.config import SourceConfig
 from fanout.net.addresses import shown_proxy
 
 NOTES_COLUMN: Final = 36
@@ -55,6 +57,11 @@ def _show_toml(options: ServeOptions) -> None:
     for variable, is_set in _secrets().items():
         if is_set:
             emit(f"# {variable} is set in the environment, and not shown")
+    for table in options.tables:
+        emit("")
+        emit("[[source]]")
+        for setting in _settings_of_table(table):
+            emit(_line(setting))
     for context in transports:
         emit("")
         emit(f"[{context.info_name}]")
@@ -63,10 +70,11 @@ def _show_toml(options: ServeOptions) -> None:
 
 
 def _show_json(options: ServeOptions) -> None:
-    config_of(options)
+    config = config_of(options)
     front, *transports = options.contexts
     shown: dict[str, Any] = {
         "options": _settings(front),
+        "sources": [_shown_source(each) for each in config.sources],
         "transports": [
             {"transport": context.info_name, "options": _settings(context)}
             for context in transports
@@ -74,6 +82,35 @@ def _show_json(options: ServeOptions) -> None:
         "secrets": _secrets(),
     }
     emit(msgspec.json.encode(shown).decode())
+
+
+def _settings_of_table(table: SourceTable) -> list[Setting]:
+    """What a table says, as `--config` would read it."""
+    where = table.where.rpartition(": ")[0]
+    return [
+        Setting(name=NAMES[name], value=_public(name, value), source=where)
+        for name, value in table.values.items()
+    ]
+
+
+def _shown_source(source: SourceConfig) -> dict[str, Any]:
+    """All that is in force for a source, by the names that a table has."""
+    return {
+        "channel": source.name,
+        "venue": source.venue,
+        "assets": source.assets,
+        **{
+            name: _public(name, getattr(whose, each.field))
+            for name, each in KEYS.items()
+            for whose in (source, source.feed)
+            if isinstance(whose, each.owner) and name not in ("channel", "venue", "assets")
+        },
+    }
+
+
+def _public(name: str, value: Any) -> Any:
+    """A value without the password that the URL of a proxy may hold."""
+    return shown_proxy(value) if name == "proxy" and value else value
 
 
 def _secrets() -> dict[str, bool]:
@@ -90,9 +127,13 @@ def _settings(context: typer.Context) -> list[Setting]:
 
 
 def _value(context: typer.Context, name: str) -> Any:
-    value = context.params[settings_of(context.command)[name].name]
-    # A proxy's URL may have a password in it.
-    return shown_proxy(value) if name == "proxy" and value else value
+    if name == "assets" and _has_tables(context) and source_of(context, name) == DEFAULT:
+        return None  # the tables are all
+    return _public(name, context.params[settings_of(context.command)[name].name])
+
+
+def _has_tables(context: typer.Context) -> bool:
+    return bool((context.default_map or {}).get(SOURCE))
 
 
 def _lines(context: typer.Context) -> list[str]:

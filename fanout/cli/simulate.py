@@ -9,18 +9,21 @@ import typer
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes
-from fanout.config.assets import split_symbols
+from fanout.config.assets import typed_symbols
 from fanout.errors import UsageError
 from fanout.net.addresses import check_port
 
 
 def simulate(
+    dialect: Annotated[
+        str, typer.Option(help="The exchange: binance-usdm or binance-spot.", metavar="DIALECT")
+    ] = "binance-usdm",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     symbols: Annotated[
         list[str] | None,
         typer.Option(
-            help="Symbols, comma-separated or repeated. \\[default: all it knows]",
+            help="Symbols, comma-separated or repeated; or how many. \\[default: all it knows]",
             metavar="SYMBOL,...",
         ),
     ] = None,
@@ -42,7 +45,7 @@ def simulate(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help='What goes wrong, such as "drop every 30s". Repeat for more.',
+            help='A fault, such as "drop every 30s". Repeat for more.',
             metavar="FAULT",
         ),
     ] = None,
@@ -51,26 +54,29 @@ def simulate(
         typer.Option(help="Seconds until a connection is dropped. \\[default: 24 hours]"),
     ] = None,
 ) -> None:
-    """Be a Binance USDⓈ-M on loopback: WebSocket and REST on one port.
+    """Run a Binance on loopback: USDⓈ-M or spot, WebSocket and REST on one port.
 
     Prints one line of JSON once ready: {"ws": "ws://...", "rest": "http://..."}
 
     Example: fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
 
-    It misbehaves when told to, by itself or from another shell:
+    With --symbols 800 it makes names up behind those it knows: S0021USDT, ...
+
+    It misbehaves on request, by itself or from another shell:
 
       fanout simulate --port 9500 --fault "drop every 30s" --fault "stall 2"
       curl -X POST 'http://127.0.0.1:9500/control/skip?symbol=BTCUSDT&count=3'
       curl http://127.0.0.1:9500/control   how things stand; what fields hold
 
     A fault is a name, values in the order below or as FIELD=VALUE, and when:
-    after 10s, every 5m. What is left out has a default; no symbol means all.
+    after 10s, every 5m, until 1h. Fields have defaults; no symbol means all.
 
     Connections: all, or route=public, route=market, which=oldest, which=newest
       drop       how (close, cut, reset, half-open), code, reason
       stall      for_s: nothing is sent, then all at once
+      shutdown   within_s: announced, then closed (spot has it)
       malformed  text: a frame that is no JSON
-      event      name: one nobody asked for, such as serverShutdown
+      event      name: one that no document has, such as serverShutdown
       garbage    size_bytes, framed (true, or false to break WebSocket)
 
     Streams: the next messages, or now and again with chance=0.01
@@ -88,21 +94,26 @@ def simulate(
       forget     symbol, kept: older trades are no longer to be had
 
     The market
-      insert     symbol, kind (NA, INSURANCE_FUND, ADL, MARKET), count, away
+      insert     symbol, kind (NA, ADL, MARKET, ...), count, away, quantity
       renumber   symbol, next_id: ids jump, or start anew
+      list       symbol, price, tick_size, step_size, status: a new one
       relist     symbol, tick_size, step_size, status
+      decimals   symbol, price, quantity: how many they have
+      rename     symbol, to
       delist     symbol
+      odd        symbol, how (null-type, no-filters, twice, conflict)
       clock      offset_ms
     """
     with exit_codes():
         from fanout.cli.running import run_market
         from fanout.simulator import SimulatorConfig
-        from fanout.simulator.schedule import scheduled
+        from fanout.simulator.faults.schedule import scheduled
 
         check_port(port)
         refuse_no_time("--duration", duration)
         refuse_no_time("--lifetime", lifetime)
         config = SimulatorConfig(
+            dialect=dialect,
             host=host,
             port=port,
             captures=tuple(capture or ()),
@@ -113,7 +124,8 @@ def simulate(
             faults=tuple(map(scheduled, fault or ())),
         )
         if symbols:
-            config = msgspec.structs.replace(config, symbols=split_symbols(symbols))
+            chosen = _symbols(symbols, dialect)
+            config = msgspec.structs.replace(config, symbols=chosen)
         if lifetime is not None:
             config = msgspec.structs.replace(config, lifetime_s=lifetime)
         log_to_stderr()
@@ -123,6 +135,15 @@ def simulate(
 def refuse_no_time(option: str, seconds: float | None) -> None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"{option} {seconds}: give a number of seconds above 0")
+
+
+def _symbols(given: list[str], dialect: str) -> tuple[str, ...]:
+    """Names, or a number of them."""
+    from fanout.simulator import made_up_symbols
+
+    if len(given) == 1 and given[0].isdecimal():
+        return made_up_symbols(int(given[0]), dialect)
+    return typed_symbols(given)
 
 
 def _speed(text: str) -> float | None:

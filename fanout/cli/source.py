@@ -10,7 +10,7 @@ import typer
 from fanout.cli.secrets import read_token
 from fanout.clients.client import ClientOptions
 from fanout.clients.outcomes import Disconnected, Restarted
-from fanout.config.assets import split_symbols
+from fanout.config.assets import typed_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 from fanout.protocol.request import Position, Request, Start, encode_request
@@ -94,7 +94,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def _options(self) -> ClientOptions:
         return {
             "reconnect": self.reconnect,
-            "symbols": split_symbols(self.symbols or ()),
+            "symbols": typed_symbols(self.symbols or ()),
             "market_only": self.market_only,
         }
 

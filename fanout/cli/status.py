@@ -48,8 +48,12 @@ def status(
         int,
         typer.Option(help="Show so many consumers of each transport, the slowest first.", min=0),
     ] = 20,
+    symbols: Annotated[
+        int, typer.Option(help="Show so many symbols of each channel, the worst first.", min=0)
+    ] = 20,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all symbols.")] = False,
 ) -> None:
-    """Show how a running service is: symbols, consumers, connections, log, process.
+    """Show how a running service is: channels, symbols, consumers, connections, logs, process.
 
     The service has to be started with --http-port.
 
@@ -57,13 +61,14 @@ def status(
     """
     with exit_codes():
         address = _address(context, url)
-        if watch and not as_json and is_terminal(sys.stdout):
-            from fanout.cli.status_view import watch_live
+        from fanout.cli.status_view import Limits, rendered, watch_live
 
-            watch_live(lambda: fetch(address), address, interval, consumers)
+        limits = Limits(consumers=consumers, symbols=None if show_all else symbols)
+        if watch and not as_json and is_terminal(sys.stdout):
+            watch_live(lambda: fetch(address), address, interval, limits)
         while True:
             stats = fetch(address)
-            emit(msgspec.json.encode(stats).decode() if as_json else _plain(stats, consumers))
+            emit(msgspec.json.encode(stats).decode() if as_json else rendered(stats, limits))
             if not watch:
                 return
             time.sleep(interval)
@@ -115,12 +120,7 @@ def _address(context: typer.Context, url: str | None) -> str:
         check_url("status", url, ("http",))
         return url.rstrip("/")
     options: ServeOptions = context.obj
-    if not options.said["http-port"]:
+    host, port = options.said["http-host"], options.said["http-port"]
+    if not port:
         raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
-    return f"http://{authority(options.said['http-host'], options.said['http-port'])}"
-
-
-def _plain(stats: ServiceStats, consumers: int) -> str:
-    from fanout.cli.status_view import rendered
-
-    return rendered(stats, consumers)
+    return f"http://{authority(host, port)}"

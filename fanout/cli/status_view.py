@@ -1,11 +1,16 @@
 """How the status of a service looks: on a terminal in colour, elsewhere as plain columns, and in
-80 columns in either, whatever the numbers are."""
+80 columns in either, whatever the numbers are.
+
+Each channel has a section. One with many symbols has a line that sums them up, and below it the
+symbols that need attention most."""
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Never
 
+import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -14,10 +19,10 @@ from rich.text import Text
 from fanout.cli.outcome import is_terminal
 from fanout.protocol.errors import FanoutError
 from fanout.stats.snapshots import (
+    ChannelStats,
     ConsumerStats,
     FeedStats,
     InstrumentStats,
-    LogStats,
     ProcessStats,
     Quantiles,
     ServiceStats,
@@ -40,29 +45,37 @@ _PLAIN_COLUMNS: Final = 100
 _SLOW_MS: Final = 1_000
 
 
-def rendered(stats: ServiceStats, consumers: int) -> str:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is shown: `consumers` of each transport, the slowest first, and `symbols` of each
+    channel, the worst first; None shows all."""
+
+    consumers: int = 20
+    symbols: int | None = 20
+
+
+def rendered(stats: ServiceStats, limits: Limits) -> str:
     """As text; in colour if stdout is a terminal."""
     console = _console()
     with console.capture() as capture:
-        console.print(view(stats, consumers))
+        console.print(view(stats, limits))
     return capture.get().rstrip("\n")
 
 
 def watch_live(
-    fetch: Callable[[], ServiceStats], url: str, interval_s: float, consumers: int
+    fetch: Callable[[], ServiceStats], url: str, interval_s: float, limits: Limits
 ) -> Never:
-    """Show it on the terminal, again and again. A service that does not answer is waited for; the
-    first time it has to, or what `fetch` raises is raised."""
+    """Show it on the terminal, again and again. A service that stops answering is waited for. An
+    error of the first `fetch` is raised."""
     stats, asked_s = fetch(), time.monotonic()
-    with Live(view(stats, consumers), console=_console(), screen=True, auto_refresh=False) as live:
+    with Live(view(stats, limits), console=_console(), screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(interval_s)
             try:
                 stats, asked_s = fetch(), time.monotonic()
-                live.update(view(stats, consumers), refresh=True)
+                live.update(view(stats, limits), refresh=True)
             except FanoutError as error:
                 away = f"{error}  (for {time.monotonic() - asked_s:.0f} s)"
-                live.update(Group(Text(away, "bold red"), view(stats, consumers)), refresh=True)
+                live.update(Group(Text(away, "bold red"), view(stats, limits)), refresh=True)
 
 
 def _console() -> Console:
@@ -70,29 +83,81 @@ def _console() -> Console:
     return Console(highlight=False, width=_PLAIN_COLUMNS if is_wide else None)
 
 
-def view(stats: ServiceStats, consumers: int) -> RenderableType:
-    """All of it. Of each transport the slowest `consumers` are shown."""
-    parts: list[RenderableType] = [_title(stats), _feed(stats.feed), "", _symbols(stats.feed)]
+def view(stats: ServiceStats, limits: Limits) -> RenderableType:
+    """All of it, up to the limits."""
+    channels = stats.all_channels
+    parts: list[RenderableType] = [_title(stats)]
+    for channel in channels:
+        parts += _channel(channel, limits, is_one_of_several=len(channels) > 1)
     for each in stats.transports:
         parts += ["", _transport(each)]
-        if each.consumers and consumers:
-            parts.append(_consumers(each.consumers, consumers))
-    odd = [stats.feed.anomalies, *(each.anomalies for each in stats.transports)]
-    parts += ["", _log(stats.log), _process(stats.process), *_anomalies(odd)]
+        if each.consumers and limits.consumers:
+            parts.append(_consumers(each.consumers, limits.consumers))
+    odd = [each.feed.anomalies for each in channels]
+    odd += [each.anomalies for each in stats.transports]
+    parts += ["", *_logs(channels), _process(stats.process), *_anomalies(odd)]
     return Group(*parts)
 
 
 def _title(stats: ServiceStats) -> Text:
     ready = ("ready", "green") if stats.is_ready else ("not ready", "bold red")
-    versions = stats.versions
+    versions, channels = stats.versions, stats.all_channels
     return Text.assemble(
         (f"fanout {versions['fanout']}", "bold"),
         f", wire {versions['wire']}, {versions['functions']}  ",
-        f"{stats.venue}  ",
+        f"{stats.venue if len(channels) == 1 else f'{len(channels)} channels'}  ",
         ready,
         f"  up {_span(stats.uptime_s)}",
         overflow="ellipsis",
         no_wrap=True,
+    )
+
+
+def _channel(
+    channel: ChannelStats, limits: Limits, *, is_one_of_several: bool
+) -> Iterable[RenderableType]:
+    """A channel: its name, its feed, a line that sums up many symbols, and the symbols."""
+    if is_one_of_several:
+        yield ""
+        yield Text.assemble(
+            (channel.name, "bold"),
+            f"  {channel.venue}  ",
+            ("ready", "green") if channel.is_ready else ("not ready", "bold red"),
+        )
+    if channel.why:
+        yield Text.assemble(("DOWN", _STYLES["DOWN"]), f"  {channel.why}")
+        return
+    symbols = channel.feed.instruments
+    yield _feed(channel.feed)
+    yield ""
+    if limits.symbols is not None and len(symbols) > limits.symbols:
+        yield _summary(symbols)
+        symbols = tuple(sorted(symbols, key=_badness)[: limits.symbols])
+    if symbols:
+        yield _symbols(symbols)
+    hidden = len(channel.feed.instruments) - len(symbols)
+    if hidden:
+        yield Text(f"and {hidden:,} more, with --all", "dim")
+
+
+def _badness(each: InstrumentStats) -> tuple[bool, int, int, int, float]:
+    """Sorts the worst first: not live, ids lost, gaps open, ids missing, silent for long."""
+    silent_s = float("inf") if each.last_trade_s is None else each.last_trade_s
+    return each.state == "LIVE", -each.lost, -each.open_gaps, -each.missing, -silent_s
+
+
+def _summary(symbols: Sequence[InstrumentStats]) -> Text:
+    states = Counter(each.state for each in symbols)
+    parts: list[str | tuple[str, str]] = [f"{len(symbols):,} symbols: "]
+    for state, count in states.most_common():
+        parts += [(f"{count:,} {state}", _STYLES.get(state, "")), " "]
+    return Text.assemble(
+        *parts,
+        f" {sum(each.trades_per_s for each in symbols):,.1f} trades/s  "
+        f"{_short(sum(each.missing for each in symbols))} missing, "
+        f"{_short(sum(each.back_filled for each in symbols))} filled, ",
+        _alarming(sum(each.lost for each in symbols), "bold red"),
+        " lost",
     )
 
 
@@ -112,11 +177,11 @@ def _feed(feed: FeedStats) -> Text:
     )
 
 
-def _symbols(feed: FeedStats) -> Table:
+def _symbols(symbols: Iterable[InstrumentStats]) -> Table:
     table = _table("symbol", "state", "last", "trades/s", "missing", "filled", "lost")
     for name in ("delay", "p99", "max"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in feed.instruments:
+    for each in symbols:
         table.add_row(*_symbol(each))
     return table
 
@@ -171,12 +236,14 @@ def _time_behind(consumer: ConsumerStats) -> str:
     return "-" if consumer.lag_ms is None else _span(consumer.lag_ms / 1000)
 
 
-def _log(log: LogStats) -> Text:
-    return Text(
-        f"log  {log.frames:,} frames of {_span(log.span_s)}, {_size(log.size_bytes)} of "
-        f"{_size(log.capacity_bytes)}; {_short(log.trades)} trades, "
-        f"{_short(log.events)} events so far"
-    )
+def _logs(channels: Sequence[ChannelStats]) -> Iterable[Text]:
+    for each in channels:
+        log, name = each.log, f"log of {each.name}" if len(channels) > 1 else "log"
+        yield Text(
+            f"{name}  {log.frames:,} frames of {_span(log.span_s)}, {_size(log.size_bytes)} of "
+            f"{_size(log.capacity_bytes)}; {_short(log.trades)} trades, "
+            f"{_short(log.events)} events so far"
+        )
 
 
 def _process(process: ProcessStats) -> Text:

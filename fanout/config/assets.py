@@ -1,41 +1,75 @@
-"""Symbols as people write them."""
+"""Assets as people write them: `SYMBOL`, `VENUE:SYMBOL`, `all`, or a pattern such as `*USDT`.
+
+A symbol is spelled as its venue spells it: `BTC-USD`, `BTC-PERPETUAL` and `tBTCUSD` pass through
+unchanged. Whether upper case is meant where lower case was typed is for the venue's class to say.
+A pattern is resolved from the venue's listing, which only the running service knows.
+"""
 
 from collections.abc import Iterable
 from typing import Final
 
-from fanout.errors import UsageError
+from fanout.errors import UsageError, shown
 from fanout.protocol.constants import MAX_SYMBOL_BYTES
 
-MAX_ASSETS: Final = 10
-"""Symbols that one service subscribes to."""
+ALL: Final = "all"
+"""Stands for every symbol that trades at the venue."""
 
+MAX_SYMBOLS: Final = 1_024
+"""Symbols of one source: as many as a channel has room for."""
 
-def parse_assets(values: Iterable[str]) -> tuple[str, ...]:
-    """The symbols of a service, from words as `split_symbols` takes them.
+FEW_SYMBOLS: Final = 10
+"""Up to so many symbols start within a moment. More are worth a word on what REST takes."""
 
-    Raises `UsageError` for none, one twice, one that cannot be a symbol, and more than
-    `MAX_ASSETS`.
-    """
-    assets = split_symbols(values)
-    for asset in assets:
-        _check_asset(asset)
-        if assets.count(asset) > 1:
-            raise UsageError(f"{asset} is asked for twice: name each symbol once")
-    if not assets:
-        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
-    if len(assets) > MAX_ASSETS:
-        raise UsageError(
-            f"{len(assets)} symbols: one service takes up to {MAX_ASSETS}, a second one the rest"
-        )
-    return assets
+_WILD: Final = frozenset("*?[")
 
 
 def split_symbols(values: Iterable[str]) -> tuple[str, ...]:
-    """Symbols in upper case from words that may each hold several, with commas or blanks between
-    them, as a shell, an environment variable or a file happen to have them."""
-    return tuple(" ".join(values).replace(",", " ").upper().split())
+    """Symbols from words that may each hold several, separated by commas or blanks, as a shell,
+    an environment variable or a file happens to hold them."""
+    return tuple(" ".join(values).replace(",", " ").split())
 
 
-def _check_asset(asset: str) -> None:
-    if not asset.replace("_", "").isalnum() or len(asset.encode()) > MAX_SYMBOL_BYTES:
-        raise UsageError(f"{asset[:40]!r} cannot be a symbol: letters and digits, like BTCUSDT")
+def typed_symbols(values: Iterable[str]) -> tuple[str, ...]:
+    """The same of a service or simulator that is there, which says itself how it spells symbols:
+    `btcusdt` may be typed for `BTCUSDT`."""
+    return tuple(each.upper() if each.islower() else each for each in split_symbols(values))
+
+
+def parse_assets(values: Iterable[str], *, venue: str) -> dict[str, tuple[str, ...]]:
+    """The assets of each venue, from words as `split_symbols` takes them. What names no venue is
+    `venue`'s.
+
+    Raises `UsageError` for none.
+    """
+    assets: dict[str, list[str]] = {}
+    for word in split_symbols(values):
+        prefix, colon, symbol = word.partition(":")
+        assets.setdefault(prefix if colon else venue, []).append(symbol if colon else word)
+    if not assets:
+        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
+    return {name: tuple(symbols) for name, symbols in assets.items()}
+
+
+def check_assets(assets: tuple[str, ...]) -> None:
+    """Raises `UsageError` for none, one twice, one that no venue could have, and too many."""
+    if not assets:
+        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
+    if len(assets) > MAX_SYMBOLS:
+        raise UsageError(
+            f"{len(assets):,} symbols exceed the {MAX_SYMBOLS:,} of a channel: divide them over "
+            "several [[source]] tables"
+        )
+    for asset in assets:
+        size = len(asset.encode(errors="replace"))
+        if not (asset.isprintable() and 0 < size <= MAX_SYMBOL_BYTES):
+            raise UsageError(
+                f"{shown(asset)[:40]!r} cannot be a symbol: 1 to {MAX_SYMBOL_BYTES} printable bytes"
+            )
+    if len(set(assets)) < len(assets):
+        twice = next(each for each in assets if assets.count(each) > 1)
+        raise UsageError(f"{twice} is asked for twice: name each symbol once")
+
+
+def is_pattern(asset: str) -> bool:
+    """Whether it stands for symbols of the venue's listing rather than for one symbol."""
+    return asset == ALL or not _WILD.isdisjoint(asset)

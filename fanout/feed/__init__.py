@@ -1,6 +1,6 @@
-"""Between the exchange and the log: connections, continuity, liveness, back-fill."""
+"""Between the exchange and a channel: connections, trade ids, liveness, back-fill."""
 
+from fanout.feed.connection import Connect
 from fanout.feed.feed import Feed
-from fanout.feed.lanes import Connect
 
 __all__ = ["Connect", "Feed"]

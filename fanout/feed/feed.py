@@ -1,32 +1,48 @@
-"""The upstream: connections, what they bring, and what is said of it.
+"""The upstream: connections, what they bring, and what is reported of it.
 
-    lanes of links --bursts--> merge --trades, gaps--> publisher
-           |                     |
-           |                     '-- open gaps --> back-fill over REST -->
-           '-- trades, silence --> liveness --statuses-->
+    connections --items--> sequences --trades, gaps--> channel
+         ^                     |
+         |                     '-- open gaps --> recovery, over REST --> channel
+         '-- remedies -- silence <-- liveness --states--> channel
 
-A burst goes through the venue's parser and the merge to the publisher in one go, without giving way
-to other tasks: what one read brought is one block. Whatever the venue sends that is not understood
-is counted and skipped. What is quiet is said, looked into over REST, and mended where it can be:
-by another connection, or by another kind of stream.
+The items of one read go through the sequences to the channel in one go, without giving way to other
+tasks: what one read brought is one block. Each step returns what came of it as a value, and this
+file decides where that goes next. A message that is not understood is counted and skipped. A quiet
+instrument is reported, looked into over REST, and mended where that can be done: by another
+connection, or by another kind of stream.
 """
 
+import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
-from fanout.feed.lanes import Connect, Lanes
+from fanout.errors import VenueForbiddenError, VenueUnreachableError
+from fanout.feed.announcer import Announcer
+from fanout.feed.connection import Connect
+from fanout.feed.connections import Connections, Shard
 from fanout.feed.liveness import Change, Liveness
 from fanout.feed.market import Market
-from fanout.feed.merge import Merge
-from fanout.feed.reporter import Reporter
-from fanout.feed.silence import Silence
+from fanout.feed.parts import Parts
+from fanout.feed.recovery import Recovery
+from fanout.feed.roster import Roster
+from fanout.feed.sequences import Sequences, Taken
+from fanout.feed.silence import (
+    EVIDENCE,
+    LOOK_AGAIN_S,
+    MANY_QUIET,
+    Finding,
+    Listings,
+    Remedy,
+    Silence,
+)
 from fanout.feed.timekeeping import keep_time
-from fanout.feed.units import Units
+from fanout.feed.upkeep import Upkeep
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.view import FeedView
 from fanout.feed.watch import Watch
@@ -36,17 +52,21 @@ from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import FeedStats
-from fanout.venues.base import Venue
+from fanout.venues.base import Continuity, SpentId, Venue, VenueTrade
+
+_LOG = logging.getLogger("fanout")
+
+_UNPROVEN = "; nothing proves that all trades come"
 
 
 class Feed:
-    """One venue, from its sockets to the publisher."""
+    """One venue, from its sockets to a channel."""
 
     def __init__(
         self,
         venue: Venue,
         market: Market,
-        publisher: Publisher,
+        channel: Channel,
         rest: RestClient,
         anomalies: Anomalies,
         config: FeedConfig,
@@ -58,123 +78,258 @@ class Feed:
     ) -> None:
         """`connect` opens a WebSocket. `wall_ns` gives unix ns, `monotonic_ns` those of bursts."""
         self._venue = venue
-        self._publisher = publisher
+        self._channel = channel
         self._rest = rest
         self._anomalies = anomalies
+        self._config = config
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
-        self._clock = VenueClock()
-        self._merge = Merge(market.instruments, venue.stream, anomalies)
-        self._liveness = Liveness(
-            market.usual_s,
-            market.longest_s,
-            first_trade_timeout_s=config.first_trade_timeout_s,
-        )
-        self._watch = Watch(self._merge, self._liveness)
-        self._units = Units(venue, market.instruments, self._merge, publisher, rest)
-        self._reporter = Reporter(publisher, self._units, self._watch, wall_ns=wall_ns)
-        self._lanes = Lanes(
-            venue,
-            config,
-            merge=self._merge,
-            liveness=self._liveness,
-            reporter=self._reporter,
-            rest=rest,
-            anomalies=anomalies,
-            connect=connect,
-            publish=self._publish,
-            fail=self._fail,
-            uniform=uniform,
-            wall_ns=wall_ns,
+        self._failure: Exception | None = None
+        self._looked_into: set[int] = set()
+        self._complained: set[tuple[str, int]] = set()
+        _note_oddities(market, anomalies)
+
+        timeout_s = config.first_trade_timeout_s
+        clock = self._clock = VenueClock()
+        listings = Listings(venue, rest)
+        roster = Roster(market.instruments, market.references)
+        sequences = Sequences(market.instruments, venue.stream, anomalies, venue.continuity)
+        liveness = Liveness(market.usual_s, market.longest_s, first_trade_timeout_s=timeout_s)
+        announcer = Announcer(channel, roster, wall_ns=wall_ns)
+        self._parts = Parts(
+            roster=roster,
+            sequences=sequences,
+            liveness=liveness,
+            watch=Watch(sequences, liveness),
+            announcer=announcer,
+            connections=Connections(
+                venue, config, self, anomalies, connect=connect, uniform=uniform
+            ),
         )
         self._silence = Silence(
-            config,
-            merge=self._merge,
-            liveness=self._liveness,
-            clock=self._clock,
-            rest=rest,
-            lanes=self._lanes,
-            reporter=self._reporter,
-            watch=self._watch,
-            fail=self._fail,
+            rest, listings, sequences, clock, first_trade_timeout_s=timeout_s, wall_ns=wall_ns
         )
-        self.view = FeedView(
-            units=self._units,
-            lanes=self._lanes,
-            merge=self._merge,
-            liveness=self._liveness,
-            reporter=self._reporter,
-            clock=self._clock,
-            rest=rest,
-            anomalies=anomalies,
+        self._upkeep = Upkeep(self._parts, market, rest, listings, anomalies)
+        self._recovery = Recovery(
+            rest, sequences, announcer, on_misfit=self._upkeep.doubt, uniform=uniform
         )
-        self._failure: Exception | None = None
+        self._recovery.cover(venue)
+        self.view = FeedView(self._parts, clock, rest, anomalies)
 
     async def run(self) -> None:
-        """Feed the publisher until cancelled.
+        """Feed the channel until cancelled.
 
         Raises `VenueForbiddenError` if the very first connection is refused for good, and
-        `VenueUnreachableError` for a symbol without a trade where that is asked for.
+        `VenueUnreachableError` for a symbol without a trade where `strict` asks for that.
         """
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._lanes.run, self._units.instruments)
-            self._nursery.start_soon(self._watch.run, self._reporter.gaps, self._tell_quiet)
-            self._nursery.start_soon(self._units.run)
-            self._nursery.start_soon(
-                keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns
-            )
+            self._recovery.begin(self._nursery)
+            start = self._nursery.start_soon
+            start(self._parts.connections.run, self._parts.roster.instruments)
+            start(self._keep_watch)
+            start(self._upkeep.relist)
+            start(self._upkeep.refer)
+            start(keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns)
         assert self._failure is not None, "nothing else ends it"
         raise self._failure
 
     def finish(self) -> None:
-        """Tell what is missing, and close what is open. Nothing more will be published."""
-        self._reporter.gaps(self._merge.end())
+        """Report what is missing, and close what is open. Nothing more will be published."""
+        self._parts.announcer.gaps(self._parts.sequences.end())
 
     def stats(self) -> FeedStats:
         return self.view.stats(trio.current_time())
 
     def states(self) -> dict[str, str]:
-        """What each symbol is, by the name of its state."""
+        """The state of each symbol, by its name."""
         return self.view.states()
 
     def turn(self) -> None:
         """Begin another slice of the last minute, for rates and quantiles."""
         self.view.turn(trio.current_time())
 
-    def _publish(self, records: list[Trade | Gap], burst: Burst) -> None:
+    # What connections bring, and what becomes of them.
+
+    def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken:
         """Publish what one read brought, behind what it changes."""
+        now_s = trio.current_time()
+        taken = self._parts.sequences.take(items, venue.stream, now_s)
+        records = taken.records
         oldest = {each.instrument.index: each for each in reversed(records) if type(each) is Trade}
         if oldest:
-            if self._reporter.state is not FeedState.LIVE:
-                self._reporter.turn(FeedState.LIVE, self._venue.name)
-            now_s = trio.current_time()
-            for index, trade in oldest.items():
-                self._reporter.say(self._liveness.traded(index, now_s))
-                self.view.note(trade, received_ns=burst.received_ns, now_s=now_s)
+            self._note_life(oldest, burst, now_s)
         held_ns = self._monotonic_ns() - burst.received_at_ns
-        self._publisher.publish(records, received_ns=burst.received_ns, held_ns=held_ns)
+        self._channel.publish(records, received_ns=burst.received_ns, held_ns=held_ns)
         if len(oldest) < len(records):
-            self._reporter.see_to([each for each in records if type(each) is Gap])
-        self._see_to_what_changed()
+            self._see_to([each for each in records if type(each) is Gap])
+        if taken.has_misfits:
+            self._upkeep.doubt()
+        if taken.has_holes:
+            self._parts.watch.wake()
+        return taken
 
-    def _see_to_what_changed(self) -> None:
-        """What the merge has noticed, besides trades and gaps."""
-        if self._merge.misfits:
-            self._merge.misfits.clear()
-            self._units.doubt()
-        if self._merge.turned:
-            self._lanes.part()
-        if self._merge.has_new_holes:
-            self._merge.has_new_holes = False
-            self._watch.wake()
+    def _note_life(self, oldest: dict[int, Trade], burst: Burst, now_s: float) -> None:
+        """Instruments have traded: these are their oldest trades in one read."""
+        if self._parts.announcer.state is not FeedState.LIVE:
+            self._parts.announcer.turn(FeedState.LIVE, self._venue.name)
+        traded, note = self._parts.liveness.traded, self.view.note
+        for index, trade in oldest.items():
+            changes = traded(index, now_s)
+            if changes:
+                self._say(changes)
+            note(trade, received_ns=burst.received_ns, now_s=now_s)
 
-    def _tell_quiet(self, changes: Sequence[Change]) -> None:
-        self._reporter.say(changes)
-        for each in changes:
-            instrument = self._units.instruments[each.index]
-            self._nursery.start_soon(self._silence.look_into, instrument)
+    def attempting(self) -> None:
+        if self._parts.announcer.state is FeedState.DOWN:
+            self._parts.announcer.turn(FeedState.CONNECTING, self._venue.name)
+
+    def opened(self, shard: Shard, *, is_first: bool) -> None:
+        if is_first:
+            now_s = trio.current_time()
+            how = shard.how
+            if shard.venue.continuity is not Continuity.IDS:
+                how += _UNPROVEN
+            self._say(self._parts.liveness.subscribed(shard.indexes, now_s, how))
+        self._count_connections()
+
+    def ended(self, shard: Shard, why: str, *, is_last: bool) -> None:
+        announcer = self._parts.announcer
+        if is_last and announcer.state is not FeedState.DOWN:
+            announcer.turn(FeedState.DOWN, why)
+        if not shard.open:
+            changes = self._parts.liveness.down(shard.indexes, why)
+            if not is_last:  # else the feed's own state says it
+                self._say(changes)
+        self._count_connections()
+
+    def turned_down(self, refused: Mapping[str, str]) -> None:
+        for symbol, why in refused.items():
+            index = self._parts.roster.index_of(symbol)
+            if index is not None:
+                self._say(self._parts.liveness.halted(index, f"the venue refuses it: {why}"))
+
+    def refused(self, error: VenueForbiddenError) -> None:
+        self._fail(error)
+
+    def parted(self) -> None:
+        self._count_connections()
+
+    def _count_connections(self) -> None:
+        self._parts.sequences.is_alone = self._parts.connections.open_count <= 1
 
     def _fail(self, error: Exception) -> None:
         """End the feed, by raising this."""
         self._failure = error
         self._nursery.cancel_scope.cancel()
+
+    # What is reported.
+
+    def _say(self, changes: Sequence[Change]) -> None:
+        self._parts.announcer.say(changes)
+        if changes:
+            self._parts.watch.wake()
+
+    def _see_to(self, gaps: Sequence[Gap]) -> None:
+        """Gaps were published: log them, and have them closed."""
+        self._parts.announcer.log_gaps(gaps)
+        self._recovery.see_to(gaps)
+
+    async def _keep_watch(self) -> None:
+        while True:
+            due = await self._parts.watch.next()
+            self._parts.announcer.gaps(due.gaps)
+            self._recovery.see_to(due.gaps)
+            self._say(due.changes)
+            for each in due.changes:
+                self._nursery.start_soon(self._look_into, each.index)
+
+    # What is done about silence.
+
+    async def _look_into(self, index: int) -> None:
+        """Find out why an instrument is quiet, and do something about it, until it is not."""
+        if index in self._looked_into:
+            return
+        self._looked_into.add(index)
+        liveness = self._parts.liveness
+        looks, stale_count = 0, liveness.stale_count(index)
+        while self._is_quiet(index):
+            if not self._upkeep.is_pending(index):  # its reference says how quiet it usually is
+                await self._look(index, is_first=looks == 0)
+                looks += 1
+            await trio.sleep(LOOK_AGAIN_S * max(1.0, len(self._looked_into) / MANY_QUIET))
+            if liveness.stale_count(index) != stale_count:  # it was well in between
+                looks, stale_count = 0, liveness.stale_count(index)
+        self._looked_into.discard(index)
+
+    def _is_quiet(self, index: int) -> bool:
+        is_quiet = self._parts.liveness.state(index) in (FeedState.STALE, FeedState.HALTED)
+        return is_quiet and not self._parts.roster[index].is_gone
+
+    async def _look(self, index: int, *, is_first: bool) -> None:
+        liveness, connections = self._parts.liveness, self._parts.connections
+        instrument = self._parts.roster[index].instrument
+        shard = connections.shard_of(instrument.symbol)
+        if shard is None:
+            return
+        has_traded = liveness.has_traded(index)
+        is_first |= liveness.state(index) is FeedState.HALTED
+        finding = await self._silence.find(shard, instrument)
+        if not self._is_quiet(index) or connections.shard_of(instrument.symbol) is not shard:
+            return
+        fallback = shard.venue.fallback() if self._config.stream == "auto" else None
+        if finding.remedy is Remedy.RECONNECT and fallback:
+            is_proven = not is_first or (not has_traded and finding.newer >= EVIDENCE)
+            if is_proven:
+                finding = msgspec.structs.replace(finding, remedy=Remedy.FALL_BACK)
+        self._complain(index, shard, finding)
+        self._apply(index, shard, finding, fallback)
+
+    def _apply(self, index: int, shard: Shard, finding: Finding, fallback: Venue | None) -> None:
+        liveness = self._parts.liveness
+        instrument = self._parts.roster[index].instrument
+        if finding.newest_id is not None:
+            self._miss(instrument.symbol, shard.venue.stream, finding.newest_id)
+        if finding.is_halted:
+            self._say(liveness.halted(index, finding.why))
+            return
+        if liveness.state(index) is FeedState.HALTED:
+            self._say(liveness.resumed(index, "the venue trades it again"))
+        if finding.remedy is Remedy.FALL_BACK and fallback:
+            self._parts.sequences.turn_to(
+                instrument.symbol, shard.venue.stream, fallback.stream, fallback.continuity
+            )
+            self._recovery.cover(fallback)
+            self._parts.connections.fall_back(instrument, fallback, finding.why)
+        elif finding.remedy is Remedy.RECONNECT:
+            _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
+            shard.rotate()
+
+    def _miss(self, symbol: str, stream: str, trade_id: int) -> None:
+        """The venue made this trade, and all before it; what did not come is missing."""
+        gaps = self._parts.sequences.miss(stream, symbol, trade_id, trio.current_time())
+        self._parts.announcer.gaps(gaps)
+        self._recovery.see_to(gaps)
+        self._parts.watch.wake()
+
+    def _complain(self, index: int, shard: Shard, finding: Finding) -> None:
+        """Log that a first trade did not come, and why; end the feed if that is asked for."""
+        of = shard.venue.stream, index
+        if self._parts.liveness.has_ever_traded(index) or of in self._complained:
+            return
+        self._complained.add(of)
+        symbol, timeout_s = (
+            self._parts.roster[index].instrument.symbol,
+            self._config.first_trade_timeout_s,
+        )
+        said = f"{symbol}: no trade within {timeout_s:g} s; {finding.why}"
+        _LOG.error("%s", said)
+        if self._config.strict and finding.remedy is not Remedy.FALL_BACK:
+            self._fail(VenueUnreachableError(f"{said} (--strict)"))
+
+
+def _note_oddities(market: Market, anomalies: Anomalies) -> None:
+    """Count what was odd about the market before the feed began; it was logged then."""
+    if market.odd:
+        anomalies.counts["odd row in the listing"] += len(market.odd)
+    for count in market.left_out.values():
+        anomalies.counts["recent trades left out"] += count

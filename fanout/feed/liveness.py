@@ -1,5 +1,5 @@
-"""Whether each instrument is alive: subscribed, live at its first trade, stale when it has been
-quiet for longer than is plausible for it, live again.
+"""Whether each instrument is alive: connecting when subscribed, live at its first trade, stale when
+it has been quiet for longer than is plausible for it, and live again.
 
 An acknowledgement proves nothing, and a connection that is up proves nothing about one symbol on
 it. What proves a subscription is a trade. How long an instrument may be quiet is its own affair:
@@ -10,6 +10,7 @@ Pure: seconds in, changes out.
 """
 
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
@@ -44,12 +45,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class _Pulse(msgspec.Struct):
-    state: FeedState
-    since_s: float
-    """Of the last trade, or of the subscription if there was none since."""
     usual_s: float
     longest_s: float = 0.0
     """Pause of late, between two trades."""
+    state: FeedState = FeedState.DOWN
+    since_s: float = 0.0
+    """Of the last trade, or of the subscription if there was none since."""
+    scheduled_s: float = inf
+    """When it is looked at next; never later than it is due."""
     has_traded: bool = False
     has_ever_traded: bool = False
     stale_count: int = 0
@@ -59,7 +62,7 @@ class _Pulse(msgspec.Struct):
         return max(FLOOR_S, FACTOR * self.usual_s, LONGEST_FACTOR * self.longest_s)
 
     def due_s(self, first_trade_timeout_s: float) -> float:
-        """When it has been quiet for too long, if nothing comes; never, if it is no wonder."""
+        """When it has been quiet for too long, if nothing comes; never, if silence is expected."""
         match self.state:
             case FeedState.CONNECTING if self.has_ever_traded:
                 return self.since_s + max(first_trade_timeout_s, self.limit_s)
@@ -72,7 +75,11 @@ class _Pulse(msgspec.Struct):
 
 
 class Liveness:
-    """The instruments of one feed, by index."""
+    """The instruments of one feed, by index.
+
+    A heap holds the moments at which to look at them. A trade only moves the moment away, which is
+    noticed when the old one comes; so a trade costs the same however many instruments there are.
+    """
 
     def __init__(
         self,
@@ -84,10 +91,20 @@ class Liveness:
         """Of each instrument: seconds between recent trades, on average and at the most; 0 if
         unknown."""
         self._first_trade_timeout_s = first_trade_timeout_s
-        self._pulses = [
-            _Pulse(state=FeedState.DOWN, since_s=0.0, usual_s=usual, longest_s=longest)
-            for usual, longest in zip(usual_s, longest_s, strict=True)
-        ]
+        self._pulses: list[_Pulse] = []
+        self._schedule: list[tuple[float, int]] = []
+        for usual, longest in zip(usual_s, longest_s, strict=True):
+            self.add(usual, longest)
+
+    def add(self, usual_s: float, longest_s: float) -> None:
+        """One more instrument, with the next index."""
+        self._pulses.append(_Pulse(usual_s=usual_s, longest_s=longest_s))
+
+    def expect(self, index: int, usual_s: float, longest_s: float) -> None:
+        """The venue's records say how often an instrument trades."""
+        pulse = self._pulses[index]
+        pulse.usual_s = max(pulse.usual_s, usual_s)
+        pulse.longest_s = max(pulse.longest_s, longest_s)
 
     def state(self, index: int) -> FeedState:
         return self._pulses[index].state
@@ -105,8 +122,24 @@ class Liveness:
 
     @property
     def next_due_s(self) -> float:
-        """When `check` has something to tell, unless trades come before."""
-        return min((each.due_s(self._first_trade_timeout_s) for each in self._pulses), default=inf)
+        """When `check` has something to report, unless trades come before."""
+        while self._schedule:
+            at_s, index = self._schedule[0]
+            pulse = self._pulses[index]
+            due_s = pulse.due_s(self._first_trade_timeout_s)
+            if at_s == due_s:
+                return due_s
+            heappop(self._schedule)
+            if at_s == pulse.scheduled_s:
+                pulse.scheduled_s = inf
+                self._look_at(index, due_s)
+        return inf
+
+    def _look_at(self, index: int, due_s: float) -> None:
+        pulse = self._pulses[index]
+        if due_s < pulse.scheduled_s:
+            pulse.scheduled_s = due_s
+            heappush(self._schedule, (due_s, index))
 
     def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
         """These instruments have been asked for, on a connection that is new."""
@@ -115,6 +148,7 @@ class Liveness:
             pulse = self._pulses[index]
             pulse.since_s, pulse.has_traded = now_s, False
             changes += self._turn(index, FeedState.CONNECTING, how)
+            self._look_at(index, pulse.due_s(self._first_trade_timeout_s))
         return changes
 
     def down(self, indexes: Iterable[int], why: str) -> list[Change]:
@@ -140,23 +174,28 @@ class Liveness:
             pulse.longest_s = max(counted_s, pulse.longest_s * _FADING)
         pulse.since_s, pulse.has_traded, pulse.has_ever_traded = now_s, True, True
         if pulse.state is FeedState.LIVE:
+            if now_s + FLOOR_S < pulse.scheduled_s:  # its limit may have become shorter
+                self._look_at(index, now_s + pulse.limit_s)
             return []
         is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
         why = f"recovered after {pause_s:.0f} s" if is_back else "first trade"
-        return self._turn(index, FeedState.LIVE, why)
+        changes = self._turn(index, FeedState.LIVE, why)
+        self._look_at(index, now_s + pulse.limit_s)
+        return changes
 
     def check(self, now_s: float) -> list[Change]:
         """Those that have been quiet for too long by now."""
-        changes = []
-        for index, pulse in enumerate(self._pulses):
-            if now_s < pulse.due_s(self._first_trade_timeout_s):
-                continue
+        changes: list[Change] = []
+        while self.next_due_s <= now_s:
+            _, index = heappop(self._schedule)
+            pulse = self._pulses[index]
+            pulse.scheduled_s = inf
             quiet_s = now_s - pulse.since_s
             why = f"quiet for {quiet_s:.0f} s, usually for {pulse.usual_s:.3g} s"
             if pulse.state is FeedState.CONNECTING:
                 why = f"no trade within {quiet_s:.0f} s"
             changes += self._turn(index, FeedState.STALE, why)
-        return changes
+        return sorted(changes, key=lambda each: each.index)
 
     def _turn(self, index: int, state: FeedState, why: str) -> list[Change]:
         pulse = self._pulses[index]

@@ -1,8 +1,8 @@
-"""What is done about an instrument that is quiet: ask the venue's records why, and mend what can be
-mended, by another connection or by another kind of stream.
+"""Why an instrument is quiet: the venue's records are asked, and the answer is a finding that names
+the remedy. The feed applies it.
 
-Silence alone proves nothing: there may be no trades. That REST has some which were made after the
-subscription, and did not come, proves that the stream is silent.
+Silence alone proves nothing: there may be no trades. Trades that REST has, made after the
+subscription, which did not come over the stream, prove that the stream is silent.
 """
 
 import logging
@@ -13,24 +13,23 @@ from typing import Final
 import msgspec
 import trio
 
-from fanout.config import FeedConfig
-from fanout.errors import ConfigError, VenueError, VenueUnreachableError
-from fanout.feed.lane import Lane
-from fanout.feed.lanes import Lanes
-from fanout.feed.liveness import Liveness
-from fanout.feed.merge import Merge
-from fanout.feed.reporter import Reporter
+from fanout.errors import VenueError
+from fanout.feed.connections import Shard
+from fanout.feed.sequences import Sequences
 from fanout.feed.venue_clock import VenueClock
-from fanout.feed.watch import Watch
 from fanout.net.rest import RestClient
-from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Instrument
-from fanout.venues.base import Venue
+from fanout.venues.base import Listing, Venue
 
 _LOG = logging.getLogger("fanout")
 
 LOOK_AGAIN_S: Final = 60.0
 """How often an instrument that stays quiet is looked into."""
+
+LOOKS_AT_ONCE: Final = 8
+
+MANY_QUIET: Final = 50
+"""With more quiet instruments than this, each is looked into less often: REST has other uses."""
 
 CONFIRM_S: Final = 3.0
 """How long a trade that REST has may still be on its way over the stream."""
@@ -40,7 +39,10 @@ SETTLING_S: Final = 5.0
 
 EVIDENCE: Final = 3
 """So many trades that did not come make a stream silent at the first look. Fewer may have been
-skipped; that another one is missing at the next look is proof enough."""
+skipped; another one that is missing at the next look is proof enough."""
+
+LISTING_AGE_S: Final = 30.0
+"""How old a listing may be that says whether an instrument trades."""
 
 
 class Remedy(Enum):
@@ -65,138 +67,99 @@ class Finding(msgspec.Struct, frozen=True):
     newest_id: int | None = None
 
 
+class Listings:
+    """The venue's listing, asked for once by all who need it at a time."""
+
+    def __init__(self, venue: Venue, rest: RestClient) -> None:
+        self._venue = venue
+        self._rest = rest
+        self._lock = trio.Lock()
+        self._last: Listing | None = None
+        self._asked_s = 0.0
+
+    async def get(self, *, max_age_s: float = 0.0) -> Listing:
+        """Raises a `VenueError`."""
+        called_s = trio.current_time()
+        async with self._lock:
+            if self._last is not None and called_s <= self._asked_s + max_age_s:
+                return self._last
+            asked_s = trio.current_time()
+            self._last = await self._rest.fetch(
+                self._venue.listing_request(), self._venue.parse_listing
+            )
+            self._asked_s = asked_s
+            return self._last
+
+
 class Silence:
-    """Looks into instruments that are stale, or halted."""
+    """Finds out, one look at a time."""
 
     def __init__(
         self,
-        config: FeedConfig,
-        *,
-        merge: Merge,
-        liveness: Liveness,
-        clock: VenueClock,
         rest: RestClient,
-        lanes: Lanes,
-        reporter: Reporter,
-        watch: Watch,
-        fail: Callable[[Exception], None],
+        listings: Listings,
+        sequences: Sequences,
+        clock: VenueClock,
+        *,
+        first_trade_timeout_s: float,
+        wall_ns: Callable[[], int],
     ) -> None:
-        """`fail` ends the feed."""
-        self._config = config
-        self._merge = merge
-        self._liveness = liveness
-        self._clock = clock
         self._rest = rest
-        self._lanes = lanes
-        self._reporter = reporter
-        self._watch = watch
-        self._fail = fail
-        self._is_looked_into: set[int] = set()
+        self._listings = listings
+        self._sequences = sequences
+        self._clock = clock
+        self._settling_s = min(SETTLING_S, first_trade_timeout_s / 4)
+        self._wall_ns = wall_ns
+        self._limiter = trio.CapacityLimiter(LOOKS_AT_ONCE)
         self._seen_ids: dict[tuple[str, int], int] = {}
         """By stream and instrument: the newest id in the venue's records at the last look."""
-        self._complained: set[tuple[str, int]] = set()
 
-    async def look_into(self, instrument: Instrument) -> None:
-        """Find out why an instrument is quiet, and do something about it, until it is not."""
-        index = instrument.index
-        if index in self._is_looked_into:
-            return
-        self._is_looked_into.add(index)
-        looks, stale_count = 0, self._liveness.stale_count(index)
-        while self._is_quiet(index):
-            await self._look(instrument, is_first=looks == 0)
-            looks += 1
-            await trio.sleep(LOOK_AGAIN_S)
-            if self._liveness.stale_count(index) != stale_count:  # it was well in between
-                looks, stale_count = 0, self._liveness.stale_count(index)
-        self._is_looked_into.discard(index)
-
-    def _is_quiet(self, index: int) -> bool:
-        return self._liveness.state(index) in (FeedState.STALE, FeedState.HALTED)
-
-    async def _look(self, instrument: Instrument, *, is_first: bool) -> None:
-        index, lane = instrument.index, self._lanes.lane_of(instrument)
-        has_traded = self._liveness.has_traded(index)
-        is_first |= self._liveness.state(index) is FeedState.HALTED
-        finding = await self._find(lane, instrument)
-        if not self._is_quiet(index) or self._lanes.lane_of(instrument) is not lane:
-            return
-        fallback = lane.venue.fallback() if self._config.stream == "auto" else None
-        if finding.remedy is Remedy.RECONNECT and fallback:
-            is_proven = not is_first or (not has_traded and finding.newer >= EVIDENCE)
-            if is_proven:
-                finding = msgspec.structs.replace(finding, remedy=Remedy.FALL_BACK)
-        self._complain(instrument, lane, finding)
-        if finding.newest_id is not None:
-            self._miss(instrument, lane.venue.stream, finding.newest_id)
-        if finding.is_halted:
-            self._reporter.say(self._liveness.halted(index, finding.why))
-            return
-        if self._liveness.state(index) is FeedState.HALTED:
-            self._reporter.say(self._liveness.resumed(index, "the venue trades it again"))
-        if finding.remedy is Remedy.FALL_BACK and fallback:
-            self._lanes.fall_back(instrument, fallback, finding.why)
-        elif finding.remedy is Remedy.RECONNECT:
-            _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
-            lane.rotate()
-
-    def _miss(self, instrument: Instrument, stream: str, trade_id: int) -> None:
-        """The venue made this trade, and all before it; what did not come is missing."""
-        now_s = trio.current_time()
-        self._reporter.gaps(self._merge.miss(stream, instrument.symbol, trade_id, now_s))
-        self._watch.wake()
-
-    def _complain(self, instrument: Instrument, lane: Lane, finding: Finding) -> None:
-        """Say that a first trade did not come, and why; end the feed if that is asked for."""
-        of = lane.venue.stream, instrument.index
-        if self._liveness.has_ever_traded(instrument.index) or of in self._complained:
-            return
-        self._complained.add(of)
-        timeout_s = self._config.first_trade_timeout_s
-        said = f"{instrument.symbol}: no trade within {timeout_s:g} s; {finding.why}"
-        _LOG.error("%s", said)
-        if self._config.strict and finding.remedy is not Remedy.FALL_BACK:
-            self._fail(VenueUnreachableError(f"{said} (--strict)"))
-
-    async def _find(self, lane: Lane, instrument: Instrument) -> Finding:
-        venue, symbol = lane.venue, instrument.symbol
+    async def find(self, shard: Shard, instrument: Instrument) -> Finding:
+        """Why an instrument brings nothing over a shard."""
+        venue, symbol = shard.venue, instrument.symbol
         try:
-            rows = await self._rest.fetch(
-                venue.recent_trades_request(symbol),
-                lambda body: venue.parse_recent_trades(body, symbol),
-            )
+            async with self._limiter:
+                rows = await self._rest.fetch(
+                    venue.recent_trades_request(symbol),
+                    lambda body: venue.parse_recent_trades(body, symbol),
+                )
         except VenueError as error:
             _LOG.warning("%s: cannot look into why it is quiet: %s", symbol, error)
             return Finding("and REST cannot be asked: the network, a firewall, a ban?")
         of = venue.stream, instrument.index
-        next_id = self._merge.next_id(venue.stream, symbol)
+        next_id = self._sequences.next_id(venue.stream, symbol)
         due_id = max(next_id or 0, self._seen_ids.get(of, -1) + 1)
-        settling_s = min(SETTLING_S, self._config.first_trade_timeout_s / 4)
-        since_ms = self._clock.latest_venue_ms(lane.subscribed_ns) + int(settling_s * 1_000)
-        newer = sum(each.trade_id >= due_id and each.time > since_ms for each in rows)
+        since = self._in_force_since(shard)
+        newer = sum(each.trade_id >= due_id and each.time > since for each in rows)
         newest_id = rows[-1].trade_id if rows else -1
         is_missing = next_id is not None and newest_id >= next_id
         if newer or is_missing:
             await trio.sleep(CONFIRM_S)
         self._seen_ids[of] = newest_id
         finding = (
-            Finding(
-                f"REST has {newer:,} newer: the {venue.stream} stream is silent",
-                Remedy.RECONNECT,
-                newer=newer,
-            )
-            if newer
-            else await self._ask_whether_it_trades(venue, symbol)
+            _silent(shard, symbol, newer) if newer else await self._ask_whether_it_trades(symbol)
         )
         return msgspec.structs.replace(finding, newest_id=newest_id) if is_missing else finding
 
-    async def _ask_whether_it_trades(self, venue: Venue, symbol: str) -> Finding:
+    def _in_force_since(self, shard: Shard) -> int:
+        """From when on a trade has to come, in the venue's time."""
+        ms = self._clock.latest_venue_ms(shard.subscribed_ns(self._wall_ns()))
+        ms += int(self._settling_s * 1_000)
+        return ms * int(10 ** (-3 - shard.venue.time_exponent))
+
+    async def _ask_whether_it_trades(self, symbol: str) -> Finding:
         try:
-            await self._rest.fetch(
-                venue.instruments_request(), lambda body: venue.parse_instruments(body, (symbol,))
-            )
-        except ConfigError as error:
-            return Finding(str(error), is_halted=True)
+            listing = await self._listings.get(max_age_s=LISTING_AGE_S)
         except VenueError as error:
             _LOG.warning("%s: cannot ask whether it trades: %s", symbol, error)
+        else:
+            fault = listing.fault(symbol)
+            if fault and symbol not in listing.odd:
+                return Finding(fault, is_halted=True)
         return Finding("REST has none either: there may be none")
+
+
+def _silent(shard: Shard, symbol: str, newer: int) -> Finding:
+    answered = ", and the venue never answered the subscription" * shard.unanswered(symbol)
+    why = f"REST has {newer:,} newer: the {shard.venue.stream} stream is silent{answered}"
+    return Finding(why, Remedy.RECONNECT, newer=newer)

@@ -1,4 +1,4 @@
-"""What is to be seen of a feed from outside: its counters, as frozen snapshots.
+"""What a feed looks like from outside: its counters, as frozen snapshots.
 
 When trades come is noted here, an instrument at a time and once a read; all else is counted where
 it happens and read when somebody asks.
@@ -7,11 +7,7 @@ it happens and read when somebody asks.
 from collections import deque
 from collections.abc import Sequence
 
-from fanout.feed.lanes import Lanes
-from fanout.feed.liveness import Liveness
-from fanout.feed.merge import Merge
-from fanout.feed.reporter import Reporter
-from fanout.feed.units import Units
+from fanout.feed.parts import Parts
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.records import Instrument, Trade
@@ -35,52 +31,46 @@ class FeedView:
     """Looks at the parts of a feed; changes nothing."""
 
     def __init__(
-        self,
-        *,
-        units: Units,
-        lanes: Lanes,
-        merge: Merge,
-        liveness: Liveness,
-        reporter: Reporter,
-        clock: VenueClock,
-        rest: RestClient,
-        anomalies: Anomalies,
+        self, parts: Parts, clock: VenueClock, rest: RestClient, anomalies: Anomalies
     ) -> None:
-        self._arrivals = [_Arrivals() for _ in units.instruments]
-        self._units = units
-        self._lanes = lanes
-        self._merge = merge
-        self._liveness = liveness
-        self._reporter = reporter
+        self._arrivals: dict[int, _Arrivals] = {}
+        self._parts = parts
         self._clock = clock
         self._rest = rest
         self._anomalies = anomalies
 
+    def _of(self, index: int) -> _Arrivals:
+        arrivals = self._arrivals.get(index)
+        if arrivals is None:
+            arrivals = self._arrivals[index] = _Arrivals()
+        return arrivals
+
     def note(self, trade: Trade, *, received_ns: int, now_s: float) -> None:
         """The oldest trade of its instrument in one read, which has waited longest."""
-        arrivals = self._arrivals[trade.instrument.index]
+        arrivals = self._of(trade.instrument.index)
         arrivals.delay.add(received_ns - trade.time_ms * 1_000_000)
         arrivals.last_s = now_s
 
     def turn(self, now_s: float) -> None:
         """Begin another slice of the last minute."""
-        for instrument in self._units.instruments:
-            arrivals = self._arrivals[instrument.index]
+        for entry in self._parts.roster:
+            arrivals = self._of(entry.instrument.index)
             arrivals.delay.turn()
-            stream = self._lanes.stream_of(instrument)
-            trades = self._merge.tally(stream, instrument.symbol).trades
-            arrivals.past.append((now_s, trades))
+            symbol = entry.instrument.symbol
+            stream = self._parts.connections.stream_of(symbol)
+            arrivals.past.append((now_s, self._parts.sequences.tally(stream, symbol).trades))
 
     def delay(self, index: int) -> Histogram:
         """From the venue's time in a trade to ours."""
-        return self._arrivals[index].delay
+        return self._of(index).delay
 
     def stats(self, now_s: float) -> FeedStats:
         offset = self._clock.offset
+        connections = self._parts.connections
         return FeedStats(
-            state=self._reporter.state.name,
-            messages=self._lanes.messages,
-            connections=self._lanes.connections,
+            state=self._parts.announcer.state.name,
+            messages=connections.messages,
+            connections=connections.connections,
             links=tuple(
                 LinkStats(
                     name=link.name,
@@ -88,10 +78,11 @@ class FeedView:
                     won=link.won,
                     rotations=link.rotations,
                 )
-                for lane in self._lanes
-                for link in lane.links
+                for link in connections.links
             ),
-            instruments=tuple(self._instrument(each, now_s) for each in self._units.instruments),
+            instruments=tuple(
+                self._instrument(each, now_s) for each in self._parts.roster.instruments
+            ),
             clock_offset_ns=offset.offset_ns if offset else None,
             clock_uncertainty_ns=offset.uncertainty_ns if offset else None,
             rest_weight=self._rest.budget.used,
@@ -100,19 +91,21 @@ class FeedView:
         )
 
     def states(self) -> dict[str, str]:
-        """What each symbol is, by the name of its state."""
+        """The state of each symbol that is served, by its name. A delisted one is not."""
         return {
-            each.symbol: self._liveness.state(each.index).name for each in self._units.instruments
+            each.instrument.symbol: self._parts.liveness.state(each.instrument.index).name
+            for each in self._parts.roster
+            if not each.is_gone
         }
 
     def _instrument(self, instrument: Instrument, now_s: float) -> InstrumentStats:
-        stream = self._lanes.stream_of(instrument)
-        tally = self._merge.tally(stream, instrument.symbol)
-        arrivals = self._arrivals[instrument.index]
+        stream = self._parts.connections.stream_of(instrument.symbol)
+        tally = self._parts.sequences.tally(stream, instrument.symbol)
+        arrivals = self._of(instrument.index)
         return InstrumentStats(
             symbol=instrument.symbol,
             stream=stream,
-            state=self._liveness.state(instrument.index).name,
+            state=self._parts.liveness.state(instrument.index).name,
             trades=tally.trades,
             trades_per_s=_rate(arrivals.past, tally.trades, now_s),
             last_trade_s=None if arrivals.last_s is None else now_s - arrivals.last_s,
@@ -123,8 +116,9 @@ class FeedView:
             missing=tally.missing,
             lost=tally.lost,
             no_trade=tally.no_trade,
-            open_gaps=self._merge.open_gaps(instrument.symbol),
+            open_gaps=self._parts.sequences.open_gaps(instrument.symbol),
             delay=arrivals.delay.quantiles(),
+            continuity=self._parts.sequences.continuity(stream).name,
         )
 
 

@@ -1,44 +1,45 @@
-"""Looks, when it is time, for ids that are missing and instruments that are quiet. Nothing else is
-done on a timer: it sleeps until the earliest of what could be due."""
+"""Waits until a gap is to be reported or an instrument has been quiet for too long. The feed does
+nothing else on a short timer: it sleeps until the earliest of these moments."""
 
-from collections.abc import Callable, Sequence
 from math import inf
 
+import msgspec
 import trio
 
 from fanout.feed.liveness import Change, Liveness
-from fanout.feed.merge import Merge
+from fanout.feed.sequences import Sequences
 from fanout.protocol.records import Gap
+
+
+class Due(msgspec.Struct, frozen=True):
+    """Gaps and changes of state that time brought."""
+
+    gaps: list[Gap]
+    changes: list[Change]
 
 
 class Watch:
     """Of one feed."""
 
-    def __init__(self, merge: Merge, liveness: Liveness) -> None:
-        self._merge = merge
+    def __init__(self, sequences: Sequences, liveness: Liveness) -> None:
+        self._sequences = sequences
         self._liveness = liveness
         self._look_at_s = inf
         self._sooner = trio.Event()
 
     def wake(self) -> None:
-        """Something changed: see to it that it looks in time."""
+        """Something changed: wait no longer than until it is due."""
         if self._next_due_s() < self._look_at_s:
             self._sooner.set()
 
-    async def run(
-        self,
-        tell_gaps: Callable[[Sequence[Gap]], None],
-        tell_quiet: Callable[[Sequence[Change]], None],
-    ) -> None:
-        """Hand on what is found, until cancelled."""
-        while True:
-            self._look_at_s = self._next_due_s()
-            with trio.move_on_at(self._look_at_s):
-                await self._sooner.wait()
-            self._sooner = trio.Event()
-            now_s = trio.current_time()
-            tell_gaps(self._merge.due(now_s))
-            tell_quiet(self._liveness.check(now_s))
+    async def next(self) -> Due:
+        """What is due next, or nothing if that changed meanwhile."""
+        self._look_at_s = self._next_due_s()
+        with trio.move_on_at(self._look_at_s):
+            await self._sooner.wait()
+        self._sooner = trio.Event()
+        now_s = trio.current_time()
+        return Due(self._sequences.due(now_s), self._liveness.check(now_s))
 
     def _next_due_s(self) -> float:
-        return min(self._merge.next_due_s, self._liveness.next_due_s)
+        return min(self._sequences.next_due_s, self._liveness.next_due_s)

@@ -1,29 +1,25 @@
 """/metrics: the service's counters in Prometheus's words, read when they are scraped.
 
-Names end in their unit, counters in `_total`; times are seconds. Clients come and go with a port
-each, so no metric has a label for them: of clients there are counts, sums and the worst.
+Names end in their unit, counters in `_total`; times are seconds. What belongs to a channel has the
+label `channel`, and `fanout_channel_info` says which venue that is. A symbol has some 40 series, 24
+of them its histogram: a channel of 800 symbols has 32,000. Clients come and go with a port each, so
+no metric has a label for them: of clients there are counts, sums and the worst.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
+from fanout.http.exposition import Kind, Sample, histogram_pieces, labels, pieces
 from fanout.http.monitor import Monitor
 from fanout.protocol.constants import FeedState
 from fanout.stats.histogram import BOUNDS_NS, Histogram
 from fanout.stats.snapshots import (
+    ChannelStats,
     FeedStats,
     InstrumentStats,
     LinkStats,
@@ -31,6 +27,11 @@ from fanout.stats.snapshots import (
     ServiceStats,
     TransportStats,
 )
+
+Channels = tuple[ChannelStats, ...]
+
+Family = tuple[str, Kind, str, Iterable[Sample]]
+"""A metric: its name without `fanout_`, its kind, what it is, and its samples."""
 
 _BUCKETS: Final = [
     (f"{each / 1e9:g}", place)
@@ -109,151 +110,160 @@ _READERS: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
 ]
 
 
-class ServiceCollector(Collector):
-    """Makes metrics of a monitor's snapshot when it is asked to, and does nothing between."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-
-    def collect(self) -> Iterator[Metric]:
-        stats = self._monitor.stats()
-        yield InfoMetricFamily("fanout_build", "What is in use.", stats.versions)
-        yield _gauge("ready", "Whether every symbol is live.", stats.is_ready)
-        yield _gauge("uptime_seconds", "Since the start.", stats.uptime_s)
-        yield _gauge("tasks", "Tasks of the event loop.", stats.process.tasks)
-        yield from _of_instruments(stats.feed)
-        yield from _of_feed(stats.feed)
-        yield from _of_log(stats.log)
-        yield from _of_transports(stats)
-        yield from self._latencies(stats)
-
-    def _latencies(self, stats: ServiceStats) -> Iterator[Metric]:
-        delay = HistogramMetricFamily(
-            "fanout_exchange_to_receive_seconds",
-            "The venue's time in a trade to ours, of the oldest in each read; below 0 counts as 0.",
-            labels=["symbol"],
-        )
-        for index, each in enumerate(stats.feed.instruments):
-            _add_histogram(delay, each.symbol, self._monitor.feed.view.delay(index))
-        yield delay
-        sending = HistogramMetricFamily(
-            "fanout_receive_to_send_seconds",
-            "From the venue's socket to the readers', of the oldest of what is handed on at once.",
-            labels=["transport"],
-        )
-        for transport, shown in zip(self._monitor.transports, stats.transports, strict=True):
-            _add_histogram(sending, shown.url, transport.sending)
-        yield sending
-
-
 class Metrics:
     """What /metrics answers."""
 
     def __init__(self, monitor: Monitor) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(ServiceCollector(monitor))
-        ProcessCollector(registry=self._registry)
+        self._monitor = monitor
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
 
-    def render(self, *, is_open: bool) -> tuple[str, bytes]:
-        """Content type and body, in OpenMetrics or in Prometheus's own text format."""
+    def content_type(self, *, is_open: bool) -> str:
+        return openmetrics.CONTENT_TYPE_LATEST if is_open else CONTENT_TYPE_PLAIN_0_0_4
+
+    def render(self, *, is_open: bool) -> Iterator[str]:
+        """The body, a piece at a time, in OpenMetrics or in Prometheus's own text format. The
+        pieces show the service at the moment of the first."""
+        stats = self._monitor.stats()
+        for name, kind, words, samples in _families(stats):
+            yield from pieces(f"fanout_{name}", kind, words, samples, is_open=is_open)
+        yield from self._latencies(stats)
+        yield self._of_process(is_open=is_open)
         if is_open:
-            return openmetrics.CONTENT_TYPE_LATEST, _open_metrics(self._registry)
-        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
+            yield "# EOF\n"
+
+    def _latencies(self, stats: ServiceStats) -> Iterator[str]:
+        yield from histogram_pieces(
+            "fanout_exchange_to_receive_seconds",
+            "The venue's time in a trade to ours, of the oldest in each read; below 0 counts as 0.",
+            self._delays(stats.all_channels),
+        )
+        yield from histogram_pieces(
+            "fanout_receive_to_send_seconds",
+            "From the venue's socket to the readers', of the oldest of what is handed on at once.",
+            (
+                _buckets(labels(transport=shown.url), transport.sending)
+                for transport, shown in zip(self._monitor.transports, stats.transports, strict=True)
+            ),
+        )
+
+    def _delays(self, channels: Channels) -> Iterator[tuple[str, list[Sample], float]]:
+        for channel in channels:
+            feed = self._monitor.feed_of(channel.name)
+            for index, each in enumerate(channel.feed.instruments):
+                if feed is not None:
+                    shown = labels(channel=channel.name, symbol=each.symbol)
+                    yield _buckets(shown, feed.view.delay(index))
+
+    def _of_process(self, *, is_open: bool) -> str:
+        if not is_open:
+            return generate_latest(self._process).decode()
+        text: bytes = openmetrics.generate_latest(self._process)  # type: ignore[no-untyped-call]
+        return text.decode().removesuffix("# EOF\n")
 
 
-def _open_metrics(registry: CollectorRegistry) -> bytes:
-    text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-    return text
+def _families(stats: ServiceStats) -> Iterator[Family]:
+    channels = stats.all_channels
+    yield "build", Kind.INFO, "What is in use.", [(labels(**stats.versions), 1)]
+    yield "ready", Kind.GAUGE, "Whether every symbol is live.", [("", stats.is_ready)]
+    yield "uptime_seconds", Kind.GAUGE, "Since the start.", [("", stats.uptime_s)]
+    yield "tasks", Kind.GAUGE, "Tasks of the event loop.", [("", stats.process.tasks)]
+    yield from _of_channels(channels)
+    yield from _of_instruments(channels)
+    yield from _of_feeds(channels)
+    yield from _of_links(channels)
+    yield from _of_transports(stats.transports)
 
 
-def _of_instruments(feed: FeedStats) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        "fanout_symbol_state", "1 for the state that it is in.", labels=["symbol", "state"]
+def _of_channels(channels: Channels) -> Iterator[Family]:
+    venues = [(labels(channel=each.name, venue=each.venue), 1) for each in channels]
+    yield "channel", Kind.INFO, "The channel's venue.", venues
+    ready = [(labels(channel=each.name), each.is_ready) for each in channels]
+    yield "channel_ready", Kind.GAUGE, "Whether the channel's symbols are live.", ready
+    for kind, table in ((Kind.GAUGE, _LOG), (Kind.COUNTER, _PUBLISHED)):
+        for name, words, value in table:
+            yield (
+                name,
+                kind,
+                words,
+                [(labels(channel=each.name), value(each.log)) for each in channels],
+            )
+
+
+def _of_instruments(channels: Channels) -> Iterator[Family]:
+    rows = [
+        (each.name, row, labels(channel=each.name, symbol=row.symbol))
+        for each in channels
+        for row in each.feed.instruments
+    ]
+    now_s = time.time()
+    states = (
+        (labels(channel=channel, symbol=row.symbol, state=state), row.state == state)
+        for channel, row, _ in rows
+        for state in FeedState.__members__
     )
-    newest = GaugeMetricFamily(
-        "fanout_last_trade_timestamp_seconds", "When the last one came.", labels=["symbol"]
+    yield "symbol_state", Kind.GAUGE, "1 for the state that it is in.", states
+    newest = (
+        (shown, now_s - row.last_trade_s) for _, row, shown in rows if row.last_trade_s is not None
     )
-    gaps = GaugeMetricFamily(
-        "fanout_open_gaps", "Ranges of ids that are missing and looked for.", labels=["symbol"]
-    )
-    for each in feed.instruments:
-        for name in FeedState.__members__:
-            state.add_metric([each.symbol, name], each.state == name)
-        if each.last_trade_s is not None:
-            newest.add_metric([each.symbol], time.time() - each.last_trade_s)
-        gaps.add_metric([each.symbol], each.open_gaps)
-    yield from (state, newest, gaps)
+    yield "last_trade_timestamp_seconds", Kind.GAUGE, "When the last one came.", newest
+    gaps = ((shown, row.open_gaps) for _, row, shown in rows)
+    yield "open_gaps", Kind.GAUGE, "Ranges of ids that are missing and looked for.", gaps
     for name, words, value in _INSTRUMENT:
-        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["symbol"])
-        for each in feed.instruments:
-            counter.add_metric([each.symbol], value(each))
-        yield counter
+        yield name, Kind.COUNTER, words, [(shown, value(row)) for _, row, shown in rows]
 
 
-def _of_feed(feed: FeedStats) -> Iterator[Metric]:
-    yield _counter("feed_messages", "WebSocket messages.", feed.messages)
-    yield _counter("feed_connections", "Connections that opened.", feed.connections)
+def _of_feeds(channels: Channels) -> Iterator[Family]:
+    feeds = [(labels(channel=each.name), each.feed) for each in channels]
+    messages = [(shown, feed.messages) for shown, feed in feeds]
+    yield "feed_messages", Kind.COUNTER, "WebSocket messages.", messages
+    opened = [(shown, feed.connections) for shown, feed in feeds]
+    yield "feed_connections", Kind.COUNTER, "Connections that opened.", opened
     for name, words, value in _FEED:
-        known = value(feed)
-        if known is not None:
-            yield _gauge(name, words, known)
-    is_open = GaugeMetricFamily(
-        "fanout_connection_open", "Whether it has a connection.", labels=["link"]
-    )
-    for link in feed.links:
-        is_open.add_metric([link.name], link.open_s is not None)
-    yield is_open
+        known = [(shown, value(feed)) for shown, feed in feeds]
+        yield name, Kind.GAUGE, words, [(shown, it) for shown, it in known if it is not None]
+    odd = [
+        (labels(channel=each.name, kind=kind), times)
+        for each in channels
+        for kind, times in each.feed.anomalies.items()
+    ]
+    yield "feed_anomalies", Kind.COUNTER, "What was odd, by kind.", odd
+
+
+def _of_links(channels: Channels) -> Iterator[Family]:
+    links = [
+        (labels(channel=each.name, link=link.name), link)
+        for each in channels
+        for link in each.feed.links
+    ]
+    is_open = [(shown, link.open_s is not None) for shown, link in links]
+    yield "connection_open", Kind.GAUGE, "Whether it has a connection.", is_open
     for name, words, count in _LINK:
-        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["link"])
-        for link in feed.links:
-            counter.add_metric([link.name], count(link))
-        yield counter
-    odd = CounterMetricFamily("fanout_feed_anomalies", "What was odd, by kind.", labels=["kind"])
-    for kind, times in feed.anomalies.items():
-        odd.add_metric([kind], times)
-    yield odd
+        yield name, Kind.COUNTER, words, [(shown, count(link)) for shown, link in links]
 
 
-def _of_log(log: LogStats) -> Iterator[Metric]:
-    for name, words, value in _LOG:
-        yield _gauge(name, words, value(log))
-    for name, words, value in _PUBLISHED:
-        yield _counter(name, words, value(log))
+def _of_transports(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
+    for kind, table in ((Kind.COUNTER, _TRANSPORT), (Kind.GAUGE, _READERS)):
+        for name, words, value in table:
+            yield (
+                name,
+                kind,
+                words,
+                [(labels(transport=each.url), value(each)) for each in transports],
+            )
+    odd = [
+        (labels(transport=each.url, kind=kind), times)
+        for each in transports
+        for kind, times in each.anomalies.items()
+    ]
+    yield "consumer_anomalies", Kind.COUNTER, "What was odd about readers.", odd
 
 
-def _of_transports(stats: ServiceStats) -> Iterator[Metric]:
-    for name, words, value in _TRANSPORT:
-        counter = CounterMetricFamily(f"fanout_{name}", words, labels=["transport"])
-        for each in stats.transports:
-            counter.add_metric([each.url], value(each))
-        yield counter
-    for name, words, value in _READERS:
-        gauge = GaugeMetricFamily(f"fanout_{name}", words, labels=["transport"])
-        for each in stats.transports:
-            gauge.add_metric([each.url], value(each))
-        yield gauge
-    odd = CounterMetricFamily(
-        "fanout_consumer_anomalies", "What was odd about readers.", labels=["transport", "kind"]
-    )
-    for each in stats.transports:
-        for kind, times in each.anomalies.items():
-            odd.add_metric([each.url, kind], times)
-    yield odd
-
-
-def _gauge(name: str, words: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"fanout_{name}", words, value=value)
-
-
-def _counter(name: str, words: str, value: float) -> Metric:
-    return CounterMetricFamily(f"fanout_{name}", words, value=value)
-
-
-def _add_histogram(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
+def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float]:
     counts = histogram.cumulative()
-    buckets: list[tuple[str, float]] = [(name, counts[place]) for name, place in _BUCKETS]
+    buckets: list[Sample] = [(name, counts[place]) for name, place in _BUCKETS]
     buckets.append(("+Inf", histogram.count))
-    family.add_metric([label], buckets, sum_value=histogram.sum_ns / 1e9)
+    return shown, buckets, histogram.sum_ns / 1e9
 
 
 def _seconds(ns: int | None) -> float | None:

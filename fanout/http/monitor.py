@@ -1,76 +1,124 @@
-"""Everything that is to be known of a running service, at the moment when somebody asks.
+"""A running service at the moment when somebody asks: its channels, transports and process.
 
-The parts count for themselves, in plain integers. Nothing is done for a trade here, and nothing on
-a timer but to begin another slice of the last minute.
+The parts count for themselves, in plain integers. The monitor does nothing for a trade, and its
+only timer begins another slice of the last minute.
 """
 
 import os
 import resource
 from collections.abc import Sequence
+from typing import Final
 
 import trio
 
 from fanout.channel.channel import Channel
 from fanout.feed import Feed
 from fanout.protocol.constants import FeedState
-from fanout.protocol.records import Header
+from fanout.source import Source
 from fanout.stats.histogram import SLICE_S
-from fanout.stats.snapshots import LogStats, ProcessStats, ServiceStats
+from fanout.stats.snapshots import ChannelStats, FeedStats, LogStats, ProcessStats, ServiceStats
 from fanout.transports.base import Transport
 from fanout.versions import versions
+
+_NO_FEED: Final = FeedStats(
+    state=FeedState.DOWN.name,
+    messages=0,
+    connections=0,
+    links=(),
+    instruments=(),
+    clock_offset_ns=None,
+    clock_uncertainty_ns=None,
+    rest_weight=0,
+    rest_weight_limit=0,
+    anomalies={},
+)
+"""Of a source whose venue has not answered yet, or refuses."""
 
 
 class Monitor:
     """Looks at the parts of a service; changes nothing."""
 
-    def __init__(
-        self, header: Header, feed: Feed, channel: Channel, transports: Sequence[Transport]
-    ) -> None:
-        self.feed = feed
+    def __init__(self, sources: Sequence[Source], transports: Sequence[Transport]) -> None:
+        self.sources = tuple(sources)
         self.transports = tuple(transports)
-        self._header = header
-        self._channel = channel
         self._started_s = trio.current_time()
+
+    def feed_of(self, channel: str) -> Feed | None:
+        """The feed of a channel; None while none runs."""
+        return next(each.feed for each in self.sources if each.name == channel)
 
     async def run(self) -> None:
         """Begin a slice of the last minute every so often, until cancelled."""
         while True:
-            self.feed.turn()
+            for source in self.sources:
+                if source.feed is not None:
+                    source.feed.turn()
             for each in self.transports:
                 each.sending.turn()
             await trio.sleep(SLICE_S)
 
-    def not_live(self) -> dict[str, str]:
-        """The symbols that are not live, and what they are. Empty when the service is ready."""
-        states = self.feed.states()
-        return {name: state for name, state in states.items() if state != FeedState.LIVE.name}
+    def not_live(self, channel: str | None = None) -> list[str]:
+        """What is not live, a line each: symbols, and channels whose source does not run. Empty
+        when the service, or the one channel asked about, is ready.
+
+        Raises `KeyError` for a channel that does not exist.
+        """
+        if channel is None:
+            return [line for each in self.sources for line in self._not_live(each)]
+        return self._not_live({each.name: each for each in self.sources}[channel])
+
+    def _not_live(self, source: Source) -> list[str]:
+        prefix = f"{source.name}: " if len(self.sources) > 1 else ""
+        if source.feed is None or source.has_ended:
+            return [f"{prefix}{FeedState.DOWN.name}, {source.why or 'its source has not begun'}"]
+        states = source.feed.states()
+        return [
+            f"{prefix}{symbol} is {state}"
+            for symbol, state in states.items()
+            if state != FeedState.LIVE.name
+        ]
 
     def stats(self) -> ServiceStats:
+        channels = tuple(map(self._channel, self.sources))
+        first = channels[0]
         return ServiceStats(
-            venue=self._header.venue,
-            epoch_ns=self._header.epoch_ns,
+            venue=first.venue,
+            epoch_ns=first.epoch_ns,
             uptime_s=trio.current_time() - self._started_s,
-            is_ready=not self.not_live(),
+            is_ready=all(each.is_ready for each in channels),
             versions=versions(),
-            feed=self.feed.stats(),
-            log=self._log(),
+            feed=first.feed,
+            log=first.log,
             transports=tuple(each.stats() for each in self.transports),
             process=process_stats(),
+            channels=channels,
         )
 
-    def _log(self) -> LogStats:
-        log = self._channel.log
-        return LogStats(
-            first_seq=log.oldest_seq(),
-            next_seq=log.next_seq,
-            frames=log.end - log.oldest,
-            size_bytes=log.size_bytes,
-            capacity_bytes=log.capacity_bytes,
-            span_s=log.oldest_ms() / 1000,
-            trades=self._channel.trades,
-            blocks=self._channel.blocks,
-            events=self._channel.events,
+    def _channel(self, source: Source) -> ChannelStats:
+        return ChannelStats(
+            name=source.name,
+            venue=source.venue.name,
+            epoch_ns=source.channel.header.epoch_ns,
+            is_ready=not self._not_live(source),
+            why=source.why,
+            feed=_NO_FEED if source.feed is None else source.feed.stats(),
+            log=_log(source.channel),
         )
+
+
+def _log(channel: Channel) -> LogStats:
+    log = channel.log
+    return LogStats(
+        first_seq=log.oldest_seq(),
+        next_seq=log.next_seq,
+        frames=log.end - log.oldest,
+        size_bytes=log.size_bytes,
+        capacity_bytes=log.capacity_bytes,
+        span_s=log.oldest_ms() / 1000,
+        trades=channel.trades,
+        blocks=channel.blocks,
+        events=channel.events,
+    )
 
 
 def process_stats() -> ProcessStats:

@@ -2,7 +2,8 @@
 
     /metrics   for Prometheus
     /healthz   200 while the process answers at all
-    /readyz    200 while every symbol is live; else 503, and which are not
+    /readyz    200 while every symbol of every channel is live; else 503, and which are not.
+               /readyz?channel=NAME asks about one channel
     /status    everything, as JSON: `fanout.stats.snapshots.ServiceStats`
 
 There is nothing to be changed from here, and nothing secret to be read. A few connections at once
@@ -12,10 +13,11 @@ than a few times a second.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from math import inf
 from typing import Final
+from urllib.parse import parse_qs
 
 import h11
 import msgspec
@@ -37,8 +39,8 @@ assert MAX_CONNECTIONS + MAX_TURNED_AWAY + 32 <= RESERVED_DESCRIPTORS, "and some
 MAX_HEAD_BYTES: Final = 16 * 1024
 
 KEPT_S: Final = 0.25
-"""For how long an answer is given again. It takes a few milliseconds to make, in which nothing else
-runs."""
+"""For how long an answer is given again. Some of it is made in one go, a few milliseconds for
+hundreds of symbols, in which nothing else runs."""
 
 REQUEST_S: Final = 10.0
 """For a request to come, and for its answer to be taken."""
@@ -72,7 +74,8 @@ class HttpServer:
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._oddities = Anomalies(clock=trio.current_time)
         self._connections = 0
-        self._routes: dict[str, Callable[[h11.Request], Answer]] = {
+        self._making: dict[str, trio.Lock] = {}
+        self._routes: dict[str, Callable[[h11.Request], Awaitable[Answer]]] = {
             "/metrics": self._metrics,
             "/healthz": self._health,
             "/readyz": self._readiness,
@@ -135,13 +138,14 @@ class HttpServer:
         if received is None:
             return False
         head, _ = received
-        data = _rendered(connection, self._answer(head), head_only=head.method == b"HEAD")
+        answer = await self._answer(head)
+        data = _rendered(connection, answer, head_only=head.method == b"HEAD")
         with trio.move_on_after(REQUEST_S) as patience:
             await stream.send_all(data)
         is_over = connection.our_state is h11.DONE and connection.their_state is h11.DONE
         return is_over and not patience.cancelled_caught
 
-    def _answer(self, head: h11.Request) -> Answer:
+    async def _answer(self, head: h11.Request) -> Answer:
         route = self._routes.get(head.target.decode("ascii", "replace").partition("?")[0])
         if route is None:
             there_is = ", ".join(self._routes)
@@ -149,54 +153,64 @@ class HttpServer:
         if head.method not in (b"GET", b"HEAD"):
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n")
         try:
-            return route(head)
+            return await route(head)
         except Exception as error:
             self._oddities.note("monitoring failed", repr(error), level=logging.ERROR)
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of ours: the log has it\n")
 
-    def _metrics(self, head: h11.Request) -> Answer:
+    async def _metrics(self, head: h11.Request) -> Answer:
         renderer = self._renderer
         if renderer is None:
             return _NOT_YET
         accepts = b",".join(value for name, value in head.headers if name == b"accept")
         is_open = b"application/openmetrics-text" in accepts
 
-        def render() -> Answer:
-            content_type, body = renderer.render(is_open=is_open)
-            return Answer(HTTPStatus.OK, body, content_type)
+        async def render() -> Answer:
+            body: list[str] = []
+            for piece in renderer.render(is_open=is_open):
+                body.append(piece)
+                await trio.lowlevel.checkpoint()  # trades first
+            content_type = renderer.content_type(is_open=is_open)
+            return Answer(HTTPStatus.OK, "".join(body).encode(), content_type)
 
-        return self._kept_or(f"metrics, open {is_open}", render)
+        return await self._kept_or(f"metrics, open {is_open}", render)
 
-    def _kept_or(self, name: str, make: Callable[[], Answer]) -> Answer:
-        """An answer that was made a moment ago, or a new one."""
-        now_s = trio.current_time()
-        made_s, answer = self._kept.get(name, (-inf, _NOT_YET))
-        if now_s - made_s > KEPT_S:
-            answer = make()
-            self._kept[name] = (now_s, answer)
-        return answer
+    async def _kept_or(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
+        """An answer that was made a moment ago, or a new one. Those who ask meanwhile wait."""
+        async with self._making.setdefault(name, trio.Lock()):
+            made_s, answer = self._kept.get(name, (-inf, _NOT_YET))
+            if trio.current_time() - made_s > KEPT_S:
+                answer = await make()
+                self._kept[name] = (trio.current_time(), answer)
+            return answer
 
-    def _health(self, head: h11.Request) -> Answer:
+    async def _health(self, head: h11.Request) -> Answer:
         return Answer(HTTPStatus.OK, b"ok\n")
 
-    def _readiness(self, head: h11.Request) -> Answer:
+    async def _readiness(self, head: h11.Request) -> Answer:
         if self._monitor is None:
             return _NOT_YET
-        waiting = self._monitor.not_live()
+        asked = parse_qs(head.target.decode("ascii", "replace").partition("?")[2])
+        (channel,) = asked.get("channel", [None])[:1]
+        try:
+            waiting = self._monitor.not_live(channel)
+        except KeyError:
+            there_is = ", ".join(each.name for each in self._monitor.sources)
+            return Answer(HTTPStatus.NOT_FOUND, f"there is {there_is}\n".encode())
         if not waiting:
             return Answer(HTTPStatus.OK, b"ready\n")
-        lines = "".join(f"{symbol} is {state}\n" for symbol, state in waiting.items())
+        lines = "".join(f"{line}\n" for line in waiting)
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, lines.encode())
 
-    def _status(self, head: h11.Request) -> Answer:
+    async def _status(self, head: h11.Request) -> Answer:
         monitor = self._monitor
         if monitor is None:
             return _NOT_YET
 
-        def encode() -> Answer:
+        async def encode() -> Answer:
             return Answer(HTTPStatus.OK, msgspec.json.encode(monitor.stats()) + b"\n", JSON)
 
-        return self._kept_or("status", encode)
+        return await self._kept_or("status", encode)
 
 
 def _rendered(

@@ -1,11 +1,12 @@
 """REST for the venue: one client, bounded answers, and failures in plain words.
 
-What another attempt can mend (timeouts, 5xx, a rate limit that soon ends) is tried again, a few
-times; the rest is told at once. Which of the three it is decides the exit code of a start-up
-that fails: unreachable, busy, or forbidden.
+A request that another attempt can mend (a timeout, a 5xx, a rate limit that soon ends) is made
+again, a few times. Every other failure is raised at once. The kind of the error decides the exit
+code of a start that fails: unreachable, busy, or forbidden. What an HTTP status means is the
+venue's to say.
 
-A venue that limits or bans is left alone, by everybody who asks through here, until it says or
-until that can be over. Before that, requests wait for room in their minute.
+After a limit or a ban, all requests pause until the venue's deadline, or until our default expires.
+Otherwise a request waits until there is room for its weight in the clock minute.
 """
 
 import logging
@@ -33,14 +34,14 @@ from fanout.net.addresses import shown_proxy
 from fanout.net.budget import SHARE, Budget
 from fanout.protocol.backoff import backoff
 from fanout.protocol.errors import reason
-from fanout.venues.base import Request, Venue
+from fanout.venues.base import Refusal, Request, Venue
 
 _LOG = logging.getLogger("fanout")
 
 T = TypeVar("T")
 
 ATTEMPTS: Final = 4
-"""How often a request is made before its failure is told."""
+"""How often a request is made before its failure is raised."""
 
 TIMEOUT_S: Final = 10.0
 """For one attempt, from connecting to the last byte."""
@@ -61,7 +62,7 @@ BAN_S: Final = 120.0
 """Shortest ban, where the venue does not say how long it lasts."""
 
 FORBIDDEN_S: Final = 300.0
-"""How long a venue that serves no one here is left alone."""
+"""How long all requests pause after a venue refused to serve this address."""
 
 
 class _WorthAnotherTryError(Exception):
@@ -98,15 +99,15 @@ class RestClient:
         self._uniform = uniform
         self._wall_s = wall_s
         self._now_s = now_s
-        self.budget = Budget(venue.weight_limit, share=share, wall_s=wall_s)
+        self.budget = Budget(venue.limits.weight_a_minute, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
         self._refused_until_s = float("-inf")
         """By `now_s`: a ban does not grow by an hour when the clock is set back by one."""
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
-        """What `parse` makes of the answer. An answer that it cannot parse is asked for again.
+        """What `parse` makes of the answer. A request whose answer cannot be parsed is made again.
 
-        Raises a `VenueError` that says in words why there is none, and what `parse` raises.
+        Raises a `VenueError` that says in words what failed, and what `parse` raises.
         """
         pauses = backoff(first_s=0.5, cap_s=4.0, uniform=self._uniform)
         for attempt in range(1, self._attempts + 1):
@@ -141,8 +142,8 @@ class RestClient:
             raise _WorthAnotherTryError(error) from error
 
     async def _wait_for_leave(self, weight: int) -> int:
-        """Wait until the venue may be asked. Gives the minute on which that counts. Raises what the
-        venue last said if it takes long."""
+        """Wait until the venue may be asked. Gives the clock minute that the request counts in.
+        Raises the venue's last refusal if the wait would be long."""
         while True:
             pause_s = max(self._refused_until_s - self._now_s(), self.budget.wait_s(weight))
             if pause_s <= 0:
@@ -178,31 +179,34 @@ class RestClient:
         what = f"{self._venue.name} answers {request.path} with HTTP {status}"
         said = self._venue.explain(status, body)
         said = f": {said}" if said else ""
-        if status in (403, 451):
-            why = f"{what}, it does not serve this region or network{said}"
-            return self._refused(VenueForbiddenError(why), FORBIDDEN_S)
-        if status == 418:
-            why = f"{what}, this address is banned for a while: wait{said}"
-            banned = VenueBusyError(why, self._ban_s(headers, body))
-            return self._refused(banned, banned.pause_s)
-        if status == 429:
-            # Retry-After is not documented for USDⓈ-M; without it the limit ends with the minute.
-            why = f"{what}, too many requests from this address{said}"
-            busy = VenueBusyError(why, _retry_after_s(headers) or 60 - self._wall_s() % 60)
-            self._refused(busy, busy.pause_s)
-            is_soon = busy.pause_s <= MAX_WAIT_S
-            return _WorthAnotherTryError(busy, busy.pause_s) if is_soon else busy
-        if status == 401:
-            return VenueKeyError(f"{what}, it does not accept the key{said}")
-        failure = VenueUnreachableError(what + said)
-        return _WorthAnotherTryError(failure) if status >= 500 or status == 408 else failure
+        match self._venue.refusal(status):
+            case Refusal.FORBIDDEN:
+                why = f"{what}, it does not serve this region or network{said}"
+                return self._refused(VenueForbiddenError(why), FORBIDDEN_S)
+            case Refusal.BANNED:
+                why = f"{what}, this address is banned for a while: wait{said}"
+                banned = VenueBusyError(why, self._ban_s(headers, body))
+                return self._refused(banned, banned.pause_s)
+            case Refusal.BUSY:
+                # Without Retry-After, which not every venue sends, a limit ends with the minute.
+                why = f"{what}, too many requests from this address{said}"
+                busy = VenueBusyError(why, _retry_after_s(headers) or 60 - self._wall_s() % 60)
+                self._refused(busy, busy.pause_s)
+                is_soon = busy.pause_s <= MAX_WAIT_S
+                return _WorthAnotherTryError(busy, busy.pause_s) if is_soon else busy
+            case Refusal.KEY:
+                return VenueKeyError(f"{what}, it does not accept the key{said}")
+            case Refusal.PASSING:
+                return _WorthAnotherTryError(VenueUnreachableError(what + said))
+            case Refusal.OTHER:
+                return VenueUnreachableError(what + said)
 
     def _ban_s(self, headers: httpx2.Headers, body: bytes) -> float:
         until_ms = self._venue.banned_until_ms(body) or 0
         return max(_retry_after_s(headers) or 0, until_ms / 1000 - self._wall_s()) or BAN_S
 
     def _refused(self, error: VenueError, pause_s: float) -> VenueError:
-        """Leave the venue alone for so long. Who asks before is told `error` again."""
+        """Pause all requests for so long. A request that would wait too long raises `error`."""
         until_s = self._now_s() + pause_s
         if until_s > self._refused_until_s:  # a ban is not shortened by a limit
             self._refusal, self._refused_until_s = error, until_s

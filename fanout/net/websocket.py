@@ -25,6 +25,7 @@ from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableE
 from fanout.net.proxy import open_tcp
 from fanout.net.ws_messages import MessageReader
 from fanout.protocol.errors import reason
+from fanout.venues.base import Limits, Refusal, usual_refusal
 
 READ_BYTES: Final = 256 * 1024
 """Most taken in one read: some 1,500 trades. Bounds the size of a burst."""
@@ -34,14 +35,14 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 5.0
-"""Silence after which the venue is pinged, and again this long until it counts as gone."""
+"""How long the venue may take to accept what is sent. Where its limits say nothing else, silence
+after which it is pinged, and again this long until it counts as gone."""
 
 PONGS_A_SECOND: Final = 5
-"""At most, of the ten messages a second that the venue takes. To answer the newest ping is enough
-(RFC 6455, 5.5.3), and the venue sends one in three minutes."""
+"""At most, where the venue's limits say nothing else: a pong counts as a message to the venue."""
 
-BUSY_S: Final = {429: 60.0, 418: 120.0}
-"""By HTTP status: how long to stay away from a venue that limits or bans, if it does not say."""
+BUSY_S: Final = {Refusal.BUSY: 60.0, Refusal.BANNED: 120.0}
+"""How long to stay away from a venue that limits or bans, if it does not say."""
 
 
 class Burst(msgspec.Struct, frozen=True):
@@ -54,11 +55,12 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Protocol(ClientProtocol):
-    """The protocol core, which does not answer pings in a flood."""
+    """The protocol core, which does not answer pings in a flood: to answer the newest is enough
+    (RFC 6455, 5.5.3), and a pong is a message that the venue counts."""
 
-    def __init__(self, uri: WebSocketURI) -> None:
+    def __init__(self, uri: WebSocketURI, pongs_a_second: int = PONGS_A_SECOND) -> None:
         super().__init__(uri, max_size=MAX_MESSAGE_BYTES)
-        self._pongs: deque[float] = deque([float("-inf")] * PONGS_A_SECOND, PONGS_A_SECOND)
+        self._pongs: deque[float] = deque([float("-inf")] * pongs_a_second, pongs_a_second)
 
     def send_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
@@ -79,8 +81,13 @@ class WebSocket:
         *,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        idle_s: float = IDLE_TIMEOUT_S,
+        refusal: Callable[[int], Refusal] = usual_refusal,
     ) -> None:
         self._stream = stream
+        self._idle_s = idle_s
+        self._refusal = refusal
+        self._sending = trio.Lock()
         self._protocol = protocol
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns
@@ -125,22 +132,24 @@ class WebSocket:
         await self._flush()
 
     async def _read_or_ping(self) -> bytes | bytearray:
-        with trio.move_on_after(IDLE_TIMEOUT_S):
+        with trio.move_on_after(self._idle_s):
             return await self._stream.receive_some(READ_BYTES)
         if self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"")
             await self._flush()
-        with trio.move_on_after(IDLE_TIMEOUT_S):
+        with trio.move_on_after(self._idle_s):
             return await self._stream.receive_some(READ_BYTES)
-        raise VenueUnreachableError(f"silence: no answer to a ping within {IDLE_TIMEOUT_S:g} s")
+        raise VenueUnreachableError(f"silence: no answer to a ping within {self._idle_s:g} s")
 
     async def _flush(self) -> None:
         data = b"".join(self._protocol.data_to_send())
         if not data:
             return
         try:
-            with trio.fail_after(IDLE_TIMEOUT_S):
-                await self._stream.send_all(data)
+            # The reader answers pings while another task sends.
+            async with self._sending:
+                with trio.fail_after(IDLE_TIMEOUT_S):
+                    await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
             raise VenueUnreachableError(f"the stream broke: {reason(error)}") from error
         except trio.TooSlowError as error:
@@ -155,7 +164,7 @@ class WebSocket:
         while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
             await self._read()
         if protocol.handshake_exc is not None:
-            raise _refusal(protocol.handshake_exc) from protocol.handshake_exc
+            raise _failure(protocol.handshake_exc, self._refusal) from protocol.handshake_exc
 
     async def say_goodbye(self) -> None:
         """Send a close frame if the socket takes it at once."""
@@ -177,12 +186,16 @@ async def open_websocket(
     proxy: str | None = None,
     ssl_context: ssl.SSLContext | None = None,
     wall_ns: Callable[[], int] = time.time_ns,
+    limits: Limits | None = None,
+    refusal: Callable[[int], Refusal] = usual_refusal,
 ) -> AsyncIterator[WebSocket]:
     """Connect, and close at the end. Raises a `VenueError` when that fails.
 
     `proxy` is the URL of the proxy to go through, if any. `ssl_context` is for `wss://`; None takes
-    the system's certificates. `wall_ns` gives unix ns, for bursts.
+    the system's certificates. `wall_ns` gives unix ns, for bursts. `limits` and `refusal` are the
+    venue's: how it is pinged, and what the HTTP status of a handshake means.
     """
+    limits = limits or Limits()
     try:
         uri = parse_uri(url)
     except InvalidURI as error:
@@ -196,7 +209,13 @@ async def open_websocket(
                 stream = trio.SSLStream(
                     stream, context, server_hostname=uri.host, https_compatible=True
                 )
-            websocket = WebSocket(stream, Protocol(uri), wall_ns=wall_ns)
+            websocket = WebSocket(
+                stream,
+                Protocol(uri, limits.pongs_a_second),
+                wall_ns=wall_ns,
+                idle_s=limits.idle_s,
+                refusal=refusal,
+            )
             try:
                 await websocket.open()
             except BaseException:
@@ -215,20 +234,21 @@ async def open_websocket(
         await trio.aclose_forcefully(stream)
 
 
-def _refusal(
-    fault: Exception,
+def _failure(
+    fault: Exception, refusal: Callable[[int], Refusal]
 ) -> VenueUnreachableError | VenueForbiddenError | VenueBusyError:
     if not isinstance(fault, InvalidStatus):
         detail = str(fault) if isinstance(fault, InvalidHandshake) else reason(fault)
         return VenueUnreachableError(f"the WebSocket handshake failed: {shown(detail)}")
     status = fault.response.status_code
-    if status in (403, 451):
+    meaning = refusal(status)
+    if meaning is Refusal.FORBIDDEN:
         return VenueForbiddenError(
             f"the venue refuses this address with HTTP {status}: its region or network is blocked"
         )
-    if status in (418, 429):
+    if meaning in BUSY_S:
         after = "".join(fault.response.headers.get_all("Retry-After")[:1])  # it may come twice
-        pause_s = float(after) if after.isascii() and after.isdigit() else BUSY_S[status]
+        pause_s = float(after) if after.isascii() and after.isdigit() else BUSY_S[meaning]
         why = f"the venue refuses with HTTP {status}: too many requests from here"
         return VenueBusyError(why, pause_s)
     return VenueUnreachableError(f"the venue answers the WebSocket handshake with HTTP {status}")

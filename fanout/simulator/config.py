@@ -1,4 +1,4 @@
-"""What a simulator is asked to be. Nonsense is refused here, before anything opens."""
+"""A simulator's configuration. Nonsense is refused here, before anything opens."""
 
 import math
 from collections import Counter
@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 
 from fanout.errors import ConfigError, UsageError
-from fanout.simulator.schedule import Scheduled
-from fanout.simulator.symbols import TABLE, no_such_symbol
+from fanout.simulator.dialects import DEFAULT, dialect_of, listing_of, symbols_of
+from fanout.simulator.faults.schedule import Scheduled
+from fanout.simulator.market.listing import Listing, no_such_symbol
 
 MAX_PORT = 65_535
+MAX_SYMBOLS = 4_000
 MIN_KEPT_TRADES = 1_000  # what one answer of REST may hold
 
 
@@ -20,9 +22,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
     `symbols`, `rate` and `seed` shape the synthetic market and mean nothing with `captures`.
     """
 
+    dialect: str = DEFAULT
+    """How the exchange speaks: a name in `dialects.DIALECTS`."""
     host: str = "127.0.0.1"
     port: int = 0
-    symbols: tuple[str, ...] = tuple(TABLE)
+    symbols: tuple[str, ...] | None = None
+    """None is all of the dialect's table. `made_up_symbols` gives as many as one wants."""
     captures: tuple[Path, ...] = ()
     speed: float | None = 1.0
     """Market seconds per second; None is as fast as the readers take it."""
@@ -35,13 +40,15 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     """Unix time at which the exchange's clock starts; None is now. It follows trio's clock."""
     faults: tuple[Scheduled, ...] = ()
-    """Misbehaviour that comes by itself. More can be asked of `Simulator.faults` at any time."""
+    """Faults that come by themselves. `Simulator.faults` takes more at any time."""
     lifetime_s: float = 24 * 3600.0
     """After which a WebSocket connection is dropped."""
-    requests_per_second: int = 15
-    """Messages that a WebSocket connection may send; one more is a close with 1008."""
-    weight_limit: int = 2_400
+    requests_per_second: int | None = None
+    """Messages that a WebSocket connection may send; one more is a close with 1008. None is what
+    the venue allows, as for the next two."""
+    weight_limit: int | None = None
     """REST weight per UTC minute; over it, requests are answered with a 429."""
+    ping_every_s: float | None = None
     tolerated_429s: int = 10
     """In a minute. One more is a ban, and 418 until it is over."""
     kept_trades: int = 5_000
@@ -56,6 +63,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
         _refuse_unless_positive("rate", self.rate)
         _refuse_unless_positive("duration_s", self.duration_s)
         _refuse_unless_positive("lifetime_s", self.lifetime_s)
+        _refuse_unless_positive("ping_every_s", self.ping_every_s)
         _refuse_below(1, "requests_per_second", self.requests_per_second)
         _refuse_below(1, "weight_limit", self.weight_limit)
         _refuse_below(0, "tolerated_429s", self.tolerated_429s)
@@ -63,8 +71,31 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
         _refuse_below(1, "kept_ids", self.kept_ids)
         if self.seed < 0:
             raise UsageError(f"seed {self.seed} is negative; give 0 or more")
+        dialect_of(self.dialect)
         if not self.captures:
-            _refuse_odd_symbols(self.symbols)
+            _refuse_odd_symbols(self.traded)
+            _ = self.listings
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """The symbols of the synthetic market."""
+        return tuple(dialect_of(self.dialect).table) if self.symbols is None else self.symbols
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        """The instruments of the synthetic market. Raises `ConfigError` for an unknown symbol."""
+        dialect = dialect_of(self.dialect)
+        found = {symbol: listing_of(dialect, symbol) for symbol in self.traded}
+        for symbol in (each for each, listing in found.items() if listing is None):
+            raise ConfigError(no_such_symbol(symbol, dialect.table))
+        return tuple(listing for listing in found.values() if listing is not None)
+
+
+def made_up_symbols(count: int, dialect: str = DEFAULT) -> tuple[str, ...]:
+    """So many symbols: first those of the dialect's table, then made-up ones such as S0021USDT."""
+    if not 1 <= count <= MAX_SYMBOLS:
+        raise UsageError(f"{count} symbols: give 1 to {MAX_SYMBOLS:,}")
+    return symbols_of(dialect_of(dialect), count)
 
 
 def _refuse_unless_positive(name: str, value: float | None) -> None:
@@ -72,8 +103,8 @@ def _refuse_unless_positive(name: str, value: float | None) -> None:
         raise UsageError(f"{name} is {value}; give a number above 0")
 
 
-def _refuse_below(least: int, name: str, value: int) -> None:
-    if value < least:
+def _refuse_below(least: int, name: str, value: int | None) -> None:
+    if value is not None and value < least:
         raise UsageError(f"{name} is {value}; give {least:,} or more")
 
 
@@ -83,6 +114,3 @@ def _refuse_odd_symbols(symbols: tuple[str, ...]) -> None:
     symbol, count = Counter(symbols).most_common(1)[0]
     if count > 1:
         raise UsageError(f"symbol {symbol} is named {count} times; name it once")
-    for symbol in symbols:
-        if symbol not in TABLE:
-            raise ConfigError(no_such_symbol(symbol, TABLE))

@@ -19,11 +19,12 @@ import msgspec
 
 from fanout.errors import UsageError
 from fanout.protocol.errors import FanoutError
-from fanout.simulator.fault_fields import described, fault_from
-from fanout.simulator.faults import FAULTS, Fault, StreamKind
-from fanout.simulator.injector import FaultInjector
-from fanout.simulator.ledger import IdRange
-from fanout.simulator.messages import Request, Response
+from fanout.simulator.connection.http import Request, Response
+from fanout.simulator.faults import FAULTS, Fault
+from fanout.simulator.faults.fields import described, fault_from
+from fanout.simulator.faults.injector import FaultInjector
+from fanout.simulator.market.ledger import IdRange
+from fanout.simulator.market.ticks import StreamKind
 
 PREFIX: Final = "/control"
 USAGE: Final = (

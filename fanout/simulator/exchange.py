@@ -1,8 +1,8 @@
-"""The exchange: one market, and all who connect to it, over either protocol.
+"""The exchange: one market, one dialect, and all clients that connect, over either protocol.
 
 Every accepted connection passes through `Exchange.serve`, and every tick through `_publish`: from
-the source to the engine, where it happens, through the stream faults, where it may be held up, to
-the streams. Misbehaviour has its places there and reaches them through `faults`.
+the source to the engine, where it happens, through the stream faults, which may hold it up, to the
+streams. `faults` reaches all places where a fault can act.
 """
 
 from http import HTTPStatus
@@ -11,54 +11,66 @@ from typing import Final
 import trio
 
 from fanout.errors import UsageError
-from fanout.simulator.aggregate import with_aggregates
-from fanout.simulator.clock import Clock
 from fanout.simulator.config import SimulatorConfig
-from fanout.simulator.connections import Connection, Connections, end_as
+from fanout.simulator.connection.connections import Connection, Connections, end_as
+from fanout.simulator.connection.head import Head, RefusedError, Replayed, read_head, refuse
+from fanout.simulator.connection.http import Request, Response
+from fanout.simulator.connection.rate_limit import RateLimit
+from fanout.simulator.connection.rest_connection import serve_rest
+from fanout.simulator.connection.streams import Streams
+from fanout.simulator.connection.websocket import serve_websocket
 from fanout.simulator.control import PREFIX, Control
-from fanout.simulator.engine import Engine
-from fanout.simulator.faults import Drop, StreamKind
-from fanout.simulator.head import Head, RefusedError, Replayed, read_head, refuse
-from fanout.simulator.injector import FaultInjector
-from fanout.simulator.ledger import IdRange
-from fanout.simulator.messages import Request, Response
+from fanout.simulator.dialects import dialect_of
+from fanout.simulator.dialects.base import Venue
+from fanout.simulator.faults import Drop
+from fanout.simulator.faults.injector import FaultInjector
+from fanout.simulator.faults.rest import RestFaults
+from fanout.simulator.faults.streams import StreamFaults
+from fanout.simulator.market.aggregate import Aggregator, with_aggregates
+from fanout.simulator.market.clock import Clock
+from fanout.simulator.market.engine import Engine
+from fanout.simulator.market.ledger import IdRange
+from fanout.simulator.market.listing import no_such_symbol
+from fanout.simulator.market.ticks import Source, StreamKind, Tick, stream_of
 from fanout.simulator.player import play_flat_out, play_on_time
-from fanout.simulator.rate_limit import RateLimit
-from fanout.simulator.rest import Rest
-from fanout.simulator.rest_connection import serve_rest
-from fanout.simulator.rest_faults import RestFaults
-from fanout.simulator.routes import destination
-from fanout.simulator.stream_faults import StreamFaults
-from fanout.simulator.streams import Streams
-from fanout.simulator.symbols import no_such_symbol
-from fanout.simulator.ticks import Source, Tick, stream_name
-from fanout.simulator.websocket import serve_websocket
 
 HEAD_S: Final = 10.0  # for the first request's head to be whole
 
 
 class Exchange:
-    """`released` is set when the market may open. Who waits for that is not decided here."""
+    """`released` is set when the market may open. The caller of `play` waits for it."""
 
     def __init__(self, source: Source, clock: Clock, config: SimulatorConfig) -> None:
         self.released = trio.Event()
-        self._symbols = tuple(listing.symbol for listing in source.listings)
+        self._dialect = dialect = dialect_of(config.dialect)
         self._config = config
         self._source = source
         self._clock = clock
-        self._streams = Streams(self._symbols)
+        self._streams = Streams(dialect, [listing.symbol for listing in source.listings])
+        gathering = dialect.aggregation
         self._engine = Engine(
-            source, clock, kept_trades=config.kept_trades, kept_ids=config.kept_ids
+            source,
+            clock,
+            kept_trades=config.kept_trades,
+            kept_ids=config.kept_ids,
+            others=dialect.zoo,
+            aggregator=Aggregator(gathering.interval_ms, gathering.sent_after_ms),
         )
         self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)
         self._connections = Connections()
-        self._rest_faults = RestFaults(config.weight_limit)
-        rate_limit = RateLimit(
-            weight_limit=config.weight_limit, tolerated_429s=config.tolerated_429s
+        weight_limit = config.weight_limit or dialect.limits.weight_per_minute
+        self._rest_faults = RestFaults(dialect, weight_limit)
+        rate_limit = RateLimit(weight_limit=weight_limit, tolerated_429s=config.tolerated_429s)
+        self._rest = dialect.rest(
+            Venue(
+                listings=self._engine.listings,
+                quirks=self._engine.quirks,
+                history=self._engine.history,
+                limit=rate_limit,
+            )
         )
-        self._rest = Rest(self._engine.listings, self._engine.history, rate_limit)
         self.faults = FaultInjector(
-            self._symbols,
+            dialect,
             seed=config.seed,
             clock=clock,
             engine=self._engine,
@@ -67,6 +79,7 @@ class Exchange:
             rate_limit=rate_limit,
             connections=self._connections,
             publish=self._streams.publish,
+            listed=self._streams.add,
         )
         self._control = Control(
             self.faults, issued=self.issued, withheld=self.withheld, release=self.released.set
@@ -84,16 +97,16 @@ class Exchange:
         return self._engine.ledger.withheld(self._stream(symbol, stream), after)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
-        """One connection. Whatever the client does, it ends here and troubles nobody else."""
+        """Serve one connection. Whatever the client does, no other client notices."""
         try:
             await self._serve(stream)
         except RefusedError as error:
             await refuse(stream, error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client has gone, or never meant it
+            pass  # the client has gone
 
     async def play(self, speed: float | None) -> None:
-        """Open the market once somebody listens; return when its last tick is in their sockets."""
+        """Open the market at the first subscriber; return when the last tick is in all sockets."""
         await self._streams.audience()
         self._engine.open(speed)
         trades = self._source.ticks(self._clock.true_ms())
@@ -123,8 +136,8 @@ class Exchange:
             await end_as(drop, stream)
 
     async def _serve_websocket(self, stream: Replayed, target: str) -> Drop | None:
-        """How the connection was dropped, if it was."""
-        where = destination(target)
+        """Serve it, and return how it was dropped, if it was."""
+        where = self._dialect.destination(target)
         if where is None:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         fault = self._rest_faults.next(target.partition("?")[0])
@@ -135,7 +148,9 @@ class Exchange:
             if fault.status is not None:
                 raise RefusedError(fault.status, fault.retry_after_s)
         connection = Connection(stream, self._connections, where.route)
-        await serve_websocket(connection, where, self._streams, self._clock, self._config)
+        await serve_websocket(
+            connection, where, self._streams, self._clock, self._config, self._dialect
+        )
         return connection.drop_as
 
     def _respond(self, request: Request) -> Response:
@@ -145,6 +160,6 @@ class Exchange:
         return self._rest_faults.spoil(request.path, response)
 
     def _stream(self, symbol: str, kind: StreamKind) -> str:
-        if symbol not in self._symbols:
-            raise UsageError(no_such_symbol(symbol, self._symbols))
-        return stream_name(symbol, kind)
+        if symbol not in self._engine.traded:
+            raise UsageError(no_such_symbol(symbol, self._engine.traded))
+        return stream_of(symbol, kind)

@@ -12,9 +12,9 @@ from typing import Final
 
 import trio
 
-from fanout.simulator.clock import NS_PER_S
-from fanout.simulator.streams import Streams
-from fanout.simulator.ticks import Tick
+from fanout.simulator.connection.streams import Streams
+from fanout.simulator.market.clock import NS_PER_S
+from fanout.simulator.market.ticks import Tick
 
 BURST_TICKS: Final = 512  # published without giving others a turn
 

@@ -8,16 +8,15 @@ import trio
 
 from fanout.errors import BindError
 from fanout.net.listeners import authority_of
-from fanout.simulator.capture import survey
-from fanout.simulator.clock import Clock
 from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.dialects import dialect_of
 from fanout.simulator.exchange import Exchange
-from fanout.simulator.faults import StreamKind
-from fanout.simulator.ledger import IdRange
-from fanout.simulator.market import SyntheticMarket
-from fanout.simulator.schedule import keep
-from fanout.simulator.symbols import TABLE
-from fanout.simulator.ticks import Source
+from fanout.simulator.faults.schedule import keep
+from fanout.simulator.market.capture import survey
+from fanout.simulator.market.clock import Clock
+from fanout.simulator.market.ledger import IdRange
+from fanout.simulator.market.synthetic import SyntheticMarket
+from fanout.simulator.market.ticks import Source, StreamKind
 
 
 class Simulator:
@@ -100,11 +99,13 @@ def _clock(config: SimulatorConfig) -> Clock:
 
 
 async def _source(config: SimulatorConfig) -> Source:
+    dialect = dialect_of(config.dialect)
     if config.captures:
         # It only reads: a cancellation need not wait for it.
-        return await trio.to_thread.run_sync(survey, config.captures, abandon_on_cancel=True)
-    listings = tuple(TABLE[symbol] for symbol in config.symbols)
-    return SyntheticMarket(listings, config.rate, config.seed)
+        return await trio.to_thread.run_sync(
+            survey, config.captures, dialect.recorded, dialect.table, abandon_on_cancel=True
+        )
+    return SyntheticMarket(config.listings, config.rate, config.seed, dialect.kinds)
 
 
 async def _listen(host: str, port: int) -> trio.SocketListener:

@@ -38,12 +38,17 @@ class Histogram:
         self.sum_ns = 0
         """Of those above zero."""
         self._longest_ns: int | None = None
-        self._past: deque[tuple[list[int], int | None]] = deque(
-            [([0] * len(self.counts), None)], maxlen=SLICES
-        )
+        self._recent: dict[int, int] = {}
+        """Ranges that have any in the last minute: what quantiles are made of."""
+        self._slice: dict[int, int] = {}
+        self._past: deque[tuple[dict[int, int], int | None]] = deque(maxlen=SLICES - 1)
+        """Of each slice that is over, the ranges that have any, and the longest."""
 
     def add(self, duration_ns: int) -> None:
-        self.counts[bisect_left(BOUNDS_NS, duration_ns)] += 1
+        place = bisect_left(BOUNDS_NS, duration_ns)
+        self.counts[place] += 1
+        self._slice[place] = self._slice.get(place, 0) + 1
+        self._recent[place] = self._recent.get(place, 0) + 1
         self.count += 1
         if duration_ns > 0:
             self.sum_ns += duration_ns
@@ -52,36 +57,43 @@ class Histogram:
 
     def turn(self) -> None:
         """Begin another slice."""
-        self._past.append((self.counts.copy(), self._longest_ns))
-        self._longest_ns = None
+        if len(self._past) == self._past.maxlen:
+            self._forget(self._past[0][0])
+        self._past.append((self._slice, self._longest_ns))
+        self._slice, self._longest_ns = {}, None
 
     def quantiles(self) -> Quantiles | None:
         """Of the last minute; None if there was nothing."""
-        before, _ = self._past[0]
-        counts = [now - then for now, then in zip(self.counts, before, strict=True)]
-        longest = [each for _, each in list(self._past)[1:]] + [self._longest_ns]
+        longest = [*(each for _, each in self._past), self._longest_ns]
         known = [each for each in longest if each is not None]
         if not known:
             return None
-        longest_ns = max(known)
+        longest_ns, in_order = max(known), sorted(self._recent.items())
+        total = sum(self._recent.values())
         return Quantiles(
-            count=sum(counts),
-            p50_ns=min(_quantile(counts, 0.5), longest_ns),
-            p99_ns=min(_quantile(counts, 0.99), longest_ns),
+            count=total,
+            p50_ns=min(_quantile(in_order, 0.5 * total), longest_ns),
+            p99_ns=min(_quantile(in_order, 0.99 * total), longest_ns),
             max_ns=longest_ns,
         )
+
+    def _forget(self, counts: dict[int, int]) -> None:
+        """Take a slice that is over a minute old out of the recent ones."""
+        for place, count in counts.items():
+            self._recent[place] -= count
+            if not self._recent[place]:
+                del self._recent[place]
 
     def cumulative(self) -> list[int]:
         """How many since the start took so long or less: by `BOUNDS_NS`, and in all."""
         return list(accumulate(self.counts))
 
 
-def _quantile(counts: list[int], part: float) -> int:
-    """The end of the range in which the quantile is."""
-    due = part * sum(counts)
+def _quantile(counts: list[tuple[int, int]], due: float) -> int:
+    """The end of the range in which the duration number `due` is. `counts` are by place."""
     seen = 0
-    for bound, count in zip(BOUNDS_NS, counts, strict=False):
+    for place, count in counts:
         seen += count
-        if seen >= due:
-            return bound
+        if seen >= due and place < len(BOUNDS_NS):
+            return BOUNDS_NS[place]
     return BOUNDS_NS[-1]

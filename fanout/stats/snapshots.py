@@ -33,6 +33,9 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     minute. `delay` is our clock when a trade came, less the venue's time in it, as they are: below
     0 where our clock is behind. It is that of the trade which waited longest in each read. None
     before the first.
+
+    `continuity` says what the venue's numbers prove. With IDS every missing trade is known; with
+    anything else nothing proves that all trades came.
     """
 
     symbol: str
@@ -50,6 +53,7 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     no_trade: int
     open_gaps: int
     delay: Quantiles | None
+    continuity: str = "IDS"
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,9 +136,27 @@ class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
     tasks: int
 
 
+class ChannelStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel, its source and its log. `why` says why the source brings nothing: its venue
+    refuses, limits or does not answer, or the source has ended. It is empty while a feed runs, and
+    without one `feed` is DOWN and has no instruments."""
+
+    name: str
+    venue: str
+    epoch_ns: int
+    is_ready: bool
+    why: str
+    feed: FeedStats
+    log: LogStats
+
+
 class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `versions` are those of fanout, the wire, Python; `kind` says whether the hot
-    functions are compiled."""
+    """All of it. `versions` are those of fanout, the wire, Python; `functions` says whether the
+    hot functions are compiled.
+
+    `venue`, `epoch_ns`, `feed` and `log` are those of the first channel, which is the only one of
+    most services; `channels` has all of them.
+    """
 
     venue: str
     epoch_ns: int
@@ -145,3 +167,20 @@ class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
     log: LogStats
     transports: tuple[TransportStats, ...]
     process: ProcessStats
+    channels: tuple[ChannelStats, ...] = ()
+
+    @property
+    def all_channels(self) -> tuple[ChannelStats, ...]:
+        """`channels`, also of a service from before there were any."""
+        if self.channels:
+            return self.channels
+        first = ChannelStats(
+            name=self.venue,
+            venue=self.venue,
+            epoch_ns=self.epoch_ns,
+            is_ready=self.is_ready,
+            why="",
+            feed=self.feed,
+            log=self.log,
+        )
+        return (first,)

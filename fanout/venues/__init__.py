@@ -1,15 +1,53 @@
-"""The venues, and which there are."""
+"""The venues that there are, by the name given to `--venue`."""
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from fanout.venues.base import History, Request, SpentId, Venue, VenueTrade
-from fanout.venues.binance import BinanceUsdm
+from fanout.venues.base import (
+    Continuity,
+    Dialogue,
+    History,
+    Listing,
+    Outcome,
+    Request,
+    SpentId,
+    Venue,
+    VenueTrade,
+)
+from fanout.venues.binance import BinanceSpot, BinanceUsdm
 
-VENUES: Final[dict[str, Callable[..., Venue]]] = {
+
+class VenueClass(Protocol):
+    """A venue's class: it makes the venue, and knows how symbols are spelled without one."""
+
+    def __call__(
+        self, *, stream: str, ws_url: str | None, rest_url: str | None, api_key: str | None
+    ) -> Venue: ...
+
+    def spell(self, text: str) -> str:
+        """A symbol, or a pattern of symbols, as the venue spells it, from what was typed. Raises
+        `UsageError` for what can be neither."""
+        ...
+
+
+VENUES: Final[dict[str, VenueClass]] = {
     "binance": BinanceUsdm,
+    "binance-spot": BinanceSpot,
     "sim": BinanceUsdm,
 }
-"""By the name given to `--venue`. The simulator speaks as Binance does; the service runs it."""
+"""The simulator speaks as Binance USDⓈ-M does; the service runs it."""
 
-__all__ = ["VENUES", "BinanceUsdm", "History", "Request", "SpentId", "Venue", "VenueTrade"]
+__all__ = [
+    "VENUES",
+    "BinanceSpot",
+    "BinanceUsdm",
+    "Continuity",
+    "Dialogue",
+    "History",
+    "Listing",
+    "Outcome",
+    "Request",
+    "SpentId",
+    "Venue",
+    "VenueClass",
+    "VenueTrade",
+]

@@ -1,8 +1,9 @@
-"""Run the stages that are named, or all of them, and report.
+"""Run the named stages, or all of them, and print a report.
 
-A stage is a file beside this one, made as `report.Stage` says, and a line in `STAGES`. The exit
-code is 0 if every goal is met, 1 if one is missed or a capture is missing that
-FANOUT_REQUIRE_CAPTURES=1 asks for, 2 for a stage that does not exist.
+A stage is a file beside this one that has the members of `report.Stage`, and a line in `STAGES`.
+The trades come from the recordings, or from a synthetic market where there are none (`market.py`).
+The exit code is 0 if every goal is met, 1 if a goal is missed or if a recording is missing that
+FANOUT_REQUIRE_CAPTURES=1 requires, and 2 if a named stage does not exist.
 """
 
 import os
@@ -11,9 +12,11 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
-from tests.bench import codec, columns, fan_out, ingest, latency, memory, shm, size
+from tests.bench import codec, columns, fan_out, ingest, latency, market, memory, shm, size
+from tests.bench.against import compared
 from tests.bench.report import (
     Absent,
     Result,
@@ -40,9 +43,11 @@ STAGES: Final[dict[str, Stage]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a report to stdout; give the exit code."""
     options = _options(argv)
-    results = [_run(name, small=options.small) for name in options.stages or STAGES]
+    results = [
+        _run(name, small=options.small, other=options.against) for name in options.stages or STAGES
+    ]
     show = as_json if options.json else as_text
-    print(show(environment(datetime.now(UTC)), results))
+    print(show(environment(datetime.now(UTC), market.origin()), results))
     return 1 if any(_failed(each) for each in results) else 0
 
 
@@ -52,20 +57,30 @@ def _options(argv: Sequence[str] | None) -> Namespace:
     )
     parser.add_argument("stages", metavar="STAGE", nargs="*", help=f"of {', '.join(STAGES)}")
     parser.add_argument("--small", action="store_true", help="a part of each workload, not judged")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="measure another checkout in turns with this one, and print the ratios",
+    )
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(argv)
     for name in options.stages:
         if name not in STAGES:
             parser.error(f"there is no stage {name}: choose from {', '.join(STAGES)}")
+    if options.against and not (options.against / "tests" / "bench").is_dir():
+        parser.error(f"{options.against} has no tests/bench: give the root of another checkout")
     return options
 
 
-def _run(name: str, *, small: bool) -> Result:
+def _run(name: str, *, small: bool, other: Path | None) -> Result:
     stage = STAGES[name]
     assert stage.__doc__, f"stage {name} says what it measures"
     title = stage.__doc__.partition("\n")[0].removesuffix(".")
+    if other:
+        title = f"{title}, this checkout and {other}"
     try:
-        rows = stage.run(small=small)
+        rows = compared(name, other.resolve(), small=small) if other else stage.run(small=small)
     except Unavailable as reason:
         return Result(stage=name, title=title, small=small, skipped=str(reason))
     except Exception as error:

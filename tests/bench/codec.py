@@ -41,9 +41,9 @@ from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
-from fanout.venues.binance.adapter import RECENT_TRADES
+from fanout.venues.binance.venue import RECENT_TRADES
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS, Values, Way, values_of
-from tests.bench.ingest_rivals.workload import recorded
+from tests.bench.market import frames
 from tests.bench.measure import in_rounds, ratios
 from tests.bench.report import Absent, Row, figure, why_absent
 
@@ -86,9 +86,9 @@ def run(*, small: bool) -> list[Row | Absent]:
 
 def recorded_trades() -> Iterator[Trade]:
     venue = BinanceUsdm()
-    for received_ns, text in recorded(BTCUSDT.symbol):
+    for received_ns, text in frames(BTCUSDT.symbol):
         item = venue.parse(text)
-        assert isinstance(item, VenueTrade), "nothing else was recorded under this name"
+        assert isinstance(item, VenueTrade), "all frames are trades"
         yield msgspec.structs.replace(to_trade(item, BTCUSDT), received_ns=received_ns)
 
 

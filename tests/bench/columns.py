@@ -31,7 +31,7 @@ from fanout.feed.market import reference_of
 from fanout.protocol import Block, Header, Trade, encode_block
 from fanout.protocol.rows import ROW, rows_of
 from fanout.protocol.speedups import IS_COMPILED, twin
-from fanout.venues.binance.adapter import RECENT_TRADES
+from fanout.venues.binance.venue import RECENT_TRADES
 from tests.bench.codec import HELD_NS, recorded_trades
 from tests.bench.codec_rivals.way import INSTRUMENTS
 from tests.bench.measure import in_rounds

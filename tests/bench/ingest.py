@@ -36,13 +36,11 @@ import msgspec
 
 from fanout.protocol.constants import TradeKind
 from tests.bench.ingest_rivals.workload import (
-    PRICE_DECIMALS,
-    QUANTITY_DECIMALS,
     RECORD,
-    SYMBOLS,
     checksum,
     texts,
 )
+from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS
 from tests.bench.measure import REST_CORE, WORK_CORE, answer, in_rounds, ratios, start
 from tests.bench.report import Absent, Row, figure, why_absent
 

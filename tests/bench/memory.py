@@ -26,10 +26,10 @@ from typing import Final
 import msgspec
 
 from fanout.config import DEFAULT_LOG_BYTES
-from tests.bench.ingest_rivals.workload import SYMBOLS
+from tests.bench import market
 from tests.bench.measure import REST_CORE, WORK_CORE
 from tests.bench.memory_parts.dialogue import Memory, Part, part
-from tests.bench.report import Row, capture
+from tests.bench.report import Row
 
 FEED_TRADES_A_SECOND: Final = 20_000
 WARM_UP_WAVES: Final = 3
@@ -74,8 +74,7 @@ class LeakError(Exception):
 def run(*, small: bool) -> list[Row]:
     """See `tests.bench.report.Stage`."""
     dose = SMALL if small else WHOLE
-    for symbol in SYMBOLS:
-        capture(f"{symbol.lower()}_20240808.gz")
+    market.require()
     with part("venue", FEED_TRADES_A_SECOND, core=REST_CORE) as venue:
         words = (venue.hear(), dose.log_bytes)
         with part("service", *words, core=WORK_CORE) as service:

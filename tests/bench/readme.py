@@ -48,6 +48,8 @@ def main(report_paths: Sequence[str], root: Path = ROOT) -> None:
     is_full = not any(each["skipped"] or each["failed"] or each["small"] for each in stages)
     if not is_full or len(stages) < len(STAGES):
         sys.exit("the report is not of a full run: python -m tests.bench --json")
+    if report["environment"]["market"] != "recorded":
+        sys.exit("the report is of a synthetic market; the documentation takes recorded ones only")
     readme = root / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)

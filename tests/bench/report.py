@@ -129,6 +129,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the compiled twins are installed."""
     libraries: dict[str, str]
     programs: dict[str, str]
+    market: str
+    """Whether the trades were recorded or are synthetic."""
     date: str
 
 
@@ -152,7 +154,8 @@ def capture(name: str) -> Path:
     return path
 
 
-def environment(now: datetime) -> Environment:
+def environment(now: datetime, market: str) -> Environment:
+    """This machine. `market` is where the trades come from."""
     return Environment(
         cpu=_cpu_model(),
         cores=len(os.sched_getaffinity(0)),
@@ -161,6 +164,7 @@ def environment(now: datetime) -> Environment:
         twins=find_spec("fanout.protocol._speedups") is not None,
         libraries=dict(_libraries()),
         programs=dict(_programs()),
+        market=market,
         date=now.isoformat(timespec="seconds"),
     )
 
@@ -223,6 +227,7 @@ def as_text(where: Environment, results: list[Result]) -> str:
         f"python     {where.python}, {twins} the compiled twins",
         f"libraries  {_listed(where.libraries)}",
         f"programs   {_listed(where.programs)}",
+        f"market     {where.market}",
         f"date       {where.date}",
     ]
     for result in results:

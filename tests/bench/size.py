@@ -23,7 +23,6 @@ For comparison, the same trades
   connection. Small, and the price of it is that a reader who misses a frame stays wrong.
 """
 
-import gzip
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import groupby, islice
 from struct import Struct
@@ -37,15 +36,16 @@ from fanout.protocol import Block, Header, Instrument, Reference, Trade, encode_
 from fanout.protocol.varint import append_varint, zigzag
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
-from fanout.venues.binance.adapter import RECENT_TRADES
-from tests.bench.report import Row, capture
+from fanout.venues.binance.venue import RECENT_TRADES
+from tests.bench.market import frames, recording_of
+from tests.bench.report import Row
 
-CAPTURE: Final = "btcusdt_20240808.gz"
 SMALL_TRADES: Final = 2_000
 HELD_NS: Final = 100_000
 NS_PER_MS: Final = 1_000_000
 UNIT: Final = "bytes/trade"
 
+CAPTURE: Final = recording_of("BTCUSDT")
 BTCUSDT: Final = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 
 SBE_MESSAGE: Final = Struct("<HHHHqqbbHI")
@@ -61,7 +61,7 @@ assert DBN_TRADE.size == 48
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A trade, and what the recording says about the frame that brought it."""
+    """A trade, and the times and the length of the frame that brought it."""
 
     trade: Trade
     received_ns: int
@@ -101,15 +101,11 @@ def run(*, small: bool) -> list[Row]:
 def _recorded() -> Iterator[Recorded]:
     venue = BinanceUsdm()
     decode = msgspec.json.Decoder(_Envelope).decode
-    with gzip.open(capture(CAPTURE)) as lines:
-        for line in lines:
-            received, _, text = line.rstrip().partition(b" ")
-            if not text.startswith(b'{"stream":"btcusdt@trade"'):
-                continue
-            item = venue.parse(text)
-            if isinstance(item, VenueTrade):
-                trade = to_trade(item, BTCUSDT)
-                yield Recorded(trade, int(received), decode(text).data.E, len(text))
+    for received_ns, text in frames(BTCUSDT.symbol):
+        item = venue.parse(text)
+        if isinstance(item, VenueTrade):
+            trade = to_trade(item, BTCUSDT)
+            yield Recorded(trade, received_ns, decode(text).data.E, len(text))
 
 
 def _runs(

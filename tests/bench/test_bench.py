@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,6 +129,7 @@ def test_a_report_for_machines_is_json(capsys: pytest.CaptureFixture[str]) -> No
         "twins",
         "libraries",
         "programs",
+        "market",
         "date",
     }
     (stage,) = report["stages"]
@@ -172,9 +174,16 @@ def test_a_stage_that_fails_is_said_and_the_others_run(
 
 
 @pytest.mark.usefixtures("no_captures")
-def test_a_missing_capture_is_said_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_recordings_a_synthetic_market_is_measured_and_the_report_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["size"]) == 0
-    assert f"  skipped: no capture {size.CAPTURE} in " in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert re.search(
+        rf"^market     synthetic, seed \d+: no {size.CAPTURE}, ethusdt_", text, re.MULTILINE
+    )
+    assert "skipped" not in text
+    assert re.search(r"  fanout, a block a millisecond +1\d\.\d .* met$", text, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("no_captures")

@@ -11,7 +11,6 @@ from tests.bench import codec
 from tests.bench.codec_rivals.records import WAYS as RECORDS
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS
 from tests.bench.report import Absent, Row, why_absent
-from tests.captures import capture_path
 
 HEADER = Header(
     epoch_ns=1,
@@ -36,7 +35,6 @@ TRADES = [
 
 @pytest.fixture
 def few_trades(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture_path("btcusdt_20240808.gz")
     monkeypatch.setattr(codec, "SMALL_TRADES", 512)
 
 

@@ -6,12 +6,9 @@ import pytest
 from fanout.protocol.speedups import IS_COMPILED
 from tests.bench import columns
 from tests.bench.report import Absent, Row
-from tests.bench.size import CAPTURE
-from tests.captures import capture_path
 
 
 def test_ours_and_what_stands_beside_it_are_measured() -> None:
-    capture_path(CAPTURE)
     rows = columns.run(small=True)
     names = [each.name for each in rows if isinstance(each, Row)]
     ours = ["fanout, compiled"] if IS_COMPILED else []

@@ -26,9 +26,7 @@ from tests.bench.broadcast.contenders import (
     without_heartbeats,
 )
 from tests.bench.broadcast.drain import Drain, Reading
-from tests.bench.ingest_rivals.workload import SYMBOLS
 from tests.bench.report import Absent, Row, Unavailable
-from tests.captures import capture_path
 
 GOAL = fan_out.SMALL_GOAL.label
 
@@ -37,8 +35,6 @@ GOAL = fan_out.SMALL_GOAL.label
 def what_is_needed() -> None:
     if shutil.which("cc") is None:
         pytest.skip("a C compiler is needed")
-    for symbol in SYMBOLS:
-        capture_path(f"{symbol.lower()}_20240808.gz")
 
 
 def names_of(rows: Sequence[Row | Absent]) -> set[str]:

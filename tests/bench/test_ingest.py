@@ -10,9 +10,9 @@ import pytest
 from tests.bench import ingest
 from tests.bench.ingest_rivals.ledger import Ledger
 from tests.bench.ingest_rivals.sender import framed
-from tests.bench.ingest_rivals.workload import RECORD, SYMBOLS, checksum, recorded, texts
+from tests.bench.ingest_rivals.workload import RECORD, checksum, texts
+from tests.bench.market import SYMBOLS, frames
 from tests.bench.report import Absent, Row
-from tests.captures import capture_path
 
 FEW = 300
 RIVALS = (ingest.TRIO_WEBSOCKET, ingest.WEBSOCKETS_TRIO, ingest.PICOWS)
@@ -20,8 +20,6 @@ RIVALS = (ingest.TRIO_WEBSOCKET, ingest.WEBSOCKETS_TRIO, ingest.PICOWS)
 
 @pytest.fixture(autouse=True)
 def few_trades(monkeypatch: pytest.MonkeyPatch) -> None:
-    for symbol in SYMBOLS:
-        capture_path(f"{symbol.lower()}_20240808.gz")
     monkeypatch.setattr(ingest, "SMALL_TRADES", FEW)
 
 
@@ -68,8 +66,8 @@ def test_a_contender_that_loses_or_changes_a_trade_fails_the_stage(
         ingest.run(small=True)
 
 
-def test_the_recording_goes_on_with_ids_that_follow_and_is_the_same_but_for_them() -> None:
-    once = sum(len(recorded(each)) for each in SYMBOLS)
+def test_the_market_begins_again_with_ids_that_follow_and_is_the_same_but_for_them() -> None:
+    once = sum(len(frames(each)) for each in SYMBOLS)
     rows = [json.loads(each)["data"] for each in texts(once + FEW)]
     for symbol in SYMBOLS:
         ids = [each["t"] for each in rows if each["s"] == symbol]

@@ -17,9 +17,8 @@ from tests.bench.broadcast.nats_bridge import payloads_of
 from tests.bench.broadcast.recording import Message, busiest, recorded, replayed
 from tests.bench.broadcast.replay import ARRIVAL, Replay, last_arrivals_ns, latencies_ns, trade_of
 from tests.bench.broadcast.services import SERVICES
-from tests.bench.ingest_rivals.workload import SYMBOLS
+from tests.bench.market import SYMBOLS
 from tests.bench.report import Absent, Row
-from tests.captures import capture_path
 
 BRIDGE = "nats-server, a message a trade"
 TASKS = "trio, tasks and channels"
@@ -29,8 +28,6 @@ TASKS = "trio, tasks and channels"
 def what_is_needed() -> None:
     if shutil.which("cc") is None:
         pytest.skip("a C compiler is needed")
-    for symbol in SYMBOLS:
-        capture_path(f"{symbol.lower()}_20240808.gz")
 
 
 def names_of(rows: Sequence[Row | Absent]) -> set[str]:

@@ -29,14 +29,12 @@ from fanout.protocol.constants import START, BlockFlags
 from fanout.protocol.errors import ChecksumError
 from tests import captures
 from tests.bench import memory
-from tests.bench.ingest_rivals.workload import SYMBOLS
 from tests.bench.measure import WORK_CORE
 from tests.bench.memory import Checkpoint, Dose, LeakError, Look
 from tests.bench.memory_parts import service
 from tests.bench.memory_parts.crowd import Client, NotServedError
 from tests.bench.memory_parts.dialogue import Memory, part
 from tests.bench.report import Unavailable
-from tests.captures import capture_path
 from tests.protocol.golden import BTC, HEADER
 
 DOSE = Dose(waves=3, clients=5, trades=1_000, log_bytes=2**20)
@@ -70,8 +68,6 @@ def checkpoints(*resident_mib: float, evicted: int = 1) -> list[Checkpoint]:
 
 
 def test_a_small_run_reports_what_the_service_takes() -> None:
-    for symbol in SYMBOLS:
-        capture_path(f"{symbol.lower()}_20240808.gz")
     rows = {each.name: each for each in memory.run(small=True)}
     assert rows["trades"].value >= memory.SMALL.waves * memory.SMALL.trades
     assert rows["of them through the feed"].value > 0
@@ -83,10 +79,11 @@ def test_a_small_run_reports_what_the_service_takes() -> None:
     assert "slope" in rows
 
 
-def test_without_recordings_there_is_nothing_to_publish(
+def test_where_recordings_are_required_and_missing_nothing_is_measured(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captures, "DATA", tmp_path)
+    monkeypatch.setenv("FANOUT_REQUIRE_CAPTURES", "1")
     with pytest.raises(Unavailable, match="no capture"):
         memory.run(small=True)
 
@@ -207,7 +204,7 @@ def test_blocks_are_those_of_a_millisecond_and_their_ids_go_on(
 ) -> None:
     rows = [(1_000_000, TEXT % (5, 40)), (1_900_000, TEXT % (5, 41)), (2_000_000, TEXT % (9, 42))]
     monkeypatch.setattr(service, "SYMBOLS", ("BTCUSDT",))
-    monkeypatch.setattr(service, "recorded", lambda symbol: rows)
+    monkeypatch.setattr(service, "frames", lambda symbol: rows)
     market = Market((BTC,), (Reference(price=0, quantity=0, trade_id=0, time=0),), (), (), ())
     blocks = itertools.islice(service.blocks_for_ever(market), 4)
     assert [[(each.trade_id, each.time) for each in block] for block in blocks] == [

@@ -18,6 +18,7 @@ ENVIRONMENT = {
     "twins": True,
     "libraries": {"trio": "0.35"},
     "programs": {"nats-server": "2.9"},
+    "market": "recorded",
     "date": "2026-11-21T08:00:00+00:00",
 }
 
@@ -85,6 +86,16 @@ def test_what_was_not_measured_in_full_is_not_written(
     (written / "report.json").write_bytes(msgspec.json.encode(report(**changes)))
     with pytest.raises(SystemExit, match="not of a full run"):
         readme.main([str(written / "report.json")], written)
+
+
+def test_figures_of_a_synthetic_market_are_not_written(written: Path) -> None:
+    synthetic = report()
+    synthetic["environment"] = ENVIRONMENT | {"market": "synthetic, seed 1: no recording"}
+    before = (written / "README.md").read_text()
+    (written / "report.json").write_bytes(msgspec.json.encode(synthetic))
+    with pytest.raises(SystemExit, match="the report is of a synthetic market"):
+        readme.main([str(written / "report.json")], written)
+    assert (written / "README.md").read_text() == before
 
 
 def test_our_own_readme_and_page_have_every_stage() -> None:

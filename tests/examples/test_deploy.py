@@ -62,6 +62,19 @@ async def test_every_metric_that_is_asked_for_is_exported() -> None:
     assert asked <= exported
 
 
+async def test_what_belongs_to_a_channel_can_be_looked_at_by_channel() -> None:
+    async with watched() as service:
+        text = (await service.get("/metrics")).text
+    samples = [line for line in text.splitlines() if 'channel="' in line]
+    by_channel = {METRIC.match(line).group() for line in samples}  # type: ignore[union-attr]
+    expressions = [target["expr"] for panel in panels() for target in panel["targets"]]
+    found = [each for each in expressions if by_channel & set(METRIC.findall(each))]
+    assert len(found) > 10
+    assert all('channel=~"$channel"' in each for each in found)
+    variables = json.loads((DEPLOY / "grafana.json").read_text())["templating"]["list"]
+    assert "channel" in [each["name"] for each in variables]
+
+
 def test_panels_are_beside_each_other_and_have_numbers_of_their_own() -> None:
     taken: set[tuple[int, int]] = set()
     for each in panels():

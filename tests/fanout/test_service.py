@@ -18,7 +18,7 @@ from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
-from tests.running import Running, config_for, running_service, running_simulator
+from tests.running import Running, config_for, one_source, running_service, running_simulator
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
@@ -70,7 +70,7 @@ async def header_of(url: str) -> Header:
 
 
 async def test_with_the_simulator_inside_it_serves_trades_from_the_start() -> None:
-    config = Config(
+    config = one_source(
         assets=("BTCUSDT", "ETHUSDT"),
         transports=(TcpConfig(port=0), TcpConfig(port=0)),
         venue="sim",
@@ -141,7 +141,7 @@ async def test_references_stay_with_their_symbols_in_whatever_order_answers_come
 
     with trio.fail_after(20):
         async with LateFirst().running() as venue:
-            config = Config(
+            config = one_source(
                 assets=SYMBOLS,
                 transports=(TcpConfig(port=0),),
                 rest_url=venue.rest_url,
@@ -155,7 +155,7 @@ async def test_references_stay_with_their_symbols_in_whatever_order_answers_come
 
 async def test_an_unknown_symbol_is_refused_before_anything_listens() -> None:
     async with ScriptedRest(answer(200, info("BTCUSDT"))).running() as venue:
-        config = Config(
+        config = one_source(
             assets=("BTCUSD",), transports=(TcpConfig(port=0),), rest_url=venue.rest_url
         )
         error = await failure_of(config)
@@ -164,7 +164,7 @@ async def test_an_unknown_symbol_is_refused_before_anything_listens() -> None:
 
 
 async def test_a_symbol_the_simulator_does_not_know_is_refused() -> None:
-    config = Config(assets=("NOSUCHUSDT",), transports=(), venue="sim", sim=SimConfig())
+    config = one_source(assets=("NOSUCHUSDT",), transports=(), venue="sim", sim=SimConfig())
     assert isinstance(await failure_of(config), ConfigError)
 
 
@@ -172,7 +172,7 @@ async def test_recent_trades_that_make_no_sense_are_told(monkeypatch: pytest.Mon
     monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     script = ScriptedRest(answer(200, info("BTCUSDT")), answer(200, rows(1, "1.005")))
     async with script.running() as venue:
-        config = Config(
+        config = one_source(
             assets=("BTCUSDT",), transports=(TcpConfig(port=0),), rest_url=venue.rest_url
         )
         error = await failure_of(config)
@@ -181,7 +181,7 @@ async def test_recent_trades_that_make_no_sense_are_told(monkeypatch: pytest.Mon
 
 async def test_a_venue_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
-    config = Config(assets=("BTCUSDT",), transports=(), rest_url="http://127.0.0.1:1")
+    config = one_source(assets=("BTCUSDT",), transports=(), rest_url="http://127.0.0.1:1")
     assert isinstance(await failure_of(config), VenueUnreachableError)
 
 
@@ -189,7 +189,7 @@ async def test_a_port_in_use_is_told_and_nothing_goes_on() -> None:
     async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
-        config = Config(
+        config = one_source(
             assets=("BTCUSDT",),
             transports=(TcpConfig(port=port),),
             ws_url=simulator.ws_url,
@@ -207,7 +207,7 @@ async def test_it_can_be_stopped_while_it_still_asks_the_venue() -> None:
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, say_nothing, 0)
         port = listeners[0].socket.getsockname()[1]
-        config = Config(assets=("BTCUSDT",), transports=(), rest_url=f"http://127.0.0.1:{port}")
+        config = one_source(assets=("BTCUSDT",), transports=(), rest_url=f"http://127.0.0.1:{port}")
         running = Running(trio.Event())
         with trio.fail_after(5):
             async with trio.open_nursery() as service:
@@ -253,7 +253,7 @@ async def test_a_venue_that_refuses_for_good_ends_the_service_and_says_so_to_its
 
     with trio.fail_after(20):
         async with script.running() as venue:
-            config = Config(
+            config = one_source(
                 assets=("BTCUSDT",),
                 transports=(TcpConfig(port=0),),
                 rest_url=venue.rest_url,

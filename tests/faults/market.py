@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from fanout.protocol import Trade, TradeKind
 from fanout.simulator import Simulator
-from fanout.simulator.ticks import Aggregate
-from fanout.simulator.ticks import Trade as Row
+from fanout.simulator.market.ticks import Aggregate
+from fanout.simulator.market.ticks import Trade as Row
 
 StreamKind = Literal["trade", "aggTrade"]
 

@@ -22,7 +22,7 @@ from tests.faults.consumers import Consumer, TrioConsumer, all_kinds
 from tests.faults.market import Market
 from tests.faults.oracle import Oracle
 from tests.faults.proxy import Proxy, proxying, secured
-from tests.running import Running, running_simulator
+from tests.running import Running, one_source, running_simulator
 
 BTC: Final = "BTCUSDT"
 ETH: Final = "ETHUSDT"
@@ -128,7 +128,7 @@ async def playing(
         scene = Scene(simulator, Oracle(Market(simulator, BTC, ETH)))
         url = await enter(secured(simulator.ws_url, tls)) if tls else simulator.ws_url
         scene.stream, scene.rest = await enter(proxying(url)), await enter(proxying(url))
-        service = Config(
+        service = one_source(
             assets=(BTC, ETH),
             transports=(TcpConfig(port=0, **(tcp or {})),),
             ws_url=scene.stream.url("wss" if tls else "ws"),

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.feed.back_fill import PATIENCE_S
+from fanout.feed.recovery import PATIENCE_S
 from fanout.feed.venue_clock import VenueClock
 from fanout.protocol import GapState, Trade
 from fanout.simulator.faults import Drop, Http, Silence, Skip

@@ -67,9 +67,15 @@ class _Quiet:
     """A monitor of a service that does nothing."""
 
     transports = ()
+    sources = ()
 
-    def not_live(self) -> dict[str, str]:
-        return {"BTCUSDT": "STALE"}
+    def feed_of(self, channel: str) -> None:
+        return None
+
+    def not_live(self, channel: str | None = None) -> list[str]:
+        if channel is not None:
+            raise KeyError(channel)
+        return ["BTCUSDT is STALE"]
 
     def stats(self) -> ServiceStats:
         log = dict.fromkeys(LogStats.__struct_fields__, 0)

@@ -11,7 +11,7 @@ import msgspec
 from fanout.channel.publisher import Publisher
 from fanout.errors import MAX_BAN_S, VenueBusyError, VenueMessageError
 from fanout.feed.market import Market, ask_market
-from fanout.feed.merge import Merge
+from fanout.feed.sequences import Sequences
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol import (
@@ -26,7 +26,7 @@ from fanout.protocol import (
     encode_header,
 )
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import BinanceUsdm, Request
+from fanout.venues import BinanceSpot, BinanceUsdm, Request, SpentId, VenueTrade
 from tests.fuzz.target import run
 from tests.protocol.golden import HEADER
 
@@ -35,15 +35,16 @@ SYMBOLS: Final = tuple(each.symbol for each in HEADER.instruments)
 
 TRADES: Final = BinanceUsdm()
 AGGREGATES: Final = BinanceUsdm(stream="aggTrade")
+SPOT: Final = BinanceSpot()
 WITH_KEY: Final = BinanceUsdm(api_key="key")
 
 
 class _Service:
     """What stands between a venue's words and its readers."""
 
-    def __init__(self, venue: BinanceUsdm) -> None:
+    def __init__(self, venue: BinanceUsdm | BinanceSpot) -> None:
         anomalies = Anomalies(clock=lambda: 0.0)
-        self.merge = Merge(HEADER.instruments, venue.stream, anomalies)
+        self.sequences = Sequences(HEADER.instruments, venue.stream, anomalies)
         header = msgspec.structs.replace(HEADER, next_seq=1)
         self._publisher = Publisher(header, log_bytes=2**24, wall_ns=lambda: NOW_NS)
         self._cursor = self._publisher.log.live()
@@ -55,7 +56,7 @@ class _Service:
     def end(self) -> None:
         """Say goodbye, and see that a reader understands everything and that every gap that was
         told is told again, to the id."""
-        self.publish(list(self.merge.end()))
+        self.publish(list(self.sequences.end()))
         assert self._publisher.snapshot() is not None
         self._publisher.end(EndReason.SHUTDOWN, retry_ms=None, why="")
         data = self._publisher.log.read(self._cursor, 2**24)
@@ -70,46 +71,45 @@ class _Service:
         assert told[True] == told[False]
 
 
-def stream(venue: BinanceUsdm) -> Callable[[bytes], None]:
+def stream(venue: BinanceUsdm | BinanceSpot) -> Callable[[bytes], None]:
     """Messages, a line each, two a second."""
 
     def feed(lines: bytes) -> None:
-        service = _Service(venue)
+        service, dialogue = _Service(venue), venue.dialogue(SYMBOLS)
+        assert dialogue.opening()
         for place, message in enumerate(lines.split(b"\n")):
+            items: list[VenueTrade | SpentId] = []
             try:
-                item = venue.parse(message)
+                dialogue.receive(message, items)
             except VenueMessageError:
+                assert not items, "a message that is refused brings nothing"
                 continue  # it is skipped and counted
-            if item is None:
-                continue
-            records: list[Trade | Gap] = []
-            service.merge.take(item, venue.stream, place / 2, records)
-            service.publish(records + service.merge.due(place / 2))
+            taken = service.sequences.take(items, venue.stream, place / 2)
+            service.publish(taken.records + service.sequences.due(place / 2))
         service.end()
 
     return feed
 
 
-def history(venue: BinanceUsdm) -> Callable[[bytes], None]:
+def history(venue: BinanceUsdm | BinanceSpot) -> Callable[[bytes], None]:
     """The answer to a question for ids 100 to 199, which are missing."""
     symbol = SYMBOLS[0]
 
     def feed(body: bytes) -> None:
         found = venue.parse_history(body, symbol, 100)
         service = _Service(venue)
-        service.merge.miss(venue.stream, symbol, 99, 0.0)
+        service.sequences.miss(venue.stream, symbol, 99, 0.0)
         for trade_id in (99, 200):
-            records: list[Trade | Gap] = []
-            service.merge.take(_trade(venue, trade_id), venue.stream, 0.0, records)
-            service.publish(records)
-        service.publish(list(service.merge.due(1.0)))
-        (gap,) = service.merge.gaps(venue.stream, symbol)
+            taken = service.sequences.take([_trade(venue, trade_id)], venue.stream, 0.0)
+            service.publish(taken.records)
+        service.publish(list(service.sequences.due(1.0)))
+        (gap,) = service.sequences.gaps(venue.stream, symbol)
         if found is not None:
-            trades, refused, told = service.merge.back_fill(venue.stream, gap, found.trades, 1.0)
-            service.publish([*trades, *told], BlockFlags.BACK_FILLED)
-            spent = [(found.first_id, found.last_id)] if not refused else []
+            filled = service.sequences.back_fill(venue.stream, gap, found.trades, 1.0)
+            service.publish(filled.records, BlockFlags.BACK_FILLED)
+            spent = [(found.first_id, found.last_id)] if not filled.refused else []
             service.publish(
-                list(service.merge.settle(venue.stream, symbol, gap, spent, "lost")),
+                list(service.sequences.settle(venue.stream, symbol, gap, spent, "lost")),
             )
         service.end()
 
@@ -126,11 +126,9 @@ def newest(body: bytes) -> None:
     """The newest trades, asked for because a symbol is quiet: what they say is missing is told."""
     rows = TRADES.parse_recent_trades(body, SYMBOLS[0])
     service = _Service(TRADES)
-    records: list[Trade | Gap] = []
-    service.merge.take(_trade(TRADES, 99), TRADES.stream, 0.0, records)
-    service.publish(records)
+    service.publish(service.sequences.take([_trade(TRADES, 99)], TRADES.stream, 0.0).records)
     if rows:
-        service.publish(list(service.merge.miss("trade", SYMBOLS[0], rows[-1].trade_id, 1.0)))
+        service.publish(list(service.sequences.miss("trade", SYMBOLS[0], rows[-1].trade_id, 1.0)))
     service.end()
 
 

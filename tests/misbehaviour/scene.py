@@ -14,13 +14,13 @@ from typing import Any
 import trio
 
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import Config, FeedConfig
+from fanout.config import FeedConfig
 from fanout.protocol import End, Gap, GapState, Loss, Status, Trade
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.faults import Fault
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import Running
+from tests.running import Running, one_source
 
 BEGAN_NS = 1_790_000_000_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -132,7 +132,7 @@ async def playing(
         simulator = await nursery.start(partial(run_simulator, config))
         for each in faults:
             simulator.faults.inject(each)
-        service = Config(
+        service = one_source(
             assets=assets,
             transports=(TcpConfig(port=0),),
             ws_url=simulator.ws_url,

@@ -4,8 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.feed.back_fill import PATIENCE_S
-from fanout.feed.link import FORBIDDEN_PAUSE_S
+from fanout.feed.connection import FORBIDDEN_PAUSE_S
+from fanout.feed.recovery import PATIENCE_S
 from fanout.net.rest import TIMEOUT_S
 from fanout.protocol import Gap
 from fanout.simulator.faults import Drop, Http, ShiftClock, Skip

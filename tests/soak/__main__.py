@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         outcome, sampler = trio.run(soak, options.minutes * 60, options.seed, Path(directory))
     result = _result(outcome, sampler)
-    print(as_text(environment(datetime.now(UTC)), [result]))
+    print(as_text(environment(datetime.now(UTC), "the simulator's"), [result]))
     for each in outcome.complaints:
         print(f"BROKEN {each}")
     if options.json:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from fanout.config.options import Kind, Option, check_range
+from fanout.config.options import Kind, Option
+from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
 from fanout.net.addresses import check_port, is_host, is_loopback

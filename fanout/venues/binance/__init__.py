@@ -1,5 +1,6 @@
-"""Binance USDⓈ-M perpetuals."""
+"""Binance: USDⓈ-M perpetuals and spot. They share their dialogue and the shapes of their REST."""
 
-from fanout.venues.binance.adapter import BinanceUsdm
+from fanout.venues.binance.spot import BinanceSpot
+from fanout.venues.binance.usdm import BinanceUsdm
 
-__all__ = ["BinanceUsdm"]
+__all__ = ["BinanceSpot", "BinanceUsdm"]

@@ -1,12 +1,11 @@
-"""What Binance USDⓈ-M keeps of past trades, over REST: what to ask, and what an answer says. Pure.
+"""What Binance keeps of past trades, over REST: what to ask, and what an answer says. Pure.
 
-`trades` gives the newest and only those, `historicalTrades` any by their ids to who has a key, and
-`aggTrades` aggregates by theirs. None of them has what the insurance fund and auto-deleveraging
-traded, nor the ids that were spent without a trade.
+USDⓈ-M and spot have the same three endpoints in the same shape: `trades` gives the newest,
+`historicalTrades` any by their ids, and `aggTrades` aggregates by theirs. USDⓈ-M's have neither the
+trades of the insurance fund and of auto-deleveraging, nor the ids that were spent without a trade.
 https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
@@ -15,9 +14,7 @@ import msgspec
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
 from fanout.venues.base import History, Request, VenueTrade
-
-BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
+from fanout.venues.binance.rest import BROKEN
 
 
 class _Trade(msgspec.Struct):
@@ -28,6 +25,10 @@ class _Trade(msgspec.Struct):
     isBuyerMaker: bool  # noqa: N815  the venue's name
     isRPITrade: bool = False  # noqa: N815
 
+    def meaning(self, symbol: str) -> VenueTrade:
+        kind = TradeKind.RPI if self.isRPITrade else TradeKind.MARKET
+        return VenueTrade(symbol, self.id, self.time, self.price, self.qty, self.isBuyerMaker, kind)
+
 
 class _Aggregate(msgspec.Struct):
     a: int
@@ -37,31 +38,26 @@ class _Aggregate(msgspec.Struct):
     T: int
     m: bool
 
+    def meaning(self, symbol: str) -> VenueTrade:
+        kind = TradeKind.AGGREGATE
+        return VenueTrade(symbol, self.a, self.T, self.p, self.q, self.m, kind, self.f)
+
+
+class _TradeId(msgspec.Struct):
+    id: int
+
+
+class _AggregateId(msgspec.Struct):
+    id: int = msgspec.field(name="a")
+
 
 _DECODE_TRADES: Final = msgspec.json.Decoder(list[_Trade])
+_DECODE_TRADE: Final = msgspec.json.Decoder(_Trade)
+_DECODE_TRADE_ID: Final = msgspec.json.Decoder(_TradeId)
 _DECODE_AGGREGATES: Final = msgspec.json.Decoder(list[_Aggregate])
-
-
-def _trades(body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
-    return tuple(
-        VenueTrade(
-            symbol,
-            row.id,
-            row.time,
-            row.price,
-            row.qty,
-            row.isBuyerMaker,
-            TradeKind.RPI if row.isRPITrade else TradeKind.MARKET,
-        )
-        for row in _DECODE_TRADES.decode(body)
-    )
-
-
-def _aggregates(body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
-    return tuple(
-        VenueTrade(symbol, row.a, row.T, row.p, row.q, row.m, TradeKind.AGGREGATE, row.f)
-        for row in _DECODE_AGGREGATES.decode(body)
-    )
+_DECODE_AGGREGATE: Final = msgspec.json.Decoder(_Aggregate)
+_DECODE_AGGREGATE_ID: Final = msgspec.json.Decoder(_AggregateId)
+_DECODE_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +71,11 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     most: int
     is_by_id: bool
     reach: str
-    rows: Callable[[bytes, str], tuple[VenueTrade, ...]]
+    has_aggregates: bool = False
     headers: dict[str, str] = {}
+
+    def with_key(self, api_key: str) -> "Records":
+        return msgspec.structs.replace(self, headers={"X-MBX-APIKEY": api_key})
 
     def newest_request(self, symbol: str, count: int) -> Request:
         return self._request(symbol, limit=str(count))
@@ -95,9 +94,10 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def parse(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
-        """Oldest first. Raises `VenueMessageError`."""
+        """Oldest first. A row whose values cannot be read but whose id can is a trade without
+        values, which fits no field. Raises `VenueMessageError`."""
         try:
-            rows = self.rows(body, symbol)
+            rows = self._rows(body, symbol)
         except BROKEN as error:
             raise VenueMessageError(f"trades of {symbol} are not as documented", error) from error
         if any(later.trade_id <= earlier.trade_id for earlier, later in pairwise(rows)):
@@ -105,6 +105,21 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
         if rows and not 0 <= rows[0].trade_id <= rows[-1].trade_id <= U64_MAX:
             raise VenueMessageError(f"trades of {symbol} are not as documented", "ids out of range")
         return rows
+
+    def _rows(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
+        decoder = _DECODE_AGGREGATES if self.has_aggregates else _DECODE_TRADES
+        try:
+            return tuple(row.meaning(symbol) for row in decoder.decode(body))
+        except msgspec.ValidationError:
+            return tuple(self._row(raw, symbol) for raw in _DECODE_ROWS.decode(body))
+
+    def _row(self, raw: msgspec.Raw, symbol: str) -> VenueTrade:
+        decoder = _DECODE_AGGREGATE if self.has_aggregates else _DECODE_TRADE
+        try:
+            return decoder.decode(raw).meaning(symbol)
+        except msgspec.ValidationError:
+            ids = _DECODE_AGGREGATE_ID if self.has_aggregates else _DECODE_TRADE_ID
+            return VenueTrade(symbol, ids.decode(raw).id, 0, "", "", False, TradeKind.OTHER)
 
     def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
         trades = self.parse(body, symbol)
@@ -116,35 +131,3 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
             last_id=trades[-1].trade_id,
             is_newest=not self.is_by_id or len(trades) < self.most,
         )
-
-
-NEWEST: Final = Records(
-    path="/fapi/v1/trades",
-    weight=5,
-    most=1_000,
-    is_by_id=False,
-    reach="the last 1,000 trades, without FANOUT_BINANCE_API_KEY",
-    rows=_trades,
-)
-
-AGGREGATES: Final = Records(
-    path="/fapi/v1/aggTrades",
-    weight=20,
-    most=1_000,
-    is_by_id=True,
-    reach="the last 48 hours",
-    rows=_aggregates,
-)
-
-
-def historical(api_key: str) -> Records:
-    """Trades by their ids. The key needs no rights."""
-    return Records(
-        path="/fapi/v1/historicalTrades",
-        weight=20,
-        most=500,
-        is_by_id=True,
-        reach="the last month",
-        rows=_trades,
-        headers={"X-MBX-APIKEY": api_key},
-    )

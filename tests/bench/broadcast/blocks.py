@@ -1,4 +1,4 @@
-"""Blocks of recorded trades, made beforehand, and what they look like to whom.
+"""Blocks of trades, made before the measurement, as each kind of server takes and delivers them.
 
 A *piece* is what is given to a server at once. In a file each stands behind its length.
 """
@@ -18,12 +18,8 @@ from fanout.protocol.constants import LENGTH_BYTES
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from tests.bench.broadcast.brokers import Broker
-from tests.bench.ingest_rivals.workload import (
-    PRICE_DECIMALS,
-    QUANTITY_DECIMALS,
-    SYMBOLS,
-    texts,
-)
+from tests.bench.ingest_rivals.workload import texts
+from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS
 
 NS_PER_MS: Final = 1_000_000
 HELD_NS: Final = 100_000
@@ -51,8 +47,8 @@ class Broadcast(msgspec.Struct, frozen=True):
 
 
 def recorded(count: int) -> list[Trade]:
-    """Trades as they were recorded, one symbol among the other. Raises `Unavailable` where the
-    recordings are missing."""
+    """Trades of both symbols in the order in which they were received. Raises `Unavailable` as
+    `market.frames` does."""
     instruments = dict(zip(SYMBOLS, INSTRUMENTS, strict=True))
     items = map(BinanceUsdm().parse, texts(count))
     return [to_trade(each, instruments[each.symbol]) for each in items if type(each) is VenueTrade]

@@ -8,7 +8,7 @@ from fanout.net.rest import RestClient
 from fanout.protocol import Header
 from fanout.venues import BinanceUsdm
 from tests.bench.ingest_rivals.fanout_feed import Rest
-from tests.bench.ingest_rivals.workload import SYMBOLS
+from tests.bench.market import SYMBOLS
 
 
 def venue_at(port: int) -> BinanceUsdm:

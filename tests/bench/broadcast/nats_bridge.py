@@ -14,7 +14,8 @@ import trio
 from fanout.net.websocket import open_websocket
 from tests.bench.broadcast.brokers import NATS
 from tests.bench.broadcast.market import venue_at
-from tests.bench.ingest_rivals.workload import ANSWER, SYMBOLS
+from tests.bench.ingest_rivals.workload import ANSWER
+from tests.bench.market import SYMBOLS
 
 
 def payloads_of(texts: list[bytes], unit: str) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The recorded trades with the times at which they were received, for the stage latency."""
+"""The trades with the times at which they were received, for the stage latency."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from typing import Final
 import msgspec
 
 from tests.bench.ingest_rivals.sender import framed
-from tests.bench.ingest_rivals.workload import SYMBOLS
-from tests.bench.ingest_rivals.workload import recorded as in_file_of
+from tests.bench.market import SYMBOLS, frames
 
 PIECE: Final = Struct("<QI")
 """In front of each in a schedule: when it is due, in ns, and its length."""
@@ -27,14 +26,14 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def recorded() -> list[Message]:
-    """Trades of both symbols, in the order in which they came. Raises `Unavailable` where the
-    recordings are missing."""
+    """Trades of both symbols, in the order in which they came. Raises `Unavailable` as
+    `market.frames` does."""
     return list(merge(*map(_of, SYMBOLS), key=lambda each: each.at_ns))
 
 
 def _of(symbol: str) -> list[Message]:
-    # The recorder's clock was set back now and then; the order of lines is the order of things.
-    rows = in_file_of(symbol)
+    # The recorder's clock was set back now and then. The order of the lines is the true one.
+    rows = frames(symbol)
     times = accumulate((received_ns for received_ns, _ in rows), max)
     return [Message(at_ns, text) for at_ns, (_, text) in zip(times, rows, strict=True)]
 

@@ -26,7 +26,8 @@ from tests.bench.broadcast.children import PATIENCE_S, launch, program, running
 from tests.bench.broadcast.recording import Message, schedule_of
 from tests.bench.broadcast.services import Contender, Reads
 from tests.bench.ingest_rivals.sender import await_request, framed, shake_hands
-from tests.bench.ingest_rivals.workload import ANSWER, SYMBOLS
+from tests.bench.ingest_rivals.workload import ANSWER
+from tests.bench.market import SYMBOLS
 from tests.bench.measure import REST_CORE
 
 ARRIVAL: Final = np.dtype([("client", "<u8"), ("received", "<u8"), ("at_ns", "<i8")])

@@ -27,7 +27,7 @@ from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
 from tests.bench.broadcast.market import asked, venue_at
 from tests.bench.broadcast.task_server import Server, listening
-from tests.bench.ingest_rivals.workload import SYMBOLS
+from tests.bench.market import SYMBOLS
 
 
 class Encoder:

@@ -24,14 +24,10 @@ from fanout.net.websocket import WebSocket, open_websocket
 from fanout.protocol import Header, SubscriberSession, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from fanout.venues.binance.adapter import WEIGHT_LIMIT
+from fanout.venues.binance.usdm import WEIGHT_LIMIT
 from tests.bench.ingest_rivals.timing import Watch
-from tests.bench.ingest_rivals.workload import (
-    PRICE_DECIMALS,
-    QUANTITY_DECIMALS,
-    RECORD,
-    SYMBOLS,
-)
+from tests.bench.ingest_rivals.workload import RECORD
+from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS
 
 T = TypeVar("T")
 

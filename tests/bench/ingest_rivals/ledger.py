@@ -8,12 +8,8 @@ what is wrong is raised and not mended, and the log never lets anything go.
 from typing import Final
 
 from fanout.protocol.constants import TradeKind
-from tests.bench.ingest_rivals.workload import (
-    PRICE_DECIMALS,
-    QUANTITY_DECIMALS,
-    RECORD,
-    SYMBOLS,
-)
+from tests.bench.ingest_rivals.workload import RECORD
+from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS
 
 _INDEXES: Final = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 _KINDS: Final = {"MARKET": int(TradeKind.MARKET), "RPI": int(TradeKind.RPI)}

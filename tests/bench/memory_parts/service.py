@@ -34,7 +34,7 @@ from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
 from tests.bench.ingest_rivals.fanout_feed import Rest
-from tests.bench.ingest_rivals.workload import SYMBOLS, recorded
+from tests.bench.market import SYMBOLS, frames
 from tests.bench.memory_parts.dialogue import limit_life, say
 
 PASS_TRADES: Final = 256
@@ -126,7 +126,7 @@ def blocks_for_ever(market: Market) -> Iterator[list[Trade]]:
 
 def recorded_blocks(market: Market) -> list[list[Trade]]:
     parse, instruments = BinanceUsdm().parse, {each.symbol: each for each in market.instruments}
-    rows = merge(*map(recorded, SYMBOLS))
+    rows = merge(*map(frames, SYMBOLS))
     blocks = []
     for _, together in groupby(rows, lambda row: row[0] // NS_PER_MS):
         items = [parse(text) for _, text in together]

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from fanout.channel.channel import Channel
 from fanout.protocol import (
     MAX_BLOCK_TRADES,
+    BlockFlags,
     End,
     EndReason,
     FeedState,
@@ -58,8 +59,23 @@ def new_channel() -> Channel:
     )
 
 
-def trade(trade_id: int, instrument: object = BTC) -> Trade:
-    return Trade(instrument, trade_id, 10, 20, 30, True)  # type: ignore[arg-type]
+def trade(trade_id: int, instrument: object = BTC, time_ms: int = 10) -> Trade:
+    return Trade(instrument, trade_id, time_ms, 20, 30, True)  # type: ignore[arg-type]
+
+
+def publish(channel: Channel, *trades: Trade, flags: BlockFlags = BlockFlags.NONE) -> None:
+    """Each in a block of its own."""
+    for each in trades:
+        channel.publish([each], received_ns=1, held_ns=1, flags=flags)
+
+
+def trade_ids(reader: Reader) -> list[int]:
+    """All that a reader gets: first those of its snapshot, then the stream's."""
+    found: list[int] = []
+    for each in reader.records():
+        trades = each.trades if isinstance(each, Snapshot) else (each,)
+        found += [trade.trade_id for trade in trades if isinstance(trade, Trade)]
+    return found
 
 
 def gap() -> Gap:
@@ -123,6 +139,84 @@ def test_a_joiner_gets_the_header_and_the_newest_trade_of_each_instrument() -> N
 
 def test_a_joiner_before_the_first_trade_gets_no_snapshot() -> None:
     assert Reader(new_channel()).records() == []
+
+
+def test_a_trade_that_a_joiner_had_in_its_snapshot_does_not_come_again() -> None:
+    """REST is ahead of the stream: it has shown the trades to 5, and the stream is at 3."""
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    reader = Reader(channel)
+    publish(channel, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6, 7)))
+    assert trade_ids(reader) == [5, 6, 7]
+    assert channel.preceding == 3
+    assert channel.log.next_seq == 3
+
+
+def test_a_seed_that_nobody_had_costs_no_trade() -> None:
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    publish(channel, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6)))
+    assert channel.preceding == 0
+    assert trade_ids(Reader(channel)) == [6]
+    assert channel.log.next_seq == 5
+
+
+def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() -> None:
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    publish(channel, trade(3, time_ms=30))
+    reader = Reader(channel)
+    publish(channel, *(trade(each, time_ms=10 * each) for each in (4, 5, 6)))
+    assert trade_ids(reader) == [3, 4, 5, 6]
+
+
+def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    reader = Reader(channel)
+    publish(channel, trade(1, LIFE, time_ms=10), trade(4, time_ms=40), trade(6, time_ms=60))
+    assert trade_ids(reader) == [5, 1, 6]
+
+
+def test_ids_that_start_anew_below_a_seed_are_published() -> None:
+    channel = new_channel()
+    channel.seed([trade(5_000, time_ms=50)])
+    reader = Reader(channel)
+    publish(channel, trade(1, time_ms=51), trade(2, time_ms=52))
+    assert trade_ids(reader) == [5_000, 1, 2]
+
+
+def test_an_instrument_that_began_does_not_begin_again() -> None:
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    reader = Reader(channel)
+    publish(channel, trade(6, time_ms=60), trade(4, time_ms=40))
+    assert trade_ids(reader) == [5, 6, 4]
+
+
+def test_a_gap_and_back_filled_trades_are_never_left_out() -> None:
+    channel = new_channel()
+    channel.seed([trade(5, time_ms=50)])
+    reader = Reader(channel)
+    channel.publish([gap()], received_ns=1, held_ns=1)
+    publish(channel, trade(1), trade(2), flags=BlockFlags.BACK_FILLED)
+    assert channel.events == 1
+    assert trade_ids(reader) == [5, 1, 2]
+
+
+@pytest.mark.parametrize(("seed_id", "shown"), [(6, [6]), (7, []), (5, [5])])
+def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
+    seed_id: int, shown: list[int]
+) -> None:
+    channel = new_channel()
+    publish(channel, trade(6, time_ms=60))
+    finer = [replace(each, price_exponent=each.price_exponent - 1) for each in HEADER.instruments]
+    channel.change(finer, HEADER.references)
+    channel.seed([trade(seed_id, time_ms=10 * seed_id)])
+    reader = Reader(channel)
+    publish(channel, trade(7, time_ms=70), trade(8, time_ms=80))
+    assert trade_ids(reader) == [*shown, 7, 8]
+    assert channel.preceding == 0
 
 
 def test_a_new_header_counts_from_the_next_trade_on() -> None:

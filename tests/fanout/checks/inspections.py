@@ -1,14 +1,13 @@
 """Checks of an exchange that the simulator plays, with whatever faults, and their rows."""
 
-import msgspec
 import trio
 
 from fanout.checks import Check, Report, run_checks
 from fanout.cli.check import EXIT_CODES
 from fanout.config import FeedConfig
 from fanout.simulator import SimulatorConfig
-from fanout.simulator.schedule import scheduled
-from tests.running import config_for, running_simulator
+from fanout.simulator.faults.schedule import scheduled
+from tests.running import config_for, running_simulator, with_source
 
 ASSETS = ("BTCUSDT", "ETHUSDT")
 
@@ -24,9 +23,7 @@ async def checked(
     """What a check finds at an exchange with these faults."""
     market = SimulatorConfig(symbols=ASSETS, rate=rate, faults=tuple(map(scheduled, faults)))
     async with running_simulator(market) as simulator:
-        config = msgspec.structs.replace(
-            config_for(simulator, *assets), feed=feed or FeedConfig(), **changes
-        )
+        config = with_source(config_for(simulator, *assets), feed=feed or FeedConfig(), **changes)
         with trio.fail_after(15):
             return await run_checks(config, timeout_s=timeout_s)
 

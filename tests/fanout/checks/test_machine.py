@@ -22,10 +22,11 @@ from fanout.transports.tcp.check import check_certificate, check_descriptors
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.resolvers import DeafResolver
 from tests.protocol.golden import HEADER
+from tests.running import one_source
 
 
 def config(*transports: TransportConfig, http: HttpConfig | None = None) -> Config:
-    return Config(assets=("BTCUSDT",), transports=transports, http=http)
+    return one_source(assets=("BTCUSDT",), transports=transports, http=http)
 
 
 async def check_ports(wanted: Config) -> list[Check]:

@@ -9,20 +9,21 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 import trio
 import trustme
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
-from fanout.config import Config, FeedConfig, SimConfig
+from fanout.config import Config, FeedConfig, SimConfig, SourceConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
+from fanout.simulator.config import made_up_symbols
+from fanout.simulator.faults.schedule import scheduled
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
-from tests.running import config_for, running_simulator
+from tests.running import config_for, one_source, running_simulator, with_source
 
 
 async def test_where_all_is_well_every_row_is_and_says_what_was_found() -> None:
@@ -205,9 +206,7 @@ async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
         behind_tls(simulator.rest_url, context) as place,
     ):
         plain = config_for(simulator, *ASSETS)
-        config = msgspec.structs.replace(
-            plain, ws_url=f"wss://{place}", rest_url=f"https://{place}"
-        )
+        config = with_source(plain, ws_url=f"wss://{place}", rest_url=f"https://{place}")
         report = await run_checks(config, timeout_s=10)
     assert row(report, "tls").state == (State.OK if is_trusted else State.FAIL)
     assert exit_code(report) == (0 if is_trusted else 69)
@@ -216,11 +215,11 @@ async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
 
 
 async def test_the_built_in_simulator_is_started_and_checked() -> None:
-    config = Config(
+    config = one_source(
         assets=ASSETS, transports=(TcpConfig(port=0),), venue="sim", sim=SimConfig(rate=200)
     )
     assert exit_code(await run_checks(config, timeout_s=10)) == 0
-    report = await run_checks(msgspec.structs.replace(config, assets=("NOSUCH",)), timeout_s=10)
+    report = await run_checks(with_source(config, assets=("NOSUCH",)), timeout_s=10)
     assert row(report, "simulator").state is State.FAIL
     assert exit_code(report) == 78
 
@@ -251,7 +250,7 @@ async def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "ftp://nowhere")
-    config = Config(assets=ASSETS, transports=(TcpConfig(port=0),))
+    config = one_source(assets=ASSETS, transports=(TcpConfig(port=0),))
     with pytest.raises(UsageError, match="proxy"):
         await run_checks(config, timeout_s=1)
 
@@ -260,5 +259,51 @@ async def test_the_machine_is_checked_for_every_transport() -> None:
     async with AsyncExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = taken.getsockname()[1]
-        found = await check_machine(Config(assets=ASSETS, transports=(TcpConfig(port=port),)))
+        found = await check_machine(one_source(assets=ASSETS, transports=(TcpConfig(port=port),)))
     assert [each.state for each in found] == [State.OK, State.OK, State.FAIL]
+
+
+async def test_each_source_is_checked_and_its_symbols_bear_its_venue() -> None:
+    faulty = SimulatorConfig(
+        symbols=ASSETS, rate=200, faults=(scheduled("http 451 requests=null"),)
+    )
+    async with (
+        running_simulator(SimulatorConfig(symbols=ASSETS, rate=200)) as sound,
+        running_simulator(faulty) as refusing,
+    ):
+        sources = tuple(
+            SourceConfig(assets=ASSETS, venue=name, ws_url=venue.ws_url, rest_url=venue.rest_url)
+            for name, venue in (("binance", sound), ("sim", refusing))
+        )
+        config = Config(sources=sources, transports=(TcpConfig(port=0),))
+        with trio.fail_after(30):
+            report = await run_checks(config, timeout_s=10)
+    states = {each.target: each.state for each in report.checks if each.name == "symbol"}
+    assert states == {
+        "binance:BTCUSDT": State.OK,
+        "binance:ETHUSDT": State.OK,
+        "sim:BTCUSDT": State.SKIP,
+        "sim:ETHUSDT": State.SKIP,
+    }
+    assert row(report, "rest", sound.rest_url).state is State.OK
+    assert row(report, "rest", refusing.rest_url).state is State.FAIL
+    assert row(report, "first-trade", "binance:BTCUSDT").state is State.OK
+    assert exit_code(report) == 77
+
+
+async def test_a_pattern_is_checked_symbol_by_symbol_and_the_rows_of_many_are_one() -> None:
+    market = SimulatorConfig(symbols=made_up_symbols(60), rate=3_000)
+    async with running_simulator(market) as simulator:
+        listed = 60
+        few, many = config_for(simulator, "BTC*"), config_for(simulator, "all")
+        with trio.fail_after(40):
+            some = await run_checks(few, timeout_s=10)
+            report = await run_checks(many, timeout_s=10)
+            none = await run_checks(config_for(simulator, "*EUR"), timeout_s=1)
+    assert "BTCUSDT" in rows(some, "symbol")
+    assert all(each.startswith("BTC") for each in rows(some, "symbol"))
+    assert set(rows(some, "symbol")) == set(rows(some, "first-trade"))
+    assert row(report, "symbol").target == f"{listed} symbols"
+    assert row(report, "first-trade").target == f"{listed} symbols"
+    assert (exit_code(some), exit_code(report), exit_code(none)) == (0, 0, 78)
+    assert "matches none" in row(none, "symbol", "*EUR").found

@@ -57,7 +57,7 @@ def test_where_all_is_well_it_says_so_in_plain_aligned_lines() -> None:
 def test_as_json_it_is_an_object_with_a_row_each() -> None:
     answer = checked(*SIM, "check", "--json", "tcp", "--port", "0")
     assert (answer.ok, answer.exit_code) == (True, 0)
-    (first, second) = [each for each in answer.checks if each.name is Name.FIRST_TRADE]
+    (first, second) = [each for each in answer.checks if each.name == Name.FIRST_TRADE]
     assert (first.target, second.target) == ("BTCUSDT", "ETHUSDT")
     assert first.took_ms is not None
     row: dict[str, Any] = json.loads(msgspec.json.encode(answer))["checks"][0]
@@ -104,7 +104,7 @@ def test_a_queue_that_a_live_service_has_is_1_and_names_the_process() -> None:
         answer = checked(*SIM, "check", "--json", "shm", "--name", name, "--capacity", "64KiB")
         assert answer.exit_code == 1
         assert failures(answer) == [("queue", name)]
-        (queue,) = [each for each in answer.checks if each.name is Name.QUEUE]
+        (queue,) = [each for each in answer.checks if each.name == Name.QUEUE]
         assert f"belongs to process {service.process.pid}" in queue.found
         assert service.end(signal.SIGTERM) == 143
 

@@ -100,8 +100,10 @@ def test_a_service_that_runs_out_of_it_does_not_wait_for_tasks_that_died_of_it()
         + "from trio._core._asyncgens import AsyncGenerators\n"
         + "running.run_service = fail\n"
         + "AsyncGenerators.finalize_remaining = lambda *_: __import__('trio').sleep_forever()\n"
-        + "from fanout.config import Config, TcpConfig\n"
-        + "config = Config(assets=('BTCUSDT',), transports=(TcpConfig(port=0),), venue='sim')\n"
+        + "from fanout.config import Config, SourceConfig\n"
+        + "from fanout.transports.tcp.config import TcpConfig\n"
+        + "sources = (SourceConfig(assets=('BTCUSDT',), venue='sim'),)\n"
+        + "config = Config(sources=sources, transports=(TcpConfig(port=0),))\n"
         + "running.run_until_signal(config)"
     )
     assert (result.returncode, result.stderr) == (1, f"fanout: {OUT_OF_MEMORY}\n")

@@ -7,6 +7,7 @@ import trio
 from fanout.cli import running
 from fanout.config import Config
 from fanout.transports.tcp.config import TcpConfig
+from tests.running import one_source
 
 
 @pytest.fixture
@@ -27,6 +28,6 @@ def test_what_is_there_when_the_service_is_up_is_never_collected_again(
         frozen.append(gc.get_freeze_count())
 
     monkeypatch.setattr(running, "run_service", run_service)
-    config = Config(assets=("BTCUSDT",), transports=(TcpConfig(port=0),))
+    config = one_source(assets=("BTCUSDT",), transports=(TcpConfig(port=0),))
     trio.run(running._run, config, [])
     assert frozen[0] > 1_000

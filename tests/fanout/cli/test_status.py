@@ -17,8 +17,9 @@ from rich.console import Console
 
 from fanout.cli import status
 from fanout.cli.status import NoAnswerError, fetch
-from fanout.cli.status_view import view
+from fanout.cli.status_view import Limits, view
 from fanout.stats.snapshots import (
+    ChannelStats,
     ConsumerStats,
     FeedStats,
     InstrumentStats,
@@ -109,10 +110,12 @@ STATS = ServiceStats(
 )
 
 
-def drawn(stats: ServiceStats, consumers: int = 20, **options: object) -> str:
+def drawn(
+    stats: ServiceStats, consumers: int = 20, symbols: int | None = 20, **options: object
+) -> str:
     console = Console(width=80, highlight=False, **options)  # type: ignore[arg-type]
     with console.capture() as capture:
-        console.print(view(stats, consumers))
+        console.print(view(stats, Limits(consumers=consumers, symbols=symbols)))
     return capture.get()
 
 
@@ -184,6 +187,52 @@ def test_the_slowest_consumers_come_first_and_the_others_are_counted() -> None:
     assert text.index("10.0.0.2:2") < text.index("shm://q")
     assert "10.0.0.1:1" not in text
     assert "and 1 more" in text
+
+
+def channel(name: str, *symbols: InstrumentStats, why: str = "") -> ChannelStats:
+    return ChannelStats(
+        name=name,
+        venue="binance-usdm",
+        epoch_ns=1,
+        is_ready=not why,
+        why=why,
+        feed=replace(STATS.feed, state="LIVE", instruments=symbols),
+        log=STATS.log,
+    )
+
+
+def test_each_channel_has_a_section_and_one_that_is_down_says_why() -> None:
+    why = "binance-spot answers /api/v3/exchangeInfo with HTTP 418, this address is banned"
+    stats = replace(STATS, channels=(channel("usdm", SYMBOL), channel("spot", why=why)))
+    text = drawn(stats)
+    first, last = (
+        text.index("usdm  binance-usdm  ready"),
+        text.index("spot  binance-usdm  not ready"),
+    )
+    assert first < text.index("1000000MOGUSDT") < last < text.index("DOWN  binance-spot answers")
+    assert "2 channels" in text
+    assert text.count("log of") == 2
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_of_many_symbols_there_is_a_sum_and_the_worst_come_first() -> None:
+    calm = replace(SYMBOL, state="LIVE", lost=0, missing=0, open_gaps=0, last_trade_s=1.0)
+    symbols = [replace(calm, symbol=f"S{i}USDT") for i in range(800)]
+    symbols[700] = replace(calm, symbol="STALEUSDT", state="STALE")
+    symbols[300] = replace(calm, symbol="LOSTUSDT", lost=7)
+    symbols[500] = replace(calm, symbol="GAPUSDT", open_gaps=1, missing=3)
+    stats = replace(STATS, channels=(channel("usdm", *symbols),))
+    text = drawn(stats, symbols=4)
+    assert "800 symbols: 799 LIVE 1 STALE  987,600.0 trades/s" in text
+    assert "and 796 more, with --all" in text
+    places = [
+        text.index(each) for each in ("STALEUSDT", "LOSTUSDT", "GAPUSDT", "S0USDT", "and 796")
+    ]
+    assert places == sorted(places)
+    assert max(map(len, text.splitlines())) <= 80
+    everything = drawn(stats, symbols=None)
+    assert all(each.symbol in everything for each in symbols)
+    assert "more, with --all" not in everything
 
 
 @pytest.mark.parametrize("ready", [True, False])

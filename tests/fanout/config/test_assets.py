@@ -1,34 +1,66 @@
 import pytest
 
-from fanout.config.assets import parse_assets
+from fanout.config.assets import check_assets, is_pattern, parse_assets, typed_symbols
 from fanout.errors import UsageError
 
 
-def test_symbols_come_comma_separated_repeated_and_in_any_case() -> None:
-    assert parse_assets(["btcusdt,ETHUSDT", " solusdt "]) == ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-    assert parse_assets(["BTCUSDT,", "ETHUSDT"]) == ("BTCUSDT", "ETHUSDT")
-    assert parse_assets(["币安人生usdt"]) == ("币安人生USDT",)
-    assert parse_assets(["1000pepeusdt", "btcusdt_261225"]) == ("1000PEPEUSDT", "BTCUSDT_261225")
+def test_symbols_come_comma_separated_repeated_and_as_they_were_typed() -> None:
+    def parsed(*words: str) -> tuple[str, ...]:
+        return parse_assets(words, venue="binance")["binance"]
+
+    assert parsed("btcusdt,ETHUSDT", " solusdt ") == ("btcusdt", "ETHUSDT", "solusdt")
+    assert parsed("BTCUSDT,", "ETHUSDT") == ("BTCUSDT", "ETHUSDT")
+    assert parsed("币安人生usdt") == ("币安人生usdt",)
+    assert parsed("1000PEPEUSDT", "BTCUSDT_261225") == ("1000PEPEUSDT", "BTCUSDT_261225")
+    assert parsed("BTC-USD,BTC-PERPETUAL,tBTCUSD") == ("BTC-USD", "BTC-PERPETUAL", "tBTCUSD")
+
+
+def test_a_symbol_may_name_its_venue_and_else_is_of_the_usual_one() -> None:
+    words = ["BTCUSDT,binance-spot:*BTC", "binance:ETHUSDT", "bitfinex:tBTCF0:USTF0"]
+    assert parse_assets(words, venue="binance") == {
+        "binance": ("BTCUSDT", "ETHUSDT"),
+        "binance-spot": ("*BTC",),
+        "bitfinex": ("tBTCF0:USTF0",),
+    }
+
+
+@pytest.mark.parametrize("words", [[], [""], [",", " "]])
+def test_no_symbol_at_all_is_refused(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="no symbol"):
+        parse_assets(words, venue="binance")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("assets", "said"),
     [
-        ([], "no symbol"),
-        ([""], "no symbol"),
-        ([",", " "], "no symbol"),
-        (["BTCUSDT", "btcusdt"], "BTCUSDT is asked for twice"),
-        ([",".join(f"S{i}USDT" for i in range(11))], "11 symbols"),
-        (["BTC/USDT"], "cannot be a symbol"),
-        (["BTC-USDT"], "cannot be a symbol"),
-        (["A" * 65], "cannot be a symbol"),
-        (["\x1b[31m"], "cannot be a symbol"),
+        ((), "no symbol"),
+        (("BTCUSDT", "ETHUSDT", "BTCUSDT"), "BTCUSDT is asked for twice"),
+        (tuple(f"S{i}USDT" for i in range(1_025)), "1,025 symbols exceed the 1,024 of a channel"),
+        (("",), "cannot be a symbol"),
+        (("A" * 65,), "cannot be a symbol"),
+        (("\x1b[31m",), "cannot be a symbol"),
+        (("\udc80",), "cannot be a symbol"),
     ],
 )
-def test_words_that_make_no_sense_are_refused(words: list[str], said: str) -> None:
+def test_assets_that_no_venue_could_have_are_refused(assets: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        parse_assets(words)
+        check_assets(assets)
 
 
-def test_ten_symbols_are_accepted() -> None:
-    assert len(parse_assets([f"S{i}USDT" for i in range(10)])) == 10
+def test_a_channel_full_of_symbols_is_accepted() -> None:
+    check_assets(tuple(f"S{i}USDT" for i in range(1_024)))
+
+
+@pytest.mark.parametrize("asset", ["all", "*USDT", "BTC*", "BTCUSD?", "[EB]*T", "*"])
+def test_a_pattern_stands_for_symbols_of_the_listing(asset: str) -> None:
+    assert is_pattern(asset)
+
+
+@pytest.mark.parametrize("asset", ["BTCUSDT", "ALL", "BTC-USD", "XBT/USD", "tBTCF0:USTF0"])
+def test_a_symbol_is_no_pattern(asset: str) -> None:
+    assert not is_pattern(asset)
+
+
+def test_lower_case_may_be_typed_for_a_symbol_that_is_served() -> None:
+    words = ["btcusdt,ETHUSDT", "tBTCUSD", "btc-usd"]
+    assert typed_symbols(words) == ("BTCUSDT", "ETHUSDT", "tBTCUSD", "BTC-USD")

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from fanout.config import Config
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
 from fanout.transports.tcp.config import TcpConfig
+from tests.running import one_source
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from fanout.transports.tcp.config import TcpConfig
         {"ws_url": f"ws://{'a' * 70}.com"},
     ],
 )
-def test_nonsense_is_refused_before_anything_opens(changes: dict[str, object]) -> None:
+def test_nonsense_is_refused_before_anything_opens(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Config(assets=("BTCUSDT",), transports=(), **changes)  # type: ignore[arg-type]
+        one_source(assets=("BTCUSDT",), transports=(), **changes)
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])

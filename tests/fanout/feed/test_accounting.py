@@ -8,8 +8,8 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
+from fanout.feed.connection import FORBIDDEN_PAUSE_S, HANDOVER_S, OVERLAP_S
 from fanout.feed.continuity import WINDOW_S
-from fanout.feed.link import FORBIDDEN_PAUSE_S, HANDOVER_S, OVERLAP_S
 from tests.fanout.feed.exchange import Exchange, standing
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -244,10 +244,11 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
             f"aggTrade connection 1 of 1 for {ETH}",
         ]
         assert stats.connections == len(exchange.opened)
-        # A lane that nobody is left in is no link any more, and what it brought still counts.
-        lane = list(stand.feed._lanes)[1]
-        lane.give_up(lane.instruments[0])
-        stand.feed._lanes._drop_empty()
+        # A shard that no instrument is left in has no link; what it brought counts.
+        connections = stand.feed._parts.connections
+        shard = list(connections)[1]
+        shard.give_up(ETH)
+        connections._drop_empty()
         after = stand.feed.stats()
         assert [each.name for each in after.links] == ["trade connection 1 of 1"]
         assert (after.connections, after.messages) == (stats.connections, stats.messages)

@@ -13,8 +13,7 @@ from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
 from fanout.feed import Feed
-from fanout.feed.lane import MAX_TRADE_MESSAGE_BYTES
-from fanout.feed.link import LONGEST_PAUSE_S, SPACING_S
+from fanout.feed.connection import LONGEST_PAUSE_S, SPACING_S
 from fanout.feed.market import Market
 from fanout.net.budget import Budget
 from fanout.net.websocket import Burst
@@ -226,7 +225,7 @@ async def test_what_is_not_understood_is_counted_told_once_and_skipped(
 
 
 async def test_a_message_that_is_too_long_is_not_even_parsed(autojump_clock: MockClock) -> None:
-    desk = Desk([[message(1), message(2) + b" " * MAX_TRADE_MESSAGE_BYTES, message(3)]])
+    desk = Desk([[message(1), message(2) + b" " * BinanceUsdm.limits.message_bytes, message(3)]])
     assert ids(await desk.run()) == [1, 3]
     assert desk.anomalies.counts == {"message too long": 1}
 

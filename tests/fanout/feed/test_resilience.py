@@ -332,7 +332,8 @@ async def test_what_was_not_asked_for_is_not_waited_for_either(autojump_clock: M
             await trades(exchange, 1, BTC, ETH)
         assert len(exchange.opened) < 10, "each is replaced when it is old, and no sooner"
         assert sum(each.rotations for each in stand.feed.stats().links) >= 2
-        heard = {name for lane in stand.feed._lanes for each in lane.open for name in each.heard}
+        connections = stand.feed._parts.connections
+        heard = {name for shard in connections for each in shard.open for name in each.heard}
         assert heard == {BTC, ETH}
         assert all_came(stand, BTC)
 

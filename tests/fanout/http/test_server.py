@@ -17,18 +17,18 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import Config, HttpConfig
+from fanout.config import DEFAULT_LOG_BYTES, HttpConfig
 from fanout.errors import BindError
 from fanout.http import server
 from fanout.http.monitor import Monitor
 from fanout.protocol import Trade
 from fanout.service import run_service
-from fanout.simulator.faults import Drop
+from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
-from tests.fanout.http.watched import Watched, watched
-from tests.running import Running, config_for
+from tests.fanout.http.watched import Watched, watched, watched_pair
+from tests.running import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
 
@@ -217,7 +217,7 @@ async def test_it_answers_that_it_lives_while_the_exchange_does_not_answer() -> 
         async with trio.open_nursery() as nursery:
             (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = silent.socket.getsockname()[1]
-            config = Config(
+            config = one_source(
                 assets=("BTCUSDT",),
                 transports=(TcpConfig(port=0),),
                 ws_url=f"ws://127.0.0.1:{port}",
@@ -277,3 +277,71 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_served() -> None:
         with pytest.RaisesGroup(BindError, flatten_subgroups=True):
             await run_service(config, stop=running.stop, announce=running.announce)
         assert running.urls == []
+
+
+async def test_each_channel_has_its_own_status_and_the_first_stands_where_the_only_one_did() -> (
+    None
+):
+    async with watched_pair() as service:
+        await until_ready(service)
+        stats = await service.stats()
+    first, second = stats.channels
+    assert [each.name for each in stats.channels] == ["first", "second"]
+    assert [each.symbol for each in first.feed.instruments] == ["BTCUSDT"]
+    assert [each.symbol for each in second.feed.instruments] == ["ETHUSDT"]
+    assert (stats.venue, stats.epoch_ns) == (first.venue, first.epoch_ns)
+    assert (stats.feed, stats.log) == (first.feed, first.log)
+    assert first.log.capacity_bytes == second.log.capacity_bytes == DEFAULT_LOG_BYTES // 2
+    for each in (first, second):
+        assert (each.is_ready, each.why) == (True, "")
+        assert each.log.trades == sum(row.trades for row in each.feed.instruments) > 0
+
+
+async def test_sources_at_one_address_share_a_rest_budget_and_others_do_not() -> None:
+    async with watched_pair(is_one_venue=True) as service:
+        await until_ready(service)
+        first, second = (await service.stats()).channels
+        assert first.feed.rest_weight == second.feed.rest_weight >= 12
+    async with watched_pair() as service:
+        await until_ready(service)
+        service.simulator.faults.inject(Spend(1_000))
+        service.simulator.faults.inject(Skip("ETHUSDT", count=2))
+        while (await service.stats()).channels[1].feed.rest_weight < 1_000:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert (await service.stats()).channels[0].feed.rest_weight < 1_000
+
+
+async def test_a_channel_can_be_asked_for_whether_it_is_ready() -> None:
+    async with watched_pair() as service:
+        await until_ready(service)
+        service.simulator.faults.inject(Http(status=451, path="/public", requests=None))
+        service.simulator.faults.inject(Drop())
+        while (await service.get("/readyz")).status_code == 200:
+            pass
+        everything = await service.get("/readyz")
+        assert "second: ETHUSDT is " in everything.text
+        assert "first" not in everything.text
+        assert (await service.get("/readyz?channel=first")).text == "ready\n"
+        assert (await service.get("/readyz?channel=second")).status_code == 503
+        unknown = await service.get("/readyz?channel=third")
+        assert (unknown.status_code, unknown.text) == (404, "there is first, second\n")
+
+
+@pytest.mark.parametrize("accepts", ["text/plain", "application/openmetrics-text"])
+async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
+    async with watched_pair() as service:
+        await until_ready(service)
+        text = (await service.get("/metrics", accept=accepts)).text
+    parse: Parse = parse_text if accepts == "text/plain" else parse_openmetrics
+    samples = [each for family in parse(text) for each in family.samples]
+    channels = {each.labels["channel"] for each in samples if "channel" in each.labels}
+    assert channels == {"first", "second"}
+    of_symbols = [each for each in samples if "symbol" in each.labels]
+    assert {(each.labels["channel"], each.labels["symbol"]) for each in of_symbols} == {
+        ("first", "BTCUSDT"),
+        ("second", "ETHUSDT"),
+    }
+    of_all = [each.name for each in samples if "channel" not in each.labels]
+    assert not [each for each in of_all if "feed" in each or "log" in each or "link" in each]
+    venues = [each.labels["venue"] for each in samples if each.name == "fanout_channel_info"]
+    assert venues == ["binance-usdm"] * 2

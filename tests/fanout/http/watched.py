@@ -8,9 +8,10 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from fanout.config import Config, HttpConfig
+from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import Running, config_for, running_service, running_simulator
 
 
@@ -49,3 +50,23 @@ async def watched(**changes: object) -> AsyncIterator[Watched]:
             config: Config = replace(config_for(simulator), http=HttpConfig(), **changes)
             async with running_service(config) as running:
                 yield Watched(running, simulator)
+
+
+@asynccontextmanager
+async def watched_pair(*, is_one_venue: bool = False) -> AsyncIterator[Watched]:
+    """The same with two sources of a symbol each, which feed the channels `first` and `second`: at
+    one venue, or at a venue each. The simulator is the second's."""
+    symbols = ("BTCUSDT", "ETHUSDT")
+    with trio.fail_after(30):
+        async with (
+            running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as one,
+            running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as other,
+        ):
+            places = (other, other) if is_one_venue else (one, other)
+            sources = tuple(
+                SourceConfig(assets=(symbol,), channel=name, ws_url=at.ws_url, rest_url=at.rest_url)
+                for symbol, name, at in zip(symbols, ("first", "second"), places, strict=True)
+            )
+            config = Config(sources=sources, transports=(TcpConfig(port=0),), http=HttpConfig())
+            async with running_service(config) as running:
+                yield Watched(running, other)

@@ -1,6 +1,5 @@
 import pytest
 import trio
-from msgspec.structs import replace
 
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
@@ -12,7 +11,7 @@ from fanout.protocol import Trade
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
 from tests.fanout.proxies import running_proxy
-from tests.running import config_for, running_service, running_simulator
+from tests.running import config_for, running_service, running_simulator, with_source
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -82,7 +81,7 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 async def test_websocket_and_rest_go_through_the_proxy(scheme: str) -> None:
     async with running_simulator(SimulatorConfig()) as simulator, running_proxy(scheme) as proxy:
-        config = replace(config_for(simulator), feed=FeedConfig(proxy=proxy.url))
+        config = with_source(config_for(simulator), feed=FeedConfig(proxy=proxy.url))
         async with running_service(config) as service, TrioTcpClient(service.url) as client:
             with trio.fail_after(20):
                 async for record in client:

@@ -177,7 +177,7 @@ async def test_an_answer_that_is_never_right_is_told() -> None:
     async with ScriptedRest(answer(200, b"<html>")).running() as venue, open_rest(venue) as client:
         with pytest.raises(VenueMessageError, match="exchangeInfo"):
             await client.fetch(
-                venue.instruments_request(), lambda body: venue.parse_instruments(body, ())
+                venue.listing_request(), lambda body: venue.parse_instruments(body, ())
             )
 
 

@@ -15,13 +15,17 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import Event, Request
 
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
-from fanout.simulator.clock import Clock
+from fanout.simulator.dialects import DIALECTS
 from fanout.simulator.exchange import Exchange
-from fanout.simulator.ledger import IdRange
-from fanout.simulator.symbols import Listing
-from fanout.simulator.ticks import MARKET, Rows, Tick, Trade
+from fanout.simulator.faults.impairments import garbled
+from fanout.simulator.market.clock import Clock
+from fanout.simulator.market.ledger import IdRange
+from fanout.simulator.market.listing import Listing
+from fanout.simulator.market.ticks import MARKET, Rows, Tick, Trade, tick_of
 
-LISTING = Listing("BTCUSDT", "83680.00", "0.10", "0.001")
+USDM = DIALECTS["binance-usdm"]
+SPOT = DIALECTS["binance-spot"]
+LISTING = Listing("BTCUSDT", "83680.00", "0.10", "0.001", contract_type="PERPETUAL")
 TRADES = "/public/stream?streams=btcusdt@trade"
 AGGREGATES = "/market/stream?streams=btcusdt@aggTrade"
 
@@ -40,7 +44,12 @@ def trade(trade_id: int = 1, **fields: Any) -> Trade:
 
 
 def tick(row: Trade, due_ns: int = 0) -> Tick:
-    return Tick(due_ns, row.symbol.lower() + "@trade", msgspec.json.encode(row), row)
+    return tick_of(due_ns, row)
+
+
+def payload(of: Tick) -> bytes:
+    """As Binance USDⓈ-M sends it, with what faults have done to it."""
+    return garbled(of, USDM.payload(of, microseconds=False))
 
 
 class ListedMarket:
@@ -56,6 +65,9 @@ class ListedMarket:
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
         return iter(self._ticks)
 
+    def enlist(self, listing: Listing) -> None:
+        pass
+
 
 def capture_of(path: Path, count: int, **fields: Any) -> Path:
     """A capture of the trades 1 to `count`, a millisecond apart."""
@@ -65,9 +77,9 @@ def capture_of(path: Path, count: int, **fields: Any) -> Path:
 
 def line(row: Trade, received_ns: int) -> str:
     """A line of a capture. Its payload is spelled as nothing here would spell it."""
-    payload = json.dumps(msgspec.to_builtins(row), ensure_ascii=False)
+    said = json.dumps(json.loads(payload(tick(row))), ensure_ascii=False)
     stream = row.symbol.lower() + "@trade"
-    return f'{received_ns} {{"stream":"{stream}","data":{payload}}}\n'
+    return f'{received_ns} {{"stream":"{stream}","data":{said}}}\n'
 
 
 def upgrade(target: str) -> bytes:

@@ -22,8 +22,8 @@ from fanout.simulator.faults import (
     Skip,
     Stall,
 )
-from fanout.simulator.ledger import ForgottenError
-from fanout.simulator.ticks import NOT_A_FILL
+from fanout.simulator.market.ledger import ForgottenError
+from fanout.simulator.market.ticks import NOT_A_FILL
 from tests.fanout.simulator.support import TRADES, ask, capture_of, connect, covered, data, start
 
 DAY_S = 24 * 3_600.0
@@ -103,13 +103,16 @@ async def test_what_is_kept_is_bounded_and_what_is_forgotten_is_not_made_up(
 
 
 async def test_thirty_days_pass_in_virtual_time_and_every_id_is_accounted_for(
-    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Over sockets. The market, the 24 hours and the faults follow trio's clock alone."""
-    monkeypatch.setattr("fanout.simulator.websocket.PING_EVERY_S", 3_600.0)  # most of the time goes
     start_ms = 1_790_000_000_000
     simulator = await start(
-        nursery, symbols=("BTCUSDT",), rate=0.002, start_ns=start_ms * 1_000_000
+        nursery,
+        symbols=("BTCUSDT",),
+        rate=0.002,
+        start_ns=start_ms * 1_000_000,
+        ping_every_s=3_600.0,  # pings take most of the test's time
     )
     began_s = trio.current_time()
     delivered: list[int] = []

@@ -41,7 +41,7 @@ def test_nonsense_is_refused_with_the_value_in_one_line(config: dict[str, Any], 
 
 
 def test_the_defaults_are_in_order() -> None:
-    assert len(SimulatorConfig().symbols) >= 20
+    assert len(SimulatorConfig().traded) >= 20
 
 
 def test_no_speed_means_as_fast_as_the_readers_take_it() -> None:

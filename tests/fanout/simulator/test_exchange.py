@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from fanout.simulator import Simulator
-from fanout.simulator.symbols import TABLE
+from fanout.simulator.dialects.binance_usdm.table import TABLE
 from tests.fanout.simulator.support import (
     TRADES,
     ask,

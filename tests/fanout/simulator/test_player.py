@@ -6,12 +6,12 @@ from itertools import count
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from fanout.simulator.connection.streams import SETTLED_BYTES, Streams, Subscriber
+from fanout.simulator.dialects.base import Session
+from fanout.simulator.dialects.binance_usdm.routes import PUBLIC
+from fanout.simulator.market.ticks import Tick
 from fanout.simulator.player import BURST_TICKS, play_flat_out, play_on_time
-from fanout.simulator.requests import Session
-from fanout.simulator.routes import Route
-from fanout.simulator.streams import SETTLED_BYTES, Streams, Subscriber
-from fanout.simulator.ticks import Tick
-from tests.fanout.simulator.support import tick, trade
+from tests.fanout.simulator.support import USDM, tick, trade
 
 NS_PER_S = 1_000_000_000
 
@@ -94,7 +94,7 @@ async def test_nothing_to_play_is_played_at_once(autojump_clock: MockClock) -> N
 
 
 def subscriber(streams: Streams) -> Subscriber:
-    listener = Subscriber(Route.PUBLIC)
+    listener = Subscriber(PUBLIC)
     streams.tune(listener, Session(("btcusdt@trade",)))
     return listener
 
@@ -102,7 +102,7 @@ def subscriber(streams: Streams) -> Subscriber:
 async def test_flat_out_the_market_stands_still_until_somebody_listens(
     nursery: trio.Nursery,
 ) -> None:
-    streams, recorder = Streams(["BTCUSDT"]), Recorder()
+    streams, recorder = Streams(USDM, ["BTCUSDT"]), Recorder()
     nursery.start_soon(play_flat_out, iter(at(0, 0)), recorder, streams)
     await wait_all_tasks_blocked()
     assert recorder.count == 0
@@ -112,7 +112,7 @@ async def test_flat_out_the_market_stands_still_until_somebody_listens(
 
 
 async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nursery) -> None:
-    streams = Streams(["BTCUSDT"])
+    streams = Streams(USDM, ["BTCUSDT"])
     quick, slow = subscriber(streams), subscriber(streams)
     endless = (tick(trade(number)) for number in count())
     nursery.start_soon(play_flat_out, endless, lambda each: streams.publish([each]), streams)
@@ -126,7 +126,7 @@ async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nu
 
 
 async def test_flat_out_a_reader_that_leaves_holds_nobody_up(nursery: trio.Nursery) -> None:
-    streams, recorder = Streams(["BTCUSDT"]), Recorder()
+    streams, recorder = Streams(USDM, ["BTCUSDT"]), Recorder()
 
     def publish(each: Tick) -> None:
         recorder(each)

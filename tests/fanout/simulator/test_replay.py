@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from fanout.simulator import SimulatorConfig
-from fanout.simulator.clock import Clock
 from fanout.simulator.exchange import Exchange
+from fanout.simulator.market.clock import Clock
 from tests.captures import capture_path
 from tests.fanout.simulator.support import (
     TRADES,
@@ -81,15 +81,19 @@ async def test_a_held_market_waits_for_its_release(nursery: trio.Nursery, captur
         assert (await data(one))["data"]["t"] == (await data(two))["data"]["t"] == 1
 
 
-async def test_before_a_replay_rest_shows_rows_that_the_stream_then_repeats(
-    nursery: trio.Nursery, capture: Path
+async def test_what_rest_shows_before_a_replay_is_never_streamed(
+    nursery: trio.Nursery, tmp_path: Path
 ) -> None:
+    rows = ((n, trade(n, time_ms=n)) for n in range(1_000, 1_100))
+    capture = write_capture(tmp_path / "later", *rows)
     simulator = await start(nursery, captures=(capture,), speed=None)
     async with rest(simulator) as http:
-        rows = (await http.request("/fapi/v1/trades?symbol=BTCUSDT&limit=2")).body
-    assert [row["id"] for row in rows] == [1, 2]
-    async with connect(simulator, TRADES) as client:
-        assert [(await data(client))["data"]["t"] for _ in range(2)] == [1, 2]
+        shown = (await http.request("/fapi/v1/trades?symbol=BTCUSDT")).body
+        assert [row["id"] for row in shown] == list(range(950, 1_000))
+        async with connect(simulator, TRADES) as client:
+            assert [(await data(client))["data"]["t"] for _ in range(100)] == [*range(1_000, 1_100)]
+        shown = (await http.request("/fapi/v1/trades?symbol=BTCUSDT")).body
+        assert [row["id"] for row in shown] == list(range(950, 1_100))
 
 
 async def test_both_recorded_captures_come_through_whole_in_order_and_verbatim(

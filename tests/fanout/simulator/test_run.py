@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from fanout.errors import BindError, ConfigError, UsageError
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.faults import Fault, Http, ShiftClock, Skip
-from fanout.simulator.schedule import Scheduled
+from fanout.simulator.faults.schedule import Scheduled
 from tests.fanout.simulator.support import open_tcp, receive_all, rest, start
 
 

@@ -65,6 +65,7 @@ class TestBinanceUsdm(VenueContract):
         b'"quoteQty":"4.1","time":1499865549591,"isBuyerMaker":false}]'
     )
     error_body = b'{"code":-1121,"msg":"Invalid symbol."}'
+    odd_row: ClassVar[dict[str, object]] = {"contractType": None}
 
     def make(self) -> BinanceUsdm:
         return BinanceUsdm()

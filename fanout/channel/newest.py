@@ -1,0 +1,68 @@
+"""The newest trade of each instrument, as the snapshot of a joining reader shows it.
+
+A snapshot never runs ahead of the stream. REST and the stream are separate paths, so a trade that
+REST has shown (a *seed*) may still come on the stream. Before an instrument's first trade its seed
+stands in the snapshot, since nothing else is known. Once a reader has had the seed, the channel
+begins behind it: trades up to the seed that the stream then brings precede the beginning, and are
+left out. In mid-stream nothing may be left out any more; when REST is asked again there, only a
+seed that the stream has passed stands in the snapshot.
+"""
+
+from collections.abc import Sequence
+
+from fanout.protocol.records import Gap, Trade
+
+
+class Newest:
+    """Chooses what a snapshot shows, and which trades precede it."""
+
+    def __init__(self) -> None:
+        self._streamed: dict[int, Trade] = {}
+        self._seeds: dict[int, Trade] = {}
+        self._shown: dict[int, Trade] = {}  # seeds that readers have had, and no trade since
+        self._streamed_ids: dict[int, int] = {}  # of instruments that began, before their change
+        self.preceding = 0
+        """How many trades were left out because they precede the instrument's beginning."""
+
+    def seed(self, trades: Sequence[Trade]) -> None:
+        """Give the newest trade that REST has of each instrument. A seed that the stream has not
+        reached in mid-stream is not used."""
+        for trade in trades:
+            index = trade.instrument.index
+            if trade.trade_id <= self._streamed_ids.get(index, trade.trade_id):
+                self._seeds[index] = trade
+
+    def following(self, records: Sequence[Trade | Gap]) -> Sequence[Trade | Gap]:
+        """Those of the stream's records that do not precede what readers have been shown."""
+        return [each for each in records if self._is_begun(each)] if self._shown else records
+
+    def _is_begun(self, record: Trade | Gap) -> bool:
+        """Whether a trade follows the seed that readers have had of its instrument. Ids that start
+        anew do: their times are later."""
+        seed = self._shown.get(record.instrument.index)
+        if seed is None or isinstance(record, Gap):
+            return True
+        if record.trade_id <= seed.trade_id and record.time_ms <= seed.time_ms:
+            self.preceding += 1
+            return False
+        del self._shown[record.instrument.index]
+        return True
+
+    def streamed(self, trades: Sequence[Trade]) -> None:
+        """Note trades that were published, oldest first."""
+        for trade in trades:
+            self._streamed[trade.instrument.index] = trade
+
+    def forget(self, index: int) -> None:
+        """A price in an old unit means nothing in a new one: show nothing of this instrument."""
+        newest = self._streamed.pop(index, None)
+        if newest is not None:
+            self._streamed_ids[index] = newest.trade_id
+        self._seeds.pop(index, None)
+        self._shown.pop(index, None)
+
+    def shown(self) -> list[Trade]:
+        """The trades for a reader that joins now, in the order of their instruments."""
+        self._shown = {i: each for i, each in self._seeds.items() if i not in self._streamed}
+        newest = self._seeds | self._streamed
+        return [newest[index] for index in sorted(newest)]

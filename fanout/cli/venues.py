@@ -1,0 +1,27 @@
+"""Venues as people name them, and assets in a venue's own spelling."""
+
+import msgspec
+
+from fanout.config import FeedConfig
+from fanout.config.assets import ALL
+from fanout.errors import UsageError, shown
+from fanout.venues import VENUES
+
+
+def check_venue(flag: str, venue: str) -> None:
+    """Raises `UsageError` for a venue that does not exist."""
+    if venue not in VENUES:
+        raise UsageError(f"{flag}: unknown venue {shown(venue)!r}: {', '.join(VENUES)}")
+
+
+def spelled(venue: str, assets: tuple[str, ...]) -> tuple[str, ...]:
+    """Assets as the venue spells them. Raises `UsageError` for one that it cannot have."""
+    spell = VENUES[venue].spell
+    return tuple(each if each == ALL else spell(each) for each in assets)
+
+
+def keyed(feed: FeedConfig, venue: str) -> FeedConfig:
+    """A feed as this venue may have it. FANOUT_BINANCE_API_KEY is sent to Binance, and to the
+    simulator that plays it."""
+    is_binance = venue == "sim" or venue.partition("-")[0] == "binance"
+    return feed if is_binance else msgspec.structs.replace(feed, api_key=None)

@@ -1,0 +1,162 @@
+"""What to take from an exchange, and how: one `SourceConfig` for each source of the service.
+
+A source feeds exactly one channel, and no two sources feed the same one. The channel is named
+after the venue unless the configuration names it.
+"""
+
+import re
+from typing import Annotated, Final
+
+import msgspec
+
+from fanout.config.assets import check_assets
+from fanout.config.options import Option
+from fanout.config.ranges import check_range
+from fanout.config.secret import Secret
+from fanout.errors import UsageError, shown
+from fanout.net.addresses import check_proxy, check_url
+from fanout.venues import VENUES
+
+DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
+
+STREAMS: Final = ("auto", "trade", "aggTrade")
+"""Single trades with aggregates as the fallback (auto), or only one of the two."""
+
+DATA: Final = ("trades",)
+"""Kinds of records that a source can take."""
+
+MAX_CONNECTIONS: Final = 4
+
+_CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a source listens to its exchange.
+
+    `stream` is one of `STREAMS`. `connections` bring each symbol, and each is replaced when it is
+    `rotate_after_s` old, before the exchange cuts it. Symbols are spread over connections, on
+    average `symbols_per_connection` on each, or fewer where the venue allows fewer. A symbol
+    without a trade within `first_trade_timeout_s` is reported as STALE; with `strict` that ends the
+    service. A `patient` source waits at its start for a venue that limits or bans it, rather than
+    end the service. `proxy` is a URL; None takes the environment's. With an `api_key` trades can be
+    asked for by their ids.
+    """
+
+    stream: Annotated[
+        str,
+        Option(
+            "trade, aggTrade, or auto: trades, and aggregates where those stay silent.",
+            choices=STREAMS,
+        ),
+    ] = "auto"
+    connections: Annotated[
+        int, Option("Connections to the exchange at once; the first to bring a trade wins.")
+    ] = 1
+    symbols_per_connection: Annotated[
+        int,
+        Option("Symbols of a connection, on average; fewer where the exchange allows fewer."),
+    ] = 200
+    rotate_after_s: Annotated[
+        float,
+        Option(
+            "Seconds after which a connection is replaced, without a break; the exchange cuts it "
+            "after 24 hours."
+        ),
+    ] = 23 * 3600.0
+    first_trade_timeout_s: Annotated[
+        float, Option("Seconds after which a symbol without a trade is called stale.")
+    ] = 20.0
+    strict: Annotated[bool, Option("End with exit code 69 if that happens.")] = False
+    patient: Annotated[
+        bool,
+        Option("At the start, wait for an exchange that limits or bans; else that ends it, 75."),
+    ] = False
+    proxy: Annotated[
+        str | None,
+        Option(
+            "Way to the exchange: http://HOST:PORT or socks5://HOST:PORT. "
+            "\\[default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]",
+            metavar="URL",
+        ),
+    ] = None
+    api_key: Secret | None = None
+
+    def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise UsageError(f"--stream {self.stream!r}: {', '.join(STREAMS)}")
+        check_range("--connections", self.connections, 1, MAX_CONNECTIONS)
+        check_range("--symbols-per-connection", self.symbols_per_connection, 1, 1_024)
+        check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
+        check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
+        check_proxy("--proxy", self.proxy)
+
+
+class SimConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The built-in simulator that `--venue sim` runs beside the service."""
+
+    rate: float = 200.0
+    seed: int = 0
+
+
+class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue, its symbols, and the kinds of data to take from it.
+
+    `venue` is a name of the registry (`fanout.venues.VENUES`). `assets` are symbols as the venue
+    spells them, or patterns. `channel` is the name of the channel that the source feeds, by
+    default the venue's. `ws_url` and `rest_url` replace the venue's own addresses. `sim` is None
+    unless the venue is the simulator inside the service.
+    """
+
+    assets: Annotated[
+        tuple[str, ...],
+        Option(
+            "Symbols, comma-separated or repeated: SYMBOL of --venue, VENUE:SYMBOL, a pattern such "
+            "as '*USDT', or all.",
+            metavar="SYMBOL,...",
+            default=DEFAULT_ASSETS,
+        ),
+    ]
+    venue: Annotated[
+        str, Option(f"Where trades come from: {', '.join(VENUES)}.", choices=tuple(VENUES))
+    ] = "binance"
+    data: Annotated[
+        tuple[str, ...], Option("Kinds of records to take.", choices=DATA, is_in_tables_only=True)
+    ] = ("trades",)
+    channel: Annotated[
+        str, Option("Name of the channel that the source feeds.", is_in_tables_only=True)
+    ] = ""
+    ws_url: Annotated[str | None, Option("WebSocket base URL instead of the venue's.")] = None
+    rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
+    feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
+    sim: SimConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_assets(self.assets)
+        check_url("--ws-url", self.ws_url, ("ws", "wss"))
+        check_url("--rest-url", self.rest_url, ("http", "https"))
+        if self.channel and not _CHANNEL_NAME.fullmatch(self.channel):
+            raise UsageError(
+                f"channel {shown(self.channel)!r} is not a name: 1 to 32 of a-z, 0-9, '.', '_' "
+                "and '-', with a letter or digit first"
+            )
+        for each in self.data:
+            if each not in DATA:
+                raise UsageError(f"data {shown(each)!r} is unknown: {', '.join(DATA)}")
+        if not self.data or len(set(self.data)) < len(self.data):
+            raise UsageError(f"data {list(self.data)}: name each kind once: {', '.join(DATA)}")
+
+    @property
+    def name(self) -> str:
+        """The name of the channel that the source feeds."""
+        return self.channel or self.venue
+
+
+def check_names(sources: tuple[SourceConfig, ...]) -> None:
+    """Raises `UsageError` where two sources would feed one channel."""
+    names = [each.name for each in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"{names.count(name)} sources would feed the channel {name}: name another with "
+                "channel = ... in its [[source]]"
+            )

@@ -1,0 +1,83 @@
+"""What a feed publishes besides its trades, and logs: states, gaps, changes of its instruments.
+
+It knows what was last said of the feed as a whole, and is the only one to change the channel's
+instruments.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from fanout.channel.channel import Channel
+from fanout.feed.liveness import Change
+from fanout.feed.roster import Roster
+from fanout.protocol.constants import BlockFlags, FeedState, GapState
+from fanout.protocol.records import Gap, Trade
+
+_LOG = logging.getLogger("fanout")
+
+_SAID: Final = {
+    GapState.OPEN: "are missing",
+    GapState.BACK_FILLED: "are back-filled",
+    GapState.UNRECOVERABLE: "are lost",
+    GapState.NO_TRADE: "were never trades",
+}
+"""For the log."""
+
+
+class Announcer:
+    """Publishes to one channel."""
+
+    def __init__(self, channel: Channel, roster: Roster, *, wall_ns: Callable[[], int]) -> None:
+        """`wall_ns` gives unix ns."""
+        self.state = FeedState.DOWN
+        """Of the feed."""
+        self._channel = channel
+        self._roster = roster
+        self._wall_ns = wall_ns
+
+    def turn(self, state: FeedState, why: str) -> None:
+        """The feed is in another state."""
+        self.state = state
+        self._channel.publish_status(None, state, why)
+
+    def say(self, changes: Iterable[Change]) -> None:
+        """Instruments are in other states."""
+        for each in changes:
+            instrument = self._roster[each.index].instrument
+            self._channel.publish_status(instrument, each.state, each.why)
+            level = logging.DEBUG if each.state is FeedState.CONNECTING else logging.INFO
+            _LOG.log(level, "%s is %s: %s", instrument.symbol, each.state.name, each.why)
+
+    def gaps(self, gaps: Sequence[Gap]) -> None:
+        """Gaps opened or were closed."""
+        if gaps:
+            self._channel.publish(gaps, received_ns=0, held_ns=0)
+            self.log_gaps(gaps)
+
+    def back_filled(self, records: Sequence[Trade | Gap]) -> None:
+        """The venue's records had these."""
+        self._channel.publish(
+            records, received_ns=self._wall_ns(), held_ns=0, flags=BlockFlags.BACK_FILLED
+        )
+        self.log_gaps([each for each in records if type(each) is Gap])
+
+    def log_gaps(self, gaps: Sequence[Gap]) -> None:
+        for each in gaps:
+            is_bad = each.state in (GapState.OPEN, GapState.UNRECOVERABLE)
+            _LOG.log(
+                logging.WARNING if is_bad else logging.INFO,
+                "%s trades %d to %d %s: %s",
+                each.instrument.symbol,
+                each.first_id,
+                each.last_id,
+                _SAID.get(each.state, each.state.name),
+                each.why,
+            )
+
+    def change(self, indexes: Sequence[int]) -> None:
+        """Instruments were added, or have other units or references, from the next record on."""
+        entries = [self._roster[index] for index in sorted(indexes)]
+        self._channel.change(
+            [each.instrument for each in entries], [each.reference for each in entries]
+        )

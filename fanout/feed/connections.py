@@ -1,0 +1,393 @@
+"""The connections of a feed: instruments are spread over shards, and each shard has its links.
+
+A *shard* is some instruments of one kind of stream. Its links run side by side and bring the same.
+An instrument is in one shard, or in two while another kind of stream takes over. A shard that no
+instrument is left in is closed.
+
+    link --burst--> dialogue --items--> Sink.take --what came of them--> links, shards
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Protocol
+
+import trio
+
+from fanout.config import FeedConfig
+from fanout.errors import VenueForbiddenError, VenueMessageError
+from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
+from fanout.feed.listing import shard_count, shard_of
+from fanout.feed.sequences import Taken
+from fanout.net.websocket import Burst
+from fanout.protocol.records import Instrument, Trade
+from fanout.stats.anomalies import Anomalies
+from fanout.venues.base import Dialogue, Outcome, SpentId, Venue, VenueTrade
+
+_LOG = logging.getLogger("fanout")
+
+DEAF_S: Final = 60.0
+"""How often connections are compared with each other."""
+
+_MANY: Final = 10
+"""More symbols than this are counted in the log rather than named."""
+
+
+class Sink(Protocol):
+    """Takes what connections bring, and hears what becomes of them."""
+
+    def attempting(self) -> None: ...
+    def opened(self, shard: "Shard", *, is_first: bool) -> None: ...
+    def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken: ...
+    def ended(self, shard: "Shard", why: str, *, is_last: bool) -> None:
+        """A connection ended; `is_last`: the feed has none any more."""
+        ...
+
+    def parted(self) -> None:
+        """A shard gave an instrument up, and may be gone."""
+        ...
+
+    def turned_down(self, refused: Mapping[str, str]) -> None:
+        """The venue refuses to subscribe to these symbols, for these reasons."""
+        ...
+
+    def refused(self, error: VenueForbiddenError) -> None:
+        """The venue refused the very first connection for good."""
+        ...
+
+
+class Shard:
+    """Some instruments, by symbol, and the links that bring them."""
+
+    def __init__(self, venue: Venue, instruments: tuple[Instrument, ...], how: str) -> None:
+        """`how` they were subscribed to, in words."""
+        self.venue = venue
+        self.how = how
+        self.instruments = {each.symbol: each.index for each in instruments}
+        self.links: list[Link] = []
+        self.open: set[Connection] = set()
+        self.scope = trio.CancelScope()
+        self.messages = 0
+        self.connections = 0
+        """That ever opened."""
+        self._subscribed_s = 0.0
+        """When its first connection, or the first after there was none, opened, by trio's clock."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(self.instruments)
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        return tuple(self.instruments.values())
+
+    @property
+    def messages_a_second(self) -> float:
+        return self.venue.limits.messages_a_second
+
+    def stream_url(self) -> str:
+        return self.venue.stream_url()
+
+    def dialogue(self) -> Dialogue:
+        return self.venue.dialogue(self.symbols)
+
+    def subscribed_ns(self, wall_ns: int) -> int:
+        """When it was subscribed to, unix ns, by a clock that shows `wall_ns` now: it may have been
+        set since."""
+        return wall_ns - int((trio.current_time() - self._subscribed_s) * 1e9)
+
+    def unanswered(self, symbol: str) -> bool:
+        """Whether the venue has neither confirmed nor refused a subscription anywhere."""
+        return bool(self.open) and all(symbol in each.dialogue.unanswered for each in self.open)
+
+    def note_opened(self, connection: Connection) -> bool:
+        """Give whether it is the only one."""
+        if not self.open:
+            self._subscribed_s = trio.current_time()
+        self.open.add(connection)
+        self.connections += 1
+        return len(self.open) == 1
+
+    def rotate(self) -> None:
+        """Replace its connections now."""
+        for each in self.links:
+            each.rotate()
+
+    def add(self, instrument: Instrument) -> None:
+        """Take one more instrument."""
+        self.instruments[instrument.symbol] = instrument.index
+        for each in self.open:
+            each.say(each.dialogue.subscribe((instrument.symbol,)))
+
+    def give_up(self, symbol: str, *, unsubscribe: bool = False) -> None:
+        """Take an instrument no more. Without any, the shard ends."""
+        self.instruments.pop(symbol, None)
+        for each in self.open:
+            each.heard.pop(symbol, None)  # a successor does not have to bring it
+            if unsubscribe and self.instruments:
+                each.say(each.dialogue.unsubscribe((symbol,)))
+        if not self.instruments:
+            self.open.clear()
+            self.scope.cancel()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                for each in self.links:
+                    nursery.start_soon(each.run)
+                if len(self.links) > 1:
+                    nursery.start_soon(self._watch_for_the_deaf)
+
+    async def _watch_for_the_deaf(self) -> None:
+        """A connection of several that does not bring what the others do is one too few, though
+        nothing is missing yet."""
+        while True:
+            await trio.sleep(DEAF_S)
+            since_s = trio.current_time() - DEAF_S
+            heard = {each: each.heard_since(since_s) for each in self.open}
+            everything = set[str]().union(*heard.values())
+            for connection in self.open:
+                missing = everything - heard[connection]
+                if missing and connection.opened_s < since_s:
+                    _LOG.warning(
+                        "%s stopped delivering %s; replacing it",
+                        connection.link.name,
+                        _names(sorted(missing)),
+                    )
+                    connection.link.rotate()
+
+
+class Connections:
+    """All shards of a feed."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        config: FeedConfig,
+        sink: Sink,
+        anomalies: Anomalies,
+        *,
+        connect: Connect,
+        uniform: Callable[[float, float], float],
+    ) -> None:
+        self.venue = venue
+        self._config = config
+        self._sink = sink
+        self._anomalies = anomalies
+        self._dialling = Dialling(connect, Pacer(), uniform, config.rotate_after_s)
+        self._shards: list[Shard] = []
+        self._main: dict[int, Shard] = {}
+        """Shards of the feed's own kind of stream, by number; those without instruments are left
+        out."""
+        self._count = 1
+        """Of those numbers, fixed at the start."""
+        self._shard_of: dict[str, Shard] = {}
+        self._messages_before = 0
+        self._connections_before = 0
+        """Of shards that are gone."""
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self._shards)
+
+    @property
+    def links(self) -> list[Link]:
+        return [link for shard in self._shards for link in shard.links]
+
+    @property
+    def messages(self) -> int:
+        return self._messages_before + sum(each.messages for each in self._shards)
+
+    @property
+    def connections(self) -> int:
+        """That ever opened."""
+        return self._connections_before + sum(each.connections for each in self._shards)
+
+    @property
+    def open_count(self) -> int:
+        return sum(len(each.open) for each in self._shards)
+
+    def shard_of(self, symbol: str) -> Shard | None:
+        """Where an instrument is; None if it is gone."""
+        return self._shard_of.get(symbol)
+
+    def stream_of(self, symbol: str) -> str:
+        """The kind of stream that an instrument takes."""
+        shard = self._shard_of.get(symbol)
+        return (shard.venue if shard else self.venue).stream
+
+    async def run(self, instruments: tuple[Instrument, ...]) -> None:
+        """Take these from the venue, until cancelled."""
+        symbols = [each.symbol for each in instruments]
+        self._count = shard_count(symbols, self._config.symbols_per_connection, self.venue.limits)
+        async with trio.open_nursery() as self._nursery:
+            for number in range(self._count):
+                own = tuple(
+                    each for each in instruments if shard_of(each.symbol, self._count) == number
+                )
+                if own:
+                    self._main[number] = self._open(self.venue, own, "subscribed", number)
+            await trio.sleep_forever()  # all instruments may leave, and others join
+
+    def add(self, instrument: Instrument) -> bool:
+        """Take one more instrument, on the shard that its symbol belongs to. False if the venue
+        allows no more subscriptions there."""
+        number = shard_of(instrument.symbol, self._count)
+        shard = self._main.get(number)
+        if shard is None or shard not in self._shards:
+            self._main[number] = self._open(self.venue, (instrument,), "subscribed", number)
+            return True
+        if len(shard.instruments) >= self.venue.limits.subscriptions:
+            return False
+        shard.add(instrument)
+        self._shard_of[instrument.symbol] = shard
+        return True
+
+    def remove(self, symbol: str) -> None:
+        """Unsubscribe from an instrument."""
+        for shard in self._shards:
+            if symbol in shard.instruments:
+                shard.give_up(symbol, unsubscribe=True)
+        self._shard_of.pop(symbol, None)
+        self._drop_empty()
+
+    def fall_back(self, instrument: Instrument, fallback: Venue, why: str) -> None:
+        """Take an instrument from another kind of stream as well, until one brings a trade."""
+        stream = self.stream_of(instrument.symbol)
+        how = f"{fallback.stream} instead of {stream}: {why}"
+        _LOG.warning("%s: taking %s", instrument.symbol, how)
+        self._open(fallback, (instrument,), how)
+
+    def _part(self, symbol: str, stream: str) -> None:
+        """Of two shards of an instrument one has brought a trade: the other gives it up."""
+        for shard in self._shards:
+            if symbol in shard.instruments:
+                if shard.venue.stream == stream:
+                    self._shard_of[symbol] = shard
+                else:
+                    shard.give_up(symbol)
+        self._drop_empty()
+
+    def _drop_empty(self) -> None:
+        """Forget shards that no instrument is left in, but not what they counted."""
+        for shard in [each for each in self._shards if not each.instruments]:
+            self._shards.remove(shard)
+            self._messages_before += shard.messages
+            self._connections_before += shard.connections
+
+    def _open(
+        self,
+        venue: Venue,
+        instruments: tuple[Instrument, ...],
+        how: str,
+        number: int | None = None,
+    ) -> Shard:
+        shard = Shard(venue, instruments, how)
+        shard.links += self._links(shard, number)
+        self._shards.append(shard)
+        for each in instruments:
+            self._shard_of[each.symbol] = shard
+        self._nursery.start_soon(shard.run)
+        return shard
+
+    def _links(self, shard: Shard, number: int | None) -> Iterator[Link]:
+        of = f" for {','.join(shard.symbols)}" if number is None else ""
+        if number is not None and self._count > 1:
+            of = f", shard {number + 1} of {self._count}"
+        for place in range(1, self._config.connections + 1):
+            name = f"{shard.venue.stream} connection {place} of {self._config.connections}{of}"
+            yield Link(name, shard, self, self._dialling)
+
+    # What links report.
+
+    def _of(self, connection: Connection) -> Shard:
+        subject = connection.link.subject
+        assert isinstance(subject, Shard), "its links are made here"
+        return subject
+
+    def attempting(self) -> None:
+        self._sink.attempting()
+
+    def opened(self, connection: Connection) -> None:
+        shard = self._of(connection)
+        url = shard.stream_url()
+        _LOG.info("connected to %s for %s", url, _names(shard.symbols))
+        self._sink.opened(shard, is_first=shard.note_opened(connection))
+
+    def ended(self, connection: Connection, why: str) -> None:
+        shard = self._of(connection)
+        shard.open.discard(connection)
+        self._sink.ended(shard, why, is_last=not self.open_count)
+
+    def refused(self, error: VenueForbiddenError) -> None:
+        if not self.connections:
+            self._sink.refused(error)
+
+    def received(self, burst: Burst, connection: Connection) -> None:
+        """Parse a burst and hand on what is new in it.
+
+        Raises `VenueRefusalError` if the venue refuses the subscription; what came with that
+        message is handed on first.
+        """
+        items: list[VenueTrade | SpentId] = []
+        shard = self._of(connection)
+        shard.messages += len(burst.messages)
+        try:
+            self._read(shard, burst.messages, connection, items)
+        finally:
+            if items:
+                self._hand_on(shard, items, burst, connection)
+
+    def _read(
+        self,
+        shard: Shard,
+        messages: list[bytes],
+        connection: Connection,
+        items: list[VenueTrade | SpentId],
+    ) -> None:
+        receive, longest = connection.dialogue.receive, shard.venue.limits.message_bytes
+        for message in messages:
+            if len(message) > longest:
+                self._anomalies.note("message too long", f"{len(message):,} bytes")
+                continue
+            try:
+                outcome = receive(message, items)
+            except VenueMessageError as error:
+                self._anomalies.note(error.kind, error.detail)
+                continue
+            if outcome is not None:
+                self._heed(outcome, connection)
+
+    def _heed(self, outcome: Outcome, connection: Connection) -> None:
+        if outcome.answers:
+            connection.say(outcome.answers)
+        if outcome.refused:
+            self._sink.turned_down(outcome.refused)
+        if outcome.closes:
+            _LOG.warning("%s: %s; replacing it", connection.link.name, outcome.closes)
+            self._anomalies.counts["announced closes"] += 1
+            connection.link.rotate()
+
+    def _hand_on(
+        self,
+        shard: Shard,
+        items: list[VenueTrade | SpentId],
+        burst: Burst,
+        connection: Connection,
+    ) -> None:
+        now_s, wanted = trio.current_time(), shard.instruments
+        for symbol in {each.symbol for each in items}:
+            if symbol in wanted:
+                connection.heard[symbol] = now_s
+                connection.has_delivered = True
+        taken = self._sink.take(items, shard.venue, burst)
+        connection.link.won += sum(type(each) is Trade for each in taken.records)
+        for symbol, stream in taken.turned:
+            self._part(symbol, stream)
+        if taken.turned:
+            self._sink.parted()
+
+
+def _names(symbols: tuple[str, ...] | list[str]) -> str:
+    if len(symbols) > _MANY:
+        return f"{len(symbols):,} symbols"
+    return ", ".join(symbols)

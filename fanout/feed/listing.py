@@ -1,0 +1,91 @@
+"""Which symbols of a venue's listing a feed takes: from symbols and patterns, as a user wrote them.
+
+Pure. `all` is every symbol that trades. A word with `*`, `?` or `[` is a pattern as in a shell.
+Every other word is one symbol, which need not be listed: the caller finds out why it is not.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from typing import Final
+
+from fanout.config.assets import ALL, is_pattern
+from fanout.errors import ConfigError, shown
+from fanout.venues.base import Limits, Listing
+
+MAX_MATCHES: Final = 2_000
+"""Most symbols that one pattern may match: more is a mistake rather than a wish."""
+
+MAX_INSTRUMENTS: Final = 1_024
+"""Most instruments of a channel."""
+
+
+def resolve(patterns: Sequence[str], listing: Listing) -> tuple[str, ...]:
+    """The symbols meant, each once, in the order of the patterns; those of a pattern in the order
+    of the listing, as far as they trade.
+
+    Raises `ConfigError` for a pattern that matches nothing or too much, and for more symbols than a
+    channel holds.
+    """
+    symbols: dict[str, None] = {}
+    for pattern in patterns:
+        symbols.update(dict.fromkeys(_matches(pattern, listing)))
+    if len(symbols) > MAX_INSTRUMENTS:
+        raise ConfigError(
+            f"{len(symbols):,} symbols exceed the {MAX_INSTRUMENTS:,} of a channel: "
+            "divide them over several [[source]] tables with a channel each"
+        )
+    return tuple(symbols)
+
+
+def _matches(pattern: str, listing: Listing) -> Iterable[str]:
+    if not is_pattern(pattern):
+        return (pattern,)
+    glob = "*" if pattern == ALL else pattern
+    traded = [each.symbol for each in listing.rows.values() if each.fault is None]
+    found = [symbol for symbol in traded if fnmatchcase(symbol, glob)]
+    if not found:
+        raise ConfigError(
+            f"{shown(pattern)} matches none of the {len(traded):,} symbols that trade at "
+            f"{listing.venue}: check the pattern"
+        )
+    if len(found) > MAX_MATCHES:
+        raise ConfigError(
+            f"{shown(pattern)} matches {len(found):,} symbols at {listing.venue}, more than "
+            f"{MAX_MATCHES:,}: take a narrower pattern"
+        )
+    return found
+
+
+def shard_of(symbol: str, count: int) -> int:
+    """On which of `count` connections a symbol is. It depends on nothing else, so a symbol that is
+    listed or delisted moves no other.
+
+    Rendezvous hashing: each connection bids for the symbol, and the highest bid wins. With another
+    count, only the symbols that the new connections win would move.
+    """
+    return max(range(count), key=lambda shard: _bid(symbol, shard)) if count > 1 else 0
+
+
+def shard_count(symbols: Sequence[str], per_connection: int, limits: Limits) -> int:
+    """How many connections to spread symbols over: at most `per_connection` on average, and on none
+    of them more than the venue allows."""
+    average = min(per_connection, limits.subscriptions)
+    least = max(1, -(-len(symbols) // average))
+    best = {symbol: (_bid(symbol, 0), 0) for symbol in symbols}
+    count = 1
+    while count < least or _fullest(best.values()) > limits.subscriptions:
+        for symbol in symbols:
+            best[symbol] = max(best[symbol], (_bid(symbol, count), count))
+        count += 1
+    return count
+
+
+def _bid(symbol: str, shard: int) -> bytes:
+    # CRC-32 is linear, which made one connection in five twice as full as another.
+    return blake2b(f"{shard} {symbol}".encode(), digest_size=8).digest()
+
+
+def _fullest(bids: Iterable[tuple[bytes, int]]) -> int:
+    return max(Counter(shard for _, shard in bids).values(), default=0)

@@ -1,0 +1,105 @@
+"""What a new listing changes for a feed. Pure: a roster and a listing in, changes out.
+
+A listing can be wrong in every way, and none of them may end a service or make a wrong price. An
+empty one, or one that lacks most of what is served, is not believed. A row that cannot be read
+leaves its instrument as it is.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from fanout.errors import ConfigError
+from fanout.feed.listing import MAX_INSTRUMENTS, resolve
+from fanout.feed.roster import Roster
+from fanout.protocol.records import Instrument
+from fanout.venues.base import Listing
+
+BELIEVED_FROM: Final = 10
+"""With so many instruments, a listing that lacks half of them is not believed."""
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """By index: instruments that join, have `other_units`, or are back after they were gone; those
+    that leave or do not trade now, with the reason. `odd`: kinds of oddities, with details."""
+
+    joined: tuple[Instrument, ...] = ()
+    other_units: tuple[Instrument, ...] = ()
+    back: tuple[Instrument, ...] = ()
+    left: dict[int, str] = {}
+    halted: dict[int, str] = {}
+    odd: tuple[tuple[str, str], ...] = ()
+
+
+def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Changes:
+    """What changes for `roster`, which serves `patterns`."""
+    fault = _implausible(roster, listing)
+    if fault:
+        return Changes(odd=(("listing not believed", fault),))
+    joined, odd = _joined(roster, listing, patterns)
+    other_units, back, left, halted = [], [], {}, {}
+    for entry in roster:
+        instrument = entry.instrument
+        index, symbol = instrument.index, instrument.symbol
+        row = listing.rows.get(symbol)
+        if symbol in listing.odd:
+            odd.append(("odd row in the listing", f"{symbol}: {listing.odd[symbol]}"))
+        elif row is None:
+            if not entry.is_gone:
+                left[index] = f"delisted: {listing.fault(symbol)}"
+        elif row.fault is not None:
+            halted[index] = f"{symbol} {row.fault}"
+        elif entry.is_gone:
+            back.append(row.instrument(index))
+        elif not has_units(instrument, row.instrument(index)):
+            other_units.append(row.instrument(index))
+    return Changes(
+        joined=joined,
+        other_units=tuple(other_units),
+        back=tuple(back),
+        left=left,
+        halted=halted,
+        odd=tuple(odd),
+    )
+
+
+def has_units(one: Instrument, other: Instrument) -> bool:
+    """Whether two instruments have the same units."""
+    return (one.price_exponent, one.quantity_exponent, one.time_exponent) == (
+        other.price_exponent,
+        other.quantity_exponent,
+        other.time_exponent,
+    )
+
+
+def _implausible(roster: Roster, listing: Listing) -> str | None:
+    served = [each.instrument.symbol for each in roster if not each.is_gone]
+    if not listing.rows:
+        return "it is empty"
+    known = sum(symbol in listing.rows or symbol in listing.odd for symbol in served)
+    if len(served) >= BELIEVED_FROM and known < len(served) / 2:
+        return f"it lacks {len(served) - known:,} of {len(served):,} symbols that are served"
+    return None
+
+
+def _joined(
+    roster: Roster, listing: Listing, patterns: Sequence[str]
+) -> tuple[tuple[Instrument, ...], list[tuple[str, str]]]:
+    try:
+        wanted = resolve(patterns, listing)
+    except ConfigError as error:
+        return (), [("listing does not fit what was asked for", str(error))]
+    new = [
+        symbol
+        for symbol in wanted
+        if roster.index_of(symbol) is None and listing.fault(symbol) is None
+    ]
+    room = MAX_INSTRUMENTS - len(roster)
+    joined = tuple(
+        listing.instrument(symbol, len(roster) + place) for place, symbol in enumerate(new[:room])
+    )
+    if len(new) <= room:
+        return joined, []
+    left_out = ", ".join(new[room : room + 5])
+    return joined, [("no room for new symbols", f"{len(new) - room:,} are left out: {left_out}")]

@@ -1,0 +1,230 @@
+"""Keeps the instruments of a feed as the venue has them: units, listings, references.
+
+The listing is asked for every ten minutes, and at once when a trade does not fit the units. Then
+what is new joins, what is gone leaves, and what has other units goes on in those.
+
+References that were not asked for at the start are fetched one after the other, at a pace that
+leaves room in the REST budget. The channel learns them in batches.
+"""
+
+import logging
+from collections import Counter, deque
+from typing import Final
+
+import trio
+
+from fanout.errors import VenueError
+from fanout.feed.market import Market, Recent, ask_recent, longest_s_of, usual_s_of
+from fanout.feed.parts import Parts
+from fanout.feed.relisting import Changes, compare
+from fanout.feed.roster import NO_REFERENCE
+from fanout.feed.silence import Listings
+from fanout.net.budget import MINUTE_S, SHARE
+from fanout.net.rest import RestClient
+from fanout.protocol.constants import FeedState
+from fanout.protocol.records import Instrument
+from fanout.stats.anomalies import Anomalies
+from fanout.venues.base import Venue
+
+_LOG = logging.getLogger("fanout")
+
+RELIST_EVERY_S: Final = 600.0
+
+RENEW_EVERY_S: Final = 60.0
+"""Shortest time between two looks at the listing, however many trades do not fit the units; and
+until it is asked for again where that failed."""
+
+CHANGE_EVERY_S: Final = 5.0
+"""How often the channel learns new references."""
+
+PROGRESS_EVERY_S: Final = 30.0
+
+REFERENCE_PART: Final = 0.9
+"""Of our share of the REST budget, for references. The rest is for gaps and silences."""
+
+TRIES: Final = 3
+"""So often a reference is asked for before an instrument goes without."""
+
+RETRY_S: Final = 30.0
+
+
+class Upkeep:
+    """Of one feed."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        market: Market,
+        rest: RestClient,
+        listings: Listings,
+        anomalies: Anomalies,
+    ) -> None:
+        self._parts = parts
+        self._patterns = market.patterns
+        self._rest = rest
+        self._listings = listings
+        self._anomalies = anomalies
+        self._doubted = trio.Event()
+        self._pending = deque(market.pending)
+        """Indexes of instruments whose reference is to be fetched."""
+        self._tries: Counter[int] = Counter()
+        self._more = trio.Event()
+
+    @property
+    def _venue(self) -> Venue:
+        return self._parts.connections.venue
+
+    def doubt(self) -> None:
+        """A trade does not fit the units."""
+        self._doubted.set()
+
+    def is_pending(self, index: int) -> bool:
+        """Whether an instrument's reference is still to be fetched."""
+        return index in self._pending
+
+    # The listing.
+
+    async def relist(self) -> None:
+        """Ask for the listing when it is time, until cancelled."""
+        pause_s = RELIST_EVERY_S
+        while True:
+            with trio.move_on_after(pause_s):
+                await self._doubted.wait()
+            pause_s = RELIST_EVERY_S if await self._look() else 0.0
+            await trio.sleep(RENEW_EVERY_S)
+            pause_s = max(0.0, pause_s - RENEW_EVERY_S)
+            self._doubted = trio.Event()
+
+    async def _look(self) -> bool:
+        """False if the venue cannot be asked."""
+        try:
+            listing = await self._listings.get()
+        except VenueError as error:
+            self._anomalies.note("the listing cannot be had", error)
+            return False
+        await self._apply(compare(self._parts.roster, listing, self._patterns))
+        return True
+
+    async def _apply(self, changes: Changes) -> None:
+        for kind, detail in changes.odd:
+            self._anomalies.note(kind, detail)
+        for index, why in changes.left.items():
+            self._leave(index, why)
+        for index, why in changes.halted.items():
+            if self._parts.liveness.state(index) is not FeedState.LIVE:  # its trades say otherwise
+                self._parts.announcer.say(self._parts.liveness.halted(index, why))
+        if changes.other_units:
+            await self._renew(changes.other_units)
+        self._take(changes)
+
+    def _leave(self, index: int, why: str) -> None:
+        entry = self._parts.roster[index]
+        symbol = entry.instrument.symbol
+        _LOG.warning("%s leaves the feed: %s", symbol, why)
+        entry.is_gone = True
+        self._parts.connections.remove(symbol)
+        self._parts.sequences.give_up(symbol)
+        self._parts.announcer.say(self._parts.liveness.halted(index, why))
+
+    async def _renew(self, instruments: tuple[Instrument, ...]) -> None:
+        """Go on in other units, with references in those."""
+        names = ", ".join(each.symbol for each in instruments[:10])
+        _LOG.warning("the venue changed the units of %s: going on in the new ones", names)
+        recent = {each.index: await self._recent(each) for each in instruments}
+        for each in instruments:
+            self._parts.roster.put(each, recent[each.index].reference)
+        self._parts.sequences.renew(instruments)
+        self._parts.announcer.change([each.index for each in instruments])
+
+    async def _recent(self, instrument: Instrument) -> Recent:
+        try:
+            return await ask_recent(self._rest, self._venue, instrument)
+        except VenueError as error:
+            return Recent(why=str(error))
+
+    def _take(self, changes: Changes) -> None:
+        """Instruments that are new, and that are back."""
+        instruments = (*changes.joined, *changes.back)
+        if not instruments:
+            return
+        for each in instruments:
+            if each.index == len(self._parts.roster):
+                self._parts.liveness.add(0.0, 0.0)
+            self._parts.roster.put(each, NO_REFERENCE)
+            self._parts.roster[each.index].is_gone = False
+            self._parts.sequences.add(each)
+        self._parts.announcer.change([each.index for each in instruments])
+        for each in instruments:
+            self._subscribe(each)
+        self._pending.extend(each.index for each in instruments)
+        self._more.set()
+
+    def _subscribe(self, instrument: Instrument) -> None:
+        index, symbol = instrument.index, instrument.symbol
+        connections, liveness = self._parts.connections, self._parts.liveness
+        if not connections.add(instrument):
+            most = self._venue.limits.subscriptions
+            why = f"its connection has the {most:,} subscriptions that the venue allows"
+            self._parts.announcer.say(liveness.halted(index, why))
+            return
+        _LOG.info("%s joins the feed", symbol)
+        shard = connections.shard_of(symbol)
+        if shard is not None and shard.open:
+            now_s = trio.current_time()
+            self._parts.announcer.say(liveness.subscribed((index,), now_s, "newly listed"))
+            self._parts.watch.wake()
+
+    # References.
+
+    async def refer(self) -> None:
+        """Fetch the references that are missing, until cancelled."""
+        while True:
+            self._more = trio.Event()
+            if self._pending:
+                await self._refer()
+            await self._more.wait()
+
+    async def _refer(self) -> None:
+        """Fetch all that are pending."""
+        known: list[int] = []
+        changed_s = logged_s = trio.current_time()
+        while self._pending:
+            known += await self._fetch(self._pending[0])
+            now_s = trio.current_time()
+            if known and now_s >= changed_s + CHANGE_EVERY_S:
+                self._parts.announcer.change(known)
+                known, changed_s = [], now_s
+            if now_s >= logged_s + PROGRESS_EVERY_S:
+                self._log_progress()
+                logged_s = now_s
+        if known:
+            self._parts.announcer.change(known)
+        self._log_progress()
+
+    def _log_progress(self) -> None:
+        total = len(self._parts.roster)
+        known = total - len(self._pending)
+        _LOG.info("references: %d of %d symbols have theirs", known, total)
+
+    async def _fetch(self, index: int) -> list[int]:
+        """Fetch one, and wait for the time of the next. Gives the index if it is known then."""
+        entry = self._parts.roster[index]
+        self._tries[index] += 1
+        try:
+            recent = await ask_recent(self._rest, self._venue, entry.instrument)
+        except VenueError as error:
+            _LOG.warning("%s: no reference: %s", entry.instrument.symbol, error)
+            self._pending.rotate(-1)
+            if self._tries[index] >= TRIES:
+                self._pending.remove(index)
+            await trio.sleep(RETRY_S)
+            return []
+        self._pending.remove(index)
+        self._parts.liveness.expect(index, usual_s_of(recent.trades), longest_s_of(recent.trades))
+        self._parts.roster.put(entry.instrument, recent.reference)
+        if recent.left_out:
+            self._anomalies.counts["recent trades left out"] += recent.left_out
+        weight = self._venue.recent_trades_request(entry.instrument.symbol).weight
+        a_minute = self._rest.budget.limit * SHARE * REFERENCE_PART
+        await trio.sleep(weight * MINUTE_S / a_minute)
+        return [index]

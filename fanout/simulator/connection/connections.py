@@ -1,0 +1,152 @@
+"""The WebSocket connections that are up, and the faults that act on them.
+
+A `Connection` is the stream of one. Everything that its protocol sends passes through it, so a
+stall holds pongs and acknowledgements as well. A fault only marks a connection as dropped.
+The task that serves it ends it, since only that task may write a close frame or let go of the
+socket.
+"""
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+import msgspec
+import trio
+
+from fanout.errors import UsageError
+from fanout.simulator.connection.streams import Subscriber
+from fanout.simulator.dialects.base import Form
+from fanout.simulator.faults import MAX_STANDING, ConnectionFault, Drop, Stall
+
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # linger, for no time: closing then sends a reset
+
+
+class Connection(trio.abc.Stream):
+    """One connection's stream, and the subscriber behind it."""
+
+    def __init__(self, stream: trio.abc.Stream, connections: "Connections", route: str) -> None:
+        self.route = route
+        self.subscriber = Subscriber(route)
+        self.dropped = trio.Event()
+        self.drop_as: Drop | None = None
+        self.ends = trio.CancelScope()
+        """Its deadline is when the connection ends, without a frame that says why."""
+        self._stream = stream
+        self._connections = connections
+
+    def drop(self, fault: Drop) -> None:
+        """The first time counts."""
+        if self.drop_as is None:
+            self.drop_as = fault
+            self.dropped.set()
+
+    def listed(self) -> AbstractContextManager[None]:
+        """Faults find the connection inside this context."""
+        return self._connections.listed(self)
+
+    async def flowing(self) -> None:
+        """Return when this is not stalled; if it is not, at once and without a checkpoint."""
+        await self._connections.flowing(self)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.flowing()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Stalled(msgspec.Struct, frozen=True):
+    fault: Stall
+    until_s: float
+    chosen: frozenset[Connection] | None  # None: all of its route, whenever they connect
+
+    def befalls(self, connection: Connection) -> bool:
+        if self.chosen is not None:
+            return connection in self.chosen
+        return self.fault.route in (None, connection.route)
+
+
+class Connections:
+    """All connections that are past their handshake."""
+
+    def __init__(self) -> None:
+        self._open: list[Connection] = []  # oldest first
+        self._stalled: list[_Stalled] = []
+        self._resumed = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextmanager
+    def listed(self, connection: Connection) -> Iterator[None]:
+        self._open.append(connection)
+        try:
+            yield
+        finally:
+            self._open.remove(connection)
+
+    def drop(self, fault: Drop) -> None:
+        for connection in self._concerned(fault):
+            connection.drop(fault)
+
+    def end_in(self, fault: ConnectionFault, seconds: float) -> None:
+        """Let those that are up now end in so many seconds, if not before."""
+        for connection in self._concerned(fault):
+            ends = connection.ends
+            ends.deadline = min(ends.deadline, trio.current_time() + seconds)
+
+    def say(self, fault: ConnectionFault, frame: Callable[[Form], bytes]) -> None:
+        """Put a frame, in the form that each connection wants, behind those that wait for it."""
+        for connection in self._concerned(fault):
+            subscriber = connection.subscriber
+            subscriber.outbox.put(frame(subscriber.form))
+
+    def stall(self, fault: Stall) -> None:
+        """Raises `UsageError` when so many stall already that another one would change nothing."""
+        if len(self.standing()) == MAX_STANDING:
+            raise UsageError(f"{MAX_STANDING:,} stalls stand already: clear them")
+        until_s = trio.current_time() + fault.for_s
+        chosen = None if fault.which == "all" else frozenset(self._concerned(fault))
+        self._stalled.append(_Stalled(fault, until_s, chosen))
+
+    def resume(self) -> None:
+        self._stalled.clear()
+        self._resumed.set()
+        self._resumed = trio.Event()
+
+    def standing(self) -> list[Stall]:
+        """The stalls that are not over."""
+        now_s = trio.current_time()
+        self._stalled = [each for each in self._stalled if now_s < each.until_s]
+        return [each.fault for each in self._stalled]
+
+    async def flowing(self, connection: Connection) -> None:
+        while self.standing():
+            until_s = max((e.until_s for e in self._stalled if e.befalls(connection)), default=None)
+            if until_s is None:
+                return
+            with trio.move_on_at(until_s):
+                await self._resumed.wait()
+
+    def _concerned(self, fault: ConnectionFault) -> list[Connection]:
+        on_route = [each for each in self._open if fault.route in (None, each.route)]
+        return {"all": on_route, "oldest": on_route[:1], "newest": on_route[-1:]}[fault.which]
+
+
+async def end_as(fault: Drop, stream: trio.abc.Stream) -> None:
+    """Do the rest of a drop when no task serves the stream any more. The caller closes it next."""
+    if fault.how == "half-open":
+        # Bytes that come are let go, unseen: that is how we learn that the client has left.
+        while await stream.receive_some():
+            pass
+    if fault.how == "reset" and isinstance(stream, trio.SocketStream):
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

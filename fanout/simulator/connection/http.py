@@ -1,0 +1,48 @@
+"""HTTP requests and responses as values."""
+
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+JSON: Final = "application/json;charset=UTF-8"
+HTML: Final = "text/html"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """`target` is a path and a query. Header names are lower case. A body is read only for the
+    control endpoint."""
+
+    method: str
+    target: str
+    body: bytes = b""
+    headers: dict[str, str] = {}
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+
+class Response(msgspec.Struct, frozen=True):
+    """Of the body, `sent_bytes` are sent if it is given, and then the connection ends."""
+
+    status: int
+    body: bytes
+    used_weight: int | None = None
+    retry_after_s: int | None = None
+    content_type: str = JSON
+    delay_s: float = 0.0
+    sent_bytes: int | None = None
+
+
+def phrase(status: int) -> str:
+    """What HTTP calls a status; nothing for one it does not know, as proxies have of their own."""
+    return HTTPStatus(status).phrase if status in _KNOWN else ""
+
+
+_KNOWN: Final = frozenset(HTTPStatus)

@@ -1,0 +1,69 @@
+"""What an address and a connection may ask: a weight per UTC minute over REST, messages a second.
+
+Documented at Binance: over the limit is a 429, "repeatedly violating rate limits and/or failing to
+back off after receiving 429s will result in an automated IP ban (HTTP status 418)", and bans scale
+from two minutes to three days. How many 429s are too many is not documented.
+"""
+
+from collections import deque
+from typing import Final
+
+import msgspec
+
+MS_PER_MINUTE: Final = 60_000
+FIRST_BAN_MS: Final = 2 * MS_PER_MINUTE
+LONGEST_BAN_MS: Final = 3 * 24 * 60 * MS_PER_MINUTE
+
+
+WINDOW_S: Final = 1.0
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """The weight of this minute so far, and whether the request is refused for it."""
+
+    used: int
+    is_over: bool = False
+    banned_until_ms: int | None = None
+
+
+class RateLimit:
+    """One address. All clients share it: on loopback they have the same."""
+
+    def __init__(self, *, weight_limit: int, tolerated_429s: int) -> None:
+        self.weight_limit = weight_limit
+        self._tolerated_429s = tolerated_429s
+        self._minute = 0
+        self._used = 0
+        self._violations = 0
+        self._banned_until_ms: int | None = None
+        self._next_ban_ms = FIRST_BAN_MS
+
+    def spend(self, weight: int, now_ms: int) -> Spent:
+        minute = now_ms // MS_PER_MINUTE
+        if minute != self._minute:
+            self._minute, self._used, self._violations = minute, 0, 0
+        self._used += weight
+        if self._banned_until_ms is not None and now_ms < self._banned_until_ms:
+            return Spent(self._used, banned_until_ms=self._banned_until_ms)
+        if self._used <= self.weight_limit:
+            return Spent(self._used)
+        self._violations += 1
+        if self._violations <= self._tolerated_429s:
+            return Spent(self._used, is_over=True)
+        self._banned_until_ms = now_ms + self._next_ban_ms
+        self._next_ban_ms = min(2 * self._next_ban_ms, LONGEST_BAN_MS)
+        return Spent(self._used, banned_until_ms=self._banned_until_ms)
+
+
+class MessageRate:
+    """Whether one more message is within what a connection may send in a second."""
+
+    def __init__(self, per_second: int) -> None:
+        self._times_s: deque[float] = deque(maxlen=per_second)
+
+    def allows(self, now_s: float) -> bool:
+        times_s = self._times_s
+        if len(times_s) == times_s.maxlen and now_s - times_s[0] < WINDOW_S:
+            return False
+        times_s.append(now_s)
+        return True

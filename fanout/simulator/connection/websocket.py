@@ -1,0 +1,201 @@
+"""One WebSocket subscriber: from its handshake to its end.
+
+trio-websocket keeps the protocol: handshake, pings, requests, close. Market data goes past it. The
+frames are the same bytes for every subscriber, so they are made once, elsewhere, and a burst of
+them is one write here (trio-websocket would frame and write each message for each connection).
+
+The connection lives as long as each of its tasks: the first to end ends it. That covers a client
+that has left, broken the rules, stopped reading or stopped answering pings, the age at which every
+connection is dropped, an announced shutdown, and a drop on demand. Only a client that breaks a rule
+gets a close frame, and one that is dropped with one; the exchange gives no other notice.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from wsproto.utilities import ProtocolError
+
+from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.connection.connections import Connection
+from fanout.simulator.connection.head import MAX_HEAD_BYTES
+from fanout.simulator.connection.rate_limit import MessageRate
+from fanout.simulator.connection.streams import Streams
+from fanout.simulator.dialects.base import Close, Destination, Dialect
+from fanout.simulator.market.clock import Clock
+
+STALLED_S: Final = 10.0  # a client that does not take one burst in this time is not reading
+HANDSHAKE_S: Final = 5.0
+CLOSE_S: Final = 5.0
+MAX_REQUEST_BYTES: Final = 128 * 1024  # 1024 names fit well
+
+# A client causes these by leaving, by breaking the protocol or by an odd header. Some of them come
+# from trio-websocket's reader, which lives in our nursery.
+MISHAPS: Final = (
+    ConnectionClosed,
+    ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    UnicodeError,
+)
+
+
+async def serve_websocket(
+    connection: Connection,
+    destination: Destination,
+    streams: Streams,
+    clock: Clock,
+    config: SimulatorConfig,
+    dialect: Dialect,
+) -> None:
+    """Serve a stream whose first bytes are a handshake, until either side ends the connection.
+
+    Afterwards no task reads or writes it. `connection.drop_as` holds what is left to do with it.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            websocket = await _shake_hands(nursery, connection)
+            if websocket is not None:
+                conversation = _Conversation(
+                    websocket, connection, destination, streams, clock, config, dialect
+                )
+                await conversation.run()
+            nursery.cancel_scope.cancel()
+    except* MISHAPS:
+        pass  # the client's affair; the socket is closed by whoever opened it
+
+
+async def _shake_hands(nursery: trio.Nursery, connection: Connection) -> WebSocketConnection | None:
+    await connection.flowing()
+    # A handshake that is turned down leaves wrap_server_stream waiting for ever.
+    with trio.move_on_after(HANDSHAKE_S):
+        request = await wrap_server_stream(
+            nursery,
+            connection,
+            max_message_size=MAX_REQUEST_BYTES,
+            receive_buffer_size=MAX_HEAD_BYTES,
+        )
+        return await request.accept()
+    return None
+
+
+class _Conversation:
+    def __init__(
+        self,
+        websocket: WebSocketConnection,
+        connection: Connection,
+        destination: Destination,
+        streams: Streams,
+        clock: Clock,
+        config: SimulatorConfig,
+        dialect: Dialect,
+    ) -> None:
+        self._websocket = websocket
+        self._connection = connection
+        self._session = destination.session
+        self._streams = streams
+        self._clock = clock
+        self._subscriber = connection.subscriber
+        self._lifetime_s = config.lifetime_s
+        self._dialect, self._limits = dialect, dialect.limits
+        per_second = config.requests_per_second or self._limits.messages_per_second
+        self._rate = MessageRate(per_second)
+        self._ping_every_s = config.ping_every_s or self._limits.ping_every_s
+
+    async def run(self) -> None:
+        tasks = (
+            self._answer,
+            self._push,
+            self._keep_alive,
+            self._overflow,
+            self._grow_old,
+            self._obey,
+        )
+        try:
+            with self._connection.listed():
+                async with trio.open_nursery() as nursery:
+                    for task in tasks:
+                        nursery.start_soon(_run_and_cancel, task, nursery.cancel_scope)
+        finally:
+            self._streams.leave(self._subscriber)
+
+    async def _answer(self) -> None:
+        try:
+            await self._answer_requests()
+        except ConnectionClosed:
+            if self._connection.drop_as is None:
+                raise
+            await trio.sleep_forever()  # `_obey` has closed it, and sees it out
+
+    async def _answer_requests(self) -> None:
+        if len(self._session.streams) > self._limits.streams:
+            return await self._close(self._limits.too_many_streams)
+        self._streams.tune(self._subscriber, self._session)
+        while True:
+            message = await self._websocket.get_message()
+            if not self._rate.allows(trio.current_time()):
+                return await self._close(self._limits.too_many_messages)
+            reply = self._dialect.answer(self._session, _text(message))
+            await self._websocket.send_message(reply.reply)
+            if reply.close is not None:
+                return await self._close(reply.close)
+            self._session = reply.session
+            self._streams.tune(self._subscriber, self._session)
+
+    async def _push(self) -> None:
+        outbox = self._subscriber.outbox
+        while True:
+            burst = await outbox.take()
+            await self._connection.flowing()  # a stall of ours is not the client's
+            if self._websocket.closed is not None:
+                await trio.sleep_forever()  # no data follows a close frame; `_answer` sees it out
+            with trio.move_on_after(STALLED_S) as patience:
+                await self._connection.send_all(burst)
+            if patience.cancelled_caught:
+                return
+            outbox.written(len(burst))
+
+    async def _keep_alive(self) -> None:
+        async with trio.open_nursery() as pings:
+            while True:
+                await trio.sleep(self._ping_every_s)
+                await (
+                    self._connection.flowing()
+                )  # a client cannot answer a ping that a stall holds back
+                pings.start_soon(self._ping, pings.cancel_scope)
+
+    async def _ping(self, pings: trio.CancelScope) -> None:
+        payload = str(self._clock.true_ms())  # whatever our clock says, no two are the same
+        with trio.move_on_after(self._limits.pong_within_s) as patience:
+            await self._websocket.ping(payload.encode())
+        if patience.cancelled_caught:
+            pings.cancel()
+
+    async def _overflow(self) -> None:
+        await self._subscriber.outbox.overflown.wait()
+
+    async def _grow_old(self) -> None:
+        ends = self._connection.ends
+        ends.deadline = min(ends.deadline, trio.current_time() + self._lifetime_s)
+        with ends:
+            await trio.sleep_forever()
+
+    async def _obey(self) -> None:
+        await self._connection.dropped.wait()
+        fault = self._connection.drop_as
+        if fault is not None and fault.how == "close":
+            await self._close(Close(fault.code, fault.reason))
+
+    async def _close(self, close: Close) -> None:
+        with trio.move_on_after(CLOSE_S):
+            await self._websocket.aclose(close.code, close.reason)
+
+
+async def _run_and_cancel(task: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    await task()
+    scope.cancel()
+
+
+def _text(message: str | bytes) -> str:
+    return message if isinstance(message, str) else message.decode(errors="replace")

@@ -1,0 +1,31 @@
+"""The dialects there are, by the names that a config and `fanout simulate --dialect` take."""
+
+from typing import Final
+
+from fanout.errors import UsageError
+from fanout.simulator.dialects.base import Dialect
+from fanout.simulator.dialects.binance_spot import BinanceSpot
+from fanout.simulator.dialects.binance_usdm import BinanceUsdm
+from fanout.simulator.market.listing import Listing
+
+DEFAULT: Final = "binance-usdm"
+DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (BinanceUsdm(), BinanceSpot())}
+
+
+def dialect_of(name: str) -> Dialect:
+    """Raises `UsageError` for a name that is none."""
+    found = DIALECTS.get(name)
+    if found is None:
+        raise UsageError(f"there is no dialect {name!r}; choose from {', '.join(DIALECTS)}")
+    return found
+
+
+def symbols_of(dialect: Dialect, count: int) -> tuple[str, ...]:
+    """So many symbols: first those of the dialect's table, then made-up ones."""
+    table = list(dialect.table)[:count]
+    return (*table, *map(dialect.made_up_symbol, range(len(table) + 1, count + 1)))
+
+
+def listing_of(dialect: Dialect, symbol: str) -> Listing | None:
+    """The instrument of a symbol, made up where the name is; None for an unknown symbol."""
+    return dialect.table.get(symbol) or dialect.made_up(symbol)

@@ -1,0 +1,1 @@
+"""What Binance's venues have in common: live requests, queries, error bodies. It is no dialect."""

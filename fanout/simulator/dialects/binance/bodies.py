@@ -1,0 +1,52 @@
+"""Bodies of errors at Binance: the documented ones, or those that production has been seen to send.
+
+They are JSON of the exchange's own where a request reached it, and HTML where a proxy or a firewall
+in front of it answered.
+"""
+
+from typing import Final
+
+import msgspec
+
+from fanout.simulator.connection.http import HTML, JSON, phrase
+
+RESTRICTED: Final = (
+    "Service unavailable from a restricted location according to 'b. Eligibility' in "
+    "https://www.binance.com/en/terms. Please contact customer service if you believe you received "
+    "this message in error."
+)
+
+
+class Words(msgspec.Struct, frozen=True):
+    """How a venue words its limits: `{}` is the limit, or the end of a ban in ms."""
+
+    too_many: str
+    banned: str
+
+
+def error_body(code: int, message: str) -> bytes:
+    return msgspec.json.encode({"code": code, "msg": message})
+
+
+def error(
+    status: int, words: Words, *, weight_limit: int, banned_until_ms: int
+) -> tuple[bytes, str]:
+    """The body of an error, and its content type."""
+    if status == 429:
+        return error_body(-1003, words.too_many.format(weight_limit)), JSON
+    if status == 418:
+        return error_body(-1003, words.banned.format(banned_until_ms)), JSON
+    if status in _ERRORS:
+        return error_body(*_ERRORS[status]), JSON
+    title = f"{status} {phrase(status)}"
+    return f"<html><head><title>{title}</title></head></html>\r\n".encode(), HTML
+
+
+_ERRORS: Final = {
+    401: (-2015, "Invalid API-key, IP, or permissions for action."),
+    408: (-1007, "Timeout waiting for response from backend server."),
+    451: (0, RESTRICTED),
+    500: (-1000, "An unknown error occurred while processing the request."),
+    503: (-1008, "Server is currently overloaded with other requests. Please try again later."),
+}
+"""Any other status is answered by a proxy, or by the firewall (403)."""

@@ -1,0 +1,111 @@
+"""Binance spot, from its documents of 2026 and from a recording of 2024.
+
+Differences to the futures: one route, eight decimals everywhere, ids of fills only, microseconds
+where asked for, pings every 20 seconds, five messages a second, an announced shutdown, and a
+Retry-After with every refusal. It shares no code with the service's venue.
+"""
+
+from typing import Any, Final
+
+from fanout.simulator.dialects.base import (
+    Aggregation,
+    Answer,
+    Destination,
+    Form,
+    Limits,
+    RestSide,
+    Session,
+    Venue,
+)
+from fanout.simulator.dialects.binance.bodies import error
+from fanout.simulator.dialects.binance.requests import (
+    INVALID_REQUEST,
+    MAX_STREAMS,
+    TOO_MANY_REQUESTS,
+    answer,
+)
+from fanout.simulator.dialects.binance_spot import frames
+from fanout.simulator.dialects.binance_spot.rest import WORDS, rest
+from fanout.simulator.dialects.binance_spot.routes import destination
+from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, ZOO, spelled
+from fanout.simulator.market.listing import Listing, Quirk
+from fanout.simulator.market.made_up import made_up, made_up_symbol
+from fanout.simulator.market.ticks import (
+    AGGREGATE,
+    MARKET,
+    TRADE,
+    Kinds,
+    Recorded,
+    StreamKind,
+    Tick,
+)
+
+MAX_ID_CHARACTERS: Final = 36
+
+
+class BinanceSpot:
+    name: Final = "binance-spot"
+    title: Final = "Binance spot"
+    routes: tuple[str, ...] = ()
+    rest_root: Final = "/api"
+    limits = Limits(
+        messages_per_second=5,
+        weight_per_minute=6_000,
+        ping_every_s=20.0,
+        pong_within_s=60.0,
+        streams=MAX_STREAMS,
+        too_many_streams=INVALID_REQUEST,
+        too_many_messages=TOO_MANY_REQUESTS,
+    )
+    kinds = Kinds((MARKET,), (1.0,), is_open=False)
+    # An aggregate is the fills of one order at one price: here those of one millisecond.
+    aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
+    table = TABLE
+    zoo = ZOO
+
+    def made_up(self, symbol: str) -> Listing | None:
+        return made_up(symbol, least_places=PLACES)
+
+    def made_up_symbol(self, number: int) -> str:
+        return made_up_symbol(number)
+
+    def spelled(self, unit: str) -> str:
+        return spelled(unit)
+
+    def destination(self, target: str) -> Destination | None:
+        return destination(target)
+
+    def stream_names(self, symbol: str) -> dict[str, tuple[StreamKind, str]]:
+        kinds: tuple[StreamKind, ...] = (TRADE, AGGREGATE)
+        return {f"{symbol.lower()}@{kind}": (kind, "") for kind in kinds}
+
+    def answer(self, session: Session, text: str) -> Answer:
+        return answer(session, text, _is_id)
+
+    def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
+        return frames.payload(tick, microseconds=microseconds)
+
+    def envelope(self, stream: str, payload: bytes) -> bytes:
+        return frames.envelope(stream, payload)
+
+    def shutdown(self, now_ms: int, form: Form) -> bytes:
+        return frames.shutdown(now_ms, combined=form.combined, microseconds=form.microseconds)
+
+    def rest(self, venue: Venue) -> RestSide:
+        return rest(venue)
+
+    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
+        return error(status, WORDS, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
+
+    def lacks(self, quirk: Quirk) -> bool:
+        return quirk == "null-type"
+
+    def recorded(self, frame: bytes) -> Recorded | None:
+        return frames.recorded(frame)
+
+
+def _is_id(value: Any) -> bool:
+    """Documented: a 64-bit signed integer, up to 36 alphanumeric characters, or null."""
+    if isinstance(value, str):
+        return value.isascii() and value.isalnum() and len(value) <= MAX_ID_CHARACTERS
+    return value is None or (type(value) is int and -(2**63) <= value < 2**63)

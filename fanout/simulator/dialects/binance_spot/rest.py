@@ -1,0 +1,113 @@
+"""The REST endpoints of Binance spot that a reader of trades needs.
+
+Weights and limits are the documented ones of 2026. A request with the header
+`X-MBX-TIME-UNIT: MICROSECOND` gets its times in microseconds.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from fanout.simulator.connection.http import Request
+from fanout.simulator.dialects.base import RestSide, Venue
+from fanout.simulator.dialects.binance.bodies import Words
+from fanout.simulator.dialects.binance.queries import limit_of, span_of, symbol_of
+from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
+from fanout.simulator.dialects.binance_spot.exchange_info import chosen, exchange_info
+from fanout.simulator.dialects.binance_spot.frames import in_unit
+from fanout.simulator.market.ticks import Aggregate, Trade
+
+MAX_ROWS: Final = 1_000
+DEFAULT_ROWS: Final = 500
+TIME_UNIT: Final = "x-mbx-time-unit"
+
+WORDS: Final = Words(
+    "Too much request weight used; current limit is {} request weight per 1 MINUTE. Please use "
+    "WebSocket Streams for live updates to avoid polling the API.",
+    "Way too much request weight used; IP banned until {}. Please use WebSocket Streams for live "
+    "updates to avoid bans.",
+)
+
+
+def rest(venue: Venue) -> RestSide:
+    answers = _Answers(venue)
+    endpoints = {
+        "ping": Endpoint(1, lambda request, now_ms: b"{}"),
+        "time": Endpoint(1, answers.time),
+        "exchangeInfo": Endpoint(20, answers.exchange_info),
+        "trades": Endpoint(25, answers.trades),
+        "historicalTrades": Endpoint(25, answers.historical),
+        "aggTrades": Endpoint(4, answers.aggregates),
+    }
+    paths = {f"/api/v3/{name}": endpoint for name, endpoint in endpoints.items()}
+    return Rest(paths, venue.limit, WORDS, tells_when=True)
+
+
+class _Answers:
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._history = venue.history
+
+    def time(self, request: Request, now_ms: int) -> bytes:
+        return encode({"serverTime": in_unit(now_ms, 0, _microseconds(request))})
+
+    def exchange_info(self, request: Request, now_ms: int) -> bytes:
+        venue = self._venue
+        now = in_unit(now_ms, 0, _microseconds(request))
+        listings = chosen(venue.listings, request.query)
+        return exchange_info(listings, venue.quirks, now, venue.limit.weight_limit)
+
+    def trades(self, request: Request, now_ms: int) -> bytes:
+        symbol = symbol_of(request.query, self._venue.listings)
+        limit = limit_of(request.query, DEFAULT_ROWS, MAX_ROWS)
+        return _rows(request, self._history.newest(symbol, limit))
+
+    def historical(self, request: Request, now_ms: int) -> bytes:
+        """All rows there ever were, at the exchange. Here: as far back as rows are kept."""
+        query = request.query
+        symbol = symbol_of(query, self._venue.listings)
+        limit, first_id = limit_of(query, DEFAULT_ROWS, MAX_ROWS), span_of(query).first_id
+        if first_id is None:
+            return _rows(request, self._history.newest(symbol, limit))
+        return _rows(request, self._history.trades[symbol].since(first_id, limit))
+
+    def aggregates(self, request: Request, now_ms: int) -> bytes:
+        query, microseconds = request.query, _microseconds(request)
+        shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
+        rows = of_span(shelf, span_of(query), limit_of(query, DEFAULT_ROWS, MAX_ROWS))
+        return encode([_aggregate_row(row, microseconds) for row in rows])
+
+
+def _microseconds(request: Request) -> bool:
+    return request.headers.get(TIME_UNIT, "").lower() == "microsecond"
+
+
+def _rows(request: Request, trades: list[Trade]) -> bytes:
+    microseconds = _microseconds(request)
+    return encode([_row(trade, microseconds) for trade in trades])
+
+
+def _row(trade: Trade, microseconds: bool) -> dict[str, Any]:
+    quote = Decimal(trade.price) * Decimal(trade.quantity)
+    return {
+        "id": trade.trade_id,
+        "price": trade.price,
+        "qty": trade.quantity,
+        "quoteQty": f"{quote:.8f}",
+        "time": in_unit(trade.time_ms, trade.beyond_us, microseconds),
+        "isBuyerMaker": trade.buyer_is_maker,
+        "isBestMatch": True,
+    }
+
+
+def _aggregate_row(row: Aggregate, microseconds: bool) -> dict[str, Any]:
+    """As on the stream, without the event and the symbol."""
+    return {
+        "a": row.aggregate_id,
+        "p": row.price,
+        "q": row.quantity,
+        "f": row.first_id,
+        "l": row.last_id,
+        "T": in_unit(row.time_ms, row.beyond_us, microseconds),
+        "m": row.buyer_is_maker,
+        "M": True,
+    }

@@ -1,0 +1,42 @@
+"""Where a WebSocket URL leads: the form, and the streams from the start.
+
+Accepted are `/ws`, `/ws/<a>/<b>` and `/stream`, `/stream?streams=<a>/<b>`, each with or without
+`timeUnit=MICROSECOND`. All streams are on one route, which has no name. Documented at
+developers.binance.com, "WebSocket Streams for Binance".
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+from fanout.simulator.dialects.base import Destination, Form, Session
+
+_PATH: Final = re.compile(r"/(?:(stream)|ws((?:/[^/]+)*))")
+_UNITS: Final = {
+    "MICROSECOND": True,
+    "microsecond": True,
+    "MILLISECOND": False,
+    "millisecond": False,
+}
+
+
+def destination(target: str) -> Destination | None:
+    """The destination of a request target, or None where the exchange has nothing."""
+    path, _, query = target.partition("?")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    fields = parse_qs(query)
+    microseconds = _UNITS.get(fields.get("timeUnit", ["MILLISECOND"])[0])
+    if microseconds is None:
+        return None
+    if match[1]:
+        names = (name for value in fields.get("streams", []) for name in value.split("/"))
+        return Destination("", Session(_unique(names), Form(True, microseconds)))
+    names = (unquote(name) for name in match[2].split("/"))
+    return Destination("", Session(_unique(names), Form(False, microseconds)))
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,106 @@
+"""The REST endpoints of Binance USDⓈ-M that a reader of trades needs."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from fanout.simulator.connection.http import Request
+from fanout.simulator.dialects.base import RestSide, Venue
+from fanout.simulator.dialects.binance.bodies import Words
+from fanout.simulator.dialects.binance.queries import (
+    limit_of,
+    refuse_too_old,
+    span_of,
+    symbol_of,
+)
+from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
+from fanout.simulator.dialects.binance_usdm.exchange_info import exchange_info
+from fanout.simulator.market.ticks import RPI, Aggregate, Trade
+
+MAX_TRADES: Final = 1_000
+MAX_AGGREGATES: Final = 1_000
+MAX_HISTORICAL: Final = 500
+DEFAULT_ROWS: Final = 500
+DEFAULT_HISTORICAL: Final = 100
+
+WORDS: Final = Words(
+    "Too many requests; current limit is {} requests per minute. Please use the websocket for live "
+    "updates to avoid polling the API.",
+    "Way too many requests; IP banned until {}. Please use the websocket for live updates to avoid "
+    "bans.",
+)
+
+
+def rest(venue: Venue) -> RestSide:
+    answers = _Answers(venue)
+    endpoints = {
+        "ping": Endpoint(1, lambda request, now_ms: b"{}"),
+        "time": Endpoint(1, lambda request, now_ms: encode({"serverTime": now_ms})),
+        "exchangeInfo": Endpoint(1, answers.exchange_info),
+        "trades": Endpoint(5, answers.trades),
+        "historicalTrades": Endpoint(20, answers.historical, needs_key=True),
+        "aggTrades": Endpoint(20, answers.aggregates),
+    }
+    paths = {f"/fapi/v1/{name}": endpoint for name, endpoint in endpoints.items()}
+    return Rest(paths, venue.limit, WORDS)
+
+
+class _Answers:
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._history = venue.history
+
+    def exchange_info(self, request: Request, now_ms: int) -> bytes:
+        venue = self._venue
+        return exchange_info(venue.listings, venue.quirks, now_ms, venue.limit.weight_limit)
+
+    def trades(self, request: Request, now_ms: int) -> bytes:
+        query = request.query
+        symbol = symbol_of(query, self._venue.listings)
+        limit = limit_of(query, DEFAULT_ROWS, MAX_TRADES)
+        return encode([_row(trade) for trade in self._history.newest(symbol, limit)])
+
+    def historical(self, request: Request, now_ms: int) -> bytes:
+        """Rows of a month, at the exchange. Here: as far back as rows are kept."""
+        query = request.query
+        symbol = symbol_of(query, self._venue.listings)
+        limit = limit_of(query, DEFAULT_HISTORICAL, MAX_HISTORICAL)
+        first_id = span_of(query).first_id
+        if first_id is None:
+            rows = self._history.newest(symbol, limit)
+        else:
+            rows = self._history.trades[symbol].since(first_id, limit)
+        return encode([_row(trade) for trade in rows])
+
+    def aggregates(self, request: Request, now_ms: int) -> bytes:
+        """Rows of two days, at the exchange. Here the same, as far back as rows are kept."""
+        query = request.query
+        shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
+        limit, span = limit_of(query, DEFAULT_ROWS, MAX_AGGREGATES), span_of(query)
+        refuse_too_old(span, shelf.oldest_id, now_ms)
+        return encode([_aggregate_row(row) for row in of_span(shelf, span, limit)])
+
+
+def _row(trade: Trade) -> dict[str, Any]:
+    return {
+        "id": trade.trade_id,
+        "price": trade.price,
+        "qty": trade.quantity,
+        "quoteQty": format(Decimal(trade.price) * Decimal(trade.quantity), "f"),
+        "time": trade.time_ms,
+        "isBuyerMaker": trade.buyer_is_maker,
+        "isRPITrade": trade.kind == RPI,
+    }
+
+
+def _aggregate_row(row: Aggregate) -> dict[str, Any]:
+    """As on the stream, without the event, the symbol and `st`."""
+    return {
+        "a": row.aggregate_id,
+        "p": row.price,
+        "q": row.quantity,
+        "nq": row.normal_quantity,
+        "f": row.first_id,
+        "l": row.last_id,
+        "T": row.time_ms,
+        "m": row.buyer_is_maker,
+    }

@@ -1,0 +1,52 @@
+"""Where a WebSocket URL leads: the route, the form, and the streams from the start.
+
+Accepted are `/ws`, `/ws/<a>/<b>` and `/stream`, `/stream?streams=<a>/<b>`, each below `/public`,
+`/market`, `/private` or nothing. Nothing means `/public`: so production behaves since April 2026.
+A trailing slash is refused, and so is `/ws?<stream>`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.market.ticks import StreamKind
+
+PUBLIC: Final = "public"
+MARKET: Final = "market"
+PRIVATE: Final = "private"
+ROUTES: Final = (PUBLIC, MARKET, PRIVATE)
+
+ROUTE_OF: Final[dict[StreamKind, str]] = {"trade": PUBLIC, "aggTrade": MARKET}
+"""`@trade` is not documented at all; that it is pushed on /public and nowhere else was measured."""
+
+_PATH: Final = re.compile(r"(?:/(public|market|private))?/(?:(stream)|ws((?:/[^/]+)*))")
+
+
+def destination(target: str) -> Destination | None:
+    """The destination of a request target, or None where the exchange has nothing."""
+    path, _, query = target.partition("?")
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    route = match[1] or PUBLIC
+    if match[2]:
+        return Destination(route, Session(_in_query(query), Form(combined=True)))
+    streams = _in_path(match[3])
+    if query and not streams and route != PRIVATE:
+        return None
+    return Destination(route, Session(streams))
+
+
+def _in_query(query: str) -> tuple[str, ...]:
+    values = parse_qs(query).get("streams", [])
+    return _unique(name for value in values for name in value.split("/"))
+
+
+def _in_path(path: str) -> tuple[str, ...]:
+    return _unique(unquote(name) for name in path.split("/"))
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,225 @@
+"""What can befall one stream: small machines that take a message and give those to be sent now.
+
+Each machine knows a single stream. It may hold a message and send it later, or withhold it for ever
+and report that. No machine waits: time passes by messages, or is read when one comes.
+
+Nothing here reads a venue's words. A message is garbled where its bytes are made, by `garbled`: its
+price, quantity and id are found as the market spelled them.
+"""
+
+import random
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import trio
+
+from fanout.simulator.faults import (
+    CountedFault,
+    Delay,
+    Garble,
+    Repeat,
+    Shuffle,
+    Silence,
+    Skip,
+    StreamFault,
+)
+from fanout.simulator.market.ticks import Tick, Trade
+
+Withhold = Callable[[Tick], None]
+
+
+class Impairment(Protocol):
+    """What befalls one stream."""
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        """What is sent now that this message has come."""
+
+    def release(self) -> Sequence[Tick]:
+        """What was taken, and neither sent nor withheld: it is sent now."""
+
+    def is_over(self) -> bool:
+        """Whether messages pass as if there were none."""
+
+
+def impairment_of(fault: StreamFault, withhold: Withhold, dice: random.Random) -> Impairment:
+    match fault:
+        case Silence():
+            return _Silent(fault, withhold)
+        case Skip():
+            return _Skipped(_Turns(fault, dice), withhold)
+        case Garble():
+            return _Garbled(_Turns(fault, dice), withhold, fault.how)
+        case Repeat():
+            return _Later(_Turns(fault, dice), fault.later, sent_first=True)
+        case Delay():
+            return _Later(_Turns(fault, dice), fault.by, sent_first=False)
+        case Shuffle():
+            return _Shuffled(_Turns(fault, dice), fault.window, dice)
+    raise AssertionError(f"{fault} befalls no stream")
+
+
+class _Turns:
+    """Whose turn it is: the next `count` messages; or so many in a row, whenever the dice say."""
+
+    def __init__(self, fault: CountedFault, dice: random.Random) -> None:
+        self._count, self._chance, self._dice = fault.count, fault.chance, dice
+        self._left = fault.count if fault.chance is None else 0
+
+    def next(self) -> bool:
+        if not self._left and self._chance is not None and self._dice.random() < self._chance:
+            self._left = self._count
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    def is_over(self) -> bool:
+        return self._chance is None and not self._left
+
+
+class _Silent:
+    def __init__(self, fault: Silence, withhold: Withhold) -> None:
+        self._withhold = withhold
+        self._until_s = None if fault.for_s is None else trio.current_time() + fault.for_s
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        if self.is_over():
+            return (tick,)
+        self._withhold(tick)
+        return ()
+
+    def release(self) -> Sequence[Tick]:
+        return ()
+
+    def is_over(self) -> bool:
+        return self._until_s is not None and trio.current_time() >= self._until_s
+
+
+class _Skipped:
+    def __init__(self, turns: _Turns, withhold: Withhold) -> None:
+        self._turns, self._withhold = turns, withhold
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        if not self._turns.next():
+            return (tick,)
+        self._withhold(tick)
+        return ()
+
+    def release(self) -> Sequence[Tick]:
+        return ()
+
+    def is_over(self) -> bool:
+        return self._turns.is_over()
+
+
+class _Garbled:
+    """A message that cannot be read counts as withheld."""
+
+    def __init__(self, turns: _Turns, withhold: Withhold, how: str) -> None:
+        self._turns, self._withhold, self._how = turns, withhold, how
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        if not self._turns.next():
+            return (tick,)
+        self._withhold(tick)
+        return (msgspec.structs.replace(tick, garbled=(*tick.garbled, self._how)),)
+
+    def release(self) -> Sequence[Tick]:
+        return ()
+
+    def is_over(self) -> bool:
+        return self._turns.is_over()
+
+
+class _Later:
+    """Messages, or copies of them, wait until so many others of their stream have been sent."""
+
+    def __init__(self, turns: _Turns, messages: int, *, sent_first: bool) -> None:
+        self._turns, self._messages, self._sent_first = turns, messages, sent_first
+        self._waiting: deque[tuple[int, Tick]] = deque()
+        self._taken = 0
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        self._taken += 1
+        is_hit = self._turns.next()
+        sent = [tick] if self._sent_first or not is_hit else []
+        if is_hit:
+            self._waiting.append((self._taken + self._messages, tick))
+        while self._waiting and self._waiting[0][0] <= self._taken:
+            sent.append(self._waiting.popleft()[1])
+        return sent
+
+    def release(self) -> Sequence[Tick]:
+        waiting, self._waiting = self._waiting, deque()
+        return [tick for _, tick in waiting]
+
+    def is_over(self) -> bool:
+        return self._turns.is_over() and not self._waiting
+
+
+class _Shuffled:
+    def __init__(self, turns: _Turns, window: int, dice: random.Random) -> None:
+        self._turns, self._window, self._dice = turns, window, dice
+        self._waiting: list[Tick] = []
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        if not self._waiting and not self._turns.next():
+            return (tick,)
+        self._waiting.append(tick)
+        if len(self._waiting) < self._window:
+            return ()
+        window = self.release()
+        order = list(range(self._window))
+        while order == sorted(order):  # the window is two or more: there is another order
+            self._dice.shuffle(order)
+        return [window[number] for number in order]
+
+    def release(self) -> Sequence[Tick]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def is_over(self) -> bool:
+        return self._turns.is_over() and not self._waiting
+
+
+def garbled(tick: Tick, payload: bytes) -> bytes:
+    """The payload as its faults leave it. What one fault has made unreadable for the next one, the
+    next one leaves as it is."""
+    for how in tick.garbled:
+        match how:
+            case "cut":
+                payload = _cut(payload)
+            case "price":
+                payload = _with_no_price(tick, payload)
+            case "types":
+                payload = _with_other_types(tick, payload)
+    return payload
+
+
+def _cut(payload: bytes) -> bytes:
+    text = payload.decode()  # the frame is to be in order, and so no character is cut
+    return text[: len(text) // 2].encode()
+
+
+def _with_no_price(tick: Tick, payload: bytes) -> bytes:
+    price, _, _ = _values(tick)
+    return payload.replace(b'"%b"' % price, b'"not a price"', 1)
+
+
+def _with_other_types(tick: Tick, payload: bytes) -> bytes:
+    """The id becomes text, the price and the quantity numbers."""
+    price, quantity, row_id = _values(tick)
+    for number in (price, quantity):
+        payload = payload.replace(b'"%b"' % number, number, 1)
+    return re.sub(rb"(?<=[:,\[ ])%b(?=[,}\] ])" % row_id, b'"%b"' % row_id, payload, count=1)
+
+
+def _values(tick: Tick) -> tuple[bytes, bytes, bytes]:
+    """Price, quantity and id, as the market spells them."""
+    row = tick.trade or tick.aggregate
+    assert row is not None, "a tick is of one or the other"
+    row_id = row.trade_id if isinstance(row, Trade) else row.aggregate_id
+    return row.price.encode(), row.quantity.encode(), str(row_id).encode()

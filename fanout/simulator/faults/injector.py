@@ -1,0 +1,258 @@
+"""`Simulator.faults`: takes every fault, checks it, and gives it to the place where it acts.
+
+A fault of the market, a connection or REST has taken effect when `inject` returns, or stands ready
+for the next message or request. The injector itself never waits and never repeats: a test, or
+`schedule` for the command line, injects again.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+
+from fanout.errors import UsageError
+from fanout.simulator.connection.connections import Connections
+from fanout.simulator.connection.frames import binary_frame, event_frame, text_frame
+from fanout.simulator.connection.rate_limit import RateLimit
+from fanout.simulator.dialects.base import Dialect, Form
+from fanout.simulator.faults import (
+    MAX_ROWS,
+    ConnectionFault,
+    CountedFault,
+    Decimals,
+    Delist,
+    Drop,
+    Fault,
+    Forget,
+    Garbage,
+    Http,
+    Insert,
+    List,
+    Malformed,
+    Odd,
+    Relist,
+    Rename,
+    Renumber,
+    ShiftClock,
+    Shutdown,
+    Silence,
+    Spend,
+    Stall,
+    UnknownEvent,
+)
+from fanout.simulator.faults.fields import F, checked
+from fanout.simulator.faults.rest import RestFaults
+from fanout.simulator.faults.streams import StreamFaults
+from fanout.simulator.market.clock import Clock
+from fanout.simulator.market.engine import Engine
+from fanout.simulator.market.listing import no_such_symbol, unit
+from fanout.simulator.market.ticks import AGGREGATE, TRADE, StreamKind, Tick, stream_of
+
+NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does not have
+
+
+Units = TypeVar("Units", List, Relist)
+
+
+class FaultInjector:
+    """Everything but the dice is the exchange's, and shared with it."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        seed: int,
+        clock: Clock,
+        engine: Engine,
+        stream_faults: StreamFaults,
+        rest_faults: RestFaults,
+        rate_limit: RateLimit,
+        connections: Connections,
+        publish: Callable[[list[Tick]], None],
+        listed: Callable[[str], None],
+    ) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._engine = engine
+        self._stream_faults = stream_faults
+        self._rest_faults = rest_faults
+        self._rate_limit = rate_limit
+        self._connections = connections
+        self._publish = publish
+        self._listed = listed
+        self._dice = random.Random(f"{seed}/garbage")
+
+    def inject(self, fault: Fault) -> None:
+        """Let it happen. Raises `UsageError` for values out of range and unknown symbols."""
+        self._inject(self.check(fault))
+
+    def check(self, fault: F) -> F:
+        """The fault, if it could happen here. Raises as `inject` does."""
+        fault = checked(fault)
+        self._refuse_unknown(fault)
+        self._refuse_senseless(fault)
+        return fault
+
+    def clear(self) -> None:
+        """End all standing faults, and send what they held back. Changes of the listing, the clock
+        and ids stay."""
+        self._publish(self._stream_faults.clear())
+        self._rest_faults.clear()
+        self._connections.resume()
+        self._engine.quirks.clear()
+
+    @property
+    def standing(self) -> tuple[Fault, ...]:
+        """The injected faults that are not over."""
+        return (
+            *self._stream_faults.standing(),
+            *self._rest_faults.standing(),
+            *self._connections.standing(),
+            *(Odd(symbol, how) for symbol, all_ in self._engine.quirks.items() for how in all_),
+        )
+
+    @property
+    def connections(self) -> int:
+        """How many WebSocket connections are past their handshake, and not dropped."""
+        return len(self._connections)
+
+    def _inject(self, fault: Fault) -> None:
+        match fault:
+            case Drop():
+                self._connections.drop(fault)
+            case Stall():
+                self._connections.stall(fault)
+            case Shutdown():
+                self._shut_down(fault)
+            case Malformed():
+                frame = text_frame(fault.text.encode())
+                self._connections.say(fault, lambda form: frame)
+            case UnknownEvent():
+                event = partial(event_frame, fault.name, fault.data, self._clock.now_ms())
+                self._connections.say(fault, lambda form: event(combined=form.combined))
+            case Garbage():
+                garbage = self._garbage(fault)
+                self._connections.say(fault, lambda form: garbage)
+            case Silence() | CountedFault():
+                self._stream_faults.begin(fault, self._streams(fault))
+            case Http():
+                self._rest_faults.begin(fault, self._clock.now_ms())
+            case Spend():
+                self._rate_limit.spend(fault.weight, self._clock.now_ms())
+            case Forget():
+                for symbol in self._concerned(fault.symbol):
+                    self._engine.history.forget(symbol, fault.kept)
+            case _:
+                self._change_market(fault)
+
+    def _change_market(self, fault: Fault) -> None:
+        match fault:
+            case Insert():
+                for symbol in self._concerned(fault.symbol):
+                    for tick in self._engine.insert(fault, symbol):
+                        self._publish(list(self._stream_faults.through(tick)))
+            case Renumber():
+                self._engine.renumber(fault)
+            case List():
+                like = self._engine.listings.get(self._engine.traded[0])
+                like = like or next(iter(self._engine.listings.values()))
+                self._engine.enlist(self._spelled(fault), like)
+                self._listed(fault.symbol)
+            case Relist():
+                self._engine.relist(self._spelled(fault))
+            case Decimals():
+                self._engine.relist(self._spelled(_relist(fault)))
+            case Rename():
+                self._engine.rename(fault)
+                self._listed(fault.to)
+            case Odd():
+                self._engine.make_odd(fault)
+            case Delist():
+                self._engine.delist(fault.symbol)
+            case ShiftClock():
+                self._clock.offset_ms = fault.offset_ms
+            case _:
+                raise AssertionError(f"{fault} is in the vocabulary, and nothing comes of it")
+
+    def _refuse_unknown(self, fault: Fault) -> None:
+        symbol = getattr(fault, "symbol", None)
+        if symbol is None or isinstance(fault, List):
+            return
+        any_listed = isinstance(fault, Relist | Delist | Decimals | Rename | Odd)
+        known = self._engine.symbols if any_listed else tuple(self._engine.traded)
+        if symbol not in known:
+            raise UsageError(no_such_symbol(symbol, known))
+
+    def _refuse_senseless(self, fault: Fault) -> None:
+        """Raise for a fault that this venue, or any, has no place for."""
+        dialect, kinds = self._dialect, self._dialect.kinds
+        match fault:
+            case ConnectionFault(route=str(route)) if route not in dialect.routes:
+                raise UsageError(
+                    f"{dialect.title} has no route {route}: "
+                    + (
+                        f"choose from {', '.join(dialect.routes)}"
+                        if dialect.routes
+                        else "leave it out"
+                    )
+                )
+            case Shutdown() if dialect.shutdown(0, Form()) is None:
+                raise UsageError(
+                    f"fault shutdown: {dialect.title} closes without an announcement; "
+                    "use drop, or event for one that no document has"
+                )
+            case Insert(kind=kind) if kind not in kinds.names and not kinds.is_open:
+                raise UsageError(
+                    f"fault insert: {dialect.title} has no rows of kind {kind}, since its messages "
+                    f"have no field for it; give kind={kinds.names[0]}"
+                )
+            case Insert() if fault.count * len(self._concerned(fault.symbol)) > MAX_ROWS:
+                raise UsageError(f"fault insert: no more than {MAX_ROWS:,} rows in all at once")
+            case Odd() if dialect.lacks(fault.how):
+                raise UsageError(
+                    f"fault odd: how is {fault.how!r}, and the listing of {dialect.title} has no "
+                    "such field"
+                )
+
+    def _shut_down(self, fault: Shutdown) -> None:
+        now_ms = self._clock.now_ms()
+
+        def announcement(form: Form) -> bytes:
+            message = self._dialect.shutdown(now_ms, form)
+            assert message is not None, "a venue without one was refused"
+            return text_frame(message)
+
+        self._connections.say(fault, announcement)
+        self._connections.end_in(fault, fault.within_s)
+
+    def _spelled(self, fault: Units) -> Units:
+        """With units as the venue spells them."""
+        given = {name: getattr(fault, name, None) for name in ("tick_size", "step_size", "price")}
+        spelled = {name: self._dialect.spelled(unit) for name, unit in given.items() if unit}
+        return msgspec.structs.replace(fault, **spelled)
+
+    def _concerned(self, symbol: str | None) -> tuple[str, ...]:
+        return tuple(self._engine.traded) if symbol is None else (symbol,)
+
+    def _streams(self, fault: Silence | CountedFault) -> list[str]:
+        kinds: tuple[StreamKind, ...]
+        kinds = (TRADE, AGGREGATE) if fault.stream is None else (fault.stream,)
+        return [
+            stream_of(symbol, kind) for symbol in self._concerned(fault.symbol) for kind in kinds
+        ]
+
+    def _garbage(self, fault: Garbage) -> bytes:
+        if not fault.framed:
+            return NO_FRAME * fault.size_bytes
+        return binary_frame(self._dice.randbytes(fault.size_bytes))
+
+
+def _relist(fault: Decimals) -> Relist:
+    price, quantity = fault.price, fault.quantity
+    return Relist(
+        fault.symbol,
+        None if price is None else unit(price),
+        None if quantity is None else unit(quantity),
+    )

@@ -1,0 +1,73 @@
+"""From what has happened to what is sent: the faults of single streams.
+
+A stream without a fault costs one look-up a message. Otherwise its messages pass through its
+impairments, in the order in which the faults were injected: what one lets through, the next one
+gets. Each impairment knows one stream only, so a fault of all symbols is one impairment for each.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+
+from fanout.errors import UsageError
+from fanout.simulator.faults import MAX_STANDING, StreamFault
+from fanout.simulator.faults.impairments import Impairment, Withhold, impairment_of
+from fanout.simulator.market.ticks import Tick
+
+
+class StreamFaults:
+    """`withhold` is called with every message that no stream will ever send."""
+
+    def __init__(self, withhold: Withhold, seed: int) -> None:
+        self._withhold = withhold
+        self._seed = seed
+        self._begun = 0
+        self._standing: dict[str, list[tuple[StreamFault, Impairment]]] = {}
+
+    def begin(self, fault: StreamFault, streams: Iterable[str]) -> None:
+        """Raises `UsageError` where so many faults stand that another one would change nothing."""
+        names = list(streams)
+        for stream in names:
+            if len(self._left(stream)) == MAX_STANDING:
+                raise UsageError(f"{MAX_STANDING:,} faults stand on {stream} already: clear them")
+        for stream in names:
+            self._begun += 1
+            dice = random.Random(f"{self._seed}/{self._begun}/{stream}")
+            impairment = impairment_of(fault, self._withhold, dice)
+            self._standing[stream] = [*self._left(stream), (fault, impairment)]
+
+    def through(self, tick: Tick) -> Sequence[Tick]:
+        """What is sent now that this has happened."""
+        standing = self._standing.get(tick.stream)
+        return (tick,) if standing is None else self._through(tick, standing)
+
+    def release(self) -> list[Tick]:
+        """What is held back is sent now, each stream's in its order."""
+        standing = self._standing.values()
+        return [tick for each in standing for _, held in each for tick in held.release()]
+
+    def clear(self) -> list[Tick]:
+        """The same, and all faults are over."""
+        released = self.release()
+        self._standing.clear()
+        return released
+
+    def standing(self) -> list[StreamFault]:
+        """The faults that are not over, each once."""
+        found = [fault for stream in self._standing for fault, _ in self._left(stream)]
+        return [fault for number, fault in enumerate(found) if fault not in found[:number]]
+
+    def _left(self, stream: str) -> list[tuple[StreamFault, Impairment]]:
+        return [each for each in self._standing.get(stream, ()) if not each[1].is_over()]
+
+    def _through(
+        self, tick: Tick, standing: list[tuple[StreamFault, Impairment]]
+    ) -> Sequence[Tick]:
+        ticks: list[Tick] = [tick]
+        for _, impairment in standing:
+            ticks = [sent for each in ticks for sent in impairment.take(each)]
+        left = self._left(tick.stream)
+        if left:
+            self._standing[tick.stream] = left
+        else:
+            del self._standing[tick.stream]
+        return ticks

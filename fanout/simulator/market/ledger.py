@@ -1,0 +1,98 @@
+"""Which ids the exchange has issued, of which kind, and which of them no stream has sent.
+
+Tests account for every id with it: the ids that a consumer received, those that it was told are
+missing, and those that are no trade add up to what was issued. The newest ids of each stream are
+kept, as ranges of one kind. A question about older ones is an error and not a short answer.
+"""
+
+from collections import defaultdict, deque
+from typing import Final
+
+import msgspec
+
+from fanout.protocol.errors import CallerError
+from fanout.simulator.market.ticks import Tick
+
+AGGREGATE_KIND: Final = "AGGREGATE"
+
+
+class IdRange(msgspec.Struct, frozen=True):
+    """The ids `first_id` to `last_id`, both included, all of one kind (the `X` of their frame)."""
+
+    first_id: int
+    last_id: int
+    kind: str
+
+
+class ForgottenError(CallerError):
+    """Ids were asked for that are not kept any more."""
+
+
+class Ledger:
+    """By the names of streams."""
+
+    def __init__(self, kept_ids: int) -> None:
+        self._issued: dict[str, _Ids] = defaultdict(lambda: _Ids(kept_ids))
+        self._withheld: dict[str, _Ids] = defaultdict(lambda: _Ids(kept_ids))
+
+    def issue(self, stream: str, new_id: int, kind: str) -> None:
+        self._issued[stream].add(new_id, kind)
+
+    def withhold(self, tick: Tick) -> None:
+        if tick.trade is not None:
+            self._withheld[tick.stream].add(tick.trade.trade_id, tick.trade.kind)
+        if tick.aggregate is not None:
+            self._withheld[tick.stream].add(tick.aggregate.aggregate_id, AGGREGATE_KIND)
+
+    def issued(self, stream: str, after: int | None) -> tuple[IdRange, ...]:
+        return self._issued[stream].ranges(after) if stream in self._issued else ()
+
+    def withheld(self, stream: str, after: int | None) -> tuple[IdRange, ...]:
+        return self._withheld[stream].ranges(after) if stream in self._withheld else ()
+
+
+class _Ids:
+    """A sliding window over ids, in the order they came, as ranges of one kind."""
+
+    def __init__(self, kept: int) -> None:
+        self._room = kept
+        self._ranges: deque[_Growing] = deque()
+        self._forgotten: int | None = None
+
+    def add(self, new_id: int, kind: str) -> None:
+        newest = self._ranges[-1] if self._ranges else None
+        if newest is not None and newest.last_id + 1 == new_id and newest.kind == kind:
+            newest.last_id = new_id
+        else:
+            self._ranges.append(_Growing(new_id, new_id, kind))
+        if self._room:
+            self._room -= 1
+        else:
+            self._forget_one()
+
+    def ranges(self, after: int | None) -> tuple[IdRange, ...]:
+        if after is None:
+            after = -1
+        elif self._forgotten is not None and after < self._forgotten:
+            raise ForgottenError(
+                f"ids after {after} were asked for, and those through {self._forgotten} are "
+                "forgotten: ask more often, or let the simulator keep more"
+            )
+        return tuple(
+            IdRange(max(each.first_id, after + 1), each.last_id, each.kind)
+            for each in self._ranges
+            if each.last_id > after
+        )
+
+    def _forget_one(self) -> None:
+        oldest = self._ranges[0]
+        self._forgotten = oldest.first_id
+        oldest.first_id += 1
+        if oldest.first_id > oldest.last_id:
+            self._ranges.popleft()
+
+
+class _Growing(msgspec.Struct, gc=False):
+    first_id: int
+    last_id: int
+    kind: str

@@ -1,0 +1,71 @@
+"""An instrument as a venue lists it.
+
+`tick_size` and `step_size` are spelled with all the decimals that prices and quantities have: where
+the tick size is "0.10", a price has two decimals, though the market moves by tenths.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import msgspec
+
+TRADING: Final = "TRADING"
+MAX_NAMED: Final = 40
+
+Quirk = Literal["null-type", "no-filters", "twice", "conflict"]
+"""How a row of the listing may be odd: no contract type; no filters; the row stands twice, the
+second time as it is or with other units."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One instrument. `weight` is its share of a synthetic market's trades, in parts.
+
+    It trades while its status is TRADING. Other statuses, `contract_type` and `underlying_type` are
+    words of the venue's.
+    """
+
+    symbol: str
+    price: str
+    tick_size: str
+    step_size: str
+    first_trade_id: int = 1
+    weight: float = 0
+    contract_type: str = ""
+    status: str = TRADING
+    underlying_type: str = "COIN"
+
+    @property
+    def price_precision(self) -> int:
+        return decimals(self.tick_size)
+
+    @property
+    def quantity_precision(self) -> int:
+        return decimals(self.step_size)
+
+
+def listed(traded: Iterable[Listing], others: Iterable[Listing]) -> dict[str, Listing]:
+    """By symbol, the instruments that trade, then those of the others that are not among them."""
+    by_symbol = {listing.symbol: listing for listing in traded}
+    for listing in others:
+        by_symbol.setdefault(listing.symbol, listing)
+    return by_symbol
+
+
+def no_such_symbol(symbol: str, known: Iterable[str]) -> str:
+    """The error's text. Of many symbols it names the first ones."""
+    names = list(known)
+    more = len(names) - MAX_NAMED
+    others = f" and {more:,} more" if more > 0 else ""
+    return (
+        f"the simulator has no symbol {symbol}; choose from {', '.join(names[:MAX_NAMED])}{others}"
+    )
+
+
+def decimals(text: str) -> int:
+    """How many digits follow the point."""
+    return len(text.partition(".")[2])
+
+
+def unit(places: int) -> str:
+    """One of the last decimal: 2 is "0.01", 0 is "1"."""
+    return f"0.{'1':0>{places}}" if places else "1"

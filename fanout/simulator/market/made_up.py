@@ -1,0 +1,47 @@
+"""Instruments made up by number, for markets of hundreds of symbols.
+
+A name such as `S0021USDT` says all there is to say: price, decimals and weight follow from it, the
+same on every machine. Weights fall as they do on an exchange: a few symbols have most trades.
+"""
+
+import re
+from typing import Final
+from zlib import crc32
+
+from fanout.simulator.market.listing import Listing, unit
+
+_NAME: Final = re.compile(r"S([0-9]{4,5})USDT")
+
+
+def made_up_symbol(number: int) -> str:
+    return f"S{number:04}USDT"
+
+
+def made_up(
+    symbol: str, *, contract_type: str = "", least_places: int | None = None
+) -> Listing | None:
+    """The listing of such a name; None for another name. With `least_places` prices and quantities
+    are spelled with that many decimals, whatever their units are."""
+    match = _NAME.fullmatch(symbol)
+    if match is None:
+        return None
+    number, dice = int(match[1]), crc32(symbol.encode())
+    places = dice % 5 + 1
+    price = f"{10 ** (4 - places) * (1 + dice % 800 / 100):.{places}f}"
+    tick, step = unit(places), unit(dice // 5 % 3)
+    if least_places is not None:
+        price, tick, step = (_widened(each, least_places) for each in (price, tick, step))
+    return Listing(
+        symbol,
+        price,
+        tick,
+        step,
+        1_000 + dice,
+        weight=60 / max(10, number),
+        contract_type=contract_type,
+    )
+
+
+def _widened(text: str, places: int) -> str:
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part:0<{places}}"

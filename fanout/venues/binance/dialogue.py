@@ -1,0 +1,141 @@
+"""What Binance and we say to each other on a stream connection, USDⓈ-M and spot alike. Pure.
+
+The one thing to know: *an acknowledgement proves nothing.* The exchange acknowledges every
+well-formed subscription, also one for a symbol that does not exist, in upper case, or on the wrong
+route, and then stays silent. An error answer refuses the whole request, and the exchange closes the
+connection soon after, so it ends the dialogue.
+
+    opening:  -> {"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}
+              <- {"result":null,"id":1}
+    then:     <- {"stream":"btcusdt@trade","data":{...}}            appended to `out`
+              <- {"stream":"!serverShutdown","data":{...}}          spot: `Outcome.closes`
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from fanout.errors import VenueMessageError, VenueRefusalError, shown
+from fanout.venues.base import NEVER_S, Limits, Outcome, SpentId, VenueTrade
+from fanout.venues.binance.rest import BROKEN
+
+NAMES_A_REQUEST: Final = 200
+"""So many names in one SUBSCRIBE were accepted in 2026."""
+
+SHUTDOWN: Final = "serverShutdown"
+
+
+class _Error(msgspec.Struct):
+    code: int
+    msg: str
+
+
+class _Event(msgspec.Struct):
+    e: str = ""
+
+
+class _AnyMessage(msgspec.Struct):
+    """Messages besides trades: the answer to a request, or an event."""
+
+    id: int | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: _Error | None = None
+    stream: str = ""
+    data: _Event | None = None
+    e: str = ""
+
+
+_DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
+
+
+class BinanceDialogue:
+    """Subscriptions and their answers. What a trade looks like is the subclass's to say.
+
+    A subclass's `receive` leaves what it cannot read to `_other`.
+    """
+
+    events: frozenset[str] = frozenset()
+    """Events that carry trades, on whatever route: one that cannot be read is of a wrong shape."""
+    announces_shutdown = False
+
+    def __init__(self, symbols: tuple[str, ...], stream: str, limits: Limits) -> None:
+        self._symbols = symbols
+        self._stream = stream
+        self._limits = limits
+        self._asked: dict[int, tuple[str, ...]] = {}
+        self._last_id = 0
+        self.due_s = NEVER_S
+
+    @property
+    def unanswered(self) -> frozenset[str]:
+        return frozenset(symbol for symbols in self._asked.values() for symbol in symbols)
+
+    def opening(self) -> tuple[str, ...]:
+        return self.subscribe(self._symbols)
+
+    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+        raise NotImplementedError
+
+    def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self._requests("SUBSCRIBE", symbols))
+
+    def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self._requests("UNSUBSCRIBE", symbols))
+
+    def tick(self, now_s: float) -> tuple[str, ...]:
+        return ()
+
+    def _requests(self, method: str, symbols: tuple[str, ...]) -> Iterator[str]:
+        # In messages and not in the URL: symbols in UTF-8 need no escaping, a URL of 16 KiB is
+        # refused, and the answer tells a refusal from silence.
+        for run in self._runs(symbols):
+            self._last_id += 1
+            if method == "SUBSCRIBE":
+                self._asked[self._last_id] = run
+            # Upper case would be acknowledged and silent.
+            names = [f"{symbol.lower()}@{self._stream}" for symbol in run]
+            request = {"method": method, "params": names, "id": self._last_id}
+            yield msgspec.json.encode(request).decode()
+
+    def _runs(self, symbols: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Runs of symbols that fit a request each."""
+        run: list[str] = []
+        room = self._limits.request_bytes - 64
+        for symbol in symbols:
+            size = len(symbol.encode()) + len(self._stream) + 4
+            if run and (size > room or len(run) == NAMES_A_REQUEST):
+                yield tuple(run)
+                run, room = [], self._limits.request_bytes - 64
+            run.append(symbol)
+            room -= size
+        if run:
+            yield tuple(run)
+
+    def _other(self, message: bytes, fault: msgspec.ValidationError) -> Outcome | None:
+        """A message that is no trade: accepted if it answers a request, or announces the end."""
+        try:
+            other = _DECODE_ANY.decode(message)
+        except BROKEN:
+            raise VenueMessageError("message of the wrong shape", f"{message[:80]!r}") from fault
+        if other.error is not None:
+            words = shown(other.error.msg)
+            raise VenueRefusalError(f"the venue refuses: {words} ({other.error.code})")
+        if other.id is not None:
+            symbols = self._asked.pop(other.id, ())
+            return Outcome(confirmed=symbols) if symbols else None
+        event = other.data.e if other.data else other.e
+        if event == SHUTDOWN and self.announces_shutdown:
+            return Outcome(closes="the venue announced that it will close the connection")
+        if event in self.events:
+            raise VenueMessageError("message of the wrong shape", f"{fault}: {message[:80]!r}")
+        raise VenueMessageError("unexpected event", f"{event or other.stream or message[:80]!r}")
+
+
+def not_json(message: bytes, error: Exception) -> VenueMessageError:
+    return VenueMessageError("message is not JSON", f"{error}: {message[:80]!r}")
+
+
+def unexpected(event: str, symbol: str, universe: int | None = None) -> VenueMessageError:
+    of = "" if universe is None else f"st {universe}, "
+    return VenueMessageError("unexpected event", f"{event!r}, {of}{symbol}")

@@ -1,0 +1,124 @@
+"""What Binance's REST interfaces have in common: error bodies, weights, the time, rows read one by
+one. Pure.
+
+The listing is an object with a list of `symbols`. A row that cannot be read is named and set aside:
+a symbol that nobody asked for must not end a service.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from fanout.errors import VenueMessageError, shown
+from fanout.protocol.constants import EXPONENTS
+from fanout.venues.base import Listed, Listing
+
+BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
+
+MAX_TIME_MS: Final = 10**13
+"""The year 2286. A venue's time stays within what can be shown."""
+
+_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})\b")
+
+T = TypeVar("T")
+
+
+class _Error(msgspec.Struct):
+    code: int
+    msg: str
+
+
+class _Time(msgspec.Struct):
+    serverTime: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]  # noqa: N815
+
+
+class _Info(msgspec.Struct):
+    symbols: list[msgspec.Raw]
+
+
+class _Named(msgspec.Struct):
+    symbol: str
+
+
+_DECODE_ERROR: Final = msgspec.json.Decoder(_Error)
+_DECODE_TIME: Final = msgspec.json.Decoder(_Time)
+_DECODE_INFO: Final = msgspec.json.Decoder(_Info)
+_DECODE_NAME: Final = msgspec.json.Decoder(_Named)
+
+
+class RowError(Exception):
+    """A row of the listing makes no sense; says why."""
+
+
+def parse_listing(
+    body: bytes,
+    venue: str,
+    decoder: msgspec.json.Decoder[T],
+    listed: Callable[[T], Listed],
+) -> Listing:
+    """`listed` makes a row's meaning, or raises `RowError`."""
+    try:
+        raw_rows = _DECODE_INFO.decode(body).symbols
+    except BROKEN as error:
+        raise VenueMessageError("exchangeInfo is not what is documented", error) from error
+    listing = Listing(venue, {}, {})
+    for place, raw in enumerate(raw_rows):
+        try:
+            row = listed(decoder.decode(raw))
+        except (*BROKEN, RowError) as error:
+            listing.odd[_name(raw) or f"row {place}"] = shown(error)
+            continue
+        _enter(listing, row)
+    for symbol in listing.odd:
+        listing.rows.pop(symbol, None)
+    if raw_rows and not listing.rows and not any(map(_name, raw_rows)):
+        raise VenueMessageError("exchangeInfo is not what is documented", "no row can be read")
+    return listing
+
+
+def _enter(listing: Listing, row: Listed) -> None:
+    """Which of two different rows of a symbol is true cannot be known: neither is taken."""
+    if listing.rows.setdefault(row.symbol, row) != row:
+        listing.odd[row.symbol] = "two different rows"
+
+
+def _name(raw: msgspec.Raw) -> str:
+    try:
+        return shown(_DECODE_NAME.decode(raw).symbol)
+    except BROKEN:
+        return ""
+
+
+def exponent(precision: int) -> int:
+    """Raises `RowError`."""
+    if -precision not in EXPONENTS:
+        raise RowError(f"precision {precision}")
+    return -precision
+
+
+def parse_time(body: bytes) -> int:
+    try:
+        return _DECODE_TIME.decode(body).serverTime
+    except BROKEN as error:
+        raise VenueMessageError("the venue's time is not as documented", error) from error
+
+
+def used_weight(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("x-mbx-used-weight-1m", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def banned_until_ms(body: bytes) -> int | None:
+    found = _BANNED_UNTIL.search(explain(body))
+    return int(found[1]) if found else None
+
+
+def explain(body: bytes) -> str:
+    try:
+        error = _DECODE_ERROR.decode(body)
+    except BROKEN:
+        return ""
+    return f"{shown(error.msg)} ({error.code})"

@@ -1,0 +1,227 @@
+"""Binance spot. Pure.
+
+Trade ids of a symbol follow each other without a hole. Messages carry a field `M` that means
+nothing any more. Times are in milliseconds, or in microseconds where the URL asks for them with
+`timeUnit=MICROSECOND`. Before maintenance the exchange announces `serverShutdown` on each
+connection, some time before it closes it.
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+
+`wss://data-stream.binance.vision` serves the same streams to those who only want market data.
+Strings have eight decimals whatever the tick size is, so exponents come from the tick size and the
+step size; zeros behind them are no digits.
+"""
+
+from typing import Final
+
+import msgspec
+
+from fanout.errors import shown
+from fanout.protocol.constants import TradeKind
+from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, SpentId, VenueTrade
+from fanout.venues.binance import rest
+from fanout.venues.binance.dialogue import BinanceDialogue, not_json, unexpected
+from fanout.venues.binance.records import Records
+from fanout.venues.binance.venue import BinanceVenue
+
+WS_URL: Final = "wss://stream.binance.com:9443"
+MARKET_DATA_URL: Final = "wss://data-stream.binance.vision"
+REST_URL: Final = "https://api.binance.com"
+MICROSECONDS: Final = "timeUnit=MICROSECOND"
+
+LIMITS: Final = Limits(
+    weight_a_minute=6_000,
+    messages_a_second=2,  # of five: pongs count too
+    subscriptions=1_024,
+    request_bytes=8_192,
+    pongs_a_second=2,
+)
+
+NEWEST: Final = Records(
+    path="/api/v3/trades",
+    weight=25,
+    most=1_000,
+    is_by_id=False,
+    reach="the last 1,000 trades, without FANOUT_BINANCE_API_KEY",
+)
+
+AGGREGATES: Final = Records(
+    path="/api/v3/aggTrades",
+    weight=4,
+    most=1_000,
+    is_by_id=True,
+    reach="all aggregates",
+    has_aggregates=True,
+)
+
+BY_ID: Final = Records(
+    path="/api/v3/historicalTrades",
+    weight=25,
+    most=1_000,
+    is_by_id=True,
+    reach="all trades",
+)
+
+_STREAMS: Final = frozenset({"trade", "aggTrade"})
+
+
+class _Trade(msgspec.Struct, gc=False):
+    e: str
+    s: str
+    t: int
+    T: int
+    p: str
+    q: str
+    m: bool
+
+
+class _Aggregate(msgspec.Struct, gc=False):
+    e: str
+    s: str
+    a: int
+    f: int
+    T: int
+    p: str
+    q: str
+    m: bool
+
+
+class _TradeEnvelope(msgspec.Struct, gc=False):
+    data: _Trade
+
+
+class _AggregateEnvelope(msgspec.Struct, gc=False):
+    data: _Aggregate
+
+
+class _Filter(msgspec.Struct):
+    filterType: str = ""  # noqa: N815  the venue's name
+    tickSize: str = ""  # noqa: N815
+    stepSize: str = ""  # noqa: N815
+
+
+class _Symbol(msgspec.Struct):
+    symbol: str
+    status: str
+    baseAssetPrecision: int  # noqa: N815
+    quotePrecision: int  # noqa: N815
+    isSpotTradingAllowed: bool = True  # noqa: N815
+    filters: list[_Filter] = []
+
+
+_decode_trade = msgspec.json.Decoder(_TradeEnvelope).decode
+_decode_aggregate = msgspec.json.Decoder(_AggregateEnvelope).decode
+_SYMBOLS: Final = msgspec.json.Decoder(_Symbol)
+
+
+class TradeDialogue(BinanceDialogue):
+    """Of raw trades."""
+
+    events = _STREAMS
+    announces_shutdown = True
+
+    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+        try:
+            row = _decode_trade(message).data
+        except msgspec.ValidationError as error:
+            return self._other(message, error)
+        except rest.BROKEN as error:
+            raise not_json(message, error) from error
+        if row.e != "trade":
+            raise unexpected(row.e, row.s)
+        out.append(VenueTrade(row.s, row.t, row.T, row.p, row.q, row.m, TradeKind.MARKET))
+        return None
+
+
+class AggregateDialogue(BinanceDialogue):
+    """Of aggregates: what one order took at one price is one trade."""
+
+    events = _STREAMS
+    announces_shutdown = True
+
+    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+        try:
+            row = _decode_aggregate(message).data
+        except msgspec.ValidationError as error:
+            return self._other(message, error)
+        except rest.BROKEN as error:
+            raise not_json(message, error) from error
+        if row.e != "aggTrade":
+            raise unexpected(row.e, row.s)
+        kind = TradeKind.AGGREGATE
+        out.append(VenueTrade(row.s, row.a, row.T, row.p, row.q, row.m, kind, row.f))
+        return None
+
+
+class BinanceSpot(BinanceVenue):
+    """The venue. Times are in microseconds if `ws_url` ends with `?timeUnit=MICROSECOND`."""
+
+    name = "binance-spot"
+    short_name = "binance-spot"
+    limits = LIMITS
+    ws_default = WS_URL
+    rest_default = REST_URL
+    api = "/api/v3"
+    listing_weight = 20
+    newest = NEWEST
+    by_id = BY_ID
+    aggregates = AGGREGATES
+    trade_dialogue = TradeDialogue
+    aggregate_dialogue = AggregateDialogue
+
+    @property
+    def _has_microseconds(self) -> bool:
+        return MICROSECONDS.lower() in self.ws_url.partition("?")[2].lower()
+
+    @property
+    def time_exponent(self) -> int:  # type: ignore[override]
+        return -6 if self._has_microseconds else -3
+
+    def stream_url(self) -> str:
+        url, mark, query = self.ws_url.partition("?")
+        return f"{url.rstrip('/')}/stream{mark}{query}"
+
+    def parse_listing(self, body: bytes) -> Listing:
+        return rest.parse_listing(body, self.name, _SYMBOLS, self._listed)
+
+    def _listed(self, row: _Symbol) -> Listed:
+        filters = {each.filterType: each for each in row.filters}
+        tick = filters.get("PRICE_FILTER", _Filter()).tickSize
+        step = filters.get("LOT_SIZE", _Filter()).stepSize
+        return Listed(
+            symbol=row.symbol,
+            price_exponent=rest.exponent(_decimals(tick, row.quotePrecision)),
+            quantity_exponent=rest.exponent(_decimals(step, row.baseAssetPrecision)),
+            time_exponent=self.time_exponent,
+            fault=self._fault(row),
+        )
+
+    def _fault(self, row: _Symbol) -> str | None:
+        if row.status != "TRADING":
+            return f"does not trade at {self.name} now: status {shown(row.status)}"
+        if not row.isSpotTradingAllowed:
+            return f"has no spot trading at {self.name}"
+        return None
+
+    def recent_trades_request(self, symbol: str) -> Request:
+        return self._timed(super().recent_trades_request(symbol))
+
+    def history_request(self, symbol: str, first_id: int) -> Request:
+        return self._timed(super().history_request(symbol, first_id))
+
+    def _timed(self, request: Request) -> Request:
+        """REST answers in milliseconds unless a header asks for microseconds."""
+        if not self._has_microseconds:
+            return request
+        headers = {**request.headers, "X-MBX-TIME-UNIT": "MICROSECOND"}
+        return msgspec.structs.replace(request, headers=headers)
+
+
+def _decimals(size: str, precision: int) -> int:
+    """How many decimals a tick or step size has ("0.01000000": 2), or the precision of the asset
+    where the listing names no such size. A size that is no decimal number is nonsense."""
+    whole, point, decimals = size.partition(".")
+    if not size or not size.strip("0."):
+        return precision
+    if not (whole + decimals).isascii() or not (whole + decimals).isdigit():
+        raise rest.RowError(f"size {shown(size)}")
+    return len(decimals.rstrip("0")) if point else 0

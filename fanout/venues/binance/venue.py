@@ -1,0 +1,146 @@
+"""What the venues of Binance have in common: one class for each adds its listing and its streams.
+
+Pure. `stream` is "trade" or "aggTrade". The URLs can point to a stand-in. With an `api_key`, which
+needs no rights at all, trades can be asked for by their ids.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Final, Self
+
+from fanout.errors import UsageError, shown
+from fanout.protocol.records import Instrument
+from fanout.venues.base import (
+    Continuity,
+    History,
+    Limits,
+    Listing,
+    Refusal,
+    Request,
+    SpentId,
+    VenueTrade,
+    usual_refusal,
+)
+from fanout.venues.binance import rest
+from fanout.venues.binance.dialogue import BinanceDialogue
+from fanout.venues.binance.records import Records
+
+RECENT_TRADES: Final = 500
+"""Rows asked for to make the references: the default of the endpoint."""
+
+
+class BinanceVenue(ABC):
+    """A venue but for its listing and the route of its streams."""
+
+    name: ClassVar[str]
+    short_name: ClassVar[str]
+    limits: ClassVar[Limits]
+    ws_default: ClassVar[str]
+    rest_default: ClassVar[str]
+    api: ClassVar[str]
+    """Path of the REST interface."""
+    listing_weight: ClassVar[int]
+    newest: ClassVar[Records]
+    by_id: ClassVar[Records]
+    """Wants a key."""
+    aggregates: ClassVar[Records]
+    trade_dialogue: ClassVar[type[BinanceDialogue]]
+    aggregate_dialogue: ClassVar[type[BinanceDialogue]]
+    continuity = Continuity.IDS
+    time_exponent = -3
+
+    def __init__(
+        self,
+        *,
+        stream: str = "trade",
+        ws_url: str | None = None,
+        rest_url: str | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        self.stream = stream
+        self.ws_url = (ws_url or self.ws_default).rstrip("/")
+        self.rest_url = (rest_url or self.rest_default).rstrip("/")
+        self._recent = self._records = self.aggregates
+        if stream == "trade":
+            self._recent = self.newest
+            self._records = self.by_id.with_key(api_key) if api_key else self.newest
+        self._parser = self.dialogue(())
+
+    @property
+    def reach(self) -> str:
+        return self._records.reach
+
+    @staticmethod
+    def spell(text: str) -> str:
+        if not all(each.isalnum() or each in "_*?[]-" for each in text):
+            raise UsageError(
+                f"{shown(text)[:40]!r} cannot be a symbol of Binance: letters and digits, like "
+                "BTCUSDT"
+            )
+        return text.upper()
+
+    def without_key(self) -> Self:
+        return type(self)(stream=self.stream, ws_url=self.ws_url, rest_url=self.rest_url)
+
+    def fallback(self) -> Self | None:
+        if self.stream == "aggTrade":
+            return None
+        return type(self)(stream="aggTrade", ws_url=self.ws_url, rest_url=self.rest_url)
+
+    @abstractmethod
+    def stream_url(self) -> str: ...
+
+    def dialogue(self, symbols: tuple[str, ...]) -> BinanceDialogue:
+        kind = self.trade_dialogue if self.stream == "trade" else self.aggregate_dialogue
+        return kind(symbols, self.stream, self.limits)
+
+    def subscriptions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        """What a new dialogue sends on opening."""
+        return self.dialogue(symbols).opening()
+
+    def parse(self, message: bytes) -> VenueTrade | SpentId | None:
+        """What one message brings, for those who have no connection. Raises as a dialogue does."""
+        items: list[VenueTrade | SpentId] = []
+        self._parser.receive(message, items)
+        return items[0] if items else None
+
+    def listing_request(self) -> Request:
+        return Request(path=f"{self.api}/exchangeInfo", weight=self.listing_weight)
+
+    @abstractmethod
+    def parse_listing(self, body: bytes) -> Listing: ...
+
+    def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+        """The instruments of a listing in the order asked for. Raises as `Listing.instrument`."""
+        listing = self.parse_listing(body)
+        return tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))
+
+    def recent_trades_request(self, symbol: str) -> Request:
+        return self._recent.newest_request(symbol, RECENT_TRADES)
+
+    def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
+        return self._recent.parse(body, symbol)
+
+    def history_request(self, symbol: str, first_id: int) -> Request:
+        return self._records.history_request(symbol, first_id)
+
+    def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
+        return self._records.parse_history(body, symbol, first_id)
+
+    def time_request(self) -> Request:
+        return Request(path=f"{self.api}/time")
+
+    def parse_time(self, body: bytes) -> int:
+        return rest.parse_time(body)
+
+    def used_weight(self, headers: Mapping[str, str]) -> int | None:
+        return rest.used_weight(headers)
+
+    def refusal(self, status: int) -> Refusal:
+        return usual_refusal(status)  # 403 is the firewall, 418 a ban of minutes to days
+
+    def banned_until_ms(self, body: bytes) -> int | None:
+        return rest.banned_until_ms(body)
+
+    def explain(self, status: int, body: bytes) -> str:
+        return rest.explain(body)

@@ -1,0 +1,319 @@
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.feed.continuity import MAX_RUNS, WINDOW_S
+from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
+from fanout.feed.sequences import Sequences, Taken
+from fanout.protocol import Gap, GapState, Instrument, Trade
+from fanout.stats.anomalies import Anomalies
+from fanout.venues.base import SpentId, VenueTrade
+from tests.fanout.feed.test_normalise import BTC, venue_trade
+
+ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)
+OPEN, FILLED, LOST, NO_TRADE = (
+    GapState.OPEN,
+    GapState.BACK_FILLED,
+    GapState.UNRECOVERABLE,
+    GapState.NO_TRADE,
+)
+
+
+class Desk:
+    """Sequences, and what they gave."""
+
+    def __init__(self) -> None:
+        self.anomalies = Anomalies(clock=lambda: 0.0)
+        self.sequences = Sequences([BTC, ETH], "trade", self.anomalies)
+
+    def step(self, *items: VenueTrade | SpentId, stream: str = "trade") -> Taken:
+        """What came of items that one read brought."""
+        return self.sequences.take(items, stream, 0.0)
+
+    def take(self, *items: VenueTrade | SpentId) -> list[Trade | Gap]:
+        return self.step(*items).records
+
+    def ids(self, *ids: int) -> list[object]:
+        return told(self.take(*map(venue_trade, ids)))
+
+    def due(self) -> list[object]:
+        return told(self.sequences.due(WINDOW_S))
+
+    def back_fill(
+        self, gap: tuple[int, int], *ids: int, spent: list[tuple[int, int]]
+    ) -> list[object]:
+        """What becomes of a gap of which REST has these ids, and knows these ranges."""
+        filled = self.sequences.back_fill("trade", gap, [venue_trade(each) for each in ids], 1.0)
+        settled = self.sequences.settle("trade", "BTCUSDT", gap, spent, "out of reach")
+        return told([*filled.records, *settled])
+
+
+def told(records: list[Trade | Gap] | list[Gap]) -> list[object]:
+    """Of a trade the id, of a gap (first, last, state)."""
+    return [
+        each.trade_id if isinstance(each, Trade) else (each.first_id, each.last_id, each.state)
+        for each in records
+    ]
+
+
+def test_the_first_id_of_an_instrument_is_taken_as_it_comes() -> None:
+    assert Desk().ids(7_000) == [7_000]
+
+
+def test_a_trade_that_was_seen_is_dropped_and_counted() -> None:
+    desk = Desk()
+    assert desk.ids(1, 2, 2, 1, 3) == [1, 2, 3]
+    assert desk.anomalies.counts["trade id seen before"] == 2
+    assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 2
+
+
+def test_what_two_connections_bring_is_nothing_odd() -> None:
+    desk = Desk()
+    desk.sequences.is_alone = False
+    assert desk.ids(1, 2, 1, 2, 3, 3) == [1, 2, 3]
+    assert not desk.anomalies.counts
+    assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 3
+
+
+def test_a_hole_that_stands_becomes_a_gap_and_newer_trades_do_not_wait_for_it() -> None:
+    desk = Desk()
+    assert desk.ids(1, 5, 6) == [1, 5, 6]
+    assert desk.due() == [(2, 4, OPEN)]
+    assert desk.sequences.gaps("trade", "BTCUSDT") == [(2, 4)]
+
+
+def test_what_comes_out_of_order_is_no_gap() -> None:
+    desk = Desk()
+    assert desk.ids(1, 4, 3, 2, 5) == [1, 4, 3, 2, 5]
+    assert desk.due() == []
+
+
+def test_a_gap_that_late_trades_fill_is_closed() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert desk.ids(3, 2) == [3, 2, (2, 3, FILLED)]
+
+
+def test_an_id_spent_without_a_trade_is_no_hole() -> None:
+    desk = Desk()
+    assert told(desk.take(venue_trade(1), SpentId("BTCUSDT", 2), venue_trade(3))) == [1, 3]
+    assert desk.due() == []
+    assert desk.sequences.tally("trade", "BTCUSDT").spent == 1
+
+
+def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
+    desk = Desk()
+    desk.ids(1, 10)
+    desk.due()
+    answer = desk.back_fill((2, 9), 1, 5, 6, 9, 10, 11, spent=[(4, 11)])
+    assert answer == [
+        5,
+        6,
+        9,
+        (2, 3, LOST),
+        (4, 4, NO_TRADE),
+        (5, 6, FILLED),
+        (7, 8, NO_TRADE),
+        (9, 9, FILLED),
+    ]
+    tally = desk.sequences.tally("trade", "BTCUSDT")
+    assert (tally.missing, tally.back_filled, tally.no_trade, tally.lost) == (8, 3, 3, 2)
+
+
+def test_a_gap_that_the_records_have_whole_is_closed_by_its_last_trade() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert desk.back_fill((2, 3), 2, 3, spent=[(2, 3)]) == [2, 3, (2, 3, FILLED)]
+
+
+def test_records_do_not_overtake_the_stream() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    assert 5 not in desk.back_fill((2, 3), 5, 6, spent=[])
+    assert desk.ids(5, 6) == [5, 6]
+
+
+def test_a_row_of_the_records_that_fits_no_field_is_given_back_as_refused() -> None:
+    desk = Desk()
+    desk.ids(1, 4)
+    desk.due()
+    rows = [venue_trade(2, price="0.005"), venue_trade(3)]
+    filled = desk.sequences.back_fill("trade", (2, 3), rows, 1.0)
+    assert (told(filled.records), filled.refused) == ([3], [2])
+
+
+def test_instruments_are_numbered_each_for_itself() -> None:
+    desk = Desk()
+    records = desk.take(venue_trade(1), venue_trade(900, "ETHUSDT"), venue_trade(2))
+    assert [each.instrument for each in records] == [BTC, ETH, BTC]
+    assert desk.due() == []
+
+
+def test_a_trade_that_cannot_be_represented_is_told_counted_and_left_as_a_hole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk()
+    taken = desk.step(venue_trade(1), venue_trade(2, price="61800.305"), venue_trade(3))
+    assert told(taken.records) == [1, 3]
+    assert desk.due() == [(2, 2, OPEN)]
+    assert desk.anomalies.counts["trade refused"] == 1
+    assert taken.has_misfits
+    (line,) = caplog.records
+    assert line.levelno == logging.ERROR
+    assert "BTCUSDT trade 2: '61800.305'" in line.message
+
+
+def test_in_new_units_what_did_not_fit_does() -> None:
+    desk = Desk()
+    desk.take(venue_trade(1))
+    finer = Instrument(index=0, symbol="BTCUSDT", price_exponent=-3, quantity_exponent=-3)
+    desk.sequences.renew([finer, ETH])
+    (trade,) = desk.take(venue_trade(2, price="61800.305"))
+    assert isinstance(trade, Trade)
+    assert (trade.price, trade.instrument) == (61_800_305, finer)
+
+
+def test_a_symbol_that_was_not_asked_for_is_counted_and_skipped() -> None:
+    desk = Desk()
+    assert desk.take(venue_trade(1, "XRPUSDT")) == []
+    assert sum(desk.anomalies.counts.values()) == 1
+
+
+def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None:
+    desk = Desk()
+    desk.ids(101, 105)
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    items = [venue_trade(i, first_fill=first) for i, first in ((3, 110), (4, 112))]
+    taken = desk.step(*items, stream="aggTrade")
+    assert told(taken.records) == [(102, 104, OPEN), (106, 109, OPEN), 3, 4]
+    assert taken.turned == [("BTCUSDT", "aggTrade")]
+    assert desk.ids(110) == []
+    assert desk.sequences.gaps("trade", "BTCUSDT") == [(102, 104), (106, 109)]
+    assert desk.back_fill((106, 109), 107, spent=[(106, 200)]) == [
+        107,
+        (106, 106, NO_TRADE),
+        (107, 107, FILLED),
+        (108, 109, NO_TRADE),
+    ]
+
+
+def test_a_stream_that_wakes_up_before_another_has_taken_over_is_kept() -> None:
+    desk = Desk()
+    desk.ids(101)
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    taken = desk.step(venue_trade(102))
+    assert told(taken.records) == [102]
+    assert taken.turned == [("BTCUSDT", "trade")]
+    assert desk.step(venue_trade(3, first_fill=103), stream="aggTrade").records == []
+    assert desk.ids(103) == [103]
+
+
+@pytest.mark.parametrize("first_fill", [2**64 + 5, 2**63, -1])
+def test_a_first_fill_that_cannot_be_is_not_believed(first_fill: int) -> None:
+    desk = Desk()
+    desk.ids(101)
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    taken = desk.step(venue_trade(3, first_fill=first_fill), stream="aggTrade")
+    assert told(taken.records) == [3]
+
+
+@pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
+def test_an_id_out_of_range_is_told_and_skipped_whether_a_trade_or_not(trade_id: int) -> None:
+    desk = Desk()
+    assert desk.take(SpentId("BTCUSDT", trade_id), venue_trade(trade_id)) == []
+    assert desk.anomalies.counts["trade id out of range"] == 2
+    assert desk.ids(7) == [7]
+
+
+def test_ids_that_go_back_are_not_believed_while_they_can_have_been_seen() -> None:
+    desk = Desk()
+    assert desk.ids(5_000, 5_001, 3, 4) == [5_000, 5_001]
+
+
+def later(*ids: int) -> list[VenueTrade]:
+    """Trades that were made later than all others."""
+    return [venue_trade(each, time=venue_trade(1).time + each) for each in ids]
+
+
+def test_a_venue_that_numbers_anew_is_followed_and_nothing_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    desk = Desk()
+    desk.ids(5_000, 5_002)
+    assert told(desk.take(*later(1, 2, 3, 4))) == [
+        (5_001, 5_001, OPEN),
+        (5_001, 5_001, LOST),
+        3,
+        4,
+    ]
+    assert desk.due() == [(1, 2, OPEN)]
+    assert "BTCUSDT: the venue numbers anew, from 1 on" in caplog.text
+
+
+@pytest.mark.parametrize("odd", [3, 2**63])
+def test_an_odd_id_changes_nothing(odd: int) -> None:
+    desk = Desk()
+    desk.ids(5_000)
+    for place in range(1, 10):
+        assert told(desk.take(*later(odd + place))) == []
+        assert desk.ids(5_000 + place) == [5_000 + place]
+    assert desk.due() == []
+
+
+def test_ids_that_jump_very_far_are_believed_when_they_follow_each_other() -> None:
+    desk, far = Desk(), 5_000 + 2 * MAX_JUMP
+    desk.ids(5_000)
+    told_ids = desk.ids(*range(far, far + STRANGE_IDS + 1))
+    assert told_ids == [far + STRANGE_IDS - 1, far + STRANGE_IDS]
+    assert desk.due() == [(far, far + STRANGE_IDS - 2, OPEN)]
+
+
+def test_a_hole_in_too_many_pieces_takes_no_more_of_them() -> None:
+    desk = Desk()
+    taken = desk.ids(0, 10_000, *range(2, 10_000, 2))
+    assert len(taken) == 2 + MAX_RUNS - 1
+    (first, *_, last) = desk.due()
+    assert (first, last) == ((1, 1, OPEN), (2 * MAX_RUNS - 1, 9_999, OPEN))
+
+
+@given(st.lists(st.integers(0, 40), max_size=80))
+def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
+    desk = Desk()
+    passed = desk.ids(*ids)
+    new = [each for each in dict.fromkeys(ids) if each >= ids[0]] if ids else []
+    assert passed == new
+    missing = {
+        each
+        for gap in desk.sequences.due(WINDOW_S)
+        for each in range(gap.first_id, gap.last_id + 1)
+    }
+    if new:
+        assert missing | set(new) == set(range(min(new), max(new) + 1))
+        assert not missing & set(new)
+
+
+def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
+    desk = Desk()
+    desk.ids(101, 105)
+    desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
+    items = [venue_trade(i, first_fill=first) for i, first in ((3, 110), (4, 112))]
+    out = desk.step(*items, stream="aggTrade").records
+    told = [each for each in out if isinstance(each, Gap) and each.state is GapState.OPEN]
+    assert len(told) == 2
+    assert desk.sequences.open_gaps("BTCUSDT") == 2
+
+
+def test_an_id_that_was_told_as_missing_and_comes_as_no_trade_s_is_none() -> None:
+    desk = Desk()
+    desk.ids(101, 103)
+    assert [each.state for each in desk.sequences.due(1.0)] == [GapState.OPEN]
+    (gap,) = desk.sequences.take([SpentId(symbol="BTCUSDT", trade_id=102)], "trade", 2.0).records
+    assert isinstance(gap, Gap)
+    assert (gap.first_id, gap.last_id, gap.state) == (102, 102, GapState.NO_TRADE)
+    assert gap.why == "the venue used the id without a trade"
+    assert desk.sequences.tally("trade", "BTCUSDT").no_trade == 1

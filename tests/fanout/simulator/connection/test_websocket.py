@@ -1,0 +1,233 @@
+"""One subscriber in virtual time: pings, the 24 hours, readers that stall, rules that are broken.
+
+The streams are in memory, so that the clock may jump whenever nobody has anything to do.
+"""
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
+from wsproto.events import CloseConnection, Message, Ping, TextMessage
+
+from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.connection.connections import Connection, Connections
+from fanout.simulator.connection.head import Replayed
+from fanout.simulator.connection.outbox import OUTBOX_BYTES
+from fanout.simulator.connection.streams import Streams
+from fanout.simulator.connection.websocket import (
+    STALLED_S,
+    serve_websocket,
+)
+from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.dialects.binance_usdm.routes import PUBLIC
+from fanout.simulator.market.clock import Clock
+from tests.fanout.simulator.support import USDM, RawClient, payload, tick, trade
+
+START_NS = 1_790_000_000_123_000_000
+PING_EVERY_S, PONG_WITHIN_S = 180.0, 600.0
+HEARS = Destination(PUBLIC, Session(("btcusdt@trade",), Form(combined=True)))
+FULL = Destination(PUBLIC, Session(tuple(f"s{n}@trade" for n in range(1_025)), Form(combined=True)))
+
+
+class Stand:
+    """A served stream, the exchange's streams behind it, and when serving ended."""
+
+    def __init__(self, nursery: trio.Nursery, where: Destination, *, lockstep: bool = False):
+        self.streams = Streams(USDM, ["BTCUSDT"])
+        self.connections = Connections()
+        pair = lockstep_stream_pair() if lockstep else memory_stream_pair()
+        self.client, self._server = pair
+        self.ended_s: float | None = None
+        nursery.start_soon(self._serve, where)
+
+    async def _serve(self, where: Destination) -> None:
+        clock = Clock(START_NS)
+        connection = Connection(Replayed(self._server, b""), self.connections, where.route)
+        await serve_websocket(connection, where, self.streams, clock, SimulatorConfig(), USDM)
+        self.ended_s = trio.current_time()
+        await trio.aclose_forcefully(self._server)
+
+    async def raw(self) -> RawClient:
+        client = RawClient(self.client)
+        await client.shake_hands()
+        return client
+
+    async def polite(self, nursery: trio.Nursery) -> WebSocketConnection:
+        """A client that answers pings by itself."""
+        return await wrap_client_stream(nursery, self.client, "simulator", "/")
+
+
+async def test_a_ping_comes_every_three_minutes_with_the_time_in_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    client = await Stand(nursery, HEARS).raw()
+    for number in (1, 2, 3):
+        event = await client.event()
+        assert isinstance(event, Ping)
+        assert trio.current_time() == pytest.approx(number * PING_EVERY_S)
+        assert int(event.payload) == START_NS // 1_000_000 + 180_000 * number
+        await client.send(event.response())
+
+
+async def test_a_client_that_answers_no_ping_is_dropped_after_ten_minutes(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    client = await Stand(nursery, HEARS).raw()
+    while isinstance(await client.event(), Ping):
+        pass
+    assert trio.current_time() == pytest.approx(PING_EVERY_S + PONG_WITHIN_S)
+
+
+async def test_a_client_that_stops_answering_is_dropped_ten_minutes_after_the_first_miss(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    client = await Stand(nursery, HEARS).raw()
+    event = await client.event()
+    assert isinstance(event, Ping)
+    await client.send(event.response())
+    while isinstance(await client.event(), Ping):
+        pass
+    assert trio.current_time() == pytest.approx(2 * PING_EVERY_S + PONG_WITHIN_S)
+
+
+async def test_everybody_is_dropped_after_24_hours_without_notice(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS)
+    client = await stand.polite(nursery)
+    with pytest.raises(ConnectionClosed) as caught:
+        await client.get_message()
+    assert trio.current_time() == pytest.approx(24 * 3_600)
+    assert caught.value.reason is not None
+    assert caught.value.reason.code == 1006
+
+
+async def test_a_live_subscriber_that_falls_too_far_behind_is_dropped(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS, lockstep=True)
+    await stand.raw()
+    await stand.streams.audience()
+    row = tick(trade())
+    stand.streams.publish([row] * (OUTBOX_BYTES // len(payload(row))))
+    await trio.sleep(0.001)
+    assert stand.ended_s == pytest.approx(0.0)
+
+
+async def test_a_subscriber_that_stops_reading_is_dropped_after_ten_seconds(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS, lockstep=True)
+    await stand.raw()
+    await stand.streams.audience()
+    stand.streams.publish([tick(trade())])
+    await stand.streams.settled(0)
+    assert trio.current_time() == pytest.approx(STALLED_S)
+    await trio.sleep(0.001)
+    assert stand.ended_s == pytest.approx(STALLED_S)
+
+
+async def test_a_slow_subscriber_that_keeps_reading_is_kept(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS, lockstep=True)
+    client = await stand.raw()
+    await stand.streams.audience()
+    for number in range(3):
+        stand.streams.publish([tick(trade(number))])
+        await trio.sleep(STALLED_S - 1)
+        event = await client.event()
+        assert isinstance(event, TextMessage)
+        assert json.loads(event.data)["data"]["t"] == number
+    assert stand.ended_s is None
+
+
+async def test_more_than_1024_streams_in_a_url_cost_the_connection(nursery: trio.Nursery) -> None:
+    client = await Stand(nursery, FULL).polite(nursery)
+    with pytest.raises(ConnectionClosed) as caught:
+        await client.get_message()
+    assert caught.value.reason is not None
+    assert caught.value.reason.code == 1008
+
+
+async def test_a_client_that_does_not_answer_a_close_is_let_go(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS)
+    client = await stand.raw()
+    await client.send(TextMessage(data="no JSON"))
+    events = [await client.event() for _ in range(2)]
+    assert isinstance(events[0], Message)
+    assert isinstance(events[1], CloseConnection)
+    assert (events[1].code, events[1].reason) == (1008, "Invalid request")
+    assert await client.event() is None
+    assert 0 < trio.current_time() < 60
+
+
+async def test_a_handshake_that_lacks_its_key_is_refused_and_given_up(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS)
+    await stand.client.send_all(
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    )
+    assert (await stand.client.receive_some()).startswith(b"HTTP/1.1 400")
+    await trio.sleep(60)
+    assert stand.ended_s is not None
+
+
+@pytest.mark.parametrize(
+    "host", [b"x" * 80, b"..", b"\xff\xfe"], ids=["long label", "empty labels", "no text"]
+)
+async def test_an_odd_host_header_troubles_nobody(
+    nursery: trio.Nursery, autojump_clock: MockClock, host: bytes
+) -> None:
+    stand = Stand(nursery, HEARS)
+    await stand.client.send_all(
+        b"GET /ws HTTP/1.1\r\nHost: " + host + b"\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n"
+    )
+    await stand.client.aclose()
+    await trio.sleep(60)
+    assert stand.ended_s is not None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x00" * 50, b"\xff" * 50, b"\x81\x05hello", b"\x89\xfe\x00\x80", b"\xc1\x80abcd"],
+)
+async def test_garbage_in_place_of_a_frame_ends_that_connection(
+    nursery: trio.Nursery, autojump_clock: MockClock, garbage: bytes
+) -> None:
+    stand = Stand(nursery, HEARS)
+    client = await stand.raw()
+    await client.stream.send_all(garbage)
+    await client.stream.aclose()
+    await trio.sleep(60)
+    assert stand.ended_s is not None
+
+
+async def test_a_message_without_end_is_too_large(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, HEARS)
+    client = await stand.raw()
+    await client.send(TextMessage(data="x" * 1_000_000))
+    event = await client.event()
+    assert isinstance(event, CloseConnection)
+    assert event.code == 1009
+    await trio.sleep(60)
+    assert stand.ended_s is not None
+
+
+async def test_cancelling_leaves_no_subscriber_behind() -> None:
+    async with trio.open_nursery() as nursery:
+        stand = Stand(nursery, HEARS)
+        await stand.raw()
+        await stand.streams.audience()
+        nursery.cancel_scope.cancel()
+    with trio.move_on_after(0) as scope:
+        await stand.streams.audience()
+    assert scope.cancelled_caught

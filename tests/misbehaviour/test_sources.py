@@ -1,0 +1,246 @@
+"""Two sources in one service: what goes wrong at one venue changes nothing in the other's channel.
+
+Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads each channel from its beginning. The sound channel is held
+against everything that its venue issued, and its statuses are those of a day without trouble: that
+is P1 to P4 undisturbed, by P5. The ailing channel says in-band what is wrong (P4), and both end
+with an END (P6).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.config import Config, FeedConfig, SourceConfig
+from fanout.protocol import End, EndReason, FeedState, Status
+from fanout.protocol.framing import frame
+from fanout.protocol.request import Request, Start, encode_request
+from fanout.protocol.session import SubscriberSession
+from fanout.service import run_service
+from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Silence
+from fanout.transports.tcp.config import TcpConfig
+from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
+from tests.running import Running
+
+UNDISTURBED: list[Short] = [
+    ("", "CONNECTING"),
+    (BTC, "CONNECTING"),
+    ("", "LIVE"),
+    (BTC, "LIVE"),
+]
+
+BANNED = Http(status=418, requests=None)
+REFUSED = Http(status=451, requests=None)
+DOWN = Http(status=503, requests=None)
+
+
+class Pair:
+    """A service with a sound source and an ailing one, and what their readers have got."""
+
+    def __init__(self, sound: Scene, ailing: Scene, running: Running) -> None:
+        self.sound = sound
+        self.ailing = ailing
+        self.running = running
+
+    def undisturbed(self) -> None:
+        """Hold the sound channel against a day without trouble."""
+        assert self.sound.told() == UNDISTURBED
+
+    def whys(self) -> list[str]:
+        """Why the ailing source was reported DOWN."""
+        return [
+            each.why
+            for each in self.ailing.records
+            if isinstance(each, Status) and each.instrument is None
+            if each.state is FeedState.DOWN
+        ]
+
+
+@asynccontextmanager
+async def playing_two(
+    *faults: Fault, ailing: dict[str, Any] | None = None, **feed: Any
+) -> AsyncIterator[Pair]:
+    """The pair once the sound source brings trades. `faults` are the ailing venue's from the
+    start, and `ailing` are fields of its `SourceConfig`."""
+    began_s = trio.current_time()
+
+    def wall_ns() -> int:
+        return BEGAN_NS + int((trio.current_time() - began_s) * 1e9)
+
+    running = Running(trio.Event())
+    async with trio.open_nursery() as venues:
+        simulators = [await _venue(venues, BTC, "binance-spot"), await _venue(venues, ETH)]
+        for each in faults:
+            simulators[1].faults.inject(each)
+        config = Config(
+            sources=(
+                _source(simulators[0], BTC, "sound", feed, venue="binance-spot"),
+                _source(simulators[1], ETH, "ailing", feed, **(ailing or {})),
+            ),
+            transports=(TcpConfig(port=0),),
+        )
+        run = partial(
+            run_service, config, stop=running.stop, announce=running.announce, wall_ns=wall_ns
+        )
+        pair = Pair(*(Scene(each, running.stop) for each in simulators), running)
+        async with trio.open_nursery() as serving:
+            serving.start_soon(run)
+            await running.up.wait()
+            serving.start_soon(_read, running.url, "sound", pair.sound)
+            serving.start_soon(_read, running.url, "ailing", pair.ailing)
+            await pair.sound.until(lambda: bool(pair.sound.trades))
+            yield pair
+            running.stop.set()
+        venues.cancel_scope.cancel()
+    pair.sound.account(BTC)
+    for scene in (pair.sound, pair.ailing):
+        assert isinstance(scene.records[-1], End)
+
+
+async def _venue(nursery: trio.Nursery, symbol: str, dialect: str = "binance-usdm") -> Simulator:
+    config = SimulatorConfig(dialect=dialect, symbols=(symbol,), rate=20, start_ns=BEGAN_NS)
+    simulator: Simulator = await nursery.start(partial(run_simulator, config))
+    return simulator
+
+
+def _source(
+    simulator: Simulator, symbol: str, channel: str, feed: dict[str, Any], **more: Any
+) -> SourceConfig:
+    return SourceConfig(
+        assets=(symbol,),
+        channel=channel,
+        ws_url=simulator.ws_url,
+        rest_url=simulator.rest_url,
+        feed=more.pop("own_feed", FeedConfig(**feed)),
+        **more,
+    )
+
+
+async def _read(url: str, channel: str, scene: Scene) -> None:
+    host, port = url.removeprefix("tcp://").split(":")
+    session = SubscriberSession()
+    session.ask(Start.OLDEST)
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        request = Request(start=Start.OLDEST, channel=channel)
+        await stream.send_all(frame(encode_request(request)))
+        while data := await stream.receive_some():
+            session.receive(data)
+            while (records := session.next_records()) is not None:
+                scene.records.extend(records)
+
+
+async def test_nothing_goes_wrong_with_either(autojump_clock: MockClock) -> None:
+    async with playing_two() as pair:
+        await trio.sleep(5)
+        pair.undisturbed()
+        assert {each.symbol for each in pair.sound.trades} == {BTC}
+        assert {each.symbol for each in pair.ailing.trades} == {ETH}
+    pair.ailing.account(ETH)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Drop(),
+        Drop(how="cut"),
+        Drop(how="reset"),
+        Drop(how="half-open"),
+        Garbage(framed=False),
+        Garbage(size_bytes=5_000),
+        Garble(ETH, count=20, how="types"),
+        Silence(ETH),
+        Insert(ETH, kind="MARKET", count=3_000),
+    ],
+    ids=repr,
+)
+async def test_the_stream_of_one_misbehaves(autojump_clock: MockClock, fault: Fault) -> None:
+    async with playing_two() as pair:
+        await pair.ailing.until(lambda: bool(pair.ailing.trades))
+        pair.ailing.inject(fault)
+        await trio.sleep(40)
+        pair.undisturbed()
+
+
+async def test_one_is_cut_and_comes_back_while_the_other_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with playing_two() as pair:
+        await pair.ailing.until(lambda: bool(pair.ailing.trades))
+        pair.ailing.told()
+        before = len(pair.sound.trades)
+        pair.ailing.inject(Drop(how="cut"))
+        await trio.sleep(20)
+        assert pair.ailing.told()[:2] == [("", "DOWN"), ("", "CONNECTING")]
+        assert len(pair.sound.trades) > before + 50
+        pair.undisturbed()
+    pair.ailing.account(ETH)
+
+
+@pytest.mark.parametrize("answer", [BANNED, REFUSED, DOWN], ids=["418", "451", "503"])
+async def test_the_rest_of_one_refuses_in_mid_run(autojump_clock: MockClock, answer: Http) -> None:
+    async with playing_two() as pair:
+        await pair.ailing.until(lambda: bool(pair.ailing.trades))
+        pair.ailing.inject(answer)
+        pair.ailing.inject(Drop(how="cut"))
+        await trio.sleep(60)
+        pair.undisturbed()
+
+
+async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
+    autojump_clock: MockClock,
+) -> None:
+    """Its REST answers, and its WebSocket does not serve this address for a while."""
+    async with playing_two(Http(status=451, path="/public", requests=None)) as pair:
+        await trio.sleep(60)
+        assert pair.ailing.trades == []
+        assert "451" in pair.whys()[0]
+        assert 2 <= len(pair.whys()) <= 8
+        pair.undisturbed()
+
+
+async def test_strict_ends_the_channel_of_its_source_and_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    strict = FeedConfig(strict=True, stream="trade", first_trade_timeout_s=5)
+    async with playing_two(Silence(ETH), ailing={"own_feed": strict}) as pair:
+        await pair.ailing.until(lambda: any(isinstance(each, End) for each in pair.ailing.records))
+        end = pair.ailing.records[-1]
+        assert isinstance(end, End)
+        assert (end.reason, end.retry_ms) == (EndReason.FEED_FAILED, None)
+        before = len(pair.sound.trades)
+        await trio.sleep(10)
+        assert len(pair.sound.trades) > before + 20
+        pair.undisturbed()
+
+
+async def test_a_fault_of_ours_ends_one_channel_and_the_last_one_ends_the_service(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fanout.feed import Feed
+
+    run, failing = Feed.run, trio.Event()
+
+    async def fail(feed: Feed) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, feed)
+            if feed.states().keys() == {ETH}:
+                await failing.wait()
+                raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(Feed, "run", fail)
+    async with playing_two() as pair:
+        await pair.ailing.until(lambda: bool(pair.ailing.trades))
+        failing.set()
+        await pair.ailing.until(lambda: any(isinstance(each, End) for each in pair.ailing.records))
+        end = pair.ailing.records[-1]
+        assert isinstance(end, End)
+        assert (end.reason, end.why) == (EndReason.FEED_FAILED, "an internal fault")
+        before = len(pair.sound.trades)
+        await trio.sleep(5)
+        assert len(pair.sound.trades) > before + 10
+        pair.undisturbed()
