@@ -118,8 +118,8 @@ def _measured(report: Report) -> str:
     versions = {**where["libraries"], **where["programs"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"{_where(report)}; {listed}. Both sides of a ratio are measured in turns in one run; the "
-        "times are this machine's."
+        f"{_where(report)}; {listed}. The two sides of each ratio were measured in turns, in one "
+        "run. Absolute times hold for this machine only."
     )
 
 
