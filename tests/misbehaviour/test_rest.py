@@ -1,4 +1,4 @@
-"""What a TCP client is told when the exchange's REST misbehaves while a gap is to be filled."""
+"""What a TCP client gets when the exchange's REST misbehaves while a gap is to be filled."""
 
 import pytest
 import trio
