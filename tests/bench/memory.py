@@ -47,7 +47,7 @@ class Dose(msgspec.Struct, frozen=True, kw_only=True):
 
 WHOLE: Final = Dose(waves=20, clients=50, trades=500_000, log_bytes=DEFAULT_LOG_BYTES)
 SMALL: Final = Dose(waves=5, clients=10, trades=40_000, log_bytes=2 * 2**20)
-"""The log is full after the warm-up even on a busy machine, where blocks are long and trades small."""
+"""Its log is full after the warm-up also on a busy machine, which makes fewer, longer blocks."""
 
 
 class Look(msgspec.Struct, frozen=True):
