@@ -1,9 +1,9 @@
 """Two sources in one service: what goes wrong at one venue changes nothing in the other's channel.
 
-Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads each channel from its beginning. The sound channel is held
-against everything that its venue issued, and its statuses are those of a day without trouble: that
-is P1 to P4 undisturbed, by P5. The ailing channel says in-band what is wrong (P4), and both end
-with an END (P6).
+Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads
+each channel from its beginning. The sound channel is compared with everything that its venue
+issued, and its statuses are those of a day without trouble: that is P1 to P4 undisturbed, by P5.
+The ailing channel reports in-band what is wrong (P4), and both end with an END (P6).
 """
 
 from collections.abc import AsyncIterator
@@ -101,9 +101,7 @@ async def playing_two(
         assert isinstance(scene.records[-1], End)
 
 
-async def _venue(
-    nursery: trio.Nursery, symbol: str, dialect: str = "binance-usdm"
-) -> Simulator:
+async def _venue(nursery: trio.Nursery, symbol: str, dialect: str = "binance-usdm") -> Simulator:
     config = SimulatorConfig(dialect=dialect, symbols=(symbol,), rate=20, start_ns=BEGAN_NS)
     simulator: Simulator = await nursery.start(partial(run_simulator, config))
     return simulator
