@@ -27,7 +27,8 @@ from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
 from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
-from fanout.transports import Transport, make_transport
+from fanout.transports import make_transport
+from fanout.transports.base import Transport
 from fanout.venues import VENUES, Venue
 
 _LOG = logging.getLogger("fanout")

@@ -13,11 +13,11 @@ from fanout.config import (
     Config,
     HttpConfig,
     SourceConfig,
-    TcpConfig,
     TransportConfig,
 )
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.transports.tcp.config import TcpConfig
 
 
 class Running:

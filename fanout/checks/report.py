@@ -11,7 +11,8 @@ import msgspec
 
 
 class Name(StrEnum):
-    """What is looked at. `docs/check.md` says what each of them means."""
+    """What a check looks at. `docs/check.md` explains each. A transport from outside of this
+    package may have names of its own."""
 
     MACHINE = "machine"
     DESCRIPTORS = "descriptors"
@@ -60,7 +61,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """A row. `advice` is empty where there is nothing to do, `fault` None unless it failed, and
     `took_ms` None where time means nothing."""
 
-    name: Name
+    name: str
     target: str
     state: State
     found: str
@@ -87,7 +88,7 @@ class Report(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """What a row is about. The methods make the row, one for each way that it can go."""
 
-    name: Name
+    name: str
     target: str
 
     def passed(self, found: str, *, took_s: float | None = None) -> Check:

@@ -101,7 +101,7 @@ async def _check_source(
 
 def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
     """The rows with those of many symbols that are all the same in one."""
-    same: dict[tuple[Name, State], list[Check]] = {}
+    same: dict[tuple[str, State], list[Check]] = {}
     for row in rows:
         if row.name in (Name.SYMBOL, Name.FIRST_TRADE) and row.state in (State.OK, State.SKIP):
             same.setdefault((row.name, row.state), []).append(row)

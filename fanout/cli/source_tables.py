@@ -11,10 +11,9 @@ table leaves out is what the option says, and without one its default.
 """
 
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import msgspec
-from msgspec.structs import fields
 
 from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import FeedConfig, SimConfig, SourceConfig
@@ -37,11 +36,18 @@ def key_of(field: str) -> str:
     return field.removesuffix("_s").replace("_", "-")
 
 
+class _Field(msgspec.Struct, frozen=True):
+    name: str
+    type: Any
+
+
 _FIELDS: Final = {
-    key_of(each.name): each
-    for each in (*fields(SourceConfig), *fields(FeedConfig))
-    if each.name not in NOT_KEYS
+    key_of(name): _Field(name, annotation)
+    for owner in (SourceConfig, FeedConfig)
+    for name, annotation in get_type_hints(owner).items()
+    if name not in NOT_KEYS
 }
+"""By key. Their types are those of the configuration, without what makes them options."""
 
 
 def read_tables(path: str, value: object) -> list[SourceTable]:

@@ -120,6 +120,6 @@ def _address(context: typer.Context, url: str | None) -> str:
         check_url("status", url, ("http",))
         return url.rstrip("/")
     options: ServeOptions = context.obj
-    if not options.http_port:
+    if not options.said["http-port"]:
         raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
-    return f"http://{authority(options.http_host, options.http_port)}"
+    return f"http://{authority(options.said['http-host'], options.said['http-port'])}"

@@ -5,15 +5,20 @@ after the venue unless the configuration names it.
 """
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from fanout.config.assets import check_assets
-from fanout.config.ranges import check_range
+from fanout.config.options import Option, check_range
 from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
 from fanout.net.addresses import check_proxy, check_url
+from fanout.venues import VENUES
+
+VENUE_NAMES: Final = tuple(VENUES)
+
+DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 
 STREAMS: Final = ("auto", "trade", "aggTrade")
 """Single trades with aggregates as the fallback (auto), or only one of the two."""
@@ -38,14 +43,43 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     asked for by their ids.
     """
 
-    stream: str = "auto"
-    connections: int = 1
-    symbols_per_connection: int = 200
-    rotate_after_s: float = 23 * 3600.0
-    first_trade_timeout_s: float = 20.0
-    strict: bool = False
-    patient: bool = False
-    proxy: str | None = None
+    stream: Annotated[
+        str,
+        Option(
+            "trade, aggTrade, or auto: trades, and aggregates where those stay silent.",
+            choices=STREAMS,
+        ),
+    ] = "auto"
+    connections: Annotated[
+        int, Option("Connections to the exchange at once; the first to bring a trade wins.")
+    ] = 1
+    symbols_per_connection: Annotated[
+        int,
+        Option("Symbols of a connection, on average; fewer where the exchange allows fewer."),
+    ] = 200
+    rotate_after_s: Annotated[
+        float,
+        Option(
+            "Seconds after which a connection is replaced, without a break; the exchange cuts it "
+            "after 24 hours."
+        ),
+    ] = 23 * 3600.0
+    first_trade_timeout_s: Annotated[
+        float, Option("Seconds after which a symbol without a trade is called stale.")
+    ] = 20.0
+    strict: Annotated[bool, Option("End with exit code 69 if that happens.")] = False
+    patient: Annotated[
+        bool,
+        Option("At the start, wait for an exchange that limits or bans; else that ends it, 75."),
+    ] = False
+    proxy: Annotated[
+        str | None,
+        Option(
+            "Way to the exchange: http://HOST:PORT or socks5://HOST:PORT. "
+            "\\[default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]",
+            metavar="URL",
+        ),
+    ] = None
     api_key: Secret | None = None
 
     def __post_init__(self) -> None:
@@ -74,12 +108,22 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     unless the venue is the simulator inside the service.
     """
 
-    assets: tuple[str, ...]
-    venue: str = "binance"
+    assets: Annotated[
+        tuple[str, ...],
+        Option(
+            "Symbols, comma-separated or repeated: SYMBOL of --venue, VENUE:SYMBOL, a pattern such "
+            "as '*USDT', or all.",
+            metavar="SYMBOL,...",
+            default=DEFAULT_ASSETS,
+        ),
+    ]
+    venue: Annotated[
+        str, Option(f"Where trades come from: {', '.join(VENUE_NAMES)}.", choices=VENUE_NAMES)
+    ] = "binance"
     data: tuple[str, ...] = ("trades",)
     channel: str = ""
-    ws_url: str | None = None
-    rest_url: str | None = None
+    ws_url: Annotated[str | None, Option("WebSocket base URL instead of the venue's.")] = None
+    rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
     sim: SimConfig | None = None
 

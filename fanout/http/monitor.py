@@ -17,7 +17,7 @@ from fanout.protocol.constants import FeedState
 from fanout.source import Source
 from fanout.stats.histogram import SLICE_S
 from fanout.stats.snapshots import ChannelStats, FeedStats, LogStats, ProcessStats, ServiceStats
-from fanout.transports import Transport
+from fanout.transports.base import Transport
 from fanout.versions import versions
 
 _NO_FEED: Final = FeedStats(

@@ -1,18 +1,18 @@
-"""The transports, and which there are."""
+"""The transports, and the registry that holds one entry for each.
 
-from fanout.config import ShmConfig, TcpConfig, TransportConfig
-from fanout.transports.base import Transport
-from fanout.transports.shm import ShmTransport
-from fanout.transports.tcp import TcpTransport
+Importing this package is cheap: an entry's factory and check import what they need.
+"""
 
+from fanout.transports import shm, tcp
+from fanout.transports.registry import (
+    TRANSPORTS,
+    TransportEntry,
+    entry_of,
+    make_transport,
+    register,
+)
 
-def make_transport(config: TransportConfig) -> Transport:
-    """The transport that a configuration asks for. A new one is a line here."""
-    match config:
-        case TcpConfig():
-            return TcpTransport(config)
-        case ShmConfig():
-            return ShmTransport(config)
+register(tcp.ENTRY)
+register(shm.ENTRY)
 
-
-__all__ = ["Transport", "make_transport"]
+__all__ = ["TRANSPORTS", "TransportEntry", "entry_of", "make_transport", "register"]

@@ -23,7 +23,7 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
 )
-from fanout.transports import Transport
+from fanout.transports.base import Transport
 from tests.protocol.golden import BTC, HEADER
 
 

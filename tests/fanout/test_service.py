@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from outcome import acapture
 
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
-from fanout.config import Config, SimConfig, TcpConfig
+from fanout.config import Config, SimConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.feed.market import reference_of
 from fanout.protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
@@ -15,6 +15,7 @@ from fanout.protocol.errors import FanoutError
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
 from tests.running import Running, config_for, one_source, running_service, running_simulator

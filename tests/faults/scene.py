@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import trio
 
-from fanout.config import Config, FeedConfig, TcpConfig
+from fanout.config import Config, FeedConfig
 from fanout.protocol import FeedState, Gap, GapState, LossReason, Status
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import Running, one_source, running_simulator
 from tests.stand.consumers import Consumer, TrioConsumer, all_kinds
 from tests.stand.exchange import Market

@@ -14,13 +14,13 @@ from websockets.utils import accept_key
 
 from fanout.cli.app import app
 from fanout.cli.config_file import read_config
-from fanout.cli.serve import TRANSPORT_COMMANDS
 from fanout.errors import VenueBusyError, VenueError
 from fanout.http.server import HttpServer
 from fanout.net.proxy import open_tcp
 from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
 from fanout.net.ws_frames import frame_bytes, take_texts
 from fanout.stats.snapshots import FeedStats, LogStats, ProcessStats, ServiceStats
+from fanout.transports import TRANSPORTS
 from tests.fanout.net.test_ws_frames import URI, Script, heard, heard_by_the_core
 from tests.fuzz.target import Pieces, run, run_on, slices
 from tests.fuzz.venue import require_pause
@@ -156,4 +156,4 @@ def config(data: bytes) -> None:
     """A configuration file."""
     with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".toml") as file:
         Path(file.name).write_bytes(data)
-        read_config(file.name, _command(), frozenset(TRANSPORT_COMMANDS))
+        read_config(file.name, _command(), frozenset(TRANSPORTS))

@@ -14,11 +14,12 @@ from typing import Any
 import trio
 
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import FeedConfig, TcpConfig
+from fanout.config import FeedConfig
 from fanout.protocol import End, Gap, GapState, Loss, Status, Trade
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.faults import Fault
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import Running, one_source
 
 BEGAN_NS = 1_790_000_000_000_000_000

@@ -9,11 +9,11 @@ import trio
 from trio.testing import MockClock
 
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import TcpConfig
 from fanout.protocol import Snapshot, Trade
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import Delay, Insert
 from fanout.simulator.market.ticks import MARKET
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.transports.test_tcp_wire1 import old_client
 from tests.misbehaviour.scene import BTC
 from tests.running import one_source, running_service, running_simulator

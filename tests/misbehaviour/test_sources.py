@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.config import Config, FeedConfig, SourceConfig, TcpConfig
+from fanout.config import Config, FeedConfig, SourceConfig
 from fanout.protocol import End, EndReason, FeedState, Status
 from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, Start, encode_request
@@ -23,6 +23,7 @@ from fanout.protocol.session import SubscriberSession
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Silence
+from fanout.transports.tcp.config import TcpConfig
 from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
 from tests.running import Running
 

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
 from fanout.channel.log import Log
-from fanout.config import TcpConfig
 from fanout.protocol import (
     EndReason,
     FeedState,
@@ -23,6 +22,7 @@ from fanout.protocol import (
 )
 from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from tests.model.loop import Loop
 from tests.protocol.golden import HEADER
 

@@ -18,7 +18,6 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.channel.log import Log
 from fanout.channel.reader import Reader
-from fanout.config import ShmConfig
 from fanout.errors import BindError
 from fanout.protocol.constants import LENGTH_BYTES
 from fanout.protocol.framing import payloads_of
@@ -28,6 +27,7 @@ from fanout.protocol.ring_file import UnsupportedMachineError, require_supported
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import ConsumerStats, TransportStats
 from fanout.transports.base import channel_named
+from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
 

@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 import trio
 
-from fanout.config import TcpConfig
 from fanout.errors import shown
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol.constants import EndReason
@@ -26,6 +25,7 @@ from fanout.protocol.request import Request
 from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp.admission import Admission, Refusal
 from fanout.transports.tcp.broadcaster import Broadcaster, LogReader
+from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.connection import (
     GOODBYE_S,
     MAX_INPUT_BYTES,

@@ -11,11 +11,11 @@ from typing import Final
 
 import trio
 
-from fanout.config import TcpConfig
 from fanout.errors import ConfigError
 from fanout.protocol.constants import LENGTH_BYTES
 from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError, reason
 from fanout.protocol.request import MAX_REQUEST_BYTES, Request, decode_request
+from fanout.transports.tcp.config import TcpConfig
 
 SILENCE_S: Final = 0.1
 """How long a client that has nothing to ask is waited for."""

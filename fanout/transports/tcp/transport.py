@@ -18,7 +18,6 @@ from typing import Final
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.config import TcpConfig
 from fanout.net.descriptors import Descriptors
 from fanout.net.listeners import authority_of, open_listeners
 from fanout.stats.anomalies import Anomalies
@@ -27,6 +26,7 @@ from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp.acceptor import Acceptor, Outlet, Wire
 from fanout.transports.tcp.broadcaster import Broadcaster
+from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.connection import GOODBYE_S
 from fanout.transports.tcp.greeting import TlsGate, load_tls
 from fanout.transports.tcp.wire1 import Wire1

@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
-from fanout.config import TcpConfig
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from tests.bench.broadcast.blocks import new_publisher, read_pieces
 
 ANY_RATE: Final = 1e6

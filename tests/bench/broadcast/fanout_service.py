@@ -14,11 +14,12 @@ import time
 import trio
 
 from fanout.channel.publisher import Publisher
-from fanout.config import DEFAULT_LOG_BYTES, FeedConfig, TcpConfig
+from fanout.config import DEFAULT_LOG_BYTES, FeedConfig
 from fanout.feed import Feed
 from fanout.net.websocket import open_websocket
 from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from tests.bench.broadcast.fanout_server import ANY_RATE, all_joined
 from tests.bench.broadcast.market import asked, venue_at
 

@@ -21,7 +21,7 @@ import trio
 
 from fanout.channel.publisher import Publisher
 from fanout.clients.tcp_client import parse_address
-from fanout.config import FeedConfig, TcpConfig
+from fanout.config import FeedConfig
 from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
 from fanout.feed.normalise import to_trade
@@ -30,6 +30,7 @@ from fanout.net.websocket import open_websocket
 from fanout.protocol import Header, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
 from tests.bench.ingest_rivals.fanout_feed import Rest

@@ -12,17 +12,14 @@ import trio
 import trio.testing
 import trustme
 
-from fanout.checks.machine import (
-    check_certificate,
-    check_descriptors,
-    check_memory,
-    check_platform,
-    check_ports,
-    check_queue,
-)
-from fanout.checks.report import Fault, State
-from fanout.config import Config, HttpConfig, ShmConfig, TcpConfig, TransportConfig
+from fanout.checks.machine import check_machine, check_platform
+from fanout.checks.report import Check, Fault, Name, State
+from fanout.config import Config, HttpConfig, TransportConfig
+from fanout.transports.shm.check import check_memory, check_queue
+from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import create
+from fanout.transports.tcp.check import check_certificate, check_descriptors
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.resolvers import DeafResolver
 from tests.protocol.golden import HEADER
 from tests.running import one_source
@@ -30,6 +27,11 @@ from tests.running import one_source
 
 def config(*transports: TransportConfig, http: HttpConfig | None = None) -> Config:
     return one_source(assets=("BTCUSDT",), transports=transports, http=http)
+
+
+async def check_ports(wanted: Config) -> list[Check]:
+    """The rows of the ports that a configuration wants."""
+    return [each for each in await check_machine(wanted) if each.name == Name.PORT]
 
 
 def test_the_platform_is_told_and_shared_memory_needs_its_processor() -> None:

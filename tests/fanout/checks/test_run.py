@@ -15,11 +15,12 @@ import trustme
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
-from fanout.config import Config, FeedConfig, SimConfig, SourceConfig, TcpConfig
+from fanout.config import Config, FeedConfig, SimConfig, SourceConfig
 from fanout.errors import UsageError
 from fanout.simulator import SimulatorConfig
 from fanout.simulator.config import made_up_symbols
 from fanout.simulator.faults.schedule import scheduled
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, one_source, running_simulator, with_source

@@ -222,7 +222,7 @@ def test_an_address_that_wants_a_token_is_not_open_but_overheard() -> None:
         service.until_said("serving")
         said = "".join(service.said)
         assert "whoever reaches it gets the trades" not in said
-        assert said.count("the token passes over it as it is") == 1
+        assert said.count("the token is sent in clear text") == 1
 
 
 def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import pytest
 import trio
 
 from fanout.cli import running
-from fanout.config import Config, TcpConfig
+from fanout.config import Config
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import one_source
 
 

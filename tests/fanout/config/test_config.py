@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from fanout.config import TcpConfig
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import one_source
 
 

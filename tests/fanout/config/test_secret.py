@@ -1,8 +1,8 @@
 import pytest
 
-from fanout.config import TcpConfig
 from fanout.config.secret import Secret
 from fanout.errors import UsageError
+from fanout.transports.tcp.config import TcpConfig
 
 
 @pytest.mark.parametrize(

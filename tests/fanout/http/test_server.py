@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import DEFAULT_LOG_BYTES, HttpConfig, ShmConfig, TcpConfig
+from fanout.config import DEFAULT_LOG_BYTES, HttpConfig
 from fanout.errors import BindError
 from fanout.http import server
 from fanout.http.monitor import Monitor
@@ -25,6 +25,8 @@ from fanout.protocol import Trade
 from fanout.service import run_service
 from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.shm.config import ShmConfig
+from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.http.watched import Watched, watched, watched_pair
 from tests.running import Running, config_for, one_source
 

@@ -8,9 +8,10 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from fanout.config import Config, HttpConfig, SourceConfig, TcpConfig
+from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.tcp.config import TcpConfig
 from tests.running import Running, config_for, running_service, running_simulator
 
 

@@ -13,7 +13,6 @@ import trio.testing
 
 from fanout.channel.channel import Channel
 from fanout.clients.shm_file import AttachedQueue, Outcome, attach
-from fanout.config import ShmConfig
 from fanout.errors import BindError, UsageError
 from fanout.protocol import (
     End,
@@ -33,6 +32,7 @@ from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_header
 from fanout.protocol.records import Instrument, Reference
 from fanout.transports.shm import ShmTransport, queue_file
+from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite
 from tests.contracts.transport import (

@@ -10,13 +10,13 @@ import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
-from fanout.config import TcpConfig
 from fanout.errors import BindError
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
 from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp import TcpTransport, broadcaster
 from fanout.transports.tcp import transport as transport_module
+from fanout.transports.tcp.config import TcpConfig
 from tests.contracts.transport import (
     Reading,
     TransportContract,

@@ -22,7 +22,6 @@ from fanout.clients.tcp_trio import (
     Restarted,
     TrioTcpClient,
 )
-from fanout.config import TcpConfig
 from fanout.config.secret import Secret
 from fanout.errors import ConfigError
 from fanout.protocol import (
@@ -37,6 +36,7 @@ from fanout.protocol import (
     frame,
 )
 from fanout.transports.tcp import TcpTransport, admission, greeting
+from fanout.transports.tcp.config import TcpConfig
 from tests.contracts.client import authority, client_tls
 from tests.contracts.transport import Reading, new_channel, publish
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients

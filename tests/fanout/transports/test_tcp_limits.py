@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from fanout.channel.log import Lag
-from fanout.config import TcpConfig
 from fanout.protocol import (
     End,
     EndReason,
@@ -27,6 +26,7 @@ from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp import TcpTransport, acceptor, connection
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.broadcaster import Broadcaster
+from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
 from tests.contracts.transport import Reading, new_channel, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients

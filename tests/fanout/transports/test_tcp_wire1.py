@@ -10,13 +10,13 @@ import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
-from fanout.config import TcpConfig
 from fanout.config.secret import Secret
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol import START, EndReason, FeedState, Header, Instrument, Reference, Trade
 from fanout.protocol.framing import FrameReader
 from fanout.protocol.wire1 import Wire1Decoder, Wire1Header, Wire1Trade
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.wire1 import Wire1
 from tests.fanout.transports.test_tcp import connected, serving
 

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from fanout.clients.tcp_client import parse_address
-from fanout.config import TcpConfig
 from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.tcp.config import TcpConfig
 from tests.bench.report import Row
 from tests.stress.tcp.herd import herd, keep_up
 from tests.stress.tcp.service import ANY_RATE, serve

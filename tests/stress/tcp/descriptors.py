@@ -5,10 +5,10 @@ import time
 from typing import Final
 
 from fanout.clients.tcp_client import parse_address
-from fanout.config import TcpConfig
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import EndReason
 from fanout.transports.tcp.admission import FULL_RETRY_MS
+from fanout.transports.tcp.config import TcpConfig
 from tests.bench.report import Row
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, serve

@@ -16,9 +16,9 @@ from unittest import mock
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.config import TcpConfig
 from fanout.protocol import EndReason, Trade
 from fanout.transports.tcp import TcpTransport, greeting
+from fanout.transports.tcp.config import TcpConfig
 from tests.contracts.transport import new_channel, publish_bulk
 from tests.protocol.golden import BTC
 

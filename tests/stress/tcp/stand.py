@@ -12,9 +12,9 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.clients.tcp_client import parse_address
-from fanout.config import TcpConfig
 from fanout.protocol import EndReason, FeedState
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.config import TcpConfig
 from tests.contracts.transport import new_channel, publish
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, UNHURRIED_S, no_traceback, waiting

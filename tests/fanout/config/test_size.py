@@ -1,6 +1,6 @@
 import pytest
 
-from fanout.cli.size import parse_size
+from fanout.config.size import parse_size
 from fanout.errors import UsageError
 
 

@@ -1,0 +1,79 @@
+"""What the shared-memory transport needs of the machine: memory, and the queues' names."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from fanout.checks.report import Check, Fault, Name, Subject
+from fanout.protocol.errors import reason
+from fanout.protocol.ring_page import PAGE_BYTES
+from fanout.transports.shm.config import ShmConfig
+from fanout.transports.shm.queue_file import Holder, holder_of
+
+Statvfs = Callable[[str], os.statvfs_result]
+
+
+def check(configs: Sequence[ShmConfig]) -> tuple[Check, ...]:
+    """See `TransportEntry.check`."""
+    return (*check_memory(configs), *(check_queue(each) for each in configs))
+
+
+def check_memory(
+    transports: Iterable[ShmConfig], *, statvfs: Statvfs = os.statvfs
+) -> tuple[Check, ...]:
+    """Whether the queues have room, and may be made, in each directory that has some."""
+    wanted: dict[str, int] = {}
+    for each in transports:
+        size_bytes = PAGE_BYTES + each.capacity_bytes
+        wanted[each.directory] = wanted.get(each.directory, 0) + size_bytes
+    return tuple(_check_room(*each, statvfs) for each in wanted.items())
+
+
+def _check_room(directory: str, wanted_bytes: int, statvfs: Statvfs) -> Check:
+    subject = Subject(Name.MEMORY, directory)
+    try:
+        status = statvfs(directory)
+    except OSError as error:
+        advice = "shared memory has to be mounted there; serve by tcp without it"
+        return subject.failed(reason(error).lower(), advice, Fault.MACHINE)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        advice = f"run as a user who may write there, or chmod 1777 {directory} as root"
+        return subject.failed("no files can be made there", advice, Fault.MACHINE)
+    free_bytes = status.f_bavail * status.f_frsize
+    found = f"{_size(free_bytes)} free of {_size(status.f_blocks * status.f_frsize)}"
+    if free_bytes < wanted_bytes:
+        advice = (
+            "a smaller --capacity, files removed there, or more shared memory: "
+            f"mount -o remount,size=... {directory}, docker --shm-size"
+        )
+        found = f"{found}, {_size(wanted_bytes)} needed"
+        return subject.failed(found, advice, Fault.MACHINE)
+    return subject.passed(f"{found}, {_size(wanted_bytes)} needed, writable")
+
+
+def check_queue(config: ShmConfig) -> Check:
+    """Whether a queue's name can be taken: nobody has it, or one whose writer is gone."""
+    subject, path = Subject(Name.QUEUE, config.name), os.path.join(config.directory, config.name)
+    advice = f"remove {path}, or take another --name"
+    try:
+        holder, pid = holder_of(path)
+    except OSError as error:
+        found = f"the file is there, and not ours: {reason(error).lower()}"
+        return subject.failed(found, advice, Fault.MACHINE)
+    match holder:
+        case Holder.NOBODY:
+            return subject.passed("the name is free")
+        case Holder.DEAD_WRITER:
+            return subject.passed(f"left by process {pid}, which is gone: it is taken over")
+        case Holder.WRITER:
+            found = f"belongs to process {pid}, which is running"
+            advice = "stop it, or take another --name"
+        case Holder.STRANGER:
+            found = "the file is there, and no queue"
+    return subject.failed(found, advice, Fault.MACHINE)
+
+
+def _size(size_bytes: int) -> str:
+    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:,.1f} {name}"
+    return f"{size_bytes} bytes"
