@@ -1,6 +1,6 @@
-"""Trades straight from the venue, and how many there were each minute: one connection, one reader.
+"""Print trades straight from Binance, and count them by the minute. No fanout service is involved.
 Run it as `python examples/binance_trades.py [SYMBOL [COUNT]]`, until COUNT trades or Ctrl-C.
-FANOUT_WS_URL=ws://HOST:PORT asks a simulator instead of Binance."""
+FANOUT_WS_URL=ws://HOST:PORT connects to a simulator instead of Binance."""
 
 import os
 import sys
@@ -21,9 +21,9 @@ async def main(symbol: str = "BTCUSDT", count: int = sys.maxsize) -> None:
     try:
         async with open_websocket_url(url) as socket:
             while per_minute.total() < count:
-                with trio.fail_after(60):  # a symbol that does not exist is no error: it is silent
+                with trio.fail_after(60):  # Binance is silent on an unknown symbol
                     trade = msgspec.json.decode(await socket.get_message())["data"]
-                if trade["X"] == "NA":  # no trade at all: it only uses up an id
+                if trade["X"] == "NA":  # not a trade: it only uses up an id
                     continue
                 minute = strftime("%H:%M", gmtime(trade["T"] // 1000))
                 per_minute[minute] += 1

@@ -1,4 +1,4 @@
-"""Record trades in a CSV file, without a hole and none twice: stop it, run it again, it goes on.
+"""Record trades in a CSV file, without gaps or duplicates: each run resumes after the last row.
 Run it as `python examples/recorder.py FILE [tcp://127.0.0.1:9000 [COUNT]]`."""
 
 import csv
@@ -9,7 +9,7 @@ from fanout.protocol import Gap, Loss, Trade
 
 
 def last_place(path: str) -> Position | str:
-    """Behind the last row: the file itself knows how far it has come. Half a row is cut off."""
+    """The position after the last row of the file. An incomplete last row is cut off."""
     with open(path, "a+b") as file:
         file.seek(max(0, file.tell() - 4096))
         *rows, half = file.read().split(b"\n")

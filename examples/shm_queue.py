@@ -1,9 +1,9 @@
-"""Strings from a producer to a consumer process, through the ring that the queue is made of.
+"""Send strings from a producer to a consumer process, through the ring inside a fanout queue.
 
     python examples/shm_queue.py
 
-The ring works over any memory that two processes share; here it is an anonymous map, which a
-child inherits. A queue with a name, which a reader finds and attaches to, is `fanout shm`.
+The ring works in any memory that two processes share. Here that is an anonymous mapping, which the
+child process inherits. `fanout shm` makes queues with names, to which any reader can attach.
 """
 
 import mmap
@@ -19,7 +19,7 @@ WORDS = ("one writer", "one reader", "no lock", "größer als ASCII", "the end")
 def produce(writer: RingWriter) -> None:
     for word in WORDS * 1_000:
         while not writer.push(frame(word.encode())):
-            os.sched_yield()  # full: the consumer is behind
+            os.sched_yield()  # the ring is full: the consumer is behind
 
 
 def consume(reader: RingReader) -> None:

@@ -1,9 +1,9 @@
-"""How old trades are when they come out of a queue: percentiles of the hand-off.
+"""Measure how old trades are when they come out of a queue, and print percentiles.
 
     python examples/shm_trades_consumer.py my_trades
 
-Reads what `shm_trades_producer.py` writes, or a service: `fanout shm --name my_trades`, where
-the age counts from the moment the service got the trade from the venue. Ends with the writer.
+It reads what `shm_trades_producer.py` writes, or a service: `fanout shm --name my_trades`. With a
+service, the age counts from its receipt of the trade. The program ends when the writer does.
 """
 
 import sys

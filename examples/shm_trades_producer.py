@@ -1,6 +1,6 @@
-"""Trades of one's own into a queue in shared memory, each with the moment it was handed over.
+"""Write trades of your own to a queue in shared memory, each with the time it was written.
 
-python examples/shm_trades_producer.py my_trades 10000, and shm_trades_consumer.py beside it.
+Run `python examples/shm_trades_producer.py my_trades 10000`, and shm_trades_consumer.py beside it.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""`@trade` against `@aggTrade` of one symbol: how many, how far apart, how large, in some seconds.
+"""Compare `@trade` with `@aggTrade` of one symbol: how many, how far apart, how large.
 Run it as `[FANOUT_WS_URL=ws://SIMULATOR] python examples/stream_stats.py [SYMBOL [SECONDS]]`."""
 
 import os
@@ -20,7 +20,7 @@ async def measure(url: str, seconds: float) -> None:
                     rows.append(msgspec.json.decode(await socket.get_message())["data"])
     except (ConnectionClosed, HandshakeError) as error:
         print(f"{url}: {error.__cause__ or repr(error)}", file=sys.stderr)
-    trades = [row for row in rows if row.get("X") != "NA"]  # which only use up an id
+    trades = [row for row in rows if row.get("X") != "NA"]  # NA only uses up an id
     times = [row["T"] for row in trades] or [0]
     gap_ms = (times[-1] - times[0]) / max(len(times) - 1, 1)
     quantity = sum(float(row["q"]) for row in trades) / len(times)
@@ -28,7 +28,7 @@ async def measure(url: str, seconds: float) -> None:
 
 
 async def main(symbol: str = "BTCUSDT", seconds: float = 10) -> None:
-    async with trio.open_nursery() as nursery:  # each stream has a route where alone it is served
+    async with trio.open_nursery() as nursery:  # each stream has its own route
         for place in ("public/stream?streams={}@trade", "market/stream?streams={}@aggTrade"):
             nursery.start_soon(measure, f"{BASE}/{place.format(symbol.lower())}", seconds)
 

@@ -1,4 +1,4 @@
-"""Print what a fanout sends, without an event loop: COUNT trades, or all there are until Ctrl-C.
+"""Print what a fanout service sends, without an event loop, until COUNT trades or Ctrl-C.
 Run it as `python examples/tcp_client.py tcp://127.0.0.1:9000 [COUNT]`."""
 
 import sys

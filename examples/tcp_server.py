@@ -1,5 +1,5 @@
-"""A fanout in miniature: invented trades for whoever connects, from `protocol` and trio alone.
-Run it as `python examples/tcp_server.py [PORT]`; port 0 is any free one. Ctrl-C ends it."""
+"""A minimal fanout service, made of `protocol` and trio: it sends invented trades to every client.
+Run it as `python examples/tcp_server.py [PORT]`; port 0 takes a free port. Ctrl-C ends it."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ MEAN = wire.Reference(price=6_180_030, quantity=50, trade_id=0, time=time.time_n
 
 
 async def serve(stream: trio.SocketStream) -> None:
-    """One client. It has an epoch of its own, whose numbers begin at 1."""
+    """Serve one client, in an epoch of its own, whose sequence numbers begin at 1."""
     header = wire.Header(
         epoch_ns=time.time_ns(), next_seq=1, venue="demo", instruments=(BTC,), references=(MEAN,)
     )
-    with suppress(trio.BrokenResourceError):  # whoever has had enough just goes
+    with suppress(trio.BrokenResourceError):  # the client has left
         await stream.send_all(wire.frame(wire.START) + wire.frame(wire.encode_header(header)))
         for seq in range(1, sys.maxsize):
             trade = wire.Trade(BTC, seq, MEAN.time + seq, MEAN.price + seq % 9, 50, seq % 2 == 0)

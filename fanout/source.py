@@ -22,7 +22,13 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.config import SourceConfig
 from fanout.config.assets import FEW_SYMBOLS
-from fanout.errors import ConfigError, VenueBusyError, VenueError, VenueForbiddenError
+from fanout.errors import (
+    ConfigError,
+    VenueBusyError,
+    VenueError,
+    VenueForbiddenError,
+    VenueUnreachableError,
+)
 from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
 from fanout.net.budget import SHARE
@@ -127,6 +133,8 @@ class Source:
     def open(self, *, log_bytes: int, channels: tuple[str, ...]) -> None:
         """Make the channel, one of these. It has no instruments if the venue has not said what it
         lists."""
+        if self._market is None and self.failure is None:
+            self.failure = VenueUnreachableError(f"no answer from {self.venue.rest_url} yet")
         market = self._market or _UNKNOWN
         header = Header(
             epoch_ns=self._wall_ns(),

@@ -8,7 +8,13 @@ from typing import Any
 import trio
 from msgspec.structs import replace
 
-from fanout.config import DEFAULT_LOG_BYTES, Config, HttpConfig, SourceConfig, TransportConfig
+from fanout.config import (
+    DEFAULT_LOG_BYTES,
+    Config,
+    HttpConfig,
+    SourceConfig,
+    TransportConfig,
+)
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.transports.tcp.config import TcpConfig

@@ -150,6 +150,7 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
 def _source(
     said: dict[str, Any], feed: FeedConfig, venue: str, assets: tuple[str, ...]
 ) -> SourceConfig:
+    """The source of a venue that --assets names. The URLs are those of --venue's."""
     check_venue("--assets", venue)
     is_default = venue == said["venue"]
     return SourceConfig(

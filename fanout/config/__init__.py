@@ -5,13 +5,7 @@ from typing import Annotated, Final, Protocol
 import msgspec
 
 from fanout.config.options import Kind, Option
-from fanout.config.source import (
-    DEFAULT_ASSETS,
-    FeedConfig,
-    SimConfig,
-    SourceConfig,
-    check_names,
-)
+from fanout.config.source import DEFAULT_ASSETS, FeedConfig, SimConfig, SourceConfig, check_names
 from fanout.errors import UsageError
 from fanout.net.addresses import check_port, is_host
 
@@ -57,9 +51,9 @@ class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the service.
 
-    Each of `sources` feeds a channel of its own; the first channel is the one that a reader gets
-    who names none. `log_bytes` are divided evenly over the channels. Without `http` the service
-    answers no questions about itself.
+    Each of `sources` feeds a channel of its own. Readers that name no channel get the first.
+    `log_bytes` are divided evenly over the channels. Without `http` the service answers no
+    questions about itself.
     """
 
     sources: tuple[SourceConfig, ...]
@@ -67,7 +61,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: Annotated[
         int,
         Option(
-            "Memory for what slow clients have not read yet: bytes, or KiB, MiB, GiB.",
+            "Memory for what slow clients have not read yet, of all channels: bytes, or KiB, MiB, "
+            "GiB.",
             flag="--log-bytes",
             kind=Kind.SIZE,
         ),

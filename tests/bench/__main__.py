@@ -1,4 +1,4 @@
-"""Run the named stages, or all of them, and print a report.
+"""Run the named stages, or all but the long ones, and print a report.
 
 A stage is a file beside this one that has the members of `report.Stage`, and a line in `STAGES`.
 The trades come from the recordings, or from a synthetic market where there are none (`market.py`).
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench import codec, columns, fan_out, ingest, latency, market, memory, shm, size
+from tests.bench import codec, columns, fan_out, ingest, latency, market, memory, scale, shm, size
 from tests.bench.against import compared
 from tests.bench.report import (
     Absent,
@@ -38,6 +38,9 @@ STAGES: Final[dict[str, Stage]] = {
     "shm": shm,
     "memory": memory,
 }
+LONG: Final[dict[str, Stage]] = {"scale": scale}
+"""Stages that take half an hour or more, and so are run only if they are named."""
+ALL: Final = STAGES | LONG
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +58,7 @@ def _options(argv: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(
         prog="python -m tests.bench", description="Measure, and compare with the goals."
     )
-    parser.add_argument("stages", metavar="STAGE", nargs="*", help=f"of {', '.join(STAGES)}")
+    parser.add_argument("stages", metavar="STAGE", nargs="*", help=f"of {', '.join(ALL)}")
     parser.add_argument("--small", action="store_true", help="a part of each workload, not judged")
     parser.add_argument(
         "--against",
@@ -66,15 +69,15 @@ def _options(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(argv)
     for name in options.stages:
-        if name not in STAGES:
-            parser.error(f"there is no stage {name}: choose from {', '.join(STAGES)}")
+        if name not in ALL:
+            parser.error(f"there is no stage {name}: choose from {', '.join(ALL)}")
     if options.against and not (options.against / "tests" / "bench").is_dir():
         parser.error(f"{options.against} has no tests/bench: give the root of another checkout")
     return options
 
 
 def _run(name: str, *, small: bool, other: Path | None) -> Result:
-    stage = STAGES[name]
+    stage = ALL[name]
     assert stage.__doc__, f"stage {name} says what it measures"
     title = stage.__doc__.partition("\n")[0].removesuffix(".")
     if other:

@@ -1,26 +1,27 @@
-"""Trades to bytes and back.
+"""Encoding and decoding trades.
 
 Workload: the 21,313 trades of `btcusdt_20240808.gz` in blocks of 1, of 16 and of 256, with the
-header's reference as the service makes it. A sample is one pass over all of them; passes take
-turns, after one of each that is not counted, with the garbage collector at work as it is in a
-service. Given is the thread's CPU time per trade: nothing here waits, and what else the machine
-does is left out.
+header's reference as the service makes it. A sample is one pass over all trades. The contenders
+take turns, after one uncounted pass each, with the garbage collector enabled as in a service. The
+figure is the thread's CPU time per trade: nothing here waits, and other load on the machine does
+not count.
 
 fanout encodes and decodes a block's payload, CRC included, with the plain functions and with their
-compiled twins. The rivals do it with the same values, in one process and in turns with us; none of
-them has a checksum, and none checks a value's range. How each is used, and which ways it has that
-are quicker, its file in `codec_rivals` says:
+compiled twins. The rivals handle the same values in the same process. None of them has a checksum,
+and none checks a value's range. Each one's file in `codec_rivals` says how it is used, and which
+faster ways it offers:
 
-- `struct`: records of 34 bytes, to the same `Trade` objects; to bare tuples for comparison.
+- `struct`: records of 34 bytes, decoded to the same `Trade` objects, and to bare tuples for
+  comparison.
 - msgpack by msgspec, of its own structs of seven fields.
-- protobuf, in two schemas, to the same `Trade` objects; parsed alone for comparison.
-- DBN, decoding only, to tuples of what there is room for; not read at all for comparison.
+- protobuf, in two schemas, decoded to the same `Trade` objects, and parsed alone for comparison.
+- DBN, decoding only, to tuples of the fields it has room for, and unread for comparison.
 
-Before the time is taken, what each of them decodes from what it encoded is compared with the
-trades, value by value; one that loses or changes something fails the stage.
+Before the measurement, the stage checks that each contender decodes exactly the trades it encoded.
+A contender that loses or changes a value fails the stage.
 
-Goals: the compiled twins take at most 250 ns a trade in each direction and size, and less than
-every rival that does the same; the plain functions at most 5,000 ns.
+Goals: the compiled twins take at most 250 ns a trade in each direction and block size, and less
+than every rival that does the same work; the plain functions take at most 5,000 ns.
 """
 
 import time

@@ -1,18 +1,18 @@
-"""Blocks to numpy columns.
+"""Decoding blocks into numpy columns.
 
-Workload: the 21,313 trades of `btcusdt_20240808.gz`, those received within one millisecond in one
-block, decoded into one numpy array with a column for each field. A sample is one pass over all of
-them; passes take turns. Given is the thread's CPU time: nothing here waits.
+Workload: the 21,313 trades of `btcusdt_20240808.gz`, decoded into one numpy array with a column for
+each field. Trades received within one millisecond share a block. A sample is one pass over all
+trades; the contenders take turns. The figure uses the thread's CPU time: nothing here waits.
 
-fanout checks each block's CRC, undoes its deltas, and writes rows; with the plain functions and
-with their compiled twin. Beside it stand the same trades as fixed records of 56 bytes, without a
+fanout checks each block's CRC, undoes its deltas and writes rows, with the plain functions and with
+their compiled twin. For comparison, the same trades as fixed records of 56 bytes without a
 checksum, in as many pieces:
 
 - struct: `iter_unpack` to tuples, and an array of those.
-- memory: the pieces joined and looked at in place by `numpy.frombuffer`. Nothing is decoded; it
-  shows what four times as many bytes cost at the least.
+- memory: the pieces joined and viewed in place by `numpy.frombuffer`. Nothing is decoded. It shows
+  the least that four times as many bytes cost.
 
-Before the time is taken all arrays are compared, value by value.
+Before the measurement, the stage compares all arrays value by value.
 
 Goal: 10 million trades a second with the compiled twin.
 """

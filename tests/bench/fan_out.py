@@ -1,26 +1,24 @@
-"""Blocks handed on to many clients over TCP, by one core.
+"""Sending blocks to many clients over TCP, by one core.
 
-Workload: recorded trades of two symbols in ready blocks of 1, 16 and 64, to 1, 10, 100 and 1,000
-clients on loopback. A delivery is a trade that has reached one client. The server has a core to
-itself; all clients are one program in C on the other, `c/drain.c`, which counts bytes, forgets
-them, and never sleeps, so that no server pays for waking it. The clock is its own, and runs from
-the first twentieth of the bytes to the last. Each client has to receive as many bytes as were sent,
-and what one of them received, another one in each round, is compared to the byte.
+Workload: recorded trades of two symbols in ready blocks of 1, 16 and 64, sent to 1, 10, 100 and
+1,000 clients on loopback. A delivery is one trade that has reached one client. The server has a
+core to itself. One program in C on the other core, `c/drain.c`, is all the clients: it counts bytes
+and discards them. It never sleeps, so no server pays for waking it. Its clock runs from the first
+twentieth of the bytes to the last. Each client must receive exactly the bytes that were sent. In
+each round, the stage compares one client's bytes, a different one each time, with what was sent.
 
-- fanout: its TCP transport and log, in a process of their own. One block is appended at a time, and
-  the next when that is handed on and nobody is behind. Encoding is measured by another stage: here
-  blocks come from a list.
-- C limit: `c/limit.c`, which does nothing but send each block to each client, under the same rule,
-  over sockets with the same options. It shows what the kernel takes for a send a client and block.
-- tasks and channels: what one writes with trio at first, a task and a bounded channel a client.
-- nats-server and redis-server, spoken with in their own protocols, without a client library. Each
-  trade is a message, as is usual with them: a block of this one trade, without its length, so that
-  it decodes alone as ours do. The messages of a block are published in one write. Beside that
-  stands a message a block. The next block is published while the one before is on its way, so that
-  the server waits for nothing; it may put both into one write to a client, and then needs half as
-  many as the others, which is to its advantage.
+- fanout: its TCP transport and log, in a process of their own. The stage appends one block, and the
+  next one when no client is behind. The blocks come from a list; the codec stage measures encoding.
+- C limit: `c/limit.c` only sends each block to each client, under the same rule and with the same
+  socket options. It shows what the kernel takes for one send per client and block.
+- tasks and channels: a first solution with trio, with one task and one bounded channel per client.
+- nats-server and redis-server, used through their own protocols, without a client library. As is
+  usual with them, each trade is one message: a block of this one trade, without its length, so that
+  it decodes alone as ours does. One write publishes all messages of a block. A message per block is
+  measured too. The next block is published while the previous one is on its way, so the server
+  never waits. It may combine both in one write to a client, which halves its writes and favours it.
 
-All are measured with 100 clients, and with 1,000 at the largest block; the C limit, like fanout,
+All contenders run with 100 clients, and with 1,000 at the largest block. fanout and the C limit run
 with every number of clients.
 
 Goals, for 100 clients and blocks of 64: 0.6 of the C limit in plain Python and 0.85 with the

@@ -1,25 +1,25 @@
 """Trades from a WebSocket to blocks in the log, on one core.
 
 Workload: the 35,389 trades of `btcusdt_20240808.gz` and `ethusdt_20240808.gz`, merged as received,
-three times over with ids that go on: text frames on a loopback socket, back to back, as fast as
-the reader takes them. Time runs from the open connection, before trades are asked for, to the last
-of them in a log; beside it stands the CPU time of the process. The frames are made beforehand and
-come in one piece from a process on the other core, which sends some forty times as fast as the
-quickest contender reads. Each contender is a new process in each round, in turns.
+three times over with ids that continue. A process on the other core sends them as text frames over
+loopback, as fast as the contender reads. The frames are made beforehand, and the sender is some
+forty times as fast as the quickest contender. Time runs from the open connection, before the
+subscription, to the last trade in a log; the process's CPU time stands beside it. In each round,
+each contender in turn starts as a new process.
 
-fanout is the service's own path, whole: `open_websocket`, link, lane, the venue's parser, merge,
-feed, publisher, log, with liveness, watch and clock beside it. Each rival is put in place of the
-WebSocket and of the parser, set up for throughput (its program says how), and has the same duties
-with each trade, done by the same lean code for all, `ingest_rivals.ledger`: instrument, id that
-follows the one before, exact integers, a packed record in a list of bytes. None of them looks after
-the connection, merges several, closes gaps, or makes blocks that can be sent.
+fanout is the service's complete path: `open_websocket`, link, lane, the venue's parser, merge,
+feed, publisher and log, with liveness, watch and clock running. A rival replaces the WebSocket and
+the parser. It is set up for throughput (its program says how), and does the same work for each
+trade with code that all rivals share, `ingest_rivals.ledger`: find the instrument, check that the
+id follows the previous one, convert to exact integers, append a packed record to a list. No rival
+supervises the connection, merges several, back-fills gaps, or makes blocks that can be sent.
 
 - trio-websocket, on which trio programs are built, with `json`.
 - `websockets.trio` with msgspec's typed structs.
 - picows with orjson, under asyncio: compiled, and without a task between it and its listener.
 
-What each of them has in its log is compared with the recording, value by value, by a checksum; one
-that lost or changed a trade fails the stage.
+A checksum compares each contender's log with the recording, value by value. A contender that loses
+or changes a trade fails the stage.
 
 Goals: 60,000 trades/s in plain Python, 100,000 with the compiled twins; ahead of trio-websocket and
 of `websockets.trio`; at most three times behind picows.

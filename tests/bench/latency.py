@@ -1,28 +1,27 @@
-"""How old a trade is when the last of 100 clients has it.
+"""Age of a trade when the last of 100 clients has it.
 
 Workload: the busiest seconds of `btcusdt_20240808.gz` and `ethusdt_20240808.gz`, merged as
-received, played at the pace at which they were recorded and at ten times that: four seconds of the
-recording and thirty, and a while before them that does not count. One program in C on the other
-core, `c/replay.c`, is the venue and all clients, by one clock. A trade's clock starts at the moment
-at which its message is due at the venue's socket, whether or not it can be sent then: the replay
-waits for nobody, so that no delay hides another. It stops at the read with which the last client
-has the whole block, or message, that the trade is in. The program never sleeps. What one client
-received is compared with the recording, trade by trade, and all have to receive as many bytes.
+received, at the recorded pace (four seconds of the recording) and at ten times that pace (thirty
+seconds). Some of the recording before them runs uncounted. One program in C on the other core,
+`c/replay.c`, is the exchange and all clients, with one clock. A trade's age starts when its message
+is due at the exchange's socket, whether or not it can be sent then: the replay waits for nobody, so
+no delay hides another. The age ends with the read that completes the trade's block or message at
+the last client. The program never sleeps. The stage compares what one client received with the
+recording, trade by trade, and all clients must receive as many bytes.
 
-- fanout: the service's own path, whole, from `open_websocket` to the TCP transport.
-- nats-server and a bridge, on one core as fanout is: the bridge reads the venue with fanout's own
-  code and publishes each message as it came, not even parsed, a burst in one write. A message a
-  trade is the usual way with NATS, and clients parse for themselves. Beside that stands a message
-  a burst, whose lines are those of the venue.
-- tasks and channels: what one writes with trio at first. The venue is read, parsed and encoded by
-  fanout's own code, without a feed and a log around it; each client has a task and a bounded
-  channel of blocks.
+- fanout: the service's complete path, from `open_websocket` to the TCP transport.
+- nats-server and a bridge, on one core, as fanout is. The bridge reads the exchange with fanout's
+  own code and publishes each message unparsed, a burst in one write. The usual way with NATS is a
+  message a trade, which clients parse themselves. A message a burst, whose lines are the
+  exchange's, is measured too.
+- tasks and channels: a first solution with trio. fanout's own code reads, parses and encodes,
+  without a feed and a log; each client has a task and a bounded channel of blocks.
 
-nats-server greets each connection with a PING after some two seconds; it is waited for, so that all
-of its clients receive the same bytes from then on.
+nats-server greets each connection with a PING after some two seconds. The stage waits for it, so
+that all NATS clients receive the same bytes from then on.
 
-Goals: fanout, with the compiled twins if they are there, is ahead at every percentile of
-nats-server with a message a trade, and of tasks and channels.
+Goals: fanout, with the compiled twins if they are built, beats nats-server with a message a trade,
+and tasks and channels, at every percentile.
 """
 
 import tempfile

@@ -1,7 +1,8 @@
 """Writes what was measured into the documentation, from the JSON of a full run.
 
     python -m tests.bench --json > report.json
-    python -m tests.bench.readme report.json
+    python -m tests.bench scale --json > scale.json
+    python -m tests.bench.readme report.json scale.json
 
 Where more reports are given, a later one's stages take the place of an earlier one's: of the same
 machine and day, for a stage that was measured again.
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.bench.__main__ import STAGES
+from tests.bench.__main__ import ALL, STAGES
 from tests.bench.measure import ROOT
 from tests.bench.report import shown
 
@@ -46,7 +47,7 @@ def main(report_paths: Sequence[str], root: Path = ROOT) -> None:
     report = merged([msgspec.json.decode(Path(each).read_bytes()) for each in report_paths])
     stages = report["stages"]
     is_full = not any(each["skipped"] or each["failed"] or each["small"] for each in stages)
-    if not is_full or len(stages) < len(STAGES):
+    if not is_full or not STAGES.keys() <= {each["stage"] for each in stages}:
         sys.exit("the report is not of a full run: python -m tests.bench --json")
     if report["environment"]["market"] != "recorded":
         sys.exit("the report is of a synthetic market; the documentation takes recorded ones only")
@@ -77,7 +78,7 @@ def section(report: Report) -> str:
     goals = [(stage["stage"], row) for stage in report["stages"] for row in stage["rows"]]
     goals = [(stage, row) for stage, row in goals if row["goal"]]
     lines = [f"{_where(report)}.", "", "| stage | figure | measured | goal |", "|---|---|---:|---|"]
-    for stage in STAGES:
+    for stage in ALL:
         rows = [row for name, row in goals if name == stage]
         lines += [
             f"| {stage} | {row['name']} | {_value(row)} | {_goal(row)} |"
@@ -95,7 +96,7 @@ def page(report: Report) -> str:
 
 def _stages(report: Report) -> Iterator[str]:
     for stage in report["stages"]:
-        title, _, workload = (STAGES[stage["stage"]].__doc__ or "").partition("\n")
+        title, _, workload = (ALL[stage["stage"]].__doc__ or "").partition("\n")
         yield from ("", f"## {stage['stage']}: {title.removesuffix('.')}", workload.rstrip(), "")
         yield from ("| figure | median | lowest to highest | goal |", "|---|---:|---|---|")
         for row in stage["rows"]:
@@ -118,8 +119,8 @@ def _measured(report: Report) -> str:
     versions = {**where["libraries"], **where["programs"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"{_where(report)}; {listed}. Both sides of a ratio are measured in turns in one run; the "
-        "times are this machine's."
+        f"{_where(report)}; {listed}. The two sides of each ratio were measured in turns, in one "
+        "run. Absolute times hold for this machine only."
     )
 
 

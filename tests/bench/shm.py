@@ -1,33 +1,35 @@
-"""From one process to another, one way: the shared-memory queue, its rivals, and a ring in C.
+"""From process to process: the shared-memory queue, its rivals, and a ring in C.
 
-Workload: frames of 100 bytes, numbered, between two fresh processes on a core each. First one
-every 100 µs, with the moment of its sending inside: the reader notes how old it is when it has it.
-Then a flood: as many as the reader takes, counted when more have come than fit any queue. The same
-frames, the same pace, one way after the other, in rounds, so that a busy moment of the machine hits
-them all; what came is compared with what was sent. `perf_counter_ns` and `clock_gettime` read one
-clock, CLOCK_MONOTONIC. To read it twice and to make a frame is part of every age but the ring's in
-C: *the clock itself* shows how much of it. It wants two cores to itself: with less it measures the
-scheduler.
+Workload: numbered frames of 100 bytes between two fresh processes, each on its own core. First, the
+writer sends one frame every 100 µs with its send time inside, and the reader notes its age on
+arrival. Then a flood: as many frames as the reader takes, counted once more have arrived than fit
+any queue. All contenders send the same frames at the same pace, in turns, so that a busy moment of
+the machine hits them all. The stage compares what arrived with what was sent. `perf_counter_ns` and
+`clock_gettime` read one clock, CLOCK_MONOTONIC. Except for the ring in C, every age includes two
+clock reads and the making of a frame; *the clock itself* shows how much that is. The stage needs
+two free cores: with fewer it measures the scheduler.
 
 fanout is `push` and a reader that spins on `ShmClient.pop`, in plain Python and with the compiled
-twins; in the flood also without the client around the ring. Its rivals, each as it does best:
+twins; the flood also measures the ring without the client around it. Its rivals, each set up at its
+best:
 
 - `multiprocessing.Pipe`, one way, `send_bytes`: a pipe.
-- a Unix socket pair of SOCK_SEQPACKET, its reader blocking, and spinning.
-- `multiprocessing.Queue`, whose writer sleeps 20 µs after a frame, but for the flood, so that the
-  thread that does the sending has its turn.
-- pyzmq, PUSH and PULL over ipc, blocking, room for 4,096 frames. Its own threads may run on either
-  core. PAIR is no quicker, and a reader that spins is slower: it takes the core from the thread
-  that receives for it.
-- iceoryx2, publish-subscribe of one structure: the frame is written to a loaned sample, the reader
-  spins and takes it as bytes, like all others. Room for 4,096, and nothing is overwritten.
+- a Unix socket pair of SOCK_SEQPACKET, with a blocking and with a spinning reader.
+- `multiprocessing.Queue`. Except in the flood, its writer sleeps 20 µs after each frame, so that
+  the thread which does the sending can run.
+- pyzmq, PUSH and PULL over ipc, blocking, with room for 4,096 frames. Its own threads may run on
+  either core. PAIR is no quicker, and a spinning reader is slower: it takes the core from the
+  thread that receives for it.
+- iceoryx2, publish-subscribe of one structure. The writer writes the frame to a loaned sample, and
+  the spinning reader takes it as bytes, like all others. Room for 4,096, and nothing is
+  overwritten.
 
-The limit is a ring of the same size and steps in C: atomics, acquire and release, both ends
+The limit is a ring of the same size and steps in C: atomics, acquire and release, with both ends
 spinning.
 
-Goals: in plain Python a median of 2.5 µs or less. Compiled 1 µs or less, three times the ring's in
-C at the most, and ahead of every rival at p50 and p99. What p99.9 shows is the scheduler, to whom a
-process is as good as another; there is no goal for it, nor for the flood.
+Goals: a median of at most 2.5 µs in plain Python. Compiled, at most 1 µs, at most three times the
+ring's in C, and ahead of every rival at p50 and p99. There is no goal for p99.9, which shows the
+scheduler, nor for the flood.
 """
 
 import subprocess

@@ -1,26 +1,26 @@
-"""How many bytes a trade takes.
+"""Bytes a trade.
 
 Workload: the 21,313 trades of `btcusdt_20240808.gz`, in the order and at the times in which they
-were received. Counted is every byte of the frames that carry them: length prefix, block header,
-trades, CRC. What is sent once a connection, START and session header, is not.
+were received. The figure counts every byte of the frames that carry them: length prefix, block
+header, trades, CRC. It leaves out what is sent once per connection: START and the session header.
 
 Goals: at most 15 bytes a trade when trades received within one millisecond share a block, at most
-45 when each has a block of its own.
+45 when each trade has its own block.
 
-The references are made as the service makes them, of 500 trades. A recording has no past, so its
-own first 500 stand in for what the venue would have answered. Every block says that it was held
-for 100 us; anything from 17 us to 2 ms takes the same three bytes.
+The references are made from 500 trades, as the service makes them. A recording has no past, so its
+own first 500 trades stand in for the exchange's answer. Every block states a hold time of 100 µs;
+any value from 17 µs to 2 ms takes the same three bytes.
 
-For comparison, the same trades
+For comparison, the same trades in other formats:
 
-- as JSON: the text of each frame as recorded, envelope included, without the WebSocket's framing.
-- as Binance's own SBE, which exists for spot only: `TradesStreamEvent` of its schema 1:0. Grouped,
-  trades with the same event time and transaction time share a message, which has one of each.
+- JSON: the text of each frame as recorded, with its envelope, without the WebSocket's framing.
+- Binance's own SBE, which exists for spot only: `TradesStreamEvent` of its schema 1:0. Grouped
+  means that trades with the same event time and transaction time share one message.
   https://github.com/binance/binance-spot-api-docs/blob/master/sbe/schemas/stream_1_0.xml
-- as Databento's DBN: one `TradeMsg` a trade. It has no room for a trade id of more than 32 bits.
+- Databento's DBN: one `TradeMsg` a trade. It has no room for a trade id of more than 32 bits.
   https://docs.rs/dbn/latest/dbn/struct.TradeMsg.html
-- in wire 1, the format of perp_signal_hft: a frame a trade, each a delta to the one before on the
-  connection. Small, and the price of it is that a reader who misses a frame stays wrong.
+- wire 1, the format of perp_signal_hft: one frame a trade, each a delta to the previous trade of
+  the connection. It is small, but a client that misses one frame stays wrong.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator

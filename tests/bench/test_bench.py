@@ -13,7 +13,7 @@ import pytest
 from fanout.protocol import Instrument, Reference, Trade
 from tests import captures
 from tests.bench import size
-from tests.bench.__main__ import STAGES, main
+from tests.bench.__main__ import ALL, main
 from tests.bench.report import Row, Stage
 from tests.captures import capture_path
 
@@ -48,7 +48,7 @@ def values_of(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def test_every_stage_says_what_it_measures_by_which_workload() -> None:
-    for name, stage in STAGES.items():
+    for name, stage in ALL.items():
         assert stage.__doc__, name
         assert "Workload: " in stage.__doc__, name
 
@@ -151,7 +151,7 @@ def test_a_goal_that_is_missed_is_said_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Row(name="deliveries", value=1_999.0, unit="1/s", at_least=2_000)
-    monkeypatch.setitem(STAGES, "slow", stage_of(slow))
+    monkeypatch.setitem(ALL, "slow", stage_of(slow))
     assert main(["slow"]) == 1
     assert "deliveries         1,999  1/s  goal >= 2,000  MISSED" in capsys.readouterr().out
     assert main(["slow", "--small"]) == 0
@@ -164,8 +164,8 @@ def test_a_stage_that_fails_is_said_and_the_others_run(
         raise ValueError("not what was sent")
 
     broken = SimpleNamespace(__doc__="What it is.\n\nHow.", run=run)
-    monkeypatch.setitem(STAGES, "broken", cast(Stage, broken))
-    monkeypatch.setitem(STAGES, "sound", stage_of(Row(name="deliveries", value=1.0, unit="1/s")))
+    monkeypatch.setitem(ALL, "broken", cast(Stage, broken))
+    monkeypatch.setitem(ALL, "sound", stage_of(Row(name="deliveries", value=1.0, unit="1/s")))
     assert main(["broken", "sound", "--small"]) == 1
     printed = capsys.readouterr()
     assert "  FAILED: ValueError('not what was sent')" in printed.out

@@ -15,13 +15,13 @@ import trio
 
 from fanout.protocol import Instrument
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.faults.consumers import Consumer, TrioConsumer, all_kinds, of_queue
-from tests.faults.market import Market
-from tests.faults.oracle import Oracle
-from tests.faults.proxy import Proxy, proxying
-from tests.faults.service import Service, serving
-from tests.faults.tails import Tail, instruments_of
 from tests.running import running_simulator
+from tests.stand.consumers import Consumer, TrioConsumer, all_kinds, of_queue
+from tests.stand.exchange import Market
+from tests.stand.oracle import Oracle
+from tests.stand.proxy import Proxy, proxying
+from tests.stand.service import Service, serving
+from tests.stand.tails import Tail, instruments_of
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PATIENCE_S: Final = 40.0

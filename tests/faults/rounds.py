@@ -17,9 +17,9 @@ import trio
 
 from fanout.net.websocket import IDLE_TIMEOUT_S
 from fanout.protocol import LossReason
-from tests.faults.consumers import TrioConsumer
 from tests.faults.house import IDLE_S, ORDERLY, House, opened
-from tests.faults.service import serving
+from tests.stand.consumers import TrioConsumer
+from tests.stand.service import serving
 
 LONGEST_WAIT_S: Final = 0.4
 STOPPED_S: Final = IDLE_S + 1.0

@@ -18,11 +18,11 @@ from fanout.protocol import FeedState, Gap, GapState, LossReason, Status
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp.config import TcpConfig
-from tests.faults.consumers import Consumer, TrioConsumer, all_kinds
-from tests.faults.market import Market
-from tests.faults.oracle import Oracle
-from tests.faults.proxy import Proxy, proxying, secured
 from tests.running import Running, one_source, running_simulator
+from tests.stand.consumers import Consumer, TrioConsumer, all_kinds
+from tests.stand.exchange import Market
+from tests.stand.oracle import Oracle
+from tests.stand.proxy import Proxy, proxying, secured
 
 BTC: Final = "BTCUSDT"
 ETH: Final = "ETHUSDT"

@@ -15,9 +15,9 @@ from fanout.feed.venue_clock import VenueClock
 from fanout.protocol import GapState, Trade
 from fanout.simulator.faults import Drop, Http, Silence, Skip
 from tests.fanout.cli.processes import environment
-from tests.faults.consumers import one_of_trio
 from tests.faults.house import opened
 from tests.faults.scene import BTC, playing
+from tests.stand.consumers import one_of_trio
 
 HOUR_S = 3_600
 

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 
 from fanout.protocol import EndReason, FeedState, GapState, LossReason
 from fanout.simulator.faults import Skip
-from tests.faults.consumers import one_of_trio
-from tests.faults.proxy import Proxy
 from tests.faults.scene import BTC, IDLE_S, Scene, playing
+from tests.stand.consumers import one_of_trio
+from tests.stand.proxy import Proxy
 
 Fault = Callable[[Scene], Awaitable[None]]
 HEARTBEAT_BYTES: Final = 25

@@ -15,9 +15,9 @@ import trio
 
 from fanout.clients.tcp import Disconnected, TcpClient
 from tests.fanout.cli.processes import FANOUT, environment
-from tests.faults.consumers import TrioConsumer
 from tests.faults.house import ORDERLY, PATIENCE_S, opened
 from tests.faults.rounds import ROUNDS, Round
+from tests.stand.consumers import TrioConsumer
 
 
 @pytest.mark.parametrize("play", ROUNDS, ids=lambda each: each.__name__)

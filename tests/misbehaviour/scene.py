@@ -1,8 +1,8 @@
 """A simulator, a service and a TCP client in one process, over real sockets and on a virtual clock.
 
-What the client was told is held against what the simulator says it issued: from the first trade
-that the client got on, every id of every symbol was a trade, or told as missing and then as what
-became of it, or spent without a trade. None twice, and none made up.
+The records that the client got are held against what the simulator says it issued. From the first
+trade that the client got on, every id of every symbol was a trade, or reported as missing and then
+as what became of it, or used by the venue without a trade. None came twice, and none was made up.
 """
 
 from collections import Counter
@@ -24,6 +24,9 @@ from tests.running import Running, one_source
 
 BEGAN_NS = 1_790_000_000_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
+
+DIALECT_OF = {"binance": "binance-usdm", "binance-spot": "binance-spot"}
+"""By venue of the service, the simulator's dialect. Scenes that make sense at both run at both."""
 
 SPENT = "NA"
 """The kind of the ids that the exchange spends without a trade."""
@@ -114,6 +117,7 @@ async def playing(
     rate: float = 20,
     market: dict[str, Any] | None = None,
     assets: tuple[str, ...] = (BTC, ETH),
+    venue: str = "binance",
     **feed: Any,
 ) -> AsyncIterator[Scene]:
     """A scene that has begun, with a trade of each symbol. `faults` are there from the start,
@@ -121,7 +125,8 @@ async def playing(
 
     At the end the service is stopped in good order, and the client reads to its END.
     """
-    config = SimulatorConfig(symbols=assets, rate=rate, start_ns=BEGAN_NS, **(market or {}))
+    fields: dict[str, Any] = {"dialect": DIALECT_OF[venue]} | (market or {})
+    config = SimulatorConfig(symbols=assets, rate=rate, start_ns=BEGAN_NS, **fields)
     began_s = trio.current_time()
 
     def wall_ns() -> int:
@@ -133,6 +138,7 @@ async def playing(
         for each in faults:
             simulator.faults.inject(each)
         service = one_source(
+            venue=venue,
             assets=assets,
             transports=(TcpConfig(port=0),),
             ws_url=simulator.ws_url,

@@ -1,7 +1,8 @@
-"""What a TCP client is told when the exchange's REST misbehaves while a gap is to be filled."""
+"""What a TCP client gets when the exchange's REST misbehaves while a gap is to be filled."""
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from fanout.feed.connection import FORBIDDEN_PAUSE_S
@@ -12,6 +13,15 @@ from fanout.simulator.faults import Drop, Http, ShiftClock, Skip
 from tests.misbehaviour.scene import BTC, ETH, playing
 
 TRADES = "/fapi/v1/trades"
+
+RECORDS_OF = {"binance": TRADES, "binance-spot": "/api/v3/"}
+"""By venue, how the paths begin from which missing trades come."""
+HANDSHAKES_OF = {"binance": "/public", "binance-spot": "/stream"}
+
+
+def at(venue: str, fault: Http) -> Http:
+    """The same fault for the venue's records of trades."""
+    return replace(fault, path=RECORDS_OF[venue])
 
 
 @pytest.mark.parametrize(
@@ -36,11 +46,11 @@ TRADES = "/fapi/v1/trades"
     ),
 )
 async def test_what_passes_is_waited_for_and_the_gap_is_filled(
-    autojump_clock: MockClock, fault: Http
+    autojump_clock: MockClock, venue: str, fault: Http
 ) -> None:
-    async with playing(rate=10) as scene:
+    async with playing(venue=venue, rate=10) as scene:
         scene.told()
-        scene.inject(fault)
+        scene.inject(at(venue, fault))
         scene.inject(Skip(BTC, count=3))
         await trio.sleep(70)
         assert scene.told() == [(BTC, 3, "OPEN"), (BTC, 3, "BACK_FILLED")]
@@ -58,11 +68,11 @@ async def test_what_passes_is_waited_for_and_the_gap_is_filled(
     ids=["418", "451", "403", "500"],
 )
 async def test_what_does_not_pass_is_said_and_the_gap_given_up(
-    autojump_clock: MockClock, fault: Http, why: str
+    autojump_clock: MockClock, venue: str, fault: Http, why: str
 ) -> None:
-    async with playing(rate=10) as scene:
+    async with playing(venue=venue, rate=10) as scene:
         scene.told()
-        scene.inject(fault)
+        scene.inject(at(venue, fault))
         scene.inject(Skip(BTC, count=3))
         await trio.sleep(2 * PATIENCE_S)
         assert scene.told() == [(BTC, 3, "OPEN"), (BTC, 3, "UNRECOVERABLE")]
@@ -71,10 +81,10 @@ async def test_what_does_not_pass_is_said_and_the_gap_given_up(
     scene.account(BTC, ETH)
 
 
-async def test_after_a_ban_gaps_are_filled_again(autojump_clock: MockClock) -> None:
-    async with playing(rate=10) as scene:
+async def test_after_a_ban_gaps_are_filled_again(autojump_clock: MockClock, venue: str) -> None:
+    async with playing(venue=venue, rate=10) as scene:
         scene.told()
-        scene.inject(Http(status=418, path=TRADES, banned_for_s=200))
+        scene.inject(at(venue, Http(status=418, banned_for_s=200)))
         scene.inject(Skip(BTC))
         await trio.sleep(210)
         assert scene.told() == [(BTC, 1, "OPEN"), (BTC, 1, "UNRECOVERABLE")]
@@ -86,11 +96,11 @@ async def test_after_a_ban_gaps_are_filled_again(autojump_clock: MockClock) -> N
 
 @pytest.mark.parametrize("status", [451, 403])
 async def test_a_venue_that_forbids_reconnecting_is_left_alone_for_long(
-    autojump_clock: MockClock, status: int
+    autojump_clock: MockClock, venue: str, status: int
 ) -> None:
-    async with playing(rate=2) as scene:
+    async with playing(venue=venue, rate=2) as scene:
         scene.told()
-        scene.inject(Http(status=status, path="/public"))
+        scene.inject(Http(status=status, path=HANDSHAKES_OF[venue]))
         scene.inject(Drop())
         await trio.sleep(FORBIDDEN_PAUSE_S - 10)
         assert scene.told() == [("", "DOWN"), ("", "CONNECTING"), ("", "DOWN")]
@@ -103,10 +113,10 @@ async def test_a_venue_that_forbids_reconnecting_is_left_alone_for_long(
 
 @pytest.mark.parametrize("offset_ms", [-60_000, 60_000])
 async def test_a_clock_that_is_off_changes_nothing(
-    autojump_clock: MockClock, offset_ms: int
+    autojump_clock: MockClock, venue: str, offset_ms: int
 ) -> None:
     """And nothing is clipped: what is shown is what the clocks say."""
-    async with playing() as scene:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(ShiftClock(offset_ms))
         await trio.sleep(5)

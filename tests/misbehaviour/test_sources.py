@@ -1,9 +1,9 @@
 """Two sources in one service: what goes wrong at one venue changes nothing in the other's channel.
 
-Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads each channel from its beginning. The sound channel is held
-against everything that its venue issued, and its statuses are those of a day without trouble: that
-is P1 to P4 undisturbed, by P5. The ailing channel says in-band what is wrong (P4), and both end
-with an END (P6).
+Each venue is a simulator: the sound one plays Binance spot, the other one USDⓈ-M. A client reads
+each channel from its beginning. The sound channel is compared with everything that its venue
+issued, and its statuses are those of a day without trouble: that is P1 to P4 undisturbed, by P5.
+The ailing channel reports in-band what is wrong (P4), and both end with an END (P6).
 """
 
 from collections.abc import AsyncIterator
@@ -16,13 +16,15 @@ import trio
 from trio.testing import MockClock
 
 from fanout.config import Config, FeedConfig, SourceConfig
-from fanout.protocol import End, EndReason, FeedState, Status
+from fanout.errors import ConfigError, VenueForbiddenError
+from fanout.protocol import End, EndReason, FeedState, Header, Status, encode_header
+from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, Start, encode_request
 from fanout.protocol.session import SubscriberSession
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
-from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Silence
+from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Relist, Silence
 from fanout.transports.tcp.config import TcpConfig
 from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
 from tests.running import Running
@@ -45,6 +47,7 @@ class Pair:
     def __init__(self, sound: Scene, ailing: Scene, running: Running) -> None:
         self.sound = sound
         self.ailing = ailing
+        self.simulators = (sound.simulator, ailing.simulator)
         self.running = running
 
     def undisturbed(self) -> None:
@@ -201,6 +204,99 @@ async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
         assert "451" in pair.whys()[0]
         assert 2 <= len(pair.whys()) <= 8
         pair.undisturbed()
+
+
+def _are_empty_headers_allowed() -> bool:
+    header = Header(epoch_ns=1, next_seq=1, venue="v", instruments=(), references=())
+    try:
+        encode_header(header)
+    except NotRepresentableError:
+        return False
+    return True
+
+
+needs_empty_headers = pytest.mark.skipif(
+    not _are_empty_headers_allowed(), reason="a header without instruments cannot be encoded"
+)
+
+
+@needs_empty_headers
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Http(status=418, requests=None, banned_for_s=30), "banned"),
+        (Http(status=451, requests=None), "does not serve this region"),
+        (Http(status=503, requests=None), "HTTP 503"),
+        (Http(body="<html>", requests=None), "not"),
+        (Http(delay_s=1_000, requests=None), "no answer"),
+    ],
+    ids=["418", "451", "503", "garbage", "silent"],
+)
+async def test_the_rest_of_one_fails_from_the_start_and_it_joins_later(
+    autojump_clock: MockClock, fault: Http, why: str
+) -> None:
+    """The service listens without it. Its channel has no instruments and says why, until its venue
+    answers: then it has them, and trades."""
+    async with playing_two(fault) as pair:
+        assert trio.current_time() < 60
+        await trio.sleep(20)
+        assert pair.ailing.trades == []
+        assert why in pair.whys()[0]
+        pair.undisturbed()
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(lambda: bool(pair.ailing.trades), within_s=1_200)
+        assert {each.symbol for each in pair.ailing.trades} == {ETH}
+    pair.ailing.account(ETH)
+
+
+@needs_empty_headers
+async def test_a_symbol_that_is_not_listed_ends_the_start_but_not_a_service_that_runs(
+    autojump_clock: MockClock,
+) -> None:
+    """A source that begins late finds that its symbol is gone: that is told in its channel."""
+    async with playing_two(Http(status=503, requests=None)) as pair:
+        pair.simulators[1].faults.inject(Relist(ETH, status="SETTLING"))
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(lambda: "SETTLING" in "".join(pair.whys()), within_s=1_200)
+        pair.undisturbed()
+
+
+async def test_a_service_no_source_of_which_can_begin_ends_with_the_first_failure(
+    autojump_clock: MockClock,
+) -> None:
+    running = Running(trio.Event())
+    async with trio.open_nursery() as venues:
+        simulators = [await _venue(venues, BTC), await _venue(venues, ETH)]
+        for each, status in zip(simulators, (451, 503), strict=True):
+            each.faults.inject(Http(status=status, requests=None))
+        sources = (
+            _source(simulators[0], BTC, "sound", {}),
+            _source(simulators[1], ETH, "ailing", {}),
+        )
+        config = Config(sources=sources, transports=(TcpConfig(port=0),))
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await run_service(config, stop=running.stop, announce=running.announce)
+        venues.cancel_scope.cancel()
+    assert caught.group_contains(VenueForbiddenError)
+    assert running.urls == []
+
+
+async def test_a_symbol_that_is_not_listed_ends_the_start_of_all(
+    autojump_clock: MockClock,
+) -> None:
+    running = Running(trio.Event())
+    async with trio.open_nursery() as venues:
+        simulators = [await _venue(venues, BTC), await _venue(venues, ETH)]
+        sources = (
+            _source(simulators[0], BTC, "sound", {}),
+            _source(simulators[1], "NOSUCHUSDT", "ailing", {}),
+        )
+        config = Config(sources=sources, transports=(TcpConfig(port=0),))
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await run_service(config, stop=running.stop, announce=running.announce)
+        venues.cancel_scope.cancel()
+    assert caught.group_contains(ConfigError)
+    assert running.urls == []
 
 
 async def test_strict_ends_the_channel_of_its_source_and_no_other(

@@ -1,4 +1,4 @@
-"""What a TCP client is told when the exchange's streams misbehave, and that nothing is missing."""
+"""What a TCP client gets when the exchange's streams misbehave, and that nothing is missing."""
 
 import random
 
@@ -10,22 +10,28 @@ from fanout.protocol import Gap, GapState, TradeKind
 from fanout.simulator import SimulatorConfig
 from fanout.simulator.faults import (
     Delay,
+    Delist,
     Drop,
     Fault,
     Forget,
     Garbage,
     Garble,
     Insert,
+    List,
     Malformed,
+    Odd,
     Relist,
+    Rename,
     Renumber,
     Repeat,
     Shuffle,
+    Shutdown,
     Silence,
     Skip,
     Stall,
     UnknownEvent,
 )
+from fanout.venues import VENUES
 from tests.misbehaviour.scene import BTC, ETH, Short, playing
 
 A_WHILE_S = 5.0
@@ -59,8 +65,8 @@ def statuses(told: list[Short]) -> list[Short]:
     return [each for each in told if len(each) == 2]
 
 
-async def test_when_nothing_goes_wrong(autojump_clock: MockClock) -> None:
-    async with playing() as scene:
+async def test_when_nothing_goes_wrong(autojump_clock: MockClock, venue: str) -> None:
+    async with playing(venue=venue) as scene:
         await trio.sleep(A_WHILE_S)
         told = scene.told()
         assert told[:4] == [
@@ -85,8 +91,8 @@ async def test_when_nothing_goes_wrong(autojump_clock: MockClock) -> None:
     ],
     ids=["clean", "cut", "reset", "half-open", "1008", "garbage"],
 )
-async def test_a_connection_is_lost(autojump_clock: MockClock, drop: Fault) -> None:
-    async with playing() as scene:
+async def test_a_connection_is_lost(autojump_clock: MockClock, venue: str, drop: Fault) -> None:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(drop)
         await trio.sleep(20)
@@ -140,8 +146,9 @@ async def test_a_symbol_falls_silent_and_aggregates_take_over(autojump_clock: Mo
 
 async def test_a_symbol_falls_silent_until_it_is_connected_anew(
     autojump_clock: MockClock,
+    venue: str,
 ) -> None:
-    async with playing() as scene:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(Silence(BTC, for_s=20))
         await trio.sleep(40)
@@ -151,8 +158,10 @@ async def test_a_symbol_falls_silent_until_it_is_connected_anew(
     scene.account(BTC, ETH)
 
 
-async def test_a_stream_stalls_and_then_brings_all_at_once(autojump_clock: MockClock) -> None:
-    async with playing(rate=200) as scene:
+async def test_a_stream_stalls_and_then_brings_all_at_once(
+    autojump_clock: MockClock, venue: str
+) -> None:
+    async with playing(venue=venue, rate=200) as scene:
         scene.told()
         scene.inject(Stall(for_s=2))
         await trio.sleep(A_WHILE_S)
@@ -172,8 +181,10 @@ async def test_a_stream_stalls_and_then_brings_all_at_once(autojump_clock: MockC
     ],
     ids=["skipped", "cut", "price", "types"],
 )
-async def test_ids_are_left_out_or_unreadable(autojump_clock: MockClock, fault: Fault) -> None:
-    async with playing() as scene:
+async def test_ids_are_left_out_or_unreadable(
+    autojump_clock: MockClock, venue: str, fault: Fault
+) -> None:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(fault)
         await trio.sleep(A_WHILE_S)
@@ -195,13 +206,26 @@ async def test_ids_are_left_out_or_unreadable(autojump_clock: MockClock, fault: 
         UnknownEvent(),
         UnknownEvent("somethingNew", {"s": BTC, "t": -1}),
         Garbage(size_bytes=5_000),
-        Insert(BTC, count=500),
-        Insert(BTC, "SOMETHING_NEW", count=3),
+        Insert(BTC, "MARKET", count=500),
     ],
     ids=repr,
 )
-async def test_nothing_to_speak_of(autojump_clock: MockClock, fault: Fault) -> None:
+async def test_nothing_to_speak_of(autojump_clock: MockClock, venue: str, fault: Fault) -> None:
     """Twice, out of order, unreadable, unknown, spent for nothing: no status and no gap."""
+    async with playing(venue=venue, rate=200) as scene:
+        scene.told()
+        scene.inject(fault)
+        await trio.sleep(A_WHILE_S)
+        assert scene.told() == []
+    scene.account(BTC, ETH)
+
+
+@pytest.mark.parametrize(
+    "fault", [Insert(BTC, count=500), Insert(BTC, "SOMETHING_NEW", count=3)], ids=repr
+)
+async def test_rows_of_odd_kinds_are_nothing_to_speak_of(
+    autojump_clock: MockClock, fault: Fault
+) -> None:
     async with playing(rate=200) as scene:
         scene.told()
         scene.inject(fault)
@@ -212,8 +236,9 @@ async def test_nothing_to_speak_of(autojump_clock: MockClock, fault: Fault) -> N
 
 async def test_a_trade_that_is_too_late_is_back_filled_and_then_dropped(
     autojump_clock: MockClock,
+    venue: str,
 ) -> None:
-    async with playing() as scene:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(Delay(BTC, by=40))
         await trio.sleep(2 * A_WHILE_S)
@@ -248,8 +273,10 @@ async def test_a_row_that_rest_never_shows_is_told_apart_from_loss(
     scene.account(BTC, ETH)
 
 
-async def test_what_aged_out_of_rest_is_lost_to_the_id(autojump_clock: MockClock) -> None:
-    async with playing() as scene:
+async def test_what_aged_out_of_rest_is_lost_to_the_id(
+    autojump_clock: MockClock, venue: str
+) -> None:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(Skip(BTC, count=3))
         before = len(scene.trades)
@@ -273,8 +300,8 @@ async def test_the_units_change_in_mid_session(autojump_clock: MockClock) -> Non
     scene.account(BTC, ETH)
 
 
-async def test_a_symbol_is_halted_and_trades_again(autojump_clock: MockClock) -> None:
-    async with playing() as scene:
+async def test_a_symbol_is_halted_and_trades_again(autojump_clock: MockClock, venue: str) -> None:
+    async with playing(venue=venue) as scene:
         scene.told()
         scene.inject(Relist(BTC, status="SETTLING"))
         await trio.sleep(20)
@@ -285,8 +312,10 @@ async def test_a_symbol_is_halted_and_trades_again(autojump_clock: MockClock) ->
     scene.account(BTC, ETH)
 
 
-async def test_ids_go_on_further_up_and_there_was_nothing(autojump_clock: MockClock) -> None:
-    async with playing() as scene:
+async def test_ids_go_on_further_up_and_there_was_nothing(
+    autojump_clock: MockClock, venue: str
+) -> None:
+    async with playing(venue=venue) as scene:
         scene.told()
         newest = max(each.trade_id for each in scene.trades if each.symbol == BTC)
         scene.inject(Renumber(BTC, newest + 1_000))
@@ -310,8 +339,10 @@ async def test_ids_begin_anew(autojump_clock: MockClock) -> None:
         )
 
 
-async def test_the_connection_is_cut_after_its_lifetime(autojump_clock: MockClock) -> None:
-    async with playing(rate=40, market={"lifetime_s": 90}) as scene:
+async def test_the_connection_is_cut_after_its_lifetime(
+    autojump_clock: MockClock, venue: str
+) -> None:
+    async with playing(venue=venue, rate=40, market={"lifetime_s": 90}) as scene:
         scene.told()
         await trio.sleep(100)
         told = scene.told(BTC)
@@ -320,8 +351,8 @@ async def test_the_connection_is_cut_after_its_lifetime(autojump_clock: MockCloc
     scene.account(BTC, ETH)
 
 
-async def test_it_is_replaced_before_that(autojump_clock: MockClock) -> None:
-    async with playing(rate=5, market={"lifetime_s": 90}, rotate_after_s=60) as scene:
+async def test_it_is_replaced_before_that(autojump_clock: MockClock, venue: str) -> None:
+    async with playing(venue=venue, rate=5, market={"lifetime_s": 90}, rotate_after_s=60) as scene:
         scene.told()
         await trio.sleep(400)
         assert scene.told() == []
@@ -330,10 +361,10 @@ async def test_it_is_replaced_before_that(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_of_two_connections_one_is_killed_at_random_moments(
-    autojump_clock: MockClock, seed: int
+    autojump_clock: MockClock, venue: str, seed: int
 ) -> None:
     chance = random.Random(seed)
-    async with playing(rate=50, connections=2) as scene:
+    async with playing(venue=venue, rate=50, connections=2) as scene:
         await scene.until(lambda: scene.simulator.faults.connections == 2)
         scene.told()
         for _ in range(10):
@@ -361,3 +392,47 @@ async def test_ten_symbols_at_the_recorded_peak(autojump_clock: MockClock) -> No
         assert scene.told() == []
         assert len(scene.trades) > 10 * 10 * 1_137
     scene.account(*symbols)
+
+
+async def test_a_shutdown_that_the_venue_announces_loses_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    """Spot announces that a connection will close: what is missed in between is back-filled."""
+    if "binance-spot" not in VENUES:
+        pytest.skip("the service has no venue binance-spot")
+    async with playing(venue="binance-spot") as scene:
+        scene.told()
+        scene.inject(Shutdown(within_s=10))
+        await trio.sleep(40)
+        gaps = [each for each in scene.told(BTC) if len(each) == 3]
+        assert not gaps or are_closed(gaps)
+    scene.account(BTC, ETH)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        List("NEWUSDT"),
+        Odd("LUNAUSDT"),
+        Odd("LUNAUSDT", "no-filters"),
+        Odd("LUNAUSDT", "twice"),
+        Odd("LUNAUSDT", "conflict"),
+        Delist("LUNAUSDT"),
+        Rename("LUNAUSDT", "LUNA2USDT"),
+    ],
+    ids=repr,
+)
+@pytest.mark.skipif("binance-spot" not in VENUES, reason="rows are not read one by one yet")
+async def test_what_the_listing_says_of_others_changes_nothing(
+    autojump_clock: MockClock, fault: Fault
+) -> None:
+    """Not even where the listing is read again, because the units of another symbol change."""
+    async with playing(fault) as scene:
+        scene.told()
+        scene.inject(Relist(ETH, tick_size="0.0001"))
+        await trio.sleep(2 * A_WHILE_S)
+        assert scene.told(BTC) == []
+        assert {e.instrument.price_exponent for e in scene.trades if e.symbol == BTC} == {-2}
+        exponents = [e.instrument.price_exponent for e in scene.trades if e.symbol == ETH]
+        assert (exponents[0], exponents[-1]) == (-2, -4)
+    scene.account(BTC, ETH)

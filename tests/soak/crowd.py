@@ -11,9 +11,9 @@ from fanout.clients.shm import ShmClient
 from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Instrument
-from tests.faults.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
-from tests.faults.oracle import Oracle
-from tests.faults.tails import Tail
+from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
+from tests.stand.oracle import Oracle
+from tests.stand.tails import Tail
 
 
 class Wanderer(TrioConsumer):

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from fanout.stats.snapshots import ServiceStats
-from tests.faults.service import Service
+from tests.stand.service import Service
 
 MIB = 1024 * 1024
 SETTLING_SHARE = 0.3

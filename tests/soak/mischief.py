@@ -34,8 +34,8 @@ from fanout.simulator.faults import (
     Stall,
     UnknownEvent,
 )
-from tests.faults.proxy import Proxy
 from tests.soak.crowd import Crowd
+from tests.stand.proxy import Proxy
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PAUSE_S: Final = (0.2, 2.0)

@@ -17,15 +17,15 @@ import trio
 
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.faults.market import Market
-from tests.faults.oracle import Book, Oracle
-from tests.faults.proxy import Proxy, proxying
-from tests.faults.service import Service, serving
-from tests.faults.tails import instruments_of
 from tests.running import running_simulator
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Sampler
 from tests.soak.mischief import SYMBOLS, Mischief
+from tests.stand.exchange import Market
+from tests.stand.oracle import Book, Oracle
+from tests.stand.proxy import Proxy, proxying
+from tests.stand.service import Service, serving
+from tests.stand.tails import instruments_of
 
 RATE: Final = 100.0
 LOG_BYTES: Final = "1MiB"

@@ -10,6 +10,8 @@ An instrument that is listed later gets a tape that begins with the market's lat
 
 import heapq
 from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
 from zlib import crc32
 
 from fanout.simulator.market.clock import NS_PER_MS
@@ -17,8 +19,8 @@ from fanout.simulator.market.listing import Listing, decimals
 from fanout.simulator.market.sweeps import CHUNK_SWEEPS, Chunk, chunks
 from fanout.simulator.market.ticks import NOT_A_FILL, NOTHING, Kinds, Rows, Tick, Trade, tick_of
 
-MANY_SYMBOLS = 32
-LEAST_SWEEPS = 32
+MANY_SYMBOLS: Final = 32
+LEAST_SWEEPS: Final = 32
 
 
 class SyntheticMarket:
@@ -30,7 +32,9 @@ class SyntheticMarket:
         self._seed = seed
         self._kinds = kinds
         # The past of a tape is one chunk: with many symbols each has a shorter one.
-        self._sweeps = max(LEAST_SWEEPS, CHUNK_SWEEPS * MANY_SYMBOLS // max(len(listings), 32))
+        self._sweeps = max(
+            LEAST_SWEEPS, CHUNK_SWEEPS * MANY_SYMBOLS // max(len(listings), MANY_SYMBOLS)
+        )
         self._tapes = [self._tape(listing) for listing in listings]
         self._added: list[_Tape] = []
 
@@ -43,37 +47,29 @@ class SyntheticMarket:
         self._added.append(self._tape(listing))
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
-        waiting = [_Waiting(tape.trades(origin_ms)) for tape in self._tapes]
+        tapes = (tape.trades(origin_ms) for tape in self._tapes)
+        waiting = [_entry(number, tape) for number, tape in enumerate(tapes)]
         heapq.heapify(waiting)
         while waiting:
-            due_ms, trade = waiting[0].due_ms, waiting[0].trade
-            waiting[0].advance()
-            heapq.heapreplace(waiting, waiting[0])
+            due_ms, number, trade, tape = waiting[0]
+            heapq.heapreplace(waiting, _entry(number, tape))
             yield tick_of((due_ms - origin_ms) * NS_PER_MS, trade)
             while self._added:
-                tape = self._added.pop()
-                heapq.heappush(waiting, _Waiting(tape.trades(trade.time_ms)))
+                tape = self._added.pop().trades(trade.time_ms)
+                heapq.heappush(waiting, _entry(len(waiting), tape))
 
     def _tape(self, listing: Listing) -> "_Tape":
         rate = self._per_weight * listing.weight
         return _Tape(listing, rate, self._seed, self._kinds, self._sweeps)
 
 
-class _Waiting:
-    """A tape's next trade. An endless tape always has one."""
+_Entry = tuple[int, int, Trade, Iterator[Trade]]
 
-    __slots__ = ("_trades", "due_ms", "trade")
 
-    def __init__(self, trades: Iterator[Trade]) -> None:
-        self._trades = trades
-        self.advance()
-
-    def advance(self) -> None:
-        self.trade = next(self._trades)
-        self.due_ms = self.trade.time_ms
-
-    def __lt__(self, other: "_Waiting") -> bool:
-        return self.due_ms < other.due_ms
+def _entry(number: int, tape: Iterator[Trade]) -> _Entry:
+    """A tape's next trade, to be ordered by time and then by the tape's number."""
+    trade = next(tape)
+    return trade.time_ms, number, trade, tape
 
 
 class _Tape:
@@ -85,17 +81,21 @@ class _Tape:
         self._seed = (seed, crc32(listing.symbol.encode()))
         self._kinds = kinds
         self._sweeps = sweeps
+        self._opened: tuple[Chunk, Iterator[Chunk]] | None = None
         self._price = _speller(listing.tick_size)
         self._quantity = _speller(listing.step_size)
 
     def past(self, origin_ms: int) -> Iterator[Trade]:
-        chunk, _ = self._open()
+        chunk, future = self._open()
+        # Kept for the first reading, so that a market of 800 symbols opens without a pause.
+        self._opened = chunk, chain([next(future)], future)
         opening_ms = int(chunk.time_ms[-1])
         return self._trades(chunk, self._listing.first_trade_id, origin_ms - opening_ms)
 
     def trades(self, origin_ms: int) -> Iterator[Trade]:
         """Those after the opening."""
-        past, future = self._open()
+        past, future = self._opened or self._open()
+        self._opened = None
         shift_ms = origin_ms - int(past.time_ms[-1])
         next_id = self._listing.first_trade_id + len(past.time_ms)
         for chunk in future:

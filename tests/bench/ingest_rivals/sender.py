@@ -57,11 +57,16 @@ def shake_hands(connection: socket.socket) -> None:
     head = b""
     while b"\r\n\r\n" not in head:
         head += _some(connection)
+    connection.sendall(handshake_answer(head))
+
+
+def handshake_answer(head: bytes) -> bytes:
+    """What a server answers to a request that opens a WebSocket."""
     key = _KEY.search(head)
     assert key, "a WebSocket client sends a key"
     accept = base64.b64encode(sha1(key[1] + _GUID).digest())
     lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
-    connection.sendall(b"\r\n".join((*lines, b"Sec-WebSocket-Accept: " + accept, b"", b"")))
+    return b"\r\n".join((*lines, b"Sec-WebSocket-Accept: " + accept, b"", b""))
 
 
 def await_request(connection: socket.socket) -> None:

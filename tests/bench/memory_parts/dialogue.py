@@ -61,11 +61,11 @@ class Part:
 
 
 @contextmanager
-def part(module: str, *arguments: object, core: int) -> Iterator[Part]:
+def part(
+    module: str, *arguments: object, core: int, package: str = "memory_parts"
+) -> Iterator[Part]:
     """A process that is killed at the end of the block."""
-    child = start(
-        f"tests.bench.memory_parts.{module}", *arguments, core=core, stdin=subprocess.PIPE
-    )
+    child = start(f"tests.bench.{package}.{module}", *arguments, core=core, stdin=subprocess.PIPE)
     try:
         yield Part(child)
     finally:

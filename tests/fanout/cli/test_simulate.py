@@ -64,6 +64,9 @@ def test_a_fault_that_makes_no_sense_is_one_line_and_exit_code_2(fault: str, say
         ("--seed", "-1", "seed -1 is negative; give 0 or more"),
         ("--port", "99999", "port 99999: 0 to 65535"),
         ("--symbols", ",", "no symbols"),
+        ("--symbols", "0", "0 symbols: give 1 to 4,000"),
+        ("--symbols", "5000", "5000 symbols: give 1 to 4,000"),
+        ("--dialect", "kraken", "no dialect 'kraken'; choose from binance-usdm, binance-spot"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_one_line_and_exit_code_2(
@@ -107,3 +110,16 @@ def test_an_interrupt_ends_it_without_a_word() -> None:
         simulator.out.readline()
         assert simulator.end(signal.SIGINT) == 130
         assert "".join(simulator.said) == ""
+
+
+def test_it_is_binance_spot_with_as_many_symbols_as_are_asked_for() -> None:
+    with started(
+        *("simulate", "--dialect", "binance-spot", "--symbols", "60"),
+        *("--fault", "list NEWUSDT"),
+    ) as simulator:
+        url = json.loads(simulator.out.readline())["rest"]
+        rows = get(f"{url}/api/v3/exchangeInfo")["symbols"]
+        assert {"BTCUSDT", "S0060USDT", "NEWUSDT"} <= {row["symbol"] for row in rows}
+        assert len(get(f"{url}/api/v3/trades?symbol=S0060USDT")) > 50
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(f"{url}/fapi/v1/ping")

@@ -12,7 +12,7 @@ from fanout.channel.publisher import Publisher
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnreachableError
 from fanout.feed import Feed
-from fanout.feed.market import ask_market
+from fanout.feed.market import Market, ask_market
 from fanout.net.budget import Budget
 from fanout.net.websocket import Burst
 from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
@@ -67,6 +67,8 @@ class Socket:
     def __init__(self, exchange: "Exchange", route: str) -> None:
         self.stream = "aggTrade" if route == "/market" else "trade"
         self.sent: list[str] = []
+        self.said_s: list[float] = []
+        """When each of them was sent."""
         self.silent: set[str] = set()
         self._asked_for: set[str] = set()
         self._exchange = exchange
@@ -77,7 +79,12 @@ class Socket:
     async def send(self, text: str) -> None:
         await trio.lowlevel.checkpoint()
         self.sent.append(text)
-        self._asked_for |= set(json.loads(text)["params"])
+        request = json.loads(text)
+        if request["method"] == "SUBSCRIBE":
+            self._asked_for |= set(request["params"])
+        else:
+            self._asked_for -= set(request["params"])
+        self.said_s.append(trio.current_time())
         self.push(b'{"result":null,"id":1}')
 
     async def receive(self) -> Burst:
@@ -117,7 +124,14 @@ class Exchange:
         self.reach = reach
         self.rows: dict[str, list[Row]] = {each: [] for each in symbols}
         self.precision = 2
+        self.precisions: dict[str, int] = {}
+        """Of symbols that have another one."""
         self.status = dict.fromkeys(symbols, "TRADING")
+        self.delisted: set[str] = set()
+        self.odd_rows: list[dict[str, object]] = []
+        """What the listing has besides."""
+        self.odd_trades: dict[str, list[dict[str, object]]] = {}
+        """Rows at the end of the recent trades of a symbol, by changes to the last."""
         self.sockets: list[Socket] = []
         self.opened: list[tuple[float, Socket]] = []
         self.refusals: list[VenueError] = []
@@ -169,6 +183,12 @@ class Exchange:
         for socket in self.sockets:
             socket.deliver(row)
 
+    def enlist(self, *symbols: str) -> None:
+        """New symbols are listed, and trade."""
+        for symbol in symbols:
+            self.rows[symbol] = []
+            self.status[symbol] = "TRADING"
+
     # REST, in place of a `RestClient`.
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
@@ -183,7 +203,8 @@ class Exchange:
             case "time":
                 return {"serverTime": self.wall_ns() // 1_000_000}
             case "exchangeInfo":
-                return {"symbols": [self._listed(each) for each in self.rows]}
+                listed = [self._listed(each) for each in self.rows if each not in self.delisted]
+                return {"symbols": [*listed, *self.odd_rows]}
             case "aggTrades":
                 return [
                     {"a": each.trade_id + 7_000, "p": each.price, "q": "0.500", "T": each.time}
@@ -191,11 +212,13 @@ class Exchange:
                     for each in self._recorded(request, offset=7_000)
                 ]
             case _:
-                return [
+                rows = [
                     {"id": each.trade_id, "price": each.price, "qty": "0.500", "time": each.time}
                     | {"isBuyerMaker": True, "isRPITrade": each.kind == "RPI"}
                     for each in self._recorded(request)
                 ]
+                odd = self.odd_trades.get(request.query["symbol"], [])
+                return rows + [{**rows[-1], **each} for each in odd]
 
     def _recorded(self, request: Request, offset: int = 0) -> list[Row]:
         rows = self.rows[request.query["symbol"]][-2 * self.reach :]
@@ -211,7 +234,7 @@ class Exchange:
             "symbol": symbol,
             "status": self.status[symbol],
             "contractType": "PERPETUAL",
-            "pricePrecision": self.precision,
+            "pricePrecision": self.precisions.get(symbol, self.precision),
             "quantityPrecision": 3,
         }
 
@@ -223,6 +246,7 @@ class Stand:
         self.exchange = exchange
         self.feed = feed
         self.publisher = publisher
+        self.market: Market | None = None
         self._reader = Reader(publisher)
         self.records: list[Record] = []
 
@@ -275,15 +299,17 @@ async def standing(
     config: FeedConfig | None = None,
     *,
     api_key: str | None = None,
+    patterns: tuple[str, ...] = (),
+    venue_class: type[BinanceUsdm] = BinanceUsdm,
     log_bytes: int = 16 * 1024 * 1024,
 ) -> AsyncIterator[Stand]:
     """A feed that runs until the end of the block. It raises what the feed does."""
     config = config or FeedConfig()
     stream = "aggTrade" if config.stream == "aggTrade" else "trade"
-    venue = BinanceUsdm(
+    venue = venue_class(
         stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key
     )
-    market = await ask_market(exchange, venue, tuple(exchange.rows))  # type: ignore[arg-type]
+    market = await ask_market(exchange, venue, patterns or tuple(exchange.rows))  # type: ignore[arg-type]
     header = Header(
         epoch_ns=1,
         next_seq=1,
@@ -305,6 +331,7 @@ async def standing(
         monotonic_ns=lambda: 2_500,
     )
     stand = Stand(exchange, feed, publisher)
+    stand.market = market
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
         await trio.testing.wait_all_tasks_blocked()

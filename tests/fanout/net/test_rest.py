@@ -20,6 +20,7 @@ from fanout.errors import (
 from fanout.net import rest
 from fanout.net.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
 from fanout.venues import BinanceUsdm, Request
+from fanout.venues.base import Limits, Refusal, usual_refusal
 from tests.fanout.scripted import ScriptedRest, answer
 
 PING = Request(path="/fapi/v1/ping")
@@ -279,3 +280,22 @@ async def test_nobody_there_is_told_with_the_address() -> None:
     async with open_rest(BinanceUsdm(rest_url=url)) as client:
         with pytest.raises(VenueUnreachableError, match=f"{url}/fapi/v1/ping cannot be reached"):
             await client.fetch(PING, bytes)
+
+
+class Elsewhere(BinanceUsdm):
+    """A venue that limits with 403, and whose REST allows little."""
+
+    limits = Limits(weight_a_minute=10)
+
+    def refusal(self, status: int) -> Refusal:
+        return Refusal.BUSY if status == 403 else usual_refusal(status)
+
+
+async def test_what_a_status_means_and_how_much_may_be_asked_is_the_venues_to_say() -> None:
+    script = ScriptedRest(answer(403, Retry_After="7"), answer(200, b"ok"))
+    async with script.running() as venue:
+        elsewhere = Elsewhere(rest_url=venue.rest_url)
+        async with open_rest(elsewhere, wall_s=wall_s, now_s=wall_s) as client:
+            assert client.budget.limit == 10
+            assert await client.fetch(PING, bytes) == b"ok"
+    assert len(script.requests) == 2

@@ -32,6 +32,7 @@ from fanout.net.websocket import (
     WebSocket,
     open_websocket,
 )
+from fanout.venues.base import Refusal
 
 Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
@@ -403,6 +404,71 @@ async def test_a_refused_handshake_is_told_in_words(
         error = await refusal_of(f"ws://127.0.0.1:{port}/public/stream")
     assert isinstance(error, kind)
     assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "kind"),
+    [
+        (Refusal.BUSY, VenueBusyError),
+        (Refusal.BANNED, VenueBusyError),
+        (Refusal.FORBIDDEN, VenueForbiddenError),
+        (Refusal.OTHER, VenueUnreachableError),
+    ],
+)
+async def test_what_a_status_means_is_the_venues_to_say(
+    meaning: Refusal, kind: type[VenueError]
+) -> None:
+    """Bybit limits with 403, which elsewhere is a firewall."""
+    response = b"HTTP/1.1 403 access too frequent\r\nContent-Length: 0\r\n\r\n"
+    async with answering(saying(response)) as port:
+        with pytest.raises(kind):
+            async with open_websocket(f"ws://127.0.0.1:{port}/", refusal=lambda status: meaning):
+                raise AssertionError("it opened")
+
+
+async def test_how_it_is_pinged_is_the_venues_to_say(autojump_clock: object) -> None:
+    ours, theirs = memory_stream_pair()
+    venue = Venue(theirs)
+    protocol = Protocol(parse_uri("ws://venue/"), pongs_a_second=2)
+    client = WebSocket(ours, protocol, idle_s=30.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        await venue.accept()
+    for _ in range(20):
+        venue.protocol.send_ping(b"ping")
+    await venue.send(b"trade")
+    await client.receive()
+    await client.send("done")
+    opcodes = [(await venue.received_next()).opcode for _ in range(3)]
+    assert opcodes == [Opcode.PONG, Opcode.PONG, Opcode.TEXT]
+    started = trio.current_time()
+    with pytest.raises(VenueUnreachableError, match="no answer to a ping within 30 s"):
+        await client.receive()
+    assert trio.current_time() - started == pytest.approx(60.0)
+
+
+async def test_a_task_may_send_while_another_receives_and_answers_pings(
+    autojump_clock: object,
+) -> None:
+    """A full socket makes both wait; each frame stays whole."""
+    async with connected() as (client, venue):
+        gate = trio.Event()
+        real = client._stream.send_all
+
+        async def slow(data: bytes) -> None:
+            await gate.wait()
+            await real(data)
+
+        client._stream.send_all = slow  # type: ignore[method-assign, assignment]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, "subscribe")
+            nursery.start_soon(client.receive)
+            venue.protocol.send_ping(b"ping")
+            await venue.send(b"trade")
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        frames = [await venue.received_next() for _ in range(2)]
+        assert {each.opcode for each in frames} == {Opcode.TEXT, Opcode.PONG}
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,16 @@ async def test_a_fault_comes_once_or_again_and_again(autojump_clock: MockClock) 
         start_s + 45,
         start_s + 85,
     ]
+
+
+async def test_a_repetition_ends_when_it_is_said_to(autojump_clock: MockClock) -> None:
+    times_s: list[float] = []
+    began_s = trio.current_time()
+    schedule = scheduled("skip after 5s every 10s until 35s")
+    await keep(schedule, lambda fault: times_s.append(round(trio.current_time() - began_s, 3)))
+    assert times_s == [5, 15, 25, 35]
+
+
+def test_until_without_a_repetition_is_refused() -> None:
+    with pytest.raises(UsageError, match="until ends a repetition: give every as well"):
+        scheduled("skip until 5s")

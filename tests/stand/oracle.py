@@ -31,7 +31,7 @@ from fanout.protocol import (
     Status,
     Trade,
 )
-from tests.faults.market import SPENT, Market, StreamKind, stream_of
+from tests.stand.exchange import SPENT, Market, StreamKind, stream_of
 
 MAX_COMPLAINTS: Final = 50
 SILENCE_S: Final = 18.0

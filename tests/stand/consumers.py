@@ -16,7 +16,7 @@ from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason
-from tests.faults.oracle import Oracle, Reader
+from tests.stand.oracle import Oracle, Reader
 
 
 class Consumer:

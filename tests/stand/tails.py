@@ -27,9 +27,9 @@ from fanout.protocol import (
     TradeKind,
 )
 from tests.fanout.cli.processes import environment
-from tests.faults.consumers import Consumer
-from tests.faults.oracle import Oracle
-from tests.faults.service import ROOT, tailing
+from tests.stand.consumers import Consumer
+from tests.stand.oracle import Oracle
+from tests.stand.service import ROOT, tailing
 
 NOT_FIELDS: Final = ("event", "symbol", "epoch_ns")
 

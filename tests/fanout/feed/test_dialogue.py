@@ -1,0 +1,168 @@
+"""The feed at a venue that talks: pings in text, refusals of one symbol, an announced end, ids that
+prove nothing."""
+
+import json
+import logging
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.config import FeedConfig
+from fanout.protocol import Gap, Status, Trade
+from tests.fanout.feed.exchange import Exchange, Stand, standing
+from tests.fanout.feed.toy import KEEP_ALIVE_S, ToyVenue
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+
+
+def said(stand: Stand, place: int = 0) -> list[str]:
+    """The methods of what a connection was sent."""
+    return [json.loads(each)["method"] for each in stand.exchange.sockets[place].sent]
+
+
+def ids(stand: Stand, symbol: str = BTC) -> list[int]:
+    stand.read()
+    return [
+        each.trade_id % 1_000_000
+        for each in stand.records
+        if isinstance(each, Trade) and each.symbol == symbol
+    ]
+
+
+def gaps(stand: Stand) -> list[Gap]:
+    stand.read()
+    return [each for each in stand.records if isinstance(each, Gap)]
+
+
+async def test_where_ids_prove_nothing_no_gap_is_made_up(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        exchange.trade(BTC, "MARKET", "MARKET")
+        exchange.trade(BTC, *["MARKET"] * 5, skip=True)
+        row = exchange.trade(BTC)[0]
+        exchange.deliver(exchange.rows[BTC][0])
+        await trio.sleep(60)
+        assert ids(stand) == [0, 1, row.trade_id % 1_000_000]
+        assert gaps(stand) == []
+        (stats,) = stand.feed.stats().instruments
+        assert stats.continuity == "NOTHING"
+        assert (stats.missing, stats.lost, stats.duplicates) == (0, 0, 1)
+
+
+async def test_and_its_status_says_so(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        told = [each for each in stand.read() if isinstance(each, Status) and each.instrument]
+        assert told[0].why == "subscribed; nothing proves that all trades come"
+    exchange = Exchange(BTC)
+    async with standing(exchange) as stand:
+        assert stand.feed.stats().instruments[0].continuity == "IDS"
+        assert all("proves" not in getattr(each, "why", "") for each in stand.read())
+
+
+async def test_two_connections_bring_each_trade_once_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    config = FeedConfig(connections=2)
+    async with standing(exchange, config, venue_class=ToyVenue) as stand:
+        await trio.sleep(3)
+        for second in range(30):
+            exchange.trade(BTC)
+            if second == 10:
+                exchange.sockets[0].break_off()
+            await trio.sleep(1)
+        assert ids(stand) == list(range(30))
+        assert stand.feed.stats().anomalies == {}
+
+
+async def test_a_text_ping_is_answered(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        exchange.trade(BTC)
+        exchange.sockets[0].push(b'{"toy":"ping","n":7}')
+        await trio.sleep(2)
+        assert exchange.sockets[0].sent[1:] == ['{"method": "pong", "params": [7]}']
+        assert ids(stand) == [0]
+
+
+async def test_keep_alive_is_sent_when_it_is_due(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        for _ in range(50):
+            exchange.trade(BTC)
+            await trio.sleep(KEEP_ALIVE_S / 10)
+        assert said(stand) == ["SUBSCRIBE", *["keep-alive"] * 4]
+
+
+async def test_a_symbol_that_is_refused_is_halted_and_the_others_are_served(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        exchange.sockets[0].push(b'{"toy":"refused","symbol":"ETHUSDT","why":"no such symbol"}')
+        for _ in range(10):
+            exchange.trade(BTC)
+            await trio.sleep(1)
+        assert stand.feed.states() == {BTC: "LIVE", ETH: "HALTED"}
+        whys = [each.why for each in stand.read() if isinstance(each, Status)]
+        whys += [each.why for each in stand.records if isinstance(each, Status)]
+        assert "the venue refuses it: no such symbol" in whys
+        assert len(exchange.opened) == 1
+
+
+async def test_an_announced_close_is_come_before(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = Exchange(BTC)
+    caplog.set_level(logging.INFO)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        for second in range(30):
+            exchange.trade(BTC)
+            if second == 5:
+                exchange.sockets[0].push(b'{"toy":"closing"}')
+            await trio.sleep(1)
+        assert len(exchange.opened) == 2
+        assert len(exchange.sockets) == 1
+        assert ids(stand) == list(range(30))
+        states = [each.state.name for each in stand.records if isinstance(each, Status)]
+        assert "DOWN" not in states, "the successor came first"
+        assert stand.feed.stats().links[0].rotations == 1
+        assert "maintenance in a minute; replacing it" in caplog.text
+
+
+async def test_batches_go_out_at_the_pace_that_the_venue_allows(
+    autojump_clock: MockClock,
+) -> None:
+    symbols = [f"SYMBOL{number:02}USDT" for number in range(30)]
+    exchange = Exchange(*symbols)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        await trio.sleep(10)
+        (socket,) = exchange.sockets
+        assert len(socket.sent) >= 3
+        assert max(len(each.encode()) for each in socket.sent) <= ToyVenue.limits.request_bytes
+        pauses = [later - earlier for earlier, later in pairwise(socket.said_s)]
+        assert min(pauses) >= 0.5
+        for symbol in symbols:
+            exchange.trade(symbol)
+        await trio.sleep(1)
+        assert set(stand.feed.states().values()) == {"LIVE"}
+
+
+async def test_a_venue_with_few_subscriptions_a_connection_gets_more_connections(
+    autojump_clock: MockClock,
+) -> None:
+    symbols = [f"S{number}USDT" for number in range(100)]
+    exchange = Exchange(*symbols)
+    async with standing(exchange, venue_class=ToyVenue) as stand:
+        await trio.sleep(20)
+        asked = [len(each._asked_for) for each in exchange.sockets]
+        assert sum(asked) == 100
+        assert max(asked) <= ToyVenue.limits.subscriptions
+        names = [each.name for each in stand.feed.stats().links]
+        assert names[0].startswith("trade connection 1 of 1, shard 1 of ")
+        assert len(set(names)) == len(exchange.sockets) == len(names)

@@ -1,0 +1,102 @@
+"""Which symbols patterns mean, and which connection a symbol is on."""
+
+from collections import Counter
+
+import pytest
+
+from fanout.errors import ConfigError
+from fanout.feed.listing import is_pattern, resolve, shard_count, shard_of
+from fanout.venues.base import Limits, Listed, Listing
+
+SYMBOLS = [f"A{number:04}USDT" for number in range(800)]
+
+
+def listing(*symbols: str, closed: tuple[str, ...] = ()) -> Listing:
+    rows = {
+        symbol: Listed(
+            symbol=symbol,
+            price_exponent=-2,
+            quantity_exponent=-3,
+            time_exponent=-3,
+            fault="does not trade" if symbol in closed else None,
+        )
+        for symbol in symbols
+    }
+    return Listing("binance-usdm", rows)
+
+
+LISTING = listing("BTCUSDT", "ETHUSDT", "BTCUSDC", "OLDUSDT", closed=("OLDUSDT",))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "symbols"),
+    [
+        (("all",), ("BTCUSDT", "ETHUSDT", "BTCUSDC")),
+        (("*USDT",), ("BTCUSDT", "ETHUSDT")),
+        (("ETH*", "BTC*"), ("ETHUSDT", "BTCUSDT", "BTCUSDC")),
+        (("BTCUSD?",), ("BTCUSDT", "BTCUSDC")),
+        (("BTC[U]SDT", "BTCUSDT", "*USDT"), ("BTCUSDT", "ETHUSDT")),
+        (("OLDUSDT", "NOSUCH"), ("OLDUSDT", "NOSUCH")),
+        (("[B]*",), ("BTCUSDT", "BTCUSDC")),
+    ],
+)
+def test_patterns_mean_symbols_that_trade_each_once(
+    patterns: tuple[str, ...], symbols: tuple[str, ...]
+) -> None:
+    assert resolve(patterns, LISTING) == symbols
+
+
+@pytest.mark.parametrize("word", ["BTCUSDT", "BTC-PERPETUAL", "tBTCUSD", "ALL"])
+def test_a_symbol_is_no_pattern(word: str) -> None:
+    assert not is_pattern(word)
+
+
+def test_a_pattern_that_matches_nothing_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^\*EUR matches none of the 3 symbols .* check the"):
+        resolve(("BTCUSDT", "*EUR"), LISTING)
+
+
+def test_a_pattern_that_matches_more_than_2_000_is_refused_in_one_line() -> None:
+    many = listing(*(f"S{number}" for number in range(2_001)))
+    with pytest.raises(ConfigError, match=r"^all matches 2,001 symbols .* narrower pattern$"):
+        resolve(("all",), many)
+
+
+def test_more_symbols_than_a_channel_holds_are_refused_in_one_line() -> None:
+    many = listing(*(f"S{number}" for number in range(1_025)))
+    with pytest.raises(ConfigError, match=r"^1,025 symbols exceed the 1,024 .* \[\[source\]\]"):
+        resolve(("S*",), many)
+    assert len(resolve(tuple(list(many.rows)[:1_024]), many)) == 1_024
+
+
+def test_symbols_are_spread_evenly() -> None:
+    sizes = Counter(shard_of(each, 4) for each in SYMBOLS)
+    assert sorted(sizes) == [0, 1, 2, 3]
+    assert max(sizes.values()) < 1.25 * 200
+
+
+def test_a_symbol_that_is_listed_or_delisted_moves_no_other() -> None:
+    before = {each: shard_of(each, 4) for each in SYMBOLS}
+    after = {each: shard_of(each, 4) for each in SYMBOLS[::2]}
+    assert all(before[symbol] == shard for symbol, shard in after.items())
+
+
+def test_one_more_connection_takes_from_the_others_and_moves_nothing_else() -> None:
+    moved = [each for each in SYMBOLS if shard_of(each, 4) != shard_of(each, 5)]
+    assert {shard_of(each, 5) for each in moved} == {4}
+
+
+@pytest.mark.parametrize(
+    ("count", "per_connection", "limit", "expected"),
+    [(2, 200, 1_024, 1), (200, 200, 1_024, 1), (201, 200, 1_024, 2), (800, 200, 1_024, 4)],
+)
+def test_there_are_as_many_connections_as_the_average_asks_for(
+    count: int, per_connection: int, limit: int, expected: int
+) -> None:
+    limits = Limits(subscriptions=limit)
+    assert shard_count(SYMBOLS[:count], per_connection, limits) == expected
+
+
+def test_no_connection_has_more_than_the_venue_allows() -> None:
+    count = shard_count(SYMBOLS, 200, Limits(subscriptions=25))
+    assert max(Counter(shard_of(each, count) for each in SYMBOLS).values()) <= 25

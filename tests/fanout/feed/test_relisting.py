@@ -1,0 +1,253 @@
+"""A listing that changes in mid-stream, in every way: told, counted, never a wrong price."""
+
+from decimal import Decimal
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.errors import VenueUnreachableError
+from fanout.feed.relisting import compare
+from fanout.feed.roster import NO_REFERENCE, Roster
+from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
+from fanout.protocol import Instrument, Status, Trade
+from fanout.venues.base import Listed, Listing
+from tests.fanout.feed.exchange import Exchange, Stand, standing
+
+BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
+
+
+async def trades(exchange: Exchange, seconds: float, *symbols: str, every_s: float = 5) -> None:
+    for _ in range(int(seconds / every_s)):
+        for symbol in symbols:
+            exchange.trade(symbol)
+        await trio.sleep(every_s)
+
+
+def statuses(stand: Stand, symbol: str) -> list[tuple[str, str]]:
+    stand.read()
+    return [
+        (each.state.name, each.why)
+        for each in stand.records
+        if isinstance(each, Status) and each.instrument and each.instrument.symbol == symbol
+    ]
+
+
+def came(stand: Stand, symbol: str) -> list[int]:
+    stand.read()
+    return [
+        each.trade_id for each in stand.records if isinstance(each, Trade) and each.symbol == symbol
+    ]
+
+
+async def test_a_symbol_that_is_newly_listed_joins_at_the_end(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange, patterns=("*USDT",)) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.enlist(SOL)
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH, SOL)
+        header = stand.publisher.header
+        assert [each.symbol for each in header.instruments] == [BTC, ETH, SOL]
+        assert [each.index for each in header.instruments] == [0, 1, 2]
+        assert statuses(stand, SOL)[0] == ("CONNECTING", "newly listed")
+        assert statuses(stand, SOL)[-1][0] == "LIVE"
+        assert came(stand, SOL)[-1] == exchange.rows[SOL][-1].trade_id
+        assert len(exchange.opened) == 1, "it is subscribed on the connection that there is"
+        assert header.references[2].trade_id, "its reference was fetched, too"
+        assert len(stand.feed.states()) == 3
+
+
+async def test_one_that_nobody_asked_for_does_not(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange) as stand:
+        exchange.enlist(SOL)
+        await trades(exchange, RELIST_EVERY_S + 10, BTC, SOL)
+        assert len(stand.publisher.header.instruments) == 1
+
+
+async def test_what_is_delisted_is_told_and_leaves(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.delisted.add(ETH)
+        await trades(exchange, RELIST_EVERY_S, BTC)
+        state, why = statuses(stand, ETH)[-1]
+        assert state == "HALTED"
+        assert "ETHUSDT is not listed at binance-usdm" in why
+        assert '"UNSUBSCRIBE"' in exchange.sockets[0].sent[-1]
+        assert "ethusdt" in exchange.sockets[0].sent[-1]
+        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH]
+        assert stand.feed.states() == {BTC: "LIVE"}, "a service without it is ready"
+        assert statuses(stand, BTC)[-1][0] == "LIVE"
+        exchange.sockets[0].break_off()
+        await trades(exchange, 30, BTC)
+        assert "ethusdt" not in exchange.sockets[0].sent[0]
+
+
+async def test_one_that_comes_back_has_its_old_index(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 60, BTC, ETH)
+        exchange.delisted.add(ETH)
+        await trades(exchange, RELIST_EVERY_S, BTC)
+        exchange.delisted.clear()
+        await trades(exchange, RELIST_EVERY_S, BTC)
+        await trades(exchange, 60, BTC, ETH)
+        assert statuses(stand, ETH)[-1][0] == "LIVE"
+        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH]
+        assert came(stand, ETH)[-1] == exchange.rows[ETH][-1].trade_id
+
+
+async def test_a_symbol_that_is_renamed_leaves_and_joins(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange, patterns=("all",)) as stand:
+        await trades(exchange, 60, BTC, ETH)
+        exchange.delisted.add(ETH)
+        exchange.enlist(SOL)
+        await trades(exchange, RELIST_EVERY_S, BTC, SOL)
+        assert statuses(stand, ETH)[-1][0] == "HALTED"
+        assert statuses(stand, SOL)[-1][0] == "LIVE"
+        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH, SOL]
+
+
+async def test_all_may_leave_and_another_joins(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with standing(exchange, patterns=("*",)) as stand:
+        await trades(exchange, 60, BTC)
+        exchange.delisted.add(BTC)
+        exchange.enlist(SOL)
+        await trades(exchange, RELIST_EVERY_S + 60, SOL)
+        assert stand.feed.states() == {SOL: "LIVE"}
+
+
+async def test_decimals_that_change_make_no_wrong_price(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.precisions[ETH] = 4
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH)
+        for symbol in (BTC, ETH):
+            assert came(stand, symbol) == [each.trade_id for each in exchange.rows[symbol]]
+        prices = {each.price_decimal for each in stand.records if isinstance(each, Trade)}
+        assert prices == {Decimal("61800.30")}
+        exponents = [each.price_exponent for each in stand.publisher.header.instruments]
+        assert exponents == [-2, -4]
+
+
+@pytest.mark.parametrize("status", ["SETTLING", "NEVER_HEARD_OF", ""])
+async def test_a_status_that_is_not_trading_halts_what_is_quiet_and_not_what_trades(
+    autojump_clock: MockClock, status: str
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.status = dict.fromkeys(exchange.status, status)
+        await trades(exchange, RELIST_EVERY_S, BTC)
+        assert statuses(stand, BTC)[-1][0] == "LIVE"
+        assert statuses(stand, ETH)[-1][0] == "HALTED"
+        assert came(stand, BTC) == [each.trade_id for each in exchange.rows[BTC]]
+
+
+async def test_a_row_that_cannot_be_read_changes_nothing_and_is_counted(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.delisted.add(ETH)
+        exchange.odd_rows = [{"symbol": ETH, "status": None}, {"symbol": 5}]
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH)
+        assert statuses(stand, ETH)[-1][0] == "LIVE"
+        assert stand.feed.stats().anomalies == {"odd row in the listing": 1}
+        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+
+
+async def test_a_symbol_that_is_listed_twice_with_other_units_keeps_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.odd_rows = [{**exchange._listed(ETH), "pricePrecision": 5}]
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH)
+        assert stand.publisher.header.instruments[1].price_exponent == -2
+        assert stand.feed.stats().anomalies["odd row in the listing"] == 1
+        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+
+
+async def test_an_empty_listing_is_not_believed(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        exchange.delisted = {BTC, ETH}
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH)
+        assert stand.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        assert stand.feed.stats().anomalies["listing not believed"] == 1
+
+
+async def test_nor_is_one_that_lacks_most_of_many(autojump_clock: MockClock) -> None:
+    symbols = [f"S{number}USDT" for number in range(12)]
+    exchange = Exchange(*symbols)
+    async with standing(exchange, patterns=("*USDT",)) as stand:
+        exchange.delisted = set(symbols[:7])
+        await trades(exchange, RELIST_EVERY_S + 60, *symbols)
+        assert len(stand.feed.states()) == 12
+        assert stand.feed.stats().anomalies["listing not believed"] == 1
+
+
+async def test_with_rest_down_nothing_changes_and_it_is_asked_again(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange, patterns=("*USDT",)) as stand:
+        await trades(exchange, 590, BTC, ETH)
+        exchange.rest_fault = VenueUnreachableError("HTTP 503")
+        exchange.enlist(SOL)
+        await trades(exchange, 20, BTC, ETH, SOL)
+        assert stand.feed.stats().anomalies["the listing cannot be had"] == 1
+        assert stand.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        exchange.rest_fault = None
+        await trades(exchange, RENEW_EVERY_S + 10, BTC, ETH, SOL)
+        assert stand.feed.states()[SOL] == "LIVE"
+
+
+async def test_a_pattern_that_no_longer_matches_ends_nothing(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with standing(exchange, patterns=("ETH*", "BTC*")) as stand:
+        await trades(exchange, 60, BTC, ETH)
+        exchange.delisted.add(ETH)
+        await trades(exchange, RELIST_EVERY_S, BTC)
+        assert stand.feed.states() == {BTC: "LIVE"}
+        counts = stand.feed.stats().anomalies
+        assert counts == {"listing does not fit what was asked for": 1}
+
+
+def roster(count: int) -> Roster:
+    instruments = [
+        Instrument(index=index, symbol=f"S{index}", price_exponent=-2, quantity_exponent=-3)
+        for index in range(count)
+    ]
+    return Roster(instruments, [NO_REFERENCE] * count)
+
+
+def listing(*symbols: str) -> Listing:
+    rows = {
+        each: Listed(symbol=each, price_exponent=-2, quantity_exponent=-3, time_exponent=-3)
+        for each in symbols
+    }
+    return Listing("somewhere", rows)
+
+
+def test_what_has_no_room_in_the_channel_is_named_and_left_out() -> None:
+    served = roster(1_022)
+    symbols = [f"S{index}" for index in range(1_022)]
+    changes = compare(served, listing(*symbols, "X1", "X2", "X3"), ("S1", "X?"))
+    assert [(each.symbol, each.index) for each in changes.joined] == [("X1", 1_022), ("X2", 1_023)]
+    ((kind, detail),) = changes.odd
+    assert (kind, detail) == ("no room for new symbols", "1 are left out: X3")
+
+
+def test_the_same_listing_changes_nothing() -> None:
+    changes = compare(roster(2), listing("S0", "S1"), ("all",))
+    assert changes == compare(roster(2), listing("S0", "S1"), ())
+    assert not any([changes.joined, changes.left, changes.halted, changes.back, changes.odd])

@@ -1,0 +1,192 @@
+"""Many symbols: served from the listing at once, while references come one after the other."""
+
+import logging
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.config import FeedConfig
+from fanout.feed.listing import shard_of
+from fanout.feed.liveness import Liveness, _Pulse
+from fanout.feed.sequences import Sequences
+from fanout.feed.upkeep import CHANGE_EVERY_S
+from fanout.protocol import Instrument, Trade
+from fanout.stats.anomalies import Anomalies
+from tests.fanout.feed.exchange import Exchange, Socket, Stand, standing
+from tests.fanout.feed.test_normalise import venue_trade
+
+SYMBOLS = [f"SYM{number}USDT" for number in range(120)]
+
+
+def references(stand: Stand) -> int:
+    return sum(each.trade_id > 0 for each in stand.publisher.header.references)
+
+
+def recent_requests(exchange: Exchange) -> list[str]:
+    return [each.query["symbol"] for each in exchange.requests if each.path.endswith("/trades")]
+
+
+def shards() -> list[set[str]]:
+    """Symbols by connection, of four."""
+    return [{each for each in SYMBOLS if shard_of(each, 4) == number} for number in range(4)]
+
+
+def is_of(socket: Socket, shard: set[str]) -> bool:
+    return {each.partition("@")[0].upper() for each in socket._asked_for} == shard
+
+
+async def test_many_symbols_are_served_at_once_and_their_references_follow(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    exchange = Exchange(*SYMBOLS)
+    for symbol in SYMBOLS:
+        exchange.trade(symbol)
+    async with standing(exchange, patterns=("all",)) as stand:
+        assert len(recent_requests(exchange)) <= 1, "the start asks for the listing alone"
+        headers = []
+        change = stand.publisher.change
+        stand.publisher.change = lambda *of: (headers.append(trio.current_time()), change(*of))  # type: ignore[method-assign, assignment, func-returns-value]
+        for symbol in SYMBOLS:
+            exchange.trade(symbol)
+        await trio.sleep(1)
+        assert set(stand.feed.states().values()) == {"LIVE"}
+        assert references(stand) < 10
+        for _ in range(60):
+            for symbol in SYMBOLS:
+                exchange.trade(symbol)
+            await trio.sleep(1)
+        assert references(stand) == len(SYMBOLS)
+        pauses = [later - earlier for earlier, later in pairwise(headers)]
+        assert all(each >= CHANGE_EVERY_S for each in pauses[:-1])
+        assert sorted(recent_requests(exchange)) == sorted(SYMBOLS)
+        weight = 5 * len(SYMBOLS) * 60 / (headers[-1] - exchange.began_s)
+        assert weight < 0.5 * 2_400
+        assert "references: 120 of 120 symbols have theirs" in caplog.text
+        for symbol in SYMBOLS:
+            trades, opened, _ = stand.accounted(symbol)
+            assert (len(trades), opened) == (61, [])
+
+
+async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: MockClock) -> None:
+    exchange = Exchange(*SYMBOLS[:10])
+    for symbol in SYMBOLS[:10]:
+        exchange.trade(symbol)
+    async with standing(exchange) as stand:
+        assert references(stand) == 10
+
+
+async def test_symbols_are_on_the_connection_that_their_name_says(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    config = FeedConfig(symbols_per_connection=30)
+    async with standing(exchange, config) as stand:
+        await trio.sleep(10)
+        assert len(exchange.sockets) == 4
+        for symbol in SYMBOLS:
+            exchange.trade(symbol)
+        await trio.sleep(1)
+        assert set(stand.feed.states().values()) == {"LIVE"}
+        asked = [
+            {each.partition("@")[0].upper() for each in socket._asked_for}
+            for socket in exchange.sockets
+        ]
+        assert sorted(map(sorted, asked)) == sorted(map(sorted, shards()))
+        assert [each.name for each in stand.feed.stats().links] == [
+            f"trade connection 1 of 1, shard {number} of 4" for number in range(1, 5)
+        ]
+
+
+async def test_one_connection_that_ends_is_down_for_its_symbols_alone(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    config = FeedConfig(symbols_per_connection=30)
+    async with standing(exchange, config) as stand:
+        await trio.sleep(10)
+        for symbol in SYMBOLS:
+            exchange.trade(symbol)
+        await trio.sleep(0.1)
+        stand.read()
+        exchange.sockets[1].break_off()
+        (lost,) = [shard for shard in shards() if is_of(exchange.sockets[1], shard)]
+        await trio.sleep(0.1)
+        down = {symbol for symbol, state in stand.feed.states().items() if state == "DOWN"}
+        assert down == lost
+        assert stand.feed.stats().state == "LIVE"
+
+
+async def test_several_connections_for_each_symbol_run_per_shard(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    config = FeedConfig(symbols_per_connection=60, connections=2)
+    async with standing(exchange, config) as stand:
+        await trio.sleep(10)
+        assert len(exchange.sockets) == 4
+        for symbol in SYMBOLS:
+            exchange.trade(symbol)
+        await trio.sleep(1)
+        for symbol in SYMBOLS:
+            trades, opened, _ = stand.accounted(symbol)
+            assert (len(trades), opened) == (1, [])
+
+
+async def test_hundreds_of_quiet_symbols_leave_rest_to_the_others(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    async with standing(exchange, FeedConfig(stream="trade")):
+        await trio.sleep(600)
+        exchange.requests.clear()
+        await trio.sleep(600)
+        looks = len(recent_requests(exchange))
+        listings = len([each for each in exchange.requests if "exchangeInfo" in each.path])
+        assert 120 <= looks <= 600, "a minute's looks are those of fifty symbols"
+        assert listings <= 40, "one listing says of all whether they trade"
+
+
+@pytest.mark.parametrize("count", [100, 800])
+def test_what_a_read_costs_does_not_depend_on_how_many_instruments_there_are(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: how often a state or a sequence is looked at."""
+    looked = 0
+    due_s = _Pulse.due_s
+
+    def counted(self: _Pulse, timeout_s: float) -> float:
+        nonlocal looked
+        looked += 1
+        return due_s(self, timeout_s)
+
+    monkeypatch.setattr(_Pulse, "due_s", counted)
+    liveness = Liveness([0.1] * count, [0.0] * count, first_trade_timeout_s=20.0)
+    liveness.subscribed(range(count), 0.0, "subscribed")
+    looked, now_s = 0, 0.0
+    for place in range(1_000):
+        now_s += 0.001
+        liveness.traded(place % 50, now_s)
+        assert liveness.next_due_s > now_s
+    assert looked < 2_000
+
+
+def test_holes_are_looked_for_where_they_are() -> None:
+    instruments = [
+        Instrument(index=place, symbol=f"S{place}", price_exponent=-2, quantity_exponent=-3)
+        for place in range(800)
+    ]
+    sequences = Sequences(instruments, "trade", Anomalies(clock=lambda: 0.0))
+    for instrument in instruments:
+        sequences.take([venue_trade(1, instrument.symbol)], "trade", 0.0)
+    assert sequences.due(1.0) == []
+    assert len(sequences._holed) == 0
+    taken = sequences.take([venue_trade(3, "S7")], "trade", 2.0)
+    assert taken.has_holes
+    assert len(sequences._holed) == 1
+    (gap,) = sequences.due(3.0)
+    assert (gap.first_id, gap.last_id) == (2, 2)
+    assert len(sequences._holed) == 0
+    assert [type(each) for each in taken.records] == [Trade]

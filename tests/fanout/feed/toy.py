@@ -1,0 +1,49 @@
+"""Venues that are not Binance: what the next ones will ask of a feed, at the exchange in memory."""
+
+import json
+from typing import Final
+
+import msgspec
+
+from fanout.errors import VenueMessageError
+from fanout.venues import BinanceUsdm, Continuity, Outcome, SpentId, VenueTrade
+from fanout.venues.base import Limits
+from fanout.venues.binance.usdm import TradeDialogue
+
+KEEP_ALIVE_S: Final = 20.0
+
+
+class ToyDialogue(TradeDialogue):
+    """Answers text pings, says something every 20 s, and hears of refusals and of the end."""
+
+    def __init__(self, symbols: tuple[str, ...], stream: str, limits: Limits) -> None:
+        super().__init__(symbols, stream, limits)
+        self.due_s = KEEP_ALIVE_S
+
+    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+        if not message.startswith(b'{"toy"'):
+            return super().receive(message, out)
+        match msgspec.json.decode(message):
+            case {"toy": "ping", "n": number}:
+                return Outcome(answers=(json.dumps({"method": "pong", "params": [number]}),))
+            case {"toy": "refused", "symbol": symbol, "why": why}:
+                return Outcome(refused={symbol: why})
+            case {"toy": "closing"}:
+                return Outcome(closes="maintenance in a minute")
+        raise VenueMessageError("unexpected event", message[:80])
+
+    def tick(self, now_s: float) -> tuple[str, ...]:
+        self.due_s = now_s + KEEP_ALIVE_S
+        return ('{"method":"keep-alive","params":[]}',)
+
+
+class ToyVenue(BinanceUsdm):
+    """Its trade ids are unique, and prove nothing."""
+
+    name = "toy"
+    continuity = Continuity.NOTHING
+    limits = Limits(weight_a_minute=2_400, messages_a_second=2, subscriptions=40, request_bytes=256)
+    trade_dialogue = ToyDialogue
+
+    def fallback(self) -> None:  # type: ignore[override]
+        return None

@@ -1,0 +1,249 @@
+"""What holds for every dialect: its messages can be read back, and every fault works with it."""
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+from wsproto.events import CloseConnection, TextMessage
+
+from fanout.errors import UsageError
+from fanout.simulator.dialects import DIALECTS, dialect_of, listing_of, symbols_of
+from fanout.simulator.dialects.base import Dialect, Form
+from fanout.simulator.faults import (
+    Delay,
+    Drop,
+    Fault,
+    Garbage,
+    Garble,
+    Http,
+    Insert,
+    Malformed,
+    Odd,
+    Repeat,
+    Shuffle,
+    Shutdown,
+    Silence,
+    Skip,
+    Stall,
+    UnknownEvent,
+)
+from fanout.simulator.market.aggregate import Aggregator
+from fanout.simulator.market.ticks import MARKET, stream_of
+from tests.fanout.simulator.support import RawClient, Stand, tick, trade
+
+NS_PER_S = 1_000_000_000
+URLS = {
+    "binance-usdm": "/public/stream?streams=btcusdt@trade",
+    "binance-spot": "/stream?streams=btcusdt@trade",
+}
+
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda each: each.name)
+
+
+@each_dialect
+def test_a_dialect_is_found_by_its_name(dialect: Dialect) -> None:
+    assert dialect_of(dialect.name) is dialect
+    assert DIALECTS[dialect.name] is dialect
+
+
+def test_an_unknown_dialect_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no dialect 'kraken'; choose from binance-usdm, binance"):
+        dialect_of("kraken")
+
+
+@each_dialect
+def test_a_message_of_a_trade_is_read_back_as_the_trade(dialect: Dialect) -> None:
+    row = tick(trade(2**33, symbol="币安人生USDT", buyer_is_maker=True, price="0.14530000"))
+    (name,) = [
+        n for n, (kind, _) in dialect.stream_names("币安人生USDT").items() if kind == "trade"
+    ]
+    payload = dialect.payload(row, microseconds=False)
+    found = dialect.recorded(dialect.envelope(name, payload))
+    assert found is not None
+    assert (found.trade, found.payload) == (row.trade, payload)
+
+
+@each_dialect
+def test_a_message_of_an_aggregate_is_no_trade(dialect: Dialect) -> None:
+    aggregator = Aggregator()
+    aggregator.add(0, trade(7))
+    (row,) = aggregator.rest()
+    payload = dialect.payload(row, microseconds=False)
+    assert json.loads(payload)["e"] == "aggTrade"
+    assert dialect.recorded(dialect.envelope("btcusdt@aggTrade", payload)) is None
+
+
+@each_dialect
+def test_a_recorded_payload_goes_out_as_it_is(dialect: Dialect) -> None:
+    recorded = tick(trade(1))
+    said = b'{ "e":"trade", "E":1 }'
+    row = type(recorded)(0, recorded.stream, recorded.trade, recorded=said)
+    assert dialect.payload(row, microseconds=False) == said
+
+
+@each_dialect
+def test_every_symbol_of_the_table_has_streams_units_and_a_weight(dialect: Dialect) -> None:
+    for symbol, listing in dialect.table.items():
+        assert {kind for kind, _ in dialect.stream_names(symbol).values()} == {"trade", "aggTrade"}
+        assert dialect.spelled(listing.tick_size) == listing.tick_size
+        assert listing.weight > 0
+        assert listing.first_trade_id > 0
+
+
+@each_dialect
+def test_symbols_are_made_up_by_number_and_known_again_by_name(dialect: Dialect) -> None:
+    symbols = symbols_of(dialect, 1_024)
+    assert len(set(symbols)) == 1_024
+    assert symbols[: len(dialect.table)] == tuple(dialect.table)
+    for symbol in symbols:
+        listing = listing_of(dialect, symbol)
+        assert listing is not None
+        assert listing.symbol == symbol
+        assert float(listing.price) > 100 * float(listing.tick_size)
+        assert dialect.spelled(listing.tick_size) == listing.tick_size
+    assert listing_of(dialect, "S21USDT") is None
+
+
+async def exchange(nursery: trio.Nursery, dialect: str, count: int = 10) -> Stand:
+    rows = (trade(n, price=f"8368{n}.50000000") for n in range(1, count + 1))
+    ticks = (tick(row, row.trade_id * NS_PER_S) for row in rows)
+    return Stand(nursery, *ticks, dialect=dialect)
+
+
+async def ids(client: RawClient, count: int) -> list[int]:
+    found = []
+    while len(found) < count:
+        event = await client.event()
+        assert isinstance(event, TextMessage)
+        found.append(json.loads(event.data)["data"]["t"])
+    return found
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("fault", "heard"),
+    [
+        (Skip("BTCUSDT", 3), [4, 5, 6, 7, 8, 9, 10]),
+        (Repeat("BTCUSDT"), [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        (Delay(by=2), [2, 3, 1, 4, 5, 6, 7, 8, 9, 10]),
+        (Shuffle(window=2), [2, 1, 3, 4, 5, 6, 7, 8, 9, 10]),
+        (Silence(for_s=4.5), [5, 6, 7, 8, 9, 10]),
+        (Stall(for_s=4.5), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_a_fault_of_the_streams_befalls_every_dialect_alike(
+    nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault, heard: list[int]
+) -> None:
+    stand = await exchange(nursery, dialect)
+    client = await stand.client(URLS[dialect])
+    stand.faults.inject(fault)
+    nursery.start_soon(stand.exchange.play, 1.0)
+    assert await ids(client, len(heard)) == heard
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("how", ["cut", "price", "types"])
+async def test_a_message_is_garbled_in_every_dialect(
+    nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, how: str
+) -> None:
+    stand = await exchange(nursery, dialect)
+    client = await stand.client(URLS[dialect])
+    stand.faults.inject(Garble("BTCUSDT", how=how))  # type: ignore[arg-type]
+    nursery.start_soon(stand.exchange.play, 1.0)
+    event = await client.event()
+    assert isinstance(event, TextMessage)
+    if how == "cut":
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(event.data)
+    else:
+        row = json.loads(event.data)["data"]
+        said = {"price": (1, "not a price"), "types": ("1", 83681.5)}[how]
+        assert (row["t"], row["p"]) == said
+    assert await ids(client, 2) == [2, 3]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "fault", [Malformed(), UnknownEvent(), Garbage(), Drop(), Drop(how="cut")], ids=repr
+)
+async def test_a_fault_of_connections_befalls_every_dialect_alike(
+    nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault
+) -> None:
+    stand = await exchange(nursery, dialect)
+    client = await stand.client(URLS[dialect])
+    stand.faults.inject(fault)
+    event = await client.event()
+    assert event is None if fault == Drop(how="cut") else event is not None
+    if fault == Drop():
+        assert isinstance(event, CloseConnection)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_without_a_path_a_fault_of_rest_concerns_all_of_it(
+    nursery: trio.Nursery, dialect: str
+) -> None:
+    stand = await exchange(nursery, dialect)
+    root = DIALECTS[dialect].rest_root
+    version = {"/fapi": "v1", "/api": "v3"}[root]
+    stand.faults.inject(Http(503))
+    assert (await stand.get(f"{root}/{version}/time")).status == 503
+    assert (await stand.get(f"{root}/{version}/time")).status == 200
+    stand.faults.inject(Http(429))
+    answer = await stand.get(f"{root}/{version}/exchangeInfo")
+    assert (answer.status, answer.body["code"]) == (429, -1003)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dialect: str) -> None:
+    stand = await exchange(nursery, dialect)
+    client = await stand.client(URLS[dialect])
+    stand.faults.inject(Insert("BTCUSDT", MARKET, 3))
+    first = stand.exchange.issued("BTCUSDT")[0].first_id
+    assert await ids(client, 3) == [first, first + 1, first + 2]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fault", "says"),
+    [
+        ("binance-spot", Insert("BTCUSDT"), "Binance spot has no rows of kind NA, .* kind=MARKET"),
+        ("binance-spot", Drop(route="public"), "Binance spot has no route public: leave it out"),
+        ("binance-spot", Odd("BTCUSDT"), "'null-type', and the listing of Binance spot has no"),
+        ("binance-usdm", Shutdown(), "Binance USDⓈ-M closes without an announcement; use drop"),
+    ],
+)
+async def test_a_fault_that_makes_no_sense_at_a_venue_is_refused_in_words(
+    nursery: trio.Nursery, dialect: str, fault: Fault, says: str
+) -> None:
+    stand = await exchange(nursery, dialect)
+    with pytest.raises(UsageError, match=says):
+        stand.faults.inject(fault)
+
+
+@pytest.mark.parametrize("form", [Form(), Form(True), Form(True, True), Form(False, True)])
+def test_the_announcement_of_spot_is_the_documented_one(form: Form) -> None:
+    said = json.loads(DIALECTS["binance-spot"].shutdown(1_770_123_456_789, form) or b"")
+    event = {"e": "serverShutdown", "E": 1_770_123_456_789 * (1_000 if form.microseconds else 1)}
+    assert said == ({"stream": "!serverShutdown", "data": event} if form.combined else event)
+
+
+async def test_an_announced_shutdown_ends_those_that_are_up_and_no_later_one(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = await exchange(nursery, "binance-spot", count=0)
+    client = await stand.client("/stream?streams=btcusdt@trade")
+    stand.faults.inject(Shutdown(within_s=30))
+    later = await stand.client("/stream?streams=btcusdt@trade")
+    event = await client.event()
+    assert isinstance(event, TextMessage)
+    assert json.loads(event.data)["data"]["e"] == "serverShutdown"
+    began_s = trio.current_time()
+    while await client.event() is not None:
+        pass
+    assert trio.current_time() == pytest.approx(began_s + 30)
+    assert stand.faults.connections == 1
+    stand.faults.inject(Insert("BTCUSDT", MARKET))
+    while not isinstance(event := await later.event(), TextMessage):
+        pass
+    assert stream_of("BTCUSDT", "trade")

@@ -1,0 +1,254 @@
+"""The listing in mid-run: symbols that come, go, change their name or units, and odd rows of it."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+from wsproto.events import TextMessage
+
+from fanout.errors import UsageError
+from fanout.simulator import SimulatorConfig, made_up_symbols
+from fanout.simulator.faults import (
+    Decimals,
+    Delist,
+    Fault,
+    Http,
+    Insert,
+    List,
+    Odd,
+    Relist,
+    Rename,
+    Skip,
+)
+from fanout.simulator.market.listing import Quirk, no_such_symbol, unit
+from tests.fanout.simulator.support import (
+    RawClient,
+    Stand,
+    ask,
+    connect,
+    covered,
+    data,
+    rest,
+    start,
+    tick,
+    trade,
+)
+
+NS_PER_S = 1_000_000_000
+BOTH = "/public/stream?streams=btcusdt@trade/newusdt@trade"
+INFO = "/fapi/v1/exchangeInfo"
+
+
+async def rows_of(stand: Stand, symbol: str) -> list[Any]:
+    rows = (await stand.get(INFO)).body["symbols"]
+    return [row for row in rows if row["symbol"] == symbol]
+
+
+async def trades(client: RawClient, count: int) -> list[tuple[str, int]]:
+    events = [await client.event() for _ in range(count)]
+    rows = [json.loads(each.data)["data"] for each in events if isinstance(each, TextMessage)]
+    return [(row["s"], row["t"]) for row in rows]
+
+
+@pytest.mark.parametrize("dialect", ["binance-usdm", "binance-spot"])
+async def test_a_new_symbol_is_listed_trades_and_is_heard_by_an_earlier_subscriber(
+    nursery: trio.Nursery, dialect: str
+) -> None:
+    simulator = await start(nursery, dialect=dialect, symbols=("BTCUSDT", "ETHUSDT"), rate=5_000.0)
+    url, path = {
+        "binance-usdm": ("/public/stream", "/fapi/v1"),
+        "binance-spot": ("/stream", "/api/v3"),
+    }[dialect]
+    async with connect(simulator, url) as client, rest(simulator) as http:
+        await ask(client, "SUBSCRIBE", "btcusdt@trade", "newusdt@trade")
+        await data(client)
+        assert (await http.request(f"{path}/trades?symbol=NEWUSDT")).body["code"] == -1121
+        simulator.faults.inject(List("NEWUSDT", price="2.5", tick_size="0.001"))
+        rows = [row async for row in new_rows(client, 200)]
+        shown = (await http.request(f"{path}/trades?symbol=NEWUSDT&limit=1000")).body
+        listed = (await http.request(f"{path}/exchangeInfo")).body["symbols"]
+    assert [row["t"] for row in rows] == list(range(rows[0]["t"], rows[0]["t"] + 200))
+    assert {len(row["p"].partition(".")[2]) for row in rows if row["p"] != "0"} <= {3, 8}
+    assert "NEWUSDT" in [row["symbol"] for row in listed]
+    assert shown[0]["id"] >= rows[0]["t"]
+    assert covered(*simulator.issued("NEWUSDT"))[0] == rows[0]["t"]
+
+
+async def new_rows(client: Any, count: int) -> Any:
+    while count:
+        row = (await data(client))["data"]
+        if row["s"] == "NEWUSDT":
+            count -= 1
+            yield row
+
+
+async def test_a_new_symbol_can_be_halted_delisted_and_relisted(nursery: trio.Nursery) -> None:
+    stand = Stand(nursery)
+    stand.faults.inject(List("NEWUSDT", status="PENDING_TRADING"))
+    assert [row["status"] for row in await rows_of(stand, "NEWUSDT")] == ["PENDING_TRADING"]
+    stand.faults.inject(Delist("NEWUSDT"))
+    assert await rows_of(stand, "NEWUSDT") == []
+    stand.faults.inject(Relist("NEWUSDT", status="SOMETHING_NEW"))
+    assert [row["status"] for row in await rows_of(stand, "NEWUSDT")] == ["SOMETHING_NEW"]
+
+
+async def test_a_renamed_symbol_goes_on_under_its_new_name(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 7)))
+    client = await stand.client(BOTH)
+    nursery.start_soon(stand.exchange.play, 1.0)
+    await trio.sleep(3.5)
+    stand.faults.inject(Rename("BTCUSDT", "NEWUSDT"))
+    assert await trades(client, 6) == [
+        *[("BTCUSDT", number) for number in (1, 2, 3)],
+        *[("NEWUSDT", number) for number in (4, 5, 6)],
+    ]
+    assert await rows_of(stand, "BTCUSDT") == []
+    assert len(await rows_of(stand, "NEWUSDT")) == 1
+    assert (await stand.get("/fapi/v1/trades?symbol=BTCUSDT")).body["code"] == -1121
+    shown = (await stand.get("/fapi/v1/trades?symbol=NEWUSDT")).body
+    assert [row["id"] for row in shown] == [4, 5, 6]
+    assert covered(*stand.exchange.issued("NEWUSDT")) == [4, 5, 6]
+    stand.faults.inject(Skip("NEWUSDT"))
+    stand.faults.inject(Insert("NEWUSDT", count=2))
+    assert await trades(client, 1) == [("NEWUSDT", 8)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        List("BTCUSDT"),
+        List("LUNAUSDT"),
+        Rename("BTCUSDT", "BTCUSDT"),
+        Rename("BTCUSDT", "LUNAUSDT"),
+    ],
+)
+async def test_a_name_that_is_taken_is_refused_and_nothing_changes(
+    nursery: trio.Nursery, fault: Fault
+) -> None:
+    stand = Stand(nursery)
+    before = (await stand.get(INFO)).body["symbols"]
+    with pytest.raises(UsageError, match=r"there is a symbol .* already"):
+        stand.faults.inject(fault)
+    assert (await stand.get(INFO)).body["symbols"] == before
+
+
+@pytest.mark.parametrize("symbol", ["", "NEW USDT", "a@b", "x" * 41, "A/B"])
+async def test_a_name_that_no_stream_could_have_is_refused(
+    nursery: trio.Nursery, symbol: str
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"fault list: symbol is .*; give a symbol, such as NEWUSDT"
+    ):
+        Stand(nursery).faults.inject(List(symbol))
+
+
+async def test_the_number_of_decimals_may_change(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    stand = Stand(nursery, tick(trade(1, price="83680.10"), NS_PER_S))
+    client = await stand.client(BOTH)
+    stand.faults.inject(Decimals("BTCUSDT", price=4, quantity=0))
+    (row,) = await rows_of(stand, "BTCUSDT")
+    filters = {each["filterType"]: each for each in row["filters"]}
+    assert filters["PRICE_FILTER"]["tickSize"] == "0.0001"
+    assert filters["LOT_SIZE"]["stepSize"] == "1"
+    assert (row["pricePrecision"], row["quantityPrecision"]) == (4, 0)
+    nursery.start_soon(stand.exchange.play, 1.0)
+    event = await client.event()
+    assert isinstance(event, TextMessage)
+    said = json.loads(event.data)["data"]
+    assert len(said["p"].partition(".")[2]) == 4
+    assert "." not in said["q"]
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "LUNAUSDT"])
+async def test_a_row_may_be_odd_whether_or_not_the_symbol_trades(
+    nursery: trio.Nursery, symbol: str
+) -> None:
+    stand = Stand(nursery)
+    (good,) = await rows_of(stand, symbol)
+
+    async def odd(how: Quirk) -> list[Any]:
+        stand.faults.inject(Odd(symbol, how))
+        assert stand.faults.standing == (Odd(symbol, how),)
+        found = await rows_of(stand, symbol)
+        stand.faults.clear()
+        assert await rows_of(stand, symbol) == [good]
+        return found
+
+    assert await odd("null-type") == [good | {"contractType": None}]
+    assert await odd("no-filters") == [good | {"filters": []}]
+    assert await odd("twice") == [good, good]
+    first, second = await odd("conflict")
+    assert first == good
+    assert second["pricePrecision"] == good["pricePrecision"] + 1
+    assert second["filters"] != good["filters"]
+
+
+async def test_the_listing_may_be_unreachable_at_that_moment(nursery: trio.Nursery) -> None:
+    stand = Stand(nursery)
+    stand.faults.inject(Http(503, path=INFO))
+    stand.faults.inject(List("NEWUSDT"))
+    assert (await stand.get(INFO)).status == 503
+    assert len(await rows_of(stand, "NEWUSDT")) == 1
+
+
+async def test_a_trade_may_have_a_quantity_that_no_trade_should_have(
+    nursery: trio.Nursery,
+) -> None:
+    stand = Stand(nursery)
+    client = await stand.client(BOTH)
+    stand.faults.inject(Insert("BTCUSDT", "MARKET", quantity="0"))
+    event = await client.event()
+    assert isinstance(event, TextMessage)
+    assert json.loads(event.data)["data"]["q"] == "0"
+    assert [row["qty"] for row in (await stand.get("/fapi/v1/trades?symbol=BTCUSDT")).body] == ["0"]
+
+
+@pytest.mark.parametrize("dialect", ["binance-usdm", "binance-spot"])
+async def test_hundreds_of_symbols_are_listed_and_trade(
+    nursery: trio.Nursery, dialect: str
+) -> None:
+    symbols = made_up_symbols(800, dialect)
+    simulator = await start(nursery, dialect=dialect, symbols=symbols, rate=20_000.0)
+    path = {"binance-usdm": "/fapi/v1", "binance-spot": "/api/v3"}[dialect]
+    url = {"binance-usdm": "/public/stream", "binance-spot": "/stream"}[dialect]
+    async with rest(simulator) as http:
+        listed = (await http.request(f"{path}/exchangeInfo")).body["symbols"]
+        last = (await http.request(f"{path}/trades?symbol={symbols[-1]}")).body
+    assert {row["symbol"] for row in listed} >= set(symbols)
+    assert len(last) >= 30
+    async with connect(simulator, url) as client:
+        for number in range(0, 800, 200):
+            names = [f"{symbol.lower()}@trade" for symbol in symbols[number : number + 200]]
+            await ask(client, "SUBSCRIBE", *names, request_id=number)
+        heard = {(await data(client))["data"]["s"] for _ in range(1_500)}
+    assert len(heard) > 100
+
+
+def test_a_symbol_count_has_bounds() -> None:
+    assert len(made_up_symbols(1)) == 1
+    assert len(made_up_symbols(4_000)) == 4_000
+    for count in (0, 4_001):
+        with pytest.raises(UsageError, match=r"give 1 to 4,000"):
+            made_up_symbols(count)
+
+
+def test_made_up_names_are_taken_one_by_one_too() -> None:
+    config = SimulatorConfig(symbols=("S0777USDT", "BTCUSDT"))
+    assert [listing.symbol for listing in config.listings] == ["S0777USDT", "BTCUSDT"]
+
+
+def test_of_many_symbols_an_error_names_the_first() -> None:
+    text = no_such_symbol("X", made_up_symbols(1_024))
+    assert text.endswith(" and 984 more")
+    assert len(text) < 700
+
+
+@pytest.mark.parametrize(("places", "text"), [(0, "1"), (1, "0.1"), (3, "0.001")])
+def test_a_unit_is_one_of_its_last_decimal(places: int, text: str) -> None:
+    assert unit(places) == text
