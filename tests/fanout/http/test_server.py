@@ -329,7 +329,8 @@ async def test_a_channel_can_be_asked_for_whether_it_is_ready() -> None:
 
 @pytest.mark.parametrize("accepts", ["text/plain", "application/openmetrics-text"])
 async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
-    async with watched_pair() as service:
+    async with watched_pair() as service, TrioTcpClient(f"{service.tcp_url}/second") as client:
+        await read_trades(client, 1)
         await until_ready(service)
         text = (await service.get("/metrics", accept=accepts)).text
     parse: Parse = parse_text if accepts == "text/plain" else parse_openmetrics
@@ -345,3 +346,9 @@ async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
     assert not [each for each in of_all if "feed" in each or "log" in each or "link" in each]
     venues = [each.labels["venue"] for each in samples if each.name == "fanout_channel_info"]
     assert venues == ["binance-usdm"] * 2
+    readers = {
+        each.labels["channel"]: each.value
+        for each in samples
+        if each.name == "fanout_channel_consumers"
+    }
+    assert readers == {"first": 0, "second": 1}
