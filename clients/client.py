@@ -270,8 +270,8 @@ class BlockingClient(Client, ABC):
             self._read_until(self._is_ready)
             if not subscription.ready:
                 raise subscription.failure or StopIteration
-        # Python runs signal handlers behind calls. There is none between here and the caller's loop,
-        # so no interrupt can take the record away. `popleft()` would be one.
+        # Python runs signal handlers behind calls. There is none between here and the caller's
+        # loop, so no interrupt can take the record away. `popleft()` would be one.
         record = subscription.ready[0]
         del subscription.ready[0]
         return record

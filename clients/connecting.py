@@ -1,9 +1,9 @@
 """A TCP connection to a host with several addresses, for a program without an event loop.
 
-A name often has an IPv6 and an IPv4 address, and one of them may lead nowhere: packets to it vanish,
-and an attempt takes minutes to fail. So the addresses are tried in turn, the next one as soon as
-the one before fails or 250 ms later, and the first that answers wins (RFC 8305, "happy eyeballs").
-asyncio and trio do the same by themselves.
+A name often has an IPv6 and an IPv4 address, and one of them may lead nowhere: packets to it
+vanish, and an attempt takes minutes to fail. So the addresses are tried in turn, the next one as
+soon as the one before fails or 250 ms later, and the first that answers wins (RFC 8305, "happy
+eyeballs"). asyncio and trio do the same by themselves.
 """
 
 import errno

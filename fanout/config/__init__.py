@@ -6,7 +6,7 @@ import msgspec
 
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
-from fanout.net.addresses import check_port, check_proxy, check_url, is_host, is_loopback
+from fanout.net.addresses import check_port, check_proxy, check_url, is_host, serves_loopback
 from fanout.protocol.constants import WIRE_VERSION
 from fanout.protocol.errors import LimitExceededError
 from fanout.protocol.ring_file import DIRECTORY, name_fault
@@ -66,12 +66,12 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether anybody who reaches it over a network is served."""
-        return not (is_loopback(self.host) or self.token)
+        return not (serves_loopback(self.host) or self.token)
 
     @property
     def is_overheard(self) -> bool:
         """Whether its token passes over a network as it is."""
-        return bool(self.token) and not (is_loopback(self.host) or self.tls_cert)
+        return bool(self.token) and not (serves_loopback(self.host) or self.tls_cert)
 
 
 def _check_range(flag: str, value: float, low: float, high: float) -> None:
