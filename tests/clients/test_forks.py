@@ -179,3 +179,17 @@ def test_a_client_that_was_not_connected_works_in_a_fork(tmp_path: Path) -> None
         assert in_fork(read) == 0
         assert client.connect().next_seq == 2
         client.close()
+
+
+def test_a_fork_that_lives_does_not_keep_the_writers_name(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, living_fork():
+        writer.die()
+        with writing(tmp_path, epoch_ns=2) as another:
+            another.trades(1)
+
+
+def test_a_fork_that_closes_the_writers_queue_leaves_it_alone(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        assert in_fork(writer.end) == 0
+        assert writer.path.exists()
+        assert writer.queue.is_whole()

@@ -38,6 +38,7 @@ class OwnedQueue:
         self._path = path
         self._fd = fd
         self._mapped = mapped
+        self._pid = os.getpid()
 
     def is_whole(self) -> bool:
         """Whether this is still a queue, and the one that has the name.
@@ -56,9 +57,13 @@ class OwnedQueue:
     def close(self, *, keep: bool) -> None:
         """Let go of the queue; what is unread stays for the reader that has it. Unless it is to
         be kept, and if it is still this one that has the name, the file is removed."""
-        if not keep and _has_name(self._path, self._fd):
+        is_ours = os.getpid() == self._pid  # and not in a forked process that has a copy
+        if is_ours and not keep and _has_name(self._path, self._fd):
             os.unlink(self._path)
         self.writer.release()
+        if is_ours:
+            # A forked process that lives would keep the lock otherwise.
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_UNLCK, WRITER_PID_WORD))
         self._mapped.close()
         os.close(self._fd)
 
