@@ -107,14 +107,14 @@ class QueueClient(Client):
     def _take(self) -> bool:
         """Take the next frame; False if there is none. A queue in trouble is read to its end.
 
-        A frame stays in the queue until all its records have been handed over, which is when this
-        is called again: who comes after a reader that died finds what that one had not handed on.
+        A frame stays in the queue until the caller has all its records, which is when this is
+        called again. So the next reader finds the frame that a reader which died was handing over.
         """
         assert self._queue is not None, "the caller has attached"
         self._queue.reader.commit()
         try:
             trouble = self._trouble(self._queue)
-            data = self._queue.reader.read(1, commit=False)
+            data = self._queue.read()
             if data:
                 self._receive(data)
             elif trouble:
@@ -171,6 +171,9 @@ class QueueClient(Client):
         queue, self._queue = self._queue, None
         if queue is None:
             return
+        position = self._subscription.position
         if not self._subscription.ready:
             queue.reader.commit()
+        elif position is not None:
+            queue.reader.leave(position.seq)
         queue.close()

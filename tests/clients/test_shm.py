@@ -191,7 +191,7 @@ def make_link(path: Path) -> None:
 
 def make_other_version(path: Path) -> None:
     Writer(path.parent).die()
-    overwrite(path, 8, b"\2")
+    overwrite(path, 8, b"\1")
 
 
 def make_empty(path: Path) -> None:
