@@ -79,7 +79,7 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
     cdef const uint8_t *end
     cdef uint32_t crc
     cdef PyObject *references
-    cdef Py_ssize_t size, taken, place, number
+    cdef Py_ssize_t size, taken, place, number, known
     cdef uint64_t deltas[4]
     cdef Past pasts[MAX_INSTRUMENTS]
     cdef uint8_t is_known[MAX_INSTRUMENTS]
@@ -110,7 +110,8 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
     if not taken:
         return False
     at += taken
-    memset(is_known, False, sizeof(is_known))
+    known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
+    memset(is_known, False, known)
     for number in range(prefix.count):
         item = &items[number]
         if at >= end:
@@ -130,6 +131,8 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
                     return False
                 item.index |= <uint16_t>at[0] << LOW_INDEX_BITS
                 at += 1
+        if item.index >= known:
+            return False
         past = &pasts[item.index]
         if not is_known[item.index]:
             if not know(past, references, item.index):
@@ -370,7 +373,7 @@ cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
     cdef Past pasts[MAX_INSTRUMENTS]
     cdef uint8_t is_known[MAX_INSTRUMENTS]
     cdef Past *past
-    cdef Py_ssize_t place
+    cdef Py_ssize_t place, known
     cdef uint8_t head
     if not (IS_EXACTLY(block, BLOCK) and IS_EXACTLY(header, HEADER)):
         return NULL
@@ -390,10 +393,13 @@ cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
     memcpy(at + 5, &prefix.first_seq, 8)
     memcpy(at + 13, &prefix.received_ns, 8)
     at = put_varint(at + PREFIX_BYTES, prefix.held_ns)
-    memset(is_known, False, sizeof(is_known))
+    known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
+    memset(is_known, False, known)
     for place in range(prefix.count):
         item.kind = prefix.ordinary
         if not read_trade(PySequence_Fast_GET_ITEM(trades, place), &item, kind):
+            return NULL
+        if item.index >= known:
             return NULL
         past = &pasts[item.index]
         if not is_known[item.index]:
