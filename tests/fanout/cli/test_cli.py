@@ -513,7 +513,7 @@ def test_a_simulator_whose_line_nobody_takes_ends_without_a_traceback(
     ("words", "offered"),
     [
         ("fanout sta", ["status"]),
-        ("fanout --venue ''", ["binance", "sim"]),
+        ("fanout --venue ''", ["binance", "binance-spot", "sim"]),
         ("fanout --stream a", ["auto", "aggTrade"]),
         ("fanout --log-format ''", ["human", "json"]),
         ("fanout tail --fo", ["--format"]),
