@@ -57,7 +57,7 @@ def test_where_all_is_well_it_says_so_in_plain_aligned_lines() -> None:
 def test_as_json_it_is_an_object_with_a_row_each() -> None:
     answer = checked(*SIM, "check", "--json", "tcp", "--port", "0")
     assert (answer.ok, answer.exit_code) == (True, 0)
-    (first, second) = [each for each in answer.checks if each.name is Name.FIRST_TRADE]
+    (first, second) = [each for each in answer.checks if each.name == Name.FIRST_TRADE]
     assert (first.target, second.target) == ("BTCUSDT", "ETHUSDT")
     assert first.took_ms is not None
     row: dict[str, Any] = json.loads(msgspec.json.encode(answer))["checks"][0]

@@ -58,7 +58,7 @@ def test_the_version_names_the_wire_and_what_is_compiled(pure: str, kinds: list[
         (["--assets", "BTCUSDT,btcusdt", "tcp"], 2, "BTCUSDT is asked for twice"),
         (["--assets", ",".join(f"A{i}USDT" for i in range(1_025)), "tcp"], 2, "1,025 symbols"),
         (["--assets", "BTC/USDT", "tcp"], 2, "cannot be a symbol"),
-        (["--venue", "nyse", "tcp"], 2, "unknown venue 'nyse': binance, sim"),
+        (["--venue", "nyse", "tcp"], 2, "unknown venue 'nyse': binance, binance-spot, sim"),
         (["--log-bytes", "much", "tcp"], 2, "'much' is not a size"),
         (["--log-bytes", "1KiB", "tcp"], 2, "at least"),
         (["--ws-url", "nonsense", "tcp"], 2, "--ws-url 'nonsense'"),
