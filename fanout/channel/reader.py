@@ -175,6 +175,10 @@ class Reader:
         if self._lost_from is None:
             self._lost_from, self._lost_why = seq, why
 
+    def is_told(self, header: Header) -> bool:
+        """Whether the reader can go on under `header` without being told anything."""
+        return header is self._known and self._lost_from is None
+
     def untold(self, seq: int, header: Header) -> Untold:
         """What the reader has to be told before it goes on at `seq`, where `header` is in force."""
         loss = b""
@@ -256,7 +260,7 @@ class Reader:
 
     def _tell(self, seq: int, header: Header) -> bytes:
         """The frames that say what is untold, which are delivered without fail."""
-        if header is self._known and self._lost_from is None:
+        if self.is_told(header):
             return b""
         untold = self.untold(seq, header)
         self.told_loss()

@@ -11,7 +11,7 @@ from fanout.cli.config_file import DEFAULT, SOURCE, settings_of, source_of
 from fanout.cli.outcome import emit, exit_codes
 from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
-from fanout.cli.source_tables import NOT_KEYS, SourceTable, key_of
+from fanout.cli.source_tables import KEYS, NAMES, SourceTable
 from fanout.config import SourceConfig
 from fanout.net.addresses import shown_proxy
 
@@ -88,7 +88,7 @@ def _settings_of_table(table: SourceTable) -> list[Setting]:
     """What a table says, as `--config` would read it."""
     where = table.where.rpartition(": ")[0]
     return [
-        Setting(name=key_of(name), value=_public(name, value), source=where)
+        Setting(name=NAMES[name], value=_public(name, value), source=where)
         for name, value in table.values.items()
     ]
 
@@ -100,10 +100,10 @@ def _shown_source(source: SourceConfig) -> dict[str, Any]:
         "venue": source.venue,
         "assets": source.assets,
         **{
-            key_of(name): _public(name, getattr(whose, name))
+            name: _public(name, getattr(whose, each.field))
+            for name, each in KEYS.items()
             for whose in (source, source.feed)
-            for name in whose.__struct_fields__
-            if name not in (*NOT_KEYS, "channel", "venue", "assets")
+            if isinstance(whose, each.owner) and name not in ("channel", "venue", "assets")
         },
     }
 

@@ -11,17 +11,15 @@ table leaves out is what the option says, and without one its default.
 """
 
 from difflib import get_close_matches
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import msgspec
 
 from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import FeedConfig, SimConfig, SourceConfig
 from fanout.config.assets import split_symbols
+from fanout.config.options import options_of
 from fanout.errors import ConfigError, UsageError, shown
-
-NOT_KEYS: Final = frozenset({"feed", "sim", "api_key"})
-"""Fields that a table does not set: a key does not belong into a file that others may read."""
 
 
 class SourceTable(msgspec.Struct, frozen=True):
@@ -31,23 +29,11 @@ class SourceTable(msgspec.Struct, frozen=True):
     values: dict[str, Any]
 
 
-def key_of(field: str) -> str:
-    """How a field is spelled in a file."""
-    return field.removesuffix("_s").replace("_", "-")
+KEYS: Final = {each.name: each for each in options_of(SourceConfig, in_tables=True)}
+"""What a table may say, by its spelling there."""
 
-
-class _Field(msgspec.Struct, frozen=True):
-    name: str
-    type: Any
-
-
-_FIELDS: Final = {
-    key_of(name): _Field(name, annotation)
-    for owner in (SourceConfig, FeedConfig)
-    for name, annotation in get_type_hints(owner).items()
-    if name not in NOT_KEYS
-}
-"""By key. Their types are those of the configuration, without what makes them options."""
+NAMES: Final = {each.field: name for name, each in KEYS.items()}
+"""How each field is spelled."""
 
 
 def read_tables(path: str, value: object) -> list[SourceTable]:
@@ -65,13 +51,13 @@ def read_tables(path: str, value: object) -> list[SourceTable]:
 def _read_table(where: str, said: dict[str, Any]) -> SourceTable:
     values: dict[str, Any] = {}
     for key, value in said.items():
-        field = _FIELDS.get(key)
+        field = KEYS.get(key)
         if field is None:
-            nearest = get_close_matches(key, _FIELDS, n=1, cutoff=0)[0]
+            nearest = get_close_matches(key, KEYS, n=1, cutoff=0)[0]
             raise ConfigError(f"{where}: {shown(key)} is unknown: did you mean {nearest}?")
-        is_one = field.type == tuple[str, ...] and isinstance(value, str)
+        is_one = field.is_list and isinstance(value, str)
         try:
-            values[field.name] = msgspec.convert(
+            values[field.field] = msgspec.convert(
                 split_symbols([value]) if is_one else value, field.type
             )
         except msgspec.ValidationError as error:

@@ -129,6 +129,7 @@ def _address(context: typer.Context, url: str | None) -> str:
         check_url("status", url, ("http",))
         return url.rstrip("/")
     options: ServeOptions = context.obj
-    if not options.said["http-port"]:
+    host, port = options.said["http-host"], options.said["http-port"]
+    if not port:
         raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
-    return f"http://{authority(options.said['http-host'], options.said['http-port'])}"
+    return f"http://{authority(host, port)}"

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 import msgspec
 
 from fanout.config.size import parse_size, size_text
-from fanout.errors import UsageError
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ class Option(msgspec.Struct, frozen=True):
 
     `flag` is derived from the field's name unless it is given, and `env` from the flag. `default`
     takes the place of the field's own where an option that is not given means something else.
-    `also` are other flags, such as `-v`.
+    `also` are other flags, such as `-v`. Some options stand in tables of a file only.
     """
 
     help: str
@@ -50,6 +49,7 @@ class Option(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     default: Any = msgspec.UNSET
     also: tuple[str, ...] = ()
+    is_in_tables_only: bool = False
 
 
 _UNITS: Final = ("_s", "_bytes")
@@ -111,9 +111,11 @@ class OptionField(msgspec.Struct, frozen=True, kw_only=True):
         return self.option.env or words.upper().replace("-", "_")
 
 
-def options_of(*types: type[msgspec.Struct]) -> tuple[OptionField, ...]:
-    """The options among the fields of configurations and of what they hold, in order."""
-    return tuple(found for each in types for found in _options_in(each))
+def options_of(*types: type[msgspec.Struct], in_tables: bool = False) -> tuple[OptionField, ...]:
+    """The options among the fields of configurations and of what they hold, in order. With
+    `in_tables` those of tables in a file too."""
+    found = (option for each in types for option in _options_in(each))
+    return tuple(each for each in found if in_tables or not each.option.is_in_tables_only)
 
 
 def _options_in(owner: type[msgspec.Struct]) -> Iterator[OptionField]:
@@ -148,12 +150,6 @@ def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:
         if isinstance(each, type) and issubclass(each, msgspec.Struct):
             return each
     return None
-
-
-def check_range(flag: str, value: float, low: float, high: float) -> None:
-    """Raises `UsageError` for a number out of range."""
-    if not low <= value <= high:  # NaN included
-        raise UsageError(f"{flag} {value:g}: {low:g} to {high:,.0f}")
 
 
 Reader = Callable[[str | None], Any]

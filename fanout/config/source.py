@@ -10,13 +10,12 @@ from typing import Annotated, Final
 import msgspec
 
 from fanout.config.assets import check_assets
-from fanout.config.options import Option, check_range
+from fanout.config.options import Option
+from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
 from fanout.net.addresses import check_proxy, check_url
 from fanout.venues import VENUES
-
-VENUE_NAMES: Final = tuple(VENUES)
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 
@@ -118,10 +117,14 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     venue: Annotated[
-        str, Option(f"Where trades come from: {', '.join(VENUE_NAMES)}.", choices=VENUE_NAMES)
+        str, Option(f"Where trades come from: {', '.join(VENUES)}.", choices=tuple(VENUES))
     ] = "binance"
-    data: tuple[str, ...] = ("trades",)
-    channel: str = ""
+    data: Annotated[
+        tuple[str, ...], Option("Kinds of records to take.", choices=DATA, is_in_tables_only=True)
+    ] = ("trades",)
+    channel: Annotated[
+        str, Option("Name of the channel that the source feeds.", is_in_tables_only=True)
+    ] = ""
     ws_url: Annotated[str | None, Option("WebSocket base URL instead of the venue's.")] = None
     rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)

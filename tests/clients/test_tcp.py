@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from fanout.clients.client import Client
+from fanout.clients.outcomes import AddressError, RefusedError
 from fanout.clients.tcp import DisconnectedError, TcpClient
-from fanout.protocol import Trade
+from fanout.clients.tcp_client import channel_in, parse_address
+from fanout.protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving
 from tests.protocol.test_session import block, end, opening
 
@@ -109,3 +111,38 @@ def test_a_frame_that_never_ends_is_not_waited_for() -> None:
         with pytest.raises(DisconnectedError, match="no whole frame in 15 s"):
             client._receive(bytes([next(rest)]), waited_s=4.9)
         client.close()
+
+
+def test_a_service_that_sends_another_channel_is_refused() -> None:
+    with serving(opening(1) + block(1)) as service:
+        client = TcpClient(f"{service.url}/books")
+        with pytest.raises(
+            RefusedError, match="channel books was asked for, and the service sends"
+        ):
+            list(client)
+        assert client.header is None
+
+
+def test_an_unknown_channel_ends_the_client_with_the_services_words() -> None:
+    why = "no channel books: this service has binance, spot"
+    refusal = End(reason=EndReason.BAD_REQUEST, last_seq=0, retry_ms=None, why=why)
+    with (
+        serving(opening(1) + frame(encode_event(refusal))) as service,
+        pytest.raises(RefusedError, match=why),
+        TcpClient(f"{service.url}/books") as client,
+    ):
+        client.connect()
+
+
+@pytest.mark.parametrize("path", ["Books", "a/b", "-a", "a" * 33, "a?b"])
+def test_a_channel_that_cannot_be_is_refused_in_a_line(path: str) -> None:
+    with pytest.raises(AddressError, match="names no channel that can be: up to 32 of a-z"):
+        TcpClient(f"tcp://127.0.0.1:1/{path}")
+
+
+@pytest.mark.parametrize(
+    ("path", "channel"), [("", ""), ("/", ""), ("/a", "a"), ("/a.b-c_1/", "a.b-c_1")]
+)
+def test_an_address_may_name_a_channel(path: str, channel: str) -> None:
+    assert channel_in(f"tcp://[::1]:9000{path}") == channel
+    assert parse_address(f"tls://[::1]:9000{path}") == ("::1", 9000, True)

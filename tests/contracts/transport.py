@@ -27,11 +27,12 @@ from fanout.transports.base import Transport
 from tests.protocol.golden import BTC, HEADER
 
 
-def new_channel(log_bytes: int = 50_000_000) -> Channel:
+def new_channel(log_bytes: int = 50_000_000, *, name: str = "") -> Channel:
     header = Header(
         epoch_ns=1,
         next_seq=1,
         venue="test",
+        channel=name,
         instruments=HEADER.instruments,
         references=HEADER.references,
     )
@@ -99,14 +100,60 @@ class TransportContract(ABC):
     def reader(self, url: str) -> AbstractAsyncContextManager[Reading]:
         """A reader that has joined."""
 
+    def make_for(self, channel: str) -> Transport:
+        """A transport whose reader reads a channel, where that is for the transport to say."""
+        return self.make()
+
+    def reader_of(self, url: str, channel: str) -> AbstractAsyncContextManager[Reading]:
+        """A reader that has joined a channel, where that is for the reader to say."""
+        return self.reader(url)
+
     @asynccontextmanager
-    async def serving(self, channel: Channel) -> AsyncIterator[str]:
-        """Where the transport is. The log is closed at the end, unless the test did."""
+    async def serving(self, *channels: Channel, by: Transport | None = None) -> AsyncIterator[str]:
+        """Where the transport is. The logs are closed at the end, unless the test did."""
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                yield await nursery.start(self.make().run, [channel])
-                if not channel.log.closed:
-                    channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+                yield await nursery.start((by or self.make()).run, channels)
+                for channel in channels:
+                    if not channel.log.closed:
+                        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+
+    async def test_a_reader_that_names_no_channel_gets_the_first(self) -> None:
+        first, second = new_channel(name="first"), new_channel(name="second")
+        async with self.serving(first, second) as url, self.reader(url) as reading:
+            await reading.until_header()
+            publish(second, 100, 2)
+            publish(first, 1, 2)
+            await reading.until(Trade, 2)
+            assert reading.trade_ids == [1, 2]
+
+    async def test_each_channel_can_be_read_with_its_own_numbers(self) -> None:
+        first, second = new_channel(name="first"), new_channel(name="second")
+        publish(first, 1, 7)
+        by = self.make_for("second")
+        async with (
+            self.serving(first, second, by=by) as url,
+            self.reader_of(url, "second") as reading,
+        ):
+            await reading.until_header()
+            publish(first, 8, 3)
+            publish(second, 100, 2)
+            await reading.until(Trade, 2)
+            assert [each.seq for each in reading.records if isinstance(each, Trade)] == [1, 2]
+            assert reading.trade_ids == [100, 101]
+
+    async def test_one_channel_that_ends_leaves_the_others(self) -> None:
+        first, second = new_channel(name="first"), new_channel(name="second")
+        by = self.make_for("second")
+        async with (
+            self.serving(first, second, by=by) as url,
+            self.reader_of(url, "second") as reading,
+        ):
+            await reading.until_header()
+            first.end(EndReason.FEED_FAILED, retry_ms=None, why="its venue refuses")
+            publish(second, 1)
+            await reading.until(Trade)
+            assert reading.trade_ids == [1]
 
     async def test_a_reader_gets_header_snapshot_and_what_comes_then(self) -> None:
         channel = new_channel()

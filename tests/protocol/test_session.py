@@ -37,7 +37,7 @@ from fanout.protocol import (
     encode_header,
     frame,
 )
-from fanout.protocol.errors import NotHeardError
+from fanout.protocol.errors import NotHeardError, WrongChannelError
 from fanout.protocol.framing import seal
 from tests.protocol.golden import BTC, HEADER
 
@@ -463,3 +463,26 @@ def test_another_wire_is_named(version: int) -> None:
 def test_what_is_no_wire_is_not_taken_for_one(kind: int) -> None:
     with pytest.raises(UnexpectedFrameError, match="OPENING got"):
         drain(SubscriberSession(), GREETING + frame(seal(bytes([kind]))))
+
+
+def test_another_channel_than_was_asked_for_is_noticed_before_its_first_record() -> None:
+    session = SubscriberSession()
+    session.ask(Start.LIVE, channel="books")
+    assert drain(session, opening(5)) == []
+    assert session.next_seq is None
+    with pytest.raises(WrongChannelError, match="channel books was asked for, and the service"):
+        drain(session, block(5))
+
+
+def test_a_refusal_under_another_channels_header_leaves_the_numbering_alone() -> None:
+    session = SubscriberSession()
+    session.ask(Position(epoch_ns=7, seq=3), channel="books")
+    (refusal,) = drain(session, opening(50) + end(49))
+    assert isinstance(refusal, End)
+    assert (session.header, session.next_seq, session.phase) == (None, None, Phase.ENDED)
+    with pytest.raises(PeerError):
+        drain(session, end(49))
+    session.disconnected()
+    session.ask(Start.LIVE)
+    assert drain(session, opening(5)) == []
+    assert session.next_seq == 5

@@ -115,6 +115,8 @@ class Delivery:
     def _catch_up(self, next_seq: int, header: Header) -> bool:
         """Push what the reader has to be told before it goes on at `next_seq`. False if there is
         no room for that."""
+        if self._reader.is_told(header):
+            return True
         untold = self._reader.untold(next_seq, header)
         if untold.loss:
             if not self._writer.push(untold.loss):

@@ -109,7 +109,7 @@ class Broadcaster:
         """Of the clients that share it; None after a change."""
         self._apart: set[Client] = set()
         self._sending = sending
-        self._delivered = 0
+        self.delivered = 0
         """Position up to which all frames have been handed on."""
         self._quiet_since_s = 0.0
 
@@ -124,8 +124,8 @@ class Broadcaster:
 
     async def _deliver(self, log: Log[Any]) -> None:
         while not log.closed:
-            await log.wait_beyond(self._delivered)
-            first, self._delivered = self._delivered, log.end
+            await log.wait_beyond(self.delivered)
+            first, self.delivered = self.delivered, log.end
             self._quiet_since_s = trio.current_time()
             is_sent = first != log.end and self.is_anybody_waiting
             self.hand_on(log)
@@ -139,7 +139,7 @@ class Broadcaster:
             if self._quiet_since_s + HEARTBEAT_S > due_s:
                 continue  # frames were sent meanwhile
             self._quiet_since_s = trio.current_time()
-            if self._delivered == wire.log.end:
+            if self.delivered == wire.log.end:
                 self.say(wire.heartbeat())
 
     @property

@@ -41,11 +41,11 @@ async def main(clients: int, path: str, trades: int) -> None:
         print(url.rpartition(":")[2], flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
         await all_joined(transport, clients)
-        log, behind = publisher.log, transport.broadcasters[0].behind
+        log, (broadcaster,) = publisher.log, transport.broadcasters
         for frame in frames:
             log.append(frame, count=trades)
             # The order of tasks within a turn is left to chance: one turn is enough, or two.
-            while transport._delivered != log.end or behind:
+            while broadcaster.delivered != log.end or broadcaster.behind:
                 await trio.lowlevel.checkpoint()
         await trio.sleep_forever()
 

@@ -104,7 +104,7 @@ def test_a_queue_that_a_live_service_has_is_1_and_names_the_process() -> None:
         answer = checked(*SIM, "check", "--json", "shm", "--name", name, "--capacity", "64KiB")
         assert answer.exit_code == 1
         assert failures(answer) == [("queue", name)]
-        (queue,) = [each for each in answer.checks if each.name is Name.QUEUE]
+        (queue,) = [each for each in answer.checks if each.name == Name.QUEUE]
         assert f"belongs to process {service.process.pid}" in queue.found
         assert service.end(signal.SIGTERM) == 143
 

@@ -1,11 +1,14 @@
 import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import trio
@@ -13,7 +16,7 @@ import trio.testing
 
 from fanout.channel.channel import Channel
 from fanout.clients.shm_file import AttachedQueue, Outcome, attach
-from fanout.errors import BindError, UsageError
+from fanout.errors import BindError, ConfigError, UsageError
 from fanout.protocol import (
     End,
     EndReason,
@@ -26,6 +29,7 @@ from fanout.protocol import (
     Status,
     Trade,
     decode_event,
+    ring,
     ring_page,
 )
 from fanout.protocol.errors import MalformedError
@@ -119,6 +123,9 @@ class TestShmTransport(TransportContract):
 
     def make(self) -> ShmTransport:
         return ShmTransport(config(self.directory))
+
+    def make_for(self, channel: str) -> ShmTransport:
+        return ShmTransport(config(self.directory, channel=channel))
 
     @asynccontextmanager
     async def reader(self, url: str) -> AsyncIterator[Reading]:
@@ -680,3 +687,67 @@ async def test_those_who_read_a_queue_before_it_was_made_anew_are_counted(
         await trio.sleep(1)
         with reading(tmp_path):
             assert served.stats().accepted == 2
+
+
+async def test_an_unknown_channel_is_refused_at_the_start_with_the_names(tmp_path: Path) -> None:
+    channels = [new_channel(name="first"), new_channel(name="second")]
+    with pytest.raises(ConfigError, match="no channel third: this service has first, second"):
+        await ShmTransport(config(tmp_path, channel="third")).run(channels)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_the_heartbeat_changes_ten_times_a_second_in_silence(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    times: list[float] = []
+
+    def note(writer: object, now_ns: int) -> None:
+        times.append(trio.current_time())
+
+    with mock.patch.object(ring.RingWriter, "beat", note):
+        async with serving(new_channel(), tmp_path):
+            await trio.sleep(2.05)
+    assert len(times) >= 20
+    assert max(later - one for one, later in pairwise(times)) < 0.11
+
+
+def test_a_fork_keeps_no_queue_and_removes_none(tmp_path: Path) -> None:
+    path = tmp_path / "q"
+    queue = queue_file.create(str(path), capacity_bytes=65536, header=new_channel().header)
+    ready, go = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            queue.is_whole()
+        except RuntimeError as error:
+            os.write(go, str(error).encode())
+        queue.close(keep=False)
+        os.write(go, b"closed")
+        signal.pause()
+        os._exit(0)
+    try:
+        said = b""
+        while not said.endswith(b"closed"):
+            said += os.read(ready, 4096)
+        assert b"forked from it, may not write to it" in said
+        assert holder_of(str(path)) == (Holder.WRITER, os.getpid())
+        queue.close(keep=True)
+        assert holder_of(str(path)) == (Holder.DEAD_WRITER, os.getpid())
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_fork_that_did_nothing_releases_the_name_with_its_parent(tmp_path: Path) -> None:
+    path = str(tmp_path / "q")
+    queue = queue_file.create(path, capacity_bytes=65536, header=new_channel().header)
+    child = os.fork()
+    if not child:
+        signal.pause()
+        os._exit(0)
+    try:
+        queue.close(keep=True)
+        queue_file.create(path, capacity_bytes=65536, header=None).close(keep=False)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

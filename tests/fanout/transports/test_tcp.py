@@ -1,8 +1,11 @@
+import errno
+import os
 import random
 import resource
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import pytest
@@ -54,6 +57,12 @@ class TestTcpTransport(TransportContract):
         return TcpTransport(TcpConfig(port=0))
 
     reader = staticmethod(tcp_reader)  # type: ignore[assignment]
+
+    @asynccontextmanager
+    async def reader_of(self, url: str, channel: str) -> AsyncIterator[Reading]:
+        async with connected(url) as stream:
+            await stream.send_all(frame(encode_request(Request(channel=channel))))
+            yield Reading(stream.receive_some)
 
 
 @asynccontextmanager
@@ -261,3 +270,83 @@ async def test_comers_and_goers_at_random_leave_no_trace() -> None:
             publish(channel, 1)
             await trio.sleep(0.001)
     assert transport.arrived == 150
+
+
+async def test_several_channels_wait_for_the_request_and_one_does_not() -> None:
+    first, second = new_channel(name="first"), new_channel(name="second")
+    transport = new_transport()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(transport.run, [first, second])
+            async with connected(url) as stream:
+                begun_s = trio.current_time()
+                reading = Reading(stream.receive_some)
+                await reading.until_header()
+                assert trio.current_time() - begun_s >= 0.09  # nothing was asked for
+                publish(first, 1)
+                await reading.until(Trade)
+            for each in (first, second):
+                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+
+
+async def test_an_unknown_channel_is_refused_with_the_names_there_are() -> None:
+    first, second = new_channel(name="first"), new_channel(name="second")
+    transport = new_transport()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(transport.run, [first, second])
+            async with connected(url) as stream:
+                await stream.send_all(frame(encode_request(Request(channel="third"))))
+                reading = Reading(stream.receive_some)
+                await reading.until(End)
+            end = reading.records[-1]
+            assert isinstance(end, End)
+            assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, None)
+            assert end.why == "no channel third: this service has first, second"
+            for each in (first, second):
+                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+
+
+async def test_the_statistics_name_each_clients_channel() -> None:
+    first, second = new_channel(name="first"), new_channel(name="second")
+    transport = new_transport()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(transport.run, [first, second])
+            async with connected(url) as stream, connected(url):
+                await stream.send_all(frame(encode_request(Request(channel="second"))))
+                while len(transport.stats().consumers) < 2:  # noqa: ASYNC110  real sockets
+                    await trio.sleep(0.001)
+                channels = {each.channel for each in transport.stats().consumers}
+                assert channels == {"first", "second"}
+            for each in (first, second):
+                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """A child process that holds copies of all sockets, and does nothing."""
+    child = os.fork()
+    if not child:
+        signal.pause()
+        os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+async def test_a_fork_keeps_neither_the_port_nor_a_connection() -> None:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, connected(url) as stream:
+        await until_clients(transport, 1)
+        with forked():
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+            reading = Reading(stream.receive_some)
+            await reading.until(End)
+            while await reading.read_once():
+                pass
+            await until_clients(transport, 0)
+            with socket.socket() as late:
+                assert late.connect_ex(address(url)) == errno.ECONNREFUSED
