@@ -3,6 +3,8 @@
 import http.client
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -61,17 +63,24 @@ def status(
     """
     with exit_codes():
         address = _address(context, url)
-        from fanout.cli.status_view import Limits, rendered, watch_live
+        if as_json:
+            text: Callable[[ServiceStats], str] = _as_json
+        else:
+            from fanout.cli.status_view import Limits, rendered, watch_live
 
-        limits = Limits(consumers=consumers, symbols=None if show_all else symbols)
-        if watch and not as_json and is_terminal(sys.stdout):
-            watch_live(lambda: fetch(address), address, interval, limits)
+            limits = Limits(consumers=consumers, symbols=None if show_all else symbols)
+            if watch and is_terminal(sys.stdout):
+                watch_live(lambda: fetch(address), address, interval, limits)
+            text = partial(rendered, limits=limits)
         while True:
-            stats = fetch(address)
-            emit(msgspec.json.encode(stats).decode() if as_json else rendered(stats, limits))
+            emit(text(fetch(address)))
             if not watch:
                 return
             time.sleep(interval)
+
+
+def _as_json(stats: ServiceStats) -> str:
+    return msgspec.json.encode(stats).decode()
 
 
 def fetch(url: str) -> ServiceStats:

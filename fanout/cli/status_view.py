@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fanout.cli.figures import brief, short, size, span
 from fanout.cli.outcome import is_terminal
 from fanout.protocol.errors import FanoutError
 from fanout.stats.snapshots import (
@@ -109,7 +110,7 @@ def _title(stats: ServiceStats) -> Text:
         f", wire {versions['wire']}, {versions['functions']}  ",
         f"{stats.venue if len(channels) == 1 else f'{len(channels)} channels'}  ",
         ready,
-        f"  up {_span(stats.uptime_s)}",
+        f"  up {span(stats.uptime_s)}",
         overflow="ellipsis",
         no_wrap=True,
     )
@@ -156,8 +157,8 @@ def _summary(symbols: Sequence[InstrumentStats]) -> Text:
     return Text.assemble(
         *parts,
         f" {sum(each.trades_per_s for each in symbols):,.1f} trades/s  "
-        f"{_short(sum(each.missing for each in symbols))} missing, "
-        f"{_short(sum(each.back_filled for each in symbols))} filled, ",
+        f"{short(sum(each.missing for each in symbols))} missing, "
+        f"{short(sum(each.back_filled for each in symbols))} filled, ",
         _alarming(sum(each.lost for each in symbols), "bold red"),
         " lost",
     )
@@ -172,7 +173,7 @@ def _feed(feed: FeedStats) -> Text:
     return Text.assemble(
         "feed ",
         (feed.state, _STYLES.get(feed.state, "")),
-        f"  {is_open} of {len(feed.links)} connected, for {_span(age_s)}, "
+        f"  {is_open} of {len(feed.links)} connected, for {span(age_s)}, "
         f"{sum(each.rotations for each in feed.links)} replaced, {feed.connections:,} in all\n",
         f"     clock of the venue {clock}  REST weight {feed.rest_weight:,} of "
         f"{feed.rest_weight_limit:,}",
@@ -193,10 +194,10 @@ def _symbol(each: InstrumentStats) -> Iterable[str | Text]:
     # The kind of stream is said where it is not the usual one.
     stream = "" if each.stream == "trade" else " agg"
     yield Text(_SHORT.get(each.state, each.state) + stream, _STYLES.get(each.state, ""))
-    yield "-" if each.last_trade_s is None else _span(each.last_trade_s)
+    yield "-" if each.last_trade_s is None else span(each.last_trade_s)
     yield f"{each.trades_per_s:,.1f}"
     yield _alarming(each.missing, "yellow" if each.open_gaps else "")
-    yield _short(each.back_filled)
+    yield short(each.back_filled)
     yield _alarming(each.lost, "bold red")
     yield from _quantiles(each.delay)
 
@@ -208,8 +209,8 @@ def _transport(each: TransportStats) -> Text:
         send = f"received to sent: median {p50}, p99 {p99}, max {most}"
     return Text.assemble(
         (each.url, "bold"),
-        f"  {len(each.consumers):,} there, {_short(each.accepted)} came, "
-        f"{_short(each.refused)} refused, ",
+        f"  {len(each.consumers):,} there, {short(each.accepted)} came, "
+        f"{short(each.refused)} refused, ",
         _alarming(each.lost, "bold red"),
         f" records lost\n     {send}",
     )
@@ -223,11 +224,11 @@ def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel
         of_what = f" {each.channel}" if names_channel else ""
         table.add_row(
             each.address + of_what,
-            _span(each.age_s),
-            _short(each.blocks),
+            span(each.age_s),
+            short(each.blocks),
             _alarming(each.lost, "bold red"),
-            "-" if each.lag_blocks is None else _short(each.lag_blocks),
-            _size(each.lag_bytes),
+            "-" if each.lag_blocks is None else short(each.lag_blocks),
+            size(each.lag_bytes),
             Text(_time_behind(each), "yellow" if is_slow else ""),
         )
     if len(consumers) > most:
@@ -236,24 +237,24 @@ def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel
 
 
 def _time_behind(consumer: ConsumerStats) -> str:
-    return "-" if consumer.lag_ms is None else _span(consumer.lag_ms / 1000)
+    return "-" if consumer.lag_ms is None else span(consumer.lag_ms / 1000)
 
 
 def _logs(channels: Sequence[ChannelStats]) -> Iterable[Text]:
     for each in channels:
         log, name = each.log, f"log of {each.name}" if len(channels) > 1 else "log"
         yield Text(
-            f"{name}  {log.frames:,} frames of {_span(log.span_s)}, {_size(log.size_bytes)} of "
-            f"{_size(log.capacity_bytes)}; {_short(log.trades)} trades, "
-            f"{_short(log.events)} events so far"
+            f"{name}  {log.frames:,} frames of {span(log.span_s)}, {size(log.size_bytes)} of "
+            f"{size(log.capacity_bytes)}; {short(log.trades)} trades, "
+            f"{short(log.events)} events so far"
         )
 
 
 def _process(process: ProcessStats) -> Text:
     return Text(
-        f"process {process.pid}: {_size(process.resident_bytes)}, {process.descriptors:,} of "
-        f"{_short(process.max_descriptors)} descriptors, {_short(process.tasks)} tasks, "
-        f"CPU {_span(process.cpu_s)}"
+        f"process {process.pid}: {size(process.resident_bytes)}, {process.descriptors:,} of "
+        f"{short(process.max_descriptors)} descriptors, {short(process.tasks)} tasks, "
+        f"CPU {span(process.cpu_s)}"
     )
 
 
@@ -271,51 +272,10 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _alarming(count: int, style: str) -> Text:
-    return Text(_short(count), style if count else "")
+    return Text(short(count), style if count else "")
 
 
 def _quantiles(durations: Quantiles | None) -> tuple[str, str, str]:
     if durations is None:
         return "-", "-", "-"
-    return _brief(durations.p50_ns), _brief(durations.p99_ns), _brief(durations.max_ns)
-
-
-def _brief(ns: int) -> str:
-    """A short time with its unit, in two digits or three."""
-    for unit, unit_ns in (("s", 10**9), ("ms", 10**6)):
-        if abs(ns) >= unit_ns:
-            value = ns / unit_ns
-            return f"{value:.0f}{unit}" if abs(value) >= 10 else f"{value:.1f}{unit}"
-    return f"{ns / 1e3:.0f}us"
-
-
-def _short(count: int) -> str:
-    """A count in at most five signs."""
-    if count < 100_000:
-        return f"{count:,}" if count >= 10_000 else str(count)
-    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6)):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return f"{count // 1000}k"
-
-
-def _span(seconds: float) -> str:
-    """A time in two units at the most."""
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes}m{int(seconds) % 60:02}s"
-    hours, days = minutes // 60, minutes // 1440
-    return f"{hours}h{minutes % 60:02}m" if days < 2 else f"{days}d{hours % 24}h"
-
-
-def _size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} GiB"
+    return brief(durations.p50_ns), brief(durations.p99_ns), brief(durations.max_ns)
