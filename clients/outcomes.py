@@ -54,5 +54,9 @@ class AddressError(CallerError, ValueError):
     """Not an address of a service."""
 
 
+class ForkedError(CallerError, RuntimeError):
+    """A client was used in another process than the one that connected it."""
+
+
 class UnknownSymbolError(CallerError, ValueError):
     """A symbol was asked for that is not served there."""

@@ -16,7 +16,6 @@ nothing with it: the frame whose records it was handing over comes again.
 
 import os
 import time
-from collections.abc import Callable
 from enum import Enum
 from typing import Final, Unpack
 
@@ -25,6 +24,7 @@ from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedErro
 from fanout.clients.shm_client import QueueClient, nap_s
 from fanout.clients.shm_file import Outcome, QueueError
 from fanout.protocol.errors import PeerError
+from fanout.protocol.ring import RingReader
 from fanout.protocol.ring_file import DIRECTORY
 
 __all__ = [
@@ -70,8 +70,8 @@ class ShmClient(QueueClient, BlockingClient):
     ) -> None:
         super().__init__(url, directory=directory, **options)
         self._wait = wait
-        self._look: Callable[[], bytes | None] | None = None
-        """Looks into the queue that is attached, without a detour."""
+        self._reader: RingReader | None = None
+        """Of the queue that is attached, for `pop`."""
 
     def pop(self) -> bytes | None:
         """The next frame's payload as it stands, or None if there is none now. Never waits.
@@ -82,41 +82,53 @@ class ShmClient(QueueClient, BlockingClient):
         bytes that cannot be frames; `outcome` says which. The next call attaches again, behind
         what was broken.
         """
+        reader = self._reader or self._attached_reader()
+        position = reader._position
         try:
-            look = self._look
-            payload = look() if look else self._first_look()
+            payload = reader.take()
             if payload is None and time.monotonic() >= self._next_check_s:
                 payload = self._look_twice()
+            return payload
         except PeerError as error:
             lost = self._lose(error)
             if lost is error:
                 raise
             raise lost from error
-        return payload
+        except BaseException:
+            # An interrupt may have kept the frame from the caller. The queue has it still.
+            reader._position = position
+            raise
 
-    def _first_look(self) -> bytes | None:
-        """Pop, from a queue that is attached now if it has not been."""
-        queue = self._queue or self._open()
-        self._look = queue.reader.pop
-        return queue.reader.pop()
+    def _attached_reader(self) -> RingReader:
+        """The reader of a queue that is attached now if it has not been. Raises `QueueError`."""
+        self._require_own()
+        try:
+            queue = self._queue or self._open()
+        except PeerError as error:
+            lost = self._lose(error)
+            if lost is error:
+                raise
+            raise lost from error
+        self._reader = queue.reader
+        return queue.reader
 
     def _look_twice(self) -> bytes | None:
-        """Pop, after a look at what has become of the queue: what was written before is read."""
+        """Take, after a look at what has become of the queue: what was written before is read."""
         assert self._queue is not None, "it has been looked at"
         trouble = self._trouble(self._queue)
-        payload = self._queue.reader.pop()
+        payload = self._queue.reader.take()
         if payload is None and trouble:
             raise trouble
         return payload
 
     def _lose(self, error: Exception) -> Exception:
-        self._look = None
+        self._reader = None
         return super()._lose(error)
 
     def _step(self) -> None:
         """Attach, or look once, and wait a little if there was nothing."""
         if self._queue is None:
-            if not self._closed.wait(self._subscription.pause_s):
+            if not self._is_closed_within(self._subscription.pause_s):
                 self._attach()
         elif self._take():
             self._idle = 0
@@ -130,6 +142,6 @@ class ShmClient(QueueClient, BlockingClient):
         elif self._wait is not Wait.SPIN:
             os.sched_yield()
 
-    def _let_go(self) -> None:
-        self._look = None
-        self._close_queue()
+    def _drop(self) -> None:
+        self._reader = None
+        super()._drop()

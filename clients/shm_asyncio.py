@@ -36,11 +36,9 @@ class AsyncioShmClient(QueueClient, AsyncClient):
     async def _step(self) -> None:
         # Always a sleep, if only for a moment, to let others run.
         if self._queue is None:
-            await asyncio.sleep(self._pause_left_s(asyncio.get_running_loop().time()))
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(self._pause_left_s(loop.time(), loop))
             self._attach()
         else:
             self._idle = 0 if self._take() else self._idle + 1
             await asyncio.sleep(nap_s(self._idle))
-
-    async def _let_go(self) -> None:
-        self._close_queue()

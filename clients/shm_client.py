@@ -13,6 +13,7 @@ from typing import Final, Unpack
 from fanout.clients.client import Client, ClientOptions
 from fanout.clients.outcomes import AddressError
 from fanout.clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
+from fanout.clients.subscription import Mark
 from fanout.protocol.errors import PeerError
 from fanout.protocol.records import End
 from fanout.protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
@@ -75,6 +76,8 @@ class QueueClient(Client):
         """Of the queue in which something was broken, until it has been skipped."""
         self._next_check_s = 0.0
         self._idle = 0
+        self._retired: AttachedQueue | None = None
+        """A queue that is lost, until all that it brought is settled."""
 
     def _open(self) -> AttachedQueue:
         """Attach, behind what was found broken there. Raises `PeerError`."""
@@ -89,12 +92,16 @@ class QueueClient(Client):
 
     def _attach(self) -> None:
         """Attach, and tell the session of it. Afterwards there is a queue, or a `Disconnected`."""
+        self._begin()
         try:
             queue = self._open()
             self._require_worth(queue, time.monotonic())
+            self._mark = None
             self._subscription.receive(queue.opening())
         except (OSError, PeerError) as error:
             self._detach(error)
+        self._settle()
+        self._close_retired()
 
     def _require_worth(self, queue: AttachedQueue, now_s: float) -> None:
         """Raises `QueueError` for a queue in trouble that has nothing more to give."""
@@ -111,18 +118,23 @@ class QueueClient(Client):
         is called again: who comes after a reader that died finds what that one had not handed on.
         """
         assert self._queue is not None, "the caller has attached"
-        self._queue.reader.commit()
+        queue = self._queue
+        queue.reader.commit()
+        self._begin()
         try:
-            trouble = self._trouble(self._queue)
-            data = self._queue.reader.read(1, commit=False)
+            trouble = self._trouble(queue)
+            data = queue.reader.read(1, commit=False)
             if data:
-                self._receive(data)
+                self._receive(queue, data)
             elif trouble:
-                self._give_up(self._queue, trouble)
-            return bool(data)
+                self._give_up(queue, trouble)
         except PeerError as error:
             self._detach(error)
-            return True
+            data = b"?"  # what there is now is a Disconnected
+        self._settle()
+        if self._retired is not None:
+            self._close_retired()
+        return bool(data)
 
     def _trouble(self, queue: AttachedQueue) -> QueueError | None:
         now_s = time.monotonic()
@@ -133,44 +145,80 @@ class QueueClient(Client):
             self._next_check_s = now_s + CHECK_S
         return trouble
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, queue: AttachedQueue, data: bytes) -> None:
         """Give the session what was read. Raises `PeerError`, and `DisconnectedError` for END."""
+        self._mark = None
         ready = self._subscription.ready
         self._subscription.receive(data)
         if ready and isinstance(ready[-1], End):
-            assert self._queue is not None
-            self._ended_epoch_ns = self._queue.reader.epoch_ns
-            self._queue.reader.commit()
+            self._ended_epoch_ns = queue.reader.epoch_ns
             self._subscription.receive(b"")
 
     def _give_up(self, queue: AttachedQueue, trouble: QueueError) -> None:
         """Leave a queue in trouble that holds nothing any more but, it may be, its tail."""
         tail = queue.reader.tail() if trouble.outcome is Outcome.ENDED else b""
         if tail:
-            self._receive(tail)
+            self._receive(queue, tail)
         raise trouble
 
     def _detach(self, error: Exception) -> None:
-        error = self._lose(error)
+        """Give up the queue, which is closed once what it brought is settled."""
+        self._retired, self._queue = self._queue, None
+        error = self._explained(self._retired, error)
         self._disconnected(error)
         if self._subscription.failure:
             self._subscription.failure.__cause__ = error
 
-    def _lose(self, error: Exception) -> Exception:
-        """Let go of a queue that ended with `error`. Gives what is behind that."""
-        queue, self._queue = self._queue, None
+    def _close_retired(self) -> None:
+        queue = self._retired
+        if queue is not None:
+            if self._ended_epoch_ns == queue.reader.epoch_ns:
+                queue.reader.commit()  # its END has been given out
+            self._retired = None
+            queue.close()
+
+    def _explained(self, queue: AttachedQueue | None, error: Exception) -> Exception:
+        """What is behind an error, and so what became of the queue."""
         if queue is not None:
             error = queue.explained(error)
             if outcome_of(error) is Outcome.CORRUPT:
                 self._corrupt_epoch_ns = queue.reader.epoch_ns
-            queue.close()
         self.outcome = outcome_of(error)
         return error
 
-    def _close_queue(self) -> None:
+    def _lose(self, error: Exception) -> Exception:
+        """Let go of a queue that ended with `error`. Gives what is behind that."""
+        queue, self._queue = self._queue, None
+        error = self._explained(queue, error)
+        if queue is not None:
+            queue.close()
+        return error
+
+    def _undo(self, doubt: Mark) -> None:
+        """Read the frame once more. Unlike a socket, the queue has it still."""
+        if self._queue is None:
+            self._queue, self._retired = self._retired, None
+        if self._queue is None or doubt.is_fresh:
+            super()._undo(doubt)
+        else:
+            self._queue.reader.rewind()
+            self._subscription.return_to(doubt)
+
+    def _has_connection(self) -> bool:
+        return self._queue is not None or self._retired is not None
+
+    def _close_copy(self) -> None:
+        queues = (self._queue, self._retired)
+        self._queue = self._retired = None
+        for each in queues:
+            if each is not None:
+                each.close()
+
+    def _drop(self) -> None:
+        self._close_retired()
         queue, self._queue = self._queue, None
         if queue is None:
             return
-        if not self._subscription.ready:
+        if not self._subscription.ready and self._doubt is None:
             queue.reader.commit()
         queue.close()

@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 import weakref
+from contextlib import suppress
 from enum import Enum
 from typing import Final
 
@@ -21,7 +22,6 @@ import msgspec
 from fanout.clients.outcomes import DisconnectedError
 from fanout.clients.sigbus import guard, unguard
 from fanout.protocol.constants import START
-from fanout.protocol.errors import PeerError
 from fanout.protocol.framing import frame
 from fanout.protocol.header import encode_header
 from fanout.protocol.joining import first_seq
@@ -70,27 +70,46 @@ MAP_FLAGS: Final = mmap.MAP_SHARED | mmap.MAP_POPULATE
 
 _WANTS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
-_OUTCOMES: Final[dict[type[Exception], Outcome]] = {
+_OUTCOMES: Final[dict[type[BaseException], Outcome]] = {
     NotAQueueError: Outcome.NOT_A_QUEUE,
     LayoutVersionError: Outcome.OTHER_VERSION,
     TruncatedQueueError: Outcome.TRUNCATED,
 }
 
 
+class _Descriptor:
+    """The descriptor of a queue's file, and the lock that goes with it. Closed once."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Release the lock, also if a forked process still has the queue open, and close."""
+        # Swapped first: an interrupt behind `os.close` must not have it closed twice.
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            if os.getpid() == self._pid:
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_UNLCK, READER_PID_WORD))
+            os.close(fd)
+
+
 class AttachedQueue:
     """A queue that is open, mapped, and ours to read. Made by `attach`."""
 
-    def __init__(self, path: str, fd: int, mapped: mmap.mmap, now_s: float) -> None:
+    def __init__(self, path: str, descriptor: _Descriptor, mapped: mmap.mmap, now_s: float) -> None:
         self._path = path
-        self._fd = fd
+        self._descriptor = descriptor
         self._mapped = mapped
         self._address = guard(mapped)
         try:
             self.reader = RingReader(mapped, pid=os.getpid())
-        except PeerError:
+        except BaseException:
             _unmap(mapped, self._address)
             raise
-        self._finalizer = weakref.finalize(self, _close, self.reader, mapped, self._address, fd)
+        self._finalizer = weakref.finalize(
+            self, _close, self.reader, mapped, self._address, descriptor
+        )
         self._pulse = self.reader.pulse
         self._pulse_s = now_s
 
@@ -126,7 +145,7 @@ class AttachedQueue:
             return QueueError(Outcome.TRUNCATED)
         if self.reader.has_ended:
             return QueueError(Outcome.ENDED)
-        if _owner(self._fd, WRITER_PID_WORD) is None:
+        if _owner(self._descriptor.fd, WRITER_PID_WORD) is None:
             return QueueError(Outcome.WRITER_DIED)
         if self._is_replaced():
             return QueueError(Outcome.REPLACED)
@@ -145,7 +164,9 @@ class AttachedQueue:
 
     def _is_damaged(self) -> bool:
         """Whether somebody has cut or overwritten the file, even for a moment."""
-        return os.fstat(self._fd).st_size != len(self._mapped) or not self.reader.is_intact
+        return (
+            os.fstat(self._descriptor.fd).st_size != len(self._mapped) or not self.reader.is_intact
+        )
 
     def _is_replaced(self) -> bool:
         """Whether the name stands for another file. If for none, this one goes on nameless."""
@@ -153,35 +174,40 @@ class AttachedQueue:
             there = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return not os.path.samestat(there, os.fstat(self._fd))
+        return not os.path.samestat(there, os.fstat(self._descriptor.fd))
 
     def close(self) -> None:
-        """Let the next reader in. What is forgotten without it is closed all the same."""
-        self._finalizer()
+        """Let the next reader in. What is forgotten without it, or left half closed by an
+        interrupt, is closed all the same."""
+        _close(self.reader, self._mapped, self._address, self._descriptor)
+        self._finalizer.detach()
 
 
-def _close(reader: RingReader, mapped: mmap.mmap, address: int, fd: int) -> None:
+def _close(reader: RingReader, mapped: mmap.mmap, address: int, descriptor: _Descriptor) -> None:
+    """Can be interrupted and repeated."""
     reader.release()
     _unmap(mapped, address)
-    os.close(fd)
+    descriptor.close()
 
 
 def _unmap(mapped: mmap.mmap, address: int) -> None:
     unguard(address)
-    mapped.close()
+    # The traceback of an interrupt can hold a view. The mapping goes with the last of them.
+    with suppress(BufferError):
+        mapped.close()
 
 
 def attach(path: str, *, now_s: float) -> AttachedQueue:
     """The queue at `path`, open for reading on from where its last reader stopped. `now_s` is any
     monotonic time. Raises `QueueError`, or another `PeerError` for a page that makes no sense."""
-    fd = _open(path)
+    descriptor = _Descriptor(_open(path))
     try:
-        size = _checked_size(fd)
-        if not _lock(fd, READER_PID_WORD):
-            raise QueueError(Outcome.BUSY, f"process {_owner(fd, READER_PID_WORD)}")
-        return AttachedQueue(path, fd, _map(fd, size), now_s)
-    except (PeerError, OSError) as error:
-        os.close(fd)
+        size = _checked_size(descriptor.fd)
+        if not _lock(descriptor.fd, READER_PID_WORD):
+            raise QueueError(Outcome.BUSY, f"process {_owner(descriptor.fd, READER_PID_WORD)}")
+        return AttachedQueue(path, descriptor, _map(descriptor.fd, size), now_s)
+    except BaseException as error:
+        descriptor.close()
         outcome = _OUTCOMES.get(type(error))
         if outcome is None:
             raise

@@ -10,6 +10,7 @@ microseconds takes `fanout.clients.shm` in a thread of its own.
 """
 
 import trio
+from trio.lowlevel import current_trio_token
 
 from fanout.clients.client import AsyncClient
 from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
@@ -36,11 +37,8 @@ class TrioShmClient(QueueClient, AsyncClient):
     async def _step(self) -> None:
         # Always a sleep, if only for a moment, to let others run.
         if self._queue is None:
-            await trio.sleep(self._pause_left_s(trio.current_time()))
+            await trio.sleep(self._pause_left_s(trio.current_time(), current_trio_token()))
             self._attach()
         else:
             self._idle = 0 if self._take() else self._idle + 1
             await trio.sleep(nap_s(self._idle))
-
-    async def _let_go(self) -> None:
-        self._close_queue()

@@ -67,7 +67,7 @@ def guard(mapped: mmap.mmap) -> int:
 
 def unguard(address: int) -> None:
     """No longer guard a mapping, which is about to be closed. The handler stays."""
-    del _guarded[address]
+    _guarded.pop(address, None)
 
 
 def _install() -> None:

@@ -9,7 +9,7 @@ sleep, each in its own way, and are otherwise the same.
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,7 +29,7 @@ from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Status, Trade
 from fanout.protocol.request import Position, Request, Start, encode_request
-from fanout.protocol.session import SessionStatistics, SubscriberSession
+from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0
@@ -44,6 +44,23 @@ ATTEMPTS_TO_RESUME: Final = 3
 late, from a program that was busy, is not heard."""
 
 _REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
+
+
+INTERRUPTED: Final = "the program was interrupted while it read"
+"""Why a connection is given up that has brought what nobody can have taken."""
+
+
+class Mark(NamedTuple):
+    """The state of a `Subscription`, to return to."""
+
+    session: dict[str, Any]
+    subscription: dict[str, Any]
+    ready: int
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the connection had brought nothing."""
+        return self.session["phase"] is Phase.GREETING
 
 
 class Subscription:
@@ -71,7 +88,7 @@ class Subscription:
         """To be raised once `ready` is empty."""
         self.is_over = False
         """Whether there will be no other connection."""
-        self.reconnects: deque[Reconnect] = deque(maxlen=MAX_RECONNECTS)
+        self.reconnects: tuple[Reconnect, ...] = ()
         self._reconnect = reconnect
         self._request = request or Request()
         encode_request(self._request)  # what cannot be asked for is said before anything opens
@@ -193,7 +210,7 @@ class Subscription:
         if self._session.has_begun:
             self._is_settled, self._unheard = True, 0
             if self._outage is not None:
-                self.reconnects.append(self._outage)
+                self.reconnects = (*self.reconnects, self._outage)[-MAX_RECONNECTS:]
                 self._outage = None
 
     def _note(self, **changes: Any) -> None:
@@ -205,8 +222,32 @@ class Subscription:
         self._outage = self._outage or Reconnect(why=why, pause_s=0.0, attempts=0, lost=())
         self._note(pause_s=self._outage.pause_s + self.pause_s, attempts=self._outage.attempts + 1)
 
-    def disconnected(self, error: Exception) -> None:
-        """The connection ended with `error`. Queue the record of it, or arrange for the end."""
+    def mark(self) -> Mark:
+        """What `return_to` needs to undo all that comes after this."""
+        return Mark(self._session.mark(), vars(self).copy(), len(self.ready))
+
+    def return_to(self, mark: Mark) -> None:
+        """Be as at `mark` again. Can be interrupted and repeated; nothing must have been taken out
+        of `ready` in between."""
+        vars(self).update(mark.subscription)
+        self._session.return_to(mark.session)
+        while len(self.ready) > mark.ready:
+            self.ready.pop()
+
+    def interrupted(self, mark: Mark) -> None:
+        """The program was interrupted while it took what a connection brought. Undo what was done
+        since `mark`, and treat the connection as lost. One that had brought nothing yet is made
+        again without a word."""
+        self.return_to(mark)
+        self.pause_s = 0.0
+        if self._session.phase is Phase.GREETING:
+            self._session.disconnected()
+        else:
+            self.disconnected(DisconnectedError(INTERRUPTED), is_own_fault=True)
+
+    def disconnected(self, error: Exception, *, is_own_fault: bool = False) -> None:
+        """The connection ended with `error`. Queue the record of it, or arrange for the end. The
+        next attempt follows after a pause, unless the fault is this program's."""
         self._session.disconnected()
         end, self._end = self._end, None
         if self._is_settled:
@@ -229,7 +270,8 @@ class Subscription:
             self.failure = DisconnectedError(f"{self._url}: {why}")
         else:
             asked_s = (end.retry_ms or 0) / 1000 if end else 0.0
-            self.pause_s = min(asked_s, LONGEST_ASKED_S) + next(self._pauses)
+            pause_s = min(asked_s, LONGEST_ASKED_S) + next(self._pauses)
+            self.pause_s = 0.0 if is_own_fault else pause_s
             self._note_outage(why)
             self.ready.append(Disconnected(why=why, pause_s=self.pause_s))
 

@@ -13,12 +13,16 @@ and `Disconnected` when the connection is gone and another attempt will follow. 
 where it stopped; what the service no longer has comes as a `Loss`.
 """
 
+import select
 import socket
+import ssl
 import time
 from contextlib import suppress
+from select import POLLIN, POLLOUT
 from typing import Unpack
 
 from fanout.clients.client import BlockingClient
+from fanout.clients.connecting import connect
 from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
@@ -28,7 +32,14 @@ from fanout.clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
-from fanout.clients.tcp_client import READ_BYTES, NetworkClient, TcpOptions, silence, tls_failure
+from fanout.clients.tcp_client import (
+    READ_BYTES,
+    NetworkClient,
+    TcpOptions,
+    no_connection,
+    silence,
+    tls_failure,
+)
 from fanout.protocol.errors import PeerError
 from fanout.protocol.request import Position
 
@@ -58,49 +69,99 @@ class TcpClient(NetworkClient, BlockingClient):
     def _step(self) -> None:
         try:
             if self._socket is None:
-                if self._closed.wait(self._subscription.pause_s):
+                if self._is_closed_within(self._subscription.pause_s):
                     return
+                self._begin()
                 self._connect()
             else:
                 began_s = time.monotonic()
                 data = self._read(self._socket)
                 self._receive(data, time.monotonic() - began_s)
+            self._settle()
         except (OSError, PeerError) as error:
-            self._let_go()
-            if not self._closed.is_set():
-                self._disconnected(error)
+            self._lost(error)
 
     def _connect(self) -> None:
+        try:
+            plain = connect(
+                self._host,
+                self._port,
+                timeout_s=self._idle_timeout_s,
+                is_over=lambda: self._is_closed,
+            )
+        except TimeoutError as error:
+            raise no_connection(self._idle_timeout_s) from error
         # Kept at once, so that `close` finds it, from whichever thread.
-        self._socket = socket.create_connection((self._host, self._port), self._idle_timeout_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = plain
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.settimeout(self._idle_timeout_s)
         if self._tls is not None:
-            try:
-                self._socket = tls = self._tls.wrap_socket(
-                    self._socket, server_hostname=self._host, do_handshake_on_connect=False
-                )
-                tls.do_handshake()
-            except (OSError, ValueError) as error:
-                raise tls_failure(error) from error
+            self._secure(plain, self._tls)
         self._socket.sendall(self._hello())
+        self._socket.setblocking(False)
+
+    def _secure(self, plain: socket.socket, tls: ssl.SSLContext) -> None:
+        try:
+            self._socket = secured = tls.wrap_socket(
+                plain, server_hostname=self._host, do_handshake_on_connect=False
+            )
+            secured.do_handshake()
+        except (OSError, ValueError) as error:
+            raise tls_failure(error) from error
 
     def _read(self, sock: socket.socket) -> bytes:
-        try:
-            return sock.recv(READ_BYTES)
-        except TimeoutError as error:
-            raise silence(self._idle_timeout_s) from error
+        """What there is to be read, as soon as there is anything. An interrupt of the waiting
+        leaves the connection as it was; one of the reading may cost bytes, and so does it."""
+        deadline_s = time.monotonic() + self._idle_timeout_s
+        while True:
+            self._begin()
+            try:
+                return sock.recv(READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                wanted = POLLOUT if isinstance(error, ssl.SSLWantWriteError) else POLLIN
+            self._settle()
+            if not _wait(sock, wanted, deadline_s - time.monotonic()):
+                raise silence(self._idle_timeout_s)
 
-    def _let_go(self) -> None:
+    def _lost(self, error: Exception) -> None:
+        if self._is_closed:
+            self._drop()
+            self._settle()
+        else:
+            super()._lost(error)
+
+    def _has_connection(self) -> bool:
+        return self._socket is not None
+
+    def _close_copy(self) -> None:
         sock, self._socket = self._socket, None
         if sock is not None:
             sock.close()
 
-    def close(self) -> None:
-        # Before the other thread wakes: it has to know why.
-        self._closed.set()
+    def _drop(self) -> None:
         sock = self._socket
         if sock is not None:
-            with suppress(OSError):  # it is gone already
-                # The plain one's: TLS would forget its state under the other thread.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            _shut_down(sock)
+        self._close_copy()
+
+    def close(self) -> None:
+        # Before the other thread wakes: it has to know why.
+        self._is_closed = True
+        sock = self._socket
+        if sock is not None:
+            _shut_down(sock)
         super().close()
+
+
+def _wait(sock: socket.socket, event: int, timeout_s: float) -> bool:
+    """Wait until a socket can be read or written. False after that time."""
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """End the connection, also for copies that a forked process has, and wake who waits for it."""
+    with suppress(OSError):  # it is gone already
+        # The plain one's: TLS would forget its state under the other thread.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

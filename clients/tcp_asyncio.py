@@ -6,10 +6,13 @@ async with AsyncioTcpClient("tcp://127.0.0.1:9000") as client:
 """
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from typing import Unpack
 
 from fanout.clients.client import AsyncClient
+from fanout.clients.connecting import STAGGER_S
 from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
@@ -54,28 +57,42 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
     def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
         super().__init__(url, **options)
         self._streams: _Streams | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Whose the streams are."""
 
     async def _step(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             if self._streams is None:
-                await asyncio.sleep(self._pause_left_s(asyncio.get_running_loop().time()))
+                await asyncio.sleep(self._pause_left_s(loop.time(), loop))
+                self._begin()
                 self._streams = await self._connect()
+                self._loop = loop
                 # Not waited for: a request always fits, and the service may not be reading.
                 self._streams[1].write(self._hello())
+            elif self._loop is not loop:
+                raise DisconnectedError("the connection belongs to another event loop")
             else:
-                now_s = asyncio.get_running_loop().time
-                began_s = now_s()
+                began_s = loop.time()
+                self._begin()
                 data = await self._read(self._streams[0])
-                self._receive(data, now_s() - began_s)
+                self._receive(data, loop.time() - began_s)
+            self._settle()
+        except asyncio.CancelledError:
+            self._settle()  # it comes where something is waited for, and nothing has been taken
+            raise
         except (OSError, PeerError) as error:
-            await self._let_go()
-            self._disconnected(error)
+            self._lost(error)
 
     async def _connect(self) -> _Streams:
         try:
             async with asyncio.timeout(self._idle_timeout_s):
                 return await asyncio.open_connection(
-                    self._host, self._port, limit=READ_BYTES, ssl=self._tls
+                    self._host,
+                    self._port,
+                    limit=READ_BYTES,
+                    ssl=self._tls,
+                    happy_eyeballs_delay=STAGGER_S,
                 )
         except TimeoutError as error:
             raise no_connection(self._idle_timeout_s) from error
@@ -89,7 +106,20 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
         except TimeoutError as error:
             raise silence(self._idle_timeout_s) from error
 
-    async def _let_go(self) -> None:
+    def _has_connection(self) -> bool:
+        return self._streams is not None
+
+    def _close_copy(self) -> None:
+        # The transport is the loop's, which the child may not touch: it waits with the parent's.
+        self._streams = None
+
+    def _drop(self) -> None:
         streams, self._streams = self._streams, None
-        if streams is not None:
-            streams[1].transport.abort()
+        if streams is None:
+            return
+        transport = streams[1].transport
+        with suppress(OSError):  # it is gone already
+            # Also for copies that a forked process has, and for a loop that is closed.
+            transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        with suppress(RuntimeError):  # its loop is closed
+            transport.abort()

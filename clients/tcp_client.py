@@ -94,6 +94,7 @@ class NetworkClient(Client):
         """Take what a read brought, which waited for so long. Raises `PeerError`, as
         `Subscription.receive` does, and `DisconnectedError` for a frame that does not come to its
         end, however many bytes do. That this program itself was busy in between says nothing."""
+        self._mark = None
         if not self._is_greeted:
             self._is_greeted = True
             if data.startswith(_TLS_ALERT):

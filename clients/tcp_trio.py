@@ -5,10 +5,14 @@ async with TrioTcpClient("tcp://127.0.0.1:9000") as client:
         ...
 """
 
+import os
+import socket
 import ssl
+from contextlib import suppress
 from typing import Unpack
 
 import trio
+from trio.lowlevel import current_trio_token
 
 from fanout.clients.client import AsyncClient
 from fanout.clients.outcomes import (
@@ -59,15 +63,20 @@ class TrioTcpClient(NetworkClient, AsyncClient):
     async def _step(self) -> None:
         try:
             if self._stream is None:
-                await trio.sleep(self._pause_left_s(trio.current_time()))
+                await trio.sleep(self._pause_left_s(trio.current_time(), current_trio_token()))
+                self._begin()
                 self._stream = await self._connect()
             else:
                 began_s = trio.current_time()
+                self._begin()
                 data = await self._read(self._stream)
                 self._receive(data, trio.current_time() - began_s)
+            self._settle()
+        except trio.Cancelled:
+            self._settle()  # it comes where something is waited for, and nothing has been taken
+            raise
         except (OSError, PeerError, trio.BrokenResourceError) as error:
-            await self._let_go()
-            self._disconnected(error)
+            self._lost(error)
 
     async def _connect(self) -> _Stream:
         """A connection on which the request has been sent. One that a cancellation leaves half
@@ -99,7 +108,26 @@ class TrioTcpClient(NetworkClient, AsyncClient):
             return bytes(await stream.receive_some(READ_BYTES))
         raise silence(self._idle_timeout_s)
 
-    async def _let_go(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+    def _has_connection(self) -> bool:
+        return self._stream is not None
+
+    def _close_copy(self) -> None:
+        sock, self._stream = self._socket(), None
+        if sock is not None:
+            os.close(sock.detach())
+
+    def _drop(self) -> None:
+        sock, self._stream = self._socket(), None
+        if sock is None:
+            return
+        with suppress(OSError):  # it is gone already
+            sock.shutdown(socket.SHUT_RDWR)
+        try:
+            sock.close()
+        except RuntimeError:  # trio does not run any more, and need not be told
+            os.close(sock.detach())
+
+    def _socket(self) -> trio.socket.SocketType | None:
+        stream = self._stream
+        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        return None if plain is None else plain.socket

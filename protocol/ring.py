@@ -229,6 +229,21 @@ class RingReader(page.Ring):
         words[page.READ_WORD] = position
         return payload
 
+    @twin
+    def take(self) -> bytes | None:
+        """Like `pop`, but the frame stays in the queue until the next `take` or `commit`: then the
+        caller has had it. `rewind` goes back to it."""
+        words, position = self._words, self._position
+        words[page.READ_WORD] = position
+        unread = (words[page.WRITE_WORD] - position) & U64_MAX
+        if not unread:
+            return None
+        size = self._frame_size(0, self.unread_bytes)
+        payload = self._copy(LENGTH_BYTES, size - LENGTH_BYTES)
+        self._require_intact()
+        self._position = (position + size) & U64_MAX
+        return payload
+
     def _pop_wrapped(self) -> bytes:
         """`pop` where the frame goes on at the start of the data area."""
         size = self._frame_size(0, self.unread_bytes)
@@ -256,6 +271,10 @@ class RingReader(page.Ring):
     def commit(self) -> None:
         """Give the room of what was read back to the writer."""
         self._words[page.READ_WORD] = self._position
+
+    def rewind(self) -> None:
+        """Go back to behind what was committed, to read all that came since once more."""
+        self._position = self._words[page.READ_WORD]
 
     def unread(self) -> Iterator[bytes]:
         """The payloads that are there now, without taking them. Raises like `pop`."""

@@ -9,6 +9,9 @@ import sys
 
 def main() -> None:
     """The `fanout` script."""
+    from fanout.cli.termination import end_on_sigterm
+
+    end_on_sigterm()
     try:
         from fanout.cli.app import run
 

@@ -106,7 +106,7 @@ def _load(path: str) -> dict[str, Any]:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise ConfigError(f"{path} has more than {MAX_FILE_BYTES:,} bytes: no configuration")
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {shown(error)}") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -23,7 +23,7 @@ def read_token(path: str | None) -> Secret | None:
         return None if text is None else _secret(text, VARIABLE)
     try:
         with open(path, "rb") as file:
-            text = file.read(_MAX_FILE_BYTES).decode(errors="replace")
+            text = file.read(_MAX_FILE_BYTES).decode("utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read --token-file {path}: {reason(error)}") from error
     return _secret(text, f"--token-file {path}")

@@ -25,7 +25,7 @@ from fanout.config import (
 from fanout.config.assets import parse_assets
 from fanout.config.options import made_from
 from fanout.errors import ConfigError, UsageError
-from fanout.net.addresses import is_loopback
+from fanout.net.addresses import serves_loopback
 from fanout.transports import TRANSPORTS, TransportEntry
 
 
@@ -110,7 +110,7 @@ def serve(options: ServeOptions) -> None:
 def open_to_all(config: Config) -> list[str]:
     """Words of warning about each address that anybody on the network may use."""
     words = [each for transport in config.transports for each in transport.warnings()]
-    if config.http is not None and not is_loopback(config.http.host):
+    if config.http is not None and not serves_loopback(config.http.host):
         words.append(
             f"{config.http.host} is open to the network: whoever reaches it sees the status and "
             "the addresses of all clients"

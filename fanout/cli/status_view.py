@@ -92,7 +92,9 @@ def view(stats: ServiceStats, limits: Limits) -> RenderableType:
     for each in stats.transports:
         parts += ["", _transport(each)]
         if each.consumers and limits.consumers:
-            parts.append(_consumers(each.consumers, limits.consumers))
+            parts.append(
+                _consumers(each.consumers, limits.consumers, names_channel=len(channels) > 1)
+            )
     odd = [each.feed.anomalies for each in channels]
     odd += [each.anomalies for each in stats.transports]
     parts += ["", *_logs(channels), _process(stats.process), *_anomalies(odd)]
@@ -213,13 +215,14 @@ def _transport(each: TransportStats) -> Text:
     )
 
 
-def _consumers(consumers: tuple[ConsumerStats, ...], most: int) -> Table:
+def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel: bool) -> Table:
     slowest = sorted(consumers, key=lambda each: (-(each.lag_ms or 0), -each.lag_bytes))
     table = _table("consumer", "age", "blocks", "lost", "behind: blocks", "bytes", "time")
     for each in slowest[:most]:
         is_slow = (each.lag_ms or 0) > _SLOW_MS
+        of_what = f" {each.channel}" if names_channel else ""
         table.add_row(
-            each.address,
+            each.address + of_what,
             _span(each.age_s),
             _short(each.blocks),
             _alarming(each.lost, "bold red"),

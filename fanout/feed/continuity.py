@@ -1,10 +1,12 @@
-"""The ids of one instrument: which were seen, which are missing, and what became of those.
+"""The trade ids of one instrument: which were seen, which are missing, and what became of those.
 
-Trade ids follow each other without a hole, so an id says what happened to the trades before it.
-Several connections may bring the same trades, and a venue may send them out of order; so a hole is
-not told at once but when it has stood for a moment. From then on it is a *gap*, and it will be
-closed: every id of a gap that was told is told once more, as filled, or as one that no trade has,
-or as lost. What is told so is exact, to the id.
+Trade ids follow each other without a hole, so a skipped id is a trade that did not come. Several
+connections may bring the same trades, and a venue may send them out of order. So a hole is reported
+only when it has stood for a moment. From then on it is a *gap*. Each id of a gap is reported twice:
+when the gap opens, and when it is closed as back-filled, as never a trade, or as lost.
+
+    seen ... next_id          skip        0.5 s           late, REST, or given up
+    1 2 3    4         --7--> hole 4..6 -------> gap 4..6 ------------------------> closed
 
 Pure: ids and seconds in, ranges out.
 """
@@ -22,15 +24,15 @@ WINDOW_S: Final = 0.5
 """How long a hole may be filled by what is merely late: out of order, or by another connection."""
 
 MAX_RUNS: Final = 1_024
-"""Runs of missing ids that are remembered, per instrument. Beyond, the oldest hole is given up, and
-what would tear a hole into more runs is not taken from the stream: REST may still have it."""
+"""Most runs of missing ids that are remembered, per instrument. Beyond, the oldest hole is given up,
+and an id that would split a hole is not taken from the stream: REST may still have it."""
 
 Range = tuple[int, int]
 """First and last id, both included."""
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """What is told of a range of ids."""
+    """The state of a range of ids, to be reported."""
 
     first_id: int
     last_id: int
@@ -44,10 +46,10 @@ class _Hole(msgspec.Struct):
     is_told: bool
     missing: list[Range]
     spent: list[Range] = []
-    """Ids in it that have come since, as no trade's."""
+    """Ids in it that the venue has since said were never trades."""
 
     def spend(self, trade_id: int) -> bool:
-        """Note an id as no trade's; False if that would be one run too many."""
+        """Note an id that was never a trade; False if that would be one run too many."""
         if self.spent and self.spent[-1][1] == trade_id - 1:
             self.spent[-1] = (self.spent[-1][0], trade_id)
         elif len(self.spent) < MAX_RUNS:
@@ -68,17 +70,17 @@ class Continuity:
 
     @property
     def gaps(self) -> list[Range]:
-        """The gaps that were told and not closed yet."""
+        """The gaps that were reported and are open."""
         return [(each.first_id, each.last_id) for each in self._holes if each.is_told]
 
     @property
     def next_due_s(self) -> float:
-        """When `due` has something to tell, unless what is missing comes before."""
+        """When `due` has a gap to report, unless the missing ids come before."""
         untold = [each.noticed_s for each in self._holes if not each.is_told]
         return min(untold) + WINDOW_S if untold else inf
 
     def is_missing(self, trade_id: int, gap: Range) -> bool:
-        """Whether an id is in a gap that was told, and has not come since."""
+        """Whether an id is in this gap and has not come since."""
         hole = self._hole_of(trade_id)
         if hole is None or not hole.is_told:
             return False
@@ -91,8 +93,8 @@ class Continuity:
         return self._hole_of(trade_id) is not None and self._run_count < MAX_RUNS
 
     def take(self, trade_id: int, now_s: float, *, is_spent: bool = False) -> list[Gap]:
-        """Note an id that is new: a trade's, or one that the venue spent without. Gives what is to
-        be told then: the gap that it completes."""
+        """Note an id that is new: a trade's, or one that the venue spent without a trade. Gives the
+        gap that it completes, if any."""
         if trade_id == self.next_id:  # nearly always, and so it costs a tenth of a microsecond
             self.next_id = trade_id + 1
             return []
@@ -110,7 +112,7 @@ class Continuity:
         return [] if hole.missing else self._close(hole, ())
 
     def due(self, now_s: float) -> list[Gap]:
-        """The gaps to be told now: what is missing of holes that have stood for long enough."""
+        """The gaps to report now: what is missing of holes that have stood for long enough."""
         told: list[Gap] = []
         for hole in list(self._holes):
             if not hole.is_told and now_s >= hole.noticed_s + WINDOW_S:
@@ -118,22 +120,22 @@ class Continuity:
         return told
 
     def settle(self, gap: Range, spent: Sequence[Range]) -> list[Gap]:
-        """Close a gap of which nothing more will come. Gives what became of each of its ids:
-        filled, no trade's (those in `spent`), or lost. Nothing if it is closed already."""
+        """Close a gap that nothing more will come for. Gives what became of each of its ids:
+        filled, never a trade (those in `spent`), or lost. Nothing if it is closed already."""
         for hole in self._holes:
             if hole.is_told and (hole.first_id, hole.last_id) == gap:
                 return self._close(hole, spent)
         return []
 
     def begin_anew(self, next_id: int) -> list[Gap]:
-        """Another numbering begins. Of the old ids nothing more will come."""
+        """Another numbering begins. Nothing more will come for the old ids."""
         told = self.end()
         self.next_id = next_id
         return told
 
     def miss(self, trade_id: int, now_s: float) -> list[Gap]:
-        """Note a trade that was made and cannot be taken from the stream. Gives what is to be told
-        then."""
+        """Note a trade that was made and cannot be taken from the stream. Gives the gaps that this
+        closes."""
         if self.next_id is None or trade_id < self.next_id:
             return []
         told = self._skip_to(trade_id + 1, now_s)
@@ -141,7 +143,7 @@ class Continuity:
         return told
 
     def end(self) -> list[Gap]:
-        """Nothing more will come: tell what is missing, and close all that is open."""
+        """Nothing more will come: report what is missing, and close all that is open."""
         told = self.due(inf)
         while self._holes:
             told += self._close(self._holes[0], ())
@@ -181,7 +183,7 @@ class Continuity:
         self._holes.remove(hole)
         self._run_count -= len(hole.missing)
         if not hole.is_told:
-            return []  # it was filled before anybody heard of it
+            return []  # it was filled before it was reported
         told, at = [], hole.first_id
         for first, last in hole.missing:
             told += _filled(at, first - 1, hole.spent) + _unfilled(first, last, spent)

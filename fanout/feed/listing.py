@@ -12,13 +12,11 @@ from typing import Final
 
 from fanout.config.assets import ALL, is_pattern
 from fanout.errors import ConfigError, shown
+from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Limits, Listing
 
 MAX_MATCHES: Final = 2_000
 """Most symbols that one pattern may match: more is a mistake rather than a wish."""
-
-MAX_INSTRUMENTS: Final = 1_024
-"""Most instruments of a channel."""
 
 
 def resolve(patterns: Sequence[str], listing: Listing) -> tuple[str, ...]:

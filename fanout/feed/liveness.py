@@ -169,9 +169,10 @@ class Liveness:
         pause_s = now_s - pulse.since_s
         if pulse.has_traded and pause_s > 0:  # trades of one read are one sign of life
             # What is longer than plausible was no pause of its own, or is learnt bit by bit.
-            counted_s = min(pause_s, pulse.limit_s)
-            pulse.usual_s += (counted_s - pulse.usual_s) * _WEIGHT
-            pulse.longest_s = max(counted_s, pulse.longest_s * _FADING)
+            usual_s, longest_s = pulse.usual_s, pulse.longest_s
+            counted_s = min(pause_s, max(FLOOR_S, FACTOR * usual_s, LONGEST_FACTOR * longest_s))
+            pulse.usual_s = usual_s + (counted_s - usual_s) * _WEIGHT
+            pulse.longest_s = max(counted_s, longest_s * _FADING)
         pulse.since_s, pulse.has_traded, pulse.has_ever_traded = now_s, True, True
         if pulse.state is FeedState.LIVE:
             if now_s + FLOOR_S < pulse.scheduled_s:  # its limit may have become shorter

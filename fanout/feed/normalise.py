@@ -1,4 +1,4 @@
-"""From a venue's words to integers: decimal strings at an instrument's exponents, or not at all."""
+"""Decimal strings to integers at an instrument's exponents: exactly, or not at all."""
 
 from fanout.protocol.block import is_representable
 from fanout.protocol.errors import NotRepresentableError

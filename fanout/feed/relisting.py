@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from fanout.errors import ConfigError
-from fanout.feed.listing import MAX_INSTRUMENTS, resolve
+from fanout.feed.listing import resolve
 from fanout.feed.roster import Roster
+from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.protocol.records import Instrument
 from fanout.venues.base import Listing
 

@@ -171,8 +171,9 @@ class Sequences:
             if trade_id != sequence.continuity.next_id:
                 if not sequence.is_news(item, out, is_alone=self.is_alone):
                     continue
-                taken.has_holes = True
-                self._holed[stream, item.symbol] = sequence
+                if sequence.continuity.next_id is not None:
+                    taken.has_holes = True
+                    self._holed[stream, item.symbol] = sequence
             if type(item) is not VenueTrade:
                 sequence.spend(trade_id, now_s, out)
                 continue

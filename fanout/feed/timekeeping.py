@@ -1,4 +1,4 @@
-"""Asking a venue for its time, again and again."""
+"""Measures the venue's clock against ours, once a minute."""
 
 from collections.abc import Callable
 from typing import Final

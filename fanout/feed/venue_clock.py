@@ -1,8 +1,8 @@
 """How far the venue's clock is from ours, and how sure that is.
 
-From round trips, as NTP does it: the venue's time lies between asking and answer, so the offset is
-its distance from their middle, and half the round trip is the most by which that can be wrong. Of
-the last few the quickest is believed.
+It is measured by round trips, as NTP does it. The venue's time lies between question and answer, so
+the offset is its distance from their middle, and half the round trip is the most by which that can
+be wrong. The quickest of the last few round trips is believed.
 
 Pure: nanoseconds in, an estimate out.
 """
@@ -13,14 +13,14 @@ from typing import Final
 import msgspec
 
 SAMPLES: Final = 10
-"""Round trips that are looked back at. Clocks drift; what is older says little."""
+"""Round trips that are kept. Clocks drift, so an older one says little."""
 
 RESOLUTION_NS: Final = 500_000
 """The venue's answer is in whole milliseconds: half of one is added to what can be wrong."""
 
 DRIFT_NS: Final = 200_000_000
-"""Most that two clocks drift apart while those are made: 300 parts in a million, for ten minutes.
-A good one drifts a tenth of that."""
+"""Most that two clocks drift apart meanwhile: 300 parts in a million, for ten minutes. A good clock
+drifts a tenth of that."""
 
 
 class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +66,6 @@ class VenueClock:
 
 
 def _contradict(one: ClockOffset, other: ClockOffset) -> bool:
-    """Whether they cannot both be right, of clocks that only drift: one of those was set."""
+    """Whether two samples cannot both be right for clocks that only drift: one clock was set."""
     most_ns = one.uncertainty_ns + other.uncertainty_ns + DRIFT_NS
     return abs(one.offset_ns - other.offset_ns) > most_ns

@@ -47,7 +47,8 @@ class FeedView:
 
     def note(self, trade: Trade, *, received_ns: int, now_s: float) -> None:
         """The oldest trade of its instrument in one read, which has waited longest."""
-        arrivals = self._of(trade.instrument.index)
+        index = trade.instrument.index
+        arrivals = self._arrivals.get(index) or self._of(index)
         arrivals.delay.add(received_ns - trade.time_ms * 1_000_000)
         arrivals.last_s = now_s
 

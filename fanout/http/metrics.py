@@ -7,6 +7,7 @@ no metric has a label for them: of clients there are counts, sums and the worst.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -169,6 +170,7 @@ def _families(stats: ServiceStats) -> Iterator[Family]:
     yield "uptime_seconds", Kind.GAUGE, "Since the start.", [("", stats.uptime_s)]
     yield "tasks", Kind.GAUGE, "Tasks of the event loop.", [("", stats.process.tasks)]
     yield from _of_channels(channels)
+    yield _readers_of(channels, stats.transports)
     yield from _of_instruments(channels)
     yield from _of_feeds(channels)
     yield from _of_links(channels)
@@ -188,6 +190,12 @@ def _of_channels(channels: Channels) -> Iterator[Family]:
                 words,
                 [(labels(channel=each.name), value(each.log)) for each in channels],
             )
+
+
+def _readers_of(channels: Channels, transports: tuple[TransportStats, ...]) -> Family:
+    counts = Counter(reader.channel for each in transports for reader in each.consumers)
+    samples = [(labels(channel=each.name), counts[each.name]) for each in channels]
+    return "channel_consumers", Kind.GAUGE, "Readers of the channel, over all transports.", samples
 
 
 def _of_instruments(channels: Channels) -> Iterator[Family]:

@@ -2,6 +2,7 @@
 without what is nobody else's business."""
 
 import ipaddress
+import socket
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,11 +68,24 @@ def is_host(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reachable from this machine only."""
+    """Whether an address is reachable from this machine only. Names but `localhost` are not
+    resolved."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def serves_loopback(host: str) -> bool:
+    """Whether every address that a host has, as the system resolves it, is reachable from this
+    machine only. False for a name that has none."""
+    if is_loopback(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(is_loopback(str(each[4][0])) for each in found)
 
 
 def authority(host: str, port: int) -> str:

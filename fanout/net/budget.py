@@ -1,7 +1,7 @@
-"""How much may be asked of a venue's REST: a weight per request, and so much of it a minute.
+"""How much may be asked of a venue's REST: each request has a weight, and a minute has a limit.
 
-The venue counts per address and clock minute, whoever asks from there, and says with each answer
-how much it has counted. Part of that is left to the others.
+The venue counts the requests of an address in each clock minute, whichever program made them, and
+says with each answer how much it has counted. A part of the limit is left to other programs.
 
 Pure, but for a clock.
 """
@@ -12,7 +12,7 @@ from typing import Final
 MINUTE_S: Final = 60.0
 
 SHARE: Final = 0.5
-"""Of what the venue allows an address: the user's own programs ask from there too."""
+"""Part of the venue's limit that we take: the user's own programs ask from the same address."""
 
 
 class Budget:
@@ -29,7 +29,7 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """In this clock minute: what the venue counted, and what was asked for since."""
+        """Weight used in this clock minute: what the venue counted, and what we asked for since."""
         self._turn()
         return self._used
 
@@ -40,13 +40,13 @@ class Budget:
         return MINUTE_S - self._wall_s() % MINUTE_S
 
     def spend(self, weight: int) -> int:
-        """Something of this weight is asked for now. Gives the minute, for its answer."""
+        """Count a request that is made now. Gives its clock minute, for `counted`."""
         self._turn()
         self._used += weight
         return self._minute
 
     def counted(self, used: int, minute: int) -> None:
-        """The venue says that it has counted so much, with an answer to what was asked then."""
+        """The venue's count, from the answer to a request of that minute."""
         self._turn()
         if minute == self._minute:
             self._used = max(self._used, used)

@@ -1,15 +1,15 @@
-"""The control endpoint: misbehaviour over HTTP, for tests in other processes and for curl.
+"""The control endpoint: faults over HTTP, for tests in other processes and for curl.
 
-    GET  /control                  how things stand, and what there is to ask for
-    GET  /control/<fault>          what it does, and what its fields hold
-    POST /control/<fault>          let it happen: fields in the query, or as JSON in the body
-    POST /control/clear            end what stands
+    GET  /control                  connections, standing faults, and all faults there are
+    GET  /control/<fault>          what it does, and the values its fields take
+    POST /control/<fault>          inject it: fields in the query, or as JSON in the body
+    POST /control/clear            end all standing faults
     POST /control/release          let a held market open
     GET  /control/issued           ?symbol=BTCUSDT[&stream=trade][&after=<id>]: ranges of ids
-    GET  /control/withheld         the same, of those that no stream has told
+    GET  /control/withheld         the same, of those that no stream has sent
 
-It answers with JSON: an `error` and a 4xx for what makes no sense. It has no weight, no fault
-befalls it, and it is open to whoever reaches the port, as the rest of the simulator is.
+It answers with JSON; a request that makes no sense gets a 4xx with an `error`. It has no weight, no
+fault concerns it, and every client that reaches the port may use it, as the rest of the simulator.
 """
 
 from collections.abc import Callable

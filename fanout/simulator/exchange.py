@@ -160,6 +160,7 @@ class Exchange:
         return self._rest_faults.spoil(request.path, response)
 
     def _stream(self, symbol: str, kind: StreamKind) -> str:
-        if symbol not in self._engine.traded:
-            raise UsageError(no_such_symbol(symbol, self._engine.traded))
+        known = (*self._engine.traded, *self._engine.former)
+        if symbol not in known:
+            raise UsageError(no_such_symbol(symbol, known))
         return stream_of(symbol, kind)

@@ -1,10 +1,10 @@
 """Plays a market's ticks: on time, or as fast as the readers take them.
 
-On time, everything due is published in one go, and nobody is waited for. Flat out, nothing is
-lost: a burst follows when the slowest subscriber has nearly caught up with the one before, and
-while nobody listens at all the market stands still.
+On time, all ticks that are due are published at once, and no subscriber is waited for. Flat out,
+nothing is lost: a burst follows when the slowest subscriber has nearly caught up with the one
+before, and without a subscriber the market stands still.
 
-A tick is published before the next one is asked for: what becomes of it may decide what follows.
+A tick is published before the next one is asked for, since a fault may change what follows.
 """
 
 from collections.abc import Callable, Iterator

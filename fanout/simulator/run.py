@@ -28,9 +28,9 @@ class Simulator:
         simulator.faults.inject(Skip("BTCUSDT", count=3))
         simulator.faults.inject(Http(status=429, retry_after_s=2, path="/fapi/v1/trades"))
 
-    `faults.clear()` ends what stands, `faults.standing` and `faults.connections` tell of it.
-    `issued` and `withheld` account for every id: what was delivered, what a consumer was told it
-    missed, and what is no trade, add up to what was issued.
+    `faults.clear()` ends all standing faults; `faults.standing` and `faults.connections` list them.
+    `issued` and `withheld` account for every id: the ids that were delivered, those that a consumer
+    was told are missing, and those that are no trade add up to the ids that were issued.
     """
 
     def __init__(self, authority: str, exchange: Exchange) -> None:
@@ -42,7 +42,7 @@ class Simulator:
         self._exchange = exchange
 
     def release(self) -> None:
-        """Let a held market open, as soon as somebody listens. Once is enough."""
+        """Let a held market open, at the first subscriber. A second call has no effect."""
         self._exchange.released.set()
 
     def issued(

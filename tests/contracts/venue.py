@@ -68,14 +68,20 @@ class VenueContract(ABC):
             with pytest.raises(VenueMessageError):
                 venue.parse(self.trade_message[:length])
 
-    @given(st.data())
-    def test_damage_gives_a_venue_error_or_something_well_formed(self, data: st.DataObject) -> None:
-        message = bytearray(self.trade_message)
-        for _ in range(data.draw(st.integers(1, 4))):
-            message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
-        with contextlib.suppress(VenueMessageError, VenueRefusalError):
-            item = self.make().parse(bytes(message))
-            assert item is None or isinstance(item.symbol, str)
+    def test_damage_gives_a_venue_error_or_something_well_formed(self) -> None:
+        venue, whole = self.make(), self.trade_message
+        damage = st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255))
+
+        @given(st.lists(damage, min_size=1, max_size=4))
+        def check(damages: list[tuple[int, int]]) -> None:
+            message = bytearray(whole)
+            for place, value in damages:
+                message[place] = value
+            with contextlib.suppress(VenueMessageError, VenueRefusalError):
+                item = venue.parse(bytes(message))
+                assert item is None or isinstance(item.symbol, str)
+
+        check()
 
     def test_what_it_says_of_a_bad_message_is_short(self) -> None:
         with pytest.raises(VenueMessageError) as caught:
@@ -153,6 +159,13 @@ class VenueContract(ABC):
         assert "NEVER_HEARD_OF" in str(listing.fault("NEWUSDT"))
         with pytest.raises(ConfigError, match="NEVER_HEARD_OF"):
             listing.instrument("NEWUSDT", 0)
+
+    @pytest.mark.parametrize("symbol", ["", "S" * 65, "币" * 22, "BTC\x1bUSDT", "BTC\nUSDT"])
+    def test_a_symbol_that_no_header_carries_is_an_odd_row(self, symbol: str) -> None:
+        listing = self.make().parse_listing(self.listing({"symbol": symbol}))
+        assert symbol not in listing.rows
+        assert len(listing.odd) == 1
+        assert all(each.isprintable() for each in listing.odd)
 
     def test_an_empty_listing_is_one(self) -> None:
         assert self.make().parse_listing(b'{"symbols":[]}').rows == {}

@@ -26,6 +26,8 @@ from tests.fanout.venues.test_binance import (
     info,
     listed,
 )
+from tests.fanout.venues.test_binance_spot import SHUTDOWN, TestBinanceSpot
+from tests.fanout.venues.test_binance_spot import TRADE as SPOT_TRADE
 from tests.fuzz.queues import FRAMES, patch
 from tests.protocol.golden import EVENTS, NAMES, WIRE_DATA, payload
 
@@ -120,6 +122,20 @@ def messages() -> list[bytes]:
     lines = [MARKET, following, late, following, NOT_A_TRADE, RPI, answer]
     strange = [MARKET.replace(b"8121136411", str(10**17 + each).encode()) for each in range(4)]
     return [MARKET, b"\n".join(lines), b"\n".join([MARKET, *strange]), refusal]
+
+
+def spot_messages() -> list[bytes]:
+    following = SPOT_TRADE.replace(b"3735683259", b"3735683260")
+    late = SPOT_TRADE.replace(b"3735683259", b"3735683270")
+    answer = TestBinanceSpot.acknowledgement
+    lines = [SPOT_TRADE, following, late, following, SHUTDOWN, answer]
+    return [SPOT_TRADE, b"\n".join(lines), SHUTDOWN]
+
+
+def listings() -> list[bytes]:
+    first = info(listed(), listed(symbol="ETHUSDT"))
+    later = info(listed(pricePrecision=4), listed(symbol="SOLUSDT"), listed(status="SETTLING"))
+    return [first, later, info(listed(contractType=None)), info()]
 
 
 def aggregates() -> list[bytes]:

@@ -27,6 +27,12 @@ TARGETS: Final[dict[str, Target]] = {
     "trades": Target(
         run=venue.stream(venue.TRADES), refusals=(VenueRefusalError,), seeds=corpus.messages
     ),
+    "spot-trades": Target(
+        run=venue.stream(venue.SPOT), refusals=(VenueRefusalError,), seeds=corpus.spot_messages
+    ),
+    "listing": Target(
+        run=venue.listing, refusals=(VenueMessageError, ConfigError), seeds=corpus.listings
+    ),
     "aggregates": Target(
         run=venue.stream(venue.AGGREGATES), refusals=(VenueRefusalError,), seeds=corpus.aggregates
     ),

@@ -8,9 +8,11 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.errors import MAX_BAN_S, VenueBusyError, VenueMessageError
 from fanout.feed.market import Market, ask_market
+from fanout.feed.relisting import compare
+from fanout.feed.roster import NO_REFERENCE, Roster
 from fanout.feed.sequences import Sequences
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
@@ -46,7 +48,7 @@ class _Service:
         anomalies = Anomalies(clock=lambda: 0.0)
         self.sequences = Sequences(HEADER.instruments, venue.stream, anomalies)
         header = msgspec.structs.replace(HEADER, next_seq=1)
-        self._publisher = Publisher(header, log_bytes=2**24, wall_ns=lambda: NOW_NS)
+        self._publisher = Channel(header, log_bytes=2**24, wall_ns=lambda: NOW_NS)
         self._cursor = self._publisher.log.live()
         self._greeting = self._publisher.greeting()
 
@@ -156,6 +158,23 @@ def market(bodies: bytes) -> None:
     )
     assert decode_header(encode_header(header)) == header
     assert all(isfinite(each) and each >= 0 for each in found.usual_s + found.longest_s)
+
+
+def listing(body: bytes) -> None:
+    """A listing in mid-stream: whatever it says, readers understand what becomes of it."""
+    header = msgspec.structs.replace(HEADER, next_seq=1)
+    roster = Roster(header.instruments, header.references)
+    channel = Channel(header, log_bytes=2**24, wall_ns=lambda: NOW_NS)
+    changes = compare(roster, TRADES.parse_listing(body), ("all", SYMBOLS[0]))
+    for each in (*changes.other_units, *changes.joined):
+        roster.put(each, NO_REFERENCE)
+        channel.change([each], [NO_REFERENCE])
+    session = SubscriberSession()
+    session.receive(channel.greeting())
+    while session.next_records() is not None:
+        pass
+    assert session.header is not None
+    assert session.header.instruments == roster.instruments
 
 
 def clock(body: bytes) -> None:

@@ -125,8 +125,8 @@ async def playing(
 
     At the end the service is stopped in good order, and the client reads to its END.
     """
-    fields: dict[str, Any] = {"dialect": DIALECT_OF[venue]} | (market or {})
-    config = SimulatorConfig(symbols=assets, rate=rate, start_ns=BEGAN_NS, **fields)
+    fields: dict[str, Any] = {"dialect": DIALECT_OF[venue], "symbols": assets} | (market or {})
+    config = SimulatorConfig(rate=rate, start_ns=BEGAN_NS, **fields)
     began_s = trio.current_time()
 
     def wall_ns() -> int:
@@ -153,7 +153,9 @@ async def playing(
             serving.start_soon(run)
             await running.up.wait()
             serving.start_soon(_read, running.url, scene)
-            await scene.until(lambda: {each.symbol for each in scene.trades} == set(assets))
+            await scene.until(
+                lambda: {each.symbol for each in scene.trades} == set(fields["symbols"])
+            )
             yield scene
             running.stop.set()
         nursery.cancel_scope.cancel()

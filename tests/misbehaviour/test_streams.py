@@ -31,7 +31,6 @@ from fanout.simulator.faults import (
     Stall,
     UnknownEvent,
 )
-from fanout.venues import VENUES
 from tests.misbehaviour.scene import BTC, ETH, Short, playing
 
 A_WHILE_S = 5.0
@@ -398,8 +397,6 @@ async def test_a_shutdown_that_the_venue_announces_loses_nothing(
     autojump_clock: MockClock,
 ) -> None:
     """Spot announces that a connection will close: what is missed in between is back-filled."""
-    if "binance-spot" not in VENUES:
-        pytest.skip("the service has no venue binance-spot")
     async with playing(venue="binance-spot") as scene:
         scene.told()
         scene.inject(Shutdown(within_s=10))
@@ -422,7 +419,6 @@ async def test_a_shutdown_that_the_venue_announces_loses_nothing(
     ],
     ids=repr,
 )
-@pytest.mark.skipif("binance-spot" not in VENUES, reason="rows are not read one by one yet")
 async def test_what_the_listing_says_of_others_changes_nothing(
     autojump_clock: MockClock, fault: Fault
 ) -> None:

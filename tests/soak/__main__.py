@@ -1,6 +1,7 @@
 """Everything at once, for hours: an exchange, a service, fifty consumers, one fault after another.
 
     python -m tests.soak --minutes 10                 the report to stdout
+    python -m tests.soak --minutes 10 --wide          200 symbols, two venues, four channels
     python -m tests.soak --minutes 60 --seed 7 --json soak.json
 
 The exit code is 0 only if every promise held; what did not is printed. The load is bounded, and on
@@ -24,6 +25,7 @@ from msgspec.structs import replace
 from tests.bench.report import Result, Row, as_text, environment
 from tests.soak.figures import Sampler
 from tests.soak.run import Outcome, soak
+from tests.soak.wide import wide_soak
 
 JUDGED_FROM_MINUTES: Final = 10
 MAX_GROWTH_MIB_PER_HOUR: Final = 12.0
@@ -35,11 +37,15 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.soak", description="Everything at once.")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument(
+        "--wide", action="store_true", help="200 symbols of two venues in four channels"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     print(f"soak of {options.minutes:g} minutes (seed {options.seed})", flush=True)
     with tempfile.TemporaryDirectory() as directory:
-        outcome, sampler = trio.run(soak, options.minutes * 60, options.seed, Path(directory))
+        run = wide_soak if options.wide else soak
+        outcome, sampler = trio.run(run, options.minutes * 60, options.seed, Path(directory))
     result = _result(outcome, sampler)
     print(as_text(environment(datetime.now(UTC), "the simulator's"), [result]))
     for each in outcome.complaints:

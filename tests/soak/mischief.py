@@ -8,7 +8,7 @@ numbers (renumber, relist, delist): what is held to account here is each id. The
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -53,17 +53,29 @@ class Mischief:
     """Does one thing after another, until cancelled; then `stop` undoes what stands."""
 
     def __init__(
-        self, simulator: Simulator, stream: Proxy, rest: Proxy, way: Proxy, crowd: Crowd, seed: int
+        self,
+        simulator: Simulator,
+        proxies: Mapping[str, Proxy],
+        seed: int,
+        *,
+        crowd: Crowd | None = None,
+        symbols: Sequence[str] = SYMBOLS,
     ) -> None:
+        """`proxies` by name: `way` leads to consumers, others to the exchange. Processes of the
+        `crowd` are killed."""
         self.done: Counter[str] = Counter()
         self._simulator = simulator
-        self._proxies = {"stream": stream, "rest": rest, "way": way}
+        self._proxies = proxies
         self._crowd = crowd
+        self._symbols = symbols
         self._chance = random.Random(seed)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._go_on, (self._inject, self._inject, self._inject, self._kill))
+            faults: list[Deed] = [self._inject] * 3
+            if self._crowd is not None:
+                faults.append(self._kill)
+            nursery.start_soon(self._go_on, faults)
             nursery.start_soon(self._go_on, (self._spoil,))
 
     async def _go_on(self, deeds: Sequence[Deed]) -> None:
@@ -90,11 +102,12 @@ class Mischief:
     async def _kill(self) -> None:
         """One of those that are processes."""
         self.done["client killed"] += 1
+        assert self._crowd is not None, "without a crowd there is nobody to kill"
         self._chance.choice(self._crowd.tails).signal(signal.SIGKILL)
 
     def _fault(self) -> Fault:
         chance = self._chance
-        symbol, few = chance.choice(SYMBOLS), chance.randint(1, 20)
+        symbol, few = chance.choice(self._symbols), chance.randint(1, 20)
         path = chance.choice(("/fapi", "/fapi/v1/trades", "/public"))
         return chance.choice(
             (
@@ -144,7 +157,7 @@ class Mischief:
 
     async def _flip(self, proxy: Proxy) -> None:
         chance = self._chance
-        mask = chance.randint(1, 255) if proxy is self._proxies["way"] else SHOWING
+        mask = chance.randint(1, 255) if proxy is self._proxies.get("way") else SHOWING
         proxy.down.flip(
             after=chance.randint(0, 3_000), every=chance.randint(1, 900), count=5, mask=mask
         )

@@ -89,7 +89,8 @@ class Soak:
                 nursery.start_soon(self.sampler.run)
                 nursery.start_soon(self._watch)
                 self.simulator.release()
-                mischief = Mischief(self.simulator, stream, rest, way, self.crowd, self._seed)
+                proxies = {"stream": stream, "rest": rest, "way": way}
+                mischief = Mischief(self.simulator, proxies, self._seed, crowd=self.crowd)
                 with trio.move_on_after(duration_s):
                     await mischief.run()
                 mischief.stop()

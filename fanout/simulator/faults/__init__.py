@@ -23,7 +23,7 @@ MAX_STANDING: Final = 1_000  # faults in one place, or on one stream, that are n
 MAX_WINDOW: Final = 10_000  # messages held back at once: what a fault may cost in memory
 MAX_ROWS: Final = 40_000  # invented in one go: half of what a subscriber's outbox takes
 MAX_GARBAGE_BYTES: Final = 1024 * 1024
-OFF_MARKET: Final = -0.1  # how far from the last price liquidations are taken over, unless told
+OFF_MARKET: Final = -0.1  # how far from the last price liquidations are taken over, by default
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
@@ -230,8 +230,8 @@ class Insert(Fault, frozen=True, tag="insert"):
 class Renumber(Fault, frozen=True, tag="renumber"):
     """The next trade takes the id `next_id`, and those after it go on from there.
 
-    A higher id leaves a hole that nobody ever fills, since nothing happened in it. With a lower one
-    the ids start anew, and REST forgets those of old.
+    A higher id leaves a hole that is never filled, since nothing happened in it. With a lower one
+    the ids start anew, and REST forgets the old ones.
     """
 
     symbol: str

@@ -1,6 +1,6 @@
-"""From names and fields, as a command line or a request gives them, to faults; and what they hold.
+"""Makes faults of the names and fields that a command line or a request gives, and describes them.
 
-Every error is one line that names the fault, the field, what it was given and what it may hold.
+Every error is one line that names the fault, the field, the value and the values it takes.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def checked(fault: F) -> F:
 
 
 def described(kind: type[Fault]) -> dict[str, str]:
-    """What each field holds, and what unless told."""
+    """The values that each field takes, and its default."""
     return {name: _held(field.type) + _default(field) for name, field in _FIELDS[kind].items()}
 
 
@@ -113,4 +113,4 @@ def _default(field: inspect.Field) -> str:
     if field.required:
         return ""
     default = {} if field.default is msgspec.NODEFAULT else field.default
-    return f"; {msgspec.json.encode(default).decode()} unless told"
+    return f"; {msgspec.json.encode(default).decode()} by default"

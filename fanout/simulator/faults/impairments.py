@@ -200,7 +200,7 @@ def garbled(tick: Tick, payload: bytes) -> bytes:
 
 
 def _cut(payload: bytes) -> bytes:
-    text = payload.decode()  # the frame is to be in order, and so no character is cut
+    text = payload.decode()  # WebSocket text must stay UTF-8, so no character is cut
     return text[: len(text) // 2].encode()
 
 

@@ -45,6 +45,8 @@ class Engine:
         """By symbol, what is odd about its row."""
         self.traded = [listing.symbol for listing in source.listings]
         """The symbols that trade, those listed later included, under their present names."""
+        self.former: list[str] = []
+        """Names that renamed symbols had. The ledger still accounts for their ids."""
         self.aggregator = aggregator or Aggregator()
         self.history = History(self.listings, kept_trades)
         self.ledger = Ledger(kept_ids)
@@ -114,6 +116,7 @@ class Engine:
         instrument = self._instruments.pop(fault.symbol)
         self.listings.pop(fault.symbol, None)
         self.traded = [each for each in self.traded if each != fault.symbol]
+        self.former.append(fault.symbol)
         self.aggregator.close(fault.symbol)
         self._add(instrument.rename(fault.to), instrument)
 

@@ -1,7 +1,7 @@
 """Which ids the exchange has issued, of which kind, and which of them no stream has sent.
 
-Tests account for every id with it: the ids that a consumer received, those that it was told are
-missing, and those that are no trade add up to what was issued. The newest ids of each stream are
+Tests account for every id with it: the ids that a consumer received, those reported to it
+as missing, and those that are no trade add up to what was issued. The newest ids of each stream are
 kept, as ranges of one kind. A question about older ones is an error and not a short answer.
 """
 

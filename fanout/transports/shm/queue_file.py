@@ -67,11 +67,13 @@ class OwnedQueue:
         """Release the queue; a reader that has it may still read the rest. Removes the file,
         unless it is to be kept or another one has the name by now. A forked process only gives
         back its copies."""
-        if os.getpid() == self._pid:
-            if not keep and _has_name(self._path, self._fd):
-                os.unlink(self._path)
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_UNLCK, WRITER_PID_WORD))
+        is_ours = os.getpid() == self._pid
+        if is_ours and not keep and _has_name(self._path, self._fd):
+            os.unlink(self._path)
         self.writer.release()
+        if is_ours:
+            # A forked process that lives would keep the lock otherwise.
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_UNLCK, WRITER_PID_WORD))
         self._mapped.close()
         os.close(self._fd)
 

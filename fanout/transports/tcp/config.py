@@ -8,7 +8,7 @@ from fanout.config.options import Kind, Option
 from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
-from fanout.net.addresses import check_port, is_host, is_loopback
+from fanout.net.addresses import check_port, is_host, serves_loopback
 from fanout.protocol.constants import WIRE_VERSION
 
 
@@ -99,12 +99,12 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether anybody who reaches it over a network is served."""
-        return not (is_loopback(self.host) or self.token)
+        return not (serves_loopback(self.host) or self.token)
 
     @property
     def is_overheard(self) -> bool:
         """Whether its token passes over a network in clear text."""
-        return bool(self.token) and not (is_loopback(self.host) or self.tls_cert)
+        return bool(self.token) and not (serves_loopback(self.host) or self.tls_cert)
 
     def warnings(self) -> list[str]:
         """See `TransportConfig.warnings`."""

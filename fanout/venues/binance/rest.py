@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from fanout.errors import VenueMessageError, shown
-from fanout.protocol.constants import EXPONENTS
+from fanout.protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES
 from fanout.venues.base import Listed, Listing
 
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -68,6 +68,7 @@ def parse_listing(
     for place, raw in enumerate(raw_rows):
         try:
             row = listed(decoder.decode(raw))
+            _check_symbol(row.symbol)
         except (*BROKEN, RowError) as error:
             listing.odd[_name(raw) or f"row {place}"] = shown(error)
             continue
@@ -77,6 +78,13 @@ def parse_listing(
     if raw_rows and not listing.rows and not any(map(_name, raw_rows)):
         raise VenueMessageError("exchangeInfo is not what is documented", "no row can be read")
     return listing
+
+
+def _check_symbol(symbol: str) -> None:
+    """Raises `RowError` for one that no header can carry or no terminal show."""
+    size = len(symbol.encode(errors="replace"))
+    if not 0 < size <= MAX_SYMBOL_BYTES or not symbol.isprintable():
+        raise RowError(f"a symbol of {size} bytes: 1 to {MAX_SYMBOL_BYTES}, printable")
 
 
 def _enter(listing: Listing, row: Listed) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fanout.errors import ConfigError
 from fanout.feed.listing import is_pattern, resolve, shard_count, shard_of
+from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Limits, Listed, Listing
 
 SYMBOLS = [f"A{number:04}USDT" for number in range(800)]
@@ -63,10 +64,12 @@ def test_a_pattern_that_matches_more_than_2_000_is_refused_in_one_line() -> None
 
 
 def test_more_symbols_than_a_channel_holds_are_refused_in_one_line() -> None:
-    many = listing(*(f"S{number}" for number in range(1_025)))
-    with pytest.raises(ConfigError, match=r"^1,025 symbols exceed the 1,024 .* \[\[source\]\]"):
+    most = MAX_INSTRUMENTS
+    many = listing(*(f"S{number}" for number in range(most + 1)))
+    said = rf"^{most + 1:,} symbols exceed the {most:,} .* \[\[source\]\]"
+    with pytest.raises(ConfigError, match=said):
         resolve(("S*",), many)
-    assert len(resolve(tuple(list(many.rows)[:1_024]), many)) == 1_024
+    assert len(resolve(tuple(list(many.rows)[:most]), many)) == most
 
 
 def test_symbols_are_spread_evenly() -> None:

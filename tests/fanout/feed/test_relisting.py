@@ -11,6 +11,7 @@ from fanout.feed.relisting import compare
 from fanout.feed.roster import NO_REFERENCE, Roster
 from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
 from fanout.protocol import Instrument, Status, Trade
+from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Listed, Listing
 from tests.fanout.feed.exchange import Exchange, Stand, standing
 
@@ -239,10 +240,14 @@ def listing(*symbols: str) -> Listing:
 
 
 def test_what_has_no_room_in_the_channel_is_named_and_left_out() -> None:
-    served = roster(1_022)
-    symbols = [f"S{index}" for index in range(1_022)]
+    count = MAX_INSTRUMENTS - 2
+    served = roster(count)
+    symbols = [f"S{index}" for index in range(count)]
     changes = compare(served, listing(*symbols, "X1", "X2", "X3"), ("S1", "X?"))
-    assert [(each.symbol, each.index) for each in changes.joined] == [("X1", 1_022), ("X2", 1_023)]
+    assert [(each.symbol, each.index) for each in changes.joined] == [
+        ("X1", count),
+        ("X2", count + 1),
+    ]
     ((kind, detail),) = changes.odd
     assert (kind, detail) == ("no room for new symbols", "1 are left out: X3")
 

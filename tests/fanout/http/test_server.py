@@ -22,6 +22,8 @@ from fanout.errors import BindError
 from fanout.http import server
 from fanout.http.monitor import Monitor
 from fanout.protocol import Trade
+from fanout.protocol.framing import frame
+from fanout.protocol.request import Request, encode_request
 from fanout.service import run_service
 from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.snapshots import ServiceStats
@@ -330,8 +332,13 @@ async def test_a_channel_can_be_asked_for_whether_it_is_ready() -> None:
 @pytest.mark.parametrize("accepts", ["text/plain", "application/openmetrics-text"])
 async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
     async with watched_pair() as service:
+        host, port = service.tcp_url.removeprefix("tcp://").split(":")
+        reader = await trio.open_tcp_stream(host, int(port))
+        await reader.send_all(frame(encode_request(Request(channel="second"))))
+        assert await reader.receive_some()
         await until_ready(service)
         text = (await service.get("/metrics", accept=accepts)).text
+        await reader.aclose()
     parse: Parse = parse_text if accepts == "text/plain" else parse_openmetrics
     samples = [each for family in parse(text) for each in family.samples]
     channels = {each.labels["channel"] for each in samples if "channel" in each.labels}
@@ -345,3 +352,9 @@ async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
     assert not [each for each in of_all if "feed" in each or "log" in each or "link" in each]
     venues = [each.labels["venue"] for each in samples if each.name == "fanout_channel_info"]
     assert venues == ["binance-usdm"] * 2
+    readers = {
+        each.labels["channel"]: each.value
+        for each in samples
+        if each.name == "fanout_channel_consumers"
+    }
+    assert readers == {"first": 0, "second": 1}

@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 import trio
 
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.errors import UsageError, VenueUnreachableError
-from fanout.net.proxy import open_tcp, proxy_for
+from fanout.net.proxy import is_excluded, open_tcp, proxy_for
 from fanout.net.rest import open_rest
 from fanout.net.websocket import open_websocket
 from fanout.protocol import Trade
@@ -143,3 +145,51 @@ async def test_a_proxy_that_is_not_there_is_told_in_words() -> None:
     with pytest.raises(VenueUnreachableError, match=f"the proxy {url}: Connection refused"):
         async with open_websocket("ws://venue.example:80/public", proxy=url):
             pass
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "expected"),
+    [
+        ("*.venue.example", True),
+        (".venue.example", True),
+        ("venue.example", True),
+        ("10.0.0.0/8, fapi.venue.example", True),
+        ("fapi.venue.example:443", True),
+        ("fapi.venue.example:80", False),
+        ("*", True),
+        ("venue", False),
+        ("nue.example", False),
+        ("", False),
+    ],
+)
+def test_no_proxy_names_hosts_and_what_they_end_with(no_proxy: str, expected: bool) -> None:
+    assert is_excluded("wss://fapi.venue.example/ws", no_proxy) is expected
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "expected"),
+    [("10.0.0.0/8", True), ("10.1.2.3", True), ("11.0.0.0/8", False), ("10.1.2.3:9500", True)],
+)
+def test_no_proxy_names_networks(no_proxy: str, expected: bool) -> None:
+    assert is_excluded("ws://10.1.2.3:9500", no_proxy) is expected
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Knows a proxy with two addresses, of which the first leads nowhere (RFC 5737)."""
+
+    async def getaddrinfo(self, host: object, port: object, *_: object, **__: object) -> list[Any]:
+        assert host in ("proxy.example", b"proxy.example")
+        number = int(port)  # type: ignore[call-overload]
+        return [(2, 1, 6, "", (each, number)) for each in ("192.0.2.1", "127.0.0.1")]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_a_proxys_name_is_tried_at_all_its_addresses() -> None:
+    async with running_proxy("http") as proxy:
+        proxy.refusal = b"HTTP/1.1 407 no\r\n\r\n"
+        trio.socket.set_custom_hostname_resolver(Resolver())
+        url = proxy.url.replace("127.0.0.1", "proxy.example")
+        with trio.fail_after(10), pytest.raises(VenueUnreachableError, match="407"):
+            await open_tcp("venue.example", 443, url)

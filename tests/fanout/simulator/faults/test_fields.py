@@ -123,10 +123,10 @@ def test_every_field_is_described(name: str) -> None:
 
 def test_a_description_says_what_a_field_holds_and_what_it_holds_unless_told() -> None:
     assert described(Skip) == {
-        "symbol": "text, or null; null unless told",
-        "count": "a whole number, 1 to 1,000,000; 1 unless told",
-        "stream": 'aggTrade or trade; "trade" unless told',
-        "chance": "a number above 0, to 1, or null; null unless told",
+        "symbol": "text, or null; null by default",
+        "count": "a whole number, 1 to 1,000,000; 1 by default",
+        "stream": 'aggTrade or trade; "trade" by default',
+        "chance": "a number above 0, to 1, or null; null by default",
     }
     assert described(FAULTS["delist"]) == {"symbol": "text"}
 

@@ -111,6 +111,7 @@ async def test_a_renamed_symbol_goes_on_under_its_new_name(
     assert (await stand.get("/fapi/v1/trades?symbol=BTCUSDT")).body["code"] == -1121
     shown = (await stand.get("/fapi/v1/trades?symbol=NEWUSDT")).body
     assert [row["id"] for row in shown] == [4, 5, 6]
+    assert covered(*stand.exchange.issued("BTCUSDT")) == [1, 2, 3]
     assert covered(*stand.exchange.issued("NEWUSDT")) == [4, 5, 6]
     stand.faults.inject(Skip("NEWUSDT"))
     stand.faults.inject(Insert("NEWUSDT", count=2))

@@ -1,0 +1,27 @@
+"""SIGTERM ends every command, with 143.
+
+The kernel ignores a signal that the first process of a container has no handler for, so that
+`docker stop` would wait ten seconds and then kill. The service and `save` put handlers of their own
+in the place of this one while they run.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+CODE: Final = 128 + signal.SIGTERM
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM end this process from now on, unless it is ignored on purpose."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        os._exit(CODE)  # an exception could hit trio in the middle of its own work
+    raise SystemExit(CODE)

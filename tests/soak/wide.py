@@ -1,0 +1,262 @@
+"""A wide soak: two venues, 200 symbols, four channels of one service, and consumers of each.
+
+    USDⓈ-M simulator --stream, rest: spoiled--> two sources --> channels usdm-a, usdm-b
+    spot simulator   --stream, rest: spoiled--> two sources --> channels spot-a, spot-b
+
+Each source has 50 symbols. Faults come to one venue after another. A channel has an oracle of its
+own, which holds what its consumers received against what its venue did. It ends as the other soak
+does: with some seconds without faults, in which everybody catches up, and an orderly end.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from fanout.clients.tcp import TcpClient
+from fanout.protocol import LossReason
+from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
+from tests.running import running_simulator
+from tests.soak.figures import Sampler
+from tests.soak.mischief import Mischief
+from tests.soak.run import CALM_S, CATCH_UP_S, ORDERLY, RECOVERY_S, Outcome
+from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
+from tests.stand.exchange import Market
+from tests.stand.oracle import Oracle
+from tests.stand.proxy import Proxy, proxying
+from tests.stand.service import Service, serving
+
+DIALECTS: Final = {"usdm": "binance-usdm", "spot": "binance-spot"}
+"""Of the simulators."""
+VENUES: Final = {"usdm": "binance", "spot": "binance-spot"}
+"""Of the sources."""
+CHANNELS_A_VENUE: Final = 2
+SYMBOLS_A_CHANNEL: Final = 50
+RATE: Final = 300.0
+"""Trades a second of each venue."""
+LOG_BYTES: Final = "16MiB"
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """A simulator, and the proxies in front of it."""
+
+    simulator: Simulator
+    stream: Proxy
+    rest: Proxy
+
+
+class Channel:
+    """One channel's symbols, oracle and consumers."""
+
+    def __init__(self, name: str, venue: Venue, symbols: tuple[str, ...]) -> None:
+        self.name = name
+        self.venue = venue
+        self.symbols = symbols
+        self.oracle = Oracle(Market(venue.simulator, *symbols))
+        self.consumers: list[Consumer] = []
+
+    def gather(self, url: str) -> None:
+        oracle, url = self.oracle, f"{url}/{self.name}"
+        slow = TrioConsumer(oracle, f"{self.name} slow", url, start="oldest")
+        slow.pause_s = 0.01
+        self.consumers = [
+            TrioConsumer(oracle, f"{self.name} witness", url, is_concerned=False),
+            TrioConsumer(oracle, f"{self.name} trio", url, start="oldest"),
+            BlockingConsumer(oracle, f"{self.name} blocking", TcpClient(url, start="oldest")),
+            AsyncioConsumer(oracle, f"{self.name} asyncio", url, start="oldest"),
+            slow,
+        ]
+
+    @property
+    def trades(self) -> Counter[str]:
+        """How many the witness has, by symbol."""
+        return self.oracle.book(self.consumers[0].reader.epoch_ns).trades
+
+    @property
+    def is_level(self) -> bool:
+        """Whether all have come to where the witness is."""
+        due = self.consumers[0].reader.due or 0
+        return all((each.reader.due or 0) >= due for each in self.consumers)
+
+    def table(self) -> str:
+        """Its source in the configuration file."""
+        return (
+            f'[[source]]\nvenue = "{VENUES[self.name.partition("-")[0]]}"\n'
+            f'channel = "{self.name}"\nassets = "{",".join(self.symbols)}"\n'
+            f'ws-url = "{self.venue.stream.url("ws")}"\n'
+            f'rest-url = "{self.venue.rest.url("http")}"\n'
+        )
+
+    def judge(self) -> None:
+        for each in self.consumers:
+            if each.refusal is not None:
+                self.oracle.complain("P5", f"{each.reader.name} was refused: {each.refusal}")
+            each.reader.require_goodbye()
+
+
+class Wide:
+    """The parts, while it runs."""
+
+    def __init__(self, venues: dict[str, Venue], seed: int, directory: Path) -> None:
+        self.channels = list(_channels(venues))
+        self.sampler: Sampler
+        self._venues = venues
+        self._seed = seed
+        self._directory = directory
+
+    async def run(self, duration_s: float) -> Outcome:
+        config = self._directory / "fanout.toml"
+        config.write_text("\n".join(each.table() for each in self.channels))
+        words = f"--config {config} --log-bytes {LOG_BYTES} --http-port 0 tcp --port 0".split()
+        async with serving(*words, log=self._directory / "log") as service:
+            url = await service.address("tcp")
+            self.sampler = Sampler(service, await service.address("http"))
+            async with trio.open_nursery() as nursery:
+                for channel in self.channels:
+                    channel.gather(url)
+                    for each in channel.consumers:
+                        nursery.start_soon(each.run)
+                nursery.start_soon(self.sampler.run)
+                nursery.start_soon(self._watch)
+                for venue in self._venues.values():
+                    venue.simulator.release()
+                done = await self._trouble(duration_s)
+                exit_code = await self._finish(service)
+                nursery.cancel_scope.cancel()
+        return self._outcome(duration_s, done, exit_code)
+
+    async def _trouble(self, duration_s: float) -> Counter[str]:
+        """Faults at both venues, each from a seed of its own."""
+        all_mischief = []
+        for number, (name, venue) in enumerate(self._venues.items()):
+            symbols = [s for c in self.channels if c.venue is venue for s in c.symbols]
+            legs = {f"{name} stream": venue.stream, f"{name} rest": venue.rest}
+            all_mischief.append(
+                Mischief(venue.simulator, legs, self._seed + number, symbols=symbols)
+            )
+        with trio.move_on_after(duration_s):
+            async with trio.open_nursery() as nursery:
+                for each in all_mischief:
+                    nursery.start_soon(each.run)
+        for each in all_mischief:
+            each.stop()
+        return sum((each.done for each in all_mischief), Counter[str]())
+
+    async def _watch(self) -> None:
+        """Silence has to be reported to those who read all the time."""
+        while True:
+            await trio.sleep(0.5)
+            for channel in self.channels:
+                channel.consumers[0].reader.watch(trio.current_time())
+
+    async def _finish(self, service: Service) -> int:
+        for channel in self.channels:
+            for each in channel.consumers:
+                each.pause_s = 0.0
+        await trio.sleep(CALM_S)
+        await self._until_fed()
+        with trio.move_on_after(CATCH_UP_S):
+            while not all(each.is_level for each in self.channels):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        await self.sampler.look()
+        exit_code = await service.end()
+        with trio.move_on_after(10):
+            everybody = [each for channel in self.channels for each in channel.consumers]
+            while not all(each.is_over for each in everybody):  # noqa: ASYNC110  threads
+                await trio.sleep(0.05)
+        self._judge(service, exit_code)
+        return exit_code
+
+    async def _until_fed(self) -> None:
+        """Until each channel has trades again."""
+        enough = {each.name: each.trades.total() + 5 for each in self.channels}
+        with trio.move_on_after(RECOVERY_S):
+            while any(  # noqa: ASYNC110
+                each.trades.total() < enough[each.name] for each in self.channels
+            ):
+                await trio.sleep(0.1)
+            return
+        for each in self.channels:
+            if each.trades.total() < enough[each.name]:
+                each.oracle.complain("P4", f"{each.name} has no trades, and no fault stands")
+
+    def _judge(self, service: Service, exit_code: int) -> None:
+        for each in self.channels:
+            each.judge()
+        complain = self.channels[0].oracle.complain
+        if exit_code != ORDERLY:
+            complain("P6", f"the service ended with {exit_code}")
+        for line in service.said:
+            if "Traceback" in line or "fault of ours" in line:
+                complain("P5", f"the service logged: {line}")
+
+    def _outcome(self, duration_s: float, done: Counter[str], exit_code: int) -> Outcome:
+        books = [c.oracle.book(c.consumers[0].reader.epoch_ns) for c in self.channels]
+        readers = [each.reader for channel in self.channels for each in channel.consumers]
+        losses = sum((each.losses for each in readers), Counter[LossReason]())
+        accounts = sum((each.account() for each in books), Counter[str]())
+        complaints = [
+            f"{channel.name}: {each}"
+            for channel in self.channels
+            for each in channel.oracle.complaints
+        ]
+        return Outcome(
+            seed=self._seed,
+            minutes=duration_s / 60,
+            issued=sum(each.oracle.market.issued_count for each in self.channels),
+            delivered=sum(each.trades for each in readers),
+            losses={reason.name: count for reason, count in losses.items()},
+            ids=dict(accounts),
+            reasons=dict(sum((each.reasons() for each in books), Counter[str]())),
+            consumers=len(readers),
+            reconnects=sum(len(each.disconnects) for each in readers),
+            mischief=dict(done),
+            exit_code=exit_code,
+            complaints=complaints,
+        )
+
+
+def _channels(venues: dict[str, Venue]) -> Iterator[Channel]:
+    for name, venue in venues.items():
+        symbols = _symbols(name)
+        for number, letter in enumerate("abcdefgh"[:CHANNELS_A_VENUE]):
+            first = number * SYMBOLS_A_CHANNEL
+            yield Channel(f"{name}-{letter}", venue, symbols[first : first + SYMBOLS_A_CHANNEL])
+
+
+def _symbols(venue: str) -> tuple[str, ...]:
+    return made_up_symbols(CHANNELS_A_VENUE * SYMBOLS_A_CHANNEL, DIALECTS[venue])
+
+
+async def wide_soak(duration_s: float, seed: int, directory: Path) -> tuple[Outcome, Sampler]:
+    """Run one. What went wrong is among the outcome's complaints."""
+    venues: dict[str, Venue] = {}
+    async with trio.open_nursery() as nursery:
+        for name, dialect in DIALECTS.items():
+            config = SimulatorConfig(
+                dialect=dialect,
+                symbols=_symbols(name),
+                rate=RATE,
+                seed=seed,
+                hold=True,
+                kept_trades=1_000,
+                kept_ids=10_000_000,
+            )
+            venues[name] = await nursery.start(_venue, config)
+        this = Wide(venues, seed, directory)
+        outcome = await this.run(duration_s)
+        nursery.cancel_scope.cancel()
+    return outcome, this.sampler
+
+
+async def _venue(config: SimulatorConfig, *, task_status: trio.TaskStatus[Venue]) -> None:
+    async with (
+        running_simulator(config) as simulator,
+        proxying(simulator.ws_url) as stream,
+        proxying(simulator.rest_url) as rest,
+    ):
+        task_status.started(Venue(simulator, stream, rest))
+        await trio.sleep_forever()
