@@ -9,6 +9,7 @@ Integers are at the exponents of the trade's instrument; nothing is rounded, not
 """
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -39,28 +40,36 @@ TRADE: Final = np.dtype(
 
 _LABELS: Final = ("symbol", "price_exponent", "quantity_exponent", "time_exponent")
 
+_EPOCH: Final = ("epoch_ns", "<u8", "")
+_LABELLED: Final = (
+    ("seq", "<u8", "seq"),
+    ("trade_id", "<u8", "trade_id"),
+    ("time", "<u8", "time"),
+    ("price", "<i8", "price"),
+    ("quantity", "<u8", "quantity"),
+    ("received_ns", "<u8", "received_ns"),
+    _EPOCH,
+    ("price_exponent", "i1", "instrument.price_exponent"),
+    ("quantity_exponent", "i1", "instrument.quantity_exponent"),
+    ("time_exponent", "i1", "instrument.time_exponent"),
+    ("kind", "u1", "kind"),
+    ("buyer_is_maker", "?", "buyer_is_maker"),
+    ("back_filled", "?", "back_filled"),
+    ("symbol", "<U", "instrument.symbol"),
+)
+"""The fields of a labelled row: name, format, and where a `Trade` has it. The epoch is not in a
+trade, and the width of the symbol depends on the symbols."""
+
+_AT_EPOCH: Final = _LABELLED.index(_EPOCH)
+_values_of: Final = attrgetter(*(path for *_, path in _LABELLED if path))
+
 
 def labelled_dtype(symbol_chars: int) -> np.dtype[np.void]:
     """A row that needs no header, with room for symbols of so many characters: 62 bytes and four
     for each of these. `time` is at 10**time_exponent seconds since 1970; `kind` is a
     `fanout.protocol.TradeKind`."""
     return np.dtype(
-        [
-            ("seq", "<u8"),
-            ("trade_id", "<u8"),
-            ("time", "<u8"),
-            ("price", "<i8"),
-            ("quantity", "<u8"),
-            ("received_ns", "<u8"),
-            ("epoch_ns", "<u8"),
-            ("price_exponent", "i1"),
-            ("quantity_exponent", "i1"),
-            ("time_exponent", "i1"),
-            ("kind", "u1"),
-            ("buyer_is_maker", "?"),
-            ("back_filled", "?"),
-            ("symbol", f"<U{symbol_chars}"),
-        ]
+        [(name, f"<U{symbol_chars}" if name == "symbol" else of) for name, of, _ in _LABELLED]
     )
 
 
@@ -103,23 +112,8 @@ def trades_in(records: Iterable[object], header: Header) -> NDArray[np.void]:
 
 def _values(trade: Trade, epoch_ns: int) -> tuple[object, ...]:
     """A trade's fields, in the order of a labelled row."""
-    instrument = trade.instrument
-    return (
-        trade.seq,
-        trade.trade_id,
-        trade.time,
-        trade.price,
-        trade.quantity,
-        trade.received_ns,
-        epoch_ns,
-        instrument.price_exponent,
-        instrument.quantity_exponent,
-        instrument.time_exponent,
-        trade.kind,
-        trade.buyer_is_maker,
-        trade.back_filled,
-        instrument.symbol,
-    )
+    values = _values_of(trade)
+    return (*values[:_AT_EPOCH], epoch_ns, *values[_AT_EPOCH:])
 
 
 def _longest(symbols: Iterable[str]) -> int:

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from enum import Enum, StrEnum
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -22,36 +23,25 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-COLUMNS: Final = (
-    "seq",
-    "symbol",
-    "trade_id",
-    "time_ms",
-    "price",
-    "quantity",
-    "buyer_is_maker",
-    "kind",
-    "received_ns",
-    "back_filled",
-    "epoch_ns",
-)
+_FIELDS: Final = {
+    "seq": attrgetter("seq"),
+    "symbol": attrgetter("symbol"),
+    "trade_id": attrgetter("trade_id"),
+    "time_ms": attrgetter("time_ms"),
+    "price": attrgetter("price_text"),
+    "quantity": attrgetter("quantity_text"),
+    "buyer_is_maker": attrgetter("buyer_is_maker"),
+    "kind": attrgetter("kind.name"),
+    "received_ns": attrgetter("received_ns"),
+    "back_filled": attrgetter("back_filled"),
+}
+"""The fields of a trade in text formats, in their order."""
+
+COLUMNS: Final = (*_FIELDS, "epoch_ns")
 
 
 def _row(trade: Trade, epoch_ns: int) -> dict[str, Any]:
-    values = (
-        trade.seq,
-        trade.symbol,
-        trade.trade_id,
-        trade.time_ms,
-        trade.price_text,
-        trade.quantity_text,
-        trade.buyer_is_maker,
-        trade.kind.name,
-        trade.received_ns,
-        trade.back_filled,
-        epoch_ns,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    return {**{name: of(trade) for name, of in _FIELDS.items()}, "epoch_ns": epoch_ns}
 
 
 def _event(record: Record, epoch_ns: int) -> dict[str, Any]:

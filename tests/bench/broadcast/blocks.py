@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.feed.market import reference_of
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Header, Instrument, Trade
@@ -54,7 +54,7 @@ def recorded(count: int) -> list[Trade]:
     return [to_trade(each, instruments[each.symbol]) for each in items if type(each) is VenueTrade]
 
 
-def new_publisher(trades: Sequence[Trade]) -> Publisher:
+def new_publisher(trades: Sequence[Trade]) -> Channel:
     """One whose references are made of the first of these, as a service's are of recent ones."""
     by_symbol = [[each for each in trades if each.instrument is one] for one in INSTRUMENTS]
     header = Header(
@@ -64,7 +64,7 @@ def new_publisher(trades: Sequence[Trade]) -> Publisher:
         instruments=INSTRUMENTS,
         references=tuple(reference_of(each[:500]) for each in by_symbol),
     )
-    return Publisher(header, log_bytes=LOG_BYTES, wall_ns=lambda: 0)
+    return Channel(header, log_bytes=LOG_BYTES, wall_ns=lambda: 0)
 
 
 def blocks(trades: Sequence[Trade], size: int) -> list[bytes]:

@@ -13,7 +13,7 @@ import time
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import DEFAULT_LOG_BYTES, FeedConfig
 from fanout.feed import Feed
 from fanout.net.websocket import open_websocket
@@ -27,7 +27,7 @@ from tests.bench.broadcast.market import asked, venue_at
 async def main(venue_port: int, clients: int) -> None:
     venue = venue_at(venue_port)
     rest, market, header = await asked(venue)
-    publisher = Publisher(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
+    publisher = Channel(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
     publisher.seed(market.newest)
     anomalies = Anomalies(clock=trio.current_time)
     feed = Feed(venue, market, publisher, rest, anomalies, FeedConfig(), connect=open_websocket)

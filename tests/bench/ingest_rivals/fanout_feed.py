@@ -14,7 +14,7 @@ from typing import Final, TypeVar, cast
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import DEFAULT_LOG_BYTES, FeedConfig
 from fanout.feed import Connect, Feed
 from fanout.feed.market import ask_market
@@ -96,7 +96,7 @@ async def main(port: int, count: int) -> None:
     watch.report(list(map(_packed, reader.trades())), blocks=publisher.blocks)
 
 
-async def _assembled(url: str, connect: Connect) -> tuple[Feed, Publisher, Anomalies]:
+async def _assembled(url: str, connect: Connect) -> tuple[Feed, Channel, Anomalies]:
     venue = BinanceUsdm(ws_url=url, rest_url="http://127.0.0.1")
     rest = cast(RestClient, Rest())
     market = await ask_market(rest, venue, SYMBOLS)
@@ -107,7 +107,7 @@ async def _assembled(url: str, connect: Connect) -> tuple[Feed, Publisher, Anoma
         instruments=market.instruments,
         references=market.references,
     )
-    publisher = Publisher(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
+    publisher = Channel(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
     publisher.seed(market.newest)
     anomalies = Anomalies(clock=trio.current_time)
     feed = Feed(
@@ -119,7 +119,7 @@ async def _assembled(url: str, connect: Connect) -> tuple[Feed, Publisher, Anoma
 class Reader:
     """A subscriber that joins before the first trade and reads when all is over."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Channel) -> None:
         self._log = publisher.log
         self._cursor = publisher.log.live()
         self._session = SubscriberSession()

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.clients.tcp_client import parse_address
 from fanout.config import FeedConfig
 from fanout.feed import Feed
@@ -56,7 +56,7 @@ class Service:
             instruments=market.instruments,
             references=market.references,
         )
-        self.publisher = Publisher(header, log_bytes=log_bytes, wall_ns=time.time_ns)
+        self.publisher = Channel(header, log_bytes=log_bytes, wall_ns=time.time_ns)
         self.publisher.seed(market.newest)
         self.transport = TcpTransport(TcpConfig(port=0))
         self.feed = Feed(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import trio
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnreachableError
 from fanout.feed import Feed
@@ -242,7 +242,7 @@ class Exchange:
 class Stand:
     """A feed at an exchange, and a reader of what it publishes."""
 
-    def __init__(self, exchange: Exchange, feed: Feed, publisher: Publisher) -> None:
+    def __init__(self, exchange: Exchange, feed: Feed, publisher: Channel) -> None:
         self.exchange = exchange
         self.feed = feed
         self.publisher = publisher
@@ -317,7 +317,7 @@ async def standing(
         instruments=market.instruments,
         references=market.references,
     )
-    publisher = Publisher(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
+    publisher = Channel(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
     feed = Feed(
         venue,
         market,

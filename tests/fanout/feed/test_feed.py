@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.channel.publisher import Publisher
+from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
 from fanout.feed import Feed
@@ -69,7 +69,7 @@ class Desk:
     def __init__(self, *connections: list[list[bytes]] | VenueError) -> None:
         self._connections = list(connections)
         self.opened: list[tuple[float, Connection]] = []
-        self.publisher: Publisher = new_publisher()
+        self.publisher: Channel = new_publisher()
         self.reader = Reader(self.publisher)
         self.anomalies = Anomalies(clock=lambda: 0.0)
         self._scope = trio.CancelScope()
