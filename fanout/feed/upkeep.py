@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from fanout.errors import VenueError
-from fanout.feed.market import Market, Recent, ask_recent, longest_s_of, usual_s_of
+from fanout.feed.market import FEW, Market, Recent, ask_recent, longest_s_of, usual_s_of
 from fanout.feed.parts import Parts
 from fanout.feed.relisting import Changes, compare
 from fanout.feed.roster import NO_REFERENCE
@@ -127,12 +127,18 @@ class Upkeep:
         self._parts.announcer.say(self._parts.liveness.halted(index, why))
 
     async def _renew(self, instruments: tuple[Instrument, ...]) -> None:
-        """Go on in other units, with references in those."""
+        """Go on in other units. Of a few instruments the references come first; of many, later:
+        their trades do not wait for them."""
         names = ", ".join(each.symbol for each in instruments[:10])
         _LOG.warning("the venue changed the units of %s: going on in the new ones", names)
-        recent = {each.index: await self._recent(each) for each in instruments}
-        for each in instruments:
-            self._parts.roster.put(each, recent[each.index].reference)
+        is_few = len(instruments) <= FEW
+        references = [
+            (await self._recent(each)).reference if is_few else NO_REFERENCE for each in instruments
+        ]
+        for each, reference in zip(instruments, references, strict=True):
+            self._parts.roster.put(each, reference)
+        if not is_few:
+            self._want(instruments)
         self._parts.sequences.renew(instruments)
         self._parts.announcer.change([each.index for each in instruments])
 
@@ -156,8 +162,7 @@ class Upkeep:
         self._parts.announcer.change([each.index for each in instruments])
         for each in instruments:
             self._subscribe(each)
-        self._pending.extend(each.index for each in instruments)
-        self._more.set()
+        self._want(instruments)
 
     def _subscribe(self, instrument: Instrument) -> None:
         index, symbol = instrument.index, instrument.symbol
@@ -175,6 +180,12 @@ class Upkeep:
             self._parts.watch.wake()
 
     # References.
+
+    def _want(self, instruments: tuple[Instrument, ...]) -> None:
+        """Fetch the references of these."""
+        new = (each.index for each in instruments if each.index not in self._pending)
+        self._pending.extend(new)
+        self._more.set()
 
     async def refer(self) -> None:
         """Fetch the references that are missing, until cancelled."""

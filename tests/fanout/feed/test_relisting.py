@@ -135,6 +135,26 @@ async def test_decimals_that_change_make_no_wrong_price(autojump_clock: MockCloc
         assert exponents == [-2, -4]
 
 
+async def test_decimals_of_many_that_change_at_once_are_followed_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    symbols = [f"S{number}USDT" for number in range(30)]
+    exchange = Exchange(*symbols)
+    async with standing(exchange, patterns=("*",)) as stand:
+        await trades(exchange, 60, *symbols)
+        exchange.precision = 4
+        for _ in range(20):
+            for symbol in symbols:
+                exchange.trade(symbol, price="61800.3001")
+            await trio.sleep(1)
+        await trio.sleep(60)
+        for symbol in symbols:
+            assert sorted(came(stand, symbol)) == [each.trade_id for each in exchange.rows[symbol]]
+        header = stand.publisher.header
+        assert {each.price_exponent for each in header.instruments} == {-4}
+        assert {each.price > 618_000_000 for each in header.references} == {True}
+
+
 @pytest.mark.parametrize("status", ["SETTLING", "NEVER_HEARD_OF", ""])
 async def test_a_status_that_is_not_trading_halts_what_is_quiet_and_not_what_trades(
     autojump_clock: MockClock, status: str
