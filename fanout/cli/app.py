@@ -130,7 +130,7 @@ def _serve_configured(context: typer.Context) -> None:
     """Without a command: what the configuration file has tables for."""
     words = transports_in(context)
     if not words:
-        raise UsageError("what is to be served? fanout [OPTIONS] tcp, or shm; fanout --help")
+        raise UsageError("no transport given: add tcp or shm; fanout --help")
     add_transports(context, words, behind="fanout")
 
 

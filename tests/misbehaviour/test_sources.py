@@ -250,6 +250,22 @@ async def test_the_rest_of_one_fails_from_the_start_and_it_joins_later(
 
 
 @needs_empty_headers
+async def test_a_patient_source_that_is_banned_keeps_nobody_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    patient = FeedConfig(patient=True)
+    banned = Http(status=418, requests=None, banned_for_s=200)
+    async with playing_two(banned, ailing={"own_feed": patient}) as pair:
+        assert trio.current_time() < 60
+        pair.undisturbed()
+        await pair.ailing.until(lambda: bool(pair.whys()))
+        assert "banned" in pair.whys()[0]
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(lambda: bool(pair.ailing.trades), within_s=1_200)
+    pair.ailing.account(ETH)
+
+
+@needs_empty_headers
 async def test_a_symbol_that_is_not_listed_ends_the_start_but_not_a_service_that_runs(
     autojump_clock: MockClock,
 ) -> None:
