@@ -114,8 +114,8 @@ class QueueClient(Client):
     def _take(self) -> bool:
         """Take the next frame; False if there is none. A queue in trouble is read to its end.
 
-        A frame stays in the queue until all its records have been handed over, which is when this
-        is called again: who comes after a reader that died finds what that one had not handed on.
+        A frame stays in the queue until the caller has all its records, which is when this is
+        called again. So the next reader finds the frame that a reader which died was handing over.
         """
         assert self._queue is not None, "the caller has attached"
         queue = self._queue
@@ -123,7 +123,7 @@ class QueueClient(Client):
         self._begin()
         try:
             trouble = self._trouble(queue)
-            data = queue.reader.read(1, commit=False)
+            data = queue.read()
             if data:
                 self._receive(queue, data)
             elif trouble:
@@ -219,6 +219,11 @@ class QueueClient(Client):
         queue, self._queue = self._queue, None
         if queue is None:
             return
-        if not self._subscription.ready and self._doubt is None:
+        position = self._subscription.position
+        if self._doubt is not None:
+            pass  # an interrupted step: the next reader finds the whole frame
+        elif not self._subscription.ready:
             queue.reader.commit()
+        elif position is not None:
+            queue.reader.leave(position.seq)
         queue.close()

@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -21,15 +22,14 @@ import msgspec
 
 from fanout.clients.outcomes import DisconnectedError
 from fanout.clients.sigbus import guard, unguard
-from fanout.protocol.constants import START
+from fanout.protocol.constants import LENGTH_BYTES, START, FrameKind
 from fanout.protocol.framing import frame
-from fanout.protocol.header import encode_header
-from fanout.protocol.joining import first_seq
-from fanout.protocol.records import Header
+from fanout.protocol.header import opening
+from fanout.protocol.joining import block_from, first_seq, run_of
 from fanout.protocol.ring import RingReader
 from fanout.protocol.ring_file import lock_kind, lock_request
 from fanout.protocol.ring_page import (
-    PAGE_BYTES,
+    HEAD_BYTES,
     READER_PID_WORD,
     WORD_BYTES,
     WRITER_PID_WORD,
@@ -112,22 +112,48 @@ class AttachedQueue:
         )
         self._pulse = self.reader.pulse
         self._pulse_s = now_s
+        self._rest: Callable[[bytes], bytes] | None = None
+        """Cuts what the last reader handed on from the first frame."""
+        self._begun = self.reader.committed
 
     def opening(self) -> bytes:
-        """START and the session header, as of the first frame that is unread: what a session is
-        given before the frames. Raises `PeerError`."""
+        """START, the session header and its instruments, for a session that begins at the first
+        unread frame, or in the middle of it if the last reader left there. Raises `PeerError`."""
         header = self.reader.header()
-        header = msgspec.structs.replace(header, next_seq=self._next_seq(header))
-        return frame(START) + frame(encode_header(header))
+        next_seq = self._next_seq()
+        resume_seq = self.reader.resume_seq
+        if self._is_in_first_block(resume_seq):
+            next_seq = resume_seq
+            self._rest = lambda payload: block_from(payload, resume_seq, header)
+        return frame(START) + opening(msgspec.structs.replace(header, next_seq=next_seq))
 
-    def _next_seq(self, header: Header) -> int:
-        # The writer may be at work, so that there is nothing yet and the mark is old; then
-        # there is something at the next look. Frames of unknown kinds are looked at once.
+    def read(self) -> bytes:
+        """The next frame, or nothing; it stays unread until the reader commits. Raises
+        `PeerError`."""
+        data = self.reader.read(1, commit=False)
+        rest = self._rest
+        if data and rest is not None:
+            if self.reader.committed == self._begun:  # also after a `rewind`
+                return frame(rest(data[LENGTH_BYTES:]))
+            self._rest = None
+        return data
+
+    def _is_in_first_block(self, seq: int) -> bool:
+        """Whether the first unread frame is a block that has this number, but not as its first."""
+        payload = next(self.reader.unread(), None) if seq else None
+        if payload is None or payload[0] != FrameKind.TRADES:
+            return False
+        first, count = run_of(payload)
+        return first < seq < first + count
+
+    def _next_seq(self) -> int:
+        # The writer may be in the middle of its work, so that no frame is there yet and the mark is
+        # old; the next look finds the frame. Frames of unknown kinds are looked at once.
         seen = 0
         for _ in range(1_000):
             unread = self.reader.unread_bytes
             for payload in self.reader.unread() if unread != seen else ():
-                seq = first_seq(payload, header)
+                seq = first_seq(payload)
                 if seq is not None:
                     return seq
             seen = unread
@@ -238,8 +264,8 @@ def _checked_size(fd: int) -> int:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise NotAQueueError("it is not a regular file")
-    page = os.pread(fd, PAGE_BYTES, 0)
-    if len(page) < PAGE_BYTES:
+    page = os.pread(fd, HEAD_BYTES, 0)
+    if len(page) < HEAD_BYTES:
         raise TruncatedQueueError(f"file of {len(page):,} bytes holds no page")
     check_page(memoryview(page).cast("Q"), status.st_size)
     return status.st_size

@@ -27,7 +27,7 @@ from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import EndReason
 from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
-from fanout.protocol.records import End, Gap, Header, Loss, Record, Status, Trade
+from fanout.protocol.records import End, Gap, Header, Loss, Record, Skipped, Status, Trade
 from fanout.protocol.request import Position, Request, Start, encode_request
 from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
 
@@ -105,6 +105,9 @@ class Subscription:
         """Attempts in a row at which the service began elsewhere without a word."""
         self._is_settled = False
         """Whether what the connection lost is known, since more than losses has come."""
+        self._is_checked = False
+        """Whether the connection's first header has the symbols that the caller wants. A later
+        header may belong to older records, and have fewer."""
         self._outage: Reconnect | None = None
         """What is known of the reconnect that is under way."""
         self._pauses = self._new_pauses()
@@ -184,6 +187,9 @@ class Subscription:
         if due is not None and due.epoch_ns != header.epoch_ns:
             self.ready.append(Restarted(before=due, epoch_ns=header.epoch_ns))
             self._note(is_new_epoch=True)
+        if self._is_checked:
+            return
+        self._is_checked = True
         try:
             self._wanted.check(header)
         except UnknownSymbolError as error:
@@ -253,7 +259,7 @@ class Subscription:
         if self._is_settled:
             # One that only greets is not to be hammered.
             self._pauses = self._new_pauses()
-        self._is_settled = False
+        self._is_settled = self._is_checked = False
         self._due = self._session_position() or self._due
         self._unheard += isinstance(error, NotHeardError)
         why = reason(error)
@@ -287,7 +293,9 @@ class Subscription:
 def _first_number(record: Received) -> int | None:
     """The sequence number at which a record stands; None if it has none."""
     match record:
-        case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq) | Loss(first_seq=seq):
+        case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
+            return seq
+        case Loss(first_seq=seq) | Skipped(first_seq=seq):
             return seq
         case _:
             return None

@@ -25,13 +25,13 @@ header = wire.Header(
 )
 block = wire.Block(first_seq=1, trades=trades, received_ns=RECEIVED_NS)
 
-header_payload = wire.encode_header(header)
+header_frames = wire.opening(header)
 block_payload = wire.encode_block(block, header)
-print(f"header, {len(header_payload)} bytes: {header_payload.hex()}")
+print(f"header, {len(header_frames)} bytes: {header_frames.hex()}")
 print(f"block, {len(block_payload)} bytes: {block_payload.hex()}")
 print(f"{len(wire.frame(block_payload)) / len(trades):.1f} bytes a trade, all included")
 
-known = wire.decode_header(header_payload)  # with the header, any one block decodes alone
+known = wire.decode_opening(header_frames)  # with the header, any one block decodes alone
 decoded = wire.decode_block(block_payload, known)
 print(f"equal: {known == header and decoded == block}")
 for each in decoded.trades:

@@ -19,7 +19,7 @@ async def serve(stream: trio.SocketStream) -> None:
         epoch_ns=time.time_ns(), next_seq=1, venue="demo", instruments=(BTC,), references=(MEAN,)
     )
     with suppress(trio.BrokenResourceError):  # the client has left
-        await stream.send_all(wire.frame(wire.START) + wire.frame(wire.encode_header(header)))
+        await stream.send_all(wire.frame(wire.START) + wire.opening(header))
         for seq in range(1, sys.maxsize):
             trade = wire.Trade(BTC, seq, MEAN.time + seq, MEAN.price + seq % 9, 50, seq % 2 == 0)
             block = wire.Block(first_seq=seq, trades=[trade], received_ns=time.time_ns())

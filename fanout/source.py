@@ -144,7 +144,7 @@ class Source:
             next_seq=1,
             venue=self.venue.name,
             channel=self.name,
-            channels=channels,
+            channels=tuple(each for each in channels if each != self.name),
             instruments=market.instruments,
             references=market.references,
         )

@@ -1,17 +1,21 @@
 """The wire of fanout: bytes and values, no I/O. Both ends use it.
 
-    connection = frame(START) frame(header) [frame(snapshot)] { frame(block | event | header) }
+    connection = frame(START) opening [frame(snapshot)] { frame(message) | opening }
+    message    = block | event | instruments
+    opening    = frame(header) { frame(instruments) }
     frame      = u32 length, payload                     little-endian, 1 to 65,536 bytes
     payload    = START | u8 kind, body, u32 CRC-32 of kind and body
 
-    header     epoch, next sequence number, venue, and for each instrument its symbol, exponents
-               and references: mean price and quantity, newest trade id and time
+    header     epoch, next sequence number, venue, channel, and how many instruments follow
+    instruments   for each its symbol, exponents and references: mean price and quantity, newest
+               trade id and time
     block      first sequence number, receive time, trades; the first trade of each instrument is
                a delta to the header's references, the others to the one before: a block decodes
                alone
     event      STATUS GAP LOSS HEARTBEAT END
-    request    optional, from the reader, once: one frame of JSON: where to start, a token
-    numbering  trades, STATUS and GAP count 1, 2, 3, ... within an epoch; what is missing is told
+    request    optional, from the reader, once: one frame of JSON: where to start, which channel, a
+               token
+    numbering  trades, STATUS and GAP count 1, 2, 3, ... within an epoch; holes are announced
 
 `WIRE.md` beside this file is the specification. `SubscriberSession` is a reader of all this:
 bytes in, records out.
@@ -26,10 +30,12 @@ from fanout.protocol.constants import (
     START,
     WIRE_VERSION,
     BlockFlags,
+    DataKinds,
     EndReason,
     FeedState,
     FrameKind,
     GapState,
+    InstrumentType,
     LossReason,
     TradeKind,
 )
@@ -46,7 +52,8 @@ from fanout.protocol.errors import (
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
 from fanout.protocol.framing import FrameReader, frame
-from fanout.protocol.header import decode_header, encode_header
+from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
+from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
 from fanout.protocol.records import (
     Block,
     End,
@@ -58,6 +65,7 @@ from fanout.protocol.records import (
     Loss,
     Record,
     Reference,
+    Skipped,
     Snapshot,
     Status,
     Trade,
@@ -83,6 +91,7 @@ __all__ = [
     "BlockFlags",
     "CallerError",
     "ChecksumError",
+    "DataKinds",
     "End",
     "EndReason",
     "Event",
@@ -95,6 +104,7 @@ __all__ = [
     "Header",
     "Heartbeat",
     "Instrument",
+    "InstrumentType",
     "LimitExceededError",
     "Loss",
     "LossReason",
@@ -109,6 +119,7 @@ __all__ = [
     "RingReader",
     "RingWriter",
     "SessionStatistics",
+    "Skipped",
     "SlowPolicy",
     "Snapshot",
     "Start",
@@ -121,15 +132,20 @@ __all__ = [
     "decode_block",
     "decode_event",
     "decode_header",
+    "decode_opening",
     "decode_request",
     "encode_block",
+    "encode_changes",
     "encode_event",
     "encode_header",
+    "encode_instruments",
     "encode_request",
     "frame",
     "from_text",
     "is_representable",
+    "opening",
     "to_decimal",
     "to_float",
     "to_text",
+    "with_instruments",
 ]

@@ -13,7 +13,7 @@ cdef struct Item:
     uint64_t time
     uint64_t price  # in two's complement, as deltas want it
     uint64_t quantity
-    uint8_t index
+    uint16_t index
     uint8_t kind
     bint is_maker
 
@@ -24,7 +24,7 @@ cdef struct Past:
     uint64_t price
 
 
-cdef bint know(Past *past, PyObject *references, uint8_t index):
+cdef bint know(Past *past, PyObject *references, uint16_t index):
     """Begin at an instrument's reference. False if it has none, or a strange one."""
     cdef PyObject *reference
     cdef int64_t price
@@ -79,13 +79,13 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
     cdef const uint8_t *end
     cdef uint32_t crc
     cdef PyObject *references
-    cdef Py_ssize_t size, taken, place, number
+    cdef Py_ssize_t size, taken, place, number, known
     cdef uint64_t deltas[4]
-    cdef Past pasts[128]
-    cdef uint8_t is_known[128]
+    cdef Past pasts[MAX_INSTRUMENTS]
+    cdef uint8_t is_known[MAX_INSTRUMENTS]
     cdef Past *past
     cdef Item *item
-    cdef uint8_t first
+    cdef uint8_t head
     if not (PyBytes_CheckExact(payload) and IS_EXACTLY(header, HEADER)):
         return False
     references = tuple_in(header, header_references)
@@ -110,21 +110,29 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
     if not taken:
         return False
     at += taken
-    memset(is_known, False, sizeof(is_known))
+    known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
+    memset(is_known, False, known)
     for number in range(prefix.count):
         item = &items[number]
         if at >= end:
             return False
-        first = at[0]
-        item.index, item.is_maker, item.kind = first & ESCAPE, first >= MAKER, prefix.ordinary
+        head = at[0]
+        item.index, item.is_maker, item.kind = head & LOW_INDEX, head >= MAKER, prefix.ordinary
         at += 1
-        if item.index == ESCAPE:
-            if end - at < 2:
-                return False
-            item.kind, item.index = at[0], at[1]
-            at += 2
-            if item.index > ESCAPE:
-                return False
+        if head & (ESCAPE | MORE):
+            if head & ESCAPE:
+                if at >= end:
+                    return False
+                item.kind = at[0]
+                at += 1
+            if head & MORE:
+                # One byte holds all the higher bits that there can be, and 0 is not minimal.
+                if at >= end or not 1 <= at[0] <= MAX_HIGH_INDEX:
+                    return False
+                item.index |= <uint16_t>at[0] << LOW_INDEX_BITS
+                at += 1
+        if item.index >= known:
+            return False
         past = &pasts[item.index]
         if not is_known[item.index]:
             if not know(past, references, item.index):
@@ -209,11 +217,11 @@ cdef packed struct Row:
     int64_t price
     uint64_t quantity
     uint64_t received_ns
-    uint8_t index
+    uint16_t index
     uint8_t kind
     uint8_t buyer_is_maker
     uint8_t back_filled
-    uint32_t reserved
+    uint8_t reserved[3]
 
 assert sizeof(Row) == 56
 
@@ -222,7 +230,8 @@ cdef char *put_rows(char *at, Prefix *prefix, Item *items):
     """Write a block's trades as rows. Gives the place behind them."""
     cdef Row row
     cdef Py_ssize_t place
-    row.received_ns, row.reserved = prefix.received_ns, 0
+    memset(&row, 0, sizeof(Row))
+    row.received_ns = prefix.received_ns
     row.back_filled = prefix.bits & BACK_FILLED
     for place in range(prefix.count):
         row.seq = 0 if prefix.bits & SNAPSHOT else prefix.first_seq + place
@@ -299,9 +308,11 @@ cdef bint read_trade(PyObject *trade, Item *item, PyObject *kind):
     own_kind = SLOT(trade, trade_kind)
     if not IS_EXACTLY(instrument, INSTRUMENT) or not (maker == TRUE or maker == FALSE):
         return False
-    if not as_i64(SLOT(instrument, instrument_index), &index) or not 0 <= index < ESCAPE:
+    if not as_i64(SLOT(instrument, instrument_index), &index):
         return False
-    item.index, item.is_maker = <uint8_t>index, maker == TRUE
+    if not 0 <= index < MAX_INSTRUMENTS:
+        return False
+    item.index, item.is_maker = <uint16_t>index, maker == TRUE
     if own_kind != kind:
         if not IS_EXACTLY(own_kind, TRADE_KIND) or not as_i64(own_kind, &code):
             return False
@@ -333,6 +344,24 @@ cdef bint read_prefix(PyObject *block, PyObject *trades, Prefix *prefix, PyObjec
     )
 
 
+cdef inline uint8_t *put_long_head(
+    uint8_t *at, uint8_t head, Item *item, uint8_t ordinary
+) noexcept:
+    """Write the head of a trade of another kind, or of an instrument beyond the first 32."""
+    cdef uint8_t *start = at
+    at += 1
+    if item.kind != ordinary:
+        head |= ESCAPE
+        at[0] = item.kind
+        at += 1
+    if item.index > LOW_INDEX:
+        head |= MORE
+        at[0] = <uint8_t>(item.index >> LOW_INDEX_BITS)
+        at += 1
+    start[0] = head
+    return at
+
+
 cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
     """Write a block's payload but for its CRC. Gives the place behind it; NULL if anything about
     the block is out of order."""
@@ -341,11 +370,11 @@ cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
     cdef PyObject *kind
     cdef Prefix prefix
     cdef Item item
-    cdef Past pasts[128]
-    cdef uint8_t is_known[128]
+    cdef Past pasts[MAX_INSTRUMENTS]
+    cdef uint8_t is_known[MAX_INSTRUMENTS]
     cdef Past *past
-    cdef Py_ssize_t place
-    cdef uint8_t maker
+    cdef Py_ssize_t place, known
+    cdef uint8_t head
     if not (IS_EXACTLY(block, BLOCK) and IS_EXACTLY(header, HEADER)):
         return NULL
     references = tuple_in(header, header_references)
@@ -364,23 +393,27 @@ cdef uint8_t *put_block(uint8_t *at, PyObject *block, PyObject *header):
     memcpy(at + 5, &prefix.first_seq, 8)
     memcpy(at + 13, &prefix.received_ns, 8)
     at = put_varint(at + PREFIX_BYTES, prefix.held_ns)
-    memset(is_known, False, sizeof(is_known))
+    known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
+    memset(is_known, False, known)
     for place in range(prefix.count):
         item.kind = prefix.ordinary
         if not read_trade(PySequence_Fast_GET_ITEM(trades, place), &item, kind):
+            return NULL
+        if item.index >= known:
             return NULL
         past = &pasts[item.index]
         if not is_known[item.index]:
             if not know(past, references, item.index):
                 return NULL
             is_known[item.index] = True
-        maker = MAKER if item.is_maker else 0
-        if item.kind == prefix.ordinary:
-            at[0] = item.index | maker
+        head = item.index & LOW_INDEX
+        if item.is_maker:
+            head |= MAKER
+        if item.kind == prefix.ordinary and item.index <= LOW_INDEX:
+            at[0] = head
             at += 1
         else:
-            at[0], at[1], at[2] = ESCAPE | maker, item.kind, item.index
-            at += 3
+            at = put_long_head(at, head, &item, prefix.ordinary)
         at = put_varint(at, zigzag(item.trade_id - past.trade_id - 1))
         at = put_varint(at, zigzag(item.time - past.time))
         at = put_varint(at, zigzag(item.price - past.price))

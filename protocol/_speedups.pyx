@@ -72,8 +72,13 @@ cdef enum:
     TRADES = 0x10
     BACK_FILLED = 0x01
     SNAPSHOT = 0x02
-    ESCAPE = 0x7F
     MAKER = 0x80
+    ESCAPE = 0x40
+    MORE = 0x20
+    LOW_INDEX = 0x1F
+    LOW_INDEX_BITS = 5
+    MAX_INSTRUMENTS = 1024
+    MAX_HIGH_INDEX = 31
 
 cdef uint64_t MAX_SEQ = constants.MAX_SEQ
 
@@ -83,13 +88,20 @@ assert (MAX_TRADES, MAX_TRADE_BYTES, CRC_BYTES, MAX_VARINT_BYTES) == (
     constants.CRC_BYTES,
     constants.MAX_VARINT_BYTES,
 )
-assert (TRADES, BACK_FILLED, SNAPSHOT, ESCAPE, MAKER) == (
+assert (TRADES, BACK_FILLED, SNAPSHOT) == (
     constants.FrameKind.TRADES,
     BlockFlags.BACK_FILLED,
     BlockFlags.SNAPSHOT,
-    constants.ESCAPE_INDEX,
-    constants.MAKER_BIT,
 )
+assert (MAKER, ESCAPE, MORE, LOW_INDEX, LOW_INDEX_BITS, MAX_INSTRUMENTS) == (
+    constants.MAKER_BIT,
+    constants.ESCAPE_BIT,
+    constants.MORE_BIT,
+    constants.LOW_INDEX,
+    constants.LOW_INDEX_BITS,
+    constants.MAX_INSTRUMENTS,
+)
+assert MAX_HIGH_INDEX == MAX_INSTRUMENTS - 1 >> LOW_INDEX_BITS
 
 cdef tuple KINDS = tuple(TradeKind(code) for code in range(256))
 cdef tuple FLAGS = tuple(BlockFlags(bits & 0x03) for bits in range(256))

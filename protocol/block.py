@@ -10,7 +10,10 @@
     count x trade
     u32  CRC-32
 
-    trade:  u8 instrument index | 0x80 if the buyer is the maker
+    trade:  u8 head: the index's five lowest bits, 0x20 more of it follows, 0x40 escape,
+               0x80 the buyer is the maker
+            u8 trade kind, if the head has 0x40
+            varint index >> 5, if the head has 0x20
             varint zigzag(trade id - (previous trade id + 1))
             varint zigzag(time - previous time)
             varint zigzag(price - previous price)
@@ -19,7 +22,11 @@
 *Previous* is the trade of the same instrument before this one in the same block, or else the
 header's reference. That is the one idea: nothing outside the header and the block is needed, so
 a reader may begin, or begin again, at any block. Deltas are modulo 2**64. A trade whose kind is
-not the block's ordinary one starts with index 0x7F (and the maker bit), u8 kind, u8 index.
+not the block's ordinary one has the escape bit. The first 32 instruments, which should be the
+busiest, take one byte.
+
+References are looked up when a trade needs them. A block's cost does not grow with the number of
+instruments in the header.
 """
 
 from collections.abc import Sequence
@@ -27,12 +34,16 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 
 from fanout.protocol.constants import (
-    ESCAPE_INDEX,
+    ESCAPE_BIT,
     I64_MAX,
     I64_MIN,
+    LOW_INDEX,
+    LOW_INDEX_BITS,
     MAKER_BIT,
     MAX_BLOCK_TRADES,
+    MAX_INSTRUMENTS,
     MAX_SEQ,
+    MORE_BIT,
     U64_MAX,
     BlockFlags,
     FrameKind,
@@ -46,6 +57,9 @@ from fanout.protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 _PREFIX = Struct("<BBBHQQ")
 assert _PREFIX.size == 21
+
+_MAX_HIGH_INDEX = (MAX_INSTRUMENTS - 1) >> LOW_INDEX_BITS
+assert _MAX_HIGH_INDEX < 0x80, "the higher bits take one byte: MAX_TRADE_BYTES counts on it"
 
 _KINDS = tuple(TradeKind(code) for code in range(256))
 _FLAGS = tuple(BlockFlags(bits & 0x03) for bits in range(256))
@@ -82,22 +96,40 @@ def encode_block(block: Block, header: Header) -> bytes:
 def _append_trades(
     body: bytearray, trades: Sequence[Trade], ordinary: TradeKind, header: Header
 ) -> None:
-    previous: dict[int, Trade | Reference] = dict(enumerate(header.references))
+    references = header.references
+    previous: dict[int, Trade | Reference] = {}
     for trade in trades:
         index = trade.instrument.index
-        maker = MAKER_BIT if trade.buyer_is_maker else 0
         before = previous.get(index)
-        if before is None or not is_representable(trade):
+        if before is None:
+            if not 0 <= index < len(references):
+                raise _refusal(trade, header)
+            before = references[index]
+        if not is_representable(trade):
             raise _refusal(trade, header)
-        if trade.kind == ordinary:
-            body.append(index | maker)
-        else:
-            body += bytes((ESCAPE_INDEX | maker, trade.kind, index))
+        _append_head(
+            body, index, trade.buyer_is_maker, None if trade.kind == ordinary else trade.kind
+        )
         append_varint(body, zigzag(trade.trade_id - before.trade_id - 1))
         append_varint(body, zigzag(trade.time - before.time))
         append_varint(body, zigzag(trade.price - before.price))
         append_varint(body, trade.quantity)
         previous[index] = trade
+
+
+def _append_head(body: bytearray, index: int, buyer_is_maker: bool, kind: TradeKind | None) -> None:
+    """`kind` is None for the block's ordinary one."""
+    head = index & LOW_INDEX
+    if buyer_is_maker:
+        head |= MAKER_BIT
+    if kind is not None:
+        head |= ESCAPE_BIT
+    high = index >> LOW_INDEX_BITS
+    body.append(head | MORE_BIT if high else head)
+    if kind is not None:
+        body.append(kind)
+    if high:
+        body.append(high)
 
 
 def is_representable(trade: Trade) -> bool:
@@ -165,19 +197,26 @@ def _read_trades(
     received_ns: int,
     back_filled: bool,
 ) -> list[Trade]:
-    previous: dict[int, Trade | Reference] = dict(enumerate(header.references))
+    references = header.references
+    previous: dict[int, Trade | Reference] = {}
     trades: list[Trade] = []
     for seq in seqs:
-        index, kind = body[offset], ordinary
-        maker = index >= MAKER_BIT
-        index &= ESCAPE_INDEX
+        head, kind = body[offset], ordinary
+        index = head & LOW_INDEX
         offset += 1
-        if index == ESCAPE_INDEX:
-            kind, index = _KINDS[body[offset]], body[offset + 1]
-            offset += 2
+        if head & ESCAPE_BIT:
+            kind = _KINDS[body[offset]]
+            offset += 1
+        if head & MORE_BIT:
+            high, offset = _read(body, offset)
+            if not high:
+                raise MalformedError(f"index {index} is longer than it needs to be")
+            index |= high << LOW_INDEX_BITS
         before = previous.get(index)
         if before is None:
-            raise MalformedError(f"instrument index {index} is not in the header")
+            if index >= len(references):
+                raise MalformedError(f"instrument index {index} is not in the header")
+            before = references[index]
         id_delta, offset = _read(body, offset)
         time_delta, offset = _read(body, offset)
         price_delta, offset = _read(body, offset)
@@ -189,7 +228,7 @@ def _read_trades(
             (before.time + unzigzag(time_delta)) & U64_MAX,
             price if I64_MIN <= price <= I64_MAX else (price - I64_MIN) % 2**64 + I64_MIN,
             quantity,
-            maker,
+            head >= MAKER_BIT,
             kind,
             seq,
             received_ns,

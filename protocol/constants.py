@@ -10,8 +10,8 @@ OTHER_WIRES: Final = frozenset(range(0x01, 0x10)) - {WIRE_VERSION}
 """First bytes of headers that are not ours."""
 
 START: Final = b"START"
-"""Payload of the first frame of a connection, kept from wire 1: the reader knows at once whether
-it talks to a fanout, and where the framing begins."""
+"""Payload of the first frame of a connection, kept from wire 1. It tells the reader at once that
+this is a fanout, and where the framing begins."""
 
 LENGTH_BYTES: Final = 4
 """A frame's length prefix, u32 little-endian, not counting itself."""
@@ -28,25 +28,44 @@ MAX_BLOCK_TRADES: Final = 1_024
 MAX_FRAME_BYTES, so a writer that keeps the count keeps the frame limit whatever the values."""
 
 MAX_TRADE_BYTES: Final = 43
-"""The longest a trade can be: escape, kind, index, and four varints of ten bytes."""
+"""The longest a trade can be: a byte each for the head, the kind and the index's higher bits, and
+four varints of ten bytes."""
 
-MAX_INSTRUMENTS: Final = 127
-"""An index shares its byte with the maker bit, and the last index is the escape."""
-
-ESCAPE_INDEX: Final = 0x7F
-"""In a trade's first byte: the kind and the real index follow, a byte each."""
+MAX_INSTRUMENTS: Final = 1_024
+"""Limit of a channel's instruments: all that one venue trades of one kind. Protects a reader from
+keeping what a corrupt count asks for."""
 
 MAKER_BIT: Final = 0x80
 """In a trade's first byte: the buyer is the maker, so the aggressor sold. As in wire 1."""
 
-WHOLE_FEED: Final = 0xFF
-"""In a STATUS, in place of an instrument index: the whole feed."""
+ESCAPE_BIT: Final = 0x40
+"""In a trade's first byte: the trade's own kind follows, one byte."""
+
+MORE_BIT: Final = 0x20
+"""In a trade's first byte: a varint with the index's higher bits follows."""
+
+LOW_INDEX: Final = 0x1F
+"""In a trade's first byte: the index's five lowest bits. The first 32 instruments take one byte."""
+
+LOW_INDEX_BITS: Final = 5
+
+WHOLE_FEED: Final = 0xFFFF
+"""In a STATUS or a GAP, in place of an instrument's index: the whole feed."""
 
 MAX_SYMBOL_BYTES: Final = 64
 """Limit of a symbol in UTF-8. The longest seen at a venue is 26; Chinese takes 3 a character."""
 
 MAX_VENUE_BYTES: Final = 32
 """Limit of a venue's name in UTF-8."""
+
+MAX_CHANNEL_BYTES: Final = 32
+"""Limit of a channel's name, `[a-z0-9][a-z0-9._-]{0,31}`."""
+
+MAX_CHANNELS: Final = 255
+"""Limit of the names of a service's other channels: what the count's one byte can say."""
+
+MAX_ASSET_BYTES: Final = 32
+"""Limit of the base's and the quote's name in UTF-8."""
 
 MAX_TEXT_BYTES: Final = 255
 """Limit of the words in an event, in UTF-8: what one length byte can say."""
@@ -72,6 +91,11 @@ NEVER_RETRY: Final = 2**32 - 1
 """In an END, in place of milliseconds: do not come back."""
 
 
+NUMBERED_KINDS: Final = range(0x10, 0x20)
+"""Kinds of frames that hold a run of records. All begin alike, so that a reader which does not know
+one still knows which sequence numbers it takes."""
+
+
 class FrameKind(IntEnum):
     """First byte of a payload. A reader skips and counts the kinds it does not know."""
 
@@ -82,6 +106,7 @@ class FrameKind(IntEnum):
     LOSS = 0x22
     HEARTBEAT = 0x23
     END = 0x24
+    INSTRUMENTS = 0x25
 
 
 class BlockFlags(IntFlag):
@@ -90,6 +115,16 @@ class BlockFlags(IntFlag):
     NONE = 0
     BACK_FILLED = 0x01
     SNAPSHOT = 0x02
+
+
+class DataKinds(IntFlag):
+    """Which kinds of records a channel has. Other bits are reserved: written 0, ignored."""
+
+    NONE = 0
+    TRADES = 0x01
+    QUOTES = 0x02
+    BOOK_BY_PRICE = 0x04
+    BOOK_BY_ORDER = 0x08
 
 
 class _Code(IntEnum):
@@ -114,6 +149,19 @@ class TradeKind(_Code):
     """Auto-deleveraging; its price can be far from the market."""
     AGGREGATE = 4
     """Several fills of one taker at one price; the id is the aggregate's own numbering."""
+    OTHER = 0xFF
+
+
+class InstrumentType(_Code):
+    """What kind of contract an instrument is."""
+
+    SPOT = 0
+    LINEAR_PERPETUAL = 1
+    """A perpetual future that is settled in the quote currency."""
+    INVERSE_PERPETUAL = 2
+    """A perpetual future that is settled in the base."""
+    FUTURE = 3
+    OPTION = 4
     OTHER = 0xFF
 
 

@@ -1,12 +1,12 @@
-"""Events: what a reader is told besides trades. Each is a frame with a CRC of its own.
+"""Events: what a channel reports besides trades. Each is a frame with a CRC of its own.
 
-    STATUS     u8 0x20 | u64 seq | u8 instrument or 0xFF | u8 state | u64 since_ns | text why
-    GAP        u8 0x21 | u64 seq | u8 instrument | u8 state | u64 first_id | u64 last_id | text why
+    STATUS     u8 0x20 | u64 seq | u16 instrument or 0xFFFF | u8 state | u64 since_ns | text why
+    GAP        u8 0x21 | u64 seq | u16 instrument | u8 state | u64 first_id | u64 last_id | text why
     LOSS       u8 0x22 | u64 first_seq | u64 last_seq | u8 reason
     HEARTBEAT  u8 0x23 | u64 next_seq | u64 time_ns
     END        u8 0x24 | u64 last_seq | u8 reason | u32 retry_ms | text why
 
-then u32 CRC-32. Text is u8 length and UTF-8. A body that is longer is read as far as it is known.
+then u32 CRC-32. Text is u8 length and UTF-8. A reader ignores bytes behind the fields it knows.
 """
 
 from collections.abc import Callable
@@ -31,12 +31,12 @@ from fanout.protocol.framing import seal, unseal
 from fanout.protocol.records import End, Event, Gap, Header, Heartbeat, Instrument, Loss, Status
 from fanout.protocol.text import pack_text, unpack_text
 
-_STATUS = Struct("<BQBBQ")
-_GAP = Struct("<BQBBQQ")
+_STATUS = Struct("<BQHBQ")
+_GAP = Struct("<BQHBQQ")
 _LOSS = Struct("<BQQB")
 _HEARTBEAT = Struct("<BQQ")
 _END = Struct("<BQBI")
-assert [each.size for each in (_STATUS, _GAP, _LOSS, _HEARTBEAT, _END)] == [19, 27, 18, 17, 14]
+assert [each.size for each in (_STATUS, _GAP, _LOSS, _HEARTBEAT, _END)] == [20, 28, 18, 17, 14]
 
 
 def encode_event(event: Event) -> bytes:
@@ -70,8 +70,8 @@ def _encode_body(event: Event) -> bytes:
 
 
 def _index(instrument: Instrument) -> int:
-    """Its index, if a header can have it. Others fit the byte as well, and one of them is the whole
-    feed's."""
+    """Its index, if a header can have it. Others fit the field as well, and one of them stands for
+    the whole feed."""
     if not 0 <= instrument.index < MAX_INSTRUMENTS:
         raise NotRepresentableError(f"index {instrument.index}: 0 to {MAX_INSTRUMENTS - 1} fit")
     return instrument.index

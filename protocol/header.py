@@ -1,115 +1,169 @@
-"""The session header: who speaks, in which numbering, in which units, and from which values.
+"""The session header: who sends, which channel, in which numbering, and how many instruments.
 
     u8   version = 2
     u8   reserved = 0
     u64  epoch_ns
     u64  next_seq
     u8   length, then the venue's name
-    u8   n, 1 to 127
-    n x  u8 length of the rest of the entry
-         u8 length, then the symbol
-         i8 price exponent, i8 quantity exponent, i8 time exponent
-         i64 price, u64 quantity, u64 trade id, u64 time: the references
+    u8   length, then the channel's name
+    u8   data, bits: 1 trades, 2 quotes, 4 book by price, 8 book by order
+    u16  number of instruments, 0 to 1,024
+    u8   m, number of the service's other channels
+    m x  u8 length, then the channel's name
     u32  CRC-32
 
-All little-endian. An entry or a body that is longer than this is read as far as it is known.
+All little-endian. A reader ignores bytes that follow the fields it knows.
+
+1,024 instruments do not fit one frame, so they travel in frames of their own (`instruments`), right
+behind the header. `opening` makes all of them, `Gathering` puts them together again.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812
+from typing import Final
 
 from fanout.protocol.constants import (
-    EXPONENTS,
+    CRC_BYTES,
+    LENGTH_BYTES,
+    MAX_CHANNEL_BYTES,
+    MAX_CHANNELS,
+    MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
     MAX_SEQ,
-    MAX_SYMBOL_BYTES,
     MAX_VENUE_BYTES,
-    TIME_EXPONENTS,
     WIRE_VERSION,
+    DataKinds,
 )
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from fanout.protocol.framing import seal, unseal
+from fanout.protocol.framing import frame, payloads_of, seal, unseal
+from fanout.protocol.instruments import (
+    MAX_ENTRY_BYTES,
+    MAX_OVERHEAD_BYTES,
+    encode_entry,
+    encode_instruments,
+    require_unique,
+    runs_of,
+    with_instruments,
+)
 from fanout.protocol.records import Header, Instrument, Reference
-from fanout.protocol.text import pack_text, unpack_text
+from fanout.protocol.text import channel_fault, name_fault, pack_text, unpack_text
 
 _PREFIX = Struct("<BBQQ")
-_ENTRY = Struct("<bbbqQQQ")
-assert _PREFIX.size == 18
-assert _ENTRY.size == 35
+_COUNTS = Struct("<BHB")
+assert (_PREFIX.size, _COUNTS.size) == (18, 4)
+
+_ALL_DATA = DataKinds(0x0F)
+
+
+def opening(header: Header) -> bytes:
+    """The frames of a header and of all its instruments. A connection sends them behind START, and
+    again in mid-stream where a reader goes on under another header. Raises
+    `NotRepresentableError`."""
+    payload = encode_header(header)
+    instruments = encode_instruments(header, 0, len(header.instruments))
+    return b"".join(map(frame, (payload, *instruments)))
+
+
+class Opener:
+    """`opening` for one channel whose header changes little from call to call: an instrument is
+    encoded when it is new or has changed. For 1,024 of them that is a tenth of the time."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Instrument, Reference, bytes]] = []
+        self._instruments: tuple[Instrument, ...] = ()
+        self._references: tuple[Reference, ...] = ()
+        self._frames = b""
+
+    def __call__(self, header: Header) -> bytes:
+        """The frames of `opening(header)`. Raises `NotRepresentableError`."""
+        payload = encode_header(header)
+        if header.instruments is not self._instruments or header.references is not self._references:
+            pairs = zip(header.instruments, header.references, strict=True)
+            self._entries = [self._entry(*pair) for pair in pairs]
+            self._frames = b"".join(map(frame, runs_of(0, [each for _, _, each in self._entries])))
+            self._instruments, self._references = header.instruments, header.references
+        return frame(payload) + self._frames
+
+    def _entry(
+        self, instrument: Instrument, reference: Reference
+    ) -> tuple[Instrument, Reference, bytes]:
+        index = instrument.index
+        if index < len(self._entries):
+            known = self._entries[index]
+            if known[0] is instrument and known[1] is reference:
+                return known
+        return instrument, reference, encode_entry(instrument, reference)
+
+
+MAX_OPENING_BYTES: Final = (
+    (LENGTH_BYTES + _PREFIX.size + 1 + MAX_VENUE_BYTES + 1 + MAX_CHANNEL_BYTES + _COUNTS.size)
+    + MAX_CHANNELS * (1 + MAX_CHANNEL_BYTES)
+    + CRC_BYTES
+    + MAX_INSTRUMENTS * MAX_ENTRY_BYTES
+    + 4 * (LENGTH_BYTES + MAX_OVERHEAD_BYTES)
+)
+"""What the longest opening takes. Entries of the worst size come in four runs."""
+
+assert 4 * (MAX_FRAME_BYTES - MAX_OVERHEAD_BYTES - MAX_ENTRY_BYTES) > (
+    MAX_INSTRUMENTS * MAX_ENTRY_BYTES
+)
 
 
 def encode_header(header: Header) -> bytes:
-    """A header's payload. Raises `NotRepresentableError`, naming what does not fit."""
-    _check(header)
+    """A header's payload, without the instruments. Raises `NotRepresentableError`, naming what does
+    not fit."""
+    _check_instruments(header)
     try:
+        _check_meaning(header)
         body = bytearray(_PREFIX.pack(WIRE_VERSION, 0, header.epoch_ns, header.next_seq))
         body += pack_text(header.venue, MAX_VENUE_BYTES, "venue")
-        body.append(len(header.instruments))
-        for instrument, reference in zip(header.instruments, header.references, strict=True):
-            body += _encode_entry(instrument, reference)
+        body += pack_text(header.channel, MAX_CHANNEL_BYTES, "channel")
+        data = header.data & _ALL_DATA
+        body += _COUNTS.pack(data, len(header.instruments), len(header.channels))
+        for channel in header.channels:
+            body += pack_text(channel, MAX_CHANNEL_BYTES, "channel")
     except StructError as error:
         raise NotRepresentableError(f"header does not fit its fields: {error}") from error
+    except MalformedError as error:
+        raise NotRepresentableError(str(error)) from error
     return seal(body)
 
 
-def _encode_entry(instrument: Instrument, reference: Reference) -> bytes:
-    entry = pack_text(instrument.symbol, MAX_SYMBOL_BYTES, "symbol") + _ENTRY.pack(
-        instrument.price_exponent,
-        instrument.quantity_exponent,
-        instrument.time_exponent,
-        reference.price,
-        reference.quantity,
-        reference.trade_id,
-        reference.time,
-    )
-    return bytes([len(entry)]) + entry
-
-
-def _check(header: Header) -> None:
+def _check_instruments(header: Header) -> None:
     count = len(header.instruments)
-    if not 1 <= count <= MAX_INSTRUMENTS:
-        raise NotRepresentableError(f"{count} instruments: 1 to {MAX_INSTRUMENTS} fit a header")
+    if count > MAX_INSTRUMENTS:
+        raise NotRepresentableError(f"{count:,} instruments: at most {MAX_INSTRUMENTS:,} fit")
     if len(header.references) != count:
         raise NotRepresentableError(f"{len(header.references)} references for {count} instruments")
     if [each.index for each in header.instruments] != list(range(count)):
         raise NotRepresentableError("instrument indices are not 0, 1, 2, ...")
     try:
-        _check_meaning(header)
+        require_unique(header.instruments)
     except MalformedError as error:
         raise NotRepresentableError(str(error)) from error
 
 
 def _check_meaning(header: Header) -> None:
-    """What both ends insist on, beyond what the fields' widths say."""
+    """Raises `MalformedError` for what both ends refuse, beyond what the fields' widths say."""
     if not 1 <= header.next_seq <= MAX_SEQ:
         raise MalformedError(f"sequence number {header.next_seq} is out of range")
-    _check_name(header.venue)
-    symbols = [each.symbol for each in header.instruments]
-    for each in header.instruments:
-        _check_name(each.symbol)
-        if symbols.index(each.symbol) != each.index:
-            raise MalformedError(f"symbol {each.symbol!r} stands twice")
-        if each.price_exponent not in EXPONENTS or each.quantity_exponent not in EXPONENTS:
-            raise MalformedError(
-                f"{each.symbol}: exponents {each.price_exponent}, {each.quantity_exponent} "
-                f"are not within {EXPONENTS.start} to {EXPONENTS.stop - 1}"
-            )
-        if each.time_exponent not in TIME_EXPONENTS:
-            raise MalformedError(
-                f"{each.symbol}: time exponent {each.time_exponent} "
-                f"is not within {TIME_EXPONENTS.start} to {TIME_EXPONENTS.stop - 1}"
-            )
+    if len(header.channels) > MAX_CHANNELS:
+        raise MalformedError(f"{len(header.channels)} other channels: at most {MAX_CHANNELS} fit")
+    channels = (header.channel, *header.channels)
+    faults = (name_fault(header.venue), *map(channel_fault, channels), _repeated(channels))
+    for fault in filter(None, faults):
+        raise MalformedError(fault)
 
 
-def _check_name(name: str) -> None:
-    """Names are shown on terminals and become columns and file names: no blanks and no control
-    characters, U+0000 to U+0020 and U+007F to U+00A0."""
-    if not name or any(each <= " " or "\x7f" <= each <= "\xa0" for each in name):
-        raise MalformedError(f"name {name!r} is empty, or has a blank or a control character")
+def _repeated(channels: Sequence[str]) -> str | None:
+    twice = [each for place, each in enumerate(channels) if each in channels[:place]]
+    return f"channel {twice[0]!r} stands twice" if twice else None
 
 
-def decode_header(payload: bytes) -> Header:
-    """The header in a payload. Raises `PeerError` for every other payload."""
+def decode_header(payload: bytes) -> tuple[Header, int]:
+    """The header in a payload, still without instruments, and how many of them follow. Raises
+    `PeerError` for every other payload."""
     body = unseal(payload)
     if body[0] != WIRE_VERSION:
         raise MalformedError(f"wire version {body[0]}: this reader speaks {WIRE_VERSION}")
@@ -117,46 +171,68 @@ def decode_header(payload: bytes) -> Header:
         raise MalformedError(f"header of {len(body)} bytes is cut short")
     _, _, epoch_ns, next_seq = _PREFIX.unpack_from(body)
     venue, offset = unpack_text(body, _PREFIX.size, MAX_VENUE_BYTES, "venue")
-    entries = _decode_entries(body, offset)
+    channel, offset = unpack_text(body, offset, MAX_CHANNEL_BYTES, "channel")
+    if not channel:
+        raise MalformedError("the channel has no name")
+    if offset + _COUNTS.size > len(body):
+        raise MalformedError("header ends before its counts")
+    data, count, others = _COUNTS.unpack_from(body, offset)
+    if count > MAX_INSTRUMENTS:
+        raise LimitExceededError(f"{count:,} instruments: at most {MAX_INSTRUMENTS:,} allowed")
     header = Header(
         epoch_ns=epoch_ns,
         next_seq=next_seq,
         venue=venue,
-        instruments=tuple(instrument for instrument, _ in entries),
-        references=tuple(reference for _, reference in entries),
+        channel=channel,
+        data=DataKinds(data) & _ALL_DATA,
+        instruments=(),
+        references=(),
+        channels=_decode_channels(body, offset + _COUNTS.size, others),
     )
     _check_meaning(header)
-    return header
+    return header, count
 
 
-def _decode_entries(body: bytes, offset: int) -> list[tuple[Instrument, Reference]]:
-    if offset >= len(body):
-        raise MalformedError("header ends before its instruments")
-    count = body[offset]
-    if not 1 <= count <= MAX_INSTRUMENTS:
-        raise LimitExceededError(f"{count} instruments: 1 to {MAX_INSTRUMENTS} allowed")
-    offset += 1
-    entries = []
-    for index in range(count):
-        if offset >= len(body) or offset + 1 + body[offset] > len(body):
-            raise MalformedError(f"header ends within instrument {index}")
-        end = offset + 1 + body[offset]
-        entries.append(_decode_entry(body[offset + 1 : end], index))
-        offset = end
-    return entries
+def _decode_channels(body: bytes, offset: int, count: int) -> tuple[str, ...]:
+    channels = []
+    for _ in range(count):
+        channel, offset = unpack_text(body, offset, MAX_CHANNEL_BYTES, "channel")
+        channels.append(channel)
+    return tuple(channels)
 
 
-def _decode_entry(entry: bytes, index: int) -> tuple[Instrument, Reference]:
-    symbol, offset = unpack_text(entry, 0, MAX_SYMBOL_BYTES, "symbol")
-    if len(entry) < offset + _ENTRY.size:
-        raise MalformedError(f"entry of instrument {index} is cut short")
-    price_exponent, quantity_exponent, time_exponent, *reference = _ENTRY.unpack_from(entry, offset)
-    price, quantity, trade_id, time = reference
-    instrument = Instrument(
-        index=index,
-        symbol=symbol,
-        price_exponent=price_exponent,
-        quantity_exponent=quantity_exponent,
-        time_exponent=time_exponent,
-    )
-    return instrument, Reference(price=price, quantity=quantity, trade_id=trade_id, time=time)
+class Gathering:
+    """A header whose instruments are still coming."""
+
+    def __init__(self, payload: bytes) -> None:
+        """`payload` is the header's. Raises `PeerError`."""
+        self.header, self._count = decode_header(payload)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the header has as many instruments as it announced."""
+        return len(self.header.instruments) == self._count
+
+    def add(self, payload: bytes) -> None:
+        """Take the next INSTRUMENTS. Raises `PeerError` for every other payload, and for
+        instruments that the header did not announce or that came before."""
+        known = len(self.header.instruments)
+        header = with_instruments(self.header, payload, first=known)
+        if len(header.instruments) > self._count:
+            raise MalformedError(
+                f"{len(header.instruments):,} instruments: the header announced {self._count:,}"
+            )
+        self.header = header
+
+
+def decode_opening(frames: bytes) -> Header:
+    """The whole header in the frames that `opening` makes. Raises `PeerError`."""
+    payloads = payloads_of(frames)
+    if not payloads:
+        raise MalformedError(f"{len(frames):,} bytes hold no header")
+    gathering = Gathering(payloads[0])
+    for payload in payloads[1:]:
+        gathering.add(payload)
+    if not gathering.is_complete:
+        raise MalformedError("instruments are missing behind their header")
+    return gathering.header

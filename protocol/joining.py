@@ -1,34 +1,67 @@
 """Joining a stream in its middle: where the numbering stands at a frame, and beginning within one.
 
-A reader of TCP joins with a header made for it. One that attaches to a queue finds frames that
-were written before it came, and makes its own: with the number from which the first of them goes
-on, neither one that it was never due nor one too late. One that asks for a number in the middle of
-a block gets the rest of that block as a block of its own.
+A TCP reader gets a header made for its position. A queue reader builds its own, with `next_seq` set
+to the number of the first unread frame. A reader that asks for a number in the middle of a block
+gets the rest of that block as a block of its own.
 """
+
+from struct import Struct
 
 from msgspec.structs import replace
 
 from fanout.protocol.block import decode_block, encode_block
-from fanout.protocol.constants import FrameKind
-from fanout.protocol.events import decode_event
-from fanout.protocol.header import decode_header
-from fanout.protocol.records import End, Gap, Header, Heartbeat, Loss, Status
+from fanout.protocol.constants import MAX_SEQ, NUMBERED_KINDS, BlockFlags, FrameKind
+from fanout.protocol.errors import MalformedError
+from fanout.protocol.framing import unseal
+from fanout.protocol.records import Header
+
+_RUN = Struct("<BBBHQ")
+assert _RUN.size == 13
+
+_SEQ = Struct("<Q")
+_SEQ_AT: dict[int, int] = {
+    FrameKind.HEADER: 10,
+    FrameKind.STATUS: 1,
+    FrameKind.GAP: 1,
+    FrameKind.LOSS: 1,
+    FrameKind.HEARTBEAT: 1,
+    FrameKind.END: 1,
+}
+"""Where a frame has the sequence number that it takes, or that is due behind it."""
 
 
-def first_seq(payload: bytes, header: Header) -> int | None:
-    """The number of the first trade or event in a payload, or the one that comes next where it
-    has none of its own. None if its kind is not known. Raises `PeerError`."""
-    if payload[0] == FrameKind.TRADES:
-        return decode_block(payload, header).first_seq
-    if payload[0] == FrameKind.HEADER:
-        return decode_header(payload).next_seq
-    if payload[0] not in FrameKind._value2member_map_:
+def run_of(payload: bytes) -> tuple[int, int]:
+    """The first number of a frame of kind 0x10 to 0x1F, known or not, and how many numbers it
+    takes: 0 for a snapshot, whose records have none. Raises `PeerError`."""
+    body = unseal(payload)
+    if len(body) < _RUN.size:
+        raise MalformedError(f"frame of {len(payload)} bytes holds no first number")
+    kind, flags, _, count, seq = _RUN.unpack_from(body)
+    numbers = 0 if flags & BlockFlags.SNAPSHOT.value else count
+    if not count or not 1 <= seq <= MAX_SEQ - max(numbers - 1, 0):
+        raise MalformedError(f"frame of kind {kind:#04x}: {count:,} records from number {seq} on")
+    return seq, numbers
+
+
+def first_seq(payload: bytes) -> int | None:
+    """The number of the first record in a payload, or the number that is due where the frame takes
+    none. None for INSTRUMENTS and for unknown kinds, which say nothing of numbers. Raises
+    `PeerError`."""
+    kind = payload[0]
+    if kind in NUMBERED_KINDS:
+        return run_of(payload)[0]
+    at = _SEQ_AT.get(kind)
+    if at is None:
         return None
-    match decode_event(payload, header):
-        case Status(seq=seq) | Gap(seq=seq) | Loss(first_seq=seq) | Heartbeat(next_seq=seq):
-            return seq
-        case End(last_seq=last_seq):  # pragma: no branch  the fifth of five
-            return last_seq + 1
+    body = unseal(payload)
+    if len(body) < at + _SEQ.size:
+        raise MalformedError(f"frame of {len(payload)} bytes is cut short")
+    (seq,) = _SEQ.unpack_from(body, at)
+    if kind == FrameKind.END:
+        seq += 1  # its own is the last number that was published
+    if not 1 <= seq <= MAX_SEQ:
+        raise MalformedError(f"sequence number {seq} is out of range")
+    return int(seq)
 
 
 def block_from(payload: bytes, seq: int, header: Header) -> bytes:

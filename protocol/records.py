@@ -14,13 +14,16 @@ import msgspec
 
 from fanout.protocol.constants import (
     BlockFlags,
+    DataKinds,
     EndReason,
     FeedState,
     GapState,
+    InstrumentType,
     LossReason,
     TradeKind,
 )
 from fanout.protocol.fixedpoint import to_decimal, to_float, to_text
+from fanout.protocol.text import channel_fault
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     A price of `n` is n * 10**price_exponent of the quote currency, a quantity of `n` is
     n * 10**quantity_exponent of the base asset, a time of `n` is n * 10**time_exponent seconds
-    since 1970. `index` is its place in the header.
+    since 1970. `index` is its place in the header, the same for a whole epoch.
+
+    `tick` and `lot` are the smallest steps of price and quantity, in units of the exponents; 0
+    where unknown. `base` and `quote` are the names of the two assets, empty where unknown. One unit
+    of quantity is `contract_mantissa` * 10**`contract_exponent` of the base: 1 for spot.
     """
 
     index: int
@@ -36,28 +43,38 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     price_exponent: int
     quantity_exponent: int
     time_exponent: int = -3
+    tick: int = 0
+    lot: int = 0
+    base: str = ""
+    quote: str = ""
+    type: InstrumentType = InstrumentType.OTHER
+    contract_mantissa: int = 1
+    contract_exponent: int = 0
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """Where the first delta of every block starts, for one instrument.
 
-    The mean price and quantity of recent trades, and the newest trade's id and time. Not a quote:
-    good for making blocks small, and for nothing else.
+    The mean price and quantity of recent trades, the newest trade's id and time, and the newest
+    update id of quotes and books. References make blocks small and are good for nothing else: they
+    are not quotes.
     """
 
     price: int
     quantity: int
     trade_id: int
     time: int
+    update_id: int = 0
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader has to know before its first block.
+    """What a reader has to know of a channel before its first block.
 
     `epoch_ns` names one numbering: unix ns at the service's start. `next_seq` is the sequence
-    number that follows in this connection. `references[i]` belongs to `instruments[i]`. `channel`
-    is this channel's name and `channels` are all names that the service has; empty where the
-    service names none.
+    number that follows in this connection. `references[i]` belongs to `instruments[i]`. `data` are
+    the kinds of records that the channel has; `channels` the names of the service's other channels.
+
+    A channel without a name gets the venue's, or `main` where that is no name for a channel.
     """
 
     epoch_ns: int
@@ -66,7 +83,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     instruments: tuple[Instrument, ...]
     references: tuple[Reference, ...]
     channel: str = ""
+    data: DataKinds = DataKinds.TRADES
     channels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.channel:
+            name = self.venue if channel_fault(self.venue) is None else "main"
+            msgspec.structs.force_setattr(self, "channel", name)
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -221,8 +244,22 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     trades: tuple[Trade, ...]
 
 
-Event = Status | Gap | Loss | Heartbeat | End
-"""Whatever travels in-band as a frame of its own, beside headers and blocks."""
+class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Records `first_seq` to `last_seq`, both included, came in a frame of a kind that this reader
+    does not know. They arrived, and are not lost; a newer version of this library can read them."""
 
-Record = Trade | Snapshot | Status | Gap | Loss | End
-"""What a subscriber is handed."""
+    first_seq: int
+    last_seq: int
+    kind: int
+
+    @property
+    def count(self) -> int:
+        """How many records were skipped."""
+        return self.last_seq - self.first_seq + 1
+
+
+Event = Status | Gap | Loss | Heartbeat | End
+"""A message that travels in-band as a frame of its own, beside headers and blocks."""
+
+Record = Trade | Snapshot | Status | Gap | Loss | Skipped | End
+"""What a subscriber receives."""

@@ -3,11 +3,11 @@
     {"start": "live"}                                        from the next frame on
     {"start": "oldest"}                                      from the oldest frame that is kept
     {"start": {"epoch_ns": 1795219200000000000, "seq": 1001}}   from that sequence number on
+    {"channel": "binance-spot"}                              a channel; without it the first one
     {"slow": "disconnect", "token": "..."}                   each member may be left out
-    {"channel": "binance"}                                   the service's first one without it
 
-Who sends nothing has asked for `live`, `skip` and no token. Members that are not known are
-ignored: an older service serves a newer reader as far as it can.
+A reader that sends nothing asks for `live`, `skip`, the first channel and no token. The service
+ignores unknown members, so that an older service serves a newer reader as far as it can.
 """
 
 from enum import StrEnum
@@ -17,26 +17,26 @@ import msgspec
 
 from fanout.protocol.constants import MAX_SEQ, U64_MAX
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from fanout.protocol.text import fitting
+from fanout.protocol.text import channel_fault, fitting
 
 MAX_REQUEST_BYTES: Final = 4096
 """Limit of a request. Protects the service from keeping what strangers send."""
 
 
 class Start(StrEnum):
-    """Where to begin, for who has no position of its own."""
+    """Where to begin, for a reader without a position of its own."""
 
     LIVE = "live"
     OLDEST = "oldest"
 
 
 class SlowPolicy(StrEnum):
-    """What becomes of a reader that was slower than the service's log is long."""
+    """What the service does with a reader that falls off its log."""
 
     SKIP = "skip"
-    """It is told what it lost, and carries on."""
+    """It gets a LOSS, and goes on at the oldest frame that is kept."""
     DISCONNECT = "disconnect"
-    """It is told where it stood, and the connection ends."""
+    """It gets an END with its position, and the connection closes."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,36 +53,43 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
     channel: str = ""
+    """The channel's name; empty for the service's first channel."""
 
     def __repr__(self) -> str:
         """Without the token, which belongs into no log and no traceback."""
-        told = "None" if self.token is None else "***"
-        asked = f", channel={self.channel!r}" if self.channel else ""
-        return f"Request(start={self.start!r}, slow={self.slow!r}, token={told}{asked})"
+        token = "None" if self.token is None else "***"
+        return (
+            f"Request(start={self.start!r}, slow={self.slow!r}, token={token}, "
+            f"channel={self.channel!r})"
+        )
 
 
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]*)\Z", max_length=20)]
 
 
-class _SaidPosition(msgspec.Struct):
+class _SpeltPosition(msgspec.Struct):
     """A position as a peer may spell it: a language whose numbers are doubles writes strings."""
 
     epoch_ns: int | _Digits
     seq: int | _Digits
 
 
-class _SaidRequest(msgspec.Struct):
-    start: Start | _SaidPosition = Start.LIVE
+class _SpeltRequest(msgspec.Struct):
+    start: Start | _SpeltPosition = Start.LIVE
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
     channel: str = ""
 
 
-_DECODER = msgspec.json.Decoder(_SaidRequest)
+_DECODER = msgspec.json.Decoder(_SpeltRequest)
 
 
 def encode_request(request: Request) -> bytes:
-    """A request's payload. Raises `NotRepresentableError`."""
+    """A request's payload. Raises `NotRepresentableError`, also for a channel name that no channel
+    can have."""
+    fault = channel_fault(request.channel) if request.channel else None
+    if fault:
+        raise NotRepresentableError(fault)
     try:
         _check(request)
         payload = msgspec.json.encode(request)
@@ -98,22 +105,23 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(payload: bytes) -> Request:
-    """The request in a payload. Raises `PeerError` for every other payload."""
+    """The request in a payload. Raises `PeerError` for every other payload. The channel may be any
+    text: whether there is such a channel is for the service to say."""
     if len(payload) > MAX_REQUEST_BYTES:
         raise LimitExceededError(f"request of {len(payload):,} bytes exceeds {MAX_REQUEST_BYTES:,}")
     try:
-        said = _DECODER.decode(payload)
+        spelt = _DECODER.decode(payload)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        # The words may be the reader's own, and as long as what it sent.
+        # The message may quote the reader's own text, which may be as long as its request.
         raise MalformedError(f"not a request: {fitting(str(error), 120)}") from error
-    start = _meant(said.start) if isinstance(said.start, _SaidPosition) else said.start
-    request = Request(start=start, slow=said.slow, token=said.token, channel=said.channel)
+    start = _position(spelt.start) if isinstance(spelt.start, _SpeltPosition) else spelt.start
+    request = Request(start=start, slow=spelt.slow, token=spelt.token, channel=spelt.channel)
     _check(request)
     return request
 
 
-def _meant(said: _SaidPosition) -> Position:
-    return Position(epoch_ns=int(said.epoch_ns), seq=int(said.seq))
+def _position(spelt: _SpeltPosition) -> Position:
+    return Position(epoch_ns=int(spelt.epoch_ns), seq=int(spelt.seq))
 
 
 def _check(request: Request) -> None:

@@ -7,20 +7,20 @@ writes only what is its own: the writer all but the read cursor, the reader's pi
     writer: copy the frames to the data area, then store the write cursor
     reader: load the write cursor, copy a frame out, then store the read cursor
 
-That is all of it, and it holds because of three things. A cursor is one aligned 64-bit word
-behind `memoryview.cast("Q")`, which is loaded and stored by one instruction (`struct` goes byte
-by byte, and tears). CPython runs the statements of a thread in their order. And on x86-64 nobody
-sees the stores of a core in another order than they were made, and no load or store is moved
-before an earlier load. On a processor that may, this would need barriers that plain Python does
-not have: `fanout.protocol.ring_file.require_supported_machine` is for those who map memory to call.
+Three facts make that enough. A cursor is one aligned 64-bit word behind `memoryview.cast("Q")`,
+which one instruction loads or stores (`struct` goes byte by byte, and tears). CPython runs the
+statements of a thread in their order. And x86-64 shows the stores of a core to the others in the
+order in which they were made, and moves no load or store before an earlier load. Other processors
+would need barriers that plain Python does not have, so code that maps memory calls
+`fanout.protocol.ring_file.require_supported_machine` first.
 
-Both sides keep their own cursor to themselves and only ever store it. The reader trusts nothing
-it loads: a length is checked against the cursors before a byte is copied. Whether the bytes are
-those that were written is said by each frame's CRC, which is for the session to check.
+Each side keeps its own cursor to itself and only ever stores it in the page. The reader trusts no
+value that it loads: it checks a length against the cursors before it copies a byte. The session
+checks each frame's CRC, which says whether the bytes are those that the writer wrote.
 
-What is not promised: a frame whose writer died within a `push` is not there. Nor is a buffer
-guarded against a third party that writes to it or cuts its file, beyond that the reader does not
-crash: bytes that `pop` gives may be such a party's, and only their CRC tells.
+Two things are not promised. A frame whose writer died within a `push` is not there. And a third
+party may write to the buffer or cut its file: the reader does not crash, but `pop` may return that
+party's bytes, and only their CRC tells.
 """
 
 from collections.abc import Iterator
@@ -30,8 +30,7 @@ from typing import Final
 from fanout.protocol import ring_page as page
 from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
 from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError
-from fanout.protocol.framing import frame
-from fanout.protocol.header import decode_header, encode_header
+from fanout.protocol.header import Opener, decode_opening
 from fanout.protocol.records import Header
 from fanout.protocol.speedups import twin
 
@@ -41,7 +40,7 @@ _unpack_length: Final = Struct("<I").unpack_from
 class RingWriter(page.Ring):
     """Makes a queue in a buffer, and writes to it."""
 
-    __slots__ = ("_dropped_frames", "_dropped_numbers", "_room", "_slot")
+    __slots__ = ("_dropped_frames", "_dropped_numbers", "_opener", "_room", "_slot")
 
     def __init__(
         self,
@@ -53,8 +52,8 @@ class RingWriter(page.Ring):
     ) -> None:
         """`buffer` is as long as the page and the capacity together, and all zero.
 
-        `header` is the session header, of at most `MAX_HEADER_BYTES`, or None where the frames
-        are not a fanout's. `start` is where both cursors begin. Raises `LimitExceededError`.
+        `header` is the session header, or None where the frames are not a fanout's. `start` is
+        where both cursors begin. Raises `LimitExceededError` and `NotRepresentableError`.
         """
         capacity = len(buffer) - page.PAGE_BYTES
         page.check_capacity(capacity)
@@ -62,6 +61,7 @@ class RingWriter(page.Ring):
         self._position = start
         self._room = capacity
         self._slot = 1
+        self._opener = Opener()
         self._dropped_frames = 0
         self._dropped_numbers = 0
         words = self._words
@@ -71,7 +71,7 @@ class RingWriter(page.Ring):
         words[page.VERSION_WORD] = page.LAYOUT_VERSION
         if header is not None:
             words[page.EPOCH_WORD] = header.epoch_ns
-            self._record_header(encode_header(header))
+            self._record_header(self._opener(header))
             self.mark(header.next_seq)
         words[page.MAGIC_WORD] = page.MAGIC
 
@@ -82,11 +82,11 @@ class RingWriter(page.Ring):
 
     @twin
     def push(self, frames: bytes) -> bool:
-        """Append one or more whole frames, all at once; False, and nothing, if they do not fit.
-        Never waits."""
+        """Append one or more whole frames, all at once. Returns False, and appends nothing, if they
+        do not fit. Never waits."""
         size = len(frames)
         if size > self._room:
-            # What is known of the reader may be old; look where it is only when it matters.
+            # The room that is known may be old: load the reader's cursor only when it matters.
             self._room = self._look_for_room()
             if size > self._room:
                 return False
@@ -105,67 +105,72 @@ class RingWriter(page.Ring):
 
     @property
     def unread_bytes(self) -> int:
-        """How much the reader has yet to read. Nonsense, if its cursor is."""
+        """How much the reader has yet to read. A wrong number if the reader's cursor is wrong."""
         return (self._position - self._words[page.READ_WORD]) & U64_MAX
 
     def _look_for_room(self) -> int:
-        """Bytes that are free. None, if the reader's cursor is nonsense: what it harms by that is
-        its own queue, which takes nothing more."""
+        """Bytes that are free; 0 if the reader's cursor is nonsense. Such a reader harms its own
+        queue only, which takes no more frames."""
         return max(0, self.capacity - self.unread_bytes)
 
-    def push_header(self, header: Header) -> bool:
-        """Append the frame of a new session header, which counts from there on for those who
-        attach too. False if there is no room for it. Raises `LimitExceededError`.
+    def push_header(self, header: Header, frames: bytes | None = None) -> bool:
+        """Append `frames`, which change a reader's header to `header`: INSTRUMENTS, or without them
+        its opening. From there on it counts for readers that attach, too. Returns False, and does
+        nothing, if there is no room. Raises `NotRepresentableError`.
 
-        Nor is there while the reader has not come to the last header: the one before is needed.
+        There is none while the reader has not reached the last change: it needs the header before.
         """
         unread = self.unread_bytes
         start = page.header_start(self._words, self._slot)
         is_needed = unread > (self._position - start) & U64_MAX
-        payload = encode_header(header)
-        if is_needed or LENGTH_BYTES + len(payload) > self.capacity - unread:
+        if is_needed or (frames and len(frames) > self.capacity - unread):
             return False
-        self._record_header(payload)
-        return self.push(frame(payload))
+        whole = self._opener(header)
+        if frames is None:
+            frames = whole
+            if len(frames) > self.capacity - unread:
+                return False
+        self._record_header(whole)
+        return self.push(frames)
 
-    def _record_header(self, payload: bytes) -> None:
+    def _record_header(self, frames: bytes) -> None:
         self._slot ^= 1
-        page.write_header(self._page, self._words, self._slot, payload, self._position)
+        page.write_header(self._page, self._words, self._slot, frames, self._position)
 
     def mark(self, next_seq: int) -> None:
-        """Say which sequence number comes next, for a reader that attaches to an empty queue."""
+        """Store which sequence number comes next, for a reader that attaches to an empty queue."""
         self._words[page.MARK_SEQ_WORD] = next_seq
         self._words[page.MARK_WORD] = self._position
 
     def beat(self, heartbeat: int) -> None:
-        """Show that the writer lives: any number that is not the last one."""
+        """Show that the writer runs: any number that is not the last one."""
         self._words[page.HEARTBEAT_WORD] = heartbeat & U64_MAX
 
     def count_dropped(self, frames: int, numbers: int) -> None:
-        """Add to the counts of what found no room."""
+        """Add to the counts of frames and numbers that found no room."""
         self._dropped_frames += frames
         self._dropped_numbers += numbers
         self._words[page.DROPPED_FRAMES_WORD] = self._dropped_frames & U64_MAX
         self._words[page.DROPPED_NUMBERS_WORD] = self._dropped_numbers & U64_MAX
 
     def end(self, tail: bytes = b"") -> None:
-        """Say that nothing more will come, except `tail`: the last frames, if they found no room
-        in the queue. Raises `LimitExceededError`."""
+        """End the queue. `tail` are the last frames, if they found no room in it. Raises
+        `LimitExceededError`."""
         page.write_tail(self._page, self._words, tail)
         self._words[page.STATE_WORD] = page.ENDED
 
 
 class RingReader(page.Ring):
-    """Attaches to a queue that is there, and reads from it."""
+    """Attaches to an existing queue, and reads from it."""
 
     __slots__ = ()
 
     def __init__(self, buffer: page.Buffer, *, pid: int) -> None:
-        """Begin where the last reader stopped. Raises `NotAQueueError`, `LayoutVersionError`,
-        `TruncatedQueueError` or another `PeerError` if that cannot be."""
-        if len(buffer) < page.PAGE_BYTES:
+        """Begin at the read cursor that the last reader left. Raises `NotAQueueError`,
+        `LayoutVersionError`, `TruncatedQueueError` or another `PeerError`."""
+        if len(buffer) < page.HEAD_BYTES:
             raise page.TruncatedQueueError(f"file of {len(buffer):,} bytes holds no page")
-        with memoryview(buffer)[: page.PAGE_BYTES] as head, head.cast("Q") as words:
+        with memoryview(buffer)[: page.HEAD_BYTES] as head, head.cast("Q") as words:
             page.check_page(words, len(buffer))
             capacity = words[page.CAPACITY_WORD]
         super().__init__(buffer, capacity)
@@ -180,12 +185,12 @@ class RingReader(page.Ring):
 
     @property
     def pulse(self) -> tuple[int, int]:
-        """Numbers of which one changes while the writer lives: its heartbeat, and its cursor."""
+        """The writer's heartbeat and its cursor: one of them changes while the writer runs."""
         return self._words[page.HEARTBEAT_WORD], self._words[page.WRITE_WORD]
 
     @property
     def has_ended(self) -> bool:
-        """Whether the writer has said that nothing more will come."""
+        """Whether the writer has ended the queue."""
         return self._words[page.STATE_WORD] == page.ENDED
 
     @property
@@ -252,9 +257,9 @@ class RingReader(page.Ring):
         return payload
 
     def read(self, limit_bytes: int, *, commit: bool = True) -> bytes:
-        """Whole frames as they stand, lengths and payloads, up to about `limit_bytes`, but one at
-        least if there is one. Otherwise like `pop`. Without `commit` they stay in the queue, for a
-        reader that comes after this one, until `commit` is called."""
+        """Whole frames, lengths and payloads, up to about `limit_bytes`, but at least one if there
+        is one. Raises like `pop`. Without `commit` the frames stay unread for the next reader until
+        `commit` is called."""
         size = unread = self.unread_bytes
         if unread > limit_bytes:
             size = more = self._frame_size(0, unread)
@@ -269,15 +274,31 @@ class RingReader(page.Ring):
         return data
 
     def commit(self) -> None:
-        """Give the room of what was read back to the writer."""
+        """Give the room of the frames that were read back to the writer."""
         self._words[page.READ_WORD] = self._position
 
     def rewind(self) -> None:
         """Go back to behind what was committed, to read all that came since once more."""
         self._position = self._words[page.READ_WORD]
 
+    @property
+    def committed(self) -> int:
+        """The read cursor, as the writer and the next reader see it."""
+        return self._words[page.READ_WORD]
+
+    @property
+    def resume_seq(self) -> int:
+        """The sequence number at which the last reader left the first unread frame. It means
+        nothing, like 0, unless that frame has this number."""
+        return self._words[page.RESUME_WORD]
+
+    def leave(self, resume_seq: int) -> None:
+        """Let the next reader begin at this number of the first unread frame, of which this reader
+        has handed on the numbers before."""
+        self._words[page.RESUME_WORD] = resume_seq
+
     def unread(self) -> Iterator[bytes]:
-        """The payloads that are there now, without taking them. Raises like `pop`."""
+        """The payloads of the unread frames; they stay unread. Raises like `pop`."""
         offset, unread = 0, self.unread_bytes
         while offset < unread:
             size = self._frame_size(offset, unread)
@@ -285,19 +306,19 @@ class RingReader(page.Ring):
             offset += size
 
     def skip(self) -> None:
-        """Go behind everything that is there: where a frame begins, whatever is broken before."""
+        """Go to the write cursor, where a frame begins, even if the bytes before are broken."""
         self._advance((self._words[page.WRITE_WORD] - self._position) & U64_MAX)
 
     def header(self) -> Header:
-        """The session header that counts at this place. Raises `PeerError` if there is none."""
-        return decode_header(page.read_header(self._page, self._words, self._position))
+        """The header that counts at this reader's cursor. Raises `PeerError` if there is none."""
+        return decode_opening(page.read_header(self._page, self._words, self._position))
 
     def marked_seq(self) -> int | None:
-        """The sequence number that comes behind everything that is there, or None while the
-        writer is about to write more. Raises `MalformedError` if it cannot be one."""
+        """The sequence number that is due at the write cursor, or None while the writer is about to
+        store it. Raises `MalformedError` if it cannot be one."""
         words = self._words
-        # In this order: if the mark is of this place, and the writer has not gone on since the
-        # number was read, then it is this place's number.
+        # In this order: if the mark is the write cursor still after the number was read, then the
+        # number belongs to this cursor.
         mark, seq = words[page.MARK_WORD], words[page.MARK_SEQ_WORD]
         if mark != words[page.WRITE_WORD]:
             return None
@@ -306,7 +327,7 @@ class RingReader(page.Ring):
         return seq
 
     def tail(self) -> bytes:
-        """The last frames, of a writer that ended while the queue had no room for them."""
+        """The last frames of a writer that ended while the queue had no room for them."""
         return page.read_tail(self._page, self._words)
 
     def _require_intact(self) -> None:

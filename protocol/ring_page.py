@@ -5,10 +5,10 @@ them and begins again at its start when it comes to its end.
 
      byte  word
         0    0  magic            "fanoutq\\0", written last: until then there is no queue
-        8    1  layout version   1
+        8    1  layout version   2
        16    2  capacity         bytes of the data area, a power of two
        24    3  epoch            unix ns, of the session header
-       32    4  writer pid       for messages; what counts is the lock on these eight bytes
+       32    4  writer pid       for messages; the lock on these eight bytes says who writes
        40    5  reader pid       likewise
        48    6  state            0 live, 1 ended
        56    7  reserved
@@ -18,21 +18,27 @@ them and begins again at its start when it comes to its end.
        88   11  reserved
       128   16  read cursor      -- a cache line of the reader's
       136   17  readers          how many have attached so far
-      144   18  reserved
-      192   24  heartbeat        -- changes at least four times a second while the writer lives
+      144   18  resume           the number at which the next reader goes on; see below
+      152   19  reserved
+      192   24  heartbeat        -- changes at least once a second while the writer runs
       200   25  dropped frames   that found no room
       208   26  dropped numbers  sequence numbers that went with them
       216   27  reserved
-      256       tail             u64 length, 312 bytes: the frames that a writer that ended left
-      576       header slot 0    u64 from, u64 length, 1,744 bytes
-     2336       header slot 1    likewise
-     4096       data
+      256       tail             u64 length, 312 bytes: the last frames of a writer that ended
+      576       header slot 0    u64 from, u64 length, 218,832 bytes
+   219424       header slot 1    likewise
+   438272       data
 
 Words are u64, little-endian and aligned; reserved bytes are zero. Cursors are free-running: they
 count bytes modulo 2**64, and a place in the data area is a cursor modulo the capacity.
 
-A *header slot* holds the session header that counts from a cursor on. There are two, so that the
-one that counts for what is still unread stays while the next is written.
+A *header slot* holds the header that counts from a cursor on, as the frames of `header.opening`.
+There are two, so that the one that counts for the unread frames stays while the writer fills the
+other. A slot has room for every header that there can be.
+
+*resume* is for a reader that leaves in the middle of a frame: the frame stays unread, and the next
+reader goes on at that sequence number. A number that the first unread frame does not have means
+nothing.
 
 The magic, the version and the two locks keep their places in every layout to come.
 """
@@ -41,9 +47,10 @@ from typing import Final, Protocol
 
 from fanout.protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_TEXT_BYTES, U64_MAX
 from fanout.protocol.errors import LimitExceededError, MalformedError
+from fanout.protocol.header import MAX_OPENING_BYTES
 
 MAGIC: Final = int.from_bytes(b"fanoutq\0", "little")
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 
 WORD_BYTES: Final = 8
 LINE_WORDS: Final = 8
@@ -63,6 +70,7 @@ MARK_SEQ_WORD: Final = MARK_WORD + 1
 
 READ_WORD: Final = WRITE_WORD + LINE_WORDS
 READERS_WORD: Final = READ_WORD + 1
+RESUME_WORD: Final = READERS_WORD + 1
 
 HEARTBEAT_WORD: Final = READ_WORD + LINE_WORDS
 DROPPED_FRAMES_WORD: Final = HEARTBEAT_WORD + 1
@@ -72,14 +80,18 @@ TAIL_AT: Final = (HEARTBEAT_WORD + LINE_WORDS) * WORD_BYTES
 MAX_TAIL_BYTES: Final = 312
 """Room for a LOSS and the longest END."""
 
+MAX_HEADER_BYTES: Final = 218_832
+"""Limit of a header with its instruments: all that there can be, rounded up to whole pages."""
+
 HEADER_SLOTS_AT: Final = (
     TAIL_AT + WORD_BYTES + MAX_TAIL_BYTES,
-    TAIL_AT + WORD_BYTES + MAX_TAIL_BYTES + 2 * WORD_BYTES + 1_744,
+    TAIL_AT + WORD_BYTES + MAX_TAIL_BYTES + 2 * WORD_BYTES + MAX_HEADER_BYTES,
 )
-MAX_HEADER_BYTES: Final = 1_744
-"""Limit of a session header's payload. Ten instruments with the longest symbols take 1,066."""
 
 PAGE_BYTES: Final = HEADER_SLOTS_AT[1] + 2 * WORD_BYTES + MAX_HEADER_BYTES
+
+HEAD_BYTES: Final = 4096
+"""The first bytes of every layout there has been: enough for `check_page`."""
 
 MIN_CAPACITY_BYTES: Final = 4096
 MAX_CAPACITY_BYTES: Final = 2**30
@@ -87,7 +99,9 @@ MAX_CAPACITY_BYTES: Final = 2**30
 
 ENDED: Final = 1
 
-assert (TAIL_AT, HEADER_SLOTS_AT, PAGE_BYTES) == (256, (576, 2336), 4096)
+assert (TAIL_AT, HEADER_SLOTS_AT, PAGE_BYTES) == (256, (576, 219_424), 438_272)
+assert MAX_HEADER_BYTES >= MAX_OPENING_BYTES
+assert PAGE_BYTES % 4096 == 0
 assert WRITE_WORD * WORD_BYTES % 64 == READ_WORD * WORD_BYTES % 64 == 0
 assert MAX_TAIL_BYTES >= (LENGTH_BYTES + 18 + CRC_BYTES) + (
     LENGTH_BYTES + 14 + 1 + MAX_TEXT_BYTES + CRC_BYTES
@@ -95,17 +109,17 @@ assert MAX_TAIL_BYTES >= (LENGTH_BYTES + 18 + CRC_BYTES) + (
 
 
 _NEVER: Final = 2**63
-"""Half of all cursors: what seems to lie further ahead lies behind."""
+"""Half of all cursors: a cursor that seems to lie further back lies ahead."""
 
 View = memoryview
 
 
 class NotAQueueError(MalformedError):
-    """Something else than a shared-memory queue, or one that is not finished yet."""
+    """The file is not a shared-memory queue, or its writer has not finished making it."""
 
 
 class LayoutVersionError(MalformedError):
-    """A queue, but laid out by another version of this package."""
+    """A queue that another version of this package laid out."""
 
 
 class TruncatedQueueError(MalformedError):
@@ -113,7 +127,7 @@ class TruncatedQueueError(MalformedError):
 
 
 class Buffer(Protocol):
-    """Something writable that a memoryview can be made of: a bytearray, a mapped file."""
+    """A writable buffer: a bytearray, a mapped file."""
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
@@ -121,7 +135,7 @@ class Buffer(Protocol):
 
 
 class Ring:
-    """What both ends have: views of the page and of the data area, and where they are."""
+    """The part that both ends have: views of the page and of the data area, and their cursor."""
 
     # Slots, because the compiled twins look at them.
     __slots__ = ("_data", "_mask", "_page", "_position", "_words", "capacity")
@@ -172,15 +186,9 @@ def check_page(words: View, size_bytes: int) -> None:
 
 
 def write_header(page: View, words: View, slot: int, header: bytes, cursor: int) -> None:
-    """Fill a header slot that nobody needs. Its length comes last, so that half a header is none.
-
-    Raises `LimitExceededError`.
-    """
-    if len(header) > MAX_HEADER_BYTES:
-        raise LimitExceededError(
-            f"session header of {len(header):,} bytes exceeds {MAX_HEADER_BYTES:,}: "
-            "take fewer instruments to a queue"
-        )
+    """Fill a header slot that no reader needs with the frames of a header and its instruments. The
+    length is 0 while the slot is not whole."""
+    assert len(header) <= MAX_HEADER_BYTES, "a slot has room for every opening"
     at = HEADER_SLOTS_AT[slot]
     start, length = at // WORD_BYTES, at // WORD_BYTES + 1
     words[length] = 0
@@ -196,7 +204,8 @@ def header_start(words: View, slot: int) -> int:
 
 
 def read_header(page: View, words: View, cursor: int) -> bytes:
-    """The header's payload that counts at `cursor`. Raises `MalformedError` if there is none."""
+    """The frames of the header that counts at `cursor`. Raises `MalformedError` if there is
+    none."""
     at = min(HEADER_SLOTS_AT, key=lambda slot: _age(words, slot, cursor))
     if _age(words, at, cursor) >= _NEVER:
         raise MalformedError("the queue has no session header")

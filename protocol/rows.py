@@ -6,11 +6,11 @@
     i64  price
     u64  quantity
     u64  received_ns
-    u8   instrument index
+    u16  instrument index
     u8   trade kind
     u8   1 if the buyer is the maker
     u8   1 if back-filled
-    u32  0
+    3 x  0
 
 All little-endian, at the instrument's exponents, as in `records.Trade`. Not a wire: rows
 never leave the process that made them.
@@ -24,7 +24,7 @@ from fanout.protocol.block import decode_block
 from fanout.protocol.records import Header
 from fanout.protocol.speedups import twin
 
-ROW: Final = Struct("<QQQqQQBBBBI")
+ROW: Final = Struct("<QQQqQQHBBB3x")
 ROW_BYTES: Final = ROW.size
 
 assert ROW_BYTES == 56
@@ -48,6 +48,5 @@ def rows_of(payloads: Iterable[bytes], header: Header) -> bytearray:
                 trade.kind,
                 trade.buyer_is_maker,
                 trade.back_filled,
-                0,
             )
     return rows

@@ -1,22 +1,29 @@
 """A subscriber as a value: bytes in, records out, nothing else.
 
-`SubscriberSession` holds what every client has to know and to get right: which frame may come
-when, where the numbering stands, what was lost. It does no I/O and reads no clock, so the
-blocking, the asyncio and the trio client are thin, and alike.
+`SubscriberSession` holds what every client has to get right: which frame may come when, where the
+numbering stands, what was lost. It does no I/O and reads no clock, so the blocking, the asyncio and
+the trio client are thin, and alike.
 
     session.receive(data)                          what a read brought
     while (records := session.next_records()) is not None:
         ...                                        the records of one frame; maybe none
     session.disconnected()                         the connection is gone; another will follow
 
-Which frame may come when stands in one table, `_NEXT_PHASE`; what is not in it is the peer's
-fault. A session outlives its connections: what was published between two of them comes out as
-`Loss`, as does every other hole in the numbering, so that trades, events and losses together are
+Which frame may come when stands in one table, `_NEXT_PHASE`; a frame that is not in it is the
+peer's fault.
+
+    GREETING --START--> OPENING --header--> LISTING --instruments--> STREAMING --END--> ENDED
+                                               ^                        |
+                                               '-------- header --------'
+
+A header counts once all its instruments have come; until then `header` is the one before. A session
+outlives its connections: records that were published between two of them come out as `Loss`, as
+does every other hole in the numbering. Trades, events, skipped records and losses together are
 exactly the numbers from the first on, each once.
 
-A session that begins at a place of its choice is told so by `ask`, before the connection's first
-byte. Then not the header says which number is due but what was asked for, and a service that
-begins elsewhere, for whatever reason, is noticed by the hole it leaves.
+`ask`, before a connection's first byte, says that the connection begins at a place of the reader's
+choice. Then the request, not the header, says which number is due, and the session notices a
+service that begins elsewhere by the hole it leaves.
 """
 
 from enum import Enum, auto
@@ -25,7 +32,14 @@ from typing import Any
 import msgspec
 
 from fanout.protocol.block import decode_block
-from fanout.protocol.constants import OTHER_WIRES, START, WIRE_VERSION, FrameKind, LossReason
+from fanout.protocol.constants import (
+    NUMBERED_KINDS,
+    OTHER_WIRES,
+    START,
+    WIRE_VERSION,
+    FrameKind,
+    LossReason,
+)
 from fanout.protocol.errors import (
     MalformedError,
     NotHeardError,
@@ -34,8 +48,10 @@ from fanout.protocol.errors import (
 )
 from fanout.protocol.events import decode_event
 from fanout.protocol.framing import FrameReader, unseal
-from fanout.protocol.header import decode_header
-from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Snapshot
+from fanout.protocol.header import Gathering
+from fanout.protocol.instruments import with_instruments
+from fanout.protocol.joining import run_of
+from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Skipped, Snapshot
 from fanout.protocol.request import Position, Start
 
 
@@ -46,6 +62,8 @@ class Phase(Enum):
     """Nothing has come; START must."""
     OPENING = auto()
     """START has come; the header must."""
+    LISTING = auto()
+    """A header has come; its instruments must."""
     STREAMING = auto()
     ENDED = auto()
     """END has come; nothing may follow."""
@@ -54,6 +72,7 @@ class Phase(Enum):
 class _Input(Enum):
     START = auto()
     HEADER = auto()
+    INSTRUMENTS = auto()
     BLOCK = auto()
     EVENT = auto()
     END = auto()
@@ -62,8 +81,10 @@ class _Input(Enum):
 
 _NEXT_PHASE = {
     (Phase.GREETING, _Input.START): Phase.OPENING,
-    (Phase.OPENING, _Input.HEADER): Phase.STREAMING,
-    (Phase.STREAMING, _Input.HEADER): Phase.STREAMING,
+    (Phase.OPENING, _Input.HEADER): Phase.LISTING,
+    (Phase.LISTING, _Input.INSTRUMENTS): Phase.LISTING,
+    (Phase.STREAMING, _Input.HEADER): Phase.LISTING,
+    (Phase.STREAMING, _Input.INSTRUMENTS): Phase.STREAMING,
     (Phase.STREAMING, _Input.BLOCK): Phase.STREAMING,
     (Phase.STREAMING, _Input.EVENT): Phase.STREAMING,
     (Phase.STREAMING, _Input.UNKNOWN): Phase.STREAMING,
@@ -72,6 +93,7 @@ _NEXT_PHASE = {
 
 _INPUTS: dict[int, _Input] = {
     FrameKind.HEADER: _Input.HEADER,
+    FrameKind.INSTRUMENTS: _Input.INSTRUMENTS,
     FrameKind.TRADES: _Input.BLOCK,
     FrameKind.STATUS: _Input.EVENT,
     FrameKind.GAP: _Input.EVENT,
@@ -92,7 +114,9 @@ class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     trades: int
     events: int
     lost: int
-    """Sequence numbers told as lost, by the service or by the session."""
+    """Sequence numbers reported as lost, by the service or by the session."""
+    skipped: int
+    """Sequence numbers that came in frames of unknown kinds."""
     connections: int
 
 
@@ -102,12 +126,13 @@ class SubscriberSession:
     def __init__(self) -> None:
         self.phase = Phase.GREETING
         self.header: Header | None = None
+        """The header that counts, with its instruments; None before the first."""
         self.next_seq: int | None = None
         """The sequence number that comes next; None before the first header."""
         self._asked: Start | Position = Start.LIVE
         self._hole = LossReason.UNANNOUNCED
-        """What a hole in the numbering is put down to, if nobody speaks of it. Something else than
-        UNANNOUNCED until what was asked for has begun."""
+        """Reason reported for an unannounced sequence gap. Something else than UNANNOUNCED until
+        the place that was asked for has begun."""
         self._insists = False
         self._channel = ""
         self._elsewhere: Header | None = None
@@ -115,11 +140,17 @@ class SubscriberSession:
         """Whether the connection's header is of another channel than was asked for. Then only an
         END may follow, and the numbering stays as it was."""
         self.has_begun = False
-        """Whether the connection has brought more than a greeting: something that shows where the
+        """Whether the connection has brought more than a greeting: a frame that shows where the
         numbering stands."""
         self.is_answered = False
-        """Whether the connection has brought something that only who is served gets: neither START
-        nor the header, nor an END."""
+        """Whether the connection has brought a frame that only an admitted client gets: not START,
+        the header or its instruments, nor an END."""
+        self._gathering: Gathering | None = None
+        """The header whose instruments are still coming."""
+        self._is_joining = True
+        """Whether that header is the connection's first."""
+        self._symbols: tuple[str, ...] = ()
+        """All that the epoch has had so far, by index."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -127,6 +158,7 @@ class SubscriberSession:
         self._trades = 0
         self._events = 0
         self._lost = 0
+        self._skipped = 0
         self._connections = 0
 
     @property
@@ -144,19 +176,20 @@ class SubscriberSession:
             trades=self._trades,
             events=self._events,
             lost=self._lost,
+            skipped=self._skipped,
             connections=self._connections,
         )
 
     def ask(self, start: Start | Position, *, insist: bool = False, channel: str = "") -> None:
-        """Say where the next connection was asked to begin. Without this it is asked nothing, and
-        begins where its header says.
+        """Say where the next connection was asked to begin. Without this call, it begins where its
+        header says.
 
-        With `insist` a service that begins elsewhere without a word is `NotHeardError`, so that it
-        can be asked again: a request that comes too late is not heard. Without it, what it left out
-        is lost.
+        With `insist`, a service that begins elsewhere without a LOSS raises `NotHeardError`, so
+        that the caller can ask again: a service ignores a request that comes too late. Without it,
+        the numbers in between are lost.
 
-        A service that answers with another channel than `channel` and does not refuse in its next
-        frame is a `WrongChannelError`; an empty name stands for any channel.
+        A service that answers with another channel than `channel`, and does not refuse in its next
+        frame, raises `WrongChannelError`. An empty name stands for any channel.
         """
         self._asked, self._insists, self._channel = start, insist, channel
 
@@ -168,8 +201,8 @@ class SubscriberSession:
     def next_records(self) -> list[Record] | None:
         """The records of the next frame; None until more bytes come.
 
-        Raises `PeerError` for a frame that breaks the wire or comes out of turn. The records of
-        the frames before it have been given out by then; the connection is finished.
+        Raises `PeerError` for a frame that breaks the wire or comes out of turn. The connection is
+        finished then; the records of the frames before it have been given out.
         """
         payload = self._frames.next_payload()
         if payload is None:
@@ -178,7 +211,7 @@ class SubscriberSession:
         if self.is_elsewhere:
             return self._take_refusal(payload)
         if self.phase is Phase.STREAMING and payload[0] == _TRADES:
-            # Nearly always; the table says the same, in half a microsecond.
+            # Nearly always; the table says the same, but takes half a microsecond.
             self.is_answered = True
             assert self.header is not None, "the table lets nobody stream before a header"
             return self._take_block(decode_block(payload, self.header))
@@ -189,7 +222,8 @@ class SubscriberSession:
         if phase is None:
             raise UnexpectedFrameError(f"subscriber in {self.phase.name} got {kind.name}")
         records = self._records_of(kind, payload)
-        self.phase = phase
+        is_listed = phase is Phase.LISTING and self._gathering is None
+        self.phase = Phase.STREAMING if is_listed else phase
         return records
 
     def mark(self) -> dict[str, Any]:
@@ -206,8 +240,9 @@ class SubscriberSession:
         self._frames = FrameReader()
 
     def disconnected(self) -> None:
-        """Forget the connection, and what came of an incomplete frame; keep the numbering."""
+        """Forget the connection, with any incomplete frame or header; keep the numbering."""
         self._frames = FrameReader()
+        self._gathering = None
         self.phase = Phase.GREETING
         self.has_begun = self.is_answered = self.is_elsewhere = False
 
@@ -216,22 +251,30 @@ class SubscriberSession:
             self._connections += 1
             return []
         if kind is _Input.HEADER:
-            return self._take_header(decode_header(payload))
+            self._is_joining = self.phase is Phase.OPENING
+            self._gathering = Gathering(payload)
+            return self._gathered(self._gathering)
+        if self._gathering is not None:
+            self._gathering.add(payload)
+            return self._gathered(self._gathering)
         self.is_answered |= kind is not _Input.END
         assert self.header is not None, "the table lets nothing else pass before a header"
-        if kind is _Input.UNKNOWN:
-            unseal(payload)
-            self._unknown_frames += 1
+        if kind is _Input.INSTRUMENTS:
+            header = with_instruments(self.header, payload)
+            self._require_same_symbols(header)
+            self._use(header)
             return []
+        if kind is _Input.UNKNOWN:
+            return self._take_unknown(payload)
         return self._take_event(payload, self.header)
 
     def _take_refusal(self, payload: bytes) -> list[Record]:
         """Take the END of a connection whose header is another channel's."""
         assert self._elsewhere is not None, "its header has come"
-        if self.phase is not Phase.STREAMING or payload[0] != FrameKind.END:
+        if payload[0] != FrameKind.END or self.phase is not Phase.STREAMING:
             raise WrongChannelError(
                 f"channel {self._channel} was asked for, and the service sends "
-                f"{self._elsewhere.channel or 'one without a name'}"
+                f"{self._elsewhere.channel}"
             )
         self.phase = Phase.ENDED
         self._events += 1
@@ -239,21 +282,56 @@ class SubscriberSession:
         assert isinstance(event, End), "its kind says so"
         return [event]
 
-    def _take_header(self, header: Header) -> list[Record]:
-        if self.phase is Phase.OPENING and self._channel and header.channel != self._channel:
+    def _gathered(self, gathering: Gathering) -> list[Record]:
+        """Take a header, once all its instruments have come."""
+        if not gathering.is_complete:
+            return []
+        header, self._gathering = gathering.header, None
+        if self._is_joining and self._channel not in ("", header.channel):
             self.is_elsewhere, self._elsewhere = True, header
             return []
-        if self.phase is Phase.OPENING:
+        self._require_same_symbols(header)
+        if self._is_joining:
             lost = self._join(header)
         else:
-            assert self.header is not None, "a connection's first header is taken in OPENING"
+            assert self.header is not None, "it is not the connection's first"
             if header.epoch_ns != self.header.epoch_ns:
                 raise MalformedError(
                     f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
                 )
             lost = self._advance(header.next_seq, 0)
-        self.header = header
+        self._use(header)
         return lost
+
+    def _use(self, header: Header) -> None:
+        """Let a header count from here on."""
+        is_another = self.header is None or header.epoch_ns != self.header.epoch_ns
+        symbols = tuple(each.symbol for each in header.instruments)
+        if is_another or len(symbols) > len(self._symbols):
+            self._symbols = symbols
+        self.header = header
+
+    def _require_same_symbols(self, header: Header) -> None:
+        """Raises `MalformedError` if a header gives an index to another symbol than the epoch has
+        had there."""
+        if self.header is None or header.epoch_ns != self.header.epoch_ns:
+            return
+        for known, each in zip(self._symbols, header.instruments, strict=False):
+            if known != each.symbol:
+                raise MalformedError(f"index {each.index} was {known}, and is now {each.symbol}")
+
+    def _take_unknown(self, payload: bytes) -> list[Record]:
+        self._unknown_frames += 1
+        if payload[0] not in NUMBERED_KINDS:
+            unseal(payload)
+            return []
+        seq, count = run_of(payload)
+        if not count:
+            return []
+        records = self._advance(seq, count)
+        self.has_begun = True
+        self._skipped += count
+        return [*records, Skipped(first_seq=seq, last_seq=seq + count - 1, kind=payload[0])]
 
     def _join(self, header: Header) -> list[Record]:
         """Take a connection's first header: which number is due, and what was lost before it."""

@@ -1,6 +1,12 @@
-"""Short text on the wire: one length byte, then UTF-8."""
+"""Short text on the wire: one length byte, then UTF-8. And what a name may consist of."""
 
+import re
+from typing import Final
+
+from fanout.protocol.constants import MAX_CHANNEL_BYTES
 from fanout.protocol.errors import MalformedError, NotRepresentableError
+
+_CHANNEL: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_CHANNEL_BYTES - 1}}}")
 
 
 def pack_text(text: str, limit: int, what: str) -> bytes:
@@ -28,5 +34,27 @@ def unpack_text(body: bytes, offset: int, limit: int, what: str) -> tuple[str, i
 
 
 def fitting(words: str, max_bytes: int) -> str:
-    """As much of `words` as fits, cut between characters; what UTF-8 cannot say is replaced."""
+    """As much of `words` as fits, cut between characters. Lone surrogates, which UTF-8 cannot
+    spell, are replaced."""
     return words.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+
+
+def name_fault(name: str) -> str | None:
+    """What is wrong with the name of a venue, symbol or asset; None if nothing is.
+
+    Names are shown on terminals and become columns and file names, so they have no blanks and no
+    control characters: U+0000 to U+0020 and U+007F to U+00A0.
+    """
+    if not name or any(each <= " " or "\x7f" <= each <= "\xa0" for each in name):
+        return f"name {name!r} is empty, or has a blank or a control character"
+    return None
+
+
+def channel_fault(name: str) -> str | None:
+    """What is wrong with the name of a channel; None if nothing is."""
+    if _CHANNEL.fullmatch(name) is None:
+        return (
+            f"channel name {name!r}: 1 to {MAX_CHANNEL_BYTES} characters of a-z 0-9 . _ - are "
+            "needed, the first a letter or a digit"
+        )
+    return None

@@ -33,7 +33,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.protocol.constants import I64_MAX, MAKER_BIT, MAX_INSTRUMENTS, MAX_TEXT_BYTES, U64_MAX
+from fanout.protocol.constants import I64_MAX, MAKER_BIT, MAX_TEXT_BYTES, U64_MAX
 from fanout.protocol.errors import (
     FanoutError,
     LimitExceededError,
@@ -45,6 +45,9 @@ from fanout.protocol.varint import append_varint, read_varint, unzigzag, zigzag
 
 WIRE1_VERSION: Final = 1
 """First byte of a wire-1 header."""
+
+MAX_ASSETS: Final = 127
+"""Limit of a wire-1 header's assets: an index shares its byte with the maker bit."""
 
 UNIT_EXPONENT: Final = -5
 """Prices and quantities of every asset are integers of 10**-5."""
@@ -98,8 +101,8 @@ class Wire1Encoder:
     ) -> None:
         """Raises `NotRepresentableError`, naming what does not fit."""
         count = len(symbols)
-        if not 1 <= count <= MAX_INSTRUMENTS:
-            raise NotRepresentableError(f"{count} assets: 1 to {MAX_INSTRUMENTS} fit a header")
+        if not 1 <= count <= MAX_ASSETS:
+            raise NotRepresentableError(f"{count} assets: 1 to {MAX_ASSETS} fit a header")
         if not count == len(prices) == len(quantities):
             raise NotRepresentableError(
                 f"{len(prices)} prices and {len(quantities)} quantities for {count} assets"
@@ -224,8 +227,8 @@ def _decode_header(payload: bytes) -> Wire1Header:
     version, count = payload[:2]
     if version != WIRE1_VERSION:
         raise MalformedError(f"wire version {version}: this reader speaks {WIRE1_VERSION}")
-    if not 1 <= count <= MAX_INSTRUMENTS:
-        raise LimitExceededError(f"{count} assets: 1 to {MAX_INSTRUMENTS} allowed")
+    if not 1 <= count <= MAX_ASSETS:
+        raise LimitExceededError(f"{count} assets: 1 to {MAX_ASSETS} allowed")
     symbols, offset = [], 2
     for _ in range(count):
         symbol, offset = unpack_text(payload, offset, MAX_TEXT_BYTES, "name")

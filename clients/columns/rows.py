@@ -31,7 +31,7 @@ TRADE: Final = np.dtype(
             "buyer_is_maker",
             "back_filled",
         ],
-        "formats": ["<u8", "<u8", "<u8", "<i8", "<u8", "<u8", "u1", "u1", "?", "?"],
+        "formats": ["<u8", "<u8", "<u8", "<i8", "<u8", "<u8", "<u2", "u1", "?", "?"],
         "itemsize": ROW_BYTES,
     }
 )

@@ -11,7 +11,15 @@
 import net from "node:net";
 
 import { U64_MAX, WireError, checkedBody, viewOf } from "./bytes.mjs";
-import { HEADER, MAX_SEQ, decodeHeader, decodeMessage } from "./payloads.mjs";
+import {
+  HEADER,
+  INSTRUMENTS,
+  MAX_SEQ,
+  decodeHeader,
+  decodeInstruments,
+  decodeMessage,
+  requireSameSymbols,
+} from "./payloads.mjs";
 
 export { WireError, crc32 } from "./bytes.mjs";
 export { decimal } from "./payloads.mjs";
@@ -65,13 +73,18 @@ function payloadBytes(frame) {
  * @param start "live", "oldest" or {epochNs, seq}, both BigInt
  * @param slow "skip" or "disconnect": what becomes of a reader that cannot keep up
  * @param token what the service wants to know a reader by, if anything
+ * @param channel the channel's name; empty for the service's first
  */
-export function encodeRequest({ start = "live", slow = "skip", token } = {}) {
+export function encodeRequest({ start = "live", slow = "skip", token, channel = "" } = {}) {
+  if (channel !== "" && !/^[a-z0-9][a-z0-9._-]{0,31}$/.test(channel)) {
+    throw new RangeError(`${JSON.stringify(channel)} is no name of a channel`);
+  }
   // JSON.stringify leaves out what is undefined: the defaults need not be said.
   const asked = {
     start: typeof start === "string" ? otherThan("live", start) : placeAsked(start),
     slow: otherThan("skip", slow),
     token,
+    channel: otherThan("", channel),
   };
   const json = Buffer.from(JSON.stringify(asked));
   if (json.length > MAX_REQUEST_BYTES) {
@@ -93,8 +106,14 @@ function placeAsked({ epochNs, seq }) {
   return { epoch_ns: epochNs.toString(), seq: seq.toString() };
 }
 
-/** What is legal when: START, then the header, then messages until END. */
-const Phase = Object.freeze({ START: "START", HEADER: "header", OPEN: "message", ENDED: "end" });
+/** What is legal when: START, then the header and its instruments, then messages until END. */
+const Phase = Object.freeze({
+  START: "START",
+  HEADER: "header",
+  LISTING: "instruments",
+  OPEN: "message",
+  ENDED: "end",
+});
 
 /** One connection as a value: bytes in, events out. */
 export class Session {
@@ -105,7 +124,13 @@ export class Session {
   // Nothing is lost by it: what was asked for can be asked for again.
   #mayBeRefused;
 
-  /** The newest header, or null: it counts from the next frame on. */
+  // The header whose instruments are still coming, how many it has in the end, and whether it is
+  // the connection's first.
+  #gathering = null;
+  // The longest list of instruments so far: an index keeps its symbol.
+  #listed = [];
+
+  /** The newest header that has all its instruments, or null: it counts from the next frame on. */
   header = null;
   /** The sequence number that is due, a BigInt, or null before the header. */
   due = null;
@@ -148,22 +173,67 @@ export class Session {
       return;
     }
     const body = checkedBody(payload);
-    if (this.#phase === Phase.HEADER) yield this.#opened(body);
+    const kind = body[0];
+    if (this.#phase === Phase.HEADER && kind !== HEADER) {
+      throw new WireError(`kind ${kind} where a header of wire 2 is due`);
+    }
+    if (this.#phase === Phase.LISTING) yield* this.#listOn(body);
+    else if (kind === HEADER) yield* this.#begin(body);
+    else if (kind === INSTRUMENTS) yield this.#change(body);
     else yield* this.#message(decodeMessage(body, this.header));
   }
 
-  #opened(body) {
-    if (body[0] !== HEADER) throw new WireError(`kind ${body[0]} where a header of wire 2 is due`);
-    this.header = decodeHeader(body);
-    this.due = firstDue(this.#start, this.header);
+  /** A header, the first or a later one: it counts once it has its instruments. */
+  *#begin(body) {
+    this.#gathering = { ...decodeHeader(body), isFirst: this.#phase === Phase.HEADER };
+    this.#phase = Phase.LISTING;
+    yield* this.#gathered();
+  }
+
+  *#listOn(body) {
+    if (body[0] !== INSTRUMENTS) throw new WireError(`kind ${body[0]} where instruments are due`);
+    const known = this.#gathering.header.instruments.length;
+    const { first, header } = decodeInstruments(body, this.#gathering.header);
+    if (first !== known || header.instruments.length > this.#gathering.count) {
+      throw new WireError(`instruments from ${first} on, ${known} are there`);
+    }
+    this.#gathering.header = header;
+    yield* this.#gathered();
+  }
+
+  *#gathered() {
+    const { header, count, isFirst } = this.#gathering;
+    if (header.instruments.length < count) return;
     this.#phase = Phase.OPEN;
-    return this.header;
+    if (isFirst) {
+      this.due = firstDue(this.#start, header);
+    } else {
+      if (header.epochNs !== this.header.epochNs) {
+        throw new WireError(`epoch ${header.epochNs} in the middle of ${this.header.epochNs}`);
+      }
+      requireSameSymbols(this.#listed, header.instruments);
+      yield* this.#advance(header.nextSeq, header.nextSeq);
+    }
+    this.#use(header);
+    yield header;
+  }
+
+  /** Instruments that are added or changed in mid-stream. */
+  #change(body) {
+    const { first, count, header } = decodeInstruments(body, this.header);
+    requireSameSymbols(this.#listed, header.instruments);
+    this.#use(header);
+    return { type: "instruments", first, instruments: header.instruments.slice(first, first + count) };
+  }
+
+  #use(header) {
+    if (header.instruments.length > this.#listed.length) this.#listed = header.instruments;
+    this.header = header;
   }
 
   *#message(message) {
     const [first, next] = this.#numbersOf(message);
     if (first !== null) yield* this.#advance(first, next);
-    if (message.type === "header") this.#replaceHeader(message);
     if (message.type === "end") this.#phase = Phase.ENDED;
     if (message.type === "unknown") this.skipped += 1;
     yield message;
@@ -181,13 +251,13 @@ export class Session {
       case "loss":
         return [message.firstSeq, message.lastSeq + 1n];
       case "heartbeat":
-      case "header":
         return [message.nextSeq, message.nextSeq];
       case "end":
         if (this.#mayBeRefused) return [null, null];
         return [message.lastSeq + 1n, message.lastSeq + 1n];
-      default:
-        return [null, null];
+      default: // of an unknown kind, which may have numbers all the same
+        if (message.firstSeq === undefined) return [null, null];
+        return [message.firstSeq, message.lastSeq + 1n];
     }
   }
 
@@ -201,12 +271,6 @@ export class Session {
     this.#mayBeRefused = false;
   }
 
-  #replaceHeader(header) {
-    if (header.epochNs !== this.header.epochNs) {
-      throw new WireError(`epoch ${header.epochNs} in the middle of ${this.header.epochNs}`);
-    }
-    this.header = header;
-  }
 }
 
 function firstDue(start, { epochNs, nextSeq }) {

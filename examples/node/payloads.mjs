@@ -13,18 +13,24 @@ export const HEADER = 0x02;
 
 export const MAX_SEQ = 2n ** 63n - 1n;
 
-const MAX_INSTRUMENTS = 127;
-const MAX_TRADES = 1024;
-const WHOLE_FEED = 255;
+export const INSTRUMENTS = 0x25;
 
-const ESCAPE = 0x7f;
+const MAX_INSTRUMENTS = 1024;
+const MAX_TRADES = 1024;
+const WHOLE_FEED = 65_535;
+
+const LOW_INDEX = 0x1f;
+const MORE = 0x20;
+const ESCAPE = 0x40;
 const BUYER_IS_MAKER = 0x80;
+const ALL_DATA = 0x0f;
 const BACK_FILLED = 1;
 const SNAPSHOT = 2;
 
 // Codes that a newer service may add to are read as OTHER.
 const codes = (...names) => (code) => names[code] ?? "OTHER";
 const tradeKind = codes("MARKET", "RPI", "INSURANCE_FUND", "ADL", "AGGREGATE");
+const instrumentType = codes("SPOT", "LINEAR_PERPETUAL", "INVERSE_PERPETUAL", "FUTURE", "OPTION");
 const statusState = codes("CONNECTING", "LIVE", "STALE", "DOWN", "HALTED");
 const gapState = codes("OPEN", "BACK_FILLED", "UNRECOVERABLE", "NO_TRADE");
 const lossReason = codes(
@@ -50,8 +56,8 @@ function within(value, least, most, field) {
 const seqOf = (fields, field) => within(fields.u64(field), 1n, MAX_SEQ, field);
 
 /**
- * `{type: "header", epochNs, nextSeq, venue, instruments}`. An instrument is
- * `{symbol, priceExponent, quantityExponent, timeExponent, reference}`; its place is its index.
+ * `{header, count}`: `{type: "header", epochNs, nextSeq, venue, channel, data, channels, instruments}`
+ * still without instruments, and how many of them follow.
  */
 export function decodeHeader(body) {
   const fields = new Fields(body);
@@ -60,12 +66,48 @@ export function decodeHeader(body) {
   const epochNs = fields.u64("epoch_ns");
   const nextSeq = seqOf(fields, "next_seq");
   const venue = nameOf(fields, 32, "venue");
-  const count = within(fields.u8("n"), 1, MAX_INSTRUMENTS, "number of instruments");
-  const instruments = Array.from({ length: count }, () => entryOf(fields));
-  if (new Set(instruments.map(({ symbol }) => symbol)).size < count) {
+  const channel = channelOf(fields);
+  const data = fields.u8("data") & ALL_DATA;
+  const count = within(fields.u16("count"), 0, MAX_INSTRUMENTS, "number of instruments");
+  const channels = Array.from({ length: fields.u8("m") }, () => channelOf(fields));
+  if (new Set([channel, ...channels]).size <= channels.length) {
+    throw new WireError("a channel stands twice in the header");
+  }
+  const session = { epochNs, nextSeq, venue, channel, data, channels };
+  return { count, header: { type: "header", ...session, instruments: [] } };
+}
+
+/**
+ * A header with a run of instruments: changed, or added at the end. `{first, count, header}`. An
+ * instrument is `{symbol, priceExponent, quantityExponent, timeExponent, reference, ...}`; its place
+ * is its index.
+ */
+export function decodeInstruments(body, header) {
+  const fields = new Fields(body);
+  fields.u8("kind");
+  fields.u8("reserved");
+  const first = fields.u16("first");
+  const count = within(fields.u16("n"), 1, MAX_INSTRUMENTS, "number of instruments");
+  within(first + count, 1, MAX_INSTRUMENTS, "instruments in all");
+  const known = header.instruments;
+  if (first > known.length) throw new WireError(`instruments from ${first} on leave an index out`);
+  const run = Array.from({ length: count }, () => entryOf(fields));
+  const instruments = [...known.slice(0, first), ...run, ...known.slice(first + count)];
+  requireSameSymbols(known, instruments);
+  if (new Set(instruments.map(({ symbol }) => symbol)).size < instruments.length) {
     throw new WireError("a symbol stands twice in the header");
   }
-  return { type: "header", epochNs, nextSeq, venue, instruments };
+  return { first, count, header: { ...header, instruments } };
+}
+
+/** An index keeps its symbol for a whole epoch. */
+export function requireSameSymbols(known, instruments) {
+  const common = Math.min(known.length, instruments.length);
+  for (let index = 0; index < common; index += 1) {
+    if (known[index].symbol !== instruments[index].symbol) {
+      throw new WireError(`index ${index} was ${known[index].symbol} and has another symbol`);
+    }
+  }
 }
 
 function entryOf(header) {
@@ -80,14 +122,40 @@ function entryOf(header) {
       quantity: fields.u64("quantity"),
       tradeId: fields.u64("trade_id"),
       time: fields.u64("time"),
+      updateId: fields.u64("update_id"),
     },
+    tick: fields.u64("tick"),
+    lot: fields.u64("lot"),
+    base: assetOf(fields, "base"),
+    quote: assetOf(fields, "quote"),
+    type: instrumentType(fields.u8("type")),
+    contractMantissa: fields.i64("contract_mantissa"),
+    contractExponent: within(fields.i8("contract_exponent"), -18, 8, "contract_exponent"),
   };
+}
+
+/** The name of a channel: lower case letters, digits and `.` `_` `-`. */
+function channelOf(fields) {
+  const channel = fields.text("channel");
+  if (!/^[a-z0-9][a-z0-9._-]{0,31}$/.test(channel)) {
+    throw new WireError(`${JSON.stringify(channel)} is no name of a channel`);
+  }
+  return channel;
+}
+
+/** A name that may be empty. */
+function assetOf(fields, field) {
+  return namedOf(fields, 0, 32, field);
 }
 
 /** A text without blanks and control characters, so that it may be printed and split at blanks. */
 function nameOf(fields, maxBytes, field) {
+  return namedOf(fields, 1, maxBytes, field);
+}
+
+function namedOf(fields, leastBytes, maxBytes, field) {
   const name = fields.text(field);
-  within(Buffer.byteLength(name), 1, maxBytes, `bytes of ${field}`);
+  within(Buffer.byteLength(name), leastBytes, maxBytes, `bytes of ${field}`);
   if (/[\u0000-\u0020\u007f-\u00a0]/.test(name)) {
     throw new WireError(`${field} ${JSON.stringify(name)} has a blank or a control character`);
   }
@@ -120,7 +188,7 @@ export function decodeBlock(body, header) {
 }
 
 function tradesOf(fields, block, count, ordinary, instruments) {
-  const previous = instruments.map(({ reference }) => reference);
+  const previous = new Map();
   return Array.from({ length: count }, (_, place) => {
     const trade = tradeOf(fields, ordinary, instruments, previous);
     return { seq: block.snapshot ? null : block.firstSeq + BigInt(place), ...trade };
@@ -130,10 +198,11 @@ function tradesOf(fields, block, count, ordinary, instruments) {
 /** Each value is told as its difference to the previous trade of the same instrument. */
 function tradeOf(fields, ordinary, instruments, previous) {
   const head = fields.u8("head");
-  const escaped = (head & ESCAPE) === ESCAPE;
-  const kind = tradeKind(escaped ? fields.u8("trade kind") : ordinary);
-  const index = indexOf(escaped ? fields.u8("index") : head & ESCAPE, instruments);
-  const before = previous[index];
+  const kind = tradeKind((head & ESCAPE) !== 0 ? fields.u8("trade kind") : ordinary);
+  const high = (head & MORE) !== 0 ? fields.varint("index") : 0n;
+  if ((head & MORE) !== 0 && high === 0n) throw new WireError("index longer than it needs to be");
+  const index = indexOf(Number(high) * 32 + (head & LOW_INDEX), instruments);
+  const before = previous.get(index) ?? instruments[index].reference;
   const trade = {
     instrument: instruments[index],
     kind,
@@ -143,7 +212,7 @@ function tradeOf(fields, ordinary, instruments, previous) {
     price: BigInt.asIntN(64, before.price + fields.zigzag("price")),
     quantity: fields.varint("quantity"),
   };
-  previous[index] = trade;
+  previous.set(index, trade);
   return trade;
 }
 
@@ -161,7 +230,7 @@ function rangeOf(first, last, field) {
 /** `instrument` is null where the whole feed is meant. */
 function decodeStatus(fields, { instruments }) {
   const seq = seqOf(fields, "seq");
-  const index = fields.u8("index");
+  const index = fields.u16("index");
   const instrument = index === WHOLE_FEED ? null : instruments[indexOf(index, instruments)];
   const state = statusState(fields.u8("state"));
   const sinceNs = fields.u64("since_ns");
@@ -170,7 +239,7 @@ function decodeStatus(fields, { instruments }) {
 
 function decodeGap(fields, { instruments }) {
   const seq = seqOf(fields, "seq");
-  const instrument = instruments[indexOf(fields.u8("index"), instruments)];
+  const instrument = instruments[indexOf(fields.u16("index"), instruments)];
   const state = gapState(fields.u8("state"));
   const firstId = fields.u64("first_id");
   const lastId = fields.u64("last_id");
@@ -207,16 +276,32 @@ const EVENTS = new Map([
   [0x24, decodeEnd],
 ]);
 
-/** Any payload after the first header; `{type: "unknown", kind}` for one from a newer service. */
+/**
+ * A block or an event; from a newer service `{type: "unknown", kind}`, with `firstSeq` and `lastSeq`
+ * if its kind is one of those that hold records.
+ */
 export function decodeMessage(body, header) {
   const kind = body[0];
-  if (kind === HEADER) return decodeHeader(body);
   if (kind === 0x10) return decodeBlock(body, header);
+  if (kind > 0x10 && kind < 0x20) return skippedRun(body);
   const decode = EVENTS.get(kind);
   if (decode === undefined) return { type: "unknown", kind };
   const fields = new Fields(body);
   fields.u8("kind");
   return decode(fields, header);
+}
+
+/** Frames of kind 0x10 to 0x1F begin alike: their numbers are known, whatever they hold. */
+function skippedRun(body) {
+  const fields = new Fields(body);
+  const kind = fields.u8("kind");
+  const flags = fields.u8("flags");
+  fields.u8("ordinary");
+  const count = within(fields.u16("count"), 1, 65_535, "number of records");
+  const firstSeq = seqOf(fields, "first_seq");
+  if ((flags & SNAPSHOT) !== 0) return { type: "unknown", kind };
+  const lastSeq = within(firstSeq + BigInt(count - 1), 1n, MAX_SEQ, "last number");
+  return { type: "unknown", kind, firstSeq, lastSeq };
 }
 
 /**

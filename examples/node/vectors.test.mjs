@@ -101,14 +101,15 @@ for (const pieceBytes of [1, 7, 1_000_000]) {
 }
 
 function requestTold(request) {
-  return { start: "live", slow: "skip", token: null, ...request };
+  return { start: "live", slow: "skip", token: null, channel: "", ...request };
 }
 
 test("requests say what the vectors say", async (context) => {
   for (const { name, request } of VECTORS.requests) {
     await context.test(name, () => {
-      const { slow, token } = request;
-      const frame = encodeRequest({ start: startOf(request), slow, token: token ?? undefined });
+      const { slow, token, channel } = request;
+      const start = startOf(request);
+      const frame = encodeRequest({ start, slow, token: token ?? undefined, channel });
       const [payload] = new FrameReader().push(frame);
       assert.deepEqual(plain(requestTold(JSON.parse(payload))), plain(request));
     });
@@ -119,8 +120,8 @@ test("requests that cannot be are not sent", async (context) => {
   const requests = VECTORS.writer_must_refuse.filter(({ value }) => value.event === "request");
   for (const { name, value } of requests) {
     await context.test(name, () => {
-      const { slow, token } = value;
-      const request = { start: startOf(value), slow, token: token ?? undefined };
+      const { slow, token, channel } = value;
+      const request = { start: startOf(value), slow, token: token ?? undefined, channel };
       assert.throws(() => encodeRequest(request), RangeError);
     });
   }

@@ -29,11 +29,13 @@ from fanout.protocol import (
     Status,
     Trade,
     encode_block,
+    encode_changes,
     encode_event,
-    encode_header,
     frame,
+    opening,
 )
 from fanout.protocol.constants import MAX_TEXT_BYTES
+from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
 
 
@@ -47,6 +49,7 @@ class Channel:
         """The header in force: instruments, units and references of what is published next."""
         self._wall_ns = wall_ns
         self._newest = Newest()
+        self._opener = Opener()
         self.trades = 0
         self.blocks = 0
         self.events = 0
@@ -128,20 +131,23 @@ class Channel:
         """Add instruments, or change units and references of some, from the next record on.
 
         `references[i]` belongs to `instruments[i]`. An instrument replaces the one with its index;
-        the index behind the last one adds it. Present readers and later ones get a new header.
+        the index behind the last one adds it. An index keeps its symbol. Present readers get
+        INSTRUMENTS, and later ones a header with them.
         """
         for each in instruments:
             if self.header.instruments[each.index : each.index + 1] != (each,):
                 self._newest.forget(each.index)
-        self.header = _changed(self.header, self.log.next_seq, instruments, references)
-        self.log.context = self.header
-        self.log.append(framed(self.header), count=0)
+        changed = _changed(self.header, self.log.next_seq, instruments, references)
+        changes = encode_changes(self.header, changed)
+        if changes:
+            self.header = self.log.context = changed
+            self.log.append(b"".join(map(frame, changes)), count=0)
 
     def greeting(self) -> bytes:
-        """START and the header, for a reader that begins at the log's end. Every connection
-        begins with them."""
+        """START, the header and its instruments, for a reader that begins at the log's end. Every
+        connection begins with them."""
         header = msgspec.structs.replace(self.header, next_seq=self.log.next_seq)
-        return frame(START) + framed(header)
+        return frame(START) + self._opener(header)
 
     def snapshot(self) -> bytes:
         """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
@@ -192,5 +198,5 @@ def _changed(
 
 
 def framed(header: Header) -> bytes:
-    """The frames that tell a reader its header."""
-    return frame(encode_header(header))
+    """The frames that give a reader a header and all its instruments."""
+    return opening(header)

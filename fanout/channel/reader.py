@@ -188,6 +188,11 @@ class Reader:
         is_known = header is self._known
         return Untold(loss, None if is_known else msgspec.structs.replace(header, next_seq=seq))
 
+    @property
+    def known(self) -> Header:
+        """The header that the reader was given last."""
+        return self._known
+
     def told_loss(self) -> None:
         """Note that the reader has the LOSS of all that was dropped."""
         self._lost_from = None

@@ -22,8 +22,8 @@ from fanout.protocol import (
     Trade,
     encode_block,
     encode_event,
-    encode_header,
     frame,
+    opening,
 )
 from fanout.protocol.constants import START, BlockFlags
 from fanout.protocol.errors import ChecksumError
@@ -129,7 +129,7 @@ def witness() -> Iterator[Client]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         client = Client(ours, "witness")
-        client.check(frame(START) + frame(encode_header(HEADER)))
+        client.check(frame(START) + opening(HEADER))
         yield client
 
 

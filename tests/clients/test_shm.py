@@ -27,10 +27,20 @@ from fanout.clients.shm import (
 from fanout.clients.shm_asyncio import AsyncioShmClient
 from fanout.clients.shm_file import attach
 from fanout.clients.shm_trio import TrioShmClient
-from fanout.protocol import End, Loss, LossReason, PeerError, Position, RingReader, Trade, frame
+from fanout.protocol import (
+    End,
+    Loss,
+    LossReason,
+    PeerError,
+    Position,
+    RingReader,
+    Trade,
+    encode_event,
+    frame,
+)
 from fanout.protocol.ring_file import UnsupportedMachineError
 from fanout.protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
-from tests.clients.queues import Writer, block, numbers, overwrite, writing
+from tests.clients.queues import Writer, block, goodbye, numbers, overwrite, writing
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +134,46 @@ def test_a_reader_that_was_killed_takes_nothing_with_it(tmp_path: Path) -> None:
             assert numbers([next(reader), next(reader)]) == [2, 3]
 
 
+def test_a_reader_that_leaves_within_a_block_hands_nothing_to_the_next_one_again(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path) as writer:
+        writer.trades(5)
+        writer.trades(2)
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 2)) == [1, 2]
+        with client(tmp_path) as reader:
+            assert reader.connect().next_seq == 3
+            assert numbers(take(reader, 1)) == [3]
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 4)) == [4, 5, 6, 7]
+            assert reader.statistics.lost == 0
+
+
+def test_a_reader_that_was_handed_nothing_of_a_block_leaves_it_whole(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        writer.trades(3)
+        with client(tmp_path) as reader:
+            while not reader._subscription.ready:
+                reader._step()
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 3)) == [1, 2, 3]
+
+
+def test_the_place_where_a_reader_left_means_nothing_in_other_frames(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer:
+        writer.trades(5)
+        with client(tmp_path) as reader:
+            take(reader, 2)
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 3)) == [3, 4, 5]
+        goodbye_frame = frame(encode_event(goodbye(writer.next_seq - 1)))
+        writer.queue.writer.push(goodbye_frame)
+        with client(tmp_path, reconnect=False) as reader:
+            assert numbers(list(reader)) == []
+            assert reader.statistics.lost == 0
+
+
 def test_a_reader_that_leaves_takes_with_it_only_what_it_was_handed(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         for _ in range(100):
@@ -191,7 +241,7 @@ def make_link(path: Path) -> None:
 
 def make_other_version(path: Path) -> None:
     Writer(path.parent).die()
-    overwrite(path, 8, b"\2")
+    overwrite(path, 8, b"\1")
 
 
 def make_empty(path: Path) -> None:

@@ -25,11 +25,12 @@ from fanout.protocol import (
     LossReason,
     Reference,
     decode_block,
-    decode_header,
+    decode_opening,
     encode_event,
-    encode_header,
     frame,
+    opening,
 )
+from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
 from tests.running import config_for, running_service, running_simulator
 
@@ -144,10 +145,10 @@ async def quiet_venue() -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[st
 
 
 def header() -> bytes:
-    """A header whose numbers begin at 1."""
+    """The frames of a header whose numbers begin at 1."""
     btc = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
     zero = Reference(price=0, quantity=0, trade_id=0, time=0)
-    return encode_header(
+    return opening(
         Header(epoch_ns=1, next_seq=1, venue="test", instruments=(btc,), references=(zero,))
     )
 
@@ -163,7 +164,7 @@ async def test_the_binary_format_goes_there_and_back() -> None:
     code, errors, lines = await result_of("binary_format.py")
     assert (code, errors) == (0, "")
     header_line, block_line, size, equal, *trades = lines
-    header = decode_header(bytes.fromhex(header_line.rpartition(" ")[2]))
+    header = decode_opening(bytes.fromhex(header_line.rpartition(" ")[2]))
     payload = bytes.fromhex(block_line.rpartition(" ")[2])
     assert block_line.startswith(f"block, {len(payload)} bytes")
     assert size == f"{len(frame(payload)) / 3:.1f} bytes a trade, all included"
@@ -227,7 +228,7 @@ async def test_a_tcp_client_outlives_its_service_and_ends_on_interrupt(client: s
 async def test_a_tcp_client_tells_a_loss_and_ends_with_an_end_for_good(client: str) -> None:
     loss = Loss(first_seq=1, last_seq=7, reason=LossReason.SLOW)
     end = End(reason=EndReason.SLOW, last_seq=7, retry_ms=None, why="too slow too often")
-    async with serving(START, header(), encode_event(loss), encode_event(end)) as url:
+    async with serving(START, *payloads_of(header()), encode_event(loss), encode_event(end)) as url:
         code, errors, lines = await result_of(client, url)
     assert (code, errors) == (0, "")
     assert lines == ["LOSS of 7 records: SLOW", "END: too slow too often"]

@@ -64,17 +64,22 @@ def blocks() -> list[bytes]:
     return [each[BODY] for each in payloads() if each[:1] == b"\x10"]
 
 
+def instruments() -> list[bytes]:
+    return [each[BODY] for each in payloads() if each[:1] == b"\x25"]
+
+
 def events() -> list[bytes]:
     return [each[BODY] for each in payloads() if each[:1] in b"\x20\x21\x22\x23\x24"]
 
 
 def streams() -> list[bytes]:
-    begin = frame(START) + frame(payload("header"))
+    begin = frame(START) + frame(payload("header")) + frame(payload("instruments"))
     whole = begin + b"".join(frame(payload(each)) for each in ("snapshot", "trades", *EVENTS))
-    renewed = whole[:-30] + frame(payload("header"))
+    renewed = whole[:-30] + frame(payload("header")) + frame(payload("instruments"))
+    changed = begin + frame(payload("instruments")) + frame(payload("trades"))
     other = begin + frame(b"\x30unknown and longer than a CRC")
     vectors = [each for each in _vectors() if each[:9] == frame(START)]
-    return [whole, begin, renewed, other, *vectors]
+    return [whole, begin, renewed, changed, other, *vectors]
 
 
 def requests() -> list[bytes]:

@@ -19,7 +19,8 @@ from tests.fuzz.target import outcome_of
 from tests.protocol.golden import HEADER, NAMES, payload
 
 CAPACITY_BYTES: Final = 4096
-FRAMES: Final = b"".join(frame(payload(each)) for each in NAMES if each != "header")
+OPENING: Final = ("header", "instruments")
+FRAMES: Final = b"".join(frame(payload(each)) for each in NAMES if each not in OPENING)
 
 
 def queue(start: int = 0) -> bytearray:
@@ -38,16 +39,16 @@ def patched(patches: bytes) -> bytearray:
     the end of the data area."""
     buffer = queue(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
     at = 1
-    while at + 3 <= len(patches):
-        place = int.from_bytes(patches[at : at + 2], "little") % len(buffer)
-        piece = patches[at + 3 : at + 3 + patches[at + 2]][: len(buffer) - place]
+    while at + 4 <= len(patches):
+        place = int.from_bytes(patches[at : at + 3], "little") % len(buffer)
+        piece = patches[at + 4 : at + 4 + patches[at + 3]][: len(buffer) - place]
         buffer[place : place + len(piece)] = piece
-        at += 3 + patches[at + 2]
+        at += 4 + patches[at + 3]
     return buffer
 
 
 def patch(place: int, piece: bytes) -> bytes:
-    return place.to_bytes(2, "little") + bytes((len(piece),)) + piece
+    return place.to_bytes(3, "little") + bytes((len(piece),)) + piece
 
 
 def ring(patches: bytes) -> None:

@@ -13,6 +13,7 @@ MIB: Final = 1024 * 1024
 TARGETS: Final[dict[str, Target]] = {
     "frames": Target(run=wire.frames, refusals=(LimitExceededError,), seeds=corpus.streams),
     "header": Target(run=wire.header, refusals=(PeerError,), seeds=corpus.headers),
+    "instruments": Target(run=wire.instruments, refusals=(PeerError,), seeds=corpus.instruments),
     "block": Target(run=wire.block, refusals=(PeerError,), seeds=corpus.blocks),
     "event": Target(run=wire.event, refusals=(MalformedError,), seeds=corpus.events),
     "session": Target(run=wire.session, refusals=(PeerError,), seeds=corpus.streams),

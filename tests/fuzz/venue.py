@@ -24,8 +24,8 @@ from fanout.protocol import (
     Header,
     SubscriberSession,
     Trade,
-    decode_header,
-    encode_header,
+    decode_opening,
+    opening,
 )
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceSpot, BinanceUsdm, Request, SpentId, VenueTrade
@@ -156,7 +156,7 @@ def market(bodies: bytes) -> None:
         instruments=found.instruments,
         references=found.references,
     )
-    assert decode_header(encode_header(header)) == header
+    assert decode_opening(opening(header)) == header
     assert all(isfinite(each) and each >= 0 for each in found.usual_s + found.longest_s)
 
 

@@ -6,6 +6,8 @@ is tried as it is and with every CRC made right.
 
 from itertools import chain, pairwise
 
+from msgspec.structs import replace
+
 from fanout.clients.subscription import Subscription
 from fanout.protocol import (
     End,
@@ -26,19 +28,23 @@ from fanout.protocol import (
     decode_block,
     decode_event,
     decode_header,
+    decode_opening,
     decode_request,
     encode_block,
     encode_event,
     encode_header,
     encode_request,
+    opening,
+    with_instruments,
 )
+from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.protocol.framing import frame, payloads_of, seal
 from fanout.protocol.rows import ROW, rows_of
 from fanout.protocol.speedups import PLAIN
 from fanout.protocol.wire1 import Wire1Decoder, Wire1Encoder
 from fanout.transports.tcp.greeting import read_request
 from tests.fuzz.target import Pieces, outcome_of, run, slices
-from tests.protocol.golden import HEADER
+from tests.protocol.golden import BARE_HEADER, HEADER
 
 
 def frames(stream: bytes) -> None:
@@ -62,9 +68,17 @@ def _payloads(pieces: list[bytes]) -> list[bytes]:
 
 
 def header(body: bytes) -> None:
-    """What is read of a header is what can be written."""
-    found = decode_header(seal(body))
-    assert decode_header(encode_header(found)) == found
+    """A header that can be read can be written."""
+    found, count = decode_header(seal(body))
+    assert 0 <= count <= MAX_INSTRUMENTS
+    assert decode_header(encode_header(found)) == (found, 0)
+
+
+def instruments(body: bytes) -> None:
+    """Instruments that can be read can be written, and nothing else of the header changes."""
+    found = with_instruments(HEADER, seal(body))
+    assert decode_opening(opening(found)) == found
+    assert replace(found, instruments=(), references=()) == BARE_HEADER
 
 
 def block(body: bytes) -> None:

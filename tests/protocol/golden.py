@@ -1,13 +1,17 @@
 """One frame of each kind, as a value. Its bytes are in `tests/data/wire/NAME.hex`.
 
-The bytes were published with wire 2 and never change; `protocol/WIRE.md` takes them apart.
+The bytes are those of wire 2 and never change once it is released; `protocol/WIRE.md` takes them
+apart.
 """
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from fanout.protocol import (
     Block,
     BlockFlags,
+    DataKinds,
     End,
     EndReason,
     Event,
@@ -17,6 +21,7 @@ from fanout.protocol import (
     Header,
     Heartbeat,
     Instrument,
+    InstrumentType,
     Loss,
     LossReason,
     Reference,
@@ -29,11 +34,23 @@ from fanout.protocol import (
     encode_block,
     encode_event,
     encode_header,
+    encode_instruments,
+    with_instruments,
 )
 
 WIRE_DATA = Path(__file__).parents[1] / "data" / "wire"
 
-BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
+BTC = Instrument(
+    index=0,
+    symbol="BTCUSDT",
+    price_exponent=-2,
+    quantity_exponent=-3,
+    tick=10,
+    lot=1,
+    base="BTC",
+    quote="USDT",
+    type=InstrumentType.LINEAR_PERPETUAL,
+)
 LIFE = Instrument(index=1, symbol="币安人生USDT", price_exponent=-5, quantity_exponent=0)
 
 HEADER = Header(
@@ -42,10 +59,22 @@ HEADER = Header(
     venue="binance-usdm",
     instruments=(BTC, LIFE),
     references=(
-        Reference(price=8_308_450, quantity=41, trade_id=8_153_634_393, time=1_791_382_992_338),
+        Reference(
+            price=8_308_450,
+            quantity=41,
+            trade_id=8_153_634_393,
+            time=1_791_382_992_338,
+            update_id=9_007_199_254_740_993,
+        ),
         Reference(price=12_345, quantity=900, trade_id=52_000, time=1_791_382_990_000),
     ),
+    channel="perps",
+    data=DataKinds.TRADES | DataKinds.QUOTES,
+    channels=("binance-spot",),
 )
+
+BARE_HEADER = replace(HEADER, instruments=(), references=())
+"""What a HEADER alone says."""
 
 TRADES = Block(
     first_seq=1_001,
@@ -86,7 +115,10 @@ EVENTS: dict[str, Event] = {
     "end": End(reason=EndReason.SHUTDOWN, last_seq=2_005, retry_ms=1_000, why="stopped"),
 }
 
-NAMES = ("header", "trades", "snapshot", *EVENTS)
+NAMES = ("header", "instruments", "trades", "snapshot", *EVENTS)
+
+Value = tuple[Header, int] | Header | Block | Event
+"""A header alone is a pair: the header without instruments, and their number."""
 
 
 def payload(name: str) -> bytes:
@@ -94,33 +126,40 @@ def payload(name: str) -> bytes:
     return bytes.fromhex((WIRE_DATA / f"{name}.hex").read_text())[4:]
 
 
-def value(name: str) -> Header | Block | Event:
+def value(name: str) -> Value:
     """What that payload means."""
-    fixed = {"header": HEADER, "trades": received(TRADES), "snapshot": SNAPSHOT}
+    fixed: dict[str, Value] = {
+        "header": (BARE_HEADER, 2),
+        "instruments": HEADER,
+        "trades": received(TRADES),
+        "snapshot": SNAPSHOT,
+    }
     return fixed.get(name) or EVENTS[name]
 
 
 def received(block: Block) -> Block:
     """A block as it comes out of the decoder: its trades know when they were received."""
-    from msgspec.structs import replace
-
     trades = [replace(each, received_ns=block.received_ns) for each in block.trades]
     return replace(block, trades=trades)
 
 
-def encode(item: Header | Block | Event) -> bytes:
-    """The payload of any frame."""
-    if isinstance(item, Header):
-        return encode_header(item)
-    if isinstance(item, Block):
-        return encode_block(item, HEADER)
-    return encode_event(item)
+def encode(name: str) -> bytes:
+    """The payload of the frame `name`, from its value."""
+    if name == "header":
+        return encode_header(HEADER)
+    if name == "instruments":
+        return encode_instruments(HEADER, 0, 2)[0]
+    if name in ("trades", "snapshot"):
+        return encode_block(TRADES if name == "trades" else SNAPSHOT, HEADER)
+    return encode_event(EVENTS[name])
 
 
-def decode(name: str, data: bytes) -> Header | Block | Event:
+def decode(name: str, data: bytes) -> Value:
     """The meaning of any payload, by the decoder for the frame `name`."""
     if name == "header":
         return decode_header(data)
+    if name == "instruments":
+        return with_instruments(BARE_HEADER, data)
     if name in ("trades", "snapshot"):
         return decode_block(data, HEADER)
     return decode_event(data, HEADER)

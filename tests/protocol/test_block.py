@@ -92,17 +92,16 @@ def test_the_ordinary_kind_costs_nothing_whichever_it_is() -> None:
     assert size(TradeKind.AGGREGATE, TradeKind.AGGREGATE) == size(
         TradeKind.MARKET, TradeKind.MARKET
     )
-    assert size(TradeKind.MARKET, TradeKind.ADL) == size(TradeKind.MARKET, TradeKind.MARKET) + 2
+    assert size(TradeKind.MARKET, TradeKind.ADL) == size(TradeKind.MARKET, TradeKind.MARKET) + 1
 
 
 def test_the_worst_block_fits_a_frame() -> None:
-    header = replace(
-        HEADER,
-        references=(Reference(price=0, quantity=0, trade_id=0, time=0), HEADER.references[1]),
-    )
-    half = 2**63
+    zero = Reference(price=0, quantity=0, trade_id=0, time=0)
+    instruments = tuple(replace(BTC, index=i, symbol=str(i)) for i in range(33))
+    header = replace(HEADER, instruments=instruments, references=(zero,) * 33)
+    half, last = 2**63, instruments[32]
     worst = [
-        Trade(BTC, half * (i % 2 == 0), half * (i % 2 == 0), -half * (i % 2 == 0), 2**64 - 1, True,
+        Trade(last, half * (i % 2 == 0), half * (i % 2 == 0), -half * (i % 2 == 0), 2**64 - 1, True,
               TradeKind.MARKET if i == 0 else TradeKind.ADL)
         for i in range(MAX_BLOCK_TRADES)
     ]  # fmt: skip

@@ -79,7 +79,7 @@ def test_an_instrument_that_is_not_in_the_header_is_refused(name: str) -> None:
         decode_event(encode_event(event), one)
 
 
-@pytest.mark.parametrize(("name", "offset"), [("gap", 11), ("loss", 1)])
+@pytest.mark.parametrize(("name", "offset"), [("gap", 12), ("loss", 1)])
 def test_an_empty_range_is_refused(name: str, offset: int) -> None:
     body = bytearray(unseal(golden.payload(name)))
     body[offset : offset + 8] = b"\xff" * 8
@@ -89,20 +89,20 @@ def test_an_empty_range_is_refused(name: str, offset: int) -> None:
 
 def test_a_state_that_is_not_known_is_read_as_other() -> None:
     body = bytearray(unseal(golden.payload("status")))
-    body[10] = 200
+    body[11] = 200
     event = decode_event(seal(body), HEADER)
     assert getattr(event, "state", None) is FeedState.OTHER
 
 
-@pytest.mark.parametrize("kind", [0x10, 0x02, 0x25, 0xFF])
+@pytest.mark.parametrize("kind", [0x10, 0x02, 0x25, 0x26, 0xFF])
 def test_what_is_no_event_is_refused(kind: int) -> None:
     with pytest.raises(MalformedError, match="not an event"):
         decode_event(seal(bytes([kind]) + bytes(40)), HEADER)
 
 
-@pytest.mark.parametrize("index", [-1, 127, 255])
+@pytest.mark.parametrize("index", [-1, 1_024, 65_535])
 def test_an_index_that_no_header_has_is_refused(index: int) -> None:
-    """255 is how the whole feed is written: an instrument of that index would become it."""
+    """65,535 is how the whole feed is written: an instrument of that index would become it."""
     nowhere = replace(golden.BTC, index=index)
     for name in ("status", "gap"):
         with pytest.raises(NotRepresentableError, match=f"index {index}"):

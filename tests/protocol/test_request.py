@@ -117,6 +117,8 @@ def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes) -> None
 
 
 def test_a_token_is_not_shown_but_whether_there_is_one() -> None:
-    shown = "Request(start=<Start.LIVE: 'live'>, slow=<SlowPolicy.SKIP: 'skip'>, token={})"
+    shown = (
+        "Request(start=<Start.LIVE: 'live'>, slow=<SlowPolicy.SKIP: 'skip'>, token={}, channel='')"
+    )
     assert repr(Request(token="hunter2")) == shown.format("***")
     assert repr(Request()) == shown.format("None")

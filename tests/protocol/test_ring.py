@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fanout.protocol import LimitExceededError, MalformedError, PeerError, encode_header, frame
+from fanout.protocol import LimitExceededError, MalformedError, PeerError, frame, opening
 from fanout.protocol import ring_page as page
 from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
+from fanout.protocol.header import MAX_OPENING_BYTES
+from fanout.protocol.instruments import encode_changes
 from fanout.protocol.records import Header, Instrument
 from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.ring_file import (
@@ -50,15 +52,15 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     writer.push(frame(b"xyz"))
     writer.mark(1_002)
     assert buffer[:8] == b"fanoutq\0"
-    drawn = {8: 1, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 40: 22, 48: 0}
+    drawn = {8: 2, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 40: 22, 48: 0}
     drawn |= {64: 14, 72: 14, 80: 1_002, 128: 7, 136: 1, 192: 5, 200: 2, 208: 9}
     assert {at: word(buffer, at) for at in drawn} == drawn
-    payload = encode_header(HEADER)
+    payload = opening(HEADER)
     assert (word(buffer, 576), word(buffer, 584)) == (7, len(payload))
     assert buffer[592 : 592 + len(payload)] == payload
-    assert buffer[4096 + 7 : 4096 + 14].hex() == "0300000078797a"
+    assert buffer[438_272 + 7 : 438_272 + 14].hex() == "0300000078797a"
     written = {*drawn, 0, 576, 584}
-    for at in range(0, 4096, 8):
+    for at in range(0, 438_272, 8):
         if at not in written and not 592 <= at < 592 + len(payload):
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
 
@@ -250,7 +252,7 @@ def test_the_header_is_the_one_that_counts_at_the_reader(start: int) -> None:
         reader.pop()
         assert reader.header() == again(turn)
         assert before == (HEADER if turn == 2 else again(turn - 1))
-        assert reader.pop() == encode_header(again(turn))
+        assert frame(reader.pop() or b"") + frame(reader.pop() or b"") == opening(again(turn))
         assert reader.pop() == bytes(50)
 
 
@@ -264,7 +266,7 @@ def test_a_header_without_room_changes_nothing() -> None:
 
 
 def test_a_header_that_fills_the_queue_to_the_last_byte_has_room() -> None:
-    size = len(frame(encode_header(HEADER)))
+    size = len(opening(HEADER))
     for missing in (1, 0):
         buffer, writer = new_ring()
         writer.push(frame(bytes(CAPACITY - size - 4 + missing)))
@@ -273,22 +275,60 @@ def test_a_header_that_fills_the_queue_to_the_last_byte_has_room() -> None:
         assert reader.unread_bytes == (CAPACITY if not missing else CAPACITY - size + 1)
 
 
-def test_a_header_too_long_for_the_page_is_refused() -> None:
-    def of(count: int, symbol: str) -> Header:
-        return Header(
-            epoch_ns=1,
-            next_seq=1,
-            venue="v" * 32,
-            instruments=tuple(
-                Instrument(index=i, symbol=f"{i:02}{symbol}", price_exponent=0, quantity_exponent=0)
-                for i in range(count)
-            ),
-            references=(HEADER.references[0],) * count,
+def test_the_longest_header_fits_its_slot() -> None:
+    instruments = tuple(
+        Instrument(
+            index=i,
+            symbol=f"{i:064}",
+            price_exponent=0,
+            quantity_exponent=0,
+            base="b" * 32,
+            quote="q" * 32,
         )
+        for i in range(1_024)
+    )
+    header = msgspec.structs.replace(
+        HEADER,
+        venue="v" * 32,
+        channel="c" * 32,
+        channels=tuple(f"{i:032}" for i in range(255)),
+        instruments=instruments,
+        references=HEADER.references[:1] * 1_024,
+    )
+    buffer, _ = new_ring(header=header)
+    assert RingReader(buffer, pid=1).header() == header
+    assert word(buffer, 584) == len(opening(header)) == MAX_OPENING_BYTES
 
-    _, writer = new_ring(header=of(10, "S" * 62))
-    with pytest.raises(LimitExceededError, match="session header of 1,773 bytes exceeds 1,744"):
-        writer.push_header(of(17, "S" * 62))
+
+def test_a_change_counts_from_its_frame_on() -> None:
+    buffer, writer = new_ring()
+    reader = RingReader(buffer, pid=1)
+    finer = msgspec.structs.replace(HEADER.instruments[1], price_exponent=-7)
+    changed = msgspec.structs.replace(HEADER, instruments=(HEADER.instruments[0], finer))
+    (change,) = encode_changes(HEADER, changed)
+    assert writer.push(frame(b"old"))
+    assert writer.push_header(changed, frame(change))
+    assert reader.header() == HEADER
+    assert reader.pop() == b"old"
+    assert reader.header() == changed
+    assert reader.pop() == change
+
+
+def test_a_change_without_room_changes_nothing() -> None:
+    buffer, writer = new_ring()
+    while writer.push(frame(bytes(60))):
+        pass
+    before = bytes(buffer)
+    assert writer.push_header(again(5), frame(bytes(60))) is False
+    assert bytes(buffer) == before
+
+
+def test_a_reader_leaves_word_of_where_it_was() -> None:
+    buffer, _ = new_ring()
+    reader = RingReader(buffer, pid=1)
+    assert reader.resume_seq == 0
+    reader.leave(1_002)
+    assert RingReader(buffer, pid=2).resume_seq == word(buffer, 144) == 1_002
 
 
 def test_a_queue_without_a_session_says_so() -> None:
@@ -329,8 +369,8 @@ def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
 
 def test_what_is_no_queue_or_another_version_is_refused() -> None:
     buffer, _ = new_ring()
-    buffer[8] = 2
-    with pytest.raises(page.LayoutVersionError, match="layout 2: this reader knows 1"):
+    buffer[8] = 1
+    with pytest.raises(page.LayoutVersionError, match="layout 1: this reader knows 2"):
         RingReader(buffer, pid=1)
     buffer[0] = 0
     with pytest.raises(page.NotAQueueError):
@@ -344,7 +384,7 @@ def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: i
     reader = RingReader(buffer, pid=1)
     writer.push(frame(bytes(12)))
     for offset in range(4):
-        place = 4096 + (start + offset) % CAPACITY
+        place = page.PAGE_BYTES + (start + offset) % CAPACITY
         buffer[place] = length >> 8 * offset & 0xFF
     is_over = not 0 < length <= MAX_FRAME_BYTES
     for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
@@ -358,7 +398,7 @@ def test_a_length_that_cannot_be_true_is_noticed_behind_others(start: int) -> No
     buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
     writer.push(frame(bytes(12)) + frame(bytes(12)))
-    buffer[4096 + (start + 16) % CAPACITY] = 13
+    buffer[page.PAGE_BYTES + (start + 16) % CAPACITY] = 13
     for act in (lambda: reader.read(20), lambda: list(reader.unread())):
         with pytest.raises(MalformedError, match="frame of 13 bytes in 16"):
             act()
@@ -446,7 +486,7 @@ class Changing(list[int]):
 
     def __getitem__(self, at: Any) -> Any:
         self.looks += 1
-        return self.looks if at in (576 // 8, 2336 // 8) else super().__getitem__(at)
+        return self.looks if at in (576 // 8, 219_424 // 8) else super().__getitem__(at)
 
 
 def test_a_header_that_changes_while_it_is_read_is_refused() -> None:
@@ -460,8 +500,8 @@ def test_a_header_as_long_as_its_room_is_written_and_read() -> None:
     buffer, _ = new_ring(start=7)
     view = memoryview(buffer)[: page.PAGE_BYTES]
     page.write_header(view, view.cast("Q"), 1, b"h" * page.MAX_HEADER_BYTES, 8)
-    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 1_744
-    assert page.read_header(view, view.cast("Q"), 7) == encode_header(HEADER)
+    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 218_832
+    assert page.read_header(view, view.cast("Q"), 7) == opening(HEADER)
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -471,7 +511,7 @@ def test_a_header_counts_from_its_cursor_on_for_half_of_all_cursors(start: int) 
     words = view.cast("Q")
     for further in (0, 1, 2**63 - 1):
         cursor = (start + further) & U64_MAX
-        assert page.read_header(view, words, cursor) == encode_header(HEADER)
+        assert page.read_header(view, words, cursor) == opening(HEADER)
     for further in (-1, 2**63):
         with pytest.raises(MalformedError, match="no session header"):
             page.read_header(view, words, (start + further) & U64_MAX)
@@ -487,7 +527,7 @@ def test_a_header_of_which_only_half_was_written_is_none() -> None:
     buffer, _ = new_ring()
     view = memoryview(buffer)[: page.PAGE_BYTES]
     words = view.cast("Q")
-    assert page.read_header(view, words, 0) == encode_header(HEADER)
+    assert page.read_header(view, words, 0) == opening(HEADER)
     with pytest.raises(KeyboardInterrupt):
         page.write_header(Torn(), words, 0, b"h", 5)  # type: ignore[arg-type]
     with pytest.raises(MalformedError, match="no session header"):
@@ -495,7 +535,7 @@ def test_a_header_of_which_only_half_was_written_is_none() -> None:
 
 
 @pytest.mark.parametrize("at", [584, 256])
-@pytest.mark.parametrize("length", [1_745, 2**32, U64_MAX])
+@pytest.mark.parametrize("length", [218_833, 2**32, U64_MAX])
 def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, at, length)

@@ -11,7 +11,7 @@ def test_a_row_is_laid_out_as_it_is_drawn() -> None:
     block = replace(TRADES, trades=TRADES.trades[2:], flags=BlockFlags.BACK_FILLED)
     row = rows_of([encode_block(block, HEADER)], HEADER)
     drawn = (1_001, 52_003, 1_791_382_992_839, 12_300, 70, 1_791_382_992_840_123_456)
-    assert unpack("<6Q4B4s", row) == (*drawn, 1, 1, 0, 1, bytes(4))
+    assert unpack("<6QH3B3s", row) == (*drawn, 1, 1, 0, 1, bytes(3))
 
 
 def test_there_is_a_row_for_each_trade_in_their_order() -> None:
@@ -22,11 +22,11 @@ def test_there_is_a_row_for_each_trade_in_their_order() -> None:
     assert [row[0] for row in rows] == [1_001, 1_002, 1_003, 0, 2_001]
     assert [row[3] for row in rows] == [8_309_170, 8_309_160, 12_300, 8_309_170, -1]
     assert [row[6:] for row in rows] == [
-        (0, 0, 0, 0, 0),
-        (0, 0, 1, 0, 0),
-        (1, 1, 0, 0, 0),
-        (0, 0, 0, 0, 0),
-        (0, 0, 1, 0, 0),
+        (0, 0, 0, 0),
+        (0, 0, 1, 0),
+        (1, 1, 0, 0),
+        (0, 0, 0, 0),
+        (0, 0, 1, 0),
     ]
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+from struct import pack
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
+    Header,
     Heartbeat,
     LimitExceededError,
     Loss,
@@ -26,6 +28,7 @@ from fanout.protocol import (
     Position,
     Record,
     SessionStatistics,
+    Skipped,
     Snapshot,
     Start,
     Status,
@@ -35,10 +38,12 @@ from fanout.protocol import (
     encode_block,
     encode_event,
     encode_header,
+    encode_instruments,
     frame,
 )
 from fanout.protocol.errors import NotHeardError, WrongChannelError
 from fanout.protocol.framing import seal
+from fanout.protocol.header import opening as header_frames
 from tests.protocol.golden import BTC, HEADER
 
 GREETING = frame(START)
@@ -46,13 +51,18 @@ GREETING = frame(START)
 
 def opening(next_seq: int = 1, epoch_ns: int = 7) -> bytes:
     header = replace(HEADER, next_seq=next_seq, epoch_ns=epoch_ns)
-    return GREETING + frame(encode_header(header))
+    return GREETING + header_frames(header)
 
 
 def block(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -> bytes:
     trades = [Trade(BTC, 100 + first_seq + i, 5, 6, 7, False) for i in range(count)]
     value = Block(first_seq=first_seq, trades=trades, received_ns=9, flags=flags)
     return frame(encode_block(value, HEADER))
+
+
+def run(first_seq: int, count: int, kind: int = 0x13, flags: int = 0) -> bytes:
+    """Records of a kind to come, which nobody here can read."""
+    return frame(seal(pack("<BBBHQ", kind, flags, 9, count, first_seq) + b"records"))
 
 
 def loss(first: int, last: int) -> bytes:
@@ -288,7 +298,7 @@ def test_a_header_in_mid_stream_counts_from_there_on() -> None:
     session = streaming()
     finer = replace(BTC, price_exponent=-4)
     header = replace(HEADER, epoch_ns=7, next_seq=2, instruments=(finer, HEADER.instruments[1]))
-    trades = drain(session, block(1) + frame(encode_header(header)) + block(2))
+    trades = drain(session, block(1) + header_frames(header) + block(2))
     assert [each.price_text for each in trades if isinstance(each, Trade)] == ["0.06", "0.0006"]
 
 
@@ -302,23 +312,34 @@ def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes, is_open
 def test_what_has_come_is_counted_over_all_connections() -> None:
     session = SubscriberSession()
     assert session.statistics == SessionStatistics(
-        bytes_received=0, frames=0, unknown_frames=0, trades=0, events=0, lost=0, connections=0
+        bytes_received=0,
+        frames=0,
+        unknown_frames=0,
+        trades=0,
+        events=0,
+        lost=0,
+        skipped=0,
+        connections=0,
     )
     first = opening() + block(1, 2) + status(3) + unknown() + loss(4, 5) + block(7, 3) + unknown()
+    third = opening(19) + run(19, 4) + end(22)
     second = opening(12) + block(12) + heartbeat(15) + gap(15) + loss(16, 18) + end(18)
     drain(session, first)
     session.disconnected()
     drain(session, second)
+    session.disconnected()
+    drain(session, third)
     assert session.statistics == SessionStatistics(
-        bytes_received=len(first) + len(second),
-        frames=8 + 7,
-        unknown_frames=2,
+        bytes_received=len(first) + len(second) + len(third),
+        frames=9 + 8 + 5,
+        unknown_frames=3,
         trades=2 + 3 + 1,
-        events=2 + 4,
+        events=2 + 4 + 1,
         lost=2 + 1 + 2 + 2 + 3,  # told, a hole, missed between the connections, a hole, told
-        connections=2,
+        skipped=4,
+        connections=3,
     )
-    assert session.frames == 15
+    assert session.frames == 22
 
 
 @pytest.mark.parametrize(
@@ -433,7 +454,7 @@ def test_a_header_of_old_units_comes_before_the_old_blocks() -> None:
     coarse = replace(BTC, price_exponent=-1)
     old = replace(HEADER, epoch_ns=7, next_seq=3, instruments=(coarse, HEADER.instruments[1]))
     new = opening(4)[len(GREETING) :]
-    stream = opening(9) + frame(encode_header(old)) + block(3) + new + block(4)
+    stream = opening(9) + header_frames(old) + block(3) + new + block(4)
     trades = drain(asking(at(3)), stream)
     assert [each.price_text for each in trades if isinstance(each, Trade)] == ["0.6", "0.06"]
 
@@ -459,7 +480,7 @@ def test_another_wire_is_named(version: int) -> None:
         drain(SubscriberSession(), GREETING + frame(bytes([version]) + b"\x03\x07BTCUSDT"))
 
 
-@pytest.mark.parametrize("kind", [0, 16, 37, 255])
+@pytest.mark.parametrize("kind", [0, 16, 37, 38, 255])
 def test_what_is_no_wire_is_not_taken_for_one(kind: int) -> None:
     with pytest.raises(UnexpectedFrameError, match="OPENING got"):
         drain(SubscriberSession(), GREETING + frame(seal(bytes([kind]))))
@@ -486,3 +507,122 @@ def test_a_refusal_under_another_channels_header_leaves_the_numbering_alone() ->
     session.ask(Start.LIVE)
     assert drain(session, opening(5)) == []
     assert session.next_seq == 5
+
+
+def announced(*symbols: str, next_seq: int = 1) -> Header:
+    instruments = tuple(replace(BTC, index=i, symbol=each) for i, each in enumerate(symbols))
+    references = HEADER.references[:1] * len(symbols)
+    return replace(
+        HEADER, epoch_ns=7, next_seq=next_seq, instruments=instruments, references=references
+    )
+
+
+def added(header: Header, first: int) -> bytes:
+    return b"".join(map(frame, encode_instruments(header, first, len(header.instruments))))
+
+
+@pytest.mark.parametrize("kind", [0x11, 0x1F])
+def test_records_of_an_unknown_kind_are_handed_out_as_skipped_and_leave_no_hole(kind: int) -> None:
+    records = drain(SubscriberSession(), opening(5) + run(5, 3, kind) + block(8))
+    assert records[0] == Skipped(first_seq=5, last_seq=7, kind=kind)
+    assert records[0].count == 3  # type: ignore[union-attr]
+    assert [each.seq for each in records[1:]] == [8]  # type: ignore[union-attr]
+
+
+def test_a_hole_before_records_of_an_unknown_kind_is_a_loss() -> None:
+    lost, skipped = drain(SubscriberSession(), opening(5) + run(9, 1))
+    assert lost == Loss(first_seq=5, last_seq=8, reason=LossReason.UNANNOUNCED)
+    assert skipped == Skipped(first_seq=9, last_seq=9, kind=0x13)
+
+
+def test_a_snapshot_of_an_unknown_kind_takes_no_numbers() -> None:
+    session = SubscriberSession()
+    assert drain(session, opening(5) + run(99, 7, flags=2)) == []
+    assert (session.next_seq, session.statistics.skipped) == (5, 0)
+
+
+@pytest.mark.parametrize(("seq", "count"), [(4, 1), (5, 0), (0, 1), (2**63 - 1, 2)])
+def test_records_of_an_unknown_kind_that_cannot_be_break_the_wire(seq: int, count: int) -> None:
+    with pytest.raises(MalformedError):
+        drain(SubscriberSession(), opening(5) + run(seq, count))
+
+
+def test_a_header_counts_once_its_instruments_have_come() -> None:
+    session = SubscriberSession()
+    assert session.header is None
+    drain(session, GREETING + frame(encode_header(announced("A", "B"))))
+    assert (session.header, session.phase, session.next_seq) == (None, Phase.LISTING, None)
+    drain(session, added(announced("A", "B"), 0))
+    assert (session.header, session.phase) == (announced("A", "B"), Phase.STREAMING)
+
+
+@pytest.mark.parametrize("frames", [block(1), heartbeat(1), end(0), unknown(), GREETING])
+def test_nothing_comes_between_a_header_and_its_instruments(frames: bytes) -> None:
+    session = SubscriberSession()
+    drain(session, GREETING + frame(encode_header(announced("A"))))
+    with pytest.raises(UnexpectedFrameError, match="LISTING got"):
+        drain(session, frames)
+
+
+def test_a_connection_that_is_lost_before_its_instruments_leaves_the_session_as_it_was() -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced("A")) + block(1))
+    before = session.header
+    session.disconnected()
+    other = replace(announced("X"), epoch_ns=8, next_seq=50)
+    drain(session, GREETING + frame(encode_header(other)))
+    session.disconnected()
+    assert (session.header, session.next_seq) == (before, 2)
+    assert drain(session, header_of(announced("A", next_seq=2))) == []
+
+
+def test_instruments_in_mid_stream_count_from_the_next_frame_on() -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced("A")))
+    drain(session, added(announced("A", "B"), 1))
+    assert session.header == announced("A", "B")
+    assert session.next_seq == 1
+
+
+def test_a_channel_may_begin_without_instruments() -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced()) + heartbeat(1))
+    assert session.header == announced()
+    drain(session, added(announced("A"), 0))
+    assert session.header == announced("A")
+
+
+def header_of(header: Header) -> bytes:
+    return GREETING + header_frames(header)
+
+
+@pytest.mark.parametrize("is_reconnected", [False, True])
+@pytest.mark.parametrize("later", [("X",), ("B", "A"), ("A", "X")])
+def test_an_index_keeps_its_symbol_for_a_whole_epoch(
+    later: tuple[str, ...], is_reconnected: bool
+) -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced("A", "B")))
+    frames = header_frames(announced(*later))
+    if is_reconnected:
+        session.disconnected()
+        frames = GREETING + frames
+    with pytest.raises(MalformedError, match=r"index [01] was [AB], and is now"):
+        drain(session, frames)
+
+
+def test_an_index_that_an_older_header_left_out_keeps_its_symbol() -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced("A", "B")) + header_frames(announced("A")))
+    with pytest.raises(MalformedError, match="index 1 was B, and is now X"):
+        drain(session, added(announced("A", "X"), 1))
+
+
+def test_another_epoch_may_have_other_symbols() -> None:
+    session = SubscriberSession()
+    drain(session, header_of(announced("A", "B")))
+    session.disconnected()
+    other = replace(announced("X"), epoch_ns=8)
+    drain(session, header_of(other))
+    assert session.header == other
+    drain(session, added(replace(announced("X", "Y"), epoch_ns=8), 1))

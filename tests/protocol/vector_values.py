@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from fanout.protocol import (
     Block,
     BlockFlags,
+    DataKinds,
     End,
     EndReason,
     Event,
@@ -15,6 +18,7 @@ from fanout.protocol import (
     Header,
     Heartbeat,
     Instrument,
+    InstrumentType,
     Loss,
     LossReason,
     Position,
@@ -29,13 +33,13 @@ from fanout.protocol import (
     TradeKind,
     decode_block,
     decode_event,
-    decode_header,
     encode_block,
     encode_event,
-    encode_header,
+    encode_instruments,
     encode_request,
+    opening,
 )
-from fanout.protocol.framing import unseal
+from fanout.protocol.framing import frame, unseal
 
 Dict = dict[str, Any]
 Value = Header | Block | Event | Request | None
@@ -52,8 +56,6 @@ def number(value: int | str) -> int:
 
 def decoded(payload: bytes, header: Header) -> Value:
     kind = payload[0]
-    if kind == FrameKind.HEADER:
-        return decode_header(payload)
     if kind == FrameKind.TRADES:
         return decode_block(payload, header)
     if kind not in _KINDS:
@@ -63,15 +65,29 @@ def decoded(payload: bytes, header: Header) -> Value:
 
 
 def encoded(value: Value, header: Header | None) -> bytes:
+    """The frames of a value: those of a header and its instruments, or one."""
     if isinstance(value, Header):
-        return encode_header(value)
+        return opening(value)
     if isinstance(value, Block):
         assert header is not None, "a block comes after a header"
-        return encode_block(value, header)
+        return frame(encode_block(value, header))
     if isinstance(value, Request):
-        return encode_request(value)
+        return frame(encode_request(value))
     assert value is not None, "nobody writes what nobody knows"
-    return encode_event(value)
+    return frame(encode_event(value))
+
+
+def with_run(told: Dict, header: Header) -> tuple[Header, bytes]:
+    """The header that INSTRUMENTS in mid-stream make of another, and their frame."""
+    instruments, references = list(header.instruments), list(header.references)
+    first, stop = told["first"], told["first"] + len(told["instruments"])
+    instruments[first:stop] = [
+        _instrument_of(index, each) for index, each in enumerate(told["instruments"], first)
+    ]
+    references[first:stop] = map(_reference_of, told["instruments"])
+    changed = replace(header, instruments=tuple(instruments), references=tuple(references))
+    (payload,) = encode_instruments(changed, first, stop)
+    return changed, frame(payload)
 
 
 def records_of(value: Value) -> list[Record]:
@@ -92,7 +108,7 @@ def told(value: Value, kind: int) -> Dict:
         case None:
             return {"event": "skipped", "kind": kind}
         case Header():
-            return _told_header(value)
+            return told_header(value)
         case Block():
             return _told_block(value)
         case Request():
@@ -100,21 +116,35 @@ def told(value: Value, kind: int) -> Dict:
     return _told_event(value)
 
 
-def _told_header(header: Header) -> Dict:
-    names = ("symbol", "price_exponent", "quantity_exponent", "time_exponent")
-    references = ("price", "quantity", "trade_id", "time")
-    instruments = [
-        {name: getattr(each, name) for name in names}
-        | {"reference": {name: getattr(reference, name) for name in references}}
-        for each, reference in zip(header.instruments, header.references, strict=True)
-    ]
+def told_header(header: Header) -> Dict:
     return {
         "event": "header",
         "epoch_ns": header.epoch_ns,
         "next_seq": header.next_seq,
         "venue": header.venue,
-        "instruments": instruments,
+        "channel": header.channel,
+        "data": int(header.data),
+        "channels": list(header.channels),
+        "instruments": _told_instruments(header),
     }
+
+
+def told_run(payload: bytes, header: Header) -> Dict:
+    """INSTRUMENTS in mid-stream, by the header that they made."""
+    first, count = (int.from_bytes(payload[at : at + 2], "little") for at in (2, 4))
+    instruments = _told_instruments(header)[first : first + count]
+    return {"event": "instruments", "first": first, "instruments": instruments}
+
+
+def _told_instruments(header: Header) -> list[Dict]:
+    names = set(Instrument.__struct_fields__) - {"index", "type"}
+    references = Reference.__struct_fields__
+    return [
+        {name: getattr(each, name) for name in names}
+        | {"type": each.type.name}
+        | {"reference": {name: getattr(reference, name) for name in references}}
+        for each, reference in zip(header.instruments, header.references, strict=True)
+    ]
 
 
 def _told_block(block: Block) -> Dict:
@@ -158,21 +188,34 @@ def _told_event(event: Event) -> Dict:
 
 
 def header_of(told: Dict) -> Header:
-    references = ("price", "quantity", "trade_id", "time")
-    instruments = [
-        Instrument(index=index, **{k: v for k, v in each.items() if k != "reference"})
-        for index, each in enumerate(told["instruments"])
-    ]
     return Header(
         epoch_ns=number(told["epoch_ns"]),
         next_seq=number(told["next_seq"]),
         venue=told["venue"],
-        instruments=tuple(instruments),
-        references=tuple(
-            Reference(**{name: number(each["reference"][name]) for name in references})
-            for each in told["instruments"]
+        channel=told["channel"],
+        data=DataKinds(told["data"]),
+        channels=tuple(told["channels"]),
+        instruments=tuple(
+            _instrument_of(index, each) for index, each in enumerate(told["instruments"])
         ),
+        references=tuple(map(_reference_of, told["instruments"])),
     )
+
+
+def _instrument_of(index: int, told: Dict) -> Instrument:
+    texts = ("symbol", "base", "quote")
+    numbers = {
+        name: number(each)
+        for name, each in told.items()
+        if name not in (*texts, "type", "reference")
+    }
+    names = {name: told[name] for name in texts}
+    return Instrument(index=index, type=InstrumentType[told["type"]], **names, **numbers)
+
+
+def _reference_of(told: Dict) -> Reference:
+    names = Reference.__struct_fields__
+    return Reference(**{name: number(told["reference"][name]) for name in names})
 
 
 def value_of(told: Dict, header: Header | None, *, repeat: int = 1) -> Value:
@@ -248,4 +291,9 @@ def start(told: str | Dict) -> Start | Position:
 
 
 def request_of(told: Dict) -> Request:
-    return Request(start=start(told["start"]), slow=SlowPolicy(told["slow"]), token=told["token"])
+    return Request(
+        start=start(told["start"]),
+        slow=SlowPolicy(told["slow"]),
+        token=told["token"],
+        channel=told["channel"],
+    )

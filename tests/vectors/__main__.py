@@ -20,7 +20,7 @@ from tests.vectors.tolerated import tolerated
 from tests.vectors.valid import valid_headers
 from tests.vectors.valid_blocks import valid_blocks
 from tests.vectors.valid_events import valid_events
-from tests.vectors.values import OPENING, Vector
+from tests.vectors.values import OPENING, Vector, frames_of
 
 PATH = Path(__file__).parents[1] / "data" / "wire" / "vectors.json"
 
@@ -54,7 +54,7 @@ def text() -> str:
 
 def _opening() -> Value:
     return {
-        "frames": [data.hex() for data, _ in OPENING],
+        "frames": [each.hex() for data, _ in OPENING for each in frames_of(data)],
         "events": [event for _, event in OPENING if event is not None],
     }
 

@@ -22,7 +22,10 @@ from tests.vectors.values import (
 
 ALL_BITS = "have all 64 bits, and prices all of an i64"
 SEQ = "1 to 2^63 - 1 in every field"
+INDEX = "an index that is not in the header"
 EXPONENT = "-18 to 8"
+CHANNEL = "[a-z0-9][a-z0-9._-]{0,31}"
+CHANNEL_TWICE = "each channel once"
 NAME = "has no blanks and no control"
 
 
@@ -44,14 +47,22 @@ def refused() -> list[Vector]:
 
 
 def _headers() -> list[Vector]:
-    many = [BTC | {"symbol": f"S{place}"} for place in range(128)]
     names = ("", "a b", "a\tb", "\u00a0", "\x7f")
     outside = [
         *((field, each) for field in ("price_exponent", "quantity_exponent") for each in (-19, 9)),
     ]
     return [
-        vector("no instruments", "1 to 127", header() | {"instruments": []}),
-        vector("128 instruments", "1 to 127", header(*many)),
+        vector("a channel with a capital", CHANNEL, header(channel="Perps")),
+        vector("a channel of 33 bytes", CHANNEL, header(channel="c" * 33)),
+        vector("another channel with a blank", CHANNEL, header(channels=["a b"])),
+        vector("another channel of its own name", CHANNEL_TWICE, header(channels=["perps"])),
+        vector("256 other channels", "0 to 255", header(channels=[str(i) for i in range(256)])),
+        vector("a base with a blank", NAME, header(BTC | {"base": "B C"})),
+        vector("a base of 33 bytes", "at most 32 bytes", header(BTC | {"base": "x" * 33})),
+        vector("a tick of -1", ALL_BITS, header(BTC | {"tick": -1})),
+        vector("a lot of 2^64", ALL_BITS, header(BTC | {"lot": U64_MAX + 1})),
+        vector("a contract of 2^63", ALL_BITS, header(BTC | {"contract_mantissa": I64_MAX + 1})),
+        vector("contract_exponent 9", EXPONENT, header(BTC | {"contract_exponent": 9})),
         vector("a symbol twice", "each symbol once", header(BTC, LIFE, BTC)),
         *(vector(f"a symbol {each!a}", NAME, header(BTC | {"symbol": each})) for each in names),
         *(vector(f"a venue {each!a}", NAME, header(venue=each)) for each in names),
@@ -76,6 +87,7 @@ def _references() -> list[Vector]:
         "quantity": (-1, U64_MAX + 1),
         "trade_id": (-1, U64_MAX + 1),
         "time": (-1, U64_MAX + 1),
+        "update_id": (-1, U64_MAX + 1),
     }
     return [
         vector(
@@ -102,8 +114,8 @@ def _blocks() -> list[Vector]:
         vector("held_ns of 2^64", "at most 64 bits", block(1_001, one, held_ns=U64_MAX + 1)),
         vector("held_ns of -1", "at most 64 bits", block(1_001, one, held_ns=-1)),
         vector("index 2 of 2", "in the header", block(1_001, next_trade(index=2))),
-        vector("index 127", "in the header", block(1_001, next_trade(index=127))),
-        vector("index 255", "in the header", block(1_001, next_trade(index=255))),
+        vector("index 32", "in the header", block(1_001, next_trade(index=32))),
+        vector("index 65,535", "in the header", block(1_001, next_trade(index=65_535))),
     ]
 
 
@@ -137,10 +149,10 @@ def _events() -> list[Vector]:
         vector("an end of number 2^63", SEQ, end(MAX_SEQ + 1)),
         vector("a gap turned round", "first is not after last", gap(1_001, first_id=8, last_id=7)),
         vector("a loss turned round", "first is not after last", loss(8, 7)),
-        vector("a status of index 127", "an index that is not in the header", status(1, index=127)),
-        vector("a status of index 255", "or 255: the whole feed", status(1, index=255)),
-        vector("a gap of index 127", "an index that is not in the header", gap(1, index=127)),
-        vector("a gap of index 255", "an index that is not in the header", gap(1, index=255)),
+        vector("a status of index 1,024", INDEX, status(1, index=1_024)),
+        vector("a status of index 65,535", "or 65,535: the whole feed", status(1, index=65_535)),
+        vector("a gap of index 1,024", INDEX, gap(1, index=1_024)),
+        vector("a gap of index 65,535", INDEX, gap(1, index=65_535)),
         vector("a why of 256 bytes", "64, 32, 255 bytes", status(1, why="x" * 256)),
         vector("a why of 86 characters", "64, 32, 255 bytes", gap(1, why="行" * 86)),
         vector("a status of since -1", ALL_BITS, status(1, since_ns=-1)),
@@ -173,14 +185,21 @@ def _requests() -> list[Vector]:
         vector(
             "a request of over 4,096 bytes",
             "A request of more than 4,096 bytes",
-            {"event": "request", "start": "live", "slow": "skip", "token": "x" * 4_096},
+            {"event": "request", "start": "live", "slow": "skip", "token": "x" * 4_096}
+            | {"channel": ""},
+        ),
+        vector(
+            "a request for a channel that cannot be",
+            CHANNEL,
+            {"event": "request", "start": "live", "slow": "skip", "token": None}
+            | {"channel": "a b"},
         ),
     ]
 
 
 def _request(epoch_ns: int, seq: int) -> Value:
     start = {"epoch_ns": epoch_ns, "seq": seq}
-    return {"event": "request", "start": start, "slow": "skip", "token": None}
+    return {"event": "request", "start": start, "slow": "skip", "token": None, "channel": ""}
 
 
 def _frames() -> list[Vector]:

@@ -10,6 +10,7 @@ from tests.vectors.spelling import (
     uint,
 )
 from tests.vectors.values import (
+    BTC,
     EPOCH_NS,
     HEADER,
     OPENING,
@@ -22,6 +23,7 @@ from tests.vectors.values import (
     gap,
     header,
     heartbeat,
+    instruments,
     loss,
     next_trade,
     raw,
@@ -44,6 +46,11 @@ VARINT = "a varint that is longer than it needs to be or than 64 bits"
 INDEX = "an index that is not in the header"
 RANGE = "a range whose first is after its last"
 TWICE = "a symbol that stands twice in a header"
+LONG_INDEX = "an index that is spelled longer than it needs to be"
+BETWEEN = "any other frame between a header and its instruments"
+UNANNOUNCED = "instruments that do not follow on those before, or that the header did not announce"
+LEFT_OUT = "a run of instruments that leaves an index out"
+REUSED = "another symbol at an index that has had one in this epoch"
 OTHER_EPOCH = "a header with another `epoch_ns`"
 AGAIN = "a sequence number before the one that is due"
 
@@ -77,7 +84,9 @@ def rejected() -> list[Vector]:
         *_lengths(),
         *_checksums(),
         *_phases(),
+        *_between(),
         *_numbering(),
+        *_unknown_runs(),
     ]
 
 
@@ -97,7 +106,8 @@ def _lengths() -> list[Vector]:
 
 def _checksums() -> list[Vector]:
     frames = {
-        "header": header(next_seq=1_001),
+        "header": header() | {"instruments": []},
+        "INSTRUMENTS": instruments(0, BTC),
         "block": block(1_001, next_trade()),
         "status": status(1_001),
         "gap": gap(1_001),
@@ -105,7 +115,7 @@ def _checksums() -> list[Vector]:
         "heartbeat": heartbeat(1_001),
         "end": end(1_000),
     }
-    whole = {name: said(value)[0] for name, value in frames.items()}
+    whole = {name: bytes(said(value)[0]) for name, value in frames.items()}
     whole["frame of unknown kind"] = sealed(b"\x7fnews")
     return [
         vector("a damaged first header", CRC, CHECKSUM, START, raw(_damaged(whole["header"]))),
@@ -131,17 +141,18 @@ def _damaged(frame: bytes) -> bytes:
 
 
 def _phases() -> list[Vector]:
-    opening, ended = said(HEADER), said(end(1_000))
+    ended = said(end(1_000))
     greeting = START[0]
     late = {
         "heartbeat": said(heartbeat(1_001))[0],
-        "header": opening[0],
+        "header": sealed(body_of(HEADER)),
         "second END": ended[0],
         "frame of unknown kind": sealed(b"\x7fnews"),
         "START": greeting,
+        "INSTRUMENTS": said(instruments(0, BTC))[0],
     }
     firsts = {
-        "a header first": opening[0],
+        "a header first": sealed(body_of(HEADER)),
         "a heartbeat first": late["heartbeat"],
         "START with a byte more": framed(b"START\0"),
         "START in small letters": framed(b"start"),
@@ -150,6 +161,7 @@ def _phases() -> list[Vector]:
         "START twice": greeting,
         "a block before the header": said(block(1_001, next_trade()))[0],
         "an END before the header": ended[0],
+        "INSTRUMENTS before the header": late["INSTRUMENTS"],
         "an unknown kind before the header": late["frame of unknown kind"],
     }
     others = {
@@ -174,6 +186,32 @@ def _phases() -> list[Vector]:
     ]
 
 
+def _between() -> list[Vector]:
+    bare = raw(sealed(body_of(HEADER)))
+    frames = {
+        "a block": said(block(1_001, next_trade()))[0],
+        "a heartbeat": said(heartbeat(1_001))[0],
+        "an END": said(end(1_000))[0],
+        "a header": bare[0],
+        "START": START[0],
+        "an unknown kind": sealed(b"\x7fnews"),
+    }
+    return [
+        *(
+            vector(f"{name} before the instruments", BETWEEN, UNEXPECTED, START, bare, raw(frame))
+            for name, frame in frames.items()
+        ),
+        vector(
+            "a block before the instruments of a later header",
+            BETWEEN,
+            UNEXPECTED,
+            *OPENING,
+            bare,
+            raw(frames["a block"]),
+        ),
+    ]
+
+
 def _numbering() -> list[Vector]:
     came = said(block(1_001, next_trade(), next_trade(1)))
     again = {
@@ -183,9 +221,9 @@ def _numbering() -> list[Vector]:
         "LOSS": loss(1_002, 2_000),
         "HEARTBEAT": heartbeat(1_002),
         "END": end(1_001),
-        "header": header(next_seq=1_002),
+        "header": header(next_seq=1_002) | {"instruments": []},
     }
-    other = header(epoch_ns=EPOCH_NS + 1)
+    other = header(epoch_ns=EPOCH_NS + 1) | {"instruments": []}
     return [
         *(
             vector(f"a number again: {name}", AGAIN, MALFORMED, *OPENING, came, raw(said(value)[0]))
@@ -194,4 +232,17 @@ def _numbering() -> list[Vector]:
         vector(
             "another epoch in mid-stream", OTHER_EPOCH, MALFORMED, *OPENING, raw(said(other)[0])
         ),
+    ]
+
+
+def _unknown_runs() -> list[Vector]:
+    def run(seq: int, count: int) -> bytes:
+        return sealed(b"\x1a\0\0" + uint(count, 2) + uint(seq, 8))
+
+    return [
+        after_opening("records of an unknown kind, again", AGAIN, run(1_000, 1)),
+        after_opening("no records of an unknown kind", LIMIT, run(1_001, 0)),
+        after_opening("an unknown kind from number 0", LIMIT, run(0, 1)),
+        after_opening("an unknown kind past the last number", LIMIT, run(2**63 - 1, 2)),
+        after_opening("an unknown kind without a number", CUT, sealed(b"\x1a" + bytes(11))),
     ]

@@ -7,6 +7,7 @@ from tests.vectors.rejected import (
     INDEX,
     LIMIT,
     LIMIT_EXCEEDED,
+    LONG_INDEX,
     MALFORMED,
     VARINT,
     after_opening,
@@ -14,6 +15,7 @@ from tests.vectors.rejected import (
 )
 from tests.vectors.spelling import (
     ESCAPE,
+    MORE,
     TRADES_AT,
     Value,
     block_prefix,
@@ -100,18 +102,34 @@ def _numbered(seq: int, is_snapshot: bool) -> Value:
 def _indices() -> list[Vector]:
     heads = {
         "index 2": bytes([2]),
-        "index 126": bytes([126]),
+        "index 31": bytes([31]),
         "index 2 of a sale": bytes([0x82]),
-        "an escaped index 2": bytes([ESCAPE, 0, 2]),
-        "an escaped index 127": bytes([ESCAPE, 0, 127]),
-        "an escaped index 128": bytes([ESCAPE, 0, 128]),
-        "an escaped index 255": bytes([0xFF, 0, 255]),
+        "index 2 with an escape": bytes([ESCAPE + 2, 0]),
+        "index 32": bytes([MORE, 1]),
+        "index 1,024": bytes([MORE, 32]),
+        "index 4,096": bytes([MORE, 0x80, 1]),
+        "the greatest index": bytes([MORE + 31]) + b"\xff" * 9 + b"\x01",
+        "index 32 with an escape, sold": bytes([0xE0, 0, 1]),
+    }
+    longer = {
+        "index 0 with a byte more": bytes([MORE, 0]),
+        "index 1 with a byte more": bytes([MORE + 1, 0]),
+        "index 0 with an escape and a byte more": bytes([MORE + ESCAPE, 0, 0]),
     }
     prefix = block_prefix(ONE)
     return [
         *(
             after_opening(f"a trade of {name}", INDEX, sealed(prefix + head + FIELDS))
             for name, head in heads.items()
+        ),
+        *(
+            after_opening(f"a trade of {name}", LONG_INDEX, sealed(prefix + head + FIELDS))
+            for name, head in longer.items()
+        ),
+        after_opening(
+            "a trade of index 32 in two bytes too many",
+            VARINT,
+            sealed(prefix + bytes([MORE, 0x81, 0x80, 0]) + FIELDS),
         ),
         vector(
             "a trade of an instrument that a new header left out",

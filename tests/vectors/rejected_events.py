@@ -13,8 +13,8 @@ def rejected_events() -> list[Vector]:
 
 def _cut_events() -> list[Vector]:
     events = {
-        "STATUS": (body_of(status(1_001)), (1, 8, 1, 1, 8, 1)),
-        "GAP": (body_of(gap(1_001)), (1, 8, 1, 1, 8, 8, 1)),
+        "STATUS": (body_of(status(1_001)), (1, 8, 2, 1, 8, 1)),
+        "GAP": (body_of(gap(1_001)), (1, 8, 2, 1, 8, 8, 1)),
         "LOSS": (body_of(loss(1_001, 1_002)), (1, 8, 8)),
         "HEARTBEAT": (body_of(heartbeat(1_001)), (1, 8)),
         "END": (body_of(end(1_000)), (1, 8, 1, 4, 1)),
@@ -43,9 +43,9 @@ def _event_fields() -> list[Vector]:
         ),
         after_opening("an END's number of 2^63", LIMIT, sealed(body_of(end(MAX_SEQ + 1)))),
         after_opening("a STATUS of index 2", INDEX, said(status(1_001, index=2))[0]),
-        after_opening("a STATUS of index 254", INDEX, said(status(1_001, index=254))[0]),
+        after_opening("a STATUS of index 65,534", INDEX, said(status(1_001, index=65_534))[0]),
         after_opening("a GAP of index 2", INDEX, said(gap(1_001, index=2))[0]),
-        after_opening("a GAP of the whole feed", INDEX, said(gap(1_001, index=255))[0]),
+        after_opening("a GAP of the whole feed", INDEX, said(gap(1_001, index=65_535))[0]),
         after_opening("a GAP turned round", RANGE, said(gap(1_001, first_id=8, last_id=7))[0]),
         after_opening("a LOSS turned round", RANGE, said(loss(1_002, 1_001))[0]),
         *(

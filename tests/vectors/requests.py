@@ -15,7 +15,7 @@ _MOST_BYTES = 4_096
 
 def asked(name: str, about: str, text: str, **expected: Any) -> Vector:
     """A request that asks for the defaults, but for what is `expected` otherwise."""
-    request = {"start": "live", "slow": "skip", "token": None} | expected
+    request = {"start": "live", "slow": "skip", "token": None, "channel": ""} | expected
     members = {"frame": framed(text.encode()).hex(), "request": request}
     return Vector(name=name, about=about, members=members)
 
@@ -36,6 +36,8 @@ def requests() -> list[Vector]:
         asked("a token", "It is any text.", '{"token":"秘\\u5bc6 \\n\\""}', token='秘密 \n"'),
         asked("an empty token", "It is a string, too.", '{"token":""}', token=""),
         asked("a token that says null", "It is a string, too.", '{"token":"null"}', token="null"),
+        asked("a channel", "By its name.", '{"channel":"perps"}', channel="perps"),
+        asked("an empty channel", "The first one.", '{"channel":""}'),
         asked("no token", "null stands for none.", '{"token":null}'),
         asked("the first place of all", "Epoch 0, number 1.", at % (0, 1), start=first),
         asked("the last place of all", "Each at its limit.", at % (U64_MAX, MAX_SEQ), start=most),

@@ -41,9 +41,19 @@ END_REASONS = {
     "OTHER": 255,
 }
 
-WHOLE_FEED = 255
+INSTRUMENT_TYPES = {
+    "SPOT": 0,
+    "LINEAR_PERPETUAL": 1,
+    "INVERSE_PERPETUAL": 2,
+    "FUTURE": 3,
+    "OPTION": 4,
+    "OTHER": 255,
+}
+
+WHOLE_FEED = 65_535
 NEVER_MS = 2**32 - 1
-ESCAPE = 127
+MORE = 32
+ESCAPE = 64
 BUYER_IS_MAKER = 128
 TRADES_AT = 21
 """Where `held_ns` begins in a block's body."""
@@ -85,25 +95,62 @@ def delta(value: int) -> bytes:
     return varint(2 * signed if signed >= 0 else -2 * signed - 1)
 
 
-def header_prefix(value: Value) -> bytes:
-    """Everything before the entries."""
+def header_body(value: Value, *, count: int | None = None) -> bytes:
+    """A header without its instruments."""
     fixed = b"\x02\0" + uint(value["epoch_ns"], 8) + uint(value["next_seq"], 8)
-    return fixed + text(value["venue"]) + uint(len(value["instruments"]), 1)
+    instruments = len(value["instruments"]) if count is None else count
+    return (
+        fixed
+        + text(value["venue"])
+        + text(value["channel"])
+        + uint(value["data"], 1)
+        + uint(instruments, 2)
+        + uint(len(value["channels"]), 1)
+        + b"".join(map(text, value["channels"]))
+    )
 
 
 def entry(instrument: Value) -> bytes:
     """An instrument without the length of its entry."""
     exponents = ("price_exponent", "quantity_exponent", "time_exponent")
-    references = ("price", "quantity", "trade_id", "time")
+    references = ("price", "quantity", "trade_id", "time", "update_id")
     return (
         text(instrument["symbol"])
         + b"".join(uint(instrument[each], 1) for each in exponents)
         + b"".join(uint(instrument["reference"][each], 8) for each in references)
+        + uint(instrument["tick"], 8)
+        + uint(instrument["lot"], 8)
+        + text(instrument["base"])
+        + text(instrument["quote"])
+        + uint(INSTRUMENT_TYPES[instrument["type"]], 1)
+        + uint(instrument["contract_mantissa"], 8)
+        + uint(instrument["contract_exponent"], 1)
     )
 
 
-def header_body(value: Value) -> bytes:
-    return header_prefix(value) + b"".join(short(entry(each)) for each in value["instruments"])
+RUN_BYTES = 65_536 - 6 - 4
+"""What the entries of one INSTRUMENTS may take."""
+
+
+def instruments_body(instruments: list[Value], first: int = 0) -> bytes:
+    return run_body([short(entry(each)) for each in instruments], first)
+
+
+def run_body(entries: list[bytes], first: int = 0, *, count: int | None = None) -> bytes:
+    """INSTRUMENTS with entries that are spelled already."""
+    said = len(entries) if count is None else count
+    return b"\x25\0" + uint(first, 2) + uint(said, 2) + b"".join(entries)
+
+
+def run_bodies(instruments: list[Value]) -> list[bytes]:
+    """All instruments of a header, as many to a frame as it holds."""
+    bodies, run, first = [], list[bytes](), 0
+    for each in (short(entry(each)) for each in instruments):
+        if sum(map(len, run)) + len(each) > RUN_BYTES:
+            bodies.append(run_body(run, first))
+            first, run = first + len(run), []
+        run.append(each)
+    return [*bodies, run_body(run, first)] if run else bodies
 
 
 def block_prefix(value: Value, *, ordinary: int = 0, count: int | None = None) -> bytes:
@@ -132,11 +179,13 @@ def block_body(value: Value, header: Value, *, ordinary: int | None = None) -> b
 
 
 def trade_bytes(trade: Value, before: Value, ordinary: int) -> bytes:
-    maker = BUYER_IS_MAKER if trade["buyer_is_maker"] else 0
     kind, index = TRADE_KINDS[trade["kind"]], trade["index"]
-    head = bytes([index | maker] if kind == ordinary else [ESCAPE | maker, kind, index])
+    head = index % 32 + (BUYER_IS_MAKER if trade["buyer_is_maker"] else 0)
+    head += (ESCAPE if kind != ordinary else 0) + (MORE if index > 31 else 0)
     return (
-        head
+        bytes([head])
+        + (bytes([kind]) if kind != ordinary else b"")
+        + (varint(index // 32) if index > 31 else b"")
         + delta(trade["trade_id"] - before["trade_id"] - 1)
         + delta(trade["time"] - before["time"])
         + delta(trade["price"] - before["price"])
@@ -146,13 +195,14 @@ def trade_bytes(trade: Value, before: Value, ordinary: int) -> bytes:
 
 def status_body(value: Value) -> bytes:
     index = WHOLE_FEED if value["index"] is None else value["index"]
-    fixed = bytes((0x20,)) + uint(value["seq"], 8) + bytes((index, STATES[value["state"]]))
+    fixed = bytes((0x20,)) + uint(value["seq"], 8) + uint(index, 2)
+    fixed += bytes((STATES[value["state"]],))
     return fixed + uint(value["since_ns"], 8) + text(value["why"])
 
 
 def gap_body(value: Value) -> bytes:
     fixed = bytes((0x21,)) + uint(value["seq"], 8)
-    fixed += bytes((value["index"], GAP_STATES[value["state"]]))
+    fixed += uint(value["index"], 2) + bytes((GAP_STATES[value["state"]],))
     return fixed + uint(value["first_id"], 8) + uint(value["last_id"], 8) + text(value["why"])
 
 

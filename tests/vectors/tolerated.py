@@ -5,17 +5,21 @@ from tests.vectors.spelling import (
     block_body,
     entry,
     header_body,
-    header_prefix,
+    instruments_body,
+    run_body,
     sealed,
     short,
+    uint,
 )
 from tests.vectors.valid import vector as stream_vector
 from tests.vectors.values import (
     BTC,
     EPOCH_NS,
     HEADER,
+    LIFE,
     OPENING,
     START,
+    Frames,
     Piece,
     Vector,
     block,
@@ -24,13 +28,17 @@ from tests.vectors.values import (
     gap,
     header,
     heartbeat,
+    hole,
+    instruments,
     loss,
     next_trade,
+    opening_bodies,
     said,
     status,
 )
 
-UNKNOWN = "frames of an unknown kind after the header"
+UNKNOWN = "frames of an unknown kind after the header and its instruments"
+RUNS = "frames of an unknown kind from 0x10 to 0x1F, whose numbers are counted"
 MORE = "bytes between the last field known and the CRC"
 RESERVED = "reserved bits and bytes"
 CODE = "unknown values of a *code*"
@@ -67,7 +75,7 @@ def skipped(body: bytes) -> Piece:
 
 
 def _unknown_kinds() -> list[Vector]:
-    kinds = (0x00, 0x0F, 0x11, 0x1F, 0x25, 0x53, 0x7F, 0x80, 0xFF)
+    kinds = (0x00, 0x0F, 0x26, 0x2F, 0x53, 0x7F, 0x80, 0xFF)
     longest = b"\x7f" + bytes(_PAYLOAD_MOST - 1 - _CRC_BYTES)
     return [
         vector(
@@ -77,7 +85,7 @@ def _unknown_kinds() -> list[Vector]:
             *(skipped(bytes([kind])) for kind in kinds),
             skipped(b"START"),
             said(block(1_001, next_trade())),
-            skipped(b"\x25with a body"),
+            skipped(b"\x26with a body"),
             said(heartbeat(1_002)),
             due=1_002,
         ),
@@ -88,8 +96,45 @@ def _unknown_kinds() -> list[Vector]:
             *(skipped(bytes([kind]) + header_body(HEADER)[1:]) for kind in (1, 3, 15)),
             due=1_001,
         ),
+        vector(
+            "records of unknown kinds",
+            RUNS,
+            *OPENING,
+            _run(0x11, 1_001, 3),
+            said(block(1_004, next_trade())),
+            _run(0x1F, 1_005, 65_535, b"and records"),
+            said(heartbeat(66_540)),
+            due=66_540,
+        ),
+        vector(
+            "records of an unknown kind, and a hole before them",
+            RUNS,
+            *OPENING,
+            hole(1_001, 1_009),
+            _run(0x12, 1_010, 1),
+            due=1_011,
+        ),
+        vector(
+            "a snapshot of an unknown kind",
+            SNAPSHOTS,
+            *OPENING,
+            skipped(_run_body(0x12, 5, 7, flags=2)),
+            said(block(1_001, next_trade())),
+            due=1_002,
+        ),
         vector("the longest payload", UNKNOWN, *OPENING, skipped(longest), due=1_001),
     ]
+
+
+def _run_body(kind: int, seq: int, count: int, more: bytes = b"", *, flags: int = 0) -> bytes:
+    """What frames of records begin with, whatever their kind."""
+    return bytes((kind, flags, 0)) + uint(count, 2) + uint(seq, 8) + more
+
+
+def _run(kind: int, seq: int, count: int, more: bytes = b"") -> Piece:
+    numbers = {"first_seq": seq, "last_seq": seq + count - 1}
+    skipping = {"event": "skipped", "kind": kind, **numbers}
+    return sealed(_run_body(kind, seq, count, more)), skipping
 
 
 def _longer_bodies() -> list[Vector]:
@@ -99,10 +144,12 @@ def _longer_bodies() -> list[Vector]:
         gap(1_003),
         loss(1_004, 1_005),
         heartbeat(1_006),
+        instruments(0, BTC),
         header(next_seq=1_006),
         end(1_005),
     )
-    entries = b"".join(short(entry(each) + MORE_BYTES) for each in HEADER["instruments"])
+    entries = [short(entry(each) + MORE_BYTES) for each in HEADER["instruments"]]
+    announced = sealed(header_body(HEADER))
     full = entry(BTC) + bytes(255 - len(entry(BTC)))
     alone = header(BTC)
     return [
@@ -117,10 +164,10 @@ def _longer_bodies() -> list[Vector]:
             for more in (b"\0", MORE_BYTES, bytes(1_000))
         ),
         vector(
-            "more in each entry of a header",
+            "more in each entry of INSTRUMENTS",
             ENTRY,
             START,
-            (sealed(header_prefix(HEADER) + entries), HEADER),
+            (Frames(announced + sealed(run_body(entries))), HEADER),
             said(block(1_001, next_trade())),
             due=1_002,
         ),
@@ -128,23 +175,36 @@ def _longer_bodies() -> list[Vector]:
             "an entry of 255 bytes",
             ENTRY,
             START,
-            (sealed(header_prefix(alone) + short(full)), alone),
+            (Frames(sealed(header_body(alone)) + sealed(run_body([short(full)]))), alone),
             due=1_001,
         ),
     ]
 
 
 def _longer(values: tuple[Value, ...], more: bytes) -> list[Piece]:
-    return [(sealed(body_of(value) + more), value) for value in (HEADER, *values)]
+    return [_longer_frame(value, more) for value in (HEADER, *values)]
+
+
+def _longer_frame(value: Value, more: bytes) -> Piece:
+    if value["event"] == "header":
+        return Frames(b"".join(sealed(each + more) for each in opening_bodies(value))), value
+    return sealed(body_of(value) + more), value
 
 
 def _reserved() -> list[Vector]:
-    body = bytearray(header_body(HEADER))
-    body[1] = 0xFF
+    body, listing = bytearray(header_body(HEADER)), bytearray(instruments_body([BTC, LIFE]))
+    body[1] = listing[1] = 0xFF
+    data = bytearray(header_body(HEADER))
+    data[37] |= 0xF0
+    both_bytes = Frames(sealed(body) + sealed(listing)), HEADER
+    data_bits = Frames(sealed(data) + sealed(instruments_body([BTC, LIFE]))), HEADER
     one, both = block(1_001, next_trade()), block(1_001, next_trade(), back_filled=True)
     seen = block(1_001, next_trade(), back_filled=True, snapshot=True, received_ns=7)
     return [
-        vector("a header's reserved byte", RESERVED, START, (sealed(body), HEADER), due=1_001),
+        vector(
+            "reserved bytes of a header and INSTRUMENTS", RESERVED, START, both_bytes, due=1_001
+        ),
+        vector("unknown kinds of data", RESERVED, START, data_bits, due=1_001),
         vector("a block's reserved flags", RESERVED, *OPENING, _flagged(one, 0xFC), due=1_002),
         vector(
             "reserved flags and a known one", RESERVED, *OPENING, _flagged(both, 0xFD), due=1_002
@@ -161,15 +221,16 @@ def _flagged(value: Value, flags: int) -> Piece:
 
 def _codes() -> list[Vector]:
     events = {
-        "a STATUS": (status(1_001, state="OTHER"), 10),
-        "a GAP": (gap(1_001, state="OTHER"), 10),
+        "a STATUS": (status(1_001, state="OTHER"), 11),
+        "a GAP": (gap(1_001, state="OTHER"), 11),
         "a LOSS": (loss(1_001, 1_001, "OTHER"), 17),
         "an END": (end(1_000, reason="OTHER"), 9),
     }
     dues = {"an END": 1_001}
     ordinary = block(1_001, next_trade(kind="OTHER"), next_trade(1, kind="OTHER"))
     escaped = block(1_001, next_trade(), next_trade(1, kind="OTHER"))
-    at_escape = block_body(escaped, HEADER).index(b"\x7f\xff\0")
+    at_escape = block_body(escaped, HEADER).index(b"\x40\xff")
+    odd = instruments(0, BTC | {"type": "OTHER"})
     said_by_clients = [loss(1_001, 1_001, "DISCONNECTED"), loss(1_002, 1_002, "UNANNOUNCED")]
     return [
         *(
@@ -181,6 +242,13 @@ def _codes() -> list[Vector]:
                 due=dues.get(name, 1_002),
             )
             for name, (value, at) in events.items()
+        ),
+        vector(
+            "an unknown type of an instrument",
+            CODE,
+            *OPENING,
+            _coded(odd, 6 + 1 + len(entry(odd["instruments"][0])) - 10),
+            due=1_001,
         ),
         vector("an unknown ordinary kind", CODE, *OPENING, _coded(ordinary, 2), due=1_003),
         vector(

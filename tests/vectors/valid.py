@@ -16,6 +16,7 @@ from tests.vectors.values import (
     header,
     hole,
     instrument,
+    instruments,
     next_trade,
     said,
     stream,
@@ -34,13 +35,36 @@ def valid_headers() -> list[Vector]:
 
 
 def _headers() -> list[Vector]:
-    widest = [instrument(f"{place:03}" + "币" * 20 + "x", (8, -18, -9)) for place in range(127)]
+    widest = [instrument(f"{place:03}" + "币" * 20 + "x", (8, -18, -9)) for place in range(40)]
+    most = [instrument(f"{place}", (0, 0, 0)) for place in range(1_024)]
     edges = (
-        instrument("LOW", (-18, -18, -9), (I64_MIN, 0, 0, 0)),
-        instrument("HIGH", (8, 8, 0), (I64_MAX, U64_MAX, U64_MAX, U64_MAX)),
+        instrument(
+            "LOW",
+            (-18, -18, -9),
+            (I64_MIN, 0, 0, 0),
+            type="SPOT",
+            contract_mantissa=I64_MIN,
+            contract_exponent=-18,
+        ),
+        instrument(
+            "HIGH",
+            (8, 8, 0),
+            (I64_MAX, U64_MAX, U64_MAX, U64_MAX),
+            update_id=U64_MAX,
+            tick=U64_MAX,
+            lot=U64_MAX,
+            base="币" * 10 + "xx",
+            quote="q" * 32,
+            type="OPTION",
+            contract_mantissa=I64_MAX,
+            contract_exponent=8,
+        ),
+        instrument("A", type="INVERSE_PERPETUAL"),
+        instrument("B", type="FUTURE"),
     )
+    named = {"channel": "a", "channels": [f"{place:03}" + "c" * 29 for place in range(255)]}
     at_zero = header(epoch_ns=0, next_seq=1)
-    at_most = header(*edges, epoch_ns=U64_MAX, next_seq=MAX_SEQ, venue="v" * 32)
+    at_most = header(*edges, epoch_ns=U64_MAX, next_seq=MAX_SEQ, venue="v" * 32, data=15)
     first = header(next_seq=1)
     return [
         vector("a header and nothing else", "A service that is quiet.", *OPENING, due=1_001),
@@ -54,10 +78,33 @@ def _headers() -> list[Vector]:
             due=MAX_SEQ,
         ),
         vector(
-            "127 instruments of 64 bytes",
-            "As many as a header has room for, with symbols as long as they may be.",
+            "symbols of 64 bytes",
+            "As long as they may be.",
             START,
             said(header(*widest)),
+            due=1_001,
+        ),
+        vector(
+            "1,024 instruments",
+            "As many as a channel may have. They come in several frames.",
+            START,
+            said(header(*most)),
+            due=1_001,
+        ),
+        vector(
+            "no instruments",
+            "The listing is not known yet, or all of it comes in mid-stream.",
+            START,
+            said(header() | {"instruments": []}),
+            said(instruments(0, BTC)),
+            said(block(1_001, next_trade())),
+            due=1_002,
+        ),
+        vector(
+            "channels",
+            "The names of 255 other channels.",
+            START,
+            said(header(**named)),
             due=1_001,
         ),
         vector(
@@ -73,8 +120,10 @@ def _headers() -> list[Vector]:
 def _later_headers() -> list[Vector]:
     finer = instrument("BTCUSDT", (-4, -6, -6), (830_845_000, 1, 8_153_634_400, 1_791_382_992_338))
     renewed = header(finer, next_seq=1_002)
-    turned = header(LIFE, BTC, next_seq=1_002)
-    of_life = trade(52_001, 1_791_382_990_001, 12_346, 5)
+    third = instrument("ETHUSDT", reference=(5, 5, 5, 5))
+    grown = header(BTC, LIFE, third)
+    more = header(finer, LIFE, third)
+    of_third = trade(6, 6, 6, 6, index=2)
     fine = trade(8_153_634_401, 1_791_382_992_340, 830_845_001, 7)
     same = header(next_seq=1_002)
     before = said(block(1_001, next_trade()))
@@ -89,13 +138,33 @@ def _later_headers() -> list[Vector]:
             due=1_003,
         ),
         vector(
-            "a header again, the other way round",
-            "Index 0 is another instrument after it.",
+            "an instrument that is added",
+            "INSTRUMENTS in mid-stream: index 2 is known from the next frame on.",
             *OPENING,
             before,
-            said(turned),
-            said(block(1_002, of_life, of=turned), turned),
+            said(instruments(2, third)),
+            said(block(1_002, of_third, of=grown), grown),
             due=1_003,
+        ),
+        vector(
+            "instruments that are changed and added at once",
+            "The second run changes index 0; its units and references count from there on.",
+            *OPENING,
+            before,
+            said(instruments(1, LIFE, third)),
+            said(instruments(0, finer)),
+            said(block(1_002, fine, of_third | {"trade_id": 9}, of=more), more),
+            due=1_004,
+        ),
+        vector(
+            "back to a header with less, and on",
+            "An older header has an instrument less, which comes again at its index.",
+            *OPENING,
+            said(instruments(2, third)),
+            said(header(BTC, LIFE)),
+            said(instruments(2, third)),
+            said(block(1_001, of_third, of=grown), grown),
+            due=1_002,
         ),
         vector("a header twice", "It may say the same.", *OPENING, before, said(same), due=1_002),
         vector(

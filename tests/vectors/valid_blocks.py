@@ -35,7 +35,13 @@ def _blocks() -> list[Vector]:
         next_trade(5, kind="OTHER"),
     ]
     last = instrument("LAST", reference=(5, 5, 5, 5))
-    many = header(*(instrument(f"S{place}") for place in range(126)), last)
+    many = header(*(instrument(f"S{place}") for place in range(99)), last)
+    of_edges = [
+        trade(1, 1, 1, 1, index=index, kind=kind, buyer_is_maker=is_maker)
+        for index in (31, 32, 63, 64)
+        for kind in ("MARKET", "RPI")
+        for is_maker in (False, True)
+    ]
     return [
         vector(
             "a block of one trade",
@@ -52,16 +58,24 @@ def _blocks() -> list[Vector]:
             due=1_008,
         ),
         vector(
-            "the last of 127 instruments",
-            "Index 126, from either side, and by an escape.",
+            "indices of one byte and of two",
+            "The first 32 take one; each from either side, and with an escape.",
+            START,
+            said(many),
+            said(block(1_001, *of_edges, of=many), many),
+            due=1_017,
+        ),
+        vector(
+            "the last of 100 instruments",
+            "Index 99, from either side, and with an escape.",
             START,
             said(many),
             said(
                 block(
                     1_001,
-                    trade(6, 6, 6, 6, index=126),
-                    trade(7, 6, 6, 6, index=126, buyer_is_maker=True),
-                    trade(8, 6, 6, 6, index=126, buyer_is_maker=True, kind="RPI"),
+                    trade(6, 6, 6, 6, index=99),
+                    trade(7, 6, 6, 6, index=99, buyer_is_maker=True),
+                    trade(8, 6, 6, 6, index=99, buyer_is_maker=True, kind="RPI"),
                     of=many,
                 ),
                 many,

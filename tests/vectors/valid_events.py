@@ -31,7 +31,7 @@ def _codes() -> list[Vector]:
     return [
         vector(
             "every state of an instrument, and of the feed",
-            "Index 255 is the whole feed; why may be empty, or 255 bytes long.",
+            "Index 65,535 is the whole feed; why may be empty, or 255 bytes long.",
             *OPENING,
             *(said(status(1_001 + place, state=each)) for place, each in enumerate(states)),
             said(status(1_007, index=None, state="DOWN", since_ns=U64_MAX, why="行" * 85)),

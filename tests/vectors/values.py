@@ -10,6 +10,8 @@ from tests.vectors.spelling import (
     block_body,
     framed,
     header_body,
+    instruments_body,
+    run_bodies,
     sealed,
 )
 
@@ -22,6 +24,10 @@ EPOCH_NS = 1_795_219_200_000_000_000
 
 Piece = tuple[bytes, Value | None]
 """A frame, and what a reader makes of it; no bytes for what it finds out by itself."""
+
+
+class Frames(bytes):
+    """Several frames of which one thing comes: a header and its instruments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +47,39 @@ def instrument(
     symbol: str,
     exponents: tuple[int, int, int] = (-2, -3, -3),
     reference: tuple[int, int, int, int] = (0, 0, 0, 0),
+    *,
+    update_id: int = 0,
+    **changed: Any,
 ) -> Value:
     """Exponents of price, quantity and time; reference price, quantity, trade id and time."""
+    names = ("price", "quantity", "trade_id", "time", "update_id")
     return {
         "symbol": symbol,
         "price_exponent": exponents[0],
         "quantity_exponent": exponents[1],
         "time_exponent": exponents[2],
-        "reference": dict(zip(("price", "quantity", "trade_id", "time"), reference, strict=True)),
+        "reference": dict(zip(names, (*reference, update_id), strict=True)),
+        "tick": 0,
+        "lot": 0,
+        "base": "",
+        "quote": "",
+        "type": "OTHER",
+        "contract_mantissa": 1,
+        "contract_exponent": 0,
+        **changed,
     }
 
 
-BTC = instrument("BTCUSDT", (-2, -3, -3), (8_308_450, 41, 8_153_634_393, 1_791_382_992_338))
+BTC = instrument(
+    "BTCUSDT",
+    (-2, -3, -3),
+    (8_308_450, 41, 8_153_634_393, 1_791_382_992_338),
+    tick=10,
+    lot=1,
+    base="BTC",
+    quote="USDT",
+    type="LINEAR_PERPETUAL",
+)
 LIFE = instrument("币安人生USDT", (-5, 0, -3), (12_345, 900, 52_000, 1_791_382_990_000))
 
 
@@ -62,12 +89,20 @@ def header(*instruments: Value, **changed: Any) -> Value:
         "epoch_ns": EPOCH_NS,
         "next_seq": 1_001,
         "venue": "binance-usdm",
+        "channel": "perps",
+        "data": 1,
+        "channels": [],
         "instruments": list(instruments or (BTC, LIFE)),
     }
     return value | changed
 
 
 HEADER = header()
+
+
+def instruments(first: int, *changed: Value) -> Value:
+    """Instruments that are added or changed in mid-stream."""
+    return {"event": "instruments", "first": first, "instruments": list(changed)}
 
 
 def trade(trade_id: int, time: int, price: int, quantity: int, **changed: Any) -> Value:
@@ -140,17 +175,36 @@ def end(last_seq: int, **changed: Any) -> Value:
 
 
 def body_of(value: Value, under: Value = HEADER) -> bytes:
-    """The body of a header, a block or an event."""
+    """The body of a header without its instruments, of instruments, a block or an event."""
     if value["event"] == "header":
         return header_body(value)
+    if value["event"] == "instruments":
+        return instruments_body(value["instruments"], value["first"])
     if value["event"] == "block":
         return block_body(value, under)
     return EVENT_BODIES[value["event"]](value)
 
 
 def said(value: Value, under: Value = HEADER) -> Piece:
-    """A value as its frame."""
+    """A value as its frame; a header as all of them."""
+    if value["event"] == "header":
+        return Frames(b"".join(map(sealed, opening_bodies(value)))), value
     return sealed(body_of(value, under)), value
+
+
+def opening_bodies(value: Value) -> list[bytes]:
+    """The bodies of a header and of its instruments."""
+    return [header_body(value), *run_bodies(value["instruments"])]
+
+
+def frames_of(data: bytes) -> list[bytes]:
+    """The frames of a piece, each by itself."""
+    frames = []
+    while isinstance(data, Frames) and data:
+        size = 4 + int.from_bytes(data[:4], "little")
+        frames.append(bytes(data[:size]))
+        data = Frames(data[size:])
+    return frames or [data] if data or frames else []
 
 
 def hole(first_seq: int, last_seq: int) -> Piece:
@@ -175,6 +229,6 @@ def stream(*pieces: Piece) -> Value:
     rest = pieces[len(OPENING) :] if is_opened else pieces
     return {
         **({"opened": True} if is_opened else {}),
-        "frames": [data.hex() for data, _ in rest if data],
+        "frames": [each.hex() for data, _ in rest for each in frames_of(data)],
         "events": [event for _, event in rest if event is not None],
     }

@@ -14,6 +14,7 @@ import msgspec
 from fanout.channel.reader import Frames, Reader, Run
 from fanout.protocol.constants import LENGTH_BYTES, FrameKind, LossReason
 from fanout.protocol.framing import frame
+from fanout.protocol.instruments import encode_changes, with_instruments
 from fanout.protocol.records import Header
 from fanout.protocol.ring import RingWriter
 
@@ -91,7 +92,7 @@ class Delivery:
         header = frames.new_header
         if header is None:
             return self._writer.push(frames.data)
-        is_pushed = self._writer.push_header(header)
+        is_pushed = self._writer.push_header(header, frames.data)
         if is_pushed:
             self._reader.told_header(header)
         return is_pushed
@@ -123,10 +124,17 @@ class Delivery:
                 return False
             self._dropped.losses += 1
         self._reader.told_loss()
-        if untold.header is not None:
-            if not self._writer.push_header(untold.header):
+        return untold.header is None or self._push_changes(header)
+
+    def _push_changes(self, header: Header) -> bool:
+        """Bring the queue's reader from the header that it has to this one, a run of instruments at
+        a time. False if there is no room for all of them yet."""
+        for payload in encode_changes(self._reader.known, header):
+            changed = with_instruments(self._reader.known, payload)
+            if not self._writer.push_header(changed, frame(payload)):
                 return False
-            self._reader.told_header(header)
+            self._reader.told_header(changed)
+        self._reader.told_header(header)
         return True
 
     def _mark(self) -> None:

@@ -19,9 +19,9 @@ from fanout.channel.channel import Channel
 from fanout.channel.log import Log
 from fanout.channel.reader import Reader
 from fanout.errors import BindError
-from fanout.protocol.constants import LENGTH_BYTES
-from fanout.protocol.framing import payloads_of
-from fanout.protocol.header import decode_header
+from fanout.protocol.constants import LENGTH_BYTES, START
+from fanout.protocol.framing import frame, payloads_of
+from fanout.protocol.header import decode_opening
 from fanout.protocol.records import Header
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.stats.histogram import Histogram
@@ -115,7 +115,7 @@ class ShmTransport:
             queue = await self._create_again(channel)
 
     def _create(self, channel: Channel) -> OwnedQueue:
-        header = decode_header(payloads_of(channel.greeting())[1])
+        header = decode_opening(channel.greeting()[len(frame(START)) :])
         self._made_s = trio.current_time()
         return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
 

@@ -20,8 +20,8 @@ from fanout.protocol import (
     Header,
     Trade,
     encode_block,
-    encode_header,
     frame,
+    opening,
 )
 from fanout.venues import BinanceUsdm
 from fanout.venues.base import VenueTrade
@@ -60,7 +60,7 @@ async def main(venue_port: int, clients: int) -> None:
     venue = venue_at(venue_port)
     _, _, header = await asked(venue)
     encoder = Encoder(venue, header)
-    server = Server(greeting=frame(START) + frame(encode_header(header)))
+    server = Server(greeting=frame(START) + opening(header))
     async with trio.open_nursery() as nursery, open_websocket(venue.stream_url()) as websocket:
         print(await nursery.start(listening, server), flush=True)
         for text in venue.subscriptions(SYMBOLS):

@@ -29,12 +29,12 @@ from fanout.protocol import (
     Start,
     Status,
     decode_event,
-    decode_header,
     encode_request,
     frame,
 )
 from fanout.protocol.constants import START, BlockFlags
 from fanout.protocol.framing import FrameReader, unseal
+from fanout.protocol.header import Gathering
 from tests.bench.memory_parts.dialogue import limit_life, say
 
 READ_BYTES: Final = 256 * 1024
@@ -66,6 +66,7 @@ class Client:
         self._most_bytes = most_bytes
         self._frames = FrameReader()
         self._is_started = False
+        self._gathering: Gathering | None = None
         self._next_seq = 0
 
     def read(self) -> bool:
@@ -85,12 +86,20 @@ class Client:
                 if self.kind == "witness":
                     self._count(payload, self.header)
             elif self._is_started:
-                self.header = decode_header(payload)
-                self._next_seq = self.header.next_seq
+                self._greet(payload)
             elif payload == START:
                 self._is_started = True
             else:
                 raise NotServedError(f"a client was greeted with {payload!r}")
+
+    def _greet(self, payload: bytes) -> None:
+        if self._gathering is None:
+            self._gathering = Gathering(payload)
+        else:
+            self._gathering.add(payload)
+        if self._gathering.is_complete:
+            self.header = self._gathering.header
+            self._next_seq = self.header.next_seq
 
     def _count(self, payload: bytes, header: Header) -> None:
         first, count = numbers(payload, header)

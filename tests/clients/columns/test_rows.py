@@ -39,7 +39,7 @@ def as_rows(trades: list[Trade]) -> list[tuple[object, ...]]:
 
 def test_a_column_is_where_its_field_is() -> None:
     assert TRADE.itemsize == ROW.size
-    assert [TRADE.fields[name][1] for name in TRADE.names] == [0, 8, 16, 24, 32, 40, 48, 49, 50, 51]
+    assert [TRADE.fields[name][1] for name in TRADE.names] == [0, 8, 16, 24, 32, 40, 48, 50, 51, 52]
 
 
 @given(

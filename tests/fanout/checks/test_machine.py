@@ -15,6 +15,7 @@ import trustme
 from fanout.checks.machine import check_machine, check_platform
 from fanout.checks.report import Check, Fault, Name, State
 from fanout.config import Config, HttpConfig, TransportConfig
+from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm.check import check_memory, check_queue
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import create
@@ -146,10 +147,10 @@ def statvfs_with(free_bytes: int) -> os.statvfs_result:
 
 def test_shared_memory_without_room_for_all_queues_is_told(tmp_path: Path) -> None:
     two = [queue(tmp_path, "a"), queue(tmp_path, "b")]
-    needed = 2 * (1024 * 1024 + 4096)
+    needed = 2 * (1024 * 1024 + PAGE_BYTES)
     (row,) = check_memory(two, statvfs=lambda _: statvfs_with(needed - 4096))
     assert (row.state, row.fault, row.target) == (State.FAIL, Fault.MACHINE, str(tmp_path))
-    assert row.found == "2.0 MiB free of 64.0 MiB, 2.0 MiB needed"
+    assert row.found == "2.8 MiB free of 64.0 MiB, 2.8 MiB needed"
     assert "--shm-size" in row.advice
     assert "--capacity" in row.advice
     (row,) = check_memory(two, statvfs=lambda _: statvfs_with(needed))

@@ -33,8 +33,9 @@ from fanout.protocol import (
     ring_page,
 )
 from fanout.protocol.errors import MalformedError
-from fanout.protocol.header import decode_header
+from fanout.protocol.header import decode_opening
 from fanout.protocol.records import Instrument, Reference
+from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import Holder, holder_of
@@ -162,7 +163,7 @@ async def test_the_file_is_whole_private_and_removed_at_the_end(tmp_path: Path) 
         status = (tmp_path / "q").stat()
         assert os.listdir(tmp_path) == ["q"]
         assert stat.S_IMODE(status.st_mode) == 0o600
-        assert status.st_size == 4096 + 65536
+        assert status.st_size == PAGE_BYTES + 65536
         assert status.st_blocks * 512 >= status.st_size
     assert os.listdir(tmp_path) == []
 
@@ -213,8 +214,8 @@ async def test_a_live_owner_is_named_and_left_alone(tmp_path: Path) -> None:
 ABANDON = """
 import os, sys, trio
 from fanout.transports.shm.queue_file import create
-from fanout.protocol.header import decode_header
-create(sys.argv[1], capacity_bytes=65536, header=decode_header(bytes.fromhex(sys.argv[2])))
+from fanout.protocol.header import decode_opening
+create(sys.argv[1], capacity_bytes=65536, header=decode_opening(bytes.fromhex(sys.argv[2])))
 print(os.getpid(), flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -222,7 +223,7 @@ os.kill(os.getpid(), 9)
 
 def abandoned_queue(path: Path) -> int:
     """A queue whose writer was killed. Gives its pid."""
-    header = new_channel().greeting()[13:]
+    header = new_channel().greeting()[9:]
     command = [sys.executable, "-c", ABANDON, str(path), header.hex()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (-9, b"")
@@ -278,22 +279,49 @@ async def test_a_missing_directory_is_told(tmp_path: Path) -> None:
         await ShmTransport(config(tmp_path / "nowhere")).run([new_channel()])
 
 
-async def test_a_header_that_does_not_fit_the_page_is_refused(tmp_path: Path) -> None:
-    count = 60
+async def test_a_header_of_1024_instruments_fits_the_page(tmp_path: Path) -> None:
+    count = 1_024
     header = Header(
         epoch_ns=1,
         next_seq=1,
         venue="test",
         instruments=tuple(
-            Instrument(index=i, symbol=f"A{i}", price_exponent=0, quantity_exponent=0)
+            Instrument(index=i, symbol=f"A{i:063}", price_exponent=0, quantity_exponent=0)
             for i in range(count)
         ),
         references=(Reference(price=0, quantity=0, trade_id=0, time=0),) * count,
     )
     channel = Channel(header, log_bytes=100_000, wall_ns=lambda: 0)
-    with pytest.raises(BindError, match="exceeds 1,744: take fewer instruments"):
-        await ShmTransport(config(tmp_path)).run([channel])
-    assert os.listdir(tmp_path) == []
+    async with serving(channel, tmp_path):
+        queue = attach(str(tmp_path / "q"), now_s=0.0)
+        assert queue.reader.header() == header
+        queue.close()
+
+
+async def test_a_change_of_many_instruments_comes_through_a_queue_that_is_smaller(
+    tmp_path: Path,
+) -> None:
+    """1,024 instruments take some 120 kB, and the queue has 4: they come a run at a time."""
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096):
+        with reading(tmp_path) as reader:
+            await settle()
+            index = len(channel.header.instruments)
+            added = [
+                Instrument(index=i, symbol=f"A{i}", price_exponent=0, quantity_exponent=0)
+                for i in range(index, index + 20)
+            ]
+            zero = Reference(price=0, quantity=0, trade_id=0, time=0)
+            for each in added:
+                channel.change([each], [zero])
+            for _ in range(40):
+                await settle()
+                reader.all_now()
+            publish(channel, channel.log.next_seq)
+            await settle()
+            records = reader.all_now().records
+            assert records[-1].seq == 1
+            assert reader._session.header == channel.header
 
 
 async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +447,7 @@ async def test_silence_is_told_every_second_and_the_page_shows_life(
             payloads = list(queue.reader.unread())
         channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
     assert channel.log.next_seq == 1
-    header = decode_header(channel.greeting()[13:])
+    header = decode_opening(channel.greeting()[9:])
     events = [decode_event(each, header) for each in payloads]
     assert {each.next_seq for each in events if isinstance(each, Heartbeat)} == {1}
     assert 8 <= len(events) <= 10
@@ -478,16 +506,8 @@ async def test_a_header_that_comes_again_counts_for_who_attaches_then(tmp_path: 
 def again(channel: Channel, epoch_price: int) -> None:
     """What a channel does whose references went stale."""
     old = channel.header
-    references = (Reference(price=epoch_price, quantity=1, trade_id=1, time=1), *old.references[1:])
-    header = Header(
-        epoch_ns=old.epoch_ns,
-        next_seq=channel.log.next_seq,
-        venue=old.venue,
-        instruments=old.instruments,
-        references=references,
-    )
-    channel.header = channel.log.context = header
-    channel.log.append(channel.greeting()[9:], count=0)
+    reference = Reference(price=epoch_price, quantity=1, trade_id=1, time=1)
+    channel.change(old.instruments[:1], [reference])
 
 
 @pytest.mark.parametrize("headers", [1, 5])

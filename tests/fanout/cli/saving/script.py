@@ -19,9 +19,9 @@ from fanout.protocol import (
     TradeKind,
     encode_block,
     encode_event,
-    encode_header,
     frame,
 )
+from fanout.protocol.header import opening as header_frames
 from tests.contracts.client import serving
 from tests.protocol.golden import BTC, HEADER, LIFE
 from tests.protocol.test_session import GREETING, loss
@@ -62,7 +62,7 @@ def block(trades: list[Trade], header: Header) -> bytes:
 
 
 def opening(header: Header) -> bytes:
-    return GREETING + frame(encode_header(header))
+    return GREETING + header_frames(header)
 
 
 def gap(seq: int, first_id: int, last_id: int, state: GapState) -> bytes:
@@ -78,7 +78,7 @@ def goodbye(last_seq: int) -> bytes:
 CONNECTIONS = (
     opening(EPOCH)
     + block(BEFORE, EPOCH)
-    + frame(encode_header(RENEWED))
+    + header_frames(RENEWED)
     + block(AFTER, RENEWED)
     + loss(5, 11)
     + gap(12, 50, 52, GapState.OPEN)
