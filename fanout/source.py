@@ -110,8 +110,11 @@ class Source:
             if not self._config.feed.patient:
                 raise
             pause_s = _pause_s(group)
-            _LOG.warning("%s: asking again in %.0f s", reason(group), pause_s)
+            self.failure, self.why = group, reason(group)
+            _LOG.warning("%s: asking again in %.0f s", self.why, pause_s)
             await trio.sleep(pause_s)
+        else:
+            self.failure, self.why = None, ""
 
     def _warn_of_many(self, market: Market) -> None:
         """Say how long many symbols wait for REST."""

@@ -1,4 +1,4 @@
-"""What a service would need, looked at before it is started: a doctor.
+"""Checks of what a service needs, made before it starts.
 
 report    rows, and which failure counts
 run       all checks in their order
@@ -8,7 +8,7 @@ venue     REST: the weight that is left, the clock, the symbols
 stream    the WebSocket, and a first trade on every symbol
 silence   why a symbol brought none
 
-Nothing is printed here. Each row says what was found and what to do; nothing is repaired.
+Nothing is printed here and nothing is repaired. Each row says what was found and what to do.
 """
 
 from fanout.checks.report import Check, Fault, Name, Report, State

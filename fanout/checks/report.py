@@ -1,7 +1,6 @@
-"""What a check gives: rows, each of which says how it went, what was found, and what to do.
+"""The result of a check: rows, each with its outcome, what was found, and what to do.
 
-Values only. A row that failed says whose business that is; which exit code that makes is for the
-command line to know.
+Values only. A failed row says what kind of fault it is. The command line makes an exit code of it.
 """
 
 from collections.abc import Iterable
@@ -42,8 +41,8 @@ class State(StrEnum):
 
 
 class Fault(StrEnum):
-    """What a failure is. The first of several counts: what waiting does not mend goes before what
-    it may, and what the exchange says before what this machine does."""
+    """The kind of a failure. The first of several counts: lasting ones stand before passing ones,
+    and the exchange's before this machine's."""
 
     FORBIDDEN = "forbidden"
     """The venue does not serve this address."""

@@ -49,11 +49,11 @@ NOT_LOOKED_INTO: Final = Silence(
 )
 
 GRACE_S: Final = 10.0
-"""What all steps but the wait for first trades may take together."""
+"""Time for all steps together, without the wait for first trades."""
 
 
 def no_progress(words: str) -> None:
-    """For who does not want to be told what is waited for."""
+    """Shows no progress."""
 
 
 async def run_checks(
@@ -65,7 +65,7 @@ async def run_checks(
 ) -> Report:
     """Check what a service of this configuration would need, within `timeout_s` and `GRACE_S`.
 
-    First trades are waited for so many seconds. `wall_ns` gives unix ns. Raises `UsageError` for
+    `timeout_s` is the wait for first trades. `wall_ns` gives unix ns. Raises `UsageError` for
     a proxy in the environment that cannot be used.
     """
     checks = list(await check_machine(config))

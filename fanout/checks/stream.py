@@ -1,8 +1,8 @@
-"""The stream that was asked for: whether it opens, and whether every symbol's trades come.
+"""The stream: whether it opens, and whether it brings trades of every symbol.
 
-An acknowledgement proves nothing: what does not exist, or is asked for on the wrong route, is
-acknowledged and silent. Only a trade proves a subscription. And silence alone proves nothing
-either: see `silence`.
+An acknowledgement proves nothing. The venue acknowledges a symbol that does not exist, or the wrong
+route, and stays silent. Only a trade proves a subscription, and silence alone disproves none: see
+`silence`.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
 """Opens a connection to a URL."""
 
 Progress = Callable[[str], None]
-"""Is told what is waited for, in words for people."""
+"""Shows what the check waits for, in words for people."""
 
 
 class Heard(msgspec.Struct):

@@ -1,7 +1,7 @@
-"""What the venue says over REST: whether it answers us at all, its clock, its symbols.
+"""The venue's answers over REST: whether it serves us, its clock, its symbols.
 
-Five requests, one attempt each: a doctor wants the first answer, and a venue that limits or bans
-is not to be asked again. The rows are made from the answers, which are values.
+The check makes five requests, one attempt each: the first answer is what counts, and a venue that
+limits or bans must not be asked again. The answers are values, and the rows are made from them.
 """
 
 import math
@@ -62,8 +62,7 @@ REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
 
 
 class Answers(msgspec.Struct):
-    """What came back until now. `error` is the first failure, behind which nothing was asked any
-    more."""
+    """The answers so far. `error` is the first failure, after which nothing more was asked."""
 
     first_s: float | None = None
     clock: ClockOffset | None = None
@@ -78,7 +77,7 @@ class Answers(msgspec.Struct):
         return assets if self.faults is None else tuple(self.faults)
 
     def tradable(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of which nothing is known that speaks against them."""
+        """The symbols that the service could serve, as far as is known."""
         return without_patterns(each for each in symbols if not (self.faults or {}).get(each))
 
 

@@ -130,8 +130,7 @@ def _serve_configured(context: typer.Context) -> None:
     """Without a command: what the configuration file has tables for."""
     words = transports_in(context)
     if not words:
-        known = ", or ".join(TRANSPORTS)
-        raise UsageError(f"no transport given: fanout [OPTIONS] {known}; fanout --help")
+        raise UsageError(f"no transport given: add {' or '.join(TRANSPORTS)}; fanout --help")
     add_transports(context, words, behind="fanout")
 
 

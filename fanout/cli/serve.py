@@ -131,8 +131,8 @@ def config_of(options: ServeOptions) -> Config:
 
 
 def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
-    """The sources by who named them: those of --assets, one of each venue, and those of the
-    configuration file, one of each table."""
+    """The sources by where they are named: --assets makes one for each venue, and each [[source]]
+    table of the configuration file makes one."""
     said, venue = options.said, options.said["venue"]
     check_venue("--venue", venue)
     if venue == "sim" and (said["ws-url"] or said["rest-url"]):

@@ -1,4 +1,4 @@
-"""`fanout config`: what is in force, and where each value came from."""
+"""`fanout config`: the configuration in force, and where each value came from."""
 
 import json
 import os
@@ -19,8 +19,8 @@ NOTES_COLUMN: Final = 36
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One option: its name in a file, its value, and who said so: a flag, a variable of the
-    environment, a file or nobody."""
+    """One option: its name in a file, its value, and where that came from: a flag, a variable of
+    the environment, a file or the default."""
 
     name: str
     value: Any
@@ -35,8 +35,8 @@ def show_config(
 ) -> None:
     """Print the configuration in force, and where each value came from.
 
-    What is printed can be kept as a file for --config. Nothing is opened; what is wrong is told
-    as when serving. Secrets are not shown.
+    The output can be kept as a file for --config. Nothing is opened; errors are those of serving.
+    Secrets are not shown.
 
     Example: fanout --config fanout.toml --stream trade config tcp --port 9001
     """

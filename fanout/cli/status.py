@@ -1,4 +1,4 @@
-"""`fanout status`: how a running service is, as its HTTP port tells."""
+"""`fanout status`: the state of a running service, from its HTTP port."""
 
 import http.client
 import sys

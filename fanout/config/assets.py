@@ -9,13 +9,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from fanout.errors import UsageError, shown
-from fanout.protocol.constants import MAX_SYMBOL_BYTES
+from fanout.protocol.constants import MAX_INSTRUMENTS, MAX_SYMBOL_BYTES
 
 ALL: Final = "all"
 """Stands for every symbol that trades at the venue."""
-
-MAX_SYMBOLS: Final = 1_024
-"""Symbols of one source: as many as a channel has room for."""
 
 FEW_SYMBOLS: Final = 10
 """Up to so many symbols start within a moment. More are worth a word on what REST takes."""
@@ -54,10 +51,10 @@ def check_assets(assets: tuple[str, ...]) -> None:
     """Raises `UsageError` for none, one twice, one that no venue could have, and too many."""
     if not assets:
         raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
-    if len(assets) > MAX_SYMBOLS:
+    if len(assets) > MAX_INSTRUMENTS:
         raise UsageError(
-            f"{len(assets):,} symbols exceed the {MAX_SYMBOLS:,} of a channel: divide them over "
-            "several [[source]] tables"
+            f"{len(assets):,} symbols exceed the {MAX_INSTRUMENTS:,} of a channel: divide them "
+            "over several [[source]] tables"
         )
     for asset in assets:
         size = len(asset.encode(errors="replace"))

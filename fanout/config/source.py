@@ -4,7 +4,6 @@ A source feeds exactly one channel, and no two sources feed the same one. The ch
 after the venue unless the configuration names it.
 """
 
-import re
 from typing import Annotated, Final
 
 import msgspec
@@ -15,6 +14,8 @@ from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
 from fanout.net.addresses import check_proxy, check_url
+from fanout.protocol.constants import MAX_CHANNELS
+from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
@@ -26,8 +27,6 @@ DATA: Final = ("trades",)
 """Kinds of records that a source can take."""
 
 MAX_CONNECTIONS: Final = 4
-
-_CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,11 +133,9 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         check_assets(self.assets)
         check_url("--ws-url", self.ws_url, ("ws", "wss"))
         check_url("--rest-url", self.rest_url, ("http", "https"))
-        if self.channel and not _CHANNEL_NAME.fullmatch(self.channel):
-            raise UsageError(
-                f"channel {shown(self.channel)!r} is not a name: 1 to 32 of a-z, 0-9, '.', '_' "
-                "and '-', with a letter or digit first"
-            )
+        fault = channel_fault(self.channel) if self.channel else None
+        if fault:
+            raise UsageError(shown(fault))
         for each in self.data:
             if each not in DATA:
                 raise UsageError(f"data {shown(each)!r} is unknown: {', '.join(DATA)}")
@@ -152,8 +149,10 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_names(sources: tuple[SourceConfig, ...]) -> None:
-    """Raises `UsageError` where two sources would feed one channel."""
+    """Raises `UsageError` where two sources would feed one channel, and for too many."""
     names = [each.name for each in sources]
+    if len(names) > MAX_CHANNELS + 1:
+        raise UsageError(f"{len(names)} sources: a service has up to {MAX_CHANNELS + 1} channels")
     for name in names:
         if names.count(name) > 1:
             raise UsageError(

@@ -24,8 +24,8 @@ WINDOW_S: Final = 0.5
 """How long a hole may be filled by what is merely late: out of order, or by another connection."""
 
 MAX_RUNS: Final = 1_024
-"""Most runs of missing ids that are remembered, per instrument. Beyond that the oldest hole is given
-up, and an id that would split a hole is not taken from the stream: REST may still have it."""
+"""Most runs of missing ids that are remembered, per instrument. Beyond that, the oldest hole is
+given up, and an id that would split a hole is not taken from the stream: REST may still have it."""
 
 Range = tuple[int, int]
 """First and last id, both included."""

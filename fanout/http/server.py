@@ -1,4 +1,4 @@
-"""The service's answers about itself, for whoever watches it.
+"""The service's answers about itself over HTTP.
 
     /metrics   for Prometheus
     /healthz   200 while the process answers at all
@@ -6,10 +6,9 @@
                /readyz?channel=NAME asks about one channel
     /status    everything, as JSON: `fanout.stats.snapshots.ServiceStats`
 
-There is nothing to be changed from here, and nothing secret to be read. A few connections at once
-are served, each for a short while; what goes wrong on one of them is its own affair. An answer that
-takes work is given again for a moment: however often it is asked for, trades wait for it no more
-than a few times a second.
+Nothing can be changed here, and nothing secret can be read. The server takes a few connections at
+once, each for a short while. A fault on one of them affects no other. An answer that takes work is
+cached for a moment, so frequent requests do not delay trades.
 """
 
 import logging
@@ -32,21 +31,21 @@ from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp.acceptor import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
-"""At once. One that comes beyond that is closed: it is no monitoring that has so many."""
+"""At once. Further connections are closed: no monitoring needs so many."""
 
 assert MAX_CONNECTIONS + MAX_TURNED_AWAY + 32 <= RESERVED_DESCRIPTORS, "and some for the feed"
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 
 KEPT_S: Final = 0.25
-"""For how long an answer is given again. Some of it is made in one go, a few milliseconds for
-hundreds of symbols, in which nothing else runs."""
+"""How long an answer is cached. To collect the figures of hundreds of symbols takes some
+milliseconds, in which nothing else runs."""
 
 REQUEST_S: Final = 10.0
-"""For a request to come, and for its answer to be taken."""
+"""How long a client may take to send a request, and to take the answer."""
 
 LINGER_S: Final = 1.0
-"""For whoever asked wrongly to read why."""
+"""How long a client that sent a bad request may take to read the answer."""
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -66,7 +65,7 @@ _NOT_YET: Final = Answer(
 
 
 class HttpServer:
-    """Answers questions: that it lives at once, and all else when there is a monitor."""
+    """Answers /healthz from the start, and everything else once there is a monitor."""
 
     def __init__(self) -> None:
         self._monitor: Monitor | None = None
@@ -83,7 +82,7 @@ class HttpServer:
         }
 
     def show(self, monitor: Monitor) -> None:
-        """There is a service now to be asked about."""
+        """Answer from this monitor from now on."""
         self._monitor, self._renderer = monitor, Metrics(monitor)
 
     async def run(
@@ -93,13 +92,13 @@ class HttpServer:
         *,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Answer until cancelled. Says by `task_status` where, as a URL. Raises `BindError`."""
+        """Answer until cancelled. Reports its URL by `task_status`. Raises `BindError`."""
         listeners = await open_listeners(host, port)
         task_status.started(f"http://{authority_of(listeners[0])}")
         await trio.serve_listeners(self._serve, listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """One connection, to its end. Whatever goes wrong in it, it is that connection's affair."""
+        """Serve one connection to its end. A fault here affects no other connection."""
         if self._connections >= MAX_CONNECTIONS:
             self._oddities.note("monitoring turned away", f"{MAX_CONNECTIONS} connections at once")
             return
@@ -131,7 +130,7 @@ class HttpServer:
                         pass
 
     async def _exchange(self, connection: h11.Connection, stream: trio.SocketStream) -> bool:
-        """One question, one answer. Whether another pair may follow."""
+        """Answer one request. Returns whether another may follow on this connection."""
         received: tuple[h11.Request, bytes] | None = None
         with trio.move_on_after(REQUEST_S):
             received = await next_request(connection, stream)
@@ -176,7 +175,7 @@ class HttpServer:
         return await self._kept_or(f"metrics, open {is_open}", render)
 
     async def _kept_or(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
-        """An answer that was made a moment ago, or a new one. Those who ask meanwhile wait."""
+        """The cached answer, or a new one. Requests for the same answer wait for each other."""
         async with self._making.setdefault(name, trio.Lock()):
             made_s, answer = self._kept.get(name, (-inf, _NOT_YET))
             if trio.current_time() - made_s > KEPT_S:

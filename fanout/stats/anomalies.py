@@ -1,7 +1,6 @@
-"""What is odd but not fatal: counted always, said once per kind and minute.
+"""Oddities that are not fatal: each is counted, and each kind is logged once a minute.
 
-A venue that sends a thousand broken messages a second must fill neither the disk nor the
-terminal, and must not go unnoticed either.
+A venue that sends a thousand broken messages a second must not fill the disk, and must be noticed.
 """
 
 import logging
@@ -14,7 +13,7 @@ from fanout.errors import shown
 _LOG = logging.getLogger("fanout")
 
 QUIET_S: Final = 60.0
-"""For how long a kind stays quiet after it was said."""
+"""How long a kind is not logged again after a line."""
 
 
 class Anomalies:

@@ -1,7 +1,7 @@
-"""How long things take: counted in ranges, so that to note one costs a look into a table.
+"""Durations, counted in ranges: to add one costs a look into a table.
 
-Twenty ranges for each power of ten, so a quantile is right to a seventh. There are as many below
-zero as above: a clock that is behind makes delays negative, and that is to be seen.
+There are twenty ranges for each power of ten, so a quantile is right to a seventh. There are as
+many below zero as above, since a clock that is behind makes delays negative.
 """
 
 from bisect import bisect_left
@@ -25,7 +25,7 @@ _POSITIVE: Final[list[int]] = [
 ]
 
 BOUNDS_NS: Final[list[int]] = [-each for each in reversed(_POSITIVE)] + [0, *_POSITIVE]
-"""Where a range ends, and that is still in it. What is longer is in one more."""
+"""The inclusive ends of the ranges. Longer durations have one range more."""
 
 
 class Histogram:

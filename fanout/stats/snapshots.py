@@ -1,6 +1,6 @@
-"""What there is to be known of a running service, as frozen snapshots of plain counters.
+"""Frozen snapshots of a running service's counters.
 
-They are also what `/status` answers, as JSON with these names.
+`/status` answers with them, as JSON with these names.
 """
 
 import msgspec
@@ -26,7 +26,7 @@ class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument's trades since the start, back-filled ones included, and what happened to
+    """One instrument since the start: its trades, back-filled ones included, and what became of
     their ids.
 
     `last_trade_s` is the time since the last one, and `trades_per_s` the rate of about the last
@@ -91,8 +91,7 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One reader: how far it is behind, how many blocks it was sent, and how many trades and
-    events it was told it lost since it began, because it was slow. `age_s` is how long it has been
-    there.
+    events it lost since it joined, because it was slow. `age_s` is the time since it joined.
 
     The reader of a queue does not say when it came, nor how many blocks are unread: its age is that
     of the queue, and `lag_blocks` and `lag_ms` are None. `channel` is the one that it reads.
@@ -109,11 +108,11 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One way out. `accepted` readers came and were let in, `refused` were not; `lost` counts the
-    trades and events that readers were told they lost, those who have left included. `send` is the
-    time from the venue's socket to the reader's, or into the queue, of the oldest of what is handed
-    on at once. `anomalies` are what was odd about readers, by kind. `channel` is empty for a
-    transport that serves every channel."""
+    """One way out. `accepted` readers were let in, `refused` were not. `lost` counts the trades and
+    events that were reported to readers as LOSS, also to those that have left. `send` is the time
+    from the venue's socket to the reader's, or into the queue, of the oldest trade that is handed
+    on at once. `anomalies` are oddities of readers, by kind. `channel` is empty for a transport
+    that serves every channel."""
 
     url: str
     consumers: tuple[ConsumerStats, ...]

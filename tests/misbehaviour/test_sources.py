@@ -17,8 +17,7 @@ from trio.testing import MockClock
 
 from fanout.config import Config, FeedConfig, SourceConfig
 from fanout.errors import ConfigError, VenueForbiddenError
-from fanout.protocol import End, EndReason, FeedState, Header, Status, encode_header
-from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol import End, EndReason, FeedState, Status
 from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, Start, encode_request
 from fanout.protocol.session import SubscriberSession
@@ -135,6 +134,9 @@ async def _read(url: str, channel: str, scene: Scene) -> None:
             session.receive(data)
             while (records := session.next_records()) is not None:
                 scene.records.extend(records)
+    assert session.header is not None
+    assert session.header.channel == channel
+    assert {channel, *session.header.channels} == {"sound", "ailing"}
 
 
 async def test_nothing_goes_wrong_with_either(autojump_clock: MockClock) -> None:
@@ -206,21 +208,6 @@ async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
         pair.undisturbed()
 
 
-def _are_empty_headers_allowed() -> bool:
-    header = Header(epoch_ns=1, next_seq=1, venue="v", instruments=(), references=())
-    try:
-        encode_header(header)
-    except NotRepresentableError:
-        return False
-    return True
-
-
-needs_empty_headers = pytest.mark.skipif(
-    not _are_empty_headers_allowed(), reason="a header without instruments cannot be encoded"
-)
-
-
-@needs_empty_headers
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
@@ -249,7 +236,21 @@ async def test_the_rest_of_one_fails_from_the_start_and_it_joins_later(
     pair.ailing.account(ETH)
 
 
-@needs_empty_headers
+async def test_a_patient_source_that_is_banned_keeps_nobody_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    patient = FeedConfig(patient=True)
+    banned = Http(status=418, requests=None, banned_for_s=200)
+    async with playing_two(banned, ailing={"own_feed": patient}) as pair:
+        assert trio.current_time() < 60
+        pair.undisturbed()
+        await pair.ailing.until(lambda: bool(pair.whys()))
+        assert "banned" in pair.whys()[0]
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(lambda: bool(pair.ailing.trades), within_s=1_200)
+    pair.ailing.account(ETH)
+
+
 async def test_a_symbol_that_is_not_listed_ends_the_start_but_not_a_service_that_runs(
     autojump_clock: MockClock,
 ) -> None:

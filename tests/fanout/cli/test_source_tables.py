@@ -93,9 +93,18 @@ def test_assets_come_beside_the_tables(file: Path) -> None:
         ('[[source]]\nassets = ""', "1: no symbol"),
         ('[[source]]\nassets = "A,a"', "1: A is asked for twice"),
         ('[[source]]\nassets = "A"\nvenue = "nyse"', "1: venue: unknown venue 'nyse': binance"),
-        ('[[source]]\nassets = "A"\nchannel = "A B"', "1: channel 'A B' is not a name"),
-        ('[[source]]\nassets = "A"\nchannel = "-a"', "1: channel '-a' is not a name"),
-        (f'[[source]]\nassets = "A"\nchannel = "{"a" * 33}"', "is not a name: 1 to 32 of a-z"),
+        (
+            '[[source]]\nassets = "A"\nchannel = "A B"',
+            "1: channel name 'A B': 1 to 32",
+        ),
+        (
+            '[[source]]\nassets = "A"\nchannel = "-a"',
+            "1: channel name '-a': 1 to 32",
+        ),
+        (
+            f'[[source]]\nassets = "A"\nchannel = "{"a" * 33}"',
+            "1 to 32 characters of a-z",
+        ),
         ('[[source]]\nassets = "A"\ndata = ["quotes"]', "1: data 'quotes' is unknown: trades"),
         ('[[source]]\nassets = "A"\ndata = []', "1: data []: name each kind once"),
         ('[[source]]\nassets = "A"\nws-url = "http://h"', "1: --ws-url 'http://h'"),

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from fanout.config import DEFAULT_LOG_BYTES, MIN_LOG_BYTES, Config, SourceConfig
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
 from fanout.transports.tcp.config import TcpConfig
@@ -67,3 +68,24 @@ def test_a_token_is_overheard_where_it_crosses_a_network_without_tls(
     options: dict[str, Any], is_overheard: bool
 ) -> None:
     assert TcpConfig(**options).is_overheard is is_overheard
+
+
+def test_a_service_has_no_more_sources_than_a_header_can_name_channels() -> None:
+    sources = tuple(SourceConfig(assets=("A",), channel=f"c{i}") for i in range(257))
+    room = 257 * MIN_LOG_BYTES
+    assert Config(sources=sources[1:], transports=(), log_bytes=room).channel_log_bytes > 0
+    with pytest.raises(UsageError, match="257 sources: a service has up to 256 channels"):
+        Config(sources=sources, transports=(), log_bytes=room)
+
+
+def test_two_sources_that_would_feed_one_channel_are_refused() -> None:
+    sources = (SourceConfig(assets=("A",)), SourceConfig(assets=("B",)))
+    with pytest.raises(UsageError, match="2 sources would feed the channel binance"):
+        Config(sources=sources, transports=())
+
+
+def test_the_memory_of_logs_is_divided_evenly_and_none_is_too_small() -> None:
+    sources = tuple(SourceConfig(assets=("A",), channel=f"c{i}") for i in range(4))
+    assert Config(sources=sources, transports=()).channel_log_bytes == DEFAULT_LOG_BYTES // 4
+    with pytest.raises(UsageError, match=f"at least {4 * MIN_LOG_BYTES:,}"):
+        Config(sources=sources, transports=(), log_bytes=3 * MIN_LOG_BYTES)
