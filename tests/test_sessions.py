@@ -25,9 +25,10 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from fanout.channel import reader as channel_reader
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason, Position
-from fanout.transports.tcp import connection, wire2
+from fanout.transports.tcp import connection
 from tests.model.ledger import Tastes
 from tests.model.loop import Loop, open_descriptors
 from tests.model.reader import Client, Reader
@@ -66,7 +67,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         # Small ones, so that a reader is behind, and falls off, soon.
         self.patches.setattr(connection, "SEND_BUFFER_BYTES", 4_096)
-        self.patches.setattr(wire2, "CHUNK_BYTES", 4_096)
+        self.patches.setattr(channel_reader, "CHUNK_BYTES", 4_096)
         self.new_service = partial(Service, log_bytes=log_bytes, max_clients=max_clients)
         self.all_readers: list[Reader] = []
         self.services: dict[int, Service] = {}
