@@ -67,12 +67,15 @@ def encode_instruments(header: Header, first: int, stop: int) -> list[bytes]:
     return runs_of(first, [encode_entry(*pair) for pair in pairs])
 
 
-def runs_of(first: int, entries: Sequence[bytes]) -> list[bytes]:
-    """The payloads with these entries, from index `first` on."""
+def runs_of(
+    first: int, entries: Sequence[bytes], *, max_bytes: int = MAX_FRAME_BYTES
+) -> list[bytes]:
+    """The payloads with these entries, from index `first` on, each of `max_bytes` at the most. One
+    entry takes up to `MAX_ENTRY_BYTES`, and `MAX_OVERHEAD_BYTES` come with it."""
     payloads = []
     run, size = list[bytes](), 0
     for index, entry in enumerate(entries, first):
-        if size + len(entry) > MAX_FRAME_BYTES - MAX_OVERHEAD_BYTES:
+        if run and size + len(entry) > max_bytes - MAX_OVERHEAD_BYTES:
             payloads.append(_run(index - len(run), run))
             run, size = [], 0
         run.append(entry)
@@ -80,9 +83,12 @@ def runs_of(first: int, entries: Sequence[bytes]) -> list[bytes]:
     return [*payloads, _run(first + len(entries) - len(run), run)] if run else payloads
 
 
-def encode_changes(before: Header, after: Header) -> list[bytes]:
+def encode_changes(
+    before: Header, after: Header, *, max_bytes: int = MAX_FRAME_BYTES
+) -> list[bytes]:
     """The payloads that lead a reader from one header to a later one of the same epoch: runs of the
-    instruments that are new or have changed. Raises `NotRepresentableError`."""
+    instruments that are new or have changed, each of `max_bytes` at the most. Raises
+    `NotRepresentableError`."""
     changed = [
         index
         for index, (old, new) in enumerate(zip_longest(_entries(before), _entries(after)))
@@ -90,7 +96,9 @@ def encode_changes(before: Header, after: Header) -> list[bytes]:
     ]
     payloads = list[bytes]()
     for first, stop in _runs(changed):
-        payloads += encode_instruments(after, first, stop)
+        pairs = zip(after.instruments[first:stop], after.references[first:stop], strict=True)
+        entries = [encode_entry(*pair) for pair in pairs]
+        payloads += runs_of(first, entries, max_bytes=max_bytes)
     return payloads
 
 

@@ -151,7 +151,7 @@ async def sending(*payloads: bytes) -> AsyncIterator[str]:
 
 async def test_a_tail_tells_what_is_not_a_trade_and_leaves_for_good() -> None:
     last = End(reason=EndReason.SHUTDOWN, last_seq=2_006, retry_ms=None, why="stopped")
-    names = ("header", "snapshot", "trades", "status", "gap", "loss", "heartbeat")
+    names = ("header", "instruments", "snapshot", "trades", "status", "gap", "loss", "heartbeat")
     payloads = (*map(golden.payload, names), encode_event(last))
     async with sending(*payloads) as address:
         rows = await tail(address)
@@ -163,7 +163,7 @@ async def test_a_tail_tells_what_is_not_a_trade_and_leaves_for_good() -> None:
 
 async def test_a_broken_wire_is_said_and_is_the_end() -> None:
     damaged = golden.payload("trades")[:-1] + b"\0"
-    async with sending(golden.payload("header"), damaged) as address:
+    async with sending(*map(golden.payload, ("header", "instruments")), damaged) as address:
         with trio.fail_after(PATIENCE_S):
             result = await trio.run_process(
                 [NODE, "examples/node/tail.mjs", address],

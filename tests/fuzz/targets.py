@@ -21,7 +21,9 @@ TARGETS: Final[dict[str, Target]] = {
     "request": Target(run=wire.request, refusals=(PeerError,), seeds=corpus.requests),
     "greeting": Target(run=wire.greeting, refusals=(PeerError,), seeds=corpus.greetings),
     "wire1": Target(run=wire.wire1, refusals=(PeerError,), seeds=corpus.wire1_streams),
-    "ring": Target(run=queues.ring, refusals=(PeerError,), seeds=corpus.patches),
+    "ring": Target(
+        run=queues.ring, refusals=(PeerError,), seeds=corpus.patches, most_besides=2 * MIB
+    ),
     "queue-file": Target(
         run=queues.queue_file, refusals=(PeerError, QueueError), seeds=corpus.patches
     ),

@@ -143,7 +143,7 @@ def test_a_damaged_header_with_a_right_crc_is_refused(damage: Callable[[bytearra
 
 @pytest.mark.parametrize(
     ("venue", "channel"),
-    [("binance-usdm", "binance-usdm"), ("Bïnance", "main"), ("v" * 33, "main")],
+    [("binance-usdm", "binance-usdm"), ("Bï", "main"), ("v" * 33, "main")],
 )
 def test_a_channel_without_a_name_gets_the_venues_or_main(venue: str, channel: str) -> None:
     assert replace(HEADER, venue=venue, channel="").channel == channel

@@ -159,6 +159,17 @@ def test_changes_lead_from_one_header_to_the_next() -> None:
     assert encode_changes(new, new) == []
 
 
+def test_changes_come_in_frames_as_small_as_asked_for() -> None:
+    new = of(*(f"S{i}" for i in range(100)))
+    runs = encode_changes(of(), new, max_bytes=1_024)
+    assert len(runs) > 5
+    assert all(len(each) <= 1_024 for each in runs)
+    found = of()
+    for each in runs:
+        found = with_instruments(found, each)
+    assert found == new
+
+
 def test_a_changed_reference_is_a_change() -> None:
     new = replace(HEADER, references=(HEADER.references[0], replace(HEADER.references[1], price=1)))
     (run,) = encode_changes(HEADER, new)

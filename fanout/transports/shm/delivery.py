@@ -127,9 +127,10 @@ class Delivery:
         return untold.header is None or self._push_changes(header)
 
     def _push_changes(self, header: Header) -> bool:
-        """Bring the queue's reader from the header that it has to this one, a run of instruments at
-        a time. False if there is no room for all of them yet."""
-        for payload in encode_changes(self._reader.known, header):
+        """Bring the queue's reader from the header that it has to this one, in runs of instruments
+        that fit the smallest queue. False if there is no room for all of them yet."""
+        max_bytes = self._writer.capacity // 4
+        for payload in encode_changes(self._reader.known, header, max_bytes=max_bytes):
             changed = with_instruments(self._reader.known, payload)
             if not self._writer.push_header(changed, frame(payload)):
                 return False

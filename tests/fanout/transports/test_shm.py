@@ -299,9 +299,9 @@ async def test_a_header_of_1024_instruments_fits_the_page(tmp_path: Path) -> Non
 
 
 async def test_a_change_of_many_instruments_comes_through_a_queue_that_is_smaller(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """1,024 instruments take some 120 kB, and the queue has 4: they come a run at a time."""
+    """100 instruments take some 8 kB, and the queue has 4: they come a run at a time."""
     channel = new_channel()
     async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
@@ -309,19 +309,18 @@ async def test_a_change_of_many_instruments_comes_through_a_queue_that_is_smalle
             index = len(channel.header.instruments)
             added = [
                 Instrument(index=i, symbol=f"A{i}", price_exponent=0, quantity_exponent=0)
-                for i in range(index, index + 20)
+                for i in range(index, index + 100)
             ]
             zero = Reference(price=0, quantity=0, trade_id=0, time=0)
-            for each in added:
-                channel.change([each], [zero])
+            channel.change(added, [zero] * len(added))
             for _ in range(40):
-                await settle()
+                await trio.sleep(0.3)
                 reader.all_now()
             publish(channel, channel.log.next_seq)
             await settle()
-            records = reader.all_now().records
-            assert records[-1].seq == 1
-            assert reader._session.header == channel.header
+            assert reader.all_now().trade_ids == [1]
+            assert reader.header is not None
+            assert reader.header.instruments == channel.header.instruments
 
 
 async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
