@@ -176,12 +176,10 @@ def _check(instrument: Instrument) -> None:
 
 def require_unique(instruments: Sequence[Instrument]) -> None:
     """Raises `MalformedError` if two of these have one symbol."""
-    if len({each.symbol for each in instruments}) == len(instruments):
-        return
-    indices = dict[str, int]()
-    for each in instruments:
-        if indices.setdefault(each.symbol, each.index) != each.index:
-            raise MalformedError(f"symbol {each.symbol!r} stands twice")
+    last = {each.symbol: each for each in instruments}
+    if len(last) < len(instruments):
+        twice = next(each for each in instruments if last[each.symbol] is not each)
+        raise MalformedError(f"symbol {twice.symbol!r} stands twice")
 
 
 def with_instruments(header: Header, payload: bytes, *, first: int | None = None) -> Header:

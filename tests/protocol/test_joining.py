@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from fanout.protocol import MalformedError, decode_block, encode_block
 from fanout.protocol.framing import seal
-from fanout.protocol.joining import block_from, first_seq
+from fanout.protocol.joining import block_from, first_seq, run_of
 from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
 
 
@@ -28,6 +28,35 @@ def test_a_frame_says_its_number_or_the_one_that_comes_next(name: str, seq: int)
 @pytest.mark.parametrize("kind", [0, 1, 0x30])
 def test_a_frame_of_an_unknown_kind_says_nothing(kind: int) -> None:
     assert first_seq(seal(bytes([kind]) + b"new")) is None
+
+
+def test_instruments_say_nothing_of_numbers() -> None:
+    assert first_seq(payload("instruments")) is None
+
+
+@pytest.mark.parametrize("kind", [0x10, 0x13, 0x1F])
+def test_records_of_any_kind_say_their_first_number_and_how_many_they_are(kind: int) -> None:
+    body = bytes([kind, 0, 0, 3, 0]) + (77).to_bytes(8, "little")
+    assert (first_seq(seal(body)), run_of(seal(body))) == (77, (77, 3))
+    snapshot = bytes([kind, 2]) + body[2:]
+    assert (first_seq(seal(snapshot)), run_of(seal(snapshot))) == (77, (77, 0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x13" + bytes(11),
+        b"\x13\0\0\0\0" + (5).to_bytes(8, "little"),
+        b"\x13\0\0\1\0" + bytes(8),
+        b"\x22" + bytes(7),
+        b"\x22" + bytes(8),
+        b"\x23" + b"\xff" * 8,
+        b"\x24" + (2**63 - 1).to_bytes(8, "little"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(body: bytes) -> None:
+    with pytest.raises(MalformedError):
+        first_seq(seal(body))
 
 
 @pytest.mark.parametrize("place", range(3))
