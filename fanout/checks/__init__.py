@@ -1,4 +1,4 @@
-"""Checks of what a service needs, made before it starts.
+"""`fanout check`: tests everything that a service needs, before the operator starts it.
 
 report    rows, and which failure counts
 run       all checks in their order
@@ -6,9 +6,10 @@ machine   ports, shared memory, descriptors, the processor
 network   the way to the venue: name, port, certificate
 venue     REST: the weight that is left, the clock, the symbols
 stream    the WebSocket, and a first trade on every symbol
-silence   why a symbol brought none
+silence   why a symbol delivered none
 
-Nothing is printed here and nothing is repaired. Each row says what was found and what to do.
+This package returns rows and prints nothing. Each row states a finding and a remedy. The checks
+repair nothing.
 """
 
 from fanout.checks.report import Check, Fault, Name, Report, State

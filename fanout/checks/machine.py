@@ -1,6 +1,7 @@
-"""What the configuration needs of this machine: the processor, and what each transport needs.
+"""Checks of this machine: processor, file descriptors, ports, certificates, shared memory, queues.
 
-Everything is tried as the service would, and given back at once. Nothing that exists is changed.
+Each check opens its resource in the same way as the service, and releases it at once. Existing
+files and queues stay untouched.
 """
 
 import platform
@@ -36,7 +37,7 @@ def _place(check: Check) -> int:
 
 
 def check_platform(*, is_x86_needed: bool, machine: str = platform.machine()) -> Check:
-    """Which fanout this is, and whether the processor is one that shared memory works on."""
+    """Report the versions, and whether the processor supports the shared-memory queue."""
     subject = Subject(Name.MACHINE, f"{platform.system()} {machine}")
     known = versions()
     found = (

@@ -1,7 +1,7 @@
-"""The way to the venue, a step at a time: its name, its port, its certificate.
+"""The network path to the venue: DNS, TCP and TLS, one row each.
 
-What the service does in one go is done here step by step, so that the one that fails has a name.
-The steps are the service's own: the same proxy, the same certificates that are trusted.
+The service opens a connection in one call. This module takes the same steps one by one, so that
+the row names the step that failed. It uses the service's proxy and trusted certificates.
 """
 
 import ipaddress
@@ -24,12 +24,12 @@ from fanout.net.proxy import open_tcp
 from fanout.protocol.errors import reason
 
 WAY_S: Final = 5.0
-"""For the three steps of one way together. A way that takes longer loses trades at every
+"""Time limit for the three steps of one path together. A slower path loses trades at every
 reconnect."""
 
 EXPIRY_DAYS: Final = 7
-"""Certificates are renewed weeks before their end. One so near to it has been forgotten, or the
-clock of this machine is wrong."""
+"""Operators renew certificates weeks before expiry. A certificate this close to expiry was
+forgotten, or the clock of this machine is wrong."""
 
 DAY_S: Final = 86_400
 
@@ -38,41 +38,41 @@ ADDRESSES_SHOWN: Final = 2
 _PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 
 _DNS_ADVICE: Final = (
-    "is the name spelled right (--ws-url, --rest-url)? Else the resolver of this machine or "
-    "network does not know it, or does not answer: see /etc/resolv.conf"
+    "check the spelling (--ws-url, --rest-url); else the resolver of this machine or network does "
+    "not know the name or does not answer: see /etc/resolv.conf"
 )
 _TCP_ADVICE: Final = (
-    "is the port right (--ws-url, --rest-url)? Else a firewall is in between, or the network "
-    "wants a proxy: --proxy"
+    "check the port (--ws-url, --rest-url); else a firewall blocks it, or the network requires a "
+    "proxy: --proxy"
 )
 _PROXY_ADVICE: Final = (
-    "is the proxy running there, and does it let this address through? "
-    "--proxy, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide"
+    "check that the proxy runs there and allows this address; "
+    "--proxy, HTTPS_PROXY, ALL_PROXY and NO_PROXY choose it"
 )
 _TLS_ADVICE: Final = (
-    "something else than the exchange may answer on this port: is the URL right? Does a firewall "
-    "break TLS?"
+    "something other than the exchange may answer on this port: check the URL, and whether a "
+    "firewall intercepts TLS"
 )
 _TRUST_ADVICE: Final = (
-    "who answers is not who is trusted: a proxy that looks into TLS (set SSL_CERT_FILE to its "
-    "authority's certificate), a block by this network, or a clock that is wrong"
+    "a proxy may inspect TLS (set SSL_CERT_FILE to its authority's certificate), this network may "
+    "block the exchange, or this machine's clock may be wrong"
 )
 
 
-_EXPIRY_ADVICE: Final = "such a certificate is renewed long before: is this machine's clock right?"
+_EXPIRY_ADVICE: Final = "exchanges renew earlier than that: check this machine's clock"
 
 _TROUBLE: Final = (OSError, UnicodeError, VenueUnreachableError, trio.BrokenResourceError)
 
 
 class _Finding(msgspec.Struct, frozen=True):
-    """What a step found; with advice it is a warning."""
+    """The outcome of a step that passed. With advice the row is a warning."""
 
     found: str
     advice: str = ""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a URL leads, and the URL of the proxy through which, if there is one."""
+    """Host and port of a URL, and the URL of the proxy in between, if there is one."""
 
     host: str
     port: int
@@ -93,9 +93,9 @@ def endpoint_of(url: str, proxy: str | None) -> Endpoint:
 async def check_way(
     endpoint: Endpoint, patience: Patience, *, wall_s: Callable[[], float] = time.time
 ) -> tuple[Check, ...]:
-    """A row each for name, port and certificate; none for the last where the URL does without TLS.
+    """Return a row each for name, port and, if the URL uses TLS, certificate.
 
-    What is behind a step that fails is skipped. `wall_s` gives unix s.
+    A failed step skips those after it. `wall_s` gives unix s.
     """
     walk = _Walk(endpoint, patience.deadline_s(WAY_S), wall_s)
     try:
@@ -107,7 +107,7 @@ async def check_way(
 
 
 class _Walk:
-    """The steps of one way, and how far they have come."""
+    """The steps of one path, and those that are done."""
 
     def __init__(self, endpoint: Endpoint, deadline_s: float, wall_s: Callable[[], float]) -> None:
         self.stream: trio.SocketStream | None = None
@@ -121,7 +121,7 @@ class _Walk:
         self._done: list[Check] = []
 
     async def go(self) -> None:
-        """To the end, or to the first step that fails."""
+        """Take the steps until one fails."""
         if self._endpoint.proxy:
             self._done.append(self._dns.skipped("the proxy resolves it"))
         elif not await self._step(self._dns, self._resolve, _DNS_ADVICE):
@@ -131,7 +131,7 @@ class _Walk:
             await self._step(self._tls, self._secure, _TLS_ADVICE)
 
     def checks(self) -> tuple[Check, ...]:
-        """The steps done; those that are not are skipped."""
+        """Rows of the steps taken, then skipped rows for the others."""
         steps = [self._dns, self._tcp, *([self._tls] if self._endpoint.is_secure else [])]
         rest = steps[len(self._done) :]
         return (*self._done, *(each.skipped(f"{self._done[-1].name} failed") for each in rest))
@@ -139,8 +139,10 @@ class _Walk:
     async def _step(
         self, subject: Subject, work: Callable[[], Awaitable[_Finding]], advice: str
     ) -> bool:
-        """Do a step and note how it went: what `work` finds, or the error that it raises, for
-        which `advice` is. False if it failed."""
+        """Take one step and add its row. `advice` is for the case that `work` fails.
+
+        Returns False if it failed.
+        """
         began_s = trio.current_time()
         try:
             with trio.fail_at(self._deadline_s):
@@ -185,7 +187,7 @@ class _Walk:
 
 
 def _finding_of(version: str, certificate: dict[str, Any], now_s: float) -> _Finding:
-    """Of a certificate that was accepted: when it ends. `now_s` is unix s."""
+    """Report when an accepted certificate expires. `now_s` is unix s."""
     ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
     days = int((ends_s - now_s) // DAY_S)
     found = f"{version}, certificate until {datetime.fromtimestamp(ends_s, UTC):%Y-%m-%d}"
@@ -219,6 +221,6 @@ def _is_distrust(error: BaseException) -> bool:
 
 
 def _tls_fault(error: BaseException) -> ssl.SSLError | None:
-    """What TLS itself says, of an error that it caused."""
+    """The TLS error behind `error`, if TLS caused it."""
     cause = error.__cause__
     return cause if isinstance(cause, ssl.SSLError) else None

@@ -1,4 +1,4 @@
-"""How long a check may take: each step has a bound of its own, and all of them together another."""
+"""Time limits of the checks: one for each step, and one for all steps together."""
 
 import math
 
@@ -6,11 +6,11 @@ import trio
 
 
 class Patience:
-    """Time that is left for all steps together."""
+    """The time that remains for all steps together."""
 
     def __init__(self, seconds: float = math.inf) -> None:
         self._ends_s = trio.current_time() + seconds
 
     def deadline_s(self, seconds: float) -> float:
-        """When a step that may take so long has to be done, by trio's clock."""
+        """The deadline, by trio's clock, of a step that may take `seconds`."""
         return min(trio.current_time() + seconds, self._ends_s)

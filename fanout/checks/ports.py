@@ -1,4 +1,5 @@
-"""Whether an address can be listened on: tried as the service would, and held until all are."""
+"""The check of a port: opens it in the same way as the service, and holds it until all are
+tried."""
 
 import errno
 from contextlib import AsyncExitStack
@@ -12,19 +13,21 @@ from fanout.net.listeners import open_listeners
 from fanout.protocol.errors import reason
 
 NAME_S: Final = 5.0
-"""For the address of a name to listen on."""
+"""Time limit for resolving the name of a host to listen on."""
 
 _PORT_ADVICE: Final = {
-    errno.EADDRINUSE: "something listens there, maybe a fanout: ss -ltnp shows what; stop it, or "
-    "take another {flag}",
-    errno.EACCES: "ports below 1024 are for root: take another {flag}",
+    errno.EADDRINUSE: "another process listens there (ss -ltnp shows it): stop it, or take "
+    "another {flag}",
+    errno.EACCES: "ports below 1024 are reserved for root: take another {flag}",
 }
-_HOST_ADVICE: Final = "no address of this machine: 127.0.0.1 is, and 0.0.0.0 is all of them"
+_HOST_ADVICE: Final = "use an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them"
 
 
 async def check_port(held: AsyncExitStack, host: str, port: int, flag: str) -> Check:
-    """Whether a port can be listened on. It stays taken in `held`, since the next check may want
-    the same."""
+    """Check that the service can listen on a port.
+
+    The port stays open in `held`, so that a second listener on the same port fails.
+    """
     subject = Subject(Name.PORT, f"{host}:{port}")
     try:
         with trio.fail_after(NAME_S):
@@ -38,4 +41,4 @@ async def check_port(held: AsyncExitStack, host: str, port: int, flag: str) -> C
         code = cause.errno if isinstance(cause, OSError) else None
         advice = _PORT_ADVICE.get(code or 0, _HOST_ADVICE).format(flag=flag)
         return subject.failed(reason(cause or error).lower(), advice, Fault.MACHINE)
-    return subject.passed("any that is free" if port == 0 else "free")
+    return subject.passed("any free port" if port == 0 else "free")

@@ -1,6 +1,7 @@
-"""The result of a check: rows, each with its outcome, what was found, and what to do.
+"""The result of a check: rows with a state, a finding and a remedy.
 
-Values only. A failed row says what kind of fault it is. The command line makes an exit code of it.
+These are plain values. A failed row names the kind of fault. The command line maps the kind to an
+exit code.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,7 @@ import msgspec
 
 
 class Name(StrEnum):
-    """What a check looks at. `docs/check.md` explains each. A transport from outside of this
-    package may have names of its own."""
+    """The subjects of checks. `docs/check.md` explains each."""
 
     MACHINE = "machine"
     DESCRIPTORS = "descriptors"
@@ -34,31 +34,36 @@ class Name(StrEnum):
 class State(StrEnum):
     OK = "ok"
     WARN = "warn"
-    """The service will run; it could be better."""
+    """The service will run, with a drawback that the row names."""
     FAIL = "fail"
     SKIP = "skip"
-    """It depends on something that failed, or does not apply."""
+    """A check that it depends on failed, or it does not apply."""
 
 
 class Fault(StrEnum):
-    """The kind of a failure. The first of several counts: lasting ones stand before passing ones,
-    and the exchange's before this machine's."""
+    """The kind of a failure. The exit code follows the first kind in this order.
+
+    Permanent faults precede temporary ones, and the exchange's faults precede this machine's.
+    """
 
     FORBIDDEN = "forbidden"
     """The venue does not serve this address."""
     CONFIG = "config"
-    """What was asked for is not to be had: a symbol, a certificate."""
+    """The configuration names something unusable, such as a symbol or a certificate."""
     BUSY = "busy"
     """The venue limits or bans this address for a while."""
     UNREACHABLE = "unreachable"
-    """The venue, or its trades, cannot be reached."""
+    """The venue does not answer, or its trades do not arrive."""
     MACHINE = "machine"
-    """A port, a queue, memory, a limit of this machine."""
+    """This machine lacks something: a port, a queue, memory, descriptors."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """A row. `advice` is empty where there is nothing to do, `fault` None unless it failed, and
-    `took_ms` None where time means nothing."""
+    """A row of the report.
+
+    `advice` is empty if there is nothing to do. `fault` is None unless the check failed.
+    `took_ms` is None for checks without a meaningful duration.
+    """
 
     name: str
     target: str
@@ -70,13 +75,13 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All rows, in the order in which they are to be read."""
+    """All rows, in reading order."""
 
     checks: tuple[Check, ...]
 
     @property
     def fault(self) -> Fault | None:
-        """The failure that counts; None if nothing failed."""
+        """The kind of failure that decides the exit code; None if nothing failed."""
         faults = {each.fault for each in self.checks}
         return next((each for each in Fault if each in faults), None)
 
@@ -85,7 +90,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What a row is about. The methods make the row, one for each way that it can go."""
+    """Name and target of a row. There is a method for each state that the row may have."""
 
     name: str
     target: str

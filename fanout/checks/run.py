@@ -1,10 +1,10 @@
 """All checks of one configuration, in the order in which they depend on each other.
 
     machine | of each source, side by side:
-              ways to the venue, side by side -> REST -> the stream -> a second look at the silent
+              paths to the venue, side by side -> REST -> stream -> second look at silent symbols
 
-The checks are gentle with an exchange: five requests and one connection, and only where a symbol
-stays silent a few more requests, and a second connection.
+The checks put little load on an exchange: five requests and one connection. If a symbol stays
+silent, they send a few more requests and open a second connection.
 """
 
 import math
@@ -40,20 +40,21 @@ from fanout.service import open_venue
 from fanout.venues import Venue
 
 MANY: Final = 20
-"""So many symbols have a row each, and of so many that are silent it is looked into why."""
+"""Up to this number of symbols, each has a row of its own. Of the silent symbols, this many are
+investigated."""
 
 NOT_LOOKED_INTO: Final = Silence(
-    found=f"why was looked into for the first {MANY} symbols only",
-    advice="a calm symbol may go for minutes without a trade: check it alone",
+    found=f"the check investigates the first {MANY} silent symbols only",
+    advice="a quiet symbol may go for minutes without a trade: check it alone",
     is_harmless=True,
 )
 
 GRACE_S: Final = 10.0
-"""Time for all steps together, without the wait for first trades."""
+"""Time limit for all steps together, besides the wait for first trades."""
 
 
 def no_progress(words: str) -> None:
-    """Shows no progress."""
+    """Show no progress."""
 
 
 async def run_checks(
@@ -63,10 +64,10 @@ async def run_checks(
     progress: Progress = no_progress,
     wall_ns: Callable[[], int] = time.time_ns,
 ) -> Report:
-    """Check what a service of this configuration would need, within `timeout_s` and `GRACE_S`.
+    """Check everything that a service of this configuration needs.
 
-    `timeout_s` is the wait for first trades. `wall_ns` gives unix ns. Raises `UsageError` for
-    a proxy in the environment that cannot be used.
+    The check waits `timeout_s` for first trades, and `GRACE_S` for everything else. `wall_ns`
+    gives unix ns. Raises `UsageError` for an unusable proxy in the environment.
     """
     checks = list(await check_machine(config))
     found: dict[str, tuple[Check, ...]] = {}
@@ -74,7 +75,7 @@ async def run_checks(
     async def check(source: SourceConfig) -> None:
         found[source.name] = await _check_source(source, timeout_s, progress, wall_ns)
 
-    for each in config.sources:  # refused before anything opens
+    for each in config.sources:  # raises before anything opens
         proxy_for(each.rest_url or "https://", each.feed.proxy)
     async with trio.open_nursery() as nursery:
         for each in config.sources:
@@ -100,7 +101,7 @@ async def _check_source(
 
 
 def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
-    """The rows with those of many symbols that are all the same in one."""
+    """Merge the rows of many symbols in the same state into one."""
     same: dict[tuple[str, State], list[Check]] = {}
     for row in rows:
         if row.name in (Name.SYMBOL, Name.FIRST_TRADE) and row.state in (State.OK, State.SKIP):
@@ -116,7 +117,7 @@ def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
 
 
 def _named(row: Check, of_whom: str) -> Check:
-    """A row about a symbol, with its venue where there are several."""
+    """Prefix the target of a symbol's row with its venue, if there are several."""
     if row.name not in (Name.SYMBOL, Name.FIRST_TRADE):
         return row
     return msgspec.structs.replace(row, target=of_whom + row.target)
@@ -152,7 +153,7 @@ class Inspection:
             self._venue,
             proxy=self._rest_proxy,
             attempts=1,
-            share=math.inf,  # the few questions are asked also where others leave little
+            share=math.inf,  # a few requests fit even if other programs used most of the weight
             wall_s=lambda: self._wall_ns() / 1e9,
         )
         async with asking as rest:
@@ -162,8 +163,8 @@ class Inspection:
         return (*way_rows, *answer_rows, *stream_rows)
 
     async def _check_ways(self, *ends: Endpoint) -> dict[Endpoint, tuple[Check, ...]]:
-        """By end, in this order. Two that are the same are one."""
-        self._progress("looking for the way")
+        """Check the path to each distinct endpoint, in this order."""
+        self._progress("checking the network path")
         ways: dict[Endpoint, tuple[Check, ...]] = dict.fromkeys(ends, ())
 
         async def check(end: Endpoint) -> None:
@@ -178,7 +179,7 @@ class Inspection:
         self, rest: RestClient, way: tuple[Check, ...]
     ) -> tuple[Answers | None, tuple[Check, ...]]:
         if any_failed(way):
-            return None, skip_answers(self._venue, self._symbols, "there is no way to it")
+            return None, skip_answers(self._venue, self._symbols, "the network path failed")
         self._progress("asking REST")
         answers = await ask_venue(
             rest, self._venue, self._symbols, self._patience, wall_ns=self._wall_ns
@@ -190,7 +191,7 @@ class Inspection:
         self, rest: RestClient, answers: Answers | None, way: tuple[Check, ...]
     ) -> tuple[Check, ...]:
         if any_failed(way):
-            return skip_stream(self._venue, self._symbols, "there is no way to it")
+            return skip_stream(self._venue, self._symbols, "the network path failed")
         symbols = self._symbols
         tradable = answers.tradable(symbols) if answers else without_patterns(symbols)
         heard = await self._listen(self._venue, tradable, self._timeout_s)
@@ -209,7 +210,7 @@ class Inspection:
     async def _look_again(
         self, rest: RestClient, answers: Answers | None, silent: tuple[str, ...]
     ) -> dict[str, Silence]:
-        self._progress("looking again at what is silent")
+        self._progress("taking a second look at silent symbols")
         fallback = self._venue.fallback()
         look = partial(self._aggregates, fallback) if fallback and self._is_auto else None
         traces = await look_again(silent[:MANY], look, self._age(rest, answers))

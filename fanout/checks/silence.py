@@ -1,7 +1,7 @@
-"""A second look at symbols whose first trade did not come: is the stream silent, or the market?
+"""A second look at symbols without a first trade: is the stream silent, or the market?
 
-The venue's records tell which. And where the service would fall back to aggregates, it is tried
-whether those come.
+The age of the newest trade in REST decides. If the service would fall back to aggregates, the
+check also subscribes to those.
 """
 
 import math
@@ -20,25 +20,24 @@ from fanout.net.rest import RestClient
 from fanout.venues import Venue
 
 LOOK_S: Final = 3.0
-"""For aggregates, which come every 100 ms, and for the records, side by side."""
+"""Time limit for aggregates, which come every 100 ms, and for REST, side by side."""
 
 SETTLING: Final = 0.25
-"""Part of the time waited for in which a subscription may not have been in force yet: a trade of
-then proves nothing."""
+"""Share of the waiting time during which the subscription may not be active yet. A trade in that
+time proves nothing."""
 
-_SILENT_ADVICE: Final = "the stream is silent: does a proxy or firewall hold it up? Try again"
-_STREAM_ADVICE: Final = "; --stream auto takes aggregates where single trades stay silent"
+_SILENT_ADVICE: Final = "the stream is silent: a proxy or firewall may block it; try again"
+_STREAM_ADVICE: Final = "; --stream auto takes aggregates if single trades stay silent"
 
 Aggregates = Callable[[tuple[str, ...]], Awaitable[dict[str, float]]]
-"""Gives by symbol after how many seconds the first aggregate came."""
+"""Gives the seconds until the first aggregate, by symbol."""
 
 Age = Callable[[str], Awaitable[float]]
-"""Gives the age of a symbol's newest trade in the venue's records, in seconds."""
+"""Gives the age in seconds of a symbol's newest trade in REST."""
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a symbol was silent, in words, and what to do. `is_harmless`: the service would serve
-    what there is."""
+    """Why a symbol was silent, and what to do. If `is_harmless`, the service would still serve."""
 
     found: str
     advice: str
@@ -46,17 +45,18 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traces(msgspec.Struct):
-    """What a second look found of a symbol: after how many seconds an aggregate came, and how old
-    the newest trade is in the records, infinitely where there is none. None: not known."""
+    """What a second look found about a symbol. None means unknown."""
 
     aggregate_s: float | None = None
+    """Seconds until the first aggregate."""
     newest_age_s: float | None = None
+    """Age of the newest trade in REST; infinite if REST has none."""
 
 
 async def look_again(
     symbols: tuple[str, ...], aggregates: Aggregates | None, age: Age | None
 ) -> dict[str, Traces]:
-    """Look for traces of all symbols at once, by the ways that there are."""
+    """Look for traces of all symbols at once, by each method that is not None."""
     traces = {each: Traces() for each in symbols}
 
     async def try_aggregates(look: Aggregates) -> None:
@@ -84,9 +84,9 @@ async def newest_age_s(
     *,
     wall_ns: Callable[[], int] = time.time_ns,
 ) -> float:
-    """How old a symbol's newest trade is, by the venue's clock; infinite where there is none.
+    """Age of a symbol's newest trade in REST, by the venue's clock; infinite if there is none.
 
-    Raises a `VenueError`.
+    Raises `VenueError`.
     """
     rows = await rest.fetch(
         venue.recent_trades_request(symbol),
@@ -99,24 +99,24 @@ async def newest_age_s(
 def explain(
     traces: Traces, *, waited_s: float, has_fallback: bool, is_auto: bool, is_strict: bool
 ) -> Silence:
-    """What the traces say of a symbol that brought no trade for so long."""
+    """Explain from its traces why a symbol delivered no trade for `waited_s`."""
     age_s, seconds = traces.newest_age_s, traces.aggregate_s
     if seconds is not None:
         return Silence(
             found=f"an aggregate within {time_text(seconds)}",
-            advice="--stream auto, which is in force, serves aggregates (aggTrade) for it",
+            advice="with --stream auto the service sends aggregates (aggTrade) for it",
             is_harmless=True,
         )
     tried = "; no aggregate (aggTrade) either" if has_fallback and is_auto else ""
     if age_s is not None and age_s > waited_s * (1 - SETTLING):
         return Silence(
             found=f"{_newest_text(age_s)}: it trades seldom{tried}",
-            advice="--strict may end the service for it: a longer --first-trade-timeout"
+            advice="--strict may end the service because of it: raise --first-trade-timeout"
             if is_strict
-            else "nothing, if that is usual for it; else wait with a longer --timeout",
+            else "nothing to do if that is usual for it; else check with a longer --timeout",
             is_harmless=not is_strict,
         )
-    found = "REST cannot tell why" if age_s is None else f"REST has one of {time_text(age_s)} ago"
+    found = "REST gives no reason" if age_s is None else f"REST has one of {time_text(age_s)} ago"
     advice = _SILENT_ADVICE + (_STREAM_ADVICE if has_fallback and not is_auto else "")
     return Silence(found=found + tried, advice=advice, is_harmless=False)
 

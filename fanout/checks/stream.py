@@ -1,7 +1,7 @@
-"""The stream: whether it opens, and whether it brings trades of every symbol.
+"""The WebSocket stream: whether it opens, and whether the trades of every symbol arrive.
 
-An acknowledgement proves nothing. The venue acknowledges a symbol that does not exist, or the wrong
-route, and stays silent. Only a trade proves a subscription, and silence alone disproves none: see
+Only a trade proves a subscription. Binance acknowledges a subscription to an unknown symbol or on
+the wrong route as well, and then stays silent. Silence may also mean a quiet market: see
 `silence`.
 """
 
@@ -21,29 +21,33 @@ from fanout.net.websocket import Burst, WebSocket
 from fanout.venues import Dialogue, SpentId, Venue, VenueTrade
 
 OPEN_S: Final = 5.0
-"""For the connection and its handshake."""
+"""Time limit for the connection and its handshake."""
 
 _ROUTE_ADVICE: Final = (
-    "an acknowledgement proves nothing: on the wrong route (/public has trade, /market aggTrade) "
-    "Binance is silent. Is --ws-url the exchange's, without a route at its end?"
+    "Binance acknowledges and stays silent on the wrong route (trade needs /public, aggTrade "
+    "/market): --ws-url must be the exchange's, without a route at its end"
 )
 
 Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
 """Opens a connection to a URL."""
 
 Progress = Callable[[str], None]
-"""Shows what the check waits for, in words for people."""
+"""Shows the operator the current step."""
 
 
 class Heard(msgspec.Struct):
-    """What came over a connection until now: when it was open, and each symbol's first trade, both
-    in seconds; how many answers to requests, and how many messages that cannot be read."""
+    """The messages of a connection so far."""
 
     awaited: set[str]
+    """Symbols that have had no trade yet."""
     opened_s: float | None = None
+    """Seconds until the connection was open."""
     first_s: dict[str, float] = {}
+    """Seconds from subscription to first trade, by symbol."""
     answers: int = 0
+    """Answers to requests."""
     unreadable: int = 0
+    """Messages that the venue's parser refused."""
     error: VenueError | None = None
 
 
@@ -56,7 +60,7 @@ async def listen(
     timeout_s: float,
     progress: Progress,
 ) -> Heard:
-    """Subscribe, and wait for a first trade on every symbol, or until the time is over."""
+    """Subscribe, and wait up to `timeout_s` for a first trade on every symbol."""
     heard = Heard(awaited=set(symbols))
     began_s, dialogue = trio.current_time(), venue.dialogue(symbols)
     with trio.move_on_at(patience.deadline_s(OPEN_S)) as opening:
@@ -73,7 +77,7 @@ async def listen(
         except VenueError as error:
             heard.error = error
     if opening.cancelled_caught:
-        heard.error = VenueUnreachableError(f"it does not open within {time_text(OPEN_S)}")
+        heard.error = VenueUnreachableError(f"the stream did not open within {time_text(OPEN_S)}")
     return heard
 
 
@@ -110,14 +114,16 @@ def judge_stream(
     *,
     timeout_s: float,
 ) -> tuple[Check, ...]:
-    """A row for the connection, and one for the first trade of every symbol. Those in neither
-    `heard` nor `silences` do not trade."""
+    """Return a row for the connection, and one for the first trade of every symbol.
+
+    Symbols missing from both `heard` and `silences` do not trade.
+    """
     trades = [_first_trade(heard, each, silences.get(each), timeout_s) for each in symbols]
     return _websocket(heard, venue, trades, timeout_s), *trades
 
 
 def skip_stream(venue: Venue, symbols: tuple[str, ...], why: str) -> tuple[Check, ...]:
-    """The same rows where nothing could be opened."""
+    """The same rows, skipped, for a stream that was not opened."""
     subjects = [Subject(Name.WEBSOCKET, venue.stream_url())]
     subjects += [Subject(Name.FIRST_TRADE, each) for each in symbols]
     return tuple(each.skipped(why) for each in subjects)
@@ -127,14 +133,14 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
     subject, took_s = Subject(Name.WEBSOCKET, venue.stream_url()), heard.opened_s
     if heard.error is not None:
         return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
-    assert took_s is not None, "without an error it was opened"
+    assert took_s is not None, "it opened, since there is no error"
     opened, count = f"open in {time_text(took_s)}", len(heard.awaited) + len(heard.first_s)
     if not count:
         return subject.passed(f"{opened}; nothing to subscribe to", took_s=took_s)
     if heard.first_s:
         return subject.passed(f"{opened}, {venue.stream} of {count} symbols", took_s=took_s)
     answered = "acknowledged" if heard.answers else "not acknowledged"
-    found = f"{opened}, {venue.stream} {answered}, and silent for {time_text(timeout_s)}"
+    found = f"{opened}, {venue.stream} {answered}, then silent for {time_text(timeout_s)}"
     if any_failed(trades):
         return subject.failed(found, _ROUTE_ADVICE, Fault.UNREACHABLE, took_s=took_s)
     return subject.warned(found, "see first-trade", took_s=took_s)
@@ -148,7 +154,7 @@ def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: 
         return subject.skipped("websocket failed")
     if silence is None:
         return subject.skipped("it does not trade")
-    unreadable = f" ({heard.unreadable:,} messages cannot be read)" if heard.unreadable else ""
+    unreadable = f" ({heard.unreadable:,} unreadable messages)" if heard.unreadable else ""
     found = f"none within {time_text(timeout_s)}{unreadable}; {silence.found}"
     if silence.is_harmless:
         return subject.warned(found, silence.advice)

@@ -1,7 +1,8 @@
-"""The venue's answers over REST: whether it serves us, its clock, its symbols.
+"""The venue's REST interface: whether it answers, the remaining weight, its clock, its symbols.
 
-The check makes five requests, one attempt each: the first answer is what counts, and a venue that
-limits or bans must not be asked again. The answers are values, and the rows are made from them.
+The check sends five requests, one attempt each. A diagnosis needs the first answer, and a venue
+that limits or bans an address must not get a retry. `ask_venue` collects the answers as values,
+and `judge_answers` turns them into rows.
 """
 
 import math
@@ -29,55 +30,55 @@ from fanout.net.rest import RestClient
 from fanout.venues import Listing, Venue
 
 ANSWERS_S: Final = 5.0
-"""For all requests together."""
+"""Time limit for all requests together."""
 
 ROUND_TRIPS: Final = 3
-"""To measure the clock by, behind the first, which makes the connection and so tells little."""
+"""Round trips that measure the clock. One more goes first, which includes connecting."""
 
 CLOCK_OFF_NS: Final = 500_000_000
-"""A clock that NTP keeps is right to some ten milliseconds. Binance refuses orders from one that
-is a second ahead: half of that is no accident any more, and no latency can be read from it."""
+"""A clock kept by NTP is accurate to some ten milliseconds. Binance refuses orders from a clock
+that is a second ahead. At half of that the clock is misconfigured, and latencies are wrong."""
 
-SYMBOL_ADVICE: Final = "name another in --assets, or leave it out"
+SYMBOL_ADVICE: Final = "correct the symbol in --assets, or remove it"
 
 REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
     (
         VenueForbiddenError,
         Fault.FORBIDDEN,
-        "it does not serve this region (451), or a firewall refuses (403): run where it serves",
+        "the exchange does not serve this region (451), or a firewall refuses (403): run elsewhere",
     ),
     (
         VenueBusyError,
         Fault.BUSY,
-        "wait {wait}, and ask nothing meanwhile; all programs at this address count together",
+        "wait {wait} without any request; the limit counts all programs at this address",
     ),
     (
         VenueError,
         Fault.UNREACHABLE,
-        "is {flag} the exchange's? Else the exchange is down, or a proxy or firewall answers",
+        "check {flag}; else the exchange is down, or a proxy or firewall answers instead",
     ),
 )
-"""What a failure is, and what to do. The first kind that fits counts; `flag` is the URL's, and
-`wait` how long a venue that is busy wants to be left alone."""
+"""The fault and the advice by kind of error; the first matching kind counts. `flag` is the option
+with the URL, and `wait` the pause that a busy venue demands."""
 
 
 class Answers(msgspec.Struct):
-    """The answers so far. `error` is the first failure, after which nothing more was asked."""
+    """The answers so far. `error` is the first failure; the requests stop there."""
 
     first_s: float | None = None
     clock: ClockOffset | None = None
     faults: dict[str, str | None] | None = None
-    """By symbol, why it cannot be served; None if it can. None while that is not known."""
+    """By symbol: the reason why the service cannot serve it, or None if it can. The whole is None
+    until the listing has arrived."""
     used_weight: int = 0
     error: VenueError | None = None
 
     def meant(self, assets: tuple[str, ...]) -> tuple[str, ...]:
-        """The symbols that patterns stand for, and the patterns themselves while that is not
-        known."""
+        """The symbols that match the patterns, or the patterns until the listing has arrived."""
         return assets if self.faults is None else tuple(self.faults)
 
     def tradable(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        """The symbols that the service could serve, as far as is known."""
+        """Those without a known fault."""
         return without_patterns(each for each in symbols if not (self.faults or {}).get(each))
 
 
@@ -93,7 +94,7 @@ async def ask_venue(
     *,
     wall_ns: Callable[[], int] = time.time_ns,
 ) -> Answers:
-    """Ask for the time, a few times, and for the symbols. `wall_ns` gives unix ns."""
+    """Request the time, a few times, and the listing. `wall_ns` gives unix ns."""
     answers = Answers()
     with trio.move_on_at(patience.deadline_s(ANSWERS_S)) as scope:
         try:
@@ -127,7 +128,7 @@ async def _ask(
 
 
 def _faults(asset: str, listing: Listing) -> dict[str, str | None]:
-    """Why an asset cannot be served, by symbol: a pattern stands for symbols that trade."""
+    """Faults of an asset by symbol. A pattern stands for the trading symbols that match it."""
     if not is_pattern(asset):
         return {asset: listing.fault(asset)}
     try:
@@ -137,7 +138,7 @@ def _faults(asset: str, listing: Listing) -> dict[str, str | None]:
 
 
 def judge_answers(answers: Answers, venue: Venue, symbols: tuple[str, ...]) -> tuple[Check, ...]:
-    """A row each for REST, the weight that is left, the clock, and every symbol."""
+    """A row each for REST, the remaining weight, the clock, and every symbol."""
     return (
         _rest(answers, venue),
         _weight(answers, venue),
@@ -147,7 +148,7 @@ def judge_answers(answers: Answers, venue: Venue, symbols: tuple[str, ...]) -> t
 
 
 def skip_answers(venue: Venue, symbols: tuple[str, ...], why: str) -> tuple[Check, ...]:
-    """The same rows where nothing could be asked."""
+    """The same rows, skipped, for a venue that was not asked."""
     subjects = [Subject(Name.REST, venue.rest_url), Subject(Name.WEIGHT, venue.name)]
     subjects += [Subject(Name.CLOCK, venue.name), *(Subject(Name.SYMBOL, each) for each in symbols)]
     return tuple(each.skipped(why) for each in subjects)
@@ -156,7 +157,7 @@ def skip_answers(venue: Venue, symbols: tuple[str, ...], why: str) -> tuple[Chec
 def failure_of(
     subject: Subject, error: VenueError, flag: str, *, took_s: float | None = None
 ) -> Check:
-    """The row of a failure of the venue's. `flag` is the option that has its URL."""
+    """The row of a venue's failure. `flag` is the option with its URL."""
     fault, advice = next(
         (fault, advice) for kind, fault, advice in REMEDIES if isinstance(error, kind)
     )
@@ -169,8 +170,8 @@ def _rest(answers: Answers, venue: Venue) -> Check:
     subject = Subject(Name.REST, venue.rest_url)
     if answers.error is not None:
         return failure_of(subject, answers.error, "--rest-url", took_s=answers.first_s)
-    assert answers.first_s is not None, "without an error there was an answer"
-    found = f"the first answer came in {time_text(answers.first_s)}"
+    assert answers.first_s is not None, "an answer came, since there is no error"
+    found = f"first answer after {time_text(answers.first_s)}"
     return subject.passed(found, took_s=answers.first_s)
 
 
@@ -181,8 +182,8 @@ def _weight(answers: Answers, venue: Venue) -> Check:
     found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in this minute"
     if answers.used_weight > limit * SHARE:
         advice = (
-            "other programs at this address ask much: fanout takes no more than the first "
-            f"{SHARE:.0%} of a minute's, and would wait with its questions"
+            "other programs at this address use most of it: fanout stops at "
+            f"{SHARE:.0%} of a minute's weight, and would delay its requests"
         )
         return subject.warned(found, advice)
     return subject.passed(found)
@@ -193,13 +194,13 @@ def _clock(answers: Answers, venue: Venue) -> Check:
     if clock is None:
         return subject.skipped("rest failed")
     found = (
-        f"the exchange's less ours: {clock.offset_ns / 1e6:+,.1f} ms, "
+        f"exchange clock minus ours: {clock.offset_ns / 1e6:+,.1f} ms, "
         f"give or take {clock.uncertainty_ns / 1e6:,.1f} ms"
     )
     if abs(clock.offset_ns) - clock.uncertainty_ns > CLOCK_OFF_NS:
         advice = (
-            "have NTP set the clock (timedatectl): latencies mean nothing, and the exchange "
-            "refuses orders that are a second ahead"
+            "set the clock by NTP (timedatectl): latencies are wrong, and the exchange "
+            "refuses orders from a clock a second ahead"
         )
         return subject.warned(found, advice)
     return subject.passed(found)

@@ -1,4 +1,4 @@
-"""What the shared-memory transport needs of the machine: memory, and the queues' names."""
+"""Checks of the shared-memory transport: room in memory, and the names of the queues."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ def check(configs: Sequence[ShmConfig]) -> tuple[Check, ...]:
 def check_memory(
     transports: Iterable[ShmConfig], *, statvfs: Statvfs = os.statvfs
 ) -> tuple[Check, ...]:
-    """Whether the queues have room, and may be made, in each directory that has some."""
+    """Check that each queue directory is writable and has room for all its queues."""
     wanted: dict[str, int] = {}
     for each in transports:
         size_bytes = PAGE_BYTES + each.capacity_bytes
@@ -33,16 +33,16 @@ def _check_room(directory: str, wanted_bytes: int, statvfs: Statvfs) -> Check:
     try:
         status = statvfs(directory)
     except OSError as error:
-        advice = "shared memory has to be mounted there; serve by tcp without it"
+        advice = "mount shared memory there, or serve by tcp"
         return subject.failed(reason(error).lower(), advice, Fault.MACHINE)
     if not os.access(directory, os.W_OK | os.X_OK):
-        advice = f"run as a user who may write there, or chmod 1777 {directory} as root"
-        return subject.failed("no files can be made there", advice, Fault.MACHINE)
+        advice = f"run as a user with write permission, or chmod 1777 {directory} as root"
+        return subject.failed("the directory is not writable", advice, Fault.MACHINE)
     free_bytes = status.f_bavail * status.f_frsize
     found = f"{_size(free_bytes)} free of {_size(status.f_blocks * status.f_frsize)}"
     if free_bytes < wanted_bytes:
         advice = (
-            "a smaller --capacity, files removed there, or more shared memory: "
+            "lower --capacity, remove files there, or enlarge the shared memory: "
             f"mount -o remount,size=... {directory}, docker --shm-size"
         )
         found = f"{found}, {_size(wanted_bytes)} needed"
@@ -51,24 +51,24 @@ def _check_room(directory: str, wanted_bytes: int, statvfs: Statvfs) -> Check:
 
 
 def check_queue(config: ShmConfig) -> Check:
-    """Whether a queue's name can be taken: nobody has it, or one whose writer is gone."""
+    """Check that a queue's name is free, or belongs to a queue whose writer has ended."""
     subject, path = Subject(Name.QUEUE, config.name), os.path.join(config.directory, config.name)
     advice = f"remove {path}, or take another --name"
     try:
         holder, pid = holder_of(path)
     except OSError as error:
-        found = f"the file is there, and not ours: {reason(error).lower()}"
+        found = f"the file exists and is not ours: {reason(error).lower()}"
         return subject.failed(found, advice, Fault.MACHINE)
     match holder:
         case Holder.NOBODY:
             return subject.passed("the name is free")
         case Holder.DEAD_WRITER:
-            return subject.passed(f"left by process {pid}, which is gone: it is taken over")
+            return subject.passed(f"process {pid} left it and has ended: the service takes it over")
         case Holder.WRITER:
             found = f"belongs to process {pid}, which is running"
             advice = "stop it, or take another --name"
         case Holder.STRANGER:
-            found = "the file is there, and no queue"
+            found = "the file exists and is no queue"
     return subject.failed(found, advice, Fault.MACHINE)
 
 

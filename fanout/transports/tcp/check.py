@@ -1,4 +1,4 @@
-"""What the TCP transport needs of the machine: descriptors, ports, a certificate."""
+"""Checks of the TCP transport: file descriptors, ports, the certificate."""
 
 import resource
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ async def check(configs: Sequence[TcpConfig], held: AsyncExitStack) -> tuple[Che
 
 
 def check_descriptors(transports: Iterable[TcpConfig]) -> tuple[Check, ...]:
-    """Whether all clients that may come find a descriptor. No row where there are none to come."""
+    """Check that `ulimit -n` allows the configured number of clients. No row without a limit."""
     wanted = sum(each.max_clients for each in transports)
     if not wanted:
         return ()
@@ -38,12 +38,12 @@ def check_descriptors(transports: Iterable[TcpConfig]) -> tuple[Check, ...]:
 
 
 def check_certificate(config: TcpConfig) -> Check:
-    """Whether the certificate that clients are shown can be used."""
+    """Check that the service can load the TLS certificate that it presents to clients."""
     subject = Subject(Name.CERTIFICATE, str(config.tls_cert))
     try:
         load_tls(config)
     except ConfigError as error:
         return subject.failed(
-            str(error), "give a pair that fits: --tls-cert, --tls-key", Fault.CONFIG
+            str(error), "give a matching pair: --tls-cert, --tls-key", Fault.CONFIG
         )
-    return subject.passed("it fits its key")
+    return subject.passed("it matches its key")

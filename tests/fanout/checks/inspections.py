@@ -1,4 +1,4 @@
-"""Checks of an exchange that the simulator plays, with whatever faults, and their rows."""
+"""Runs the checks against the simulator, with any faults, and picks rows of the report."""
 
 import trio
 
@@ -20,7 +20,7 @@ async def checked(
     feed: FeedConfig | None = None,
     **changes: object,
 ) -> Report:
-    """What a check finds at an exchange with these faults."""
+    """The report about an exchange with these faults."""
     market = SimulatorConfig(symbols=ASSETS, rate=rate, faults=tuple(map(scheduled, faults)))
     async with running_simulator(market) as simulator:
         config = with_source(config_for(simulator, *assets), feed=feed or FeedConfig(), **changes)

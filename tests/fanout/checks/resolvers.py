@@ -1,4 +1,4 @@
-"""A network whose resolver has fallen silent."""
+"""A DNS resolver that never answers."""
 
 import trio
 

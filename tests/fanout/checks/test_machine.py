@@ -1,4 +1,4 @@
-"""What this machine lacks, made to lack it for real where that can be done."""
+"""Checks of the machine. Where possible a test takes the resource away for real."""
 
 import os
 import resource
@@ -35,7 +35,7 @@ async def check_ports(wanted: Config) -> list[Check]:
     return [each for each in await check_machine(wanted) if each.name == Name.PORT]
 
 
-def test_the_platform_is_told_and_shared_memory_needs_its_processor() -> None:
+def test_shared_memory_on_an_unsupported_processor_fails() -> None:
     row = check_platform(is_x86_needed=True, machine="x86_64")
     assert (row.state, row.target) == (State.OK, "Linux x86_64")
     assert row.found.startswith("fanout ")
@@ -57,7 +57,7 @@ def descriptors(soft: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_too_few_descriptors_for_all_clients_are_told_with_what_is_needed() -> None:
+def test_too_few_descriptors_fail_with_the_required_ulimit() -> None:
     two = [TcpConfig(port=0, max_clients=100), TcpConfig(port=0, max_clients=200)]
     with descriptors(459):
         (row,) = check_descriptors(two)
@@ -71,7 +71,7 @@ def test_too_few_descriptors_for_all_clients_are_told_with_what_is_needed() -> N
     assert check_descriptors([]) == ()
 
 
-async def test_a_port_that_is_in_use_is_told_and_a_free_one_is_given_back() -> None:
+async def test_a_port_in_use_fails_and_a_free_port_is_released() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("", 0)) as probe:
         port = taken.getsockname()[1]
         free = probe.getsockname()[1]
@@ -93,26 +93,26 @@ async def test_a_port_that_is_in_use_is_told_and_a_free_one_is_given_back() -> N
     assert "ss -ltnp" in used.advice
     assert "another --port" in used.advice
     assert "another --http-port" in http.advice
-    assert (any_free.state, any_free.found) == (State.OK, "any that is free")
+    assert (any_free.state, any_free.found) == (State.OK, "any free port")
     assert (unused.state, unused.found) == (State.OK, "free")
     socket.create_server(("127.0.0.1", free)).close()
 
 
-async def test_one_port_for_two_is_told_before_both_want_it() -> None:
+async def test_one_port_for_two_listeners_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     first, second = await check_ports(config(TcpConfig(port=port), http=HttpConfig(port=port)))
     assert (first.state, second.state) == (State.OK, State.FAIL)
 
 
-async def test_a_host_that_is_not_here_is_told() -> None:
+async def test_a_host_of_another_machine_fails() -> None:
     for host in ("192.0.2.1", "nosuch.invalid"):
         (row,) = await check_ports(config(TcpConfig(host=host, port=0)))
         assert row.state is State.FAIL
         assert "127.0.0.1" in row.advice
 
 
-async def test_a_resolver_that_does_not_answer_is_not_waited_for(
+async def test_a_silent_resolver_fails_after_five_seconds(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     trio.socket.set_custom_hostname_resolver(DeafResolver())
@@ -120,7 +120,7 @@ async def test_a_resolver_that_does_not_answer_is_not_waited_for(
     assert (row.state, row.found) == (State.FAIL, "no address of slow.example within 5.0 s")
 
 
-def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_a_certificate_with_another_key_fails(tmp_path: Path) -> None:
     authority = trustme.CA()
     paths = []
     for name in ("one", "two"):
@@ -145,7 +145,7 @@ def statvfs_with(free_bytes: int) -> os.statvfs_result:
     return os.statvfs_result((4096, 4096, 1 << 14, 0, free_bytes // 4096, 0, 0, 0, 0, 255))
 
 
-def test_shared_memory_without_room_for_all_queues_is_told(tmp_path: Path) -> None:
+def test_shared_memory_without_room_for_all_queues_fails(tmp_path: Path) -> None:
     two = [queue(tmp_path, "a"), queue(tmp_path, "b")]
     needed = 2 * (1024 * 1024 + PAGE_BYTES)
     (row,) = check_memory(two, statvfs=lambda _: statvfs_with(needed - 4096))
@@ -158,18 +158,18 @@ def test_shared_memory_without_room_for_all_queues_is_told(tmp_path: Path) -> No
     assert check_memory([]) == ()
 
 
-def test_shared_memory_that_is_missing_or_not_ours_is_told(
+def test_a_missing_or_unwritable_queue_directory_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (row,) = check_memory([queue(tmp_path / "nowhere")])
     assert (row.state, row.found) == (State.FAIL, "no such file or directory")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     (row,) = check_memory([queue(tmp_path)])
-    assert (row.state, row.found) == (State.FAIL, "no files can be made there")
+    assert (row.state, row.found) == (State.FAIL, "the directory is not writable")
     assert "chmod" in row.advice
 
 
-def test_a_queues_name_is_free_left_behind_taken_or_something_elses(tmp_path: Path) -> None:
+def test_a_queue_name_fails_if_another_process_or_file_has_it(tmp_path: Path) -> None:
     config, path = queue(tmp_path), tmp_path / "q"
     assert (check_queue(config).state, check_queue(config).found) == (State.OK, "the name is free")
     owned = create(str(path), capacity_bytes=64 * 1024, header=HEADER)
@@ -180,10 +180,10 @@ def test_a_queues_name_is_free_left_behind_taken_or_something_elses(tmp_path: Pa
     owned.close(keep=True)
     row = check_queue(config)
     assert row.state is State.OK
-    assert "is taken over" in row.found
+    assert "the service takes it over" in row.found
     path.write_bytes(b"my thesis")
     row = check_queue(config)
-    assert (row.state, row.found) == (State.FAIL, "the file is there, and no queue")
+    assert (row.state, row.found) == (State.FAIL, "the file exists and is no queue")
     assert str(path) in row.advice
     assert path.read_bytes() == b"my thesis"
     path.unlink()

@@ -1,4 +1,4 @@
-"""The way to the venue, over real sockets and real TLS on loopback."""
+"""The network path to the venue, over real sockets and real TLS on loopback."""
 
 import socket
 import ssl
@@ -32,7 +32,8 @@ def here(port: int, *, is_secure: bool = False, proxy: str | None = None) -> End
 
 @asynccontextmanager
 async def listening(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A port that accepts, and speaks TLS if there is a context; else it says nothing."""
+    """A port that accepts connections. It does a TLS handshake if there is a context, or else
+    stays silent."""
 
     async def handle(stream: trio.SocketStream) -> None:
         try:
@@ -57,7 +58,7 @@ def certified(authority: trustme.CA, ends: datetime | None = None) -> ssl.SSLCon
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """One that is trusted here."""
+    """A certificate authority that this process trusts."""
     trusted = trustme.CA()
     trusted.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -77,7 +78,7 @@ def test_a_url_leads_to_a_host_and_a_port(url: str, host: str, port: int, is_sec
     assert endpoint_of(url, None) == Endpoint(host, port, is_secure, None)
 
 
-async def test_a_way_without_tls_is_a_name_and_a_port() -> None:
+async def test_a_url_without_tls_has_a_dns_row_and_a_tcp_row() -> None:
     async with listening() as port:
         dns, tcp = await check_way(here(port), Patience())
     assert (dns.state, dns.target) == (State.OK, "localhost")
@@ -86,7 +87,7 @@ async def test_a_way_without_tls_is_a_name_and_a_port() -> None:
     assert tcp.took_ms is not None
 
 
-async def test_a_certificate_in_order_is_told_with_its_end(authority: trustme.CA) -> None:
+async def test_a_valid_certificate_passes_with_its_expiry_date(authority: trustme.CA) -> None:
     ends = datetime.now(UTC) + timedelta(days=40, hours=1)
     async with listening(certified(authority, ends)) as port:
         *_, tls = await check_way(here(port, is_secure=True), Patience())
@@ -94,7 +95,7 @@ async def test_a_certificate_in_order_is_told_with_its_end(authority: trustme.CA
     assert tls.found == f"TLSv1.3, certificate until {ends:%Y-%m-%d}, 40 days"
 
 
-async def test_a_certificate_near_its_end_is_a_warning(authority: trustme.CA) -> None:
+async def test_a_certificate_near_expiry_is_a_warning(authority: trustme.CA) -> None:
     ends = datetime.now(UTC) + timedelta(days=6, hours=1)
     async with listening(certified(authority, ends)) as port:
         *_, tls = await check_way(here(port, is_secure=True), Patience(), wall_s=time.time)
@@ -111,7 +112,7 @@ async def test_a_certificate_near_its_end_is_a_warning(authority: trustme.CA) ->
         ("localhost", True, -1, "certificate has expired"),
     ],
 )
-async def test_a_certificate_that_is_not_trusted_is_told_in_words(
+async def test_an_untrusted_certificate_fails_with_the_reason(
     authority: trustme.CA, name: str, trusted: bool, days: int, said: str
 ) -> None:
     issuer = authority if trusted else trustme.CA()
@@ -127,7 +128,7 @@ async def test_a_certificate_that_is_not_trusted_is_told_in_words(
     assert "SSL_CERT_FILE" in tls.advice
 
 
-async def test_something_that_speaks_no_tls_is_told() -> None:
+async def test_a_server_without_tls_fails() -> None:
     async def speak(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.send_all(b"SSH-2.0-OpenSSH_9.2\r\n")
@@ -142,7 +143,7 @@ async def test_something_that_speaks_no_tls_is_told() -> None:
     assert "TLS" in tls.advice
 
 
-async def test_a_port_that_refuses_is_told_and_what_is_behind_it_is_skipped() -> None:
+async def test_a_refused_connection_fails_and_skips_the_later_steps() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     rows = await check_way(Endpoint("127.0.0.1", port, True, None), Patience())
@@ -152,7 +153,7 @@ async def test_a_port_that_refuses_is_told_and_what_is_behind_it_is_skipped() ->
     assert rows[2].found == "tcp failed"
 
 
-async def test_a_name_that_nobody_knows_is_told() -> None:
+async def test_an_unknown_host_name_fails() -> None:
     rows = await check_way(Endpoint("nosuch.invalid", 443, True, None), Patience())
     assert outcome(rows) == [(Name.DNS, "fail"), (Name.TCP, "skip"), (Name.TLS, "skip")]
     assert rows[0].fault is Fault.UNREACHABLE
@@ -160,7 +161,7 @@ async def test_a_name_that_nobody_knows_is_told() -> None:
     assert [row.found for row in rows[1:]] == ["dns failed"] * 2
 
 
-async def test_a_resolver_that_does_not_answer_ends_in_bounded_time(
+async def test_a_silent_resolver_fails_in_bounded_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     trio.socket.set_custom_hostname_resolver(DeafResolver())
@@ -170,7 +171,7 @@ async def test_a_resolver_that_does_not_answer_ends_in_bounded_time(
     assert trio.current_time() == pytest.approx(5, abs=0.1)
 
 
-async def test_the_rest_of_the_time_bounds_a_way_as_well(
+async def test_the_remaining_total_time_bounds_a_path(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     trio.socket.set_custom_hostname_resolver(DeafResolver())
@@ -178,7 +179,7 @@ async def test_the_rest_of_the_time_bounds_a_way_as_well(
     assert trio.current_time() == pytest.approx(2, abs=0.1)
 
 
-async def test_tls_that_never_answers_ends_in_bounded_time(
+async def test_a_silent_tls_server_fails_in_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(network, "WAY_S", 0.2)
@@ -189,7 +190,7 @@ async def test_tls_that_never_answers_ends_in_bounded_time(
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
-async def test_through_a_proxy_the_name_is_left_to_it(scheme: str) -> None:
+async def test_a_proxy_resolves_the_name(scheme: str) -> None:
     async with listening() as port, running_proxy(scheme) as proxy:
         dns, tcp = await check_way(here(port, proxy=proxy.url), Patience())
     assert (dns.state, dns.found) == (State.SKIP, "the proxy resolves it")
@@ -197,7 +198,7 @@ async def test_through_a_proxy_the_name_is_left_to_it(scheme: str) -> None:
     assert f"through the proxy {proxy.url}" in tcp.found
 
 
-async def test_a_proxy_that_is_not_there_is_told_without_its_password() -> None:
+async def test_an_unreachable_proxy_fails_without_showing_its_password() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     proxy = f"http://me:mellon@127.0.0.1:{port}"

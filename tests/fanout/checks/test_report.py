@@ -14,13 +14,13 @@ def failed(fault: Fault) -> Check:
 
 
 @pytest.mark.parametrize(("first", "second"), [*combinations(ORDER, 2)])
-def test_of_two_failures_the_one_counts_that_waiting_mends_least(first: str, second: str) -> None:
+def test_the_more_permanent_of_two_faults_counts(first: str, second: str) -> None:
     rows = [failed(Fault(second)), failed(Fault(first)), PORT.passed("free")]
     assert Report(tuple(rows)).fault == first
     assert Report(tuple(reversed(rows))).fault == first
 
 
-def test_nothing_counts_where_nothing_failed() -> None:
+def test_a_report_without_failures_has_no_fault() -> None:
     report = Report((PORT.passed("free"), PORT.warned("slow", "hurry"), PORT.skipped("why")))
     assert report.fault is None
     assert [report.count(state) for state in State] == [1, 1, 0, 1]
@@ -28,7 +28,7 @@ def test_nothing_counts_where_nothing_failed() -> None:
     assert any_failed([failed(Fault.MACHINE)])
 
 
-def test_a_row_says_how_it_went_and_what_to_do() -> None:
+def test_a_row_has_state_finding_advice_and_duration() -> None:
     assert PORT.failed("taken", "take another", Fault.MACHINE, took_s=0.0123) == Check(
         name=Name.PORT,
         target="127.0.0.1:9000",
@@ -44,5 +44,5 @@ def test_a_row_says_how_it_went_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.0004, "0 ms"), (0.25, "250 ms"), (1.0, "1.0 s"), (7200, "7,200.0 s")]
 )
-def test_times_are_in_the_unit_that_suits_them(seconds: float, said: str) -> None:
+def test_durations_are_shown_in_ms_or_s(seconds: float, said: str) -> None:
     assert time_text(seconds) == said

@@ -1,5 +1,4 @@
-"""Each thing that can be wrong with an exchange, done for real by the simulator: its row, what the
-row says, and the exit code."""
+"""Every fault of an exchange, played by the simulator: the row, its words, and the exit code."""
 
 import socket
 import ssl
@@ -26,7 +25,7 @@ from tests.fanout.proxies import relay, running_proxy
 from tests.running import config_for, one_source, running_simulator, with_source
 
 
-async def test_where_all_is_well_every_row_is_and_says_what_was_found() -> None:
+async def test_a_healthy_exchange_passes_every_row() -> None:
     report = await checked()
     assert {each.state for each in report.checks} == {State.OK}
     assert exit_code(report) == 0
@@ -61,7 +60,7 @@ TABLE: list[tuple[tuple[str, ...], str, str, str, int]] = [
 
 
 @pytest.mark.parametrize(("faults", "name", "said", "advised", "code"), TABLE)
-async def test_what_the_exchange_does_is_told_in_its_row_with_what_to_do(
+async def test_an_exchange_fault_fails_one_row_with_advice_and_exit_code(
     faults: tuple[str, ...], name: str, said: str, advised: str, code: int
 ) -> None:
     report = await checked(*faults)
@@ -75,7 +74,7 @@ async def test_what_the_exchange_does_is_told_in_its_row_with_what_to_do(
     assert {each.found for each in skipped} == {f"{name} failed"}
 
 
-async def test_several_failures_are_all_told_and_the_first_in_the_table_counts() -> None:
+async def test_all_failures_are_reported_and_the_most_permanent_sets_the_exit_code() -> None:
     report = await checked("http 418 requests=null", "http 451 /public requests=null")
     assert row(report, "rest").state is State.FAIL
     assert row(report, "websocket").state is State.FAIL
@@ -97,9 +96,7 @@ async def test_weight_that_others_have_used_is_a_warning_and_the_rest_is_asked_a
 @pytest.mark.parametrize(
     ("offset_ms", "state"), [(400, State.OK), (-400, State.OK), (700, "warn"), (-1500, "warn")]
 )
-async def test_a_clock_that_is_off_is_a_warning_with_its_offset(
-    offset_ms: int, state: State
-) -> None:
+async def test_a_wrong_clock_is_a_warning_with_its_offset(offset_ms: int, state: State) -> None:
     report = await checked(f"clock {offset_ms}")
     clock = row(report, "clock")
     assert clock.state == state
@@ -109,7 +106,7 @@ async def test_a_clock_that_is_off_is_a_warning_with_its_offset(
     assert exit_code(report) == 0
 
 
-async def test_a_symbol_that_is_unknown_or_does_not_trade_is_told_and_not_waited_for() -> None:
+async def test_an_unknown_or_halted_symbol_fails_without_a_wait() -> None:
     assets = ("BTCUSDT", "BTCUSD", "LUNAUSDT", "ETHUSDT")
     report = await checked("delist ETHUSDT", assets=assets, timeout_s=60)
     symbols, trades = rows(report, "symbol"), rows(report, "first-trade")
@@ -123,7 +120,7 @@ async def test_a_symbol_that_is_unknown_or_does_not_trade_is_told_and_not_waited
     assert exit_code(report) == 78
 
 
-async def test_without_a_symbol_that_trades_the_connection_is_tried_all_the_same() -> None:
+async def test_the_stream_is_checked_even_if_no_symbol_trades() -> None:
     report = await checked(assets=("NOSUCH",), timeout_s=60)
     assert row(report, "websocket").state is State.OK
     assert exit_code(report) == 78
@@ -131,14 +128,14 @@ async def test_without_a_symbol_that_trades_the_connection_is_tried_all_the_same
     assert exit_code(report) == 77
 
 
-async def test_aggregates_that_were_asked_for_come_from_their_own_route() -> None:
+async def test_requested_aggregates_use_the_market_route() -> None:
     report = await checked(feed=FeedConfig(stream="aggTrade"))
     assert row(report, "websocket").target.endswith("/market/stream")
     assert exit_code(report) == 0
 
 
 @pytest.mark.parametrize("path", ["/public", "/fapi/v1/time"])
-async def test_what_never_answers_ends_in_bounded_time(
+async def test_an_exchange_that_never_answers_fails_in_bounded_time(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fanout.checks.venue.ANSWERS_S", 0.3)
@@ -150,13 +147,13 @@ async def test_what_never_answers_ends_in_bounded_time(
     assert exit_code(report) == 69
 
 
-async def test_where_nobody_listens_all_behind_it_is_skipped() -> None:
+async def test_a_closed_port_skips_all_later_checks() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         authority = f"127.0.0.1:{probe.getsockname()[1]}"
     report = await checked(ws_url=f"ws://{authority}")
     assert row(report, "tcp", authority).state is State.FAIL
     assert row(report, "rest").state is State.OK
-    assert row(report, "websocket").found == "there is no way to it"
+    assert row(report, "websocket").found == "the network path failed"
     assert {each.state for each in rows(report, "first-trade").values()} == {State.SKIP}
     assert exit_code(report) == 69
     report = await checked(rest_url=f"http://{authority}")
@@ -164,7 +161,7 @@ async def test_where_nobody_listens_all_behind_it_is_skipped() -> None:
     assert {each.state for each in rows(report, "first-trade").values()} == {State.OK}
 
 
-async def test_through_a_proxy_both_ways_are_tried() -> None:
+async def test_rest_and_stream_are_checked_through_the_proxy() -> None:
     async with running_proxy("http") as proxy:
         report = await checked(feed=FeedConfig(proxy=proxy.url))
         assert exit_code(report) == 0
@@ -174,7 +171,7 @@ async def test_through_a_proxy_both_ways_are_tried() -> None:
 
 @asynccontextmanager
 async def behind_tls(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
-    """An authority that speaks TLS and hands on to the one of `url`."""
+    """A TLS server that relays to the host and port of `url`."""
     parts = urlsplit(url)
 
     async def handle(stream: trio.SSLStream[trio.SocketStream]) -> None:
@@ -182,7 +179,7 @@ async def behind_tls(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
             await relay(stream, there)
 
     async def survive(stream: trio.SSLStream[trio.SocketStream]) -> None:
-        with suppress(trio.BrokenResourceError):  # who does not trust us hangs up
+        with suppress(trio.BrokenResourceError):  # a client without trust in us hangs up
             await handle(stream)
 
     async with trio.open_nursery() as nursery:
@@ -193,7 +190,7 @@ async def behind_tls(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("is_trusted", [True, False])
-async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
+async def test_all_connections_over_tls_use_the_trusted_certificates(
     is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -214,7 +211,7 @@ async def test_over_tls_all_goes_by_the_certificates_that_are_trusted(
     assert states == {State.OK if is_trusted else State.SKIP}
 
 
-async def test_the_built_in_simulator_is_started_and_checked() -> None:
+async def test_the_check_starts_the_built_in_simulator() -> None:
     config = one_source(
         assets=ASSETS, transports=(TcpConfig(port=0),), venue="sim", sim=SimConfig(rate=200)
     )
@@ -224,15 +221,15 @@ async def test_the_built_in_simulator_is_started_and_checked() -> None:
     assert exit_code(report) == 78
 
 
-async def test_what_is_waited_for_is_told() -> None:
+async def test_progress_names_the_current_step() -> None:
     said: list[str] = []
     async with running_simulator(SimulatorConfig(symbols=ASSETS)) as simulator:
         await run_checks(config_for(simulator, *ASSETS), timeout_s=10, progress=said.append)
-    assert said[0] == "looking for the way"
+    assert said[0] == "checking the network path"
     assert "waiting for first trades: 0 of 2" in said
 
 
-async def test_the_exchange_is_treated_gently() -> None:
+async def test_the_check_sends_five_requests_over_one_connection() -> None:
     """One connection, and five requests of weight 1."""
     async with running_simulator(SimulatorConfig(symbols=ASSETS)) as simulator:
         opened: list[int] = []
@@ -246,7 +243,7 @@ async def test_the_exchange_is_treated_gently() -> None:
     assert row(report, "weight").found.startswith("2,395 of")
 
 
-async def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused(
+async def test_an_unusable_proxy_in_the_environment_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "ftp://nowhere")
@@ -263,7 +260,7 @@ async def test_the_machine_is_checked_for_every_transport() -> None:
     assert [each.state for each in found] == [State.OK, State.OK, State.FAIL]
 
 
-async def test_each_source_is_checked_and_its_symbols_bear_its_venue() -> None:
+async def test_each_source_is_checked_and_its_symbols_are_prefixed_with_the_venue() -> None:
     faulty = SimulatorConfig(
         symbols=ASSETS, rate=200, faults=(scheduled("http 451 requests=null"),)
     )
@@ -291,7 +288,7 @@ async def test_each_source_is_checked_and_its_symbols_bear_its_venue() -> None:
     assert exit_code(report) == 77
 
 
-async def test_a_pattern_is_checked_symbol_by_symbol_and_the_rows_of_many_are_one() -> None:
+async def test_the_symbols_of_a_pattern_are_checked_and_many_equal_rows_are_merged() -> None:
     market = SimulatorConfig(symbols=made_up_symbols(60), rate=3_000)
     async with running_simulator(market) as simulator:
         listed = 60

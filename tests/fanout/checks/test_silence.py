@@ -1,4 +1,4 @@
-"""Symbols whose first trade does not come: which of them the service could live with."""
+"""Symbols without a first trade: the check tells harmless silence from faults."""
 
 import pytest
 
@@ -7,16 +7,16 @@ from fanout.config import FeedConfig
 from tests.fanout.checks.inspections import checked, exit_code, row, rows
 
 QUICK_S = 0.4
-"""For a first trade: the markets here have two hundred a second."""
+"""Time to wait for a first trade. The simulated markets have two hundred trades a second."""
 
 
 @pytest.fixture(autouse=True)
 def short_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Aggregates that come do so in a tenth of a second."""
+    """Aggregates arrive within a tenth of a second, if at all."""
     monkeypatch.setattr("fanout.checks.run.LOOK_S", 1.0)
 
 
-async def test_a_symbol_that_is_silent_alone_is_told() -> None:
+async def test_a_single_silent_symbol_fails() -> None:
     report = await checked("silence BTCUSDT", timeout_s=QUICK_S)
     silent, heard = rows(report, "first-trade").values()
     assert (silent.state, heard.state) == (State.FAIL, State.OK)
@@ -27,17 +27,17 @@ async def test_a_symbol_that_is_silent_alone_is_told() -> None:
     assert exit_code(report) == 69
 
 
-async def test_a_stream_on_which_nothing_comes_is_told_with_the_routes() -> None:
+async def test_a_silent_stream_fails_with_advice_on_routes() -> None:
     report = await checked("silence", timeout_s=QUICK_S)
     websocket = row(report, "websocket")
     assert websocket.state is State.FAIL
-    assert "acknowledged, and silent for 400 ms" in websocket.found
+    assert "acknowledged, then silent for 400 ms" in websocket.found
     assert "/public" in websocket.advice
     assert "/market" in websocket.advice
     assert exit_code(report) == 69
 
 
-async def test_aggregates_that_would_be_taken_instead_make_it_a_warning() -> None:
+async def test_a_silent_symbol_with_aggregates_is_a_warning() -> None:
     report = await checked("silence BTCUSDT trade", timeout_s=QUICK_S)
     silent = row(report, "first-trade", "BTCUSDT")
     assert silent.state is State.WARN
@@ -46,7 +46,7 @@ async def test_aggregates_that_would_be_taken_instead_make_it_a_warning() -> Non
     assert exit_code(report) == 0
 
 
-async def test_without_auto_aggregates_are_not_tried_but_mentioned() -> None:
+async def test_without_stream_auto_the_advice_mentions_aggregates() -> None:
     report = await checked(
         "silence BTCUSDT trade", timeout_s=QUICK_S, feed=FeedConfig(stream="trade")
     )
@@ -57,9 +57,7 @@ async def test_without_auto_aggregates_are_not_tried_but_mentioned() -> None:
 
 
 @pytest.mark.parametrize(("strict", "state"), [(False, State.WARN), (True, State.FAIL)])
-async def test_a_symbol_that_trades_seldom_is_told_from_a_silent_one(
-    strict: bool, state: State
-) -> None:
+async def test_a_rarely_traded_symbol_is_no_stream_fault(strict: bool, state: State) -> None:
     report = await checked(timeout_s=QUICK_S, rate=0.001, feed=FeedConfig(strict=strict))
     for trade in rows(report, "first-trade").values():
         assert trade.state is state
@@ -67,6 +65,6 @@ async def test_a_symbol_that_trades_seldom_is_told_from_a_silent_one(
     assert exit_code(report) == (69 if strict else 0)
 
 
-async def test_messages_that_cannot_be_read_are_counted() -> None:
+async def test_unreadable_messages_are_counted() -> None:
     report = await checked("garble BTCUSDT 1000000 how=types", timeout_s=QUICK_S)
-    assert "messages cannot be read)" in row(report, "first-trade", "BTCUSDT").found
+    assert " unreadable messages)" in row(report, "first-trade", "BTCUSDT").found

@@ -37,7 +37,7 @@ def test_a_terminal_without_colour_gets_none() -> None:
 def test_who_wants_quiet_is_shown_no_progress() -> None:
     with at_terminal("-q", *SIM, "check", "tcp", "--port", "0") as terminal:
         assert terminal.wait() == 0
-    assert "looking for the way" not in terminal.raw
+    assert "checking the network path" not in terminal.raw
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
