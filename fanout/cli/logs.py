@@ -1,11 +1,11 @@
-"""The log, to stderr, without ever waiting for it.
+"""The log on stderr, which never blocks the service.
 
-Whoever reads stderr may be slow or stuck: a terminal that was paused, a collector that died. The
-service must not stand still for that. So records go into a bounded queue, and a thread of its own
-writes them; what finds no room is dropped and counted, and the count is said when there is room.
+A reader of stderr may be slow or stuck, such as a paused terminal or a dead log collector. So log
+lines go into a bounded queue, and a separate thread writes them. When the queue is full, lines are
+dropped and counted. The next line that fits reports the count.
 
-A line is for a person, or with `LogFormat.JSON` an object for a collector. `line_of` makes those of
-the log, and `message_of` what the command line itself says.
+A line is text for people, or a JSON object for a collector with `LogFormat.JSON`. `line_of` formats
+lines of the log, and `message_of` messages of the command line itself.
 """
 
 import json
@@ -21,13 +21,13 @@ from queue import SimpleQueue
 from typing import Final, TextIO
 
 MAX_LINES: Final = 1_000
-"""Lines that wait to be written. Some hundred kilobytes."""
+"""Most lines in the queue: some hundred kilobytes."""
 
 GOODBYE_S: Final = 1.0
-"""How long the end waits for the last lines to be written."""
+"""Longest wait at exit for the last lines to be written."""
 
 REPEAT_S: Final = 60.0
-"""For how long a library's message is not said again."""
+"""A repeated message of a library is logged once in this time."""
 
 
 class LogFormat(StrEnum):
@@ -39,15 +39,17 @@ _LEVELS: Final = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _Style:
-    """What is chosen once, and holds for every line that this process writes to stderr."""
+    """Format and level of every line that this process writes to stderr."""
 
     format = LogFormat.HUMAN
     level = logging.INFO
 
 
 def choose(chosen: LogFormat, verbosity: int) -> None:
-    """How lines look, and which there are: `verbosity` 0 says what happens, 1 the details too, -1
-    warnings, -2 errors only."""
+    """Set the format and the level.
+
+    `verbosity` 0 logs events, 1 also details, -1 only warnings and errors, -2 only errors.
+    """
     _Style.format = chosen
     _Style.level = _LEVELS[min(max(verbosity + 2, 0), len(_LEVELS) - 1)]
 
@@ -57,16 +59,16 @@ def is_said(level: int) -> bool:
 
 
 def line_of(level: int, text: str) -> str:
-    """A line of the log."""
+    """Format a line of the log."""
     if _Style.format is LogFormat.JSON:
         return _json_line(level, text)
-    # The journal, which sets this, has a time for each line.
+    # The journal sets this variable, and adds a time of its own to each line.
     time_text = "" if "JOURNAL_STREAM" in os.environ else f"{datetime.now(UTC):%H:%M:%S} "
     return f"{time_text}fanout: {logging.getLevelName(level).lower()}: {text}"
 
 
 def message_of(level: int, text: str) -> str:
-    """A line for the person who typed the command."""
+    """Format a message to the user who typed the command."""
     return _json_line(level, text) if _Style.format is LogFormat.JSON else f"fanout: {text}"
 
 
@@ -77,15 +79,15 @@ def _json_line(level: int, text: str) -> str:
 
 
 class _Lines(logging.Handler):
-    """One line a record. A traceback, which libraries may attach, is not for the terminal."""
+    """Writes one line for each log record, without tracebacks."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._lines = SimpleQueue[str]()
         self._put = self._written = self._dropped = 0
-        # Not `threading.Thread`, nor `Queue`: their Python, where memory is out, keeps CPython 3.11
-        # busy for ever, amid the handling of that error.
+        # `threading.Thread` and `Queue` are written in Python. When memory runs out, they keep
+        # CPython 3.11 in an endless loop while it handles the MemoryError.
         start_new_thread(self._write, ())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -96,8 +98,7 @@ class _Lines(logging.Handler):
             self._dropped = 0
 
     def put(self, line: str) -> bool:
-        """Have a line written, when its turn comes. False if there is no room for it, which the
-        next record says."""
+        """Queue a line. False if the queue is full; the next log record reports the loss."""
         if self._lines.qsize() >= MAX_LINES:
             self._dropped += 1
             return False
@@ -108,20 +109,20 @@ class _Lines(logging.Handler):
     def _write(self) -> None:
         while True:
             line = self._lines.get()
-            with suppress(OSError, ValueError):  # nobody is there to read it, or it is closed
+            with suppress(OSError, ValueError):  # the reader is gone, or the stream is closed
                 print(line, file=self._stream, flush=True)
             self._written += 1
 
     def flush(self) -> None:
-        """Wait for the lines to be written, but not for long."""
+        """Wait up to `GOODBYE_S` for the queued lines to be written."""
         deadline = time.monotonic() + GOODBYE_S
         while self._written < self._put and time.monotonic() < deadline:
             time.sleep(0.001)
 
 
 class _Seldom(logging.Filter):
-    """Lets a message through once a minute: trio's listeners repeat theirs ten times a second
-    while descriptors are out."""
+    """Passes each message once a minute. Without descriptors, trio's listeners repeat theirs ten
+    times a second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,8 +137,8 @@ class _Seldom(logging.Filter):
 
 
 def log_to_stderr() -> None:
-    """Show this project's log, and what trio's listeners have to say. `logging.shutdown`, which
-    Python calls at exit, waits for the last lines."""
+    """Log this project's and trio's messages to stderr. Python calls `logging.shutdown` at exit,
+    which waits for the last lines."""
     if sys.stderr is None:
         return
     handler = _Lines(_apart(sys.stderr))
@@ -150,8 +151,11 @@ def log_to_stderr() -> None:
 
 
 def _apart(stream: TextIO) -> TextIO:
-    """The same place, by a file of our own. While nobody reads there, the thread that writes holds
-    the lock of that file; of stderr itself it would be one that Python wants when it ends."""
+    """A second file object on the same descriptor.
+
+    A blocked writer thread holds the lock of its file object. Python needs the lock of
+    `sys.stderr` at exit, so the thread must not use that object.
+    """
     try:
         return open(stream.fileno(), "w", errors="backslashreplace", buffering=1, closefd=False)
     except (OSError, ValueError):  # it has no descriptor
@@ -159,7 +163,7 @@ def _apart(stream: TextIO) -> TextIO:
 
 
 def hand_over(line: str) -> bool:
-    """Leave a line to the log, behind what was logged before. False if there is none."""
+    """Queue a line behind the log's earlier lines. False if there is no log yet."""
     handlers = [each for each in logging.getLogger("fanout").handlers if isinstance(each, _Lines)]
     for handler in handlers:
         handler.put(line)

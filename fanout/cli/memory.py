@@ -1,7 +1,7 @@
-"""When memory is out.
+"""Ends the process when memory runs out.
 
-A thread then dies without a word, and so do trio's own tasks: whoever waits for one of them waits
-for ever, and not even SIGTERM ends that. So the process ends at once, with a line.
+Without memory, threads and trio's own tasks die silently. A task that waits for one of them waits
+for ever, and SIGTERM no longer ends the process. So the process prints one line and ends at once.
 """
 
 import logging
@@ -20,16 +20,16 @@ OUT_OF_MEMORY: Final = (
     "or lower --log-bytes"
 )
 _WORDS: Final = ("failed to map segment", "can't start new thread")
-"""How the dynamic linker and Python say that there is none, for a library or for a stack."""
+"""Messages of the dynamic linker and of Python for lack of memory or threads."""
 
 _PLAIN: Final = f"fanout: {OUT_OF_MEMORY}\n".encode()
 
 END_S: Final = 5
-"""Many times what trio takes to end, once the last task of ours has."""
+"""Grace period for trio to end after our last task. Normally it takes a small part of this."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is that, or comes of it: whether its traceback would name it."""
+    """Whether `error`, or an error that its traceback would show, means out of memory."""
     unseen: list[BaseException | None] = [error]
     seen = set[int]()
     while unseen:
@@ -50,12 +50,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def end_when_out_of_memory() -> None:
-    """Have the process end where a thread, or what nobody waits for, finds no memory."""
+    """End the process when a thread or a finaliser runs out of memory."""
     sys.unraisablehook = _on_unraisable
 
 
 def give_up() -> NoReturn:
-    """End at once, with a line."""
+    """Print one line and end the process at once."""
     try:
         if sys.__stderr__ is not None:
             os.write(sys.__stderr__.fileno(), _last_line())
@@ -64,13 +64,13 @@ def give_up() -> NoReturn:
 
 
 def end_soon() -> None:
-    """Have the system end the process, if it is still there after `END_S` seconds: without memory
-    the interpreter itself may be past doing so."""
+    """Let the kernel end the process after `END_S` seconds: without memory the interpreter may be
+    unable to."""
     signal.alarm(END_S)
 
 
 def has_ended() -> None:
-    """It has, in good order: take `end_soon` back."""
+    """Cancel `end_soon`, since the service has ended in good order."""
     signal.alarm(0)
 
 

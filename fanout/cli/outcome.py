@@ -1,4 +1,4 @@
-"""What is printed, and from errors to exit codes."""
+"""Printing of data and messages, and the exit code of each kind of error."""
 
 import errno
 import logging
@@ -34,22 +34,23 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     ConfigError: 78,
     FanoutError: 1,
 }
-"""The first that fits counts. 69, 75, 77 and 78 are those of sysexits.h."""
+"""Exit code by kind of error; the first matching kind counts. 69, 75, 77 and 78 are the codes of
+sysexits.h."""
 
 _KNOWN: Final = (FanoutError, KeyboardInterrupt, MemoryError, OSError)
 
 
 class OutputError(OperatorError):
-    """What was asked for cannot be written."""
+    """The command cannot write its output."""
 
 
 def emit(line: str) -> None:
-    """A line of data, at once: who reads from the pipe wants it when it happens.
+    """Print a line of data and flush it, so that a program behind a pipe gets it at once.
 
-    Raises `BrokenPipeError` when the reader has left, `OutputError` for a full disk.
+    Raises `BrokenPipeError` if the reader has left, and `OutputError` for a full disk.
     """
     if sys.stdout is None:
-        raise OutputError("standard output is closed: there is nowhere to print to")
+        raise OutputError("standard output is closed: open it, or redirect it to a file")
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -58,7 +59,7 @@ def emit(line: str) -> None:
     except UnicodeEncodeError as error:
         encoding = sys.stdout.encoding
         raise OutputError(
-            f"cannot write {error.object[error.start]!a} in {encoding}: PYTHONIOENCODING=utf-8"
+            f"cannot write {error.object[error.start]!a} in {encoding}: set PYTHONIOENCODING=utf-8"
         ) from error
     except OSError as error:
         _discard_stdout()
@@ -66,13 +67,16 @@ def emit(line: str) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at what is written there."""
+    """Whether `stream` is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def say(message: str, level: int = logging.INFO) -> None:
-    """A line for the person at the terminal. Once there is a log, which never waits, it is left to
-    that: a service must not stand still for who does not read."""
+    """Print a message to stderr.
+
+    Once the log is set up, the message goes through its queue, so that a stuck reader of stderr
+    cannot block the service.
+    """
     if sys.stderr is None or not is_said(level):
         return
     line = message_of(level, message)
@@ -80,12 +84,12 @@ def say(message: str, level: int = logging.INFO) -> None:
         if not hand_over(line):
             print(line, file=sys.stderr, flush=True)
     except OSError:
-        return  # nobody is there to read it
+        return  # the reader of stderr is gone
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn this project's errors, alone or in a group, into a line and an exit code."""
+    """Turn this project's errors, alone or in a group, into a message and an exit code."""
     try:
         yield
     except _KNOWN as error:
@@ -102,7 +106,7 @@ def exit_codes() -> Iterator[None]:
 
 
 def refuse(error: typer.TyperException) -> NoReturn:
-    """Say in a line what is wrong with the words on the command line, and exit."""
+    """Print the error in the command line's arguments, and exit."""
     context = getattr(error, "ctx", None)
     text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -114,8 +118,10 @@ def refuse(error: typer.TyperException) -> NoReturn:
 
 
 def _misfit(error: typer.TyperException) -> str:
-    """What is wrong with an option's value, under the name by which it was given: of the flag, the
-    variable, or the file's. Empty if it is not about one."""
+    """The error in an option's value, with the flag, variable or file key that set it.
+
+    Empty if the error is not about an option.
+    """
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     why = str(getattr(error, "message", "")).removeprefix("Value error, ").rstrip(".")
     is_option = getattr(parameter, "param_type_name", "") == "option"
@@ -134,7 +140,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _told(error: BaseException) -> typer.Exit:
-    """Say what happened, where that needs saying, and give the exit code."""
+    """Print the error, unless it is an interrupt or a closed pipe, and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
         return typer.Exit(130)
     if isinstance(error, BrokenPipeError):
@@ -153,5 +159,5 @@ def _told(error: BaseException) -> typer.Exit:
 
 
 def _discard_stdout() -> None:
-    """Nobody takes what is written: keep the interpreter from flushing into nothing at exit."""
+    """Redirect stdout to /dev/null, so that the flush at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

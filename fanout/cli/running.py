@@ -1,4 +1,4 @@
-"""A service, or a simulator, between its start and the signal that ends it."""
+"""Runs a service or a simulator until a signal ends it."""
 
 import gc
 import json
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from fanout.simulator import SimulatorConfig
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-"""Those that end it in good order."""
+"""Signals that end it in good order."""
 
 
 MOST_NAMED: Final = 10
-"""Symbols of a source that are named in a line; of more, the rest are counted."""
+"""Most symbols that a message names for each source. It counts the others."""
 
 
 def run_until_signal(config: Config) -> int | None:
-    """Run the service. Gives the number of the signal that ended it, if one did."""
+    """Run the service. Returns the number of the signal that ended it, or None."""
     received: list[int] = []
     for number in _signals():
-        # For the moments before and after the service's own: one more Ctrl-C while the process
-        # ends must not change how it ends.
+        # These handlers cover the time before and after the service's own. Another Ctrl-C while
+        # the process ends must not change its exit code.
         signal.signal(number, lambda number, _frame: received.append(number))
     try:
         trio.run(_run_and_end, config, received)
@@ -39,13 +39,13 @@ def run_until_signal(config: Config) -> int | None:
 
 
 def _signals() -> list[signal.Signals]:
-    """Those that end the service: also that its terminal is closed, unless nohup has it go on."""
+    """The signals that end the service. SIGHUP is one of them, unless nohup ignores it."""
     is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [*_SIGNALS] if is_deaf else [*_SIGNALS, signal.SIGHUP]
 
 
 async def _run_and_end(config: Config, received: list[int]) -> None:
-    """Run the service, and leave trio no more to do than it can without memory."""
+    """Run the service. If memory runs out, end the process without trio's help."""
     try:
         await _run(config, received)
     except BaseException as error:
@@ -82,7 +82,7 @@ async def _run(config: Config, received: list[int]) -> None:
 
 
 def _served(source: SourceConfig) -> str:
-    """What a source takes, in a few words."""
+    """The symbols, venue and channel of a source, for a message."""
     count = len(source.assets) - MOST_NAMED
     more = f" and {count} more" if count > 0 else ""
     channel = f" as {source.name}" if source.name != source.venue else ""
@@ -95,8 +95,11 @@ async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:
 
 
 def _freeze() -> None:
-    """What has been made until now is here to stay. To walk all of it again, as the collector's
-    first full pass would, takes some 50 ms, and trades would wait for that."""
+    """Exempt all objects made so far from garbage collection.
+
+    They live as long as the process. A full collection over them takes some 50 ms, during which
+    trades would wait.
+    """
     gc.collect()
     gc.freeze()
 
@@ -104,7 +107,7 @@ def _freeze() -> None:
 async def _watch_signals(
     stop: trio.Event, received: list[int], everything: trio.CancelScope
 ) -> None:
-    """Ask for an orderly end on the first signal; a second one ends at once."""
+    """End in good order at the first signal, and at once at the second."""
     with trio.open_signal_receiver(*_signals()) as signals:
         if received:
             stop.set()
@@ -116,7 +119,7 @@ async def _watch_signals(
 
 
 def run_market(config: "SimulatorConfig") -> None:
-    """Run a simulator until it ends or is interrupted, and print where it is."""
+    """Print the simulator's URLs, and run it until it ends or a signal arrives."""
     trio.run(_run_market, config)
 
 

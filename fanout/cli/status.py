@@ -1,4 +1,4 @@
-"""`fanout status`: the state of a running service, from its HTTP port."""
+"""`fanout status`: shows the state of a running service, read from its HTTP port."""
 
 import http.client
 import sys
@@ -19,14 +19,14 @@ from fanout.protocol.errors import reason
 from fanout.stats.snapshots import ServiceStats
 
 TIMEOUT_S: Final = 5.0
-"""For an answer to come. A service that is well gives it in milliseconds."""
+"""Time limit for an answer. A healthy service answers in milliseconds."""
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""Longest answer. Ten thousand consumers take two megabytes."""
+"""Largest answer. Ten thousand consumers take two megabytes."""
 
 
 class NoAnswerError(OperatorError):
-    """There is no service at that address, or none that answers."""
+    """No service answers at that address."""
 
 
 def status(
@@ -34,30 +34,30 @@ def status(
     url: Annotated[
         str | None,
         typer.Argument(
-            help="http://HOST:PORT of the service; without it, as --http-port says.",
+            help="http://HOST:PORT of the service; default: this machine, port of --http-port.",
             metavar="[URL]",
             envvar="FANOUT_STATUS_URL",
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="All there is to be known, an object a line.")
+        bool, typer.Option("--json", help="Print all counters, one JSON object a line.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(help="Seconds between two looks with --watch.", min=0.1, max=3600)
+        float, typer.Option(help="Seconds between updates with --watch.", min=0.1, max=3600)
     ] = 1.0,
     consumers: Annotated[
         int,
-        typer.Option(help="Show so many consumers of each transport, the slowest first.", min=0),
+        typer.Option(help="Most consumers shown of each transport, the slowest first.", min=0),
     ] = 20,
     symbols: Annotated[
-        int, typer.Option(help="Show so many symbols of each channel, the worst first.", min=0)
+        int, typer.Option(help="Most symbols shown of each channel, the worst first.", min=0)
     ] = 20,
     show_all: Annotated[bool, typer.Option("--all", help="Show all symbols.")] = False,
 ) -> None:
-    """Show how a running service is: channels, symbols, consumers, connections, logs, process.
+    """Show the state of a running service: channels, symbols, consumers, connections, process.
 
-    The service has to be started with --http-port.
+    Start the service with --http-port.
 
     Example: fanout --http-port 9464 --assets BTCUSDT tcp, and: fanout status http://127.0.0.1:9464
     """
@@ -84,16 +84,16 @@ def _as_json(stats: ServiceStats) -> str:
 
 
 def fetch(url: str) -> ServiceStats:
-    """Ask a service how it is. Raises `NoAnswerError`."""
+    """Fetch the status of a service. Raises `NoAnswerError`."""
     parts = urlsplit(url)
-    assert parts.hostname, "a URL that was checked"
+    assert parts.hostname, "the URL was checked"
     connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/status")
         answer = connection.getresponse()
         body = _read(answer)
     except OSError as error:
-        why = f"{reason(error).lower()}: is it running, with --http-port?"
+        why = f"{reason(error).lower()}: check that it runs with --http-port"
         raise NoAnswerError(f"no answer from {url}: {why}") from error
     except http.client.HTTPException as error:
         raise NoAnswerError(f"{url} does not speak HTTP: {shown(reason(error))}") from error
@@ -102,18 +102,18 @@ def fetch(url: str) -> ServiceStats:
     try:
         return msgspec.json.decode(body, type=ServiceStats)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = f"HTTP {answer.status} and no status of a fanout {_own_version()}"
-        raise NoAnswerError(f"{url} answers with {what}") from error
+        what = f"HTTP {answer.status} without the status of a fanout {_own_version()}"
+        raise NoAnswerError(f"{url} answers {what}") from error
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
-    """The body, if it is whole in time. Raises `OSError`."""
+    """Read the body within the time limit. Raises `OSError`."""
     deadline_s = time.monotonic() + TIMEOUT_S
     body = bytearray()
     while (data := answer.read1(64 * 1024)) and len(body) <= MAX_BODY_BYTES:
         body += data
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"not whole within {TIMEOUT_S:g} s")
+            raise TimeoutError(f"answer incomplete after {TIMEOUT_S:g} s")
     return bytes(body)
 
 

@@ -1,8 +1,7 @@
-"""How the status of a service looks: on a terminal in colour, elsewhere as plain columns, and in
-80 columns in either, whatever the numbers are.
+"""Renders the status of a service, in colour on a terminal and as plain columns elsewhere.
 
-Each channel has a section. One with many symbols has a line that sums them up, and below it the
-symbols that need attention most."""
+It fits 80 columns for all values. Each channel has a section. A channel with many symbols has a
+summary line, and below it the symbols that most need attention."""
 
 import sys
 import time
@@ -41,21 +40,21 @@ _STYLES: Final = {
 _SHORT: Final = {"CONNECTING": "CONNECT"}
 
 _PLAIN_COLUMNS: Final = 100
-"""Where there is no terminal to be as wide as."""
+"""Width of the output if it does not go to a terminal."""
 
 _SLOW_MS: Final = 1_000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is shown: `consumers` of each transport, the slowest first, and `symbols` of each
-    channel, the worst first; None shows all."""
+    """Most `consumers` shown of each transport, the slowest first, and most `symbols` of each
+    channel, the worst first. None shows all symbols."""
 
     consumers: int = 20
     symbols: int | None = 20
 
 
 def rendered(stats: ServiceStats, limits: Limits) -> str:
-    """As text; in colour if stdout is a terminal."""
+    """The status as text, in colour if stdout is a terminal."""
     console = _console()
     with console.capture() as capture:
         console.print(view(stats, limits))
@@ -65,8 +64,11 @@ def rendered(stats: ServiceStats, limits: Limits) -> str:
 def watch_live(
     fetch: Callable[[], ServiceStats], url: str, interval_s: float, limits: Limits
 ) -> Never:
-    """Show it on the terminal, again and again. A service that stops answering is waited for. An
-    error of the first `fetch` is raised."""
+    """Redraw the status on the terminal every `interval_s`.
+
+    Raises the error of the first `fetch`. If a later one fails, the error is shown above the last
+    status, and the next try follows.
+    """
     stats, asked_s = fetch(), time.monotonic()
     with Live(view(stats, limits), console=_console(), screen=True, auto_refresh=False) as live:
         while True:
@@ -85,7 +87,7 @@ def _console() -> Console:
 
 
 def view(stats: ServiceStats, limits: Limits) -> RenderableType:
-    """All of it, up to the limits."""
+    """The whole status, up to the limits."""
     channels = stats.all_channels
     parts: list[RenderableType] = [_title(stats)]
     for channel in channels:
@@ -119,7 +121,7 @@ def _title(stats: ServiceStats) -> Text:
 def _channel(
     channel: ChannelStats, limits: Limits, *, is_one_of_several: bool
 ) -> Iterable[RenderableType]:
-    """A channel: its name, its feed, a line that sums up many symbols, and the symbols."""
+    """A channel: its name, its feed, a summary of many symbols, and the symbols."""
     if is_one_of_several:
         yield ""
         yield Text.assemble(
@@ -144,7 +146,7 @@ def _channel(
 
 
 def _badness(each: InstrumentStats) -> tuple[bool, int, int, int, float]:
-    """Sorts the worst first: not live, ids lost, gaps open, ids missing, silent for long."""
+    """Sort key, worst first: not live, ids lost, gaps open, ids missing, longest silence."""
     silent_s = float("inf") if each.last_trade_s is None else each.last_trade_s
     return each.state == "LIVE", -each.lost, -each.open_gaps, -each.missing, -silent_s
 
@@ -191,7 +193,7 @@ def _symbols(symbols: Iterable[InstrumentStats]) -> Table:
 
 def _symbol(each: InstrumentStats) -> Iterable[str | Text]:
     yield Text(each.symbol, "bold")
-    # The kind of stream is said where it is not the usual one.
+    # Only aggregates are marked; single trades are the usual stream.
     stream = "" if each.stream == "trade" else " agg"
     yield Text(_SHORT.get(each.state, each.state) + stream, _STYLES.get(each.state, ""))
     yield "-" if each.last_trade_s is None else span(each.last_trade_s)

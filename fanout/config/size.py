@@ -1,4 +1,4 @@
-"""Sizes in bytes, as people write them."""
+"""Parses sizes such as `64KiB` and `2GiB`."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ def parse_size(text: str) -> int:
     digits = text.strip().rstrip("BbGgIiKkMm ")
     unit = text.strip()[len(digits) :].strip().upper()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 15) or unit not in _UNITS:
-        raise UsageError(f"{text!r} is not a size: bytes, or a number with KiB, MiB or GiB")
+        raise UsageError(f"{text!r} is not a size: give bytes, or a number with KiB, MiB or GiB")
     return int(digits) * _UNITS[unit]
 
 

@@ -1,5 +1,9 @@
-"""What `fanout save` does: records into a file that is there only once it is whole.
+"""`fanout save`: writes records into a file that appears under its name only once it is complete.
 
-`aside` is the file until then, `recordings` how each format gets into it, `tally` and `progress`
-what is said of it, and `run` the time between the start and the end.
+aside        the hidden temporary file
+recordings   writers for each format
+tally        counts of missing records
+progress     the progress line on the terminal
+signals      handling of Ctrl-C and SIGTERM
+run          a recording from start to end
 """

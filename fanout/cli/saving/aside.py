@@ -1,8 +1,8 @@
-"""A file beside the one that it will become.
+"""A temporary file that becomes the target file in one step.
 
-It is hidden, in the same directory, and locked for as long as its writer lives. What has been
-synced survives the writer and the machine. `complete` gives it its name in one step, and takes
-that name from no other file unless it is told to.
+It is hidden, lies in the target's directory, and stays locked while its writer lives. Synced data
+survives a crash of the writer and of the machine. `complete` renames it to the target. Without
+`force` it never replaces an existing file.
 """
 
 import errno
@@ -21,14 +21,15 @@ from fanout.protocol.errors import reason
 SUFFIX: Final = ".part"
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a file system without hard links says, each in its way."""
+"""Errors by which file systems without hard links refuse `link`."""
 
 
 class Aside:
-    """What will be `target`. Made at once; raises `OutputError`, as every method does."""
+    """The temporary file of `target`. The constructor creates it. All methods raise `OutputError`
+    if they cannot write."""
 
     def __init__(self, target: Path, kind: str = "") -> None:
-        """`kind` comes before the suffix: `.npy` for rows that are to become something else."""
+        """`kind` precedes the suffix of the name: `.npy` for rows that become Parquet later."""
         self.target = target
         self.path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{kind}{SUFFIX}")
         with self._in_words():
@@ -39,24 +40,24 @@ class Aside:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def write(self, data: bytes) -> None:
-        """Append, all of it. Not on disk before `sync`."""
+        """Append all of `data`. It is on disk only after `sync`."""
         rest = memoryview(data)
         with self._in_words():
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
     def write_front(self, data: bytes) -> None:
-        """Write over what the file begins with."""
+        """Overwrite the beginning of the file."""
         with self._in_words():
             os.pwrite(self._descriptor, data, 0)
 
     def sync(self) -> None:
-        """Return once everything written is on disk."""
+        """Return once all written data is on disk."""
         with self._in_words():
             os.fsync(self._descriptor)
 
     def complete(self, *, force: bool) -> None:
-        """Become `target`. Without `force` no file that has come to be there is replaced."""
+        """Rename to `target`. Without `force`, fail if a file with that name exists by now."""
         self.sync()
         with self._in_words():
             if force:
@@ -72,7 +73,7 @@ class Aside:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # The empty file is ours alone, and is replaced.
+            # O_EXCL reserves the name with an empty file of ours, which the rename replaces.
             os.close(os.open(self.target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             os.replace(self.path, self.target)
         else:
@@ -92,7 +93,7 @@ class Aside:
 
 
 def _sync_directory(directory: Path) -> None:
-    """A name is on disk once its directory is."""
+    """Put the names in a directory on disk."""
     with suppress(OSError):  # a file system that cannot do that
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -102,7 +103,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def require_free(target: Path, *, force: bool) -> None:
-    """Raises `UsageError` for a name that is taken."""
+    """Raises `UsageError` if `target` is a directory, or exists and `force` is not set."""
     if target.is_dir():
         raise UsageError(f"{target} is a directory")
     if os.path.lexists(target) and not force:
@@ -110,8 +111,8 @@ def require_free(target: Path, *, force: bool) -> None:
 
 
 def leftovers(target: Path) -> list[Path]:
-    """Asides of `target` whose writers are gone: recordings that were cut off."""
-    with suppress(OSError):  # what is wrong with the directory is said when it is written to
+    """Temporary files of `target` without a living writer: interrupted recordings."""
+    with suppress(OSError):  # creating the file reports a faulty directory
         names = sorted(os.listdir(target.parent))
         paths = [target.with_name(name) for name in names if _is_aside(name, target.name)]
         return [each for each in paths if _is_abandoned(each)]

@@ -1,5 +1,5 @@
-"""A line on the terminal that is written over and over. Where stderr is no terminal there is none:
-a log or a pipe is not to be filled with it."""
+"""A progress line that is redrawn in place. It appears only if stderr is a terminal, so that it
+does not fill a log or a pipe."""
 
 import os
 import sys
@@ -12,21 +12,21 @@ _ERASED: Final = "\r\x1b[K"
 
 
 class Progress:
-    """What is known so far, below what is said."""
+    """The progress line, which stays below all other messages."""
 
     def __init__(self) -> None:
         self._is_shown = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb"
         self._line = ""
 
     def show(self, line: str) -> None:
-        """Put this line in place of the one before."""
+        """Replace the progress line."""
         if self._is_shown:
-            # One that is as wide as the terminal would go on in the next, and stay there.
+            # A line as wide as the terminal would wrap, and the rest would stay on screen.
             self._line = line[: _columns() - 1]
             self._write(_ERASED + self._line)
 
     def say(self, message: str) -> None:
-        """A line that stays, above the one that changes."""
+        """Print a permanent line above the progress line."""
         self._write(_ERASED)
         say(message)
         self._write(self._line)
@@ -37,13 +37,13 @@ class Progress:
 
     def _write(self, text: str) -> None:
         if self._is_shown:
-            with suppress(OSError):  # nobody is there to see it
+            with suppress(OSError):  # the terminal is gone
                 sys.stderr.write(text)
                 sys.stderr.flush()
 
 
 def _columns() -> int:
-    """How wide the terminal is; 80 where it does not say."""
+    """Width of the terminal; 80 if unknown."""
     with suppress(OSError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return 80

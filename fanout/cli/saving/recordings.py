@@ -1,12 +1,12 @@
-"""Records on their way into a file, in each format.
+"""Writers of recordings, one for each file format.
 
-A recording keeps what it is given in memory until `save`, which returns once it is on disk; only
-then does it count as saved. Memory is bounded however long that takes: a recording that holds
-`MAX_PENDING` records saves them by itself.
+A recording buffers records in memory until `save`, which returns once they are on disk. A record
+counts as saved only then. Memory is bounded: a recording with `MAX_PENDING` buffered records saves
+them by itself.
 
-Lines are appended as they are. Rows go into a .npy that is whole at every moment. Parquet has its
-index at the end, and is nothing without it: so its rows are kept as a .npy, and become Parquet,
-some at a time, when the recording is complete.
+CSV and JSON Lines are appended. Rows go into a .npy file that is valid at every moment. A Parquet
+file is unreadable without the index at its end. So its rows go into a .npy file first, and become
+Parquet in batches when the recording is complete.
 """
 
 from abc import ABC, abstractmethod
@@ -26,11 +26,11 @@ from fanout.protocol.errors import reason
 from fanout.protocol.records import Header, Record, Trade
 
 MAX_PENDING: Final = 16_384
-"""Records in memory at most. Some megabytes."""
+"""Most records buffered in memory: some megabytes."""
 
 
 class Recording(ABC):
-    """A file in the making. Everything raises `OutputError` for what cannot be written."""
+    """A file that is being recorded. All methods raise `OutputError` if they cannot write."""
 
     def __init__(self, target: Path, kind: str = "") -> None:
         self.target = target
@@ -41,24 +41,24 @@ class Recording(ABC):
 
     @abstractmethod
     def add(self, record: Record, header: Header) -> bool:
-        """Take a record that came under this header; False if it has no place in the file."""
+        """Add a record received under `header`. False if the format cannot hold its kind."""
 
     @abstractmethod
     def save(self) -> None:
-        """Return once all that was added is on disk."""
+        """Return once all added records are on disk."""
 
     def complete(self, *, force: bool) -> None:
-        """Save, and give the file its name."""
+        """Save, and rename the file to its target."""
         self.save()
         self.aside.complete(force=force)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Delete the temporary file."""
         self.aside.discard()
 
 
 class LineRecording(Recording):
-    """CSV, or JSON Lines: what `fanout tail` prints."""
+    """CSV or JSON Lines, the same lines that `fanout tail` prints."""
 
     def __init__(self, target: Path, line_of: Line, first_line: str | None = None) -> None:
         super().__init__(target)
@@ -85,13 +85,13 @@ class LineRecording(Recording):
 
 
 class RowRecording(Recording):
-    """A .npy of labelled rows. Events have no place in it."""
+    """A .npy file of labelled rows. It holds trades only, no events."""
 
     def __init__(self, target: Path, kind: str = "") -> None:
         super().__init__(target, kind)
         self._kind = kind
         self._header: Header | None = None
-        """Of the trades that are pending."""
+        """The header of the buffered trades."""
         self._dtype = labelled_dtype(1)
         try:
             self.aside.write(npy_header(self._dtype, 0))
@@ -112,7 +112,7 @@ class RowRecording(Recording):
         trades, self._pending = self._pending, []
         if not trades:
             return
-        assert self._header is not None, "it came with the first of them"
+        assert self._header is not None, "add() sets it with the first trade"
         rows = trades_in(trades, self._header)
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
@@ -120,15 +120,15 @@ class RowRecording(Recording):
         self._count(self.aside, self._dtype, self.trades + len(rows))
 
     def _count(self, aside: Aside, dtype: Any, trades: int) -> None:
-        """Say in front how many rows there are, once they are on disk."""
+        """Put the rows on disk, then write their number into the file's header."""
         aside.sync()
         aside.write_front(npy_header(dtype, trades))
         aside.sync()
         self.trades = trades
 
     def _widen(self, dtype: Any) -> None:
-        """Give every row more room for its symbol: at the first trades, and when a service was
-        started anew with longer symbols than all before."""
+        """Rewrite the rows with a wider symbol column. That happens at the first trades, and when
+        a restarted service has longer symbols."""
         narrow, wide = self.aside, Aside(self.target, self._kind)
         try:
             wide.write(npy_header(dtype, 0))
@@ -143,7 +143,7 @@ class RowRecording(Recording):
 
 
 class ParquetRecording(RowRecording):
-    """Rows that become Parquet at the end, without ever being in memory together."""
+    """Rows that become Parquet at the end, in batches that fit in memory."""
 
     def __init__(self, target: Path) -> None:
         try:
@@ -184,7 +184,7 @@ RECORDINGS: Final[dict[str, Callable[[Path], Recording]]] = {
 
 
 def recording_of(target: Path) -> Callable[[Path], Recording]:
-    """How a file of this name is made. Raises `UsageError` for a suffix that says nothing."""
+    """The writer for the suffix of `target`. Raises `UsageError` for an unknown suffix."""
     make = RECORDINGS.get(target.suffix.lower())
     if make is None:
         raise UsageError(f"{target}: the name has to end in {', '.join(RECORDINGS)}")

@@ -1,4 +1,4 @@
-"""A recording between its start and its end."""
+"""Runs a recording: connects, writes the records, and completes the file."""
 
 import math
 from pathlib import Path
@@ -25,24 +25,24 @@ from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol.records import Snapshot, Trade
 
 SAVE_S: Final = 0.5
-"""How often what came is put on disk, and counted for all to see."""
+"""Interval at which received records go to disk and the progress line is updated."""
 
 
 def record(
     source: Source, target: Path, *, force: bool, limit: int | None, duration_s: float | None
 ) -> int | None:
-    """Save what comes until there is enough of it. Gives the number of the signal that ended it,
-    if one did.
+    """Record until `limit`, `duration_s`, a signal, or the end of the service.
 
-    Raises `OutputError`, alone or in a group, for what cannot be written, and what the client
-    raises; what was received before that is saved.
+    Returns the number of the signal that ended the recording, or None. Raises `OutputError`, alone
+    or in a group, if the file cannot be written, and the errors of the client. Records received
+    before the error are saved.
     """
     make = recording_of(target)
     require_free(target, force=force)
     client = source.client(TrioTcpClient, TrioShmClient)
     progress = Progress()
     for path in leftovers(target):
-        progress.say(f"{path} is what a recording had saved when it was cut off: see docs/data.md")
+        progress.say(f"{path} is left from an interrupted recording: see docs/data.md")
     with Signals() as signals:
         saving = Saving(client, make(target), progress)
         try:
@@ -60,7 +60,7 @@ def record(
 
 
 class Saving:
-    """A client, and the recording of what it receives."""
+    """A client, and the recording of its records."""
 
     def __init__(
         self, client: TrioTcpClient | TrioShmClient, recording: Recording, progress: Progress
@@ -70,10 +70,10 @@ class Saving:
         self._progress = progress
         self._tally = Tally()
         self.failure: DisconnectedError | UnknownSymbolError | None = None
-        """Why the client gave up, if it did."""
+        """The error with which the client gave up, if it did."""
 
     async def run(self, signals: Signals, limit: int | None, duration_s: float) -> None:
-        """Save what comes, until one of these ends it, or the service for good."""
+        """Record until a signal, the limit, the duration, or the end of the service."""
         async with trio.open_nursery() as nursery, self._client:
             nursery.start_soon(self._save_now_and_again)
             with trio.move_on_after(duration_s) as scope, signals.cancelling(scope):
@@ -97,14 +97,14 @@ class Saving:
             self._progress.say(told(self._client.url, received))
             return
         header = self._client.header
-        assert header is not None, "every record but Disconnected comes after a header"
+        assert header is not None, "a header precedes every record but Disconnected"
         is_kept = self._recording.add(received, header)
-        if not is_kept and not isinstance(received, Snapshot):  # that was before the recording
+        if not is_kept and not isinstance(received, Snapshot):  # older than the recording
             self._progress.say(text_line(received, header.epoch_ns))
 
     async def _save_now_and_again(self) -> None:
-        # Nothing else runs while it saves: a disk that is slow slows down the reading, and what
-        # waits in memory stays as little as it is.
+        # Saving blocks the event loop on purpose: a slow disk then slows down reading, and the
+        # buffer in memory does not grow.
         while True:
             await trio.sleep(SAVE_S)
             self._recording.save()
@@ -117,13 +117,13 @@ class Saving:
         return f", {counted(self._tally.lost, 'record')} lost" if self._tally.lost else ""
 
     def finish(self, *, force: bool) -> None:
-        """Make the file, and say what is in it and what is not. If nothing came there is none."""
+        """Complete the file and report its contents. Without any record no file is created."""
         self._recording.save()
         target = self._recording.target
         is_answered = self._client.header is not None
         if not is_answered or (self.failure and not self._recording.trades):
             self._recording.discard()
-            self._progress.say(f"nothing came: {target} has not been made")
+            self._progress.say(f"nothing received: {target} was not created")
             return
         self._progress.show(f"completing {target}")
         self._recording.complete(force=force)
@@ -133,10 +133,10 @@ class Saving:
         )
 
     def abandon(self) -> None:
-        """Leave what is saved where it is, and say where; nothing need not be left."""
+        """Keep the temporary file and report its name, or delete it if it has no trades."""
         path = self._recording.aside.path
         if not self._recording.trades:
             self._recording.discard()
         elif path.exists():
             saved = counted(self._recording.trades, "trade")
-            self._progress.say(f"saved until then: {saved}, in {path}")
+            self._progress.say(f"recording incomplete; {saved} kept in {path}")

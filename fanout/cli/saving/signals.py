@@ -1,7 +1,7 @@
 """The signals that end a recording.
 
-The first asks for an orderly end; what was received is saved. Another one, a second or more later,
-ends the work that is left, which for a long recording in Parquet can take its time.
+The first signal ends it in good order: the received records are saved and the file is completed.
+Completing a long Parquet recording takes time. A second signal, a second or more later, aborts it.
 """
 
 import signal
@@ -16,12 +16,12 @@ import trio
 _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 REPEATED_S: Final = 1.0
-"""Within this time a second signal is the first once more: `timeout` sends its own twice, and a
-shell and its wrapper both pass on a Ctrl-C."""
+"""A second signal within this time counts as a repetition of the first: `timeout` sends its signal
+twice, and a shell and its wrapper both forward a Ctrl-C."""
 
 
 class Signals:
-    """A context in which signals are noted."""
+    """A context that handles the signals."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -32,7 +32,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         for number in _NUMBERS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it so
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -50,7 +50,7 @@ class Signals:
 
     @contextmanager
     def cancelling(self, scope: trio.CancelScope) -> Iterator[None]:
-        """Within this, signals cancel `scope` and do nothing else."""
+        """In this block signals only cancel `scope`."""
         token = trio.lowlevel.current_trio_token()
         self._stop = lambda: token.run_sync_soon(scope.cancel)
         try:
@@ -62,7 +62,7 @@ class Signals:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Within this, another signal than the first raises `KeyboardInterrupt`."""
+        """In this block a second signal raises `KeyboardInterrupt`."""
         self._is_interruptible = True
         try:
             yield

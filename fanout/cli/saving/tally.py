@@ -1,4 +1,4 @@
-"""What a recording is missing, counted while it runs."""
+"""Counts the records that a recording is missing."""
 
 from collections import Counter
 
@@ -8,11 +8,11 @@ from fanout.protocol.records import Gap, Loss
 
 
 class Tally:
-    """Counts what came besides trades and says that trades are missing."""
+    """Counts losses, gaps and restarts."""
 
     def __init__(self) -> None:
         self.lost = 0
-        """Records that are lost for this reader, events among them."""
+        """Trades and events that this reader lost."""
         self._open_ids: Counter[str] = Counter()
         self._gone_ids = 0
         self._restarts = 0
@@ -32,13 +32,13 @@ class Tally:
         if gap.state is GapState.OPEN:
             self._open_ids[symbol] += ids
             return
-        # What was opened before the recording began is none of its own.
+        # A gap opened before the recording does not count.
         self._open_ids[symbol] = max(0, self._open_ids[symbol] - ids)
         if gap.state is GapState.UNRECOVERABLE:
             self._gone_ids += ids
 
     def words(self) -> str:
-        """All that is missing; or that nothing is."""
+        """The missing records in words, or "complete"."""
         counts = (
             (self.lost, "record", "lost on the way"),
             (self._gone_ids, "trade id", "unrecoverable"),
@@ -50,5 +50,5 @@ class Tally:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things, in words."""
+    """A number with its noun in singular or plural."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,4 +1,4 @@
-"""The command line as a user has it: real processes, real signals, real pipes."""
+"""Runs the command line like a user: real processes, real signals, real pipes."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A command at a terminal of a certain width, and what stands there."""
+"""Runs a command on a terminal of a given width, and reads the screen."""
 
 import fcntl
 import os

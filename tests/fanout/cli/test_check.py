@@ -1,4 +1,4 @@
-"""`fanout check`, as somebody at a terminal and a program behind a pipe see it."""
+"""`fanout check` in a process: its text, its JSON and its exit codes."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def failures(answer: Answer) -> list[tuple[str, str]]:
     return [(each.name, each.target) for each in answer.checks if each.state is State.FAIL]
 
 
-def test_where_all_is_well_it_says_so_in_plain_aligned_lines() -> None:
+def test_a_passing_check_prints_aligned_lines() -> None:
     result = fanout(*SIM, "check", "tcp", "--port", "0")
     assert (result.returncode, result.stderr) == (0, "")
     *rows, summary = result.stdout.splitlines()
@@ -54,7 +54,7 @@ def test_where_all_is_well_it_says_so_in_plain_aligned_lines() -> None:
     assert "\x1b" not in result.stdout
 
 
-def test_as_json_it_is_an_object_with_a_row_each() -> None:
+def test_json_output_has_an_object_for_each_row() -> None:
     answer = checked(*SIM, "check", "--json", "tcp", "--port", "0")
     assert (answer.ok, answer.exit_code) == (True, 0)
     (first, second) = [each for each in answer.checks if each.name == Name.FIRST_TRADE]
@@ -64,14 +64,14 @@ def test_as_json_it_is_an_object_with_a_row_each() -> None:
     assert list(row) == ["name", "target", "state", "found", "advice", "fault", "took_ms"]
 
 
-def test_without_a_transport_it_is_tcp_or_what_the_file_has(tmp_path: Path) -> None:
+def test_without_a_transport_tcp_or_the_files_transports_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "fanout.toml"
     path.write_text('venue = "sim"\n[tcp]\nport = 0\nmax-clients = 7\n')
     answer = checked("--config", str(path), "check", "--json")
     assert "7 clients" in [each.target for each in answer.checks]
 
 
-def test_an_exchange_that_refuses_is_77_whatever_else_is_wrong() -> None:
+def test_a_refusing_exchange_exits_77_before_any_other_fault() -> None:
     with exchange("http 451 requests=null") as options, socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
         answer = checked(*options, "check", "--json", "tcp", "--port", port)
@@ -79,14 +79,14 @@ def test_an_exchange_that_refuses_is_77_whatever_else_is_wrong() -> None:
     assert [name for name, _ in failures(answer)] == ["port", "rest"]
 
 
-def test_a_symbol_that_is_not_there_is_78() -> None:
+def test_an_unknown_symbol_exits_78() -> None:
     answer = checked(
         "--venue", "sim", "--assets", "NOSUCH", "check", "--json", "tcp", "--port", "0"
     )
     assert (answer.exit_code, failures(answer)) == (78, [("simulator", "NOSUCH")])
 
 
-def test_a_name_that_nobody_knows_is_69_and_says_what_to_do() -> None:
+def test_an_unknown_host_name_exits_69_with_advice() -> None:
     urls = ("--ws-url", "wss://nosuch.invalid", "--rest-url", "https://nosuch.invalid")
     result = fanout(*urls, "check", "tcp", "--port", "0")
     assert result.returncode == 69
@@ -97,7 +97,7 @@ def test_a_name_that_nobody_knows_is_69_and_says_what_to_do() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_queue_that_a_live_service_has_is_1_and_names_the_process() -> None:
+def test_a_queue_of_a_live_service_exits_1_and_names_the_process() -> None:
     name = f"fanout-test-{uuid.uuid4().hex}"
     with started(*SIM, "shm", "--name", name, "--capacity", "64KiB") as service:
         service.until_said("serving")
@@ -109,7 +109,7 @@ def test_a_queue_that_a_live_service_has_is_1_and_names_the_process() -> None:
         assert service.end(signal.SIGTERM) == 143
 
 
-def test_too_few_descriptors_are_1() -> None:
+def test_too_few_descriptors_exit_1() -> None:
     command = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *FANOUT, *SIM, "check", "--json"]
     result = subprocess.run(
         [*command, "tcp", "--port", "0"],
@@ -131,7 +131,7 @@ def test_too_few_descriptors_are_1() -> None:
         (("check", "tcp", "--port", "90000"), 2, "port 90000"),
     ],
 )
-def test_what_serving_refuses_is_refused_here(
+def test_arguments_that_serving_refuses_are_refused_by_check(
     arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     result = fanout(*arguments)
@@ -140,7 +140,7 @@ def test_what_serving_refuses_is_refused_here(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early_is_no_fault() -> None:
+def test_a_closed_pipe_is_no_failed_check() -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -155,14 +155,14 @@ def test_a_reader_that_leaves_early_is_no_fault() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_help_has_every_exit_code_in_the_order_in_which_they_count() -> None:
+def test_help_lists_every_exit_code_in_order_of_precedence() -> None:
     assert list(EXIT_CODES) == list(Fault)
     text = fanout("check", "--help").stdout
     places = [text.index(f" {code}  ") for code in EXIT_CODES.values()]
     assert places == sorted(places)
 
 
-def test_the_guide_has_every_row() -> None:
+def test_the_guide_explains_every_row() -> None:
     guide = (ROOT / "docs" / "check.md").read_text()
     assert re.findall(r"^\| `([a-z-]+)`", guide, re.MULTILINE) == list(Name)
     codes = re.findall(r"^\| (\d+) \|", guide, re.MULTILINE)

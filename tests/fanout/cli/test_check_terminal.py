@@ -1,4 +1,4 @@
-"""`fanout check` at a terminal: a table in colour that fits, and what is shown meanwhile."""
+"""`fanout check` on a terminal: a coloured table that fits, and the progress line."""
 
 import re
 import signal
@@ -12,7 +12,7 @@ SIM = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT")
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
 
 
-def test_at_a_terminal_it_is_a_table_in_colour_that_fits() -> None:
+def test_on_a_terminal_the_report_is_a_coloured_table_that_fits() -> None:
     with exchange("silence ETHUSDT", "clock 2000") as options:
         arguments = (*options, "--stream", "trade", "check", "--timeout", "1", "tcp", "--port", "0")
         with at_terminal(*arguments, columns=80) as terminal:
@@ -27,21 +27,21 @@ def test_at_a_terminal_it_is_a_table_in_colour_that_fits() -> None:
     assert terminal.lines[-2].endswith("exit code 69")
 
 
-def test_a_terminal_without_colour_gets_none() -> None:
+def test_a_terminal_without_colour_gets_plain_text() -> None:
     with at_terminal(*SIM, "check", "tcp", "--port", "0", NO_COLOR="1") as terminal:
         assert terminal.wait() == 0
     assert not COLOUR.search(terminal.raw)
     assert "ok    first-trade  BTCUSDT" in "\n".join(terminal.lines)
 
 
-def test_who_wants_quiet_is_shown_no_progress() -> None:
+def test_quiet_shows_no_progress() -> None:
     with at_terminal("-q", *SIM, "check", "tcp", "--port", "0") as terminal:
         assert terminal.wait() == 0
     assert "checking the network path" not in terminal.raw
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_an_interrupt_ends_it_without_a_traceback(arguments: tuple[str, ...]) -> None:
+def test_an_interrupt_ends_check_without_a_traceback(arguments: tuple[str, ...]) -> None:
     with (
         exchange("silence") as options,
         at_terminal(*options, "check", *arguments, "tcp", "--port", "0") as terminal,

@@ -44,7 +44,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 @pytest.mark.parametrize(
     ("pure", "kinds"), [("0", ["compiled", "plain Python"]), ("1", ["plain Python"])]
 )
-def test_the_version_names_the_wire_and_what_is_compiled(pure: str, kinds: list[str]) -> None:
+def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds: list[str]) -> None:
     result = fanout("--version", FANOUT_PURE=pure)
     package, wire, kind = result.stdout.strip().split(", ")
     assert package.startswith("fanout ")
@@ -139,7 +139,9 @@ def test_the_version_names_the_wire_and_what_is_compiled(pure: str, kinds: list[
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else "",
 )
-def test_bad_input_gets_a_line_and_an_exit_code(arguments: list[str], code: int, said: str) -> None:
+def test_bad_input_gives_one_line_and_an_exit_code(
+    arguments: list[str], code: int, said: str
+) -> None:
     result = at_once(*arguments)
     assert result.returncode == code, result.stderr
     assert said in result.stderr
@@ -174,7 +176,7 @@ def test_each_kind_of_failure_has_its_exit_code(error: BaseException, code: int)
     assert caught.value.exit_code == code
 
 
-def test_a_fault_of_ours_is_not_hidden() -> None:
+def test_an_internal_error_shows_its_traceback() -> None:
     with pytest.raises(ExceptionGroup), exit_codes():
         raise ExceptionGroup("", [ConfigError("x"), ZeroDivisionError()])
 
@@ -192,7 +194,7 @@ def test_a_port_in_use_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_the_service_with_a_goodbye(number: int, code: int) -> None:
+def test_a_signal_ends_the_service_with_an_end_frame(number: int, code: int) -> None:
     with serving() as (service, url), started("tail", url, "--no-reconnect") as tail:
         assert "BTCUSDT" in tail.out.readline()
         assert service.end(number) == code
@@ -202,7 +204,7 @@ def test_a_signal_ends_the_service_with_a_goodbye(number: int, code: int) -> Non
         assert service.process.stdout is not None
 
 
-def test_without_assets_it_says_what_it_takes() -> None:
+def test_without_assets_the_default_symbols_are_named() -> None:
     with started("--venue", "sim", "tcp", "--port", "0") as service:
         assert "taking BTCUSDT,ETHUSDT" in service.until_said("no --assets")
         service.until_said("serving BTCUSDT, ETHUSDT from sim on tcp://127.0.0.1:")
@@ -211,13 +213,13 @@ def test_without_assets_it_says_what_it_takes() -> None:
 OPEN = ("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--host", "0.0.0.0", "--port", "0")
 
 
-def test_an_open_address_is_said_once() -> None:
+def test_the_warning_about_an_open_address_is_logged_once() -> None:
     with started(*OPEN) as service:
         service.until_said("serving")
         assert sum("open to the network" in line for line in service.said) == 1
 
 
-def test_an_address_that_wants_a_token_is_not_open_but_overheard() -> None:
+def test_an_address_with_a_token_but_no_tls_warns_of_clear_text() -> None:
     with started(*OPEN, FANOUT_TOKEN="t-o-k-e-n") as service:
         service.until_said("serving")
         said = "".join(service.said)
@@ -225,7 +227,7 @@ def test_an_address_that_wants_a_token_is_not_open_but_overheard() -> None:
         assert said.count("the token is sent in clear text") == 1
 
 
-def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:
+def test_a_token_is_required_and_never_shown(tmp_path: Path) -> None:
     token = "hunter2-hunter2"
     (tmp_path / "token").write_text(f"{token}\n")
     with started(*OPEN, "--token-file", str(tmp_path / "token")) as service:
@@ -247,7 +249,7 @@ def test_a_token_is_needed_and_seen_nowhere(tmp_path: Path) -> None:
     assert token not in shown
 
 
-def test_trades_come_over_tls_and_whoever_mixes_it_up_is_told(tmp_path: Path) -> None:
+def test_trades_are_sent_over_tls_and_a_mismatch_is_reported(tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "cert.pem", "key.pem"))
@@ -273,7 +275,7 @@ def test_trades_come_over_tls_and_whoever_mixes_it_up_is_told(tmp_path: Path) ->
     assert "no TLS: 127.0.0.1" in "".join(service.said)
 
 
-def test_tail_at_a_full_service_says_so() -> None:
+def test_tail_reports_a_full_service() -> None:
     arguments = (
         "--venue",
         "sim",
@@ -294,13 +296,13 @@ def test_tail_at_a_full_service_says_so() -> None:
             assert second.stderr == f"fanout: {url}: no place: at most 1 clients at once\n"
 
 
-def test_tail_says_when_the_service_was_started_anew() -> None:
+def test_tail_reports_a_restart_of_the_service() -> None:
     with serving() as (_, url):
         result = fanout("tail", url, "--limit", "1", "--start", "1:5")
     assert "the service was started anew" in result.stderr
 
 
-def test_a_client_goes_on_when_the_service_is_restarted() -> None:
+def test_a_client_reconnects_to_a_restarted_service() -> None:
     with serving() as (first, url), started("tail", url, "--format", "json") as tail:
         before = json.loads(tail.out.readline())
         assert first.end(signal.SIGTERM) == 143
@@ -313,7 +315,7 @@ def test_a_client_goes_on_when_the_service_is_restarted() -> None:
             assert second.end(signal.SIGTERM) == 143
 
 
-def test_tail_goes_on_where_another_one_stopped() -> None:
+def test_tail_resumes_at_the_position_of_another_tail() -> None:
     with serving() as (_, url):
         first = fanout("tail", url, "--limit", "5", "--format", "json").stdout.splitlines()
         last = json.loads(first[-1])
@@ -324,14 +326,14 @@ def test_tail_goes_on_where_another_one_stopped() -> None:
     assert json.loads(oldest.stdout.splitlines()[0])["seq"] == 1
 
 
-def test_tail_can_leave_out_what_is_no_fill() -> None:
+def test_tail_can_select_market_trades_only() -> None:
     with serving() as (_, url):
         result = fanout("tail", url, "--limit", "3", "--market-only", "--symbol", "ETHUSDT")
     assert result.returncode == 0
     assert all("ETHUSDT" in line for line in result.stdout.splitlines())
 
 
-def test_a_simulator_and_a_service_find_each_other_through_the_environment() -> None:
+def test_simulator_and_service_connect_by_environment_variables() -> None:
     with started("simulate", "--symbols", "SOLUSDT", "--rate", "300") as simulator:
         urls = json.loads(simulator.out.readline())
         environment_ = {"FANOUT_WS_URL": urls["ws"], "FANOUT_REST_URL": urls["rest"]}
@@ -376,14 +378,14 @@ def test_tail_prints_trades_in_each_format() -> None:
         assert all("ETHUSDT" in line for line in trades_of_one)
 
 
-def test_tail_of_a_symbol_that_is_not_served_says_which_are() -> None:
+def test_tail_of_an_unknown_symbol_lists_the_served_ones() -> None:
     with serving() as (_, url):
         result = fanout("tail", url, "--symbol", "XRPUSDT")
     assert result.returncode == 2
     assert result.stderr == "fanout: XRPUSDT is not served here: BTCUSDT, ETHUSDT\n"
 
 
-def test_tail_with_limit_0_says_whether_a_service_is_there() -> None:
+def test_tail_with_limit_0_checks_that_a_service_answers() -> None:
     with serving() as (_, url):
         assert fanout("tail", url, "--limit", "0").returncode == 0
     result = fanout("tail", url, "--limit", "0")
@@ -391,7 +393,7 @@ def test_tail_with_limit_0_says_whether_a_service_is_there() -> None:
     assert result.stderr == f"fanout: {url}: Connection refused\n"
 
 
-def test_tail_says_when_it_tries_again_and_goes_on() -> None:
+def test_tail_reports_its_retries_and_continues() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     with started("tail", url) as tail:
@@ -446,7 +448,7 @@ def run(command: str, **extra: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_with_stderr_closed_nothing_of_it_gets_among_the_data() -> None:
+def test_with_stderr_closed_no_message_enters_the_data() -> None:
     with serving() as (_, url):
         result = run(f"$FANOUT tail {url} --format csv --limit 2 2>&-")
     header, *rows = result.stdout.splitlines()
@@ -456,7 +458,7 @@ def test_with_stderr_closed_nothing_of_it_gets_among_the_data() -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["tcp", "--help"], ["config"]])
-def test_what_cannot_be_printed_is_told_in_a_line(words: list[str]) -> None:
+def test_an_unprintable_character_is_one_line(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [*FANOUT, *words],
@@ -481,7 +483,7 @@ def test_what_cannot_be_printed_is_told_in_a_line(words: list[str]) -> None:
         (["tail"], {}, "Missing argument 'ADDRESS'"),
     ],
 )
-def test_what_is_wrong_is_told_under_the_name_by_which_it_was_given(
+def test_an_error_names_the_flag_variable_or_file_that_set_the_value(
     words: list[str], variables: dict[str, str], said: str
 ) -> None:
     result = fanout(*words, **variables)
@@ -491,19 +493,17 @@ def test_what_is_wrong_is_told_under_the_name_by_which_it_was_given(
     assert result.stderr.count("\n") == 1
 
 
-def test_with_stdout_closed_tail_says_so() -> None:
+def test_tail_reports_a_closed_stdout() -> None:
     with serving() as (_, url):
         result = run(f"$FANOUT tail {url} --limit 2 >&-")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "fanout: standard output is closed: there is nowhere to print to\n"
+    assert result.stderr == "fanout: standard output is closed: open it, or redirect it to a file\n"
 
 
 @pytest.mark.parametrize(
     ("target", "code"), [("| true; exit ${PIPESTATUS[0]}", 0), (">/dev/full", 1)]
 )
-def test_a_simulator_whose_line_nobody_takes_ends_without_a_traceback(
-    target: str, code: int
-) -> None:
+def test_a_simulator_with_a_closed_pipe_ends_without_a_traceback(target: str, code: int) -> None:
     result = run(f"$FANOUT simulate --duration 5 {target}")
     assert result.returncode == code
     assert "Traceback" not in result.stderr
@@ -520,7 +520,7 @@ def test_a_simulator_whose_line_nobody_takes_ends_without_a_traceback(
         ("fanout tcp --po", ["--port"]),
     ],
 )
-def test_a_shell_can_complete(words: str, offered: list[str]) -> None:
+def test_shell_completion_works(words: str, offered: list[str]) -> None:
     count = len(shlex.split(words)) - 1
     asked = {"_FANOUT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
     assert fanout(**asked).stdout.split() == offered

@@ -1,5 +1,4 @@
-"""Where options come from: a flag goes before a variable, that before a file, that before what is
-built in."""
+"""The precedence of options: flag, environment variable, configuration file, default."""
 
 import json
 from pathlib import Path
@@ -62,7 +61,7 @@ def in_force(*arguments: str, **variables: str) -> dict[str, tuple[Any, str]]:
         ),
     ],
 )
-def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(
+def test_precedence_is_flag_variable_file_default(
     tmp_path: Path,
     flags: tuple[str, ...],
     variables: dict[str, str],
@@ -76,7 +75,7 @@ def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(
     assert settings["tcp.port"] == (value, str(path) if source == "FILE" else source)
 
 
-def test_every_kind_of_value_comes_from_a_file(tmp_path: Path) -> None:
+def test_a_file_can_set_every_type_of_value(tmp_path: Path) -> None:
     path = tmp_path / "fanout.toml"
     path.write_text(ALL)
     settings = in_force("config", "--json", FANOUT_CONFIG=str(path))
@@ -95,7 +94,7 @@ def test_every_kind_of_value_comes_from_a_file(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_printed_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+def test_the_printed_configuration_reads_back_the_same(tmp_path: Path) -> None:
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text(ALL)
     printed = fanout("--config", str(first), "config").stdout
@@ -104,7 +103,7 @@ def test_what_is_printed_is_a_file_that_says_the_same(tmp_path: Path) -> None:
     assert again == printed.replace(str(first), str(second)).replace("# default", f"# {second}")
 
 
-def test_every_option_has_a_variable_and_it_is_the_one_that_help_names() -> None:
+def test_every_option_has_the_variable_that_help_names() -> None:
     for name, (_, source) in in_force(
         "config", "--json", "tcp", FANOUT_MAX_CLIENTS="7", FANOUT_HTTP_PORT="0", FANOUT_QUIET="1"
     ).items():
@@ -145,7 +144,7 @@ def test_every_option_has_a_variable_and_it_is_the_one_that_help_names() -> None
         ("log-bytes = -1", 2, "'-1' is not a size"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told_in_a_line_with_its_name(
+def test_an_error_in_a_file_is_one_line_with_the_files_name(
     tmp_path: Path, file: str, code: int, said: str
 ) -> None:
     path = tmp_path / "fanout.toml"
@@ -159,7 +158,7 @@ def test_what_is_wrong_in_a_file_is_told_in_a_line_with_its_name(
 
 
 @pytest.mark.parametrize("path", ["/nowhere.toml", "/", "/dev/zero"])
-def test_a_file_that_cannot_be_read_is_told(path: str) -> None:
+def test_an_unreadable_file_is_reported(path: str) -> None:
     result = fanout("--config", path, "tcp")
     assert result.returncode == 78
     assert path in result.stderr
@@ -188,7 +187,7 @@ def test_without_a_command_the_transports_of_the_file_are_served(tmp_path: Path)
         assert "serving BTCUSDT from sim on tcp://" in service.until_said("serving")
 
 
-def test_without_a_command_or_a_file_it_says_what_is_needed() -> None:
+def test_without_a_command_or_a_file_the_missing_transport_is_reported() -> None:
     result = fanout("--strict")
     assert result.returncode == 2
     assert "no transport given: add tcp or shm" in result.stderr
@@ -204,19 +203,19 @@ def test_each_option_has_a_variable_with_the_name_of_its_flag() -> None:
 
 
 @pytest.mark.parametrize("variable", ["FANOUT_HELP", "FANOUT_SHOW_VERSION", "FANOUT_VERSION"])
-def test_no_variable_makes_a_command_do_something_else(variable: str) -> None:
+def test_no_variable_changes_the_purpose_of_a_command(variable: str) -> None:
     assert at_once("config", **{variable: "1"}).stdout.startswith("assets = ")
 
 
 @pytest.mark.parametrize("flag", ["--ws-url", "--rest-url"])
-def test_a_url_with_a_password_is_refused_and_not_shown(flag: str) -> None:
+def test_a_url_with_a_password_is_refused_without_showing_it(flag: str) -> None:
     scheme = "wss" if flag == "--ws-url" else "https"
     result = at_once(flag, f"{scheme}://me:mellon@host", "config")
     assert result.returncode == 2
     assert "mellon" not in result.stdout + result.stderr
 
 
-def test_what_the_terminal_has_no_signs_for_is_told_in_a_line() -> None:
+def test_a_character_outside_the_terminals_encoding_is_one_line() -> None:
     assets = "\N{CJK UNIFIED IDEOGRAPH-5E01}"
     result = fanout("config", FANOUT_ASSETS=assets, PYTHONIOENCODING="ascii")
     assert result.returncode == 1

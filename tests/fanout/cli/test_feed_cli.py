@@ -1,4 +1,4 @@
-"""`fanout ... tcp` at an exchange that misbehaves, as somebody at two terminals sees it."""
+"""`fanout ... tcp` and `fanout tail` as processes, at an exchange with faults."""
 
 import re
 import signal
@@ -29,7 +29,7 @@ def skip_three(process: Process, options: tuple[str, ...]) -> None:
         pass
 
 
-def test_what_is_missing_and_what_became_of_it_is_said_in_the_log() -> None:
+def test_the_log_reports_gaps_and_their_outcome() -> None:
     with exchange() as options, service(*options) as process:
         skip_three(process, options)
         assert "are missing: not in the stream" in process.until_said("missing")
@@ -43,7 +43,7 @@ def test_what_is_missing_and_what_became_of_it_is_said_in_the_log() -> None:
     assert int(found[1]) + int(found[2]) == 3
 
 
-def test_strict_ends_with_69_where_a_symbol_is_silent_and_without_it_aggregates_take_over() -> None:
+def test_a_silent_symbol_ends_a_strict_service_with_69_or_falls_back_to_aggregates() -> None:
     wait = ("--first-trade-timeout", "1")
     with exchange("silence BTCUSDT trade") as options:
         done = fanout(*options, *wait, "--stream", "trade", "--strict", "tcp", "--port", "0")
@@ -58,7 +58,7 @@ def test_strict_ends_with_69_where_a_symbol_is_silent_and_without_it_aggregates_
 
 
 @pytest.mark.parametrize("status", ["451", "403"])
-def test_an_exchange_that_refuses_this_place_at_the_start_is_77(status: str) -> None:
+def test_an_exchange_that_refuses_this_region_at_the_start_exits_77(status: str) -> None:
     with exchange(f"http {status} /public requests=null") as options:
         done = fanout(*options, "tcp", "--port", "0")
     assert done.returncode == 77
@@ -66,7 +66,7 @@ def test_an_exchange_that_refuses_this_place_at_the_start_is_77(status: str) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_a_key_is_shown_nowhere() -> None:
+def test_a_key_is_never_shown() -> None:
     key = "NotForAnybodysEyes"
     with (
         exchange() as options,
@@ -78,12 +78,12 @@ def test_a_key_is_shown_nowhere() -> None:
     assert key not in "".join(process.said)
 
 
-def test_a_trade_that_was_filled_in_is_marked() -> None:
+def test_a_back_filled_trade_is_marked() -> None:
     trade = Trade(BTC, 7, 1_791_382_992_338, 8_309_170, 22, False, back_filled=True)
     assert trade_text(trade).endswith("#7  back-filled")
 
 
-def test_who_is_patient_waits_for_the_end_of_a_ban_and_others_are_told() -> None:
+def test_the_start_waits_for_the_end_of_a_ban_only_with_the_option() -> None:
     ban = "http status=418 banned_for_s=2 requests=1"
     with exchange(ban) as options:
         done = fanout(*options, "tcp", "--port", "0")

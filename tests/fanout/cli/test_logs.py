@@ -22,7 +22,7 @@ def record(text: str) -> logging.LogRecord:
     return logging.LogRecord("fanout", logging.WARNING, "", 0, text, None, None)
 
 
-def test_a_stderr_that_nobody_reads_holds_up_nobody() -> None:
+def test_a_stuck_stderr_does_not_block_the_service() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading) as pipe, os.fdopen(writing, "w") as stuck:
         handler = logs._Lines(stuck)
@@ -42,7 +42,7 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody() -> None:
     assert "lines before this one were dropped" in line
 
 
-def test_what_the_command_line_says_does_not_make_the_log_forget_what_it_dropped() -> None:
+def test_messages_keep_the_count_of_dropped_log_lines() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading) as pipe, os.fdopen(writing, "w") as stuck:
         handler = logs._Lines(stuck)
@@ -68,13 +68,13 @@ def test_a_line_names_its_level_and_a_traceback_is_not_shown() -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d fanout: warning: accept failed: why\n", stream.getvalue())
 
 
-def test_what_a_library_repeats_is_said_once_a_minute() -> None:
+def test_a_librarys_repeated_message_is_logged_once_a_minute() -> None:
     seldom = logs._Seldom()
     assert [seldom.filter(record("same")) for _ in range(3)] == [True, False, False]
     assert seldom.filter(record("other"))
 
 
-def test_the_journal_has_times_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_for_the_journal_have_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     assert logs.line_of(logging.INFO, "x") == "fanout: info: x"
 
@@ -90,7 +90,7 @@ def test_the_journal_has_times_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
         (-3, ["ERROR"]),
     ],
 )
-def test_v_says_more_and_q_says_less(verbosity: int, shown: list[str]) -> None:
+def test_v_logs_more_and_q_logs_less(verbosity: int, shown: list[str]) -> None:
     try:
         logs.choose(logs.LogFormat.HUMAN, verbosity)
         levels = logging.getLevelNamesMapping()
@@ -116,7 +116,7 @@ def test_with_json_every_line_of_a_service_is_an_object() -> None:
     assert "sesame" not in "".join(service.said) + refused.stderr
 
 
-def test_the_command_line_keeps_to_json_where_it_is_wrong() -> None:
+def test_command_line_errors_are_json_too() -> None:
     for words in (["tcp", "--port", "x"], ["tcp", "--port", "70000"], ["tcp", "nonsense"]):
         result = fanout("--log-format", "json", *words)
         assert result.returncode == 2

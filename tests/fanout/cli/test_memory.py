@@ -1,4 +1,4 @@
-"""What becomes of a process that is out of memory."""
+"""A process that runs out of memory."""
 
 import signal
 import subprocess
@@ -60,7 +60,9 @@ def round_in_a_ring() -> BaseException:
     ],
     ids=repr,
 )
-def test_it_is_found_wherever_a_traceback_would_name_it(error: BaseException, is_it: bool) -> None:
+def test_out_of_memory_is_found_anywhere_in_the_chain_of_errors(
+    error: BaseException, is_it: bool
+) -> None:
     assert is_out_of_memory(error) is is_it
 
 
@@ -81,7 +83,7 @@ def fail(*_, **__):
 """
 
 
-def test_a_thread_that_dies_of_it_takes_the_process_along() -> None:
+def test_a_thread_that_dies_of_lack_of_memory_ends_the_process() -> None:
     result = python(
         RAISE
         + "from _thread import allocate_lock, start_new_thread\n"
@@ -92,7 +94,7 @@ def test_a_thread_that_dies_of_it_takes_the_process_along() -> None:
     assert (result.returncode, result.stderr) == (1, f"fanout: {OUT_OF_MEMORY}\n")
 
 
-def test_a_service_that_runs_out_of_it_does_not_wait_for_tasks_that_died_of_it() -> None:
+def test_a_service_out_of_memory_ends_without_waiting_for_dead_tasks() -> None:
     """As trio's own of `run_sync_soon` does, which its end waits for."""
     result = python(
         RAISE
@@ -109,7 +111,7 @@ def test_a_service_that_runs_out_of_it_does_not_wait_for_tasks_that_died_of_it()
     assert (result.returncode, result.stderr) == (1, f"fanout: {OUT_OF_MEMORY}\n")
 
 
-def test_an_interpreter_that_is_past_ending_is_ended() -> None:
+def test_the_alarm_ends_an_interpreter_that_cannot_end() -> None:
     result = python(
         "import signal, fanout.cli.memory as memory\n"
         "memory.END_S = 1; memory.end_soon()\n"
@@ -119,7 +121,7 @@ def test_an_interpreter_that_is_past_ending_is_ended() -> None:
     assert result.returncode == -signal.SIGALRM
 
 
-def test_who_ends_in_good_order_is_not_ended_later() -> None:
+def test_an_orderly_end_cancels_the_alarm() -> None:
     result = python(
         "import time, fanout.cli.memory as memory\n"
         "memory.END_S = 1; memory.end_soon(); memory.has_ended()\n"

@@ -17,7 +17,7 @@ def frozen() -> Iterator[list[int]]:
     gc.unfreeze()
 
 
-def test_what_is_there_when_the_service_is_up_is_never_collected_again(
+def test_objects_from_the_start_are_exempt_from_garbage_collection(
     monkeypatch: pytest.MonkeyPatch, frozen: list[int]
 ) -> None:
     async def run_service(

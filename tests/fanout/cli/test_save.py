@@ -1,5 +1,5 @@
-"""`fanout save` as somebody at a terminal has it: real processes, real signals, a real service.
-What is in the files is in `saving/test_run.py`."""
+"""`fanout save` with real processes, real signals and a real service. `saving/test_run.py` tests
+the contents of the files."""
 
 import csv
 import os
@@ -83,12 +83,12 @@ def test_a_signal_completes_parquet(url: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["trades.parquet"]
 
 
-def test_a_service_that_is_not_there_can_be_waited_for(tmp_path: Path) -> None:
+def test_save_can_wait_for_a_service_to_start(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     with started("save", "tcp://127.0.0.1:1", str(path)) as process:
         process.until_said("trying again")
         assert process.end(signal.SIGINT) == 130
-    assert f"nothing came: {path} has not been made" in "".join(process.said)
+    assert f"nothing received: {path} was not created" in "".join(process.said)
     assert os.listdir(tmp_path) == []
 
 
@@ -124,7 +124,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_what_was_counted_survives_a_kill(suffix: str, url: str, tmp_path: Path) -> None:
+def test_records_counted_as_saved_survive_a_kill(suffix: str, url: str, tmp_path: Path) -> None:
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / f"trades.{suffix}"
@@ -137,12 +137,10 @@ def test_what_was_counted_survives_a_kill(suffix: str, url: str, tmp_path: Path)
     assert count_of(aside) >= int(found[1].replace(",", "")) > 0
     if suffix == "csv":
         again = fanout("save", url, str(path), "--limit", "1")
-        assert f"{aside} is what a recording had saved when it was cut off" in again.stderr
+        assert f"{aside} is left from an interrupted recording" in again.stderr
 
 
-def test_on_a_terminal_the_line_of_progress_gives_way_to_the_last_one(
-    url: str, tmp_path: Path
-) -> None:
+def test_the_summary_replaces_the_progress_line(url: str, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     with Terminal(url, str(path)) as terminal:
         terminal.until_shown("trades saved to")
@@ -155,7 +153,7 @@ def test_on_a_terminal_the_line_of_progress_gives_way_to_the_last_one(
     assert max(map(len, lines)) < COLUMNS
 
 
-def test_a_full_disk_is_said_and_what_was_saved_is_kept(url: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_saved_records_are_kept(url: str, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     script = 'ulimit -f 100; exec "$@"'  # KiB
     done = subprocess.run(
@@ -170,13 +168,13 @@ def test_a_full_disk_is_said_and_what_was_saved_is_kept(url: str, tmp_path: Path
     (aside,) = tmp_path.iterdir()
     kept, why = done.stderr.splitlines()[-2:]
     assert why == f"fanout: cannot write {path}: File too large"
-    found = re.fullmatch(rf"fanout: saved until then: ([\d,]+) trades, in {aside}", kept)
+    found = re.fullmatch(rf"fanout: recording incomplete; ([\d,]+) trades kept in {aside}", kept)
     assert found
     assert count_of(aside) >= int(found[1].replace(",", "")) > 0
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_saved_is_what_tail_prints(url: str, tmp_path: Path) -> None:
+def test_save_writes_the_lines_that_tail_prints(url: str, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     assert fanout("save", url, str(path), "--limit", "20").returncode == 0
     text = path.read_text()
@@ -185,7 +183,7 @@ def test_what_is_saved_is_what_tail_prints(url: str, tmp_path: Path) -> None:
     assert fanout("tail", url, "--format", "csv", *place).stdout == text
 
 
-def test_an_existing_file_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_an_existing_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.touch()
     done = fanout("save", "tcp://127.0.0.1:1", str(path))

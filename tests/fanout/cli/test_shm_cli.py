@@ -1,4 +1,4 @@
-"""`fanout ... shm`: real processes and real queues in /dev/shm, under names of their own."""
+"""`fanout ... shm` with real processes and real queues in /dev/shm, under unique names."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def service(*transports: str) -> tuple[str, ...]:
     return ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", *transports)
 
 
-def test_trades_come_through_the_queue_and_it_is_gone_at_the_end(name: str) -> None:
+def test_trades_pass_through_the_queue_and_the_end_removes_it(name: str) -> None:
     with started(*service("shm", "--name", name, "--capacity", "64KiB")) as process:
         assert f"on shm://{name}" in process.until_said("serving")
         path = SHM / name
@@ -81,7 +81,7 @@ def test_transports_chain_and_serve_the_same_trades(name: str) -> None:
             assert {seq: from_queue.get(seq) for seq in over_tcp} == over_tcp
 
 
-def test_a_live_owner_keeps_its_queue_and_is_named(name: str) -> None:
+def test_a_queue_with_a_live_owner_is_refused_with_the_owners_pid(name: str) -> None:
     with started(*service("shm", "--name", name)) as process:
         process.until_said("serving")
         result = fanout(*service("shm", "--name", name))
@@ -90,7 +90,7 @@ def test_a_live_owner_keeps_its_queue_and_is_named(name: str) -> None:
         assert "Traceback" not in result.stderr
 
 
-def test_a_dead_owners_queue_is_taken_over_with_a_line(name: str) -> None:
+def test_the_service_takes_over_a_dead_owners_queue_and_logs_it(name: str) -> None:
     with started(*service("shm", "--name", name)) as first:
         first.until_said("serving")
         first.end(signal.SIGKILL)
@@ -101,7 +101,7 @@ def test_a_dead_owners_queue_is_taken_over_with_a_line(name: str) -> None:
             assert any(isinstance(each, Trade) for each in client)
 
 
-def test_assets_have_a_default_here_too(name: str) -> None:
+def test_assets_have_a_default_for_shm(name: str) -> None:
     with started("--venue", "sim", "shm", "--name", name) as process:
         process.until_said("taking BTCUSDT,ETHUSDT")
         process.until_said("serving BTCUSDT, ETHUSDT")
@@ -117,7 +117,7 @@ def test_a_second_reader_is_refused_with_the_first_ones_pid(name: str) -> None:
         assert f"process {os.getpid()}" in result.stderr
 
 
-def test_a_queue_that_is_not_there_is_said() -> None:
+def test_a_missing_queue_is_reported() -> None:
     result = fanout("tail", "shm://no-such-queue", "--limit", "0")
     assert result.returncode == 1
     assert "no-such-queue" in result.stderr

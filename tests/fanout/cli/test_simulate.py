@@ -1,4 +1,4 @@
-"""`fanout simulate`: its help, its faults, and what it refuses."""
+"""`fanout simulate`: its help, its faults, and the arguments that it refuses."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_the_help_fits_80_columns() -> None:
         ("", "give a fault: drop, "),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_one_line_and_exit_code_2(fault: str, says: str) -> None:
+def test_an_invalid_fault_is_one_line_and_exit_code_2(fault: str, says: str) -> None:
     result = fanout("simulate", "--fault", fault)
     assert result.returncode == 2
     assert says in result.stderr
@@ -69,9 +69,7 @@ def test_a_fault_that_makes_no_sense_is_one_line_and_exit_code_2(fault: str, say
         ("--dialect", "kraken", "no dialect 'kraken'; choose from binance-usdm, binance-spot"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_one_line_and_exit_code_2(
-    option: str, value: str, says: str
-) -> None:
+def test_an_invalid_value_is_one_line_and_exit_code_2(option: str, value: str, says: str) -> None:
     result = fanout("simulate", option, value)
     assert result.returncode == 2
     assert says in result.stderr
@@ -88,7 +86,7 @@ def post(url: str) -> Any:
         return json.load(answer)
 
 
-def test_faults_come_by_themselves_and_from_outside() -> None:
+def test_faults_come_from_the_schedule_and_from_the_control_port() -> None:
     with started(
         *("simulate", "--fault", "http 451 requests=null"),
         *("--fault", "clock offset_ms=5", "--fault", "drop reset every 10ms"),
@@ -105,14 +103,14 @@ def test_faults_come_by_themselves_and_from_outside() -> None:
             post(f"{url}/control/skip?symbol=NOSUCHUSDT")
 
 
-def test_an_interrupt_ends_it_without_a_word() -> None:
+def test_an_interrupt_ends_the_simulator_silently() -> None:
     with started("simulate", "--fault", "drop every 10ms", "--fault", "stall 60") as simulator:
         simulator.out.readline()
         assert simulator.end(signal.SIGINT) == 130
         assert "".join(simulator.said) == ""
 
 
-def test_it_is_binance_spot_with_as_many_symbols_as_are_asked_for() -> None:
+def test_the_simulator_plays_binance_spot_with_the_given_number_of_symbols() -> None:
     with started(
         *("simulate", "--dialect", "binance-spot", "--symbols", "60"),
         *("--fault", "list NEWUSDT"),

@@ -1,4 +1,4 @@
-"""Sources as they are named: by --assets, and by [[source]] tables of the configuration file."""
+"""Sources given by --assets and by [[source]] tables of the configuration file."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ data = "trades"
 """
 
 
-def test_a_table_says_what_its_source_takes_and_the_options_say_the_rest(file: Path) -> None:
+def test_a_source_table_overrides_options_which_supply_the_rest(file: Path) -> None:
     file.write_text(TWO)
     busy, other = shown("--config", str(file))
     assert (busy["channel"], busy["venue"], busy["assets"]) == ("busy", "sim", ["BTCUSDT", "ETH*"])
@@ -56,7 +56,7 @@ def test_a_table_says_what_its_source_takes_and_the_options_say_the_rest(file: P
     assert (other["strict"], other["connections"], other["data"]) == (True, 1, ["trades"])
 
 
-def test_what_config_prints_is_a_file_that_says_the_same(file: Path) -> None:
+def test_printed_source_tables_read_back_the_same(file: Path) -> None:
     file.write_text(TWO.replace("me:secret@", ""))
     printed = fanout("--config", str(file), "config").stdout
     assert printed.count("[[source]]") == 2
@@ -71,7 +71,7 @@ def test_symbols_of_two_venues_make_two_sources() -> None:
     assert (simulated["channel"], simulated["assets"]) == ("sim", ["ETHUSDT", "*BTC"])
 
 
-def test_assets_come_beside_the_tables(file: Path) -> None:
+def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
     file.write_text('[[source]]\nvenue = "sim"\nassets = "all"\n')
     assert [each["channel"] for each in shown("--config", str(file))] == ["sim"]
     both = shown("--config", str(file), "--assets", "BTCUSDT")
@@ -122,9 +122,7 @@ def test_assets_come_beside_the_tables(file: Path) -> None:
         ),
     ],
 )
-def test_a_table_that_makes_no_sense_is_refused_by_its_place(
-    file: Path, text: str, said: str
-) -> None:
+def test_an_invalid_table_is_refused_with_its_number(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     result = fanout("--config", str(file), "tcp")
     assert result.returncode == 78
@@ -142,13 +140,13 @@ def test_a_table_that_makes_no_sense_is_refused_by_its_place(
         (["--assets", "sim:A,B", "--log-bytes", "100KiB", "tcp"], "at least 131,072"),
     ],
 )
-def test_assets_that_make_no_sense_are_refused(arguments: list[str], said: str) -> None:
+def test_invalid_assets_are_refused(arguments: list[str], said: str) -> None:
     result = fanout(*arguments)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert said in result.stderr
 
 
-def test_every_field_of_a_source_can_be_set_but_for_the_key() -> None:
+def test_a_table_can_set_every_field_of_a_source_except_the_key() -> None:
     values = {"venue": "binance", "assets": ["A"], "rest-url": "http://h:1", "rotate-after": 90}
     (table,) = read_tables("f", [values])
     source = source_of(table, venue="sim", feed=FeedConfig(connections=3))
@@ -160,7 +158,7 @@ def test_every_field_of_a_source_can_be_set_but_for_the_key() -> None:
             read_tables("f", [{"assets": "A", hidden: None}])
 
 
-def test_two_sources_serve_and_their_lines_are_told_apart(file: Path) -> None:
+def test_log_lines_of_two_sources_have_the_sources_name(file: Path) -> None:
     file.write_text('[[source]]\nvenue = "sim"\nassets = "BTCUSDT"\nchannel = "busy"\n')
     with started("--config", str(file), "--assets", "sim:SOLUSDT", "tcp", "--port", "0") as service:
         line = service.until_said("serving")

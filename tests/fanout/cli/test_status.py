@@ -1,4 +1,4 @@
-"""`fanout status` against a service that runs, in and out of a terminal."""
+"""`fanout status` against a running service, on a terminal and without one."""
 
 import http.server
 import json
@@ -129,7 +129,7 @@ def answering() -> Iterator[tuple[Process, str]]:
         yield service, url
 
 
-def test_it_shows_symbols_transports_log_and_process_as_plain_columns() -> None:
+def test_status_shows_symbols_transports_log_and_process_in_columns() -> None:
     with answering() as (_, url):
         result = fanout("status", url)
         assert (result.returncode, result.stderr) == (0, "")
@@ -144,7 +144,7 @@ def test_it_shows_symbols_transports_log_and_process_as_plain_columns() -> None:
         assert fanout("status", url.removeprefix("http://")).returncode == 0
 
 
-def test_json_is_all_there_is_and_watch_goes_on_until_it_is_ended() -> None:
+def test_json_has_all_counters_and_watch_repeats_until_it_is_ended() -> None:
     with answering() as (_, url):
         stats = msgspec.json.decode(fanout("status", url, "--json").stdout, type=ServiceStats)
         assert [each.symbol for each in stats.feed.instruments] == ["BTCUSDT", "ETHUSDT"]
@@ -157,7 +157,7 @@ def test_json_is_all_there_is_and_watch_goes_on_until_it_is_ended() -> None:
             assert process.said == [""]
 
 
-def test_on_a_terminal_it_is_drawn_anew_and_survives_the_service() -> None:
+def test_the_live_view_is_redrawn_and_survives_the_service() -> None:
     with answering() as (service, url):
         child = pexpect.spawn(
             FANOUT[0],
@@ -178,7 +178,7 @@ def test_on_a_terminal_it_is_drawn_anew_and_survives_the_service() -> None:
         assert "Traceback" not in str(child.before)
 
 
-def test_the_slowest_consumers_come_first_and_the_others_are_counted() -> None:
+def test_the_slowest_consumers_are_listed_first_and_the_others_are_counted() -> None:
     quick = replace(CONSUMER, address="10.0.0.1:1", lag_ms=0, lag_bytes=0, lost=0)
     slow = replace(CONSUMER, address="10.0.0.2:2")
     of_a_queue = replace(CONSUMER, address="shm://q", lag_ms=None, lag_blocks=None, lag_bytes=9)
@@ -201,7 +201,7 @@ def channel(name: str, *symbols: InstrumentStats, why: str = "") -> ChannelStats
     )
 
 
-def test_each_channel_has_a_section_and_one_that_is_down_says_why() -> None:
+def test_each_channel_has_a_section_and_a_down_channel_its_reason() -> None:
     why = "binance-spot answers /api/v3/exchangeInfo with HTTP 418, this address is banned"
     stats = replace(STATS, channels=(channel("usdm", SYMBOL), channel("spot", why=why)))
     text = drawn(stats)
@@ -215,7 +215,7 @@ def test_each_channel_has_a_section_and_one_that_is_down_says_why() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_of_many_symbols_there_is_a_sum_and_the_worst_come_first() -> None:
+def test_many_symbols_are_summed_up_and_the_worst_listed_first() -> None:
     calm = replace(SYMBOL, state="LIVE", lost=0, missing=0, open_gaps=0, last_trade_s=1.0)
     symbols = [replace(calm, symbol=f"S{i}USDT") for i in range(800)]
     symbols[700] = replace(calm, symbol="STALEUSDT", state="STALE")
@@ -251,7 +251,7 @@ def test_nothing_is_wider_than_80_columns_or_cut_off(ready: bool) -> None:
     assert "\u2026" not in text
 
 
-def test_what_is_not_known_yet_is_a_dash() -> None:
+def test_unknown_values_are_dashes() -> None:
     fresh = replace(SYMBOL, last_trade_s=None, delay=None, stream="trade", state="CONNECTING")
     feed = replace(STATS.feed, instruments=(fresh,), clock_offset_ns=None, anomalies={})
     transport = replace(TRANSPORT, send=None, consumers=(), anomalies={})
@@ -262,7 +262,7 @@ def test_what_is_not_known_yet_is_a_dash() -> None:
     assert row.split()[-3:] == ["-", "-", "-"]
 
 
-def test_colours_say_what_is_wrong_unless_they_are_not_wanted(
+def test_colours_mark_problems_unless_disabled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -275,15 +275,15 @@ def test_colours_say_what_is_wrong_unless_they_are_not_wanted(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["status"], 2, "where is it? fanout status http://HOST:PORT"),
+        (["status"], 2, "no URL given: fanout status http://HOST:PORT"),
         (["status", "tcp://h:1"], 2, "http://HOST"),
         (["status", "http://a..b"], 2, "http://HOST"),
-        (["status", "http://127.0.0.1:1"], 1, "is it running, with --http-port?"),
-        (["status", "http://127.0.0.1:1", "--watch"], 1, "is it running"),
+        (["status", "http://127.0.0.1:1"], 1, "check that it runs with --http-port"),
+        (["status", "http://127.0.0.1:1", "--watch"], 1, "check that it runs with --http-port"),
         (["status", "http://127.0.0.1:1", "--interval", "0"], 2, "--interval"),
     ],
 )
-def test_what_cannot_be_shown_is_told_in_a_line(arguments: list[str], code: int, said: str) -> None:
+def test_a_status_error_is_one_line(arguments: list[str], code: int, said: str) -> None:
     result = fanout(*arguments)
     assert result.returncode == code
     assert said in result.stderr
@@ -292,7 +292,7 @@ def test_what_cannot_be_shown_is_told_in_a_line(arguments: list[str], code: int,
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"venue": 3}', b"\xff", b""])
-def test_another_program_at_the_port_is_told_as_one(body: bytes) -> None:
+def test_another_program_on_the_port_is_reported(body: bytes) -> None:
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -304,12 +304,12 @@ def test_another_program_at_the_port_is_told_as_one(body: bytes) -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Other) as there:
         answering = threading.Thread(target=there.handle_request)
         answering.start()
-        with pytest.raises(NoAnswerError, match="HTTP 200 and no status of a fanout"):
+        with pytest.raises(NoAnswerError, match="HTTP 200 without the status of a fanout"):
             fetch(f"http://127.0.0.1:{there.server_port}")
         answering.join()
 
 
-def test_a_reader_of_the_pipe_may_leave() -> None:
+def test_a_closed_pipe_ends_status_quietly() -> None:
     with answering() as (_, url), started("status", url, "-w", "--interval", "0.1") as process:
         assert process.out.readline().startswith("fanout ")
         process.out.close()
@@ -317,7 +317,7 @@ def test_a_reader_of_the_pipe_may_leave() -> None:
         assert process.said[-1] == ""
 
 
-def test_the_words_of_another_program_do_nothing_to_the_terminal() -> None:
+def test_foreign_text_cannot_control_the_terminal() -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
 
         def answer() -> None:
@@ -334,7 +334,7 @@ def test_the_words_of_another_program_do_nothing_to_the_terminal() -> None:
     assert str(caught.value).isprintable()
 
 
-def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as there:
 
@@ -349,6 +349,6 @@ def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 
         answering = threading.Thread(target=answer)
         answering.start()
-        with pytest.raises(NoAnswerError, match="not whole within"):
+        with pytest.raises(NoAnswerError, match="answer incomplete after"):
             fetch(f"http://127.0.0.1:{there.getsockname()[1]}")
         answering.join()

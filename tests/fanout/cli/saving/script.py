@@ -1,5 +1,5 @@
-"""A stream with everything in it that makes a file wrong: edges, scripts, units that change in the
-middle, losses, and a service that is started anew with other symbols."""
+"""A stream with all that is hard to save: extreme values, symbols in other scripts, units that
+change in mid-stream, losses, and a service that restarts with other symbols."""
 
 from pathlib import Path
 

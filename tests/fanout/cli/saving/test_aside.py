@@ -14,7 +14,7 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "trades.csv"
 
 
-def test_a_file_has_its_name_once_it_is_whole(target: Path) -> None:
+def test_a_file_gets_its_name_only_when_complete(target: Path) -> None:
     aside = Aside(target)
     aside.write(b"half")
     assert not target.exists()
@@ -26,7 +26,7 @@ def test_a_file_has_its_name_once_it_is_whole(target: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_it_may_be_read_by_whom_files_here_may_be_read(target: Path) -> None:
+def test_a_file_has_the_permissions_of_the_umask(target: Path) -> None:
     before = os.umask(0o027)
     try:
         Aside(target).complete(force=False)
@@ -35,7 +35,7 @@ def test_it_may_be_read_by_whom_files_here_may_be_read(target: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
-def test_a_write_that_is_cut_short_goes_on(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_write_is_continued(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
     aside = Aside(target)
@@ -45,7 +45,7 @@ def test_a_write_that_is_cut_short_goes_on(target: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_a_name_that_was_taken_meanwhile_is_left_alone(
+def test_a_file_created_meanwhile_is_not_replaced(
     has_links: bool, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_links:
@@ -60,7 +60,9 @@ def test_a_name_that_was_taken_meanwhile_is_left_alone(
     assert target.read_bytes() == b"ours"
 
 
-def test_a_file_system_without_links_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_works(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "link", _refuse)
     aside = Aside(target)
     aside.write(b"whole")
@@ -69,7 +71,7 @@ def test_a_file_system_without_links_will_do(target: Path, monkeypatch: pytest.M
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_an_aside_that_is_gone_becomes_nothing(target: Path) -> None:
+def test_completing_a_deleted_temporary_file_fails(target: Path) -> None:
     aside = Aside(target)
     aside.path.unlink()
     with pytest.raises(OutputError, match="No such file"):
@@ -81,19 +83,19 @@ def _refuse(*_: object) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
-def test_discarding_leaves_nothing(target: Path) -> None:
+def test_discard_deletes_the_temporary_file(target: Path) -> None:
     Aside(target).discard()
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_link_to_nowhere_is_a_name_that_is_taken(target: Path) -> None:
+def test_a_dangling_link_counts_as_an_existing_file(target: Path) -> None:
     target.symlink_to("nowhere")
     with pytest.raises(UsageError, match="exists"):
         require_free(target, force=False)
     require_free(target, force=True)
 
 
-def test_what_is_left_is_told_from_what_is_being_written(target: Path) -> None:
+def test_leftovers_exclude_files_that_are_being_written(target: Path) -> None:
     assert leftovers(target) == []
     written = Aside(target)
     assert leftovers(target) == []

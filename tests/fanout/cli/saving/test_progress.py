@@ -19,7 +19,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, name: str) -> io.StringIO:
     return terminal
 
 
-def test_what_is_said_stays_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_stay_above_the_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch, "xterm")
     progress = Progress()
     progress.show("1 trade")
@@ -32,7 +32,7 @@ def test_what_is_said_stays_above_the_line(monkeypatch: pytest.MonkeyPatch) -> N
     )
 
 
-def test_a_terminal_that_can_do_nothing_gets_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_gets_no_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = terminal(monkeypatch, "dumb")
     progress = Progress()
     progress.show("1 trade")
@@ -40,7 +40,7 @@ def test_a_terminal_that_can_do_nothing_gets_lines_only(monkeypatch: pytest.Monk
     assert shown.getvalue() == "fanout: a word\n"
 
 
-def test_without_stderr_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_stderr_no_progress_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     progress = Progress()
     progress.show("1 trade")

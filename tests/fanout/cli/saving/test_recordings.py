@@ -37,7 +37,9 @@ def _noted(name: str, do: Callable[..., None], calls: list[str]) -> Callable[...
 
 
 @pytest.mark.parametrize("make", [lines, RowRecording])
-def test_a_trade_counts_once_it_is_on_disk(make: Any, tmp_path: Path, done: list[str]) -> None:
+def test_a_trade_counts_as_saved_once_it_is_on_disk(
+    make: Any, tmp_path: Path, done: list[str]
+) -> None:
     recording = make(tmp_path / "trades.npy")
     recording.add(BEFORE[0], EPOCH)
     assert recording.trades == 0
@@ -54,7 +56,7 @@ def test_a_trade_counts_once_it_is_on_disk(make: Any, tmp_path: Path, done: list
 
 
 @pytest.mark.parametrize("make", [lines, RowRecording])
-def test_what_waits_in_memory_is_bounded(
+def test_the_buffer_in_memory_is_bounded(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recordings, "MAX_PENDING", 3)
@@ -65,7 +67,7 @@ def test_what_waits_in_memory_is_bounded(
     assert recording.trades >= 17
 
 
-def test_rows_that_cannot_be_given_more_room_stay_as_they_were(
+def test_rows_that_cannot_be_widened_stay_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = RowRecording(tmp_path / "trades.npy")
@@ -80,7 +82,7 @@ def test_rows_that_cannot_be_given_more_room_stay_as_they_were(
     assert np.load(left)["symbol"].tolist() == ["BTCUSDT"]
 
 
-def test_a_file_that_cannot_be_begun_leaves_nothing(
+def test_a_failure_at_creation_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Aside, "write", _refuse)
@@ -93,7 +95,7 @@ def _refuse(*_: object) -> None:
     raise OutputError("No space left on device")
 
 
-def test_the_suffix_says_what_it_is_in_any_case() -> None:
+def test_the_suffix_selects_the_format_in_upper_and_lower_case() -> None:
     assert recording_of(Path("TRADES.NPY")) is RowRecording
     for name in ("trades", "trades.xml", ".csv", "trades.csv.gz"):
         with pytest.raises(UsageError, match=r"\.csv, \.jsonl, \.ndjson, \.npy, \.parquet"):

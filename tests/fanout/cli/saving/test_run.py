@@ -1,4 +1,4 @@
-"""What is in a file, by the tools that people read it with."""
+"""The contents of recordings, read with the tools that people use."""
 
 import csv
 import json
@@ -106,7 +106,7 @@ def test_csv_has_every_digit(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.usefixtures("_batches")
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
-def test_json_lines_have_the_events_in_their_place(
+def test_json_lines_contain_events_in_order(
     suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"trades.{suffix}"
@@ -119,7 +119,7 @@ def test_json_lines_have_the_events_in_their_place(
 
 
 @pytest.mark.usefixtures("_batches")
-def test_npy_has_rows_that_need_nothing_beside_them(tmp_path: Path) -> None:
+def test_npy_rows_are_self_contained(tmp_path: Path) -> None:
     path = tmp_path / "trades.npy"
     save(path)
     rows = np.load(path)
@@ -132,7 +132,7 @@ def test_npy_has_rows_that_need_nothing_beside_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_batches")
-def test_parquet_is_read_alike_by_every_tool(tmp_path: Path) -> None:
+def test_every_tool_reads_the_same_parquet(tmp_path: Path) -> None:
     parquet: Any = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "trades.parquet"
     save(path)
@@ -158,7 +158,7 @@ def test_parquet_is_read_alike_by_every_tool(tmp_path: Path) -> None:
     assert rows == [(*row.values(), us) for row, us in zip(expected, times_us(), strict=True)]
 
 
-def test_text_is_read_alike_by_every_tool(tmp_path: Path) -> None:
+def test_every_tool_reads_the_same_text(tmp_path: Path) -> None:
     polars: Any = pytest.importorskip("polars")
     pandas: Any = pytest.importorskip("pandas")
     duckdb: Any = pytest.importorskip("duckdb")
@@ -179,7 +179,9 @@ def test_text_is_read_alike_by_every_tool(tmp_path: Path) -> None:
         assert database.execute(query).fetchall() == expected
 
 
-def test_a_limit_ends_it_at_the_trade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_ends_the_recording_at_that_trade(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "trades.csv"
     save(path, limit=2)
     assert len(path.read_text().splitlines()) == 3
@@ -197,7 +199,7 @@ def test_symbols_and_kinds_can_be_chosen(
     assert f"saved 1 trade to {path}, complete" in capsys.readouterr().err
 
 
-def test_a_duration_ends_it(tmp_path: Path) -> None:
+def test_a_duration_ends_the_recording(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     with serving(opening(EPOCH) + block(BEFORE, EPOCH), silent=True) as script:
         run.record(source(script.url), path, force=False, limit=None, duration_s=0.5)
@@ -215,7 +217,7 @@ def test_a_stream_without_trades_is_a_file_without_rows(suffix: str, tmp_path: P
         assert pytest.importorskip("pyarrow.parquet").read_table(path).num_rows == 0
 
 
-def test_an_existing_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+def test_an_existing_file_is_refused_before_connecting(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.write_text("mine")
     with pytest.raises(UsageError, match="exists: --force replaces it"):
@@ -236,7 +238,7 @@ def test_force_replaces_a_file_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npy", "parquet"])
-def test_a_file_that_appears_meanwhile_is_left_alone(
+def test_a_file_that_appears_during_the_recording_is_not_replaced(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"trades.{suffix}"
@@ -252,12 +254,12 @@ def test_a_file_that_appears_meanwhile_is_left_alone(
     assert path.read_text() == "another's"
     (left,) = set(tmp_path.iterdir()) - {path}
     said = capsys.readouterr().err
-    assert f"fanout: saved until then: 5 trades, in {left}\n" in said
+    assert f"fanout: recording incomplete; 5 trades kept in {left}\n" in said
     if suffix != "csv":
         assert len(np.load(left)) == 5
 
 
-def test_what_does_not_fit_parquet_stays_aside(
+def test_rows_that_do_not_fit_parquet_stay_in_the_temporary_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pyarrow")
@@ -265,11 +267,11 @@ def test_what_does_not_fit_parquet_stays_aside(
     with pytest.raises(NotRepresentableError, match="is no timestamp"):
         save(tmp_path / "trades.parquet", opening(EPOCH) + block(endless, EPOCH) + goodbye(1))
     (left,) = tmp_path.iterdir()
-    assert f"saved until then: 1 trade, in {left}" in capsys.readouterr().err
+    assert f"recording incomplete; 1 trade kept in {left}" in capsys.readouterr().err
     assert np.load(left)["time"].tolist() == [2**64 - 1]
 
 
-def test_a_client_that_gives_up_has_saved_what_came(
+def test_records_are_saved_when_the_client_gives_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "trades.csv"
@@ -282,7 +284,7 @@ def test_a_client_that_gives_up_has_saved_what_came(
 
 
 @pytest.mark.parametrize("start", ["live", "7:5"])
-def test_where_nothing_comes_no_file_is_made(
+def test_without_records_no_file_is_created(
     start: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "trades.csv"
@@ -291,12 +293,12 @@ def test_where_nothing_comes_no_file_is_made(
     nobody = replace(nobody, reconnect=False)
     with pytest.raises(DisconnectedError):
         run.record(nobody, path, force=False, limit=None, duration_s=None)
-    said = f"fanout: nothing came: {path} has not been made"
+    said = f"fanout: nothing received: {path} was not created"
     assert capsys.readouterr().err.splitlines().count(said) == 2
     assert os.listdir(tmp_path) == []
 
 
-def test_parquet_without_pyarrow_is_said_before_anything_is_made(
+def test_missing_pyarrow_is_reported_before_a_file_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
@@ -311,7 +313,7 @@ def test_parquet_without_pyarrow_is_said_before_anything_is_made(
     assert os.listdir(tmp_path) == []
 
 
-def test_what_a_recording_left_is_named_by_the_next(
+def test_the_next_recording_names_the_leftovers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left = tmp_path / ".trades.csv.0123abcd.part"
@@ -319,7 +321,7 @@ def test_what_a_recording_left_is_named_by_the_next(
     (tmp_path / ".other.csv.0123abcd.part").touch()
     save(tmp_path / "trades.csv", limit=1)
     said = capsys.readouterr().err
-    assert f"{left} is what a recording had saved when it was cut off" in said
+    assert f"{left} is left from an interrupted recording" in said
     assert "other" not in said
     assert left.exists()
 
@@ -332,7 +334,7 @@ def test_what_a_recording_left_is_named_by_the_next(
     ],
     ids=["a full disk", "a second signal"],
 )
-def test_parquet_that_comes_to_nothing_leaves_its_rows(
+def test_failed_parquet_keeps_its_rows(
     fault: BaseException,
     raised: type[BaseException],
     tmp_path: Path,
@@ -349,12 +351,12 @@ def test_parquet_that_comes_to_nothing_leaves_its_rows(
     with pytest.raises(raised):
         save(tmp_path / "trades.parquet")
     (left,) = tmp_path.iterdir()
-    assert f"saved until then: 5 trades, in {left}\n" in capsys.readouterr().err
+    assert f"recording incomplete; 5 trades kept in {left}\n" in capsys.readouterr().err
     assert len(np.load(left)) == 5
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "npy", "parquet"])
-def test_on_a_disk_that_fills_up_what_was_saved_is_kept(
+def test_saved_records_survive_a_full_disk(
     suffix: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -379,7 +381,7 @@ def test_on_a_disk_that_fills_up_what_was_saved_is_kept(
         save(path, opening(EPOCH) + block(many, EPOCH) + goodbye(60))
     assert caught.group_contains(OutputError, match=f"cannot write {path}: No space left")
     (left,) = tmp_path.iterdir()
-    found = re.search(r"saved until then: (\d+) trades, in (\S+)", capsys.readouterr().err)
+    found = re.search(r"recording incomplete; (\d+) trades kept in (\S+)", capsys.readouterr().err)
     assert found
     assert found[2] == str(left)
     is_lines = suffix in ("csv", "jsonl")
@@ -397,7 +399,7 @@ class _Os:
         return getattr(os, name)
 
 
-def test_rows_that_were_saved_become_parquet_by_hand(
+def test_saved_rows_can_be_converted_to_parquet_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet: Any = pytest.importorskip("pyarrow.parquet")

@@ -13,7 +13,7 @@ def send(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_what_waits_for_it(number: int) -> None:
+def test_a_signal_cancels_the_scope(number: int) -> None:
     async def wait(signals: Signals) -> bool:
         with trio.CancelScope() as scope, signals.cancelling(scope):
             send(number)
@@ -25,7 +25,7 @@ def test_a_signal_ends_what_waits_for_it(number: int) -> None:
         assert signals.first == number
 
 
-def test_a_signal_from_before_counts() -> None:
+def test_an_earlier_signal_cancels_the_scope_too() -> None:
     async def wait(signals: Signals) -> None:
         with trio.fail_after(5), trio.CancelScope() as scope, signals.cancelling(scope):
             await trio.sleep_forever()
@@ -35,7 +35,9 @@ def test_a_signal_from_before_counts() -> None:
         trio.run(wait, signals)
 
 
-def test_at_the_end_only_one_that_is_meant_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_second_signal_after_a_second_interrupts_the_completion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now_s = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now_s)
     with Signals() as signals:
@@ -49,7 +51,7 @@ def test_at_the_end_only_one_that_is_meant_interrupts(monkeypatch: pytest.Monkey
         assert signals.first == signal.SIGTERM
 
 
-def test_handlers_are_put_back_and_nohup_is_honoured() -> None:
+def test_handlers_are_restored_and_nohup_is_honoured() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Signals() as signals:

@@ -15,7 +15,7 @@ def words(*records: object) -> str:
     return tally.words()
 
 
-def test_nothing_missing_is_complete() -> None:
+def test_a_recording_without_losses_is_complete() -> None:
     assert words() == ", complete"
     assert words(Disconnected(why="", pause_s=0.0)) == ", complete"
 
@@ -27,7 +27,7 @@ def test_losses_are_counted_in_records() -> None:
     assert words(first, second) == "; 1,000 records lost on the way"
 
 
-def test_an_id_counts_until_it_is_known_what_became_of_it() -> None:
+def test_an_id_in_an_open_gap_counts_until_the_gap_closes() -> None:
     opened = gap(1, 9, GapState.OPEN)
     assert words(opened) == "; 9 trade ids still open"
     assert words(opened, gap(1, 8, GapState.BACK_FILLED)) == "; 1 trade id still open"
@@ -36,19 +36,19 @@ def test_an_id_counts_until_it_is_known_what_became_of_it() -> None:
     assert words(opened, gap(1, 9, GapState.UNRECOVERABLE)) == "; 9 trade ids unrecoverable"
 
 
-def test_what_was_open_before_the_recording_hides_nothing() -> None:
+def test_a_gap_from_before_the_recording_hides_no_other_gap() -> None:
     older = gap(1, 5, GapState.BACK_FILLED)
     assert words(older, gap(6, 6, GapState.OPEN)) == "; 1 trade id still open"
     others = gap(1, 5, GapState.BACK_FILLED, LIFE)
     assert words(gap(6, 6, GapState.OPEN), others) == "; 1 trade id still open"
 
 
-def test_a_restart_is_said() -> None:
+def test_restarts_are_counted() -> None:
     restart = Restarted(before=Position(epoch_ns=1, seq=2), epoch_ns=2)
     assert words(restart) == "; 1 restart of the service"
 
 
-def test_one_is_one() -> None:
+def test_a_count_of_one_is_singular() -> None:
     assert [counted(each, "trade") for each in (0, 1, 1234)] == [
         "0 trades",
         "1 trade",
