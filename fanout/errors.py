@@ -1,8 +1,8 @@
-"""The errors of the service: the operator's and the venue's branch of the tree.
+"""Errors caused by the operator or by the venue.
 
-The root and the other two branches are in `fanout.protocol.errors`. Every message is complete and
-made to be shown to a person: what happened, with the value, and what to do. Only the command line
-turns an error into an exit code.
+The root of the tree and the other two branches, peer and ourselves, are in
+`fanout.protocol.errors`. Every message is complete: what happened, the value and the limit, and
+what to do. Only the command line maps errors to exit codes.
 """
 
 from typing import Final
@@ -11,38 +11,39 @@ from fanout.protocol.errors import FanoutError
 
 
 class OperatorError(FanoutError):
-    """What was asked for on the command line or in the configuration cannot be done."""
+    """The service cannot do what the command line or the configuration demands."""
 
 
 class UsageError(OperatorError):
-    """The words of the request are off: too many symbols, one twice, a number out of range."""
+    """An argument is malformed: a symbol given twice, a number out of range."""
 
 
 class ConfigError(OperatorError):
-    """The request is well-formed, but what it names is not to be had: an unknown or closed symbol,
-    a file that cannot be used."""
+    """An argument is well-formed but unusable: an unknown or halted symbol, an unreadable file."""
 
 
 class BindError(OperatorError):
-    """An address or a port cannot be listened on."""
+    """The service cannot listen on an address and port, or cannot create its queue."""
 
 
 class VenueError(FanoutError):
-    """The exchange, or the way to it, is at fault."""
+    """The exchange, or the network path to it, failed."""
 
 
 class VenueUnreachableError(VenueError):
-    """No answer, or none that helps, after the attempts that made sense."""
+    """The venue gave no usable answer, and retries did not help."""
 
 
 MAX_BAN_S: Final = 3 * 86_400.0
-"""Longest that a venue is left alone because it says so. Binance documents bans of two minutes to
-three days; what says more is nonsense, and must not end a service for good."""
+"""Longest pause after a ban. Binance documents bans of two minutes to three days. A longer one is
+an error, and must not stop the service for good."""
 
 
 class VenueBusyError(VenueError):
-    """Too many requests: rate limited (429) or banned for a while (418). `pause_s`: for how long
-    not to ask again, at most `MAX_BAN_S`."""
+    """The venue limits (429) or bans (418) this address for a while.
+
+    `pause_s` is the time without requests, at most `MAX_BAN_S`.
+    """
 
     def __init__(self, message: str, pause_s: float = 60.0) -> None:
         super().__init__(message)
@@ -50,21 +51,21 @@ class VenueBusyError(VenueError):
 
 
 class VenueKeyError(VenueError):
-    """The venue does not accept the key it was given."""
+    """The venue rejects the API key."""
 
 
 class VenueForbiddenError(VenueError):
-    """The venue refuses to serve this address (451, 403): a place or a firewall, not a fault."""
+    """The venue refuses this address (451, 403): it excludes the region, or a firewall blocks."""
 
 
 class VenueRefusalError(VenueError):
-    """The venue says no to what was asked over the stream. The connection is of no use."""
+    """The venue refused a request on the stream. The connection is useless."""
 
 
 class VenueMessageError(VenueError):
-    """One message or answer is not what the venue documents. It is skipped and counted.
+    """A message or an answer does not match the venue's documentation. It is dropped and counted.
 
-    `kind` is one of a few, to count by; `detail` is this one's.
+    The anomalies count by `kind`; `detail` describes the single message.
     """
 
     def __init__(self, kind: str, detail: object) -> None:
@@ -77,8 +78,7 @@ MAX_SHOWN_CHARS: Final = 200
 
 
 def shown(text: object) -> str:
-    """A stranger's words, fit for a log and a terminal: one line, not long, no control
-    characters."""
+    """Foreign text made safe for a log or a terminal: one short line without control characters."""
     line = str(text)[: MAX_SHOWN_CHARS + 1]
     cut = "..." if len(line) > MAX_SHOWN_CHARS else ""
     return "".join(each if each.isprintable() else "?" for each in line[:MAX_SHOWN_CHARS]) + cut

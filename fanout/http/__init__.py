@@ -1,1 +1,1 @@
-"""HTTP: requests as they come, and the service's answers about itself."""
+"""The service's HTTP port: metrics, health, readiness and status."""

@@ -1,8 +1,8 @@
-"""The two text formats that Prometheus reads, written a piece at a time.
+"""Writers for the two text formats that Prometheus reads, piece by piece.
 
-A service of 800 symbols has 32,000 lines. prometheus_client takes a second to write them, in which
-no trade could be handed on. Here a line is one f-string and a piece holds a few hundred lines, so
-the server can let other tasks run between two pieces.
+A service with 800 symbols has 32,000 lines. prometheus_client takes a second to write them, and
+blocks all trades meanwhile. Here a line is one f-string, and a piece holds a few hundred lines. The
+server lets other tasks run between two pieces.
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 PIECE_LINES: Final = 300
-"""Lines of one piece: they take less than a millisecond to write."""
+"""Lines in one piece. Writing a piece takes less than a millisecond."""
 
 Sample = tuple[str, float]
 """Labels as `labels` renders them, and a value."""
@@ -29,7 +29,7 @@ _SUFFIXES: Final = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
 
 
 def labels(**values: str) -> str:
-    """Labels as they stand behind a name; nothing if there are none."""
+    """The labels in the form that follows a metric's name; empty without labels."""
     if not values:
         return ""
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
@@ -38,8 +38,10 @@ def labels(**values: str) -> str:
 def pieces(
     name: str, kind: Kind, words: str, samples: Iterable[Sample], *, is_open: bool
 ) -> Iterator[str]:
-    """A metric with its samples, in OpenMetrics if it `is_open`, else in Prometheus's own format.
-    `words` say what it is. Names get the suffix of their kind."""
+    """A metric with its samples, in OpenMetrics if `is_open`, otherwise in Prometheus's format.
+
+    `words` is its help text. The name gets the suffix of its kind.
+    """
     suffix = _SUFFIXES.get(kind, "")
     head, shown = (name, kind.value) if is_open else (name + suffix, kind.value)
     if kind is Kind.INFO and not is_open:
@@ -54,8 +56,11 @@ def histogram_pieces(
     words: str,
     samples: Iterable[tuple[str, list[Sample], float]],
 ) -> Iterator[str]:
-    """A histogram: of each sample its labels, its buckets by their ends, the last of which is
-    +Inf, and the sum. Both formats write it alike."""
+    """A histogram. Both formats are alike.
+
+    Each sample has its labels, its buckets with their upper ends, of which the last is +Inf, and
+    the sum.
+    """
     yield f"# HELP {name} {words}\n# TYPE {name} histogram\n"
     yield from _in_pieces(
         line for each, buckets, total in samples for line in _histogram(name, each, buckets, total)

@@ -1,9 +1,9 @@
-"""/metrics: the service's counters in Prometheus's words, read when they are scraped.
+"""`/metrics`: the service's counters for Prometheus, read at each scrape.
 
-Names end in their unit, counters in `_total`; times are seconds. What belongs to a channel has the
-label `channel`, and `fanout_channel_info` says which venue that is. A symbol has some 40 series, 24
-of them its histogram: a channel of 800 symbols has 32,000. Clients come and go with a port each, so
-no metric has a label for them: of clients there are counts, sums and the worst.
+Names end in their unit, counters in `_total`. Times are in seconds. Metrics of a channel have the
+label `channel`, and `fanout_channel_info` maps it to a venue. A symbol has some 40 series, 24 of
+them for its histogram, so a channel with 800 symbols has 32,000. No metric has a label per client,
+since every new client would add series. Metrics of clients are counts, sums and maxima.
 """
 
 import time
@@ -32,30 +32,38 @@ from fanout.stats.snapshots import (
 Channels = tuple[ChannelStats, ...]
 
 Family = tuple[str, Kind, str, Iterable[Sample]]
-"""A metric: its name without `fanout_`, its kind, what it is, and its samples."""
+"""A metric: its name without `fanout_`, its kind, its help text, and its samples."""
 
 _BUCKETS: Final = [
     (f"{each / 1e9:g}", place)
     for place, each in enumerate(BOUNDS_NS)
     if each >= 10_000 and str(each).rstrip("0") in ("1", "25", "5")
 ]
-"""Ends of the buckets of latencies, in seconds, and their places in a histogram: 1, 2.5 and 5 in
+"""Upper ends of the latency buckets, in seconds, and their indices in a histogram: 1, 2.5 and 5 in
 each power of ten, from 10 us to 50 s."""
 
 _INSTRUMENT: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = [
     ("trades", "Trades published.", lambda each: each.trades),
-    ("trades_back_filled", "Of them, filled in over REST.", lambda each: each.back_filled),
-    ("trades_duplicate", "Trades that came again.", lambda each: each.duplicates),
-    ("trades_refused", "Trades whose values fit no field.", lambda each: each.refused),
-    ("trade_ids_spent", "Ids that the venue used up without a trade.", lambda each: each.spent),
-    ("trade_ids_missing", "Ids that did not come in their turn.", lambda each: each.missing),
-    ("trade_ids_no_trade", "Of them, no trades after all.", lambda each: each.no_trade),
-    ("trade_ids_lost", "Of them, lost for good.", lambda each: each.lost),
+    (
+        "trades_back_filled",
+        "Published trades that were back-filled over REST.",
+        lambda each: each.back_filled,
+    ),
+    ("trades_duplicate", "Trades received more than once.", lambda each: each.duplicates),
+    ("trades_refused", "Trades dropped: a value exceeds its field.", lambda each: each.refused),
+    ("trade_ids_spent", "Ids that the venue used without a trade.", lambda each: each.spent),
+    ("trade_ids_missing", "Ids that did not arrive in sequence.", lambda each: each.missing),
+    ("trade_ids_no_trade", "Missing ids that were never trades.", lambda each: each.no_trade),
+    ("trade_ids_lost", "Missing ids that could not be recovered.", lambda each: each.lost),
 ]
 
 _LINK: Final[list[tuple[str, str, Callable[[LinkStats], float]]]] = [
-    ("connection_rotations", "Connections replaced in time.", lambda each: each.rotations),
-    ("connection_first_trades", "Trades it was the first to bring.", lambda each: each.won),
+    (
+        "connection_rotations",
+        "Planned replacements of the connection.",
+        lambda each: each.rotations,
+    ),
+    ("connection_first_trades", "Trades that it delivered first.", lambda each: each.won),
 ]
 
 _FEED: Final[list[tuple[str, str, Callable[[FeedStats], float | None]]]] = [
@@ -63,56 +71,56 @@ _FEED: Final[list[tuple[str, str, Callable[[FeedStats], float | None]]]] = [
     ("rest_weight_limit", "REST weight allowed a minute.", lambda feed: feed.rest_weight_limit),
     (
         "venue_clock_offset_seconds",
-        "The venue's clock less ours.",
+        "The venue's clock minus ours.",
         lambda feed: _seconds(feed.clock_offset_ns),
     ),
     (
         "venue_clock_uncertainty_seconds",
-        "Give or take.",
+        "Uncertainty of the clock offset.",
         lambda feed: _seconds(feed.clock_uncertainty_ns),
     ),
 ]
 
 _LOG: Final[list[tuple[str, str, Callable[[LogStats], float]]]] = [
-    ("log_bytes", "Memory that the log takes.", lambda log: log.size_bytes),
-    ("log_capacity_bytes", "Memory that the log may take.", lambda log: log.capacity_bytes),
+    ("log_bytes", "Memory used by the log.", lambda log: log.size_bytes),
+    ("log_capacity_bytes", "Memory limit of the log.", lambda log: log.capacity_bytes),
     ("log_frames", "Frames kept for slow readers.", lambda log: log.frames),
-    ("log_span_seconds", "Age of the oldest of them.", lambda log: log.span_s),
+    ("log_span_seconds", "Age of the oldest frame in the log.", lambda log: log.span_s),
 ]
 
 _PUBLISHED: Final[list[tuple[str, str, Callable[[LogStats], float]]]] = [
-    ("published_trades", "Trades put into the log.", lambda log: log.trades),
-    ("published_blocks", "Blocks put into the log.", lambda log: log.blocks),
-    ("published_events", "Events put into the log.", lambda log: log.events),
+    ("published_trades", "Trades published.", lambda log: log.trades),
+    ("published_blocks", "Blocks published.", lambda log: log.blocks),
+    ("published_events", "Events published.", lambda log: log.events),
 ]
 
 _TRANSPORT: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
-    ("consumers_accepted", "Readers let in.", lambda each: each.accepted),
-    ("consumers_refused", "Readers turned away.", lambda each: each.refused),
+    ("consumers_accepted", "Readers accepted.", lambda each: each.accepted),
+    ("consumers_refused", "Readers refused.", lambda each: each.refused),
     (
         "consumer_lost_records",
-        "Trades and events that readers were told they lost.",
+        "Trades and events that readers lost because they were slow.",
         lambda each: each.lost,
     ),
 ]
 
 _READERS: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
-    ("consumers", "Readers that are there.", lambda each: len(each.consumers)),
+    ("consumers", "Connected readers.", lambda each: len(each.consumers)),
     (
         "consumer_lag_bytes_max",
-        "What the slowest reader has yet to take.",
+        "Unsent bytes of the slowest reader.",
         lambda each: max((reader.lag_bytes for reader in each.consumers), default=0),
     ),
     (
         "consumer_lag_seconds_max",
-        "For how long the slowest reader has been behind.",
+        "Lag of the slowest reader.",
         lambda each: max((reader.lag_ms or 0 for reader in each.consumers), default=0) / 1000,
     ),
 ]
 
 
 class Metrics:
-    """What /metrics answers."""
+    """Renders the body of `/metrics`."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
@@ -123,8 +131,8 @@ class Metrics:
         return openmetrics.CONTENT_TYPE_LATEST if is_open else CONTENT_TYPE_PLAIN_0_0_4
 
     def render(self, *, is_open: bool) -> Iterator[str]:
-        """The body, a piece at a time, in OpenMetrics or in Prometheus's own text format. The
-        pieces show the service at the moment of the first."""
+        """The body piece by piece, in OpenMetrics or in Prometheus's text format. All pieces show
+        the state at the moment of the first."""
         stats = self._monitor.stats()
         for name, kind, words, samples in _families(stats):
             yield from pieces(f"fanout_{name}", kind, words, samples, is_open=is_open)
@@ -136,12 +144,12 @@ class Metrics:
     def _latencies(self, stats: ServiceStats) -> Iterator[str]:
         yield from histogram_pieces(
             "fanout_exchange_to_receive_seconds",
-            "The venue's time in a trade to ours, of the oldest in each read; below 0 counts as 0.",
+            "From the venue's trade time to our socket, oldest trade of each read; at least 0.",
             self._delays(stats.all_channels),
         )
         yield from histogram_pieces(
             "fanout_receive_to_send_seconds",
-            "From the venue's socket to the readers', of the oldest of what is handed on at once.",
+            "From the venue's socket to the readers', oldest record of each write.",
             (
                 _buckets(labels(transport=shown.url), transport.sending)
                 for transport, shown in zip(self._monitor.transports, stats.transports, strict=True)
@@ -165,9 +173,9 @@ class Metrics:
 
 def _families(stats: ServiceStats) -> Iterator[Family]:
     channels = stats.all_channels
-    yield "build", Kind.INFO, "What is in use.", [(labels(**stats.versions), 1)]
+    yield "build", Kind.INFO, "Versions in use.", [(labels(**stats.versions), 1)]
     yield "ready", Kind.GAUGE, "Whether every symbol is live.", [("", stats.is_ready)]
-    yield "uptime_seconds", Kind.GAUGE, "Since the start.", [("", stats.uptime_s)]
+    yield "uptime_seconds", Kind.GAUGE, "Time since the start.", [("", stats.uptime_s)]
     yield "tasks", Kind.GAUGE, "Tasks of the event loop.", [("", stats.process.tasks)]
     yield from _of_channels(channels)
     yield _readers_of(channels, stats.transports)
@@ -210,13 +218,13 @@ def _of_instruments(channels: Channels) -> Iterator[Family]:
         for channel, row, _ in rows
         for state in FeedState.__members__
     )
-    yield "symbol_state", Kind.GAUGE, "1 for the state that it is in.", states
+    yield "symbol_state", Kind.GAUGE, "1 for the symbol's current state, otherwise 0.", states
     newest = (
         (shown, now_s - row.last_trade_s) for _, row, shown in rows if row.last_trade_s is not None
     )
-    yield "last_trade_timestamp_seconds", Kind.GAUGE, "When the last one came.", newest
+    yield "last_trade_timestamp_seconds", Kind.GAUGE, "Arrival of the last trade.", newest
     gaps = ((shown, row.open_gaps) for _, row, shown in rows)
-    yield "open_gaps", Kind.GAUGE, "Ranges of ids that are missing and looked for.", gaps
+    yield "open_gaps", Kind.GAUGE, "Ranges of missing ids that are being recovered.", gaps
     for name, words, value in _INSTRUMENT:
         yield name, Kind.COUNTER, words, [(shown, value(row)) for _, row, shown in rows]
 
@@ -224,9 +232,9 @@ def _of_instruments(channels: Channels) -> Iterator[Family]:
 def _of_feeds(channels: Channels) -> Iterator[Family]:
     feeds = [(labels(channel=each.name), each.feed) for each in channels]
     messages = [(shown, feed.messages) for shown, feed in feeds]
-    yield "feed_messages", Kind.COUNTER, "WebSocket messages.", messages
+    yield "feed_messages", Kind.COUNTER, "WebSocket messages received.", messages
     opened = [(shown, feed.connections) for shown, feed in feeds]
-    yield "feed_connections", Kind.COUNTER, "Connections that opened.", opened
+    yield "feed_connections", Kind.COUNTER, "Connections opened.", opened
     for name, words, value in _FEED:
         known = [(shown, value(feed)) for shown, feed in feeds]
         yield name, Kind.GAUGE, words, [(shown, it) for shown, it in known if it is not None]
@@ -235,7 +243,7 @@ def _of_feeds(channels: Channels) -> Iterator[Family]:
         for each in channels
         for kind, times in each.feed.anomalies.items()
     ]
-    yield "feed_anomalies", Kind.COUNTER, "What was odd, by kind.", odd
+    yield "feed_anomalies", Kind.COUNTER, "Anomalies of the feed, by kind.", odd
 
 
 def _of_links(channels: Channels) -> Iterator[Family]:
@@ -245,7 +253,7 @@ def _of_links(channels: Channels) -> Iterator[Family]:
         for link in each.feed.links
     ]
     is_open = [(shown, link.open_s is not None) for shown, link in links]
-    yield "connection_open", Kind.GAUGE, "Whether it has a connection.", is_open
+    yield "connection_open", Kind.GAUGE, "Whether the connection is open.", is_open
     for name, words, count in _LINK:
         yield name, Kind.COUNTER, words, [(shown, count(link)) for shown, link in links]
 
@@ -264,7 +272,7 @@ def _of_transports(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
         for each in transports
         for kind, times in each.anomalies.items()
     ]
-    yield "consumer_anomalies", Kind.COUNTER, "What was odd about readers.", odd
+    yield "consumer_anomalies", Kind.COUNTER, "Anomalies of readers, by kind.", odd
 
 
 def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float]:

@@ -1,7 +1,7 @@
-"""A running service at the moment when somebody asks: its channels, transports and process.
+"""Takes snapshots of a running service: its channels, transports and process.
 
-The parts count for themselves, in plain integers. The monitor does nothing for a trade, and its
-only timer begins another slice of the last minute.
+The parts keep their own counters as plain integers, so the monitor costs nothing per trade. Its
+only timer begins a new slice of the histograms.
 """
 
 import os
@@ -32,11 +32,11 @@ _NO_FEED: Final = FeedStats(
     rest_weight_limit=0,
     anomalies={},
 )
-"""Of a source whose venue has not answered yet, or refuses."""
+"""The feed of a source whose venue refuses or has not answered yet."""
 
 
 class Monitor:
-    """Looks at the parts of a service; changes nothing."""
+    """Reads the parts of a service, and changes nothing but the histograms' slices."""
 
     def __init__(self, sources: Sequence[Source], transports: Sequence[Transport]) -> None:
         self.sources = tuple(sources)
@@ -44,11 +44,11 @@ class Monitor:
         self._started_s = trio.current_time()
 
     def feed_of(self, channel: str) -> Feed | None:
-        """The feed of a channel; None while none runs."""
+        """The feed of a channel, or None if no feed runs."""
         return next(each.feed for each in self.sources if each.name == channel)
 
     async def run(self) -> None:
-        """Begin a slice of the last minute every so often, until cancelled."""
+        """Begin a new slice of all histograms every `SLICE_S`, until cancelled."""
         while True:
             for source in self.sources:
                 if source.feed is not None:
@@ -58,10 +58,10 @@ class Monitor:
             await trio.sleep(SLICE_S)
 
     def not_live(self, channel: str | None = None) -> list[str]:
-        """What is not live, a line each: symbols, and channels whose source does not run. Empty
-        when the service, or the one channel asked about, is ready.
+        """Return a line for each symbol that is not live, and each channel without a feed.
 
-        Raises `KeyError` for a channel that does not exist.
+        The list is empty if the service, or the given channel, is ready. Raises `KeyError` for an
+        unknown channel.
         """
         if channel is None:
             return [line for each in self.sources for line in self._not_live(each)]
@@ -70,7 +70,7 @@ class Monitor:
     def _not_live(self, source: Source) -> list[str]:
         prefix = f"{source.name}: " if len(self.sources) > 1 else ""
         if source.feed is None or source.has_ended:
-            return [f"{prefix}{FeedState.DOWN.name}, {source.why or 'its source has not begun'}"]
+            return [f"{prefix}{FeedState.DOWN.name}, {source.why or 'its source is starting'}"]
         states = source.feed.states()
         return [
             f"{prefix}{symbol} is {state}"
@@ -122,14 +122,14 @@ def _log(channel: Channel) -> LogStats:
 
 
 def process_stats() -> ProcessStats:
-    """Of this process, from Linux's /proc."""
+    """Read the figures of this process from Linux's /proc."""
     with open("/proc/self/statm", "rb") as file:
         pages = int(file.read().split()[1])
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return ProcessStats(
         pid=os.getpid(),
         resident_bytes=pages * resource.getpagesize(),
-        descriptors=len(os.listdir("/proc/self/fd")) - 1,  # less the one that looks
+        descriptors=len(os.listdir("/proc/self/fd")) - 1,  # minus the one that lists them
         max_descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         cpu_s=usage.ru_utime + usage.ru_stime,
         tasks=trio.lowlevel.current_statistics().tasks_living,

@@ -1,14 +1,14 @@
-"""The service's answers about itself over HTTP.
+"""The HTTP server for monitoring.
 
-    /metrics   for Prometheus
+    /metrics   metrics for Prometheus
     /healthz   200 while the process answers at all
-    /readyz    200 while every symbol of every channel is live; else 503, and which are not.
-               /readyz?channel=NAME asks about one channel
+    /readyz    200 while every symbol of every channel is live; otherwise 503, and a list of those
+               that are not. /readyz?channel=NAME covers one channel
     /status    everything, as JSON: `fanout.stats.snapshots.ServiceStats`
 
-Nothing can be changed here, and nothing secret can be read. The server takes a few connections at
-once, each for a short while. A fault on one of them affects no other. An answer that takes work is
-cached for a moment, so frequent requests do not delay trades.
+Clients can change nothing and read no secrets. The server accepts a few connections at once, each
+for a short time. A fault on one does not affect the others. Expensive answers are cached for a
+moment, so that even many requests delay trades only a few times a second.
 """
 
 import logging
@@ -31,28 +31,28 @@ from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp.acceptor import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
-"""At once. Further connections are closed: no monitoring needs so many."""
+"""Most connections at once. The server closes further ones; monitoring needs only a few."""
 
-assert MAX_CONNECTIONS + MAX_TURNED_AWAY + 32 <= RESERVED_DESCRIPTORS, "and some for the feed"
+assert MAX_CONNECTIONS + MAX_TURNED_AWAY + 32 <= RESERVED_DESCRIPTORS, "the feed needs the rest"
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 
 KEPT_S: Final = 0.25
-"""How long an answer is cached. To collect the figures of hundreds of symbols takes some
-milliseconds, in which nothing else runs."""
+"""How long an answer is cached. With hundreds of symbols, making one blocks the event loop for a
+few milliseconds."""
 
 REQUEST_S: Final = 10.0
-"""How long a client may take to send a request, and to take the answer."""
+"""Time limit for a request to arrive, and for its answer to be sent."""
 
 LINGER_S: Final = 1.0
-"""How long a client that sent a bad request may take to read the answer."""
+"""Time for the client to read the error before the connection closes."""
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What is answered."""
+    """Status and body of an answer."""
 
     status: int
     body: bytes
@@ -65,7 +65,7 @@ _NOT_YET: Final = Answer(
 
 
 class HttpServer:
-    """Answers /healthz from the start, and everything else once there is a monitor."""
+    """The server. It answers `/healthz` from the start, and the rest once it has a monitor."""
 
     def __init__(self) -> None:
         self._monitor: Monitor | None = None
@@ -92,13 +92,13 @@ class HttpServer:
         *,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Answer until cancelled. Reports its URL by `task_status`. Raises `BindError`."""
+        """Serve until cancelled. `task_status` gets the URL. Raises `BindError`."""
         listeners = await open_listeners(host, port)
         task_status.started(f"http://{authority_of(listeners[0])}")
         await trio.serve_listeners(self._serve, listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection to its end. A fault here affects no other connection."""
+        """Serve one connection. Its errors are counted and do not leave this method."""
         if self._connections >= MAX_CONNECTIONS:
             self._oddities.note("monitoring turned away", f"{MAX_CONNECTIONS} connections at once")
             return
@@ -106,7 +106,7 @@ class HttpServer:
         try:
             await self._answer_all(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it is gone
+            pass  # the client has left
         except Exception as error:
             self._oddities.note("monitoring failed", repr(error), level=logging.ERROR)
         finally:
@@ -119,18 +119,18 @@ class HttpServer:
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                # What breaks in its body may be a HEAD, which is answered without words.
+                # A request that breaks off in its body may be a HEAD, whose answer has no body.
                 words = f"{error}\n" if connection.our_state is h11.IDLE else ""
                 answer = Answer(error.error_status_hint, words.encode())
                 with trio.move_on_after(LINGER_S):
                     await stream.send_all(_rendered(connection, answer, closes=True))
                     await stream.send_eof()
-                    # To close on what is unread would take the answer back.
+                    # Closing with unread input would reset the connection and lose the answer.
                     while await stream.receive_some():
                         pass
 
     async def _exchange(self, connection: h11.Connection, stream: trio.SocketStream) -> bool:
-        """Answer one request. Returns whether another may follow on this connection."""
+        """Answer one request. Returns whether another may follow."""
         received: tuple[h11.Request, bytes] | None = None
         with trio.move_on_after(REQUEST_S):
             received = await next_request(connection, stream)
@@ -147,15 +147,15 @@ class HttpServer:
     async def _answer(self, head: h11.Request) -> Answer:
         route = self._routes.get(head.target.decode("ascii", "replace").partition("?")[0])
         if route is None:
-            there_is = ", ".join(self._routes)
-            return Answer(HTTPStatus.NOT_FOUND, f"there is {there_is}\n".encode())
+            known = ", ".join(self._routes)
+            return Answer(HTTPStatus.NOT_FOUND, f"unknown path; known: {known}\n".encode())
         if head.method not in (b"GET", b"HEAD"):
-            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET or HEAD\n")
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n")
         try:
             return await route(head)
         except Exception as error:
             self._oddities.note("monitoring failed", repr(error), level=logging.ERROR)
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"a fault of ours: the log has it\n")
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error: see the log\n")
 
     async def _metrics(self, head: h11.Request) -> Answer:
         renderer = self._renderer
@@ -168,14 +168,14 @@ class HttpServer:
             body: list[str] = []
             for piece in renderer.render(is_open=is_open):
                 body.append(piece)
-                await trio.lowlevel.checkpoint()  # trades first
+                await trio.lowlevel.checkpoint()  # lets trades through
             content_type = renderer.content_type(is_open=is_open)
             return Answer(HTTPStatus.OK, "".join(body).encode(), content_type)
 
         return await self._kept_or(f"metrics, open {is_open}", render)
 
     async def _kept_or(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The cached answer, or a new one. Requests for the same answer wait for each other."""
+        """The cached answer, or a new one. Concurrent requests wait for the first."""
         async with self._making.setdefault(name, trio.Lock()):
             made_s, answer = self._kept.get(name, (-inf, _NOT_YET))
             if trio.current_time() - made_s > KEPT_S:
@@ -194,8 +194,8 @@ class HttpServer:
         try:
             waiting = self._monitor.not_live(channel)
         except KeyError:
-            there_is = ", ".join(each.name for each in self._monitor.sources)
-            return Answer(HTTPStatus.NOT_FOUND, f"there is {there_is}\n".encode())
+            known = ", ".join(each.name for each in self._monitor.sources)
+            return Answer(HTTPStatus.NOT_FOUND, f"unknown channel; known: {known}\n".encode())
         if not waiting:
             return Answer(HTTPStatus.OK, b"ready\n")
         lines = "".join(f"{line}\n" for line in waiting)

@@ -1,9 +1,9 @@
-"""How much may be asked of a venue's REST: each request has a weight, and a minute has a limit.
+"""The REST budget: each request has a weight, and a venue limits the weight per minute.
 
-The venue counts the requests of an address in each clock minute, whichever program made them, and
-says with each answer how much it has counted. A part of the limit is left to other programs.
+The venue counts all programs at one address together, per clock minute, and reports its count with
+each answer. The service uses only a share of the limit and leaves the rest to other programs.
 
-Pure, but for a clock.
+This module does no I/O; the clock is an argument.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from typing import Final
 MINUTE_S: Final = 60.0
 
 SHARE: Final = 0.5
-"""Part of the venue's limit that we take: the user's own programs ask from the same address."""
+"""The share of the venue's limit that the service uses. The user's other programs use the same
+address."""
 
 
 class Budget:
-    """The weight that is left in this minute."""
+    """The remaining weight of this minute."""
 
     def __init__(self, limit: int, *, share: float = SHARE, wall_s: Callable[[], float]) -> None:
-        """`limit` is the venue's, in weight a minute, and `share` what is taken of it. `wall_s`
+        """`limit` is the venue's limit of weight a minute, `share` the part of it to use. `wall_s`
         gives unix seconds."""
         self.limit = limit
         self._share = share
@@ -29,24 +30,24 @@ class Budget:
 
     @property
     def used(self) -> int:
-        """Weight used in this clock minute: what the venue counted, and what we asked for since."""
+        """The weight used in this clock minute: the venue's last count plus our requests since."""
         self._turn()
         return self._used
 
     def wait_s(self, weight: int) -> float:
-        """How long to wait before asking for something of this weight; 0 if there is room."""
+        """Seconds to wait before a request of this weight; 0 if the budget allows it now."""
         if self.used + weight <= self.limit * self._share or not self._used:
             return 0.0
         return MINUTE_S - self._wall_s() % MINUTE_S
 
     def spend(self, weight: int) -> int:
-        """Count a request that is made now. Gives its clock minute, for `counted`."""
+        """Count a request of this weight. Returns its clock minute, for `counted`."""
         self._turn()
         self._used += weight
         return self._minute
 
     def counted(self, used: int, minute: int) -> None:
-        """The venue's count, from the answer to a request of that minute."""
+        """Take over the venue's count, from the answer to a request made in `minute`."""
         self._turn()
         if minute == self._minute:
             self._used = max(self._used, used)

@@ -1,21 +1,23 @@
-"""How many descriptors the process may have, and how many clients take. There is one limit for all
-that it does, so they are counted over all transports."""
+"""The limit of file descriptors, and those that clients use.
+
+The process has one limit, so clients of all transports count together.
+"""
 
 import resource
 from typing import ClassVar, Final
 
 RESERVED_DESCRIPTORS: Final = 160
-"""Of the process, that no client takes: for those who are turned away, for whoever watches over
-HTTP, and for the feed, which has to be able to connect again."""
+"""Descriptors that clients cannot use. They are for monitoring over HTTP, for clients that are
+being refused, and for the feed, which must be able to reconnect."""
 
 
 class Descriptors:
-    """The descriptors that clients take, over all transports: the process has one limit."""
+    """The descriptors that clients of all transports use."""
 
     taken: ClassVar[int] = 0
 
     @staticmethod
     def most() -> int:
-        """How many clients there may be."""
+        """Most clients that the process can serve at once."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, limit - RESERVED_DESCRIPTORS)

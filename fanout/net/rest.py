@@ -1,12 +1,11 @@
-"""REST for the venue: one client, bounded answers, and failures in plain words.
+"""The REST client of one venue, with bounded answers and errors in plain words.
 
-A request that another attempt can mend (a timeout, a 5xx, a rate limit that soon ends) is made
-again, a few times. Every other failure is raised at once. The kind of the error decides the exit
-code of a start that fails: unreachable, busy, or forbidden. What an HTTP status means is the
-venue's to say.
+After a timeout, a 5xx, or a rate limit that soon ends, the client retries a few times. It raises
+every other failure at once. The kind of the error decides the exit code of a failed start:
+unreachable, busy, or forbidden. The venue defines the meaning of an HTTP status.
 
 After a limit or a ban, all requests pause until the venue's deadline, or until our default expires.
-Otherwise a request waits until there is room for its weight in the clock minute.
+Otherwise a request waits until the budget of the clock minute has room for its weight.
 """
 
 import logging
@@ -41,19 +40,19 @@ _LOG = logging.getLogger("fanout")
 T = TypeVar("T")
 
 ATTEMPTS: Final = 4
-"""How often a request is made before its failure is raised."""
+"""Most attempts at one request."""
 
 TIMEOUT_S: Final = 10.0
-"""For one attempt, from connecting to the last byte."""
+"""Time limit of one attempt, from connecting to the last byte."""
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-"""Longest answer. Binance's exchangeInfo, the longest asked for, has 1.2 MB."""
+"""Largest answer. Binance's exchangeInfo, the largest that is requested, has 1.2 MB."""
 
 PACKED: Final = "gzip"
-"""How an answer may be packed."""
+"""The only accepted content encoding."""
 
 _GZIP: Final = 31
-"""In zlib's words: with gzip's own header and check."""
+"""zlib's `wbits` for data with gzip's header and checksum."""
 
 MAX_WAIT_S: Final = 61.0
 """Longest wait for a rate limit to end: limits count per clock minute."""
@@ -66,8 +65,11 @@ FORBIDDEN_S: Final = 300.0
 
 
 class _WorthAnotherTryError(Exception):
-    """Carries the error to raise when there is no attempt left, and a pause, if the venue named
-    one: that is kept anyway."""
+    """A failure that a retry may cure.
+
+    `error` is raised after the last attempt. `pause_s` is the venue's pause, if it named one; the
+    client keeps it in any case.
+    """
 
     def __init__(self, error: VenueError, pause_s: float | None = None) -> None:
         super().__init__(str(error))
@@ -90,8 +92,8 @@ class RestClient:
         wall_s: Callable[[], float],
         now_s: Callable[[], float],
     ) -> None:
-        """`way` to the venue, in words, if it is not the direct one; `share` of its weight is
-        taken. `wall_s` gives unix s, `now_s` those of a clock that nobody sets."""
+        """`way` describes the proxy for error messages. `share` is the part of the venue's weight
+        limit to use. `wall_s` gives unix seconds, `now_s` monotonic seconds."""
         self._client = client
         self._way = way
         self._attempts = attempts
@@ -102,12 +104,12 @@ class RestClient:
         self.budget = Budget(venue.limits.weight_a_minute, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
         self._refused_until_s = float("-inf")
-        """By `now_s`: a ban does not grow by an hour when the clock is set back by one."""
+        """In the time of `now_s`, so that setting the wall clock back does not prolong a ban."""
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
-        """What `parse` makes of the answer. A request whose answer cannot be parsed is made again.
+        """Return the parsed answer. If parsing fails, the client retries.
 
-        Raises a `VenueError` that says in words what failed, and what `parse` raises.
+        Raises `VenueError`, and the errors of `parse`.
         """
         pauses = backoff(first_s=0.5, cap_s=4.0, uniform=self._uniform)
         for attempt in range(1, self._attempts + 1):
@@ -142,8 +144,11 @@ class RestClient:
             raise _WorthAnotherTryError(error) from error
 
     async def _wait_for_leave(self, weight: int) -> int:
-        """Wait until the venue may be asked. Gives the clock minute that the request counts in.
-        Raises the venue's last refusal if the wait would be long."""
+        """Wait until a request of this weight is allowed.
+
+        Returns the clock minute that it counts in. Raises the venue's last refusal if the wait
+        would exceed `MAX_WAIT_S`.
+        """
         while True:
             pause_s = max(self._refused_until_s - self._now_s(), self.budget.wait_s(weight))
             if pause_s <= 0:
@@ -159,7 +164,7 @@ class RestClient:
         asking = self._client.stream("GET", url, params=request.query, headers=request.headers)
         async with asking as response:
             body = bytearray()
-            # Cancelled rather than broken off: httpx leaves its generators open otherwise.
+            # Cancel instead of `break`, which would leave httpx's generators open.
             with trio.CancelScope() as reading:
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -214,10 +219,10 @@ class RestClient:
 
 
 def _unpacked(body: bytearray, response: httpx2.Response, request: Request) -> bytes:
-    """A body as it was before it was packed, which it can have been by gzip, once: httpx would
-    unpack whatever the answer says, and a gzip of a gzip of zeros is a millionth of its size.
+    """Decompress a body, which may be gzipped once.
 
-    Raises `VenueMessageError`.
+    httpx would apply every encoding that the answer names. A gzip of a gzip of zeros grows a
+    millionfold. Raises `VenueMessageError`.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -256,16 +261,18 @@ async def open_rest(
     wall_s: Callable[[], float] = time.time,
     now_s: Callable[[], float] = trio.current_time,
 ) -> AsyncIterator[RestClient]:
-    """A client for `venue`, closed at the end. Connects with its first request, through the proxy
-    with that URL if there is one, makes each request `attempts` times at the most, and takes that
-    `share` of the venue's weight. `wall_s` gives unix seconds, `now_s` those of a clock
-    that nobody sets."""
+    """Open a client for `venue`, and close it at the end.
+
+    It connects with its first request, through the proxy with URL `proxy` if given. It makes up to
+    `attempts` attempts at each request, and uses up to `share` of the venue's weight limit.
+    `wall_s` gives unix seconds, `now_s` monotonic seconds.
+    """
     async with httpx2.AsyncClient(
         timeout=None,
         headers={"user-agent": "fanout", "accept-encoding": PACKED},
         proxy=proxy,
         trust_env=False,
-        # Left to itself it does not know SSL_CERT_FILE, which the WebSocket goes by.
+        # httpx ignores SSL_CERT_FILE by default; the WebSocket connection honours it.
         verify=ssl.create_default_context(),
     ) as client:
         way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""

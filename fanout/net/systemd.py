@@ -1,7 +1,7 @@
-"""Words to systemd, for a unit with `Type=notify`: ready, alive, stopping.
+"""Notifications to systemd for a unit with `Type=notify`: ready, alive, stopping.
 
-The protocol is a datagram of lines to the socket that the environment names (sd_notify(3)). Where
-none is named nothing is said.
+A notification is a datagram of lines to the socket that NOTIFY_SOCKET names (sd_notify(3)). Without
+that variable nothing is sent.
 """
 
 import os
@@ -13,27 +13,27 @@ from typing import Final
 import trio
 
 _WATCHDOG_PART: Final = 0.4
-"""Of the time that the watchdog allows: one word may be late, or lost."""
+"""Interval between notifications as a share of the watchdog's time, so that one may be lost."""
 
 
 class Notifier:
-    """Says what there is to be said to the service manager, if there is one."""
+    """Sends notifications to the service manager, if there is one."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         path = environment.get("NOTIFY_SOCKET", "")
-        # An abstract address is written with an @ for its first byte.
+        # systemd writes the zero byte of an abstract address as @.
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._watchdog_s = _watchdog_s(environment)
 
     def ready(self, status: str) -> None:
-        """The service is up."""
+        """Report that the service serves."""
         self._say("READY=1", f"STATUS={status}")
 
     def stopping(self) -> None:
         self._say("STOPPING=1", "STATUS=saying goodbye")
 
     async def keep_alive(self) -> None:
-        """Show the watchdog that the event loop turns, for as long as it asks for that."""
+        """Notify the watchdog regularly, which shows that the event loop runs."""
         if not self._watchdog_s:
             return
         while True:
@@ -43,14 +43,14 @@ class Notifier:
     def _say(self, *lines: str) -> None:
         if not self._address:
             return
-        # It is gone, has enough to read, or there is no descriptor left: no reason to end.
+        # systemd is gone, its queue is full, or no descriptor is left. The service goes on.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.sendto("\n".join(lines).encode(), self._address)
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float:
-    """What the watchdog allows; 0 if there is none, or it watches another process."""
+    """The watchdog's time limit; 0 without a watchdog, or if it watches another process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     text = environment.get("WATCHDOG_USEC", "")

@@ -1,8 +1,8 @@
-"""Where WebSocket frames begin and end (RFC 6455, 5.2), as far as one has to know to take the
-ordinary ones, of which there are tens of thousands a second, without the protocol core.
+"""A fast path for ordinary WebSocket frames (RFC 6455, 5.2), tens of thousands a second.
 
-An ordinary frame is a whole text message, unmasked and of less than 64 KiB, in one piece. All
-others are the core's: the control frames, the fragments, the compressed and the broken.
+An ordinary frame holds a complete text message, unmasked, of less than 64 KiB. This module finds
+its bounds without the protocol core. The core handles all other frames: control frames, fragments,
+compressed and malformed frames.
 """
 
 from typing import Final
@@ -12,12 +12,14 @@ _LENGTH_BITS: Final = 0x7F
 _MASKED: Final = 0x80
 _MASK_BYTES: Final = 4
 _LENGTH_BYTES: Final = {126: 2, 127: 8}
-"""Of the length that follows, by what stands in its place."""
+"""Size of the extended length field, by the value of the 7-bit length."""
 
 
 def take_texts(data: bytes, at: int, messages: list[bytes]) -> int:
-    """Append the ordinary messages that are complete from offset `at` on, up to the first frame
-    that is another. Gives the offset behind them."""
+    """Append the complete ordinary messages from offset `at` on, up to the first other frame.
+
+    Returns the offset behind them.
+    """
     end = len(data)
     while end - at > 1 and data[at] == _WHOLE_TEXT:
         length, start = data[at + 1], at + 2
@@ -34,8 +36,7 @@ def take_texts(data: bytes, at: int, messages: list[bytes]) -> int:
 
 
 def frame_bytes(data: bytes, at: int) -> int | None:
-    """How long the frame is that begins at offset `at`, its header included; None while there is
-    too little of that to tell."""
+    """Length of the frame at offset `at` with its header; None if the header is incomplete."""
     if len(data) - at < 2:
         return None
     length, start = data[at + 1] & _LENGTH_BITS, 2

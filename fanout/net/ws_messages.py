@@ -1,7 +1,7 @@
-"""Bytes of a WebSocket taken apart into messages, by `websockets`' sans-I/O core.
+"""Splits the bytes of a WebSocket into messages, with the sans-I/O core of `websockets`.
 
-The core speaks the protocol and judges it. Only ordinary messages, which leave nothing to judge,
-are taken past it: that costs a sixth of what the core does.
+The core implements and enforces the protocol. Ordinary messages need no checks, so they bypass it:
+that costs a sixth of the core's time.
 """
 
 from typing import Final
@@ -16,19 +16,19 @@ _MESSAGE_STARTS: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
 class MessageReader:
-    """What came over one connection, from its handshake on."""
+    """Reads the messages of one connection, from its handshake on."""
 
     def __init__(self, core: ClientProtocol) -> None:
         self._core = core
         self._partial: bytearray | None = None
-        """What has come of a message that is in fragments. One piece: empty ones take no room."""
+        """The fragments of an incomplete message, joined, so that empty fragments use no memory."""
         self._header = b""
-        """The beginning of a frame of which more has to come to tell how long it is."""
+        """The beginning of a frame whose length field is still incomplete."""
         self._owed = 0
-        """How much of what comes belongs to a frame that the core has a part of."""
+        """Bytes still to come of a frame that the core has in part."""
 
     def take(self, data: bytes, messages: list[bytes]) -> None:
-        """Append the messages in what a read brought."""
+        """Append the messages that `data`, the bytes of one read, completes."""
         if self._core.state is State.CONNECTING:
             data = self._take_handshake(data)
         data, at, self._header = self._header + data, 0, b""
@@ -37,7 +37,7 @@ class MessageReader:
                 at = take_texts(data, at, messages)
             size = self._owed or frame_bytes(data, at)
             if self._core.state is not State.OPEN:
-                size = len(data) - at  # what it is does not matter any more
+                size = len(data) - at  # the core ignores it after the close
             elif size is None:
                 self._header = data[at:]
                 return
@@ -47,26 +47,24 @@ class MessageReader:
             self._take_events(messages)
 
     def _take_handshake(self, data: bytes) -> bytes:
-        """Give the core its answer to the handshake, a line at a time, so that what follows is
-        still ours. Gives that."""
+        """Pass the handshake's response to the core line by line. Returns the bytes behind it."""
         at, core = 0, self._core
         while at < len(data) and core.state is State.CONNECTING and core.handshake_exc is None:
             start, at = at, data.find(b"\n", at) + 1 or len(data)
             core.receive_data(data[start:at])
-        core.events_received()  # the answer itself
+        core.events_received()  # the response itself
         return data[at:]
 
     @property
     def _is_open_for_messages(self) -> bool:
-        """Whether a message can begin here. Inside of a fragmented one that would be a fault, and
-        after a close frame it is to be ignored."""
+        """Whether a message may begin here. Within a fragmented message it would be a protocol
+        error, and after a close frame it is ignored."""
         return self._core.state is State.OPEN and self._partial is None and not self._owed
 
     def _take_events(self, messages: list[bytes]) -> None:
-        """Take the messages that the core has found."""
+        """Append the messages that the core has decoded."""
         for event in self._core.events_received():
-            # The only events after the handshake are frames; control frames among them have
-            # been dealt with by the protocol core.
+            # After the handshake all events are frames. The core has handled control frames.
             if not isinstance(event, Frame):
                 continue
             if event.opcode in _MESSAGE_STARTS and event.fin:

@@ -1,1 +1,1 @@
-"""What is counted and measured, and the snapshots in which others see it."""
+"""Counters and measurements of the service, and frozen snapshots of them."""

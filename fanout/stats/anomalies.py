@@ -1,6 +1,8 @@
-"""Oddities that are not fatal: each is counted, and each kind is logged once a minute.
+"""Anomalies: faults that do not stop the service. All are counted; each kind is logged once a
+minute.
 
-A venue that sends a thousand broken messages a second must not fill the disk, and must be noticed.
+If a venue sends a thousand broken messages a second, the log must show it without filling the
+disk.
 """
 
 import logging
@@ -13,20 +15,20 @@ from fanout.errors import shown
 _LOG = logging.getLogger("fanout")
 
 QUIET_S: Final = 60.0
-"""How long a kind is not logged again after a line."""
+"""Shortest time between two log lines of one kind."""
 
 
 class Anomalies:
     """Counts by kind, and a throttled warning for each."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds, and never goes back."""
+        """`clock` gives monotonic seconds."""
         self._clock = clock
         self._said: dict[str, tuple[float, int]] = {}
         self.counts: Counter[str] = Counter()
 
     def note(self, kind: str, detail: object, *, level: int = logging.WARNING) -> None:
-        """Count one of `kind`, and log it with `detail` unless the kind is quiet."""
+        """Count one of `kind`. Log it with `detail`, unless one was logged within `QUIET_S`."""
         self.counts[kind] += 1
         now = self._clock()
         said_at, said_count = self._said.get(kind, (now - QUIET_S, 0))

@@ -1,7 +1,8 @@
-"""Durations, counted in ranges: to add one costs a look into a table.
+"""A histogram of durations. Adding one costs a table lookup.
 
-There are twenty ranges for each power of ten, so a quantile is right to a seventh. There are as
-many below zero as above, since a clock that is behind makes delays negative.
+Each power of ten has twenty ranges, so a quantile is accurate to a seventh. Negative durations
+have as many ranges as positive ones: if our clock is behind, delays are negative, and the operator
+must see that.
 """
 
 from bisect import bisect_left
@@ -13,7 +14,7 @@ from fanout.stats.snapshots import Quantiles
 
 SLICE_S: Final = 10.0
 SLICES: Final = 6
-"""Quantiles are those of the last `SLICES` slices, the one that has just begun included."""
+"""Quantiles cover the last `SLICES` slices, including the current one."""
 
 _STEPS: Final = (100, 112, 125, 140, 160, 180, 200, 224, 250, 280)
 _STEPS_ABOVE: Final = (315, 355, 400, 450, 500, 560, 630, 710, 800, 900)
@@ -25,24 +26,24 @@ _POSITIVE: Final[list[int]] = [
 ]
 
 BOUNDS_NS: Final[list[int]] = [-each for each in reversed(_POSITIVE)] + [0, *_POSITIVE]
-"""The inclusive ends of the ranges. Longer durations have one range more."""
+"""Inclusive upper ends of the ranges. One more range holds longer durations."""
 
 
 class Histogram:
-    """Durations since the start by range, and quantiles of the last minute. The owner calls `turn`
-    every `SLICE_S`."""
+    """Durations by range since the start, and quantiles of the last minute. The owner must call
+    `turn` every `SLICE_S`."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS_NS) + 1)
         self.count = 0
         self.sum_ns = 0
-        """Of those above zero."""
+        """Sum of the positive durations."""
         self._longest_ns: int | None = None
         self._recent: dict[int, int] = {}
-        """Ranges that have any in the last minute: what quantiles are made of."""
+        """Counts of the last minute by range, from which the quantiles are computed."""
         self._slice: dict[int, int] = {}
         self._past: deque[tuple[dict[int, int], int | None]] = deque(maxlen=SLICES - 1)
-        """Of each slice that is over, the ranges that have any, and the longest."""
+        """Counts by range and longest duration of each completed slice."""
 
     def add(self, duration_ns: int) -> None:
         place = bisect_left(BOUNDS_NS, duration_ns)
@@ -56,14 +57,14 @@ class Histogram:
             self._longest_ns = duration_ns
 
     def turn(self) -> None:
-        """Begin another slice."""
+        """Begin a new slice."""
         if len(self._past) == self._past.maxlen:
             self._forget(self._past[0][0])
         self._past.append((self._slice, self._longest_ns))
         self._slice, self._longest_ns = {}, None
 
     def quantiles(self) -> Quantiles | None:
-        """Of the last minute; None if there was nothing."""
+        """Quantiles of the last minute; None without durations."""
         longest = [*(each for _, each in self._past), self._longest_ns]
         known = [each for each in longest if each is not None]
         if not known:
@@ -78,19 +79,19 @@ class Histogram:
         )
 
     def _forget(self, counts: dict[int, int]) -> None:
-        """Take a slice that is over a minute old out of the recent ones."""
+        """Subtract the counts of a slice that is more than a minute old."""
         for place, count in counts.items():
             self._recent[place] -= count
             if not self._recent[place]:
                 del self._recent[place]
 
     def cumulative(self) -> list[int]:
-        """How many since the start took so long or less: by `BOUNDS_NS`, and in all."""
+        """Cumulative counts since the start, for each of `BOUNDS_NS` and in total."""
         return list(accumulate(self.counts))
 
 
 def _quantile(counts: list[tuple[int, int]], due: float) -> int:
-    """The end of the range in which the duration number `due` is. `counts` are by place."""
+    """The upper end of the range with the duration of rank `due`. `counts` are sorted by range."""
     seen = 0
     for place, count in counts:
         seen += count

@@ -1,7 +1,7 @@
-"""Log lines that name the source they are about, where a service has several.
+"""Prefixes log lines with the name of their source, if the service has several.
 
-The name travels with the task: whatever a source's tasks log, from whichever module, bears its
-name. A service with one source logs as if there were no names.
+A context variable holds the name, so every line logged by a source's tasks gets it, from any
+module. With one source, lines have no prefix.
 """
 
 import logging
@@ -14,12 +14,12 @@ _NAME: Final[ContextVar[str]] = ContextVar("source", default="")
 
 
 def name_lines(name: str) -> None:
-    """Have this task, and those that it starts from now on, log under this name."""
+    """Prefix log lines of this task, and of the tasks that it starts from now on, with `name`."""
     _NAME.set(name)
 
 
 class _Naming(logging.Filter):
-    """Puts the name in front of each line."""
+    """Adds the prefix."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if name := _NAME.get():
@@ -29,7 +29,7 @@ class _Naming(logging.Filter):
 
 @contextmanager
 def lines_named() -> Iterator[None]:
-    """Show the names as long as the block runs."""
+    """Add the prefixes while the block runs."""
     logger, naming = logging.getLogger("fanout"), _Naming()
     logger.addFilter(naming)
     try:

@@ -1,13 +1,14 @@
-"""Frozen snapshots of a running service's counters.
+"""The state of a running service, as frozen snapshots of plain counters.
 
-`/status` answers with them, as JSON with these names.
+`/status` answers with them as JSON, with these names.
 """
 
 import msgspec
 
 
 class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Durations of about the last minute, ns. The maximum is exact, the others to a seventh."""
+    """Durations of about the last minute, in ns. The maximum is exact, the others are accurate to
+    a seventh."""
 
     count: int
     p50_ns: int
@@ -16,8 +17,11 @@ class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One place for a connection: `won` are the trades it brought before any other did. `open_s`
-    is how long the connection has been open; None while there is none."""
+    """One of the parallel connections to the venue.
+
+    `won` counts trades that it delivered first. `open_s` is the age of the open connection, or
+    None. `rotations` counts replacements.
+    """
 
     name: str
     open_s: float | None
@@ -26,16 +30,15 @@ class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One instrument since the start: its trades, back-filled ones included, and what became of
-    their ids.
+    """The trades of one instrument since the start, including back-filled ones, and their ids.
 
-    `last_trade_s` is the time since the last one, and `trades_per_s` the rate of about the last
-    minute. `delay` is our clock when a trade came, less the venue's time in it, as they are: below
-    0 where our clock is behind. It is that of the trade which waited longest in each read. None
-    before the first.
+    `last_trade_s` is the time since the last trade, and `trades_per_s` the rate of about the last
+    minute. `delay` is our clock at arrival minus the venue's time in the trade, uncorrected. It is
+    negative if our clock is behind, and None before the first trade. Each read counts with the
+    trade that waited longest.
 
-    `continuity` says what the venue's numbers prove. With IDS every missing trade is known; with
-    anything else nothing proves that all trades came.
+    `continuity` tells what the venue's numbers prove. With IDS the service knows every missing
+    trade. With any other value, nothing proves that all trades arrived.
     """
 
     symbol: str
@@ -57,9 +60,12 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The upstream. `clock_offset_ns` is the venue's clock less ours, give or take
-    `clock_uncertainty_ns`; None while it is not known. `rest_weight` was used in this minute, by
-    whoever asks from this address, of `rest_weight_limit`."""
+    """The feed from the venue.
+
+    `clock_offset_ns` is the venue's clock minus ours, give or take `clock_uncertainty_ns`. Both are
+    None until measured. `rest_weight` is the weight that all programs at this address used in this
+    minute, of `rest_weight_limit`.
+    """
 
     state: str
     messages: int
@@ -74,9 +80,11 @@ class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept for readers: frames from `first_seq` on, the oldest of them `span_s` old, in
-    `size_bytes` of `capacity_bytes`. `trades`, `blocks` and `events` were published since the
-    start."""
+    """The log of frames kept for slow readers.
+
+    It begins at `first_seq`. Its oldest frame is `span_s` old. It takes `size_bytes` of
+    `capacity_bytes`. `trades`, `blocks` and `events` count what was published since the start.
+    """
 
     first_seq: int
     next_seq: int
@@ -90,11 +98,14 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One reader: how far it is behind, how many blocks it was sent, and how many trades and
-    events it lost since it joined, because it was slow. `age_s` is the time since it joined.
+    """One reader.
 
-    The reader of a queue does not say when it came, nor how many blocks are unread: its age is that
-    of the queue, and `lag_blocks` and `lag_ms` are None. `channel` is the one that it reads.
+    `age_s` is the time since it connected, `blocks` the number of blocks sent to it. `lost` counts
+    the trades and events that LOSS frames reported to it because it was slow. The `lag_` fields
+    tell how far it is behind. `channel` is the channel that it reads.
+
+    A queue reader reports neither the time it attached nor its unread blocks. So its age is that
+    of the queue, and `lag_blocks` and `lag_ms` are None.
     """
 
     address: str
@@ -108,11 +119,14 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One way out. `accepted` readers were let in, `refused` were not. `lost` counts the trades and
-    events that were reported to readers as LOSS, also to those that have left. `send` is the time
-    from the venue's socket to the reader's, or into the queue, of the oldest trade that is handed
-    on at once. `anomalies` are oddities of readers, by kind. `channel` is empty for a transport
-    that serves every channel."""
+    """One transport.
+
+    It accepted `accepted` readers and refused `refused`. `lost` counts the trades and events that
+    LOSS frames reported to all readers, including those that have left. `send` is the time from
+    the venue's socket to the reader's socket or the queue, of the oldest record in each write.
+    `anomalies` counts the faults of readers by kind. `channel` is empty if the transport serves
+    every channel.
+    """
 
     url: str
     consumers: tuple[ConsumerStats, ...]
@@ -125,7 +139,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The process: memory resident, descriptors open and allowed, CPU time."""
+    """The process: resident memory, open and allowed descriptors, CPU time, tasks."""
 
     pid: int
     resident_bytes: int
@@ -136,9 +150,11 @@ class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChannelStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One channel, its source and its log. `why` says why the source brings nothing: its venue
-    refuses, limits or does not answer, or the source has ended. It is empty while a feed runs, and
-    without one `feed` is DOWN and has no instruments."""
+    """One channel, its source and its log.
+
+    `why` is the reason if no feed runs: the venue refuses, limits or does not answer, or the
+    source has ended. Then `feed` is DOWN and has no instruments. `why` is empty while a feed runs.
+    """
 
     name: str
     venue: str
@@ -150,11 +166,11 @@ class ChannelStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `versions` are those of fanout, the wire, Python; `functions` says whether the
-    hot functions are compiled.
+    """The whole service.
 
-    `venue`, `epoch_ns`, `feed` and `log` are those of the first channel, which is the only one of
-    most services; `channels` has all of them.
+    `versions` holds the versions of fanout, the wire and Python. Its key `functions` tells whether
+    the hot functions are compiled. `venue`, `epoch_ns`, `feed` and `log` describe the first
+    channel, since most services have only one. `channels` has all of them.
     """
 
     venue: str
@@ -170,7 +186,7 @@ class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all_channels(self) -> tuple[ChannelStats, ...]:
-        """`channels`, also of a service from before there were any."""
+        """`channels`, or the only channel of an older service, whose status has no list."""
         if self.channels:
             return self.channels
         first = ChannelStats(

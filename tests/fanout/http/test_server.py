@@ -1,4 +1,4 @@
-"""The answers of a service that runs, over real sockets, in the test's own process."""
+"""The HTTP server of a running service, over real sockets, in the test's own process."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ async def read_trades(client: TrioTcpClient, count: int) -> None:
             return
 
 
-async def test_status_says_how_symbols_log_consumers_and_process_are() -> None:
+async def test_status_reports_symbols_log_consumers_and_process() -> None:
     async with watched() as service, TrioTcpClient(service.tcp_url) as client:
         await read_trades(client, 50)
         stats = await service.stats()
@@ -85,7 +85,7 @@ async def test_status_says_how_symbols_log_consumers_and_process_are() -> None:
         assert stats.process.tasks > 5
 
 
-async def test_a_service_is_ready_while_every_symbol_is_live_and_healthy_all_the_time() -> None:
+async def test_readyz_is_200_only_while_every_symbol_is_live_and_healthz_always() -> None:
     async with watched() as service:
         await until_ready(service)
         assert (await service.stats()).is_ready
@@ -106,7 +106,7 @@ async def test_a_service_is_ready_while_every_symbol_is_live_and_healthy_all_the
         ("application/openmetrics-text; version=1.0.0", parse_openmetrics),
     ],
 )
-async def test_a_scrape_is_what_prometheus_parses(accepts: str, parse: Parse) -> None:
+async def test_prometheus_can_parse_a_scrape(accepts: str, parse: Parse) -> None:
     async with watched() as service, TrioTcpClient(service.tcp_url) as client:
         await read_trades(client, 50)
         answer = await service.get("/metrics", accept=accepts)
@@ -144,7 +144,7 @@ async def test_a_scrape_is_what_prometheus_parses(accepts: str, parse: Parse) ->
     assert "process_resident_memory_bytes" in families
 
 
-async def test_names_have_units_and_no_label_grows_with_the_clients() -> None:
+async def test_metric_names_have_units_and_no_label_per_client() -> None:
     async with watched() as service:
         text = (await service.get("/metrics")).text
         async with TrioTcpClient(service.tcp_url) as client:
@@ -162,12 +162,12 @@ async def test_names_have_units_and_no_label_grows_with_the_clients() -> None:
         assert "_ns" not in each.name
 
 
-async def test_what_is_asked_wrongly_is_told_so() -> None:
+async def test_an_invalid_request_gets_an_error_status_and_a_reason() -> None:
     async with watched() as service:
         missing = await service.get("/metric")
         assert (missing.status_code, missing.text) == (
             404,
-            "there is /metrics, /healthz, /readyz, /status\n",
+            "unknown path; known: /metrics, /healthz, /readyz, /status\n",
         )
         assert (await service.get("/status", "POST")).status_code == 405
         head = await service.get("/status", "HEAD")
@@ -183,7 +183,7 @@ async def test_what_is_asked_wrongly_is_told_so() -> None:
         assert (await service.get("/healthz")).status_code == 200
 
 
-async def test_an_answer_that_takes_work_is_given_again_for_a_moment(
+async def test_an_expensive_answer_is_cached_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "KEPT_S", 3600)
@@ -199,7 +199,7 @@ async def test_an_answer_that_takes_work_is_given_again_for_a_moment(
         assert len(made) == 3
 
 
-async def test_a_fault_of_ours_is_answered_with_500_and_nothing_else_happens(
+async def test_an_internal_error_is_answered_with_500_and_the_service_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_: Monitor) -> ServiceStats:
@@ -213,7 +213,7 @@ async def test_a_fault_of_ours_is_answered_with_500_and_nothing_else_happens(
         await read_trades(client, 5)
 
 
-async def test_it_answers_that_it_lives_while_the_exchange_does_not_answer() -> None:
+async def test_healthz_answers_before_the_exchange_does() -> None:
     stop = trio.Event()
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -239,7 +239,7 @@ async def test_it_answers_that_it_lives_while_the_exchange_does_not_answer() -> 
             await silent.aclose()
 
 
-async def test_whoever_keeps_connections_open_is_one_of_a_few(
+async def test_the_number_of_open_connections_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
@@ -255,7 +255,7 @@ async def test_whoever_keeps_connections_open_is_one_of_a_few(
         assert (await service.get("/healthz")).status_code == 200
 
 
-async def test_a_queue_is_a_consumer_once_somebody_reads_it(tmp_path: Path) -> None:
+async def test_a_queue_counts_as_a_consumer_once_a_reader_attaches(tmp_path: Path) -> None:
     queue = ShmConfig(name="q", directory=str(tmp_path))
     async with watched(transports=(TcpConfig(port=0), queue)) as service:
         (_, before) = (await service.stats()).transports
@@ -271,7 +271,7 @@ async def test_a_queue_is_a_consumer_once_somebody_reads_it(tmp_path: Path) -> N
         assert after.send is not None
 
 
-async def test_a_port_that_is_taken_is_told_before_anything_is_served() -> None:
+async def test_a_port_in_use_ends_the_start_before_any_client_is_served() -> None:
     async with watched() as service:
         port = int(service.url.rpartition(":")[2])
         config = replace(config_for(service.simulator), http=HttpConfig(port=port))
@@ -281,9 +281,7 @@ async def test_a_port_that_is_taken_is_told_before_anything_is_served() -> None:
         assert running.urls == []
 
 
-async def test_each_channel_has_its_own_status_and_the_first_stands_where_the_only_one_did() -> (
-    None
-):
+async def test_each_channel_has_a_status_and_the_first_keeps_the_old_fields() -> None:
     async with watched_pair() as service:
         await until_ready(service)
         stats = await service.stats()
@@ -313,7 +311,7 @@ async def test_sources_at_one_address_share_a_rest_budget_and_others_do_not() ->
         assert (await service.stats()).channels[0].feed.rest_weight < 1_000
 
 
-async def test_a_channel_can_be_asked_for_whether_it_is_ready() -> None:
+async def test_readyz_can_ask_about_one_channel() -> None:
     async with watched_pair() as service:
         await until_ready(service)
         service.simulator.faults.inject(Http(status=451, path="/public", requests=None))
@@ -326,11 +324,12 @@ async def test_a_channel_can_be_asked_for_whether_it_is_ready() -> None:
         assert (await service.get("/readyz?channel=first")).text == "ready\n"
         assert (await service.get("/readyz?channel=second")).status_code == 503
         unknown = await service.get("/readyz?channel=third")
-        assert (unknown.status_code, unknown.text) == (404, "there is first, second\n")
+        assert unknown.status_code == 404
+        assert unknown.text == "unknown channel; known: first, second\n"
 
 
 @pytest.mark.parametrize("accepts", ["text/plain", "application/openmetrics-text"])
-async def test_metrics_of_each_channel_have_its_name(accepts: str) -> None:
+async def test_metrics_are_labelled_with_their_channel(accepts: str) -> None:
     async with watched_pair() as service:
         host, port = service.tcp_url.removeprefix("tcp://").split(":")
         reader = await trio.open_tcp_stream(host, int(port))

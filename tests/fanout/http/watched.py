@@ -1,4 +1,4 @@
-"""A service that answers questions, in the test's own process, and somebody who asks them."""
+"""A service with an HTTP port, in the test's own process, and an HTTP client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from tests.running import Running, config_for, running_service, running_simulato
 
 
 class Watched:
-    """A service that answers questions, and somebody who asks them."""
+    """A service with an HTTP port, and an HTTP client."""
 
     def __init__(self, running: Running, simulator: Simulator) -> None:
         self.simulator = simulator

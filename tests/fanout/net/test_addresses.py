@@ -13,7 +13,7 @@ from fanout.net.addresses import is_loopback, serves_loopback
         ("0.0.0.0", False),
     ],
 )
-def test_loopback_is_told_from_the_network(host: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 

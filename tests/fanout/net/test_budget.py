@@ -11,7 +11,7 @@ class Wall:
         return self.now_s
 
 
-def test_half_of_what_the_venue_allows_is_taken_and_the_rest_left_to_others() -> None:
+def test_half_of_the_venues_weight_limit_is_used() -> None:
     budget = Budget(100, wall_s=Wall(600.0))
     for _ in range(10):
         assert budget.wait_s(5) == 0
@@ -19,7 +19,7 @@ def test_half_of_what_the_venue_allows_is_taken_and_the_rest_left_to_others() ->
     assert budget.wait_s(1) == 60.0
 
 
-def test_the_next_clock_minute_has_room_again() -> None:
+def test_the_budget_is_renewed_at_the_next_clock_minute() -> None:
     wall = Wall(645.0)
     budget = Budget(100, wall_s=wall)
     budget.spend(50)
@@ -28,7 +28,7 @@ def test_the_next_clock_minute_has_room_again() -> None:
     assert (budget.used, budget.wait_s(5)) == (0, 0)
 
 
-def test_what_others_use_counts_too() -> None:
+def test_weight_used_by_other_programs_counts() -> None:
     budget = Budget(100, wall_s=Wall(600.0))
     minute = budget.spend(5)
     budget.counted(48, minute)
@@ -38,14 +38,14 @@ def test_what_others_use_counts_too() -> None:
     assert budget.used == 48, "an answer that was overtaken"
 
 
-def test_something_that_is_heavier_than_a_share_is_asked_for_when_nothing_else_was() -> None:
+def test_a_request_heavier_than_the_share_is_allowed_in_an_unused_minute() -> None:
     budget = Budget(10, wall_s=Wall(600.0))
     assert budget.wait_s(8) == 0
     budget.spend(1)
     assert budget.wait_s(8) > 0
 
 
-def test_what_was_counted_in_the_minute_before_does_not_count_in_this_one() -> None:
+def test_a_count_of_the_previous_minute_is_ignored() -> None:
     wall = Wall(659.9)
     budget = Budget(100, wall_s=wall)
     minute = budget.spend(5)
@@ -54,7 +54,7 @@ def test_what_was_counted_in_the_minute_before_does_not_count_in_this_one() -> N
     assert (budget.used, budget.wait_s(5)) == (0, 0)
 
 
-def test_who_takes_all_there_is_waits_for_none_of_it() -> None:
+def test_an_infinite_share_never_waits() -> None:
     budget = Budget(100, share=math.inf, wall_s=Wall(600.0))
     budget.counted(100, budget.spend(5))
     assert budget.wait_s(5) == 0

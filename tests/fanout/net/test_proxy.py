@@ -44,7 +44,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"HTTPS_PROXY": ""}, "https://fapi.binance.com", None),
     ],
 )
-def test_the_environment_is_read_as_everybody_reads_it(
+def test_proxy_variables_are_read_in_the_usual_way(
     environment: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -52,7 +52,9 @@ def test_the_environment_is_read_as_everybody_reads_it(
     assert proxy_for(url, None) == proxy
 
 
-def test_what_is_asked_for_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_option_takes_precedence_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
     assert proxy_for("https://fapi.binance.com", "socks5://q:2") == "socks5://q:2"
 
@@ -69,7 +71,7 @@ def test_what_is_asked_for_goes_before_the_environment(monkeypatch: pytest.Monke
         "http://me:sec#ret@p:1",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
+def test_an_unusable_proxy_is_refused_without_showing_its_password(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -98,7 +100,7 @@ async def test_websocket_and_rest_go_through_the_proxy(scheme: str) -> None:
             assert len(proxy.asked) >= 2
 
 
-async def test_a_proxy_that_refuses_is_told_in_words() -> None:
+async def test_a_refusal_by_the_proxy_is_explained() -> None:
     async with running_proxy("http") as proxy:
         proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
         with pytest.raises(VenueUnreachableError, match=f"the proxy {proxy.url}: 407"):
@@ -106,7 +108,7 @@ async def test_a_proxy_that_refuses_is_told_in_words() -> None:
                 pass
 
 
-async def test_a_proxys_own_words_are_fit_for_a_terminal() -> None:
+async def test_the_proxys_words_are_shown_without_control_characters() -> None:
     async with running_proxy("http") as proxy:
         proxy.refusal = b"HTTP/1.1 407 \x1b[31mred\x1b[0m\r\n\r\n"
         with pytest.raises(VenueUnreachableError, match=r"407 \?\[31mred"):
@@ -114,7 +116,7 @@ async def test_a_proxys_own_words_are_fit_for_a_terminal() -> None:
                 pass
 
 
-async def test_a_proxy_whose_answer_has_a_name_that_is_none_is_at_fault() -> None:
+async def test_an_invalid_name_in_the_proxys_answer_is_the_proxys_fault() -> None:
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.send_all(b"\x05\x00" + b"\x05\x00\x00\x03\x01\xaa\x00\x50")
@@ -129,7 +131,7 @@ async def test_a_proxy_whose_answer_has_a_name_that_is_none_is_at_fault() -> Non
         nursery.cancel_scope.cancel()
 
 
-async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rest_errors_name_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     async with running_proxy("http") as proxy:
         url = proxy.url
@@ -139,7 +141,7 @@ async def test_rest_says_which_proxy_it_went_through(monkeypatch: pytest.MonkeyP
             await rest.fetch(Request(path="/ping"), bytes)
 
 
-async def test_a_proxy_that_is_not_there_is_told_in_words() -> None:
+async def test_an_unreachable_proxy_is_named() -> None:
     async with running_proxy("http") as proxy:
         url = proxy.url
     with pytest.raises(VenueUnreachableError, match=f"the proxy {url}: Connection refused"):

@@ -56,7 +56,7 @@ async def fetch(script: ScriptedRest, request: Request = PING, times: int = 1) -
     return outcome.unwrap()
 
 
-async def test_the_answer_is_what_the_parser_makes_of_it() -> None:
+async def test_fetch_returns_the_parsed_answer() -> None:
     assert await fetch(ScriptedRest(answer(200, b"body"))) == b"body"
 
 
@@ -67,14 +67,14 @@ async def test_symbols_in_chinese_are_percent_encoded() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 408])
-async def test_a_failure_of_the_venues_is_tried_again(status: int, pauses: list[float]) -> None:
+async def test_a_failure_of_the_venue_is_retried(status: int, pauses: list[float]) -> None:
     script = ScriptedRest(answer(status), answer(status), answer(200, b"ok"))
     assert await fetch(script) == b"ok"
     assert len(script.requests) == 3
     assert pauses[0] < pauses[1] * 2
 
 
-async def test_attempts_are_bounded_and_the_last_failure_is_told() -> None:
+async def test_attempts_are_bounded_and_the_last_failure_is_raised() -> None:
     script = ScriptedRest(answer(503, b'{"code":-1008,"msg":"Server is overloaded."}'))
     with pytest.raises(VenueUnreachableError, match=r"HTTP 503: Server is overloaded\. \(-1008\)"):
         await fetch(script)
@@ -91,7 +91,7 @@ async def test_attempts_are_bounded_and_the_last_failure_is_told() -> None:
         (302, VenueUnreachableError, "HTTP 302"),
     ],
 )
-async def test_what_another_attempt_cannot_mend_is_told_at_once(
+async def test_a_permanent_failure_is_raised_at_once(
     status: int, kind: type[VenueError], said: str
 ) -> None:
     script = ScriptedRest(answer(status, b'{"code":-1003,"msg":"banned until 1790000000000"}'))
@@ -112,7 +112,7 @@ async def test_a_rate_limit_without_a_time_ends_with_the_minute(pauses: list[flo
 
 
 @pytest.mark.parametrize("after", ["86400", "9" * 400])
-async def test_a_rate_limit_that_lasts_is_told_at_once(after: str) -> None:
+async def test_a_long_rate_limit_is_raised_at_once(after: str) -> None:
     script = ScriptedRest(answer(429, Retry_After=after))
     with pytest.raises(VenueBusyError, match="too many requests"):
         await fetch(script)
@@ -132,9 +132,7 @@ async def test_a_rate_limit_that_lasts_is_told_at_once(after: str) -> None:
         (answer(403), FORBIDDEN_S),
     ],
 )
-async def test_a_venue_that_refuses_is_left_alone_for_as_long_as_that_can_last(
-    refusal: bytes, pause_s: float
-) -> None:
+async def test_after_a_refusal_all_requests_pause(refusal: bytes, pause_s: float) -> None:
     clock = [BEGAN_S]
     clocks = dict.fromkeys(("wall_s", "now_s"), lambda: clock[-1])
     script = ScriptedRest(refusal, answer(200, b"ok"))
@@ -148,25 +146,25 @@ async def test_a_venue_that_refuses_is_left_alone_for_as_long_as_that_can_last(
         assert await client.fetch(PING, bytes) == b"ok"
 
 
-async def test_requests_wait_for_room_in_their_minute(pauses: list[float]) -> None:
+async def test_requests_wait_for_the_budget_of_their_minute(pauses: list[float]) -> None:
     heavy = Request(path="/fapi/v1/aggTrades", weight=400)
     assert await fetch(ScriptedRest(answer(200, b"ok")), heavy, times=4) == b"ok"
     assert pauses == [40.0]
 
 
-async def test_what_the_venue_says_others_used_counts(pauses: list[float]) -> None:
+async def test_the_venues_count_of_used_weight_is_respected(pauses: list[float]) -> None:
     script = ScriptedRest(answer(200, X_MBX_USED_WEIGHT_1M="1199"), answer(200, b"ok"))
     assert await fetch(script, Request(path="/", weight=5), times=2) == b"ok"
     assert pauses == [40.0]
 
 
-async def test_a_request_may_bring_its_own_headers() -> None:
+async def test_a_request_may_have_headers_of_its_own() -> None:
     script = ScriptedRest(answer(200))
     await fetch(script, Request(path="/", headers={"X-MBX-APIKEY": "key"}))
     assert b"x-mbx-apikey: key" in script.requests[0].lower()
 
 
-async def test_an_answer_that_cannot_be_parsed_is_asked_for_again() -> None:
+async def test_an_unparsable_answer_is_retried() -> None:
     script = ScriptedRest(answer(200, b"<html>"), answer(200, b"[]"))
     venue = BinanceUsdm()
     async with script.running() as there, open_rest(there) as client:
@@ -174,7 +172,7 @@ async def test_an_answer_that_cannot_be_parsed_is_asked_for_again() -> None:
         assert await client.fetch(request, lambda body: venue.parse_recent_trades(body, "X")) == ()
 
 
-async def test_an_answer_that_is_never_right_is_told() -> None:
+async def test_an_answer_that_stays_unparsable_is_an_error() -> None:
     async with ScriptedRest(answer(200, b"<html>")).running() as venue, open_rest(venue) as client:
         with pytest.raises(VenueMessageError, match="exchangeInfo"):
             await client.fetch(
@@ -182,7 +180,7 @@ async def test_an_answer_that_is_never_right_is_told() -> None:
             )
 
 
-async def test_an_answer_without_end_is_not_read_to_the_end(
+async def test_an_endless_answer_is_cut_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1000)
@@ -190,7 +188,7 @@ async def test_an_answer_without_end_is_not_read_to_the_end(
         await fetch(ScriptedRest(answer(200, bytes(100_000))))
 
 
-async def test_an_answer_that_is_packed_is_unpacked() -> None:
+async def test_a_gzipped_answer_is_decompressed() -> None:
     packed = answer(200, gzip.compress(b"body"), Content_Encoding="gzip")
     assert await fetch(ScriptedRest(packed)) == b"body"
 
@@ -209,7 +207,7 @@ ZEROS = gzip.compress(bytes(1_000_000), mtime=0)
     ],
     ids=["too long", "packed twice", "packed otherwise", "not packed", "cut short"],
 )
-async def test_an_answer_is_unpacked_up_to_the_limit_and_once(
+async def test_an_answer_is_decompressed_once_and_up_to_the_limit(
     monkeypatch: pytest.MonkeyPatch, body: bytes, encoding: str, said: str
 ) -> None:
     monkeypatch.setattr(rest, "MAX_BODY_BYTES", 1500)
@@ -217,7 +215,7 @@ async def test_an_answer_is_unpacked_up_to_the_limit_and_once(
         await fetch(ScriptedRest(answer(200, body, Content_Encoding=encoding)))
 
 
-async def test_who_asks_once_only_is_told_at_once(pauses: list[float]) -> None:
+async def test_a_client_with_one_attempt_raises_the_first_failure(pauses: list[float]) -> None:
     script = ScriptedRest(answer(503))
     async with script.running() as venue, open_rest(venue, attempts=1) as client:
         with pytest.raises(VenueUnreachableError, match="HTTP 503"):
@@ -225,7 +223,7 @@ async def test_who_asks_once_only_is_told_at_once(pauses: list[float]) -> None:
     assert (len(script.requests), pauses) == (1, [])
 
 
-async def test_certificates_are_trusted_as_the_websocket_does(
+async def test_rest_trusts_the_same_certificates_as_the_websocket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, served = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -247,7 +245,7 @@ async def test_certificates_are_trusted_as_the_websocket_does(
         nursery.cancel_scope.cancel()
 
 
-async def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_venue_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "TIMEOUT_S", 0.02)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         venue = BinanceUsdm(rest_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -259,14 +257,14 @@ async def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", b"\xff\r\n\r\n"]
 )
-async def test_an_answer_that_breaks_off_is_tried_again_and_told(data: bytes) -> None:
+async def test_a_truncated_answer_is_retried_and_then_an_error(data: bytes) -> None:
     script = ScriptedRest(data)
     with pytest.raises(VenueUnreachableError, match="cannot be reached"):
         await fetch(script)
     assert len(script.requests) == ATTEMPTS
 
 
-async def test_what_is_said_of_a_wrong_answer_is_fit_for_a_terminal() -> None:
+async def test_errors_about_answers_contain_no_control_characters() -> None:
     script = ScriptedRest(b"HTTP/1.1 \x1b[31m" + b"x" * 60_000 + b"\r\n\r\n")
     with pytest.raises(VenueUnreachableError, match="cannot be reached") as caught:
         await fetch(script)
@@ -274,7 +272,7 @@ async def test_what_is_said_of_a_wrong_answer_is_fit_for_a_terminal() -> None:
     assert str(caught.value).isprintable()
 
 
-async def test_nobody_there_is_told_with_the_address() -> None:
+async def test_a_refused_connection_names_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     async with open_rest(BinanceUsdm(rest_url=url)) as client:
@@ -291,7 +289,7 @@ class Elsewhere(BinanceUsdm):
         return Refusal.BUSY if status == 403 else usual_refusal(status)
 
 
-async def test_what_a_status_means_and_how_much_may_be_asked_is_the_venues_to_say() -> None:
+async def test_the_venue_defines_the_meaning_of_a_status_and_the_weight_limit() -> None:
     script = ScriptedRest(answer(403, Retry_After="7"), answer(200, b"ok"))
     async with script.running() as venue:
         elsewhere = Elsewhere(rest_url=venue.rest_url)

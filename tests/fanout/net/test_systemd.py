@@ -1,4 +1,4 @@
-"""What a service says to systemd, over a socket like the one that systemd listens on."""
+"""Notifications to systemd, received on a socket like systemd's."""
 
 import errno
 import os
@@ -35,7 +35,7 @@ def heard(manager: socket.socket) -> list[str]:
     return words
 
 
-def test_a_service_says_ready_once_it_serves_then_that_it_lives_and_that_it_stops(
+def test_systemd_is_notified_of_ready_alive_and_stopping(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "notify")
@@ -46,14 +46,14 @@ def test_a_service_says_ready_once_it_serves_then_that_it_lives_and_that_it_stop
             words = []
             while not words or not words[-1].startswith("READY=1"):
                 words.append(manager.recv(4096).decode())
-            assert "STATUS=serving BTCUSDT, ETHUSDT" in words[-1].splitlines()
+            assert "STATUS=serving BTCUSDT, ETHUSDT from sim" in words[-1].splitlines()
             service.until_said("serving")
             assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             assert service.end(signal.SIGTERM) == 143
         assert "STOPPING=1" in "\n".join(heard(manager)).splitlines()
 
 
-def test_an_abstract_address_begins_with_an_at(tmp_path: Path) -> None:
+def test_an_abstract_socket_address_begins_with_an_at_sign(tmp_path: Path) -> None:
     name = f"fanout-{uuid.uuid4().hex}"
     with listening(f"\0{name}") as manager:
         Notifier({"NOTIFY_SOCKET": f"@{name}"}).ready("x")
@@ -61,7 +61,7 @@ def test_an_abstract_address_begins_with_an_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere"}])
-def test_without_a_manager_nothing_is_said_and_nothing_is_wrong(
+def test_without_systemd_no_notification_is_sent(
     environment: dict[str, str],
 ) -> None:
     notifier = Notifier(environment)
@@ -69,7 +69,9 @@ def test_without_a_manager_nothing_is_said_and_nothing_is_wrong(
     notifier.stopping()
 
 
-def test_that_no_descriptor_is_left_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notification_without_a_free_descriptor_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_socket(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -88,7 +90,7 @@ def test_that_no_descriptor_is_left_ends_nothing(monkeypatch: pytest.MonkeyPatch
         ({}, False),
     ],
 )
-async def test_the_watchdog_hears_in_time_if_it_watches_this_process(
+async def test_the_watchdog_is_notified_only_if_it_watches_this_process(
     autojump_clock: MockClock, tmp_path: Path, environment: dict[str, str], is_watched: bool
 ) -> None:
     path = str(tmp_path / "notify")

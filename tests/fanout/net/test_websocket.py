@@ -1,5 +1,5 @@
-"""The client against `websockets`' own server core over a stream in memory, and against peers
-that break the rules byte by byte."""
+"""The client against the server core of `websockets` over a stream in memory, and against peers
+that violate the protocol."""
 
 import ssl
 import sys
@@ -85,7 +85,7 @@ async def connected() -> AsyncIterator[tuple[WebSocket, Venue]]:
     yield client, venue
 
 
-async def test_what_one_read_brought_is_one_burst() -> None:
+async def test_the_messages_of_one_read_are_one_burst() -> None:
     async with connected() as (client, venue):
         await venue.send(b"one", b"two", b"three")
         await venue.send(b"four")
@@ -108,7 +108,7 @@ async def test_messages_right_behind_the_handshake_are_not_lost() -> None:
     assert (await client.receive()).messages == [b"early"]
 
 
-async def test_a_venue_that_closes_right_behind_the_handshake_is_told() -> None:
+async def test_a_close_right_behind_the_handshake_is_reported() -> None:
     ours, theirs = memory_stream_pair()
     venue = Venue(theirs)
     client = WebSocket(ours, ClientProtocol(parse_uri("ws://venue/")))
@@ -125,7 +125,7 @@ async def test_a_venue_that_closes_right_behind_the_handshake_is_told() -> None:
         await client.receive()
 
 
-async def test_the_time_of_a_burst_is_taken_before_anything_is_sent(
+async def test_the_arrival_time_of_a_burst_precedes_any_send(
     autojump_clock: object,
 ) -> None:
     """A pong that waits for the socket makes a burst late; its time must not be."""
@@ -145,7 +145,7 @@ async def test_the_time_of_a_burst_is_taken_before_anything_is_sent(
     assert burst.received_ns == round(came_at * 1e9)
 
 
-async def test_a_venue_that_takes_no_pong_is_given_up(autojump_clock: object) -> None:
+async def test_a_connection_that_cannot_send_its_pong_is_closed(autojump_clock: object) -> None:
     async with connected() as (client, venue):
         client._stream.send_stream.send_all_hook = trio.sleep_forever  # type: ignore[attr-defined]
         venue.protocol.send_ping(b"x")
@@ -164,7 +164,7 @@ async def test_a_ping_is_answered_with_its_payload() -> None:
         assert (pong.opcode, pong.data) == (Opcode.PONG, b"1790370834849")
 
 
-async def test_a_message_in_fragments_comes_whole() -> None:
+async def test_a_fragmented_message_is_joined() -> None:
     async with connected() as (client, venue):
         venue.protocol.send_text(b"on", fin=False)
         await venue.flush()
@@ -177,7 +177,7 @@ async def test_a_message_in_fragments_comes_whole() -> None:
         assert messages == [b"one", b"two"]
 
 
-async def test_fragments_with_nothing_in_them_take_no_room(autojump_clock: object) -> None:
+async def test_empty_fragments_use_no_memory(autojump_clock: object) -> None:
     async with connected() as (client, venue):
         venue.protocol.send_text(b"on", fin=False)
         for _ in range(10_000):
@@ -191,14 +191,14 @@ async def test_fragments_with_nothing_in_them_take_no_room(autojump_clock: objec
         assert (await client.receive()).messages == [b"one"]
 
 
-async def test_text_is_sent_as_a_message() -> None:
+async def test_text_is_sent_as_a_text_message() -> None:
     async with connected() as (client, venue):
         await client.send("币安人生usdt@trade")
         frame = await venue.received()
         assert (frame.opcode, bytes(frame.data).decode()) == (Opcode.TEXT, "币安人生usdt@trade")
 
 
-async def test_what_came_before_the_end_is_handed_over_first() -> None:
+async def test_messages_before_the_end_of_stream_are_delivered_first() -> None:
     async with connected() as (client, venue):
         venue.protocol.send_text(b"last")
         venue.protocol.send_close(1008, "Too many requests")
@@ -208,14 +208,14 @@ async def test_what_came_before_the_end_is_handed_over_first() -> None:
             await client.receive()
 
 
-async def test_an_end_without_a_close_frame_is_told() -> None:
+async def test_an_end_of_stream_without_a_close_frame_is_an_error() -> None:
     async with connected() as (client, venue):
         await venue.stream.send_eof()
         with pytest.raises(VenueUnreachableError, match="without a close frame"):
             await client.receive()
 
 
-async def test_a_broken_stream_is_told() -> None:
+async def test_a_broken_stream_is_an_error() -> None:
     async with connected() as (client, venue):
         await venue.stream.aclose()
         with pytest.raises(VenueUnreachableError):
@@ -237,14 +237,14 @@ async def test_a_broken_stream_is_told() -> None:
         ),
     ],
 )
-async def test_what_breaks_the_protocol_ends_the_connection(data: bytes) -> None:
+async def test_a_protocol_violation_ends_the_connection(data: bytes) -> None:
     async with connected() as (client, venue):
         await venue.stream.send_all(data)
         with pytest.raises(VenueUnreachableError, match="closed the stream"):
             await client.receive()
 
 
-async def test_a_flood_of_pings_is_answered_within_what_the_venue_takes(
+async def test_a_flood_of_pings_is_answered_within_the_venues_message_limit(
     autojump_clock: object,
 ) -> None:
     """It takes ten messages a second, and cuts off who sends more."""
@@ -264,7 +264,7 @@ async def test_a_flood_of_pings_is_answered_within_what_the_venue_takes(
         ]
 
 
-async def test_silence_is_pinged_and_an_answer_keeps_the_connection(
+async def test_a_silent_connection_is_pinged_and_kept_if_it_answers(
     autojump_clock: object,
 ) -> None:
     async with connected() as (client, venue), trio.open_nursery() as nursery:
@@ -280,7 +280,7 @@ async def test_silence_is_pinged_and_an_answer_keeps_the_connection(
         assert (await client.receive()).messages == [b"at last"]
 
 
-async def test_silence_without_an_answer_to_a_ping_ends_the_connection(
+async def test_a_silent_connection_ends_if_it_does_not_answer_a_ping(
     autojump_clock: object,
 ) -> None:
     async with connected() as (client, _):
@@ -352,14 +352,14 @@ async def farewell_to(leave: Callable[[WebSocket, trio.CancelScope], Awaitable[N
     return told[0]
 
 
-async def test_a_venue_is_told_that_its_client_goes() -> None:
+async def test_closing_sends_a_close_frame() -> None:
     async def be_done(client: WebSocket, _: trio.CancelScope) -> None:
         await client.receive()
 
     assert (await farewell_to(be_done)).opcode is Opcode.CLOSE
 
 
-async def test_a_venue_is_told_that_its_client_was_cancelled() -> None:
+async def test_cancellation_sends_a_close_frame() -> None:
     """Which is how a connection that is replaced ends, and those of a service that is stopped."""
 
     async def be_cancelled(client: WebSocket, scope: trio.CancelScope) -> None:
@@ -369,7 +369,7 @@ async def test_a_venue_is_told_that_its_client_was_cancelled() -> None:
     assert (await farewell_to(be_cancelled)).opcode is Opcode.CLOSE
 
 
-async def test_a_goodbye_to_a_venue_that_is_saying_its_own_is_left_out() -> None:
+async def test_no_close_frame_is_sent_while_the_venue_is_closing() -> None:
     async with connected() as (client, venue):
         venue.protocol.send_text(b"last")
         venue.protocol.send_close(1001, "going away")
@@ -396,7 +396,7 @@ async def refusal_of(url: str, ssl_context: ssl.SSLContext | None = None) -> Ven
         (200, VenueUnreachableError, "HTTP 200"),
     ],
 )
-async def test_a_refused_handshake_is_told_in_words(
+async def test_a_refused_handshake_raises_the_matching_error(
     status: int, kind: type[VenueError], said: str
 ) -> None:
     response = f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode()
@@ -415,7 +415,7 @@ async def test_a_refused_handshake_is_told_in_words(
         (Refusal.OTHER, VenueUnreachableError),
     ],
 )
-async def test_what_a_status_means_is_the_venues_to_say(
+async def test_the_venue_defines_the_meaning_of_a_handshake_status(
     meaning: Refusal, kind: type[VenueError]
 ) -> None:
     """Bybit limits with 403, which elsewhere is a firewall."""
@@ -426,7 +426,7 @@ async def test_what_a_status_means_is_the_venues_to_say(
                 raise AssertionError("it opened")
 
 
-async def test_how_it_is_pinged_is_the_venues_to_say(autojump_clock: object) -> None:
+async def test_the_venue_defines_the_ping_intervals(autojump_clock: object) -> None:
     ours, theirs = memory_stream_pair()
     venue = Venue(theirs)
     protocol = Protocol(parse_uri("ws://venue/"), pongs_a_second=2)
@@ -474,20 +474,20 @@ async def test_a_task_may_send_while_another_receives_and_answers_pings(
 @pytest.mark.parametrize(
     "data", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0" * 100, b"HTTP/1.1 101 X\r\n\r\n"]
 )
-async def test_something_else_than_a_websocket_is_told(data: bytes) -> None:
+async def test_a_server_that_speaks_no_websocket_is_an_error(data: bytes) -> None:
     async with answering(saying(data)) as port:
         error = await refusal_of(f"ws://127.0.0.1:{port}/")
     assert "handshake" in str(error) or "closed" in str(error)
 
 
-async def test_nobody_there_is_told_with_the_address() -> None:
+async def test_a_refused_connection_names_the_address() -> None:
     async with answering(saying(b"")) as port:
         pass
     error = await refusal_of(f"ws://127.0.0.1:{port}/")
     assert str(error) == f"no connection to 127.0.0.1:{port}: Connection refused"
 
 
-async def test_a_venue_that_accepts_and_says_nothing_is_given_up(
+async def test_a_venue_that_accepts_and_stays_silent_is_abandoned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websocket, "CONNECT_TIMEOUT_S", 0.05)
@@ -500,7 +500,7 @@ async def test_a_venue_that_accepts_and_says_nothing_is_given_up(
     assert "within 0.05 s" in str(error)
 
 
-async def test_a_certificate_that_is_not_trusted_is_told() -> None:
+async def test_an_untrusted_certificate_is_an_error() -> None:
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -509,7 +509,7 @@ async def test_a_certificate_that_is_not_trusted_is_told() -> None:
     assert "certificate verify failed" in str(error)
 
 
-async def test_tls_is_spoken_where_the_url_says_so() -> None:
+async def test_a_wss_url_uses_tls() -> None:
     authority = trustme.CA()
     served, trusting = (
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
@@ -522,11 +522,11 @@ async def test_tls_is_spoken_where_the_url_says_so() -> None:
     assert isinstance(error, VenueForbiddenError)
 
 
-async def test_a_name_that_can_be_no_host_is_told() -> None:
+async def test_an_invalid_host_name_is_an_error() -> None:
     assert "no connection to" in str(await refusal_of("ws://a..b/"))
 
 
-async def test_what_is_no_websocket_url_is_told() -> None:
+async def test_an_invalid_websocket_url_is_an_error() -> None:
     assert "not a WebSocket URL" in str(await refusal_of("http://127.0.0.1/"))
 
 
@@ -540,7 +540,7 @@ class Counting(ClientProtocol):
         super().receive_data(data)
 
 
-async def test_a_handshake_that_has_failed_is_not_read_on_line_by_line() -> None:
+async def test_reading_stops_after_a_failed_handshake() -> None:
     ours, theirs = memory_stream_pair()
     core = Counting(parse_uri("ws://venue/"))
     await theirs.send_all(b"HTTP/1.1 101 X\r\n" + b"\n" * 100_000)
@@ -549,7 +549,7 @@ async def test_a_handshake_that_has_failed_is_not_read_on_line_by_line() -> None
     assert core.count < 10
 
 
-async def test_a_refusal_that_says_twice_when_to_come_back_is_a_refusal() -> None:
+async def test_a_refusal_with_two_retry_after_headers_is_still_a_refusal() -> None:
     response = b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nRetry-After: 8\r\nContent-Length: 0\r\n\r\n"
     async with answering(saying(response)) as port:
         error = await refusal_of(f"ws://127.0.0.1:{port}/")
@@ -557,14 +557,14 @@ async def test_a_refusal_that_says_twice_when_to_come_back_is_a_refusal() -> Non
     assert error.pause_s == 7
 
 
-async def test_what_is_said_of_a_handshake_is_fit_for_a_terminal() -> None:
+async def test_handshake_errors_contain_no_control_characters() -> None:
     response = b"HTTP/1.1 101 X\r\nUpgrade: we\x9b31m\r\nConnection: Upgrade\r\n\r\n"
     async with answering(saying(response)) as port:
         error = await refusal_of(f"ws://127.0.0.1:{port}/")
     assert "we?31m" in str(error)
 
 
-async def test_a_venue_that_refuses_for_longer_than_bans_last_is_asked_again() -> None:
+async def test_a_pause_is_at_most_as_long_as_the_longest_ban() -> None:
     response = b"HTTP/1.1 429 X\r\nRetry-After: " + b"9" * 400 + b"\r\nContent-Length: 0\r\n\r\n"
     async with answering(saying(response)) as port:
         error = await refusal_of(f"ws://127.0.0.1:{port}/")

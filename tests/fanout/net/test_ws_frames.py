@@ -1,5 +1,5 @@
-"""Messages that are taken past the protocol core are those that it would have found, wherever the
-stream is cut and whatever stands between them."""
+"""The fast path yields the same messages as the protocol core, however the stream is cut and for
+all kinds of frames in between."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -122,7 +122,7 @@ def heard_by_the_core(data: bytes) -> list[bytes]:
 
 @settings(max_examples=200, deadline=None)
 @given(STREAMS, st.data(), st.booleans())
-def test_messages_are_those_of_the_core_wherever_the_stream_is_cut(
+def test_the_fast_path_yields_the_cores_messages_however_the_stream_is_cut(
     data: bytes, chance: st.DataObject, in_one: bool
 ) -> None:
     near = st.integers(0, min(len(data), 300)) | st.integers(0, len(data))
@@ -134,7 +134,7 @@ def test_messages_are_those_of_the_core_wherever_the_stream_is_cut(
 
 
 @pytest.mark.parametrize("in_one", [True, False])
-async def test_a_stream_that_comes_byte_by_byte_is_understood(in_one: bool) -> None:
+async def test_a_stream_fed_byte_by_byte_is_decoded(in_one: bool) -> None:
     data = text(3) + header(0x89, 2) + b"pi" + text(200) + header(0x01, 1) + b"a"
     data += header(0x89, 0) + header(0x80, 1) + b"b" + text(0)
     pieces = [bytes((byte,)) for byte in data]
@@ -142,7 +142,7 @@ async def test_a_stream_that_comes_byte_by_byte_is_understood(in_one: bool) -> N
     assert messages == [b"ttt", b"t" * 200, b"ab", b""]
 
 
-def test_ordinary_messages_are_taken_up_to_the_first_that_is_none() -> None:
+def test_the_fast_path_stops_at_the_first_other_frame() -> None:
     messages: list[bytes] = []
     data = text(2) + text(130) + header(0x89, 0) + text(2)
     assert take_texts(data, 0, messages) == len(text(2) + text(130))
@@ -151,7 +151,7 @@ def test_ordinary_messages_are_taken_up_to_the_first_that_is_none() -> None:
 
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536, 2**62])
 @pytest.mark.parametrize("masked", [0, 0x80])
-def test_a_frame_is_as_long_as_its_header_says(length: int, masked: int) -> None:
+def test_the_length_of_a_frame_follows_from_its_header(length: int, masked: int) -> None:
     head = header(0x82, length, masked)
     for end in range(len(head)):
         assert frame_bytes(b"x" + head[:end], 1) is None

@@ -5,7 +5,9 @@ import pytest
 from fanout.stats.anomalies import Anomalies
 
 
-def test_a_kind_is_said_once_a_minute_and_counted_always(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_anomaly_is_logged_once_a_minute_and_always_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = 1000.0
     anomalies = Anomalies(clock=lambda: now)
     for _ in range(5):

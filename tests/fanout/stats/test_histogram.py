@@ -8,7 +8,7 @@ from fanout.stats.histogram import BOUNDS_NS, SLICES, Histogram
 from fanout.stats.snapshots import Quantiles
 
 
-def test_ranges_follow_each_other_a_seventh_apart() -> None:
+def test_adjacent_ranges_differ_by_a_seventh() -> None:
     assert sorted(set(BOUNDS_NS)) == BOUNDS_NS
     positive = [each for each in BOUNDS_NS if each > 0]
     assert positive[0] == 1_000
@@ -17,7 +17,7 @@ def test_ranges_follow_each_other_a_seventh_apart() -> None:
     assert BOUNDS_NS[: BOUNDS_NS.index(0)] == [-each for each in reversed(positive)]
 
 
-def test_without_anything_there_are_no_quantiles() -> None:
+def test_an_empty_histogram_has_no_quantiles() -> None:
     histogram = Histogram()
     assert histogram.quantiles() is None
     for _ in range(2 * SLICES):
@@ -26,7 +26,7 @@ def test_without_anything_there_are_no_quantiles() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_quantiles_are_right_to_a_seventh_and_the_longest_exactly(sign: int) -> None:
+def test_quantiles_are_accurate_to_a_seventh_and_the_maximum_is_exact(sign: int) -> None:
     rng = random.Random(5)
     values = [sign * int(10 ** rng.uniform(4, 10)) for _ in range(5_000)]
     histogram = Histogram()
@@ -41,7 +41,7 @@ def test_quantiles_are_right_to_a_seventh_and_the_longest_exactly(sign: int) -> 
     assert found.max_ns == max(values)
 
 
-def test_what_is_out_of_all_ranges_is_counted_too() -> None:
+def test_durations_beyond_all_ranges_are_counted() -> None:
     histogram = Histogram()
     histogram.add(10**12)
     histogram.add(-(10**12))
@@ -51,14 +51,14 @@ def test_what_is_out_of_all_ranges_is_counted_too() -> None:
     assert histogram.sum_ns == 10**12
 
 
-def test_a_quantile_is_not_above_the_longest() -> None:
+def test_no_quantile_exceeds_the_maximum() -> None:
     histogram = Histogram()
     histogram.add(1_001)
     found = histogram.quantiles()
     assert found == Quantiles(count=1, p50_ns=1_001, p99_ns=1_001, max_ns=1_001)
 
 
-def test_what_is_older_than_the_slices_is_forgotten_but_for_the_counts() -> None:
+def test_old_slices_leave_the_quantiles_but_not_the_counts() -> None:
     histogram = Histogram()
     histogram.add(5_000)
     for _ in range(SLICES - 1):
