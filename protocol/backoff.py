@@ -1,7 +1,7 @@
-"""How long to wait before the next attempt. A pure generator: no clock, no sleep.
+"""Pauses between attempts to reconnect: exponential backoff with jitter, without clock or sleep.
 
-It stands beside the wire because both ends reconnect by it: the feed to its venue, a client to
-its service. Full jitter keeps many clients of a restarted service from coming back in step.
+It is part of `protocol` since both ends use it: the feed reconnects to its venue, and a client to
+its service. The jitter keeps the clients of a restarted service from reconnecting all at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 def backoff(
     *, first_s: float, cap_s: float, factor: float = 2.0, uniform: Callable[[float, float], float]
 ) -> Iterator[float]:
-    """Pauses in seconds, for ever: growing from `first_s` by `factor` up to `cap_s`.
+    """Yield pauses in seconds without end, growing from `first_s` by `factor` up to `cap_s`.
 
-    Each is drawn by `uniform(low, high)` between half of the pause and all of it, so that none
-    is over the cap and none close to nothing. To begin anew, make another generator.
+    `uniform(low, high)` draws each between half of the pause and the full pause, so it is never
+    above the cap and never near 0. A new generator starts over.
     """
     pause_s = first_s
     while True:

@@ -1,9 +1,8 @@
 """Exact numbers: an integer and a power of ten.
 
-A venue writes `"61800.30"`; at exponent -2 that is 6180030, and nothing else is. These functions
-go from text to integer and from integer to text, `Decimal` and float. Only the last of these may
-round, and does so once, correctly. No function here guesses: text that is not a plain decimal
-number, or that has digits below the exponent, is refused.
+A venue writes `"61800.30"`. At exponent -2 that is exactly 6180030. These functions convert text to
+integers, and integers to text, `Decimal` and float. Only the conversion to float rounds, once and
+correctly. Text that is no plain decimal number, or has digits below the exponent, raises an error.
 """
 
 from decimal import Decimal
@@ -12,7 +11,7 @@ from typing import Final
 from fanout.protocol.errors import NotRepresentableError
 
 MAX_DECIMAL_CHARS: Final = 64
-"""Longest text taken for a number. Protects `int()`, whose time grows with the square."""
+"""Longest text accepted as a number. It bounds `int()`, whose time grows with the square."""
 
 _TEN: Final = tuple(int(10**power) for power in range(MAX_DECIMAL_CHARS + 32))
 
@@ -26,7 +25,7 @@ def from_text(text: str, exponent: int) -> int:
     """
     whole, point, fraction = text.partition(".")
     digits = whole + fraction
-    # int() alone would take "1_000", " 7" and digits of other scripts.
+    # int() alone would accept "1_000", " 7" and digits of other scripts.
     if not (digits.isdigit() and digits.isascii()) or len(text) > MAX_DECIMAL_CHARS:
         return _signed(text, exponent)
     if not whole or (point and not fraction):

@@ -1,11 +1,12 @@
-"""What both ends of a shared-memory queue agree on about its file: name, locks, machine.
+"""Rules for the file of a shared-memory queue that writer and reader share: name, locks, machine.
 
-Values only; opening, locking and mapping are for those who do I/O.
+This module holds values only. The callers open, lock and map the file.
 
-Who holds the lock on a pid in the page is the one who writes, or reads. It is a lock of an open
-file description (`F_OFD_SETLK`): the kernel lets go of it when its owner is gone, however it
-went, and a pid that is used again, or means another process in another container, cannot be
-taken for it. A child that was forked while the queue was open holds it too.
+The page has a pid field for the writer and one for the reader. The process that holds the lock on
+a field has that role. It is a lock of the open file description (`F_OFD_SETLK`). The kernel
+releases it when the owner ends for any reason. The lock is reliable where a pid is not: a pid may
+be reused, or mean another process in another container. A child that is forked while the queue is
+open holds the lock too.
 """
 
 from struct import Struct
@@ -15,32 +16,35 @@ from fanout.protocol.errors import CallerError
 from fanout.protocol.ring_page import WORD_BYTES
 
 DIRECTORY: Final = "/dev/shm"
-"""Where queues are: files in memory, on every Linux."""
+"""Directory of the queues. On Linux its files are in memory."""
 
 MAX_NAME_BYTES: Final = 200
-"""Limit of a queue's name. A file's name may have 255; the one written aside is longer."""
+"""Longest name of a queue. File names may have 255 bytes, and the temporary file's name is longer
+than the queue's."""
 
 
 class UnsupportedMachineError(CallerError):
-    """The plain implementation is not correct on this kind of processor."""
+    """The queue does not work correctly on this processor."""
 
 
 def require_supported_machine(machine: str) -> None:
-    """Raises `UnsupportedMachineError` unless `machine`, as `platform.machine()` names it, is one
-    on which plain loads and stores are enough. See `fanout.protocol.ring`."""
+    """Raises `UnsupportedMachineError` unless plain loads and stores are ordered on `machine`.
+
+    `machine` is a name from `platform.machine()`. See `fanout.protocol.ring`.
+    """
     if machine.lower() not in ("x86_64", "amd64"):
         raise UnsupportedMachineError(
-            f"shared-memory queues need an x86-64 processor, this is {machine or 'unknown'}: "
-            "others may reorder what the queue relies on; use tcp"
+            f"shared-memory queues need an x86-64 processor, this is {machine or 'unknown'}, "
+            "which may reorder memory accesses: use tcp"
         )
 
 
 def name_fault(name: str) -> str | None:
-    """What keeps `name` from naming a queue, in words; None if nothing does."""
+    """Why `name` cannot name a queue; None if it can."""
     if not name:
         return "the name is empty"
     if "/" in name or "\0" in name:
-        return "a slash or a zero byte is not allowed: it names a file, not a path"
+        return "a slash or a zero byte is not allowed: give a file name, not a path"
     if name.startswith("."):
         return "a leading dot is not allowed"
     size = len(name.encode(errors="surrogatepass"))
@@ -55,11 +59,11 @@ assert _LOCK.size == 32
 
 
 def lock_request(kind: int, pid_word: int) -> bytes:
-    """What `fcntl` is given to lock the eight bytes of a pid, or to ask for the lock on them."""
+    """The argument of `fcntl` that locks the eight bytes of a pid field, or queries their lock."""
     return _LOCK.pack(kind, 0, pid_word * WORD_BYTES, WORD_BYTES, 0)
 
 
 def lock_kind(answer: bytes) -> int:
-    """The kind of lock in the answer to `F_OFD_GETLK`: `F_UNLCK` if nobody else has one."""
+    """The kind of lock in the answer of `F_OFD_GETLK`: `F_UNLCK` if no one else holds one."""
     kind: int = _LOCK.unpack(answer)[0]
     return kind

@@ -1,4 +1,4 @@
-"""Blocks as rows of memory: each trade a record of fixed size, for those who want columns.
+"""Decodes blocks into rows: each trade is a record of fixed size, for numpy and other columns.
 
     u64  sequence number
     u64  trade id
@@ -12,8 +12,8 @@
     u8   1 if back-filled
     3 x  0
 
-All little-endian, at the instrument's exponents, as in `records.Trade`. Not a wire: rows
-never leave the process that made them.
+All fields are little-endian, at the instrument's exponents, as in `records.Trade`. Rows are no wire
+format: they stay in the process.
 """
 
 from collections.abc import Iterable
@@ -32,8 +32,8 @@ assert ROW_BYTES == 56
 
 @twin
 def rows_of(payloads: Iterable[bytes], header: Header) -> bytearray:
-    """A row for each trade of the blocks in these payloads, in their order. Raises as
-    `decode_block` does."""
+    """A row for each trade of the blocks in `payloads`, in order. Raises the errors of
+    `decode_block`."""
     rows = bytearray()
     for payload in payloads:
         for trade in decode_block(payload, header).trades:

@@ -1,9 +1,9 @@
-"""Which functions are compiled.
+"""Chooses between compiled and plain functions.
 
-The hot functions have *twins* in C, those of the wire in `protocol/_speedups.pyx`: same names, same
-values, same errors. They are built where there is a compiler, and left out where there is none; the
-plain functions are what the twins are checked against, and what is used without them. FANOUT_PURE=1
-in the environment switches the twins off.
+The hot functions have *twins* in C with the same names, values and errors. The wire's twins are in
+`protocol/_speedups.pyx`. The build compiles them if there is a compiler. The plain functions are
+the reference for tests, and the fallback without twins. FANOUT_PURE=1 in the environment switches
+the twins off.
 """
 
 import os
@@ -16,12 +16,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Twins:
-    """The twins in one module, as a decorator: of a function, or of a method of a class with slots,
-    it makes the compiled twin, if there is one."""
+    """A decorator that replaces a function with its compiled twin from one module, if there is one.
+
+    It also works for methods of classes with slots.
+    """
 
     def __init__(self, module: str) -> None:
         self.plain: dict[str, Callable[..., Any]] = {}
-        """The plain functions that may have a twin, by its name."""
+        """The decorated plain functions, by the name of the twin."""
         self._module = _imported(module)
 
     @property

@@ -10,7 +10,10 @@ _CHANNEL: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_CHANNEL_BYTES - 1}}}
 
 
 def pack_text(text: str, limit: int, what: str) -> bytes:
-    """`text` behind its length in bytes. Raises `NotRepresentableError` over `limit` bytes."""
+    """Encode `text` with its length in bytes in front.
+
+    Raises `NotRepresentableError` for text that exceeds `limit` bytes or is not UTF-8.
+    """
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
@@ -21,7 +24,7 @@ def pack_text(text: str, limit: int, what: str) -> bytes:
 
 
 def unpack_text(body: bytes, offset: int, limit: int, what: str) -> tuple[str, int]:
-    """The text at `offset` and the offset behind it. Raises `MalformedError`."""
+    """Return the text at `offset` and the offset behind it. Raises `MalformedError`."""
     if offset >= len(body):
         raise MalformedError(f"{what} is missing")
     length, start = body[offset], offset + 1
@@ -34,8 +37,7 @@ def unpack_text(body: bytes, offset: int, limit: int, what: str) -> tuple[str, i
 
 
 def fitting(words: str, max_bytes: int) -> str:
-    """As much of `words` as fits, cut between characters. Lone surrogates, which UTF-8 cannot
-    spell, are replaced."""
+    """Cut `words` between characters to `max_bytes`. A `?` replaces characters without UTF-8."""
     return words.encode(errors="replace")[:max_bytes].decode(errors="ignore")
 
 

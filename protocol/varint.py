@@ -1,11 +1,11 @@
 """LEB128 varints and zigzag: small numbers in few bytes.
 
-A varint is the value's bits in groups of seven, lowest first, the high bit set on all groups but
-the last. It is unsigned, at most 64 bits wide, and minimal: a last group of zero is refused, so
-each value has exactly one spelling. Zigzag folds signed values into unsigned ones: 0, -1, 1, -2
-become 0, 1, 2, 3.
+A varint holds the value's bits in groups of seven, lowest group first. The high bit is set on all
+groups but the last. A varint is unsigned, at most 64 bits wide, and minimal: a decoder refuses a
+last group of zero, so each value has exactly one encoding. Zigzag maps signed values to unsigned
+ones: 0, -1, 1, -2 become 0, 1, 2, 3.
 
-Deltas are taken modulo 2**64, so that every value can follow every other.
+Deltas are modulo 2**64, so that any value can follow any other.
 """
 
 from fanout.protocol.constants import MAX_VARINT_BYTES, U64_MAX
@@ -23,7 +23,7 @@ def append_varint(out: bytearray, value: int) -> None:
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    """The varint at `offset` and the offset behind it. Raises `MalformedError`."""
+    """Return the varint at `offset` and the offset behind it. Raises `MalformedError`."""
     value = 0
     end = offset + MAX_VARINT_BYTES
     for position, byte in enumerate(data[offset:end]):
@@ -44,7 +44,7 @@ def _checked(value: int, last_byte: int, position: int) -> int:
 
 
 def zigzag(value: int) -> int:
-    """A difference of 64-bit values, taken modulo 2**64, as an unsigned number."""
+    """Map a difference of 64-bit values, taken modulo 2**64, to an unsigned number."""
     folded = value << 1 if value >= 0 else ~(value << 1)
     if folded <= U64_MAX:
         return folded

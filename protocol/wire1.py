@@ -1,4 +1,4 @@
-"""Wire 1, the format of perp_signal_hft, for the clients that speak it already.
+"""Wire 1, the format of perp_signal_hft, for existing clients of that program.
 
     header:  u8   version = 1
              u8   n, 1 to 127
@@ -12,18 +12,22 @@
              varint zigzag(price - previous price), in units of 1e-5
              varint quantity, in units of 1e-5
 
-Little-endian. *Previous* is the trade of the same asset before this one on the same connection,
-or else the header's price at the reference time. All readers share the bytes of a trade, so who
-joins must be brought to the state that the next one is coded against: by `header()`, made now,
-and `newest()`, which takes each asset that has traded from the reference time to its newest
-trade. The others are at the reference time for everybody, which is why it never changes.
+Little-endian. *Previous* is the asset's preceding trade on the same connection. Before its first
+trade it is the header's price at the reference time.
 
-In perp_signal_hft every reader gets the header of the start, and late ones stay wrong by what
-happened since; and deltas are truncated floats while the encoder remembers the exact price, so
-all readers drift. Here state is integers, a delta is exactly what a reader adds, and what does
-not fit is refused, not rounded. What wire 1 has no words for (ids, gaps, losses, a checksum) it
-does not say here either. Its reader keeps the header's f64 as it is, adds delta / 1e5 to it, and
-reckons time in an i64: src/format.rs of https://github.com/DieHard073055/PerpSignalHFT.
+All readers get the same bytes of a trade. So a reader that joins needs the encoder's state:
+`header()` has the current prices, and `newest()` moves each asset that has traded from the
+reference time to its newest trade. All other assets are still at the reference time for every
+reader. Therefore the reference time never changes.
+
+perp_signal_hft has two faults that this encoder avoids. It sends every reader the header of the
+start, so late readers have wrong prices. And its deltas are truncated floats, while the encoder
+keeps the exact price, so all readers drift. Here the state is integers, a delta is exactly what a
+reader adds, and a value that does not fit raises an error.
+
+Wire 1 cannot express ids, gaps, losses or a checksum. Its original reader keeps the header's f64,
+adds delta / 1e5 to it, and counts time in an i64: src/format.rs of
+https://github.com/DieHard073055/PerpSignalHFT.
 """
 
 import math
@@ -53,15 +57,16 @@ UNIT_EXPONENT: Final = -5
 """Prices and quantities of every asset are integers of 10**-5."""
 
 PRICE_UNITS: Final = range(-(2**50), 2**50 + 1)
-"""Prices, up to 11 billion either way. Beyond, doubles are too sparse for `_to_double`."""
+"""Allowed prices, up to 11 billion, also negative. Beyond, doubles are too sparse for
+`_to_double`."""
 
 _ONE: Final = 1e5
 _MAX_DOUBLE: Final = U64_MAX / _ONE
-"""Limit of an f64 in a header: a quantity that a trade could still have."""
+"""Largest f64 in a header: the largest quantity of a trade."""
 
 
 class Wire1Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reader starts from. For each asset a name, and a price and a quantity in 1e-5."""
+    """The starting state of a reader: name, price and quantity of each asset, in units of 1e-5."""
 
     symbols: tuple[str, ...]
     reference_ms: int
@@ -81,15 +86,18 @@ class Wire1Trade(msgspec.Struct, frozen=True, gc=False):
 
 
 def to_units(value: int, exponent: int) -> int:
-    """value * 10**exponent in units of 1e-5, exactly. Raises `NotRepresentableError` for an
-    exponent below -5 whatever the value, so that an instrument fits or does not."""
+    """Convert value * 10**exponent to units of 1e-5, exactly.
+
+    Raises `NotRepresentableError` for an exponent below -5, even if the value would fit: so an
+    instrument fits always or never.
+    """
     if exponent < UNIT_EXPONENT:
         raise NotRepresentableError(f"10**{exponent} is below 10**{UNIT_EXPONENT}, wire 1's unit")
     return value * int(10 ** (exponent - UNIT_EXPONENT))
 
 
 class Wire1Encoder:
-    """The state that all readers of one stream share. A refused trade leaves it as it was."""
+    """The state that all readers of one stream share. A refused trade does not change it."""
 
     def __init__(
         self,
@@ -99,7 +107,7 @@ class Wire1Encoder:
         prices: Sequence[int],
         quantities: Sequence[int],
     ) -> None:
-        """Raises `NotRepresentableError`, naming what does not fit."""
+        """Raises `NotRepresentableError` with the value that does not fit."""
         count = len(symbols)
         if not 1 <= count <= MAX_ASSETS:
             raise NotRepresentableError(f"{count} assets: 1 to {MAX_ASSETS} fit a header")
@@ -120,7 +128,7 @@ class Wire1Encoder:
         self._traded: set[int] = set()
 
     def header(self) -> bytes:
-        """The header of a reader that joins now. `newest()` comes next, before any trade."""
+        """The header for a reader that joins now. `newest()` must follow before any trade."""
         return self._prefix + _numbers(len(self._state)).pack(
             self._reference_ms,
             *(_to_double(each.price) for each in self._state),
@@ -128,15 +136,17 @@ class Wire1Encoder:
         )
 
     def newest(self) -> list[bytes]:
-        """For a reader that has just been given `header()`: the newest trade of each asset that
-        has traded, coded against that header. After them its state is the encoder's."""
+        """The newest trade of each asset that has traded, encoded against `header()`.
+
+        After these a reader that joins has the encoder's state.
+        """
         trades = (self._state[index] for index in sorted(self._traded))
         return [_encode(each, self._reference_ms, each.price) for each in trades]
 
     def trade(
         self, index: int, time_ms: int, price: int, quantity: int, buyer_is_maker: bool
     ) -> bytes:
-        """The next trade, for every reader. Raises `NotRepresentableError`."""
+        """Encode the next trade for all readers. Raises `NotRepresentableError`."""
         if not 0 <= index < len(self._state):
             raise NotRepresentableError(f"asset index {index} is not in the header")
         before = self._state[index]
@@ -148,20 +158,22 @@ class Wire1Encoder:
 
 
 class Wire1Decoder:
-    """The reader's end of one connection: payloads in, values out. Raises `PeerError` for what is
-    not wire 1, and its state is then what it was before."""
+    """Decodes the payloads of one connection.
+
+    Raises `PeerError` for invalid payloads, which do not change the state.
+    """
 
     def __init__(self) -> None:
         self._state: list[Wire1Trade] = []
 
     def header(self, payload: bytes) -> Wire1Header:
-        """The connection's header, its f64s rounded to the nearest unit."""
+        """Decode the connection's header. Its f64s are rounded to the nearest unit."""
         header = _decode_header(payload)
         self._state = _start_of(header, MalformedError)
         return header
 
     def trade(self, payload: bytes) -> Wire1Trade:
-        """The next trade. Before the header there are no assets, and so no trades."""
+        """Decode the next trade. Raises `MalformedError` before the header."""
         if not payload:
             raise MalformedError("trade of 0 bytes")
         index = payload[0] & ~MAKER_BIT
@@ -187,7 +199,7 @@ class Wire1Decoder:
 
 
 def _start_of(header: Wire1Header, error: type[FanoutError]) -> list[Wire1Trade]:
-    """Where each asset starts, written as the trade that its first one is coded against."""
+    """The start of each asset, as the trade that its first trade is encoded against."""
     numbers = zip(header.symbols, header.prices, header.quantities, strict=True)
     state = [
         Wire1Trade(index, symbol, header.reference_ms, price, quantity, False)
@@ -199,7 +211,7 @@ def _start_of(header: Wire1Header, error: type[FanoutError]) -> list[Wire1Trade]
 
 
 def _check(trade: Wire1Trade, error: type[FanoutError]) -> None:
-    """Refuse what does not fit. Within these limits no delta leaves an i64."""
+    """Raise `error` for a value out of range. Within the limits every delta fits an i64."""
     if not 0 <= trade.time_ms <= I64_MAX:
         raise error(f"{_named(trade)}: time {trade.time_ms} is not within 0 to {I64_MAX}")
     if trade.price not in PRICE_UNITS:
@@ -209,7 +221,7 @@ def _check(trade: Wire1Trade, error: type[FanoutError]) -> None:
 
 
 def _named(trade: Wire1Trade) -> str:
-    """The name of a trade's asset, which may be anything in wire 1, fit for a terminal."""
+    """The asset's name, made safe for a terminal. Wire 1 allows any text as a name."""
     return fitting(repr(trade.symbol)[1:-1], 80)
 
 
@@ -247,14 +259,17 @@ def _decode_header(payload: bytes) -> Wire1Header:
 
 
 def _numbers(count: int) -> Struct:
-    """The end of a header of `count` assets: reference time, prices, quantities."""
+    """The last part of a header of `count` assets: reference time, prices, quantities."""
     return Struct(f"<Q{2 * count}d")
 
 
 def _to_double(units: int) -> float:
-    """The double nearest to `units`, or its neighbour where that one, multiplied back, falls
-    short, as 0.29 does (28,999.999999999996): a reader that truncates and one that rounds shall
-    start from the same unit. A quantity over 2**50 is the nearest double: nobody adds to it."""
+    """The double for `units` from which truncating and rounding readers get the same unit.
+
+    That is the nearest double. If its product with 1e5 falls short, as that of 0.29 does
+    (28,999.999999999996), it is the next double away from 0. A quantity above 2**50 gets the
+    nearest double, since no reader adds to a quantity.
+    """
     nearest = units / _ONE
     if int(nearest * _ONE) == units or units not in PRICE_UNITS:
         return nearest
@@ -262,7 +277,7 @@ def _to_double(units: int) -> float:
 
 
 def _from_double(value: float) -> int:
-    if not abs(value) <= _MAX_DOUBLE:  # so written, it holds for NaN
+    if not abs(value) <= _MAX_DOUBLE:  # this form also catches NaN
         raise MalformedError(f"{value} in a header is not a price or a quantity")
     # The double nearest to the last u64s is 2**64.
     return min(round(value * _ONE), U64_MAX)
