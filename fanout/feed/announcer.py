@@ -1,7 +1,6 @@
-"""What a feed publishes besides its trades, and logs: states, gaps, changes of its instruments.
+"""Publishes and logs a feed's events: states, gaps, and changes of instruments.
 
-It knows what was last said of the feed as a whole, and is the only one to change the channel's
-instruments.
+It holds the last published state of the feed. No other module changes the channel's instruments.
 """
 
 import logging
@@ -22,27 +21,27 @@ _SAID: Final = {
     GapState.UNRECOVERABLE: "are lost",
     GapState.NO_TRADE: "were never trades",
 }
-"""For the log."""
+"""Words of the log for each state of a gap."""
 
 
 class Announcer:
-    """Publishes to one channel."""
+    """Publishes the events of one feed to its channel."""
 
     def __init__(self, channel: Channel, roster: Roster, *, wall_ns: Callable[[], int]) -> None:
         """`wall_ns` gives unix ns."""
         self.state = FeedState.DOWN
-        """Of the feed."""
+        """The state of the feed as a whole."""
         self._channel = channel
         self._roster = roster
         self._wall_ns = wall_ns
 
     def turn(self, state: FeedState, why: str) -> None:
-        """The feed is in another state."""
+        """Publish a new state of the feed."""
         self.state = state
         self._channel.publish_status(None, state, why)
 
     def say(self, changes: Iterable[Change]) -> None:
-        """Instruments are in other states."""
+        """Publish and log new states of instruments."""
         for each in changes:
             instrument = self._roster[each.index].instrument
             self._channel.publish_status(instrument, each.state, each.why)
@@ -50,13 +49,13 @@ class Announcer:
             _LOG.log(level, "%s is %s: %s", instrument.symbol, each.state.name, each.why)
 
     def gaps(self, gaps: Sequence[Gap]) -> None:
-        """Gaps opened or were closed."""
+        """Publish and log gaps that opened or closed."""
         if gaps:
             self._channel.publish(gaps, received_ns=0, held_ns=0)
             self.log_gaps(gaps)
 
     def back_filled(self, records: Sequence[Trade | Gap]) -> None:
-        """The venue's records had these."""
+        """Publish trades that were back-filled over REST, and the gaps that they close."""
         self._channel.publish(
             records, received_ns=self._wall_ns(), held_ns=0, flags=BlockFlags.BACK_FILLED
         )
@@ -76,7 +75,7 @@ class Announcer:
             )
 
     def change(self, indexes: Sequence[int]) -> None:
-        """Instruments were added, or have other units or references, from the next record on."""
+        """Publish instruments that are new or changed. They apply from the next record on."""
         entries = [self._roster[index] for index in sorted(indexes)]
         self._channel.change(
             [each.instrument for each in entries], [each.reference for each in entries]

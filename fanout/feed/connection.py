@@ -1,10 +1,10 @@
-"""A connection to the venue that is always there: opened, opened again when it ends, and replaced
-before the venue cuts it.
+"""A permanent connection to the venue. It reconnects after a loss, and is replaced before the venue
+cuts it.
 
-A *link* is a place for a connection and keeps it filled. It hands what its connections bring to a
-`Hub`. A successor is opened beside the old connection, and has to bring what the old one brings
-before that is closed. So replacing a connection costs nothing, and neither does the end of one of
-several links.
+A *link* keeps one connection open at all times and passes its messages to a `Hub`. To replace a
+connection, the link opens the successor first. It closes the old connection only when the
+successor delivers the same symbols. So a replacement loses no trades. With several links, the loss
+of one connection loses none either.
 
     connect --> opening messages --> receive, receive, ...         run
                      '--> batches, answers, keep-alive             speak, at the venue's pace
@@ -30,22 +30,24 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 
 FORBIDDEN_PAUSE_S: Final = 300.0
-"""Between attempts at a venue that does not serve this address any more."""
+"""Pause between attempts after the venue has refused this address."""
 
 SPACING_S: Final = 1.05
-"""Between attempts, of all links together: 300 in five minutes are allowed per address."""
+"""Time between attempts of all links together: the venue allows 300 in five minutes per address."""
 
 JITTER: Final = 0.9
-"""A connection is replaced at this part of its age at the earliest, so that not all are at once."""
+"""Earliest replacement, as a share of the maximum age, so that links do not replace theirs at the
+same time."""
 
 HANDOVER_S: Final = 20.0
-"""How long a successor has to bring what the old connection brings."""
+"""Time limit for a successor to deliver the symbols that the old connection delivers."""
 
 PATIENCE_S: Final = 60.0
-"""How long a successor has to bring an instrument that trades seldom."""
+"""Time limit for a successor to deliver rarely traded symbols."""
 
 OVERLAP_S: Final = 2.0
-"""How long both are kept when it does: what is still on its way over the old one arrives."""
+"""How long both connections stay open after the handover, so that messages in flight on the old one
+arrive."""
 
 _LOOK_S: Final = 1.0
 
@@ -53,20 +55,20 @@ Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
 
 
 class Hub(Protocol):
-    """Where connections report."""
+    """Receives the events of connections."""
 
     def attempting(self) -> None: ...
     def opened(self, connection: "Connection") -> None: ...
     def received(self, burst: Burst, connection: "Connection") -> None:
-        """May raise a `VenueError`, which ends the connection."""
+        """Take a burst. Raising a `VenueError` ends the connection."""
         ...
 
     def ended(self, connection: "Connection", why: str) -> None:
-        """Or did not open."""
+        """The connection ended, or could not be opened."""
         ...
 
     def refused(self, error: VenueForbiddenError) -> None:
-        """The venue does not serve this address."""
+        """The venue refuses this address."""
         ...
 
 
@@ -83,7 +85,7 @@ class Pacer:
 
 
 class Dialling(msgspec.Struct, frozen=True):
-    """How the links of a feed connect, and when they replace a connection."""
+    """How the links of a feed connect, and when they replace their connections."""
 
     connect: Connect
     pacer: Pacer
@@ -92,7 +94,7 @@ class Dialling(msgspec.Struct, frozen=True):
 
 
 class Subject(Protocol):
-    """What a link's connections are for."""
+    """The symbols and the URL that a link connects for."""
 
     def stream_url(self) -> str: ...
     def dialogue(self) -> Dialogue: ...
@@ -107,13 +109,13 @@ class Connection:
         self.link = link
         self.dialogue = link.subject.dialogue()
         self.heard: dict[str, float] = {}
-        """When something last came of a symbol, in seconds of trio's clock."""
+        """Arrival of the last message of each symbol, in seconds of trio's clock."""
         self.opened_s = 0.0
         self.has_delivered = False
         self.why: VenueError | None = None
-        """Why it ended; None while it has not, and if we closed it."""
+        """The error that ended it; None while it is open, and if the link closed it."""
         self.settled = trio.Event()
-        """It has opened, or failed to."""
+        """Set when it has opened or failed."""
         self.gone = trio.Event()
         self._scope = trio.CancelScope()
         self._outbox: deque[str] = deque()
@@ -125,19 +127,19 @@ class Connection:
         return self.settled.is_set() and not self.gone.is_set()
 
     def heard_since(self, since_s: float) -> set[str]:
-        """Symbols of which something has come since then."""
+        """Symbols with a message since `since_s`."""
         return {symbol for symbol, at_s in self.heard.items() if at_s >= since_s}
 
     def close(self) -> None:
         self._scope.cancel()
 
     def say(self, words: Iterable[str]) -> None:
-        """Send messages soon, in order, at the venue's pace."""
+        """Queue messages to be sent in order, within the venue's message limit."""
         self._outbox.extend(words)
         self._news.set()
 
     async def run(self, hub: Hub) -> None:
-        """Open, subscribe, and hand on what comes, to the end."""
+        """Open, subscribe, and pass on all messages until the connection ends."""
         try:
             with self._scope:
                 subject = self.link.subject
@@ -160,9 +162,9 @@ class Connection:
         hub.ended(self, str(self.why) if self.why else "it was replaced")
 
     async def speak(self) -> None:
-        """Send what is in the outbox and what the dialogue has to say, until the connection ends.
+        """Send queued messages and the dialogue's keep-alives until the connection ends.
 
-        A message that cannot be sent is no news: the reader notices the end, too.
+        Send errors are ignored, since the reading task notices the end too.
         """
         await self.settled.wait()
         with suppress(VenueError, trio.ClosedResourceError):
@@ -184,7 +186,7 @@ class Connection:
 
 
 class Link:
-    """A place for a connection, which is kept filled."""
+    """Keeps one connection open."""
 
     def __init__(self, name: str, subject: Subject, hub: Hub, dialling: Dialling) -> None:
         self.name = name
@@ -192,7 +194,7 @@ class Link:
         self.dialling = dialling
         self.rotations = 0
         self.won = 0
-        """Trades that its connections brought before any other did."""
+        """Trades that its connections delivered first."""
         self._hub = hub
         self._pauses = self._new_pauses()
         self._must_rotate = trio.Event()
@@ -200,7 +202,7 @@ class Link:
 
     @property
     def opened_s(self) -> float | None:
-        """Since when it has a connection, in seconds of trio's clock."""
+        """When the current connection opened, in seconds of trio's clock; None without one."""
         current = self._current
         return current.opened_s if current is not None and current.is_open else None
 
@@ -209,7 +211,7 @@ class Link:
         self._must_rotate.set()
 
     async def run(self) -> None:
-        """For ever."""
+        """Keep a connection open until cancelled."""
         async with trio.open_nursery() as nursery:
             current = self._current = await self._connected(nursery)
             while True:
@@ -221,7 +223,7 @@ class Link:
                 self._current = current
 
     async def _is_to_be_replaced(self, connection: Connection) -> bool:
-        """Wait until the connection is old, or `rotate` was called; False if it ends before."""
+        """Wait until the connection is due for replacement. False if it ends before."""
         self._must_rotate = trio.Event()
         rotate_after_s = self.dialling.rotate_after_s
         age_s = self.dialling.uniform(JITTER * rotate_after_s, rotate_after_s)
@@ -230,7 +232,7 @@ class Link:
         return connection.is_open
 
     async def _connected(self, nursery: trio.Nursery) -> Connection:
-        """A connection that has opened, after as many attempts as it takes."""
+        """Try until a connection opens, and return it."""
         while True:
             connection = await self._attempt(nursery)
             if connection.is_open:
@@ -250,7 +252,7 @@ class Link:
         return connection
 
     async def _pause(self, ended: Connection) -> None:
-        """Wait before another attempt: longer each time, until trades have come."""
+        """Wait before the next attempt. The pause grows until a connection delivers trades."""
         if ended.has_delivered:
             self._pauses = self._new_pauses()
         pause_s = next(self._pauses)
@@ -265,7 +267,7 @@ class Link:
         return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self.dialling.uniform)
 
     async def _replaced(self, old: Connection, nursery: trio.Nursery) -> Connection:
-        """The successor of a connection, once that may go; it is tried again until then."""
+        """Replace a connection, with retries, and return its successor."""
         while old.is_open:
             new = await self._attempt(nursery)
             if new.is_open and await self._has_taken_over(new, old):
@@ -275,7 +277,7 @@ class Link:
                 _LOG.info("%s: the connection was replaced", self.name)
                 return new
             new.close()
-            why = new.why or "the new one does not bring what the old one does"
+            why = new.why or "the new one does not deliver all symbols of the old one"
             _LOG.warning("%s: cannot replace the connection: %s", self.name, why)
             with trio.move_on_after(next(self._pauses)):
                 await old.gone.wait()
@@ -283,8 +285,10 @@ class Link:
         return await self._connected(nursery)
 
     async def _has_taken_over(self, new: Connection, old: Connection) -> bool:
-        """Wait until the new connection has brought what the old one brings, and a little longer.
-        False if it ends, or does not for too long. Where both are silent there is nothing to lose.
+        """Wait until the new connection delivers the symbols of the old one, then `OVERLAP_S` more.
+
+        False if the new connection ends or fails to deliver in time. If both are silent, the new
+        one takes over after `PATIENCE_S`.
         """
         began_s = behind_since_s = trio.current_time()
         while new.is_open and old.is_open:
@@ -292,7 +296,7 @@ class Link:
             is_patient = now_s - began_s < PATIENCE_S
             if old.heard_since(began_s) <= heard:
                 behind_since_s = now_s
-                # Of what trades seldom neither has brought anything yet.
+                # Rarely traded symbols may have come on neither connection yet.
                 is_whole = heard >= old.heard.keys()
                 if (heard and is_whole) or not is_patient:
                     await trio.sleep(OVERLAP_S)

@@ -1,10 +1,10 @@
-"""The connections of a feed: instruments are spread over shards, and each shard has its links.
+"""The connections of a feed. Instruments are spread over shards, and each shard has its links.
 
-A *shard* is some instruments of one kind of stream. Its links run side by side and bring the same.
-An instrument is in one shard, or in two while another kind of stream takes over. A shard that no
-instrument is left in is closed.
+A *shard* holds some of the instruments, for one kind of stream. Its links run in parallel and
+deliver the same trades. An instrument is in one shard, or in two while another kind of stream takes
+over. An empty shard is closed.
 
-    link --burst--> dialogue --items--> Sink.take --what came of them--> links, shards
+    link --burst--> dialogue --items--> Sink.take --Taken--> links, shards
 """
 
 import logging
@@ -26,40 +26,40 @@ from fanout.venues.base import Dialogue, Outcome, SpentId, Venue, VenueTrade
 _LOG = logging.getLogger("fanout")
 
 DEAF_S: Final = 60.0
-"""How often connections are compared with each other."""
+"""Interval at which the connections of a shard are compared."""
 
 _MANY: Final = 10
-"""More symbols than this are counted in the log rather than named."""
+"""The log names up to this number of symbols, and counts more."""
 
 
 class Sink(Protocol):
-    """Takes what connections bring, and hears what becomes of them."""
+    """Receives the trades and the events of the connections."""
 
     def attempting(self) -> None: ...
     def opened(self, shard: "Shard", *, is_first: bool) -> None: ...
     def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken: ...
     def ended(self, shard: "Shard", why: str, *, is_last: bool) -> None:
-        """A connection ended; `is_last`: the feed has none any more."""
+        """A connection ended. `is_last` if the feed has no other."""
         ...
 
     def parted(self) -> None:
-        """A shard gave an instrument up, and may be gone."""
+        """A shard dropped an instrument, and may be closed."""
         ...
 
     def turned_down(self, refused: Mapping[str, str]) -> None:
-        """The venue refuses to subscribe to these symbols, for these reasons."""
+        """The venue refused subscriptions. `refused` maps symbols to reasons."""
         ...
 
     def refused(self, error: VenueForbiddenError) -> None:
-        """The venue refused the very first connection for good."""
+        """The venue refused the very first connection permanently."""
         ...
 
 
 class Shard:
-    """Some instruments, by symbol, and the links that bring them."""
+    """Some instruments, by symbol, and the links that deliver them."""
 
     def __init__(self, venue: Venue, instruments: tuple[Instrument, ...], how: str) -> None:
-        """`how` they were subscribed to, in words."""
+        """`how` tells in words why the shard was opened."""
         self.venue = venue
         self.how = how
         self.instruments = {each.symbol: each.index for each in instruments}
@@ -68,9 +68,9 @@ class Shard:
         self.scope = trio.CancelScope()
         self.messages = 0
         self.connections = 0
-        """That ever opened."""
+        """Connections opened so far."""
         self._subscribed_s = 0.0
-        """When its first connection, or the first after there was none, opened, by trio's clock."""
+        """When the shard last went from no open connection to one, in trio's time."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -91,16 +91,18 @@ class Shard:
         return self.venue.dialogue(self.symbols)
 
     def subscribed_ns(self, wall_ns: int) -> int:
-        """When it was subscribed to, unix ns, by a clock that shows `wall_ns` now: it may have been
-        set since."""
+        """Time of the subscription in unix ns, by the wall clock that shows `wall_ns` now.
+
+        It is derived from trio's clock, since the wall clock may have been set in between.
+        """
         return wall_ns - int((trio.current_time() - self._subscribed_s) * 1e9)
 
     def unanswered(self, symbol: str) -> bool:
-        """Whether the venue has neither confirmed nor refused a subscription anywhere."""
+        """Whether the subscription is unanswered on all open connections."""
         return bool(self.open) and all(symbol in each.dialogue.unanswered for each in self.open)
 
     def note_opened(self, connection: Connection) -> bool:
-        """Give whether it is the only one."""
+        """Add an open connection. Returns whether it is the only one."""
         if not self.open:
             self._subscribed_s = trio.current_time()
         self.open.add(connection)
@@ -108,21 +110,21 @@ class Shard:
         return len(self.open) == 1
 
     def rotate(self) -> None:
-        """Replace its connections now."""
+        """Replace all its connections now."""
         for each in self.links:
             each.rotate()
 
     def add(self, instrument: Instrument) -> None:
-        """Take one more instrument."""
+        """Add an instrument and subscribe to it."""
         self.instruments[instrument.symbol] = instrument.index
         for each in self.open:
             each.say(each.dialogue.subscribe((instrument.symbol,)))
 
     def give_up(self, symbol: str, *, unsubscribe: bool = False) -> None:
-        """Take an instrument no more. Without any, the shard ends."""
+        """Drop an instrument. An empty shard ends."""
         self.instruments.pop(symbol, None)
         for each in self.open:
-            each.heard.pop(symbol, None)  # a successor does not have to bring it
+            each.heard.pop(symbol, None)  # a successor need not deliver it
             if unsubscribe and self.instruments:
                 each.say(each.dialogue.unsubscribe((symbol,)))
         if not self.instruments:
@@ -130,7 +132,7 @@ class Shard:
             self.scope.cancel()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run its links until cancelled or empty."""
         with self.scope:
             async with trio.open_nursery() as nursery:
                 for each in self.links:
@@ -139,8 +141,10 @@ class Shard:
                     nursery.start_soon(self._watch_for_the_deaf)
 
     async def _watch_for_the_deaf(self) -> None:
-        """A connection of several that does not bring what the others do is one too few, though
-        nothing is missing yet."""
+        """Replace a connection that stopped delivering symbols which the others deliver.
+
+        No trade is missing yet, since the others deliver them.
+        """
         while True:
             await trio.sleep(DEAF_S)
             since_s = trio.current_time() - DEAF_S
@@ -177,14 +181,14 @@ class Connections:
         self._dialling = Dialling(connect, Pacer(), uniform, config.rotate_after_s)
         self._shards: list[Shard] = []
         self._main: dict[int, Shard] = {}
-        """Shards of the feed's own kind of stream, by number; those without instruments are left
-        out."""
+        """Shards of the feed's main kind of stream, by number. Numbers without instruments have
+        none."""
         self._count = 1
-        """Of those numbers, fixed at the start."""
+        """How many numbers there are, fixed at the start."""
         self._shard_of: dict[str, Shard] = {}
         self._messages_before = 0
         self._connections_before = 0
-        """Of shards that are gone."""
+        """Connections of closed shards."""
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self._shards)
@@ -199,7 +203,7 @@ class Connections:
 
     @property
     def connections(self) -> int:
-        """That ever opened."""
+        """Connections opened so far."""
         return self._connections_before + sum(each.connections for each in self._shards)
 
     @property
@@ -207,16 +211,16 @@ class Connections:
         return sum(len(each.open) for each in self._shards)
 
     def shard_of(self, symbol: str) -> Shard | None:
-        """Where an instrument is; None if it is gone."""
+        """The shard of an instrument; None if the feed does not take it."""
         return self._shard_of.get(symbol)
 
     def stream_of(self, symbol: str) -> str:
-        """The kind of stream that an instrument takes."""
+        """The kind of stream that delivers an instrument."""
         shard = self._shard_of.get(symbol)
         return (shard.venue if shard else self.venue).stream
 
     async def run(self, instruments: tuple[Instrument, ...]) -> None:
-        """Take these from the venue, until cancelled."""
+        """Connect for these instruments, until cancelled."""
         symbols = [each.symbol for each in instruments]
         self._count = shard_count(symbols, self._config.symbols_per_connection, self.venue.limits)
         async with trio.open_nursery() as self._nursery:
@@ -229,8 +233,8 @@ class Connections:
             await trio.sleep_forever()  # all instruments may leave, and others join
 
     def add(self, instrument: Instrument) -> bool:
-        """Take one more instrument, on the shard that its symbol belongs to. False if the venue
-        allows no more subscriptions there."""
+        """Add an instrument to the shard of its symbol. False if the venue allows no more
+        subscriptions there."""
         number = shard_of(instrument.symbol, self._count)
         shard = self._main.get(number)
         if shard is None or shard not in self._shards:
@@ -251,14 +255,14 @@ class Connections:
         self._drop_empty()
 
     def fall_back(self, instrument: Instrument, fallback: Venue, why: str) -> None:
-        """Take an instrument from another kind of stream as well, until one brings a trade."""
+        """Subscribe to another kind of stream too. The first of both to deliver a trade is kept."""
         stream = self.stream_of(instrument.symbol)
         how = f"{fallback.stream} instead of {stream}: {why}"
         _LOG.warning("%s: taking %s", instrument.symbol, how)
         self._open(fallback, (instrument,), how)
 
     def _part(self, symbol: str, stream: str) -> None:
-        """Of two shards of an instrument one has brought a trade: the other gives it up."""
+        """Keep the instrument in the shard of `stream`, and drop it from the other."""
         for shard in self._shards:
             if symbol in shard.instruments:
                 if shard.venue.stream == stream:
@@ -268,7 +272,7 @@ class Connections:
         self._drop_empty()
 
     def _drop_empty(self) -> None:
-        """Forget shards that no instrument is left in, but not what they counted."""
+        """Drop empty shards, but keep their counts."""
         for shard in [each for each in self._shards if not each.instruments]:
             self._shards.remove(shard)
             self._messages_before += shard.messages
@@ -297,11 +301,11 @@ class Connections:
             name = f"{shard.venue.stream} connection {place} of {self._config.connections}{of}"
             yield Link(name, shard, self, self._dialling)
 
-    # What links report.
+    # Events of the links.
 
     def _of(self, connection: Connection) -> Shard:
         subject = connection.link.subject
-        assert isinstance(subject, Shard), "its links are made here"
+        assert isinstance(subject, Shard), "this class makes all links"
         return subject
 
     def attempting(self) -> None:
@@ -323,10 +327,10 @@ class Connections:
             self._sink.refused(error)
 
     def received(self, burst: Burst, connection: Connection) -> None:
-        """Parse a burst and hand on what is new in it.
+        """Parse a burst and pass its items to the sink.
 
-        Raises `VenueRefusalError` if the venue refuses the subscription; what came with that
-        message is handed on first.
+        Raises `VenueRefusalError` if the venue refuses the subscription, after passing on the
+        items that came before.
         """
         items: list[VenueTrade | SpentId] = []
         shard = self._of(connection)

@@ -1,12 +1,13 @@
-"""The trade ids of one instrument: which were seen, which are missing, and what became of those.
+"""Tracks the trade ids of one instrument: which arrived, which are missing, and the outcome.
 
-Trade ids follow each other without a hole, so a skipped id is a trade that did not come. Several
-connections may bring the same trades, and a venue may send them out of order. So a hole is reported
-only when it has stood for a moment. From then on it is a *gap*. Each id of a gap is reported twice:
-when the gap opens, and when it is closed as back-filled, as never a trade, or as lost.
+Trade ids are consecutive, so an id shows whether earlier trades are missing. A skipped range is a
+*hole*. Several connections may deliver the same trades, and a venue may send them out of order, so
+a hole is not reported at once. If it persists for `WINDOW_S`, it is reported as an open *gap*.
+Every reported id is reported once more when its gap closes: as filled, as never a trade, or as
+lost. The reports are exact to the id.
 
-    seen ... next_id          skip        0.5 s           late, REST, or given up
-    1 2 3    4         --7--> hole 4..6 -------> gap 4..6 ------------------------> closed
+    skipped ids -> hole --WINDOW_S--> gap OPEN -> BACK_FILLED, NO_TRADE, UNRECOVERABLE
+                     '-- late trades --> filled, not reported
 
 Pure: ids and seconds in, ranges out.
 """
@@ -21,18 +22,19 @@ import msgspec
 from fanout.protocol.constants import GapState
 
 WINDOW_S: Final = 0.5
-"""How long a hole may be filled by what is merely late: out of order, or by another connection."""
+"""How long late trades may fill a hole: out of order, or from another connection."""
 
 MAX_RUNS: Final = 1_024
-"""Most runs of missing ids that are remembered, per instrument. Beyond that, the oldest hole is
-given up, and an id that would split a hole is not taken from the stream: REST may still have it."""
+"""Most runs of missing ids remembered per instrument. Beyond it, the oldest hole closes as lost. A
+late trade that would split a hole into more runs is dropped from the stream, and left to the
+back-fill."""
 
 Range = tuple[int, int]
 """First and last id, both included."""
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """The state of a range of ids, to be reported."""
+    """A report about a range of ids."""
 
     first_id: int
     last_id: int
@@ -46,10 +48,10 @@ class _Hole(msgspec.Struct):
     is_told: bool
     missing: list[Range]
     spent: list[Range] = []
-    """Ids in it that the venue has since said were never trades."""
+    """Ids in it that the venue has since declared to be no trades."""
 
     def spend(self, trade_id: int) -> bool:
-        """Note an id that was never a trade; False if that would be one run too many."""
+        """Note that an id was no trade. False if that would exceed `MAX_RUNS`."""
         if self.spent and self.spent[-1][1] == trade_id - 1:
             self.spent[-1] = (self.spent[-1][0], trade_id)
         elif len(self.spent) < MAX_RUNS:
@@ -60,42 +62,44 @@ class _Hole(msgspec.Struct):
 
 
 class Continuity:
-    """What is known of one instrument's ids."""
+    """The ids of one instrument."""
 
     def __init__(self) -> None:
         self.next_id: int | None = None
-        """The id that comes next; None before the first."""
+        """The next expected id; None before the first."""
         self._holes: list[_Hole] = []
         self._run_count = 0
 
     @property
     def gaps(self) -> list[Range]:
-        """The gaps that were reported and are open."""
+        """The open gaps: reported and not closed yet."""
         return [(each.first_id, each.last_id) for each in self._holes if each.is_told]
 
     @property
     def next_due_s(self) -> float:
-        """When `due` has a gap to report, unless the missing ids come before."""
+        """When `due` has a gap to report, unless the missing ids arrive before."""
         untold = [each.noticed_s for each in self._holes if not each.is_told]
         return min(untold) + WINDOW_S if untold else inf
 
     def is_missing(self, trade_id: int, gap: Range) -> bool:
-        """Whether an id is in this gap and has not come since."""
+        """Whether an id of the open gap `gap` is still missing."""
         hole = self._hole_of(trade_id)
         if hole is None or not hole.is_told:
             return False
         return (hole.first_id, hole.last_id) == gap
 
     def is_new(self, trade_id: int) -> bool:
-        """Whether an id has not been seen, and can be taken."""
+        """Whether an id has not arrived yet and can be taken."""
         if self.next_id is None or trade_id >= self.next_id:
             return True
         return self._hole_of(trade_id) is not None and self._run_count < MAX_RUNS
 
     def take(self, trade_id: int, now_s: float, *, is_spent: bool = False) -> list[Gap]:
-        """Note an id that is new: a trade's, or one that the venue spent without a trade. Gives the
-        gap that it completes, if any."""
-        if trade_id == self.next_id:  # nearly always, and so it costs a tenth of a microsecond
+        """Note a new id. `is_spent` if the venue used it without a trade.
+
+        Returns the reports that follow from it, such as a gap that it completes.
+        """
+        if trade_id == self.next_id:  # the usual case takes a tenth of a microsecond
             self.next_id = trade_id + 1
             return []
         if self.next_id is None or trade_id >= self.next_id:
@@ -105,14 +109,14 @@ class Continuity:
         hole = self._hole_of(trade_id)
         assert hole is not None, "only new ids are taken"
         if is_spent and not hole.spend(trade_id):
-            return []  # it stays missing: the venue's records will say the same of it
+            return []  # it stays missing, and the back-fill will find that it was no trade
         runs = len(hole.missing)
         hole.missing = without(hole.missing, (trade_id,))
         self._run_count += len(hole.missing) - runs
         return [] if hole.missing else self._close(hole, ())
 
     def due(self, now_s: float) -> list[Gap]:
-        """The gaps to report now: what is missing of holes that have stood for long enough."""
+        """Report the missing ids of holes older than `WINDOW_S` as open gaps."""
         told: list[Gap] = []
         for hole in list(self._holes):
             if not hole.is_told and now_s >= hole.noticed_s + WINDOW_S:
@@ -120,22 +124,28 @@ class Continuity:
         return told
 
     def settle(self, gap: Range, spent: Sequence[Range]) -> list[Gap]:
-        """Close a gap that nothing more will come for. Gives what became of each of its ids:
-        filled, never a trade (those in `spent`), or lost. Nothing if it is closed already."""
+        """Close a gap after its back-fill.
+
+        Returns the outcome of each id: filled, never a trade (ids in `spent`), or lost. Returns
+        nothing if the gap is closed already.
+        """
         for hole in self._holes:
             if hole.is_told and (hole.first_id, hole.last_id) == gap:
                 return self._close(hole, spent)
         return []
 
     def begin_anew(self, next_id: int) -> list[Gap]:
-        """Another numbering begins. Nothing more will come for the old ids."""
+        """Restart at `next_id`, since the venue restarted its numbering. Missing old ids are
+        lost."""
         told = self.end()
         self.next_id = next_id
         return told
 
     def miss(self, trade_id: int, now_s: float) -> list[Gap]:
-        """Note a trade that was made and cannot be taken from the stream. Gives the gaps that this
-        closes."""
+        """Note that the trade `trade_id` exists but the stream did not deliver it usably.
+
+        Returns the reports that follow.
+        """
         if self.next_id is None or trade_id < self.next_id:
             return []
         told = self._skip_to(trade_id + 1, now_s)
@@ -143,7 +153,7 @@ class Continuity:
         return told
 
     def end(self) -> list[Gap]:
-        """Nothing more will come: report what is missing, and close all that is open."""
+        """Report all missing ids and close all gaps, since no more trades will arrive."""
         told = self.due(inf)
         while self._holes:
             told += self._close(self._holes[0], ())
@@ -173,7 +183,7 @@ class Continuity:
         return told + self._close(self._holes[0], ())
 
     def _tell(self, hole: _Hole) -> list[Gap]:
-        """Make each run of what is missing in a hole a gap of its own."""
+        """Turn each run of missing ids in a hole into a gap."""
         place = self._holes.index(hole)
         gaps = [_Hole(*run, hole.noticed_s, True, [run]) for run in hole.missing]
         self._holes[place : place + 1] = gaps
@@ -191,7 +201,7 @@ class Continuity:
         return told + _filled(at, hole.last_id, hole.spent)
 
     def _hole_of(self, trade_id: int) -> _Hole | None:
-        """The hole in which an id is missing. Holes are in the order of their ids."""
+        """The hole in which an id is missing. Holes are sorted by id."""
         place = bisect_right(self._holes, trade_id, key=lambda each: each.first_id) - 1
         if place < 0 or trade_id > self._holes[place].last_id:
             return None
@@ -201,17 +211,17 @@ class Continuity:
 
 
 def _filled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:
-    """What became of ids that came."""
+    """The outcome of ids that arrived."""
     return _but_for(spent, first, last, GapState.BACK_FILLED)
 
 
 def _unfilled(first: int, last: int, spent: Sequence[Range]) -> list[Gap]:
-    """What became of ids that did not come."""
+    """The outcome of ids that did not arrive."""
     return _but_for(spent, first, last, GapState.UNRECOVERABLE)
 
 
 def _but_for(spent: Sequence[Range], first: int, last: int, state: GapState) -> list[Gap]:
-    """Ids in a state, but for those that are no trade's."""
+    """Report ids in `state`, except those in `spent`, which were never trades."""
     told, at = [], first
     for spent_first, spent_last in sorted(spent):
         low, high = max(spent_first, at), min(spent_last, last)
@@ -226,7 +236,7 @@ def _run(first: int, last: int, state: GapState) -> list[Gap]:
 
 
 def without(ranges: Sequence[Range], ids: Iterable[int]) -> list[Range]:
-    """Ranges, less some ids in them."""
+    """The ranges without some ids."""
     rest: list[Range] = []
     in_order = sorted(ids)
     for first, last in ranges:

@@ -1,15 +1,16 @@
-"""The upstream: connections, what they bring, and what is reported of it.
+"""A feed: takes trades from a venue's connections, and publishes them to a channel.
 
     connections --items--> sequences --trades, gaps--> channel
          ^                     |
          |                     '-- open gaps --> recovery, over REST --> channel
          '-- remedies -- silence <-- liveness --states--> channel
 
-The items of one read go through the sequences to the channel in one go, without giving way to other
-tasks: what one read brought is one block. Each step returns what came of it as a value, and this
-file decides where that goes next. A message that is not understood is counted and skipped. A quiet
-instrument is reported, looked into over REST, and mended where that can be done: by another
-connection, or by another kind of stream.
+The items of one read pass through the sequences to the channel without a checkpoint, so that one
+read becomes one block. Each step returns its outcome as a value, and this file passes it on.
+
+A message that cannot be parsed is counted and dropped. When an instrument goes quiet, the feed
+reports it and asks REST for the reason. If the stream is at fault, the feed opens another
+connection or falls back to another kind of stream.
 """
 
 import logging
@@ -76,7 +77,8 @@ class Feed:
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`connect` opens a WebSocket. `wall_ns` gives unix ns, `monotonic_ns` those of bursts."""
+        """`connect` opens a WebSocket. `wall_ns` gives unix ns, and `monotonic_ns` the time base
+        of `Burst.received_at_ns`."""
         self._venue = venue
         self._channel = channel
         self._rest = rest
@@ -119,8 +121,8 @@ class Feed:
     async def run(self) -> None:
         """Feed the channel until cancelled.
 
-        Raises `VenueForbiddenError` if the very first connection is refused for good, and
-        `VenueUnreachableError` for a symbol without a trade where `strict` asks for that.
+        Raises `VenueForbiddenError` if the venue refuses the very first connection permanently.
+        With `strict`, raises `VenueUnreachableError` for a symbol without a first trade in time.
         """
         async with trio.open_nursery() as self._nursery:
             self._recovery.begin(self._nursery)
@@ -130,28 +132,28 @@ class Feed:
             start(self._upkeep.relist)
             start(self._upkeep.refer)
             start(keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns)
-        assert self._failure is not None, "nothing else ends it"
+        assert self._failure is not None, "only _fail() ends the nursery"
         raise self._failure
 
     def finish(self) -> None:
-        """Report what is missing, and close what is open. Nothing more will be published."""
+        """Report missing ids and close all gaps. The feed must not publish after this."""
         self._parts.announcer.gaps(self._parts.sequences.end())
 
     def stats(self) -> FeedStats:
         return self.view.stats(trio.current_time())
 
     def states(self) -> dict[str, str]:
-        """The state of each symbol, by its name."""
+        """The state of each symbol."""
         return self.view.states()
 
     def turn(self) -> None:
-        """Begin another slice of the last minute, for rates and quantiles."""
+        """Begin a new slice of the last minute, for rates and quantiles."""
         self.view.turn(trio.current_time())
 
-    # What connections bring, and what becomes of them.
+    # Trades and events of the connections.
 
     def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken:
-        """Publish what one read brought, behind what it changes."""
+        """Publish the items of one read, after the changes of state that follow from them."""
         now_s = trio.current_time()
         taken = self._parts.sequences.take(items, venue.stream, now_s)
         records = taken.records
@@ -169,7 +171,7 @@ class Feed:
         return taken
 
     def _note_life(self, oldest: dict[int, Trade], burst: Burst, now_s: float) -> None:
-        """Instruments have traded: these are their oldest trades in one read."""
+        """Note that instruments traded. `oldest` has the oldest trade of each in one read."""
         if self._parts.announcer.state is not FeedState.LIVE:
             self._parts.announcer.turn(FeedState.LIVE, self._venue.name)
         traded, note = self._parts.liveness.traded, self.view.note
@@ -198,7 +200,7 @@ class Feed:
             announcer.turn(FeedState.DOWN, why)
         if not shard.open:
             changes = self._parts.liveness.down(shard.indexes, why)
-            if not is_last:  # else the feed's own state says it
+            if not is_last:  # otherwise the state of the feed reports it
                 self._say(changes)
         self._count_connections()
 
@@ -218,11 +220,11 @@ class Feed:
         self._parts.sequences.is_alone = self._parts.connections.open_count <= 1
 
     def _fail(self, error: Exception) -> None:
-        """End the feed, by raising this."""
+        """End the feed with this error."""
         self._failure = error
         self._nursery.cancel_scope.cancel()
 
-    # What is reported.
+    # Reports.
 
     def _say(self, changes: Sequence[Change]) -> None:
         self._parts.announcer.say(changes)
@@ -230,7 +232,7 @@ class Feed:
             self._parts.watch.wake()
 
     def _see_to(self, gaps: Sequence[Gap]) -> None:
-        """Gaps were published: log them, and have them closed."""
+        """Log published gaps, and start their recovery."""
         self._parts.announcer.log_gaps(gaps)
         self._recovery.see_to(gaps)
 
@@ -243,21 +245,21 @@ class Feed:
             for each in due.changes:
                 self._nursery.start_soon(self._look_into, each.index)
 
-    # What is done about silence.
+    # Remedies for silence.
 
     async def _look_into(self, index: int) -> None:
-        """Find out why an instrument is quiet, and do something about it, until it is not."""
+        """Investigate a quiet instrument and apply remedies until it trades."""
         if index in self._looked_into:
             return
         self._looked_into.add(index)
         liveness = self._parts.liveness
         looks, stale_count = 0, liveness.stale_count(index)
         while self._is_quiet(index):
-            if not self._upkeep.is_pending(index):  # its reference says how quiet it usually is
+            if not self._upkeep.is_pending(index):  # its reference will tell how often it trades
                 await self._look(index, is_first=looks == 0)
                 looks += 1
             await trio.sleep(LOOK_AGAIN_S * max(1.0, len(self._looked_into) / MANY_QUIET))
-            if liveness.stale_count(index) != stale_count:  # it was well in between
+            if liveness.stale_count(index) != stale_count:  # it recovered in between
                 looks, stale_count = 0, liveness.stale_count(index)
         self._looked_into.discard(index)
 
@@ -305,14 +307,14 @@ class Feed:
             shard.rotate()
 
     def _miss(self, symbol: str, stream: str, trade_id: int) -> None:
-        """The venue made this trade, and all before it; what did not come is missing."""
+        """Report all trades up to `trade_id` that did not arrive as missing, and recover them."""
         gaps = self._parts.sequences.miss(stream, symbol, trade_id, trio.current_time())
         self._parts.announcer.gaps(gaps)
         self._recovery.see_to(gaps)
         self._parts.watch.wake()
 
     def _complain(self, index: int, shard: Shard, finding: Finding) -> None:
-        """Log that a first trade did not come, and why; end the feed if that is asked for."""
+        """Log a missing first trade with the reason. With `strict`, end the feed."""
         of = shard.venue.stream, index
         if self._parts.liveness.has_ever_traded(index) or of in self._complained:
             return
@@ -328,7 +330,7 @@ class Feed:
 
 
 def _note_oddities(market: Market, anomalies: Anomalies) -> None:
-    """Count what was odd about the market before the feed began; it was logged then."""
+    """Count the anomalies of the start, which were logged then."""
     if market.odd:
         anomalies.counts["odd row in the listing"] += len(market.odd)
     for count in market.left_out.values():

@@ -1,7 +1,8 @@
-"""Which symbols of a venue's listing a feed takes: from symbols and patterns, as a user wrote them.
+"""Resolves the user's symbols and patterns to symbols of a venue's listing, and spreads them over
+connections.
 
-Pure. `all` is every symbol that trades. A word with `*`, `?` or `[` is a pattern as in a shell.
-Every other word is one symbol, which need not be listed: the caller finds out why it is not.
+Pure. `all` matches every symbol that trades. A word with `*`, `?` or `[` is a pattern as in a
+shell. Every other word is one symbol. It may be missing in the listing; the caller reports that.
 """
 
 from collections import Counter
@@ -16,14 +17,14 @@ from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Limits, Listing
 
 MAX_MATCHES: Final = 2_000
-"""Most symbols that one pattern may match: more is a mistake rather than a wish."""
+"""Most symbols that one pattern may match. A pattern that matches more is probably a mistake."""
 
 
 def resolve(patterns: Sequence[str], listing: Listing) -> tuple[str, ...]:
-    """The symbols meant, each once, in the order of the patterns; those of a pattern in the order
-    of the listing, as far as they trade.
+    """Return the symbols that match, each once, in the order of the patterns.
 
-    Raises `ConfigError` for a pattern that matches nothing or too much, and for more symbols than a
+    A pattern matches only symbols that trade, and yields them in the order of the listing. Raises
+    `ConfigError` for a pattern that matches nothing or too much, and for more symbols than a
     channel holds.
     """
     symbols: dict[str, None] = {}
@@ -57,18 +58,20 @@ def _matches(pattern: str, listing: Listing) -> Iterable[str]:
 
 
 def shard_of(symbol: str, count: int) -> int:
-    """On which of `count` connections a symbol is. It depends on nothing else, so a symbol that is
-    listed or delisted moves no other.
+    """The number of the connection, of `count`, that takes a symbol.
 
-    Rendezvous hashing: each connection bids for the symbol, and the highest bid wins. With another
-    count, only the symbols that the new connections win would move.
+    It depends on symbol and count only, so a new or delisted symbol moves no other. This is
+    rendezvous hashing: each connection bids for the symbol, and the highest bid wins. A higher
+    count moves only the symbols that the new connections win.
     """
     return max(range(count), key=lambda shard: _bid(symbol, shard)) if count > 1 else 0
 
 
 def shard_count(symbols: Sequence[str], per_connection: int, limits: Limits) -> int:
-    """How many connections to spread symbols over: at most `per_connection` on average, and on none
-    of them more than the venue allows."""
+    """The number of connections to spread symbols over.
+
+    Each gets at most `per_connection` symbols on average, and never more than the venue allows.
+    """
     average = min(per_connection, limits.subscriptions)
     least = max(1, -(-len(symbols) // average))
     best = {symbol: (_bid(symbol, 0), 0) for symbol in symbols}

@@ -1,10 +1,11 @@
-"""Whether each instrument is alive: connecting when subscribed, live at its first trade, stale when
-it has been quiet for longer than is plausible for it, and live again.
+"""The state of each instrument: CONNECTING, LIVE, STALE, HALTED or DOWN.
 
-An acknowledgement proves nothing, and a connection that is up proves nothing about one symbol on
-it. What proves a subscription is a trade. How long an instrument may be quiet is its own affair:
-some trade a hundred times a second, some once a minute. So the limit is a multiple of its recent
-times between trades, with a floor below which silence says nothing.
+    DOWN --subscribed--> CONNECTING --first trade--> LIVE --quiet too long--> STALE
+                              '-- no trade in time --> STALE <--'   STALE --trade--> LIVE
+
+Only a trade proves a subscription. Neither an acknowledgement nor an open connection does.
+Instruments differ: some trade a hundred times a second, some once a minute. So the limit of silence
+is a multiple of the instrument's recent times between trades, and at least `FLOOR_S`.
 
 Pure: seconds in, changes out.
 """
@@ -19,25 +20,26 @@ import msgspec
 from fanout.protocol.constants import FeedState
 
 FLOOR_S: Final = 12.0
-"""No instrument is stale before it has been quiet for this long: longer than it takes to notice
-that a connection is dead, which says more."""
+"""Shortest silence before an instrument is stale. The feed notices a dead connection sooner, and
+reports that instead."""
 
 FACTOR: Final = 10.0
-"""So many times its usual pause is not plausible: were trades independent, it would happen once in
-twenty thousand pauses."""
+"""Limit of silence as a multiple of the usual pause. Were trades independent, a pause would exceed
+it once in twenty thousand."""
 
 LONGEST_FACTOR: Final = 2.0
-"""So many times its longest pause of late is not plausible either: some trade in bursts."""
+"""Limit of silence as a multiple of the longest recent pause, for instruments that trade in
+bursts. The larger limit counts."""
 
 _WEIGHT: Final = 1 / 16
-"""Of the newest pause in the usual one, a moving average."""
+"""Weight of the newest pause in the usual one, which is a moving average."""
 
 _FADING: Final = 0.999
-"""What is left of the longest pause after another one that is shorter."""
+"""Factor by which the longest pause shrinks after each shorter one."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An instrument, by its index, is in another state, and why."""
+    """A new state of an instrument, and the reason."""
 
     index: int
     state: FeedState
@@ -47,12 +49,12 @@ class Change(msgspec.Struct, frozen=True):
 class _Pulse(msgspec.Struct):
     usual_s: float
     longest_s: float = 0.0
-    """Pause of late, between two trades."""
+    """Longest recent pause between two trades."""
     state: FeedState = FeedState.DOWN
     since_s: float = 0.0
-    """Of the last trade, or of the subscription if there was none since."""
+    """Time of the last trade, or of the subscription if there was no trade since."""
     scheduled_s: float = inf
-    """When it is looked at next; never later than it is due."""
+    """Time of the next check, never later than `due_s`."""
     has_traded: bool = False
     has_ever_traded: bool = False
     stale_count: int = 0
@@ -62,7 +64,7 @@ class _Pulse(msgspec.Struct):
         return max(FLOOR_S, FACTOR * self.usual_s, LONGEST_FACTOR * self.longest_s)
 
     def due_s(self, first_trade_timeout_s: float) -> float:
-        """When it has been quiet for too long, if nothing comes; never, if silence is expected."""
+        """When it becomes stale without a trade; infinite in states in which silence is normal."""
         match self.state:
             case FeedState.CONNECTING if self.has_ever_traded:
                 return self.since_s + max(first_trade_timeout_s, self.limit_s)
@@ -77,8 +79,9 @@ class _Pulse(msgspec.Struct):
 class Liveness:
     """The instruments of one feed, by index.
 
-    A heap holds the moments at which to look at them. A trade only moves the moment away, which is
-    noticed when the old one comes; so a trade costs the same however many instruments there are.
+    A heap holds the times of the next checks. A trade postpones the check of its instrument. The
+    heap notices that only at the old time, so a trade costs the same with any number of
+    instruments.
     """
 
     def __init__(
@@ -88,8 +91,7 @@ class Liveness:
         *,
         first_trade_timeout_s: float,
     ) -> None:
-        """Of each instrument: seconds between recent trades, on average and at the most; 0 if
-        unknown."""
+        """Mean and longest seconds between recent trades of each instrument; 0 if unknown."""
         self._first_trade_timeout_s = first_trade_timeout_s
         self._pulses: list[_Pulse] = []
         self._schedule: list[tuple[float, int]] = []
@@ -97,11 +99,11 @@ class Liveness:
             self.add(usual, longest)
 
     def add(self, usual_s: float, longest_s: float) -> None:
-        """One more instrument, with the next index."""
+        """Add an instrument with the next index."""
         self._pulses.append(_Pulse(usual_s=usual_s, longest_s=longest_s))
 
     def expect(self, index: int, usual_s: float, longest_s: float) -> None:
-        """The venue's records say how often an instrument trades."""
+        """Learn from REST how often an instrument trades."""
         pulse = self._pulses[index]
         pulse.usual_s = max(pulse.usual_s, usual_s)
         pulse.longest_s = max(pulse.longest_s, longest_s)
@@ -110,7 +112,7 @@ class Liveness:
         return self._pulses[index].state
 
     def has_traded(self, index: int) -> bool:
-        """Whether a trade has come since the subscription."""
+        """Whether a trade has arrived since the subscription."""
         return self._pulses[index].has_traded
 
     def has_ever_traded(self, index: int) -> bool:
@@ -122,7 +124,7 @@ class Liveness:
 
     @property
     def next_due_s(self) -> float:
-        """When `check` has something to report, unless trades come before."""
+        """When `check` has a change to report, unless trades arrive before."""
         while self._schedule:
             at_s, index = self._schedule[0]
             pulse = self._pulses[index]
@@ -142,7 +144,7 @@ class Liveness:
             heappush(self._schedule, (due_s, index))
 
     def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
-        """These instruments have been asked for, on a connection that is new."""
+        """Note the subscription to instruments on a new connection."""
         changes = []
         for index in indexes:
             pulse = self._pulses[index]
@@ -152,19 +154,19 @@ class Liveness:
         return changes
 
     def down(self, indexes: Iterable[int], why: str) -> list[Change]:
-        """There is no connection for these: silence says nothing now."""
+        """Note that instruments have no connection, so that their silence is normal."""
         return [each for index in indexes for each in self._turn(index, FeedState.DOWN, why)]
 
     def halted(self, index: int, why: str) -> list[Change]:
-        """The venue says that it does not trade this one now."""
+        """Note that the venue has halted an instrument."""
         return self._turn(index, FeedState.HALTED, why)
 
     def resumed(self, index: int, why: str) -> list[Change]:
-        """The venue says that it trades again, and there is no trade yet."""
+        """Note that the venue trades an instrument again. It is STALE until its first trade."""
         return self._turn(index, FeedState.STALE, why)
 
     def traded(self, index: int, now_s: float) -> list[Change]:
-        """A trade has come, in the read of this moment."""
+        """Note that a read at `now_s` had trades of an instrument."""
         pulse = self._pulses[index]
         pause_s = now_s - pulse.since_s
         if pulse.has_traded and pause_s > 0:  # trades of one read are one sign of life
@@ -175,7 +177,7 @@ class Liveness:
             pulse.longest_s = max(counted_s, longest_s * _FADING)
         pulse.since_s, pulse.has_traded, pulse.has_ever_traded = now_s, True, True
         if pulse.state is FeedState.LIVE:
-            if now_s + FLOOR_S < pulse.scheduled_s:  # its limit may have become shorter
+            if now_s + FLOOR_S < pulse.scheduled_s:  # the limit may have shrunk
                 self._look_at(index, now_s + pulse.limit_s)
             return []
         is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
@@ -185,7 +187,7 @@ class Liveness:
         return changes
 
     def check(self, now_s: float) -> list[Change]:
-        """Those that have been quiet for too long by now."""
+        """Report instruments that have been quiet for too long."""
         changes: list[Change] = []
         while self.next_due_s <= now_s:
             _, index = heappop(self._schedule)

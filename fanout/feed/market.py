@@ -1,8 +1,8 @@
-"""What a venue says over REST before the first trade: its instruments, and their newest trades.
+"""The start of a feed over REST: the instruments, and their recent trades as references.
 
-Up to `FEW` symbols are asked for their newest trades at once, before the service listens. Of more
-symbols only the listing is asked, which is one request, and the references follow while the service
-runs: REST has room for a few hundred such requests a minute.
+With up to `FEW` symbols, the service fetches their recent trades before it listens. With more, it
+fetches only the listing, which is one request. The references follow while the service runs, since
+the REST budget has room for a few hundred of these requests a minute.
 """
 
 import logging
@@ -27,16 +27,17 @@ from fanout.venues.base import Listing
 _LOG = logging.getLogger("fanout")
 
 FEW: Final = 10
-"""Up to so many symbols have their references before the service listens."""
+"""Up to this number of symbols, the service has all references before it listens."""
 
 
 class Market(msgspec.Struct, frozen=True):
-    """Instruments, and of each: the reference that deltas start from, the newest trade, if there
-    is any, and seconds from one trade to the next, on average and at the most, 0 if unknown.
+    """The instruments with their references.
 
-    `patterns` are what was asked for. References of instruments in `pending` are not known yet.
-    Recent trades that fit no field were `left_out`, counted by symbol. Rows of the listing that
-    could not be read are `odd`.
+    A reference is the start of the deltas. `newest` has the last trade of each instrument that has
+    one. `usual_s` and `longest_s` are the mean and longest seconds between recent trades, 0 if
+    unknown. `patterns` are the configured symbols and patterns. Instruments in `pending` have no
+    reference yet. `left_out` counts, by symbol, recent trades with values that fit no field. `odd`
+    has the unreadable rows of the listing.
     """
 
     instruments: tuple[Instrument, ...]
@@ -51,8 +52,11 @@ class Market(msgspec.Struct, frozen=True):
 
 
 class Recent(msgspec.Struct, frozen=True):
-    """Recent trades of one instrument, oldest first. `left_out` rows fit no field, or `why` says
-    why the answer is of no use at all."""
+    """Recent trades of one instrument, oldest first.
+
+    `left_out` counts rows with values that fit no field. `why` is the reason if the whole answer is
+    useless.
+    """
 
     trades: tuple[Trade, ...] = ()
     left_out: int = 0
@@ -64,10 +68,10 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 async def ask_market(rest: RestClient, venue: Venue, patterns: tuple[str, ...]) -> Market:
-    """The instruments that symbols and patterns mean, and their recent trades.
+    """Resolve symbols and patterns to instruments, and fetch their recent trades.
 
-    Raises a `VenueError`, and `ConfigError` for a symbol that is unknown or does not trade and for
-    a pattern that matches nothing or too much; like every nursery, in an exception group.
+    Raises `VenueError`. Raises `ConfigError` for a symbol that is unknown or does not trade, and
+    for a pattern that matches nothing or too much. Errors may be in an exception group.
     """
     listing = await rest.fetch(venue.listing_request(), venue.parse_listing)
     spelled = tuple(each if each == "all" else venue.spell(each) for each in patterns)
@@ -81,7 +85,7 @@ async def ask_market(rest: RestClient, venue: Venue, patterns: tuple[str, ...]) 
 
 
 def _log_odd(listing: Listing, patterns: Sequence[str]) -> None:
-    """Rows that cannot be read concern those who ask for patterns, which may mean them."""
+    """Warn of unreadable rows if there is a pattern, which might have matched them."""
     if listing.odd and any(map(is_pattern, patterns)):
         names = ", ".join(list(listing.odd)[:5])
         _LOG.warning(
@@ -105,7 +109,7 @@ def _unasked(instruments: tuple[Instrument, ...]) -> Market:
 
 
 async def _asked(rest: RestClient, venue: Venue, instruments: tuple[Instrument, ...]) -> Market:
-    """Recent trades, all at once. Each answer is kept with its symbol."""
+    """Fetch the recent trades of all instruments at once."""
     recent: dict[int, Recent] = {}
 
     async def ask(instrument: Instrument) -> None:
@@ -134,10 +138,10 @@ async def _asked(rest: RestClient, venue: Venue, instruments: tuple[Instrument, 
 
 
 async def ask_recent(rest: RestClient, venue: Venue, instrument: Instrument) -> Recent:
-    """One instrument's recent trades. An answer that is nonsense is logged: it must not keep
-    others from being served.
+    """Fetch one instrument's recent trades.
 
-    Raises a `VenueError` where REST cannot be asked.
+    An invalid answer is logged and not raised, so that the other instruments can be served. Raises
+    `VenueError` if the request fails.
     """
     symbol = instrument.symbol
     try:
@@ -175,7 +179,8 @@ def _fitting(venue: Venue, instrument: Instrument, body: bytes) -> Recent:
 def reference_of(trades: Sequence[Trade]) -> Reference:
     """Mean price and quantity, and the newest id and time, of recent trades, oldest first.
 
-    All zero where there are none: a reference is only where deltas start, and any will do.
+    Without trades all fields are zero. A reference is only the start of the deltas, so any value is
+    valid.
     """
     if not trades:
         return NO_REFERENCE
@@ -188,7 +193,7 @@ def reference_of(trades: Sequence[Trade]) -> Reference:
 
 
 def usual_s_of(trades: Sequence[Trade]) -> float:
-    """Mean time from one of recent trades to the next; 0 if that is not known."""
+    """Mean time between recent trades; 0 if unknown."""
     if len(trades) < 2:
         return 0.0
     span_ms = trades[-1].time_ms - trades[0].time_ms
@@ -196,6 +201,6 @@ def usual_s_of(trades: Sequence[Trade]) -> float:
 
 
 def longest_s_of(trades: Sequence[Trade]) -> float:
-    """Longest time from one of recent trades to the next; 0 if that is not known."""
+    """Longest time between recent trades; 0 if unknown."""
     pauses_ms = (later.time_ms - earlier.time_ms for earlier, later in pairwise(trades))
     return max(0, *pauses_ms) / 1000 if len(trades) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Decimal strings to integers at an instrument's exponents: exactly, or not at all."""
+"""Converts a venue's decimal strings to integers at the instrument's exponents, exactly."""
 
 from fanout.protocol.block import is_representable
 from fanout.protocol.errors import NotRepresentableError
@@ -10,7 +10,7 @@ from fanout.venues.base import VenueTrade
 
 @twin
 def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
-    """The trade in integers. Raises `NotRepresentableError`, naming the symbol and the value."""
+    """Convert a trade. Raises `NotRepresentableError` with the symbol and the value."""
     try:
         trade = Trade(
             instrument,
@@ -24,7 +24,7 @@ def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
     except NotRepresentableError as error:
         raise NotRepresentableError(f"{item.symbol} trade {item.trade_id}: {error}") from error
     if trade.quantity <= 0:
-        # Rows that are no trades have been seen with a zero quantity, under one name so far.
+        # Binance sends rows with quantity 0 that are no trades, so far only of type NA.
         raise NotRepresentableError(
             f"{item.symbol} trade {item.trade_id}: quantity {item.quantity} is not above 0"
         )

@@ -1,4 +1,4 @@
-"""The objects of one feed that more than one of its tasks needs, made together."""
+"""The objects that several tasks of one feed share."""
 
 import msgspec
 
@@ -11,8 +11,7 @@ from fanout.feed.watch import Watch
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Which instruments there are, their ids, whether they live, where they come from, and what is
-    said of them."""
+    """Instruments, trade ids, states, timers, reports and connections of one feed."""
 
     roster: Roster
     sequences: Sequences

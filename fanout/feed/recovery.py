@@ -1,10 +1,10 @@
-"""Back-fills what the stream left out, over REST, until every id of every gap is accounted for.
+"""Back-fills gaps over REST, until the outcome of every missing id is known.
 
-Gaps are closed beside the stream and never hold it up. The gaps of an instrument are closed one
-after the other, each page by page, oldest first. An id that the venue's records reach to and do not
-have was never a trade; an id that they do not reach is lost. Records that end before the gap does
-are behind, and are asked again. So are records whose values do not fit the units, which may be
-about to change.
+Recovery runs beside the stream and never delays it. It closes the gaps of an instrument one after
+another, oldest first, each page by page. An id within the venue's history that has no trade was
+never a trade. An id outside the history is lost. If the history ends before the gap does, it lags
+behind the stream, and the request is repeated. The request is also repeated if a value does not fit
+the units, since the venue may have changed them.
 """
 
 import logging
@@ -27,17 +27,18 @@ from fanout.venues.base import History, Venue
 _LOG = logging.getLogger("fanout")
 
 PATIENCE_S: Final = 60.0
-"""How long records that end before a gap, or cannot be had, are asked for again."""
+"""How long requests without progress are repeated."""
 
 MIN_ATTEMPTS: Final = 3
-"""So often they are asked at least: a request may wait a minute for room in the budget."""
+"""Fewest attempts without progress. A request may wait a minute for the budget, which must not use
+up the patience."""
 
 MAX_IDS: Final = 1_000_000
-"""Most ids of a gap that are asked for, the newest. With half of an address's weight, that takes
-half an hour."""
+"""Most ids of one gap that are requested; these are the newest. With half of an address's weight
+this takes half an hour."""
 
 REQUESTS_AT_ONCE: Final = 8
-"""Of all instruments together. After an outage, hundreds of them have a gap each."""
+"""Most concurrent requests for all instruments. After an outage hundreds of them have a gap."""
 
 
 class Recovery:
@@ -52,27 +53,27 @@ class Recovery:
         on_misfit: Callable[[], None],
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """`on_misfit` is called when a row of the records does not fit the units."""
+        """`on_misfit` is called if a trade of the history does not fit the units."""
         self._rest = rest
         self._sequences = sequences
         self._announcer = announcer
         self._uniform = uniform
         self._venues: dict[str, Venue] = {}
-        """By kind of stream."""
+        """The venue for each kind of stream."""
         self._busy: set[tuple[str, str]] = set()
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._on_misfit = on_misfit
 
     def cover(self, venue: Venue) -> None:
-        """Close the gaps of this kind of stream too."""
+        """Recover gaps of this venue's kind of stream too."""
         self._venues.setdefault(venue.stream, venue)
 
     def begin(self, nursery: trio.Nursery) -> None:
-        """Gaps are closed in this nursery."""
+        """Run all recovery tasks in `nursery`."""
         self._nursery = nursery
 
     def see_to(self, gaps: Sequence[Gap]) -> None:
-        """Gaps were reported: have the open ones closed."""
+        """Start the recovery of the open gaps among `gaps`."""
         for symbol in {each.instrument.symbol for each in gaps if each.state is GapState.OPEN}:
             for stream in self._venues:
                 if (stream, symbol) not in self._busy and self._sequences.gaps(stream, symbol):
@@ -98,7 +99,7 @@ class Recovery:
                 search.why_lost = str(error)
             else:
                 if history is not None and search.enter(history, self._take(stream, gap, history)):
-                    # It goes on. Patience is for what does not.
+                    # There is progress, so the patience starts over.
                     patience = self._new_patience()
                     if not history.is_newest and not search.is_done:
                         continue
@@ -117,7 +118,7 @@ class Recovery:
         self._venues[stream] = self._venues[stream].without_key()
 
     def _is_open(self, stream: str, symbol: str, gap: Range) -> bool:
-        """Whether it still is: the stream may have filled it."""
+        """Whether the gap is still open. The stream may have filled it."""
         return gap in self._sequences.gaps(stream, symbol)
 
     async def _ask(self, stream: str, symbol: str, first_id: int) -> History | None:
@@ -128,7 +129,7 @@ class Recovery:
         )
 
     def _take(self, stream: str, gap: Range, history: History) -> list[int]:
-        """Publish what is missing. Gives the ids of what is refused."""
+        """Publish the missing trades of a page. Returns the ids of trades that fit no field."""
         filled = self._sequences.back_fill(stream, gap, history.trades, trio.current_time())
         if filled.refused:
             self._on_misfit()
@@ -142,7 +143,7 @@ class Recovery:
 
 
 class _Patience:
-    """How long a gap without progress is asked for."""
+    """The remaining time for a gap without progress."""
 
     def __init__(self, pauses: Iterator[float]) -> None:
         self.pauses = pauses
@@ -150,29 +151,29 @@ class _Patience:
         self._attempts = 0
 
     def is_over(self) -> bool:
-        """Called once after each attempt."""
+        """Whether to stop. Must be called once after each attempt."""
         self._attempts += 1
         return self._attempts >= MIN_ATTEMPTS and trio.current_time() >= self._until_s
 
 
 class _Search:
-    """How far a gap was looked for."""
+    """The progress of one gap's recovery."""
 
     def __init__(self, gap: Range, *, why_lost: str) -> None:
         self._first, self._last = gap
         self.at = max(self._first, self._last - MAX_IDS + 1)
-        """The id to be asked for."""
+        """The first id of the next request."""
         self.covered: list[Range] = []
-        """Ids that the records speak for."""
+        """Ids that the history covers."""
         self.refused: set[int] = set()
-        """Ids of trades that are there, and fit no field."""
+        """Ids of trades that exist but fit no field."""
         self.is_done = False
         self.why_lost = why_lost
         if self.at > self._first:
-            self.why_lost = f"only the newest {MAX_IDS:,} of a gap are asked for"
+            self.why_lost = f"only the newest {MAX_IDS:,} ids of a gap are recovered"
 
     def enter(self, history: History, refused: list[int]) -> bool:
-        """Note a page, and whether there is progress."""
+        """Add a page. Returns whether it was progress."""
         self.covered.append((history.first_id, history.last_id))
         kept = {i for i in self.refused if not history.first_id <= i <= history.last_id}
         self.refused = kept | set(refused)
@@ -181,6 +182,6 @@ class _Search:
             return self.at > before
         self.is_done = not self.refused
         if self.refused:
-            # The units may have changed, and are being asked for: look again.
-            self.at, self.why_lost = min(self.refused), "it fits no field"
+            # The units may have changed. The listing is being fetched, so try these again.
+            self.at, self.why_lost = min(self.refused), "a value fits no field"
         return self.is_done

@@ -1,8 +1,7 @@
-"""What a new listing changes for a feed. Pure: a roster and a listing in, changes out.
+"""Compares a new listing with a feed's roster. Pure: a roster and a listing in, changes out.
 
-A listing can be wrong in every way, and none of them may end a service or make a wrong price. An
-empty one, or one that lacks most of what is served, is not believed. A row that cannot be read
-leaves its instrument as it is.
+No fault of a listing may end the service or cause a wrong price. A listing that is empty or lacks
+most of the served symbols is ignored. An unreadable row does not change its instrument.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,16 @@ from fanout.protocol.records import Instrument
 from fanout.venues.base import Listing
 
 BELIEVED_FROM: Final = 10
-"""With so many instruments, a listing that lacks half of them is not believed."""
+"""From this number of instruments on, a listing that lacks half of them is ignored."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """By index: instruments that join, have `other_units`, or are back after they were gone; those
-    that leave or do not trade now, with the reason. `odd`: kinds of oddities, with details."""
+    """The changes that a listing brings.
+
+    Instruments that joined, that have `other_units`, and that are `back` after they had left.
+    Instruments that `left` or are `halted`, by index, with the reason. `odd` has the anomalies, by
+    kind, with details.
+    """
 
     joined: tuple[Instrument, ...] = ()
     other_units: tuple[Instrument, ...] = ()
@@ -34,7 +37,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Changes:
-    """What changes for `roster`, which serves `patterns`."""
+    """Compare `roster`, which serves `patterns`, with a new listing."""
     fault = _implausible(roster, listing)
     if fault:
         return Changes(odd=(("listing not believed", fault),))

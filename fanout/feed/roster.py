@@ -1,7 +1,7 @@
-"""The instruments of a feed, by index, in the units that they have now.
+"""The instruments of a feed, by index, with their current units.
 
-An index belongs to one symbol as long as the service runs. An instrument that the venue delists
-keeps its index and is `gone`.
+An index belongs to one symbol as long as the service runs. A delisted instrument keeps its index
+and is marked `is_gone`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ import msgspec
 from fanout.protocol.records import Instrument, Reference
 
 NO_REFERENCE = Reference(price=0, quantity=0, trade_id=0, time=0)
-"""Of an instrument whose recent trades are not known. A reference is only where deltas start, and
-any will do."""
+"""The reference of an instrument without known trades. A reference is only the start of the deltas,
+so any value is valid."""
 
 
 class Entry(msgspec.Struct):
-    """An instrument, and where its deltas start."""
+    """An instrument and its reference, the start of its deltas."""
 
     instrument: Instrument
     reference: Reference
@@ -24,7 +24,7 @@ class Entry(msgspec.Struct):
 
 
 class Roster:
-    """Grows, and never shrinks."""
+    """The list of instruments. It never shrinks."""
 
     def __init__(self, instruments: Sequence[Instrument], references: Sequence[Reference]) -> None:
         self._entries: list[Entry] = []
@@ -53,8 +53,8 @@ class Roster:
         return tuple(each.reference for each in self._entries)
 
     def put(self, instrument: Instrument, reference: Reference) -> None:
-        """Add an instrument at the end, or change the one with its index."""
-        assert instrument.index <= len(self._entries), "instruments are added one behind the other"
+        """Append an instrument, or change the one with its index."""
+        assert instrument.index <= len(self._entries), "indexes are consecutive"
         if instrument.index == len(self._entries):
             self._entries.append(Entry(instrument, reference))
             self._index[instrument.symbol] = instrument.index

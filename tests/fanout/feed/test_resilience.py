@@ -217,7 +217,7 @@ async def test_trades_that_fit_no_field_are_told_though_nothing_follows(
         for _ in range(5):
             exchange.trade(BTC, price="61800.3001")
         await trio.sleep(100)
-        assert lost(stand) == [(1, 5, "it fits no field")]
+        assert lost(stand) == [(1, 5, "a value fits no field")]
 
 
 async def test_all_that_is_open_is_closed_at_the_end(autojump_clock: MockClock) -> None:
