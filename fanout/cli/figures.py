@@ -1,8 +1,8 @@
-"""Counts, times and sizes in so few signs that they fit a column."""
+"""Formats counts, durations and sizes in few characters, so that they fit a column."""
 
 
 def brief(ns: int) -> str:
-    """A short time with its unit, in two digits or three."""
+    """A short duration with its unit, in two or three digits."""
     for unit, unit_ns in (("s", 10**9), ("ms", 10**6)):
         if abs(ns) >= unit_ns:
             value = ns / unit_ns
@@ -11,7 +11,7 @@ def brief(ns: int) -> str:
 
 
 def short(count: int) -> str:
-    """A count in at most five signs."""
+    """A count in at most six characters."""
     if count < 100_000:
         return f"{count:,}" if count >= 10_000 else str(count)
     for unit, one in (("T", 10**12), ("G", 10**9), ("M", 10**6)):
@@ -21,7 +21,7 @@ def short(count: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time in two units at the most."""
+    """A duration in at most two units."""
     if seconds < 10:
         return f"{seconds:.1f}s"
     if seconds < 60:

@@ -131,5 +131,5 @@ def _address(context: typer.Context, url: str | None) -> str:
     options: ServeOptions = context.obj
     host, port = options.said["http-host"], options.said["http-port"]
     if not port:
-        raise UsageError("where is it? fanout status http://HOST:PORT, as its --http-port says")
+        raise UsageError("no URL given: fanout status http://HOST:PORT, with its --http-port")
     return f"http://{authority(host, port)}"

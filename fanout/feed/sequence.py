@@ -1,7 +1,7 @@
-"""One instrument in one kind of stream: its units, its trade ids, and what became of them.
+"""The trades of one instrument in one kind of stream: units, trade ids, and counts of outcomes.
 
-A stream whose ids prove nothing has an `Unproven` sequence: it drops what it has seen of late, and
-never opens a gap.
+An instrument of a stream whose ids prove nothing has an `Unproven` sequence. It drops trades with
+an id that it saw recently, and never opens a gap.
 """
 
 import logging
@@ -22,17 +22,17 @@ from fanout.venues.base import SpentId, VenueTrade
 _LOG = logging.getLogger("fanout")
 
 MAX_JUMP: Final = 100_000_000
-"""Ids that may be missing in one go: weeks of the busiest symbol."""
+"""Most ids that may be missing at once: weeks of the busiest symbol."""
 
 STRANGE_IDS: Final = 3
-"""So many ids in a row that cannot follow from the numbering, but follow each other, begin a new
-numbering. Fewer are a mistake of the venue's and are dropped."""
+"""Number of implausible ids that follow each other after which the venue has restarted its
+numbering. Fewer are an error of the venue, and are dropped."""
 
 STRANGE_STEP: Final = 1_000
-"""Most by which one of them may be further on than the one before."""
+"""Largest step between two implausible ids that follow each other."""
 
 REMEMBERED_IDS: Final = 4_096
-"""Ids of an instrument that an `Unproven` sequence tells repeats by."""
+"""Ids of an instrument that an `Unproven` sequence remembers to detect repeats."""
 
 _WHY: Final = {
     GapState.OPEN: "not in the stream",
@@ -50,38 +50,41 @@ class Tally(msgspec.Struct):
     back_filled: int = 0
     duplicates: int = 0
     spent: int = 0
-    """Ids that the venue used up without a trade, and said so."""
+    """Ids that the venue declared as used without a trade."""
     refused: int = 0
-    """Trades whose values fit no field."""
+    """Trades with a value that fits no field."""
     missing: int = 0
     lost: int = 0
     no_trade: int = 0
 
 
 class IdSequence(msgspec.Struct):
-    """Its gaps have the sequence number 0 until they are published."""
+    """A sequence of consecutive ids. Its gaps have sequence number 0 until they are published."""
 
     instrument: Instrument
     tally: Tally
     anomalies: Anomalies
     continuity: Continuity = msgspec.field(default_factory=Continuity)
     before: "IdSequence | None" = None
-    """The sequence that this one takes over from, until it does."""
+    """The sequence that this one will replace; None after the takeover."""
     after: "IdSequence | None" = None
-    """The sequence that is to take over from this one, until it does."""
+    """The sequence that will replace this one; None after the takeover."""
     is_over: bool = False
     """Another sequence has taken over, or the venue delisted the instrument."""
     newest_time: int = 0
-    """Of all trades that were taken, in the venue's units."""
+    """Time of the newest trade taken, in the venue's units."""
     strange: list[int] = []
-    """Ids in a row that cannot follow from the numbering, but follow each other."""
+    """Implausible ids so far that follow each other."""
 
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
     ) -> bool:
-        """Whether an id is to be taken. Several in a row that cannot follow from the numbering, but
-        follow each other, are: then the venue numbers anew, and `out` gets the gaps that this
-        closes. `is_alone`: there is only one connection to bring an id."""
+        """Whether to take an id.
+
+        After `STRANGE_IDS` implausible ids that follow each other, the venue has restarted its
+        numbering. Then they are taken, and `out` gets the gaps that this closes. With `is_alone`
+        there is only one connection, so that a repeated id is an anomaly.
+        """
         continuity, trade_id = self.continuity, item.trade_id
         next_id = continuity.next_id
         if next_id is None:
@@ -100,13 +103,13 @@ class IdSequence(msgspec.Struct):
         self.strange = [*self.strange, trade_id]
         if len(self.strange) < STRANGE_IDS:
             return False
-        _LOG.error("%s: the venue numbers anew, from %d on", item.symbol, self.strange[0])
+        _LOG.error("%s: the venue restarted its trade ids at %d", item.symbol, self.strange[0])
         told = continuity.begin_anew(self.strange[0])
-        out += self.told(told, {GapState.UNRECOVERABLE: "the venue numbers anew"})
+        out += self.told(told, {GapState.UNRECOVERABLE: "the venue restarted its trade ids"})
         return True
 
     def trade(self, item: VenueTrade) -> Trade | None:
-        """None if its values fit no field; that is counted and logged."""
+        """Convert a trade. Returns None if a value fits no field, which is counted and logged."""
         try:
             return to_trade(item, self.instrument)
         except NotRepresentableError as error:
@@ -115,7 +118,7 @@ class IdSequence(msgspec.Struct):
             return None
 
     def take(self, trade: Trade, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
-        """Append a trade that is news, and the gap that it completes."""
+        """Append a new trade, and the gap that it completes."""
         told = self.continuity.take(item.trade_id, now_s)
         if item.time > self.newest_time:
             self.newest_time = item.time
@@ -127,7 +130,7 @@ class IdSequence(msgspec.Struct):
             out += self.told(told)
 
     def spend(self, trade_id: int, now_s: float, out: list[Trade | Gap]) -> None:
-        """Note an id that is news, and no trade's."""
+        """Note a new id that the venue used without a trade."""
         told = self.continuity.take(trade_id, now_s, is_spent=True)
         self.tally.spent += 1
         if self.strange:
@@ -136,11 +139,11 @@ class IdSequence(msgspec.Struct):
             out += self.told(told)
 
     def miss(self, trade_id: int, now_s: float) -> list[Gap]:
-        """Note that the venue used an id which the stream did not bring."""
+        """Note that the venue used an id which the stream did not deliver."""
         return self.told(self.continuity.miss(trade_id, now_s))
 
     def told(self, told: Sequence[Told], why: dict[GapState, str] | None = None) -> list[Gap]:
-        """Gap records for what became of ids, counted."""
+        """Count the outcomes of ids, and turn them into gap records."""
         words = _WHY | (why or {})
         tally = self.tally
         for each in told:
@@ -162,7 +165,7 @@ class IdSequence(msgspec.Struct):
 
 
 class Unproven(IdSequence):
-    """A sequence of ids that cannot be compared: what is missing cannot be known."""
+    """A sequence of ids that cannot be compared, so that missing trades cannot be detected."""
 
     seen: dict[int, None] = {}
 

@@ -1,13 +1,12 @@
-"""Where the trades of several connections and of REST come together. Each trade goes out once, and
-every id that is missing becomes a gap.
+"""Merges the trades of all connections and of REST. Each trade is published once, and every missing
+id becomes a gap.
 
-An instrument takes its trades from one kind of stream at a time; each kind numbers in its own way.
-Trade ids follow each other without a hole, ids that the venue spent without a trade included. So an
-id that was seen before is dropped, whichever connection brought it first, and a skipped one is
-noticed. Where another kind of stream takes over, its first trade shows up to where the old one is
-missing.
+An instrument takes its trades from one kind of stream at a time, and each kind has a numbering of
+its own. Trade ids are consecutive, including ids that the venue used without a trade. So a repeated
+id is dropped, no matter which connection delivered it first, and a skipped id is detected. When
+another kind of stream takes over, its first trade shows how many ids of the old one are missing.
 
-A step takes what one read brought and returns what came of it, as a value.
+A step takes the items of one read and returns the outcome as a value.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,9 +30,11 @@ _FROM_RECORDS: Final = {
 
 
 class Taken(msgspec.Struct):
-    """What came of the items of one read: trades and gaps in the order in which a reader should see
-    them. `has_misfits`: some trade does not fit the units. `has_holes`: ids were skipped. `turned`:
-    symbols for which one of two kinds of stream was decided on, with that."""
+    """The outcome of one read: trades and gaps in the order to publish.
+
+    `has_misfits`: a trade does not fit the units. `has_holes`: ids were skipped. `turned`: symbols
+    that two kinds of stream competed for, with the kind that won.
+    """
 
     records: list[Trade | Gap]
     has_misfits: bool = False
@@ -42,7 +43,7 @@ class Taken(msgspec.Struct):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """What the venue's records had of a gap, and ids of rows that fit no field."""
+    """The outcome of one page of back-fill. `refused` has the ids of trades that fit no field."""
 
     records: list[Trade | Gap]
     refused: list[int]
@@ -64,14 +65,14 @@ class Sequences:
         self._kinds = {stream: continuity}
         self._all: dict[str, dict[str, IdSequence]] = {stream: {}}
         self._holed: dict[tuple[str, str], IdSequence] = {}
-        """Those that may have holes that are not gaps yet."""
+        """Sequences that may have holes which are not reported yet."""
         self.is_alone = True
-        """Whether a trade that comes twice is odd: there is only one connection to bring it."""
+        """Whether there is only one connection, so that a repeated trade is an anomaly."""
         for each in instruments:
             self.add(each)
 
     def add(self, instrument: Instrument) -> None:
-        """Take an instrument from now on; again, if it was given up."""
+        """Add an instrument, or take it again after it was dropped."""
         known = self._all[self._stream].get(instrument.symbol)
         if known is None:
             self._all[self._stream][instrument.symbol] = self._new(instrument, Tally())
@@ -79,7 +80,7 @@ class Sequences:
             known.instrument, known.is_over = instrument, False
 
     def give_up(self, symbol: str) -> None:
-        """Take an instrument no more. Its gaps stay open until they are closed."""
+        """Drop an instrument. Recovery still closes its open gaps."""
         for each in self._of(symbol):
             each.is_over, each.before, each.after = True, None, None
 
@@ -93,49 +94,48 @@ class Sequences:
         return min((each.continuity.next_due_s for each in self._holed.values()), default=inf)
 
     def next_id(self, stream: str, symbol: str) -> int | None:
-        """The id that comes next; None before the first."""
+        """The next expected id; None before the first."""
         return self._all[stream][symbol].continuity.next_id
 
     def tally(self, stream: str, symbol: str) -> Tally:
-        """Counts, of the streams that came before included."""
+        """The counts of an instrument, including those of earlier streams."""
         return self._all[stream][symbol].tally
 
     def continuity(self, stream: str) -> Continuity:
         return self._kinds[stream]
 
     def open_gaps(self, symbol: str) -> int:
-        """How many gaps are open, in all kinds of stream."""
+        """Number of open gaps in all kinds of stream."""
         return sum(len(each.continuity.gaps) for each in self._of(symbol))
 
     def gaps(self, stream: str, symbol: str) -> list[Range]:
-        """Gaps that were reported and are open."""
+        """The open gaps."""
         sequence = self._all[stream].get(symbol)
         return sequence.continuity.gaps if sequence else []
 
     def renew(self, instruments: Iterable[Instrument]) -> None:
-        """Go on in other units."""
+        """Switch instruments to new units."""
         for instrument in instruments:
             for each in self._of(instrument.symbol):
                 each.instrument = instrument
 
     def miss(self, stream: str, symbol: str, trade_id: int, now_s: float) -> list[Gap]:
-        """Note that the venue made a trade which the stream did not bring."""
+        """Note that the venue has a trade which the stream did not deliver."""
         sequence = self._all[stream][symbol]
         self._holed[stream, symbol] = sequence
         return sequence.miss(trade_id, now_s)
 
     def end(self) -> list[Gap]:
-        """Nothing more will come: report what is missing, and that what is open is lost."""
+        """Report all missing ids, and close all gaps as lost, since the feed ends."""
         gaps: list[Gap] = []
         for each in self._every():
-            gaps += each.told(each.continuity.end(), {_LOST: "the service ended before"})
+            gaps += each.told(each.continuity.end(), {_LOST: "the service ended first"})
         return gaps
 
     def turn_to(
         self, symbol: str, old: str, new: str, continuity: Continuity = Continuity.IDS
     ) -> None:
-        """Take an instrument's trades from another kind of stream, from its first trade on, unless
-        the old one brings some before."""
+        """Let two kinds of stream compete for an instrument. The first to deliver a trade wins."""
         before = self._all[old][symbol]
         self._kinds.setdefault(new, continuity)
         sequence = self._new(before.instrument, before.tally, new)
@@ -152,9 +152,9 @@ class Sequences:
                 yield sequences[symbol]
 
     def take(self, items: Iterable[VenueTrade | SpentId], stream: str, now_s: float) -> Taken:
-        """What the items of one read mean, in their order.
+        """Process the items of one read in order.
 
-        A value that cannot be represented is refused: logged, counted, and its id left as a hole.
+        A trade with a value that fits no field is logged, counted and dropped. Its id is missing.
         """
         taken = Taken([])
         out, sequences = taken.records, self._all[stream]
@@ -190,7 +190,7 @@ class Sequences:
         return taken
 
     def due(self, now_s: float) -> list[Gap]:
-        """The gaps to report now: holes that have stood for long enough."""
+        """Report holes older than `WINDOW_S` as open gaps."""
         gaps: list[Gap] = []
         for key, each in list(self._holed.items()):
             gaps += each.told(each.continuity.due(now_s))
@@ -201,8 +201,10 @@ class Sequences:
     def back_fill(
         self, stream: str, gap: Range, rows: Sequence[VenueTrade], now_s: float
     ) -> Filled:
-        """Take what the venue's records have of a gap's missing ids: trades, and behind them the
-        gap as filled if nothing is missing any more."""
+        """Take the missing trades of a gap from a page of history.
+
+        The result ends with the closed gap, if nothing is missing any more.
+        """
         trades: list[Trade | Gap] = []
         refused: list[int] = []
         told: list[Gap] = []
@@ -224,15 +226,17 @@ class Sequences:
     def settle(
         self, stream: str, symbol: str, gap: Range, spent: Sequence[Range], why_lost: str
     ) -> list[Gap]:
-        """Close a gap of which nothing more will come. Missing ids in `spent` were never trades."""
+        """Close a gap after its back-fill. Missing ids in `spent` were never trades."""
         sequence = self._all[stream][symbol]
         told = sequence.continuity.settle(gap, spent)
         return sequence.told(told, _FROM_RECORDS | {_LOST: why_lost})
 
 
 def _decide(sequence: IdSequence, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
-    """Of two sequences of an instrument one brings a trade: the other is over. It stays, for those
-    who fill its gaps."""
+    """Let the sequence that delivered a trade win over its competitor.
+
+    The loser stays, so that recovery can close its gaps.
+    """
     if sequence.before is not None:
         out += _take_over(sequence, sequence.before, item, now_s)
     elif sequence.after is not None:
@@ -242,7 +246,7 @@ def _decide(sequence: IdSequence, item: VenueTrade, now_s: float, out: list[Trad
 def _take_over(
     sequence: IdSequence, before: IdSequence, item: VenueTrade, now_s: float
 ) -> list[Gap]:
-    """The first trade of a sequence: the one before it is missing up to there."""
+    """Replace the earlier sequence. Its ids up to the first trade of the new one are missing."""
     sequence.before, before.after, before.is_over = None, None, True
     next_id, first = before.continuity.next_id, item.first_fill
     if next_id is None or first is None or not next_id < first <= next_id + MAX_JUMP:

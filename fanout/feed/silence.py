@@ -1,8 +1,8 @@
-"""Why an instrument is quiet: the venue's records are asked, and the answer is a finding that names
-the remedy. The feed applies it.
+"""Investigates over REST why an instrument is quiet. The finding names a remedy, which the feed
+applies.
 
-Silence alone proves nothing: there may be no trades. Trades that REST has, made after the
-subscription, which did not come over the stream, prove that the stream is silent.
+Silence alone proves nothing, since there may be no trades. The stream is at fault if REST has
+trades made after the subscription that the stream did not deliver.
 """
 
 import logging
@@ -24,41 +24,44 @@ from fanout.venues.base import Listing, Venue
 _LOG = logging.getLogger("fanout")
 
 LOOK_AGAIN_S: Final = 60.0
-"""How often an instrument that stays quiet is looked into."""
+"""Interval between investigations of one quiet instrument."""
 
 LOOKS_AT_ONCE: Final = 8
 
 MANY_QUIET: Final = 50
-"""With more quiet instruments than this, each is looked into less often: REST has other uses."""
+"""With more quiet instruments than this, each is investigated less often, to save REST weight."""
 
 CONFIRM_S: Final = 3.0
-"""How long a trade that REST has may still be on its way over the stream."""
+"""How long the stream may lag behind REST."""
 
 SETTLING_S: Final = 5.0
-"""How long a subscription may take to be in force, once it was sent."""
+"""How long a subscription may take to become active."""
 
 EVIDENCE: Final = 3
-"""So many trades that did not come make a stream silent at the first look. Fewer may have been
-skipped; another one that is missing at the next look is proof enough."""
+"""This many undelivered trades prove at the first look that the stream is silent. With fewer, the
+second look needs one more: the stream may have skipped those."""
 
 LISTING_AGE_S: Final = 30.0
-"""How old a listing may be that says whether an instrument trades."""
+"""Largest age of a listing used to tell whether an instrument trades."""
 
 
 class Remedy(Enum):
-    """What helps."""
+    """The remedy for a silent stream."""
 
     NONE = auto()
     RECONNECT = auto()
-    """Another connection."""
+    """Open another connection."""
     FALL_BACK = auto()
-    """Another kind of stream."""
+    """Take another kind of stream."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Why an instrument is quiet, for people, and what helps. `is_halted`: the venue itself says
-    that it does not trade. `newer` trades did not come; `newest_id` is missing, and all before it
-    that did not come."""
+    """The reason for the silence, in words, and the remedy.
+
+    `is_halted`: the listing says that the instrument does not trade. `newer` counts trades in REST
+    that the stream did not deliver. If `newest_id` is set, all ids up to it that did not arrive are
+    missing.
+    """
 
     why: str
     remedy: Remedy = Remedy.NONE
@@ -68,7 +71,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Listings:
-    """The venue's listing, asked for once by all who need it at a time."""
+    """Fetches the venue's listing. Concurrent callers share one request."""
 
     def __init__(self, venue: Venue, rest: RestClient) -> None:
         self._venue = venue
@@ -78,7 +81,7 @@ class Listings:
         self._asked_s = 0.0
 
     async def get(self, *, max_age_s: float = 0.0) -> Listing:
-        """Raises a `VenueError`."""
+        """A listing that is at most `max_age_s` old. Raises `VenueError`."""
         called_s = trio.current_time()
         async with self._lock:
             if self._last is not None and called_s <= self._asked_s + max_age_s:
@@ -92,7 +95,7 @@ class Listings:
 
 
 class Silence:
-    """Finds out, one look at a time."""
+    """Investigates quiet instruments."""
 
     def __init__(
         self,
@@ -112,10 +115,10 @@ class Silence:
         self._wall_ns = wall_ns
         self._limiter = trio.CapacityLimiter(LOOKS_AT_ONCE)
         self._seen_ids: dict[tuple[str, int], int] = {}
-        """By stream and instrument: the newest id in the venue's records at the last look."""
+        """The newest id in REST at the last look, by stream and instrument."""
 
     async def find(self, shard: Shard, instrument: Instrument) -> Finding:
-        """Why an instrument brings nothing over a shard."""
+        """Investigate why a shard delivers no trades of an instrument."""
         venue, symbol = shard.venue, instrument.symbol
         try:
             async with self._limiter:
@@ -124,8 +127,8 @@ class Silence:
                     lambda body: venue.parse_recent_trades(body, symbol),
                 )
         except VenueError as error:
-            _LOG.warning("%s: cannot look into why it is quiet: %s", symbol, error)
-            return Finding("and REST cannot be asked: the network, a firewall, a ban?")
+            _LOG.warning("%s is quiet, and REST cannot tell why: %s", symbol, error)
+            return Finding("and REST does not answer: check the network, a firewall, or a ban")
         of = venue.stream, instrument.index
         next_id = self._sequences.next_id(venue.stream, symbol)
         due_id = max(next_id or 0, self._seen_ids.get(of, -1) + 1)
@@ -142,7 +145,7 @@ class Silence:
         return msgspec.structs.replace(finding, newest_id=newest_id) if is_missing else finding
 
     def _in_force_since(self, shard: Shard) -> int:
-        """From when on a trade has to come, in the venue's time."""
+        """When the subscription became active, in the venue's time."""
         ms = self._clock.latest_venue_ms(shard.subscribed_ns(self._wall_ns()))
         ms += int(self._settling_s * 1_000)
         return ms * int(10 ** (-3 - shard.venue.time_exponent))
@@ -151,12 +154,12 @@ class Silence:
         try:
             listing = await self._listings.get(max_age_s=LISTING_AGE_S)
         except VenueError as error:
-            _LOG.warning("%s: cannot ask whether it trades: %s", symbol, error)
+            _LOG.warning("%s: no listing to tell whether it trades: %s", symbol, error)
         else:
             fault = listing.fault(symbol)
             if fault and symbol not in listing.odd:
                 return Finding(fault, is_halted=True)
-        return Finding("REST has none either: there may be none")
+        return Finding("REST has none either: the symbol may not trade")
 
 
 def _silent(shard: Shard, symbol: str, newer: int) -> Finding:

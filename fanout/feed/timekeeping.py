@@ -21,7 +21,7 @@ async def keep_time(
     anomalies: Anomalies,
     wall_ns: Callable[[], int],
 ) -> None:
-    """Measure round trips for `clock`, for ever. `wall_ns` gives unix ns."""
+    """Measure round trips for `clock` until cancelled. `wall_ns` gives unix ns."""
 
     def take(body: bytes) -> None:
         answered_ns = wall_ns()
@@ -32,5 +32,5 @@ async def keep_time(
         try:
             await rest.fetch(venue.time_request(), take)
         except VenueError as error:
-            anomalies.note("the venue's time cannot be had", error)
+            anomalies.note("request for the venue's time failed", error)
         await trio.sleep(EVERY_S)

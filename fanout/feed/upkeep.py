@@ -1,10 +1,11 @@
-"""Keeps the instruments of a feed as the venue has them: units, listings, references.
+"""Keeps a feed's instruments up to date with the venue: units, listing, references.
 
-The listing is asked for every ten minutes, and at once when a trade does not fit the units. Then
-what is new joins, what is gone leaves, and what has other units goes on in those.
+The service fetches the listing every ten minutes, and at once when a trade does not fit the units.
+New instruments join, delisted ones leave, and instruments with changed units continue in the new
+ones.
 
-References that were not asked for at the start are fetched one after the other, at a pace that
-leaves room in the REST budget. The channel learns them in batches.
+References that were not fetched at the start are fetched one by one, at a pace that leaves room in
+the REST budget. They are published in batches.
 """
 
 import logging
@@ -31,25 +32,25 @@ _LOG = logging.getLogger("fanout")
 RELIST_EVERY_S: Final = 600.0
 
 RENEW_EVERY_S: Final = 60.0
-"""Shortest time between two looks at the listing, however many trades do not fit the units; and
-until it is asked for again where that failed."""
+"""Shortest time between two requests for the listing, also after a failure, and even if many trades
+do not fit the units."""
 
 CHANGE_EVERY_S: Final = 5.0
-"""How often the channel learns new references."""
+"""Interval at which new references are published."""
 
 PROGRESS_EVERY_S: Final = 30.0
 
 REFERENCE_PART: Final = 0.9
-"""Of our share of the REST budget, for references. The rest is for gaps and silences."""
+"""Part of our share of the REST budget for references. The rest is for back-fill and silence."""
 
 TRIES: Final = 3
-"""So often a reference is asked for before an instrument goes without."""
+"""Most attempts to fetch a reference. After these the instrument has none."""
 
 RETRY_S: Final = 30.0
 
 
 class Upkeep:
-    """Of one feed."""
+    """Keeps the instruments of one feed up to date."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Upkeep:
         self._anomalies = anomalies
         self._doubted = trio.Event()
         self._pending = deque(market.pending)
-        """Indexes of instruments whose reference is to be fetched."""
+        """Indexes of instruments that wait for their reference."""
         self._tries: Counter[int] = Counter()
         self._more = trio.Event()
 
@@ -75,17 +76,17 @@ class Upkeep:
         return self._parts.connections.venue
 
     def doubt(self) -> None:
-        """A trade does not fit the units."""
+        """Fetch the listing soon, since a trade does not fit the units."""
         self._doubted.set()
 
     def is_pending(self, index: int) -> bool:
-        """Whether an instrument's reference is still to be fetched."""
+        """Whether an instrument waits for its reference."""
         return index in self._pending
 
     # The listing.
 
     async def relist(self) -> None:
-        """Ask for the listing when it is time, until cancelled."""
+        """Fetch the listing when due, until cancelled."""
         pause_s = RELIST_EVERY_S
         while True:
             with trio.move_on_after(pause_s):
@@ -96,11 +97,11 @@ class Upkeep:
             self._doubted = trio.Event()
 
     async def _look(self) -> bool:
-        """False if the venue cannot be asked."""
+        """Fetch the listing and apply it. False if the request failed."""
         try:
             listing = await self._listings.get()
         except VenueError as error:
-            self._anomalies.note("the listing cannot be had", error)
+            self._anomalies.note("request for the listing failed", error)
             return False
         await self._apply(compare(self._parts.roster, listing, self._patterns))
         return True
@@ -149,7 +150,7 @@ class Upkeep:
             return Recent(why=str(error))
 
     def _take(self, changes: Changes) -> None:
-        """Instruments that are new, and that are back."""
+        """Add instruments that are new or back."""
         instruments = (*changes.joined, *changes.back)
         if not instruments:
             return
@@ -188,7 +189,7 @@ class Upkeep:
         self._more.set()
 
     async def refer(self) -> None:
-        """Fetch the references that are missing, until cancelled."""
+        """Fetch missing references, until cancelled."""
         while True:
             self._more = trio.Event()
             if self._pending:
@@ -196,7 +197,7 @@ class Upkeep:
             await self._more.wait()
 
     async def _refer(self) -> None:
-        """Fetch all that are pending."""
+        """Fetch all pending references."""
         known: list[int] = []
         changed_s = logged_s = trio.current_time()
         while self._pending:
@@ -215,10 +216,11 @@ class Upkeep:
     def _log_progress(self) -> None:
         total = len(self._parts.roster)
         known = total - len(self._pending)
-        _LOG.info("references: %d of %d symbols have theirs", known, total)
+        _LOG.info("references fetched for %d of %d symbols", known, total)
 
     async def _fetch(self, index: int) -> list[int]:
-        """Fetch one, and wait for the time of the next. Gives the index if it is known then."""
+        """Fetch one reference, then wait until the next is due. Returns its index if it
+        succeeded."""
         entry = self._parts.roster[index]
         self._tries[index] += 1
         try:

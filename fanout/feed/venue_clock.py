@@ -1,8 +1,8 @@
-"""How far the venue's clock is from ours, and how sure that is.
+"""Estimates the offset of the venue's clock from ours, with its uncertainty.
 
-It is measured by round trips, as NTP does it. The venue's time lies between question and answer, so
-the offset is its distance from their middle, and half the round trip is the most by which that can
-be wrong. The quickest of the last few round trips is believed.
+It uses round trips, like NTP. The venue reads its clock between our request and its answer. So the
+offset is the venue's time minus the middle of the round trip, and the error is at most half the
+round trip. Of the last few round trips the fastest counts.
 
 Pure: nanoseconds in, an estimate out.
 """
@@ -16,7 +16,7 @@ SAMPLES: Final = 10
 """Round trips that are kept. Clocks drift, so an older one says little."""
 
 RESOLUTION_NS: Final = 500_000
-"""The venue's answer is in whole milliseconds: half of one is added to what can be wrong."""
+"""The venue's answer is in whole milliseconds, which adds half a millisecond of uncertainty."""
 
 DRIFT_NS: Final = 200_000_000
 """Most that two clocks drift apart meanwhile: 300 parts in a million, for ten minutes. A good clock
@@ -24,8 +24,8 @@ drifts a tenth of that."""
 
 
 class ClockOffset(msgspec.Struct, frozen=True, kw_only=True):
-    """The venue's clock less ours, ns: above 0 where the venue's is ahead. It is off by
-    `uncertainty_ns` at the most, if the way there and the way back are equally unknown."""
+    """The venue's clock minus ours in ns, positive if the venue's is ahead. The error is at most
+    `uncertainty_ns`."""
 
     offset_ns: int
     uncertainty_ns: int
@@ -43,18 +43,22 @@ class VenueClock:
         return min(self._samples, key=lambda each: each.uncertainty_ns, default=None)
 
     def latest_venue_ms(self, wall_ns: int) -> int:
-        """The latest time that the venue's clock can have shown at a moment of ours (unix ns), unix
-        ms. Clocks that were not compared yet are taken to be the same."""
+        """The latest time in unix ms that the venue's clock can have shown at `wall_ns` of ours.
+
+        Before the first measurement the clocks are assumed equal.
+        """
         offset = self.offset
         ahead_ns = offset.offset_ns + offset.uncertainty_ns if offset else 0
         return (wall_ns + ahead_ns) // 1_000_000 + 1
 
     def measured(self, *, asked_ns: int, venue_ms: int, answered_ns: int) -> None:
-        """The venue's clock showed `venue_ms`, some time between asking and answer by ours. A clock
-        of ours that was set back in between says nothing."""
+        """Add a round trip: the venue's clock showed `venue_ms` between request and answer.
+
+        It is ignored if our clock was set back in between.
+        """
         if answered_ns < asked_ns:
             return
-        # Milliseconds that the venue cut off: on average half of one.
+        # The venue truncates to milliseconds, by half of one on average.
         venue_ns = venue_ms * 1_000_000 + RESOLUTION_NS
         new = ClockOffset(
             offset_ns=venue_ns - (asked_ns + answered_ns) // 2,

@@ -1,7 +1,7 @@
-"""What a feed looks like from outside: its counters, as frozen snapshots.
+"""Snapshots of a feed's counters for monitoring.
 
-When trades come is noted here, an instrument at a time and once a read; all else is counted where
-it happens and read when somebody asks.
+This module records the arrival of trades, once per instrument and read. The other parts keep their
+own counters, and a snapshot reads them.
 """
 
 from collections import deque
@@ -17,18 +17,18 @@ from fanout.stats.snapshots import FeedStats, InstrumentStats, LinkStats
 
 
 class _Arrivals:
-    """When trades of one instrument came."""
+    """Arrival times of one instrument's trades."""
 
     def __init__(self) -> None:
         self.delay = Histogram()
         self.last_s: float | None = None
-        """In seconds of trio's clock."""
+        """Arrival of the last trade, in seconds of trio's clock."""
         self.past: deque[tuple[float, int]] = deque(maxlen=SLICES)
-        """When a slice began, and how many trades there had been."""
+        """Begin of each slice, and the number of trades until then."""
 
 
 class FeedView:
-    """Looks at the parts of a feed; changes nothing."""
+    """Reads the parts of a feed."""
 
     def __init__(
         self, parts: Parts, clock: VenueClock, rest: RestClient, anomalies: Anomalies
@@ -46,14 +46,14 @@ class FeedView:
         return arrivals
 
     def note(self, trade: Trade, *, received_ns: int, now_s: float) -> None:
-        """The oldest trade of its instrument in one read, which has waited longest."""
+        """Note the oldest trade of an instrument in one read. It has waited longest."""
         index = trade.instrument.index
         arrivals = self._arrivals.get(index) or self._of(index)
         arrivals.delay.add(received_ns - trade.time_ms * 1_000_000)
         arrivals.last_s = now_s
 
     def turn(self, now_s: float) -> None:
-        """Begin another slice of the last minute."""
+        """Begin a new slice of the last minute."""
         for entry in self._parts.roster:
             arrivals = self._of(entry.instrument.index)
             arrivals.delay.turn()
@@ -62,7 +62,7 @@ class FeedView:
             arrivals.past.append((now_s, self._parts.sequences.tally(stream, symbol).trades))
 
     def delay(self, index: int) -> Histogram:
-        """From the venue's time in a trade to ours."""
+        """Delays from the venue's time in a trade to its arrival."""
         return self._of(index).delay
 
     def stats(self, now_s: float) -> FeedStats:
@@ -92,7 +92,7 @@ class FeedView:
         )
 
     def states(self) -> dict[str, str]:
-        """The state of each symbol that is served, by its name. A delisted one is not."""
+        """The state of each served symbol. Delisted symbols are left out."""
         return {
             each.instrument.symbol: self._parts.liveness.state(each.instrument.index).name
             for each in self._parts.roster
@@ -124,7 +124,7 @@ class FeedView:
 
 
 def _rate(past: Sequence[tuple[float, int]], trades: int, now_s: float) -> float:
-    """Trades a second since the oldest slice that is kept."""
+    """Trades per second since the oldest kept slice."""
     if not past or now_s <= past[0][0]:
         return 0.0
     since_s, before = past[0]

@@ -1,5 +1,5 @@
-"""Waits until a gap is to be reported or an instrument has been quiet for too long. The feed does
-nothing else on a short timer: it sleeps until the earliest of these moments."""
+"""The feed's only short timer. It waits until a gap is due for a report, or an instrument has been
+quiet for too long."""
 
 from math import inf
 
@@ -12,14 +12,14 @@ from fanout.protocol.records import Gap
 
 
 class Due(msgspec.Struct, frozen=True):
-    """Gaps and changes of state that time brought."""
+    """Gaps and changes of state that are due now."""
 
     gaps: list[Gap]
     changes: list[Change]
 
 
 class Watch:
-    """Of one feed."""
+    """The timer of one feed."""
 
     def __init__(self, sequences: Sequences, liveness: Liveness) -> None:
         self._sequences = sequences
@@ -28,12 +28,15 @@ class Watch:
         self._sooner = trio.Event()
 
     def wake(self) -> None:
-        """Something changed: wait no longer than until it is due."""
+        """Recompute the timer after a change."""
         if self._next_due_s() < self._look_at_s:
             self._sooner.set()
 
     async def next(self) -> Due:
-        """What is due next, or nothing if that changed meanwhile."""
+        """Wait for the next due time, and return the gaps and changes due then.
+
+        Both are empty if the timer was recomputed meanwhile.
+        """
         self._look_at_s = self._next_due_s()
         with trio.move_on_at(self._look_at_s):
             await self._sooner.wait()

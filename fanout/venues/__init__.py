@@ -1,4 +1,4 @@
-"""The venues that there are, by the name given to `--venue`."""
+"""The registry of venues, by the name given to `--venue`."""
 
 from typing import Final, Protocol
 
@@ -17,15 +17,15 @@ from fanout.venues.binance import BinanceSpot, BinanceUsdm
 
 
 class VenueClass(Protocol):
-    """A venue's class: it makes the venue, and knows how symbols are spelled without one."""
+    """A venue's class. It makes the venue, and can spell symbols without an instance."""
 
     def __call__(
         self, *, stream: str, ws_url: str | None, rest_url: str | None, api_key: str | None
     ) -> Venue: ...
 
     def spell(self, text: str) -> str:
-        """A symbol, or a pattern of symbols, as the venue spells it, from what was typed. Raises
-        `UsageError` for what can be neither."""
+        """Convert a typed symbol or pattern to the venue's spelling. Raises `UsageError` for text
+        that can be neither."""
         ...
 
 
@@ -34,7 +34,7 @@ VENUES: Final[dict[str, VenueClass]] = {
     "binance-spot": BinanceSpot,
     "sim": BinanceUsdm,
 }
-"""The simulator speaks as Binance USDⓈ-M does; the service runs it."""
+"""`sim` is the built-in simulator. The service runs it, and it speaks like Binance USDⓈ-M."""
 
 __all__ = [
     "VENUES",

@@ -1,10 +1,10 @@
-"""What a venue is. A venue is a folder of pure code: it does no I/O and reads no clock.
+"""The interface of a venue. A venue is a folder of pure code: it does no I/O and reads no clock.
 
-It has three parts, and a feed needs nothing else to serve it:
+It has three parts, and a feed needs nothing else:
 
-- *Listing and history* over REST: requests as values, and what their answers mean.
-- A *dialogue* for each connection: what to send, and what each message means.
-- *Continuity*: what the venue's numbers prove, declared for each kind of stream.
+- *Listing and history* over REST: requests as values, and parsers of their answers.
+- A *dialogue* for each connection: the messages to send, and the parser of messages received.
+- *Continuity*: the guarantee that the venue's numbers give, declared for each kind of stream.
 
     class Venue ------ listing_request / parse_listing ----> Listing of Listed rows
         |        ------ history_request / parse_history ---> History of VenueTrades
@@ -41,9 +41,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueTrade(msgspec.Struct, frozen=True, gc=False):
-    """A trade in the venue's own words: symbol and decimal strings as they came.
+    """A trade in the venue's terms, with symbol and decimal strings as received.
 
-    An aggregate of several fills has the id of the first of them as `first_fill`.
+    For an aggregate of several fills, `first_fill` is the id of the first fill.
     """
 
     symbol: str
@@ -57,17 +57,17 @@ class VenueTrade(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpentId(msgspec.Struct, frozen=True, gc=False):
-    """A trade id that the venue used up without a trade."""
+    """A trade id that the venue used without a trade."""
 
     symbol: str
     trade_id: int
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """Trades of the venue's records, oldest first, and the ids that the records speak for: an id
-    from `first_id` to `last_id` that is not in `trades` was never a trade.
+    """A page of past trades, oldest first, and the range of ids that it covers.
 
-    `is_newest`: the records end there for now.
+    An id from `first_id` to `last_id` that is missing in `trades` was never a trade. `is_newest`:
+    the history ends with this page for now.
     """
 
     trades: tuple[VenueTrade, ...]
@@ -77,32 +77,32 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Continuity(Enum):
-    """What a stream's numbers prove about trades that did not come.
+    """The guarantee that a stream's numbers give about missing trades.
 
-    A feed accounts for every id of an `IDS` stream: a skipped id becomes a gap, the gap is
-    back-filled over REST by its ids, and what remains is reported as lost. The other three kinds
-    prove nothing about a single id. The feed drops a trade whose id it has seen of late, opens no
-    gap, back-fills nothing, and says in its status that nothing proves the trades complete.
+    A feed accounts for every id of an `IDS` stream. A skipped id becomes a gap, the feed back-fills
+    the gap over REST, and reports the remaining ids as lost. The other three kinds prove nothing
+    about a single id. The feed then drops a trade whose id it saw recently, opens no gap, and
+    back-fills nothing. Its status says that nothing proves the trades complete.
     """
 
     IDS = auto()
-    """Trade ids of an instrument follow each other without a hole."""
+    """Trade ids of an instrument are consecutive."""
     SEQUENCE = auto()
     """Messages of a connection are numbered. The dialogue checks the numbers and raises
     `VenueMessageError` for a hole, which counts the loss; which trades were lost is unknown."""
     CHAIN = auto()
-    """Each update names the one before it. Made for order books: a broken chain needs a snapshot,
-    not the missing updates."""
+    """Each update names its predecessor. Order books use this: after a broken chain they need a
+    snapshot, not the missing updates."""
     NOTHING = auto()
     """Ids cannot be compared."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the venue allows an address and a connection, and what we allow the venue.
+    """The venue's limits for an address and a connection, and our limits for the venue.
 
-    A message longer than `message_bytes` is counted and not parsed. The venue is pinged after
-    `idle_s` of silence, and its own pings are answered `pongs_a_second` times at most: at many
-    venues a pong counts as a message.
+    A message longer than `message_bytes` is counted and dropped unparsed. The service pings the
+    venue after `idle_s` of silence. It answers at most `pongs_a_second` of the venue's pings a
+    second, since at many venues a pong counts as a message.
     """
 
     weight_a_minute: int = 1_200
@@ -115,18 +115,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Enum):
-    """What an HTTP status of the venue means."""
+    """The meaning of an HTTP status of the venue."""
 
     FORBIDDEN = auto()
-    """It does not serve this region or network."""
+    """The venue does not serve this region or network."""
     BANNED = auto()
-    """It has banned this address for a while."""
+    """The venue has banned this address for a while."""
     BUSY = auto()
-    """Too many requests came from this address."""
+    """This address has sent too many requests."""
     KEY = auto()
-    """It does not accept the key."""
+    """The venue rejects the key."""
     PASSING = auto()
-    """Another attempt may help."""
+    """A retry may succeed."""
     OTHER = auto()
 
 
@@ -141,13 +141,15 @@ _USUAL: Final = {
 
 
 def usual_refusal(status: int) -> Refusal:
-    """What an HTTP status means at most venues. Some differ: Bybit limits with 403."""
+    """The meaning of an HTTP status at most venues. Some differ: Bybit limits with 403."""
     return _USUAL.get(status, Refusal.PASSING if status >= 500 else Refusal.OTHER)
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the listing: an instrument's units, and why it cannot be subscribed to now, in
-    words that follow the symbol. None: it trades."""
+    """One row of the listing: an instrument's units, and `fault` if it does not trade now.
+
+    The words of `fault` follow the symbol in a message.
+    """
 
     symbol: str
     price_exponent: int
@@ -166,15 +168,15 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """All instruments of a venue, by symbol. Rows that cannot be read are in `odd`, with the
-    reason; one of them never hides the others."""
+    """All instruments of a venue, by symbol. `odd` has the unreadable rows, with the reason. They
+    do not affect the other rows."""
 
     venue: str
     rows: dict[str, Listed]
     odd: dict[str, str] = {}
 
     def fault(self, symbol: str) -> str | None:
-        """Why a symbol cannot be served, in a sentence; None if it can."""
+        """The reason why the service cannot serve a symbol, as a sentence; None if it can."""
         row = self.rows.get(symbol)
         if symbol in self.odd:
             return f"the listing's row of {symbol} cannot be read: {self.odd[symbol]}"
@@ -183,8 +185,8 @@ class Listing(msgspec.Struct, frozen=True):
         return f"{symbol} {row.fault}" if row.fault else None
 
     def instrument(self, symbol: str, index: int) -> Instrument:
-        """Raises `VenueMessageError` if its row cannot be read, and `ConfigError` if it is not
-        listed or does not trade."""
+        """The instrument of a symbol. Raises `VenueMessageError` for an unreadable row, and
+        `ConfigError` for a symbol that is not listed or does not trade."""
         if symbol in self.odd:
             raise VenueMessageError("listing is nonsense", f"{symbol} has {self.odd[symbol]}")
         fault = self.fault(symbol)
@@ -194,12 +196,16 @@ class Listing(msgspec.Struct, frozen=True):
 
     def _suggestion(self, symbol: str) -> str:
         close = get_close_matches(symbol[:MAX_SYMBOL_BYTES], self.rows, n=1)
-        return f": did you mean {shown(close[0])}?" if close else ": see its listing for what is"
+        return f": did you mean {shown(close[0])}?" if close else ": check the venue's listing"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message meant besides trades. `answers` are to be sent back. Symbols are confirmed or
-    refused, each with the venue's words. `closes`: the venue announced that it will close."""
+    """The content of a message besides trades.
+
+    The connection sends `answers` back. `confirmed` and `refused` are the symbols of answered
+    subscriptions; `refused` has the venue's reasons. `closes` is set if the venue announced that it
+    will close the connection.
+    """
 
     answers: tuple[str, ...] = ()
     confirmed: tuple[str, ...] = ()
@@ -208,11 +214,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dialogue(Protocol):
-    """What the venue and we say to each other on one connection. It does no I/O: the connection
-    sends what the methods return, in order, within the venue's limits.
+    """The protocol of one connection. It does no I/O: the connection sends the messages that the
+    methods return, in order, within the venue's limits.
 
-    A subscription is in `unanswered` until the venue confirms or refuses it. A venue that ignores
-    one in silence leaves it there for ever.
+    `unanswered` has the subscriptions that the venue has neither confirmed nor refused. An ignored
+    one stays there.
     """
 
     @property
@@ -220,19 +226,20 @@ class Dialogue(Protocol):
 
     @property
     def due_s(self) -> float:
-        """When `tick` has something to say, in the seconds that `tick` was last given; infinite if
-        never. A new dialogue counts from 0."""
+        """When `tick` must be called next, in seconds since the connection opened; infinite if
+        never."""
         ...
 
     def opening(self) -> tuple[str, ...]:
-        """The messages that subscribe to everything, for a connection that has just opened."""
+        """The messages that subscribe to all symbols, to send when the connection has opened."""
         ...
 
     def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
-        """Append what a message brings to `out`. None, nearly always: that was all.
+        """Parse a message and append its trades and spent ids to `out`.
 
-        Raises `VenueMessageError` for a message that is not as documented, and
-        `VenueRefusalError` where the venue refuses so that the connection is of no use.
+        Returns None unless the message had other content too. Raises `VenueMessageError` for an
+        undocumented message, and `VenueRefusalError` for a refusal that makes the connection
+        useless.
         """
         ...
 
@@ -241,7 +248,7 @@ class Dialogue(Protocol):
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]: ...
 
     def tick(self, now_s: float) -> tuple[str, ...]:
-        """What to say without being asked: keep-alive. `now_s` is 0 when the connection opens."""
+        """The keep-alive messages due at `now_s`, in seconds since the connection opened."""
         ...
 
 
@@ -250,17 +257,17 @@ class Venue(Protocol):
 
     @property
     def name(self) -> str:
-        """For people, and in headers."""
+        """The name in messages and headers."""
         ...
 
     @property
     def short_name(self) -> str:
-        """Of the channel that it feeds unless that has a name of its own."""
+        """The default name of the channel that this venue feeds."""
         ...
 
     @property
     def stream(self) -> str:
-        """The kind of stream, in the venue's word. Each numbers its trades in its own way."""
+        """The kind of stream, in the venue's term. Each kind has a numbering of its own."""
         ...
 
     @property
@@ -273,21 +280,21 @@ class Venue(Protocol):
     def time_exponent(self) -> int: ...
     @property
     def reach(self) -> str:
-        """How far back `history_request` can ask, in words for people."""
+        """How far back `history_request` reaches, in words."""
         ...
 
     @staticmethod
     def spell(text: str) -> str:
-        """A symbol, or a pattern of symbols, as the venue spells what somebody typed."""
+        """Convert a typed symbol or pattern to the venue's spelling."""
         ...
 
     def without_key(self) -> "Venue":
-        """The same venue for a user whose key it does not accept."""
+        """The same venue without the key, after the venue has rejected it."""
         ...
 
     def fallback(self) -> "Venue | None":
-        """The same trades from another kind of stream, for when this one is silent; None if there
-        is none."""
+        """The venue with another kind of stream for the same trades, to use if this one is silent;
+        None without one."""
         ...
 
     def stream_url(self) -> str:
@@ -295,53 +302,55 @@ class Venue(Protocol):
         ...
 
     def dialogue(self, symbols: tuple[str, ...]) -> Dialogue:
-        """The dialogue of a new connection that is to bring these symbols."""
+        """The dialogue of a new connection for these symbols."""
         ...
 
     def listing_request(self) -> Request: ...
 
     def parse_listing(self, body: bytes) -> Listing:
-        """Raises `VenueMessageError` if it is no listing at all."""
+        """Parse the listing. Raises `VenueMessageError` if no part of it is readable."""
         ...
 
     def recent_trades_request(self, symbol: str) -> Request: ...
 
     def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
-        """Oldest first. Raises `VenueMessageError` for nonsense."""
+        """Parse recent trades, oldest first. Raises `VenueMessageError` for an invalid answer."""
         ...
 
     def history_request(self, symbol: str, first_id: int) -> Request:
-        """Ask for the trades from `first_id` on, or for the newest where the venue knows no such
-        question."""
+        """The request for trades from `first_id` on, or for the newest if the venue cannot select
+        by id."""
         ...
 
     def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
-        """The answer. None if it says nothing. Raises `VenueMessageError` for nonsense."""
+        """Parse a page of history; None if it is empty. Raises `VenueMessageError` for an invalid
+        answer."""
         ...
 
     def time_request(self) -> Request: ...
 
     def parse_time(self, body: bytes) -> int:
-        """The venue's clock, unix ms. Raises `VenueMessageError` for nonsense."""
+        """The venue's clock in unix ms. Raises `VenueMessageError` for an invalid answer."""
         ...
 
     def used_weight(self, headers: Mapping[str, str]) -> int | None:
-        """The weight that the venue has counted in this minute, if the answer says so. Names of
-        headers are in lower case."""
+        """The weight that the venue has counted in this minute, if the answer has it. Header names
+        are in lower case."""
         ...
 
     def refusal(self, status: int) -> Refusal:
-        """What an HTTP status other than 200 means, over REST and at the WebSocket handshake."""
+        """The meaning of an HTTP status other than 200, over REST and at the WebSocket
+        handshake."""
         ...
 
     def banned_until_ms(self, body: bytes) -> int | None:
-        """Until when the venue will not answer, unix ms, if it says so."""
+        """The end of a ban in unix ms, if the answer names it."""
         ...
 
     def explain(self, status: int, body: bytes) -> str:
-        """The venue's own words in a REST error answer, for people; empty when there are none."""
+        """The venue's error message in a REST answer; empty without one."""
         ...
 
 
 NEVER_S: Final = inf
-"""The `due_s` of a dialogue that says nothing of its own."""
+"""The `due_s` of a dialogue without keep-alive messages."""

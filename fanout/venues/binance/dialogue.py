@@ -1,6 +1,6 @@
-"""What Binance and we say to each other on a stream connection, USDⓈ-M and spot alike. Pure.
+"""The protocol of Binance's stream connections, the same for USDⓈ-M and spot. Pure.
 
-The one thing to know: *an acknowledgement proves nothing.* The exchange acknowledges every
+Note that *an acknowledgement proves nothing.* The exchange acknowledges every
 well-formed subscription, also one for a symbol that does not exist, in upper case, or on the wrong
 route, and then stays silent. An error answer refuses the whole request, and the exchange closes the
 connection soon after, so it ends the dialogue.
@@ -21,7 +21,7 @@ from fanout.venues.base import NEVER_S, Limits, Outcome, SpentId, VenueTrade
 from fanout.venues.binance.rest import BROKEN
 
 NAMES_A_REQUEST: Final = 200
-"""So many names in one SUBSCRIBE were accepted in 2026."""
+"""Most stream names in one SUBSCRIBE. Binance accepted this many in 2026."""
 
 SHUTDOWN: Final = "serverShutdown"
 
@@ -50,13 +50,13 @@ _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
 
 
 class BinanceDialogue:
-    """Subscriptions and their answers. What a trade looks like is the subclass's to say.
+    """Subscriptions and their answers. Subclasses parse trades.
 
-    A subclass's `receive` leaves what it cannot read to `_other`.
+    A subclass's `receive` passes all other messages to `_other`.
     """
 
     events: frozenset[str] = frozenset()
-    """Events that carry trades, on whatever route: one that cannot be read is of a wrong shape."""
+    """Events that carry trades on any route. An unreadable one has the wrong shape."""
     announces_shutdown = False
 
     def __init__(self, symbols: tuple[str, ...], stream: str, limits: Limits) -> None:
@@ -87,19 +87,19 @@ class BinanceDialogue:
         return ()
 
     def _requests(self, method: str, symbols: tuple[str, ...]) -> Iterator[str]:
-        # In messages and not in the URL: symbols in UTF-8 need no escaping, a URL of 16 KiB is
-        # refused, and the answer tells a refusal from silence.
+        # Subscriptions go in messages instead of the URL. There symbols in UTF-8 need no escaping,
+        # Binance refuses URLs of 16 KiB, and an answer distinguishes a refusal from silence.
         for run in self._runs(symbols):
             self._last_id += 1
             if method == "SUBSCRIBE":
                 self._asked[self._last_id] = run
-            # Upper case would be acknowledged and silent.
+            # Binance acknowledges upper case but stays silent.
             names = [f"{symbol.lower()}@{self._stream}" for symbol in run]
             request = {"method": method, "params": names, "id": self._last_id}
             yield msgspec.json.encode(request).decode()
 
     def _runs(self, symbols: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        """Runs of symbols that fit a request each."""
+        """Split symbols into runs that fit one request each."""
         run: list[str] = []
         room = self._limits.request_bytes - 64
         for symbol in symbols:
@@ -113,7 +113,7 @@ class BinanceDialogue:
             yield tuple(run)
 
     def _other(self, message: bytes, fault: msgspec.ValidationError) -> Outcome | None:
-        """A message that is no trade: accepted if it answers a request, or announces the end."""
+        """Parse a message that is no trade: an answer to a request, or a shutdown notice."""
         try:
             other = _DECODE_ANY.decode(message)
         except BROKEN:

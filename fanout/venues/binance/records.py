@@ -1,8 +1,8 @@
-"""What Binance keeps of past trades, over REST: what to ask, and what an answer says. Pure.
+"""Binance's history of trades over REST: requests and parsers. Pure.
 
-USDⓈ-M and spot have the same three endpoints in the same shape: `trades` gives the newest,
-`historicalTrades` any by their ids, and `aggTrades` aggregates by theirs. USDⓈ-M's have neither the
-trades of the insurance fund and of auto-deleveraging, nor the ids that were spent without a trade.
+USDⓈ-M and spot have the same three endpoints in the same shape. `trades` returns the newest trades,
+`historicalTrades` trades by id, and `aggTrades` aggregates by id. Those of USDⓈ-M omit trades of
+the insurance fund, trades of auto-deleveraging, and ids that were used without a trade.
 https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data
 """
 
@@ -61,9 +61,9 @@ _DECODE_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
-    """One endpoint: what it costs, how much it gives at once, and how far back it goes, in words.
+    """One endpoint: its weight, its most rows per request, and how far back it reaches, in words.
 
-    `is_by_id`: it gives what follows a given id; otherwise the newest.
+    With `is_by_id` it returns trades from a given id on, otherwise the newest.
     """
 
     path: str
@@ -94,8 +94,8 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def parse(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
-        """Oldest first. A row whose values cannot be read but whose id can is a trade without
-        values, which fits no field. Raises `VenueMessageError`."""
+        """Parse rows, oldest first. A row with a readable id but unreadable values becomes a trade
+        with empty values, which fit no field. Raises `VenueMessageError`."""
         try:
             rows = self._rows(body, symbol)
         except BROKEN as error:

@@ -1,8 +1,8 @@
-"""What Binance's REST interfaces have in common: error bodies, weights, the time, rows read one by
-one. Pure.
+"""Common parsers of Binance's REST interfaces: errors, weights, the time, the rows of a listing.
+Pure.
 
-The listing is an object with a list of `symbols`. A row that cannot be read is named and set aside:
-a symbol that nobody asked for must not end a service.
+The listing is an object with a list of `symbols`. Rows are parsed one by one, and an unreadable row
+is recorded by name, since a row of an unused symbol must not end the service.
 """
 
 import re
@@ -16,10 +16,10 @@ from fanout.protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES
 from fanout.venues.base import Listed, Listing
 
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON asked for; the last for deep nesting."""
+"""The errors of msgspec for invalid JSON; RecursionError is for deep nesting."""
 
 MAX_TIME_MS: Final = 10**13
-"""The year 2286. A venue's time stays within what can be shown."""
+"""The year 2286. Larger times cannot be formatted."""
 
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})\b")
 
@@ -88,7 +88,7 @@ def _check_symbol(symbol: str) -> None:
 
 
 def _enter(listing: Listing, row: Listed) -> None:
-    """Which of two different rows of a symbol is true cannot be known: neither is taken."""
+    """Enter a row. If a symbol has two different rows, neither counts."""
     if listing.rows.setdefault(row.symbol, row) != row:
         listing.odd[row.symbol] = "two different rows"
 

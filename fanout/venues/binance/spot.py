@@ -1,14 +1,13 @@
 """Binance spot. Pure.
 
-Trade ids of a symbol follow each other without a hole. Messages carry a field `M` that means
-nothing any more. Times are in milliseconds, or in microseconds where the URL asks for them with
-`timeUnit=MICROSECOND`. Before maintenance the exchange announces `serverShutdown` on each
-connection, some time before it closes it.
+Trade ids of a symbol are consecutive. The field `M` of messages is obsolete. Times are in
+milliseconds, or in microseconds if the URL has `timeUnit=MICROSECOND`. Before maintenance the
+exchange announces `serverShutdown` on each connection, some time before it closes the connection.
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 
-`wss://data-stream.binance.vision` serves the same streams to those who only want market data.
-Strings have eight decimals whatever the tick size is, so exponents come from the tick size and the
-step size; zeros behind them are no digits.
+`wss://data-stream.binance.vision` serves the same streams for market data only. Prices and
+quantities always have eight decimals. So exponents come from the tick size and the step size,
+without trailing zeros.
 """
 
 from typing import Final
@@ -114,7 +113,7 @@ _SYMBOLS: Final = msgspec.json.Decoder(_Symbol)
 
 
 class TradeDialogue(BinanceDialogue):
-    """Of raw trades."""
+    """The dialogue of raw trades."""
 
     events = _STREAMS
     announces_shutdown = True
@@ -133,7 +132,7 @@ class TradeDialogue(BinanceDialogue):
 
 
 class AggregateDialogue(BinanceDialogue):
-    """Of aggregates: what one order took at one price is one trade."""
+    """The dialogue of aggregates. The fills of one order at one price are one trade."""
 
     events = _STREAMS
     announces_shutdown = True
@@ -209,7 +208,7 @@ class BinanceSpot(BinanceVenue):
         return self._timed(super().history_request(symbol, first_id))
 
     def _timed(self, request: Request) -> Request:
-        """REST answers in milliseconds unless a header asks for microseconds."""
+        """Add the header for times in microseconds, if the stream has them."""
         if not self._has_microseconds:
             return request
         headers = {**request.headers, "X-MBX-TIME-UNIT": "MICROSECOND"}
@@ -217,8 +216,11 @@ class BinanceSpot(BinanceVenue):
 
 
 def _decimals(size: str, precision: int) -> int:
-    """How many decimals a tick or step size has ("0.01000000": 2), or the precision of the asset
-    where the listing names no such size. A size that is no decimal number is nonsense."""
+    """The number of decimals of a tick or step size ("0.01000000": 2).
+
+    Without a size it is the asset's `precision`. Raises `RowError` for a size that is no decimal
+    number.
+    """
     whole, point, decimals = size.partition(".")
     if not size or not size.strip("0."):
         return precision

@@ -1,12 +1,12 @@
 """Binance USDⓈ-M perpetuals. Pure.
 
-Since 2026-04 raw trades (`@trade`) live on `/public` and aggregates (`@aggTrade`) on `/market`; a
-URL without a route serves `/public` only, and the wrong route is acknowledged and silent.
+Since 2026-04 raw trades (`@trade`) are on `/public` and aggregates (`@aggTrade`) on `/market`. A
+URL without a route serves `/public` only. On the wrong route Binance acknowledges and stays silent.
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 
-`@trade` is not documented for USDⓈ-M and has worked for years. Its execution types (`X`) were
-collected from recordings: MARKET, RPI, INSURANCE_FUND, ADL, and NA, which is no trade at all but
-uses up an id. So ids follow each other without a hole.
+`@trade` is undocumented for USDⓈ-M but has worked for years. Its execution types (`X`) come from
+recordings: MARKET, RPI, INSURANCE_FUND, ADL, and NA. An NA row is no trade, but uses an id. With
+these rows ids are consecutive.
 """
 
 from typing import Final
@@ -25,10 +25,10 @@ WS_URL: Final = "wss://fstream.binance.com"
 REST_URL: Final = "https://fapi.binance.com"
 
 ROUTES: Final = {"trade": "/public", "aggTrade": "/market"}
-"""Which route serves which stream."""
+"""The route of each stream."""
 
 WEIGHT_LIMIT: Final = 2_400
-"""A minute and address, over all of the exchange's REST."""
+"""Weight per minute and address, over all of the exchange's REST."""
 
 LIMITS: Final = Limits(
     weight_a_minute=WEIGHT_LIMIT,
@@ -119,7 +119,7 @@ _SYMBOLS: Final = msgspec.json.Decoder(_Symbol)
 
 
 class TradeDialogue(BinanceDialogue):
-    """Of raw trades."""
+    """The dialogue of raw trades."""
 
     events = frozenset(ROUTES)
 
@@ -141,7 +141,7 @@ class TradeDialogue(BinanceDialogue):
 
 
 class AggregateDialogue(BinanceDialogue):
-    """Of aggregates: fills at one price within 100 ms are one trade."""
+    """The dialogue of aggregates. Fills at one price within 100 ms are one trade."""
 
     events = frozenset(ROUTES)
 

@@ -1,7 +1,7 @@
-"""What the venues of Binance have in common: one class for each adds its listing and its streams.
+"""The common base of Binance's venues. A subclass adds its listing and its streams.
 
-Pure. `stream` is "trade" or "aggTrade". The URLs can point to a stand-in. With an `api_key`, which
-needs no rights at all, trades can be asked for by their ids.
+Pure. `stream` is "trade" or "aggTrade". The URLs can point to a simulator. An `api_key` allows
+requests for trades by id; the key needs no permissions.
 """
 
 from abc import ABC, abstractmethod
@@ -26,11 +26,11 @@ from fanout.venues.binance.dialogue import BinanceDialogue
 from fanout.venues.binance.records import Records
 
 RECENT_TRADES: Final = 500
-"""Rows asked for to make the references: the default of the endpoint."""
+"""Rows requested for a reference: the default of the endpoint."""
 
 
 class BinanceVenue(ABC):
-    """A venue but for its listing and the route of its streams."""
+    """A venue without its listing and the route of its streams."""
 
     name: ClassVar[str]
     short_name: ClassVar[str]
@@ -42,7 +42,7 @@ class BinanceVenue(ABC):
     listing_weight: ClassVar[int]
     newest: ClassVar[Records]
     by_id: ClassVar[Records]
-    """Wants a key."""
+    """Requires a key."""
     aggregates: ClassVar[Records]
     trade_dialogue: ClassVar[type[BinanceDialogue]]
     aggregate_dialogue: ClassVar[type[BinanceDialogue]]
@@ -74,7 +74,7 @@ class BinanceVenue(ABC):
     def spell(text: str) -> str:
         if not all(each.isalnum() or each in "_*?[]-" for each in text):
             raise UsageError(
-                f"{shown(text)[:40]!r} cannot be a symbol of Binance: letters and digits, like "
+                f"{shown(text)[:40]!r} cannot be a symbol of Binance: use letters and digits, like "
                 "BTCUSDT"
             )
         return text.upper()
@@ -95,11 +95,11 @@ class BinanceVenue(ABC):
         return kind(symbols, self.stream, self.limits)
 
     def subscriptions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        """What a new dialogue sends on opening."""
+        """The opening messages of a new dialogue."""
         return self.dialogue(symbols).opening()
 
     def parse(self, message: bytes) -> VenueTrade | SpentId | None:
-        """What one message brings, for those who have no connection. Raises as a dialogue does."""
+        """Parse one message without a connection. Raises the errors of `Dialogue.receive`."""
         items: list[VenueTrade | SpentId] = []
         self._parser.receive(message, items)
         return items[0] if items else None
@@ -111,7 +111,7 @@ class BinanceVenue(ABC):
     def parse_listing(self, body: bytes) -> Listing: ...
 
     def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-        """The instruments of a listing in the order asked for. Raises as `Listing.instrument`."""
+        """The instruments of `symbols`, in order. Raises the errors of `Listing.instrument`."""
         listing = self.parse_listing(body)
         return tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))
 

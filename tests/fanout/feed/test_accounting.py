@@ -48,7 +48,7 @@ async def test_trades_that_the_stream_skips_come_from_rest_and_newer_ones_do_not
         assert stand.told() == [(1, 3, "OPEN"), "1+", "2+", "3+", (1, 3, "BACK_FILLED")]
 
 
-async def test_ids_of_prints_that_rest_does_not_show_are_told_apart_from_loss(
+async def test_ids_without_a_row_in_rest_are_no_trades_and_not_lost(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -69,7 +69,9 @@ async def test_ids_of_prints_that_rest_does_not_show_are_told_apart_from_loss(
         ]
 
 
-async def test_ids_spent_on_the_stream_are_no_gap(autojump_clock: MockClock) -> None:
+async def test_ids_that_the_venue_used_without_a_trade_are_no_gap(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         exchange.trade(BTC, "MARKET", *["NA"] * 500, "MARKET", "INSURANCE_FUND")
@@ -78,7 +80,9 @@ async def test_ids_spent_on_the_stream_are_no_gap(autojump_clock: MockClock) -> 
         assert stand.feed.stats().instruments[0].spent == 500
 
 
-async def test_what_rest_does_not_reach_is_lost_to_the_id(autojump_clock: MockClock) -> None:
+async def test_ids_beyond_the_reach_of_rest_are_reported_lost_to_the_id(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC, reach=3)
     async with standing(exchange) as stand:
         exchange.trade(BTC)
@@ -97,7 +101,7 @@ async def test_what_rest_does_not_reach_is_lost_to_the_id(autojump_clock: MockCl
         ]
 
 
-async def test_with_a_key_trades_are_asked_for_by_their_ids_page_by_page(
+async def test_with_a_key_gaps_are_recovered_by_id_page_by_page(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, reach=1_300)
@@ -114,7 +118,9 @@ async def test_with_a_key_trades_are_asked_for_by_their_ids_page_by_page(
         assert {each.headers["X-MBX-APIKEY"] for each in asked} == {"key"}
 
 
-async def test_rest_that_is_behind_the_stream_is_asked_again(autojump_clock: MockClock) -> None:
+async def test_a_request_is_repeated_while_rest_lags_behind_the_stream(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         exchange.trade(BTC)
@@ -132,7 +138,7 @@ async def test_rest_that_is_behind_the_stream_is_asked_again(autojump_clock: Moc
         assert len(skipped) == 2
 
 
-async def test_without_rest_a_gap_is_given_up_in_the_end_and_says_why(
+async def test_without_rest_a_gap_is_finally_lost_with_the_reason(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -151,7 +157,7 @@ async def test_without_rest_a_gap_is_given_up_in_the_end_and_says_why(
         ]
 
 
-async def test_after_a_reconnect_the_hole_is_known_to_the_trade(autojump_clock: MockClock) -> None:
+async def test_after_a_reconnect_the_gap_is_exact_to_the_trade(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         exchange.trade(BTC)
@@ -193,7 +199,7 @@ async def test_a_symbol_that_goes_quiet_is_stale_and_recovers(autojump_clock: Mo
         assert stand.told() == [(ETH, "LIVE"), 1]
 
 
-async def test_without_a_first_trade_it_is_said_in_band_and_in_the_log(
+async def test_a_missing_first_trade_is_reported_in_a_status_and_in_the_log(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -204,14 +210,14 @@ async def test_without_a_first_trade_it_is_said_in_band_and_in_the_log(
         assert stand.told()[-2:] == [(ETH, "STALE"), 20]
         (error,) = [each for each in caplog.records if each.levelno == logging.ERROR]
         assert error.message == (
-            "ETHUSDT: no trade within 20 s; REST has none either: there may be none"
+            "ETHUSDT: no trade within 20 s; REST has none either: the symbol may not trade"
         )
         exchange.trade(ETH)
         await trio.sleep(1)
         assert stand.told() == [(ETH, "LIVE"), 0]
 
 
-async def test_strict_ends_where_a_first_trade_does_not_come(autojump_clock: MockClock) -> None:
+async def test_strict_ends_the_feed_without_a_first_trade(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(VenueUnreachableError, match="no trade within 20 s")):
         async with standing(Exchange(BTC, ETH), FeedConfig(strict=True)):
             await trio.sleep(60)
@@ -254,7 +260,7 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
         assert (after.connections, after.messages) == (stats.connections, stats.messages)
 
 
-async def test_trades_that_were_missed_before_the_subscription_do_not_make_a_stream_silent(
+async def test_trades_from_before_the_subscription_do_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -294,7 +300,9 @@ async def test_a_symbol_whose_own_connection_is_lost_is_down_while_the_feed_is_n
         assert told == [(ETH, "DOWN"), (ETH, "CONNECTING"), (ETH, "LIVE")]
 
 
-async def test_when_all_is_silent_the_old_connection_is_let_go(autojump_clock: MockClock) -> None:
+async def test_a_connection_is_replaced_even_if_all_symbols_are_silent(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC)
     exchange.silent = {BTC}
     async with standing(exchange):
@@ -305,7 +313,7 @@ async def test_when_all_is_silent_the_old_connection_is_let_go(autojump_clock: M
 
 
 @pytest.mark.parametrize("stream", ["trade", "aggTrade"])
-async def test_a_stream_that_was_asked_for_is_kept(autojump_clock: MockClock, stream: str) -> None:
+async def test_a_configured_stream_never_falls_back(autojump_clock: MockClock, stream: str) -> None:
     exchange = Exchange(BTC)
     exchange.silent = {BTC}
     async with standing(exchange, FeedConfig(stream=stream)):
@@ -315,7 +323,7 @@ async def test_a_stream_that_was_asked_for_is_kept(autojump_clock: MockClock, st
         assert {each.stream for _, each in exchange.opened} == {stream}
 
 
-async def test_a_stream_that_falls_silent_is_connected_anew_without_a_break(
+async def test_a_silent_stream_gets_a_new_connection_without_a_break(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -337,7 +345,9 @@ async def test_a_stream_that_falls_silent_is_connected_anew_without_a_break(
         assert len(exchange.opened) == 2
 
 
-async def test_what_the_venue_halted_is_told_as_halted(autojump_clock: MockClock) -> None:
+async def test_an_instrument_that_the_venue_halted_is_reported_halted(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange) as stand:
         exchange.trade(ETH)
@@ -367,7 +377,9 @@ async def test_a_connection_is_replaced_before_it_is_cut_and_nothing_is_missing(
         assert [type(each).__name__ for each in stand.records].count("Status") == 4
 
 
-async def test_a_successor_that_brings_less_is_not_believed(autojump_clock: MockClock) -> None:
+async def test_a_successor_that_delivers_fewer_symbols_does_not_take_over(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange, FeedConfig(rotate_after_s=60)) as stand:
         for second in range(120):
@@ -386,7 +398,7 @@ async def test_a_successor_that_brings_less_is_not_believed(autojump_clock: Mock
         assert ages[2] - ages[1] >= HANDOVER_S + OVERLAP_S - 2
 
 
-async def test_of_two_connections_one_may_die_and_nothing_is_missing(
+async def test_the_loss_of_one_of_two_connections_loses_no_trade(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC)
@@ -417,7 +429,7 @@ async def test_attempts_to_connect_are_spaced_over_all_connections(
     assert len(exchange.opened) <= 300
 
 
-async def test_a_venue_that_forbids_later_is_left_alone_for_long(autojump_clock: MockClock) -> None:
+async def test_a_later_refusal_pauses_the_attempts_for_long(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         exchange.trade(BTC)
@@ -433,7 +445,7 @@ async def test_a_venue_that_forbids_later_is_left_alone_for_long(autojump_clock:
         assert stand.told()[-1] == 1
 
 
-async def test_units_that_change_in_mid_session_are_followed_and_no_trade_is_lost(
+async def test_units_may_change_in_mid_session_without_losing_a_trade(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -454,7 +466,7 @@ async def test_units_that_change_in_mid_session_are_followed_and_no_trade_is_los
         ]
 
 
-async def test_the_venues_clock_is_known_and_delays_are_not_clipped(
+async def test_the_venues_clock_is_measured_and_delays_are_not_clipped(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)

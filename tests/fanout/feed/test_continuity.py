@@ -30,7 +30,7 @@ def gaps_after(*ids: int) -> Continuity:
     return continuity
 
 
-def test_ids_in_their_order_are_nothing_to_speak_of() -> None:
+def test_consecutive_ids_give_no_report() -> None:
     continuity = seen(7, 8, 9)
     assert continuity.due(1e9) == []
     assert continuity.next_id == 10
@@ -41,7 +41,7 @@ def test_an_id_is_new_once() -> None:
     assert [each for each in range(5, 15) if continuity.is_new(each)] == [9, 10, 11, 13, 14]
 
 
-def test_what_is_merely_late_is_no_gap() -> None:
+def test_late_trades_within_the_window_are_no_gap() -> None:
     continuity = seen(7, 10)
     assert continuity.due(WINDOW_S / 2) == []
     assert continuity.take(9, 0.1) == []
@@ -49,7 +49,7 @@ def test_what_is_merely_late_is_no_gap() -> None:
     assert continuity.due(1e9) == []
 
 
-def test_a_hole_that_stands_is_told_once_and_only_what_is_missing_of_it() -> None:
+def test_a_persistent_hole_is_reported_once_with_only_its_missing_ids() -> None:
     continuity = seen(7, 20)
     continuity.take(12, 0.1)
     assert continuity.due(WINDOW_S) == [Gap(8, 11, OPEN), Gap(13, 19, OPEN)]
@@ -64,7 +64,7 @@ def test_a_gap_whose_last_id_comes_late_is_filled() -> None:
     assert continuity.gaps == []
 
 
-def test_ids_of_a_gap_that_come_late_as_no_trade_s_are_none() -> None:
+def test_late_ids_without_a_trade_are_reported_as_no_trades() -> None:
     continuity = gaps_after(7, 14)
     for each, is_spent in ((9, True), (8, False), (12, True), (11, True), (13, False)):
         assert continuity.take(each, 9.0, is_spent=is_spent) == []
@@ -78,7 +78,7 @@ def test_ids_of_a_gap_that_come_late_as_no_trade_s_are_none() -> None:
     ]
 
 
-def test_no_more_is_kept_of_ids_that_are_no_trade_s_than_of_those_that_are_missing() -> None:
+def test_runs_of_ids_without_a_trade_are_bounded_like_missing_runs() -> None:
     last = 3 * MAX_RUNS + 1
     continuity = gaps_after(0, last)
     for each in range(1, last, 2):
@@ -111,13 +111,13 @@ def test_a_gap_is_settled_to_the_id() -> None:
     assert continuity.settle((8, 19), spent=[]) == []
 
 
-def test_what_was_given_up_is_not_new_any_more() -> None:
+def test_ids_of_a_closed_gap_are_not_new() -> None:
     continuity = gaps_after(7, 10)
     continuity.settle((8, 9), spent=[])
     assert not continuity.is_new(8)
 
 
-def test_it_is_known_which_ids_of_a_gap_are_still_missing() -> None:
+def test_is_missing_tells_the_missing_ids_of_a_gap() -> None:
     continuity = gaps_after(7, 12)
     continuity.take(9, 1.0)
     assert [each for each in range(6, 14) if continuity.is_missing(each, (8, 11))] == [8, 10, 11]
@@ -126,7 +126,7 @@ def test_it_is_known_which_ids_of_a_gap_are_still_missing() -> None:
     assert not continuity.is_missing(15, (13, 19)), "that one was not told yet"
 
 
-def test_it_is_known_when_to_look_again() -> None:
+def test_next_due_s_is_the_time_of_the_next_check() -> None:
     continuity = seen(7)
     assert continuity.next_due_s == inf
     continuity.take(9, 3.0)
@@ -138,7 +138,7 @@ def test_it_is_known_when_to_look_again() -> None:
     assert continuity.next_due_s == inf
 
 
-def test_ids_that_begin_anew_leave_the_old_ones_accounted_for() -> None:
+def test_a_restart_of_the_numbering_accounts_for_the_old_ids() -> None:
     continuity = gaps_after(7, 10)
     continuity.take(8, 9.0)
     continuity.take(13, 9.0)
@@ -151,7 +151,7 @@ def test_ids_that_begin_anew_leave_the_old_ones_accounted_for() -> None:
     assert (continuity.gaps, continuity.next_id) == ([], 1)
 
 
-def test_trades_that_could_not_be_taken_are_missing_together() -> None:
+def test_consecutive_unusable_trades_are_one_gap() -> None:
     continuity = seen(7)
     for each in (8, 9, 10):
         assert continuity.miss(each, 1.0) == []
@@ -160,14 +160,14 @@ def test_trades_that_could_not_be_taken_are_missing_together() -> None:
     assert continuity.due(1.0 + WINDOW_S) == [Gap(8, 10, OPEN)]
 
 
-def test_at_the_end_all_is_told_and_closed() -> None:
+def test_end_reports_and_closes_all_gaps() -> None:
     continuity = gaps_after(7, 10)
     continuity.take(20, 9.0)
     assert continuity.end() == [Gap(11, 19, OPEN), Gap(8, 9, LOST), Gap(11, 19, LOST)]
     assert (continuity.gaps, continuity.end()) == ([], [])
 
 
-def test_too_many_holes_give_up_the_oldest_and_say_so() -> None:
+def test_too_many_holes_close_the_oldest_as_lost() -> None:
     continuity = seen(*range(0, 2 * MAX_RUNS + 1, 2))
     assert continuity.take(2 * MAX_RUNS + 2, 0.0) == [Gap(1, 1, OPEN), Gap(1, 1, LOST)]
     continuity.due(WINDOW_S)
@@ -214,5 +214,5 @@ def numbers(told: list[Gap], *states: GapState) -> list[int]:
 
 
 @pytest.mark.parametrize("early", [3, 6])
-def test_what_comes_from_before_the_first_is_not_new(early: int) -> None:
+def test_ids_before_the_first_are_not_new(early: int) -> None:
     assert not seen(7).is_new(early)

@@ -36,7 +36,7 @@ def gaps(stand: Stand) -> list[Gap]:
     return [each for each in stand.records if isinstance(each, Gap)]
 
 
-async def test_where_ids_prove_nothing_no_gap_is_made_up(autojump_clock: MockClock) -> None:
+async def test_a_stream_without_comparable_ids_opens_no_gap(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange, venue_class=ToyVenue) as stand:
         exchange.trade(BTC, "MARKET", "MARKET")
@@ -51,7 +51,9 @@ async def test_where_ids_prove_nothing_no_gap_is_made_up(autojump_clock: MockClo
         assert (stats.missing, stats.lost, stats.duplicates) == (0, 0, 1)
 
 
-async def test_and_its_status_says_so(autojump_clock: MockClock) -> None:
+async def test_the_status_of_a_stream_without_comparable_ids_says_so(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange, venue_class=ToyVenue) as stand:
         exchange.trade(BTC)
@@ -64,7 +66,7 @@ async def test_and_its_status_says_so(autojump_clock: MockClock) -> None:
         assert all("proves" not in getattr(each, "why", "") for each in stand.read())
 
 
-async def test_two_connections_bring_each_trade_once_all_the_same(
+async def test_two_connections_without_comparable_ids_deliver_each_trade_once(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -99,7 +101,7 @@ async def test_keep_alive_is_sent_when_it_is_due(autojump_clock: MockClock) -> N
         assert said(stand) == ["SUBSCRIBE", *["keep-alive"] * 4]
 
 
-async def test_a_symbol_that_is_refused_is_halted_and_the_others_are_served(
+async def test_a_refused_symbol_is_halted_and_the_others_are_served(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -115,7 +117,7 @@ async def test_a_symbol_that_is_refused_is_halted_and_the_others_are_served(
         assert len(exchange.opened) == 1
 
 
-async def test_an_announced_close_is_come_before(
+async def test_an_announced_close_replaces_the_connection_beforehand(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC)
@@ -135,7 +137,7 @@ async def test_an_announced_close_is_come_before(
         assert "maintenance in a minute; replacing it" in caplog.text
 
 
-async def test_batches_go_out_at_the_pace_that_the_venue_allows(
+async def test_subscription_batches_keep_to_the_venues_message_limit(
     autojump_clock: MockClock,
 ) -> None:
     symbols = [f"SYMBOL{number:02}USDT" for number in range(30)]

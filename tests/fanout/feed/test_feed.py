@@ -135,13 +135,15 @@ async def test_a_burst_becomes_a_block_with_its_times(autojump_clock: MockClock)
     assert desk.feed.stats().messages == 3
 
 
-async def test_it_subscribes_first(autojump_clock: MockClock) -> None:
+async def test_a_connection_subscribes_first(autojump_clock: MockClock) -> None:
     desk = Desk([])
     await desk.run()
     assert "btcusdt@trade" in desk.opened[0][1].sent[0]
 
 
-async def test_readers_are_told_of_connecting_live_and_down(autojump_clock: MockClock) -> None:
+async def test_readers_receive_the_states_connecting_live_and_down(
+    autojump_clock: MockClock,
+) -> None:
     records = await Desk([[message(1)]]).run()
     assert states(records) == [
         FeedState.CONNECTING,
@@ -160,7 +162,7 @@ async def test_a_connection_without_a_trade_is_never_called_live(autojump_clock:
     assert FeedState.LIVE not in states(await Desk([[b'{"result":null,"id":1}']]).run())
 
 
-async def test_it_connects_again_for_ever_with_growing_pauses_up_to_a_cap(
+async def test_the_feed_reconnects_without_end_with_growing_pauses_up_to_a_cap(
     autojump_clock: MockClock,
 ) -> None:
     desk = Desk(*[VenueUnreachableError("no route")] * 12)
@@ -190,7 +192,7 @@ async def test_trades_missed_between_two_connections_are_a_gap_to_the_trade(
     assert ids(records) == [5, 9]
 
 
-async def test_what_both_connections_brought_comes_once(autojump_clock: MockClock) -> None:
+async def test_trades_of_both_connections_are_published_once(autojump_clock: MockClock) -> None:
     assert ids(await Desk([[message(5), message(6)]], [[message(6), message(7)]]).run()) == [
         5,
         6,
@@ -212,7 +214,7 @@ async def test_what_both_connections_brought_comes_once(autojump_clock: MockCloc
     ],
     ids=lambda each: repr(each[:20]),
 )
-async def test_what_is_not_understood_is_counted_told_once_and_skipped(
+async def test_an_unreadable_message_is_counted_logged_once_and_dropped(
     autojump_clock: MockClock, junk: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = Desk([[message(1), junk, junk, message(2)], [junk, message(3)]])
@@ -224,7 +226,7 @@ async def test_what_is_not_understood_is_counted_told_once_and_skipped(
     assert all(len(each.message) < 400 for each in lines)
 
 
-async def test_a_message_that_is_too_long_is_not_even_parsed(autojump_clock: MockClock) -> None:
+async def test_an_oversized_message_is_not_parsed(autojump_clock: MockClock) -> None:
     desk = Desk([[message(1), message(2) + b" " * BinanceUsdm.limits.message_bytes, message(3)]])
     assert ids(await desk.run()) == [1, 3]
     assert desk.anomalies.counts == {"message too long": 1}
@@ -232,14 +234,14 @@ async def test_a_message_that_is_too_long_is_not_even_parsed(autojump_clock: Moc
 
 @pytest.mark.parametrize("row", ['"X":"NA"', '"X":"MARKET"'])
 @pytest.mark.parametrize("trade_id", [-5, 2**64, 10**30])
-async def test_an_id_that_no_field_holds_is_skipped(
+async def test_an_id_beyond_64_bits_is_dropped(
     autojump_clock: MockClock, row: str, trade_id: int
 ) -> None:
     odd = message(trade_id).replace(b'"X":"MARKET"', row.encode())
     assert ids(await Desk([[odd, message(1), odd, message(2)]]).run()) == [1, 2]
 
 
-async def test_what_a_venue_writes_is_shown_in_one_line_without_control_characters(
+async def test_foreign_text_is_logged_in_one_line_without_control_characters(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     evil = "A\\u001b[31m\\nfanout: error: pwned" + "x" * 9_000
@@ -250,7 +252,7 @@ async def test_what_a_venue_writes_is_shown_in_one_line_without_control_characte
     assert len(line) < 400
 
 
-async def test_a_trade_that_cannot_be_represented_is_told_and_never_sent_wrong(
+async def test_an_unrepresentable_trade_is_reported_and_never_published_wrong(
     autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -266,7 +268,7 @@ async def test_a_trade_that_cannot_be_represented_is_told_and_never_sent_wrong(
     assert "BTCUSDT trade 2: '61800.305'" in error.message
 
 
-async def test_a_refused_subscription_ends_the_connection_but_not_what_came_with_it(
+async def test_a_refused_subscription_ends_the_connection_after_its_trades(
     autojump_clock: MockClock,
 ) -> None:
     refusal = b'{"error":{"code":4,"msg":"Too many subscriptions"},"id":1}'
@@ -278,12 +280,12 @@ async def test_a_refused_subscription_ends_the_connection_but_not_what_came_with
     assert "Too many subscriptions (4)" in down.why
 
 
-async def test_a_first_connection_that_is_forbidden_is_the_end(autojump_clock: MockClock) -> None:
+async def test_a_forbidden_first_connection_ends_the_feed(autojump_clock: MockClock) -> None:
     with pytest.raises(VenueForbiddenError, match="451"):
         await Desk(VenueForbiddenError("HTTP 451")).run()
 
 
-async def test_one_that_is_forbidden_later_is_tried_again(autojump_clock: MockClock) -> None:
+async def test_a_later_forbidden_connection_is_retried(autojump_clock: MockClock) -> None:
     desk = Desk([[message(1)]], VenueForbiddenError("HTTP 451"), [[message(2)]])
     assert ids(await desk.run()) == [1, 2]
 

@@ -33,14 +33,14 @@ def test_an_instrument_is_live_at_its_first_trade_and_others_are_not() -> None:
     assert [liveness.has_traded(i) for i in (0, 1)] == [False, True]
 
 
-def test_one_without_a_first_trade_is_stale_and_said_once() -> None:
+def test_an_instrument_without_a_first_trade_is_reported_stale_once() -> None:
     liveness = subscribed(0.1)
     assert liveness.check(19.9) == []
     assert liveness.check(20.0) == [Change(0, STALE, "no trade within 20 s")]
     assert liveness.check(30.0) == []
 
 
-def test_one_that_goes_quiet_is_stale_and_then_recovers() -> None:
+def test_a_quiet_instrument_is_stale_and_then_recovers() -> None:
     liveness = live(0.1)
     assert liveness.check(FLOOR_S - 0.1) == []
     assert liveness.check(FLOOR_S) == [Change(0, STALE, "quiet for 12 s, usually for 0.1 s")]
@@ -48,13 +48,13 @@ def test_one_that_goes_quiet_is_stale_and_then_recovers() -> None:
     assert liveness.check(42.0 + FLOOR_S - 0.1) == []
 
 
-def test_one_that_trades_once_a_minute_may_be_quiet_for_minutes() -> None:
+def test_an_instrument_with_a_trade_a_minute_may_be_quiet_for_minutes() -> None:
     liveness = live(60.0)
     assert liveness.check(60.0 * FACTOR - 1) == []
     assert len(liveness.check(60.0 * FACTOR)) == 1
 
 
-def test_what_is_usual_is_learnt() -> None:
+def test_the_usual_pause_is_learnt() -> None:
     liveness, now_s = live(0.0), 0.0
     for _ in range(200):
         now_s += 5.0
@@ -63,14 +63,14 @@ def test_what_is_usual_is_learnt() -> None:
     assert len(liveness.check(now_s + 5.0 * FACTOR)) == 1
 
 
-def test_a_burst_does_not_make_a_slow_one_impatient() -> None:
+def test_a_burst_does_not_shorten_the_limit_of_a_slow_instrument() -> None:
     liveness = live(60.0)
     for _ in range(1_000):
         liveness.traded(0, 30.0)
     assert liveness.check(30.0 + 500.0) == []
 
 
-def test_one_long_silence_does_not_make_a_quick_one_patient() -> None:
+def test_one_long_silence_does_not_extend_the_limit_of_a_fast_instrument() -> None:
     liveness = live(0.1)
     liveness.check(100_000.0)
     liveness.traded(0, 100_000.0)
@@ -86,7 +86,7 @@ def test_without_a_connection_nothing_is_stale() -> None:
     assert len(liveness.check(1_021.0)) == 1
 
 
-def test_it_is_known_when_to_look_again() -> None:
+def test_next_due_s_is_the_time_of_the_next_check() -> None:
     liveness = subscribed(0.1, 60.0)
     assert liveness.next_due_s == 20.0
     liveness.traded(0, 5.0)
@@ -98,7 +98,7 @@ def test_it_is_known_when_to_look_again() -> None:
     assert liveness.next_due_s == inf
 
 
-def test_what_the_venue_does_not_trade_is_halted_until_it_does() -> None:
+def test_a_halted_instrument_stays_halted_until_it_trades() -> None:
     liveness = live(0.1)
     liveness.check(50.0)
     assert liveness.halted(0, "status SETTLING") == [Change(0, FeedState.HALTED, "status SETTLING")]
@@ -106,7 +106,7 @@ def test_what_the_venue_does_not_trade_is_halted_until_it_does() -> None:
     assert liveness.traded(0, 100.0) == [Change(0, LIVE, "recovered after 100 s")]
 
 
-def test_one_that_trades_in_bursts_may_pause_between_them() -> None:
+def test_an_instrument_that_trades_in_bursts_may_pause_between_them() -> None:
     liveness, now_s, stale = live(0.1), 0.0, 0
     for _ in range(30):
         for _ in range(20):
@@ -117,7 +117,7 @@ def test_one_that_trades_in_bursts_may_pause_between_them() -> None:
     assert stale <= 2
 
 
-def test_after_a_reconnect_one_has_as_long_as_it_usually_takes() -> None:
+def test_after_a_reconnect_an_instrument_has_its_usual_limit() -> None:
     liveness = live(60.0)
     liveness.down([0], "gone")
     liveness.subscribed([0], 100.0, "subscribed")

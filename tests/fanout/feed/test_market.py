@@ -13,7 +13,7 @@ from tests.fanout.feed.exchange import Exchange, standing
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 
 
-async def test_an_odd_row_of_a_symbol_that_nobody_asked_for_ends_no_start(
+async def test_an_unreadable_row_of_an_unused_symbol_does_not_prevent_the_start(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -32,7 +32,7 @@ async def test_with_patterns_an_odd_row_is_named_in_the_log(
         assert "1 rows of the listing cannot be read and are left out: ODDUSDT" in caplog.text
 
 
-async def test_an_odd_row_that_was_asked_for_is_named(autojump_clock: MockClock) -> None:
+async def test_an_unreadable_row_of_a_configured_symbol_is_named(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     exchange.odd_rows = [{"symbol": "ODDUSDT"}]
     with pytest.raises(VenueMessageError, match="ODDUSDT"):
@@ -51,7 +51,7 @@ async def test_a_symbol_that_is_not_listed_is_refused(autojump_clock: MockClock)
 
 
 @pytest.mark.parametrize("odd", [{"qty": "0.000"}, {"qty": None}, {"price": "61800.305"}])
-async def test_a_recent_trade_that_fits_no_field_is_left_out_of_the_reference_and_told(
+async def test_an_unrepresentable_recent_trade_is_left_out_of_the_reference_and_logged(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, odd: dict[str, object]
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -69,7 +69,7 @@ async def test_a_recent_trade_that_fits_no_field_is_left_out_of_the_reference_an
     assert "ETHUSDT: 1 of the recent trades fit no field" in caplog.text
 
 
-async def test_an_answer_that_is_nonsense_prevents_no_start_of_the_others(
+async def test_one_invalid_answer_does_not_prevent_the_start(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -82,7 +82,7 @@ async def test_an_answer_that_is_nonsense_prevents_no_start_of_the_others(
     assert "ETHUSDT: starting without a reference" in caplog.text
 
 
-async def test_where_it_is_nonsense_for_all_the_start_fails(autojump_clock: MockClock) -> None:
+async def test_invalid_answers_for_all_symbols_end_the_start(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     exchange.trade(BTC)
     exchange.odd_trades[BTC] = [{"id": 1}]

@@ -58,7 +58,9 @@ async def test_a_symbol_that_is_newly_listed_joins_at_the_end(autojump_clock: Mo
         assert len(stand.feed.states()) == 3
 
 
-async def test_one_that_nobody_asked_for_does_not(autojump_clock: MockClock) -> None:
+async def test_a_newly_listed_symbol_outside_the_patterns_does_not_join(
+    autojump_clock: MockClock,
+) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         exchange.enlist(SOL)
@@ -66,7 +68,7 @@ async def test_one_that_nobody_asked_for_does_not(autojump_clock: MockClock) -> 
         assert len(stand.publisher.header.instruments) == 1
 
 
-async def test_what_is_delisted_is_told_and_leaves(autojump_clock: MockClock) -> None:
+async def test_a_delisted_symbol_is_reported_and_leaves(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange) as stand:
         await trades(exchange, 300, BTC, ETH)
@@ -85,7 +87,7 @@ async def test_what_is_delisted_is_told_and_leaves(autojump_clock: MockClock) ->
         assert "ethusdt" not in exchange.sockets[0].sent[0]
 
 
-async def test_one_that_comes_back_has_its_old_index(autojump_clock: MockClock) -> None:
+async def test_a_relisted_symbol_gets_its_old_index(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange) as stand:
         await trades(exchange, 60, BTC, ETH)
@@ -121,7 +123,7 @@ async def test_all_may_leave_and_another_joins(autojump_clock: MockClock) -> Non
         assert stand.feed.states() == {SOL: "LIVE"}
 
 
-async def test_decimals_that_change_make_no_wrong_price(autojump_clock: MockClock) -> None:
+async def test_changed_decimals_never_cause_a_wrong_price(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange) as stand:
         await trades(exchange, 300, BTC, ETH)
@@ -156,7 +158,7 @@ async def test_decimals_of_many_that_change_at_once_are_followed_at_once(
 
 
 @pytest.mark.parametrize("status", ["SETTLING", "NEVER_HEARD_OF", ""])
-async def test_a_status_that_is_not_trading_halts_what_is_quiet_and_not_what_trades(
+async def test_a_status_other_than_trading_halts_only_quiet_symbols(
     autojump_clock: MockClock, status: str
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -169,7 +171,7 @@ async def test_a_status_that_is_not_trading_halts_what_is_quiet_and_not_what_tra
         assert came(stand, BTC) == [each.trade_id for each in exchange.rows[BTC]]
 
 
-async def test_a_row_that_cannot_be_read_changes_nothing_and_is_counted(
+async def test_an_unreadable_row_changes_nothing_and_is_counted(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -196,7 +198,7 @@ async def test_a_symbol_that_is_listed_twice_with_other_units_keeps_its_own(
         assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
 
 
-async def test_an_empty_listing_is_not_believed(autojump_clock: MockClock) -> None:
+async def test_an_empty_listing_is_ignored(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
     async with standing(exchange) as stand:
         await trades(exchange, 300, BTC, ETH)
@@ -206,7 +208,7 @@ async def test_an_empty_listing_is_not_believed(autojump_clock: MockClock) -> No
         assert stand.feed.stats().anomalies["listing not believed"] == 1
 
 
-async def test_nor_is_one_that_lacks_most_of_many(autojump_clock: MockClock) -> None:
+async def test_a_listing_that_lacks_most_symbols_is_ignored(autojump_clock: MockClock) -> None:
     symbols = [f"S{number}USDT" for number in range(12)]
     exchange = Exchange(*symbols)
     async with standing(exchange, patterns=("*USDT",)) as stand:
@@ -216,7 +218,7 @@ async def test_nor_is_one_that_lacks_most_of_many(autojump_clock: MockClock) -> 
         assert stand.feed.stats().anomalies["listing not believed"] == 1
 
 
-async def test_with_rest_down_nothing_changes_and_it_is_asked_again(
+async def test_a_failed_listing_request_changes_nothing_and_is_repeated(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -225,7 +227,7 @@ async def test_with_rest_down_nothing_changes_and_it_is_asked_again(
         exchange.rest_fault = VenueUnreachableError("HTTP 503")
         exchange.enlist(SOL)
         await trades(exchange, 20, BTC, ETH, SOL)
-        assert stand.feed.stats().anomalies["the listing cannot be had"] == 1
+        assert stand.feed.stats().anomalies["request for the listing failed"] == 1
         assert stand.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
         exchange.rest_fault = None
         await trades(exchange, RENEW_EVERY_S + 10, BTC, ETH, SOL)
@@ -259,7 +261,7 @@ def listing(*symbols: str) -> Listing:
     return Listing("somewhere", rows)
 
 
-def test_what_has_no_room_in_the_channel_is_named_and_left_out() -> None:
+def test_symbols_beyond_the_channels_limit_are_named_and_left_out() -> None:
     count = MAX_INSTRUMENTS - 2
     served = roster(count)
     symbols = [f"S{index}" for index in range(count)]

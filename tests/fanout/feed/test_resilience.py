@@ -50,7 +50,7 @@ def all_came(stand: Stand, symbol: str) -> bool:
     return sorted(came) == [each.trade_id for each in stand.exchange.rows[symbol]]
 
 
-async def test_a_single_trade_that_is_skipped_makes_no_stream_silent(
+async def test_a_single_skipped_trade_does_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -62,7 +62,7 @@ async def test_a_single_trade_that_is_skipped_makes_no_stream_silent(
         assert all_came(stand, ETH), "REST had it, and no later trade was needed to know"
 
 
-async def test_nor_does_one_that_was_made_while_the_subscription_was_on_its_way(
+async def test_a_trade_made_during_the_subscription_does_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -73,7 +73,7 @@ async def test_nor_does_one_that_was_made_while_the_subscription_was_on_its_way(
         assert stand.feed.stats().instruments[1].stream == "trade"
 
 
-async def test_a_dead_stream_is_connected_anew_until_that_helps(
+async def test_a_dead_stream_is_reconnected_until_it_delivers(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -120,7 +120,7 @@ async def test_a_stream_that_wakes_up_before_aggregates_come_is_kept(
         assert sorted(opened) == sorted(closed)
 
 
-async def test_what_another_stream_took_over_is_not_asked_for_any_more(
+async def test_a_reconnect_leaves_out_symbols_that_another_stream_took_over(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -134,7 +134,7 @@ async def test_what_another_stream_took_over_is_not_asked_for_any_more(
         assert stand.feed.stats().anomalies == {}
 
 
-async def test_what_was_halted_and_trades_again_in_silence_is_noticed(
+async def test_a_halted_symbol_that_trades_again_over_rest_is_noticed(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -188,7 +188,7 @@ async def test_units_that_change_while_another_symbol_is_halted(
         assert all_came(stand, BTC)
 
 
-async def test_units_that_take_a_while_to_be_known(autojump_clock: MockClock) -> None:
+async def test_recovery_waits_for_new_units(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange) as stand:
         await trades(exchange, 1, BTC)
@@ -208,7 +208,7 @@ async def test_units_that_take_a_while_to_be_known(autojump_clock: MockClock) ->
         assert all_came(stand, BTC)
 
 
-async def test_trades_that_fit_no_field_are_told_though_nothing_follows(
+async def test_unrepresentable_trades_are_reported_even_without_later_ones(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -228,7 +228,7 @@ async def test_all_that_is_open_is_closed_at_the_end(autojump_clock: MockClock) 
         exchange.trade(BTC)
         await trio.sleep(0.1)
         stand.feed.finish()
-        assert lost(stand) == [(1, 1, "the service ended before")]
+        assert lost(stand) == [(1, 1, "the service ended first")]
         _, opened, closed = stand.accounted(BTC)
         assert opened == closed
 
@@ -243,7 +243,7 @@ async def test_a_ban_at_the_handshake_is_waited_out(autojump_clock: MockClock) -
         assert len(exchange.opened) == 2
 
 
-async def test_patience_is_for_what_does_not_go_on(autojump_clock: MockClock) -> None:
+async def test_progress_renews_the_patience_of_a_recovery(autojump_clock: MockClock) -> None:
     """A long gap takes longer than that, and then REST fails once."""
     exchange = Exchange(BTC, reach=1_000_000)
     async with standing(exchange, api_key="key") as stand:
@@ -268,7 +268,7 @@ async def test_patience_is_for_what_does_not_go_on(autojump_clock: MockClock) ->
         assert all_came(stand, BTC)
 
 
-async def test_a_key_that_is_refused_is_as_good_as_none(autojump_clock: MockClock) -> None:
+async def test_recovery_continues_without_a_rejected_key(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with standing(exchange, api_key="wrong") as stand:
         real: Fetch[object] = exchange.fetch
@@ -316,7 +316,7 @@ async def test_an_odd_row_republishes_nothing_and_loses_nothing(
         assert not [each for each in stand.records if isinstance(each, Gap)]
 
 
-async def test_what_was_not_asked_for_is_not_waited_for_either(autojump_clock: MockClock) -> None:
+async def test_a_successor_need_not_deliver_dropped_symbols(autojump_clock: MockClock) -> None:
     """Nor is it remembered: a venue may name as many symbols as it likes."""
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
@@ -338,7 +338,7 @@ async def test_what_was_not_asked_for_is_not_waited_for_either(autojump_clock: M
         assert all_came(stand, BTC)
 
 
-async def test_a_connection_that_is_deaf_beside_another_is_replaced(
+async def test_a_connection_that_stops_delivering_is_replaced(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
@@ -352,7 +352,7 @@ async def test_a_connection_that_is_deaf_beside_another_is_replaced(
         assert all_came(stand, BTC)
 
 
-async def test_a_successor_is_waited_for_to_bring_what_trades_seldom(
+async def test_a_successor_gets_time_for_rarely_traded_symbols(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
@@ -368,7 +368,7 @@ async def test_a_successor_is_waited_for_to_bring_what_trades_seldom(
         assert all_came(stand, ETH)
 
 
-async def test_an_old_connection_that_lags_is_not_cut_off_in_mid_flight(
+async def test_messages_in_flight_on_a_replaced_connection_arrive(
     autojump_clock: MockClock,
 ) -> None:
     """It brings what it has within the overlap: without that, this would be a gap."""

@@ -64,7 +64,7 @@ async def test_many_symbols_are_served_at_once_and_their_references_follow(
         assert sorted(recent_requests(exchange)) == sorted(SYMBOLS)
         weight = 5 * len(SYMBOLS) * 60 / (headers[-1] - exchange.began_s)
         assert weight < 0.5 * 2_400
-        assert "references: 120 of 120 symbols have theirs" in caplog.text
+        assert "references fetched for 120 of 120 symbols" in caplog.text
         for symbol in SYMBOLS:
             trades, opened, _ = stand.accounted(symbol)
             assert (len(trades), opened) == (61, [])
@@ -78,7 +78,7 @@ async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: Mo
         assert references(stand) == 10
 
 
-async def test_symbols_are_on_the_connection_that_their_name_says(
+async def test_the_symbol_decides_its_connection(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(*SYMBOLS)
@@ -100,7 +100,7 @@ async def test_symbols_are_on_the_connection_that_their_name_says(
         ]
 
 
-async def test_one_connection_that_ends_is_down_for_its_symbols_alone(
+async def test_the_end_of_a_connection_is_reported_for_its_symbols_only(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(*SYMBOLS)
@@ -135,7 +135,7 @@ async def test_several_connections_for_each_symbol_run_per_shard(
             assert (len(trades), opened) == (1, [])
 
 
-async def test_hundreds_of_quiet_symbols_leave_rest_to_the_others(
+async def test_hundreds_of_quiet_symbols_leave_rest_weight_for_others(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(*SYMBOLS)
@@ -150,7 +150,7 @@ async def test_hundreds_of_quiet_symbols_leave_rest_to_the_others(
 
 
 @pytest.mark.parametrize("count", [100, 800])
-def test_what_a_read_costs_does_not_depend_on_how_many_instruments_there_are(
+def test_the_cost_of_a_read_does_not_depend_on_the_number_of_instruments(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted, not timed: how often a state or a sequence is looked at."""
@@ -173,7 +173,7 @@ def test_what_a_read_costs_does_not_depend_on_how_many_instruments_there_are(
     assert looked < 2_000
 
 
-def test_holes_are_looked_for_where_they_are() -> None:
+def test_only_sequences_with_holes_are_checked() -> None:
     instruments = [
         Instrument(index=place, symbol=f"S{place}", price_exponent=-2, quantity_exponent=-3)
         for place in range(800)

@@ -58,18 +58,18 @@ def told(records: list[Trade | Gap] | list[Gap]) -> list[object]:
     ]
 
 
-def test_the_first_id_of_an_instrument_is_taken_as_it_comes() -> None:
+def test_the_first_id_of_an_instrument_is_accepted() -> None:
     assert Desk().ids(7_000) == [7_000]
 
 
-def test_a_trade_that_was_seen_is_dropped_and_counted() -> None:
+def test_a_repeated_trade_is_dropped_and_counted() -> None:
     desk = Desk()
     assert desk.ids(1, 2, 2, 1, 3) == [1, 2, 3]
     assert desk.anomalies.counts["trade id seen before"] == 2
     assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 2
 
 
-def test_what_two_connections_bring_is_nothing_odd() -> None:
+def test_repeats_from_two_connections_are_no_anomaly() -> None:
     desk = Desk()
     desk.sequences.is_alone = False
     assert desk.ids(1, 2, 1, 2, 3, 3) == [1, 2, 3]
@@ -77,14 +77,14 @@ def test_what_two_connections_bring_is_nothing_odd() -> None:
     assert desk.sequences.tally("trade", "BTCUSDT").duplicates == 3
 
 
-def test_a_hole_that_stands_becomes_a_gap_and_newer_trades_do_not_wait_for_it() -> None:
+def test_a_persistent_hole_becomes_a_gap_and_delays_no_newer_trade() -> None:
     desk = Desk()
     assert desk.ids(1, 5, 6) == [1, 5, 6]
     assert desk.due() == [(2, 4, OPEN)]
     assert desk.sequences.gaps("trade", "BTCUSDT") == [(2, 4)]
 
 
-def test_what_comes_out_of_order_is_no_gap() -> None:
+def test_trades_out_of_order_are_no_gap() -> None:
     desk = Desk()
     assert desk.ids(1, 4, 3, 2, 5) == [1, 4, 3, 2, 5]
     assert desk.due() == []
@@ -97,14 +97,14 @@ def test_a_gap_that_late_trades_fill_is_closed() -> None:
     assert desk.ids(3, 2) == [3, 2, (2, 3, FILLED)]
 
 
-def test_an_id_spent_without_a_trade_is_no_hole() -> None:
+def test_an_id_used_without_a_trade_is_no_hole() -> None:
     desk = Desk()
     assert told(desk.take(venue_trade(1), SpentId("BTCUSDT", 2), venue_trade(3))) == [1, 3]
     assert desk.due() == []
     assert desk.sequences.tally("trade", "BTCUSDT").spent == 1
 
 
-def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
+def test_back_fill_closes_a_gap_exact_to_the_id() -> None:
     desk = Desk()
     desk.ids(1, 10)
     desk.due()
@@ -123,14 +123,14 @@ def test_a_gap_is_closed_from_the_venues_records_to_the_id() -> None:
     assert (tally.missing, tally.back_filled, tally.no_trade, tally.lost) == (8, 3, 3, 2)
 
 
-def test_a_gap_that_the_records_have_whole_is_closed_by_its_last_trade() -> None:
+def test_a_completely_back_filled_gap_closes_with_its_last_trade() -> None:
     desk = Desk()
     desk.ids(1, 4)
     desk.due()
     assert desk.back_fill((2, 3), 2, 3, spent=[(2, 3)]) == [2, 3, (2, 3, FILLED)]
 
 
-def test_records_do_not_overtake_the_stream() -> None:
+def test_back_fill_takes_only_missing_ids_of_the_gap() -> None:
     desk = Desk()
     desk.ids(1, 4)
     desk.due()
@@ -138,7 +138,7 @@ def test_records_do_not_overtake_the_stream() -> None:
     assert desk.ids(5, 6) == [5, 6]
 
 
-def test_a_row_of_the_records_that_fits_no_field_is_given_back_as_refused() -> None:
+def test_back_fill_returns_the_ids_of_unrepresentable_trades() -> None:
     desk = Desk()
     desk.ids(1, 4)
     desk.due()
@@ -147,14 +147,14 @@ def test_a_row_of_the_records_that_fits_no_field_is_given_back_as_refused() -> N
     assert (told(filled.records), filled.refused) == ([3], [2])
 
 
-def test_instruments_are_numbered_each_for_itself() -> None:
+def test_each_instrument_has_its_own_numbering() -> None:
     desk = Desk()
     records = desk.take(venue_trade(1), venue_trade(900, "ETHUSDT"), venue_trade(2))
     assert [each.instrument for each in records] == [BTC, ETH, BTC]
     assert desk.due() == []
 
 
-def test_a_trade_that_cannot_be_represented_is_told_counted_and_left_as_a_hole(
+def test_an_unrepresentable_trade_is_logged_counted_and_missing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = Desk()
@@ -168,7 +168,7 @@ def test_a_trade_that_cannot_be_represented_is_told_counted_and_left_as_a_hole(
     assert "BTCUSDT trade 2: '61800.305'" in line.message
 
 
-def test_in_new_units_what_did_not_fit_does() -> None:
+def test_a_trade_may_fit_after_a_change_of_units() -> None:
     desk = Desk()
     desk.take(venue_trade(1))
     finer = Instrument(index=0, symbol="BTCUSDT", price_exponent=-3, quantity_exponent=-3)
@@ -178,13 +178,13 @@ def test_in_new_units_what_did_not_fit_does() -> None:
     assert (trade.price, trade.instrument) == (61_800_305, finer)
 
 
-def test_a_symbol_that_was_not_asked_for_is_counted_and_skipped() -> None:
+def test_a_trade_of_an_unsubscribed_symbol_is_counted_and_dropped() -> None:
     desk = Desk()
     assert desk.take(venue_trade(1, "XRPUSDT")) == []
     assert sum(desk.anomalies.counts.values()) == 1
 
 
-def test_another_stream_takes_over_and_tells_what_the_old_one_left_out() -> None:
+def test_a_takeover_reports_the_missing_ids_of_the_old_stream() -> None:
     desk = Desk()
     desk.ids(101, 105)
     desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
@@ -214,7 +214,7 @@ def test_a_stream_that_wakes_up_before_another_has_taken_over_is_kept() -> None:
 
 
 @pytest.mark.parametrize("first_fill", [2**64 + 5, 2**63, -1])
-def test_a_first_fill_that_cannot_be_is_not_believed(first_fill: int) -> None:
+def test_an_implausible_first_fill_is_ignored(first_fill: int) -> None:
     desk = Desk()
     desk.ids(101)
     desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
@@ -223,14 +223,14 @@ def test_a_first_fill_that_cannot_be_is_not_believed(first_fill: int) -> None:
 
 
 @pytest.mark.parametrize("trade_id", [-1, 2**64, 10**30])
-def test_an_id_out_of_range_is_told_and_skipped_whether_a_trade_or_not(trade_id: int) -> None:
+def test_an_id_out_of_range_is_logged_and_dropped(trade_id: int) -> None:
     desk = Desk()
     assert desk.take(SpentId("BTCUSDT", trade_id), venue_trade(trade_id)) == []
     assert desk.anomalies.counts["trade id out of range"] == 2
     assert desk.ids(7) == [7]
 
 
-def test_ids_that_go_back_are_not_believed_while_they_can_have_been_seen() -> None:
+def test_lower_ids_that_may_be_repeats_do_not_restart_the_numbering() -> None:
     desk = Desk()
     assert desk.ids(5_000, 5_001, 3, 4) == [5_000, 5_001]
 
@@ -240,7 +240,7 @@ def later(*ids: int) -> list[VenueTrade]:
     return [venue_trade(each, time=venue_trade(1).time + each) for each in ids]
 
 
-def test_a_venue_that_numbers_anew_is_followed_and_nothing_is_left_out(
+def test_a_restart_of_the_venues_numbering_loses_no_trade(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     desk = Desk()
@@ -252,11 +252,11 @@ def test_a_venue_that_numbers_anew_is_followed_and_nothing_is_left_out(
         4,
     ]
     assert desk.due() == [(1, 2, OPEN)]
-    assert "BTCUSDT: the venue numbers anew, from 1 on" in caplog.text
+    assert "BTCUSDT: the venue restarted its trade ids at 1" in caplog.text
 
 
 @pytest.mark.parametrize("odd", [3, 2**63])
-def test_an_odd_id_changes_nothing(odd: int) -> None:
+def test_a_single_implausible_id_changes_nothing(odd: int) -> None:
     desk = Desk()
     desk.ids(5_000)
     for place in range(1, 10):
@@ -265,7 +265,7 @@ def test_an_odd_id_changes_nothing(odd: int) -> None:
     assert desk.due() == []
 
 
-def test_ids_that_jump_very_far_are_believed_when_they_follow_each_other() -> None:
+def test_far_ids_are_accepted_when_they_follow_each_other() -> None:
     desk, far = Desk(), 5_000 + 2 * MAX_JUMP
     desk.ids(5_000)
     told_ids = desk.ids(*range(far, far + STRANGE_IDS + 1))
@@ -273,7 +273,7 @@ def test_ids_that_jump_very_far_are_believed_when_they_follow_each_other() -> No
     assert desk.due() == [(far, far + STRANGE_IDS - 2, OPEN)]
 
 
-def test_a_hole_in_too_many_pieces_takes_no_more_of_them() -> None:
+def test_a_hole_with_too_many_runs_accepts_no_further_split() -> None:
     desk = Desk()
     taken = desk.ids(0, 10_000, *range(2, 10_000, 2))
     assert len(taken) == 2 + MAX_RUNS - 1
@@ -297,7 +297,7 @@ def test_every_id_passes_once_and_the_rest_is_in_gaps(ids: list[int]) -> None:
         assert not missing & set(new)
 
 
-def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
+def test_open_gaps_include_those_of_the_old_stream() -> None:
     desk = Desk()
     desk.ids(101, 105)
     desk.sequences.turn_to("BTCUSDT", "trade", "aggTrade")
@@ -308,7 +308,7 @@ def test_gaps_that_another_stream_left_are_open_ones_too() -> None:
     assert desk.sequences.open_gaps("BTCUSDT") == 2
 
 
-def test_an_id_that_was_told_as_missing_and_comes_as_no_trade_s_is_none() -> None:
+def test_a_missing_id_that_arrives_without_a_trade_is_no_trade() -> None:
     desk = Desk()
     desk.ids(101, 103)
     assert [each.state for each in desk.sequences.due(1.0)] == [GapState.OPEN]

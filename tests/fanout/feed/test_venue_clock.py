@@ -13,7 +13,7 @@ def measure(clock: VenueClock, *, offset_ns: int, there_ns: int, back_ns: int, a
     clock.measured(asked_ns=at_ns, venue_ms=venue_ms, answered_ns=at_ns + there_ns + back_ns)
 
 
-def test_nothing_is_known_before_the_first() -> None:
+def test_there_is_no_offset_before_the_first_round_trip() -> None:
     assert VenueClock().offset is None
 
 
@@ -32,7 +32,7 @@ def test_the_offset_is_within_its_uncertainty(
     assert abs(clock.offset.offset_ns - offset_ms * MS) <= clock.offset.uncertainty_ns + 1
 
 
-def test_the_quickest_round_trip_is_believed() -> None:
+def test_the_fastest_round_trip_counts() -> None:
     clock = VenueClock()
     measure(clock, offset_ns=0, there_ns=900 * MS, back_ns=0, at_ns=10**18)
     measure(clock, offset_ns=0, there_ns=MS, back_ns=MS, at_ns=10**18)
@@ -41,7 +41,7 @@ def test_the_quickest_round_trip_is_believed() -> None:
     assert clock.offset.uncertainty_ns == pytest.approx(1.5 * MS)
 
 
-def test_old_ones_are_forgotten() -> None:
+def test_old_round_trips_are_dropped() -> None:
     clock = VenueClock()
     measure(clock, offset_ns=500 * MS, there_ns=0, back_ns=0, at_ns=10**18)
     for _ in range(SAMPLES):
@@ -50,7 +50,7 @@ def test_old_ones_are_forgotten() -> None:
     assert abs(clock.offset.offset_ns) <= clock.offset.uncertainty_ns
 
 
-def test_a_clock_of_ours_that_was_set_back_says_nothing() -> None:
+def test_a_round_trip_with_our_clock_set_back_is_ignored() -> None:
     clock = VenueClock()
     clock.measured(asked_ns=2 * MS, venue_ms=1, answered_ns=MS)
     assert clock.offset is None
