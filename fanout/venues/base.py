@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
-from fanout.protocol.constants import MAX_SYMBOL_BYTES, TradeKind
+from fanout.protocol.constants import MAX_SYMBOL_BYTES, InstrumentType, TradeKind
 from fanout.protocol.records import Instrument
 
 
@@ -146,14 +146,25 @@ def usual_refusal(status: int) -> Refusal:
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the listing: an instrument's units, and why it cannot be subscribed to now, in
-    words that follow the symbol. None: it trades."""
+    """One row of the listing: an instrument with its units and terms, as `Instrument` has them.
+
+    `fault` says why it cannot be subscribed to now, in words that follow the symbol. None: it
+    trades. A term that the listing does not tell, or tells in a way that cannot be read, is left at
+    its default, which means unknown. It never makes a row odd.
+    """
 
     symbol: str
     price_exponent: int
     quantity_exponent: int
     time_exponent: int
     fault: str | None = None
+    tick: int = 0
+    lot: int = 0
+    base: str = ""
+    quote: str = ""
+    type: InstrumentType = InstrumentType.OTHER
+    contract_mantissa: int = 1
+    contract_exponent: int = 0
 
     def instrument(self, index: int) -> Instrument:
         return Instrument(
@@ -162,6 +173,13 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
             price_exponent=self.price_exponent,
             quantity_exponent=self.quantity_exponent,
             time_exponent=self.time_exponent,
+            tick=self.tick,
+            lot=self.lot,
+            base=self.base,
+            quote=self.quote,
+            type=self.type,
+            contract_mantissa=self.contract_mantissa,
+            contract_exponent=self.contract_exponent,
         )
 
 
