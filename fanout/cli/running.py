@@ -59,6 +59,7 @@ async def _run_and_end(config: Config, received: list[int]) -> None:
 async def _run(config: Config, received: list[int]) -> None:
     stop = trio.Event()
     symbols = " and ".join(_served(each) for each in config.sources)
+    alone = config.sources[0] if len(config.sources) == 1 else None
     notifier = Notifier()
     left = len(config.transports)
 
@@ -70,7 +71,7 @@ async def _run(config: Config, received: list[int]) -> None:
             say(f"serving {symbols} on {url}")
             left -= 1
         if not left:
-            notifier.ready(f"serving {symbols}")
+            notifier.ready(f"serving {_assets(alone) if alone else symbols}")
             _freeze()
 
     async with trio.open_nursery() as nursery:
@@ -83,10 +84,14 @@ async def _run(config: Config, received: list[int]) -> None:
 
 def _served(source: SourceConfig) -> str:
     """The symbols, venue and channel of a source, for a message."""
+    channel = f" as {source.name}" if source.name != source.venue else ""
+    return f"{_assets(source)} from {source.venue}{channel}"
+
+
+def _assets(source: SourceConfig) -> str:
     count = len(source.assets) - MOST_NAMED
     more = f" and {count} more" if count > 0 else ""
-    channel = f" as {source.name}" if source.name != source.venue else ""
-    return f"{', '.join(source.assets[:MOST_NAMED])}{more} from {source.venue}{channel}"
+    return f"{', '.join(source.assets[:MOST_NAMED])}{more}"
 
 
 async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:

@@ -23,13 +23,15 @@ BELIEVED_FROM: Final = 10
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """The changes that a listing brings.
 
-    Instruments that joined, that have `other_units`, and that are `back` after they had left.
+    Instruments that joined, that have `other_units`, that have the same units and `other_terms`
+    (tick, lot, ...), and that are `back` after they had left.
     Instruments that `left` or are `halted`, by index, with the reason. `odd` has the anomalies, by
     kind, with details.
     """
 
     joined: tuple[Instrument, ...] = ()
     other_units: tuple[Instrument, ...] = ()
+    other_terms: tuple[Instrument, ...] = ()
     back: tuple[Instrument, ...] = ()
     left: dict[int, str] = {}
     halted: dict[int, str] = {}
@@ -42,7 +44,7 @@ def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Change
     if fault:
         return Changes(odd=(("listing not believed", fault),))
     joined, odd = _joined(roster, listing, patterns)
-    other_units, back, left, halted = [], [], {}, {}
+    other_units, other_terms, back, left, halted = [], [], [], {}, {}
     for entry in roster:
         instrument = entry.instrument
         index, symbol = instrument.index, instrument.symbol
@@ -58,9 +60,12 @@ def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Change
             back.append(row.instrument(index))
         elif not has_units(instrument, row.instrument(index)):
             other_units.append(row.instrument(index))
+        elif instrument != row.instrument(index):
+            other_terms.append(row.instrument(index))
     return Changes(
         joined=joined,
         other_units=tuple(other_units),
+        other_terms=tuple(other_terms),
         back=tuple(back),
         left=left,
         halted=halted,

@@ -116,6 +116,8 @@ class Upkeep:
                 self._parts.announcer.say(self._parts.liveness.halted(index, why))
         if changes.other_units:
             await self._renew(changes.other_units)
+        if changes.other_terms:
+            self._restate(changes.other_terms)
         self._take(changes)
 
     def _leave(self, index: int, why: str) -> None:
@@ -140,6 +142,15 @@ class Upkeep:
             self._parts.roster.put(each, reference)
         if not is_few:
             self._want(instruments)
+        self._parts.sequences.renew(instruments)
+        self._parts.announcer.change([each.index for each in instruments])
+
+    def _restate(self, instruments: tuple[Instrument, ...]) -> None:
+        """Go on with another tick size or other terms. Units and references stay."""
+        names = ", ".join(each.symbol for each in instruments[:10])
+        _LOG.info("the venue changed the tick size or other terms of %s", names)
+        for each in instruments:
+            self._parts.roster.put(each, self._parts.roster[each.index].reference)
         self._parts.sequences.renew(instruments)
         self._parts.announcer.change([each.index for each in instruments])
 

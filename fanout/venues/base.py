@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
-from fanout.protocol.constants import MAX_SYMBOL_BYTES, TradeKind
+from fanout.protocol.constants import MAX_SYMBOL_BYTES, InstrumentType, TradeKind
 from fanout.protocol.records import Instrument
 
 
@@ -146,9 +146,11 @@ def usual_refusal(status: int) -> Refusal:
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the listing: an instrument's units, and `fault` if it does not trade now.
+    """One row of the listing: an instrument with its units and terms, as `Instrument` has them.
 
-    The words of `fault` follow the symbol in a message.
+    `fault` is set if it does not trade now; its words follow the symbol in a message. A term that
+    the listing does not name, or names in a way that cannot be read, keeps its default, which means
+    unknown. It never makes a row odd.
     """
 
     symbol: str
@@ -156,6 +158,13 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     quantity_exponent: int
     time_exponent: int
     fault: str | None = None
+    tick: int = 0
+    lot: int = 0
+    base: str = ""
+    quote: str = ""
+    type: InstrumentType = InstrumentType.OTHER
+    contract_mantissa: int = 1
+    contract_exponent: int = 0
 
     def instrument(self, index: int) -> Instrument:
         return Instrument(
@@ -164,6 +173,13 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
             price_exponent=self.price_exponent,
             quantity_exponent=self.quantity_exponent,
             time_exponent=self.time_exponent,
+            tick=self.tick,
+            lot=self.lot,
+            base=self.base,
+            quote=self.quote,
+            type=self.type,
+            contract_mantissa=self.contract_mantissa,
+            contract_exponent=self.contract_exponent,
         )
 
 

@@ -102,7 +102,6 @@ def numbered(block: Block) -> list[tuple[int, ...]]:
             each.kind,
             each.buyer_is_maker,
             each.back_filled,
-            0,
         )
         for place, each in enumerate(block.trades)
     ]
@@ -117,7 +116,7 @@ def plain(payloads: Sequence[bytes], header: Header) -> Array:
 
 
 def by_struct(records: Sequence[bytes]) -> Array:
-    rows = [row[:-1] for piece in records for row in ROW.iter_unpack(piece)]
+    rows = [row for piece in records for row in ROW.iter_unpack(piece)]
     return np.array(rows, TRADE)
 
 

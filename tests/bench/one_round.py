@@ -18,7 +18,12 @@ KEPT_RIVAL = "unix socket pair"
 """The stage shm compares with the quickest rival, and so cannot do without one."""
 
 name = "tests.bench." + sys.argv[1].replace("-", "_")
-stage = import_module(name)
+try:
+    stage = import_module(name)
+except ModuleNotFoundError as error:
+    if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+        raise
+    sys.exit(f"there is no {name}: {error}")
 if not Path(stage.__file__ or "").is_relative_to(Path.cwd()):
     sys.exit(f"there is no {name}; one was imported from {stage.__file__}")
 for table in ("CONTENDERS", "SERVICES", "RIVALS"):

@@ -72,7 +72,13 @@ def test_both_are_measured_in_turns_and_more_than_5_percent_worse_fails(
     assert main(["ingest", "--against", str(other)]) == 0
 
 
-def test_a_checkout_where_the_stage_does_not_run_is_named_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packages", [(), ("tests",), ("tests", "tests/bench")])
+def test_a_checkout_where_the_stage_does_not_run_is_named_with_the_reason(
+    tmp_path: Path, packages: tuple[str, ...]
+) -> None:
+    for each in packages:
+        (tmp_path / each).mkdir()
+        (tmp_path / each / "__init__.py").touch()
     reason = f"ingest did not run in {tmp_path}: there is no tests.bench.ingest"
     with pytest.raises(NothingMeasuredError, match=reason):
         one_round("ingest", tmp_path, small=True)

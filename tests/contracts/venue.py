@@ -4,13 +4,17 @@ messages, and inherit the tests."""
 import contextlib
 import json
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
+from fanout.feed.roster import NO_REFERENCE
+from fanout.protocol import Header, Instrument
+from fanout.protocol.header import decode_opening, opening
 from fanout.venues import SpentId, Venue, VenueTrade
 from fanout.venues.base import Continuity, Refusal
 
@@ -32,6 +36,10 @@ GARBAGE = [
 ]
 
 
+TERMS: dict[str, Any] = {"tick": 0, "lot": 0, "base": "", "quote": ""}
+"""Terms that can be unknown, and how an instrument says so."""
+
+
 class VenueContract(ABC):
     trade_message: ClassVar[bytes]
     trade: ClassVar[VenueTrade]
@@ -42,6 +50,10 @@ class VenueContract(ABC):
     error_body: ClassVar[bytes]
     odd_row: ClassVar[dict[str, object]]
     """Changes to the listing's first row that make it unreadable."""
+    instrument: ClassVar[Instrument]
+    """What the listing's first row means, at index 7."""
+    odd_terms: ClassVar[tuple[dict[str, object], ...]]
+    """Changes to the listing's first row that make a term of it unreadable, and not the row."""
     understood: ClassVar[tuple[bytes, ...]] = ()
     """What is garbage elsewhere, and not here."""
 
@@ -131,6 +143,38 @@ class VenueContract(ABC):
         body = json.loads(self.instruments_body)
         body["symbols"] += [{**body["symbols"][0], **changes} for changes in more]
         return json.dumps(body).encode()
+
+    def test_an_instrument_has_the_units_and_terms_of_its_row(self) -> None:
+        listing = self.make().parse_listing(self.instruments_body)
+        assert listing.instrument(self.instrument.symbol, 7) == self.instrument
+
+    def test_a_term_that_cannot_be_read_is_unknown_and_the_row_is_taken(self) -> None:
+        for odd in self.odd_terms:
+            listing = self.make().parse_listing(self.listing({"symbol": "ODDUSDT", **odd}))
+            assert listing.odd == {}
+            assert listing.fault("ODDUSDT") is None
+            found = listing.instrument("ODDUSDT", 7)
+            as_listed = replace(self.instrument, symbol="ODDUSDT")
+            unknown = {name for name in TERMS if getattr(found, name) == TERMS[name]}
+            assert unknown, odd
+            assert replace(as_listed, **{name: TERMS[name] for name in unknown}) == found
+
+    def test_every_instrument_fits_a_header(self) -> None:
+        listing = self.make().parse_listing(self.listing(*map(self._named, self.odd_terms)))
+        symbols = [each for each in listing.rows if listing.fault(each) is None]
+        instruments = tuple(listing.instrument(each, place) for place, each in enumerate(symbols))
+        header = Header(
+            epoch_ns=1,
+            next_seq=1,
+            venue=self.make().name,
+            instruments=instruments,
+            references=(NO_REFERENCE,) * len(instruments),
+        )
+        assert decode_opening(opening(header)) == header
+
+    @staticmethod
+    def _named(changes: dict[str, object]) -> dict[str, object]:
+        return {"symbol": f"ODD{abs(hash(str(changes)))}USDT", **changes}
 
     def test_an_odd_row_is_named_and_hides_no_other(self) -> None:
         odd = {"symbol": "ODDUSDT", **self.odd_row}

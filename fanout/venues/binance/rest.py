@@ -6,13 +6,15 @@ is recorded by name, since a row of an unused symbol must not end the service.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from fanout.errors import VenueMessageError, shown
-from fanout.protocol.constants import EXPONENTS, MAX_SYMBOL_BYTES
+from fanout.protocol.constants import EXPONENTS, MAX_ASSET_BYTES, MAX_SYMBOL_BYTES, U64_MAX
+from fanout.protocol.text import name_fault
 from fanout.venues.base import Listed, Listing
 
 BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -21,6 +23,7 @@ BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 MAX_TIME_MS: Final = 10**13
 """The year 2286. Larger times cannot be formatted."""
 
+_DECIMAL: Final = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?", re.ASCII)
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})\b")
 
 T = TypeVar("T")
@@ -35,6 +38,14 @@ class _Time(msgspec.Struct):
     serverTime: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]  # noqa: N815
 
 
+class Filter(msgspec.Struct):
+    """One of a row's `filters`, which hold the steps of price and quantity."""
+
+    filterType: str = ""  # noqa: N815  the venue's name
+    tickSize: str = ""  # noqa: N815
+    stepSize: str = ""  # noqa: N815
+
+
 class _Info(msgspec.Struct):
     symbols: list[msgspec.Raw]
 
@@ -47,6 +58,11 @@ _DECODE_ERROR: Final = msgspec.json.Decoder(_Error)
 _DECODE_TIME: Final = msgspec.json.Decoder(_Time)
 _DECODE_INFO: Final = msgspec.json.Decoder(_Info)
 _DECODE_NAME: Final = msgspec.json.Decoder(_Named)
+_DECODE_FILTERS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_DECODE_FILTER: Final = msgspec.json.Decoder(Filter)
+_DECODE_TEXT: Final = msgspec.json.Decoder(str)
+NO_ROW: Final = msgspec.Raw(b"null")
+"""A member of a row that is not there."""
 
 
 class RowError(Exception):
@@ -98,6 +114,45 @@ def _name(raw: msgspec.Raw) -> str:
         return shown(_DECODE_NAME.decode(raw).symbol)
     except BROKEN:
         return ""
+
+
+def readable(filters: msgspec.Raw) -> Iterator[Filter]:
+    """Those of a row's filters that can be read."""
+    try:
+        rows = _DECODE_FILTERS.decode(filters)
+    except BROKEN:
+        return
+    for raw in rows:
+        with suppress(*BROKEN):
+            yield _DECODE_FILTER.decode(raw)
+
+
+def steps(filters: Iterable[Filter]) -> tuple[str, str]:
+    """The tick size and the step size, as the venue writes them; empty where there is none."""
+    by_type = {each.filterType: each for each in filters}
+    none = Filter()
+    return by_type.get("PRICE_FILTER", none).tickSize, by_type.get("LOT_SIZE", none).stepSize
+
+
+def in_units(size: str, exponent: int) -> int:
+    """A tick or step size in units of 10**exponent. 0, which means unknown, for text that is no
+    decimal number and for a size that is no whole number of units."""
+    found = _DECIMAL.fullmatch(size)
+    if not found:
+        return 0
+    decimals = found[2] or ""
+    whole, rest = divmod(int(found[1] + decimals) * 10 ** max(0, -exponent), 10 ** len(decimals))
+    scaled, more = divmod(whole, 10 ** max(0, exponent))
+    return scaled if not (rest or more) and scaled <= U64_MAX else 0
+
+
+def asset(raw: msgspec.Raw) -> str:
+    """The name of a base or quote asset; empty, which means unknown, if no header can carry it."""
+    try:
+        name = _DECODE_TEXT.decode(raw)
+    except BROKEN:
+        return ""
+    return "" if name_fault(name) or len(name.encode()) > MAX_ASSET_BYTES else name
 
 
 def exponent(precision: int) -> int:

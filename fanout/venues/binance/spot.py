@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import shown
-from fanout.protocol.constants import TradeKind
+from fanout.protocol.constants import InstrumentType, TradeKind
 from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, SpentId, VenueTrade
 from fanout.venues.binance import rest
 from fanout.venues.binance.dialogue import BinanceDialogue, not_json, unexpected
@@ -92,19 +92,15 @@ class _AggregateEnvelope(msgspec.Struct, gc=False):
     data: _Aggregate
 
 
-class _Filter(msgspec.Struct):
-    filterType: str = ""  # noqa: N815  the venue's name
-    tickSize: str = ""  # noqa: N815
-    stepSize: str = ""  # noqa: N815
-
-
 class _Symbol(msgspec.Struct):
     symbol: str
     status: str
-    baseAssetPrecision: int  # noqa: N815
+    baseAssetPrecision: int  # noqa: N815  the venue's name
     quotePrecision: int  # noqa: N815
     isSpotTradingAllowed: bool = True  # noqa: N815
-    filters: list[_Filter] = []
+    baseAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
+    quoteAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
+    filters: list[rest.Filter] = []
 
 
 _decode_trade = msgspec.json.Decoder(_TradeEnvelope).decode
@@ -183,15 +179,20 @@ class BinanceSpot(BinanceVenue):
         return rest.parse_listing(body, self.name, _SYMBOLS, self._listed)
 
     def _listed(self, row: _Symbol) -> Listed:
-        filters = {each.filterType: each for each in row.filters}
-        tick = filters.get("PRICE_FILTER", _Filter()).tickSize
-        step = filters.get("LOT_SIZE", _Filter()).stepSize
+        tick, step = rest.steps(row.filters)
+        price_exponent = rest.exponent(_decimals(tick, row.quotePrecision))
+        quantity_exponent = rest.exponent(_decimals(step, row.baseAssetPrecision))
         return Listed(
             symbol=row.symbol,
-            price_exponent=rest.exponent(_decimals(tick, row.quotePrecision)),
-            quantity_exponent=rest.exponent(_decimals(step, row.baseAssetPrecision)),
+            price_exponent=price_exponent,
+            quantity_exponent=quantity_exponent,
             time_exponent=self.time_exponent,
             fault=self._fault(row),
+            tick=rest.in_units(tick, price_exponent),
+            lot=rest.in_units(step, quantity_exponent),
+            base=rest.asset(row.baseAsset),
+            quote=rest.asset(row.quoteAsset),
+            type=InstrumentType.SPOT,
         )
 
     def _fault(self, row: _Symbol) -> str | None:

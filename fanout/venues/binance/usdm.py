@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import shown
-from fanout.protocol.constants import TradeKind
+from fanout.protocol.constants import InstrumentType, TradeKind
 from fanout.venues.base import Limits, Listed, Listing, Outcome, SpentId, VenueTrade
 from fanout.venues.binance import rest
 from fanout.venues.binance.dialogue import BinanceDialogue, not_json, unexpected
@@ -63,6 +63,7 @@ BY_ID: Final = Records(
 )
 
 _PERPETUALS: Final = {"PERPETUAL", "TRADIFI_PERPETUAL"}
+_FUTURES: Final = {"CURRENT_QUARTER", "NEXT_QUARTER"}
 _USDS_MARGINED: Final = 1
 _KINDS: Final = {
     "MARKET": TradeKind.MARKET,
@@ -111,6 +112,9 @@ class _Symbol(msgspec.Struct):
     contractType: str  # noqa: N815  the venue's name
     pricePrecision: int  # noqa: N815
     quantityPrecision: int  # noqa: N815
+    baseAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
+    quoteAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
+    filters: msgspec.Raw = rest.NO_ROW
 
 
 _decode_trade = msgspec.json.Decoder(_TradeEnvelope).decode
@@ -182,14 +186,22 @@ class BinanceUsdm(BinanceVenue):
         return rest.parse_listing(body, self.name, _SYMBOLS, self._listed)
 
     def _listed(self, row: _Symbol) -> Listed:
-        # The strings of the stream have as many decimals as the precision says; the tick size
-        # is coarser for some symbols (BTCUSDT: precision 2, tick 0.10) and says nothing here.
+        # The strings of the stream have as many decimals as the precision says; the tick size is
+        # coarser for some symbols (BTCUSDT: precision 2, tick 0.10), and no source of exponents.
+        price_exponent = rest.exponent(row.pricePrecision)
+        quantity_exponent = rest.exponent(row.quantityPrecision)
+        tick, step = rest.steps(rest.readable(row.filters))
         return Listed(
             symbol=row.symbol,
-            price_exponent=rest.exponent(row.pricePrecision),
-            quantity_exponent=rest.exponent(row.quantityPrecision),
+            price_exponent=price_exponent,
+            quantity_exponent=quantity_exponent,
             time_exponent=self.time_exponent,
             fault=self._fault(row),
+            tick=rest.in_units(tick, price_exponent),
+            lot=rest.in_units(step, quantity_exponent),
+            base=rest.asset(row.baseAsset),
+            quote=rest.asset(row.quoteAsset),
+            type=_type_of(row.contractType),
         )
 
     def _fault(self, row: _Symbol) -> str | None:
@@ -199,3 +211,9 @@ class BinanceUsdm(BinanceVenue):
         if row.status != "TRADING":
             return f"does not trade at {self.name} now: status {shown(row.status)}"
         return None
+
+
+def _type_of(contract: str) -> InstrumentType:
+    if contract in _PERPETUALS:
+        return InstrumentType.LINEAR_PERPETUAL
+    return InstrumentType.FUTURE if contract in _FUTURES else InstrumentType.OTHER

@@ -126,6 +126,8 @@ class Exchange:
         self.precision = 2
         self.precisions: dict[str, int] = {}
         """Of symbols that have another one."""
+        self.ticks: dict[str, str] = {}
+        """Tick sizes of symbols that have one."""
         self.status = dict.fromkeys(symbols, "TRADING")
         self.delisted: set[str] = set()
         self.odd_rows: list[dict[str, object]] = []
@@ -236,6 +238,11 @@ class Exchange:
             "contractType": "PERPETUAL",
             "pricePrecision": self.precisions.get(symbol, self.precision),
             "quantityPrecision": 3,
+            "filters": [
+                {"filterType": "PRICE_FILTER", "tickSize": each}
+                for each in [self.ticks.get(symbol)]
+                if each
+            ],
         }
 
 

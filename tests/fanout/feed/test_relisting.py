@@ -137,6 +137,25 @@ async def test_changed_decimals_never_cause_a_wrong_price(autojump_clock: MockCl
         assert exponents == [-2, -4]
 
 
+async def test_another_tick_size_is_told_and_units_references_and_trades_stay(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    exchange.ticks[ETH] = "0.10"
+    async with standing(exchange) as stand:
+        await trades(exchange, 300, BTC, ETH)
+        before = stand.publisher.header
+        assert [each.tick for each in before.instruments] == [0, 10]
+        exchange.ticks[ETH] = "0.05"
+        await trades(exchange, RELIST_EVERY_S, BTC, ETH)
+        header = stand.publisher.header
+        assert [each.tick for each in header.instruments] == [0, 5]
+        assert header.references == before.references
+        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+        newest = [each for each in stand.records if isinstance(each, Trade)][-1]
+        assert (newest.symbol, newest.instrument.tick) == (ETH, 5)
+
+
 async def test_decimals_of_many_that_change_at_once_are_followed_at_once(
     autojump_clock: MockClock,
 ) -> None:

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
-from fanout.protocol import TradeKind
+from fanout.protocol import Instrument, TradeKind
+from fanout.protocol.constants import InstrumentType
 from fanout.venues import BinanceUsdm, SpentId, VenueTrade
 from tests.captures import capture_path
 from tests.contracts.venue import VenueContract
@@ -31,14 +32,24 @@ AGGREGATE = (
 )
 
 
+def filters(tick: object, step: object) -> list[dict[str, object]]:
+    return [
+        {"filterType": "PRICE_FILTER", "minPrice": "556.80", "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": "0.001", "stepSize": step},
+        {"filterType": "MAX_NUM_ORDERS", "limit": 200},
+    ]
+
+
 def listed(**changes: object) -> dict[str, object]:
     row: dict[str, object] = {
         "symbol": "BTCUSDT",
         "status": "TRADING",
         "contractType": "PERPETUAL",
         "pricePrecision": 2,
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
         "quantityPrecision": 3,
-        "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.10"}],
+        "filters": filters("0.10", "0.001"),
     }
     return {**row, **changes}
 
@@ -65,10 +76,71 @@ class TestBinanceUsdm(VenueContract):
         b'"quoteQty":"4.1","time":1499865549591,"isBuyerMaker":false}]'
     )
     error_body = b'{"code":-1121,"msg":"Invalid symbol."}'
+    instrument = Instrument(
+        index=7,
+        symbol="BTCUSDT",
+        price_exponent=-2,
+        quantity_exponent=-3,
+        tick=10,
+        lot=1,
+        base="BTC",
+        quote="USDT",
+        type=InstrumentType.LINEAR_PERPETUAL,
+    )
+    odd_terms = (
+        {"filters": filters("a tenth", "0.001")},
+        {"filters": filters("0.001", "0.001")},
+        {"filters": filters(0.1, "0.001")},
+        {"filters": filters("0.10", "1e-3")},
+        {"filters": filters("9" * 40, "0")},
+        {"filters": None},
+        {"filters": ["LOT_SIZE", None]},
+        {"filters": {"tickSize": "0.10"}},
+        {"baseAsset": None},
+        {"baseAsset": "B" * 33},
+        {"quoteAsset": ["USDT"]},
+        {"quoteAsset": "US\x1bDT"},
+    )
     odd_row: ClassVar[dict[str, object]] = {"contractType": None}
 
     def make(self) -> BinanceUsdm:
         return BinanceUsdm()
+
+
+@pytest.mark.parametrize(
+    ("tick", "precision", "expected"),
+    [
+        ("0.10", 2, 10),
+        ("0.1", 2, 10),
+        ("0.01000000", 2, 1),
+        ("5", 0, 5),
+        ("0.00000100", 8, 100),
+        ("0.005", 2, 0),
+        ("-0.10", 2, 0),
+        ("", 2, 0),
+        ("\u0661", 0, 0),
+    ],
+)
+def test_a_tick_is_a_whole_number_of_price_units_or_unknown(
+    tick: str, precision: int, expected: int
+) -> None:
+    body = info(listed(pricePrecision=precision, filters=filters(tick, "0.001")))
+    (instrument,) = BinanceUsdm().parse_instruments(body, ("BTCUSDT",))
+    assert (instrument.tick, instrument.price_exponent) == (expected, -precision)
+
+
+@pytest.mark.parametrize(
+    ("contract", "expected"),
+    [
+        ("PERPETUAL", InstrumentType.LINEAR_PERPETUAL),
+        ("TRADIFI_PERPETUAL", InstrumentType.LINEAR_PERPETUAL),
+        ("CURRENT_QUARTER", InstrumentType.FUTURE),
+        ("NEVER_HEARD_OF", InstrumentType.OTHER),
+    ],
+)
+def test_the_contract_type_becomes_the_type(contract: str, expected: InstrumentType) -> None:
+    listing = BinanceUsdm().parse_listing(info(listed(contractType=contract)))
+    assert listing.rows["BTCUSDT"].instrument(0).type is expected
 
 
 def test_raw_trades_and_aggregates_each_have_the_route_that_delivers_them() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from fanout.errors import VenueMessageError, VenueRefusalError
 from fanout.feed.sequences import Sequences
-from fanout.protocol import Gap, Trade, TradeKind
+from fanout.protocol import Gap, Instrument, Trade, TradeKind
+from fanout.protocol.constants import InstrumentType
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import VENUES, BinanceSpot, SpentId, VenueTrade
 from tests.captures import capture_path
@@ -72,6 +73,22 @@ class TestBinanceSpot(VenueContract):
         b'"isBuyerMaker":false,"isBestMatch":true}]'
     )
     error_body = b'{"code":-1121,"msg":"Invalid symbol."}'
+    instrument = Instrument(
+        index=7,
+        symbol="BTCUSDT",
+        price_exponent=-2,
+        quantity_exponent=-5,
+        tick=1,
+        lot=1,
+        base="BTC",
+        quote="USDT",
+        type=InstrumentType.SPOT,
+    )
+    odd_terms = (
+        {"baseAsset": 7},
+        {"quoteAsset": None},
+        {"quoteAsset": ""},
+    )
     odd_row: ClassVar[dict[str, object]] = {
         "filters": [{"filterType": "PRICE_FILTER", "tickSize": "a hundredth"}]
     }
@@ -110,16 +127,17 @@ def test_times_are_in_microseconds_where_the_url_asks_for_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tick", "step", "exponents"),
+    ("tick", "step", "exponents", "steps"),
     [
-        ("0.01000000", "0.00001000", (-2, -5)),
-        ("1.00000000", "10.00000000", (0, 0)),
-        ("0.00000001", "1.00000000", (-8, 0)),
-        ("0.00000000", "", (-8, -8)),
+        ("0.01000000", "0.00001000", (-2, -5), (1, 1)),
+        ("0.05000000", "0.00025000", (-2, -5), (5, 25)),
+        ("1.00000000", "10.00000000", (0, 0), (1, 10)),
+        ("0.00000001", "1.00000000", (-8, 0), (1, 1)),
+        ("0.00000000", "", (-8, -8), (0, 0)),
     ],
 )
 def test_exponents_come_from_tick_and_step_or_else_from_the_precision(
-    tick: str, step: str, exponents: tuple[int, int]
+    tick: str, step: str, exponents: tuple[int, int], steps: tuple[int, int]
 ) -> None:
     filters = [
         {"filterType": "PRICE_FILTER", "tickSize": tick},
@@ -128,6 +146,7 @@ def test_exponents_come_from_tick_and_step_or_else_from_the_precision(
     body = info(listed(filters=filters))
     (instrument,) = BinanceSpot().parse_instruments(body, ("BTCUSDT",))
     assert (instrument.price_exponent, instrument.quantity_exponent) == exponents
+    assert (instrument.tick, instrument.lot) == steps
 
 
 def test_a_symbol_without_spot_trading_cannot_be_subscribed_to() -> None:

@@ -52,7 +52,7 @@ def main() -> int:
     options = parser.parse_args()
     names = [options.stress] if options.stress else list(STRESSES)
     results = [_run(name, options.count, options.seed, small=options.small) for name in names]
-    print(as_text(environment(datetime.now(UTC)), results))
+    print(as_text(environment(datetime.now(UTC), "the simulator's"), results))
     return 1 if any(each.missed for each in results) else 0
 
 
