@@ -87,6 +87,7 @@ class Client(ABC):
             wanted=Wanted.of(symbols, market_only),
             longest_pause_s=self._longest_pause_s,
         )
+        self._ready = self._subscription.ready
         tell_of_forks(self)
 
     @property
@@ -124,7 +125,7 @@ class Client(ABC):
         return self._is_over or self._subscription.header is not None
 
     def _is_ready(self) -> bool:
-        return bool(self._subscription.ready) or self._is_over
+        return bool(self._ready) or self._is_over
 
     def _connected_header(self) -> Header:
         failure = self._subscription.failure
@@ -265,27 +266,27 @@ class BlockingClient(Client, ABC):
         return self
 
     def __next__(self) -> Received:
-        subscription = self._subscription
-        if self._doubt is not None or not subscription.ready:
+        if self._doubt is not None or not self._ready:
             self._read_until(self._is_ready)
-            if not subscription.ready:
-                raise subscription.failure or StopIteration
+            if not self._ready:
+                raise self._subscription.failure or StopIteration
         # Python runs signal handlers behind calls. There is none between here and the caller's
         # loop, so no interrupt can take the record away. `popleft()` would be one.
-        record = subscription.ready[0]
-        del subscription.ready[0]
+        record: Received = self._ready.taken
         return record
 
     def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:
             self._is_busy = True
-            self._undo_step()
+            if self._doubt is not None:
+                self._undo_step()
             while not is_enough():
-                self._require_own()
+                if self._parent_pid is not None:
+                    self._require_own()
                 self._step()
         finally:
             self._is_busy = False
-            if self._is_closed or (self._is_over and not self._subscription.ready):
+            if self._is_closed or (not self._ready and self._is_over):
                 self._drop()
 
     def _is_closed_within(self, pause_s: float) -> bool:
@@ -324,22 +325,22 @@ class AsyncClient(Client, ABC):
         return self
 
     async def __anext__(self) -> Received:
-        subscription = self._subscription
-        if self._doubt is not None or not subscription.ready:
+        if self._doubt is not None or not self._ready:
             await self._read_until(self._is_ready)
-            if not subscription.ready:
-                raise subscription.failure or StopAsyncIteration
+            if not self._ready:
+                raise self._subscription.failure or StopAsyncIteration
         # As in `BlockingClient.__next__`: no call between here and the caller's loop.
-        record = subscription.ready[0]
-        del subscription.ready[0]
+        record: Received = self._ready.taken
         return record
 
     async def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:
             self._is_busy = True
-            self._undo_step()
+            if self._doubt is not None:
+                self._undo_step()
             while not is_enough():
-                self._require_own()
+                if self._parent_pid is not None:
+                    self._require_own()
                 await self._step()
         finally:
             self._is_busy = False

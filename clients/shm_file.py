@@ -22,7 +22,7 @@ import msgspec
 
 from fanout.clients.outcomes import DisconnectedError
 from fanout.clients.sigbus import guard, unguard
-from fanout.protocol.constants import LENGTH_BYTES, START, FrameKind
+from fanout.protocol.constants import START, FrameKind
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.joining import block_from, first_seq, run_of
@@ -128,15 +128,17 @@ class AttachedQueue:
         return frame(START) + opening(msgspec.structs.replace(header, next_seq=next_seq))
 
     def read(self) -> bytes:
-        """The next frame, or nothing; it stays unread until the reader commits. Raises
-        `PeerError`."""
-        data = self.reader.read(1, commit=False)
+        """The next frame, or nothing; it stays unread until the next call, or until the reader
+        commits. Raises `PeerError`."""
+        payload = self.reader.take()
+        if payload is None:
+            return b""
         rest = self._rest
-        if data and rest is not None:
+        if rest is not None:
             if self.reader.committed == self._begun:  # also after a `rewind`
-                return frame(rest(data[LENGTH_BYTES:]))
+                return frame(rest(payload))
             self._rest = None
-        return data
+        return frame(payload)
 
     def _is_in_first_block(self, seq: int) -> bool:
         """Whether the first unread frame is a block that has this number, but not as its first."""

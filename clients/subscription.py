@@ -9,7 +9,7 @@ sleep, each in its own way, and are otherwise the same.
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,7 @@ from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Skipped, Status, Trade
 from fanout.protocol.request import Position, Request, Start, encode_request
+from fanout.protocol.session import Mark as SessionMark
 from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
 
 FIRST_PAUSE_S: Final = 0.25
@@ -50,17 +51,30 @@ INTERRUPTED: Final = "the program was interrupted while it read"
 """Why a connection is given up that has brought what nobody can have taken."""
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True):
     """The state of a `Subscription`, to return to."""
 
-    session: dict[str, Any]
-    subscription: dict[str, Any]
+    phase: Phase
+    """Of the session."""
     ready: int
+    """How many records were waiting."""
+    session: SessionMark
+    subscription: tuple[Any, ...]
 
     @property
     def is_fresh(self) -> bool:
         """Whether the connection had brought nothing."""
-        return self.session["phase"] is Phase.GREETING
+        return self.phase is Phase.GREETING
+
+
+class Ready(deque[Received]):
+    """Records for the caller, in order."""
+
+    __slots__ = ()
+
+    taken = property(deque.popleft)
+    """The first record, which is taken out: like `popleft()`, but no call. Python runs signal
+    handlers behind calls."""
 
 
 class Subscription:
@@ -80,8 +94,7 @@ class Subscription:
         """`request` is what the first connection is asked for. With `resume` the others are asked
         for what comes next, and else for the newest. Raises `NotRepresentableError`."""
         self._url = url
-        self.ready: deque[Received] = deque()
-        """Records for the caller, in order."""
+        self.ready = Ready()
         self.pause_s = 0.0
         """How long to wait before the next attempt to connect."""
         self.failure: DisconnectedError | UnknownSymbolError | None = None
@@ -230,12 +243,38 @@ class Subscription:
 
     def mark(self) -> Mark:
         """What `return_to` needs to undo all that comes after this."""
-        return Mark(self._session.mark(), vars(self).copy(), len(self.ready))
+        state = (
+            self.pause_s,
+            self.failure,
+            self.is_over,
+            self.reconnects,
+            self._end,
+            self._due,
+            self._unheard,
+            self._is_settled,
+            self._is_checked,
+            self._outage,
+            self._pauses,
+        )
+        session = self._session
+        return Mark(session.phase, len(self.ready), session.mark(), state)
 
     def return_to(self, mark: Mark) -> None:
         """Be as at `mark` again. Can be interrupted and repeated; nothing must have been taken out
         of `ready` in between."""
-        vars(self).update(mark.subscription)
+        (
+            self.pause_s,
+            self.failure,
+            self.is_over,
+            self.reconnects,
+            self._end,
+            self._due,
+            self._unheard,
+            self._is_settled,
+            self._is_checked,
+            self._outage,
+            self._pauses,
+        ) = mark.subscription
         self._session.return_to(mark.session)
         while len(self.ready) > mark.ready:
             self.ready.pop()

@@ -1,7 +1,6 @@
 """What the clients over TCP share: where the service is, what it is asked for, and the words for
 what goes wrong on the way there."""
 
-import re
 import ssl
 from typing import Final, Unpack
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from fanout.clients.client import Client, ClientOptions
 from fanout.clients.outcomes import AddressError, DisconnectedError
 from fanout.protocol.request import Position, Request, SlowPolicy, Start
+from fanout.protocol.text import channel_fault
 
 READ_BYTES: Final = 256 * 1024
 """Most taken from the socket in one read."""
@@ -17,8 +17,6 @@ FRAME_TIMEOUTS: Final = 2
 """So many times as long as a connection may be silent, one frame may take: beyond that its length
 was corrupted on the way, and promises bytes that nobody sends. With 5 s the longest frame still
 passes at 6.4 KiB a second."""
-
-_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 _TLS_ALERT: Final = b"\x15\x03"
 """How a server begins that was to hear TLS and did not."""
@@ -129,10 +127,9 @@ def channel_in(url: str) -> str:
     """The channel that an address names; empty if it names none. Raises `AddressError`."""
     _, _, path = url.partition("://")[2].partition("/")
     channel = path.removesuffix("/")
-    if channel and not _CHANNEL.fullmatch(channel):
-        raise AddressError(
-            f"{url!r} names no channel that can be: up to 32 of a-z, 0-9, dot, dash and underscore"
-        )
+    fault = channel_fault(channel) if channel else None
+    if fault:
+        raise AddressError(f"{url!r} names no channel that can be: {fault}")
     return channel
 
 

@@ -243,10 +243,30 @@ class RingReader(page.Ring):
         unread = (words[page.WRITE_WORD] - position) & U64_MAX
         if not unread:
             return None
+        # The same as in `pop`, which has it of its own: a call takes a tenth of the time.
+        start = (position & self._mask) + LENGTH_BYTES
+        if start > self.capacity:
+            return self._take_wrapped()
+        (length,) = _unpack_length(self._data, start - LENGTH_BYTES)
+        end = start + length
+        if end > self.capacity:
+            return self._take_wrapped()
+        if not 0 < length <= MAX_FRAME_BYTES or LENGTH_BYTES + length > unread:
+            raise _refusal(length, unread)
+        if unread > self.capacity:
+            raise self._nonsense(unread)
+        payload = self._data[start:end].tobytes()
+        if words[page.MAGIC_WORD] != page.MAGIC:
+            raise self._vanished()
+        self._position = (position + LENGTH_BYTES + length) & U64_MAX
+        return payload
+
+    def _take_wrapped(self) -> bytes:
+        """`take` where the frame goes on at the start of the data area."""
         size = self._frame_size(0, self.unread_bytes)
         payload = self._copy(LENGTH_BYTES, size - LENGTH_BYTES)
         self._require_intact()
-        self._position = (position + size) & U64_MAX
+        self._position = (self._position + size) & U64_MAX
         return payload
 
     def _pop_wrapped(self) -> bytes:

@@ -26,6 +26,7 @@ choice. Then the request, not the header, says which number is due, and the sess
 service that begins elsewhere by the hole it leaves.
 """
 
+from copy import copy
 from enum import Enum, auto
 from typing import Any
 
@@ -103,6 +104,9 @@ _INPUTS: dict[int, _Input] = {
 }
 
 _TRADES = FrameKind.TRADES.value
+
+Mark = tuple[Any, ...]
+"""The state of a session, from `SubscriberSession.mark`."""
 
 
 class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,17 +230,65 @@ class SubscriberSession:
         self.phase = Phase.STREAMING if is_listed else phase
         return records
 
-    def mark(self) -> dict[str, Any]:
-        """What `return_to` needs to undo all that comes after this. A few hundred nanoseconds."""
-        return vars(self).copy()
+    def mark(self) -> Mark:
+        """What `return_to` needs to undo all that comes after this.
 
-    def return_to(self, mark: dict[str, Any]) -> None:
-        """Be as at `mark` again, but for an incomplete frame, which is forgotten. Can be repeated.
-
-        Every attribute but the frame reader is a value that is replaced and never changed, so a
-        copy of the references is a copy of the state.
+        Every attribute but the frame reader is a value that is replaced and never changed, so the
+        references are the state. They are spelled out because a client marks every read: that takes
+        a tenth of a microsecond, and `vars(self)` would make all later attributes slower.
         """
-        vars(self).update(mark)
+        return (
+            self.phase,
+            self.header,
+            self.next_seq,
+            self._asked,
+            self._hole,
+            self._insists,
+            self._channel,
+            self._elsewhere,
+            self.is_elsewhere,
+            self.has_begun,
+            self.is_answered,
+            self._gathering,
+            self._is_joining,
+            self._symbols,
+            self._bytes_received,
+            self._frame_count,
+            self._unknown_frames,
+            self._trades,
+            self._events,
+            self._lost,
+            self._skipped,
+            self._connections,
+        )
+
+    def return_to(self, mark: Mark) -> None:
+        """Be as at `mark` again, but for an incomplete frame, which is forgotten. Can be
+        repeated."""
+        (
+            self.phase,
+            self.header,
+            self.next_seq,
+            self._asked,
+            self._hole,
+            self._insists,
+            self._channel,
+            self._elsewhere,
+            self.is_elsewhere,
+            self.has_begun,
+            self.is_answered,
+            self._gathering,
+            self._is_joining,
+            self._symbols,
+            self._bytes_received,
+            self._frame_count,
+            self._unknown_frames,
+            self._trades,
+            self._events,
+            self._lost,
+            self._skipped,
+            self._connections,
+        ) = mark
         self._frames = FrameReader()
 
     def disconnected(self) -> None:
@@ -255,6 +307,8 @@ class SubscriberSession:
             self._gathering = Gathering(payload)
             return self._gathered(self._gathering)
         if self._gathering is not None:
+            # A copy, since `return_to` may have to go back to what there is now.
+            self._gathering = copy(self._gathering)
             self._gathering.add(payload)
             return self._gathered(self._gathering)
         self.is_answered |= kind is not _Input.END
