@@ -30,8 +30,9 @@ from fanout.errors import (
     VenueUnreachableError,
     shown,
 )
-from fanout.net.addresses import shown_proxy
+from fanout.net.addresses import Proxy
 from fanout.net.budget import SHARE, Budget
+from fanout.net.rest_tunnels import transports
 from fanout.protocol.backoff import backoff
 from fanout.protocol.errors import reason
 from fanout.venues.base import Refusal, Request, Venue
@@ -250,25 +251,26 @@ def _retry_after_s(headers: httpx2.Headers) -> float | None:
 async def open_rest(
     venue: Venue,
     *,
-    proxy: str | None = None,
+    proxy: Proxy | None = None,
     attempts: int = ATTEMPTS,
     share: float = SHARE,
     wall_s: Callable[[], float] = time.time,
     now_s: Callable[[], float] = trio.current_time,
 ) -> AsyncIterator[RestClient]:
     """A client for `venue`, closed at the end. Connects with its first request, through the proxy
-    with that URL if there is one, makes each request `attempts` times at the most, and takes that
+    if there is one, makes each request `attempts` times at the most, and takes that
     `share` of the venue's weight. `wall_s` gives unix seconds, `now_s` those of a clock
     that nobody sets."""
+    # Left to itself httpx ignores SSL_CERT_FILE, which the WebSocket goes by.
+    trust = ssl.create_default_context()
     async with httpx2.AsyncClient(
         timeout=None,
         headers={"user-agent": "fanout", "accept-encoding": PACKED},
-        proxy=proxy,
+        mounts=transports(proxy, trust),
         trust_env=False,
-        # Left to itself it does not know SSL_CERT_FILE, which the WebSocket goes by.
-        verify=ssl.create_default_context(),
+        verify=trust,
     ) as client:
-        way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+        way = f" through the proxy {proxy}" if proxy else ""
         yield RestClient(
             client,
             venue,
