@@ -23,6 +23,7 @@ from fanout.channel.channel import Channel
 from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.config.assets import is_pattern
 from fanout.http.monitor import Monitor
+from fanout.net.addresses import Proxy
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
 from fanout.source import Source
@@ -197,7 +198,7 @@ async def _open_sources(
     """The sources. Those that ask the same venue at the same address share one REST client: the
     venue counts, limits and bans them as one."""
     are_several = len(config.sources) > 1
-    shared: dict[tuple[str, str, str | None], RestClient] = {}
+    shared: dict[tuple[str, str, Proxy | None], RestClient] = {}
     sources: list[Source] = []
     async with AsyncExitStack() as stack:
         stack.enter_context(lines_named() if are_several else nullcontext())

@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.errors",
         "fanout.protocol",
         "fanout.venues.base",
+        "httpcore2",
         "httpx2",
         "msgspec",
         "python_socks",
@@ -99,6 +100,7 @@ ALLOWED: dict[str, set[str]] = {
     "fanout": {
         "fanout",
         "fanout.protocol",
+        "httpcore2",
         "httpx2",
         "msgspec",
         "python_socks",

@@ -19,7 +19,7 @@ import trio
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Subject, time_text
 from fanout.errors import VenueUnreachableError
-from fanout.net.addresses import authority, shown_proxy
+from fanout.net.addresses import Proxy, authority
 from fanout.net.proxy import open_tcp
 from fanout.protocol.errors import reason
 
@@ -72,15 +72,15 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Host and port of a URL, and the URL of the proxy in between, if there is one."""
+    """Host and port of a URL, and the proxy to reach them through, if there is one."""
 
     host: str
     port: int
     is_secure: bool
-    proxy: str | None
+    proxy: Proxy | None
 
 
-def endpoint_of(url: str, proxy: str | None) -> Endpoint:
+def endpoint_of(url: str, proxy: Proxy | None) -> Endpoint:
     parts = urlsplit(url)
     return Endpoint(
         host=parts.hostname or "",
@@ -174,7 +174,7 @@ class _Walk:
     async def _connect(self) -> _Finding:
         began_s, proxy = trio.current_time(), self._endpoint.proxy
         self.stream = await open_tcp(self._endpoint.host, self._endpoint.port, proxy)
-        way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+        way = f" through the proxy {proxy}" if proxy else ""
         return _Finding(f"connected in {time_text(trio.current_time() - began_s)}{way}")
 
     async def _secure(self) -> _Finding:

@@ -13,7 +13,7 @@ from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
 from fanout.cli.source_tables import KEYS, NAMES, SourceTable
 from fanout.config import SourceConfig
-from fanout.net.addresses import shown_proxy
+from fanout.net.addresses import parse_proxy
 
 NOTES_COLUMN: Final = 36
 
@@ -110,7 +110,7 @@ def _shown_source(source: SourceConfig) -> dict[str, Any]:
 
 def _public(name: str, value: Any) -> Any:
     """A value without the password that the URL of a proxy may hold."""
-    return shown_proxy(value) if name == "proxy" and value else value
+    return str(parse_proxy("--proxy", value)) if name == "proxy" and value else value
 
 
 def _secrets() -> dict[str, bool]:

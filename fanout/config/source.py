@@ -13,7 +13,7 @@ from fanout.config.options import Option
 from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
-from fanout.net.addresses import check_proxy, check_url
+from fanout.net.addresses import check_url, parse_proxy
 from fanout.protocol.constants import MAX_CHANNELS
 from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
@@ -87,7 +87,8 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
         check_range("--symbols-per-connection", self.symbols_per_connection, 1, 1_024)
         check_range("--rotate-after", self.rotate_after_s, 60, 24 * 3600)
         check_range("--first-trade-timeout", self.first_trade_timeout_s, 1, 24 * 3600)
-        check_proxy("--proxy", self.proxy)
+        if self.proxy is not None:
+            parse_proxy("--proxy", self.proxy)
 
 
 class SimConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,14 +1,45 @@
-"""Addresses as people write them: hosts, ports and URLs, checked before anything opens, and shown
-without what is nobody else's business."""
+"""Addresses as people write them: hosts, ports and URLs.
+
+Each is checked before anything opens. A proxy's URL is parsed here once, into a `Proxy`: the
+WebSocket and REST are both built from that value, so they cannot read the same URL differently.
+Logs, errors and reports show a proxy without its login.
+"""
 
 import ipaddress
 import socket
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+import msgspec
 
 from fanout.errors import UsageError
 
 PROXY_SCHEMES: Final = ("http", "socks5", "socks5h")
+"""The two for SOCKS mean the same: the proxy resolves names. An `https` proxy, which is itself
+reached by TLS, is not supported."""
+
+MAX_SOCKS_LOGIN_BYTES: Final = 255
+"""Of a name and of a password each (RFC 1929)."""
+
+
+class Proxy(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy. `host` is ASCII and without brackets. `login` is name and password, decoded."""
+
+    scheme: str
+    host: str
+    port: int
+    login: tuple[bytes, bytes] | None = None
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS 5. Otherwise it is an HTTP proxy."""
+        return self.scheme != "http"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{authority(self.host, self.port)}"
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self}>"
 
 
 def check_port(port: int) -> None:
@@ -17,46 +48,77 @@ def check_port(port: int) -> None:
         raise UsageError(f"port {port}: 0 to 65535, where 0 takes a free one")
 
 
-def check_url(
-    flag: str, url: str | None, schemes: tuple[str, ...], *, has_login: bool = False
-) -> None:
+def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
     """Raises `UsageError` unless `url` is None or an absolute URL of one of `schemes`, without a
-    name and password, which logs would show, unless it `has_login`."""
+    name and password, which logs would show."""
     if url is None:
         return
-    if "@" in url and not has_login:
+    if "@" in url:
         raise UsageError(f"{flag}: a URL with a name or password in it: leave them out")
+    if _split(url, schemes) is None:
+        raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
+
+
+def parse_proxy(source: str, url: str) -> Proxy:
+    """The proxy that a URL names: `SCHEME://[NAME[:PASSWORD]@]HOST:PORT`, the login
+    percent-encoded. There is no default port: programs disagree on it.
+
+    Raises `UsageError`, which names `source` and never shows the URL: it may hold a password.
+    """
+    parts = _split(url, PROXY_SCHEMES)
+    if parts is None or parts.port is None or _has_more_than_an_authority(parts):
+        schemes = " or ".join(f"{each}://" for each in PROXY_SCHEMES)
+        raise UsageError(
+            f"{source} cannot be used: {schemes}HOST:PORT is needed, "
+            "any name and password percent-encoded"
+        )
+    return Proxy(
+        scheme=parts.scheme,
+        host=(parts.hostname or "").encode("idna").decode(),
+        port=parts.port,
+        login=_login(source, parts),
+    )
+
+
+def _has_more_than_an_authority(parts: SplitResult) -> bool:
+    """Whether a path, a query or a fragment follows. That is most often the rest of a password
+    with `/`, `?` or `#` in it, and what stands before it is no host."""
+    return parts.path not in ("", "/") or bool(parts.query or parts.fragment)
+
+
+def _login(source: str, parts: SplitResult) -> tuple[bytes, bytes] | None:
+    """Name and password; None if there are none, as in `http://@HOST:PORT`."""
+    name, password = unquote_to_bytes(parts.username or ""), unquote_to_bytes(parts.password or "")
+    if not name and not password:
+        return None
+    if parts.scheme == "http":
+        if not name or b":" in name:  # RFC 7617: the first colon ends the name
+            raise UsageError(f"{source} cannot be used: a name without a colon is needed")
+    elif not all(
+        each.isascii() and 0 < len(each) <= MAX_SOCKS_LOGIN_BYTES for each in (name, password)
+    ):
+        raise UsageError(
+            f"{source} cannot be used: SOCKS needs a name and a password of "
+            f"1 to {MAX_SOCKS_LOGIN_BYTES} ASCII characters each"
+        )
+    return name, password
+
+
+def _split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """The parts of an absolute URL of one of `schemes`; None if it is none."""
     try:
         parts = urlsplit(url)
-        usable = (
+        is_usable = (
             parts.scheme in schemes
             and is_host(parts.hostname or "")
+            and "%" not in (parts.hostname or "")
             and parts.port != 0
             and url.isprintable()
             and " " not in url
         )
     except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
-
-
-def check_proxy(source: str, url: str | None) -> None:
-    """The same for a proxy's URL, which has a port, and maybe a password not to be shown."""
-    try:
-        check_url(source, url, PROXY_SCHEMES, has_login=True)
-        is_whole = url is None or urlsplit(url).port is not None
-    except UsageError:
-        is_whole = False
-    if not is_whole:
-        schemes = " or ".join(f"{each}://" for each in PROXY_SCHEMES)
-        raise UsageError(f"{source} cannot be used: {schemes}HOST:PORT is needed")
-
-
-def shown_proxy(url: str) -> str:
-    """A proxy's URL without the password that may be in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return None
+    return parts if is_usable else None
 
 
 def is_host(text: str) -> bool:

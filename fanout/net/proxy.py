@@ -1,8 +1,11 @@
-"""The way out, where it leads through a proxy: HTTP CONNECT or SOCKS, for WebSocket and REST.
+"""Connections to the venue through a proxy: HTTP CONNECT or SOCKS 5, for WebSocket and REST.
 
-What is asked for on the command line goes before what the environment says, and that is read as
-everybody reads it: HTTPS_PROXY for https and wss, HTTP_PROXY for http and ws, ALL_PROXY for
-whatever is left, and NO_PROXY for the hosts that are reached without. This machine always is.
+`proxy_for` decides which proxy a URL is reached through. `--proxy` overrides the environment,
+which is read as other programs read it: HTTPS_PROXY for https and wss, HTTP_PROXY for http and ws,
+ALL_PROXY for the rest, and NO_PROXY for hosts that are reached directly. Loopback always is.
+
+`open_tunnel` connects, for the WebSocket here and for REST in `fanout.net.rest_tunnels`. So both
+send the same login, try the same addresses and report the same errors.
 """
 
 from ipaddress import ip_address, ip_network
@@ -11,11 +14,11 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import trio
-from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
-from python_socks.async_.trio import Proxy
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
+from python_socks.async_.trio import Proxy as Connector
 
 from fanout.errors import VenueUnreachableError, shown
-from fanout.net.addresses import check_proxy, is_loopback, shown_proxy
+from fanout.net.addresses import Proxy, is_loopback, parse_proxy
 from fanout.protocol.errors import reason
 
 _KINDS: Final = {"wss": "https", "ws": "http"}
@@ -23,13 +26,13 @@ _KINDS: Final = {"wss": "https", "ws": "http"}
 _PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 
 
-def proxy_for(url: str, asked_for: str | None) -> str | None:
-    """The URL of the proxy through which `url` is to be reached; None if it is reached directly.
+def proxy_for(url: str, asked_for: str | None) -> Proxy | None:
+    """The proxy through which to reach `url`; None if it is reached directly.
 
-    Raises `UsageError` for one in the environment that cannot be used.
+    `asked_for` is the value of `--proxy`. Raises `UsageError` for a proxy that cannot be used.
     """
     if asked_for is not None:
-        return asked_for
+        return parse_proxy("--proxy", asked_for)
     parts = urlsplit(url)
     found = getproxies()
     if is_loopback(parts.hostname or "") or is_excluded(url, found.get("no", "")):
@@ -38,8 +41,7 @@ def proxy_for(url: str, asked_for: str | None) -> str | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    check_proxy("the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)", proxy)
-    return proxy
+    return parse_proxy("the proxy that the environment names (HTTPS_PROXY, ALL_PROXY)", proxy)
 
 
 def is_excluded(url: str, no_proxy: str) -> bool:
@@ -67,25 +69,40 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 
 class _Direct:
-    """The way to the proxy itself: at all addresses of its name, as REST goes to it."""
+    """Connects to the proxy itself: it tries all addresses of the name, as `open_tcp` does."""
 
     async def connect(self, dest_host: str, dest_port: int, **_: object) -> trio.socket.SocketType:
         stream = await trio.open_tcp_stream(dest_host, dest_port)
         return stream.socket
 
 
-async def open_tcp(host: str, port: int, proxy: str | None) -> trio.SocketStream:
+class TunnelError(Exception):
+    """The proxy failed, or the connection to it. The message is fit for a terminal."""
+
+
+async def open_tcp(host: str, port: int, proxy: Proxy | None) -> trio.SocketStream:
     """A TCP connection, through the proxy if there is one. Raises `OSError`, and
     `VenueUnreachableError` where the proxy is at fault."""
     if proxy is None:
         return await trio.open_tcp_stream(host, port)
-    # The name is resolved by the proxy: behind one there is often no other way.
-    url = proxy.replace("socks5h://", "socks5://")
-    way = Proxy.from_url(url, rdns=True, forward=_Direct())
     try:
-        return trio.SocketStream(await way.connect(dest_host=host, dest_port=port))
+        return await open_tunnel(host, port, proxy)
+    except TunnelError as error:
+        what = f"no connection to {host}:{port} through the proxy {proxy}: {error}"
+        raise VenueUnreachableError(what) from error
+
+
+async def open_tunnel(host: str, port: int, proxy: Proxy) -> trio.SocketStream:
+    """A connection through the proxy, which resolves the name: behind a proxy there is often no
+    other way. Raises `TunnelError`."""
+    # The library encodes a login as Latin-1, which gives back the bytes as they were.
+    name, password = (each.decode("latin-1") for each in proxy.login or (b"", b""))
+    kind = ProxyType.SOCKS5 if proxy.is_socks else ProxyType.HTTP
+    connector = Connector(
+        kind, proxy.host, proxy.port, name, password, rdns=True, forward=_Direct()
+    )
+    try:
+        return trio.SocketStream(await connector.connect(dest_host=host, dest_port=port))
     except (ProxyError, ProxyConnectionError, ProxyTimeoutError, OSError, ValueError) as error:
-        # ValueError: the name of a host, in an answer, that is not UTF-8.
-        way_there = f"{host}:{port} through the proxy {shown_proxy(proxy)}"
-        why = shown(reason(error))  # they may be the proxy's own words
-        raise VenueUnreachableError(f"no connection to {way_there}: {why}") from error
+        # ValueError: the answer holds a host name that is not UTF-8.
+        raise TunnelError(shown(reason(error))) from error

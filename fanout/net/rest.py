@@ -29,8 +29,9 @@ from fanout.errors import (
     VenueUnreachableError,
     shown,
 )
-from fanout.net.addresses import shown_proxy
+from fanout.net.addresses import Proxy
 from fanout.net.budget import SHARE, Budget
+from fanout.net.rest_tunnels import transports
 from fanout.protocol.backoff import backoff
 from fanout.protocol.errors import reason
 from fanout.venues.base import Refusal, Request, Venue
@@ -255,7 +256,7 @@ def _retry_after_s(headers: httpx2.Headers) -> float | None:
 async def open_rest(
     venue: Venue,
     *,
-    proxy: str | None = None,
+    proxy: Proxy | None = None,
     attempts: int = ATTEMPTS,
     share: float = SHARE,
     wall_s: Callable[[], float] = time.time,
@@ -263,19 +264,20 @@ async def open_rest(
 ) -> AsyncIterator[RestClient]:
     """Open a client for `venue`, and close it at the end.
 
-    It connects with its first request, through the proxy with URL `proxy` if given. It makes up to
+    It connects with its first request, through the proxy `proxy` if given. It makes up to
     `attempts` attempts at each request, and uses up to `share` of the venue's weight limit.
     `wall_s` gives unix seconds, `now_s` monotonic seconds.
     """
+    # httpx ignores SSL_CERT_FILE by default; the WebSocket connection honours it.
+    trust = ssl.create_default_context()
     async with httpx2.AsyncClient(
         timeout=None,
         headers={"user-agent": "fanout", "accept-encoding": PACKED},
-        proxy=proxy,
+        mounts=transports(proxy, trust),
         trust_env=False,
-        # httpx ignores SSL_CERT_FILE by default; the WebSocket connection honours it.
-        verify=ssl.create_default_context(),
+        verify=trust,
     ) as client:
-        way = f" through the proxy {shown_proxy(proxy)}" if proxy else ""
+        way = f" through the proxy {proxy}" if proxy else ""
         yield RestClient(
             client,
             venue,

@@ -22,6 +22,7 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from fanout.errors import VenueBusyError, VenueForbiddenError, VenueUnreachableError, shown
+from fanout.net.addresses import Proxy
 from fanout.net.proxy import open_tcp
 from fanout.net.ws_messages import MessageReader
 from fanout.protocol.errors import reason
@@ -183,7 +184,7 @@ class WebSocket:
 async def open_websocket(
     url: str,
     *,
-    proxy: str | None = None,
+    proxy: Proxy | None = None,
     ssl_context: ssl.SSLContext | None = None,
     wall_ns: Callable[[], int] = time.time_ns,
     limits: Limits | None = None,
@@ -191,7 +192,7 @@ async def open_websocket(
 ) -> AsyncIterator[WebSocket]:
     """Connect, and close at the end. Raises a `VenueError` when that fails.
 
-    `proxy` is the URL of the proxy to go through, if any. `ssl_context` is for `wss://`; None takes
+    `proxy` is the proxy to go through, if any. `ssl_context` is for `wss://`; None takes
     the system's certificates. `wall_ns` gives unix ns, for bursts. `limits` and `refusal` are the
     venue's: how it is pinged, and what the HTTP status of a handshake means.
     """

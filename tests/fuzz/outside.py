@@ -16,6 +16,7 @@ from fanout.cli.app import app
 from fanout.cli.config_file import read_config
 from fanout.errors import VenueBusyError, VenueError
 from fanout.http.server import HttpServer
+from fanout.net.addresses import Proxy
 from fanout.net.proxy import open_tcp
 from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
 from fanout.net.ws_frames import frame_bytes, take_texts
@@ -141,7 +142,8 @@ async def _through(scheme: str, data: bytes) -> None:
             listeners = await nursery.start(trio.serve_tcp, answer, 0)
             port = listeners[0].socket.getsockname()[1]
             try:
-                stream = await open_tcp("venue", 443, f"{scheme}://127.0.0.1:{port}")
+                proxy = Proxy(scheme=scheme, host="127.0.0.1", port=port)
+                stream = await open_tcp("venue", 443, proxy)
                 await trio.aclose_forcefully(stream)
             finally:
                 nursery.cancel_scope.cancel()

@@ -18,6 +18,7 @@ from fanout.checks import network
 from fanout.checks.network import Endpoint, check_way, endpoint_of
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, State
+from fanout.net.addresses import parse_proxy
 from tests.fanout.checks.resolvers import DeafResolver
 from tests.fanout.proxies import running_proxy
 
@@ -27,7 +28,8 @@ def outcome(rows: tuple[Check, ...]) -> list[tuple[str, str]]:
 
 
 def here(port: int, *, is_secure: bool = False, proxy: str | None = None) -> Endpoint:
-    return Endpoint("localhost", port, is_secure, proxy)
+    way = None if proxy is None else parse_proxy("--proxy", proxy)
+    return Endpoint("localhost", port, is_secure, way)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import trio
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.errors import UsageError, VenueUnreachableError
+from fanout.net.addresses import Proxy, parse_proxy
 from fanout.net.proxy import is_excluded, open_tcp, proxy_for
 from fanout.net.rest import open_rest
 from fanout.net.websocket import open_websocket
@@ -16,6 +17,10 @@ from tests.fanout.proxies import running_proxy
 from tests.running import config_for, running_service, running_simulator, with_source
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def way(url: str) -> Proxy:
+    return parse_proxy("--proxy", url)
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +54,15 @@ def test_proxy_variables_are_read_in_the_usual_way(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert proxy_for(url, None) == proxy
+    found = proxy_for(url, None)
+    assert (found and str(found)) == proxy
 
 
 def test_the_proxy_option_takes_precedence_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
-    assert proxy_for("https://fapi.binance.com", "socks5://q:2") == "socks5://q:2"
+    assert str(proxy_for("https://fapi.binance.com", "socks5://q:2")) == "socks5://q:2"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ async def test_a_refusal_by_the_proxy_is_explained() -> None:
     async with running_proxy("http") as proxy:
         proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
         with pytest.raises(VenueUnreachableError, match=f"the proxy {proxy.url}: 407"):
-            async with open_websocket("ws://venue.example:80/public", proxy=proxy.url):
+            async with open_websocket("ws://venue.example:80/public", proxy=way(proxy.url)):
                 pass
 
 
@@ -112,7 +118,7 @@ async def test_the_proxys_words_are_shown_without_control_characters() -> None:
     async with running_proxy("http") as proxy:
         proxy.refusal = b"HTTP/1.1 407 \x1b[31mred\x1b[0m\r\n\r\n"
         with pytest.raises(VenueUnreachableError, match=r"407 \?\[31mred"):
-            async with open_websocket("ws://venue.example:80/public", proxy=proxy.url):
+            async with open_websocket("ws://venue.example:80/public", proxy=way(proxy.url)):
                 pass
 
 
@@ -127,7 +133,7 @@ async def test_an_invalid_name_in_the_proxys_answer_is_the_proxys_fault() -> Non
         listeners = await nursery.start(trio.serve_tcp, answer, 0)
         url = f"socks5://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         with pytest.raises(VenueUnreachableError, match=f"through the proxy {url}: "):
-            await open_tcp("venue.example", 443, url)
+            await open_tcp("venue.example", 443, way(url))
         nursery.cancel_scope.cancel()
 
 
@@ -136,7 +142,7 @@ async def test_rest_errors_name_the_proxy(monkeypatch: pytest.MonkeyPatch) -> No
     async with running_proxy("http") as proxy:
         url = proxy.url
     venue = BinanceUsdm(rest_url="http://venue.example")
-    async with open_rest(venue, proxy=url) as rest:
+    async with open_rest(venue, proxy=way(url)) as rest:
         with pytest.raises(VenueUnreachableError, match=f"through the proxy {url}: "):
             await rest.fetch(Request(path="/ping"), bytes)
 
@@ -145,7 +151,7 @@ async def test_an_unreachable_proxy_is_named() -> None:
     async with running_proxy("http") as proxy:
         url = proxy.url
     with pytest.raises(VenueUnreachableError, match=f"the proxy {url}: Connection refused"):
-        async with open_websocket("ws://venue.example:80/public", proxy=url):
+        async with open_websocket("ws://venue.example:80/public", proxy=way(url)):
             pass
 
 
@@ -194,4 +200,4 @@ async def test_a_proxys_name_is_tried_at_all_its_addresses() -> None:
         trio.socket.set_custom_hostname_resolver(Resolver())
         url = proxy.url.replace("127.0.0.1", "proxy.example")
         with trio.fail_after(10), pytest.raises(VenueUnreachableError, match="407"):
-            await open_tcp("venue.example", 443, url)
+            await open_tcp("venue.example", 443, way(url))
