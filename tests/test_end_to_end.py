@@ -12,7 +12,7 @@ from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, FeedState, Gap, Loss, Record, Status, Trade
 from fanout.simulator import SimulatorConfig
 from tests.captures import capture_path
-from tests.running import config_for, running_service, running_simulator
+from tests.stand.inside import config_for, running_service, running_simulator
 
 NAMES = ("btcusdt_20240808.gz", "ethusdt_20240808.gz")
 TRADES = 35_389

@@ -32,7 +32,7 @@ from fanout.protocol import (
 )
 from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
-from tests.running import config_for, running_service, running_simulator
+from tests.stand.inside import config_for, running_service, running_simulator
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0

@@ -17,7 +17,7 @@ from fanout.protocol import End, EndReason, Trade, encode_event, frame
 from fanout.protocol.constants import START
 from fanout.simulator import SimulatorConfig
 from tests.protocol import golden
-from tests.running import Running, config_for, running_service, running_simulator
+from tests.stand.inside import Running, config_for, running_service, running_simulator
 
 ROOT = Path(__file__).parents[2]
 NODE = shutil.which("node") or ""

@@ -18,7 +18,7 @@ from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
-from tests.running import Running, config_for, one_source, running_service, running_simulator
+from tests.stand.inside import Running, config_for, one_source, running_service, running_simulator
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 

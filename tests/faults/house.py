@@ -15,9 +15,9 @@ import trio
 
 from fanout.protocol import Instrument
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.running import running_simulator
 from tests.stand.consumers import Consumer, TrioConsumer, all_kinds, of_queue
 from tests.stand.exchange import Market
+from tests.stand.inside import running_simulator
 from tests.stand.oracle import Oracle
 from tests.stand.proxy import Proxy, proxying
 from tests.stand.service import Service, serving

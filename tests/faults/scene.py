@@ -6,21 +6,19 @@ sockets, with a proxy on each leg.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import trio
 
-from fanout.config import Config, FeedConfig
+from fanout.config import FeedConfig
 from fanout.protocol import FeedState, Gap, GapState, LossReason, Status
-from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import Running, one_source, running_simulator
 from tests.stand.consumers import Consumer, TrioConsumer, all_kinds
 from tests.stand.exchange import Market
+from tests.stand.inside import one_source, running_service, running_simulator
 from tests.stand.oracle import Oracle
 from tests.stand.proxy import Proxy, proxying, secured
 
@@ -137,7 +135,7 @@ async def playing(
             feed=FeedConfig(**feed),
         )
         options = {"wall_ns": wall_ns} if wall_ns else {}
-        running = await enter(_serving(service, **options))
+        running = await enter(running_service(service, **options))
         scene.way = await enter(proxying(running.url))
         async with trio.open_nursery() as nursery:
             scene.witness = TrioConsumer(
@@ -167,16 +165,3 @@ def _judge(scene: Scene) -> None:
             each.reader.require_goodbye()
     scene.oracle.book(scene.witness.reader.epoch_ns).account()
     scene.oracle.check()
-
-
-@asynccontextmanager
-async def _serving(config: Config, **options: Any) -> AsyncIterator[Running]:
-    running = Running(trio.Event())
-    run: Callable[[], Awaitable[None]] = partial(
-        run_service, config, stop=running.stop, announce=running.announce, **options
-    )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
-        await running.up.wait()
-        yield running
-        running.stop.set()

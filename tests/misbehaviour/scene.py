@@ -8,7 +8,6 @@ as what became of it, or used by the venue without a trade. None came twice, and
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import trio
@@ -16,11 +15,10 @@ import trio
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.protocol import End, Gap, GapState, Loss, Status, Trade
-from fanout.service import run_service
-from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import Fault
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import Running, one_source
+from tests.stand.inside import one_source, running_service, running_simulator
 
 BEGAN_NS = 1_790_000_000_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -38,11 +36,10 @@ Short = tuple[str, str] | tuple[str, int, str]
 class Scene:
     """What happens, and what a client has been told of it so far."""
 
-    def __init__(self, simulator: Simulator, stop: trio.Event) -> None:
+    def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
         self.inject = simulator.faults.inject
         self.records: list[object] = []
-        self._stop = stop
         self._told = 0
 
     async def until(self, condition: Callable[[], bool], *, within_s: float = 120) -> None:
@@ -132,9 +129,7 @@ async def playing(
     def wall_ns() -> int:
         return BEGAN_NS + int((trio.current_time() - began_s) * 1e9)
 
-    running = Running(trio.Event())
-    async with trio.open_nursery() as nursery:
-        simulator = await nursery.start(partial(run_simulator, config))
+    async with running_simulator(config) as simulator:
         for each in faults:
             simulator.faults.inject(each)
         service = one_source(
@@ -145,20 +140,16 @@ async def playing(
             rest_url=simulator.rest_url,
             feed=FeedConfig(**feed),
         )
-        run = partial(
-            run_service, service, stop=running.stop, announce=running.announce, wall_ns=wall_ns
-        )
-        scene = Scene(simulator, running.stop)
-        async with trio.open_nursery() as serving:
-            serving.start_soon(run)
-            await running.up.wait()
-            serving.start_soon(_read, running.url, scene)
+        async with (
+            trio.open_nursery() as reading,
+            running_service(service, wall_ns=wall_ns) as running,
+        ):
+            scene = Scene(simulator)
+            reading.start_soon(_read, running.url, scene)
             await scene.until(
                 lambda: {each.symbol for each in scene.trades} == set(fields["symbols"])
             )
             yield scene
-            running.stop.set()
-        nursery.cancel_scope.cancel()
     assert isinstance(scene.records[-1], End)
 
 

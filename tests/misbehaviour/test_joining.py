@@ -16,7 +16,7 @@ from fanout.simulator.market.ticks import MARKET
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.transports.test_tcp_wire1 import old_client
 from tests.misbehaviour.scene import BTC
-from tests.running import one_source, running_service, running_simulator
+from tests.stand.inside import one_source, running_service, running_simulator
 
 SHOWN, FOLLOWING = 5, 8
 

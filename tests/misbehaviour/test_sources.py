@@ -7,8 +7,7 @@ The ailing channel reports in-band what is wrong (P4), and both end with an END 
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,11 +21,11 @@ from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, Start, encode_request
 from fanout.protocol.session import SubscriberSession
 from fanout.service import run_service
-from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Relist, Silence
 from fanout.transports.tcp.config import TcpConfig
 from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
-from tests.running import Running
+from tests.stand.inside import Running, running_service, running_simulator
 
 UNDISTURBED: list[Short] = [
     ("", "CONNECTING"),
@@ -74,40 +73,33 @@ async def playing_two(
     def wall_ns() -> int:
         return BEGAN_NS + int((trio.current_time() - began_s) * 1e9)
 
-    running = Running(trio.Event())
-    async with trio.open_nursery() as venues:
-        simulators = [await _venue(venues, BTC, "binance-spot"), await _venue(venues, ETH)]
+    async with _venue(BTC, "binance-spot") as sound, _venue(ETH) as sick:
         for each in faults:
-            simulators[1].faults.inject(each)
+            sick.faults.inject(each)
         config = Config(
             sources=(
-                _source(simulators[0], BTC, "sound", feed, venue="binance-spot"),
-                _source(simulators[1], ETH, "ailing", feed, **(ailing or {})),
+                _source(sound, BTC, "sound", feed, venue="binance-spot"),
+                _source(sick, ETH, "ailing", feed, **(ailing or {})),
             ),
             transports=(TcpConfig(port=0),),
         )
-        run = partial(
-            run_service, config, stop=running.stop, announce=running.announce, wall_ns=wall_ns
-        )
-        pair = Pair(*(Scene(each, running.stop) for each in simulators), running)
-        async with trio.open_nursery() as serving:
-            serving.start_soon(run)
-            await running.up.wait()
-            serving.start_soon(_read, running.url, "sound", pair.sound)
-            serving.start_soon(_read, running.url, "ailing", pair.ailing)
+        async with (
+            trio.open_nursery() as reading,
+            running_service(config, wall_ns=wall_ns) as running,
+        ):
+            pair = Pair(Scene(sound), Scene(sick), running)
+            reading.start_soon(_read, running.url, "sound", pair.sound)
+            reading.start_soon(_read, running.url, "ailing", pair.ailing)
             await pair.sound.until(lambda: bool(pair.sound.trades))
             yield pair
-            running.stop.set()
-        venues.cancel_scope.cancel()
     pair.sound.account(BTC)
     for scene in (pair.sound, pair.ailing):
         assert isinstance(scene.records[-1], End)
 
 
-async def _venue(nursery: trio.Nursery, symbol: str, dialect: str = "binance-usdm") -> Simulator:
+def _venue(symbol: str, dialect: str = "binance-usdm") -> AbstractAsyncContextManager[Simulator]:
     config = SimulatorConfig(dialect=dialect, symbols=(symbol,), rate=20, start_ns=BEGAN_NS)
-    simulator: Simulator = await nursery.start(partial(run_simulator, config))
-    return simulator
+    return running_simulator(config)
 
 
 def _source(
@@ -266,18 +258,16 @@ async def test_a_service_no_source_of_which_can_begin_ends_with_the_first_failur
     autojump_clock: MockClock,
 ) -> None:
     running = Running(trio.Event())
-    async with trio.open_nursery() as venues:
-        simulators = [await _venue(venues, BTC), await _venue(venues, ETH)]
-        for each, status in zip(simulators, (451, 503), strict=True):
-            each.faults.inject(Http(status=status, requests=None))
+    async with _venue(BTC) as sound, _venue(ETH) as ailing:
+        sound.faults.inject(Http(status=451, requests=None))
+        ailing.faults.inject(Http(status=503, requests=None))
         sources = (
-            _source(simulators[0], BTC, "sound", {}),
-            _source(simulators[1], ETH, "ailing", {}),
+            _source(sound, BTC, "sound", {}),
+            _source(ailing, ETH, "ailing", {}),
         )
         config = Config(sources=sources, transports=(TcpConfig(port=0),))
         with pytest.raises(BaseExceptionGroup) as caught:
             await run_service(config, stop=running.stop, announce=running.announce)
-        venues.cancel_scope.cancel()
     assert caught.group_contains(VenueForbiddenError)
     assert running.urls == []
 
@@ -286,16 +276,14 @@ async def test_a_symbol_that_is_not_listed_ends_the_start_of_all(
     autojump_clock: MockClock,
 ) -> None:
     running = Running(trio.Event())
-    async with trio.open_nursery() as venues:
-        simulators = [await _venue(venues, BTC), await _venue(venues, ETH)]
+    async with _venue(BTC) as sound, _venue(ETH) as ailing:
         sources = (
-            _source(simulators[0], BTC, "sound", {}),
-            _source(simulators[1], "NOSUCHUSDT", "ailing", {}),
+            _source(sound, BTC, "sound", {}),
+            _source(ailing, "NOSUCHUSDT", "ailing", {}),
         )
         config = Config(sources=sources, transports=(TcpConfig(port=0),))
         with pytest.raises(BaseExceptionGroup) as caught:
             await run_service(config, stop=running.stop, announce=running.announce)
-        venues.cancel_scope.cancel()
     assert caught.group_contains(ConfigError)
     assert running.urls == []
 

@@ -6,7 +6,7 @@ from fanout.config import DEFAULT_LOG_BYTES, MIN_LOG_BYTES, Config, SourceConfig
 from fanout.config.secret import Secret
 from fanout.errors import BindError, UsageError
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import one_source
+from tests.stand.inside import one_source
 
 
 @pytest.mark.parametrize(
