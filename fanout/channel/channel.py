@@ -39,7 +39,6 @@ from fanout.protocol.constants import MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
 
-
 _NONE: Final = BlockFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
 

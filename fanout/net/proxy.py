@@ -9,7 +9,7 @@ send the same login, try the same addresses and report the same errors.
 """
 
 from ipaddress import ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -98,9 +98,9 @@ async def open_tunnel(host: str, port: int, proxy: Proxy) -> trio.SocketStream:
     # The library encodes a login as Latin-1, which gives back the bytes as they were.
     name, password = (each.decode("latin-1") for each in proxy.login or (b"", b""))
     kind = ProxyType.SOCKS5 if proxy.is_socks else ProxyType.HTTP
-    connector = Connector(
-        kind, proxy.host, proxy.port, name, password, rdns=True, forward=_Direct()
-    )
+    # Typed as another proxy, but all that is asked of it is `connect`.
+    forward: Any = _Direct()
+    connector = Connector(kind, proxy.host, proxy.port, name, password, rdns=True, forward=forward)
     try:
         return trio.SocketStream(await connector.connect(dest_host=host, dest_port=port))
     except (ProxyError, ProxyConnectionError, ProxyTimeoutError, OSError, ValueError) as error:
