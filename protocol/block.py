@@ -107,9 +107,10 @@ def _append_trades(
             before = references[index]
         if not is_representable(trade):
             raise _refusal(trade, header)
-        _append_head(
-            body, index, trade.buyer_is_maker, None if trade.kind == ordinary else trade.kind
-        )
+        if index <= LOW_INDEX and trade.kind == ordinary:
+            body.append(index | MAKER_BIT if trade.buyer_is_maker else index)
+        else:
+            _append_long_head(body, trade, ordinary)
         append_varint(body, zigzag(trade.trade_id - before.trade_id - 1))
         append_varint(body, zigzag(trade.time - before.time))
         append_varint(body, zigzag(trade.price - before.price))
@@ -117,17 +118,18 @@ def _append_trades(
         previous[index] = trade
 
 
-def _append_head(body: bytearray, index: int, buyer_is_maker: bool, kind: TradeKind | None) -> None:
-    """`kind` is None for the block's ordinary one."""
-    head = index & LOW_INDEX
-    if buyer_is_maker:
+def _append_long_head(body: bytearray, trade: Trade, ordinary: TradeKind) -> None:
+    """The head of a trade of another kind, or of an instrument beyond the first 32."""
+    index = trade.instrument.index
+    head, high = index & LOW_INDEX, index >> LOW_INDEX_BITS
+    if trade.buyer_is_maker:
         head |= MAKER_BIT
-    if kind is not None:
-        head |= ESCAPE_BIT
-    high = index >> LOW_INDEX_BITS
-    body.append(head | MORE_BIT if high else head)
-    if kind is not None:
-        body.append(kind)
+    if high:
+        head |= MORE_BIT
+    if trade.kind == ordinary:
+        body.append(head)
+    else:
+        body += bytes((head | ESCAPE_BIT, trade.kind))
     if high:
         body.append(high)
 

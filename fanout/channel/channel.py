@@ -8,6 +8,7 @@ I/O and starts no task.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -37,6 +38,9 @@ from fanout.protocol import (
 from fanout.protocol.constants import MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
+
+_NONE: Final = BlockFlags.NONE
+"""A name of its own, since an enumeration's members are slow to look up."""
 
 
 class Channel:
@@ -78,7 +82,7 @@ class Channel:
         flags: BlockFlags = BlockFlags.NONE,
     ) -> None:
         """Publish what one read brought, in its order. Text that is too long for a gap is cut."""
-        if BlockFlags.BACK_FILLED not in flags:
+        if self._newest.awaited and _is_live(flags):
             records = self._newest.following(records)
         run: list[Trade] = []
         for record in records:
@@ -108,7 +112,7 @@ class Channel:
             self.log.append(frame(payload), count=len(trades), held_ns=held_ns)
             self.trades += len(trades)
             self.blocks += 1
-            if BlockFlags.BACK_FILLED not in flags:
+            if flags is _NONE or _is_live(flags):
                 self._newest.streamed(trades)
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
@@ -195,6 +199,11 @@ def _changed(
         instruments=tuple(instrument for instrument, _ in entries.values()),
         references=tuple(reference for _, reference in entries.values()),
     )
+
+
+def _is_live(flags: BlockFlags) -> bool:
+    """Whether a block brings what came in its turn."""
+    return BlockFlags.BACK_FILLED not in flags
 
 
 def framed(header: Header) -> bytes:

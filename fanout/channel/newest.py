@@ -19,7 +19,8 @@ class Newest:
     def __init__(self) -> None:
         self._streamed: dict[int, Trade] = {}
         self._seeds: dict[int, Trade] = {}
-        self._shown: dict[int, Trade] = {}  # seeds that readers have had, and no trade since
+        self.awaited: dict[int, Trade] = {}
+        """Seeds that readers have had, by index, of instruments without a trade since."""
         self._streamed_ids: dict[int, int] = {}  # of instruments that began, before their change
         self.preceding = 0
         """How many trades were left out because they precede the instrument's beginning."""
@@ -34,18 +35,18 @@ class Newest:
 
     def following(self, records: Sequence[Trade | Gap]) -> Sequence[Trade | Gap]:
         """Those of the stream's records that do not precede what readers have been shown."""
-        return [each for each in records if self._is_begun(each)] if self._shown else records
+        return [each for each in records if self._is_begun(each)] if self.awaited else records
 
     def _is_begun(self, record: Trade | Gap) -> bool:
         """Whether a trade follows the seed that readers have had of its instrument. Ids that start
         anew do: their times are later."""
-        seed = self._shown.get(record.instrument.index)
+        seed = self.awaited.get(record.instrument.index)
         if seed is None or isinstance(record, Gap):
             return True
         if record.trade_id <= seed.trade_id and record.time_ms <= seed.time_ms:
             self.preceding += 1
             return False
-        del self._shown[record.instrument.index]
+        del self.awaited[record.instrument.index]
         return True
 
     def streamed(self, trades: Sequence[Trade]) -> None:
@@ -59,10 +60,10 @@ class Newest:
         if newest is not None:
             self._streamed_ids[index] = newest.trade_id
         self._seeds.pop(index, None)
-        self._shown.pop(index, None)
+        self.awaited.pop(index, None)
 
     def shown(self) -> list[Trade]:
         """The trades for a reader that joins now, in the order of their instruments."""
-        self._shown = {i: each for i, each in self._seeds.items() if i not in self._streamed}
+        self.awaited = {i: each for i, each in self._seeds.items() if i not in self._streamed}
         newest = self._seeds | self._streamed
         return [newest[index] for index in sorted(newest)]

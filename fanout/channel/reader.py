@@ -12,7 +12,8 @@ class, so that each reader is told the same, however it is served:
 A transport that sends bytes takes whole pieces: `start`, then `next_piece`, which never fail to be
 delivered. A transport that may have to drop frames takes runs: `next_run` gives what follows with
 its numbers, `frames_of` divides it into frames, `drop` notes what did not fit, and `untold` gives
-the LOSS and the header that have to come before the reader goes on.
+the LOSS and the header that have to come before the reader goes on. `next_plain` is a short cut for
+a reader that has nothing to be told, and for frames without a header among them.
 
           log   ... | 7  8 | 9 | 10 11 12 | 13 |            next_seq 14
                              ^ cursor: 10 comes next, under the cursor's header
@@ -159,6 +160,17 @@ class Reader:
         if isinstance(data, Lapped):
             return self._lapped(data)
         return Run(data, first_seq, header, start, at.position) if data else None
+
+    def next_plain(self) -> bytes:
+        """What follows, if nothing has to be told before it and no header stands in it, which is so
+        nearly always. Empty if nothing follows, or if `next_run` has to give it."""
+        at, log = self.cursor, self.log
+        is_plain = log.context is self._known and self._lost_from is None
+        if not is_plain or at.position < log.oldest or at.context is not log.context:
+            return b""
+        data = log.read(at, CHUNK_BYTES)
+        assert isinstance(data, bytes), "the place is not gone"
+        return data
 
     def frames_of(self, run: Run) -> Iterator[Frames]:
         """The run's frames one by one. They have to be taken before the log is appended to."""

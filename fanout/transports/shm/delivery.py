@@ -48,13 +48,19 @@ class Delivery:
 
     def deliver(self) -> bool:
         """Push all that is new, as far as there is room; False if there was nothing new."""
-        reader = self._reader
-        is_news = not reader.has_everything
-        while not reader.has_everything:
-            run = reader.next_run()
-            assert run is not None, "it has not read everything, and is never disconnected"
-            self._push(run)
-        self._catch_up(reader.cursor.next_seq, reader.cursor.context)
+        reader, log = self._reader, self._reader.log
+        is_news = reader.cursor.position != log.end
+        while reader.cursor.position != log.end:
+            at = reader.cursor
+            start, first_seq, header = at.position, at.next_seq, at.context
+            plain = reader.next_plain()
+            if not plain:
+                self._push_next()
+            elif not self._writer.push(plain):
+                run = Run(plain, first_seq, header, start, at.position)
+                self._push_each(reader.frames_of(run))
+        if not reader.is_told(reader.cursor.context):
+            self._catch_up(reader.cursor.next_seq, reader.cursor.context)
         self._mark()
         return is_news
 
@@ -74,8 +80,10 @@ class Delivery:
             tail = b""
         self._writer.end(tail)
 
-    def _push(self, run: Run) -> None:
+    def _push_next(self) -> None:
         """Push a run in one go if it fits and holds no header, and else frame by frame."""
+        run = self._reader.next_run()
+        assert run is not None, "it has not read everything, and is never disconnected"
         if not self._catch_up(run.first_seq, run.header):
             self._drop(self._reader.frames_of(run))
         elif self._reader.cursor.context is not run.header or not self._writer.push(run.data):

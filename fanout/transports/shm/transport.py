@@ -35,8 +35,8 @@ _LOG = logging.getLogger("fanout")
 
 BEAT_S: Final = 0.1
 """How often the page's heartbeat changes, and dropped records get another chance, while nothing is
-published. A busy machine delays it by its own scheduling: readers should take a second of silence
-for a death, and no less."""
+published. A busy machine delays it by its own scheduling: a reader should take two seconds of
+silence for a hang, and no less."""
 
 HEARTBEAT_S: Final = 1.0
 """Silence in the channel after which the reader gets a HEARTBEAT frame."""
