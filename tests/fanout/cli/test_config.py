@@ -95,6 +95,17 @@ def test_every_kind_of_value_comes_from_a_file(tmp_path: Path) -> None:
     }
 
 
+def test_a_byte_order_mark_before_a_file_is_accepted(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_text(ALL)
+    marked.write_text(ALL, encoding="utf-8-sig")
+    assert marked.read_bytes()[:3] == b"\xef\xbb\xbf"
+    printed = fanout("--config", str(marked), "config").stdout
+    assert (
+        printed.replace(str(marked), str(plain)) == fanout("--config", str(plain), "config").stdout
+    )
+
+
 def test_what_is_printed_is_a_file_that_says_the_same(tmp_path: Path) -> None:
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text(ALL)
