@@ -193,9 +193,9 @@ class Client(ABC):
 
     # Forks.
 
+    @abstractmethod
     def _has_connection(self) -> bool:
         """Whether something is open that a forked process must not share."""
-        raise NotImplementedError
 
     def _leave_to_parent(self, parent_pid: int) -> None:
         """Called in a forked child: what is open here is the parent's. Close this process's copies,
@@ -204,9 +204,9 @@ class Client(ABC):
             self._parent_pid = parent_pid
             self._close_copy()
 
+    @abstractmethod
     def _close_copy(self) -> None:
         """Close this process's copy of the connection. The connection itself stays open."""
-        self._drop()
 
     def _require_own(self) -> None:
         """Raises `ForkedError` in a process that was forked from the one that connected."""

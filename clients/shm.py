@@ -105,10 +105,8 @@ class ShmClient(QueueClient, BlockingClient):
         try:
             queue = self._queue or self._open()
         except PeerError as error:
-            lost = self._lose(error)
-            if lost is error:
-                raise
-            raise lost from error
+            self._lose(error)  # no queue was attached that could explain it
+            raise
         self._reader = queue.reader
         return queue.reader
 

@@ -3,9 +3,12 @@
 import asyncio
 import multiprocessing
 import os
+import runpy
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 import trio
 
+from fanout.clients import forks
 from fanout.clients.outcomes import ForkedError
 from fanout.clients.shm import ShmClient
 from fanout.clients.shm_asyncio import AsyncioShmClient
@@ -22,7 +26,7 @@ from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Trade
 from tests.clients.queues import numbers, writing
-from tests.contracts.client import serving
+from tests.contracts.client import serving, take_request
 from tests.protocol.test_session import block, opening
 
 
@@ -157,14 +161,21 @@ def test_a_fork_of_an_event_loop_that_reads_a_queue_is_refused_too(
         asyncio.run(run()) if kind is AsyncioShmClient else trio.run(run)
 
 
-def test_the_service_sees_that_a_client_is_gone_though_a_fork_of_it_lives() -> None:
-    with serving(opening(1) + block(1), silent=True) as service:
-        client = TcpClient(service.url)
+def test_the_service_reads_the_end_of_stream_though_a_fork_of_the_client_lives() -> None:
+    def greet() -> socket.socket:
+        connection, _ = listener.accept()
+        take_request(connection)
+        connection.sendall(opening(1) + block(1))
+        return connection
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        accepting = pool.submit(greet)
+        client = TcpClient(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
         next(client)
-        with living_fork():
+        with accepting.result() as connection, living_fork():
             client.close()
-            # The script would wait for ever for a second connection, were the first one open.
-            assert client._socket is None
+            connection.settimeout(10)
+            assert connection.recv(1) == b""
 
 
 def test_a_client_that_was_not_connected_works_in_a_fork(tmp_path: Path) -> None:
@@ -193,3 +204,69 @@ def test_a_fork_that_closes_the_writers_queue_leaves_it_alone(tmp_path: Path) ->
         assert in_fork(writer.end) == 0
         assert writer.path.exists()
         assert writer.queue.is_whole()
+
+
+# In a forked process nothing counts which lines ran. So what it runs first is run here as well.
+
+
+@pytest.fixture
+def fork(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes this process the child of itself, as far as the clients can see."""
+
+    def become_child() -> None:
+        parent = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+        monkeypatch.setattr(os, "getppid", lambda: parent)
+        forks._after_fork()
+
+    return become_child
+
+
+def test_the_child_closes_its_copy_of_a_queue_and_refuses(
+    tmp_path: Path, fork: Callable[[], None]
+) -> None:
+    with writing(tmp_path), ShmClient("shm://q", directory=str(tmp_path)) as client:
+        client.connect()
+        parent = os.getpid()
+        fork()
+        assert not client._has_connection()
+        with pytest.raises(ForkedError, match=f"process {parent}, and this is its fork"):
+            client.pop()
+
+
+def test_the_child_closes_its_copy_of_a_socket_and_refuses(fork: Callable[[], None]) -> None:
+    with serving(opening(1) + block(1), silent=True) as service:
+        client, idle = TcpClient(service.url), TcpClient(service.url)
+        client.connect()
+        fork()
+        client._close_copy()  # there is none any more
+        assert (client._has_connection(), idle._has_connection()) == (False, False)
+        client._subscription.ready.clear()
+        with pytest.raises(ForkedError, match="make a client in each process"):
+            next(client)
+        idle._require_own()
+
+
+@pytest.mark.parametrize("kind", [TrioTcpClient, AsyncioTcpClient])
+def test_the_child_of_an_event_loop_refuses(kind: Any, fork: Callable[[], None]) -> None:
+    async def run(url: str) -> None:
+        client = kind(url)
+        await client.connect()
+        streams = client._streams if kind is AsyncioTcpClient else None
+        fork()
+        client._close_copy()  # there is none any more
+        assert not client._has_connection()
+        client._subscription.ready.clear()
+        with pytest.raises(ForkedError):
+            await anext(client)
+        if streams is not None:
+            streams[1].transport.abort()
+
+    with serving(opening(1) + block(1), silent=True) as service:
+        asyncio.run(run(service.url)) if kind is AsyncioTcpClient else trio.run(run, service.url)
+
+
+def test_clients_do_without_forks_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+    module = runpy.run_path(str(forks.__file__))
+    assert module["tell_of_forks"] is not None

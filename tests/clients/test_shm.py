@@ -804,3 +804,24 @@ def test_a_sigbus_that_somebody_sends_is_for_the_handler_before(tmp_path: Path) 
     finally:
         signal.signal(signal.SIGBUS, before)
     assert caught == [signal.SIGBUS]
+
+
+def test_a_file_that_grows_is_damaged(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
+        reader.connect()
+        os.truncate(writer.path, writer.path.stat().st_size + 1)
+        assert until_over(reader) == ([], Outcome.TRUNCATED)
+
+
+def test_a_reader_that_pops_and_never_had_a_header_leaves_the_queue_as_it_is(
+    tmp_path: Path,
+) -> None:
+    with client(tmp_path) as reader:
+        while not reader._subscription.ready:
+            reader._step()
+        with writing(tmp_path) as writer:
+            writer.trades(2)
+            assert reader.pop() is not None
+            reader.close()
+            with client(tmp_path) as another:
+                assert numbers(take(another, 2)) == [1, 2]

@@ -1,8 +1,12 @@
 """What the clients share, without any connection."""
 
+import msgspec
+
 from fanout.clients.subscription import Subscription
+from fanout.clients.wanted import Wanted
 from fanout.protocol import Position, Snapshot
-from tests.protocol.golden import payload
+from fanout.protocol.header import opening as header_frames
+from tests.protocol.golden import HEADER, LIFE, payload
 from tests.protocol.test_session import block, frame, opening
 
 
@@ -13,3 +17,19 @@ def test_the_place_of_who_has_a_snapshot_to_read_is_that_of_the_trade_behind_it(
     assert subscriber.position == Position(epoch_ns=7, seq=1_001)
     subscriber.ready.clear()
     assert subscriber.position == Position(epoch_ns=7, seq=1_003)
+
+
+def test_a_header_in_mid_stream_may_lack_a_symbol_that_the_caller_wants() -> None:
+    wanted = Wanted.of([LIFE.symbol], market_only=False)
+    subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True, wanted=wanted)
+    subscriber.receive(opening(1) + block(1))
+    older = msgspec.structs.replace(
+        HEADER,
+        epoch_ns=7,
+        next_seq=2,
+        instruments=HEADER.instruments[:1],
+        references=HEADER.references[:1],
+    )
+    subscriber.receive(header_frames(older))
+    assert subscriber.failure is None
+    assert subscriber.header == older

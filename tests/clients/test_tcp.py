@@ -2,6 +2,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -35,6 +36,18 @@ def test_closing_from_another_thread_ends_the_iteration() -> None:
         closing.start()
         assert list(client) == []
         closing.join()
+
+
+def test_a_connection_that_takes_too_long_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
+        for _ in range(3):  # the kernel drops what comes once its queue is full
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        url = f"tcp://127.0.0.1:{full.getsockname()[1]}"
+        client = others.enter_context(TcpClient(url, reconnect=False, idle_timeout_s=0.2))
+        with pytest.raises(DisconnectedError, match=r"within 0\.2 s"):
+            next(client)
 
 
 def test_closing_amid_the_tls_handshake_ends_the_iteration() -> None:

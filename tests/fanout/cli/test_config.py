@@ -94,6 +94,17 @@ def test_a_file_can_set_every_type_of_value(tmp_path: Path) -> None:
     }
 
 
+def test_a_byte_order_mark_before_a_file_is_accepted(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_text(ALL)
+    marked.write_text(ALL, encoding="utf-8-sig")
+    assert marked.read_bytes()[:3] == b"\xef\xbb\xbf"
+    printed = fanout("--config", str(marked), "config").stdout
+    assert (
+        printed.replace(str(marked), str(plain)) == fanout("--config", str(plain), "config").stdout
+    )
+
+
 def test_the_printed_configuration_reads_back_the_same(tmp_path: Path) -> None:
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text(ALL)

@@ -46,7 +46,7 @@ def test_systemd_is_notified_of_ready_alive_and_stopping(
             words = []
             while not words or not words[-1].startswith("READY=1"):
                 words.append(manager.recv(4096).decode())
-            assert "STATUS=serving BTCUSDT, ETHUSDT from sim" in words[-1].splitlines()
+            assert "STATUS=serving BTCUSDT, ETHUSDT" in words[-1].splitlines()
             service.until_said("serving")
             assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
             assert service.end(signal.SIGTERM) == 143
