@@ -59,6 +59,8 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
         self._streams: _Streams | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """Whose the streams are."""
+        self._deadline: asyncio.Timeout | None = None
+        """Of the last wait. An interrupt may have left it without an exit."""
 
     async def _step(self) -> None:
         loop = asyncio.get_running_loop()
@@ -86,7 +88,8 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
 
     async def _connect(self) -> _Streams:
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            self._deadline = asyncio.timeout(self._idle_timeout_s)
+            async with self._deadline:
                 return await asyncio.open_connection(
                     self._host,
                     self._port,
@@ -101,7 +104,8 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            self._deadline = asyncio.timeout(self._idle_timeout_s)
+            async with self._deadline:
                 return await reader.read(READ_BYTES)
         except TimeoutError as error:
             raise silence(self._idle_timeout_s) from error
@@ -114,6 +118,9 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
         self._streams = None
 
     def _drop(self) -> None:
+        if self._deadline is not None:
+            with suppress(RuntimeError):  # it was exited, as it should be
+                self._deadline.reschedule(None)  # else it would cancel the caller's task one day
         streams, self._streams = self._streams, None
         if streams is None:
             return

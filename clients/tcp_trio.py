@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from contextlib import suppress
+from math import inf
 from typing import Unpack
 
 import trio
@@ -59,6 +60,8 @@ class TrioTcpClient(NetworkClient, AsyncClient):
     def __init__(self, url: str, **options: Unpack[TcpOptions]) -> None:
         super().__init__(url, **options)
         self._stream: _Stream | None = None
+        self._deadline: trio.CancelScope | None = None
+        """Of the last wait. An interrupt may have left it without an exit."""
 
     async def _step(self) -> None:
         try:
@@ -83,7 +86,8 @@ class TrioTcpClient(NetworkClient, AsyncClient):
         made is closed."""
         stream: _Stream | None = None
         try:
-            with trio.move_on_after(self._idle_timeout_s):
+            self._deadline = trio.move_on_after(self._idle_timeout_s)
+            with self._deadline:
                 stream = plain = await trio.open_tcp_stream(self._host, self._port)
                 if self._tls is not None:
                     stream = await self._secured(plain, self._tls)
@@ -104,7 +108,8 @@ class TrioTcpClient(NetworkClient, AsyncClient):
         return stream
 
     async def _read(self, stream: _Stream) -> bytes:
-        with trio.move_on_after(self._idle_timeout_s):
+        self._deadline = trio.move_on_after(self._idle_timeout_s)
+        with self._deadline:
             return bytes(await stream.receive_some(READ_BYTES))
         raise silence(self._idle_timeout_s)
 
@@ -117,6 +122,8 @@ class TrioTcpClient(NetworkClient, AsyncClient):
             os.close(sock.detach())
 
     def _drop(self) -> None:
+        if self._deadline is not None:
+            self._deadline.deadline = inf  # else it would cancel the caller's task one day
         sock, self._stream = self._socket(), None
         if sock is None:
             return

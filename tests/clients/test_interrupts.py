@@ -179,7 +179,8 @@ def test_a_client_of_an_event_loop_over_tcp_loses_nothing(
 ) -> None:
     interrupts, oracle = Interrupts(MANY), Oracle()
     kind = TrioTcpClient if library == "trio" else AsyncioTcpClient
-    client = kind("tcp://127.0.0.1:9")
+    # Short, so that a deadline which an interrupt has left behind would end the run.
+    client = kind("tcp://127.0.0.1:9", idle_timeout_s=0.5)
     run_async(library, client, interrupts, oracle)
     check(client, interrupts, oracle)
     assert service.connections > 100
