@@ -1,8 +1,7 @@
-"""What clients look like from outside, whatever they read from: one shape that blocks, one that
-awaits.
+"""The interface of all clients: `BlockingClient` and, with `await`, `AsyncClient`.
 
-A client of a new kind says how it takes one step (connect, or read once) and what it lets go of at
-the end; `connect`, iteration and the context manager are here.
+Here are `connect`, iteration and the context manager. A concrete client adds one step (connect, or
+read once) and how to close its connection.
 """
 
 import os
@@ -29,12 +28,12 @@ from fanout.protocol.request import Position, Request
 from fanout.protocol.session import SessionStatistics
 
 IDLE_TIMEOUT_S: Final = 5.0
-"""Default for how long a connection may bring nothing. A service is never silent for more than a
-second, so this is a connection that died without saying so."""
+"""Default for the longest silence of a connection. A service sends at least once a second, so after
+this time the connection is dead, although nothing closed it."""
 
 
 class ClientOptions(TypedDict, total=False):
-    """What every client can be told. `Client` says what each of them means."""
+    """Options of every client. `Client` describes them."""
 
     reconnect: bool
     idle_timeout_s: float
@@ -59,22 +58,22 @@ class Client(ABC):
         resume: bool = True,
     ) -> None:
         """With `reconnect=False` the iteration stops after an `End`, and raises
-        `DisconnectedError` when the connection is lost otherwise, or cannot be made.
-        `idle_timeout_s` is how long a connection may be silent before it counts as lost; over TCP
-        one frame may take twice that.
+        `DisconnectedError` if the connection cannot be made or is lost in another way.
+        A connection that is silent for `idle_timeout_s` counts as lost; over TCP one frame may
+        take twice as long.
 
-        `symbols` leaves out what concerns other symbols; one that is not served there raises
-        `UnknownSymbolError`. `market_only` leaves out trades that are no fills between two
-        parties: insurance fund and auto-deleveraging. Neither leaves a hole: what is left out is
-        accounted for, and no loss."""
+        `symbols` selects symbols; `UnknownSymbolError` is raised for one that the service does not
+        serve. `market_only` leaves out trades that are not fills between two parties: those of the
+        insurance fund and of auto-deleveraging. Records that are left out count as received, not
+        as lost."""
         self.url = url
         self._idle_timeout_s = idle_timeout_s
         self._attempt_at: tuple[object, float] | None = None
-        """When the next attempt to connect is due, and by the clock of which event loop."""
+        """The event loop and, by its clock, the time of the next attempt to connect."""
         self._mark: Mark | None = None
         """Where the subscription stands, while nothing changes that."""
         self._doubt: Mark | None = None
-        """Where to return to. None between steps, unless one was cut off."""
+        """The state to return to, while a step runs or after an interrupt cut it off."""
         self._is_busy = False
         """Whether a step is under way."""
         self._parent_pid: int | None = None
@@ -92,7 +91,7 @@ class Client(ABC):
 
     @property
     def header(self) -> Header | None:
-        """The header that counts now: instruments, units, epoch. None before the first."""
+        """The current session header: instruments, units, epoch. None before the first."""
         self._recover()
         return self._subscription.header
 
@@ -104,15 +103,15 @@ class Client(ABC):
 
     @property
     def position(self) -> Position | None:
-        """The place behind the last record that was handed over: the epoch, and the sequence
-        number that is due. Kept somewhere, it is where another client, tomorrow or in another
-        process, can start. None before the first header."""
+        """The epoch and the next sequence number after the last record handed over. Store it, and
+        another client can start there, later or in another process. None before the first
+        header."""
         self._recover()
         return self._subscription.position
 
     @property
     def reconnects(self) -> tuple[Reconnect, ...]:
-        """The last hundred reconnects: why, after how long, and what was lost by each."""
+        """The last hundred reconnects: reason, duration, and records lost."""
         self._recover()
         return self._subscription.reconnects
 
@@ -131,13 +130,15 @@ class Client(ABC):
         failure = self._subscription.failure
         header = self._subscription.header
         if header is None or isinstance(failure, RefusedError | UnknownSymbolError):
-            raise failure or DisconnectedError(f"{self.url}: ended without header")
+            raise failure or DisconnectedError(
+                f"{self.url}: the stream ended before the session header came"
+            )
         return header
 
     def _pause_left_s(self, now_s: float, loop: object) -> float:
-        """What is left of the pause before the next attempt, by the clock of `loop`. A caller that
-        gives up waiting, and comes back, does not begin it anew, unless it comes back in another
-        event loop, whose clock shows something else."""
+        """The rest of the pause before the next attempt, by the clock of `loop`. A caller that is
+        cancelled and comes back does not start the pause again, except in another event loop,
+        whose clock differs."""
         if self._attempt_at is None or self._attempt_at[0] is not loop:
             self._attempt_at = loop, now_s + self._subscription.pause_s
         return max(0.0, self._attempt_at[1] - now_s)
@@ -147,16 +148,16 @@ class Client(ABC):
         self._subscription.disconnected(error)
 
     def _lost(self, error: Exception) -> None:
-        """The connection ended with `error`, or was not to be had."""
+        """The connection ended with `error`, or could not be made."""
         if self._doubt is None:
             self._begin()
         self._drop()
         self._disconnected(error)
         self._settle()
 
-    # Interrupts. `_begin` comes before anything is taken from a connection, `_settle` when the
-    # records are in `ready` and the numbering is behind them. What stops the program in between
-    # leaves `_doubt`, and whatever is asked of the client next begins with `_recover`.
+    # Interrupts. `_begin` runs before anything is read from a connection, `_settle` once the
+    # records are in `ready` and the session's numbering is past them. An exception in between
+    # leaves `_doubt` set, and the next use of the client starts with `_recover`.
 
     def _begin(self) -> None:
         """Remember where to return to, if what comes next is cut off by an interrupt."""
@@ -165,12 +166,12 @@ class Client(ABC):
         self._doubt = self._mark
 
     def _settle(self) -> None:
-        """What was taken since `_begin` is safe, or nothing was."""
+        """The step is complete: nothing that was read since `_begin` can be lost."""
         self._doubt = None
 
     def _recover(self) -> None:
-        """Undo a step that was cut off, unless one is under way: in another thread or task, or
-        below the signal handler that asks."""
+        """Undo a step that was cut off. A step that still runs is left alone: it may run in
+        another thread or task, or below the signal handler that called this."""
         if self._doubt is not None and not self._is_busy:
             self._undo_step()
 
@@ -182,14 +183,14 @@ class Client(ABC):
             self._doubt = None
 
     def _undo(self, doubt: Mark) -> None:
-        """Return to where the step began, and count the connection as lost. Can be interrupted
-        itself, and is repeated then."""
+        """Return to the state before the step, and count the connection as lost. If this is
+        interrupted itself, it is repeated."""
         self._drop()
         self._subscription.interrupted(doubt)
 
     @abstractmethod
     def _drop(self) -> None:
-        """Close the connection, if there is one, without waiting for anything."""
+        """Close the connection, if there is one, without waiting."""
 
     # Forks.
 
@@ -198,8 +199,8 @@ class Client(ABC):
         """Whether something is open that a forked process must not share."""
 
     def _leave_to_parent(self, parent_pid: int) -> None:
-        """Called in a forked child: what is open here is the parent's. Close this process's copies,
-        which changes nothing for the parent, and refuse from now on."""
+        """Called in a forked child. Close this process's copy of the connection, which does not
+        affect the parent, and raise `ForkedError` from now on."""
         if self._has_connection():
             self._parent_pid = parent_pid
             self._close_copy()
@@ -209,7 +210,7 @@ class Client(ABC):
         """Close this process's copy of the connection. The connection itself stays open."""
 
     def _require_own(self) -> None:
-        """Raises `ForkedError` in a process that was forked from the one that connected."""
+        """Raises `ForkedError` in a child of the process that connected."""
         if self._parent_pid is not None:
             raise ForkedError(
                 f"{self.url}: the connection belongs to process {self._parent_pid}, "
@@ -218,9 +219,9 @@ class Client(ABC):
 
 
 class BlockingClient(Client, ABC):
-    """A client for a program without an event loop. Iterate over it; it connects when it has to.
+    """A client for a program without an event loop. Iterate over it; it connects by itself.
 
-    `close` may be called from another thread, and ends the iteration. A `with` block calls it.
+    `close` ends the iteration, also from another thread. A `with` block calls it.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class BlockingClient(Client, ABC):
         super().__init__(url, request=request, resume=resume, **options)
         self._is_closed = False
         self._closing = threading.Lock()
-        """Held until `close`: what a pause waits for."""
+        """Held until `close` releases it, which ends a pause."""
         self._closing.acquire()
 
     @abstractmethod
@@ -242,16 +243,16 @@ class BlockingClient(Client, ABC):
         """Connect, or read once."""
 
     def connect(self) -> Header:
-        """Connect, if need be, and return once it is known that the service serves this client.
-        Records are kept. Raises `RefusedError` if it does not."""
+        """Connect if necessary, and return the header once the service has accepted this client.
+        Records that arrive meanwhile are kept. Raises `RefusedError` if it refuses."""
         self._read_until(self._is_connected)
         return self._connected_header()
 
     def close(self) -> None:
-        """End the iteration, and give back what the client holds: now, or where a thread is
-        waiting for a record, as soon as it comes back from that."""
-        # No lock, which an interrupt could leave locked. Either the thread that reads sees that the
-        # client is closed, at the latest when it is done, or it is seen here that none reads.
+        """End the iteration and close the connection: at once, or, if a thread waits for a record,
+        as soon as that wait ends."""
+        # No lock: an interrupt could leave it locked. Either the reading thread sees `_is_closed`,
+        # at the latest when its step ends, or this thread sees that none is reading.
         self._is_closed = True
         with suppress(RuntimeError):  # it is closed already
             self._closing.release()
@@ -270,8 +271,8 @@ class BlockingClient(Client, ABC):
             self._read_until(self._is_ready)
             if not self._ready:
                 raise self._subscription.failure or StopIteration
-        # Python runs signal handlers behind calls. There is none between here and the caller's
-        # loop, so no interrupt can take the record away. `popleft()` would be one.
+        # Python runs signal handlers after calls. From here to the caller's loop there is no call,
+        # so no interrupt can lose the record. `popleft()` would be a call.
         record: Received = self._ready.taken
         return record
 
@@ -290,7 +291,7 @@ class BlockingClient(Client, ABC):
                 self._drop()
 
     def _is_closed_within(self, pause_s: float) -> bool:
-        """Wait; whether the client was closed meanwhile."""
+        """Wait for `pause_s`, or until the client is closed. Returns whether it is closed."""
         if not self._is_closed and self._closing.acquire(timeout=pause_s):
             self._closing.release()
         return self._is_closed
@@ -308,16 +309,16 @@ class BlockingClient(Client, ABC):
 
 
 class AsyncClient(Client, ABC):
-    """A client for an event loop. A cancellation loses no record: what was not handed over comes
-    with the next `async for`."""
+    """A client for an event loop. A cancellation loses no record: the next `async for` hands over
+    what the cancelled one did not."""
 
     @abstractmethod
     async def _step(self) -> None:
         """Connect, or read once."""
 
     async def connect(self) -> Header:
-        """Connect, if need be, and return once it is known that the service serves this client.
-        Records are kept. Raises `RefusedError` if it does not."""
+        """Connect if necessary, and return the header once the service has accepted this client.
+        Records that arrive meanwhile are kept. Raises `RefusedError` if it refuses."""
         await self._read_until(self._is_connected)
         return self._connected_header()
 

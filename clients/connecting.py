@@ -26,8 +26,8 @@ def connect(
 ) -> socket.socket:
     """A connection, not blocking. Raises `OSError`: the last address's, or `TimeoutError`.
 
-    `is_over` is asked several times a second, and ends it with `TimeoutError`. Resolving the name
-    is left to the system, and takes as long as the system has it take.
+    `is_over` is polled several times a second; once it is true, `TimeoutError` is raised. The
+    system resolves the name, and its own timeouts apply to that.
     """
     attempt = _Attempt(addresses_of(host, port))
     try:
@@ -37,7 +37,7 @@ def connect(
 
 
 def addresses_of(host: str, port: int) -> list[Address]:
-    """The addresses of a host, families in turn, the system's favourite first."""
+    """The addresses of a host. IPv6 and IPv4 alternate, the one that the system prefers first."""
     found = [(each[0], each[4]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     first = [each for each in found if each[0] == found[0][0]]
     others = [each for each in found if each[0] != found[0][0]]
@@ -67,7 +67,7 @@ class _Attempt:
         raise self._error
 
     def _start_next(self) -> bool:
-        """Begin with the next address; False if there is none."""
+        """Start connecting to the next address; False if there is none."""
         for family, address in self._left:
             try:
                 sock = socket.socket(family, socket.SOCK_STREAM)
@@ -84,7 +84,7 @@ class _Attempt:
         return False
 
     def _winner(self, timeout_s: float) -> socket.socket | None:
-        """The first that is connected, within that time. Returns earlier if one fails."""
+        """The first socket that connects in time; None if none does, or as soon as one fails."""
         for fd, _ in self._poll.poll(timeout_s * 1000):
             sock = self._pending[fd]
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -1,9 +1,9 @@
-"""What becomes of clients when the process forks.
+"""Clients in a process that forks.
 
-A forked child has copies of all descriptors, and so of sockets and queues. Two processes that read
-from one socket take each other's bytes, and a queue stays locked for as long as either has it open.
-So in the child each client closes its copy, which the parent does not notice, and refuses to be
-used. A client that was not connected when the process forked works in the child as ever.
+A forked child inherits all descriptors, sockets and queues among them. Two processes that read one
+socket take each other's bytes, and a queue stays locked while either has it open. So in the child
+each connected client closes its copy, which does not affect the parent, and raises `ForkedError`
+when used. A client that was not connected at the fork works in the child as usual.
 """
 
 import os
@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 
 class Forked(Protocol):
-    """Somebody who holds what a forked child must not share."""
+    """A client whose connection a forked child must not share."""
 
     def _leave_to_parent(self, parent_pid: int) -> None: ...
 
@@ -21,7 +21,7 @@ _told: "WeakSet[Forked]" = WeakSet()
 
 
 def tell_of_forks(client: Forked) -> None:
-    """Have the client told, in the child, that the process forked. For as long as it lives."""
+    """Call `_leave_to_parent` of the client in each forked child, as long as the client lives."""
     _told.add(client)
 
 

@@ -1,5 +1,8 @@
-"""What becomes of a client's connection: what it hands over beside the service's records, what it
-remembers, and what it raises."""
+"""How a client reports on its connection.
+
+Besides the service's records a client hands over `Disconnected` and `Restarted`. It remembers each
+`Reconnect`, and raises the errors below.
+"""
 
 import msgspec
 
@@ -9,17 +12,18 @@ from fanout.protocol.request import Position
 
 
 class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The connection is gone, or could not be made. Another attempt follows after `pause_s`."""
+    """The connection was lost, or could not be made. The client tries again after `pause_s`."""
 
     why: str
     pause_s: float
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The service was started anew, and numbers begin at 1 again, in another epoch.
+    """The service restarted. Sequence numbers begin at 1 again, in a new epoch.
 
-    `before` is the place that was due in the old one. What the service published there until it
-    ended, and what the venue traded until it was up again, nobody can tell in numbers of either.
+    `before` is the next position that the client expected in the old epoch. Neither epoch's numbers
+    can tell how much the client missed: what the old service still published, and what the venue
+    traded until the new one was up.
     """
 
     before: Position
@@ -27,13 +31,16 @@ class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 Received = Record | Disconnected | Restarted
-"""What a client hands over."""
+"""All that a client hands over."""
 
 
 class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection was lost, or was not to be had, and made in the end: why, how long the pauses
-    were together, how many attempts it took, and what was lost by it (empty: nothing).
-    `is_new_epoch`: to a service that had been started anew."""
+    """A reconnect that succeeded after a connection was lost or could not be made.
+
+    `why` is the reason of the first failure, `pause_s` the sum of all pauses, `attempts` their
+    number. `lost` is empty if no record was missed. `is_new_epoch` is set if the service had
+    restarted.
+    """
 
     why: str
     pause_s: float
@@ -43,15 +50,16 @@ class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DisconnectedError(PeerError, ConnectionError):
-    """The connection is gone, or could not be made, and the client was told not to reconnect."""
+    """The connection was lost, or could not be made, and the client was made with
+    `reconnect=False`."""
 
 
 class RefusedError(DisconnectedError):
-    """The service does not serve this client: its token, its request, or no place for it."""
+    """The service refuses this client: wrong token, bad request, or too many clients."""
 
 
 class AddressError(CallerError, ValueError):
-    """Not an address of a service."""
+    """A URL that is not the address of a service or queue."""
 
 
 class ForkedError(CallerError, RuntimeError):
@@ -59,4 +67,4 @@ class ForkedError(CallerError, RuntimeError):
 
 
 class UnknownSymbolError(CallerError, ValueError):
-    """A symbol was asked for that is not served there."""
+    """The caller wants a symbol that the service does not serve."""

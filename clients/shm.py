@@ -8,10 +8,10 @@
             if isinstance(record, Trade):
                 print(record.symbol, record.price_text, record.quantity_text)
 
-Iterating gives the same records as `fanout.clients.tcp`. When the service ends, dies or is started
-anew there is a `Disconnected`, `outcome` says which, and the client attaches again. A queue has one
-reader at a time; the next one carries on where the last one stopped. A reader that dies takes
-nothing with it: the frame whose records it was handing over comes again.
+Iterating gives the same records as `fanout.clients.tcp`. When the service ends, dies or restarts,
+the client hands over a `Disconnected`, names the reason in `outcome`, and attaches again. A queue
+has one reader at a time; the next one resumes where the last one stopped. A reader that dies loses
+nothing: the next one gets the frame again whose records it was handing over.
 """
 
 import os
@@ -39,25 +39,25 @@ __all__ = [
 ]
 
 YIELDS: Final = 100
-"""Looks at an empty queue, some 50 µs of them, before a reader that sleeps begins to."""
+"""Polls of an empty queue, some 50 µs, before a reader with `Wait.SLEEP` sleeps."""
 
 
 class Wait(Enum):
     """What a blocking reader does while the queue is empty."""
 
     SPIN = "spin"
-    """Look again at once: the quickest, for the price of a core."""
+    """Poll again at once. The fastest, but it takes a whole core."""
     YIELD = "yield"
-    """Let others that are ready have the core, then look again."""
+    """Let other threads have the core, then poll again."""
     SLEEP = "sleep"
     """Yield for a short while, then sleep, up to a millisecond at a time."""
 
 
 class ShmClient(QueueClient, BlockingClient):
-    """A subscriber to a queue. Iterate over it; it attaches when it has to.
+    """A subscriber to a queue. Iterate over it; it attaches by itself.
 
-    See `fanout.clients.shm_client.QueueClient` for parameters and errors. `close` may be
-    called from another thread, and ends the iteration.
+    See `fanout.clients.shm_client.QueueClient` for parameters and errors. `close` ends the
+    iteration, also from another thread.
     """
 
     def __init__(
@@ -71,16 +71,15 @@ class ShmClient(QueueClient, BlockingClient):
         super().__init__(url, directory=directory, **options)
         self._wait = wait
         self._reader: RingReader | None = None
-        """Of the queue that is attached, for `pop`."""
+        """The reader of the attached queue, for `pop`."""
 
     def pop(self) -> bytes | None:
-        """The next frame's payload as it stands, or None if there is none now. Never waits.
+        """The next frame's payload, undecoded, or None if there is none now. Never waits.
 
-        For frames of one's own, or to decode oneself: no session looks at them, neither at their
-        CRC nor at their numbers, so do not iterate over the same client. Attaches at the first
-        call. Raises `QueueError` once there is nothing more to come, and another `PeerError` for
-        bytes that cannot be frames; `outcome` says which. The next call attaches again, behind
-        what was broken.
+        For a decoder of your own. No session checks the frame's CRC or its numbers, so do not
+        iterate over the same client. The first call attaches. Raises `QueueError` once the queue
+        has ended, and another `PeerError` for bytes that cannot be frames; `outcome` names the
+        reason. The next call attaches again, after the broken part.
         """
         reader = self._reader or self._attached_reader()
         position = reader._position
@@ -95,12 +94,12 @@ class ShmClient(QueueClient, BlockingClient):
                 raise
             raise lost from error
         except BaseException:
-            # An interrupt may have kept the frame from the caller. The queue has it still.
+            # An interrupt may have kept the frame from the caller. It is still in the queue.
             reader._position = position
             raise
 
     def _attached_reader(self) -> RingReader:
-        """The reader of a queue that is attached now if it has not been. Raises `QueueError`."""
+        """The reader of the queue, which is attached if necessary. Raises `PeerError`."""
         self._require_own()
         try:
             queue = self._queue or self._open()
@@ -111,8 +110,8 @@ class ShmClient(QueueClient, BlockingClient):
         return queue.reader
 
     def _look_twice(self) -> bytes | None:
-        """Take, after a look at what has become of the queue: what was written before is read."""
-        assert self._queue is not None, "it has been looked at"
+        """Check the queue, then take a frame: one written before the check is still read."""
+        assert self._queue is not None, "its reader found it empty"
         trouble = self._trouble(self._queue)
         payload = self._queue.reader.take()
         if payload is None and trouble:
@@ -124,7 +123,7 @@ class ShmClient(QueueClient, BlockingClient):
         return super()._lose(error)
 
     def _step(self) -> None:
-        """Attach, or look once, and wait a little if there was nothing."""
+        """Attach, or poll once, and pause if the queue was empty."""
         if self._queue is None:
             if not self._is_closed_within(self._subscription.pause_s):
                 self._attach()

@@ -1,8 +1,7 @@
-"""What the clients of a queue share: everything but the waiting.
+"""The common part of the clients of a queue. It never waits.
 
-A `QueueClient` attaches, reads and notices what becomes of the queue, without ever waiting; what
-it finds goes through a `Subscription`, as what comes over TCP does. The clients around it sleep,
-each in its own way.
+A `QueueClient` attaches, reads and checks on the queue. The bytes go through a `Subscription`, like
+those of a TCP connection. The clients around it only sleep.
 """
 
 import os
@@ -19,8 +18,8 @@ from fanout.protocol.records import End
 from fanout.protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
 
 CHECK_S: Final = 0.2
-"""How often a reader looks what has become of the queue. A few system calls; everything that can
-happen to a queue but silence is noticed within this time."""
+"""How often a reader checks on the queue, by a few system calls. Within this time it notices
+everything that can happen to a queue, except silence."""
 
 LONGEST_PAUSE_S: Final = 0.5
 """Longest pause before the next attempt to attach. It costs the service nothing."""
@@ -39,13 +38,13 @@ def parse_queue(url: str) -> str:
 
 
 def nap_s(idle: int) -> float:
-    """How long to sleep after `idle` looks that found nothing, for readers that share a core:
-    from `FIRST_NAP_S` up to `LONGEST_NAP_S`; nothing after none."""
+    """How long to sleep after `idle` polls of an empty queue in a row: 0 after none, then from
+    `FIRST_NAP_S` up to `LONGEST_NAP_S`."""
     return min(FIRST_NAP_S * 2 ** min(idle - 1, 10), LONGEST_NAP_S) if idle else 0.0
 
 
 class QueueClient(Client):
-    """What the clients of a queue share: everything but the waiting."""
+    """A subscriber to a queue."""
 
     _longest_pause_s = LONGEST_PAUSE_S
 
@@ -56,42 +55,42 @@ class QueueClient(Client):
         directory: str = DIRECTORY,
         **options: Unpack[ClientOptions],
     ) -> None:
-        """`url` is `shm://NAME`; anything else raises `AddressError`. `directory` is where queues
-        are. `fanout.clients.client.Client` has the other parameters.
+        """`url` is `shm://NAME`; any other raises `AddressError`. `directory` holds the queues'
+        files. `fanout.clients.client.Client` has the other parameters.
 
-        With `reconnect=False` the iteration stops after an `End`, and raises `DisconnectedError`
-        if there is no queue to attach to or it is lost otherwise; its `__cause__` is a
-        `QueueError` or what was wrong with the bytes. `idle_timeout_s` is how long a writer that
-        lives may not stir. Raises `UnsupportedMachineError` where queues do not work.
+        With `reconnect=False` the iteration stops after an `End`. It raises `DisconnectedError` if
+        there is no queue to attach to, or the queue is lost in another way; the `__cause__` is a
+        `QueueError`, or the error in the bytes. `idle_timeout_s` is the longest silence of a
+        writer whose process lives. Raises `UnsupportedMachineError` where queues do not work.
         """
         require_supported_machine(platform.machine())
         super().__init__(url, **options)
         self.outcome: Outcome | None = None
-        """What became of the last queue, or of the last attempt to attach."""
+        """How the last queue ended, or the last attempt to attach."""
         self._path = os.path.join(directory, parse_queue(url))
         self._queue: AttachedQueue | None = None
         self._ended_epoch_ns: int | None = None
-        """Of the queue whose END has been given out."""
+        """Of the queue whose END has been handed over."""
         self._corrupt_epoch_ns: int | None = None
-        """Of the queue in which something was broken, until it has been skipped."""
+        """Of the queue that holds broken bytes, until they have been skipped."""
         self._next_check_s = 0.0
         self._idle = 0
         self._retired: AttachedQueue | None = None
-        """A queue that is lost, until all that it brought is settled."""
+        """A queue that was lost, until all records from it are settled."""
 
     def _open(self) -> AttachedQueue:
-        """Attach, behind what was found broken there. Raises `PeerError`."""
+        """Attach, after any bytes that were found broken there. Raises `PeerError`."""
         now_s = time.monotonic()
         self._queue = queue = attach(self._path, now_s=now_s)
         self._next_check_s = now_s + CHECK_S
         if queue.reader.epoch_ns == self._corrupt_epoch_ns:
-            # What is broken stays so; behind all that is there the next frame begins.
+            # Broken bytes stay broken. The next frame begins after all that is there now.
             queue.reader.skip()
             self._corrupt_epoch_ns = None
         return queue
 
     def _attach(self) -> None:
-        """Attach, and tell the session of it. Afterwards there is a queue, or a `Disconnected`."""
+        """Attach and begin a session. If that fails there is a `Disconnected` in `ready`."""
         self._begin()
         try:
             queue = self._open()
@@ -104,7 +103,7 @@ class QueueClient(Client):
         self._close_retired()
 
     def _require_worth(self, queue: AttachedQueue, now_s: float) -> None:
-        """Raises `QueueError` for a queue in trouble that has nothing more to give."""
+        """Raises `QueueError` for a queue that is in trouble and has no unread frame."""
         trouble = queue.trouble(now_s, self._idle_timeout_s)
         if trouble is None or queue.reader.unread_bytes:
             return
@@ -114,8 +113,8 @@ class QueueClient(Client):
     def _take(self) -> bool:
         """Take the next frame; False if there is none. A queue in trouble is read to its end.
 
-        A frame stays in the queue until the caller has all its records, which is when this is
-        called again. So the next reader finds the frame that a reader which died was handing over.
+        A frame stays in the queue until this is called again: then the caller has all its records.
+        So if this reader dies, the next one finds the frame that was being handed over.
         """
         assert self._queue is not None, "the caller has attached"
         queue = self._queue
@@ -130,7 +129,7 @@ class QueueClient(Client):
                 self._give_up(queue, trouble)
         except PeerError as error:
             self._detach(error)
-            data = b"?"  # what there is now is a Disconnected
+            data = b"?"  # not idle: `ready` has a Disconnected
         self._settle()
         if self._retired is not None:
             self._close_retired()
@@ -146,7 +145,7 @@ class QueueClient(Client):
         return trouble
 
     def _receive(self, queue: AttachedQueue, data: bytes) -> None:
-        """Give the session what was read. Raises `PeerError`, and `DisconnectedError` for END."""
+        """Pass bytes to the session. Raises `PeerError`, and `DisconnectedError` for END."""
         self._mark = None
         ready = self._subscription.ready
         self._subscription.receive(data)
@@ -155,14 +154,14 @@ class QueueClient(Client):
             self._subscription.receive(b"")
 
     def _give_up(self, queue: AttachedQueue, trouble: QueueError) -> None:
-        """Leave a queue in trouble that holds nothing any more but, it may be, its tail."""
+        """Leave a queue in trouble that is read to its end, except perhaps for its tail."""
         tail = queue.reader.tail() if trouble.outcome is Outcome.ENDED else b""
         if tail:
             self._receive(queue, tail)
         raise trouble
 
     def _detach(self, error: Exception) -> None:
-        """Give up the queue, which is closed once what it brought is settled."""
+        """Give up the queue. It is closed once all records from it are settled."""
         self._retired, self._queue = self._queue, None
         error = self._explained(self._retired, error)
         self._disconnected(error)
@@ -173,12 +172,12 @@ class QueueClient(Client):
         queue = self._retired
         if queue is not None:
             if self._ended_epoch_ns == queue.reader.epoch_ns:
-                queue.reader.commit()  # its END has been given out
+                queue.reader.commit()  # its END has been handed over
             self._retired = None
             queue.close()
 
     def _explained(self, queue: AttachedQueue | None, error: Exception) -> Exception:
-        """What is behind an error, and so what became of the queue."""
+        """The cause of an error, which also sets `outcome`."""
         if queue is not None:
             error = queue.explained(error)
             if outcome_of(error) is Outcome.CORRUPT:
@@ -187,7 +186,7 @@ class QueueClient(Client):
         return error
 
     def _lose(self, error: Exception) -> Exception:
-        """Let go of a queue that ended with `error`. Gives what is behind that."""
+        """Close a queue that ended with `error`. Returns the cause of the error."""
         queue, self._queue = self._queue, None
         error = self._explained(queue, error)
         if queue is not None:
@@ -195,7 +194,7 @@ class QueueClient(Client):
         return error
 
     def _undo(self, doubt: Mark) -> None:
-        """Read the frame once more. Unlike a socket, the queue has it still."""
+        """Go back to read the frame again. Unlike a socket, the queue still has it."""
         if self._queue is None:
             self._queue, self._retired = self._retired, None
         if self._queue is None or doubt.is_fresh:

@@ -1,10 +1,10 @@
-"""A shared-memory queue's file, from the reader's side: attach to it, and see what became of it.
+"""A shared-memory queue's file, from the reader's side: attach to it, and check on it.
 
-Attaching opens, locks and maps what is there; it never creates and never cuts. Whatever keeps a
-reader from reading has a name, an `Outcome`, and none of it can crash the reader: a file that is
-cut short while it is mapped either (see `fanout.clients.sigbus`).
+Attaching opens, locks and maps an existing file; it never creates one and never changes its size.
+Each reason why a reader cannot read is an `Outcome`. None can crash the reader, not even a file
+that is cut short while it is mapped (see `fanout.clients.sigbus`).
 
-A queue that is in trouble may still hold frames; they are whole, and to be read before giving up.
+A queue in trouble may still hold whole frames. Read them before giving it up.
 """
 
 import errno
@@ -41,24 +41,24 @@ from fanout.protocol.ring_page import (
 
 
 class Outcome(Enum):
-    """What can become of attaching to a queue and of reading from it."""
+    """How attaching to a queue, or reading from it, can end."""
 
     NO_QUEUE = "no queue of that name"
     NO_PERMISSION = "the queue belongs to another user"
-    NO_RESOURCES = "no descriptor or no memory for it"
+    NO_RESOURCES = "no descriptor or no memory for the queue"
     NOT_A_QUEUE = "not a queue"
     OTHER_VERSION = "a queue of another version"
     TRUNCATED = "the queue's file was cut short"
     BUSY = "the queue has a reader already"
-    CORRUPT = "bytes that break the wire"
-    SILENT = "the writer lives, but does not stir"
-    WRITER_DIED = "the writer is gone without an END"
-    REPLACED = "another queue has taken the name"
+    CORRUPT = "the queue holds bytes that break the protocol"
+    SILENT = "the writer's process lives, but writes nothing"
+    WRITER_DIED = "the writer ended without an END"
+    REPLACED = "a new queue has replaced this one"
     ENDED = "the service ended"
 
 
 class QueueError(DisconnectedError):
-    """A queue cannot be read from, or not any longer."""
+    """A queue cannot be read, or no longer."""
 
     def __init__(self, outcome: Outcome, detail: str = "") -> None:
         super().__init__(f"{outcome.value}: {detail}" if detail else outcome.value)
@@ -66,7 +66,7 @@ class QueueError(DisconnectedError):
 
 
 MAP_FLAGS: Final = mmap.MAP_SHARED | mmap.MAP_POPULATE
-"""All pages now: a first touch costs microseconds, which one frame in forty would wait for."""
+"""Map all pages at once: a first access costs microseconds, and would delay one frame in forty."""
 
 _WANTS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -86,7 +86,7 @@ class _Descriptor:
 
     def close(self) -> None:
         """Release the lock, also if a forked process still has the queue open, and close."""
-        # Swapped first: an interrupt behind `os.close` must not have it closed twice.
+        # Swapped first: an interrupt after `os.close` must not cause a second close.
         fd, self.fd = self.fd, -1
         if fd >= 0:
             if os.getpid() == self._pid:
@@ -95,7 +95,7 @@ class _Descriptor:
 
 
 class AttachedQueue:
-    """A queue that is open, mapped, and ours to read. Made by `attach`."""
+    """A queue that this process has opened, locked and mapped. Made by `attach`."""
 
     def __init__(self, path: str, descriptor: _Descriptor, mapped: mmap.mmap, now_s: float) -> None:
         self._path = path
@@ -113,12 +113,12 @@ class AttachedQueue:
         self._pulse = self.reader.pulse
         self._pulse_s = now_s
         self._rest: Callable[[bytes], bytes] | None = None
-        """Cuts what the last reader handed on from the first frame."""
+        """Removes from the first frame the records that the last reader handed over."""
         self._begun = self.reader.committed
 
     def opening(self) -> bytes:
         """START, the session header and its instruments, for a session that begins at the first
-        unread frame, or in the middle of it if the last reader left there. Raises `PeerError`."""
+        unread frame, or inside it if the last reader left there. Raises `PeerError`."""
         header = self.reader.header()
         next_seq = self._next_seq()
         resume_seq = self.reader.resume_seq
@@ -141,7 +141,7 @@ class AttachedQueue:
         return frame(payload)
 
     def _is_in_first_block(self, seq: int) -> bool:
-        """Whether the first unread frame is a block that has this number, but not as its first."""
+        """Whether the first unread frame is a block with this number, but not as its first."""
         payload = next(self.reader.unread(), None) if seq else None
         if payload is None or payload[0] != FrameKind.TRADES:
             return False
@@ -149,8 +149,8 @@ class AttachedQueue:
         return first < seq < first + count
 
     def _next_seq(self) -> int:
-        # The writer may be in the middle of its work, so that no frame is there yet and the mark is
-        # old; the next look finds the frame. Frames of unknown kinds are looked at once.
+        # The writer may be in the middle of a frame: it is not there yet, and the mark is old. The
+        # next turn finds it. Frames of unknown kinds are looked at only once.
         seen = 0
         for _ in range(1_000):
             unread = self.reader.unread_bytes
@@ -162,12 +162,12 @@ class AttachedQueue:
             seq = self.reader.marked_seq()
             if seq is not None:
                 return seq
-        raise QueueError(Outcome.SILENT, "it stopped in the middle of writing")
+        raise QueueError(Outcome.SILENT, "it stopped in the middle of a frame")
 
     def trouble(self, now_s: float, idle_timeout_s: float) -> QueueError | None:
-        """What has become of the queue, if it is no longer in order. A few system calls.
+        """Why the queue is no longer in order; None if it is. A few system calls.
 
-        To be asked before reading: a writer that is gone by now has written all that it will.
+        Call it before a read: a writer that has ended by then has written its last frame.
         """
         if self._is_damaged():
             return QueueError(Outcome.TRUNCATED)
@@ -185,19 +185,19 @@ class AttachedQueue:
         return None
 
     def explained(self, error: Exception) -> Exception:
-        """What is behind an error of reading: perhaps that the file was cut short."""
+        """The cause of a read error, which may be that the file was cut short."""
         if isinstance(error, QueueError) or not self._is_damaged():
             return error
         return QueueError(Outcome.TRUNCATED)
 
     def _is_damaged(self) -> bool:
-        """Whether somebody has cut or overwritten the file, even for a moment."""
+        """Whether another process has cut or overwritten the file, even for a moment."""
         return (
             os.fstat(self._descriptor.fd).st_size != len(self._mapped) or not self.reader.is_intact
         )
 
     def _is_replaced(self) -> bool:
-        """Whether the name stands for another file. If for none, this one goes on nameless."""
+        """Whether the name now belongs to another file. A queue without a name is in order."""
         try:
             there = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
@@ -205,8 +205,8 @@ class AttachedQueue:
         return not os.path.samestat(there, os.fstat(self._descriptor.fd))
 
     def close(self) -> None:
-        """Let the next reader in. What is forgotten without it, or left half closed by an
-        interrupt, is closed all the same."""
+        """Unlock and close, for the next reader. The finalizer does it for a queue that is dropped,
+        or left half closed by an interrupt."""
         _close(self.reader, self._mapped, self._address, self._descriptor)
         self._finalizer.detach()
 
@@ -220,14 +220,14 @@ def _close(reader: RingReader, mapped: mmap.mmap, address: int, descriptor: _Des
 
 def _unmap(mapped: mmap.mmap, address: int) -> None:
     unguard(address)
-    # The traceback of an interrupt can hold a view. The mapping goes with the last of them.
+    # The traceback of an interrupt can hold a view. The mapping ends with the last of them.
     with suppress(BufferError):
         mapped.close()
 
 
 def attach(path: str, *, now_s: float) -> AttachedQueue:
-    """The queue at `path`, open for reading on from where its last reader stopped. `now_s` is any
-    monotonic time. Raises `QueueError`, or another `PeerError` for a page that makes no sense."""
+    """The queue at `path`, to resume where its last reader stopped. `now_s` is a monotonic time.
+    Raises `QueueError`, or another `PeerError` for a malformed page."""
     descriptor = _Descriptor(_open(path))
     try:
         size = _checked_size(descriptor.fd)
@@ -243,7 +243,7 @@ def attach(path: str, *, now_s: float) -> AttachedQueue:
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """The name of what ended the reading."""
+    """The `Outcome` that an error stands for."""
     if isinstance(error, QueueError):
         return error.outcome
     return Outcome.ENDED if isinstance(error, DisconnectedError) else Outcome.CORRUPT
@@ -262,7 +262,7 @@ def _open(path: str) -> int:
 
 
 def _checked_size(fd: int) -> int:
-    """The size of a file that is a queue by its page, read without mapping it."""
+    """The size of a file whose page is that of a queue. Read without mapping it."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise NotAQueueError("it is not a regular file")
@@ -283,7 +283,7 @@ def _map(fd: int, size: int) -> mmap.mmap:
 
 
 def _lock(fd: int, pid_word: int) -> bool:
-    """Take the lock on a pid; False if somebody has it."""
+    """Take the lock on a pid word; False if another process has it."""
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock_request(fcntl.F_WRLCK, pid_word))
     except BlockingIOError:
@@ -292,7 +292,7 @@ def _lock(fd: int, pid_word: int) -> bool:
 
 
 def _owner(fd: int, pid_word: int) -> int | None:
-    """The pid beside a lock that somebody else has; None if nobody has."""
+    """The pid that goes with a lock of another process; None if there is no such lock."""
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, lock_request(fcntl.F_WRLCK, pid_word))
     if lock_kind(answer) == fcntl.F_UNLCK:
         return None

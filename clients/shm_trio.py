@@ -4,9 +4,9 @@
         async for record in client:
             ...
 
-It polls, since nobody wakes a reader of shared memory: at once after news, then with sleeps of up
-to a millisecond, which take some percent of a core. A trio loop cannot sleep for less; who wants
-microseconds takes `fanout.clients.shm` in a thread of its own.
+It polls, since shared memory wakes no reader: at once after a record, then with sleeps of up to a
+millisecond, which take some percent of a core. A trio loop cannot sleep for less. For microseconds,
+use `fanout.clients.shm` in a thread of its own.
 """
 
 import trio
@@ -35,7 +35,7 @@ class TrioShmClient(QueueClient, AsyncClient):
     """
 
     async def _step(self) -> None:
-        # Always a sleep, if only for a moment, to let others run.
+        # Sleep in every step, if only for 0 s, so that other tasks run.
         if self._queue is None:
             await trio.sleep(self._pause_left_s(trio.current_time(), current_trio_token()))
             self._attach()

@@ -5,13 +5,13 @@ process before any Python runs. No check before the touch helps: the file can be
 two, and a reader that polls is nearly always in between. Nor can tmpfs files be sealed, and to
 read by system calls instead would cost what shared memory is taken for.
 
-So while a mapping is guarded there is a handler for SIGBUS. It lays zeros of this process's own
-over the mapping that was touched, and the touch is done again: the reader finds no queue any
-more, and says so. A SIGBUS that is none of ours goes to whoever handled it before.
+So while a mapping is guarded, a handler for SIGBUS is installed. It maps private zeros over the
+mapping that was touched, and the instruction runs again: the reader finds zeros instead of a queue,
+and reports that. Any other SIGBUS goes to the handler that was installed before.
 
 Why it is safe that the handler is Python: the signal is raised by the instruction that touches
-the mapping, which only happens where the interpreter copies to or from a memoryview of it. It
-holds the lock there and is in the middle of nothing else.
+the mapping, and only where the interpreter copies to or from a memoryview of it. There it holds
+the GIL and changes no state of its own.
 """
 
 import ctypes
@@ -22,8 +22,8 @@ from typing import Final
 _SIGINFO_FLAG: Final = 4
 _CODE_AT: Final = 8
 _ADDRESS_AT: Final = 16
-"""Where `siginfo_t` has what it is about, above 0 for a fault, and the address that was touched, on
-64-bit Linux."""
+"""Offsets in `siginfo_t` on 64-bit Linux: of the code, above 0 for a fault, and of the address that
+was touched."""
 _FIXED_ANONYMOUS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10
 """MAP_FIXED is missing in `mmap`."""
 
@@ -53,12 +53,12 @@ _libc.mmap.argtypes = (
 )
 
 _guarded: dict[int, int] = {}
-"""Address and size of each guarded mapping. Of the process, as its signal handlers are."""
+"""Address and size of each guarded mapping. Global, since signal handlers are."""
 _previous = _Action()
 
 
 def guard(mapped: mmap.mmap) -> int:
-    """Guard a writable mapping from now on. Gives the address to `unguard` it by."""
+    """Guard a writable mapping from now on. Returns the address to pass to `unguard`."""
     address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
     _guarded[address] = len(mapped)
     _install()
@@ -71,7 +71,7 @@ def unguard(address: int) -> None:
 
 
 def _install() -> None:
-    """Make ours the handler, unless it is; another may have been set since the last mapping."""
+    """Install our handler if another one is set: it may have been replaced since."""
     current = _Action()
     _libc.sigaction(signal.SIGBUS, None, ctypes.byref(current))
     if current.handler != _OURS.handler:
@@ -80,7 +80,7 @@ def _install() -> None:
 
 def _on_sigbus(_number: int, info: int, _context: int) -> None:
     if ctypes.c_int.from_address(info + _CODE_AT).value <= 0:
-        # Somebody sent it: it is for whoever handled it before.
+        # A process sent it: the handler before ours gets it.
         _libc.sigaction(signal.SIGBUS, ctypes.byref(_previous), None)
         signal.raise_signal(signal.SIGBUS)
         return
@@ -90,7 +90,7 @@ def _on_sigbus(_number: int, info: int, _context: int) -> None:
             access = mmap.PROT_READ | mmap.PROT_WRITE
             _libc.mmap(address, size, access, _FIXED_ANONYMOUS, -1, 0)
             return
-    # Not ours. The touch is done again, and meets the handler there was.
+    # Not ours. The instruction runs again, and the handler before ours gets the signal.
     _libc.sigaction(  # pragma: no cover  the process ends here, and what was counted with it
         signal.SIGBUS, ctypes.byref(_previous), None
     )

@@ -1,9 +1,8 @@
-"""What the clients share: everything but the waiting.
+"""The common part of all clients, without I/O.
 
-A `Subscription` says what to ask for, takes what came over the connection and queues the records
-that the caller wants; when the connection is gone it says whether and after how long to connect
-again, and asks then for what comes next. It does no I/O. The clients around it connect, read and
-sleep, each in its own way, and are otherwise the same.
+A `Subscription` makes the request, takes the bytes of the connection and queues the records that
+the caller wants. When the connection is lost, it decides whether and when to connect again, and
+then requests the next record. The clients around it only connect, read and sleep.
 """
 
 import random
@@ -35,35 +34,35 @@ from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0
 LONGEST_ASKED_S: Final = 300.0
-"""Most that a service can ask a client to wait: a wrong number must not cost weeks."""
+"""Longest delay that a client accepts from a service: a wrong number must not cost weeks."""
 
 MAX_RECONNECTS: Final = 100
 """Reconnects that are remembered."""
 
 ATTEMPTS_TO_RESUME: Final = 3
-"""How often a service that begins elsewhere without a word is asked again: a request that came too
-late, from a program that was busy, is not heard."""
+"""Attempts at a service that begins elsewhere without a report. A service ignores a request that
+comes too late, from a program that was busy."""
 
 _REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
 
 
 INTERRUPTED: Final = "the program was interrupted while it read"
-"""Why a connection is given up that has brought what nobody can have taken."""
+"""Reason reported for a connection that is dropped since an interrupt may have lost its bytes."""
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """The state of a `Subscription`, to return to."""
+    """A saved state of a `Subscription`."""
 
     phase: Phase
     """Of the session."""
     ready: int
-    """How many records were waiting."""
+    """Records in `ready`."""
     session: SessionMark
     subscription: tuple[Any, ...]
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the connection had brought nothing."""
+        """Whether nothing had arrived on the connection."""
         return self.phase is Phase.GREETING
 
 
@@ -73,12 +72,12 @@ class Ready(deque[Received]):
     __slots__ = ()
 
     taken = property(deque.popleft)
-    """The first record, which is taken out: like `popleft()`, but no call. Python runs signal
-    handlers behind calls."""
+    """The first record, which is removed: `popleft()` without a call. Python runs signal handlers
+    after calls."""
 
 
 class Subscription:
-    """One subscriber's session and its policy for reconnecting, over any number of connections."""
+    """A client's session over any number of connections, and its policy for reconnecting."""
 
     def __init__(
         self,
@@ -91,20 +90,20 @@ class Subscription:
         longest_pause_s: float = LONGEST_PAUSE_S,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """`request` is what the first connection is asked for. With `resume` the others are asked
-        for what comes next, and else for the newest. Raises `NotRepresentableError`."""
+        """`request` is the request of the first connection. Later ones request the next record with
+        `resume`, otherwise the newest. Raises `NotRepresentableError`."""
         self._url = url
         self.ready = Ready()
         self.pause_s = 0.0
         """How long to wait before the next attempt to connect."""
         self.failure: DisconnectedError | UnknownSymbolError | None = None
-        """To be raised once `ready` is empty."""
+        """The error to raise once `ready` is empty."""
         self.is_over = False
         """Whether there will be no other connection."""
         self.reconnects: tuple[Reconnect, ...] = ()
         self._reconnect = reconnect
         self._request = request or Request()
-        encode_request(self._request)  # what cannot be asked for is said before anything opens
+        encode_request(self._request)  # raises before anything opens
         self._resume = resume
         self._wanted = wanted or Wanted()
         self._uniform = uniform
@@ -113,55 +112,54 @@ class Subscription:
         self._end: End | None = None
         start = self._request.start
         self._due = start if isinstance(start, Position) else None
-        """The place that is due, until the next connection's header says in which epoch that is."""
+        """The next expected position, until the next connection's header confirms the epoch."""
         self._unheard = 0
-        """Attempts in a row at which the service began elsewhere without a word."""
+        """Attempts in a row at which the service began elsewhere without a report."""
         self._is_settled = False
-        """Whether what the connection lost is known, since more than losses has come."""
+        """Whether all losses of the reconnect are known: a record other than `Loss` has come."""
         self._is_checked = False
-        """Whether the connection's first header has the symbols that the caller wants. A later
-        header may belong to older records, and have fewer."""
+        """Whether the connection's first header was checked for the symbols that the caller wants.
+        A later header may belong to older records, and have fewer."""
         self._outage: Reconnect | None = None
-        """What is known of the reconnect that is under way."""
+        """The reconnect in progress, as far as it is known."""
         self._pauses = self._new_pauses()
 
     @property
     def header(self) -> Header | None:
-        """The session header that counts now; None before the first."""
+        """The current session header; None before the first."""
         return self._session.header
 
     @property
     def frames(self) -> int:
-        """How many whole frames have come, over all connections."""
+        """Whole frames received, over all connections."""
         return self._session.frames
 
     @property
     def statistics(self) -> SessionStatistics:
-        """What has come so far, over all connections."""
+        """Counts over all connections."""
         return self._session.statistics
 
     @property
     def is_answered(self) -> bool:
-        """Whether the service has shown, on this connection, that it serves this client."""
+        """Whether the service has accepted this client on this connection."""
         return self._session.is_answered
 
     @property
     def position(self) -> Position | None:
-        """The place behind the last record that was taken out of `ready`; None before the first
-        header, unless a place was asked for."""
+        """The position after the last record taken out of `ready`; None before the first header,
+        unless the request has one."""
         at = self._session_position()
         if at is None:
             return self._due
-        # A read is only made when nothing is left of the one before: all that is in `ready` is of
-        # one epoch, the session's.
+        # A client reads only when `ready` is empty, so all of it is of the session's epoch.
         numbers = (_first_number(each) for each in self.ready)
         return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
 
     def request(self) -> bytes:
-        """The frame with which a connection begins. The session is told what is in it."""
+        """The frame with which a connection begins."""
         request = self._request
         if self._session.header is not None:
-            # What was received and not yet handed over waits in `ready`: go on behind that.
+            # Records received and not yet handed over wait in `ready`: resume after them.
             at = self._session_position() if self._resume else None
             request = msgspec.structs.replace(request, start=at or Start.LIVE)
         is_insisting = self._unheard < ATTEMPTS_TO_RESUME - 1
@@ -175,10 +173,10 @@ class Subscription:
         return Position(epoch_ns=header.epoch_ns, seq=next_seq)
 
     def receive(self, data: bytes) -> None:
-        """Take what a read brought; nothing is the end of the stream.
+        """Take the bytes of a read; no bytes mean the end of the stream.
 
-        Raises `PeerError` at the end of the stream and for what breaks the wire; the records up
-        to there are in `ready`.
+        Raises `PeerError` at the end of the stream and for bytes that break the protocol. The
+        records before that are in `ready`.
         """
         if not data:
             raise DisconnectedError(self._farewell())
@@ -206,7 +204,7 @@ class Subscription:
         try:
             self._wanted.check(header)
         except UnknownSymbolError as error:
-            # A symbol that is not served there will not be tomorrow: that is the end.
+            # Another attempt would find the same symbols: end here.
             self.failure = error
             raise DisconnectedError(str(error)) from error
 
@@ -221,8 +219,8 @@ class Subscription:
         self.ready.extend(records)
 
     def _watch(self, records: list[Record]) -> None:
-        """Look at the first records of a connection: once more than losses has come, it is known
-        what was lost by the one before."""
+        """Collect the losses with which a connection begins. The first other record completes
+        them, and with them the reconnect."""
         losses = tuple(each for each in records if isinstance(each, Loss))
         if losses and self._outage is not None:
             self._note(lost=(*self._outage.lost, *losses)[-MAX_RECONNECTS:])
@@ -233,7 +231,7 @@ class Subscription:
                 self._outage = None
 
     def _note(self, **changes: Any) -> None:
-        """Note something about the reconnect that is under way, if one is."""
+        """Change the reconnect in progress, if there is one."""
         if self._outage is not None:
             self._outage = msgspec.structs.replace(self._outage, **changes)
 
@@ -242,7 +240,7 @@ class Subscription:
         self._note(pause_s=self._outage.pause_s + self.pause_s, attempts=self._outage.attempts + 1)
 
     def mark(self) -> Mark:
-        """What `return_to` needs to undo all that comes after this."""
+        """The state to pass to `return_to`."""
         state = (
             self.pause_s,
             self.failure,
@@ -260,8 +258,8 @@ class Subscription:
         return Mark(session.phase, len(self.ready), session.mark(), state)
 
     def return_to(self, mark: Mark) -> None:
-        """Be as at `mark` again. Can be interrupted and repeated; nothing must have been taken out
-        of `ready` in between."""
+        """Restore the state of `mark`. Can be interrupted and repeated. The caller must have taken
+        nothing out of `ready` in between."""
         (
             self.pause_s,
             self.failure,
@@ -280,9 +278,9 @@ class Subscription:
             self.ready.pop()
 
     def interrupted(self, mark: Mark) -> None:
-        """The program was interrupted while it took what a connection brought. Undo what was done
-        since `mark`, and treat the connection as lost. One that had brought nothing yet is made
-        again without a word."""
+        """The program was interrupted while it took bytes of a connection. Undo all changes since
+        `mark`, and treat the connection as lost. If nothing had arrived on it, the client connects
+        again without reporting that."""
         self.return_to(mark)
         self.pause_s = 0.0
         if self._session.phase is Phase.GREETING:
@@ -291,12 +289,12 @@ class Subscription:
             self.disconnected(DisconnectedError(INTERRUPTED), is_own_fault=True)
 
     def disconnected(self, error: Exception, *, is_own_fault: bool = False) -> None:
-        """The connection ended with `error`. Queue the record of it, or arrange for the end. The
-        next attempt follows after a pause, unless the fault is this program's."""
+        """The connection ended with `error`. Queue a `Disconnected`, or end the subscription. The
+        next attempt follows after a pause, or at once if the fault is this program's."""
         self._session.disconnected()
         end, self._end = self._end, None
         if self._is_settled:
-            # One that only greets is not to be hammered.
+            # A connection that brought only a header does not reset the pauses.
             self._pauses = self._new_pauses()
         self._is_settled = self._is_checked = False
         self._due = self._session_position() or self._due
@@ -330,7 +328,7 @@ class Subscription:
 
 
 def _first_number(record: Received) -> int | None:
-    """The sequence number at which a record stands; None if it has none."""
+    """A record's sequence number; None if it has none."""
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
             return seq

@@ -9,8 +9,8 @@
                 print(record.symbol, record.price_text, record.quantity_text)
 
 Iterating gives trades and events in order: `Trade`, `Snapshot`, `Status`, `Gap`, `Loss`, `End`,
-and `Disconnected` when the connection is gone and another attempt will follow. The client goes on
-where it stopped; what the service no longer has comes as a `Loss`.
+and `Disconnected` when the connection was lost and the client will try again. The client resumes
+where it stopped; records that the service no longer has are reported as a `Loss`.
 """
 
 import select
@@ -91,7 +91,7 @@ class TcpClient(NetworkClient, BlockingClient):
             )
         except TimeoutError as error:
             raise no_connection(self._idle_timeout_s) from error
-        # Kept at once, so that `close` finds it, from whichever thread.
+        # Stored at once, so that `close` in another thread finds it.
         self._socket = plain
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.settimeout(self._idle_timeout_s)
@@ -110,8 +110,9 @@ class TcpClient(NetworkClient, BlockingClient):
             raise tls_failure(error) from error
 
     def _read(self, sock: socket.socket) -> bytes:
-        """What there is to be read, as soon as there is anything. An interrupt of the waiting
-        leaves the connection as it was; one of the reading may cost bytes, and so does it."""
+        """The bytes that have arrived, as soon as there are any. An interrupt while it waits leaves
+        the connection as it was. An interrupt while it reads may lose bytes, and so counts as a
+        lost connection."""
         deadline_s = time.monotonic() + self._idle_timeout_s
         while True:
             self._begin()
@@ -145,7 +146,7 @@ class TcpClient(NetworkClient, BlockingClient):
         self._close_copy()
 
     def close(self) -> None:
-        # Before the other thread wakes: it has to know why.
+        # First: the other thread wakes by the shutdown, and must see why.
         self._is_closed = True
         sock = self._socket
         if sock is not None:
@@ -154,14 +155,14 @@ class TcpClient(NetworkClient, BlockingClient):
 
 
 def _wait(sock: socket.socket, event: int, timeout_s: float) -> bool:
-    """Wait until a socket can be read or written. False after that time."""
+    """Wait until a socket is ready to read or to write. False if it is not in time."""
     poll = select.poll()
     poll.register(sock, event)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
 
 def _shut_down(sock: socket.socket) -> None:
-    """End the connection, also for copies that a forked process has, and wake who waits for it."""
+    """End the connection, also for copies in forked processes, and wake a thread that waits."""
     with suppress(OSError):  # it is gone already
-        # The plain one's: TLS would forget its state under the other thread.
+        # Of the plain socket: that of TLS would drop its state while the other thread uses it.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)

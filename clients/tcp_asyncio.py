@@ -58,7 +58,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
         super().__init__(url, **options)
         self._streams: _Streams | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Whose the streams are."""
+        """The event loop of the streams."""
         self._deadline: asyncio.Timeout | None = None
         """Of the last wait. An interrupt may have left it without an exit."""
 
@@ -70,7 +70,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
                 self._begin()
                 self._streams = await self._connect()
                 self._loop = loop
-                # Not waited for: a request always fits, and the service may not be reading.
+                # No wait: a request always fits the buffer, and the service may not be reading.
                 self._streams[1].write(self._hello())
             elif self._loop is not loop:
                 raise DisconnectedError("the connection belongs to another event loop")
@@ -81,7 +81,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
                 self._receive(data, loop.time() - began_s)
             self._settle()
         except asyncio.CancelledError:
-            self._settle()  # it comes where something is waited for, and nothing has been taken
+            self._settle()  # a cancellation comes at an await, where nothing has been read
             raise
         except (OSError, PeerError) as error:
             self._lost(error)
@@ -114,7 +114,7 @@ class AsyncioTcpClient(NetworkClient, AsyncClient):
         return self._streams is not None
 
     def _close_copy(self) -> None:
-        # The transport is the loop's, which the child may not touch: it waits with the parent's.
+        # The transport belongs to the loop, whose epoll the child shares with the parent.
         self._streams = None
 
     def _drop(self) -> None:

@@ -1,5 +1,5 @@
-"""What the clients over TCP share: where the service is, what it is asked for, and the words for
-what goes wrong on the way there."""
+"""The common part of the clients over TCP: the service's address, the request, and the errors of
+connecting."""
 
 import ssl
 from typing import Final, Unpack
@@ -14,20 +14,20 @@ READ_BYTES: Final = 256 * 1024
 """Most taken from the socket in one read."""
 
 FRAME_TIMEOUTS: Final = 2
-"""So many times as long as a connection may be silent, one frame may take: beyond that its length
-was corrupted on the way, and promises bytes that nobody sends. With 5 s the longest frame still
-passes at 6.4 KiB a second."""
+"""One frame may take this many times the longest silence. If it takes longer, its length was
+corrupted on the way, and announces bytes that nobody sends. With 5 s the longest frame still passes
+at 6.4 KiB a second."""
 
 _TLS_ALERT: Final = b"\x15\x03"
-"""How a server begins that was to hear TLS and did not."""
+"""First bytes of a TLS server's answer to a client that does not speak TLS."""
 
 
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
-"""What OpenSSL, by its version, calls an answer that is not TLS."""
+"""OpenSSL's names for an answer that is not TLS; they depend on its version."""
 
 
 class TcpOptions(ClientOptions, total=False):
-    """What every client over TCP can be told. `NetworkClient` says what each of them means."""
+    """Options of every client over TCP. `NetworkClient` describes them."""
 
     start: str | Position
     resume: bool
@@ -50,17 +50,19 @@ class NetworkClient(Client):
         tls: ssl.SSLContext | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        """`url` is `tcp://HOST:PORT` or `tls://HOST:PORT`, with `/CHANNEL` behind it to read
-        another channel than the service's first; anything else raises `AddressError`.
+        """`url` is `tcp://HOST:PORT` or `tls://HOST:PORT`, followed by `/CHANNEL` for another
+        channel than the service's first. Any other URL raises `AddressError`.
 
-        `start` is where to begin: `"live"`, `"oldest"` for all that the service still has, or a
-        client's `position`. What is gone of that comes as a `Loss`. After a disconnect the client
-        goes on where it stopped, or, with `resume=False`, live. `slow` is what the service does
-        with a client that falls off its log: `"skip"` tells it what it lost, `"disconnect"` ends
-        the connection. `token` is the service's, if it wants one. `tls` is for certificates that
-        this machine does not trust by itself. Raises `NotRepresentableError` for a token or a
-        position that cannot be sent, and while it runs `RefusedError`, after the `End` that says
-        why, if the service does not serve this client. `clients.client.Client` has the others.
+        `start` is where to begin: `"live"`, `"oldest"` for all records that the service still has,
+        or a client's `position`. The service reports records that it no longer has as a `Loss`.
+        After a disconnect the client resumes where it stopped, or, with `resume=False`, at the
+        newest record. `slow` is for a client that is lapped: with `"skip"` the service reports what
+        it lost, with `"disconnect"` it ends the connection. `token` is for a service that requires
+        one. `tls` is for certificates that this machine does not trust by default.
+
+        Raises `NotRepresentableError` for a token or a position that cannot be sent. If the
+        service refuses this client, `RefusedError` follows the `End` that gives the reason.
+        `fanout.clients.client.Client` has the other parameters.
         """
         request = Request(
             start=start if isinstance(start, Position) else Start(start),
@@ -71,32 +73,34 @@ class NetworkClient(Client):
         super().__init__(url, request=request, resume=resume, **options)
         self._host, self._port, is_tls = parse_address(url)
         if tls is not None and not is_tls:
-            raise AddressError(f"{url!r} does not speak TLS, and tls= is given: tls://HOST:PORT")
+            raise AddressError(
+                f"tls= is given, but {url!r} is not a TLS address: use tls://HOST:PORT"
+            )
         self._tls = (tls or ssl.create_default_context()) if is_tls else None
         self._is_greeted = False
         self._frames = 0
         self._amid_frame_s = 0.0
-        """How long reads have waited, and brought no whole frame; since the last one did."""
+        """Time that reads have waited since the last whole frame."""
 
     def _is_connected(self) -> bool:
-        # START and the header are for everybody. What follows them, within a second, is for who is
-        # served; or it is an END.
+        # The service sends START and the header to everybody. A client that it serves gets the next
+        # frame within a second; any other gets an END.
         return self._is_over or self._subscription.is_answered
 
     def _hello(self) -> bytes:
-        """What a connection begins with."""
+        """The request, with which a connection begins."""
         self._is_greeted, self._amid_frame_s = False, 0.0
         return self._subscription.request()
 
     def _receive(self, data: bytes, waited_s: float) -> None:
-        """Take what a read brought, which waited for so long. Raises `PeerError`, as
-        `Subscription.receive` does, and `DisconnectedError` for a frame that does not come to its
-        end, however many bytes do. That this program itself was busy in between says nothing."""
+        """Take the bytes of a read that waited for `waited_s`. Raises `PeerError`, as
+        `Subscription.receive` does, and `DisconnectedError` for a frame that takes too long. Time
+        that this program spent elsewhere does not count."""
         self._mark = None
         if not self._is_greeted:
             self._is_greeted = True
             if data.startswith(_TLS_ALERT):
-                raise DisconnectedError("the service speaks TLS: tls:// instead of tcp://")
+                raise DisconnectedError("the service speaks TLS: use tls:// instead of tcp://")
         self._subscription.receive(data)
         frames = self._subscription.frames
         if frames != self._frames:
@@ -117,9 +121,7 @@ def parse_address(url: str) -> tuple[str, int, bool]:
     except ValueError:  # UnicodeError among them
         host, port = None, None
     if not host or not port or parts.scheme not in ("tcp", "tls"):
-        raise AddressError(
-            f"{url!r} is not an address: tcp://HOST:PORT or tls://HOST:PORT is needed"
-        )
+        raise AddressError(f"{url!r} is not an address: use tcp://HOST:PORT or tls://HOST:PORT")
     return host, port, parts.scheme == "tls"
 
 
@@ -129,32 +131,32 @@ def channel_in(url: str) -> str:
     channel = path.removesuffix("/")
     fault = channel_fault(channel) if channel else None
     if fault:
-        raise AddressError(f"{url!r} names no channel that can be: {fault}")
+        raise AddressError(f"{url!r} does not end with a channel name: {fault}")
     return channel
 
 
 def no_connection(timeout_s: float) -> DisconnectedError:
-    """The service did not answer in time, in words."""
+    """The error where the service did not answer in time."""
     return DisconnectedError(f"no connection within {timeout_s:g} s")
 
 
 def silence(timeout_s: float) -> DisconnectedError:
-    """Not even a heartbeat came for so long, in words."""
-    return DisconnectedError(f"silent for {timeout_s:g} s")
+    """The error where not even a heartbeat came."""
+    return DisconnectedError(f"the service was silent for {timeout_s:g} s")
 
 
 def no_whole_frame(passed_s: float) -> DisconnectedError:
-    """Bytes came for so long, and no frame, in words."""
+    """The error where bytes came, but no whole frame."""
     return DisconnectedError(f"no whole frame in {passed_s:.0f} s")
 
 
 def tls_failure(error: BaseException) -> DisconnectedError:
-    """A TLS handshake that came to nothing, in words."""
-    why = f"TLS handshake: {error}"
+    """The error where the TLS handshake failed."""
+    why = f"the TLS handshake failed: {error}"
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the service's certificate is not trusted: {error.verify_message}"
     elif isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-        why = "the service does not speak TLS: tcp:// instead of tls://"
+        why = "the service does not speak TLS: use tcp:// instead of tls://"
     elif isinstance(error, TimeoutError):
         why = "the service did not answer the TLS handshake"
     return DisconnectedError(why)

@@ -76,14 +76,14 @@ class TrioTcpClient(NetworkClient, AsyncClient):
                 self._receive(data, trio.current_time() - began_s)
             self._settle()
         except trio.Cancelled:
-            self._settle()  # it comes where something is waited for, and nothing has been taken
+            self._settle()  # a cancellation comes at an await, where nothing has been read
             raise
         except (OSError, PeerError, trio.BrokenResourceError) as error:
             self._lost(error)
 
     async def _connect(self) -> _Stream:
-        """A connection on which the request has been sent. One that a cancellation leaves half
-        made is closed."""
+        """A connection on which the request has been sent. A cancellation closes one that is half
+        made."""
         stream: _Stream | None = None
         try:
             self._deadline = trio.move_on_after(self._idle_timeout_s)
@@ -131,7 +131,7 @@ class TrioTcpClient(NetworkClient, AsyncClient):
             sock.shutdown(socket.SHUT_RDWR)
         try:
             sock.close()
-        except RuntimeError:  # trio does not run any more, and need not be told
+        except RuntimeError:  # trio has ended, and need not know
             os.close(sock.detach())
 
     def _socket(self) -> trio.socket.SocketType | None:

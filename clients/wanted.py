@@ -1,4 +1,4 @@
-"""Which of the records that come a caller wants."""
+"""The filter on records: by symbol, and by kind of trade."""
 
 from collections.abc import Collection
 from typing import Final
@@ -10,12 +10,12 @@ from fanout.protocol.constants import TradeKind
 from fanout.protocol.records import Gap, Header, Record, Snapshot, Status, Trade
 
 MARKET_KINDS: Final = frozenset({TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE})
-"""Trades at prices that somebody agreed on. Those of the insurance fund and of auto-deleveraging
-can be far from them."""
+"""Trades at market prices. Trades of the insurance fund and of auto-deleveraging can be far from
+the market."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which records the caller wants. What it does not want is counted and then dropped."""
+    """Which records the caller wants. The client counts the others and drops them."""
 
     symbols: frozenset[str] = frozenset()
     """Empty: all."""
@@ -23,14 +23,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, symbols: Collection[str], market_only: bool) -> "Wanted":
-        """Raises `AddressError` for a string in the place of a collection of them."""
+        """Raises `AddressError` if `symbols` is one string instead of a collection."""
         if isinstance(symbols, str):
-            raise AddressError(f"symbols={symbols!r}: a collection is needed, like [{symbols!r}]")
+            raise AddressError(f"symbols={symbols!r}: pass a collection, such as [{symbols!r}]")
         return cls(frozenset(symbols), market_only)
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether nothing is filtered out."""
         return not (self.symbols or self.market_only)
 
     def check(self, header: Header) -> None:
@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, frozen=True):
             raise UnknownSymbolError(f"{symbol} is not served here: {', '.join(served)}")
 
     def select(self, records: list[Record]) -> list[Record]:
-        """Those that are wanted. What concerns the whole stream always is."""
+        """The records that the caller wants. Records on the whole stream always pass."""
         return [each for each in map(self._reduced, records) if each is not None]
 
     def _reduced(self, record: Record) -> Record | None:

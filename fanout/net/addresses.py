@@ -43,7 +43,7 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_port(port: int) -> None:
-    """Raises `UsageError` for what is not a TCP port."""
+    """Raises `UsageError` for a number that is not a TCP port."""
     if not 0 <= port <= 65_535:
         raise UsageError(f"port {port}: 0 to 65535, where 0 takes a free one")
 
@@ -54,7 +54,7 @@ def check_url(flag: str, url: str | None, schemes: tuple[str, ...]) -> None:
     if url is None:
         return
     if "@" in url:
-        raise UsageError(f"{flag}: a URL with a name or password in it: leave them out")
+        raise UsageError(f"{flag}: the URL holds a name or a password: leave them out")
     if _split(url, schemes) is None:
         raise UsageError(f"{flag} {url!r}: {' or '.join(schemes)}://HOST[:PORT] is needed")
 
@@ -122,7 +122,7 @@ def _split(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
 
 
 def is_host(text: str) -> bool:
-    """Whether text can be a host's name or address at all."""
+    """Whether text can be the name or the address of a host."""
     try:
         return bool(text.encode("idna"))
     except UnicodeError:
@@ -130,8 +130,8 @@ def is_host(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reachable from this machine only. Names but `localhost` are not
-    resolved."""
+    """Whether an address is reachable from this machine only. No name is resolved, and of names
+    only `localhost` is known."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -139,8 +139,8 @@ def is_loopback(host: str) -> bool:
 
 
 def serves_loopback(host: str) -> bool:
-    """Whether every address that a host has, as the system resolves it, is reachable from this
-    machine only. False for a name that has none."""
+    """Whether all addresses to which the system resolves a host are reachable from this machine
+    only. False for a name without an address."""
     if is_loopback(host):
         return True
     try:
@@ -151,5 +151,5 @@ def serves_loopback(host: str) -> bool:
 
 
 def authority(host: str, port: int) -> str:
-    """`HOST:PORT`, with brackets around an address of IP 6."""
+    """`HOST:PORT`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

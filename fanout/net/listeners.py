@@ -1,4 +1,4 @@
-"""TCP sockets that listen, and where they do."""
+"""Listening TCP sockets, and their addresses."""
 
 from contextlib import suppress
 from typing import Final
@@ -10,12 +10,12 @@ from fanout.net.addresses import authority
 from fanout.protocol.errors import reason
 
 ATTEMPTS: Final = 10
-"""To find a port that is free at each of several addresses."""
+"""Attempts to find a port that is free at every address of a host."""
 
 
 async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
-    """Listening TCP sockets, one for each address of the host, all at one port: also where that is
-    0, which takes a free one. Raises `BindError`, with words on what to do."""
+    """Listening TCP sockets, one for each address of the host, all at the same port. Port 0 takes a
+    free one. Raises `BindError`."""
     try:
         return await _open(host, port)
     except (OSError, UnicodeError) as error:
@@ -31,12 +31,12 @@ async def _open(host: str, port: int) -> list[trio.SocketListener]:
         # Each address got a free port of its own. Take the first one's for all.
         for each in listeners:
             await each.aclose()
-        with suppress(OSError):  # somebody else has it, at the other address
+        with suppress(OSError):  # the port is taken at another address
             return await trio.open_tcp_listeners(min(ports), host=host)
     raise OSError(f"no port is free at all addresses of {host}")
 
 
 def authority_of(listener: trio.SocketListener) -> str:
-    """Where it listens, as `HOST:PORT`."""
+    """The address of a listener, as `HOST:PORT`."""
     host, port = listener.socket.getsockname()[:2]
     return authority(host, port)

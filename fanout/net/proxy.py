@@ -45,9 +45,9 @@ def proxy_for(url: str, asked_for: str | None) -> Proxy | None:
 
 
 def is_excluded(url: str, no_proxy: str) -> bool:
-    """Whether NO_PROXY names the host of `url`: by name, by the end of its name (`.example.com`,
-    `*.example.com`, `example.com`), by address, by network (`10.0.0.0/8`), or by `*`, each of them
-    with a port or without."""
+    """Whether NO_PROXY excludes the host of `url`. Its entries are names, ends of names
+    (`.example.com`, `*.example.com`, `example.com`), addresses, networks (`10.0.0.0/8`) and `*`,
+    each with or without a port."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower().rstrip(".")
     port = parts.port or _PORTS.get(parts.scheme)
@@ -59,7 +59,7 @@ def _names(entry: str, host: str, port: int | None) -> bool:
         return True
     try:
         return ip_address(host) in ip_network(entry.strip("[]"), strict=False)
-    except ValueError:  # one of them is a name, or has a port
+    except ValueError:  # a name, or an entry with a port
         pass
     name, colon, number = entry.rpartition(":")
     if colon and number.isdigit():
@@ -98,7 +98,7 @@ async def open_tunnel(host: str, port: int, proxy: Proxy) -> trio.SocketStream:
     # The library encodes a login as Latin-1, which gives back the bytes as they were.
     name, password = (each.decode("latin-1") for each in proxy.login or (b"", b""))
     kind = ProxyType.SOCKS5 if proxy.is_socks else ProxyType.HTTP
-    # Typed as another proxy, but all that is asked of it is `connect`.
+    # The library types it as another proxy, but only calls `connect`.
     forward: Any = _Direct()
     connector = Connector(kind, proxy.host, proxy.port, name, password, rdns=True, forward=forward)
     try:

@@ -1,9 +1,9 @@
 """A WebSocket client for the feed: `websockets`' sans-I/O core, driven over a trio stream.
 
-The unit is a *burst*: all messages that one read of the socket brought, with the time at which
-that read returned. Under load bursts grow by themselves, and no message costs a task switch.
+The unit is a *burst*: all messages of one read of the socket, with the time at which that read
+returned. Under load the bursts grow, and no message costs a task switch.
 
-A connection on which nothing at all arrives is pinged, and given up when that brings no answer.
+The client pings a silent connection, and gives it up if no answer comes.
 """
 
 import ssl
@@ -29,26 +29,26 @@ from fanout.protocol.errors import reason
 from fanout.venues.base import Limits, Refusal, usual_refusal
 
 READ_BYTES: Final = 256 * 1024
-"""Most taken in one read: some 1,500 trades. Bounds the size of a burst."""
+"""Most bytes of one read, some 1,500 trades. Limits the size of a burst."""
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""Longest message. The protocol core gives the connection up rather than buffer more."""
+"""Longest message. The protocol core closes the connection instead of buffering a longer one."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 5.0
-"""How long the venue may take to accept what is sent. Where its limits say nothing else, silence
-after which it is pinged, and again this long until it counts as gone."""
+"""Longest time for the venue to accept bytes. Also the silence before a ping, and the time for its
+answer, unless the venue's limits have another value."""
 
 PONGS_A_SECOND: Final = 5
-"""At most, where the venue's limits say nothing else: a pong counts as a message to the venue."""
+"""Most pongs, unless the venue's limits have another value: a venue counts a pong as a message."""
 
 BUSY_S: Final = {Refusal.BUSY: 60.0, Refusal.BANNED: 120.0}
-"""How long to stay away from a venue that limits or bans, if it does not say."""
+"""Pause after a limit or a ban for which the venue names none."""
 
 
 class Burst(msgspec.Struct, frozen=True):
-    """What one read brought. `received_ns` is unix ns and `received_at_ns` monotonic ns, both
-    taken once when the read returned."""
+    """The messages of one read. `received_ns` is unix ns and `received_at_ns` monotonic ns, both
+    taken when the read returned."""
 
     received_ns: int
     received_at_ns: int
@@ -56,8 +56,8 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Protocol(ClientProtocol):
-    """The protocol core, which does not answer pings in a flood: to answer the newest is enough
-    (RFC 6455, 5.5.3), and a pong is a message that the venue counts."""
+    """The protocol core, with a limit on pongs. In a flood of pings it is enough to answer the
+    newest (RFC 6455, 5.5.3), and the venue counts pongs as messages."""
 
     def __init__(self, uri: WebSocketURI, pongs_a_second: int = PONGS_A_SECOND) -> None:
         super().__init__(uri, max_size=MAX_MESSAGE_BYTES)
@@ -73,7 +73,7 @@ class Protocol(ClientProtocol):
 
 
 class WebSocket:
-    """An open connection. `receive` for bursts, until `VenueUnreachableError`."""
+    """An open connection. `receive` gives bursts, and at the end `VenueUnreachableError`."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class WebSocket:
         self._received_at_ns = 0
 
     async def send(self, text: str) -> None:
-        """Send a text message. A cancellation may leave half of it sent: close then."""
+        """Send a text message. A cancellation may leave half of it sent: close the connection."""
         if self._protocol.state is not State.OPEN:
             raise self._closed()
         self._protocol.send_text(text.encode())
         await self._flush()
 
     async def receive(self) -> Burst:
-        """The next burst of at least one message. Pings are answered on the way.
+        """The next burst of at least one message. Answers pings meanwhile.
 
-        Raises `VenueUnreachableError` when the connection has ended, in whatever way. May be
-        cancelled; nothing is lost by it.
+        Raises `VenueUnreachableError` when the connection has ended in any way. A cancellation
+        loses nothing.
         """
         while not self._messages:
             if self._protocol.state is not State.OPEN:
@@ -147,18 +147,18 @@ class WebSocket:
         if not data:
             return
         try:
-            # The reader answers pings while another task sends.
+            # The reading task may answer a ping while another task sends.
             async with self._sending:
                 with trio.fail_after(IDLE_TIMEOUT_S):
                     await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
             raise VenueUnreachableError(f"the stream broke: {reason(error)}") from error
         except trio.TooSlowError as error:
-            what = f"the venue took nothing for {IDLE_TIMEOUT_S:g} s"
+            what = f"the venue accepted no bytes for {IDLE_TIMEOUT_S:g} s"
             raise VenueUnreachableError(what) from error
 
     async def open(self) -> None:
-        """The opening handshake. Raises a `VenueError` that says in words what went wrong."""
+        """The opening handshake. Raises a `VenueError`."""
         protocol = self._protocol
         protocol.send_request(protocol.connect())
         await self._flush()
@@ -168,7 +168,7 @@ class WebSocket:
             raise _failure(protocol.handshake_exc, self._refusal) from protocol.handshake_exc
 
     async def say_goodbye(self) -> None:
-        """Send a close frame if the socket takes it at once."""
+        """Send a close frame, unless the socket does not take it within half a second."""
         if self._protocol.state is not State.OPEN:
             return  # it is closed already, or about to be
         with trio.move_on_after(0.5) as scope:
@@ -190,11 +190,11 @@ async def open_websocket(
     limits: Limits | None = None,
     refusal: Callable[[int], Refusal] = usual_refusal,
 ) -> AsyncIterator[WebSocket]:
-    """Connect, and close at the end. Raises a `VenueError` when that fails.
+    """Connect, and close at the end. Raises a `VenueError` if the connection fails.
 
-    `proxy` is the proxy to go through, if any. `ssl_context` is for `wss://`; None takes
-    the system's certificates. `wall_ns` gives unix ns, for bursts. `limits` and `refusal` are the
-    venue's: how it is pinged, and what the HTTP status of a handshake means.
+    `proxy` is the proxy to connect through, if any. `ssl_context` is for `wss://`; None trusts the
+    system's certificates. `wall_ns` gives unix ns, for bursts. `limits` and `refusal` are the
+    venue's: when to ping, and the meaning of the HTTP status of a handshake.
     """
     limits = limits or Limits()
     try:
@@ -248,9 +248,11 @@ def _failure(
             f"the venue refuses this address with HTTP {status}: its region or network is blocked"
         )
     if meaning in BUSY_S:
-        after = "".join(fault.response.headers.get_all("Retry-After")[:1])  # it may come twice
+        after = "".join(
+            fault.response.headers.get_all("Retry-After")[:1]
+        )  # the header may come twice
         pause_s = float(after) if after.isascii() and after.isdigit() else BUSY_S[meaning]
-        why = f"the venue refuses with HTTP {status}: too many requests from here"
+        why = f"the venue refuses with HTTP {status}: too many requests from this address"
         return VenueBusyError(why, pause_s)
     return VenueUnreachableError(f"the venue answers the WebSocket handshake with HTTP {status}")
 

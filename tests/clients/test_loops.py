@@ -43,7 +43,7 @@ def test_an_asyncio_client_connects_anew_in_a_second_loop_and_loses_nothing() ->
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_without_reconnecting_a_second_loop_is_an_error_in_words() -> None:
+def test_without_reconnecting_a_second_loop_is_a_disconnected_error() -> None:
     with serving(opening(1) + block(1) + block(2), silent=True) as service:
         client = AsyncioTcpClient(service.url, reconnect=False)
         asyncio.run(trades(client, 1))
@@ -63,7 +63,7 @@ def test_a_trio_client_goes_on_in_a_second_run() -> None:
 
 
 @pytest.mark.parametrize("kind", [TrioTcpClient, AsyncioTcpClient])
-def test_a_pause_that_began_in_another_loop_is_not_measured_by_the_clock_of_this_one(
+def test_a_pause_that_began_in_another_loop_starts_again_in_this_one(
     kind: Any,
 ) -> None:
     client = kind("tcp://127.0.0.1:9")
@@ -84,7 +84,7 @@ def test_a_client_of_a_queue_goes_on_in_a_second_loop(tmp_path: Path, kind: Any)
         client._drop()
 
 
-def test_a_client_of_trio_is_closed_behind_its_run() -> None:
+def test_a_trio_client_can_be_closed_after_its_run() -> None:
     with serving(opening(1) + block(1), silent=True) as service:
         client = TrioTcpClient(service.url)
         trio.run(trades, client, 1)

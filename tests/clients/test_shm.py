@@ -74,7 +74,7 @@ def until_over(reader: ShmClient) -> tuple[list[Any], Outcome | None]:
 @pytest.mark.parametrize(
     "url", ["q", "tcp://q:1", "shm://", "shm:///dev/shm/q", "shm://a/b", "shm://..", "SHM//q"]
 )
-def test_what_names_no_queue_is_refused(url: str) -> None:
+def test_a_malformed_queue_address_is_refused(url: str) -> None:
     with pytest.raises(AddressError, match="shm://NAME"):
         ShmClient(url)
 
@@ -98,7 +98,7 @@ def test_records_come_in_order_whatever_the_wait(tmp_path: Path, wait: Wait) -> 
         assert reader.header == writer.header
 
 
-def test_a_reader_that_comes_late_gets_what_is_unread_and_no_loss(tmp_path: Path) -> None:
+def test_a_late_reader_gets_the_unread_records_and_no_loss(tmp_path: Path) -> None:
     with writing(tmp_path, next_seq=100) as writer:
         writer.trades(3)
         with client(tmp_path) as reader:
@@ -111,7 +111,7 @@ def test_a_reader_that_comes_late_gets_what_is_unread_and_no_loss(tmp_path: Path
             assert reader.connect().next_seq == 105
 
 
-def test_a_reader_that_was_killed_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_killed_reader_loses_no_record(tmp_path: Path) -> None:
     read_two = (
         "import os, sys; from fanout.clients.shm import ShmClient\n"
         "client = ShmClient('shm://q', directory=sys.argv[1])\n"
@@ -160,7 +160,7 @@ def test_a_reader_that_was_handed_nothing_of_a_block_leaves_it_whole(tmp_path: P
             assert numbers(take(reader, 3)) == [1, 2, 3]
 
 
-def test_the_place_where_a_reader_left_means_nothing_in_other_frames(tmp_path: Path) -> None:
+def test_the_number_where_a_reader_left_is_ignored_in_other_frames(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         writer.trades(5)
         with client(tmp_path) as reader:
@@ -174,7 +174,7 @@ def test_the_place_where_a_reader_left_means_nothing_in_other_frames(tmp_path: P
             assert reader.statistics.lost == 0
 
 
-def test_a_reader_that_leaves_takes_with_it_only_what_it_was_handed(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_consumes_only_records_it_handed_over(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         for _ in range(100):
             writer.trades(1)
@@ -341,7 +341,7 @@ def test_a_queue_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         assert reader.outcome is Outcome.NO_PERMISSION
 
 
-def test_too_few_descriptors_say_nothing_of_the_queue(
+def test_too_few_descriptors_are_not_blamed_on_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> int:
@@ -356,7 +356,7 @@ def test_too_few_descriptors_say_nothing_of_the_queue(
         assert isinstance(until(reader, Trade)[-1], Trade)
 
 
-def test_too_little_memory_says_nothing_of_the_queue_either(
+def test_too_little_memory_is_not_blamed_on_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -390,7 +390,7 @@ def test_a_dead_writers_queue_still_gives_what_is_unread(tmp_path: Path) -> None
     assert (numbers(records), outcome) == ([1, 2, 3, 4, 5], Outcome.WRITER_DIED)
 
 
-def test_a_writer_that_comes_again_is_found_and_the_hole_is_told(tmp_path: Path) -> None:
+def test_a_writer_that_restarts_is_found_and_the_loss_is_reported(tmp_path: Path) -> None:
     with client(tmp_path) as reader:
         with writing(tmp_path) as writer:
             writer.trades(5)
@@ -431,7 +431,7 @@ def test_a_queue_without_a_name_is_read_on(tmp_path: Path, monkeypatch: pytest.M
         assert reader.statistics.connections == 1
 
 
-def test_a_writer_that_lives_but_does_not_stir_is_left(tmp_path: Path) -> None:
+def test_a_writer_that_lives_but_writes_nothing_is_given_up(tmp_path: Path) -> None:
     with (
         writing(tmp_path) as writer,
         client(tmp_path, reconnect=False, idle_timeout_s=0.3) as reader,
@@ -447,7 +447,9 @@ def test_a_writer_that_lives_but_does_not_stir_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_queue", [True, False])
-def test_an_end_is_the_end_wherever_it_was_left(tmp_path: Path, in_queue: bool) -> None:
+def test_an_end_in_the_queue_or_in_the_page_ends_the_iteration(
+    tmp_path: Path, in_queue: bool
+) -> None:
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         reader.connect()
         writer.trades(2)
@@ -487,7 +489,7 @@ def test_a_frame_that_is_broken_is_skipped_with_all_that_was_there(tmp_path: Pat
         assert records[0].reason is LossReason.DISCONNECTED
 
 
-def test_close_gives_back_what_a_thread_that_is_done_had_attached(tmp_path: Path) -> None:
+def test_close_releases_a_queue_that_a_finished_thread_attached(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         writer.trades(2)
         reader = client(tmp_path)
@@ -499,7 +501,7 @@ def test_close_gives_back_what_a_thread_that_is_done_had_attached(tmp_path: Path
             another.connect()
 
 
-def test_close_while_a_record_is_waited_for_gives_back_though_nobody_asks_for_more(
+def test_close_during_a_wait_releases_the_queue_without_another_read(
     tmp_path: Path,
 ) -> None:
     with writing(tmp_path) as writer:
@@ -527,7 +529,7 @@ def test_close_ends_the_iteration_from_another_thread(tmp_path: Path) -> None:
         assert list(reader) == []
 
 
-def test_pop_gives_payloads_as_they_stand_and_never_waits(
+def test_pop_gives_undecoded_payloads_and_never_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shm_client, "CHECK_S", 0.0)
@@ -539,11 +541,11 @@ def test_pop_gives_payloads_as_they_stand_and_never_waits(
         writer.trades(1)
         writer.die()
         assert reader.pop() == block(writer.header, 3, 1)[4:]
-        with pytest.raises(QueueError, match="gone without an END"):
+        with pytest.raises(QueueError, match="ended without an END"):
             reader.pop()
 
 
-def test_a_writer_that_writes_and_does_not_beat_is_not_taken_for_silent(tmp_path: Path) -> None:
+def test_a_writer_that_writes_without_heartbeats_is_not_silent(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, closing(attach(str(tmp_path / "q"), now_s=0)) as queue:
         for now_s in range(1, 20):
             writer.trades(1)
@@ -554,7 +556,7 @@ def test_a_writer_that_writes_and_does_not_beat_is_not_taken_for_silent(tmp_path
         assert trouble.outcome is Outcome.SILENT
 
 
-def test_pop_names_a_queue_that_is_not_there(tmp_path: Path) -> None:
+def test_pop_reports_a_missing_queue(tmp_path: Path) -> None:
     with client(tmp_path) as reader:
         with pytest.raises(QueueError, match="no queue of that name"):
             reader.pop()
@@ -562,7 +564,7 @@ def test_pop_names_a_queue_that_is_not_there(tmp_path: Path) -> None:
             assert reader.pop() is None
 
 
-def test_pop_refuses_what_cannot_be_a_frame_once_and_goes_on_behind_it(tmp_path: Path) -> None:
+def test_pop_reports_a_malformed_frame_once_and_resumes_after_it(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, client(tmp_path) as reader:
         writer.trades(1)
         writer.queue.writer._data[:4] = bytes(4)
@@ -677,7 +679,7 @@ def test_waiting_burns_no_core_by_default(tmp_path: Path, kind: str) -> None:
         assert time.process_time() - began < 0.25
 
 
-def test_a_sigbus_that_is_none_of_ours_kills_as_ever(tmp_path: Path) -> None:
+def test_a_sigbus_outside_a_queue_ends_the_process(tmp_path: Path) -> None:
     code = """
 import mmap, os, sys
 from pathlib import Path
@@ -743,7 +745,7 @@ def test_close_ends_the_wait_for_a_queue_that_is_not_there(tmp_path: Path) -> No
         assert all(isinstance(each, Disconnected) for each in reader)
 
 
-def test_an_end_without_room_in_an_empty_queue_is_given_to_who_comes_later(tmp_path: Path) -> None:
+def test_an_end_in_the_page_of_an_empty_queue_is_given_to_a_later_reader(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         writer.end(keep=True, in_queue=False)
         records, outcome = until_over(reader)
@@ -751,7 +753,7 @@ def test_an_end_without_room_in_an_empty_queue_is_given_to_who_comes_later(tmp_p
         assert outcome is Outcome.ENDED
 
 
-def test_a_queue_that_vanishes_between_two_looks_is_none(
+def test_a_file_that_is_cut_during_attaching_is_not_a_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -776,7 +778,7 @@ def test_a_queue_that_is_cut_before_it_is_mapped_is_truncated(
             attach(str(writer.path), now_s=0.0)
 
 
-def test_of_two_queues_the_one_that_was_cut_is_replaced(tmp_path: Path) -> None:
+def test_a_cut_of_one_queue_does_not_affect_another(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with (
@@ -792,7 +794,7 @@ def test_of_two_queues_the_one_that_was_cut_is_replaced(tmp_path: Path) -> None:
         assert first.statistics.connections == 1
 
 
-def test_a_sigbus_that_somebody_sends_is_for_the_handler_before(tmp_path: Path) -> None:
+def test_a_sigbus_sent_by_a_process_goes_to_the_previous_handler(tmp_path: Path) -> None:
     caught: list[int] = []
     before = signal.signal(signal.SIGBUS, lambda number, _: caught.append(number))
     try:

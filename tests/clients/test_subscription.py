@@ -10,7 +10,7 @@ from tests.protocol.golden import HEADER, LIFE, payload
 from tests.protocol.test_session import block, frame, opening
 
 
-def test_the_place_of_who_has_a_snapshot_to_read_is_that_of_the_trade_behind_it() -> None:
+def test_an_unread_snapshot_does_not_change_the_position() -> None:
     subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
     subscriber.receive(opening(1_001) + frame(payload("snapshot")) + block(1_001, 2))
     assert isinstance(subscriber.ready[0], Snapshot)

@@ -90,7 +90,7 @@ def test_connect_without_a_header_is_an_error() -> None:
         client.connect()
 
 
-def test_a_service_that_does_not_answer_the_tls_handshake_is_told() -> None:
+def test_a_service_that_does_not_answer_the_tls_handshake_is_an_error() -> None:
     with serving(b"", silent=True) as service:
         url = service.url.replace("tcp://", "tls://")
         client = TcpClient(url, reconnect=False, idle_timeout_s=0.1)
@@ -98,7 +98,7 @@ def test_a_service_that_does_not_answer_the_tls_handshake_is_told() -> None:
             next(client)
 
 
-def test_a_program_that_is_busy_amid_a_frame_has_lost_no_connection() -> None:
+def test_time_that_the_program_is_busy_does_not_count_for_a_frame() -> None:
     """What counts is how long reads waited, not what the program did between them."""
     with serving(opening(1) + block(1)[:9], silent=True) as service:
         client = TcpClient(service.url, idle_timeout_s=0.2)
@@ -148,9 +148,9 @@ def test_an_unknown_channel_ends_the_client_with_the_services_words() -> None:
 
 
 @pytest.mark.parametrize("path", ["Books", "a/b", "-a", "a" * 33, "a?b"])
-def test_a_channel_that_cannot_be_is_refused_in_a_line(path: str) -> None:
+def test_a_malformed_channel_name_is_refused(path: str) -> None:
     with pytest.raises(
-        AddressError, match=r"names no channel that can be: .*: 1 to 32 characters of a-z"
+        AddressError, match=r"does not end with a channel name: .*: 1 to 32 characters of a-z"
     ):
         TcpClient(f"tcp://127.0.0.1:1/{path}")
 

@@ -54,7 +54,7 @@ def test_connect_waits_for_the_header() -> None:
         asyncio.run(run(service.url))
 
 
-def test_a_connection_that_takes_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 

@@ -43,7 +43,7 @@ def test_a_cancellation_loses_no_record() -> None:
         trio.run(run, service.url)
 
 
-def test_who_gives_up_waiting_and_comes_back_does_not_begin_the_pause_anew() -> None:
+def test_a_cancelled_wait_does_not_restart_the_pause() -> None:
     """Else a program that looks in every half second would never be connected again."""
 
     async def run(url: str) -> None:
@@ -70,7 +70,9 @@ def test_connect_waits_for_the_header() -> None:
         trio.run(run, service.url)
 
 
-async def test_a_connection_that_takes_too_long_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_takes_too_long_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def never(*_: object) -> None:
         await trio.sleep_forever()
 

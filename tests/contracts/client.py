@@ -166,7 +166,7 @@ class ClientContract(ABC):
         assert client.header is not None
         assert [each.symbol for each in client.header.instruments] == ["BTCUSDT", "币安人生USDT"]
 
-    def test_a_lost_connection_is_told_and_made_again_and_what_was_missed_is_told(self) -> None:
+    def test_a_lost_connection_is_reported_and_replaced_and_the_loss_is_reported(self) -> None:
         gone = opening(4) + loss(1, 3) + block(4)
         with serving(opening(1) + block(1)[:-3], gone) as service:
             records, _ = self.collect(service.url, lambda each: isinstance(each[-1], Trade))
@@ -176,7 +176,7 @@ class ClientContract(ABC):
         assert missed == Loss(first_seq=1, last_seq=3, reason=LossReason.SLOW)
         assert isinstance(trade, Trade)
 
-    def test_after_an_end_it_comes_back_when_it_was_asked_to(self) -> None:
+    def test_after_an_end_it_reconnects_after_the_delay_the_service_asked_for(self) -> None:
         with serving(opening(1) + end(0), opening(1, epoch_ns=8) + block(1)) as service:
             records, _ = self.collect(service.url, lambda each: isinstance(each[-1], Trade))
         assert [type(each) for each in records] == [End, Disconnected, Restarted, Trade]
@@ -184,7 +184,7 @@ class ClientContract(ABC):
         assert records[1].pause_s >= 0.010
         assert records[2] == Restarted(before=Position(epoch_ns=7, seq=1), epoch_ns=8)
 
-    def test_a_service_that_greets_and_drops_is_not_hammered(self) -> None:
+    def test_a_service_that_only_sends_a_header_does_not_reset_the_pauses(self) -> None:
         with serving(*[opening(1)] * 6) as service:
             records, _ = self.collect(service.url, lambda each: len(each) == 6)
         pauses = [each.pause_s for each in records if isinstance(each, Disconnected)]
@@ -197,7 +197,7 @@ class ClientContract(ABC):
         pauses = [each.pause_s for each in records if isinstance(each, Disconnected)]
         assert pauses[6] < pauses[5] / 4
 
-    def test_a_service_cannot_send_a_client_to_sleep_for_weeks(self) -> None:
+    def test_a_delay_asked_by_the_service_has_a_limit(self) -> None:
         weeks = End(reason=EndReason.SHUTDOWN, last_seq=0, retry_ms=2**32 - 2)
         with serving(opening(1) + frame(encode_event(weeks))) as service:
             records, _ = self.collect(service.url, lambda each: len(each) == 2)
@@ -211,13 +211,13 @@ class ClientContract(ABC):
         ):
             self.to_the_end(service.url, reconnect=False)
 
-    def test_without_reconnecting_nobody_there_is_an_error_that_names_the_address(self) -> None:
+    def test_without_reconnecting_a_refused_connection_is_an_error_with_the_address(self) -> None:
         with serving() as service:
             url = service.url
         with pytest.raises(DisconnectedError, match=f"{url}: .*refused"):
             self.to_the_end(url, reconnect=False)
 
-    def test_nobody_there_is_told_and_tried_again(self) -> None:
+    def test_a_refused_connection_is_reported_and_tried_again(self) -> None:
         with serving() as service:
             url = service.url
         records, client = self.collect(url, lambda each: len(each) == 3)
@@ -225,11 +225,11 @@ class ClientContract(ABC):
         assert (client.header, client.position) == (None, None)
 
     @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", opening(1)[:-1] + b"\0"])
-    def test_bytes_that_break_the_wire_end_the_connection_with_a_reason(self, data: bytes) -> None:
+    def test_malformed_bytes_end_the_connection_with_a_reason(self, data: bytes) -> None:
         with serving(data) as service, pytest.raises(DisconnectedError, match=r"frame|CRC"):
             self.to_the_end(service.url, reconnect=False)
 
-    def test_what_came_before_the_damage_is_handed_over(self) -> None:
+    def test_records_before_malformed_bytes_are_handed_over(self) -> None:
         with serving(opening(1) + block(1) + b"\xff" * 8, opening(2)) as service:
             records, _ = self.collect(service.url, lambda each: len(each) == 2)
         assert [type(each) for each in records] == [Trade, Disconnected]
@@ -237,7 +237,7 @@ class ClientContract(ABC):
     def test_a_silent_connection_counts_as_lost(self) -> None:
         with (
             serving(opening(1), silent=True) as service,
-            pytest.raises(DisconnectedError, match=r"silent for 0\.05 s"),
+            pytest.raises(DisconnectedError, match=r"the service was silent for 0\.05 s"),
         ):
             self.to_the_end(service.url, reconnect=False, idle_timeout_s=0.05)
 
@@ -253,7 +253,7 @@ class ClientContract(ABC):
             "",
         ],
     )
-    def test_what_is_no_address_is_refused_at_once(self, url: str) -> None:
+    def test_a_malformed_address_is_refused_at_once(self, url: str) -> None:
         with pytest.raises(AddressError, match="tcp://HOST:PORT"):
             self.to_the_end(url)
 
@@ -275,7 +275,7 @@ class ClientContract(ABC):
             )
         return service.requests
 
-    def test_it_asks_for_what_it_was_told_to(self) -> None:
+    def test_the_request_holds_the_callers_options(self) -> None:
         there = Position(epoch_ns=7, seq=5)
         (request,) = self.asked(
             opening(9) + block(5), start=there, slow="disconnect", token="t-o-k-e-n"
@@ -284,7 +284,7 @@ class ClientContract(ABC):
         assert self.asked(opening(9) + block(9)) == [Request()]
         assert self.asked(opening(1) + block(1), start="oldest") == [Request(start=Start.OLDEST)]
 
-    def test_after_a_disconnect_it_asks_for_what_comes_next(self) -> None:
+    def test_after_a_disconnect_it_requests_the_next_record(self) -> None:
         requests = self.asked(
             opening(1) + block(1, 2) + block(3)[:-1], opening(9) + block(3), until=3, token="t"
         )
@@ -293,19 +293,19 @@ class ClientContract(ABC):
             Request(start=Position(epoch_ns=7, seq=3), token="t"),
         ]
 
-    def test_it_begins_live_again_if_it_is_told_to(self) -> None:
+    def test_without_resume_it_reconnects_at_the_newest_record(self) -> None:
         requests = self.asked(
             opening(1) + block(1), opening(9) + block(9), until=2, resume=False, start="oldest"
         )
         assert requests == [Request(start=Start.OLDEST), Request()]
 
-    def test_what_it_resumes_comes_without_a_loss(self) -> None:
+    def test_a_resumed_stream_has_no_loss(self) -> None:
         with serving(opening(1) + block(1, 2), opening(9) + block(3, 6) + block(9)) as service:
             records, _ = self.collect(service.url, lambda each: len(each) == 10)
         assert [each.seq for each in records if isinstance(each, Trade)] == list(range(1, 10))
         assert not [each for each in records if isinstance(each, Loss)]
 
-    def test_a_service_that_is_full_for_a_while_costs_nothing(self) -> None:
+    def test_a_service_that_is_full_for_a_while_causes_no_loss(self) -> None:
         full = End(reason=EndReason.FULL, last_seq=8, retry_ms=1)
         turned_away = opening(9) + frame(encode_event(full))
         with serving(opening(1) + block(1, 2), turned_away, opening(9) + block(3)) as service:
@@ -313,7 +313,7 @@ class ClientContract(ABC):
         assert [each.seq for each in records if isinstance(each, Trade)] == [1, 2, 3]
         assert not [each for each in records if isinstance(each, Loss)]
 
-    def test_a_service_that_did_not_hear_is_asked_again(self) -> None:
+    def test_a_service_that_ignored_the_request_is_asked_again(self) -> None:
         unheard = opening(9) + block(9)
         with serving(opening(1) + block(1), unheard, opening(9) + block(2, 8)) as service:
             records, client = self.collect(service.url, lambda each: len(each) == 11)
@@ -322,7 +322,7 @@ class ClientContract(ABC):
         assert records[2].why == "the service began at 9, and not at 2 as asked"
         assert client.reconnects[0].attempts == 2
 
-    def test_a_service_that_never_hears_costs_what_it_leaves_out(self) -> None:
+    def test_a_service_that_always_ignores_the_request_causes_a_loss(self) -> None:
         unheard = [opening(9) + block(9)] * 3
         with serving(opening(1) + block(1), *unheard) as service:
             records, client = self.collect(service.url, lambda each: len(each) == 6)
@@ -331,7 +331,7 @@ class ClientContract(ABC):
         assert client.reconnects[0].lost == (missed,)
 
     @pytest.mark.parametrize("start", [AWAY, "oldest", "live"])
-    def test_another_epoch_is_told_to_who_had_a_place_in_one(self, start: object) -> None:
+    def test_a_new_epoch_is_reported_to_a_client_with_a_position(self, start: object) -> None:
         with serving(opening(1) + block(1)) as service:
             records, _ = self.collect(
                 service.url, lambda each: isinstance(each[-1], Trade), start=start
@@ -339,7 +339,7 @@ class ClientContract(ABC):
         told = [each for each in records if isinstance(each, Restarted)]
         assert told == ([Restarted(before=start, epoch_ns=7)] if start == AWAY else [])
 
-    def test_a_restart_is_in_the_record_of_the_reconnect(self) -> None:
+    def test_a_reconnect_records_that_the_service_restarted(self) -> None:
         with serving(opening(1) + block(1), opening(1, epoch_ns=8) + block(1)) as service:
             records, client = self.collect(service.url, lambda each: len(each) == 4)
         assert [type(each) for each in records] == [Trade, Disconnected, Restarted, Trade]
@@ -354,7 +354,7 @@ class ClientContract(ABC):
         assert [each.attempts for each in client.reconnects] == [1] * 5
 
     @pytest.mark.parametrize("reason", [EndReason.AUTH, EndReason.BAD_REQUEST, EndReason.FULL])
-    def test_a_refusal_is_an_error_after_the_end_that_says_why(self, reason: EndReason) -> None:
+    def test_a_refusal_is_an_error_after_the_end_with_the_reason(self, reason: EndReason) -> None:
         end = End(reason=reason, last_seq=0, retry_ms=None, why="the token is wrong")
         with (
             serving(opening(1) + frame(encode_event(end))) as service,
@@ -373,19 +373,19 @@ class ClientContract(ABC):
             {"slow": "wait"},
         ],
     )
-    def test_what_cannot_be_asked_for_is_said_before_anything_opens(
+    def test_a_request_that_cannot_be_encoded_is_an_error_before_anything_opens(
         self, options: dict[str, object]
     ) -> None:
         with pytest.raises(ValueError, match=r"."):
             self.to_the_end("tcp://127.0.0.1:1", **options)
 
-    def test_its_position_is_behind_what_was_handed_over(self) -> None:
+    def test_the_position_follows_the_last_record_handed_over(self) -> None:
         for taken, due in [(1, 2), (2, 3), (6, 7), (7, 10)]:
             with serving(opening(1) + status(1) + block(2, 5) + loss(7, 9)) as service:
                 _, client = self.collect(service.url, lambda each, n=taken: len(each) == n)
             assert client.position == Position(epoch_ns=7, seq=due)
 
-    def test_reconnects_are_recorded_with_what_they_cost(self) -> None:
+    def test_reconnects_are_recorded_with_their_losses(self) -> None:
         gone = opening(9) + loss(2, 5) + block(6)
         with serving(opening(1) + block(1), b"", gone) as service:
             _, client = self.collect(service.url, lambda each: len(each) == 5)
@@ -398,7 +398,7 @@ class ClientContract(ABC):
 
     # What the caller wants of it.
 
-    def test_what_is_not_wanted_leaves_no_hole(self) -> None:
+    def test_filtered_records_are_not_counted_as_lost(self) -> None:
         stream = opening(1) + block(1, 3, BlockFlags.SNAPSHOT) + block(1) + status(2) + gap(3)
         with serving(stream + block(4, 2) + end(5)) as service:
             records, client = self.collect(
@@ -408,7 +408,7 @@ class ClientContract(ABC):
         assert client.position == Position(epoch_ns=7, seq=6)
         assert client.statistics.trades == 3
 
-    def test_prints_that_are_no_fills_can_be_left_out(self) -> None:
+    def test_trades_that_are_not_fills_can_be_filtered_out(self) -> None:
         kinds = list(TradeKind)
         trades = [Trade(BTC, 9 + i, 5, 6, 7, False, kind) for i, kind in enumerate(kinds)]
         mixed = encode_block(Block(first_seq=1, trades=trades, received_ns=9), HEADER)
@@ -420,51 +420,53 @@ class ClientContract(ABC):
         assert left == [TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE]
         assert client.position == Position(epoch_ns=7, seq=len(kinds) + 1)
 
-    def test_a_symbol_that_is_not_served_ends_it_with_words(self) -> None:
+    def test_a_symbol_that_is_not_served_is_an_error_that_names_those_that_are(self) -> None:
         with (
             serving(opening(1) + block(1)) as service,
             pytest.raises(UnknownSymbolError, match="XRPUSDT is not served here: BTCUSDT, "),
         ):
             self.to_the_end(service.url, symbols=["BTCUSDT", "XRPUSDT"])
 
-    def test_one_symbol_is_not_taken_for_a_list_of_letters(self) -> None:
+    def test_a_string_instead_of_a_collection_of_symbols_is_refused(self) -> None:
         with pytest.raises(AddressError, match=r"\['BTCUSDT'\]"):
             self.to_the_end("tcp://127.0.0.1:1", symbols="BTCUSDT")
 
     # TLS.
 
-    def test_tls_that_is_asked_for_is_not_left_out(self) -> None:
+    def test_a_tls_context_with_a_plain_address_is_refused(self) -> None:
         with pytest.raises(AddressError, match="tls://HOST:PORT"):
             self.to_the_end("tcp://127.0.0.1:1", tls=client_tls())
 
-    def test_over_tls_it_is_the_same(self) -> None:
+    def test_records_are_the_same_over_tls(self) -> None:
         stream = opening(1) + block(1, 2) + end(2)
         with serving(stream, tls=server_tls()) as service:
             records = self.to_the_end(service.url, reconnect=False, tls=client_tls())
         assert [type(each) for each in records] == [Trade, Trade, End]
 
-    def test_a_certificate_that_nobody_vouches_for_is_refused(self) -> None:
+    def test_an_untrusted_certificate_is_refused(self) -> None:
         with (
             serving(opening(1), tls=server_tls()) as service,
             pytest.raises(DisconnectedError, match="certificate is not trusted"),
         ):
             self.to_the_end(service.url, reconnect=False)
 
-    def test_a_service_that_does_not_speak_tls_is_told_apart(self) -> None:
+    def test_a_service_without_tls_is_named_in_the_error(self) -> None:
         with (
             serving(opening(1) + block(1)) as service,
-            pytest.raises(DisconnectedError, match="does not speak TLS: tcp:// instead of tls://"),
+            pytest.raises(
+                DisconnectedError, match="does not speak TLS: use tcp:// instead of tls://"
+            ),
         ):
             self.to_the_end(service.url.replace("tcp:", "tls:"), reconnect=False)
 
-    def test_a_server_that_answers_with_an_alert_of_tls_is_told_apart(self) -> None:
+    def test_a_service_with_tls_is_named_in_the_error_of_a_plain_client(self) -> None:
         with (
             serving(bytes.fromhex("15030300020246")) as service,
-            pytest.raises(DisconnectedError, match="speaks TLS: tls:// instead of tcp://"),
+            pytest.raises(DisconnectedError, match="speaks TLS: use tls:// instead of tcp://"),
         ):
             self.to_the_end(service.url, reconnect=False)
 
-    def test_wire_1_is_told_apart(self) -> None:
+    def test_a_service_with_wire_1_is_named_in_the_error(self) -> None:
         stream = frame(START) + frame(bytes.fromhex("010100"))
         with (
             serving(stream) as service,

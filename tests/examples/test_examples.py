@@ -248,10 +248,7 @@ async def test_a_tcp_client_without_a_service_says_so_and_keeps_trying(client: s
 async def test_a_tcp_client_refuses_what_is_no_address(client: str) -> None:
     code, errors, lines = await result_of(client, "127.0.0.1:9000")
     assert (code, lines) == (1, [])
-    assert (
-        errors
-        == "'127.0.0.1:9000' is not an address: tcp://HOST:PORT or tls://HOST:PORT is needed\n"
-    )
+    assert errors == "'127.0.0.1:9000' is not an address: use tcp://HOST:PORT or tls://HOST:PORT\n"
 
 
 async def test_a_recorder_that_was_stopped_goes_on_without_a_hole(tmp_path: Path) -> None:

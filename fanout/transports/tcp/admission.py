@@ -1,8 +1,8 @@
-"""Who finds a place: limits on clients in all, on clients of one address, and on their coming.
+"""Admission of clients: limits on their number, on their number per address, and on their rate.
 
-A limit is what keeps many from taking from the few. Nobody waits for a place: who finds none is
-told so, and when to come back. Where a token is needed, a place is taken only by who has shown it;
-until then a stranger stands in the *hall*, which has room for a few, and for fewer of one address.
+Limits keep a crowd from starving the rest. Excess clients are refused at once with a retry delay,
+never queued. Where the service requires a token, only a client that has sent it counts against
+these limits. Until then it counts against those of the *hall*, which are smaller.
 """
 
 import ipaddress
@@ -15,32 +15,32 @@ import msgspec
 from fanout.net.descriptors import Descriptors
 
 FULL_RETRY_MS: Final = 5_000
-"""When who found no place is asked to come back."""
+"""Retry delay for a client that a full service refuses."""
 
 RUSH_RETRY_MS: Final = 1_000
-"""When who came in a rush is asked to come back."""
+"""Retry delay for a client that came over the rate."""
 
 HALL_PLACES: Final = 128
-"""Strangers whose token is waited for at once."""
+"""Most clients at once that have yet to send their token."""
 
 HALL_PLACES_PER_ADDRESS: Final = 16
 
 IP6_PREFIX_BITS: Final = 64
-"""Who has one address of IP 6 has all of its network's."""
+"""Clients of one IPv6 network count as one address: a host has all of them."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """No place for a client: why, and when to come back."""
+    """Why a client is refused, and after which delay it may try again."""
 
     why: str
     retry_ms: int
 
 
 class Places:
-    """So many at once, and so many of one address."""
+    """A count of clients, with a limit on all and one per address."""
 
     def __init__(self, most: int, most_per_address: int, who: str) -> None:
-        """`most_per_address` 0 sets no limit. `who` is in them, in words."""
+        """`most_per_address` 0 sets no limit. `who` names the clients in messages."""
         self._most = most
         self._most_per_address = most_per_address
         self._who = who
@@ -48,13 +48,15 @@ class Places:
         self.count = 0
 
     def enter(self, host: str) -> Refusal | None:
-        """Count one from an address in, or say why not. Who is in has to `leave`."""
+        """Count a client of an address, or return why not. One that is counted has to `leave`."""
         address = _counted_as(host)
         if self.count >= self._most:
-            return Refusal(f"no place: at most {self._most:,} {self._who}", FULL_RETRY_MS)
+            return Refusal(
+                f"the service is full: at most {self._most:,} {self._who}", FULL_RETRY_MS
+            )
         if self._most_per_address and self._present[address] >= self._most_per_address:
             most = f"{self._most_per_address:,} {self._who}"
-            return Refusal(f"no place: at most {most} from one address", FULL_RETRY_MS)
+            return Refusal(f"the service is full: at most {most} from one address", FULL_RETRY_MS)
         self._present[address] += 1
         self.count += 1
         return None
@@ -68,7 +70,7 @@ class Places:
 
 
 class Admission:
-    """How quickly clients come, and where they are."""
+    """The limits of a service: the rate of connections, its clients, and its hall."""
 
     def __init__(
         self,
@@ -78,30 +80,30 @@ class Admission:
         accept_rate: float,
         clock: Callable[[], float],
     ) -> None:
-        """`accept_rate` is in clients a second, and so many may come at once. `max_per_address` 0
-        sets no limit. `clock` gives seconds, and never goes back."""
+        """`accept_rate` is in clients a second, and also the size of a burst. `max_per_address` 0
+        sets no limit. `clock` gives monotonic seconds."""
         self.places = Places(max_clients, max_per_address, "clients at once")
         self.hall = Places(HALL_PLACES, HALL_PLACES_PER_ADDRESS, "clients without their token")
         self.count = 0
-        """Those who have arrived and not departed."""
+        """Connections that have arrived and not departed."""
         self._accept_rate = accept_rate
         self._clock = clock
         self._room = accept_rate
-        """How many may come now, without being a rush."""
+        """How many may connect now without exceeding the rate."""
         self._counted_s = clock()
 
     def arrive(self) -> Refusal | None:
-        """Count one that comes, or say why not: they come too quickly, or there are too many for
-        the process. Who has arrived has to `depart`."""
+        """Count a new connection, or return why not: over the rate, or over the process's limit
+        of descriptors. One that has arrived has to `depart`."""
         now_s = self._clock()
         self._room += (now_s - self._counted_s) * self._accept_rate
         self._room, self._counted_s = min(self._room, self._accept_rate), now_s
         if self._room < 1:
-            why = f"no place: at most {self._accept_rate:,g} connections a second"
+            why = f"too many new clients: at most {self._accept_rate:,g} connections a second"
             return Refusal(why, RUSH_RETRY_MS)
         self._room -= 1
         if Descriptors.taken >= Descriptors.most():
-            return Refusal("no place: the service is out of descriptors", FULL_RETRY_MS)
+            return Refusal("the service is full: it is out of descriptors", FULL_RETRY_MS)
         Descriptors.taken += 1
         self.count += 1
         return None
@@ -112,7 +114,7 @@ class Admission:
 
 
 def _counted_as(host: str) -> str:
-    """What an address is counted by."""
+    """The key under which an address counts."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,8 +1,7 @@
-"""What passes before a client's data begins: TLS, if it is spoken here, and what it asks for.
+"""The start of a client's connection: the TLS handshake, if the service uses TLS, and the request.
 
-A stranger speaks here. Its time and the length of what it says are bounded, and what cannot be
-understood is answered in words that fit what it seems to be: a plain client at a TLS port, a TLS
-client at a plain one.
+The client is not trusted yet. Its time and the length of its request are limited. A plain client at
+a TLS port, and a TLS client at a plain one, get an error that names the mistake.
 """
 
 import socket
@@ -18,39 +17,39 @@ from fanout.protocol.request import MAX_REQUEST_BYTES, Request, decode_request
 from fanout.transports.tcp.config import TcpConfig
 
 SILENCE_S: Final = 0.1
-"""How long a client that has nothing to ask is waited for."""
+"""How long the service waits for a request. A client without one gets the default."""
 
 REQUEST_S: Final = 5.0
-"""How long a client has for a request that it has begun, or without which it is not served."""
+"""How long a client has to complete a request, or to send one that is required."""
 
 HANDSHAKE_S: Final = 5.0
 """How long a client has for the TLS handshake."""
 
 _HANDSHAKE_BYTE: Final = b"\x16"
-"""A client's first byte, if it speaks TLS; it would be a request of 22 bytes or 65,558."""
+"""A client's first byte, if it speaks TLS. In a request it would announce 22 bytes, or 65,558."""
 
 _HANDSHAKES_AT_ONCE: Final = 2
-"""A handshake takes a millisecond or more of arithmetic. A thread does it, so that clients who
-come in a rush do not hold up the trades."""
+"""A handshake takes a millisecond or more of CPU. It runs in a thread, so that a crowd of new
+clients does not delay trades."""
 
 
 class NoTlsError(PeerError):
-    """The client does not speak TLS, or not in a way that leads anywhere."""
+    """The client does not speak TLS, or the handshake failed."""
 
 
 class IncompleteRequestError(MalformedError):
-    """The client has begun a request, and not completed it in time."""
+    """The client began a request and did not complete it in time."""
 
 
 def load_tls(config: TcpConfig) -> ssl.SSLContext | None:
-    """The server's side of TLS, if it is asked for. Raises `ConfigError`."""
+    """The server's TLS context, if TLS is configured. Raises `ConfigError`."""
     if config.tls_cert is None or config.tls_key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        # An encrypted key would have a password asked for at the terminal.
+        # Without it OpenSSL asks for an encrypted key's password at the terminal.
         context.load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -64,20 +63,20 @@ def _why_unusable(error: Exception) -> str:
     if not isinstance(error, ssl.SSLError):
         return reason(error)
     if error.reason == "KEY_VALUES_MISMATCH":
-        return "they do not belong together"
-    return "a PEM certificate and its PEM key are needed, the key not encrypted"
+        return "the key and the certificate do not belong together"
+    return "use a PEM certificate and its PEM key, which must not be encrypted"
 
 
 class TlsGate:
-    """Takes clients through the handshake."""
+    """Performs TLS handshakes with clients."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         self._limiter = trio.CapacityLimiter(_HANDSHAKES_AT_ONCE)
 
     async def enter(self, sock: socket.socket) -> ssl.SSLSocket:
-        """The socket to be used instead. Raises `NoTlsError`; the one that was given is as it was
-        if the client spoke no TLS at all."""
+        """The TLS socket to use instead of `sock`. Raises `NoTlsError`. If the client spoke no TLS
+        at all, `sock` is still usable."""
         with trio.move_on_after(HANDSHAKE_S):
             await trio.lowlevel.wait_readable(sock)
             try:
@@ -85,7 +84,7 @@ class TlsGate:
             except OSError as error:
                 raise NoTlsError(reason(error)) from error
             if first != _HANDSHAKE_BYTE:
-                raise NoTlsError("TLS is spoken here: tls:// instead of tcp://")
+                raise NoTlsError("this port speaks TLS: use tls:// instead of tcp://")
             return await self._shake_hands(sock)
         raise NoTlsError(f"no TLS handshake within {HANDSHAKE_S:g} s")
 
@@ -105,25 +104,25 @@ class TlsGate:
                     await trio.lowlevel.wait_writable(tls)
         except OSError as error:
             tls.close()
-            raise NoTlsError(f"TLS handshake: {reason(error)}") from error
+            raise NoTlsError(f"the TLS handshake failed: {reason(error)}") from error
         except trio.Cancelled:
             tls.close()
             raise
 
 
 async def receive_some(sock: socket.socket) -> bytes:
-    """What has come, up to 4 KiB; nothing at the end of the stream. Raises `OSError`.
+    """The next bytes, up to 4 KiB; none at the end of the stream. Raises `OSError`.
 
-    A cancellation loses nothing: what it has not given is still there to be read.
+    A cancellation loses nothing: bytes that were not returned can still be read.
     """
-    await trio.lowlevel.checkpoint()  # one that sends without end must not keep us here
+    await trio.lowlevel.checkpoint()  # a client that sends without pause must not block the loop
     while (data := receive_now(sock)) is None:
         await trio.lowlevel.wait_readable(sock)
     return data
 
 
 def receive_now(sock: socket.socket) -> bytes | None:
-    """`receive_some` without waiting: None if nothing has come."""
+    """`receive_some` without waiting: None if no bytes have arrived."""
     try:
         return sock.recv(4096)
     except (BlockingIOError, ssl.SSLWantReadError):
@@ -131,10 +130,10 @@ def receive_now(sock: socket.socket) -> bytes | None:
 
 
 async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
-    """What a client asks for; the plain request if it says nothing in time, or no more.
+    """A client's request; the default request if none arrives in time.
 
-    `is_needed`: a client that says nothing will not be served, and is waited for longer. Raises
-    `PeerError` for what is no request, or an incomplete one, and `OSError` if it is gone.
+    With `is_needed` a client without a request is not served, so the service waits longer. Raises
+    `PeerError` for a malformed or incomplete request, and `OSError` for a lost connection.
     """
     received = b""
     begun_s = trio.current_time()
@@ -144,7 +143,7 @@ async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
         with trio.move_on_at(deadline_s):
             data = await receive_some(sock)
         if data is None:
-            data = receive_now(sock)  # it may have come in time, and we were late to look
+            data = receive_now(sock)  # it may have arrived in time, and we read late
         if not data:
             return _unfinished(received)
         received += data
@@ -153,7 +152,7 @@ async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
 
 
 def _unfinished(received: bytes) -> Request:
-    """What is meant by one who says no more."""
+    """The request of a client that sends no more bytes."""
     if received:
         raise IncompleteRequestError(
             f"request is cut short: {len(received):,} bytes of it came within {REQUEST_S:g} s"
@@ -162,9 +161,9 @@ def _unfinished(received: bytes) -> Request:
 
 
 def _complete(received: bytes) -> bytes | None:
-    """The request in what has been received; None if there is more to come."""
+    """The request in the bytes received; None if it is not complete."""
     if received.startswith(_HANDSHAKE_BYTE + b"\x03"):
-        raise MalformedError("TLS is not spoken here: tcp:// instead of tls://")
+        raise MalformedError("this port does not speak TLS: use tcp:// instead of tls://")
     if len(received) < LENGTH_BYTES:
         return None
     length = int.from_bytes(received[:LENGTH_BYTES], "little")

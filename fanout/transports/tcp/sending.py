@@ -1,4 +1,4 @@
-"""The same bytes to many sockets."""
+"""Send the same bytes to many sockets."""
 
 import os
 from array import array
@@ -10,8 +10,8 @@ from fanout.speedups import twin
 def send_to_each(descriptors: "array[int]", data: bytes) -> list[tuple[int, int]]:
     """Send `data` to each of these sockets, in one non-blocking call each.
 
-    Gives those that did not take all of it: the place in `descriptors`, and how many bytes it did
-    take, -1 if it is broken. The compiled twin lets other threads run meanwhile.
+    Returns the sockets that did not take all bytes: the index in `descriptors`, and how many bytes
+    were taken, or -1 for a broken connection. The compiled twin releases the GIL meanwhile.
     """
     short: list[tuple[int, int]] = []
     for place, descriptor in enumerate(descriptors):

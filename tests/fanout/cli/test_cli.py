@@ -259,7 +259,7 @@ def test_trades_are_sent_over_tls_and_a_mismatch_is_reported(tmp_path: Path) -> 
     with serving("--log-bytes", "1MiB") as (_, plain):
         mixed_up = fanout("tail", plain.replace("tcp:", "tls:"), "--no-reconnect")
         assert mixed_up.returncode == 1
-        assert "does not speak TLS: tcp:// instead of tls://" in mixed_up.stderr
+        assert "does not speak TLS: use tcp:// instead of tls://" in mixed_up.stderr
     with started(*OPEN, "--tls-cert", cert, "--tls-key", key) as service:
         url = service.until_said("serving").split()[-1].replace("0.0.0.0", "127.0.0.1")
         assert url.startswith("tls://")
@@ -269,7 +269,7 @@ def test_trades_are_sent_over_tls_and_a_mismatch_is_reported(tmp_path: Path) -> 
         assert "certificate is not trusted" in stranger.stderr
         mixed_up = fanout("tail", url.replace("tls:", "tcp:"), "--limit", "3")
         assert mixed_up.returncode == 1
-        assert mixed_up.stderr.endswith("TLS is spoken here: tls:// instead of tcp://\n")
+        assert mixed_up.stderr.endswith("this port speaks TLS: use tls:// instead of tcp://\n")
         assert service.end(signal.SIGTERM) == 143
         assert "Traceback" not in "".join(service.said)
     assert "no TLS: 127.0.0.1" in "".join(service.said)
@@ -293,7 +293,9 @@ def test_tail_reports_a_full_service() -> None:
             first.out.readline()
             second = fanout("tail", url, "--no-reconnect")
             assert second.returncode == 1
-            assert second.stderr == f"fanout: {url}: no place: at most 1 clients at once\n"
+            assert (
+                second.stderr == f"fanout: {url}: the service is full: at most 1 clients at once\n"
+            )
 
 
 def test_tail_reports_a_restart_of_the_service() -> None:

@@ -150,7 +150,7 @@ async def test_a_connection_that_cannot_send_its_pong_is_closed(autojump_clock: 
         client._stream.send_stream.send_all_hook = trio.sleep_forever  # type: ignore[attr-defined]
         venue.protocol.send_ping(b"x")
         await venue.flush()
-        with pytest.raises(VenueUnreachableError, match="took nothing for 5 s"):
+        with pytest.raises(VenueUnreachableError, match="accepted no bytes for 5 s"):
             await client.receive()
 
 

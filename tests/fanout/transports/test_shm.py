@@ -177,7 +177,7 @@ async def test_a_file_that_is_kept_tells_a_late_reader_everything(tmp_path: Path
     assert late.trade_ids == [1, 2, 3]
 
 
-async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: Path) -> None:
+async def test_a_cancelled_transport_removes_its_file_and_writes_no_end(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(ShmTransport(config(tmp_path)).run, [new_channel()])
         queue = attach(str(tmp_path / "q"), now_s=0)
@@ -190,7 +190,9 @@ async def test_a_cancelled_transport_removes_its_file_and_says_no_end(tmp_path: 
         assert trouble.outcome is Outcome.WRITER_DIED
 
 
-async def test_who_has_a_name_is_told_and_nothing_is_touched(tmp_path: Path) -> None:
+async def test_the_holder_of_a_name_is_found_without_touching_the_file(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "q"
     assert holder_of(str(path)) == (Holder.NOBODY, 0)
     async with serving(new_channel(), tmp_path):
@@ -230,7 +232,7 @@ def abandoned_queue(path: Path) -> int:
     return int(done.stdout)
 
 
-async def test_a_dead_owners_file_is_taken_over_with_a_word(
+async def test_a_dead_owners_file_is_taken_over_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = abandoned_queue(tmp_path / "q")
@@ -262,7 +264,7 @@ async def test_a_directory_or_a_link_of_the_name_is_left_alone(tmp_path: Path, m
     assert victim.read_bytes() == bytes(8192)
 
 
-async def test_no_room_is_told_before_anything_listens(
+async def test_too_little_space_is_an_error_before_anything_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -274,7 +276,7 @@ async def test_no_room_is_told_before_anything_listens(
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BindError, match="no such file or directory"):
         await ShmTransport(config(tmp_path / "nowhere")).run([new_channel()])
 
@@ -329,7 +331,7 @@ async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         await ShmTransport(config(tmp_path)).run([new_channel()])
 
 
-async def test_news_is_in_the_queue_within_the_pass_that_it_woke(tmp_path: Path) -> None:
+async def test_a_record_is_in_the_queue_within_two_scheduler_passes(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path):
         with reading(tmp_path) as reader:
@@ -340,7 +342,7 @@ async def test_news_is_in_the_queue_within_the_pass_that_it_woke(tmp_path: Path)
             assert reader.all_now().trade_ids == [1, 2]
 
 
-async def test_a_reader_that_stalls_is_told_exactly_what_is_missing(
+async def test_a_stalled_reader_gets_a_loss_with_the_exact_numbers(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     channel = new_channel()
@@ -385,7 +387,7 @@ async def test_loss_comes_before_what_follows_it_however_the_reader_reads(
     assert accounted(reader.records) == list(range(1, channel.log.next_seq))
 
 
-async def test_of_a_burst_that_does_not_fit_the_front_is_delivered(tmp_path: Path) -> None:
+async def test_the_first_records_of_a_burst_that_does_not_fit_are_delivered(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
@@ -401,7 +403,7 @@ async def test_of_a_burst_that_does_not_fit_the_front_is_delivered(tmp_path: Pat
     assert accounted(reader.records) == list(range(1, 2001))
 
 
-async def test_a_reader_that_the_log_outran_is_told(tmp_path: Path) -> None:
+async def test_a_lapped_reader_gets_a_loss(tmp_path: Path) -> None:
     channel = new_channel(log_bytes=2_000)
     async with serving(channel, tmp_path):
         with reading(tmp_path) as reader:
@@ -429,7 +431,7 @@ async def test_an_end_without_room_is_left_in_the_page_with_its_loss(tmp_path: P
     assert [type(each) for each in reader.records[-2:]] == [Loss, End]
 
 
-async def test_silence_is_told_every_second_and_the_page_shows_life(
+async def test_heartbeats_come_every_second_and_the_page_shows_life(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     ticks = iter(range(10_000))
@@ -546,7 +548,7 @@ def remove(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, cut_and_stretch, remove])
-async def test_a_queue_that_somebody_harmed_is_made_anew(
+async def test_a_damaged_queue_is_created_anew(
     tmp_path: Path,
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
@@ -675,7 +677,7 @@ async def test_a_nonsensical_read_cursor_harms_nobody(tmp_path: Path) -> None:
             pass
 
 
-def test_two_that_take_over_at_once_do_not_both_get_the_name(tmp_path: Path) -> None:
+def test_of_two_services_that_take_over_at_once_one_gets_the_name(tmp_path: Path) -> None:
     abandoned_queue(tmp_path / "q")
     fd = os.open(tmp_path / "q", os.O_RDWR)
     queue_file._lock(fd)
@@ -696,7 +698,7 @@ async def test_a_look_at_a_queue_that_somebody_cut_does_not_touch_it(tmp_path: P
             assert served.stats().consumers == ()  # or this process has ended by SIGBUS
 
 
-async def test_those_who_read_a_queue_before_it_was_made_anew_are_counted(
+async def test_readers_of_a_queue_before_it_was_created_anew_are_counted(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with serving(new_channel(), tmp_path) as served:

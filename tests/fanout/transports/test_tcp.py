@@ -89,13 +89,13 @@ async def test_the_url_names_the_port_that_was_picked() -> None:
         assert address(url)[1] > 0
 
 
-async def test_an_address_of_ip_6_is_written_as_a_url() -> None:
+async def test_an_ipv6_address_is_written_with_brackets_in_the_url() -> None:
     transport = TcpTransport(TcpConfig(host="::1", port=0))
     async with serving(new_channel(), transport) as url:
         assert url.startswith("tcp://[::1]:")
 
 
-async def test_a_port_in_use_is_told_in_a_line() -> None:
+async def test_a_port_in_use_is_an_error_of_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         transport = TcpTransport(TcpConfig(port=port))
@@ -103,7 +103,7 @@ async def test_a_port_in_use_is_told_in_a_line() -> None:
             await transport.run([new_channel()])
 
 
-async def test_a_host_that_is_not_ours_is_told_in_a_line() -> None:
+async def test_an_address_of_another_machine_is_an_error_of_one_line() -> None:
     with pytest.raises(BindError, match=r"cannot listen on 192\.0\.2\.1:0"):
         await TcpTransport(TcpConfig(host="192.0.2.1", port=0)).run([new_channel()])
 
@@ -137,7 +137,7 @@ async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\0"])
-async def test_what_a_client_sends_changes_nothing(garbage: bytes) -> None:
+async def test_bytes_that_a_client_sends_are_ignored(garbage: bytes) -> None:
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, connected(url) as stream:
         await stream.send_all(garbage)
@@ -148,7 +148,7 @@ async def test_what_a_client_sends_changes_nothing(garbage: bytes) -> None:
         await reading.until(End)
 
 
-async def test_a_client_that_floods_is_told_and_cut_off_and_the_others_are_not() -> None:
+async def test_a_flooding_client_gets_an_end_and_the_others_are_served() -> None:
     channel, transport = new_channel(), new_transport()
     async with (
         serving(channel, transport) as url,
@@ -166,7 +166,7 @@ async def test_a_client_that_floods_is_told_and_cut_off_and_the_others_are_not()
         await reading.until(Trade)
 
 
-async def test_a_client_that_sends_too_much_is_told_so() -> None:
+async def test_a_client_that_sends_too_much_gets_an_end_with_the_reason() -> None:
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, connected(url) as talking:
         reading = Reading(talking.receive_some)
@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_is_forgotten(linger: bool) -> None:
             await trio.sleep(0.001)
 
 
-async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_are_sent_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcaster, "HEARTBEAT_S", 0.01)
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, tcp_reader(url) as reading:
@@ -203,7 +203,7 @@ async def test_silence_is_filled_with_heartbeats(monkeypatch: pytest.MonkeyPatch
         assert reading.records == []
 
 
-async def test_a_lapped_reader_gets_the_header_that_counts_where_it_carries_on() -> None:
+async def test_a_lapped_reader_gets_the_header_that_is_valid_where_it_resumes() -> None:
     channel, transport = new_channel(log_bytes=100_000), new_transport()
     async with serving(channel, transport) as url, connected(url, receive_buffer=4096) as stream:
         await until_clients(transport, 1)
@@ -220,7 +220,7 @@ async def test_a_lapped_reader_gets_the_header_that_counts_where_it_carries_on()
         assert reading.header.instruments == (finer, LIFE)
 
 
-async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
+async def test_a_client_that_does_not_take_the_end_does_not_delay_the_services_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport_module, "GOODBYE_S", 0.05)
@@ -235,7 +235,7 @@ async def test_a_client_that_will_not_take_the_end_does_not_keep_the_service(
         assert transport.client_count == 0
 
 
-async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
+async def test_a_full_service_refuses_a_client_with_a_retry_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     descriptors = RESERVED_DESCRIPTORS + 2
@@ -251,7 +251,7 @@ async def test_a_client_that_finds_no_place_is_told_when_to_come_back(
             assert (end.reason, end.retry_ms, end.last_seq) == (EndReason.FULL, 5_000, 1)
 
 
-async def test_comers_and_goers_at_random_leave_no_trace() -> None:
+async def test_clients_that_come_and_go_at_random_leave_nothing_behind() -> None:
     channel, transport = new_channel(), new_transport()
     chance = random.Random(5)
 

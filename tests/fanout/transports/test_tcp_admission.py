@@ -33,21 +33,23 @@ def admission(accept_rate: float = 1_000) -> tuple[Admission, Clock]:
     return limits, clock
 
 
-def test_who_comes_when_it_is_full_is_told_so_until_somebody_leaves() -> None:
+def test_a_full_service_refuses_clients_until_one_leaves() -> None:
     places = Places(2, 0, "clients at once")
     assert [places.enter("10.0.0.1"), places.enter("10.0.0.2")] == [None, None]
-    full = Refusal("no place: at most 2 clients at once", FULL_RETRY_MS)
+    full = Refusal("the service is full: at most 2 clients at once", FULL_RETRY_MS)
     assert places.enter("10.0.0.3") == full
     places.leave("10.0.0.1")
     assert places.enter("10.0.0.3") is None
     assert places.count == 2
 
 
-def test_an_address_has_so_many_places_and_no_more() -> None:
+def test_an_address_has_a_limit_of_its_own() -> None:
     places = Places(100, 2, "clients at once")
     assert [places.enter("10.0.0.1"), places.enter("10.0.0.1")] == [None, None]
     refusal = places.enter("10.0.0.1")
-    assert refusal == Refusal("no place: at most 2 clients at once from one address", FULL_RETRY_MS)
+    assert refusal == Refusal(
+        "the service is full: at most 2 clients at once from one address", FULL_RETRY_MS
+    )
     assert places.enter("10.0.0.2") is None
     places.leave("10.0.0.1")
     assert places.enter("10.0.0.1") is None
@@ -63,22 +65,22 @@ def test_an_address_has_so_many_places_and_no_more() -> None:
         ("", "10.0.0.1", False),
     ],
 )
-def test_a_network_of_ip_6_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
+def test_an_ipv6_network_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
     places = Places(100, 1, "clients")
     assert places.enter(one) is None
     assert (places.enter(other) is not None) == is_same
 
 
-def test_who_comes_in_a_rush_is_told_to_come_again() -> None:
+def test_clients_over_the_rate_are_refused_with_a_retry_delay() -> None:
     limits, clock = admission(accept_rate=10)
     outcomes = [limits.arrive() for _ in range(12)]
-    rushed = Refusal("no place: at most 10 connections a second", RUSH_RETRY_MS)
+    rushed = Refusal("too many new clients: at most 10 connections a second", RUSH_RETRY_MS)
     assert outcomes == [None] * 10 + [rushed] * 2
     clock.now_s = 0.25
     assert [limits.arrive() for _ in range(3)] == [None, None, rushed]
 
 
-def test_a_quiet_hour_does_not_allow_for_a_greater_rush() -> None:
+def test_a_quiet_hour_does_not_raise_the_size_of_a_burst() -> None:
     limits, clock = admission(accept_rate=10)
     clock.now_s = 3_600.0
     assert sum(limits.arrive() is None for _ in range(30)) == 10
@@ -88,14 +90,14 @@ def test_all_transports_together_leave_some_descriptors(monkeypatch: pytest.Monk
     monkeypatch.setattr(resource, "getrlimit", lambda _: (RESERVED_DESCRIPTORS + 3, 0))
     (one, _), (other, _) = admission(), admission()
     assert [one.arrive(), other.arrive(), one.arrive()] == [None] * 3
-    out = Refusal("no place: the service is out of descriptors", FULL_RETRY_MS)
+    out = Refusal("the service is full: it is out of descriptors", FULL_RETRY_MS)
     assert [one.arrive(), other.arrive()] == [out, out]
     one.depart()
     assert other.arrive() is None
     assert (one.count, other.count) == (1, 2)
 
 
-def test_nothing_is_kept_of_those_who_left() -> None:
+def test_a_client_that_left_uses_no_memory() -> None:
     places = Places(100, 1, "clients")
     for number in range(5_000):
         host = f"10.0.{number // 256}.{number % 256}"

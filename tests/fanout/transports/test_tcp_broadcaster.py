@@ -124,7 +124,7 @@ def stand() -> Iterator[Stand]:
         client.hang_up()
 
 
-def test_those_who_stand_together_get_all_of_it_in_order(stand: Stand) -> None:
+def test_clients_at_one_position_get_all_frames_in_order(stand: Stand) -> None:
     clients = [stand.client() for _ in range(3)]
     stand.publish(b"1 ")
     stand.publish(b"2 ", b"3 ", b"4 ")
@@ -133,7 +133,7 @@ def test_those_who_stand_together_get_all_of_it_in_order(stand: Stand) -> None:
     assert len({id(each.reader.cursor) for each in clients}) == 1
 
 
-def test_one_that_comes_later_gets_what_comes_then(stand: Stand) -> None:
+def test_a_later_client_gets_the_frames_after_it_joined(stand: Stand) -> None:
     early = stand.client()
     stand.publish(b"1 ")
     stand.log.append(b"2 ", count=1)
@@ -144,7 +144,7 @@ def test_one_that_comes_later_gets_what_comes_then(stand: Stand) -> None:
     assert late.reader.cursor is early.reader.cursor
 
 
-def test_one_that_cannot_share_is_sent_its_own(stand: Stand) -> None:
+def test_a_client_that_cannot_share_gets_bytes_of_its_own(stand: Stand) -> None:
     stand.client()
     alone = stand.client(is_shareable=False)
     encrypted = stand.client()
@@ -156,7 +156,7 @@ def test_one_that_cannot_share_is_sent_its_own(stand: Stand) -> None:
         assert each.received() == b"1 2 "
 
 
-def test_one_that_does_not_take_it_all_is_behind_with_the_rest_of_it(stand: Stand) -> None:
+def test_a_client_that_takes_part_of_a_write_falls_behind_with_the_rest(stand: Stand) -> None:
     quick, slow = stand.client(), stand.client()
     stand.publish(b"1 ")
     piece = b"x" * 2**20
@@ -179,7 +179,7 @@ def test_one_that_does_not_take_it_all_is_behind_with_the_rest_of_it(stand: Stan
     assert slow.received() == b"next!"
 
 
-def test_one_whose_socket_is_broken_is_closed_and_the_others_are_served(stand: Stand) -> None:
+def test_a_broken_socket_is_closed_and_the_others_are_served(stand: Stand) -> None:
     clients = [stand.client() for _ in range(3)]
     stand.publish(b"1 ")
     clients[1].theirs.close()
@@ -188,7 +188,7 @@ def test_one_whose_socket_is_broken_is_closed_and_the_others_are_served(stand: S
     assert clients[0].received() == clients[2].received() == b"1 2 "
 
 
-def test_who_parts_goes_on_from_the_same_place(stand: Stand) -> None:
+def test_a_client_that_leaves_the_broadcast_resumes_at_the_same_position(stand: Stand) -> None:
     staying, parting = stand.client(), stand.client()
     stand.publish(b"1 ")
     stand.broadcaster.part(parting)
@@ -198,7 +198,7 @@ def test_who_parts_goes_on_from_the_same_place(stand: Stand) -> None:
     assert parting.received() == staying.received() == b"1 2 "
 
 
-def test_who_leaves_is_sent_no_more(stand: Stand) -> None:
+def test_a_client_that_left_is_sent_nothing(stand: Stand) -> None:
     staying, leaving = stand.client(), stand.client()
     stand.publish(b"1 ")
     stand.broadcaster.leave(leaving)
@@ -212,7 +212,7 @@ def test_who_leaves_is_sent_no_more(stand: Stand) -> None:
     assert newcomer.received() == b"4 "
 
 
-def test_what_has_no_place_in_the_log_reaches_all_that_are_not_behind(stand: Stand) -> None:
+def test_frames_outside_the_log_reach_all_clients_that_are_not_behind(stand: Stand) -> None:
     together, alone, behind = stand.client(), stand.client(is_shareable=False), stand.client()
     stand.publish(b"1 ")
     stand.broadcaster.part(behind)
@@ -233,7 +233,7 @@ def test_a_place_that_is_gone_is_gone_for_each_of_them() -> None:
         each.hang_up()
 
 
-def test_at_the_end_of_the_log_each_is_seen_to_by_itself(stand: Stand) -> None:
+def test_at_the_end_of_the_log_each_client_is_served_separately(stand: Stand) -> None:
     clients = [stand.client() for _ in range(2)]
     stand.publish(b"1 ")
     stand.log.append(b"END", count=0)

@@ -79,7 +79,7 @@ def request(start: Start | Position = Start.LIVE, token: str | None = None) -> b
     return frame(encode_request(Request(start=start, token=token)))
 
 
-async def test_who_asks_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_with_a_request_is_served_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
     channel = new_channel()
     publish(channel, 1, 5)
@@ -105,7 +105,7 @@ async def test_a_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) 
         await reading.until(Trade, 5)
 
 
-async def test_who_closes_its_sending_side_has_nothing_to_ask(
+async def test_a_client_that_closes_its_sending_side_gets_the_default_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
@@ -127,12 +127,15 @@ async def test_who_closes_its_sending_side_has_nothing_to_ask(
         (frame(b"x" * 4_097), "request of 4,097 bytes"),
         (frame(b"x"), "not a request"),
         (frame(b'{"start":"now"}'), "'now'"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS is not spoken here: tcp://"),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            "this port does not speak TLS: use tcp://",
+        ),
         (request(Position(epoch_ns=1, seq=9)), "number 9 is still to come: 3 is next"),
     ],
     ids=range(8),
 )
-async def test_what_cannot_be_served_is_refused_in_words(
+async def test_a_request_that_cannot_be_served_is_refused_with_a_reason(
     data: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 60)
@@ -178,7 +181,7 @@ async def test_the_service_ends_while_clients_are_still_asking(
 @pytest.mark.parametrize(
     ("token", "said"), [("wrong", "the token is wrong"), (None, "a token is needed here")]
 )
-async def test_without_the_token_nobody_gets_a_trade(
+async def test_without_the_token_no_client_gets_a_trade(
     token: str | None, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel = new_channel()
@@ -196,7 +199,9 @@ async def test_without_the_token_nobody_gets_a_trade(
     assert token is None or token not in caplog.text.replace(said, "")
 
 
-async def test_silence_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_without_a_request_is_refused_where_a_token_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(greeting, "REQUEST_S", 0.05)
     async with (
         serving(new_channel(), transport(token=Secret(TOKEN))) as url,
@@ -234,7 +239,7 @@ async def test_a_client_is_served_over_tls(certificate: dict[str, str]) -> None:
     assert isinstance(records[-1], Trade)
 
 
-async def test_who_is_let_in_and_who_is_not_are_counted_apart() -> None:
+async def test_served_and_refused_clients_are_counted_separately() -> None:
     served = transport(token=Secret(TOKEN), max_clients=1)
     channel = new_channel()
     async with (
@@ -276,7 +281,7 @@ async def test_megabytes_go_through_tls_unchanged(certificate: dict[str, str]) -
 
 
 @pytest.mark.parametrize("data", [b"", request(), b"\x15\x03"])
-async def test_a_plain_client_at_a_tls_port_is_told_in_plain(
+async def test_a_plain_client_at_a_tls_port_gets_an_unencrypted_error(
     data: bytes, certificate: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(greeting, "HANDSHAKE_S", 0.05)
@@ -289,7 +294,7 @@ async def test_a_plain_client_at_a_tls_port_is_told_in_plain(
         assert "TLS" in end.why
 
 
-async def test_a_handshake_that_comes_to_nothing_hurts_nobody(
+async def test_a_failed_handshake_affects_no_other_client(
     certificate: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     channel, transport_ = new_channel(), transport(**certificate)
@@ -317,7 +322,7 @@ async def untrusting(url: str) -> None:
 
 
 @pytest.mark.parametrize("broken", ["missing", "swapped", "no certificate"])
-async def test_a_certificate_that_cannot_be_used_is_told_in_a_line(
+async def test_an_unusable_certificate_is_an_error_of_one_line(
     broken: str, certificate: dict[str, str], tmp_path: Path
 ) -> None:
     match broken:
@@ -345,7 +350,7 @@ async def test_a_request_that_has_begun_may_take_its_time(monkeypatch: pytest.Mo
         await reading.until(Trade, 5)
 
 
-async def test_a_request_that_came_in_time_is_heard_though_we_were_late_to_look(
+async def test_a_request_that_arrived_in_time_counts_though_the_service_read_it_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(greeting, "SILENCE_S", 0.0)
@@ -357,7 +362,7 @@ async def test_a_request_that_came_in_time_is_heard_though_we_were_late_to_look(
     assert asked.start is Start.OLDEST
 
 
-async def test_words_of_any_length_are_refused_in_words_that_fit() -> None:
+async def test_the_refusal_of_a_request_of_any_length_fits_its_frame() -> None:
     channel, transport_ = new_channel(), transport(token=Secret(TOKEN))
     async with serving(channel, transport_) as url:
         for said in (
@@ -369,7 +374,7 @@ async def test_words_of_any_length_are_refused_in_words_that_fit() -> None:
                 assert (await ended(reading)).reason is EndReason.BAD_REQUEST
 
 
-async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
+async def test_an_internal_error_ends_only_the_client_it_happened_to(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel, transport_ = new_channel(), transport()
@@ -388,7 +393,7 @@ async def test_a_fault_of_ours_costs_the_client_it_happened_to_and_no_other(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_strangers_in_the_hall_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clients_in_the_hall_do_not_count_as_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "HALL_PLACES_PER_ADDRESS", 3)
     channel, transport_ = new_channel(), transport(token=Secret(TOKEN), max_clients=1)
     async with serving(channel, transport_) as url, connected(url), connected(url):
@@ -398,10 +403,13 @@ async def test_strangers_in_the_hall_take_no_place(monkeypatch: pytest.MonkeyPat
             await until_clients(transport_, 3)
             async with asking(url, request(token=TOKEN)) as reading:
                 end = await ended(reading)
-                assert end.why == "no place: at most 3 clients without their token from one address"
+                assert (
+                    end.why
+                    == "the service is full: at most 3 clients without their token from one address"
+                )
 
 
-async def test_who_knows_the_token_finds_no_place_either_when_it_is_full() -> None:
+async def test_a_full_service_refuses_clients_with_the_token_too() -> None:
     channel, transport_ = new_channel(), transport(token=Secret(TOKEN), max_clients=1)
     async with serving(channel, transport_) as url, asking(url, request(token=TOKEN)) as first:
         await first.until_header()
@@ -409,12 +417,15 @@ async def test_who_knows_the_token_finds_no_place_either_when_it_is_full() -> No
             await trio.sleep(0.001)
         async with asking(url, request(token=TOKEN)) as second:
             end = await ended(second)
-            assert (end.reason, end.why) == (EndReason.FULL, "no place: at most 1 clients at once")
+            assert (end.reason, end.why) == (
+                EndReason.FULL,
+                "the service is full: at most 1 clients at once",
+            )
         publish(channel, 1)
         await first.until(Trade)
 
 
-async def test_who_has_yet_to_show_its_token_may_come_back_after_a_shutdown() -> None:
+async def test_a_shutdown_gives_a_retry_delay_to_clients_that_have_yet_to_send_a_token() -> None:
     channel, transport_ = new_channel(), transport(token=Secret(TOKEN))
     async with serving(channel, transport_) as url, connected(url) as stream:
         await until_clients(transport_, 1)
@@ -423,7 +434,7 @@ async def test_who_has_yet_to_show_its_token_may_come_back_after_a_shutdown() ->
         assert (end.reason, end.retry_ms) == (EndReason.SHUTDOWN, 1_000)
 
 
-async def test_tls_ends_with_a_word_of_tls(certificate: dict[str, str]) -> None:
+async def test_a_tls_connection_ends_with_close_notify(certificate: dict[str, str]) -> None:
     """A reader that insists on it sees no truncation."""
     channel = new_channel()
     async with (
@@ -439,7 +450,7 @@ async def test_tls_ends_with_a_word_of_tls(certificate: dict[str, str]) -> None:
         assert not await reading.read_once()
 
 
-async def test_who_finds_no_place_hears_it_over_tls(certificate: dict[str, str]) -> None:
+async def test_a_full_service_refuses_clients_over_tls(certificate: dict[str, str]) -> None:
     channel, transport_ = new_channel(), transport(**certificate, max_clients=1)
     async with (
         serving(channel, transport_) as url,
@@ -447,16 +458,16 @@ async def test_who_finds_no_place_hears_it_over_tls(certificate: dict[str, str])
     ):
         await first.connect()
         async with TrioTcpClient(url, reconnect=False, tls=client_tls()) as second:
-            with pytest.raises(RefusedError, match="no place: at most 1 clients"):
+            with pytest.raises(RefusedError, match="the service is full: at most 1 clients"):
                 await second.connect()
 
 
-async def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_password(
+async def test_an_encrypted_key_is_refused_without_a_password_prompt(
     certificate: dict[str, str],
 ) -> None:
     encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
     encrypted += "DEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF\n\n"
     encrypted += "AAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n"
     await trio.Path(certificate["tls_key"]).write_text(encrypted)
-    with pytest.raises(ConfigError, match="the key not encrypted"):
+    with pytest.raises(ConfigError, match="which must not be encrypted"):
         await transport(**certificate).run([new_channel()])

@@ -157,7 +157,7 @@ def watched(caplog: pytest.LogCaptureFixture) -> Iterator[tuple[Behind, Connecti
         yield place, client
 
 
-def test_slow_and_no_longer_slow_are_said_once_each(
+def test_slow_and_no_longer_slow_are_logged_once_each(
     watched: tuple[Behind, Connection], caplog: pytest.LogCaptureFixture
 ) -> None:
     place, client = watched
@@ -193,7 +193,7 @@ def test_a_loss_alone_makes_a_client_slow_however_short_the_log(
     ]
 
 
-def test_who_asked_for_old_blocks_is_not_called_slow_before_it_has_caught_up(
+def test_a_client_that_requested_old_blocks_is_not_slow_before_it_has_caught_up(
     watched: tuple[Behind, Connection], caplog: pytest.LogCaptureFixture
 ) -> None:
     place, client = watched
@@ -203,7 +203,7 @@ def test_who_asked_for_old_blocks_is_not_called_slow_before_it_has_caught_up(
     assert "2,000 ms behind" in caplog.text
 
 
-async def test_clients_are_looked_at_all_the_while(
+async def test_clients_are_checked_all_the_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(transport_module, "LOOK_S", 0.005)
@@ -222,7 +222,7 @@ async def test_clients_are_looked_at_all_the_while(
         await reading.until(Trade)
 
 
-def test_the_kernel_is_told_how_much_to_keep_and_how_long_to_believe() -> None:
+def test_the_sockets_buffers_and_timeouts_are_set() -> None:
     with socket.socket() as sock:
         tune(sock, stall_timeout_s=8)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 9_000
@@ -249,12 +249,16 @@ async def turned_away(url: str) -> End:
 @pytest.mark.parametrize(
     ("options", "said", "retry_ms"),
     [
-        ({"max_clients": 2}, "no place: at most 2 clients at once", 5_000),
-        ({"max_per_address": 2}, "no place: at most 2 clients at once from one address", 5_000),
-        ({"accept_rate": 2}, "no place: at most 2 connections a second", 1_000),
+        ({"max_clients": 2}, "the service is full: at most 2 clients at once", 5_000),
+        (
+            {"max_per_address": 2},
+            "the service is full: at most 2 clients at once from one address",
+            5_000,
+        ),
+        ({"accept_rate": 2}, "too many new clients: at most 2 connections a second", 1_000),
     ],
 )
-async def test_who_finds_no_place_is_told_why_and_when_to_come_back(
+async def test_a_refusal_has_a_reason_and_a_retry_delay(
     options: dict[str, float], said: str, retry_ms: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel = new_channel()
@@ -270,7 +274,9 @@ async def test_who_finds_no_place_is_told_why_and_when_to_come_back(
     assert caplog.text.count("client turned away") == 1
 
 
-async def test_a_place_that_is_left_is_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_leaves_makes_room_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     channel, transport_ = new_channel(), transport(max_clients=1)
     async with serving(channel, transport_) as url:
         async with connected(url):
@@ -283,7 +289,7 @@ async def test_a_place_that_is_left_is_given_to_the_next(monkeypatch: pytest.Mon
             await reading.until(Trade)
 
 
-async def test_many_who_find_no_place_take_no_more_than_their_own(
+async def test_refused_clients_have_a_limit_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(acceptor, "MAX_TURNED_AWAY", 2)
@@ -297,7 +303,7 @@ async def test_many_who_find_no_place_take_no_more_than_their_own(
             assert transport_._acceptor.turned_away == 2
 
 
-async def test_a_reset_leaves_no_trace() -> None:
+async def test_a_reset_connection_leaves_nothing_behind() -> None:
     channel, transport_ = new_channel(), transport()
     async with serving(channel, transport_) as url:
         async with connected(url) as stream:

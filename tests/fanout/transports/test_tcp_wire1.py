@@ -117,7 +117,7 @@ def market(count: int, seed: int = 1) -> list[Trade]:
     return trades
 
 
-async def test_whoever_joins_whenever_decodes_every_trade_exactly() -> None:
+async def test_a_client_that_joins_at_any_time_decodes_every_trade_exactly() -> None:
     channel, trades = channel_of(BTC, XRP, SHIB), market(600)
     joined: list[OldClient] = []
 
@@ -170,7 +170,7 @@ async def test_an_event_is_no_trade_and_nothing_else_is_sent() -> None:
         assert got(client.trades) == [meaning(each) for each in trades]
 
 
-async def test_one_that_falls_off_the_log_is_disconnected() -> None:
+async def test_a_lapped_client_is_disconnected() -> None:
     channel, trades = channel_of(BTC, XRP, SHIB, log_bytes=60_000), market(60_000)
     async with (
         serving(channel, transport()) as url,
@@ -222,7 +222,7 @@ async def test_a_finer_tick_changes_nothing_for_them() -> None:
         assert [each.price for each in client.trades] == [4_500_010_000, 4_500_010_500]
 
 
-def test_more_decimals_than_it_has_are_refused_with_a_way_out() -> None:
+def test_more_decimals_than_wire_1_has_are_refused_with_advice() -> None:
     with pytest.raises(ConfigError, match=r"1000PEPEUSDT has 7 decimals, .* take --wire 2"):
         Wire1(channel_of(PEPE))
 
@@ -255,7 +255,7 @@ async def test_more_decimals_in_mid_stream_end_its_clients_and_not_the_service(
     assert "it cannot say what is lost" in caplog.text
 
 
-def test_a_token_has_no_place_in_it() -> None:
+def test_a_token_with_wire_1_is_refused() -> None:
     with pytest.raises(UsageError, match="--wire 1 has no place for a token"):
         transport(token=Secret("x"))
 
