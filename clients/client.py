@@ -272,8 +272,7 @@ class BlockingClient(Client, ABC):
                 raise self._subscription.failure or StopIteration
         # Python runs signal handlers behind calls. There is none between here and the caller's
         # loop, so no interrupt can take the record away. `popleft()` would be one.
-        record: Received = self._ready.taken
-        return record
+        return self._ready.taken
 
     def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:
@@ -330,8 +329,7 @@ class AsyncClient(Client, ABC):
             if not self._ready:
                 raise self._subscription.failure or StopAsyncIteration
         # As in `BlockingClient.__next__`: no call between here and the caller's loop.
-        record: Received = self._ready.taken
-        return record
+        return self._ready.taken
 
     async def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:

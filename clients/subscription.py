@@ -9,7 +9,7 @@ sleep, each in its own way, and are otherwise the same.
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -72,9 +72,14 @@ class Ready(deque[Received]):
 
     __slots__ = ()
 
-    taken = property(deque.popleft)
-    """The first record, which is taken out: like `popleft()`, but no call. Python runs signal
-    handlers behind calls."""
+    if TYPE_CHECKING:
+
+        @property
+        def taken(self) -> Received:
+            """The first record, which is taken out: like `popleft()`, but no call. Python runs
+            signal handlers behind calls."""
+    else:
+        taken = property(deque.popleft)
 
 
 class Subscription:
