@@ -273,8 +273,7 @@ class BlockingClient(Client, ABC):
                 raise self._subscription.failure or StopIteration
         # Python runs signal handlers after calls. From here to the caller's loop there is no call,
         # so no interrupt can lose the record. `popleft()` would be a call.
-        record: Received = self._ready.taken
-        return record
+        return self._ready.taken
 
     def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:
@@ -331,8 +330,7 @@ class AsyncClient(Client, ABC):
             if not self._ready:
                 raise self._subscription.failure or StopAsyncIteration
         # As in `BlockingClient.__next__`: no call between here and the caller's loop.
-        record: Received = self._ready.taken
-        return record
+        return self._ready.taken
 
     async def _read_until(self, is_enough: Callable[[], bool]) -> None:
         try:

@@ -8,7 +8,7 @@ then requests the next record. The clients around it only connect, read and slee
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -71,9 +71,14 @@ class Ready(deque[Received]):
 
     __slots__ = ()
 
-    taken = property(deque.popleft)
-    """The first record, which is removed: `popleft()` without a call. Python runs signal handlers
-    after calls."""
+    if TYPE_CHECKING:
+
+        @property
+        def taken(self) -> Received:
+            """The first record, which is removed: `popleft()` without a call. Python runs
+            signal handlers after calls."""
+    else:
+        taken = property(deque.popleft)
 
 
 class Subscription:

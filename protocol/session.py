@@ -155,6 +155,9 @@ class SubscriberSession:
         """Whether that header is the connection's first."""
         self._symbols: tuple[str, ...] = ()
         """All that the epoch has had so far, by index."""
+        self._steady: Mark | None = None
+        """Of the newest mark, unless something else has changed since than what every block
+        changes."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -195,6 +198,7 @@ class SubscriberSession:
         A service that answers with another channel than `channel`, and does not refuse in its next
         frame, raises `WrongChannelError`. An empty name stands for any channel.
         """
+        self._steady = None
         self._asked, self._insists, self._channel = start, insist, channel
 
     def receive(self, data: bytes) -> None:
@@ -212,13 +216,13 @@ class SubscriberSession:
         if payload is None:
             return None
         self._frame_count += 1
-        if self.is_elsewhere:
-            return self._take_refusal(payload)
-        if self.phase is Phase.STREAMING and payload[0] == _TRADES:
+        if self.has_begun and self.phase is Phase.STREAMING and payload[0] == _TRADES:
             # Nearly always; the table says the same, but takes half a microsecond.
-            self.is_answered = True
             assert self.header is not None, "the table lets nobody stream before a header"
             return self._take_block(decode_block(payload, self.header))
+        self._steady = None
+        if self.is_elsewhere:
+            return self._take_refusal(payload)
         if self.phase is Phase.OPENING and payload[0] in OTHER_WIRES:
             raise MalformedError(f"wire {payload[0]} is spoken here, and not {WIRE_VERSION}")
         kind = _input_of(payload)
@@ -234,41 +238,53 @@ class SubscriberSession:
         """What `return_to` needs to undo all that comes after this.
 
         Every attribute but the frame reader is a value that is replaced and never changed, so the
-        references are the state. They are spelled out because a client marks every read: that takes
-        a tenth of a microsecond, and `vars(self)` would make all later attributes slower.
+        references are the state. A client marks every read. So they are spelled out, since
+        `vars(self)` would make all later attributes slower, and those that a block in mid-stream
+        leaves alone are kept from one mark to the next.
         """
+        if self._steady is None:
+            self._steady = (
+                self.phase,
+                self.header,
+                self._asked,
+                self._hole,
+                self._insists,
+                self._channel,
+                self._elsewhere,
+                self.is_elsewhere,
+                self.has_begun,
+                self.is_answered,
+                self._gathering,
+                self._is_joining,
+                self._symbols,
+                self._unknown_frames,
+                self._events,
+                self._skipped,
+                self._connections,
+            )
         return (
-            self.phase,
-            self.header,
+            self._steady,
             self.next_seq,
-            self._asked,
-            self._hole,
-            self._insists,
-            self._channel,
-            self._elsewhere,
-            self.is_elsewhere,
-            self.has_begun,
-            self.is_answered,
-            self._gathering,
-            self._is_joining,
-            self._symbols,
             self._bytes_received,
             self._frame_count,
-            self._unknown_frames,
             self._trades,
-            self._events,
             self._lost,
-            self._skipped,
-            self._connections,
         )
 
     def return_to(self, mark: Mark) -> None:
         """Be as at `mark` again, but for an incomplete frame, which is forgotten. Can be
         repeated."""
         (
+            steady,
+            self.next_seq,
+            self._bytes_received,
+            self._frame_count,
+            self._trades,
+            self._lost,
+        ) = mark
+        (
             self.phase,
             self.header,
-            self.next_seq,
             self._asked,
             self._hole,
             self._insists,
@@ -280,19 +296,17 @@ class SubscriberSession:
             self._gathering,
             self._is_joining,
             self._symbols,
-            self._bytes_received,
-            self._frame_count,
             self._unknown_frames,
-            self._trades,
             self._events,
-            self._lost,
             self._skipped,
             self._connections,
-        ) = mark
+        ) = steady
+        self._steady = None
         self._frames = FrameReader()
 
     def disconnected(self) -> None:
         """Forget the connection, with any incomplete frame or header; keep the numbering."""
+        self._steady = None
         self._frames = FrameReader()
         self._gathering = None
         self.phase = Phase.GREETING
@@ -313,6 +327,8 @@ class SubscriberSession:
             return self._gathered(self._gathering)
         self.is_answered |= kind is not _Input.END
         assert self.header is not None, "the table lets nothing else pass before a header"
+        if kind is _Input.BLOCK:
+            return self._take_block(decode_block(payload, self.header))
         if kind is _Input.INSTRUMENTS:
             header = with_instruments(self.header, payload)
             self._require_same_symbols(header)

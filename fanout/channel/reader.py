@@ -141,6 +141,9 @@ class Reader:
         """What follows, as bytes to send: whole frames up to `CHUNK_BYTES` or so, after what the
         reader has to be told. Empty if nothing follows now."""
         self._piece_position = self.cursor.position
+        plain = self.next_plain()
+        if plain:
+            return plain
         run = self.next_run()
         if self.fell_off:
             return self.end(EndReason.SLOW, retry_ms=SLOW_RETRY_MS, why=self.fell_off)

@@ -52,6 +52,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol.constants import FeedState
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
+from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import FeedStats
 from fanout.venues.base import Continuity, SpentId, Venue, VenueTrade
 
@@ -140,7 +141,11 @@ class Feed:
         self._parts.announcer.gaps(self._parts.sequences.end())
 
     def stats(self) -> FeedStats:
-        return self.view.stats(trio.current_time())
+        return at_once(self.pieces())
+
+    def pieces(self) -> Pieces[FeedStats]:
+        """What `stats` gives, made some instruments at a time."""
+        return self.view.pieces(trio.current_time())
 
     def states(self) -> dict[str, str]:
         """The state of each symbol."""

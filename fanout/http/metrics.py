@@ -130,10 +130,8 @@ class Metrics:
     def content_type(self, *, is_open: bool) -> str:
         return openmetrics.CONTENT_TYPE_LATEST if is_open else CONTENT_TYPE_PLAIN_0_0_4
 
-    def render(self, *, is_open: bool) -> Iterator[str]:
-        """The body piece by piece, in OpenMetrics or in Prometheus's text format. All pieces show
-        the state at the moment of the first."""
-        stats = self._monitor.stats()
+    def render(self, stats: ServiceStats, *, is_open: bool) -> Iterator[str]:
+        """The body piece by piece, in OpenMetrics or in Prometheus's text format."""
         for name, kind, words, samples in _families(stats):
             yield from pieces(f"fanout_{name}", kind, words, samples, is_open=is_open)
         yield from self._latencies(stats)

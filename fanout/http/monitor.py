@@ -16,6 +16,7 @@ from fanout.feed import Feed
 from fanout.protocol.constants import FeedState
 from fanout.source import Source
 from fanout.stats.histogram import SLICE_S
+from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import ChannelStats, FeedStats, LogStats, ProcessStats, ServiceStats
 from fanout.transports.base import Transport
 from fanout.versions import versions
@@ -79,7 +80,18 @@ class Monitor:
         ]
 
     def stats(self) -> ServiceStats:
-        channels = tuple(map(self._channel, self.sources))
+        return at_once(self.pieces())
+
+    def pieces(self) -> Pieces[ServiceStats]:
+        """What `stats` gives, made a piece at a time."""
+        channels: list[ChannelStats] = []
+        for each in self.sources:
+            if channels:
+                yield
+            channels.append((yield from self._channel(each)))
+        return self._stats(tuple(channels))
+
+    def _stats(self, channels: tuple[ChannelStats, ...]) -> ServiceStats:
         first = channels[0]
         return ServiceStats(
             venue=first.venue,
@@ -94,14 +106,15 @@ class Monitor:
             channels=channels,
         )
 
-    def _channel(self, source: Source) -> ChannelStats:
+    def _channel(self, source: Source) -> Pieces[ChannelStats]:
+        feed = _NO_FEED if source.feed is None else (yield from source.feed.pieces())
         return ChannelStats(
             name=source.name,
             venue=source.venue.name,
             epoch_ns=source.channel.header.epoch_ns,
             is_ready=not self._not_live(source),
             why=source.why,
-            feed=_NO_FEED if source.feed is None else source.feed.stats(),
+            feed=feed,
             log=_log(source.channel),
         )
 

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
 import h11
@@ -28,6 +28,7 @@ from fanout.http.request import next_request
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.net.listeners import authority_of, open_listeners
 from fanout.stats.anomalies import Anomalies
+from fanout.stats.pieces import Pieces
 from fanout.transports.tcp.acceptor import MAX_TURNED_AWAY
 
 MAX_CONNECTIONS: Final = 32
@@ -58,6 +59,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     content_type: str = TEXT
 
+
+T = TypeVar("T")
 
 _NOT_YET: Final = Answer(
     HTTPStatus.SERVICE_UNAVAILABLE, b"starting: the exchange has not answered yet\n"
@@ -158,15 +161,16 @@ class HttpServer:
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error: see the log\n")
 
     async def _metrics(self, head: h11.Request) -> Answer:
-        renderer = self._renderer
-        if renderer is None:
+        monitor, renderer = self._monitor, self._renderer
+        if monitor is None or renderer is None:
             return _NOT_YET
         accepts = b",".join(value for name, value in head.headers if name == b"accept")
         is_open = b"application/openmetrics-text" in accepts
 
         async def render() -> Answer:
             body: list[str] = []
-            for piece in renderer.render(is_open=is_open):
+            stats = await _unhurried(monitor.pieces())
+            for piece in renderer.render(stats, is_open=is_open):
                 body.append(piece)
                 await trio.lowlevel.checkpoint()  # lets trades through
             content_type = renderer.content_type(is_open=is_open)
@@ -207,9 +211,21 @@ class HttpServer:
             return _NOT_YET
 
         async def encode() -> Answer:
-            return Answer(HTTPStatus.OK, msgspec.json.encode(monitor.stats()) + b"\n", JSON)
+            stats = await _unhurried(monitor.pieces())
+            return Answer(HTTPStatus.OK, msgspec.json.encode(stats) + b"\n", JSON)
 
         return await self._kept_or("status", encode)
+
+
+async def _unhurried(pieces: Pieces[T]) -> T:
+    """What is made in pieces, with trades first between two of them."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            whole: T = end.value
+            return whole
+        await trio.lowlevel.checkpoint()
 
 
 def _rendered(

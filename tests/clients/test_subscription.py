@@ -33,3 +33,18 @@ def test_a_header_in_mid_stream_may_lack_a_symbol_that_the_caller_wants() -> Non
     subscriber.receive(header_frames(older))
     assert subscriber.failure is None
     assert subscriber.header == older
+
+
+def test_a_subscription_returns_to_a_mark_with_every_attribute_that_changes() -> None:
+    subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
+    never_changed = {"_url", "_reconnect", "_request", "_resume", "_wanted", "_uniform"}
+    never_changed |= {"ready", "_session", "_longest_pause_s"}
+    subscriber.receive(opening(1_001))
+    before, mark = vars(subscriber).copy(), subscriber.mark()
+    subscriber.receive(block(1_001, 2))
+    for name in before.keys() - never_changed:
+        setattr(subscriber, name, object())
+    subscriber.return_to(mark)
+    assert vars(subscriber) == before
+    assert not subscriber.ready
+    assert subscriber.position == Position(epoch_ns=7, seq=1_001)

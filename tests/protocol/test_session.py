@@ -42,7 +42,7 @@ from fanout.protocol import (
     frame,
 )
 from fanout.protocol.errors import NotHeardError, WrongChannelError
-from fanout.protocol.framing import seal
+from fanout.protocol.framing import payloads_of, seal
 from fanout.protocol.header import opening as header_frames
 from tests.protocol.golden import BTC, HEADER
 
@@ -626,3 +626,47 @@ def test_another_epoch_may_have_other_symbols() -> None:
     drain(session, header_of(other))
     assert session.header == other
     drain(session, added(replace(announced("X", "Y"), epoch_ns=8), 1))
+
+
+def state(session: SubscriberSession) -> dict[str, object]:
+    """All but the frame reader, which forgets, and what is only kept for the next mark."""
+    return {k: v for k, v in vars(session).items() if k not in ("_frames", "_steady")}
+
+
+def test_a_session_returns_to_a_mark_with_every_attribute() -> None:
+    session = streaming()
+    before, mark = state(session), session.mark()
+    for name in before:
+        setattr(session, name, object())
+    session.return_to(mark)
+    assert state(session) == before
+
+
+def test_a_frame_that_was_undone_comes_again_as_if_for_the_first_time() -> None:
+    session = SubscriberSession()
+    frames = [
+        *(frame(each) for each in payloads_of(opening())),
+        block(1, 2, BlockFlags.SNAPSHOT),
+        block(1, 2),
+        block(3, 2),
+        block(7, 2),
+        status(9),
+        run(10, 3),
+        heartbeat(13),
+        loss(13, 14),
+        unknown(),
+        *(frame(each) for each in payloads_of(opening(next_seq=15))[1:]),
+        block(15),
+        end(15),
+    ]
+    for each in frames:
+        before, mark = state(session), session.mark()
+        records = drain(session, each)
+        after = state(session)
+        assert after != before, "a frame is counted"
+        session.return_to(mark)
+        assert state(session) == before
+        assert drain(session, each) == records
+        assert state(session) == after | {"_gathering": session._gathering}
+    session.disconnected()
+    assert session.mark()[0][0] is Phase.GREETING

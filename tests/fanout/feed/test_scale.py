@@ -12,6 +12,7 @@ from fanout.feed.listing import shard_of
 from fanout.feed.liveness import Liveness, _Pulse
 from fanout.feed.sequences import Sequences
 from fanout.feed.upkeep import CHANGE_EVERY_S
+from fanout.feed.view import PIECE
 from fanout.protocol import Instrument, Trade
 from fanout.stats.anomalies import Anomalies
 from tests.fanout.feed.exchange import Exchange, Socket, Stand, standing
@@ -68,6 +69,16 @@ async def test_many_symbols_are_served_at_once_and_their_references_follow(
         for symbol in SYMBOLS:
             trades, opened, _ = stand.accounted(symbol)
             assert (len(trades), opened) == (61, [])
+
+
+async def test_a_snapshot_of_many_symbols_is_made_in_pieces(autojump_clock: MockClock) -> None:
+    exchange = Exchange(*SYMBOLS)
+    for symbol in SYMBOLS:
+        exchange.trade(symbol)
+    async with standing(exchange, patterns=("all",)) as stand:
+        pauses = list(stand.feed.pieces())
+        assert len(SYMBOLS) / (len(pauses) + 1) <= PIECE
+        assert [each.symbol for each in stand.feed.stats().instruments] == SYMBOLS
 
 
 async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: MockClock) -> None:

@@ -26,6 +26,7 @@ from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, encode_request
 from fanout.service import run_service
 from fanout.simulator.faults import Drop, Http, Skip, Spend
+from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
@@ -188,8 +189,8 @@ async def test_an_expensive_answer_is_cached_for_a_moment(
 ) -> None:
     monkeypatch.setattr(server, "KEPT_S", 3600)
     made = []
-    stats = Monitor.stats
-    monkeypatch.setattr(Monitor, "stats", lambda self: made.append(1) or stats(self))
+    pieces = Monitor.pieces
+    monkeypatch.setattr(Monitor, "pieces", lambda self: made.append(1) or pieces(self))
     async with watched() as service:
         answers = {(await service.get("/status")).content for _ in range(5)}
         assert len(answers) == 1
@@ -199,13 +200,43 @@ async def test_an_expensive_answer_is_cached_for_a_moment(
         assert len(made) == 3
 
 
+@pytest.mark.parametrize("path", ["/status", "/metrics"])
+async def test_other_tasks_run_between_the_pieces_of_a_snapshot(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = 0
+    seen = []
+
+    async def run_beside() -> None:
+        nonlocal passes
+        while True:
+            passes += 1
+            await trio.lowlevel.checkpoint()
+
+    def in_ten(self: Monitor) -> Pieces[ServiceStats]:
+        for _ in range(10):
+            seen.append(passes)
+            yield
+        return self.stats()
+
+    monkeypatch.setattr(Monitor, "stats", lambda self: at_once(pieces(self)))
+    pieces = Monitor.pieces
+    monkeypatch.setattr(Monitor, "pieces", in_ten)
+    async with watched() as service, trio.open_nursery() as nursery:
+        nursery.start_soon(run_beside)
+        assert (await service.get(path)).status_code == 200
+        nursery.cancel_scope.cancel()
+    assert len(seen) == 10
+    assert seen[-1] - seen[0] >= 8, "once in each pass, before or behind the answer"
+
+
 async def test_an_internal_error_is_answered_with_500_and_the_service_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_: Monitor) -> ServiceStats:
+    def fail(_: Monitor) -> Pieces[ServiceStats]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Monitor, "stats", fail)
+    monkeypatch.setattr(Monitor, "pieces", fail)
     async with watched() as service, TrioTcpClient(service.tcp_url) as client:
         assert (await service.get("/status")).status_code == 500
         assert (await service.get("/metrics")).status_code == 500
