@@ -233,6 +233,7 @@ class Upkeep:
         """Fetch one reference, then wait until the next is due. Returns its index if it
         succeeded."""
         entry = self._parts.roster[index]
+        asked_s = trio.current_time()
         self._tries[index] += 1
         try:
             recent = await ask_recent(self._rest, self._venue, entry.instrument)
@@ -250,5 +251,5 @@ class Upkeep:
             self._anomalies.counts["recent trades left out"] += recent.left_out
         weight = self._venue.recent_trades_request(entry.instrument.symbol).weight
         a_minute = self._rest.budget.limit * SHARE * REFERENCE_PART
-        await trio.sleep(weight * MINUTE_S / a_minute)
+        await trio.sleep_until(asked_s + weight * MINUTE_S / a_minute)
         return [index]

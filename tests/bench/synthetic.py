@@ -123,21 +123,21 @@ def synthetic(symbol: str, seed: int = SEED) -> Iterator[Row]:
         received_ns = max(received_ns, event_ms * 1_000_000 + CLOCK_NS)
         for place in range(sweep.size):
             price = _moved(market, price, random, sweep, is_inside=place > 0)
-            quantity = round(_drawn(market.quantities, random.random()))
+            quantity = round(drawn(market.quantities, random.random()))
             yield received_ns, _text(symbol, trade_id, event_ms, sweep, price, quantity)
-            received_ns += round(_drawn(RECEIVED_GAPS_NS, random.random()))
+            received_ns += round(drawn(RECEIVED_GAPS_NS, random.random()))
             trade_id += 1
 
 
 def _sweeps(market: Market, random: Random, seed: int) -> Iterator[_Sweep]:
     time_ms, left, is_sale = OPENING_MS, market.trades, True
     for level in _activity(market, seed):
-        size = min(left, round(_drawn(market.sizes, _following(level, WEIGHT, random))))
+        size = min(left, round(drawn(market.sizes, _following(level, WEIGHT, random))))
         yield _Sweep(time_ms, size, is_sale)
         left -= size
         if not left:
             return
-        time_ms += round(_drawn(market.pauses_ms, 1 - _following(level, HURRY, random)))
+        time_ms += round(drawn(market.pauses_ms, 1 - _following(level, HURRY, random)))
         is_sale ^= random.random() < SIDE_CHANGES
 
 
@@ -160,7 +160,7 @@ def _following(level: float, closely: float, random: Random) -> float:
     return NormalDist().cdf(mixed)
 
 
-def _drawn(quantiles: Quantiles, share: float) -> float:
+def drawn(quantiles: Quantiles, share: float) -> float:
     """The value at this share of all values."""
     place = min(bisect_right(SHARES, share), len(SHARES) - 1)
     low, high = quantiles[place - 1], quantiles[place]
@@ -170,7 +170,7 @@ def _drawn(quantiles: Quantiles, share: float) -> float:
 def _moved(market: Market, price: int, random: Random, sweep: _Sweep, *, is_inside: bool) -> int:
     """The next price. A sweep moves it away from the resting orders that it has used up."""
     steps = market.steps_inside if is_inside else market.steps_between
-    step = round(_drawn(steps, random.random()) / market.tick) * market.tick
+    step = round(drawn(steps, random.random()) / market.tick) * market.tick
     strayed = price - market.first_price
     if abs(strayed) > BAND * market.first_price:
         is_down = strayed > 0

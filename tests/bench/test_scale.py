@@ -20,6 +20,7 @@ from tests.bench.scale_parts.exchange import Exchange, messages_of, pieces
 FOUND = Found(
     first_s=1,
     all_s=9,
+    references_s=33,
     joins_s=[0.01, 0.02, 0.5],
     p99_ms=2,
     p99_after_burst_ms=11,
@@ -31,12 +32,12 @@ FOUND = Found(
 
 
 def test_a_small_run_measures_every_promise(monkeypatch: pytest.MonkeyPatch) -> None:
-    dose = Dose(symbols=10, few=5, steady_s=0.5, burst=2_000, burst_s=0.3)
+    dose = Dose(symbols=10, few=5, steady_s=0.5, few_steady_s=0.5, burst=2_000, burst_s=0.3)
     monkeypatch.setattr(scale, "SMALL", dose)
     monkeypatch.setattr(scale, "QUIET_S", 0.5)
     monkeypatch.setattr(scale, "AFTER_BURST_S", 0.3)
     found = {each.name: each for each in scale.run(small=True)}
-    assert len([name for name, each in found.items() if each.goal]) == 7
+    assert len([name for name, each in found.items() if each.goal]) == 8
     assert found["10 symbols, trades, none lost"].value >= 600 + 600 + 360 + 600 + 10
     assert found["10 symbols, memory at most"].value > 10
     assert found["10 symbols, start to the first"].value > 0

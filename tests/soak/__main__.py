@@ -31,6 +31,7 @@ JUDGED_FROM_MINUTES: Final = 10
 MAX_GROWTH_MIB_PER_HOUR: Final = 12.0
 MAX_RESIDENT_MIB: Final = 140.0
 MAX_LEFT_OVER: Final = 3
+"""Of each source: its connections to the exchange come and go."""
 
 
 def main() -> int:
@@ -90,7 +91,7 @@ def _health(outcome: Outcome, sampler: Sampler) -> list[Row]:
         replace(resident, at_most=MAX_RESIDENT_MIB),
         replace(growth, at_most=MAX_GROWTH_MIB_PER_HOUR),
         _spread("descriptors", [each.descriptors for each in samples]),
-        replace(left, at_most=MAX_LEFT_OVER),
+        replace(left, at_most=MAX_LEFT_OVER * outcome.sources),
         _spread("tasks", [each.tasks for each in samples]),
         _spread("answer over HTTP", [1_000 * each.answer_s for each in samples], "ms"),
         _spread("slowest hand-over of a minute", [1_000 * e.send_max_s for e in samples], "ms"),

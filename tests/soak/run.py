@@ -53,6 +53,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     reasons: dict[str, int] = {}
     """Of the ids that are lost: by what was said of them."""
     consumers: int = 0
+    sources: int = 1
     reconnects: int = 0
     comes: int = 0
     feed_connections: int = 0

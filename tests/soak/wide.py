@@ -10,6 +10,7 @@ does: with some seconds without faults, in which everybody catches up, and an or
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +20,14 @@ import trio
 from fanout.clients.tcp import TcpClient
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
+from fanout.simulator.dialects import dialect_of, listing_of
 from tests.running import running_simulator
 from tests.soak.figures import Sampler
 from tests.soak.mischief import Mischief
 from tests.soak.run import CALM_S, CATCH_UP_S, ORDERLY, RECOVERY_S, Outcome
 from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
 from tests.stand.exchange import Market
-from tests.stand.oracle import Oracle
+from tests.stand.oracle import SILENCE_S, Oracle
 from tests.stand.proxy import Proxy, proxying
 from tests.stand.service import Service, serving
 
@@ -37,7 +39,11 @@ CHANNELS_A_VENUE: Final = 2
 SYMBOLS_A_CHANNEL: Final = 50
 RATE: Final = 300.0
 """Trades a second of each venue."""
-LOG_BYTES: Final = "16MiB"
+LOG_BYTES: Final = "4MiB"
+"""For all four channels: full within some minutes, so that memory can be judged after ten."""
+PATIENT_FOR_TRADES: Final = 150
+"""A symbol that is quiet for the usual time of so many of its trades is told. Its trades come in
+sweeps of six on average, and the service allows twice the longest pause it has seen of late."""
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -81,6 +87,11 @@ class Channel:
         due = self.consumers[0].reader.due or 0
         return all((each.reader.due or 0) >= due for each in self.consumers)
 
+    def silence_s(self, symbol: str) -> float:
+        """How long a symbol may be quiet before that is told."""
+        usual = rates(self.name.partition("-")[0])[symbol]
+        return max(SILENCE_S, PATIENT_FOR_TRADES / usual)
+
     def table(self) -> str:
         """Its source in the configuration file."""
         return (
@@ -119,7 +130,7 @@ class Wide:
                     channel.gather(url)
                     for each in channel.consumers:
                         nursery.start_soon(each.run)
-                nursery.start_soon(self.sampler.run)
+                nursery.start_soon(self._sample)
                 nursery.start_soon(self._watch)
                 for venue in self._venues.values():
                     venue.simulator.release()
@@ -150,7 +161,14 @@ class Wide:
         while True:
             await trio.sleep(0.5)
             for channel in self.channels:
-                channel.consumers[0].reader.watch(trio.current_time())
+                channel.consumers[0].reader.watch(trio.current_time(), channel.silence_s)
+
+    async def _sample(self) -> None:
+        """From the moment on at which all sources are connected and everybody reads: what is open
+        at the end is compared with that."""
+        while not all(c.trades and all(e.reader.got for e in c.consumers) for c in self.channels):  # noqa: ASYNC110
+            await trio.sleep(0.1)
+        await self.sampler.run()
 
     async def _finish(self, service: Service) -> int:
         for channel in self.channels:
@@ -212,6 +230,7 @@ class Wide:
             ids=dict(accounts),
             reasons=dict(sum((each.reasons() for each in books), Counter[str]())),
             consumers=len(readers),
+            sources=len(self.channels),
             reconnects=sum(len(each.disconnects) for each in readers),
             mischief=dict(done),
             exit_code=exit_code,
@@ -225,6 +244,15 @@ def _channels(venues: dict[str, Venue]) -> Iterator[Channel]:
         for number, letter in enumerate("abcdefgh"[:CHANNELS_A_VENUE]):
             first = number * SYMBOLS_A_CHANNEL
             yield Channel(f"{name}-{letter}", venue, symbols[first : first + SYMBOLS_A_CHANNEL])
+
+
+@cache
+def rates(venue: str) -> dict[str, float]:
+    """Trades a second of each symbol of a venue."""
+    dialect = dialect_of(DIALECTS[venue])
+    listed = {each: listing_of(dialect, each) for each in _symbols(venue)}
+    weights = {symbol: row.weight for symbol, row in listed.items() if row}
+    return {symbol: RATE * each / sum(weights.values()) for symbol, each in weights.items()}
 
 
 def _symbols(venue: str) -> tuple[str, ...]:

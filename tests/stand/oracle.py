@@ -14,7 +14,7 @@ P7, that nobody is trusted with a length, shows in memory and in words; tests lo
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from fanout.clients.subscription import Disconnected, Received, Restarted
@@ -252,11 +252,14 @@ class Reader:
         self.epoch_ns, self.due = record.epoch_ns, 1
         self.restarts += 1
 
-    def watch(self, now_s: float) -> None:
-        """Look whether anything that is said to be live is quiet: to be asked often."""
+    def watch(
+        self, now_s: float, silence_s: Callable[[str], float] = lambda symbol: SILENCE_S
+    ) -> None:
+        """Look whether anything that is said to be live is quiet: to be asked often. `silence_s`
+        says how quiet a symbol may be, for those that are not traded all the time."""
         for symbol in self._live:
             quiet_s = now_s - self._heard_s[symbol]
-            if quiet_s > SILENCE_S:
+            if quiet_s > silence_s(symbol):
                 self._heard_s[symbol] = now_s
                 self._complain("P4", f"{symbol} is quiet for {quiet_s:.0f} s and nobody says so")
 

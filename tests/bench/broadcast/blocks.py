@@ -14,7 +14,7 @@ from fanout.channel.channel import Channel
 from fanout.feed.market import reference_of
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Header, Instrument, Trade
-from fanout.protocol.constants import LENGTH_BYTES
+from fanout.protocol.constants import LENGTH_BYTES, InstrumentType
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from tests.bench.broadcast.brokers import Broker
@@ -34,6 +34,7 @@ INSTRUMENTS: Final = tuple(
         symbol=symbol,
         price_exponent=-PRICE_DECIMALS,
         quantity_exponent=-QUANTITY_DECIMALS,
+        type=InstrumentType.LINEAR_PERPETUAL,
     )
     for index, symbol in enumerate(SYMBOLS)
 )

@@ -20,9 +20,9 @@ def say(value: object) -> None:
     print(json.dumps(value), flush=True)
 
 
-def limit_life() -> None:
-    """Nobody waits for ever for an answer: who has not come to its end is ended."""
-    signal.alarm(LIMIT_S)
+def limit_life(seconds: int = LIMIT_S) -> None:
+    """Nobody waits for ever for an answer: the kernel ends a process that lives longer."""
+    signal.alarm(seconds)
 
 
 class Memory(msgspec.Struct, frozen=True):

@@ -31,6 +31,12 @@ class Consumer:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
+    @property
+    def references(self) -> int:
+        """How many symbols have theirs."""
+        header = self._session.header
+        return sum(each.trade_id > 0 for each in header.references) if header else 0
+
     def _read(self) -> None:
         with suppress(OSError):
             while data := self._socket.recv(READ_BYTES):

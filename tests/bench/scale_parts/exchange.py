@@ -6,8 +6,12 @@ Prints its port. A line `play TRADES_A_SECOND SECONDS` sends so many trades, spr
 as on a real exchange, where the busiest have most of them, and answers with how many have been sent
 since the start. A line `once` sends one trade of each symbol, and `sent` only answers.
 
+Trades come in sweeps, as in the recordings: one order fills against several others, so that several
+trades of one symbol are sent at once. A mean sweep has four trades. Which symbols are busy does not
+follow from their order in the listing.
+
 The simulator does far more for each trade and could not bring 25,000 a second. Here a trade is a
-template that is filled in, and a connection gets what is due in one write.
+template that is filled in, and a connection gets what is due in a millisecond in one write.
 """
 
 import json
@@ -24,10 +28,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.bench.ingest_rivals.sender import framed, handshake_answer
 from tests.bench.memory_parts.dialogue import limit_life, say
+from tests.bench.synthetic import MARKETS, drawn
 
-PIECES_A_SECOND: Final = 100
+PIECES_A_SECOND: Final = 1_000
 FIRST_ID: Final = 5_000_000_000
 PRICE: Final = "61800.30"
+SWEEPS: Final = MARKETS["BTCUSDT"].sizes
+"""How many trades a sweep has, at the shares of `synthetic.SHARES`."""
+MAX_LIFE_S: Final = 1_800
 MAX_HEAD_BYTES: Final = 64 * 1024
 TEXT, CLOSE, PING = 1, 8, 9
 _PONG: Final = 0x8A
@@ -42,17 +50,30 @@ class Exchange:
         self._ids = dict.fromkeys(self.symbols, FIRST_ID)
         self._weights = list(accumulate(1 / (rank + 10) for rank in range(count)))
         self._random = Random(1)
+        self._busiest = self._random.sample(self.symbols, count)
         self._streams: dict[socket.socket, set[str]] = {}
         self._lock = threading.Lock()
 
     def play(self, rate: int, seconds: float) -> int:
         """Blocks until it is done. Gives how many trades have been sent since the start."""
-        due_s = time.monotonic()
+        due_s, left, owed = time.monotonic(), sum(pieces(rate, seconds)), 0
         for size in pieces(rate, seconds):
-            self._send(self._random.choices(self.symbols, cum_weights=self._weights, k=size))
+            owed += size
+            trades: list[str] = []
+            while len(trades) < owed and len(trades) < left:
+                trades += self._sweep(left - len(trades))
+            if trades:
+                self._send(trades)
+            owed -= len(trades)
+            left -= len(trades)
             due_s += 1 / PIECES_A_SECOND
             time.sleep(max(0.0, due_s - time.monotonic()))
         return self.sent
+
+    def _sweep(self, most: int) -> list[str]:
+        """The symbol of an order, as often as it has trades."""
+        size = min(most, round(drawn(SWEEPS, self._random.random())))
+        return size * self._random.choices(self._busiest, cum_weights=self._weights)
 
     def once_each(self) -> int:
         """One trade of each symbol."""
@@ -126,7 +147,7 @@ class Exchange:
 
 
 def pieces(rate: int, seconds: float) -> Iterator[int]:
-    """How many trades are due in each hundredth of a second."""
+    """How many trades are due in each millisecond."""
     whole, rest = divmod(rate, PIECES_A_SECOND)
     count = round(seconds * PIECES_A_SECOND)
     return (
@@ -176,7 +197,7 @@ def messages_of(connection: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def main(count: int) -> None:
-    limit_life()
+    limit_life(MAX_LIFE_S)
     exchange = Exchange(count)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         threading.Thread(target=accept, args=(server, exchange), daemon=True).start()

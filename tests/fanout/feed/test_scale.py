@@ -1,6 +1,7 @@
 """Many symbols: served from the listing at once, while references come one after the other."""
 
 import logging
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -11,10 +12,12 @@ from fanout.config import FeedConfig
 from fanout.feed.listing import shard_of
 from fanout.feed.liveness import Liveness, _Pulse
 from fanout.feed.sequences import Sequences
-from fanout.feed.upkeep import CHANGE_EVERY_S
+from fanout.feed.upkeep import CHANGE_EVERY_S, REFERENCE_PART
 from fanout.feed.view import PIECE
+from fanout.net.budget import SHARE
 from fanout.protocol import Instrument, Trade
 from fanout.stats.anomalies import Anomalies
+from fanout.venues import Request
 from tests.fanout.feed.exchange import Exchange, Socket, Stand, standing
 from tests.fanout.feed.test_normalise import venue_trade
 
@@ -79,6 +82,28 @@ async def test_a_snapshot_of_many_symbols_is_made_in_pieces(autojump_clock: Mock
         pauses = list(stand.feed.pieces())
         assert len(SYMBOLS) / (len(pauses) + 1) <= PIECE
         assert [each.symbol for each in stand.feed.stats().instruments] == SYMBOLS
+
+
+async def test_answers_that_take_long_do_not_slow_the_references_down(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    for symbol in SYMBOLS:
+        exchange.trade(symbol)
+    fetch = exchange.fetch
+
+    async def slowly(request: Request, parse: Callable[[bytes], object]) -> object:
+        if request.path.endswith("/trades"):
+            await trio.sleep(0.2)
+        return await fetch(request, parse)
+
+    monkeypatch.setattr(exchange, "fetch", slowly)
+    async with standing(exchange, patterns=("all",)) as stand:
+        began_s = trio.current_time()
+        while references(stand) < len(SYMBOLS):  # noqa: ASYNC110
+            await trio.sleep(0.5)
+        by_weight_s = 5 * len(SYMBOLS) * 60 / (2_400 * SHARE * REFERENCE_PART)
+        assert by_weight_s - 1 < trio.current_time() - began_s < by_weight_s + CHANGE_EVERY_S
 
 
 async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: MockClock) -> None:
