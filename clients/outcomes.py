@@ -50,6 +50,10 @@ class RefusedError(DisconnectedError):
     """The service does not serve this client: its token, its request, or no place for it."""
 
 
+class UnknownChannelError(RefusedError):
+    """The service does not serve the channel that was asked for."""
+
+
 class AddressError(CallerError, ValueError):
     """Not an address of a service."""
 

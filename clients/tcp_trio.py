@@ -22,6 +22,7 @@ from fanout.clients.outcomes import (
     Reconnect,
     RefusedError,
     Restarted,
+    UnknownChannelError,
     UnknownSymbolError,
 )
 from fanout.clients.tcp_client import (
@@ -44,6 +45,7 @@ __all__ = [
     "RefusedError",
     "Restarted",
     "TrioTcpClient",
+    "UnknownChannelError",
     "UnknownSymbolError",
 ]
 
