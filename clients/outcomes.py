@@ -58,6 +58,10 @@ class RefusedError(DisconnectedError):
     """The service refuses this client: wrong token, bad request, or too many clients."""
 
 
+class UnknownChannelError(RefusedError):
+    """The service does not serve the channel that was asked for."""
+
+
 class AddressError(CallerError, ValueError):
     """A URL that is not the address of a service or queue."""
 

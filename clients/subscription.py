@@ -19,6 +19,7 @@ from fanout.clients.outcomes import (
     Reconnect,
     RefusedError,
     Restarted,
+    UnknownChannelError,
     UnknownSymbolError,
 )
 from fanout.clients.wanted import Wanted
@@ -296,6 +297,7 @@ class Subscription:
     def disconnected(self, error: Exception, *, is_own_fault: bool = False) -> None:
         """The connection ended with `error`. Queue a `Disconnected`, or end the subscription. The
         next attempt follows after a pause, or at once if the fault is this program's."""
+        is_elsewhere = self._session.is_elsewhere
         self._session.disconnected()
         end, self._end = self._end, None
         if self._is_settled:
@@ -309,10 +311,12 @@ class Subscription:
         if is_goodbye or self.failure is not None:
             self.is_over = True
             if end is not None and end.reason in _REFUSALS:
-                self.failure = RefusedError(f"{self._url}: {end.why or end.reason.name}")
+                is_unknown = is_elsewhere and end.reason is EndReason.BAD_REQUEST
+                refused = UnknownChannelError if is_unknown else RefusedError
+                self.failure = refused(f"{self._url}: {end.why or end.reason.name}")
         elif isinstance(error, WrongChannelError):
             self.is_over = True
-            self.failure = RefusedError(f"{self._url}: {why}")
+            self.failure = UnknownChannelError(f"{self._url}: {why}")
         elif not self._reconnect:
             self.is_over = True
             self.failure = DisconnectedError(f"{self._url}: {why}")

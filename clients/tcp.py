@@ -30,6 +30,7 @@ from fanout.clients.outcomes import (
     Reconnect,
     RefusedError,
     Restarted,
+    UnknownChannelError,
     UnknownSymbolError,
 )
 from fanout.clients.tcp_client import (
@@ -52,6 +53,7 @@ __all__ = [
     "RefusedError",
     "Restarted",
     "TcpClient",
+    "UnknownChannelError",
     "UnknownSymbolError",
 ]
 

@@ -20,6 +20,7 @@ from fanout.clients.outcomes import (
     Reconnect,
     RefusedError,
     Restarted,
+    UnknownChannelError,
     UnknownSymbolError,
 )
 from fanout.clients.tcp_client import (
@@ -42,6 +43,7 @@ __all__ = [
     "Reconnect",
     "RefusedError",
     "Restarted",
+    "UnknownChannelError",
     "UnknownSymbolError",
 ]
 

@@ -23,6 +23,7 @@ from fanout.clients.outcomes import (
     Reconnect,
     RefusedError,
     Restarted,
+    UnknownChannelError,
     UnknownSymbolError,
 )
 from fanout.clients.tcp_client import (
@@ -45,6 +46,7 @@ __all__ = [
     "RefusedError",
     "Restarted",
     "TrioTcpClient",
+    "UnknownChannelError",
     "UnknownSymbolError",
 ]
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.channel.channel import Channel
@@ -31,6 +32,7 @@ from fanout.errors import (
 )
 from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
+from fanout.feed.roster import NO_REFERENCE
 from fanout.net.budget import SHARE
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient
@@ -169,6 +171,7 @@ class Source:
             if self._market is None:
                 await self._learn()
             assert self._market is not None, "learned"
+            self._market = served(self._market, self.channel.header)
             self.feed, self.failure, self.why = self._make_feed(self._market), None, ""
             self.feed.turn()  # rates count from here
             await self.feed.run()
@@ -247,6 +250,23 @@ class Source:
         name_lines(self.name)
         if self.feed is not None:
             _log_totals(self.feed.stats(), self.channel)
+
+
+def served(market: Market, header: Header) -> Market:
+    """The market as its channel has it by now: an earlier feed may have learned units, references
+    and instruments. An index of the channel belongs to one symbol for good."""
+    known = len(market.instruments)
+    new = range(known, len(header.instruments))
+    unknown = (0.0,) * len(new)
+    pending = (i for i in (*market.pending, *new) if header.references[i] == NO_REFERENCE)
+    return msgspec.structs.replace(
+        market,
+        instruments=header.instruments,
+        references=header.references,
+        usual_s=market.usual_s + unknown,
+        longest_s=market.longest_s + unknown,
+        pending=tuple(pending),
+    )
 
 
 def _are_all(error: BaseException, kinds: tuple[type[Exception], ...]) -> bool:

@@ -13,7 +13,7 @@ import typer
 from fanout.cli.config_file import flag_of, source_of
 from fanout.cli.logs import hand_over, is_said, message_of
 from fanout.cli.memory import OUT_OF_MEMORY, is_out_of_memory
-from fanout.clients.outcomes import AddressError, UnknownSymbolError
+from fanout.clients.outcomes import AddressError, UnknownChannelError, UnknownSymbolError
 from fanout.errors import (
     ConfigError,
     OperatorError,
@@ -28,6 +28,7 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     UsageError: 2,
     AddressError: 2,
     UnknownSymbolError: 2,
+    UnknownChannelError: 2,
     VenueForbiddenError: 77,
     VenueBusyError: 75,
     VenueError: 69,

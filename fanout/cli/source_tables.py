@@ -53,8 +53,7 @@ def _read_table(where: str, said: dict[str, Any]) -> SourceTable:
     for key, value in said.items():
         field = KEYS.get(key)
         if field is None:
-            nearest = get_close_matches(key, KEYS, n=1, cutoff=0)[0]
-            raise ConfigError(f"{where}: {shown(key)} is unknown: did you mean {nearest}?")
+            raise ConfigError(f"{where}: {shown(key)} is unknown: {_advice(key)}")
         is_one = field.is_list and isinstance(value, str)
         try:
             values[field.field] = msgspec.convert(
@@ -66,6 +65,12 @@ def _read_table(where: str, said: dict[str, Any]) -> SourceTable:
     if "assets" not in values:
         raise ConfigError(f'{where}: assets is missing: assets = ["BTCUSDT"], or "all"')
     return SourceTable(where, values)
+
+
+def _advice(key: str) -> str:
+    """The key that resembles one that does not exist, or else all keys."""
+    close = get_close_matches(key, KEYS, n=1)
+    return f"did you mean {close[0]}?" if close else f"a source has {', '.join(KEYS)}"
 
 
 def source_of(table: SourceTable, *, venue: str, feed: FeedConfig) -> SourceConfig:

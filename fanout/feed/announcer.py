@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fanout.channel.channel import Channel
+from fanout.config.assets import FEW_SYMBOLS
 from fanout.feed.liveness import Change
 from fanout.feed.roster import Roster
 from fanout.protocol.constants import BlockFlags, FeedState, GapState
@@ -45,8 +46,20 @@ class Announcer:
         for each in changes:
             instrument = self._roster[each.index].instrument
             self._channel.publish_status(instrument, each.state, each.why)
-            level = logging.DEBUG if each.state is FeedState.CONNECTING else logging.INFO
-            _LOG.log(level, "%s is %s: %s", instrument.symbol, each.state.name, each.why)
+            _LOG.log(
+                self._level(each.state),
+                "%s is %s: %s",
+                instrument.symbol,
+                each.state.name,
+                each.why,
+            )
+
+    def _level(self, state: FeedState) -> int:
+        """How loudly to log the state of one instrument. Of many instruments there are always some
+        that are quiet, and some that trade again."""
+        is_usual = state in (FeedState.LIVE, FeedState.STALE) and len(self._roster) > FEW_SYMBOLS
+        is_minor = state is FeedState.CONNECTING or is_usual
+        return logging.DEBUG if is_minor else logging.INFO
 
     def gaps(self, gaps: Sequence[Gap]) -> None:
         """Publish and log gaps that opened or closed."""

@@ -194,7 +194,9 @@ class Liveness:
             pulse = self._pulses[index]
             pulse.scheduled_s = inf
             quiet_s = now_s - pulse.since_s
-            why = f"quiet for {quiet_s:.0f} s, usually for {pulse.usual_s:.3g} s"
+            why = f"quiet for {quiet_s:.0f} s"
+            if pulse.usual_s:
+                why += f", usually for {pulse.usual_s:.3g} s"
             if pulse.state is FeedState.CONNECTING:
                 why = f"no trade within {quiet_s:.0f} s"
             changes += self._turn(index, FeedState.STALE, why)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from fanout.clients.client import Client
-from fanout.clients.outcomes import AddressError, RefusedError
+from fanout.clients.outcomes import AddressError, UnknownChannelError
 from fanout.clients.tcp import DisconnectedError, TcpClient
 from fanout.clients.tcp_client import channel_in, parse_address
 from fanout.protocol import End, EndReason, Trade, encode_event, frame
@@ -130,7 +130,7 @@ def test_a_service_that_sends_another_channel_is_refused() -> None:
     with serving(opening(1) + block(1)) as service:
         client = TcpClient(f"{service.url}/books")
         with pytest.raises(
-            RefusedError, match="channel books was asked for, and the service sends"
+            UnknownChannelError, match="channel books was asked for, and the service sends"
         ):
             list(client)
         assert client.header is None
@@ -141,7 +141,7 @@ def test_an_unknown_channel_ends_the_client_with_the_services_words() -> None:
     refusal = End(reason=EndReason.BAD_REQUEST, last_seq=0, retry_ms=None, why=why)
     with (
         serving(opening(1) + frame(encode_event(refusal))) as service,
-        pytest.raises(RefusedError, match=why),
+        pytest.raises(UnknownChannelError, match=why),
         TcpClient(f"{service.url}/books") as client,
     ):
         client.connect()

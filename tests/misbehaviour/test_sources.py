@@ -22,10 +22,22 @@ from fanout.protocol.request import Request, Start, encode_request
 from fanout.protocol.session import SubscriberSession
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
-from fanout.simulator.faults import Drop, Fault, Garbage, Garble, Http, Insert, Relist, Silence
+from fanout.simulator.faults import (
+    Drop,
+    Fault,
+    Garbage,
+    Garble,
+    Http,
+    Insert,
+    List,
+    Relist,
+    Silence,
+)
 from fanout.transports.tcp.config import TcpConfig
 from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
 from tests.stand.inside import Running, running_service, running_simulator
+
+SOL = "SOLUSDT"
 
 UNDISTURBED: list[Short] = [
     ("", "CONNECTING"),
@@ -106,7 +118,7 @@ def _source(
     simulator: Simulator, symbol: str, channel: str, feed: dict[str, Any], **more: Any
 ) -> SourceConfig:
     return SourceConfig(
-        assets=(symbol,),
+        assets=more.pop("assets", (symbol,)),
         channel=channel,
         ws_url=simulator.ws_url,
         rest_url=simulator.rest_url,
@@ -198,6 +210,25 @@ async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
         assert "451" in pair.whys()[0]
         assert 2 <= len(pair.whys()) <= 8
         pair.undisturbed()
+
+
+async def test_a_source_that_begins_anew_serves_what_joined_its_channel_before(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its WebSocket is down for so long that a symbol is listed, and then refuses this address."""
+    monkeypatch.setattr("fanout.feed.upkeep.RELIST_EVERY_S", 60.0)
+    down = Http(status=503, path="/public", requests=None)
+    every = {"assets": ("*USDT",)}
+    async with playing_two(down, ailing=every) as pair:
+        pair.ailing.inject(List(SOL))
+        await trio.sleep(70)
+        pair.simulators[1].faults.clear()
+        pair.ailing.inject(Http(status=451, path="/public", requests=None))
+        await pair.ailing.until(lambda: "451" in "".join(pair.whys()))
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(
+            lambda: {each.symbol for each in pair.ailing.trades} == {ETH, SOL}, within_s=40
+        )
 
 
 @pytest.mark.parametrize(

@@ -387,6 +387,14 @@ def test_tail_of_an_unknown_symbol_lists_the_served_ones() -> None:
     assert result.stderr == "fanout: XRPUSDT is not served here: BTCUSDT, ETHUSDT\n"
 
 
+def test_tail_of_an_unknown_channel_lists_those_of_the_service() -> None:
+    with serving() as (_, url):
+        result = fanout("tail", f"{url}/books")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "no channel books: this service has sim" in result.stderr
+
+
 def test_tail_with_limit_0_checks_that_a_service_answers() -> None:
     with serving() as (_, url):
         assert fanout("tail", url, "--limit", "0").returncode == 0

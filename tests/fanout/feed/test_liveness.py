@@ -33,6 +33,10 @@ def test_an_instrument_is_live_at_its_first_trade_and_others_are_not() -> None:
     assert [liveness.has_traded(i) for i in (0, 1)] == [False, True]
 
 
+def test_a_pause_that_is_not_known_is_not_reported_as_usual() -> None:
+    assert live(0.0).check(FLOOR_S) == [Change(0, STALE, "quiet for 12 s")]
+
+
 def test_an_instrument_without_a_first_trade_is_reported_stale_once() -> None:
     liveness = subscribed(0.1)
     assert liveness.check(19.9) == []

@@ -69,6 +69,7 @@ async def test_many_symbols_are_served_at_once_and_their_references_follow(
         weight = 5 * len(SYMBOLS) * 60 / (headers[-1] - exchange.began_s)
         assert weight < 0.5 * 2_400
         assert "references fetched for 120 of 120 symbols" in caplog.text
+        assert "is LIVE" not in caplog.text, "of many symbols that is a line a second, and no news"
         for symbol in SYMBOLS:
             trades, opened, _ = stand.accounted(symbol)
             assert (len(trades), opened) == (61, [])
