@@ -227,3 +227,40 @@ def test_a_reader_that_pops_frames_loses_none(tmp_path: Path, queue: Filled) -> 
     assert oracle.next_seq > 500
     with ShmClient("shm://q", directory=str(tmp_path), reconnect=False) as another:
         assert another.connect().next_seq in range(oracle.next_seq - 3, oracle.next_seq + 1)
+
+
+def test_the_next_read_undoes_one_that_was_interrupted(
+    service: EndlessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = Oracle()
+    with TcpClient("tcp://127.0.0.1:9") as client:
+        oracle.take(next(client))
+        with monkeypatch.context() as broken:
+            broken.setattr(client, "_settle", interrupted)
+            with pytest.raises(InterruptedByUserError):  # noqa: PT012  a read gives several
+                while True:
+                    oracle.take(next(client))
+        for _ in range(10):
+            oracle.take(next(client))
+        client._undo_step()  # a signal handler may have done it before
+        oracle.check_position(client.position)
+
+
+async def test_the_next_read_of_an_event_loop_undoes_one_that_was_interrupted(
+    service: EndlessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = Oracle()
+    async with TrioTcpClient("tcp://127.0.0.1:9") as client:
+        oracle.take(await anext(client))
+        with monkeypatch.context() as broken:
+            broken.setattr(client, "_settle", interrupted)
+            with pytest.raises(InterruptedByUserError):  # noqa: PT012  a read gives several
+                while True:
+                    oracle.take(await anext(client))
+        for _ in range(10):
+            oracle.take(await anext(client))
+        oracle.check_position(client.position)
+
+
+def interrupted() -> None:
+    raise InterruptedByUserError
