@@ -204,7 +204,7 @@ class Subscription:
         if due is not None and due.epoch_ns != header.epoch_ns:
             self.ready.append(Restarted(before=due, epoch_ns=header.epoch_ns))
             self._note(is_new_epoch=True)
-        if self._is_checked:
+        if self._is_checked or not header.instruments:  # none: the listing is not known yet
             return
         self._is_checked = True
         try:

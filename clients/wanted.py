@@ -34,7 +34,7 @@ class Wanted(msgspec.Struct, frozen=True):
         return not (self.symbols or self.market_only)
 
     def check(self, header: Header) -> None:
-        """Raises `UnknownSymbolError` for a symbol that is not in the header."""
+        """Raises `UnknownSymbolError` for a symbol that is not in the header, which has some."""
         served = [each.symbol for each in header.instruments]
         for symbol in sorted(self.symbols.difference(served)):
             raise UnknownSymbolError(f"{symbol} is not served here: {', '.join(served)}")

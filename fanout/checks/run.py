@@ -113,7 +113,8 @@ def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
             yield row
         elif row is alike[0]:
             slowest = max(alike, key=lambda each: each.took_ms or 0)
-            yield msgspec.structs.replace(slowest, target=f"{len(alike):,} symbols")
+            found = slowest.found.replace("it trades", "they trade")
+            yield msgspec.structs.replace(slowest, target=f"{len(alike):,} symbols", found=found)
 
 
 def _named(row: Check, of_whom: str) -> Check:

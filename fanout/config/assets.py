@@ -43,14 +43,14 @@ def parse_assets(values: Iterable[str], *, venue: str) -> dict[str, tuple[str, .
         prefix, colon, symbol = word.partition(":")
         assets.setdefault(prefix if colon else venue, []).append(symbol if colon else word)
     if not assets:
-        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
+        raise UsageError("no symbol: name some as assets, such as BTCUSDT,ETHUSDT")
     return {name: tuple(symbols) for name, symbols in assets.items()}
 
 
 def check_assets(assets: tuple[str, ...]) -> None:
     """Raises `UsageError` for none, one twice, one that no venue could have, and too many."""
     if not assets:
-        raise UsageError("no symbol: --assets BTCUSDT,ETHUSDT")
+        raise UsageError("no symbol: name some as assets, such as BTCUSDT,ETHUSDT")
     if len(assets) > MAX_INSTRUMENTS:
         raise UsageError(
             f"{len(assets):,} symbols exceed the {MAX_INSTRUMENTS:,} of a channel: divide them "

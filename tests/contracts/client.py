@@ -13,6 +13,7 @@ from functools import cache
 
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from fanout.clients import subscription
 from fanout.clients.client import Client
@@ -45,9 +46,11 @@ from fanout.protocol import (
     TradeKind,
     decode_request,
     encode_block,
+    encode_changes,
     encode_event,
     frame,
 )
+from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import MAX_REQUEST_BYTES
 from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_session import block, end, gap, heartbeat, loss, opening, status, unknown
@@ -426,6 +429,21 @@ class ClientContract(ABC):
             pytest.raises(UnknownSymbolError, match="XRPUSDT is not served here: BTCUSDT, "),
         ):
             self.to_the_end(service.url, symbols=["BTCUSDT", "XRPUSDT"])
+
+    @pytest.mark.parametrize("symbol", ["BTCUSDT", "XRPUSDT"])
+    def test_symbols_are_checked_once_the_listing_is_known(self, symbol: str) -> None:
+        """The channel has no instruments until the venue answers."""
+        bare = replace(HEADER, next_seq=1, epoch_ns=7, instruments=(), references=())
+        full = replace(HEADER, next_seq=1, epoch_ns=7)
+        stream = frame(START) + header_frames(bare) + heartbeat(1)
+        stream += b"".join(map(frame, encode_changes(bare, full))) + block(1) + end(1)
+        with serving(stream) as service:
+            if symbol == "BTCUSDT":
+                records = self.to_the_end(service.url, symbols=[symbol], reconnect=False)
+                assert [each.symbol for each in records if isinstance(each, Trade)] == [symbol]
+                return
+            with pytest.raises(UnknownSymbolError, match="XRPUSDT is not served here: BTCUSDT, "):
+                self.to_the_end(service.url, symbols=[symbol], reconnect=False)
 
     def test_a_string_instead_of_a_collection_of_symbols_is_refused(self) -> None:
         with pytest.raises(AddressError, match=r"\['BTCUSDT'\]"):

@@ -301,6 +301,7 @@ async def test_the_symbols_of_a_pattern_are_checked_and_many_equal_rows_are_merg
     assert all(each.startswith("BTC") for each in rows(some, "symbol"))
     assert set(rows(some, "symbol")) == set(rows(some, "first-trade"))
     assert row(report, "symbol").target == f"{listed} symbols"
+    assert row(report, "symbol").found == "they trade"
     assert row(report, "first-trade").target == f"{listed} symbols"
     assert (exit_code(some), exit_code(report), exit_code(none)) == (0, 0, 78)
     assert "matches none" in row(none, "symbol", "*EUR").found

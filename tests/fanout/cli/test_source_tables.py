@@ -87,11 +87,11 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
         ("[[source]]", "[[source]] 1: assets is missing"),
         ('[[source]]\nassets = "A"\nchanel = "x"', "1: chanel is unknown: did you mean channel?"),
         ('[[source]]\nassets = "A"\napi-key = "x"', "1: api-key is unknown"),
-        ('[[source]]\nassets = "A"\nfoo = 1', "1: foo is unknown: a source has venue, assets, "),
+        ('[[source]]\nassets = "A"\nfoo = 1', "1: foo is unknown: a source has assets, venue, "),
         ('[[source]]\nassets = "A"\nconnections = "2"', "1: connections: expected `int`"),
         ('[[source]]\nassets = "A"\nconnections = 9', "1: --connections 9: 1 to 4"),
         ("[[source]]\nassets = [1]", "1: assets: expected `str`"),
-        ('[[source]]\nassets = ""', "1: no symbol"),
+        ('[[source]]\nassets = ""', "1: no symbol: name some as assets, such"),
         ('[[source]]\nassets = "A,a"', "1: A is asked for twice"),
         ('[[source]]\nassets = "A"\nvenue = "nyse"', "1: venue: unknown venue 'nyse': binance"),
         (
