@@ -2,7 +2,6 @@
 read from it, and inherit the tests."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -12,81 +11,15 @@ from fanout.channel.channel import Channel
 from fanout.protocol import (
     End,
     EndReason,
-    FeedState,
-    Header,
     Loss,
     LossReason,
-    Position,
-    Record,
     Snapshot,
-    Start,
-    SubscriberSession,
     Trade,
 )
 from fanout.transports.base import Transport
-from tests.protocol.golden import BTC, HEADER
-
-
-def new_channel(log_bytes: int = 50_000_000, *, name: str = "") -> Channel:
-    header = Header(
-        epoch_ns=1,
-        next_seq=1,
-        venue="test",
-        channel=name,
-        instruments=HEADER.instruments,
-        references=HEADER.references,
-    )
-    return Channel(header, log_bytes=log_bytes, wall_ns=lambda: 0)
-
-
-class Reading:
-    """A reader at the far end: `receive` gives the bytes that come next, b"" at the end."""
-
-    def __init__(self, receive: object) -> None:
-        self._receive = receive
-        self._session = SubscriberSession()
-        self.records: list[Record] = []
-        self._counts: Counter[type] = Counter()
-
-    @property
-    def header(self) -> Header | None:
-        return self._session.header
-
-    @property
-    def trade_ids(self) -> list[int]:
-        return [each.trade_id for each in self.records if isinstance(each, Trade)]
-
-    def ask(self, start: Start | Position) -> None:
-        """Note where the reader asked to begin."""
-        self._session.ask(start)
-
-    async def read_once(self) -> bool:
-        data = await self._receive()  # type: ignore[operator]
-        self._session.receive(data)
-        while (more := self._session.next_records()) is not None:
-            self.records += more
-            self._counts.update(map(type, more))
-        return bool(data)
-
-    async def until(self, kind: type, count: int = 1) -> None:
-        """Read until there are that many records of a kind."""
-        while self._counts[kind] < count:
-            assert await self.read_once(), f"the end came before {count} {kind.__name__}"
-
-    async def until_header(self) -> None:
-        while self.header is None:
-            assert await self.read_once(), "the end came before a header"
-
-
-def publish(channel: Channel, first_id: int, count: int = 1) -> None:
-    trades = [Trade(BTC, first_id + i, 5, 6, 7, False) for i in range(count)]
-    channel.publish(trades, received_ns=1, held_ns=1)
-
-
-def publish_bulk(channel: Channel, size_bytes: int) -> None:
-    """Publish the longest events there are, up to a size: quicker than trades."""
-    for _ in range(size_bytes // 280):
-        channel.publish_status(None, FeedState.DOWN, "x" * 255)
+from tests.protocol.golden import HEADER
+from tests.stand.channels import new_channel, publish, serving
+from tests.stand.subscriber import StreamSubscriber
 
 
 class TransportContract(ABC):
@@ -97,26 +30,22 @@ class TransportContract(ABC):
         """A transport on a free address."""
 
     @abstractmethod
-    def reader(self, url: str) -> AbstractAsyncContextManager[Reading]:
+    def reader(self, url: str) -> AbstractAsyncContextManager[StreamSubscriber]:
         """A reader that has joined."""
 
     def make_for(self, channel: str) -> Transport:
         """A transport whose reader reads a channel, where that is for the transport to say."""
         return self.make()
 
-    def reader_of(self, url: str, channel: str) -> AbstractAsyncContextManager[Reading]:
+    def reader_of(self, url: str, channel: str) -> AbstractAsyncContextManager[StreamSubscriber]:
         """A reader that has joined a channel, where that is for the reader to say."""
         return self.reader(url)
 
     @asynccontextmanager
     async def serving(self, *channels: Channel, by: Transport | None = None) -> AsyncIterator[str]:
-        """Where the transport is. The logs are closed at the end, unless the test did."""
-        with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                yield await nursery.start((by or self.make()).run, channels)
-                for channel in channels:
-                    if not channel.log.closed:
-                        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+        """The URL of a transport that serves these channels."""
+        async with serving(channels, by or self.make(), within_s=20) as url:
+            yield url
 
     async def test_a_reader_that_names_no_channel_gets_the_first(self) -> None:
         first, second = new_channel(name="first"), new_channel(name="second")
@@ -171,7 +100,7 @@ class TransportContract(ABC):
     async def test_every_reader_gets_everything(self) -> None:
         channel = new_channel()
         async with self.serving(channel) as url, trio.open_nursery() as nursery:
-            joined: list[Reading] = []
+            joined: list[StreamSubscriber] = []
 
             async def read() -> None:
                 async with self.reader(url) as reading:

@@ -19,7 +19,6 @@ from fanout.errors import ConfigError, VenueForbiddenError
 from fanout.protocol import End, EndReason, FeedState, Status
 from fanout.protocol.framing import frame
 from fanout.protocol.request import Request, Start, encode_request
-from fanout.protocol.session import SubscriberSession
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import (
@@ -36,6 +35,7 @@ from fanout.simulator.faults import (
 from fanout.transports.tcp.config import TcpConfig
 from tests.misbehaviour.scene import BEGAN_NS, BTC, ETH, Scene, Short
 from tests.stand.inside import Running, running_service, running_simulator
+from tests.stand.subscriber import Subscriber
 
 SOL = "SOLUSDT"
 
@@ -129,18 +129,17 @@ def _source(
 
 async def _read(url: str, channel: str, scene: Scene) -> None:
     host, port = url.removeprefix("tcp://").split(":")
-    session = SubscriberSession()
-    session.ask(Start.OLDEST)
+    subscriber = Subscriber()
+    subscriber.ask(Start.OLDEST)
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         request = Request(start=Start.OLDEST, channel=channel)
         await stream.send_all(frame(encode_request(request)))
         while data := await stream.receive_some():
-            session.receive(data)
-            while (records := session.next_records()) is not None:
-                scene.records.extend(records)
-    assert session.header is not None
-    assert session.header.channel == channel
-    assert {channel, *session.header.channels} == {"sound", "ailing"}
+            scene.records += subscriber.receive(data)
+    header = subscriber.header
+    assert header is not None
+    assert header.channel == channel
+    assert {channel, *header.channels} == {"sound", "ailing"}
 
 
 async def test_nothing_goes_wrong_with_either(autojump_clock: MockClock) -> None:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,51 +14,15 @@ from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
-    Header,
-    Record,
     Snapshot,
     Status,
-    SubscriberSession,
     Trade,
 )
 from tests.protocol.golden import BTC, HEADER, LIFE
+from tests.stand import channels
+from tests.stand.subscriber import LogSubscriber
 
-
-class Reader:
-    """A subscriber that reads the channel's log."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._log = channel.log
-        self._cursor = channel.log.live()
-        self._session = SubscriberSession()
-        self._session.receive(channel.greeting() + channel.snapshot())
-
-    @property
-    def header(self) -> Header | None:
-        return self._session.header
-
-    def records(self) -> list[Record]:
-        data = self._log.read(self._cursor, 10**9)
-        assert isinstance(data, bytes)
-        self._session.receive(data)
-        found: list[Record] = []
-        while (more := self._session.next_records()) is not None:
-            found += more
-        return found
-
-
-def new_channel() -> Channel:
-    return Channel(
-        Header(
-            epoch_ns=1,
-            next_seq=1,
-            venue="test",
-            instruments=HEADER.instruments,
-            references=HEADER.references,
-        ),
-        log_bytes=10_000_000,
-        wall_ns=lambda: 77,
-    )
+new_channel = partial(channels.new_channel, wall_ns=77)
 
 
 def trade(trade_id: int, instrument: object = BTC, time_ms: int = 10) -> Trade:
@@ -69,7 +35,7 @@ def publish(channel: Channel, *trades: Trade, flags: BlockFlags = BlockFlags.NON
         channel.publish([each], received_ns=1, held_ns=1, flags=flags)
 
 
-def trade_ids(reader: Reader) -> list[int]:
+def trade_ids(reader: LogSubscriber) -> list[int]:
     """All that a reader gets: first those of its snapshot, then the stream's."""
     found: list[int] = []
     for each in reader.records():
@@ -84,7 +50,7 @@ def gap() -> Gap:
 
 def test_one_read_becomes_one_block() -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish([trade(1), trade(2), trade(3)], received_ns=5, held_ns=6)
     assert channel.log.end == 1
     got = reader.records()
@@ -104,7 +70,7 @@ def test_nothing_is_published_for_nothing() -> None:
 @given(st.lists(st.booleans(), max_size=12))
 def test_gaps_keep_their_place_between_trades(kinds: list[bool]) -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish(
         [trade(place) if is_trade else gap() for place, is_trade in enumerate(kinds)],
         received_ns=1,
@@ -119,7 +85,7 @@ def test_gaps_keep_their_place_between_trades(kinds: list[bool]) -> None:
 
 def test_a_burst_of_more_trades_than_a_block_holds_becomes_several() -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish([trade(i) for i in range(2 * MAX_BLOCK_TRADES + 1)], received_ns=1, held_ns=1)
     assert channel.blocks == 3
     assert len(reader.records()) == 2 * MAX_BLOCK_TRADES + 1
@@ -129,7 +95,7 @@ def test_a_joiner_gets_the_header_and_the_newest_trade_of_each_instrument() -> N
     channel = new_channel()
     channel.seed([trade(1), trade(2, LIFE)])
     channel.publish([trade(3), trade(4)], received_ns=1, held_ns=1)
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     (snapshot,) = reader.records()
     assert isinstance(snapshot, Snapshot)
     assert [each.trade_id for each in snapshot.trades] == [4, 2]
@@ -138,14 +104,14 @@ def test_a_joiner_gets_the_header_and_the_newest_trade_of_each_instrument() -> N
 
 
 def test_a_joiner_before_the_first_trade_gets_no_snapshot() -> None:
-    assert Reader(new_channel()).records() == []
+    assert LogSubscriber(new_channel()).records() == []
 
 
 def test_a_trade_that_a_joiner_had_in_its_snapshot_does_not_come_again() -> None:
     """REST is ahead of the stream: it has shown the trades to 5, and the stream is at 3."""
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6, 7)))
     assert trade_ids(reader) == [5, 6, 7]
     assert channel.preceding == 3
@@ -157,7 +123,7 @@ def test_a_seed_that_nobody_had_costs_no_trade() -> None:
     channel.seed([trade(5, time_ms=50)])
     publish(channel, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6)))
     assert channel.preceding == 0
-    assert trade_ids(Reader(channel)) == [6]
+    assert trade_ids(LogSubscriber(channel)) == [6]
     assert channel.log.next_seq == 5
 
 
@@ -165,7 +131,7 @@ def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() ->
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     publish(channel, trade(3, time_ms=30))
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, *(trade(each, time_ms=10 * each) for each in (4, 5, 6)))
     assert trade_ids(reader) == [3, 4, 5, 6]
 
@@ -173,7 +139,7 @@ def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() ->
 def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, trade(1, LIFE, time_ms=10), trade(4, time_ms=40), trade(6, time_ms=60))
     assert trade_ids(reader) == [5, 1, 6]
 
@@ -181,7 +147,7 @@ def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
 def test_ids_that_start_anew_below_a_seed_are_published() -> None:
     channel = new_channel()
     channel.seed([trade(5_000, time_ms=50)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, trade(1, time_ms=51), trade(2, time_ms=52))
     assert trade_ids(reader) == [5_000, 1, 2]
 
@@ -189,7 +155,7 @@ def test_ids_that_start_anew_below_a_seed_are_published() -> None:
 def test_an_instrument_that_began_does_not_begin_again() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, trade(6, time_ms=60), trade(4, time_ms=40))
     assert trade_ids(reader) == [5, 6, 4]
 
@@ -197,7 +163,7 @@ def test_an_instrument_that_began_does_not_begin_again() -> None:
 def test_a_gap_and_back_filled_trades_are_never_left_out() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish([gap()], received_ns=1, held_ns=1)
     publish(channel, trade(1), trade(2), flags=BlockFlags.BACK_FILLED)
     assert channel.events == 1
@@ -213,7 +179,7 @@ def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
     finer = [replace(each, price_exponent=each.price_exponent - 1) for each in HEADER.instruments]
     channel.change(finer, HEADER.references)
     channel.seed([trade(seed_id, time_ms=10 * seed_id)])
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     publish(channel, trade(7, time_ms=70), trade(8, time_ms=80))
     assert trade_ids(reader) == [*shown, 7, 8]
     assert channel.preceding == 0
@@ -221,15 +187,15 @@ def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
 
 def test_a_new_header_counts_from_the_next_trade_on() -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish([trade(1)], received_ns=1, held_ns=1)
     finer = replace(BTC, price_exponent=-4)
     channel.change((finer, LIFE), HEADER.references)
-    assert Reader(channel).records() == []
+    assert LogSubscriber(channel).records() == []
     channel.publish([trade(2, finer)], received_ns=1, held_ns=1)
     got = [each for each in reader.records() if isinstance(each, Trade)]
     assert [(each.seq, each.price_text) for each in got] == [(1, "0.20"), (2, "0.0020")]
-    joiner = Reader(channel)
+    joiner = LogSubscriber(channel)
     (snapshot,) = joiner.records()
     assert isinstance(snapshot, Snapshot)
     assert snapshot.trades[0].price_text == "0.0020"
@@ -237,7 +203,7 @@ def test_a_new_header_counts_from_the_next_trade_on() -> None:
 
 def test_a_status_is_numbered_and_says_since_when() -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish_status(None, FeedState.DOWN, "é" * 300)
     (status,) = reader.records()
     assert isinstance(status, Status)
@@ -247,7 +213,7 @@ def test_a_status_is_numbered_and_says_since_when() -> None:
 
 def test_the_end_says_the_last_number_and_closes_the_log() -> None:
     channel = new_channel()
-    reader = Reader(channel)
+    reader = LogSubscriber(channel)
     channel.publish([trade(1)], received_ns=1, held_ns=1)
     channel.end(EndReason.SHUTDOWN, retry_ms=5, why="done")
     assert channel.log.closed

@@ -6,8 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
-from fanout.channel.reader import CHUNK_BYTES
-from fanout.channel.reader import Reader as ChannelReader
+from fanout.channel.reader import CHUNK_BYTES, Reader
 from fanout.protocol import (
     End,
     EndReason,
@@ -20,45 +19,38 @@ from fanout.protocol import (
     SlowPolicy,
     Snapshot,
     Start,
-    SubscriberSession,
     Trade,
 )
-from tests.contracts.transport import new_channel, publish, publish_bulk
 from tests.protocol.golden import BTC, HEADER, LIFE
 from tests.protocol.test_session import numbers
+from tests.stand.channels import new_channel, publish, publish_bulk
+from tests.stand.subscriber import Subscriber
 
 EPOCH_NS = 1
 
 
-def place_in(channel: Channel, *, max_lag_ms: int = 60_000) -> ChannelReader:
-    return ChannelReader(channel, max_lag_ms=max_lag_ms)
+def place_in(channel: Channel, *, max_lag_ms: int = 60_000) -> Reader:
+    return Reader(channel, max_lag_ms=max_lag_ms)
 
 
-class Reader:
-    """The far end of a place, and what it got."""
+class JoinedSubscriber(Subscriber):
+    """A subscriber at a reader's far end, and what it got."""
 
     def __init__(self, channel: Channel, request: Request, **options: int) -> None:
+        super().__init__()
         self.place = place_in(channel, **options)
-        self._session = SubscriberSession()
-        self._session.ask(request.start)
-        self.records: list[Record] = []
-        self._take(self.place.greeting)
-        self._take(self.place.start(request))
-
-    def _take(self, data: bytes) -> None:
-        self._session.receive(data)
-        while (more := self._session.next_records()) is not None:
-            self.records += more
+        self.ask(request.start)
+        self.records = self.receive(self.place.greeting + self.place.start(request))
 
     def read(self) -> list[Record]:
         """Everything there is for it now; what it got so far."""
         while not self.place.is_over and (piece := self.place.next_piece()):
-            self._take(piece)
+            self.records += self.receive(piece)
         return self.records
 
 
-def asked_for(channel: Channel, seq: int, epoch_ns: int = EPOCH_NS) -> Reader:
-    return Reader(channel, Request(start=Position(epoch_ns=epoch_ns, seq=seq)))
+def asked_for(channel: Channel, seq: int, epoch_ns: int = EPOCH_NS) -> JoinedSubscriber:
+    return JoinedSubscriber(channel, Request(start=Position(epoch_ns=epoch_ns, seq=seq)))
 
 
 def filled(*counts: int, log_bytes: int = 50_000_000) -> Channel:
@@ -90,7 +82,7 @@ def test_a_block_that_is_cut_keeps_what_it_says_of_its_trades() -> None:
 
 def test_who_begins_live_gets_the_newest_trades_first_and_who_resumes_does_not() -> None:
     channel = filled(3)
-    live = Reader(channel, Request())
+    live = JoinedSubscriber(channel, Request())
     assert [type(each) for each in live.read()] == [Snapshot]
     publish(channel, 4)
     assert numbers(live.read()) == [4]
@@ -103,16 +95,15 @@ def test_what_comes_between_the_greeting_and_the_request_is_not_missed() -> None
     publish(channel, 4)
     place.start(Request())
     publish(channel, 5)
-    session = SubscriberSession()
-    session.receive(place.greeting + place.next_piece())
-    records = [each for more in iter(session.next_records, None) for each in more]
+    records = Subscriber().receive(place.greeting + place.next_piece())
     assert ids(records) == [4, 5]
 
 
 def test_the_oldest_is_all_there_is_and_word_of_what_is_gone() -> None:
-    assert numbers(Reader(filled(2, 3), Request(start=Start.OLDEST)).read()) == [1, 2, 3, 4, 5]
+    everything = JoinedSubscriber(filled(2, 3), Request(start=Start.OLDEST))
+    assert numbers(everything.read()) == [1, 2, 3, 4, 5]
     channel = filled(*[10] * 60, log_bytes=4_000)
-    lost, *rest = Reader(channel, Request(start=Start.OLDEST)).read()
+    lost, *rest = JoinedSubscriber(channel, Request(start=Start.OLDEST)).read()
     assert isinstance(lost, Loss)
     assert lost.reason is LossReason.EVICTED
     assert numbers([lost, *rest]) == list(range(1, 601))
@@ -172,16 +163,15 @@ def test_an_end_that_was_said_already_is_heard_by_who_comes_late() -> None:
     place = place_in(channel)
     channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
     place.start(Request(start=Position(epoch_ns=EPOCH_NS, seq=3)))
-    session = SubscriberSession()
-    session.ask(Position(epoch_ns=EPOCH_NS, seq=3))
-    session.receive(place.greeting + place.next_piece())
-    records = [each for more in iter(session.next_records, None) for each in more]
+    subscriber = Subscriber()
+    subscriber.ask(Position(epoch_ns=EPOCH_NS, seq=3))
+    records = subscriber.receive(place.greeting + place.next_piece())
     assert [type(each) for each in records] == [End]
 
 
 def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() -> None:
     channel = filled(log_bytes=4_000)
-    reader = Reader(channel, Request())
+    reader = JoinedSubscriber(channel, Request())
     for first in range(1, 601, 10):
         publish(channel, first, 10)
     lost, *rest = reader.read()
@@ -194,7 +184,7 @@ def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() 
 
 def test_who_falls_off_a_log_that_is_too_old_goes_on_live() -> None:
     channel = filled(log_bytes=4_000)
-    reader = Reader(channel, Request(), max_lag_ms=-1)
+    reader = JoinedSubscriber(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
         publish(channel, first, 10)
     assert reader.read() == [Loss(first_seq=1, last_seq=600, reason=LossReason.SLOW)]
@@ -204,7 +194,7 @@ def test_who_falls_off_a_log_that_is_too_old_goes_on_live() -> None:
 
 def test_who_goes_on_live_does_not_miss_the_end() -> None:
     channel = filled(log_bytes=4_000)
-    reader = Reader(channel, Request(), max_lag_ms=-1)
+    reader = JoinedSubscriber(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
         publish(channel, first, 10)
     channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
@@ -213,7 +203,7 @@ def test_who_goes_on_live_does_not_miss_the_end() -> None:
 
 def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
     channel = filled(2, log_bytes=4_000)
-    reader = Reader(channel, Request(slow=SlowPolicy.DISCONNECT))
+    reader = JoinedSubscriber(channel, Request(slow=SlowPolicy.DISCONNECT))
     publish(channel, 3, 2)
     reader.read()
     publish_bulk(channel, 10_000)
@@ -225,7 +215,7 @@ def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
 
 def test_frames_without_numbers_that_are_gone_are_no_loss() -> None:
     channel = filled(log_bytes=2_000)
-    readers = [Reader(channel, Request(slow=slow)) for slow in SlowPolicy]
+    readers = [JoinedSubscriber(channel, Request(slow=slow)) for slow in SlowPolicy]
     for _ in range(60):
         channel.change(HEADER.instruments, HEADER.references)
     publish(channel, 1)

@@ -18,7 +18,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from tests.fanout.channel.test_channel import Reader
+from tests.stand.subscriber import LogSubscriber
 
 T = TypeVar("T")
 
@@ -254,7 +254,7 @@ class Stand:
         self.feed = feed
         self.publisher = publisher
         self.market: Market | None = None
-        self._reader = Reader(publisher)
+        self._reader = LogSubscriber(publisher)
         self.records: list[Record] = []
 
     def read(self) -> list[Record]:

@@ -20,9 +20,9 @@ from fanout.net.websocket import Burst
 from fanout.protocol import FeedState, Gap, Record, Reference, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Request
-from tests.fanout.channel.test_channel import Reader
-from tests.fanout.channel.test_channel import new_channel as new_publisher
 from tests.protocol.golden import BTC
+from tests.stand.channels import new_channel
+from tests.stand.subscriber import LogSubscriber
 
 
 def message(trade_id: int, price: str = "61800.30") -> bytes:
@@ -69,8 +69,8 @@ class Desk:
     def __init__(self, *connections: list[list[bytes]] | VenueError) -> None:
         self._connections = list(connections)
         self.opened: list[tuple[float, Connection]] = []
-        self.publisher: Channel = new_publisher()
-        self.reader = Reader(self.publisher)
+        self.publisher: Channel = new_channel()
+        self.reader = LogSubscriber(self.publisher)
         self.anomalies = Anomalies(clock=lambda: 0.0)
         self._scope = trio.CancelScope()
         reference = Reference(price=0, quantity=0, trade_id=0, time=0)

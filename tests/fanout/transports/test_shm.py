@@ -40,13 +40,10 @@ from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite
-from tests.contracts.transport import (
-    Reading,
-    TransportContract,
-    new_channel,
-    publish,
-    publish_bulk,
-)
+from tests.contracts.transport import TransportContract
+from tests.stand import channels
+from tests.stand.channels import new_channel, publish, publish_bulk
+from tests.stand.subscriber import StreamSubscriber
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,15 +52,15 @@ def config(directory: Path, **options: object) -> ShmConfig:
     return ShmConfig(name="q", directory=str(directory), **{"capacity_bytes": 65536, **options})  # type: ignore[arg-type]
 
 
-class QueueReading(Reading):
+class QueueSubscriber(StreamSubscriber):
     """A reader in the test's own process, without the client's policy."""
 
     def __init__(self, queue: AttachedQueue) -> None:
-        super().__init__(self._read)
+        super().__init__(self._next)
         self.queue = queue
         self._opening = queue.opening()
 
-    async def _read(self) -> bytes:
+    async def _next(self) -> bytes:
         opening, self._opening = self._opening, b""
         while not (data := opening or self.queue.reader.read(4096)):
             if self.queue.reader.has_ended:
@@ -71,20 +68,17 @@ class QueueReading(Reading):
             await trio.sleep(0.001)
         return data
 
-    def all_now(self) -> "QueueReading":
+    def all_now(self) -> "QueueSubscriber":
         """Take what is there."""
-        for data in (self._opening, self.queue.reader.read(10**9)):
-            self._session.receive(data)
-        self._opening = b""
-        while (more := self._session.next_records()) is not None:
-            self.records += more
+        opening, self._opening = self._opening, b""
+        self.take(opening + self.queue.reader.read(10**9))
         return self
 
 
 @contextmanager
-def reading(directory: Path) -> Iterator[QueueReading]:
+def reading(directory: Path) -> Iterator[QueueSubscriber]:
     with closing(attach(str(directory / "q"), now_s=0)) as queue:
-        yield QueueReading(queue)
+        yield QueueSubscriber(queue)
 
 
 @asynccontextmanager
@@ -93,11 +87,8 @@ async def serving(
 ) -> AsyncIterator[ShmTransport]:
     """A transport that has delivered what there is whenever the test goes on after `settle`."""
     served = ShmTransport(config(directory, **options), wall_ns=lambda: 5)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(served.run, [channel])
+    async with channels.serving(channel, served):
         yield served
-        if not channel.log.closed:
-            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
 
 
 async def settle() -> None:
@@ -129,7 +120,7 @@ class TestShmTransport(TransportContract):
         return ShmTransport(config(self.directory, channel=channel))
 
     @asynccontextmanager
-    async def reader(self, url: str) -> AsyncIterator[Reading]:
+    async def reader(self, url: str) -> AsyncIterator[StreamSubscriber]:
         assert url == "shm://q"
         with reading(self.directory) as each:
             yield each
@@ -436,9 +427,8 @@ async def test_heartbeats_come_every_second_and_the_page_shows_life(
 ) -> None:
     ticks = iter(range(10_000))
     channel = new_channel()
-    async with trio.open_nursery() as nursery:
-        served = ShmTransport(config(tmp_path), wall_ns=lambda: next(ticks))
-        await nursery.start(served.run, [channel])
+    served = ShmTransport(config(tmp_path), wall_ns=lambda: next(ticks))
+    async with channels.serving(channel, served):
         with closing(attach(str(tmp_path / "q"), now_s=0)) as queue:
             seen = set()
             for _ in range(41):

@@ -12,7 +12,6 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from fanout.channel.channel import Channel
 from fanout.errors import BindError
 from fanout.net.descriptors import RESERVED_DESCRIPTORS
 from fanout.protocol import End, EndReason, Loss, Request, Trade, encode_request, frame
@@ -20,14 +19,11 @@ from fanout.transports.base import CHUNK_BYTES
 from fanout.transports.tcp import TcpTransport, broadcaster
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.config import TcpConfig
-from tests.contracts.transport import (
-    Reading,
-    TransportContract,
-    new_channel,
-    publish,
-    publish_bulk,
-)
+from tests.contracts.transport import TransportContract
 from tests.protocol.golden import BTC, HEADER, LIFE
+from tests.stand import channels
+from tests.stand.channels import new_channel, publish, publish_bulk
+from tests.stand.subscriber import StreamSubscriber
 
 
 def address(url: str) -> tuple[str, int]:
@@ -47,9 +43,9 @@ async def connected(
 
 
 @asynccontextmanager
-async def tcp_reader(url: str) -> AsyncIterator[Reading]:
+async def tcp_reader(url: str) -> AsyncIterator[StreamSubscriber]:
     async with connected(url, receive_buffer=4096) as stream:
-        yield Reading(stream.receive_some)
+        yield StreamSubscriber(stream.receive_some)
 
 
 class TestTcpTransport(TransportContract):
@@ -59,19 +55,13 @@ class TestTcpTransport(TransportContract):
     reader = staticmethod(tcp_reader)  # type: ignore[assignment]
 
     @asynccontextmanager
-    async def reader_of(self, url: str, channel: str) -> AsyncIterator[Reading]:
+    async def reader_of(self, url: str, channel: str) -> AsyncIterator[StreamSubscriber]:
         async with connected(url) as stream:
             await stream.send_all(frame(encode_request(Request(channel=channel))))
-            yield Reading(stream.receive_some)
+            yield StreamSubscriber(stream.receive_some)
 
 
-@asynccontextmanager
-async def serving(channel: Channel, transport: TcpTransport) -> AsyncIterator[str]:
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            yield await nursery.start(transport.run, [channel])
-            if not channel.log.closed:
-                channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the test is over")
+serving = partial(channels.serving, within_s=20)
 
 
 def new_transport() -> TcpTransport:
@@ -130,7 +120,7 @@ async def test_a_client_that_closed_its_sending_side_is_served_on() -> None:
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, connected(url) as stream:
         await stream.send_eof()
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until_header()
         publish(channel, 1)
         await reading.until(Trade)
@@ -141,7 +131,7 @@ async def test_bytes_that_a_client_sends_are_ignored(garbage: bytes) -> None:
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, connected(url) as stream:
         await stream.send_all(garbage)
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until_header()
         publish(channel, 1)
         channel.end(EndReason.SHUTDOWN, retry_ms=1, why="done")
@@ -156,7 +146,7 @@ async def test_a_flooding_client_gets_an_end_and_the_others_are_served() -> None
         connected(url) as flooding,
     ):
         await until_clients(transport, 2)
-        flooded = Reading(flooding.receive_some)
+        flooded = StreamSubscriber(flooding.receive_some)
         await flooded.until_header()
         with pytest.raises(trio.BrokenResourceError):
             await flooding.send_all(bytes(100_000_000))
@@ -169,7 +159,7 @@ async def test_a_flooding_client_gets_an_end_and_the_others_are_served() -> None
 async def test_a_client_that_sends_too_much_gets_an_end_with_the_reason() -> None:
     channel, transport = new_channel(), new_transport()
     async with serving(channel, transport) as url, connected(url) as talking:
-        reading = Reading(talking.receive_some)
+        reading = StreamSubscriber(talking.receive_some)
         await talking.send_all(frame(encode_request(Request())))
         await reading.until_header()
         await talking.send_all(bytes(70_000))
@@ -212,7 +202,7 @@ async def test_a_lapped_reader_gets_the_header_that_is_valid_where_it_resumes() 
         channel.change((finer, LIFE), HEADER.references)
         # More than any socket buffers: the log has forgotten the new header by now.
         publish_bulk(channel, 40_000_000)
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until(Loss)
         publish(channel, 5)
         await reading.until(Trade)
@@ -275,52 +265,41 @@ async def test_clients_that_come_and_go_at_random_leave_nothing_behind() -> None
 async def test_several_channels_wait_for_the_request_and_one_does_not() -> None:
     first, second = new_channel(name="first"), new_channel(name="second")
     transport = new_transport()
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, [first, second])
-            async with connected(url) as stream:
-                begun_s = trio.current_time()
-                reading = Reading(stream.receive_some)
-                await reading.until_header()
-                assert trio.current_time() - begun_s >= 0.09  # nothing was asked for
-                publish(first, 1)
-                await reading.until(Trade)
-            for each in (first, second):
-                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    async with serving([first, second], transport) as url, connected(url) as stream:
+        begun_s = trio.current_time()
+        reading = StreamSubscriber(stream.receive_some)
+        await reading.until_header()
+        assert trio.current_time() - begun_s >= 0.09  # nothing was asked for
+        publish(first, 1)
+        await reading.until(Trade)
 
 
 async def test_an_unknown_channel_is_refused_with_the_names_there_are() -> None:
     first, second = new_channel(name="first"), new_channel(name="second")
     transport = new_transport()
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, [first, second])
-            async with connected(url) as stream:
-                await stream.send_all(frame(encode_request(Request(channel="third"))))
-                reading = Reading(stream.receive_some)
-                await reading.until(End)
-            end = reading.records[-1]
-            assert isinstance(end, End)
-            assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, None)
-            assert end.why == "no channel third: this service has first, second"
-            for each in (first, second):
-                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    async with serving([first, second], transport) as url:
+        async with connected(url) as stream:
+            await stream.send_all(frame(encode_request(Request(channel="third"))))
+            reading = StreamSubscriber(stream.receive_some)
+            await reading.until(End)
+        end = reading.records[-1]
+        assert isinstance(end, End)
+        assert (end.reason, end.retry_ms) == (EndReason.BAD_REQUEST, None)
+        assert end.why == "no channel third: this service has first, second"
 
 
 async def test_the_statistics_name_each_clients_channel() -> None:
     first, second = new_channel(name="first"), new_channel(name="second")
     transport = new_transport()
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, [first, second])
-            async with connected(url) as stream, connected(url):
-                await stream.send_all(frame(encode_request(Request(channel="second"))))
-                while len(transport.stats().consumers) < 2:  # noqa: ASYNC110  real sockets
-                    await trio.sleep(0.001)
-                channels = {each.channel for each in transport.stats().consumers}
-                assert channels == {"first", "second"}
-            for each in (first, second):
-                each.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
+    async with (
+        serving([first, second], transport) as url,
+        connected(url) as stream,
+        connected(url),
+    ):
+        await stream.send_all(frame(encode_request(Request(channel="second"))))
+        while len(transport.stats().consumers) < 2:  # noqa: ASYNC110  real sockets
+            await trio.sleep(0.001)
+        assert {each.channel for each in transport.stats().consumers} == {"first", "second"}
 
 
 @contextmanager
@@ -343,7 +322,7 @@ async def test_a_fork_keeps_neither_the_port_nor_a_connection() -> None:
         await until_clients(transport, 1)
         with forked():
             channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
-            reading = Reading(stream.receive_some)
+            reading = StreamSubscriber(stream.receive_some)
             await reading.until(End)
             while await reading.read_once():
                 pass

@@ -38,8 +38,9 @@ from fanout.protocol import (
 from fanout.transports.tcp import TcpTransport, admission, greeting
 from fanout.transports.tcp.config import TcpConfig
 from tests.contracts.client import authority, client_tls
-from tests.contracts.transport import Reading, new_channel, publish
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
+from tests.stand.channels import new_channel, publish
+from tests.stand.subscriber import StreamSubscriber
 
 TOKEN = "correct-horse"
 
@@ -59,14 +60,14 @@ def certificate(tmp_path: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def asking(url: str, data: bytes) -> AsyncIterator[Reading]:
+async def asking(url: str, data: bytes) -> AsyncIterator[StreamSubscriber]:
     """A reader that sends these bytes first."""
     async with connected(url) as stream:
         await stream.send_all(data)
-        yield Reading(stream.receive_some)
+        yield StreamSubscriber(stream.receive_some)
 
 
-async def ended(reading: Reading) -> End:
+async def ended(reading: StreamSubscriber) -> End:
     """How a conversation ended. There must be nothing else in it."""
     await reading.until(End)
     assert not await reading.read_once()
@@ -97,7 +98,7 @@ async def test_a_request_may_come_byte_by_byte(monkeypatch: pytest.MonkeyPatch) 
     channel = new_channel()
     publish(channel, 1, 5)
     async with serving(channel, transport()) as url, connected(url) as stream:
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         reading.ask(Start.OLDEST)
         for byte in request(Start.OLDEST):
             await stream.send_all(bytes([byte]))
@@ -112,7 +113,7 @@ async def test_a_client_that_closes_its_sending_side_gets_the_default_request(
     channel = new_channel()
     async with serving(channel, transport()) as url, connected(url) as stream:
         await stream.send_eof()
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until_header()
         publish(channel, 1)
         await reading.until(Trade)
@@ -173,7 +174,7 @@ async def test_the_service_ends_while_clients_are_still_asking(
         await until_clients(transport_, 1)
         publish(channel, 1)
         channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until(End)
         assert reading.trade_ids == [1]
 
@@ -341,7 +342,7 @@ async def test_a_request_that_has_begun_may_take_its_time(monkeypatch: pytest.Mo
     channel = new_channel()
     publish(channel, 1, 5)
     async with serving(channel, transport()) as url, connected(url) as stream:
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         reading.ask(Start.OLDEST)
         asked = request(Start.OLDEST)
         await stream.send_all(asked[:1])
@@ -430,7 +431,7 @@ async def test_a_shutdown_gives_a_retry_delay_to_clients_that_have_yet_to_send_a
     async with serving(channel, transport_) as url, connected(url) as stream:
         await until_clients(transport_, 1)
         channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
-        end = await ended(Reading(stream.receive_some))
+        end = await ended(StreamSubscriber(stream.receive_some))
         assert (end.reason, end.retry_ms) == (EndReason.SHUTDOWN, 1_000)
 
 
@@ -443,7 +444,7 @@ async def test_a_tls_connection_ends_with_close_notify(certificate: dict[str, st
     ):
         stream = trio.SSLStream(plain, client_tls(), server_hostname="127.0.0.1")
         await stream.send_all(request())
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until_header()
         channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
         await reading.until(End)

@@ -28,8 +28,9 @@ from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.broadcaster import Broadcaster
 from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.connection import SEND_BUFFER_BYTES, Connection, tune
-from tests.contracts.transport import Reading, new_channel, publish, publish_bulk
 from tests.fanout.transports.test_tcp import connected, serving, tcp_reader, until_clients
+from tests.stand.channels import new_channel, publish, publish_bulk
+from tests.stand.subscriber import StreamSubscriber
 
 
 def transport(**options: object) -> TcpTransport:
@@ -76,7 +77,7 @@ async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch
         while looks < 6:  # noqa: ASYNC110  real sockets
             await trio.sleep(0.01)
         assert transport_.client_count == 1
-        await Reading(slow.receive_some).until(Status)
+        await StreamSubscriber(slow.receive_some).until(Status)
 
 
 async def test_a_client_may_ask_to_be_disconnected_rather_than_to_skip() -> None:
@@ -87,7 +88,7 @@ async def test_a_client_may_ask_to_be_disconnected_rather_than_to_skip() -> None
         connected(url, receive_buffer=4096) as stream,
     ):
         await stream.send_all(asked)
-        reading = Reading(stream.receive_some)
+        reading = StreamSubscriber(stream.receive_some)
         await reading.until_header()
         publish(channel, 1)
         await reading.until(Trade)
@@ -211,7 +212,7 @@ async def test_clients_are_checked_all_the_time(
     monkeypatch.setattr(connection, "QUICK_MS", 10)
     channel, transport_ = new_channel(), transport()
     async with serving(channel, transport_) as url, connected(url, receive_buffer=4096) as slow:
-        reading = Reading(slow.receive_some)
+        reading = StreamSubscriber(slow.receive_some)
         await reading.until_header()
         while not any(each._has_kept_up for each in transport_.broadcasters[0].clients):  # noqa: ASYNC110
             await trio.sleep(0.001)

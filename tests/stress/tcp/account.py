@@ -13,11 +13,11 @@ from fanout.protocol import (
     Request,
     Start,
     Status,
-    SubscriberSession,
     Trade,
     encode_request,
     frame,
 )
+from tests.stand.subscriber import Subscriber
 
 READ_BYTES: Final = 256 * 1024
 
@@ -29,12 +29,12 @@ def request(**members: Any) -> bytes:
     return frame(encode_request(Request(**members)))
 
 
-class Account:
+class Account(Subscriber):
     """Adds up, or fails."""
 
     def __init__(self, start: Start = Start.LIVE) -> None:
-        self._session = SubscriberSession()
-        self._session.ask(start)
+        super().__init__()
+        self.ask(start)
         self.next_seq: int | None = None
         self.numbers = 0
         """Trades, events and losses, together."""
@@ -48,9 +48,8 @@ class Account:
 
     def take(self, data: bytes) -> list[Record]:
         """Enter what a read brought, and give its records."""
-        self._session.receive(data)
         taken: list[Record] = []
-        while (records := self._session.next_records()) is not None:
+        for records in self.frames(data):
             if self.next_seq is None:
                 self.next_seq = self._session.next_seq
             for each in records:

@@ -12,7 +12,7 @@ from fanout.transports.tcp.config import TcpConfig
 from tests.bench.report import Row
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, serve
-from tests.stress.tcp.stand import SETTLE_S
+from tests.stress.tcp.visits import SETTLE_S
 from tests.stress.tcp.worker import Worker
 
 PLACES: Final = 64

@@ -11,10 +11,10 @@ from fanout.protocol import Start
 from fanout.transports.tcp import greeting
 from fanout.transports.tcp.connection import MAX_INPUT_BYTES
 from tests.bench.report import Row
-from tests.contracts.transport import publish_bulk
+from tests.stand.channels import publish_bulk
 from tests.stress.tcp.account import Account, request
 from tests.stress.tcp.sayings import LATE, REFUSED, SERVED, Answer, Saying, known, noises
-from tests.stress.tcp.stand import at_once, read, read_answer, standing, visit
+from tests.stress.tcp.visits import at_once, read, read_answer, visit, witnessed
 
 HASTY_S: Final = 0.2
 """What takes the place of `REQUEST_S` in a small dose."""
@@ -34,17 +34,17 @@ def run(count: int, seed: int, *, small: bool) -> list[Row]:
 
 async def _run(said: list[Saying], request_s: float) -> None:
     """Who is to be understood is given all the time; who is not, `request_s`."""
-    async with standing() as stand:
-        visits = [partial(babble, stand.url, *each) for each in said if each[1] != LATE]
-        others = [partial(each, stand.url) for each in (whisper, chatter, mute)]
+    async with witnessed() as service:
+        visits = [partial(babble, service.url, *each) for each in said if each[1] != LATE]
+        others = [partial(each, service.url) for each in (whisper, chatter, mute)]
         await at_once(100, [*visits, *others])
-    async with standing(request_s=request_s) as stand:
-        visits = [partial(babble, stand.url, *each) for each in said if each[1] == LATE]
-        publish_bulk(stand.channel, 2_000_000)  # more than a flood without a reader is sent
+    async with witnessed(request_s=request_s) as service:
+        visits = [partial(babble, service.url, *each) for each in said if each[1] == LATE]
+        publish_bulk(service.channel, 2_000_000)  # more than a flood without a reader is sent
         oldest = request(start=Start.OLDEST)
         starts = (request(), oldest, b"", b"\xff", b"\x10")
-        floods = [partial(flood, stand.url, each) for each in starts]
-        await at_once(100, [*floods, *visits, partial(trickle, stand.url)])
+        floods = [partial(flood, service.url, each) for each in starts]
+        await at_once(100, [*floods, *visits, partial(trickle, service.url)])
 
 
 def _count(said: list[Saying], answer: Answer) -> int:

@@ -8,9 +8,9 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.protocol import Start
 from tests.bench.report import Row
-from tests.contracts.transport import publish_bulk
+from tests.stand.channels import publish_bulk
 from tests.stress.tcp.account import READ_BYTES, Account, request
-from tests.stress.tcp.stand import at_once, publish_some, reset_at_close, standing, visit
+from tests.stress.tcp.visits import at_once, publish_some, reset_at_close, visit, witnessed
 
 
 def run(count: int, seed: int, *, small: bool) -> list[Row]:
@@ -20,29 +20,29 @@ def run(count: int, seed: int, *, small: bool) -> list[Row]:
 
 async def _run(rounds: int, chance: random.Random, *, step: int) -> list[Row]:
     left = 0
-    async with standing() as stand:
-        length = spoken_bytes(stand.channel)
+    async with witnessed() as service:
+        length = spoken_bytes(service.channel)
         for _ in range(rounds):
             visits = [
-                partial(leave_at, stand.url, request(start=start), offset, is_reset=is_reset)
+                partial(leave_at, service.url, request(start=start), offset, is_reset=is_reset)
                 for start in Start
                 for is_reset in (False, True)
                 for offset in range(chance.randrange(step), length + 1, step)
             ]
             asked = request(start=Start.OLDEST, token="of nobody")
             visits += [
-                partial(leave_at, stand.url, asked[:offset], 0, is_reset=is_reset)
+                partial(leave_at, service.url, asked[:offset], 0, is_reset=is_reset)
                 for is_reset in (False, True)
                 for offset in range(0, len(asked), step)
             ]
-            bytewise = [partial(read_bytewise, stand.url, length, start) for start in Start]
+            bytewise = [partial(read_bytewise, service.url, length, start) for start in Start]
             await at_once(20, [*visits, *bytewise])
             left += len(visits)
-        publish_bulk(stand.channel, 4_000_000)
+        publish_bulk(service.channel, 4_000_000)
         amid = [
             partial(
                 leave_at,
-                stand.url,
+                service.url,
                 request(start=Start.OLDEST),
                 chance.randrange(2_000_000),
                 is_reset=chance.random() < 0.5,
@@ -54,7 +54,7 @@ async def _run(rounds: int, chance: random.Random, *, step: int) -> list[Row]:
     return [
         Row(name="clients that left at an offset", value=left, unit=""),
         Row(name="clients that left amid a piece", value=len(amid), unit=""),
-        Row(name="numbers that the other one got", value=stand.witness.numbers, unit=""),
+        Row(name="numbers that the other one got", value=service.witness.numbers, unit=""),
     ]
 
 

@@ -16,11 +16,11 @@ from unittest import mock
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.protocol import EndReason, Trade
+from fanout.protocol import Trade
 from fanout.transports.tcp import TcpTransport, greeting
 from fanout.transports.tcp.config import TcpConfig
-from tests.contracts.transport import new_channel, publish_bulk
 from tests.protocol.golden import BTC
+from tests.stand.channels import new_channel, publish_bulk, serving
 
 UNHURRIED_S: Final = 60.0
 """What takes the place of `SILENCE_S` here: on a busy machine nobody is too late by accident."""
@@ -68,8 +68,8 @@ def serve(pipe: Any, config: TcpConfig, log_bytes: int, seed: int, max_files: in
 
 async def _serve(pipe: Any, config: TcpConfig, log_bytes: int, chance: random.Random) -> None:
     channel, transport = new_channel(log_bytes), TcpTransport(config)
-    async with trio.open_nursery() as nursery:
-        pipe.send(await nursery.start(transport.run, [channel]))
+    async with serving(channel, transport) as url:
+        pipe.send(url)
         await _hear(pipe)
         while not channel.log.oldest:
             publish_bulk(channel, log_bytes // 10)
@@ -78,7 +78,6 @@ async def _serve(pipe: Any, config: TcpConfig, log_bytes: int, chance: random.Ra
             publishing.start_soon(_publish, channel, chance)
             await _hear(pipe)
             publishing.cancel_scope.cancel()
-        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
     assert transport.client_count == 0
     pipe.send(channel.log.next_seq)
 

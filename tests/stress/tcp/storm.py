@@ -12,7 +12,7 @@ from fanout.transports.tcp.admission import RUSH_RETRY_MS
 from tests.bench.report import Row
 from tests.stress.tcp.account import Account, request
 from tests.stress.tcp.service import ANY_RATE
-from tests.stress.tcp.stand import at_once, read, read_answer, reset_at_close, standing, visit
+from tests.stress.tcp.visits import at_once, read, read_answer, reset_at_close, visit, witnessed
 
 BURST: Final = 200
 LOW_RATE: Final = 50.0
@@ -36,10 +36,10 @@ def run(count: int, seed: int, *, small: bool) -> list[Row]:
 async def _storm(count: int, chance: random.Random, accept_rate: float) -> tuple[int, int]:
     """How many were served, and how many were told that there is no place."""
     accounts: list[Account] = []
-    async with standing(accept_rate=accept_rate) as stand:
+    async with witnessed(accept_rate=accept_rate) as service:
         for done in range(0, count, BURST):
             size = min(BURST, count - done)
-            await at_once(size, [partial(storm_in, stand.url, chance, accounts)] * size)
+            await at_once(size, [partial(storm_in, service.url, chance, accounts)] * size)
     ends = [each.end for each in accounts if each.end]
     for end in ends:
         assert (end.reason, end.retry_ms) == (EndReason.FULL, RUSH_RETRY_MS), end

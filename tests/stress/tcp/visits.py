@@ -12,10 +12,10 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.clients.tcp_client import parse_address
-from fanout.protocol import EndReason, FeedState
+from fanout.protocol import FeedState
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
-from tests.contracts.transport import new_channel, publish
+from tests.stand.channels import new_channel, publish, serving
 from tests.stress.tcp.account import PATIENCE_S, READ_BYTES, Account, request
 from tests.stress.tcp.service import ANY_RATE, UNHURRIED_S, no_traceback, waiting
 
@@ -23,8 +23,8 @@ SETTLE_S: Final = 20.0
 """How long it may take until what clients left behind is gone."""
 
 
-class Stand:
-    """The service, and the account of a client that is there all the time."""
+class WitnessedService:
+    """A service that publishes, and the account of a client that is there all the time."""
 
     def __init__(self, config: TcpConfig) -> None:
         self.channel = new_channel()
@@ -57,26 +57,24 @@ def publish_some(channel: Channel) -> None:
 
 
 @asynccontextmanager
-async def standing(
+async def witnessed(
     *, accept_rate: float = ANY_RATE, request_s: float = UNHURRIED_S
-) -> AsyncIterator[Stand]:
+) -> AsyncIterator[WitnessedService]:
     """A service that at the end has to be as it was before its visitors came, but for the one that
     was there all the time and has got everything. A request may take `request_s`."""
-    stand = Stand(TcpConfig(port=0, accept_rate=accept_rate))
-    channel, before = stand.channel, traces()
+    service = WitnessedService(TcpConfig(port=0, accept_rate=accept_rate))
+    channel, transport, before = service.channel, service.transport, traces()
     with no_traceback(), waiting(request_s):
-        async with trio.open_nursery() as nursery:
-            stand.url = await nursery.start(stand.transport.run, [channel])
-            publishing = await nursery.start(stand.publish)
-            await nursery.start(stand.watch)
+        async with trio.open_nursery() as nursery, serving(channel, transport) as service.url:
+            publishing = await nursery.start(service.publish)
+            await nursery.start(service.watch)
             alone = traces()
-            yield stand
-            await until(lambda: stand.transport.client_count == 1 and traces() == alone)
+            yield service
+            await until(lambda: transport.client_count == 1 and traces() == alone)
             publishing.cancel()
-            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the stress is over")
-        assert (stand.transport.client_count, *traces()) == (0, *before)
-    assert (stand.witness.lost, stand.witness.next_seq) == (0, channel.log.next_seq)
-    assert stand.witness.end, "the service said no goodbye"
+        assert (transport.client_count, *traces()) == (0, *before)
+    assert (service.witness.lost, service.witness.next_seq) == (0, channel.log.next_seq)
+    assert service.witness.end, "the service said no goodbye"
 
 
 def traces() -> tuple[int, int]:
