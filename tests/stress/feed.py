@@ -27,7 +27,8 @@ from trio.testing import MockClock
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
 from fanout.protocol import Gap, GapState, Record, Trade
-from tests.fanout.feed.exchange import Exchange, Row, Stand, standing
+from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.stand.loopback import Exchange, Row
 
 DAY_S: Final = 86_400.0
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -174,7 +175,9 @@ class Trouble:
             del self._exchange.opened[:-50]
 
 
-async def live(stand: Stand, ledger: Ledger, trouble: Trouble, days: float, mean_s: float) -> None:
+async def live(
+    running: RunningFeed, ledger: Ledger, trouble: Trouble, days: float, mean_s: float
+) -> None:
     began_s = trio.current_time()
     until_s = began_s + days * DAY_S
     async with trio.open_nursery() as nursery:
@@ -191,9 +194,9 @@ async def live(stand: Stand, ledger: Ledger, trouble: Trouble, days: float, mean
         resident = []
         while trio.current_time() < until_s + CALM_S:
             await trio.sleep(600)
-            ledger.take(stand.read())
-            stand.records.clear()
-            stand.exchange.requests.clear()
+            ledger.take(running.read())
+            running.records.clear()
+            running.exchange.requests.clear()
             if trio.current_time() - began_s > len(resident) * DAY_S:
                 gc.collect()
                 resident.append(resident_bytes())
@@ -213,13 +216,13 @@ async def run(days: float, seed: int, mean_s: float) -> Counter[str]:
     exchange = Exchange(*SYMBOLS, reach=100)
     ledger = Ledger(exchange)
     trouble = Trouble(exchange, ledger, chance)
-    async with standing(exchange, FeedConfig(stream="trade"), log_bytes=256 * 1024) as stand:
-        await live(stand, ledger, trouble, days, mean_s)
+    async with running_feed(exchange, FeedConfig(stream="trade"), log_bytes=256 * 1024) as running:
+        await live(running, ledger, trouble, days, mean_s)
         trouble.show_the_tail()
         await trio.sleep(CALM_S)
-        ledger.take(stand.read())
+        ledger.take(running.read())
         ledger.close()
-        (link, *others) = stand.feed.stats().links
+        (link, *others) = running.feed.stats().links
         ledger.told["rotations"] = link.rotations
         ledger.told["fallbacks to aggregates"] = len(others)
     return ledger.told + trouble.counts

@@ -10,7 +10,8 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.connection import FORBIDDEN_PAUSE_S, HANDOVER_S, OVERLAP_S
 from fanout.feed.continuity import WINDOW_S
-from tests.fanout.feed.exchange import Exchange, standing
+from tests.fanout.feed.running import running_feed
+from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 UP = [("", "CONNECTING"), (BTC, "CONNECTING"), ("", "LIVE"), (BTC, "LIVE")]
@@ -23,41 +24,41 @@ async def test_a_symbol_is_subscribed_and_live_at_its_first_trade(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
-        assert stand.told() == [("", "CONNECTING"), (BTC, "CONNECTING"), (ETH, "CONNECTING")]
+    async with running_feed(exchange) as running:
+        assert running.told() == [("", "CONNECTING"), (BTC, "CONNECTING"), (ETH, "CONNECTING")]
         exchange.trade(ETH)
         await trio.sleep(1)
-        assert stand.told() == [("", "LIVE"), (ETH, "LIVE"), 0]
+        assert running.told() == [("", "LIVE"), (ETH, "LIVE"), 0]
         exchange.trade(ETH)
         exchange.trade(BTC)
         await trio.sleep(1)
-        assert stand.told() == [(BTC, "LIVE"), 1, 0]
+        assert running.told() == [(BTC, "LIVE"), 1, 0]
 
 
 async def test_trades_that_the_stream_skips_come_from_rest_and_newer_ones_do_not_wait(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.trade(BTC, "MARKET", "RPI", "MARKET", skip=True)
         exchange.trade(BTC)
         await trio.sleep(WINDOW_S / 2)
-        assert stand.told() == [*UP, 0, 4]
+        assert running.told() == [*UP, 0, 4]
         await trio.sleep(WINDOW_S)
-        assert stand.told() == [(1, 3, "OPEN"), "1+", "2+", "3+", (1, 3, "BACK_FILLED")]
+        assert running.told() == [(1, 3, "OPEN"), "1+", "2+", "3+", (1, 3, "BACK_FILLED")]
 
 
 async def test_ids_without_a_row_in_rest_are_no_trades_and_not_lost(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.trade(BTC, "NA", "MARKET", "INSURANCE_FUND", "ADL", skip=True)
         exchange.trade(BTC)
         await trio.sleep(A_MOMENT_S)
-        assert stand.told() == [
+        assert running.told() == [
             *UP,
             0,
             5,
@@ -73,23 +74,23 @@ async def test_ids_that_the_venue_used_without_a_trade_are_no_gap(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC, "MARKET", *["NA"] * 500, "MARKET", "INSURANCE_FUND")
         await trio.sleep(60)
-        assert stand.told()[:7] == [*UP, 0, 501, 502]
-        assert stand.feed.stats().instruments[0].spent == 500
+        assert running.told()[:7] == [*UP, 0, 501, 502]
+        assert running.feed.stats().instruments[0].spent == 500
 
 
 async def test_ids_beyond_the_reach_of_rest_are_reported_lost_to_the_id(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, reach=3)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.trade(BTC, *["MARKET"] * 5, skip=True)
         exchange.trade(BTC)
         await trio.sleep(A_MOMENT_S)
-        assert stand.told() == [
+        assert running.told() == [
             *UP,
             0,
             6,
@@ -105,12 +106,12 @@ async def test_with_a_key_gaps_are_recovered_by_id_page_by_page(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, reach=1_300)
-    async with standing(exchange, api_key="key") as stand:
+    async with running_feed(exchange, api_key="key") as running:
         exchange.trade(BTC)
         exchange.trade(BTC, *["MARKET"] * 1_200, skip=True)
         exchange.trade(BTC)
         await trio.sleep(A_MOMENT_S)
-        trades, opened, closed = stand.accounted(BTC)
+        trades, opened, closed = running.accounted(BTC)
         assert sorted(trades) == list(range(8_000_000_000, 8_000_001_202))
         assert opened == closed == list(range(8_000_000_001, 8_000_001_201))
         asked = [each for each in exchange.requests if "historicalTrades" in each.path]
@@ -122,7 +123,7 @@ async def test_a_request_is_repeated_while_rest_lags_behind_the_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         rows = exchange.rows[BTC]
         exchange.rows[BTC] = [*rows]
@@ -131,10 +132,10 @@ async def test_a_request_is_repeated_while_rest_lags_behind_the_stream(
         kept = exchange.rows[BTC]
         exchange.rows[BTC] = kept[:1]
         await trio.sleep(A_MOMENT_S)
-        assert stand.told()[-1] == (1, 2, "OPEN")
+        assert running.told()[-1] == (1, 2, "OPEN")
         exchange.rows[BTC] = kept
         await trio.sleep(5)
-        assert stand.told() == ["1+", "2+", (1, 2, "BACK_FILLED")]
+        assert running.told() == ["1+", "2+", (1, 2, "BACK_FILLED")]
         assert len(skipped) == 2
 
 
@@ -142,7 +143,7 @@ async def test_without_rest_a_gap_is_finally_lost_with_the_reason(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.trade(BTC, skip=True)
         exchange.rest_fault = VenueUnreachableError("no route to REST")
@@ -150,7 +151,7 @@ async def test_without_rest_a_gap_is_finally_lost_with_the_reason(
         for _ in range(90):
             await trio.sleep(1)
             exchange.trade(BTC)
-        gaps = [each for each in stand.read() if hasattr(each, "first_id")]
+        gaps = [each for each in running.read() if hasattr(each, "first_id")]
         assert [(each.state.name, each.why) for each in gaps] == [  # type: ignore[union-attr]
             ("OPEN", "not in the stream"),
             ("UNRECOVERABLE", "no route to REST"),
@@ -159,7 +160,7 @@ async def test_without_rest_a_gap_is_finally_lost_with_the_reason(
 
 async def test_after_a_reconnect_the_gap_is_exact_to_the_trade(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         await trio.sleep(1)
         exchange.sockets[0].break_off()
@@ -168,7 +169,7 @@ async def test_after_a_reconnect_the_gap_is_exact_to_the_trade(autojump_clock: M
         await trio.sleep(3)
         exchange.trade(BTC)
         await trio.sleep(A_MOMENT_S)
-        assert stand.told() == [
+        assert running.told() == [
             *UP,
             0,
             ("", "DOWN"),
@@ -188,50 +189,50 @@ async def test_after_a_reconnect_the_gap_is_exact_to_the_trade(autojump_clock: M
 
 async def test_a_symbol_that_goes_quiet_is_stale_and_recovers(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(ETH)
         for _ in range(30):
             exchange.trade(BTC)
             await trio.sleep(1)
-        assert [each for each in stand.told() if each not in range(30)][-1] == (ETH, "STALE")
+        assert [each for each in running.told() if each not in range(30)][-1] == (ETH, "STALE")
         exchange.trade(ETH)
         await trio.sleep(1)
-        assert stand.told() == [(ETH, "LIVE"), 1]
+        assert running.told() == [(ETH, "LIVE"), 1]
 
 
 async def test_a_missing_first_trade_is_reported_in_a_status_and_in_the_log(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         for _ in range(21):
             exchange.trade(BTC)
             await trio.sleep(1)
-        assert stand.told()[-2:] == [(ETH, "STALE"), 20]
+        assert running.told()[-2:] == [(ETH, "STALE"), 20]
         (error,) = [each for each in caplog.records if each.levelno == logging.ERROR]
         assert error.message == (
             "ETHUSDT: no trade within 20 s; REST has none either: the symbol may not trade"
         )
         exchange.trade(ETH)
         await trio.sleep(1)
-        assert stand.told() == [(ETH, "LIVE"), 0]
+        assert running.told() == [(ETH, "LIVE"), 0]
 
 
 async def test_strict_ends_the_feed_without_a_first_trade(autojump_clock: MockClock) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(VenueUnreachableError, match="no trade within 20 s")):
-        async with standing(Exchange(BTC, ETH), FeedConfig(strict=True)):
+        async with running_feed(Exchange(BTC, ETH), FeedConfig(strict=True)):
             await trio.sleep(60)
 
 
 async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         for _ in range(30):
             exchange.trade(BTC)
             exchange.trade(ETH)
             await trio.sleep(1)
-        told = [each for each in stand.told() if not isinstance(each, int) or each >= 7_000]
+        told = [each for each in running.told() if not isinstance(each, int) or each >= 7_000]
         assert told[:6] == [
             ("", "CONNECTING"),
             (BTC, "CONNECTING"),
@@ -242,7 +243,7 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
         ]
         assert told[6:8] == [(ETH, "CONNECTING"), (ETH, "LIVE")]
         assert told[8:] == list(range(told[8], told[8] + len(told) - 8))
-        stats = stand.feed.stats()
+        stats = running.feed.stats()
         streams = {each.symbol: each.stream for each in stats.instruments}
         assert streams == {BTC: "trade", ETH: "aggTrade"}
         assert [each.name for each in stats.links] == [
@@ -251,11 +252,11 @@ async def test_a_silent_trade_stream_is_replaced_by_aggregates(autojump_clock: M
         ]
         assert stats.connections == len(exchange.opened)
         # A shard that no instrument is left in has no link; what it brought counts.
-        connections = stand.feed._parts.connections
+        connections = running.feed._parts.connections
         shard = list(connections)[1]
         shard.give_up(ETH)
         connections._drop_empty()
-        after = stand.feed.stats()
+        after = running.feed.stats()
         assert [each.name for each in after.links] == ["trade connection 1 of 1"]
         assert (after.connections, after.messages) == (stats.connections, stats.messages)
 
@@ -264,7 +265,7 @@ async def test_trades_from_before_the_subscription_do_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         await trio.sleep(1)
         exchange.sockets[0].break_off()
@@ -276,7 +277,7 @@ async def test_trades_from_before_the_subscription_do_not_prove_a_silent_stream(
         exchange.trade(BTC)
         await trio.sleep(A_MOMENT_S)
         # They are missing all the same, and REST has them.
-        told = stand.told()
+        told = running.told()
         place = told.index((1, 2, "OPEN"))
         assert told[place : place + 4] == [(1, 2, "OPEN"), "1+", "2+", (1, 2, "BACK_FILLED")]
         assert told[-1] == 3
@@ -287,16 +288,16 @@ async def test_a_symbol_whose_own_connection_is_lost_is_down_while_the_feed_is_n
 ) -> None:
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         for second in range(40):
             if second == 30:
-                stand.told()
+                running.told()
                 (aggregates,) = [each for each in exchange.sockets if each.stream == "aggTrade"]
                 aggregates.break_off()
             exchange.trade(BTC)
             exchange.trade(ETH)
             await trio.sleep(1)
-        told = [each for each in stand.told() if isinstance(each, tuple) and len(each) == 2]
+        told = [each for each in running.told() if isinstance(each, tuple) and len(each) == 2]
         assert told == [(ETH, "DOWN"), (ETH, "CONNECTING"), (ETH, "LIVE")]
 
 
@@ -305,7 +306,7 @@ async def test_a_connection_is_replaced_even_if_all_symbols_are_silent(
 ) -> None:
     exchange = Exchange(BTC)
     exchange.silent = {BTC}
-    async with standing(exchange):
+    async with running_feed(exchange):
         for _ in range(40):
             exchange.trade(BTC)
             await trio.sleep(1)
@@ -316,7 +317,7 @@ async def test_a_connection_is_replaced_even_if_all_symbols_are_silent(
 async def test_a_configured_stream_never_falls_back(autojump_clock: MockClock, stream: str) -> None:
     exchange = Exchange(BTC)
     exchange.silent = {BTC}
-    async with standing(exchange, FeedConfig(stream=stream)):
+    async with running_feed(exchange, FeedConfig(stream=stream)):
         for _ in range(40):
             exchange.trade(BTC)
             await trio.sleep(1)
@@ -327,7 +328,7 @@ async def test_a_silent_stream_gets_a_new_connection_without_a_break(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         for second in range(60):
             exchange.trade(BTC)
             exchange.trade(ETH)
@@ -336,11 +337,11 @@ async def test_a_silent_stream_gets_a_new_connection_without_a_break(
             await trio.sleep(1)
         await trio.sleep(A_MOMENT_S)
         for symbol in (BTC, ETH):
-            trades, opened, closed = stand.accounted(symbol)
+            trades, opened, closed = running.accounted(symbol)
             assert sorted(trades) == [each.trade_id for each in exchange.rows[symbol]]
             assert opened == closed
             assert bool(opened) == (symbol == ETH)
-        told = [_ for _ in map(str, stand.records) if "DOWN" in _]
+        told = [_ for _ in map(str, running.records) if "DOWN" in _]
         assert told == []
         assert len(exchange.opened) == 2
 
@@ -349,13 +350,13 @@ async def test_an_instrument_that_the_venue_halted_is_reported_halted(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(ETH)
         exchange.status[ETH] = "SETTLING"
         for _ in range(20):
             exchange.trade(BTC)
             await trio.sleep(1)
-        told = [each for each in stand.told() if not isinstance(each, int)]
+        told = [each for each in running.told() if not isinstance(each, int)]
         assert told[-2:] == [(ETH, "STALE"), (ETH, "HALTED")]
 
 
@@ -363,25 +364,25 @@ async def test_a_connection_is_replaced_before_it_is_cut_and_nothing_is_missing(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, FeedConfig(rotate_after_s=3_600)) as stand:
+    async with running_feed(exchange, FeedConfig(rotate_after_s=3_600)) as running:
         for _ in range(3_700):
             exchange.trade(BTC)
             await trio.sleep(1)
         assert [each[0] for each in exchange.opened][1] - exchange.began_s >= 3_600
         assert len(exchange.sockets) == 1
-        (link,) = stand.feed.stats().links
+        (link,) = running.feed.stats().links
         assert link.rotations == 1
-        trades, opened, _ = stand.accounted(BTC)
+        trades, opened, _ = running.accounted(BTC)
         assert trades == [each.trade_id for each in exchange.rows[BTC]]
         assert opened == []
-        assert [type(each).__name__ for each in stand.records].count("Status") == 4
+        assert [type(each).__name__ for each in running.records].count("Status") == 4
 
 
 async def test_a_successor_that_delivers_fewer_symbols_does_not_take_over(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, FeedConfig(rotate_after_s=60)) as stand:
+    async with running_feed(exchange, FeedConfig(rotate_after_s=60)) as running:
         for second in range(120):
             exchange.silent = {ETH} if second < 70 else set()
             if second == 0:
@@ -390,10 +391,10 @@ async def test_a_successor_that_delivers_fewer_symbols_does_not_take_over(
             exchange.trade(ETH)
             await trio.sleep(1)
         for symbol in (BTC, ETH):
-            trades, opened, _ = stand.accounted(symbol)
+            trades, opened, _ = running.accounted(symbol)
             assert trades == [each.trade_id for each in exchange.rows[symbol]]
             assert opened == []
-        assert stand.feed.stats().links[0].rotations == 1
+        assert running.feed.stats().links[0].rotations == 1
         ages = [round(each[0] - exchange.began_s) for each in exchange.opened]
         assert ages[2] - ages[1] >= HANDOVER_S + OVERLAP_S - 2
 
@@ -402,18 +403,18 @@ async def test_the_loss_of_one_of_two_connections_loses_no_trade(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, FeedConfig(connections=2)) as stand:
+    async with running_feed(exchange, FeedConfig(connections=2)) as running:
         await trio.sleep(2)
         for second in range(100):
             exchange.trade(BTC)
             if second % 20 == 7:
                 exchange.sockets[(second // 20) % len(exchange.sockets)].break_off()
             await trio.sleep(0.5)
-        stats = stand.feed.stats()
-        trades, opened, _ = stand.accounted(BTC)
+        stats = running.feed.stats()
+        trades, opened, _ = running.accounted(BTC)
         assert trades == [each.trade_id for each in exchange.rows[BTC]]
         assert opened == []
-        assert [type(each).__name__ for each in stand.records].count("Status") == 4
+        assert [type(each).__name__ for each in running.records].count("Status") == 4
         assert sum(each.won for each in stats.links) == len(trades)
         assert min(each.won for each in stats.links) > 0
         assert stats.anomalies == {}
@@ -424,14 +425,14 @@ async def test_attempts_to_connect_are_spaced_over_all_connections(
 ) -> None:
     exchange = Exchange(BTC)
     exchange.refusals = [VenueUnreachableError("no")] * 400
-    async with standing(exchange, FeedConfig(connections=4)):
+    async with running_feed(exchange, FeedConfig(connections=4)):
         await trio.sleep(300)
     assert len(exchange.opened) <= 300
 
 
 async def test_a_later_refusal_pauses_the_attempts_for_long(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         await trio.sleep(1)
         exchange.refusals = [VenueForbiddenError("HTTP 451")]
@@ -442,14 +443,14 @@ async def test_a_later_refusal_pauses_the_attempts_for_long(autojump_clock: Mock
         assert len(exchange.opened) == 3
         exchange.trade(BTC)
         await trio.sleep(1)
-        assert stand.told()[-1] == 1
+        assert running.told()[-1] == 1
 
 
 async def test_units_may_change_in_mid_session_without_losing_a_trade(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC, price="61800.30")
         await trio.sleep(1)
         exchange.precision = 4
@@ -457,7 +458,7 @@ async def test_units_may_change_in_mid_session_without_losing_a_trade(
         await trio.sleep(1)
         exchange.trade(BTC, price="61800.3002")
         await trio.sleep(A_MOMENT_S)
-        trades = [each for each in stand.read() if hasattr(each, "price_text")]
+        trades = [each for each in running.read() if hasattr(each, "price_text")]
         assert [(each.trade_id % 10, each.price_text) for each in trades] == [  # type: ignore[union-attr]
             (0, "61800.30"),
             (1, "61800.3001"),
@@ -470,7 +471,7 @@ async def test_the_venues_clock_is_measured_and_delays_are_not_clipped(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.rows[BTC][-1].time += 5_000
         exchange.deliver(exchange.trade(BTC, skip=True)[0])
@@ -479,7 +480,7 @@ async def test_the_venues_clock_is_measured_and_delays_are_not_clipped(
         row.time += 5_000
         exchange.deliver(row)
         await trio.sleep(1)
-        stats = stand.feed.stats()
+        stats = running.feed.stats()
         assert stats.clock_offset_ns is not None
         assert stats.clock_uncertainty_ns is not None
         assert abs(stats.clock_offset_ns) <= stats.clock_uncertainty_ns

@@ -11,42 +11,43 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.protocol import Gap, Status, Trade
-from tests.fanout.feed.exchange import Exchange, Stand, standing
+from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.fanout.feed.toy import KEEP_ALIVE_S, ToyVenue
+from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 
 
-def said(stand: Stand, place: int = 0) -> list[str]:
+def said(running: RunningFeed, place: int = 0) -> list[str]:
     """The methods of what a connection was sent."""
-    return [json.loads(each)["method"] for each in stand.exchange.sockets[place].sent]
+    return [json.loads(each)["method"] for each in running.exchange.sockets[place].sent]
 
 
-def ids(stand: Stand, symbol: str = BTC) -> list[int]:
-    stand.read()
+def ids(running: RunningFeed, symbol: str = BTC) -> list[int]:
+    running.read()
     return [
         each.trade_id % 1_000_000
-        for each in stand.records
+        for each in running.records
         if isinstance(each, Trade) and each.symbol == symbol
     ]
 
 
-def gaps(stand: Stand) -> list[Gap]:
-    stand.read()
-    return [each for each in stand.records if isinstance(each, Gap)]
+def gaps(running: RunningFeed) -> list[Gap]:
+    running.read()
+    return [each for each in running.records if isinstance(each, Gap)]
 
 
 async def test_a_stream_without_comparable_ids_opens_no_gap(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         exchange.trade(BTC, "MARKET", "MARKET")
         exchange.trade(BTC, *["MARKET"] * 5, skip=True)
         row = exchange.trade(BTC)[0]
         exchange.deliver(exchange.rows[BTC][0])
         await trio.sleep(60)
-        assert ids(stand) == [0, 1, row.trade_id % 1_000_000]
-        assert gaps(stand) == []
-        (stats,) = stand.feed.stats().instruments
+        assert ids(running) == [0, 1, row.trade_id % 1_000_000]
+        assert gaps(running) == []
+        (stats,) = running.feed.stats().instruments
         assert stats.continuity == "NOTHING"
         assert (stats.missing, stats.lost, stats.duplicates) == (0, 0, 1)
 
@@ -55,15 +56,15 @@ async def test_the_status_of_a_stream_without_comparable_ids_says_so(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         exchange.trade(BTC)
         await trio.sleep(1)
-        told = [each for each in stand.read() if isinstance(each, Status) and each.instrument]
+        told = [each for each in running.read() if isinstance(each, Status) and each.instrument]
         assert told[0].why == "subscribed; nothing proves that all trades come"
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
-        assert stand.feed.stats().instruments[0].continuity == "IDS"
-        assert all("proves" not in getattr(each, "why", "") for each in stand.read())
+    async with running_feed(exchange) as running:
+        assert running.feed.stats().instruments[0].continuity == "IDS"
+        assert all("proves" not in getattr(each, "why", "") for each in running.read())
 
 
 async def test_two_connections_without_comparable_ids_deliver_each_trade_once(
@@ -71,48 +72,48 @@ async def test_two_connections_without_comparable_ids_deliver_each_trade_once(
 ) -> None:
     exchange = Exchange(BTC)
     config = FeedConfig(connections=2)
-    async with standing(exchange, config, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, config, venue_class=ToyVenue) as running:
         await trio.sleep(3)
         for second in range(30):
             exchange.trade(BTC)
             if second == 10:
                 exchange.sockets[0].break_off()
             await trio.sleep(1)
-        assert ids(stand) == list(range(30))
-        assert stand.feed.stats().anomalies == {}
+        assert ids(running) == list(range(30))
+        assert running.feed.stats().anomalies == {}
 
 
 async def test_a_text_ping_is_answered(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         exchange.trade(BTC)
         exchange.sockets[0].push(b'{"toy":"ping","n":7}')
         await trio.sleep(2)
         assert exchange.sockets[0].sent[1:] == ['{"method": "pong", "params": [7]}']
-        assert ids(stand) == [0]
+        assert ids(running) == [0]
 
 
 async def test_keep_alive_is_sent_when_it_is_due(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         for _ in range(50):
             exchange.trade(BTC)
             await trio.sleep(KEEP_ALIVE_S / 10)
-        assert said(stand) == ["SUBSCRIBE", *["keep-alive"] * 4]
+        assert said(running) == ["SUBSCRIBE", *["keep-alive"] * 4]
 
 
 async def test_a_refused_symbol_is_halted_and_the_others_are_served(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         exchange.sockets[0].push(b'{"toy":"refused","symbol":"ETHUSDT","why":"no such symbol"}')
         for _ in range(10):
             exchange.trade(BTC)
             await trio.sleep(1)
-        assert stand.feed.states() == {BTC: "LIVE", ETH: "HALTED"}
-        whys = [each.why for each in stand.read() if isinstance(each, Status)]
-        whys += [each.why for each in stand.records if isinstance(each, Status)]
+        assert running.feed.states() == {BTC: "LIVE", ETH: "HALTED"}
+        whys = [each.why for each in running.read() if isinstance(each, Status)]
+        whys += [each.why for each in running.records if isinstance(each, Status)]
         assert "the venue refuses it: no such symbol" in whys
         assert len(exchange.opened) == 1
 
@@ -122,7 +123,7 @@ async def test_an_announced_close_replaces_the_connection_beforehand(
 ) -> None:
     exchange = Exchange(BTC)
     caplog.set_level(logging.INFO)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         for second in range(30):
             exchange.trade(BTC)
             if second == 5:
@@ -130,10 +131,10 @@ async def test_an_announced_close_replaces_the_connection_beforehand(
             await trio.sleep(1)
         assert len(exchange.opened) == 2
         assert len(exchange.sockets) == 1
-        assert ids(stand) == list(range(30))
-        states = [each.state.name for each in stand.records if isinstance(each, Status)]
+        assert ids(running) == list(range(30))
+        states = [each.state.name for each in running.records if isinstance(each, Status)]
         assert "DOWN" not in states, "the successor came first"
-        assert stand.feed.stats().links[0].rotations == 1
+        assert running.feed.stats().links[0].rotations == 1
         assert "maintenance in a minute; replacing it" in caplog.text
 
 
@@ -142,7 +143,7 @@ async def test_subscription_batches_keep_to_the_venues_message_limit(
 ) -> None:
     symbols = [f"SYMBOL{number:02}USDT" for number in range(30)]
     exchange = Exchange(*symbols)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         await trio.sleep(10)
         (socket,) = exchange.sockets
         assert len(socket.sent) >= 3
@@ -152,7 +153,7 @@ async def test_subscription_batches_keep_to_the_venues_message_limit(
         for symbol in symbols:
             exchange.trade(symbol)
         await trio.sleep(1)
-        assert set(stand.feed.states().values()) == {"LIVE"}
+        assert set(running.feed.states().values()) == {"LIVE"}
 
 
 async def test_a_venue_with_few_subscriptions_a_connection_gets_more_connections(
@@ -160,11 +161,11 @@ async def test_a_venue_with_few_subscriptions_a_connection_gets_more_connections
 ) -> None:
     symbols = [f"S{number}USDT" for number in range(100)]
     exchange = Exchange(*symbols)
-    async with standing(exchange, venue_class=ToyVenue) as stand:
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
         await trio.sleep(20)
         asked = [len(each._asked_for) for each in exchange.sockets]
         assert sum(asked) == 100
         assert max(asked) <= ToyVenue.limits.subscriptions
-        names = [each.name for each in stand.feed.stats().links]
+        names = [each.name for each in running.feed.stats().links]
         assert names[0].startswith("trade connection 1 of 1, shard 1 of ")
         assert len(set(names)) == len(exchange.sockets) == len(names)

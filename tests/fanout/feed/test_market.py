@@ -8,7 +8,8 @@ from trio.testing import MockClock
 from fanout.errors import ConfigError, VenueMessageError
 from fanout.feed.market import ask_market
 from fanout.venues import BinanceUsdm
-from tests.fanout.feed.exchange import Exchange, standing
+from tests.fanout.feed.running import running_feed
+from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 
@@ -18,9 +19,9 @@ async def test_an_unreadable_row_of_an_unused_symbol_does_not_prevent_the_start(
 ) -> None:
     exchange = Exchange(BTC)
     exchange.odd_rows = [{**exchange._listed(BTC), "symbol": "ODDUSDT", "contractType": None}]
-    async with standing(exchange, patterns=(BTC,)) as stand:
-        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC]
-        assert stand.feed.stats().anomalies == {"odd row in the listing": 1}
+    async with running_feed(exchange, patterns=(BTC,)) as running:
+        assert [each.symbol for each in running.publisher.header.instruments] == [BTC]
+        assert running.feed.stats().anomalies == {"odd row in the listing": 1}
 
 
 async def test_with_patterns_an_odd_row_is_named_in_the_log(
@@ -28,7 +29,7 @@ async def test_with_patterns_an_odd_row_is_named_in_the_log(
 ) -> None:
     exchange = Exchange(BTC)
     exchange.odd_rows = [{"symbol": "ODDUSDT"}]
-    async with standing(exchange, patterns=("*USDT",)):
+    async with running_feed(exchange, patterns=("*USDT",)):
         assert "1 rows of the listing cannot be read and are left out: ODDUSDT" in caplog.text
 
 
@@ -60,12 +61,12 @@ async def test_an_unrepresentable_recent_trade_is_left_out_of_the_reference_and_
         exchange.trade(symbol, "MARKET", "MARKET")
     newest = exchange.rows[ETH][-1].trade_id
     exchange.odd_trades[ETH] = [{"id": newest + 1, **odd}]
-    async with standing(exchange) as stand:
-        header = stand.publisher.header
+    async with running_feed(exchange) as running:
+        header = running.publisher.header
         assert [each.symbol for each in header.instruments] == [BTC, ETH]
         assert header.references[1].trade_id == newest
         assert header.references[1].quantity == 500
-        assert stand.feed.stats().anomalies == {"recent trades left out": 1}
+        assert running.feed.stats().anomalies == {"recent trades left out": 1}
     assert "ETHUSDT: 1 of the recent trades fit no field" in caplog.text
 
 
@@ -76,8 +77,8 @@ async def test_one_invalid_answer_does_not_prevent_the_start(
     for symbol in (BTC, ETH):
         exchange.trade(symbol)
     exchange.odd_trades[ETH] = [{"id": 1}]  # out of order
-    async with standing(exchange) as stand:
-        header = stand.publisher.header
+    async with running_feed(exchange) as running:
+        header = running.publisher.header
         assert (header.references[0].trade_id > 0, header.references[1].trade_id) == (True, 0)
     assert "ETHUSDT: starting without a reference" in caplog.text
 

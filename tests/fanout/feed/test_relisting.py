@@ -13,7 +13,8 @@ from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
 from fanout.protocol import Instrument, Status, Trade
 from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Listed, Listing
-from tests.fanout.feed.exchange import Exchange, Stand, standing
+from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.stand.loopback import Exchange
 
 BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
 
@@ -25,63 +26,65 @@ async def trades(exchange: Exchange, seconds: float, *symbols: str, every_s: flo
         await trio.sleep(every_s)
 
 
-def statuses(stand: Stand, symbol: str) -> list[tuple[str, str]]:
-    stand.read()
+def statuses(running: RunningFeed, symbol: str) -> list[tuple[str, str]]:
+    running.read()
     return [
         (each.state.name, each.why)
-        for each in stand.records
+        for each in running.records
         if isinstance(each, Status) and each.instrument and each.instrument.symbol == symbol
     ]
 
 
-def came(stand: Stand, symbol: str) -> list[int]:
-    stand.read()
+def came(running: RunningFeed, symbol: str) -> list[int]:
+    running.read()
     return [
-        each.trade_id for each in stand.records if isinstance(each, Trade) and each.symbol == symbol
+        each.trade_id
+        for each in running.records
+        if isinstance(each, Trade) and each.symbol == symbol
     ]
 
 
 async def test_a_symbol_that_is_newly_listed_joins_at_the_end(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, patterns=("*USDT",)) as stand:
+    async with running_feed(exchange, patterns=("*USDT",)) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.enlist(SOL)
         await trades(exchange, RELIST_EVERY_S, BTC, ETH, SOL)
-        header = stand.publisher.header
+        header = running.publisher.header
         assert [each.symbol for each in header.instruments] == [BTC, ETH, SOL]
         assert [each.index for each in header.instruments] == [0, 1, 2]
-        assert statuses(stand, SOL)[0] == ("CONNECTING", "newly listed")
-        assert statuses(stand, SOL)[-1][0] == "LIVE"
-        assert came(stand, SOL)[-1] == exchange.rows[SOL][-1].trade_id
+        assert statuses(running, SOL)[0] == ("CONNECTING", "newly listed")
+        assert statuses(running, SOL)[-1][0] == "LIVE"
+        assert came(running, SOL)[-1] == exchange.rows[SOL][-1].trade_id
         assert len(exchange.opened) == 1, "it is subscribed on the connection that there is"
         assert header.references[2].trade_id, "its reference was fetched, too"
-        assert len(stand.feed.states()) == 3
+        assert len(running.feed.states()) == 3
 
 
 async def test_a_newly_listed_symbol_outside_the_patterns_does_not_join(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.enlist(SOL)
         await trades(exchange, RELIST_EVERY_S + 10, BTC, SOL)
-        assert len(stand.publisher.header.instruments) == 1
+        assert len(running.publisher.header.instruments) == 1
 
 
 async def test_a_delisted_symbol_is_reported_and_leaves(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.delisted.add(ETH)
         await trades(exchange, RELIST_EVERY_S, BTC)
-        state, why = statuses(stand, ETH)[-1]
+        state, why = statuses(running, ETH)[-1]
         assert state == "HALTED"
         assert "ETHUSDT is not listed at binance-usdm" in why
         assert '"UNSUBSCRIBE"' in exchange.sockets[0].sent[-1]
         assert "ethusdt" in exchange.sockets[0].sent[-1]
-        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH]
-        assert stand.feed.states() == {BTC: "LIVE"}, "a service without it is ready"
-        assert statuses(stand, BTC)[-1][0] == "LIVE"
+        assert [each.symbol for each in running.publisher.header.instruments] == [BTC, ETH]
+        assert running.feed.states() == {BTC: "LIVE"}, "a service without it is ready"
+        assert statuses(running, BTC)[-1][0] == "LIVE"
         exchange.sockets[0].break_off()
         await trades(exchange, 30, BTC)
         assert "ethusdt" not in exchange.sockets[0].sent[0]
@@ -89,51 +92,51 @@ async def test_a_delisted_symbol_is_reported_and_leaves(autojump_clock: MockCloc
 
 async def test_a_relisted_symbol_gets_its_old_index(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 60, BTC, ETH)
         exchange.delisted.add(ETH)
         await trades(exchange, RELIST_EVERY_S, BTC)
         exchange.delisted.clear()
         await trades(exchange, RELIST_EVERY_S, BTC)
         await trades(exchange, 60, BTC, ETH)
-        assert statuses(stand, ETH)[-1][0] == "LIVE"
-        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH]
-        assert came(stand, ETH)[-1] == exchange.rows[ETH][-1].trade_id
+        assert statuses(running, ETH)[-1][0] == "LIVE"
+        assert [each.symbol for each in running.publisher.header.instruments] == [BTC, ETH]
+        assert came(running, ETH)[-1] == exchange.rows[ETH][-1].trade_id
 
 
 async def test_a_symbol_that_is_renamed_leaves_and_joins(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, patterns=("all",)) as stand:
+    async with running_feed(exchange, patterns=("all",)) as running:
         await trades(exchange, 60, BTC, ETH)
         exchange.delisted.add(ETH)
         exchange.enlist(SOL)
         await trades(exchange, RELIST_EVERY_S, BTC, SOL)
-        assert statuses(stand, ETH)[-1][0] == "HALTED"
-        assert statuses(stand, SOL)[-1][0] == "LIVE"
-        assert [each.symbol for each in stand.publisher.header.instruments] == [BTC, ETH, SOL]
+        assert statuses(running, ETH)[-1][0] == "HALTED"
+        assert statuses(running, SOL)[-1][0] == "LIVE"
+        assert [each.symbol for each in running.publisher.header.instruments] == [BTC, ETH, SOL]
 
 
 async def test_all_may_leave_and_another_joins(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, patterns=("*",)) as stand:
+    async with running_feed(exchange, patterns=("*",)) as running:
         await trades(exchange, 60, BTC)
         exchange.delisted.add(BTC)
         exchange.enlist(SOL)
         await trades(exchange, RELIST_EVERY_S + 60, SOL)
-        assert stand.feed.states() == {SOL: "LIVE"}
+        assert running.feed.states() == {SOL: "LIVE"}
 
 
 async def test_changed_decimals_never_cause_a_wrong_price(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.precisions[ETH] = 4
         await trades(exchange, RELIST_EVERY_S, BTC, ETH)
         for symbol in (BTC, ETH):
-            assert came(stand, symbol) == [each.trade_id for each in exchange.rows[symbol]]
-        prices = {each.price_decimal for each in stand.records if isinstance(each, Trade)}
+            assert came(running, symbol) == [each.trade_id for each in exchange.rows[symbol]]
+        prices = {each.price_decimal for each in running.records if isinstance(each, Trade)}
         assert prices == {Decimal("61800.30")}
-        exponents = [each.price_exponent for each in stand.publisher.header.instruments]
+        exponents = [each.price_exponent for each in running.publisher.header.instruments]
         assert exponents == [-2, -4]
 
 
@@ -142,17 +145,17 @@ async def test_another_tick_size_is_told_and_units_references_and_trades_stay(
 ) -> None:
     exchange = Exchange(BTC, ETH)
     exchange.ticks[ETH] = "0.10"
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
-        before = stand.publisher.header
+        before = running.publisher.header
         assert [each.tick for each in before.instruments] == [0, 10]
         exchange.ticks[ETH] = "0.05"
         await trades(exchange, RELIST_EVERY_S, BTC, ETH)
-        header = stand.publisher.header
+        header = running.publisher.header
         assert [each.tick for each in header.instruments] == [0, 5]
         assert header.references == before.references
-        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
-        newest = [each for each in stand.records if isinstance(each, Trade)][-1]
+        assert came(running, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+        newest = [each for each in running.records if isinstance(each, Trade)][-1]
         assert (newest.symbol, newest.instrument.tick) == (ETH, 5)
 
 
@@ -161,7 +164,7 @@ async def test_decimals_of_many_that_change_at_once_are_followed_at_once(
 ) -> None:
     symbols = [f"S{number}USDT" for number in range(30)]
     exchange = Exchange(*symbols)
-    async with standing(exchange, patterns=("*",)) as stand:
+    async with running_feed(exchange, patterns=("*",)) as running:
         await trades(exchange, 60, *symbols)
         exchange.precision = 4
         for _ in range(20):
@@ -170,8 +173,10 @@ async def test_decimals_of_many_that_change_at_once_are_followed_at_once(
             await trio.sleep(1)
         await trio.sleep(60)
         for symbol in symbols:
-            assert sorted(came(stand, symbol)) == [each.trade_id for each in exchange.rows[symbol]]
-        header = stand.publisher.header
+            assert sorted(came(running, symbol)) == [
+                each.trade_id for each in exchange.rows[symbol]
+            ]
+        header = running.publisher.header
         assert {each.price_exponent for each in header.instruments} == {-4}
         assert {each.price > 618_000_000 for each in header.references} == {True}
 
@@ -181,86 +186,86 @@ async def test_a_status_other_than_trading_halts_only_quiet_symbols(
     autojump_clock: MockClock, status: str
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.status = dict.fromkeys(exchange.status, status)
         await trades(exchange, RELIST_EVERY_S, BTC)
-        assert statuses(stand, BTC)[-1][0] == "LIVE"
-        assert statuses(stand, ETH)[-1][0] == "HALTED"
-        assert came(stand, BTC) == [each.trade_id for each in exchange.rows[BTC]]
+        assert statuses(running, BTC)[-1][0] == "LIVE"
+        assert statuses(running, ETH)[-1][0] == "HALTED"
+        assert came(running, BTC) == [each.trade_id for each in exchange.rows[BTC]]
 
 
 async def test_an_unreadable_row_changes_nothing_and_is_counted(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.delisted.add(ETH)
         exchange.odd_rows = [{"symbol": ETH, "status": None}, {"symbol": 5}]
         await trades(exchange, RELIST_EVERY_S, BTC, ETH)
-        assert statuses(stand, ETH)[-1][0] == "LIVE"
-        assert stand.feed.stats().anomalies == {"odd row in the listing": 1}
-        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+        assert statuses(running, ETH)[-1][0] == "LIVE"
+        assert running.feed.stats().anomalies == {"odd row in the listing": 1}
+        assert came(running, ETH) == [each.trade_id for each in exchange.rows[ETH]]
 
 
 async def test_a_symbol_that_is_listed_twice_with_other_units_keeps_its_own(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.odd_rows = [{**exchange._listed(ETH), "pricePrecision": 5}]
         await trades(exchange, RELIST_EVERY_S, BTC, ETH)
-        assert stand.publisher.header.instruments[1].price_exponent == -2
-        assert stand.feed.stats().anomalies["odd row in the listing"] == 1
-        assert came(stand, ETH) == [each.trade_id for each in exchange.rows[ETH]]
+        assert running.publisher.header.instruments[1].price_exponent == -2
+        assert running.feed.stats().anomalies["odd row in the listing"] == 1
+        assert came(running, ETH) == [each.trade_id for each in exchange.rows[ETH]]
 
 
 async def test_an_empty_listing_is_ignored(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 300, BTC, ETH)
         exchange.delisted = {BTC, ETH}
         await trades(exchange, RELIST_EVERY_S, BTC, ETH)
-        assert stand.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
-        assert stand.feed.stats().anomalies["listing not believed"] == 1
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        assert running.feed.stats().anomalies["listing not believed"] == 1
 
 
 async def test_a_listing_that_lacks_most_symbols_is_ignored(autojump_clock: MockClock) -> None:
     symbols = [f"S{number}USDT" for number in range(12)]
     exchange = Exchange(*symbols)
-    async with standing(exchange, patterns=("*USDT",)) as stand:
+    async with running_feed(exchange, patterns=("*USDT",)) as running:
         exchange.delisted = set(symbols[:7])
         await trades(exchange, RELIST_EVERY_S + 60, *symbols)
-        assert len(stand.feed.states()) == 12
-        assert stand.feed.stats().anomalies["listing not believed"] == 1
+        assert len(running.feed.states()) == 12
+        assert running.feed.stats().anomalies["listing not believed"] == 1
 
 
 async def test_a_failed_listing_request_changes_nothing_and_is_repeated(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, patterns=("*USDT",)) as stand:
+    async with running_feed(exchange, patterns=("*USDT",)) as running:
         await trades(exchange, 590, BTC, ETH)
         exchange.rest_fault = VenueUnreachableError("HTTP 503")
         exchange.enlist(SOL)
         await trades(exchange, 20, BTC, ETH, SOL)
-        assert stand.feed.stats().anomalies["request for the listing failed"] == 1
-        assert stand.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        assert running.feed.stats().anomalies["request for the listing failed"] == 1
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
         exchange.rest_fault = None
         await trades(exchange, RENEW_EVERY_S + 10, BTC, ETH, SOL)
-        assert stand.feed.states()[SOL] == "LIVE"
+        assert running.feed.states()[SOL] == "LIVE"
 
 
 async def test_a_pattern_that_no_longer_matches_ends_nothing(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, patterns=("ETH*", "BTC*")) as stand:
+    async with running_feed(exchange, patterns=("ETH*", "BTC*")) as running:
         await trades(exchange, 60, BTC, ETH)
         exchange.delisted.add(ETH)
         await trades(exchange, RELIST_EVERY_S, BTC)
-        assert stand.feed.states() == {BTC: "LIVE"}
-        counts = stand.feed.stats().anomalies
+        assert running.feed.states() == {BTC: "LIVE"}
+        counts = running.feed.stats().anomalies
         assert counts == {"listing does not fit what was asked for": 1}
 
 

@@ -11,7 +11,8 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueBusyError, VenueKeyError, VenueUnreachableError
 from fanout.protocol import Gap, GapState, Status, Trade
 from fanout.venues import Request
-from tests.fanout.feed.exchange import Exchange, Row, Socket, Stand, standing
+from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.stand.loopback import Exchange, Row, Socket
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 T = TypeVar("T")
@@ -26,66 +27,66 @@ async def trades(exchange: Exchange, seconds: int, *symbols: str) -> None:
         await trio.sleep(1)
 
 
-def states(stand: Stand, symbol: str) -> list[str]:
-    stand.read()
+def states(running: RunningFeed, symbol: str) -> list[str]:
+    running.read()
     return [
         each.state.name
-        for each in stand.records
+        for each in running.records
         if isinstance(each, Status) and each.instrument and each.instrument.symbol == symbol
     ]
 
 
-def lost(stand: Stand) -> list[tuple[int, int, str]]:
-    stand.read()
+def lost(running: RunningFeed) -> list[tuple[int, int, str]]:
+    running.read()
     return [
         (each.first_id % 1_000_000, each.last_id % 1_000_000, each.why)
-        for each in stand.records
+        for each in running.records
         if isinstance(each, Gap) and each.state is GapState.UNRECOVERABLE
     ]
 
 
-def all_came(stand: Stand, symbol: str) -> bool:
+def all_came(running: RunningFeed, symbol: str) -> bool:
     """Whether every trade came, once."""
-    came, _, _ = stand.accounted(symbol)
-    return sorted(came) == [each.trade_id for each in stand.exchange.rows[symbol]]
+    came, _, _ = running.accounted(symbol)
+    return sorted(came) == [each.trade_id for each in running.exchange.rows[symbol]]
 
 
 async def test_a_single_skipped_trade_does_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 1, BTC, ETH)
         exchange.trade(ETH, skip=True)
         await trades(exchange, 200, BTC)
-        assert stand.feed.stats().instruments[1].stream == "trade"
-        assert all_came(stand, ETH), "REST had it, and no later trade was needed to know"
+        assert running.feed.stats().instruments[1].stream == "trade"
+        assert all_came(running, ETH), "REST had it, and no later trade was needed to know"
 
 
 async def test_a_trade_made_during_the_subscription_does_not_prove_a_silent_stream(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trio.sleep(0.05)
         exchange.trade(ETH, skip=True)
         await trades(exchange, 100, BTC)
-        assert stand.feed.stats().instruments[1].stream == "trade"
+        assert running.feed.stats().instruments[1].stream == "trade"
 
 
 async def test_a_dead_stream_is_reconnected_until_it_delivers(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, FeedConfig(stream="trade")) as stand:
+    async with running_feed(exchange, FeedConfig(stream="trade")) as running:
         await trades(exchange, 1, BTC)
         exchange.silent = exchange.sockets[0].silent = {BTC}
         await trades(exchange, 300, BTC)
         exchange.silent = set()
         await trades(exchange, 300, BTC)
-        assert states(stand, BTC)[-1] == "LIVE"
+        assert states(running, BTC)[-1] == "LIVE"
         assert len(exchange.sockets) == 1
-        assert all_came(stand, BTC)
+        assert all_came(running, BTC)
 
 
 async def test_a_stream_that_wakes_up_before_aggregates_come_is_kept(
@@ -100,22 +101,22 @@ async def test_a_stream_that_wakes_up_before_aggregates_come_is_kept(
     monkeypatch.setattr(Socket, "deliver", deliver_no_aggregates)
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 60, BTC, ETH)
         exchange.sockets[0].silent = exchange.silent = set()
         await trades(exchange, 100, BTC, ETH)
-        assert stand.feed.stats().instruments[1].stream == "trade"
+        assert running.feed.stats().instruments[1].stream == "trade"
         assert [each.stream for each in exchange.sockets] == ["trade"]
-        assert states(stand, ETH)[-1] == "LIVE"
+        assert states(running, ETH)[-1] == "LIVE"
         exchange.trade(BTC, skip=True)
         await trades(exchange, 5, BTC, ETH)
-        assert all_came(stand, BTC), "gaps are filled as before"
+        assert all_came(running, BTC), "gaps are filled as before"
         exchange.sockets[0].silent = exchange.silent = {ETH}
         await trades(exchange, 200, BTC, ETH)
         exchange.sockets[0].silent = exchange.silent = set()
         await trades(exchange, 100, BTC, ETH)
-        assert stand.feed.stats().instruments[1].stream == "trade"
-        came, opened, closed = stand.accounted(ETH)
+        assert running.feed.stats().instruments[1].stream == "trade"
+        came, opened, closed = running.accounted(ETH)
         assert sorted(came) == [*range(min(came), exchange.rows[ETH][-1].trade_id + 1)]
         assert sorted(opened) == sorted(closed)
 
@@ -125,29 +126,29 @@ async def test_a_reconnect_leaves_out_symbols_that_another_stream_took_over(
 ) -> None:
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 40, BTC, ETH)
         exchange.silent = set()
         next(each for each in exchange.sockets if each.stream == "trade").break_off()
         await trades(exchange, 40, BTC, ETH)
         assert "ethusdt" not in exchange.opened[-1][1].sent[0]
-        assert stand.feed.stats().anomalies == {}
+        assert running.feed.stats().anomalies == {}
 
 
 async def test_a_halted_symbol_that_trades_again_over_rest_is_noticed(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 1, BTC, ETH)
         exchange.status[ETH] = "SETTLING"
         await trades(exchange, 60, BTC)
-        assert states(stand, ETH)[-1] == "HALTED"
+        assert states(running, ETH)[-1] == "HALTED"
         exchange.status[ETH] = "TRADING"
         exchange.sockets[0].silent = {ETH}
         await trades(exchange, 300, BTC, ETH)
-        assert states(stand, ETH)[-2:] == ["STALE", "LIVE"]
-        assert all_came(stand, ETH)
+        assert states(running, ETH)[-2:] == ["STALE", "LIVE"]
+        assert all_came(running, ETH)
 
 
 async def test_strict_is_about_the_first_trade_since_the_start(
@@ -157,12 +158,12 @@ async def test_strict_is_about_the_first_trade_since_the_start(
     for _ in range(5):
         await trades(exchange, 1, ETH)
         await trio.sleep(30)
-    async with standing(exchange, FeedConfig(strict=True)) as stand:
+    async with running_feed(exchange, FeedConfig(strict=True)) as running:
         for second in range(300):
             await trades(exchange, 1, BTC, *([ETH] if second % 15 == 0 else []))
             if second == 200:
                 exchange.sockets[0].break_off()
-        assert states(stand, ETH)[-1] == "LIVE"
+        assert states(running, ETH)[-1] == "LIVE"
 
 
 async def test_strict_ends_when_aggregates_are_silent_too(
@@ -171,7 +172,7 @@ async def test_strict_ends_when_aggregates_are_silent_too(
     monkeypatch.setattr(Socket, "deliver", lambda self, row: None)
     exchange = Exchange(BTC)
     with pytest.RaisesGroup(pytest.RaisesExc(VenueUnreachableError, match="aggTrade stream")):
-        async with standing(exchange, FeedConfig(strict=True)):
+        async with running_feed(exchange, FeedConfig(strict=True)):
             await trades(exchange, 300, BTC)
 
 
@@ -179,18 +180,18 @@ async def test_units_that_change_while_another_symbol_is_halted(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 1, BTC, ETH)
         exchange.status[ETH], exchange.precision = "SETTLING", 4
         for _ in range(100):
             exchange.trade(BTC, price="61800.3001")
             await trio.sleep(1)
-        assert all_came(stand, BTC)
+        assert all_came(running, BTC)
 
 
 async def test_recovery_waits_for_new_units(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 1, BTC)
         real: Fetch[object] = exchange.fetch
 
@@ -204,38 +205,38 @@ async def test_recovery_waits_for_new_units(autojump_clock: MockClock) -> None:
             exchange.trade(BTC, price=price)
             await trio.sleep(0.3)
         await trio.sleep(20)
-        assert lost(stand) == []
-        assert all_came(stand, BTC)
+        assert lost(running) == []
+        assert all_came(running, BTC)
 
 
 async def test_unrepresentable_trades_are_reported_even_without_later_ones(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 1, BTC)
         for _ in range(5):
             exchange.trade(BTC, price="61800.3001")
         await trio.sleep(100)
-        assert lost(stand) == [(1, 5, "a value fits no field")]
+        assert lost(running) == [(1, 5, "a value fits no field")]
 
 
 async def test_all_that_is_open_is_closed_at_the_end(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         exchange.trade(BTC)
         exchange.trade(BTC, skip=True)
         exchange.trade(BTC)
         await trio.sleep(0.1)
-        stand.feed.finish()
-        assert lost(stand) == [(1, 1, "the service ended first")]
-        _, opened, closed = stand.accounted(BTC)
+        running.feed.finish()
+        assert lost(running) == [(1, 1, "the service ended first")]
+        _, opened, closed = running.accounted(BTC)
         assert opened == closed
 
 
 async def test_a_ban_at_the_handshake_is_waited_out(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange):
+    async with running_feed(exchange):
         await trades(exchange, 1, BTC)
         exchange.refusals = [VenueBusyError("HTTP 418", 200.0)] * 9
         exchange.sockets[0].break_off()
@@ -246,7 +247,7 @@ async def test_a_ban_at_the_handshake_is_waited_out(autojump_clock: MockClock) -
 async def test_progress_renews_the_patience_of_a_recovery(autojump_clock: MockClock) -> None:
     """A long gap takes longer than that, and then REST fails once."""
     exchange = Exchange(BTC, reach=1_000_000)
-    async with standing(exchange, api_key="key") as stand:
+    async with running_feed(exchange, api_key="key") as running:
         exchange.trade(BTC)
         exchange.trade(BTC, *["MARKET"] * 40_000, skip=True)
         exchange.trade(BTC)
@@ -264,13 +265,13 @@ async def test_progress_renews_the_patience_of_a_recovery(autojump_clock: MockCl
 
         exchange.fetch = fetch  # type: ignore[method-assign, assignment]
         await trio.sleep(200)
-        assert lost(stand) == []
-        assert all_came(stand, BTC)
+        assert lost(running) == []
+        assert all_came(running, BTC)
 
 
 async def test_recovery_continues_without_a_rejected_key(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, api_key="wrong") as stand:
+    async with running_feed(exchange, api_key="wrong") as running:
         real: Fetch[object] = exchange.fetch
 
         async def fetch(request: Request, parse: Callable[[bytes], object]) -> object:
@@ -282,8 +283,8 @@ async def test_recovery_continues_without_a_rejected_key(autojump_clock: MockClo
         exchange.trade(BTC)
         exchange.trade(BTC, skip=True)
         await trades(exchange, 5, BTC)
-        assert lost(stand) == []
-        assert all_came(stand, BTC)
+        assert lost(running) == []
+        assert all_came(running, BTC)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -291,14 +292,14 @@ async def test_hundreds_of_holes_at_once_are_filled(
     autojump_clock: MockClock, is_late: bool
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         rows = exchange.trade(BTC, *["MARKET"] * 401, skip=True)
         for row in [*rows[::2], *(rows[1::2] if is_late else [])]:
             exchange.deliver(row)
         await trio.sleep(30)
-        assert lost(stand) == []
-        assert all_came(stand, BTC)
-        (told,) = stand.feed.stats().instruments
+        assert lost(running) == []
+        assert all_came(running, BTC)
+        (told,) = running.feed.stats().instruments
         assert (told.trades, told.back_filled) == (401, 0 if is_late else 200)
 
 
@@ -307,13 +308,13 @@ async def test_an_odd_row_republishes_nothing_and_loses_nothing(
     autojump_clock: MockClock, trade_id: int
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange) as stand:
+    async with running_feed(exchange) as running:
         await trades(exchange, 50, BTC)
         odd = Row(BTC, trade_id, exchange.wall_ns() // 1_000_000 + 5_000, "MARKET", "61800.30")
         exchange.sockets[0].push(odd.message)
         await trades(exchange, 50, BTC)
-        assert all_came(stand, BTC)
-        assert not [each for each in stand.records if isinstance(each, Gap)]
+        assert all_came(running, BTC)
+        assert not [each for each in running.records if isinstance(each, Gap)]
 
 
 async def test_a_successor_need_not_deliver_dropped_symbols(autojump_clock: MockClock) -> None:
@@ -321,9 +322,9 @@ async def test_a_successor_need_not_deliver_dropped_symbols(autojump_clock: Mock
     exchange = Exchange(BTC, ETH)
     exchange.silent = {ETH}
     config = FeedConfig(rotate_after_s=300)
-    async with standing(exchange, config) as stand:
+    async with running_feed(exchange, config) as running:
         await trades(exchange, 60, BTC, ETH)
-        assert stand.feed.stats().instruments[1].stream == "aggTrade"
+        assert running.feed.stats().instruments[1].stream == "aggTrade"
         for socket in exchange.sockets:
             socket.silent = set()
         for second in range(600):
@@ -331,41 +332,41 @@ async def test_a_successor_need_not_deliver_dropped_symbols(autojump_clock: Mock
             exchange.sockets[0].push(stranger.message)
             await trades(exchange, 1, BTC, ETH)
         assert len(exchange.opened) < 10, "each is replaced when it is old, and no sooner"
-        assert sum(each.rotations for each in stand.feed.stats().links) >= 2
-        connections = stand.feed._parts.connections
+        assert sum(each.rotations for each in running.feed.stats().links) >= 2
+        connections = running.feed._parts.connections
         heard = {name for shard in connections for each in shard.open for name in each.heard}
         assert heard == {BTC, ETH}
-        assert all_came(stand, BTC)
+        assert all_came(running, BTC)
 
 
 async def test_a_connection_that_stops_delivering_is_replaced(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC)
-    async with standing(exchange, FeedConfig(connections=2)) as stand:
+    async with running_feed(exchange, FeedConfig(connections=2)) as running:
         await trio.sleep(3)
         await trades(exchange, 1, BTC)
         exchange.sockets[0].silent = {BTC}
         await trades(exchange, 300, BTC)
         assert len(exchange.opened) == 3
         assert len(exchange.sockets) == 2
-        assert all_came(stand, BTC)
+        assert all_came(running, BTC)
 
 
 async def test_a_successor_gets_time_for_rarely_traded_symbols(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(BTC, ETH)
-    async with standing(exchange, FeedConfig(rotate_after_s=600, stream="trade")) as stand:
+    async with running_feed(exchange, FeedConfig(rotate_after_s=600, stream="trade")) as running:
         for second in range(1_000):
             if second == 590:
                 exchange.silent = {ETH}
             if second == 640:
                 exchange.silent = set()
             await trades(exchange, 1, BTC, *([ETH] if second % 30 == 0 else []))
-        _, opened, _ = stand.accounted(ETH)
+        _, opened, _ = running.accounted(ETH)
         assert opened == []
-        assert all_came(stand, ETH)
+        assert all_came(running, ETH)
 
 
 async def test_messages_in_flight_on_a_replaced_connection_arrive(
@@ -373,7 +374,7 @@ async def test_messages_in_flight_on_a_replaced_connection_arrive(
 ) -> None:
     """It brings what it has within the overlap: without that, this would be a gap."""
     exchange = Exchange(BTC)
-    async with standing(exchange, FeedConfig(rotate_after_s=60)) as stand:
+    async with running_feed(exchange, FeedConfig(rotate_after_s=60)) as running:
         old = exchange.sockets[0]
         async with trio.open_nursery() as nursery:
 
@@ -385,7 +386,7 @@ async def test_messages_in_flight_on_a_replaced_connection_arrive(
             await trades(exchange, 57, BTC)
             exchange.trade(BTC)
             await trades(exchange, 40, BTC)
-            assert all_came(stand, BTC)
-        _, opened, _ = stand.accounted(BTC)
+            assert all_came(running, BTC)
+        _, opened, _ = running.accounted(BTC)
         assert opened == []
-        assert isinstance(stand.records[-1], Trade)
+        assert isinstance(running.records[-1], Trade)

@@ -18,14 +18,15 @@ from fanout.net.budget import SHARE
 from fanout.protocol import Instrument, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import Request
-from tests.fanout.feed.exchange import Exchange, Socket, Stand, standing
+from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.fanout.feed.test_normalise import venue_trade
+from tests.stand.loopback import Exchange, Socket
 
 SYMBOLS = [f"SYM{number}USDT" for number in range(120)]
 
 
-def references(stand: Stand) -> int:
-    return sum(each.trade_id > 0 for each in stand.publisher.header.references)
+def references(running: RunningFeed) -> int:
+    return sum(each.trade_id > 0 for each in running.publisher.header.references)
 
 
 def recent_requests(exchange: Exchange) -> list[str]:
@@ -48,21 +49,21 @@ async def test_many_symbols_are_served_at_once_and_their_references_follow(
     exchange = Exchange(*SYMBOLS)
     for symbol in SYMBOLS:
         exchange.trade(symbol)
-    async with standing(exchange, patterns=("all",)) as stand:
+    async with running_feed(exchange, patterns=("all",)) as running:
         assert len(recent_requests(exchange)) <= 1, "the start asks for the listing alone"
         headers = []
-        change = stand.publisher.change
-        stand.publisher.change = lambda *of: (headers.append(trio.current_time()), change(*of))  # type: ignore[method-assign, assignment, func-returns-value]
+        change = running.publisher.change
+        running.publisher.change = lambda *of: (headers.append(trio.current_time()), change(*of))  # type: ignore[method-assign, assignment, func-returns-value]
         for symbol in SYMBOLS:
             exchange.trade(symbol)
         await trio.sleep(1)
-        assert set(stand.feed.states().values()) == {"LIVE"}
-        assert references(stand) < 10
+        assert set(running.feed.states().values()) == {"LIVE"}
+        assert references(running) < 10
         for _ in range(60):
             for symbol in SYMBOLS:
                 exchange.trade(symbol)
             await trio.sleep(1)
-        assert references(stand) == len(SYMBOLS)
+        assert references(running) == len(SYMBOLS)
         pauses = [later - earlier for earlier, later in pairwise(headers)]
         assert all(each >= CHANGE_EVERY_S for each in pauses[:-1])
         assert sorted(recent_requests(exchange)) == sorted(SYMBOLS)
@@ -71,7 +72,7 @@ async def test_many_symbols_are_served_at_once_and_their_references_follow(
         assert "references fetched for 120 of 120 symbols" in caplog.text
         assert "is LIVE" not in caplog.text, "of many symbols that is a line a second, and no news"
         for symbol in SYMBOLS:
-            trades, opened, _ = stand.accounted(symbol)
+            trades, opened, _ = running.accounted(symbol)
             assert (len(trades), opened) == (61, [])
 
 
@@ -79,10 +80,10 @@ async def test_a_snapshot_of_many_symbols_is_made_in_pieces(autojump_clock: Mock
     exchange = Exchange(*SYMBOLS)
     for symbol in SYMBOLS:
         exchange.trade(symbol)
-    async with standing(exchange, patterns=("all",)) as stand:
-        pauses = list(stand.feed.pieces())
+    async with running_feed(exchange, patterns=("all",)) as running:
+        pauses = list(running.feed.pieces())
         assert len(SYMBOLS) / (len(pauses) + 1) <= PIECE
-        assert [each.symbol for each in stand.feed.stats().instruments] == SYMBOLS
+        assert [each.symbol for each in running.feed.stats().instruments] == SYMBOLS
 
 
 async def test_answers_that_take_long_do_not_slow_the_references_down(
@@ -99,9 +100,9 @@ async def test_answers_that_take_long_do_not_slow_the_references_down(
         return await fetch(request, parse)
 
     monkeypatch.setattr(exchange, "fetch", slowly)
-    async with standing(exchange, patterns=("all",)) as stand:
+    async with running_feed(exchange, patterns=("all",)) as running:
         began_s = trio.current_time()
-        while references(stand) < len(SYMBOLS):  # noqa: ASYNC110
+        while references(running) < len(SYMBOLS):  # noqa: ASYNC110
             await trio.sleep(0.5)
         by_weight_s = 5 * len(SYMBOLS) * 60 / (2_400 * SHARE * REFERENCE_PART)
         assert by_weight_s - 1 < trio.current_time() - began_s < by_weight_s + CHANGE_EVERY_S
@@ -111,8 +112,8 @@ async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: Mo
     exchange = Exchange(*SYMBOLS[:10])
     for symbol in SYMBOLS[:10]:
         exchange.trade(symbol)
-    async with standing(exchange) as stand:
-        assert references(stand) == 10
+    async with running_feed(exchange) as running:
+        assert references(running) == 10
 
 
 async def test_the_symbol_decides_its_connection(
@@ -120,19 +121,19 @@ async def test_the_symbol_decides_its_connection(
 ) -> None:
     exchange = Exchange(*SYMBOLS)
     config = FeedConfig(symbols_per_connection=30)
-    async with standing(exchange, config) as stand:
+    async with running_feed(exchange, config) as running:
         await trio.sleep(10)
         assert len(exchange.sockets) == 4
         for symbol in SYMBOLS:
             exchange.trade(symbol)
         await trio.sleep(1)
-        assert set(stand.feed.states().values()) == {"LIVE"}
+        assert set(running.feed.states().values()) == {"LIVE"}
         asked = [
             {each.partition("@")[0].upper() for each in socket._asked_for}
             for socket in exchange.sockets
         ]
         assert sorted(map(sorted, asked)) == sorted(map(sorted, shards()))
-        assert [each.name for each in stand.feed.stats().links] == [
+        assert [each.name for each in running.feed.stats().links] == [
             f"trade connection 1 of 1, shard {number} of 4" for number in range(1, 5)
         ]
 
@@ -142,18 +143,18 @@ async def test_the_end_of_a_connection_is_reported_for_its_symbols_only(
 ) -> None:
     exchange = Exchange(*SYMBOLS)
     config = FeedConfig(symbols_per_connection=30)
-    async with standing(exchange, config) as stand:
+    async with running_feed(exchange, config) as running:
         await trio.sleep(10)
         for symbol in SYMBOLS:
             exchange.trade(symbol)
         await trio.sleep(0.1)
-        stand.read()
+        running.read()
         exchange.sockets[1].break_off()
         (lost,) = [shard for shard in shards() if is_of(exchange.sockets[1], shard)]
         await trio.sleep(0.1)
-        down = {symbol for symbol, state in stand.feed.states().items() if state == "DOWN"}
+        down = {symbol for symbol, state in running.feed.states().items() if state == "DOWN"}
         assert down == lost
-        assert stand.feed.stats().state == "LIVE"
+        assert running.feed.stats().state == "LIVE"
 
 
 async def test_several_connections_for_each_symbol_run_per_shard(
@@ -161,14 +162,14 @@ async def test_several_connections_for_each_symbol_run_per_shard(
 ) -> None:
     exchange = Exchange(*SYMBOLS)
     config = FeedConfig(symbols_per_connection=60, connections=2)
-    async with standing(exchange, config) as stand:
+    async with running_feed(exchange, config) as running:
         await trio.sleep(10)
         assert len(exchange.sockets) == 4
         for symbol in SYMBOLS:
             exchange.trade(symbol)
         await trio.sleep(1)
         for symbol in SYMBOLS:
-            trades, opened, _ = stand.accounted(symbol)
+            trades, opened, _ = running.accounted(symbol)
             assert (len(trades), opened) == (1, [])
 
 
@@ -176,7 +177,7 @@ async def test_hundreds_of_quiet_symbols_leave_rest_weight_for_others(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(*SYMBOLS)
-    async with standing(exchange, FeedConfig(stream="trade")):
+    async with running_feed(exchange, FeedConfig(stream="trade")):
         await trio.sleep(600)
         exchange.requests.clear()
         await trio.sleep(600)

@@ -1,5 +1,6 @@
-"""An exchange in memory, on the clock of the test: it numbers its trades, keeps them, delivers them
-to whoever is connected, and misbehaves as it is told."""
+"""An exchange in memory, on the test's clock, which speaks Binance USDⓈ-M: it numbers its trades,
+keeps them, delivers them to every connection, and fails when a test has it fail. A feed takes it in
+place of its `connect` and its REST client, so that there is no socket between them."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -8,17 +9,10 @@ from typing import TypeVar
 
 import trio
 
-from fanout.channel.channel import Channel
-from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnreachableError
-from fanout.feed import Feed
-from fanout.feed.market import Market, ask_market
 from fanout.net.budget import Budget
 from fanout.net.websocket import Burst
-from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
-from fanout.stats.anomalies import Anomalies
-from fanout.venues import BinanceUsdm, Request
-from tests.stand.subscriber import LogSubscriber
+from fanout.venues import Request
 
 T = TypeVar("T")
 
@@ -244,103 +238,3 @@ class Exchange:
                 if each
             ],
         }
-
-
-class Stand:
-    """A feed at an exchange, and a reader of what it publishes."""
-
-    def __init__(self, exchange: Exchange, feed: Feed, publisher: Channel) -> None:
-        self.exchange = exchange
-        self.feed = feed
-        self.publisher = publisher
-        self.market: Market | None = None
-        self._reader = LogSubscriber(publisher)
-        self.records: list[Record] = []
-
-    def read(self) -> list[Record]:
-        """What was published since the last time."""
-        new = self._reader.records()
-        self.records += new
-        return new
-
-    def told(self) -> list[object]:
-        """What was published since the last time, in short: ids of trades, with a + behind those
-        that were filled in; (first, last, state) of gaps; (symbol, state) of statuses."""
-        return [_short(each) for each in self.read()]
-
-    def accounted(self, symbol: str) -> tuple[list[int], list[int], list[int]]:
-        """All ids that came as trades, that were told as missing, and what became of those."""
-        self.read()
-        of = [each for each in self.records if getattr(each, "symbol", "") == symbol]
-        trades = [each.trade_id for each in of if isinstance(each, Trade)]
-        gaps = [
-            each
-            for each in self.records
-            if isinstance(each, Gap) and each.instrument.symbol == symbol
-        ]
-        opened = [i for each in gaps if each.state is GapState.OPEN for i in _ids(each)]
-        closed = [i for each in gaps if each.state is not GapState.OPEN for i in _ids(each)]
-        return trades, opened, closed
-
-
-def _ids(gap: Gap) -> range:
-    return range(gap.first_id, gap.last_id + 1)
-
-
-def _short(record: Record) -> object:
-    match record:
-        case Trade(trade_id=trade_id, back_filled=back_filled):
-            short = trade_id % 1_000_000
-            return f"{short}+" if back_filled else short
-        case Gap(first_id=first, last_id=last, state=state):
-            return (first % 1_000_000, last % 1_000_000, state.name)
-        case Status(instrument=instrument, state=state):
-            return (instrument.symbol if instrument else "", state.name)
-        case _:
-            return record
-
-
-@asynccontextmanager
-async def standing(
-    exchange: Exchange,
-    config: FeedConfig | None = None,
-    *,
-    api_key: str | None = None,
-    patterns: tuple[str, ...] = (),
-    venue_class: type[BinanceUsdm] = BinanceUsdm,
-    log_bytes: int = 16 * 1024 * 1024,
-) -> AsyncIterator[Stand]:
-    """A feed that runs until the end of the block. It raises what the feed does."""
-    config = config or FeedConfig()
-    stream = "aggTrade" if config.stream == "aggTrade" else "trade"
-    venue = venue_class(
-        stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key
-    )
-    market = await ask_market(exchange, venue, patterns or tuple(exchange.rows))  # type: ignore[arg-type]
-    header = Header(
-        epoch_ns=1,
-        next_seq=1,
-        venue=venue.name,
-        instruments=market.instruments,
-        references=market.references,
-    )
-    publisher = Channel(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
-    feed = Feed(
-        venue,
-        market,
-        publisher,
-        exchange,  # type: ignore[arg-type]
-        Anomalies(clock=trio.current_time),
-        config,
-        connect=exchange.connect,  # type: ignore[arg-type]
-        uniform=lambda low, high: high,
-        wall_ns=exchange.wall_ns,
-        monotonic_ns=lambda: 2_500,
-    )
-    stand = Stand(exchange, feed, publisher)
-    stand.market = market
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(feed.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield stand
-        nursery.cancel_scope.cancel()
