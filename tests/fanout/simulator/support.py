@@ -6,13 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import h11
-import msgspec
 import trio
-from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import Event, Request
 
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.dialects import DIALECTS
@@ -22,6 +17,8 @@ from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.ledger import IdRange
 from fanout.simulator.market.listing import Listing
 from fanout.simulator.market.ticks import MARKET, Rows, Tick, Trade, tick_of
+from tests.stand.callers import RawClient, RestAnswer, RestClient
+from tests.stand.memory import MemoryServer
 
 USDM = DIALECTS["binance-usdm"]
 SPOT = DIALECTS["binance-spot"]
@@ -113,47 +110,6 @@ async def receive_all(stream: trio.abc.ReceiveStream) -> bytes:
     return bytes(received)
 
 
-class RestAnswer(msgspec.Struct, frozen=True):
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
-class RestClient:
-    """One kept-alive connection."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self._connection = h11.Connection(h11.CLIENT)
-
-    async def request(
-        self, target: str, method: str = "GET", *, body: bytes = b"", api_key: str | None = None
-    ) -> RestAnswer:
-        headers = [("Host", "simulator"), ("Content-Length", str(len(body)))]
-        headers += [("X-MBX-APIKEY", api_key)] if api_key is not None else []
-        head = h11.Request(method=method, target=target, headers=headers)
-        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
-            await self._stream.send_all(self._connection.send(event) or b"")
-        answer = await self._read()
-        self._connection.start_next_cycle()
-        return answer
-
-    async def _read(self) -> RestAnswer:
-        body = b""
-        while True:
-            event = self._connection.next_event()
-            if event is h11.NEED_DATA:
-                self._connection.receive_data(await self._stream.receive_some())
-            elif isinstance(event, h11.Response):
-                headers = {name.decode(): value.decode() for name, value in event.headers}
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                is_json = headers.get("content-type", "").startswith("application/json")
-                return RestAnswer(status, headers, json.loads(body) if body and is_json else body)
-
-
 @asynccontextmanager
 async def rest(simulator: Simulator) -> AsyncIterator[RestClient]:
     async with await open_tcp(simulator) as stream:
@@ -167,38 +123,13 @@ async def rest_ids(simulator: Simulator) -> list[int]:
         return [row["id"] for row in (await http.request(target, api_key="abc123")).body]
 
 
-class RawClient:
-    """A WebSocket client that answers nothing by itself: no pong, no close."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self.protocol = WSConnection(ConnectionType.CLIENT)
-
-    async def shake_hands(self, target: str = TRADES) -> None:
-        await self.send(Request(host="simulator", target=target))
-        await self.event()
-
-    async def send(self, event: Event) -> None:
-        await self.stream.send_all(self.protocol.send(event))
-
-    async def event(self) -> Event | None:
-        """The next event, or None when the stream is at its end."""
-        while True:
-            for event in self.protocol.events():
-                return event
-            data = await self.stream.receive_some()
-            if not data:
-                return None
-            self.protocol.receive_data(data)
-
-
-class Stand:
-    """An exchange without sockets, and raw clients of it: for virtual time."""
+class MemoryExchange(MemoryServer):
+    """An exchange without sockets, for virtual clocks."""
 
     def __init__(self, nursery: trio.Nursery, *ticks: Tick, **config: Any) -> None:
         self.exchange = Exchange(ListedMarket(*ticks), Clock(0), SimulatorConfig(**config))
         self.faults = self.exchange.faults
-        self._nursery = nursery
+        super().__init__(nursery, self.exchange.serve)
 
     async def client(self, target: str = TRADES) -> RawClient:
         client = RawClient(self.connect())
@@ -207,15 +138,6 @@ class Stand:
 
     async def get(self, target: str) -> RestAnswer:
         return await RestClient(self.connect()).request(target)
-
-    def connect(self) -> trio.abc.Stream:
-        stream, server = memory_stream_pair()
-        self._nursery.start_soon(self._serve, server)
-        return stream
-
-    async def _serve(self, server: trio.abc.HalfCloseableStream) -> None:
-        await self.exchange.serve(server)
-        await trio.aclose_forcefully(server)
 
 
 @asynccontextmanager

@@ -13,7 +13,6 @@ from fanout.simulator import Simulator
 from fanout.simulator.faults import FAULTS, Http, Skip
 from tests.fanout.simulator.support import (
     TRADES,
-    RestAnswer,
     ask,
     capture_of,
     closed_after,
@@ -24,6 +23,7 @@ from tests.fanout.simulator.support import (
     rest,
     start,
 )
+from tests.stand.callers import RestAnswer
 
 
 class Control:

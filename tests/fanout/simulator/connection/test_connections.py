@@ -24,8 +24,7 @@ from fanout.simulator.faults import (
 from tests.fanout.simulator.support import (
     AGGREGATES,
     TRADES,
-    RawClient,
-    Stand,
+    MemoryExchange,
     ask,
     closed_after,
     connect,
@@ -37,6 +36,7 @@ from tests.fanout.simulator.support import (
     tick,
     trade,
 )
+from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
 
@@ -71,7 +71,7 @@ async def test_a_drop_by_reset_is_a_reset(simulator: Simulator) -> None:
     stream = await open_tcp(simulator)
     async with stream:
         client = RawClient(stream)
-        await client.shake_hands()
+        await client.shake_hands(TRADES)
         await client.event()
         simulator.faults.inject(Drop(how="reset"))
         with pytest.raises(trio.BrokenResourceError) as caught, trio.fail_after(5):
@@ -82,7 +82,7 @@ async def test_a_drop_by_reset_is_a_reset(simulator: Simulator) -> None:
 async def test_a_cut_is_an_end_without_a_close_frame(simulator: Simulator) -> None:
     async with await open_tcp(simulator) as stream:
         client = RawClient(stream)
-        await client.shake_hands()
+        await client.shake_hands(TRADES)
         await client.event()
         simulator.faults.inject(Drop(how="cut"))
         with trio.fail_after(5):
@@ -93,11 +93,11 @@ async def test_a_cut_is_an_end_without_a_close_frame(simulator: Simulator) -> No
 async def test_a_half_open_connection_moves_nothing_and_ends_only_with_the_client(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(1.05)
-    stand.faults.inject(Drop(how="half-open"))
+    venue.faults.inject(Drop(how="half-open"))
     received: list[Event | None] = []
     with trio.move_on_after(48 * 3_600):
         while True:
@@ -106,7 +106,7 @@ async def test_a_half_open_connection_moves_nothing_and_ends_only_with_the_clien
                 received.append(await client.event())
     assert all(isinstance(event, TextMessage) for event in received)
     assert len(received) == 11  # what was sent before
-    assert stand.faults.connections == 0
+    assert venue.faults.connections == 0
     assert len(nursery.child_tasks) == 1
     await client.stream.aclose()
     await trio.sleep(1)
@@ -121,7 +121,7 @@ def read_what_is_there(stream: trio.SocketStream) -> None:
 async def test_a_half_open_socket_stays_open(simulator: Simulator) -> None:
     async with connect(simulator, TRADES) as playing, await open_tcp(simulator) as stream:
         client = RawClient(stream)
-        await client.shake_hands()
+        await client.shake_hands(TRADES)
         await client.event()
         simulator.faults.inject(Drop(how="half-open", which="newest"))
         await client.send(Ping(b"anybody?"))
@@ -151,7 +151,7 @@ async def test_who_was_dropped_may_come_back_at_once(simulator: Simulator) -> No
     for drop in (Drop(), Drop("cut"), Drop("reset"), Drop("half-open"), Drop()):
         async with await open_tcp(simulator) as stream:
             client = RawClient(stream)
-            await client.shake_hands()
+            await client.shake_hands(TRADES)
             await client.event()
             simulator.faults.inject(drop)
 
@@ -165,8 +165,8 @@ async def test_a_drop_without_connections_drops_nothing(simulator: Simulator) ->
 async def test_the_24_hours_may_be_shorter(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, lifetime_s=100)
-    client = await stand.client()
+    venue = MemoryExchange(nursery, lifetime_s=100)
+    client = await venue.client()
     assert await client.event() is None
     assert trio.current_time() == pytest.approx(100)
 
@@ -187,11 +187,11 @@ async def test_how_many_requests_are_too_many_is_a_setting(
 async def test_a_stall_holds_everything_and_then_sends_it_at_once(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(3.05)
-    stand.faults.inject(Stall(2))
+    venue.faults.inject(Stall(2))
     found = [await next_trade(client) for _ in TEN_A_SECOND]
     assert [trade_id for _, trade_id in found] == list(range(100))
     times = [round(moment, 2) for moment, _ in found]
@@ -202,9 +202,9 @@ async def test_a_stall_holds_everything_and_then_sends_it_at_once(
 async def test_a_stall_holds_pongs_and_acknowledgements_too(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    client = await stand.client("/public/ws")
-    stand.faults.inject(Stall(2))
+    venue = MemoryExchange(nursery)
+    client = await venue.client("/public/ws")
+    venue.faults.inject(Stall(2))
     await client.send(Ping(b"now"))
     await client.send(TextMessage('{"method":"LIST_SUBSCRIPTIONS","id":1}'))
     answers = {type(await client.event()) for _ in range(2)}
@@ -215,38 +215,38 @@ async def test_a_stall_holds_pongs_and_acknowledgements_too(
 async def test_a_stall_that_is_longer_than_patience_drops_nobody(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
-    stand.faults.inject(Stall(60))
-    stand.faults.inject(Stall(30))
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
+    venue.faults.inject(Stall(60))
+    venue.faults.inject(Stall(30))
     assert await next_trade(client) == (pytest.approx(60), 0)
 
 
 async def test_a_stall_can_be_ended(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
-    stand.faults.inject(Stall(3_600))
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
+    venue.faults.inject(Stall(3_600))
     await trio.sleep(5)
-    stand.faults.clear()
+    venue.faults.clear()
     assert await next_trade(client) == (pytest.approx(5), 0)
 
 
 async def test_a_stall_may_concern_one_connection_or_one_route(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    oldest, newest = await stand.client(), await stand.client()
-    aggregates = await stand.client(AGGREGATES)
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    oldest, newest = await venue.client(), await venue.client()
+    aggregates = await venue.client(AGGREGATES)
     await trio.testing.wait_all_tasks_blocked()
-    stand.faults.inject(Stall(60, which="oldest"))
-    stand.faults.inject(Stall(5, route="market"))
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue.faults.inject(Stall(60, which="oldest"))
+    venue.faults.inject(Stall(5, route="market"))
+    nursery.start_soon(venue.exchange.play, 1.0)
     assert await next_trade(newest) == (pytest.approx(0), 0)
     await aggregates.event()
     assert trio.current_time() == pytest.approx(5)
-    late = await stand.client()  # who comes later is not the one that stalls
+    late = await venue.client()  # who comes later is not the one that stalls
     assert (await next_trade(late))[0] == pytest.approx(5.1)
     assert await next_trade(oldest) == (pytest.approx(60), 0)
 
@@ -254,18 +254,18 @@ async def test_a_stall_may_concern_one_connection_or_one_route(
 async def test_who_connects_while_all_connections_stall_stalls_too(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *TEN_A_SECOND)
-    stand.faults.inject(Stall(30))
-    await stand.client("/public/ws")
+    venue = MemoryExchange(nursery, *TEN_A_SECOND)
+    venue.faults.inject(Stall(30))
+    await venue.client("/public/ws")
     assert trio.current_time() == pytest.approx(30)
 
 
 async def test_a_stall_of_an_hour_costs_no_connection_its_pong(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    client = await stand.client("/public/ws")
-    stand.faults.inject(Stall(3_600))
+    venue = MemoryExchange(nursery)
+    client = await venue.client("/public/ws")
+    venue.faults.inject(Stall(3_600))
     assert isinstance(await client.event(), Ping)
     assert trio.current_time() == pytest.approx(3_600)
 
@@ -273,31 +273,31 @@ async def test_a_stall_of_an_hour_costs_no_connection_its_pong(
 async def test_a_stall_stands_until_it_is_over(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Stall(2))
-    stand.faults.inject(Stall(4, which="newest"))
-    assert stand.faults.standing == (Stall(2), Stall(4, which="newest"))
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Stall(2))
+    venue.faults.inject(Stall(4, which="newest"))
+    assert venue.faults.standing == (Stall(2), Stall(4, which="newest"))
     await trio.sleep(3)
-    assert stand.faults.standing == (Stall(4, which="newest"),)
+    assert venue.faults.standing == (Stall(4, which="newest"),)
 
 
 async def test_stalls_are_bounded(nursery: trio.Nursery) -> None:
-    stand = Stand(nursery)
+    venue = MemoryExchange(nursery)
     for _ in range(MAX_STANDING):
-        stand.faults.inject(Stall(60))
+        venue.faults.inject(Stall(60))
     with pytest.raises(UsageError, match="1,000 stalls stand already"):
-        stand.faults.inject(Stall(60))
+        venue.faults.inject(Stall(60))
 
 
 async def test_more_than_an_outbox_holds_costs_a_stalled_connection(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    client = await stand.client()
+    venue = MemoryExchange(nursery)
+    client = await venue.client()
     await trio.testing.wait_all_tasks_blocked()
-    stand.faults.inject(Stall(60))
+    venue.faults.inject(Stall(60))
     for _ in range(4):
-        stand.faults.inject(Insert("BTCUSDT", count=40_000))
+        venue.faults.inject(Insert("BTCUSDT", count=40_000))
     assert await client.event() is None
     assert trio.current_time() == pytest.approx(0)
 
@@ -311,20 +311,20 @@ async def test_rest_does_not_stall(simulator: Simulator) -> None:
 
 async def said(nursery: trio.Nursery, fault: Fault, target: str = TRADES) -> Event | None:
     """What a client is told that hears no trades."""
-    stand = Stand(nursery)
-    client = await stand.client(target)
+    venue = MemoryExchange(nursery)
+    client = await venue.client(target)
     await trio.testing.wait_all_tasks_blocked()
-    stand.faults.inject(fault)
+    venue.faults.inject(fault)
     with trio.fail_after(5):
         return await client.event()
 
 
 async def test_one_connection_may_be_told_what_the_others_are_not(nursery: trio.Nursery) -> None:
-    stand = Stand(nursery)
-    oldest, newest = await stand.client(), await stand.client()
+    venue = MemoryExchange(nursery)
+    oldest, newest = await venue.client(), await venue.client()
     await trio.testing.wait_all_tasks_blocked()
-    stand.faults.inject(Malformed("only you", which="oldest"))
-    stand.faults.inject(Malformed("both of you"))
+    venue.faults.inject(Malformed("only you", which="oldest"))
+    venue.faults.inject(Malformed("both of you"))
     with trio.fail_after(5):
         texts = [await oldest.event(), await oldest.event(), await newest.event()]
     assert [each.data for each in texts if isinstance(each, TextMessage)] == [

@@ -19,7 +19,6 @@ from fanout.simulator.market.clock import Clock
 from tests.fanout.simulator.support import (
     TRADES,
     ListedMarket,
-    RawClient,
     answer_to_upgrade,
     closed_after,
     connect,
@@ -27,6 +26,7 @@ from tests.fanout.simulator.support import (
     receive_all,
     rest,
 )
+from tests.stand.callers import RawClient
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_a_client_that_resets_its_connection_troubles_nobody(
             await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: web".encode())
             _reset(stream)
         stream = await open_tcp(simulator)
-        await RawClient(stream).shake_hands()
+        await RawClient(stream).shake_hands(TRADES)
         _reset(stream)
         for _ in range(200):
             await playing.get_message()

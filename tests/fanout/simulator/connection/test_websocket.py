@@ -7,7 +7,7 @@ import json
 
 import pytest
 import trio
-from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+from trio.testing import MockClock
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wsproto.events import CloseConnection, Message, Ping, TextMessage
 
@@ -23,7 +23,9 @@ from fanout.simulator.connection.websocket import (
 from fanout.simulator.dialects.base import Destination, Form, Session
 from fanout.simulator.dialects.binance_usdm.routes import PUBLIC
 from fanout.simulator.market.clock import Clock
-from tests.fanout.simulator.support import USDM, RawClient, payload, tick, trade
+from tests.fanout.simulator.support import TRADES, USDM, payload, tick, trade
+from tests.stand.callers import RawClient
+from tests.stand.memory import MemoryServer
 
 START_NS = 1_790_000_000_123_000_000
 PING_EVERY_S, PONG_WITHIN_S = 180.0, 600.0
@@ -31,27 +33,25 @@ HEARS = Destination(PUBLIC, Session(("btcusdt@trade",), Form(combined=True)))
 FULL = Destination(PUBLIC, Session(tuple(f"s{n}@trade" for n in range(1_025)), Form(combined=True)))
 
 
-class Stand:
-    """A served stream, the exchange's streams behind it, and when serving ended."""
+class ServedConnection(MemoryServer):
+    """One client's connection, the exchange's streams behind it, and when serving ended."""
 
     def __init__(self, nursery: trio.Nursery, where: Destination, *, lockstep: bool = False):
+        super().__init__(nursery, self._serve, lockstep=lockstep)
         self.streams = Streams(USDM, ["BTCUSDT"])
         self.connections = Connections()
-        pair = lockstep_stream_pair() if lockstep else memory_stream_pair()
-        self.client, self._server = pair
-        self.ended_s: float | None = None
-        nursery.start_soon(self._serve, where)
+        self._where = where
+        self.client = self.connect()
 
-    async def _serve(self, where: Destination) -> None:
+    async def _serve(self, server: trio.abc.HalfCloseableStream) -> None:
+        where = self._where
+        connection = Connection(Replayed(server, b""), self.connections, where.route)
         clock = Clock(START_NS)
-        connection = Connection(Replayed(self._server, b""), self.connections, where.route)
         await serve_websocket(connection, where, self.streams, clock, SimulatorConfig(), USDM)
-        self.ended_s = trio.current_time()
-        await trio.aclose_forcefully(self._server)
 
     async def raw(self) -> RawClient:
         client = RawClient(self.client)
-        await client.shake_hands()
+        await client.shake_hands(TRADES)
         return client
 
     async def polite(self, nursery: trio.Nursery) -> WebSocketConnection:
@@ -62,7 +62,7 @@ class Stand:
 async def test_a_ping_comes_every_three_minutes_with_the_time_in_it(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    client = await Stand(nursery, HEARS).raw()
+    client = await ServedConnection(nursery, HEARS).raw()
     for number in (1, 2, 3):
         event = await client.event()
         assert isinstance(event, Ping)
@@ -74,7 +74,7 @@ async def test_a_ping_comes_every_three_minutes_with_the_time_in_it(
 async def test_a_client_that_answers_no_ping_is_dropped_after_ten_minutes(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    client = await Stand(nursery, HEARS).raw()
+    client = await ServedConnection(nursery, HEARS).raw()
     while isinstance(await client.event(), Ping):
         pass
     assert trio.current_time() == pytest.approx(PING_EVERY_S + PONG_WITHIN_S)
@@ -83,7 +83,7 @@ async def test_a_client_that_answers_no_ping_is_dropped_after_ten_minutes(
 async def test_a_client_that_stops_answering_is_dropped_ten_minutes_after_the_first_miss(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    client = await Stand(nursery, HEARS).raw()
+    client = await ServedConnection(nursery, HEARS).raw()
     event = await client.event()
     assert isinstance(event, Ping)
     await client.send(event.response())
@@ -95,8 +95,8 @@ async def test_a_client_that_stops_answering_is_dropped_ten_minutes_after_the_fi
 async def test_everybody_is_dropped_after_24_hours_without_notice(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    client = await stand.polite(nursery)
+    served = ServedConnection(nursery, HEARS)
+    client = await served.polite(nursery)
     with pytest.raises(ConnectionClosed) as caught:
         await client.get_message()
     assert trio.current_time() == pytest.approx(24 * 3_600)
@@ -107,45 +107,45 @@ async def test_everybody_is_dropped_after_24_hours_without_notice(
 async def test_a_live_subscriber_that_falls_too_far_behind_is_dropped(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS, lockstep=True)
-    await stand.raw()
-    await stand.streams.audience()
+    served = ServedConnection(nursery, HEARS, lockstep=True)
+    await served.raw()
+    await served.streams.audience()
     row = tick(trade())
-    stand.streams.publish([row] * (OUTBOX_BYTES // len(payload(row))))
+    served.streams.publish([row] * (OUTBOX_BYTES // len(payload(row))))
     await trio.sleep(0.001)
-    assert stand.ended_s == pytest.approx(0.0)
+    assert served.ended_s == pytest.approx(0.0)
 
 
 async def test_a_subscriber_that_stops_reading_is_dropped_after_ten_seconds(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS, lockstep=True)
-    await stand.raw()
-    await stand.streams.audience()
-    stand.streams.publish([tick(trade())])
-    await stand.streams.settled(0)
+    served = ServedConnection(nursery, HEARS, lockstep=True)
+    await served.raw()
+    await served.streams.audience()
+    served.streams.publish([tick(trade())])
+    await served.streams.settled(0)
     assert trio.current_time() == pytest.approx(STALLED_S)
     await trio.sleep(0.001)
-    assert stand.ended_s == pytest.approx(STALLED_S)
+    assert served.ended_s == pytest.approx(STALLED_S)
 
 
 async def test_a_slow_subscriber_that_keeps_reading_is_kept(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS, lockstep=True)
-    client = await stand.raw()
-    await stand.streams.audience()
+    served = ServedConnection(nursery, HEARS, lockstep=True)
+    client = await served.raw()
+    await served.streams.audience()
     for number in range(3):
-        stand.streams.publish([tick(trade(number))])
+        served.streams.publish([tick(trade(number))])
         await trio.sleep(STALLED_S - 1)
         event = await client.event()
         assert isinstance(event, TextMessage)
         assert json.loads(event.data)["data"]["t"] == number
-    assert stand.ended_s is None
+    assert served.ended_s is None
 
 
 async def test_more_than_1024_streams_in_a_url_cost_the_connection(nursery: trio.Nursery) -> None:
-    client = await Stand(nursery, FULL).polite(nursery)
+    client = await ServedConnection(nursery, FULL).polite(nursery)
     with pytest.raises(ConnectionClosed) as caught:
         await client.get_message()
     assert caught.value.reason is not None
@@ -155,8 +155,8 @@ async def test_more_than_1024_streams_in_a_url_cost_the_connection(nursery: trio
 async def test_a_client_that_does_not_answer_a_close_is_let_go(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    client = await stand.raw()
+    served = ServedConnection(nursery, HEARS)
+    client = await served.raw()
     await client.send(TextMessage(data="no JSON"))
     events = [await client.event() for _ in range(2)]
     assert isinstance(events[0], Message)
@@ -169,13 +169,13 @@ async def test_a_client_that_does_not_answer_a_close_is_let_go(
 async def test_a_handshake_that_lacks_its_key_is_refused_and_given_up(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    await stand.client.send_all(
+    served = ServedConnection(nursery, HEARS)
+    await served.client.send_all(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     )
-    assert (await stand.client.receive_some()).startswith(b"HTTP/1.1 400")
+    assert (await served.client.receive_some()).startswith(b"HTTP/1.1 400")
     await trio.sleep(60)
-    assert stand.ended_s is not None
+    assert served.ended_s is not None
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ async def test_a_handshake_that_lacks_its_key_is_refused_and_given_up(
 async def test_an_odd_host_header_troubles_nobody(
     nursery: trio.Nursery, autojump_clock: MockClock, host: bytes
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    await stand.client.send_all(
+    served = ServedConnection(nursery, HEARS)
+    await served.client.send_all(
         b"GET /ws HTTP/1.1\r\nHost: " + host + b"\r\nUpgrade: websocket\r\n"
         b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n"
     )
-    await stand.client.aclose()
+    await served.client.aclose()
     await trio.sleep(60)
-    assert stand.ended_s is not None
+    assert served.ended_s is not None
 
 
 @pytest.mark.parametrize(
@@ -201,33 +201,33 @@ async def test_an_odd_host_header_troubles_nobody(
 async def test_garbage_in_place_of_a_frame_ends_that_connection(
     nursery: trio.Nursery, autojump_clock: MockClock, garbage: bytes
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    client = await stand.raw()
+    served = ServedConnection(nursery, HEARS)
+    client = await served.raw()
     await client.stream.send_all(garbage)
     await client.stream.aclose()
     await trio.sleep(60)
-    assert stand.ended_s is not None
+    assert served.ended_s is not None
 
 
 async def test_a_message_without_end_is_too_large(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, HEARS)
-    client = await stand.raw()
+    served = ServedConnection(nursery, HEARS)
+    client = await served.raw()
     await client.send(TextMessage(data="x" * 1_000_000))
     event = await client.event()
     assert isinstance(event, CloseConnection)
     assert event.code == 1009
     await trio.sleep(60)
-    assert stand.ended_s is not None
+    assert served.ended_s is not None
 
 
 async def test_cancelling_leaves_no_subscriber_behind() -> None:
     async with trio.open_nursery() as nursery:
-        stand = Stand(nursery, HEARS)
-        await stand.raw()
-        await stand.streams.audience()
+        served = ServedConnection(nursery, HEARS)
+        await served.raw()
+        await served.streams.audience()
         nursery.cancel_scope.cancel()
     with trio.move_on_after(0) as scope:
-        await stand.streams.audience()
+        await served.streams.audience()
     assert scope.cancelled_caught

@@ -30,7 +30,8 @@ from fanout.simulator.faults import (
 )
 from fanout.simulator.market.aggregate import Aggregator
 from fanout.simulator.market.ticks import MARKET
-from tests.fanout.simulator.support import RawClient, Stand, tick, trade
+from tests.fanout.simulator.support import MemoryExchange, tick, trade
+from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
 URLS = {
@@ -105,10 +106,10 @@ def test_symbols_are_made_up_by_number_and_known_again_by_name(dialect: Dialect)
     assert listing_of(dialect, "S21USDT") is None
 
 
-async def exchange(nursery: trio.Nursery, dialect: str, count: int = 10) -> Stand:
+async def exchange(nursery: trio.Nursery, dialect: str, count: int = 10) -> MemoryExchange:
     rows = (trade(n, price=f"8368{n}.50000000") for n in range(1, count + 1))
     ticks = (tick(row, row.trade_id * NS_PER_S) for row in rows)
-    return Stand(nursery, *ticks, dialect=dialect)
+    return MemoryExchange(nursery, *ticks, dialect=dialect)
 
 
 async def ids(client: RawClient, count: int) -> list[int]:
@@ -138,10 +139,10 @@ async def ids(client: RawClient, count: int) -> list[int]:
 async def test_a_fault_of_the_streams_befalls_every_dialect_alike(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault, heard: list[int]
 ) -> None:
-    stand = await exchange(nursery, dialect)
-    client = await stand.client(URLS[dialect])
-    stand.faults.inject(fault)
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = await exchange(nursery, dialect)
+    client = await venue.client(URLS[dialect])
+    venue.faults.inject(fault)
+    nursery.start_soon(venue.exchange.play, 1.0)
     assert await ids(client, len(heard)) == heard
 
 
@@ -150,10 +151,10 @@ async def test_a_fault_of_the_streams_befalls_every_dialect_alike(
 async def test_a_message_is_garbled_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, how: str
 ) -> None:
-    stand = await exchange(nursery, dialect)
-    client = await stand.client(URLS[dialect])
-    stand.faults.inject(Garble("BTCUSDT", how=how))  # type: ignore[arg-type]
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = await exchange(nursery, dialect)
+    client = await venue.client(URLS[dialect])
+    venue.faults.inject(Garble("BTCUSDT", how=how))  # type: ignore[arg-type]
+    nursery.start_soon(venue.exchange.play, 1.0)
     event = await client.event()
     assert isinstance(event, TextMessage)
     if how == "cut":
@@ -173,9 +174,9 @@ async def test_a_message_is_garbled_in_every_dialect(
 async def test_a_fault_of_connections_befalls_every_dialect_alike(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault
 ) -> None:
-    stand = await exchange(nursery, dialect)
-    client = await stand.client(URLS[dialect])
-    stand.faults.inject(fault)
+    venue = await exchange(nursery, dialect)
+    client = await venue.client(URLS[dialect])
+    venue.faults.inject(fault)
     event = await client.event()
     assert event is None if fault == Drop(how="cut") else event is not None
     if fault == Drop():
@@ -186,24 +187,24 @@ async def test_a_fault_of_connections_befalls_every_dialect_alike(
 async def test_without_a_path_a_fault_of_rest_concerns_all_of_it(
     nursery: trio.Nursery, dialect: str
 ) -> None:
-    stand = await exchange(nursery, dialect)
+    venue = await exchange(nursery, dialect)
     root = DIALECTS[dialect].rest_root
     version = {"/fapi": "v1", "/api": "v3"}[root]
-    stand.faults.inject(Http(503))
-    assert (await stand.get(f"{root}/{version}/time")).status == 503
-    assert (await stand.get(f"{root}/{version}/time")).status == 200
-    stand.faults.inject(Http(429))
-    answer = await stand.get(f"{root}/{version}/exchangeInfo")
+    venue.faults.inject(Http(503))
+    assert (await venue.get(f"{root}/{version}/time")).status == 503
+    assert (await venue.get(f"{root}/{version}/time")).status == 200
+    venue.faults.inject(Http(429))
+    answer = await venue.get(f"{root}/{version}/exchangeInfo")
     assert (answer.status, answer.body["code"]) == (429, -1003)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dialect: str) -> None:
-    stand = await exchange(nursery, dialect)
-    client = await stand.client(URLS[dialect])
+    venue = await exchange(nursery, dialect)
+    client = await venue.client(URLS[dialect])
     await wait_all_tasks_blocked()  # a row before the client is subscribed goes to no stream
-    stand.faults.inject(Insert("BTCUSDT", MARKET, 3))
-    first = stand.exchange.issued("BTCUSDT")[0].first_id
+    venue.faults.inject(Insert("BTCUSDT", MARKET, 3))
+    first = venue.exchange.issued("BTCUSDT")[0].first_id
     assert await ids(client, 3) == [first, first + 1, first + 2]
 
 
@@ -219,9 +220,9 @@ async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dial
 async def test_a_fault_that_makes_no_sense_at_a_venue_is_refused_in_words(
     nursery: trio.Nursery, dialect: str, fault: Fault, says: str
 ) -> None:
-    stand = await exchange(nursery, dialect)
+    venue = await exchange(nursery, dialect)
     with pytest.raises(UsageError, match=says):
-        stand.faults.inject(fault)
+        venue.faults.inject(fault)
 
 
 @pytest.mark.parametrize("form", [Form(), Form(True), Form(True, True), Form(False, True)])
@@ -234,10 +235,11 @@ def test_the_announcement_of_spot_is_the_documented_one(form: Form) -> None:
 async def test_an_announced_shutdown_ends_those_that_are_up_and_no_later_one(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = await exchange(nursery, "binance-spot", count=0)
-    client = await stand.client("/stream?streams=btcusdt@trade")
-    stand.faults.inject(Shutdown(within_s=30))
-    later = await stand.client("/stream?streams=btcusdt@trade")
+    venue = await exchange(nursery, "binance-spot", count=0)
+    client = await venue.client("/stream?streams=btcusdt@trade")
+    await wait_all_tasks_blocked()  # the server, too, takes the connection for up
+    venue.faults.inject(Shutdown(within_s=30))
+    later = await venue.client("/stream?streams=btcusdt@trade")
     began_s = trio.current_time()
     event = await client.event()
     assert isinstance(event, TextMessage)
@@ -245,6 +247,6 @@ async def test_an_announced_shutdown_ends_those_that_are_up_and_no_later_one(
     while await client.event() is not None:
         pass
     assert trio.current_time() == pytest.approx(began_s + 30)
-    assert stand.faults.connections == 1
-    stand.faults.inject(Insert("BTCUSDT", MARKET))
+    assert venue.faults.connections == 1
+    venue.faults.inject(Insert("BTCUSDT", MARKET))
     assert len(await ids(later, 1)) == 1

@@ -27,8 +27,8 @@ from tests.fanout.simulator.support import payload, tick, trade
 STREAM = "BTCUSDT@trade"
 
 
-class Stand:
-    """Stream faults, what they sent and what they withheld."""
+class ImpairedStream:
+    """A stream with faults: the trades that pass, and those that are withheld."""
 
     def __init__(self, *faults: StreamFault, seed: int = 0) -> None:
         self.withheld: list[int] = []
@@ -54,79 +54,79 @@ def numbers(ticks: Iterable[Tick]) -> list[int]:
 
 def test_without_a_fault_everything_passes_as_it_is() -> None:
     row = tick(trade())
-    assert Stand().faults.through(row) == (row,)
+    assert ImpairedStream().faults.through(row) == (row,)
 
 
 def test_a_skip_withholds_the_next_messages_and_no_more() -> None:
-    stand = Stand(Skip(count=3))
-    assert stand.sent(1, 2, 3, 4, 5) == [4, 5]
-    assert stand.withheld == [1, 2, 3]
-    assert stand.faults.standing() == []
+    stream = ImpairedStream(Skip(count=3))
+    assert stream.sent(1, 2, 3, 4, 5) == [4, 5]
+    assert stream.withheld == [1, 2, 3]
+    assert stream.faults.standing() == []
 
 
 def test_a_skip_concerns_its_own_stream_only() -> None:
-    stand = Stand(Skip(count=2))
-    assert stand.sent_of("ETHUSDT", 7) == [7]
-    assert stand.sent(1, 2, 3) == [3]
+    stream = ImpairedStream(Skip(count=2))
+    assert stream.sent_of("ETHUSDT", 7) == [7]
+    assert stream.sent(1, 2, 3) == [3]
 
 
 def test_a_repeat_sends_at_once_what_it_repeats() -> None:
-    assert Stand(Repeat(count=2)).sent(1, 2, 3) == [1, 1, 2, 2, 3]
+    assert ImpairedStream(Repeat(count=2)).sent(1, 2, 3) == [1, 1, 2, 2, 3]
 
 
 def test_a_late_repeat_comes_after_so_many_others() -> None:
-    assert Stand(Repeat(later=2)).sent(1, 2, 3, 4) == [1, 2, 3, 1, 4]
+    assert ImpairedStream(Repeat(later=2)).sent(1, 2, 3, 4) == [1, 2, 3, 1, 4]
 
 
 def test_a_delay_by_one_swaps_neighbours() -> None:
-    assert Stand(Delay()).sent(1, 2, 3) == [2, 1, 3]
+    assert ImpairedStream(Delay()).sent(1, 2, 3) == [2, 1, 3]
 
 
 def test_a_delay_lets_so_many_go_first() -> None:
-    assert Stand(Delay(by=3, count=2)).sent(1, 2, 3, 4, 5, 6) == [3, 4, 1, 5, 2, 6]
+    assert ImpairedStream(Delay(by=3, count=2)).sent(1, 2, 3, 4, 5, 6) == [3, 4, 1, 5, 2, 6]
 
 
 def test_a_shuffle_keeps_to_its_window_and_changes_the_order() -> None:
-    stand = Stand(Shuffle(window=4, count=2))
-    sent = stand.sent(*range(1, 11))
+    stream = ImpairedStream(Shuffle(window=4, count=2))
+    sent = stream.sent(*range(1, 11))
     assert sorted(sent[:4]) == [1, 2, 3, 4] != sent[:4]
     assert sorted(sent[4:8]) == [5, 6, 7, 8] != sent[4:8]
     assert sent[8:] == [9, 10]
 
 
 def test_a_shuffle_of_two_is_a_swap() -> None:
-    assert Stand(Shuffle(window=2)).sent(1, 2, 3, 4) == [2, 1, 3, 4]
+    assert ImpairedStream(Shuffle(window=2)).sent(1, 2, 3, 4) == [2, 1, 3, 4]
 
 
 def test_nothing_is_sent_before_a_window_is_full() -> None:
-    stand = Stand(Shuffle(window=3))
-    assert stand.sent(1, 2) == []
-    assert sorted(stand.sent(3)) != [3]
+    stream = ImpairedStream(Shuffle(window=3))
+    assert stream.sent(1, 2) == []
+    assert sorted(stream.sent(3)) != [3]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_chance_is_seeded(seed: int) -> None:
     faults = (Skip(chance=0.1, count=2), Repeat(chance=0.1), Shuffle(chance=0.05, window=5))
     first, again, other = (
-        Stand(*faults, seed=each).sent(*range(1_000)) for each in (seed, seed, seed + 1)
+        ImpairedStream(*faults, seed=each).sent(*range(1_000)) for each in (seed, seed, seed + 1)
     )
     assert first == again != other
 
 
 def test_what_chance_skips_comes_in_rows_of_the_length_asked_for() -> None:
-    stand = Stand(Skip(chance=0.01, count=3))
-    sent = stand.sent(*range(10_000))
-    assert sorted(sent + stand.withheld) == list(range(10_000))
-    assert 100 < len(stand.withheld) < 600
-    assert stand.faults.standing() == [Skip(chance=0.01, count=3)]
+    stream = ImpairedStream(Skip(chance=0.01, count=3))
+    sent = stream.sent(*range(10_000))
+    assert sorted(sent + stream.withheld) == list(range(10_000))
+    assert 100 < len(stream.withheld) < 600
+    assert stream.faults.standing() == [Skip(chance=0.01, count=3)]
 
 
 def test_a_message_that_is_cut_off_is_no_json_and_counts_as_withheld() -> None:
-    stand = Stand(Garble())
-    (broken,) = stand.faults.through(tick(trade(1, symbol="BTCUSDT")))
+    stream = ImpairedStream(Garble())
+    (broken,) = stream.faults.through(tick(trade(1, symbol="BTCUSDT")))
     with pytest.raises(json.JSONDecodeError):
         json.loads(payload(broken))
-    assert stand.withheld == [1]
+    assert stream.withheld == [1]
 
 
 def test_a_cut_is_still_text() -> None:
@@ -139,7 +139,7 @@ def test_a_cut_is_still_text() -> None:
 
 
 def test_a_garbled_price_is_json_and_no_number() -> None:
-    (broken,) = Stand(Garble(how="price")).faults.through(tick(trade(1)))
+    (broken,) = ImpairedStream(Garble(how="price")).faults.through(tick(trade(1)))
     assert json.loads(payload(broken))["p"] == "not a price"
 
 
@@ -147,13 +147,13 @@ def test_a_garbled_price_is_json_and_no_number() -> None:
 def test_garbled_types_are_json_with_an_id_that_is_text_and_numbers_that_are_not(
     row: Trade,
 ) -> None:
-    stand = Stand()
-    stand.faults.begin(Garble(how="types"), [tick(row).stream])
-    (broken,) = stand.faults.through(tick(row))
+    stream = ImpairedStream()
+    stream.faults.begin(Garble(how="types"), [tick(row).stream])
+    (broken,) = stream.faults.through(tick(row))
     said, right = json.loads(payload(broken)), json.loads(payload(tick(row)))
     assert (said["t"], said["p"], said["q"]) == ("7", 83_680.0, 0.001)
     assert said | {name: right[name] for name in "tpq"} == right
-    assert stand.withheld == [7]
+    assert stream.withheld == [7]
 
 
 HOW: Final[tuple[Literal["cut", "price", "types"], ...]] = ("cut", "price", "types")
@@ -164,11 +164,11 @@ HOW: Final[tuple[Literal["cut", "price", "types"], ...]] = ("cut", "price", "typ
 def test_a_message_is_garbled_twice(
     first: Literal["cut", "price", "types"], second: Literal["cut", "price", "types"]
 ) -> None:
-    stand = Stand(Garble(how=first), Garble(how=second))
-    (broken,) = stand.faults.through(tick(trade(1)))
+    stream = ImpairedStream(Garble(how=first), Garble(how=second))
+    (broken,) = stream.faults.through(tick(trade(1)))
     assert payload(broken) != payload(tick(trade(1)))
-    assert set(stand.withheld) == {1}
-    assert stand.sent(2) == [2]
+    assert set(stream.withheld) == {1}
+    assert stream.sent(2) == [2]
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -183,60 +183,60 @@ def test_aggregates_are_garbled_too(how: Literal["cut", "price", "types"]) -> No
 
 
 async def test_silence_lasts_until_it_is_cleared(autojump_clock: MockClock) -> None:
-    stand = Stand(Silence())
+    stream = ImpairedStream(Silence())
     await trio.sleep(3_600)
-    assert stand.sent(1, 2) == []
-    stand.faults.clear()
-    assert stand.sent(3) == [3]
-    assert stand.withheld == [1, 2]
+    assert stream.sent(1, 2) == []
+    stream.faults.clear()
+    assert stream.sent(3) == [3]
+    assert stream.withheld == [1, 2]
 
 
 async def test_silence_may_end_by_itself(autojump_clock: MockClock) -> None:
-    stand = Stand(Silence(for_s=10))
+    stream = ImpairedStream(Silence(for_s=10))
     await trio.sleep(9.5)
-    assert stand.sent(1) == []
+    assert stream.sent(1) == []
     await trio.sleep(1)
-    assert stand.faults.standing() == []
-    assert stand.sent(2) == [2]
-    assert stand.withheld == [1]
+    assert stream.faults.standing() == []
+    assert stream.sent(2) == [2]
+    assert stream.withheld == [1]
 
 
 def test_faults_of_a_stream_act_one_after_the_other() -> None:
-    assert Stand(Skip(count=1), Repeat(count=1)).sent(1, 2, 3) == [2, 2, 3]
-    assert Stand(Repeat(count=1), Skip(count=1)).sent(1, 2, 3) == [1, 2, 3]
+    assert ImpairedStream(Skip(count=1), Repeat(count=1)).sent(1, 2, 3) == [2, 2, 3]
+    assert ImpairedStream(Repeat(count=1), Skip(count=1)).sent(1, 2, 3) == [1, 2, 3]
 
 
 def test_clearing_sends_what_was_held_back() -> None:
-    stand = Stand(Delay(by=100), Shuffle(window=50))
-    assert stand.sent(1, 2, 3) == []
-    assert sorted(numbers(stand.faults.clear())) == [1, 2, 3]
-    assert stand.faults.standing() == []
-    assert stand.sent(4) == [4]
+    stream = ImpairedStream(Delay(by=100), Shuffle(window=50))
+    assert stream.sent(1, 2, 3) == []
+    assert sorted(numbers(stream.faults.clear())) == [1, 2, 3]
+    assert stream.faults.standing() == []
+    assert stream.sent(4) == [4]
 
 
 def test_a_release_lets_go_and_leaves_the_fault_standing() -> None:
-    stand = Stand(Delay(by=1, count=2))
-    assert stand.sent(1) == []
-    assert numbers(stand.faults.release()) == [1]
-    assert stand.sent(2, 3) == [3, 2]
+    stream = ImpairedStream(Delay(by=1, count=2))
+    assert stream.sent(1) == []
+    assert numbers(stream.faults.release()) == [1]
+    assert stream.sent(2, 3) == [3, 2]
 
 
 def test_what_stands_is_bounded_and_what_is_over_does_not_count() -> None:
-    stand = Stand(*[Skip()] * MAX_STANDING)
+    stream = ImpairedStream(*[Skip()] * MAX_STANDING)
     with pytest.raises(UsageError, match=r"1,000 faults stand on BTCUSDT@trade"):
-        stand.faults.begin(Skip(), [STREAM])
-    assert stand.sent(1) == []
-    stand.faults.begin(Skip(), [STREAM])
+        stream.faults.begin(Skip(), [STREAM])
+    assert stream.sent(1) == []
+    stream.faults.begin(Skip(), [STREAM])
 
 
 async def test_what_is_over_is_forgotten_on_a_stream_without_messages(
     autojump_clock: MockClock,
 ) -> None:
-    stand = Stand()
+    stream = ImpairedStream()
     for _ in range(2 * MAX_STANDING):
-        stand.faults.begin(Silence(for_s=1), [STREAM])
+        stream.faults.begin(Silence(for_s=1), [STREAM])
         await trio.sleep(2)
-    assert stand.faults.standing() == []
+    assert stream.faults.standing() == []
 
 
 def test_a_fault_that_cannot_befall_all_its_streams_befalls_none() -> None:

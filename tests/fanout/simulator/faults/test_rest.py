@@ -13,7 +13,7 @@ from fanout.simulator import Simulator
 from fanout.simulator.faults import MAX_STANDING, Drop, Http, Spend
 from tests.fanout.simulator.support import (
     TRADES,
-    Stand,
+    MemoryExchange,
     answer_to_upgrade,
     capture_of,
     connect,
@@ -61,18 +61,18 @@ async def test_a_429_says_when_to_come_back_or_does_not(simulator: Simulator) ->
 
 
 async def test_a_418_says_until_when(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Http(418, banned_for_s=300, requests=2))
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Http(418, banned_for_s=300, requests=2))
     await trio.sleep(10)
     for _ in range(2):
-        answer = await stand.get(PING)
+        answer = await venue.get(PING)
         assert answer.status == 418
         assert answer.body == {
             "code": -1003,
             "msg": "Way too many requests; IP banned until 300000. "
             "Please use the websocket for live updates to avoid bans.",
         }
-    assert (await stand.get(PING)).status == 200
+    assert (await venue.get(PING)).status == 200
 
 
 async def test_a_restricted_location_is_told_in_words(simulator: Simulator) -> None:
@@ -130,23 +130,23 @@ async def test_a_spoiled_answer_costs_its_weight(simulator: Simulator) -> None:
 async def test_a_slow_answer_is_a_good_one_that_comes_late(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Http(delay_s=90))
-    assert (await stand.get(PING)).status == 200
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Http(delay_s=90))
+    assert (await venue.get(PING)).status == 200
     assert trio.current_time() == pytest.approx(90)
-    stand.faults.inject(Http(503, delay_s=5))
-    assert (await stand.get(PING)).status == 503
+    venue.faults.inject(Http(503, delay_s=5))
+    assert (await venue.get(PING)).status == 503
     assert trio.current_time() == pytest.approx(95)
 
 
 async def test_a_slow_answer_holds_nobody_else_up(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Http(delay_s=90))
-    nursery.start_soon(stand.get, PING)
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Http(delay_s=90))
+    nursery.start_soon(venue.get, PING)
     await trio.testing.wait_all_tasks_blocked()
-    assert (await stand.get(PING)).status == 200
+    assert (await venue.get(PING)).status == 200
     assert trio.current_time() == pytest.approx(0)
 
 
@@ -226,15 +226,15 @@ async def test_handshakes_may_fail_by_path_and_rest_does_not(simulator: Simulato
 async def test_a_handshake_may_be_late_or_never_answered(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Http(path="/public", delay_s=30))
-    await stand.client()
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Http(path="/public", delay_s=30))
+    await venue.client()
     assert trio.current_time() == pytest.approx(30)
-    stand.faults.inject(Http(path="/public", sent_bytes=0))
-    stream = stand.connect()
+    venue.faults.inject(Http(path="/public", sent_bytes=0))
+    stream = venue.connect()
     await stream.send_all(upgrade(TRADES))
     assert await receive_all(stream) == b""
-    await stand.client()
+    await venue.client()
 
 
 async def test_a_handshake_that_fails_says_when_to_come_back(simulator: Simulator) -> None:
@@ -258,8 +258,8 @@ async def test_connections_that_are_up_do_not_notice_rest(simulator: Simulator) 
 async def test_over_the_weight_limit_it_is_429_then_418_and_next_minute_all_is_well(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, weight_limit=12, tolerated_429s=2)
-    answers = [await stand.get(RECENT) for _ in range(6)]
+    venue = MemoryExchange(nursery, weight_limit=12, tolerated_429s=2)
+    answers = [await venue.get(RECENT) for _ in range(6)]
     assert [each.status for each in answers] == [200, 200, 429, 429, 418, 418]
     assert [each.headers["x-mbx-used-weight-1m"] for each in answers] == [
         *("5", "10", "15", "20", "25", "30")
@@ -267,25 +267,25 @@ async def test_over_the_weight_limit_it_is_429_then_418_and_next_minute_all_is_w
     assert "current limit is 12 requests per minute" in answers[2].body["msg"]
     assert "banned until 120000." in answers[5].body["msg"]
     await trio.sleep(MINUTE_S)
-    assert (await stand.get(PING)).status == 418
+    assert (await venue.get(PING)).status == 418
     await trio.sleep(MINUTE_S)
-    assert (await stand.get(PING)).status == 200
+    assert (await venue.get(PING)).status == 200
 
 
 async def test_others_at_our_address_may_use_up_the_weight_of_a_minute(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Spend(2_394))
-    answers = [await stand.get(RECENT) for _ in range(2)]
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Spend(2_394))
+    answers = [await venue.get(RECENT) for _ in range(2)]
     assert [each.status for each in answers] == [200, 429]
     assert [each.headers["x-mbx-used-weight-1m"] for each in answers] == ["2399", "2404"]
     await trio.sleep(MINUTE_S)
-    assert (await stand.get(RECENT)).headers["x-mbx-used-weight-1m"] == "5"
+    assert (await venue.get(RECENT)).headers["x-mbx-used-weight-1m"] == "5"
 
 
 async def test_the_limit_that_is_set_is_the_limit_that_is_told(nursery: trio.Nursery) -> None:
-    info = (await Stand(nursery, weight_limit=777).get("/fapi/v1/exchangeInfo")).body
+    info = (await MemoryExchange(nursery, weight_limit=777).get("/fapi/v1/exchangeInfo")).body
     assert info["rateLimits"][0] == {
         "rateLimitType": "REQUEST_WEIGHT",
         "interval": "MINUTE",
@@ -391,12 +391,12 @@ async def test_aggregates_that_are_too_old_are_refused(simulator: Simulator, que
 
 
 async def test_the_weights_are_the_documented_ones(nursery: trio.Nursery) -> None:
-    stand = Stand(nursery)
+    venue = MemoryExchange(nursery)
     weights = {"time": 1, "ping": 1, "exchangeInfo": 1, "trades": 5}
     weights |= {"historicalTrades": 20, "aggTrades": 20, "nothing": 0}
     used = 0
     for name, weight in weights.items():
-        answer = await stand.get(f"/fapi/v1/{name}?symbol=BTCUSDT")
+        answer = await venue.get(f"/fapi/v1/{name}?symbol=BTCUSDT")
         used += weight
         assert int(answer.headers["x-mbx-used-weight-1m"]) == used
 

@@ -26,7 +26,7 @@ from fanout.simulator.market.ticks import MARKET
 from tests.fanout.simulator.support import (
     AGGREGATES,
     TRADES,
-    Stand,
+    MemoryExchange,
     ask,
     connect,
     covered,
@@ -92,11 +92,11 @@ async def test_a_garbled_message_is_no_json_and_the_next_one_is(held: Simulator)
 async def test_a_fault_in_mid_stream_befalls_the_very_next_message(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *(tick(trade(n), n * 1_000_000_000) for n in range(1, 6)))
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *(tick(trade(n), n * 1_000_000_000) for n in range(1, 6)))
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(2.5)
-    stand.faults.inject(Skip())
+    venue.faults.inject(Skip())
     events = [await client.event() for _ in range(4)]
     texts = [event.data for event in events if isinstance(event, TextMessage)]
     assert [json.loads(text)["data"]["t"] for text in texts] == [1, 2, 4, 5]

@@ -30,8 +30,7 @@ from fanout.simulator.market.ticks import ADL, INSURANCE_FUND, MARKET, NOT_A_FIL
 from tests.fanout.simulator.support import (
     AGGREGATES,
     TRADES,
-    RawClient,
-    Stand,
+    MemoryExchange,
     ask,
     connect,
     covered,
@@ -43,6 +42,7 @@ from tests.fanout.simulator.support import (
     tick,
     trade,
 )
+from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
 RECENT = "/fapi/v1/trades?symbol=BTCUSDT"
@@ -127,17 +127,17 @@ async def test_inserted_rows_pass_through_faults_like_any_other(held: Simulator)
 async def test_ids_may_jump_or_start_anew(
     nursery: trio.Nursery, autojump_clock: MockClock, next_id: int
 ) -> None:
-    stand = Stand(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(10, 16)))
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(10, 16)))
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(12.5)
-    stand.faults.inject(Renumber("BTCUSDT", next_id))
+    venue.faults.inject(Renumber("BTCUSDT", next_id))
     rows = await told(client, 6)
     after = list(range(next_id, next_id + 3))
     assert [row["t"] for row in rows] == [10, 11, 12, *after]
     kept = [10, 11, 12, *after] if next_id > 12 else after
-    assert [row["id"] for row in (await stand.get(RECENT)).body] == kept
-    assert stand.exchange.issued("BTCUSDT") == (
+    assert [row["id"] for row in (await venue.get(RECENT)).body] == kept
+    assert venue.exchange.issued("BTCUSDT") == (
         IdRange(10, 12, MARKET),
         IdRange(next_id, next_id + 2, MARKET),
     )
@@ -159,16 +159,16 @@ async def test_no_aggregate_spans_ids_that_start_anew(simulator: Simulator) -> N
 async def test_trades_age_out_of_rest_and_the_stream_goes_on(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 11)))
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 11)))
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(6.5)
-    stand.faults.inject(Forget("BTCUSDT", kept=2))
-    assert [row["id"] for row in (await stand.get(RECENT)).body] == [5, 6]
+    venue.faults.inject(Forget("BTCUSDT", kept=2))
+    assert [row["id"] for row in (await venue.get(RECENT)).body] == [5, 6]
     await trio.sleep(2)
-    assert [row["id"] for row in (await stand.get(RECENT)).body] == [5, 6, 7, 8]
-    stand.faults.inject(Forget())
-    assert (await stand.get(RECENT)).body == []
+    assert [row["id"] for row in (await venue.get(RECENT)).body] == [5, 6, 7, 8]
+    venue.faults.inject(Forget())
+    assert (await venue.get(RECENT)).body == []
     assert [row["t"] for row in await told(client, 10)] == list(range(1, 11))
 
 
@@ -231,16 +231,16 @@ async def test_a_symbol_may_stop_trading_in_exchange_info(simulator: Simulator) 
 async def test_a_symbol_that_stops_trading_is_silent_and_takes_no_ids(
     nursery: trio.Nursery, autojump_clock: MockClock, halt: Fault
 ) -> None:
-    stand = Stand(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 11)))
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 11)))
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(3.5)
-    stand.faults.inject(halt)
+    venue.faults.inject(halt)
     await trio.sleep(4)
-    stand.faults.inject(Relist("BTCUSDT", status="TRADING"))
+    venue.faults.inject(Relist("BTCUSDT", status="TRADING"))
     assert [row["t"] for row in await told(client, 6)] == [1, 2, 3, 4, 5, 6]
     assert trio.current_time() == pytest.approx(10)
-    assert [row["id"] for row in (await stand.get(RECENT)).body] == [1, 2, 3, 4, 5, 6]
+    assert [row["id"] for row in (await venue.get(RECENT)).body] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_delisted_symbol_is_unknown_to_rest_until_it_is_listed_again(
@@ -260,11 +260,11 @@ async def test_a_clock_that_is_off_shows_at_rest_and_in_frames(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     rows = [tick(trade(n, time_ms=n * 1_000, event_ms=n * 1_000), n * 10**9) for n in range(1, 5)]
-    stand = Stand(nursery, *rows)
-    client = await stand.client()
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *rows)
+    client = await venue.client()
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(2.5)
-    stand.faults.inject(ShiftClock(-90_000))
+    venue.faults.inject(ShiftClock(-90_000))
     events = [await client.event() for _ in range(4)]
     told = [json.loads(e.data)["data"] for e in events if isinstance(e, TextMessage)]
     assert [row["T"] for row in told] == [1_000, 2_000, -87_000, -86_000]
@@ -274,11 +274,11 @@ async def test_a_clock_that_is_off_shows_at_rest_and_in_frames(
 async def test_a_clock_that_is_off_is_told_by_time(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(ShiftClock(3_600_000))
-    assert (await stand.get("/fapi/v1/time")).body == {"serverTime": 3_600_000}
-    stand.faults.inject(ShiftClock(-5))
-    assert (await stand.get("/fapi/v1/time")).body == {"serverTime": -5}
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(ShiftClock(3_600_000))
+    assert (await venue.get("/fapi/v1/time")).body == {"serverTime": 3_600_000}
+    venue.faults.inject(ShiftClock(-5))
+    assert (await venue.get("/fapi/v1/time")).body == {"serverTime": -5}
 
 
 @pytest.mark.parametrize(

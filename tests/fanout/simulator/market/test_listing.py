@@ -24,8 +24,7 @@ from fanout.simulator.faults import (
 )
 from fanout.simulator.market.listing import Quirk, no_such_symbol, unit
 from tests.fanout.simulator.support import (
-    RawClient,
-    Stand,
+    MemoryExchange,
     ask,
     connect,
     covered,
@@ -35,14 +34,15 @@ from tests.fanout.simulator.support import (
     tick,
     trade,
 )
+from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
 BOTH = "/public/stream?streams=btcusdt@trade/newusdt@trade"
 INFO = "/fapi/v1/exchangeInfo"
 
 
-async def rows_of(stand: Stand, symbol: str) -> list[Any]:
-    rows = (await stand.get(INFO)).body["symbols"]
+async def rows_of(venue: MemoryExchange, symbol: str) -> list[Any]:
+    rows = (await venue.get(INFO)).body["symbols"]
     return [row for row in rows if row["symbol"] == symbol]
 
 
@@ -85,36 +85,36 @@ async def new_rows(client: Any, count: int) -> Any:
 
 
 async def test_a_new_symbol_can_be_halted_delisted_and_relisted(nursery: trio.Nursery) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(List("NEWUSDT", status="PENDING_TRADING"))
-    assert [row["status"] for row in await rows_of(stand, "NEWUSDT")] == ["PENDING_TRADING"]
-    stand.faults.inject(Delist("NEWUSDT"))
-    assert await rows_of(stand, "NEWUSDT") == []
-    stand.faults.inject(Relist("NEWUSDT", status="SOMETHING_NEW"))
-    assert [row["status"] for row in await rows_of(stand, "NEWUSDT")] == ["SOMETHING_NEW"]
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(List("NEWUSDT", status="PENDING_TRADING"))
+    assert [row["status"] for row in await rows_of(venue, "NEWUSDT")] == ["PENDING_TRADING"]
+    venue.faults.inject(Delist("NEWUSDT"))
+    assert await rows_of(venue, "NEWUSDT") == []
+    venue.faults.inject(Relist("NEWUSDT", status="SOMETHING_NEW"))
+    assert [row["status"] for row in await rows_of(venue, "NEWUSDT")] == ["SOMETHING_NEW"]
 
 
 async def test_a_renamed_symbol_goes_on_under_its_new_name(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 7)))
-    client = await stand.client(BOTH)
-    nursery.start_soon(stand.exchange.play, 1.0)
+    venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 7)))
+    client = await venue.client(BOTH)
+    nursery.start_soon(venue.exchange.play, 1.0)
     await trio.sleep(3.5)
-    stand.faults.inject(Rename("BTCUSDT", "NEWUSDT"))
+    venue.faults.inject(Rename("BTCUSDT", "NEWUSDT"))
     assert await trades(client, 6) == [
         *[("BTCUSDT", number) for number in (1, 2, 3)],
         *[("NEWUSDT", number) for number in (4, 5, 6)],
     ]
-    assert await rows_of(stand, "BTCUSDT") == []
-    assert len(await rows_of(stand, "NEWUSDT")) == 1
-    assert (await stand.get("/fapi/v1/trades?symbol=BTCUSDT")).body["code"] == -1121
-    shown = (await stand.get("/fapi/v1/trades?symbol=NEWUSDT")).body
+    assert await rows_of(venue, "BTCUSDT") == []
+    assert len(await rows_of(venue, "NEWUSDT")) == 1
+    assert (await venue.get("/fapi/v1/trades?symbol=BTCUSDT")).body["code"] == -1121
+    shown = (await venue.get("/fapi/v1/trades?symbol=NEWUSDT")).body
     assert [row["id"] for row in shown] == [4, 5, 6]
-    assert covered(*stand.exchange.issued("BTCUSDT")) == [1, 2, 3]
-    assert covered(*stand.exchange.issued("NEWUSDT")) == [4, 5, 6]
-    stand.faults.inject(Skip("NEWUSDT"))
-    stand.faults.inject(Insert("NEWUSDT", count=2))
+    assert covered(*venue.exchange.issued("BTCUSDT")) == [1, 2, 3]
+    assert covered(*venue.exchange.issued("NEWUSDT")) == [4, 5, 6]
+    venue.faults.inject(Skip("NEWUSDT"))
+    venue.faults.inject(Insert("NEWUSDT", count=2))
     assert await trades(client, 1) == [("NEWUSDT", 8)]
 
 
@@ -130,11 +130,11 @@ async def test_a_renamed_symbol_goes_on_under_its_new_name(
 async def test_a_name_that_is_taken_is_refused_and_nothing_changes(
     nursery: trio.Nursery, fault: Fault
 ) -> None:
-    stand = Stand(nursery)
-    before = (await stand.get(INFO)).body["symbols"]
+    venue = MemoryExchange(nursery)
+    before = (await venue.get(INFO)).body["symbols"]
     with pytest.raises(UsageError, match=r"there is a symbol .* already"):
-        stand.faults.inject(fault)
-    assert (await stand.get(INFO)).body["symbols"] == before
+        venue.faults.inject(fault)
+    assert (await venue.get(INFO)).body["symbols"] == before
 
 
 @pytest.mark.parametrize("symbol", ["", "NEW USDT", "a@b", "x" * 41, "A/B"])
@@ -144,21 +144,21 @@ async def test_a_name_that_no_stream_could_have_is_refused(
     with pytest.raises(
         UsageError, match=r"fault list: symbol is .*; give a symbol, such as NEWUSDT"
     ):
-        Stand(nursery).faults.inject(List(symbol))
+        MemoryExchange(nursery).faults.inject(List(symbol))
 
 
 async def test_the_number_of_decimals_may_change(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, tick(trade(1, price="83680.10"), NS_PER_S))
-    client = await stand.client(BOTH)
-    stand.faults.inject(Decimals("BTCUSDT", price=4, quantity=0))
-    (row,) = await rows_of(stand, "BTCUSDT")
+    venue = MemoryExchange(nursery, tick(trade(1, price="83680.10"), NS_PER_S))
+    client = await venue.client(BOTH)
+    venue.faults.inject(Decimals("BTCUSDT", price=4, quantity=0))
+    (row,) = await rows_of(venue, "BTCUSDT")
     filters = {each["filterType"]: each for each in row["filters"]}
     assert filters["PRICE_FILTER"]["tickSize"] == "0.0001"
     assert filters["LOT_SIZE"]["stepSize"] == "1"
     assert (row["pricePrecision"], row["quantityPrecision"]) == (4, 0)
-    nursery.start_soon(stand.exchange.play, 1.0)
+    nursery.start_soon(venue.exchange.play, 1.0)
     event = await client.event()
     assert isinstance(event, TextMessage)
     said = json.loads(event.data)["data"]
@@ -170,15 +170,15 @@ async def test_the_number_of_decimals_may_change(
 async def test_a_row_may_be_odd_whether_or_not_the_symbol_trades(
     nursery: trio.Nursery, symbol: str
 ) -> None:
-    stand = Stand(nursery)
-    (good,) = await rows_of(stand, symbol)
+    venue = MemoryExchange(nursery)
+    (good,) = await rows_of(venue, symbol)
 
     async def odd(how: Quirk) -> list[Any]:
-        stand.faults.inject(Odd(symbol, how))
-        assert stand.faults.standing == (Odd(symbol, how),)
-        found = await rows_of(stand, symbol)
-        stand.faults.clear()
-        assert await rows_of(stand, symbol) == [good]
+        venue.faults.inject(Odd(symbol, how))
+        assert venue.faults.standing == (Odd(symbol, how),)
+        found = await rows_of(venue, symbol)
+        venue.faults.clear()
+        assert await rows_of(venue, symbol) == [good]
         return found
 
     assert await odd("null-type") == [good | {"contractType": None}]
@@ -191,24 +191,24 @@ async def test_a_row_may_be_odd_whether_or_not_the_symbol_trades(
 
 
 async def test_the_listing_may_be_unreachable_at_that_moment(nursery: trio.Nursery) -> None:
-    stand = Stand(nursery)
-    stand.faults.inject(Http(503, path=INFO))
-    stand.faults.inject(List("NEWUSDT"))
-    assert (await stand.get(INFO)).status == 503
-    assert len(await rows_of(stand, "NEWUSDT")) == 1
+    venue = MemoryExchange(nursery)
+    venue.faults.inject(Http(503, path=INFO))
+    venue.faults.inject(List("NEWUSDT"))
+    assert (await venue.get(INFO)).status == 503
+    assert len(await rows_of(venue, "NEWUSDT")) == 1
 
 
 async def test_a_trade_may_have_a_quantity_that_no_trade_should_have(
     nursery: trio.Nursery,
 ) -> None:
-    stand = Stand(nursery)
-    client = await stand.client(BOTH)
+    venue = MemoryExchange(nursery)
+    client = await venue.client(BOTH)
     await wait_all_tasks_blocked()  # a row before the client is subscribed goes to no stream
-    stand.faults.inject(Insert("BTCUSDT", "MARKET", quantity="0"))
+    venue.faults.inject(Insert("BTCUSDT", "MARKET", quantity="0"))
     event = await client.event()
     assert isinstance(event, TextMessage)
     assert json.loads(event.data)["data"]["q"] == "0"
-    assert [row["qty"] for row in (await stand.get("/fapi/v1/trades?symbol=BTCUSDT")).body] == ["0"]
+    assert [row["qty"] for row in (await venue.get("/fapi/v1/trades?symbol=BTCUSDT")).body] == ["0"]
 
 
 @pytest.mark.parametrize("dialect", ["binance-usdm", "binance-spot"])

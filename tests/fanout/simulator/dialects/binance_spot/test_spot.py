@@ -20,7 +20,7 @@ from fanout.simulator.market.listing import listed
 from tests.captures import capture_path
 from tests.fanout.simulator.support import (
     SPOT,
-    Stand,
+    MemoryExchange,
     ask,
     connect,
     data,
@@ -162,8 +162,8 @@ def test_a_refusal_tells_when_to_come_back(history: History) -> None:
 async def test_a_ping_comes_every_20_seconds_and_must_be_answered_within_a_minute(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, dialect="binance-spot")
-    client = await stand.client("/ws/btcusdt@trade")
+    venue = MemoryExchange(nursery, dialect="binance-spot")
+    client = await venue.client("/ws/btcusdt@trade")
     assert isinstance(await client.event(), Ping)
     assert trio.current_time() == pytest.approx(20)
     while await client.event() is not None:
@@ -174,8 +174,8 @@ async def test_a_ping_comes_every_20_seconds_and_must_be_answered_within_a_minut
 async def test_the_sixth_message_in_a_second_ends_the_connection(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, dialect="binance-spot")
-    client = await stand.client("/ws")
+    venue = MemoryExchange(nursery, dialect="binance-spot")
+    client = await venue.client("/ws")
     for number in range(6):
         await client.send(TextMessage(f'{{"method":"LIST_SUBSCRIPTIONS","id":{number}}}'))
     events = [await client.event() for _ in range(6)]
@@ -203,9 +203,9 @@ async def test_a_synthetic_market_speaks_spot_end_to_end(nursery: trio.Nursery) 
 async def test_other_units_are_spelled_with_eight_decimals(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    stand = Stand(nursery, dialect="binance-spot")
-    stand.faults.inject(Decimals("BTCUSDT", price=1))
-    (row,) = (await stand.get("/api/v3/exchangeInfo?symbol=BTCUSDT")).body["symbols"]
+    venue = MemoryExchange(nursery, dialect="binance-spot")
+    venue.faults.inject(Decimals("BTCUSDT", price=1))
+    (row,) = (await venue.get("/api/v3/exchangeInfo?symbol=BTCUSDT")).body["symbols"]
     filters = {each["filterType"]: each for each in row["filters"]}
     assert filters["PRICE_FILTER"]["tickSize"] == "0.10000000"
 
