@@ -71,8 +71,8 @@ def blocks_of(path: Path) -> list[Block]:
     return blocks
 
 
-class Reader:
-    """Somebody with two shells, in a folder that has a virtual environment in .venv."""
+class Newcomer:
+    """A person who follows a document, with two shells and a virtual environment in .venv."""
 
     def __init__(self, home: Path, stack: ExitStack) -> None:
         """What is started is ended with `stack`."""
@@ -166,9 +166,9 @@ class Reader:
 
 
 @contextmanager
-def reading(home: Path) -> Iterator[Reader]:
+def reading(home: Path) -> Iterator[Newcomer]:
     with ExitStack() as stack:
-        reader = Reader(home, stack)
+        reader = Newcomer(home, stack)
         reader.have_an_exchange()
         yield reader
 

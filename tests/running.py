@@ -1,4 +1,4 @@
-"""The former place of `tests.stand.inside`."""
+"""Another import path of `tests.stand.inside`, for tests that still name it."""
 
 from tests.stand.inside import (
     Running,

@@ -29,10 +29,10 @@ from fanout.channel import reader as channel_reader
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason, Position
 from fanout.transports.tcp import connection
+from tests.model.epoch import AGE_S, STALL_S, Epoch
 from tests.model.ledger import Tastes
 from tests.model.loop import Loop, open_descriptors
-from tests.model.reader import Client, Reader
-from tests.model.service import AGE_S, STALL_S, Service
+from tests.model.reader import Client, SteppedReader
 from tests.protocol.golden import BTC, LIFE
 
 COUNTS = st.integers(1, 40) | st.sampled_from([1_024, 1_025, 2_500])
@@ -62,15 +62,15 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
     )
     def begin(
         self, log_bytes: int, max_clients: int, tastes: list[Tastes]
-    ) -> MultipleResults[Reader]:
+    ) -> MultipleResults[SteppedReader]:
         self.descriptors = open_descriptors()
         self.patches = pytest.MonkeyPatch()
         # Small ones, so that a reader is behind, and falls off, soon.
         self.patches.setattr(connection, "SEND_BUFFER_BYTES", 4_096)
         self.patches.setattr(channel_reader, "CHUNK_BYTES", 4_096)
-        self.new_service = partial(Service, log_bytes=log_bytes, max_clients=max_clients)
-        self.all_readers: list[Reader] = []
-        self.services: dict[int, Service] = {}
+        self.new_service = partial(Epoch, log_bytes=log_bytes, max_clients=max_clients)
+        self.all_readers: list[SteppedReader] = []
+        self.services: dict[int, Epoch] = {}
         self.loop = Loop()
         self.open_service()
         return multiple(*map(self.new_reader, tastes))
@@ -104,7 +104,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         renewing=st.booleans(),
         ageing=st.booleans(),
     )
-    def publish_bulk(self, reader: Reader, amid: bool, ageing: bool, **how: bool) -> None:
+    def publish_bulk(self, reader: SteppedReader, amid: bool, ageing: bool, **how: bool) -> None:
         """`amid`: while a reader is in the middle of much, and has a new header still to come."""
         if amid:
             self.loop.do(partial(self.service.publish, 2_500))
@@ -128,7 +128,9 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         self.start_anew(all_read)
 
     @rule(reader=readers, publishing=st.booleans(), all_read=st.booleans())
-    def restart_while_somebody_asks(self, reader: Reader, publishing: bool, all_read: bool) -> None:
+    def restart_while_somebody_asks(
+        self, reader: SteppedReader, publishing: bool, all_read: bool
+    ) -> None:
         happenings = ["publish", "goodbye"] if publishing else ["goodbye"]
         self.come_again(reader, (0, 0, False), happenings)
         self.start_anew(all_read)
@@ -136,7 +138,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
     # What readers do.
 
     @rule(target=readers, place=PLACES, tastes=TASTES)
-    def join(self, place: str | int, tastes: Tastes) -> Reader:
+    def join(self, place: str | int, tastes: Tastes) -> SteppedReader:
         return self.new_reader(replace(tastes, start=self.start_at(place)))
 
     @rule(ahead=st.integers(1, 10_000))
@@ -157,15 +159,15 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         self.loop.do(ask)
 
     @rule(reader=readers, limit=st.integers(1, 3_000))
-    def read_some_bytes(self, reader: Reader, limit: int) -> None:
+    def read_some_bytes(self, reader: SteppedReader, limit: int) -> None:
         self.loop.do(partial(reader.read, limit))
 
     @rule(reader=readers)
-    def catch_up(self, reader: Reader) -> None:
+    def catch_up(self, reader: SteppedReader) -> None:
         self.loop.do(reader.catch_up)
 
     @rule(reader=readers, count=st.integers(0, 40), taking=TAKINGS, renewing=RARELY)
-    def leave(self, reader: Reader, count: int, taking: int, renewing: bool) -> None:
+    def leave(self, reader: SteppedReader, count: int, taking: int, renewing: bool) -> None:
         """Having read once and taken a part of it: mostly in the middle of a block."""
         self.loop.do(partial(self.service.publish, count))
         self.loop.do(reader.read)
@@ -180,7 +182,9 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         count=st.integers(0, 3),
         happenings=st.lists(HAPPENINGS, max_size=2),
     )
-    def break_off(self, reader: Reader, half: bool, count: int, happenings: list[str]) -> None:
+    def break_off(
+        self, reader: SteppedReader, half: bool, count: int, happenings: list[str]
+    ) -> None:
         """The connection; or half of it, and the service goes on sending."""
         self.think(reader, happenings, times=1)
         self.loop.do(reader.say_no_more if half else reader.break_off)
@@ -195,7 +199,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
     )
     def come_again(
         self,
-        reader: Reader,
+        reader: SteppedReader,
         leaving: tuple[int, int, bool],
         happenings: list[str],
         times: int = 1,
@@ -246,8 +250,8 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         self.loop.do(self.service.close)
         self.open_service()
 
-    def new_reader(self, tastes: Tastes) -> Reader:
-        reader = Reader(self.loop, self.services, tastes)
+    def new_reader(self, tastes: Tastes) -> SteppedReader:
+        reader = SteppedReader(self.loop, self.services, tastes)
         self.all_readers.append(reader)
         self.loop.do(reader.connect)
         return reader
@@ -260,7 +264,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         elsewhere = {"earlier": end.epoch_ns - 1_000, "later": end.epoch_ns + 1}
         return Position(epoch_ns=elsewhere[place], seq=1_000) if place in elsewhere else place
 
-    def think(self, reader: Reader, happenings: list[str], times: int) -> None:
+    def think(self, reader: SteppedReader, happenings: list[str], times: int) -> None:
         """Before asking, in so many connections: the service may be another by then."""
         reader.think_before_asking([lambda: self.service.undergo(happenings)] * times)
 
@@ -276,7 +280,7 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
 def test_a_number_that_was_published_after_the_greeting_is_still_to_come() -> None:
     """Else those between the greeting's and that one would be told as lost, which nobody is due."""
     loop = Loop()
-    service = Service(loop, epoch_ns=1_000, log_bytes=30_000, max_clients=1)
+    service = Epoch(loop, epoch_ns=1_000, log_bytes=30_000, max_clients=1)
 
     async def think(name: str) -> None:
         service.publish(3)

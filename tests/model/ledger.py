@@ -1,6 +1,6 @@
 """What a reader must get.
 
-The one idea is that what a reader must get next is always known. A `Service` keeps what it
+The one idea is that what a reader must get next is always known. An `Epoch` keeps what it
 published under each number; a `Ledger` knows the number that is due, and takes each record that a
 client hands over against it: a trade or event is the one that was published under that number, a
 loss begins there, is of the right kind, and tells of nothing that could have been had.
@@ -29,7 +29,7 @@ from fanout.protocol import (
     Trade,
     TradeKind,
 )
-from tests.model.service import Numbered, Service
+from tests.model.epoch import Epoch, Numbered
 
 WITHOUT_END: Final = "the service closed the connection without an END"
 ERRORS: Final = (os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
@@ -56,7 +56,7 @@ class Tastes(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger:
     """What a reader must get: the number that is due, and what its connection has yet to say."""
 
-    def __init__(self, services: dict[int, Service], tastes: Tastes) -> None:
+    def __init__(self, services: dict[int, Epoch], tastes: Tastes) -> None:
         self.place = tastes.start if isinstance(tastes.start, Position) else None
         """What is due; None before the first header says where the stream stands."""
         self.may_break = False
@@ -86,13 +86,13 @@ class Ledger:
 
     # A connection begins.
 
-    def greet(self, service: Service) -> None:
+    def greet(self, service: Epoch) -> None:
         """A service is about to greet the reader: with its next number, and its newest trades."""
         self.may_break, self.is_heard, self.is_refused = False, True, False
         self._greeted_seq = service.end.seq
         self._greeted_trades = tuple(filter(self._tastes.wants, service.newest))
 
-    def ask(self, start: str | Position, service: Service) -> None:
+    def ask(self, start: str | Position, service: Epoch) -> None:
         """The service has heard, or not, where the reader wants to begin."""
         self._is_live = is_live = start == "live"
         self._first_due = self._greeted_seq if is_live else 1
@@ -109,7 +109,7 @@ class Ledger:
             reason = reason if is_same else LossReason.OTHER_EPOCH
             self._opening = Loss(first_seq=due, last_seq=first - 1, reason=reason)
 
-    def _due_at(self, service: Service) -> tuple[int, bool]:
+    def _due_at(self, service: Epoch) -> tuple[int, bool]:
         """The number that is due there, and whether its numbering is the one that is known."""
         if self.place is None:
             return self._first_due, True
@@ -229,6 +229,6 @@ class Ledger:
         return self.place
 
     @property
-    def _service(self) -> Service:
+    def _service(self) -> Epoch:
         """The one that numbered what is due."""
         return self._services[self._due.epoch_ns]

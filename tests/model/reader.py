@@ -11,9 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 from fanout.clients import tcp_client, tcp_trio
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Position
+from tests.model.epoch import Epoch
 from tests.model.ledger import Ledger, Tastes
 from tests.model.loop import Act, Loop
-from tests.model.service import Service
 
 
 class Client(TrioTcpClient):
@@ -34,14 +34,14 @@ class Client(TrioTcpClient):
         return stream
 
 
-class Reader:
-    """A consumer: the client it has at present, and its ledger.
+class SteppedReader:
+    """A reader that goes one step when it is told to: the client it has at present, and its ledger.
 
     It is the same reader when its client connects again, when another client goes on at its
     position, and when the service starts anew.
     """
 
-    def __init__(self, loop: Loop, services: dict[int, Service], tastes: Tastes) -> None:
+    def __init__(self, loop: Loop, services: dict[int, Epoch], tastes: Tastes) -> None:
         """`services` are all there were, by their epochs; the last one is running."""
         self.ledger = Ledger(services, tastes)
         self._loop = loop
@@ -78,7 +78,7 @@ class Reader:
         return self.is_connected and not is_behind
 
     @property
-    def _service(self) -> Service:
+    def _service(self) -> Epoch:
         return self._services[max(self._services)]
 
     def check(self) -> None:

@@ -97,8 +97,8 @@ class Client:
         self.theirs.close()
 
 
-class Stand:
-    """A log, a broadcaster, and clients."""
+class SharedLog:
+    """A log, the broadcaster that hands it on, and the clients that share it."""
 
     def __init__(self, capacity_bytes: int = 2**20) -> None:
         self.log = Log(capacity_bytes=capacity_bytes, context="context")
@@ -117,127 +117,127 @@ class Stand:
 
 
 @pytest.fixture
-def stand() -> Iterator[Stand]:
-    stand = Stand()
-    yield stand
-    for client in stand.clients:
+def shared() -> Iterator[SharedLog]:
+    shared = SharedLog()
+    yield shared
+    for client in shared.clients:
         client.hang_up()
 
 
-def test_clients_at_one_position_get_all_frames_in_order(stand: Stand) -> None:
-    clients = [stand.client() for _ in range(3)]
-    stand.publish(b"1 ")
-    stand.publish(b"2 ", b"3 ", b"4 ")
+def test_clients_at_one_position_get_all_frames_in_order(shared: SharedLog) -> None:
+    clients = [shared.client() for _ in range(3)]
+    shared.publish(b"1 ")
+    shared.publish(b"2 ", b"3 ", b"4 ")
     assert [each.received() for each in clients] == [b"1 2 3 4 "] * 3
     assert [each.pushed for each in clients] == [[b"1 "]] * 3  # and after that, all in one go
     assert len({id(each.reader.cursor) for each in clients}) == 1
 
 
-def test_a_later_client_gets_the_frames_after_it_joined(stand: Stand) -> None:
-    early = stand.client()
-    stand.publish(b"1 ")
-    stand.log.append(b"2 ", count=1)
-    late = stand.client()
-    stand.publish(b"3 ")
-    stand.publish(b"4 ")
+def test_a_later_client_gets_the_frames_after_it_joined(shared: SharedLog) -> None:
+    early = shared.client()
+    shared.publish(b"1 ")
+    shared.log.append(b"2 ", count=1)
+    late = shared.client()
+    shared.publish(b"3 ")
+    shared.publish(b"4 ")
     assert (early.received(), late.received()) == (b"1 2 3 4 ", b"3 4 ")
     assert late.reader.cursor is early.reader.cursor
 
 
-def test_a_client_that_cannot_share_gets_bytes_of_its_own(stand: Stand) -> None:
-    stand.client()
-    alone = stand.client(is_shareable=False)
-    encrypted = stand.client()
+def test_a_client_that_cannot_share_gets_bytes_of_its_own(shared: SharedLog) -> None:
+    shared.client()
+    alone = shared.client(is_shareable=False)
+    encrypted = shared.client()
     encrypted.is_plain = False
-    stand.publish(b"1 ")
-    stand.publish(b"2 ")
+    shared.publish(b"1 ")
+    shared.publish(b"2 ")
     for each in (alone, encrypted):
         assert each.pushed == [b"1 ", b"2 "]
         assert each.received() == b"1 2 "
 
 
-def test_a_client_that_takes_part_of_a_write_falls_behind_with_the_rest(stand: Stand) -> None:
-    quick, slow = stand.client(), stand.client()
-    stand.publish(b"1 ")
+def test_a_client_that_takes_part_of_a_write_falls_behind_with_the_rest(shared: SharedLog) -> None:
+    quick, slow = shared.client(), shared.client()
+    shared.publish(b"1 ")
     piece = b"x" * 2**20
     slow.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    stand.log.append(piece, count=1)
-    stand.broadcaster.hand_on(stand.log)
-    assert slow in stand.broadcaster.behind
+    shared.log.append(piece, count=1)
+    shared.broadcaster.hand_on(shared.log)
+    assert slow in shared.broadcaster.behind
     assert slow.reader.piece_position == 1
     assert slow.reader.cursor.position == 2
     assert slow.reader.cursor is not quick.reader.cursor
-    stand.publish(b"next")
+    shared.publish(b"next")
     got = b"1 " + piece[: len(piece) - len(slow.unsent)]
     received = b""
     while part := slow.received():
         received += part
     assert received == got  # nothing of what came next, until it has caught up
     slow.unsent = b""
-    stand.broadcaster.catch_up(slow)
-    stand.publish(b"!")
+    shared.broadcaster.catch_up(slow)
+    shared.publish(b"!")
     assert slow.received() == b"next!"
 
 
-def test_a_broken_socket_is_closed_and_the_others_are_served(stand: Stand) -> None:
-    clients = [stand.client() for _ in range(3)]
-    stand.publish(b"1 ")
+def test_a_broken_socket_is_closed_and_the_others_are_served(shared: SharedLog) -> None:
+    clients = [shared.client() for _ in range(3)]
+    shared.publish(b"1 ")
     clients[1].theirs.close()
-    stand.publish(b"2 ")
+    shared.publish(b"2 ")
     assert [each.is_closed for each in clients] == [False, True, False]
     assert clients[0].received() == clients[2].received() == b"1 2 "
 
 
-def test_a_client_that_leaves_the_broadcast_resumes_at_the_same_position(stand: Stand) -> None:
-    staying, parting = stand.client(), stand.client()
-    stand.publish(b"1 ")
-    stand.broadcaster.part(parting)
+def test_a_client_that_leaves_the_broadcast_resumes_at_the_same_position(shared: SharedLog) -> None:
+    staying, parting = shared.client(), shared.client()
+    shared.publish(b"1 ")
+    shared.broadcaster.part(parting)
     assert parting.reader.cursor == staying.reader.cursor
     assert parting.reader.cursor is not staying.reader.cursor
-    stand.publish(b"2 ")
+    shared.publish(b"2 ")
     assert parting.received() == staying.received() == b"1 2 "
 
 
-def test_a_client_that_left_is_sent_nothing(stand: Stand) -> None:
-    staying, leaving = stand.client(), stand.client()
-    stand.publish(b"1 ")
-    stand.broadcaster.leave(leaving)
-    stand.publish(b"2 ")
+def test_a_client_that_left_is_sent_nothing(shared: SharedLog) -> None:
+    staying, leaving = shared.client(), shared.client()
+    shared.publish(b"1 ")
+    shared.broadcaster.leave(leaving)
+    shared.publish(b"2 ")
     assert leaving.received() == b"1 "
-    assert stand.broadcaster.clients == {staying}
-    stand.broadcaster.leave(staying)
-    stand.publish(b"3 ")
-    newcomer = stand.client()
-    stand.publish(b"4 ")
+    assert shared.broadcaster.clients == {staying}
+    shared.broadcaster.leave(staying)
+    shared.publish(b"3 ")
+    newcomer = shared.client()
+    shared.publish(b"4 ")
     assert newcomer.received() == b"4 "
 
 
-def test_frames_outside_the_log_reach_all_clients_that_are_not_behind(stand: Stand) -> None:
-    together, alone, behind = stand.client(), stand.client(is_shareable=False), stand.client()
-    stand.publish(b"1 ")
-    stand.broadcaster.part(behind)
-    stand.broadcaster.fall_behind(behind)
-    stand.broadcaster.say(b"beat ")
-    stand.publish(b"2 ")
+def test_frames_outside_the_log_reach_all_clients_that_are_not_behind(shared: SharedLog) -> None:
+    together, alone, behind = shared.client(), shared.client(is_shareable=False), shared.client()
+    shared.publish(b"1 ")
+    shared.broadcaster.part(behind)
+    shared.broadcaster.fall_behind(behind)
+    shared.broadcaster.say(b"beat ")
+    shared.publish(b"2 ")
     assert together.received() == alone.received() == b"1 beat 2 "
     assert behind.received() == b"1 "
 
 
 def test_a_place_that_is_gone_is_gone_for_each_of_them() -> None:
-    stand = Stand(capacity_bytes=2 * (2 + ENTRY_OVERHEAD_BYTES))
-    clients = [stand.client() for _ in range(2)]
-    stand.publish(b"1 ")
-    stand.publish(*(b"%d " % number for number in range(2, 10)))
+    shared = SharedLog(capacity_bytes=2 * (2 + ENTRY_OVERHEAD_BYTES))
+    clients = [shared.client() for _ in range(2)]
+    shared.publish(b"1 ")
+    shared.publish(*(b"%d " % number for number in range(2, 10)))
     assert {each.received() for each in clients} == {b"1 <lapped>8 9 "}
     for each in clients:
         each.hang_up()
 
 
-def test_at_the_end_of_the_log_each_client_is_served_separately(stand: Stand) -> None:
-    clients = [stand.client() for _ in range(2)]
-    stand.publish(b"1 ")
-    stand.log.append(b"END", count=0)
-    stand.log.close()
-    stand.broadcaster.hand_on(stand.log)
+def test_at_the_end_of_the_log_each_client_is_served_separately(shared: SharedLog) -> None:
+    clients = [shared.client() for _ in range(2)]
+    shared.publish(b"1 ")
+    shared.log.append(b"END", count=0)
+    shared.log.close()
+    shared.broadcaster.hand_on(shared.log)
     assert [each.pushed[-1] for each in clients] == [b"END"] * 2
     assert [each.received() for each in clients] == [b"1 END"] * 2

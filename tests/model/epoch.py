@@ -40,8 +40,8 @@ STALL_S: Final = 10_000.0
 KINDS: Final = (TradeKind.MARKET, TradeKind.RPI, TradeKind.MARKET, TradeKind.ADL)
 
 
-class Service:
-    """One epoch: a channel, a transport, and what was published under each number."""
+class Epoch:
+    """One start of the service: its channel, its transport, and each record by its number."""
 
     def __init__(self, loop: Loop, *, epoch_ns: int, log_bytes: int, max_clients: int) -> None:
         self.epoch_ns = epoch_ns
