@@ -10,8 +10,8 @@ from typing import Any
 import trio
 
 from fanout.clients.client import AsyncClient, BlockingClient
+from fanout.clients.outcomes import Received, RefusedError
 from fanout.clients.shm import ShmClient
-from fanout.clients.subscription import Received, RefusedError
 from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient

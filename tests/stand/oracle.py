@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from fanout.clients.subscription import Disconnected, Received, Restarted
+from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.protocol import (
     End,
     EndReason,
