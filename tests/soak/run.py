@@ -17,11 +17,11 @@ import trio
 
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.running import running_simulator
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Sampler
 from tests.soak.mischief import SYMBOLS, Mischief
 from tests.stand.exchange import Market
+from tests.stand.inside import running_simulator
 from tests.stand.oracle import Book, Oracle
 from tests.stand.proxy import Proxy, proxying
 from tests.stand.service import Service, serving

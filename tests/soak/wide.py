@@ -21,12 +21,12 @@ from fanout.clients.tcp import TcpClient
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
 from fanout.simulator.dialects import dialect_of, listing_of
-from tests.running import running_simulator
 from tests.soak.figures import Sampler
 from tests.soak.mischief import Mischief
 from tests.soak.run import CALM_S, CATCH_UP_S, ORDERLY, RECOVERY_S, Outcome
 from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
 from tests.stand.exchange import Market
+from tests.stand.inside import running_simulator
 from tests.stand.oracle import SILENCE_S, Oracle
 from tests.stand.proxy import Proxy, proxying
 from tests.stand.service import Service, serving

@@ -7,7 +7,7 @@ from fanout.cli.check import EXIT_CODES
 from fanout.config import FeedConfig
 from fanout.simulator import SimulatorConfig
 from fanout.simulator.faults.schedule import scheduled
-from tests.running import config_for, running_simulator, with_source
+from tests.stand.inside import config_for, running_simulator, with_source
 
 ASSETS = ("BTCUSDT", "ETHUSDT")
 

@@ -23,7 +23,7 @@ from fanout.transports.tcp.check import check_certificate, check_descriptors
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.resolvers import DeafResolver
 from tests.protocol.golden import HEADER
-from tests.running import one_source
+from tests.stand.inside import one_source
 
 
 def config(*transports: TransportConfig, http: HttpConfig | None = None) -> Config:

@@ -22,7 +22,7 @@ from fanout.simulator.faults.schedule import scheduled
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
-from tests.running import config_for, one_source, running_simulator, with_source
+from tests.stand.inside import config_for, one_source, running_simulator, with_source
 
 
 async def test_a_healthy_exchange_passes_every_row() -> None:

@@ -7,7 +7,7 @@ import trio
 from fanout.cli import running
 from fanout.config import Config
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import one_source
+from tests.stand.inside import one_source
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.http.watched import Watched, watched, watched_pair
-from tests.running import Running, config_for, one_source
+from tests.stand.inside import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
 

@@ -12,7 +12,7 @@ from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.tcp.config import TcpConfig
-from tests.running import Running, config_for, running_service, running_simulator
+from tests.stand.inside import Running, config_for, running_service, running_simulator
 
 
 class Watched:

@@ -14,7 +14,7 @@ from fanout.protocol import Trade
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
 from tests.fanout.proxies import running_proxy
-from tests.running import config_for, running_service, running_simulator, with_source
+from tests.stand.inside import config_for, running_service, running_simulator, with_source
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
