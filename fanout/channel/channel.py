@@ -138,8 +138,9 @@ class Channel:
         the index behind the last one adds it. An index keeps its symbol. Present readers get
         INSTRUMENTS, and later ones a header with them.
         """
+        known = self.header.instruments
         for each in instruments:
-            if self.header.instruments[each.index : each.index + 1] != (each,):
+            if each.index < len(known) and _units(known[each.index]) != _units(each):
                 self._newest.forget(each.index)
         changed = _changed(self.header, self.log.next_seq, instruments, references)
         changes = encode_changes(self.header, changed)
@@ -181,6 +182,10 @@ class Channel:
         )
         self.log.append(frame(encode_event(end)), count=0)
         self.log.close()
+
+
+def _units(instrument: Instrument) -> tuple[int, int, int]:
+    return (instrument.price_exponent, instrument.quantity_exponent, instrument.time_exponent)
 
 
 def _changed(

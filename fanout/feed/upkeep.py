@@ -69,6 +69,8 @@ class Upkeep:
         self._pending = deque(market.pending)
         """Indexes of instruments that wait for their reference."""
         self._tries: Counter[int] = Counter()
+        self._failures = 0
+        """Requests for a reference that failed one after the other."""
         self._more = trio.Event()
 
     @property
@@ -212,14 +214,19 @@ class Upkeep:
         known: list[int] = []
         changed_s = logged_s = trio.current_time()
         while self._pending:
-            known += await self._fetch(self._pending[0])
+            index, asked_s = self._pending[0], trio.current_time()
+            if await self._fetch(index):
+                known.append(index)
             now_s = trio.current_time()
-            if known and now_s >= changed_s + CHANGE_EVERY_S:
+            # One failure may be the symbol's own. A second in a row is the venue's.
+            is_refused = self._failures > 1
+            if known and (is_refused or now_s >= changed_s + CHANGE_EVERY_S):
                 self._parts.announcer.change(known)
                 known, changed_s = [], now_s
             if now_s >= logged_s + PROGRESS_EVERY_S:
                 self._log_progress()
                 logged_s = now_s
+            await trio.sleep_until(asked_s + (RETRY_S if is_refused else self._pace_s(index)))
         if known:
             self._parts.announcer.change(known)
         self._log_progress()
@@ -229,27 +236,33 @@ class Upkeep:
         known = total - len(self._pending)
         _LOG.info("references fetched for %d of %d symbols", known, total)
 
-    async def _fetch(self, index: int) -> list[int]:
-        """Fetch one reference, then wait until the next is due. Returns its index if it
-        succeeded."""
+    async def _fetch(self, index: int) -> bool:
+        """Fetch one reference. False without an answer, after which the symbol is asked for again
+        behind the others, up to three times; or if the answer is not in the units of now."""
         entry = self._parts.roster[index]
-        asked_s = trio.current_time()
         self._tries[index] += 1
         try:
             recent = await ask_recent(self._rest, self._venue, entry.instrument)
         except VenueError as error:
             _LOG.warning("%s: no reference: %s", entry.instrument.symbol, error)
+            self._failures += 1
             self._pending.rotate(-1)
             if self._tries[index] >= TRIES:
                 self._pending.remove(index)
-            await trio.sleep(RETRY_S)
-            return []
+            return False
+        self._failures = 0
+        if self._parts.roster[index].instrument != entry.instrument:
+            return False  # its units changed meanwhile
         self._pending.remove(index)
         self._parts.liveness.expect(index, usual_s_of(recent.trades), longest_s_of(recent.trades))
         self._parts.roster.put(entry.instrument, recent.reference)
         if recent.left_out:
             self._anomalies.counts["recent trades left out"] += recent.left_out
-        weight = self._venue.recent_trades_request(entry.instrument.symbol).weight
-        a_minute = self._rest.budget.limit * SHARE * REFERENCE_PART
-        await trio.sleep_until(asked_s + weight * MINUTE_S / a_minute)
-        return [index]
+        return True
+
+    def _pace_s(self, index: int) -> float:
+        """Seconds from one request to the next, by the weight of this one."""
+        weight = self._venue.recent_trades_request(
+            self._parts.roster[index].instrument.symbol
+        ).weight
+        return weight * MINUTE_S / (self._rest.budget.limit * SHARE * REFERENCE_PART)

@@ -55,6 +55,11 @@ PACKED: Final = "gzip"
 _GZIP: Final = 31
 """zlib's `wbits` for data with gzip's header and checksum."""
 
+LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=2)
+"""Connections to a venue at once, and those that stay open for the next request. Back-fill of many
+symbols needs many for a moment; left to itself, httpx would keep twenty for as long as no other
+request is made."""
+
 MAX_WAIT_S: Final = 61.0
 """Longest wait for a rate limit to end: limits count per clock minute."""
 
@@ -272,8 +277,9 @@ async def open_rest(
     trust = ssl.create_default_context()
     async with httpx2.AsyncClient(
         timeout=None,
+        limits=LIMITS,
         headers={"user-agent": "fanout", "accept-encoding": PACKED},
-        mounts=transports(proxy, trust),
+        mounts=transports(proxy, trust, LIMITS),
         trust_env=False,
         verify=trust,
     ) as client:

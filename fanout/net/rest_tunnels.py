@@ -23,15 +23,17 @@ from fanout.net.addresses import Proxy
 from fanout.net.proxy import TunnelError, open_tunnel
 
 
-def transports(proxy: Proxy | None, trust: ssl.SSLContext) -> dict[str, httpx2.AsyncBaseTransport]:
+def transports(
+    proxy: Proxy | None, trust: ssl.SSLContext, limits: httpx2.Limits
+) -> dict[str, httpx2.AsyncBaseTransport]:
     """How to connect, for the `mounts` of an `httpx2` client. Empty: directly. `trust` says which
-    certificates are accepted."""
+    certificates are accepted, `limits` how many connections there are."""
     if proxy is None:
         return {}
-    found: dict[str, httpx2.AsyncBaseTransport] = {"all://": _Transport(proxy, trust)}
+    found: dict[str, httpx2.AsyncBaseTransport] = {"all://": _Transport(proxy, trust, limits)}
     if not proxy.is_socks:
         forwarding = httpx2.Proxy(str(proxy), headers=_login_headers(proxy))
-        found["http://"] = httpx2.AsyncHTTPTransport(proxy=forwarding, verify=trust)
+        found["http://"] = httpx2.AsyncHTTPTransport(proxy=forwarding, verify=trust, limits=limits)
     return found
 
 
@@ -44,10 +46,13 @@ def _login_headers(proxy: Proxy) -> dict[str, str]:
 class _Transport(httpx2.AsyncHTTPTransport):
     """`httpx2`'s own transport with our way to connect."""
 
-    def __init__(self, proxy: Proxy, trust: ssl.SSLContext) -> None:
+    def __init__(self, proxy: Proxy, trust: ssl.SSLContext, limits: httpx2.Limits) -> None:
         super().__init__(verify=trust)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=trust, network_backend=_Backend(proxy)
+            ssl_context=trust,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            network_backend=_Backend(proxy),
         )
 
 

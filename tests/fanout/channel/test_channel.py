@@ -170,6 +170,14 @@ def test_a_gap_and_back_filled_trades_are_never_left_out() -> None:
     assert trade_ids(reader) == [5, 1, 2]
 
 
+def test_a_snapshot_keeps_the_trade_of_an_instrument_whose_tick_changes() -> None:
+    channel = new_channel()
+    publish(channel, trade(6))
+    coarser = [replace(each, tick=each.tick + 5) for each in HEADER.instruments]
+    channel.change(coarser, HEADER.references)
+    assert trade_ids(LogSubscriber(channel)) == [6]
+
+
 @pytest.mark.parametrize(("seed_id", "shown"), [(6, [6]), (7, []), (5, [5])])
 def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
     seed_id: int, shown: list[int]

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from fanout.config import FeedConfig
+from fanout.errors import VenueUnreachableError
 from fanout.feed.listing import shard_of
 from fanout.feed.liveness import Liveness, _Pulse
 from fanout.feed.sequences import Sequences
@@ -106,6 +107,29 @@ async def test_answers_that_take_long_do_not_slow_the_references_down(
             await trio.sleep(0.5)
         by_weight_s = 5 * len(SYMBOLS) * 60 / (2_400 * SHARE * REFERENCE_PART)
         assert by_weight_s - 1 < trio.current_time() - began_s < by_weight_s + CHANGE_EVERY_S
+
+
+async def test_a_symbol_without_an_answer_does_not_hold_up_the_references_of_others(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(*SYMBOLS)
+    for symbol in SYMBOLS:
+        exchange.trade(symbol)
+    fetch = exchange.fetch
+    bad = SYMBOLS[3:40:6]
+
+    async def failing(request: Request, parse: Callable[[bytes], object]) -> object:
+        if request.path.endswith("/trades") and request.query["symbol"] in bad:
+            raise VenueUnreachableError("HTTP 400")
+        return await fetch(request, parse)
+
+    monkeypatch.setattr(exchange, "fetch", failing)
+    async with running_feed(exchange, patterns=("all",)) as running:
+        began_s = trio.current_time()
+        while references(running) < len(SYMBOLS) - len(bad):  # noqa: ASYNC110
+            await trio.sleep(0.5)
+        by_weight_s = 5 * len(SYMBOLS) * 60 / (2_400 * SHARE * REFERENCE_PART)
+        assert trio.current_time() - began_s < by_weight_s + CHANGE_EVERY_S
 
 
 async def test_ten_symbols_have_their_references_at_the_start(autojump_clock: MockClock) -> None:

@@ -1,4 +1,5 @@
 import gzip
+import os
 import socket
 import ssl
 from functools import partial
@@ -19,15 +20,19 @@ from fanout.errors import (
 )
 from fanout.net import rest
 from fanout.net.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
+from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
 from fanout.venues.base import Limits, Refusal, usual_refusal
 from tests.fanout.scripted import ScriptedRest, answer
+from tests.stand.inside import running_simulator
 
 PING = Request(path="/fapi/v1/ping")
 BEGAN_S = 1_790_000_000.0
 """Unix time at which the tests are set, 40 s before a full minute."""
 
 ASKED: list[float] = []
+
+REAL_SLEEP = trio.sleep
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +63,20 @@ async def fetch(script: ScriptedRest, request: Request = PING, times: int = 1) -
 
 async def test_fetch_returns_the_parsed_answer() -> None:
     assert await fetch(ScriptedRest(answer(200, b"body"))) == b"body"
+
+
+async def test_of_many_requests_at_once_few_connections_stay_open() -> None:
+    async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
+        venue = BinanceUsdm(ws_url=simulator.ws_url, rest_url=simulator.rest_url)
+        async with open_rest(venue) as client:
+            before = len(os.listdir("/proc/self/fd"))
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(client.fetch, venue.time_request(), venue.parse_time)
+            with trio.fail_after(10):
+                # Both ends of each connection are in this process.
+                while len(os.listdir("/proc/self/fd")) > before + 4:
+                    await REAL_SLEEP(0.01)
 
 
 async def test_symbols_in_chinese_are_percent_encoded() -> None:
