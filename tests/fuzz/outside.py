@@ -20,6 +20,7 @@ from fanout.net.addresses import Proxy
 from fanout.net.proxy import open_tcp
 from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
 from fanout.net.ws_frames import frame_bytes, take_texts
+from fanout.stats import pieces
 from fanout.stats.snapshots import FeedStats, LogStats, ProcessStats, ServiceStats
 from fanout.transports import TRANSPORTS
 from tests.fanout.net.test_ws_frames import URI, Script, heard, heard_by_the_core
@@ -77,6 +78,10 @@ class _Quiet:
         if channel is not None:
             raise KeyError(channel)
         return ["BTCUSDT is STALE"]
+
+    def pieces(self) -> pieces.Pieces[ServiceStats]:
+        yield
+        return self.stats()
 
     def stats(self) -> ServiceStats:
         log = dict.fromkeys(LogStats.__struct_fields__, 0)
