@@ -213,7 +213,7 @@ def main() -> None:
         ).stdout.split("\0")
         for each in filter(None, files):
             (home / each).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / each, home / each)
+            shutil.copy(ROOT / each, home / each, follow_symlinks=False)
         install = blocks[0].text.rpartition(" && ")[0]
         print(f"+ {install}", flush=True)
         subprocess.run(["bash", "-c", install], cwd=home, check=True, stdout=subprocess.DEVNULL)
