@@ -387,7 +387,7 @@ def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: i
         place = page.PAGE_BYTES + (start + offset) % CAPACITY
         buffer[place] = length >> 8 * offset & 0xFF
     is_over = not 0 < length <= MAX_FRAME_BYTES
-    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+    for act in (reader.pop, reader.take, lambda: reader.read(1), lambda: list(reader.unread())):
         with pytest.raises(LimitExceededError if is_over else MalformedError, match="frame of"):
             act()
     assert reader.unread_bytes == 16
@@ -417,7 +417,7 @@ def test_the_longest_payload_passes_and_a_longer_one_does_not(start: int) -> Non
     assert writer.push(longest)
     assert reader.read(1) == longest
     assert writer.push((MAX_FRAME_BYTES + 1).to_bytes(4, "little") + bytes(MAX_FRAME_BYTES + 1))
-    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+    for act in (reader.pop, reader.take, lambda: reader.read(1), lambda: list(reader.unread())):
         with pytest.raises(LimitExceededError, match="frame of 65,537 bytes: 1 to 65,536 allowed"):
             act()
 
@@ -429,7 +429,7 @@ def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int, start: 
     writer.push(frame(b"one"))
     reader = RingReader(buffer, pid=1)
     put(buffer, 64, start + ahead)
-    for act in (reader.pop, lambda: reader.read(0), lambda: list(reader.unread())):
+    for act in (reader.pop, reader.take, lambda: reader.read(0), lambda: list(reader.unread())):
         with pytest.raises(PeerError, match="frame of"):
             act()
 
@@ -440,7 +440,7 @@ def test_a_length_without_its_payload_is_refused(start: int) -> None:
     writer.push(frame(b"x"))
     reader = RingReader(buffer, pid=1)
     put(buffer, 64, start + 4)
-    for act in (reader.pop, lambda: reader.read(0), lambda: list(reader.unread())):
+    for act in (reader.pop, reader.take, lambda: reader.read(0), lambda: list(reader.unread())):
         with pytest.raises(MalformedError, match="frame of 1 bytes in 4 that were written"):
             act()
 
@@ -451,7 +451,7 @@ def test_a_write_cursor_that_cannot_be_true_is_refused(cursor: int) -> None:
     writer.push(frame(bytes(12)))
     reader = RingReader(buffer, pid=1)
     put(buffer, 64, cursor)
-    for act in (reader.pop, lambda: reader.read(1), lambda: list(reader.unread())):
+    for act in (reader.pop, reader.take, lambda: reader.read(1), lambda: list(reader.unread())):
         with pytest.raises(MalformedError, match="unread in a queue of 4,096"):
             act()
 
@@ -474,7 +474,7 @@ def test_a_queue_that_vanishes_under_a_reader_is_an_error(start: int) -> None:
     assert reader.is_intact
     put(buffer, 0, 0)
     assert not reader.is_intact
-    for act in (reader.pop, lambda: reader.read(99)):
+    for act in (reader.pop, reader.take, lambda: reader.read(99)):
         with pytest.raises(page.NotAQueueError, match="vanished"):
             act()
 
