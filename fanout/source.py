@@ -198,6 +198,8 @@ class Source:
         feed, self.feed, self.failure, self.why = self.feed, None, failure, reason(failure)
         _LOG.warning("%s: trying again in %.0f s", self.why, pause_s)
         if feed is not None:
+            assert self._market is not None, "a feed was made from it"
+            self._market = msgspec.structs.replace(self._market, is_old=True, gone=feed.gone)
             feed.finish()
         if feed is None or feed.stats().state != FeedState.DOWN.name:
             self.channel.publish_status(None, FeedState.DOWN, self.why)
@@ -258,7 +260,8 @@ def served(market: Market, header: Header) -> Market:
     known = len(market.instruments)
     new = range(known, len(header.instruments))
     unknown = (0.0,) * len(new)
-    pending = (i for i in (*market.pending, *new) if header.references[i] == NO_REFERENCE)
+    wanted = (each for each in (*market.pending, *new) if each not in market.gone)
+    pending = (each for each in wanted if header.references[each] == NO_REFERENCE)
     return msgspec.structs.replace(
         market,
         instruments=header.instruments,

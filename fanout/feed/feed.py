@@ -128,7 +128,7 @@ class Feed:
         async with trio.open_nursery() as self._nursery:
             self._recovery.begin(self._nursery)
             start = self._nursery.start_soon
-            start(self._parts.connections.run, self._parts.roster.instruments)
+            start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
             start(self._upkeep.relist)
             start(self._upkeep.refer)
@@ -139,6 +139,11 @@ class Feed:
     def finish(self) -> None:
         """Report missing ids and close all gaps. The feed must not publish after this."""
         self._parts.announcer.gaps(self._parts.sequences.end())
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """Indexes of the instruments that the venue has delisted."""
+        return self._parts.roster.gone
 
     def stats(self) -> FeedStats:
         return at_once(self.pieces())

@@ -38,6 +38,9 @@ class Market(msgspec.Struct, frozen=True):
     unknown. `patterns` are the configured symbols and patterns. Instruments in `pending` have no
     reference yet. `left_out` counts, by symbol, recent trades with values that fit no field. `odd`
     has the unreadable rows of the listing.
+
+    A market that an earlier feed has used `is_old`: the venue may have changed its listing since.
+    `gone` has the indexes of the instruments that were delisted by then.
     """
 
     instruments: tuple[Instrument, ...]
@@ -49,6 +52,8 @@ class Market(msgspec.Struct, frozen=True):
     pending: tuple[int, ...] = ()
     left_out: dict[str, int] = {}
     odd: dict[str, str] = {}
+    is_old: bool = False
+    gone: frozenset[int] = frozenset()
 
 
 class Recent(msgspec.Struct, frozen=True):

@@ -52,6 +52,16 @@ class Roster:
     def references(self) -> tuple[Reference, ...]:
         return tuple(each.reference for each in self._entries)
 
+    @property
+    def served(self) -> tuple[Instrument, ...]:
+        """Those that are not delisted."""
+        return tuple(each.instrument for each in self._entries if not each.is_gone)
+
+    @property
+    def gone(self) -> frozenset[int]:
+        """Indexes of the delisted instruments."""
+        return frozenset(each.instrument.index for each in self._entries if each.is_gone)
+
     def put(self, instrument: Instrument, reference: Reference) -> None:
         """Append an instrument, or change the one with its index."""
         assert instrument.index <= len(self._entries), "indexes are consecutive"

@@ -1,8 +1,8 @@
 """Keeps a feed's instruments up to date with the venue: units, listing, references.
 
-The service fetches the listing every ten minutes, and at once when a trade does not fit the units.
-New instruments join, delisted ones leave, and instruments with changed units continue in the new
-ones.
+The service fetches the listing every ten minutes, and at once when a trade does not fit the units
+or a source begins anew. New instruments join, delisted ones leave, and instruments with changed
+units continue in the new ones.
 
 References that were not fetched at the start are fetched one by one, at a pace that leaves room in
 the REST budget. They are published in batches.
@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from fanout.errors import VenueError
+from fanout.feed.liveness import Change
 from fanout.feed.market import FEW, Market, Recent, ask_recent, longest_s_of, usual_s_of
 from fanout.feed.parts import Parts
 from fanout.feed.relisting import Changes, compare
@@ -72,13 +73,18 @@ class Upkeep:
         self._failures = 0
         """Requests for a reference that failed one after the other."""
         self._more = trio.Event()
+        for index in market.gone:  # the feed before has published that
+            self._drop(index, "delisted")
+        if market.is_old:
+            self.doubt()
 
     @property
     def _venue(self) -> Venue:
         return self._parts.connections.venue
 
     def doubt(self) -> None:
-        """Fetch the listing soon, since a trade does not fit the units."""
+        """Fetch the listing soon, since it may have changed: a trade does not fit the units, or a
+        source begins anew."""
         self._doubted.set()
 
     def is_pending(self, index: int) -> bool:
@@ -123,13 +129,17 @@ class Upkeep:
         self._take(changes)
 
     def _leave(self, index: int, why: str) -> None:
-        entry = self._parts.roster[index]
-        symbol = entry.instrument.symbol
+        symbol = self._parts.roster[index].instrument.symbol
         _LOG.warning("%s leaves the feed: %s", symbol, why)
-        entry.is_gone = True
         self._parts.connections.remove(symbol)
-        self._parts.sequences.give_up(symbol)
-        self._parts.announcer.say(self._parts.liveness.halted(index, why))
+        self._parts.announcer.say(self._drop(index, why))
+
+    def _drop(self, index: int, why: str) -> list[Change]:
+        """Mark an instrument as delisted. Returns the change of its state."""
+        entry = self._parts.roster[index]
+        entry.is_gone = True
+        self._parts.sequences.give_up(entry.instrument.symbol)
+        return self._parts.liveness.halted(index, why)
 
     async def _renew(self, instruments: tuple[Instrument, ...]) -> None:
         """Go on in other units. Of a few instruments the references come first; of many, later:

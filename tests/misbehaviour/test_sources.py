@@ -22,6 +22,7 @@ from fanout.protocol.request import Request, Start, encode_request
 from fanout.service import run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.faults import (
+    Delist,
     Drop,
     Fault,
     Garbage,
@@ -228,6 +229,39 @@ async def test_a_source_that_begins_anew_serves_what_joined_its_channel_before(
         await pair.ailing.until(
             lambda: {each.symbol for each in pair.ailing.trades} == {ETH, SOL}, within_s=40
         )
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["before the pause", "in the pause"])
+async def test_a_source_that_begins_anew_leaves_out_a_delisted_symbol(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, is_paused: bool
+) -> None:
+    """Its WebSocket is down, and then refuses this address. A symbol is delisted before or after
+    that, and the next regular listing is far away."""
+    monkeypatch.setattr("fanout.feed.upkeep.RELIST_EVERY_S", 60.0)
+    down = Http(status=503, path="/public", requests=None)
+    async with playing_two(down, ailing={"assets": ("*USDT",)}) as pair:
+        pair.ailing.inject(List(SOL))
+        await trio.sleep(70)
+        if not is_paused:
+            pair.ailing.inject(Delist(SOL))
+            await trio.sleep(70)
+        pair.simulators[1].faults.clear()
+        pair.ailing.inject(Http(status=451, path="/public", requests=None))
+        await pair.ailing.until(lambda: "451" in "".join(pair.whys()))
+        monkeypatch.setattr("fanout.feed.upkeep.RELIST_EVERY_S", 10_000.0)
+        if is_paused:
+            pair.ailing.inject(Delist(SOL))
+        pair.simulators[1].faults.clear()
+        await pair.ailing.until(lambda: bool(pair.ailing.trades), within_s=40)
+        await trio.sleep(5)
+        states = [
+            each.state
+            for each in pair.ailing.records
+            if isinstance(each, Status) and each.instrument and each.instrument.symbol == SOL
+        ]
+        assert states[-1] is FeedState.HALTED
+        assert is_paused or states == [FeedState.HALTED], "it is not subscribed again"
+        assert {each.symbol for each in pair.ailing.trades} == {ETH}
 
 
 @pytest.mark.parametrize(
