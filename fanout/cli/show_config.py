@@ -16,6 +16,7 @@ from fanout.config import SourceConfig
 from fanout.net.addresses import parse_proxy
 
 NOTES_COLUMN: Final = 36
+"""Where the source of a value is printed, unless the value is longer."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,9 +142,9 @@ def _lines(context: typer.Context) -> list[str]:
 
 
 def _line(setting: Setting) -> str:
-    if setting.value is None:
-        return f"{'# ' + setting.name:<{NOTES_COLUMN}}# not set"
-    return f"{setting.name + ' = ' + _toml(setting.value):<{NOTES_COLUMN}}# {setting.source}"
+    is_set = setting.value is not None
+    text = f"{setting.name} = {_toml(setting.value)}" if is_set else f"# {setting.name}"
+    return f"{text:<{NOTES_COLUMN - 1}} # {setting.source if is_set else 'not set'}"
 
 
 def _toml(value: Any) -> str:

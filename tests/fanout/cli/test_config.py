@@ -114,6 +114,12 @@ def test_the_printed_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert again == printed.replace(str(first), str(second)).replace("# default", f"# {second}")
 
 
+def test_a_blank_separates_a_long_value_from_its_source() -> None:
+    url = "ws://a-host-with-a-long-name.example:9000"
+    printed = fanout("--ws-url", url, "config").stdout
+    assert f'\nws-url = "{url}" # --ws-url\n' in printed
+
+
 def test_every_option_has_the_variable_that_help_names() -> None:
     for name, (_, source) in in_force(
         "config", "--json", "tcp", FANOUT_MAX_CLIENTS="7", FANOUT_HTTP_PORT="0", FANOUT_QUIET="1"
