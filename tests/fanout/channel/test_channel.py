@@ -61,14 +61,14 @@ def test_one_read_becomes_one_block() -> None:
     ]
 
 
-def test_nothing_is_published_for_nothing() -> None:
+def test_an_empty_read_publishes_nothing() -> None:
     channel = new_channel()
     channel.publish([], received_ns=1, held_ns=1)
     assert channel.log.end == 0
 
 
 @given(st.lists(st.booleans(), max_size=12))
-def test_gaps_keep_their_place_between_trades(kinds: list[bool]) -> None:
+def test_gaps_keep_their_order_between_trades(kinds: list[bool]) -> None:
     channel = new_channel()
     reader = LogSubscriber(channel)
     channel.publish(
@@ -83,7 +83,7 @@ def test_gaps_keep_their_place_between_trades(kinds: list[bool]) -> None:
     )
 
 
-def test_a_burst_of_more_trades_than_a_block_holds_becomes_several() -> None:
+def test_a_burst_that_exceeds_a_block_becomes_several_blocks() -> None:
     channel = new_channel()
     reader = LogSubscriber(channel)
     channel.publish([trade(i) for i in range(2 * MAX_BLOCK_TRADES + 1)], received_ns=1, held_ns=1)
@@ -107,7 +107,7 @@ def test_a_joiner_before_the_first_trade_gets_no_snapshot() -> None:
     assert LogSubscriber(new_channel()).records() == []
 
 
-def test_a_trade_that_a_joiner_had_in_its_snapshot_does_not_come_again() -> None:
+def test_a_trade_in_a_joiners_snapshot_is_not_published_again() -> None:
     """REST is ahead of the stream: it has shown the trades to 5, and the stream is at 3."""
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
@@ -118,7 +118,7 @@ def test_a_trade_that_a_joiner_had_in_its_snapshot_does_not_come_again() -> None
     assert channel.log.next_seq == 3
 
 
-def test_a_seed_that_nobody_had_costs_no_trade() -> None:
+def test_without_joiners_a_seed_suppresses_no_trade() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     publish(channel, *(trade(each, time_ms=10 * each) for each in (3, 4, 5, 6)))
@@ -127,7 +127,7 @@ def test_a_seed_that_nobody_had_costs_no_trade() -> None:
     assert channel.log.next_seq == 5
 
 
-def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() -> None:
+def test_a_joiner_while_the_stream_is_behind_the_seed_gets_each_trade_once() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     publish(channel, trade(3, time_ms=30))
@@ -136,7 +136,7 @@ def test_a_joiner_in_the_middle_of_what_rest_has_shown_gets_each_trade_once() ->
     assert trade_ids(reader) == [3, 4, 5, 6]
 
 
-def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
+def test_a_seed_suppresses_trades_of_its_own_instrument_only() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     reader = LogSubscriber(channel)
@@ -144,7 +144,7 @@ def test_only_the_instrument_of_the_seed_begins_behind_it() -> None:
     assert trade_ids(reader) == [5, 1, 6]
 
 
-def test_ids_that_start_anew_below_a_seed_are_published() -> None:
+def test_newer_trades_with_ids_below_the_seed_are_published() -> None:
     channel = new_channel()
     channel.seed([trade(5_000, time_ms=50)])
     reader = LogSubscriber(channel)
@@ -152,7 +152,7 @@ def test_ids_that_start_anew_below_a_seed_are_published() -> None:
     assert trade_ids(reader) == [5_000, 1, 2]
 
 
-def test_an_instrument_that_began_does_not_begin_again() -> None:
+def test_a_late_trade_after_the_first_published_one_is_published() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     reader = LogSubscriber(channel)
@@ -160,7 +160,7 @@ def test_an_instrument_that_began_does_not_begin_again() -> None:
     assert trade_ids(reader) == [5, 6, 4]
 
 
-def test_a_gap_and_back_filled_trades_are_never_left_out() -> None:
+def test_a_seed_suppresses_no_gap_and_no_back_filled_trade() -> None:
     channel = new_channel()
     channel.seed([trade(5, time_ms=50)])
     reader = LogSubscriber(channel)
@@ -179,7 +179,7 @@ def test_a_snapshot_keeps_the_trade_of_an_instrument_whose_tick_changes() -> Non
 
 
 @pytest.mark.parametrize(("seed_id", "shown"), [(6, [6]), (7, []), (5, [5])])
-def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
+def test_in_mid_stream_a_snapshot_shows_only_a_seed_that_the_stream_has_passed(
     seed_id: int, shown: list[int]
 ) -> None:
     channel = new_channel()
@@ -193,7 +193,7 @@ def test_in_mid_stream_a_seed_is_shown_only_if_the_stream_has_passed_it(
     assert channel.preceding == 0
 
 
-def test_a_new_header_counts_from_the_next_trade_on() -> None:
+def test_a_new_header_applies_from_the_next_trade_on() -> None:
     channel = new_channel()
     reader = LogSubscriber(channel)
     channel.publish([trade(1)], received_ns=1, held_ns=1)
@@ -209,7 +209,7 @@ def test_a_new_header_counts_from_the_next_trade_on() -> None:
     assert snapshot.trades[0].price_text == "0.0020"
 
 
-def test_a_status_is_numbered_and_says_since_when() -> None:
+def test_a_status_has_a_number_and_its_start_time() -> None:
     channel = new_channel()
     reader = LogSubscriber(channel)
     channel.publish_status(None, FeedState.DOWN, "é" * 300)
@@ -219,7 +219,7 @@ def test_a_status_is_numbered_and_says_since_when() -> None:
     assert status.why == "é" * 127
 
 
-def test_the_end_says_the_last_number_and_closes_the_log() -> None:
+def test_the_end_has_the_last_number_and_closes_the_log() -> None:
     channel = new_channel()
     reader = LogSubscriber(channel)
     channel.publish([trade(1)], received_ns=1, held_ns=1)
@@ -231,7 +231,7 @@ def test_the_end_says_the_last_number_and_closes_the_log() -> None:
 
 
 @pytest.mark.parametrize("why", ["", "\ud800 half a character"])
-def test_any_words_can_be_said(why: str) -> None:
+def test_a_status_accepts_any_text(why: str) -> None:
     channel = new_channel()
     channel.publish_status(None, FeedState.DOWN, why)
     assert channel.events == 1

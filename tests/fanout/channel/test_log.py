@@ -21,7 +21,7 @@ def fill(log: Log, count: int) -> None:
         log.append(b"%d" % log.next_seq + b"." * (100 - len(b"%d" % log.next_seq)), count=1)
 
 
-def test_a_reader_gets_what_comes_after_it_joined() -> None:
+def test_a_reader_gets_the_frames_appended_after_it_joined() -> None:
     log = log_of(10)
     log.append(b"before", count=2)
     cursor = log.live()
@@ -33,7 +33,7 @@ def test_a_reader_gets_what_comes_after_it_joined() -> None:
     assert log.read(cursor, 1000) == b""
 
 
-def test_a_read_is_of_whole_frames_and_at_least_one() -> None:
+def test_a_read_returns_whole_frames_and_at_least_one() -> None:
     log = log_of(10)
     cursor = log.live()
     for frame in (b"aaaa", b"bb", b"cc", b"dddddddd"):
@@ -44,7 +44,7 @@ def test_a_read_is_of_whole_frames_and_at_least_one() -> None:
     assert reads == [b"aaaa", b"bbcc", b"dddddddd"]
 
 
-def test_what_one_reader_is_given_does_not_change_what_another_may_take() -> None:
+def test_each_reader_is_limited_by_its_own_read_size() -> None:
     log = log_of(10)
     one, other = log.live(), log.live()
     fill(log, 3)
@@ -52,7 +52,7 @@ def test_what_one_reader_is_given_does_not_change_what_another_may_take() -> Non
     assert len(log.read(other, 1)) == 100
 
 
-def test_a_reader_whose_place_is_gone_is_told_the_exact_range() -> None:
+def test_a_lapped_reader_gets_the_exact_range_it_lost() -> None:
     log = log_of(3)
     fill(log, 2)
     cursor = log.live()
@@ -64,7 +64,7 @@ def test_a_reader_whose_place_is_gone_is_told_the_exact_range() -> None:
     assert cursor.next_seq == 8
 
 
-def test_a_lapped_reader_learns_the_context_of_where_it_carries_on() -> None:
+def test_a_lapped_reader_gets_the_context_of_the_frame_it_resumes_at() -> None:
     log = log_of(2)
     cursor = log.live()
     fill(log, 1)
@@ -76,7 +76,7 @@ def test_a_lapped_reader_learns_the_context_of_where_it_carries_on() -> None:
     assert lapped.context == cursor.context == "second"
 
 
-def test_frames_without_numbers_that_went_leave_an_empty_range() -> None:
+def test_evicted_frames_without_numbers_leave_an_empty_range() -> None:
     log = log_of(2)
     cursor = log.live()
     log.append(b"x" * 100, count=0)
@@ -86,7 +86,7 @@ def test_frames_without_numbers_that_went_leave_an_empty_range() -> None:
     assert (lapped.first_seq, lapped.last_seq) == (1, 0)
 
 
-def test_the_newest_frame_is_kept_however_large() -> None:
+def test_the_newest_frame_is_kept_at_any_size() -> None:
     log = Log(capacity_bytes=10, context=None)
     cursor = log.live()
     log.append(b"x" * 100, count=1)
@@ -97,7 +97,7 @@ def test_the_newest_frame_is_kept_however_large() -> None:
     st.integers(1, 6),
     st.lists(st.tuples(st.sampled_from("aabr"), st.integers(0, 3)), max_size=60),
 )
-def test_what_readers_got_and_what_they_were_told_is_everything_once(
+def test_received_and_lost_numbers_cover_everything_once(
     room: int, steps: list[tuple[str, int]]
 ) -> None:
     log = log_of(room)
@@ -124,7 +124,7 @@ def test_what_readers_got_and_what_they_were_told_is_everything_once(
         assert seen[place] == list(range(1, log.next_seq))
 
 
-def test_the_capacity_is_what_the_log_takes_in_memory() -> None:
+def test_the_log_takes_no_more_memory_than_its_capacity() -> None:
     capacity = 2_000_000
     tracemalloc.start()
     try:
@@ -146,7 +146,7 @@ async def test_a_waiting_reader_is_woken_by_the_next_frame() -> None:
         log.append(b"x", count=1)
 
 
-async def test_waiting_for_what_is_there_returns_at_once(autojump_clock: object) -> None:
+async def test_waiting_for_an_existing_frame_returns_at_once(autojump_clock: object) -> None:
     log = log_of(3)
     fill(log, 1)
     with trio.fail_after(1):
@@ -161,7 +161,7 @@ async def test_a_waiting_reader_is_woken_when_the_log_is_closed() -> None:
         log.close()
 
 
-def test_a_closed_log_can_still_be_read_and_not_be_written() -> None:
+def test_a_closed_log_can_be_read_but_not_written() -> None:
     log = log_of(3)
     cursor = log.live()
     log.append(b"end", count=0)
@@ -171,14 +171,14 @@ def test_a_closed_log_can_still_be_read_and_not_be_written() -> None:
         log.append(b"more", count=1)
 
 
-def test_readers_at_the_same_place_share_the_same_bytes() -> None:
+def test_readers_at_the_same_position_share_the_same_bytes() -> None:
     log = log_of(10)
     first, second = log.live(), Cursor(log.end, log.next_seq, log.context)
     fill(log, 3)
     assert log.read(first, 1000) is log.read(second, 1000)
 
 
-def test_a_reader_gets_all_that_is_there_though_another_got_less_before() -> None:
+def test_a_reader_gets_all_frames_after_another_read_only_some() -> None:
     log = log_of(10)
     first, second = log.live(), log.live()
     log.append(b"one", count=1)
@@ -191,7 +191,7 @@ def test_a_reader_gets_all_that_is_there_though_another_got_less_before() -> Non
     ("seq", "found", "data"),
     [(1, 3, b"cd"), (3, 3, b"cd"), (4, 3, b"cd"), (5, 5, b"d"), (6, 6, b""), (99, 6, b"")],
 )
-def test_a_number_is_found_in_the_frame_that_holds_it(seq: int, found: int, data: bytes) -> None:
+def test_seek_finds_the_frame_that_holds_a_number(seq: int, found: int, data: bytes) -> None:
     log = Log(capacity_bytes=2 * (1 + ENTRY_OVERHEAD_BYTES), context=None)
     for frame, count in ((b"a", 1), (b"b", 1), (b"c", 2), (b"d", 1)):
         log.append(frame, count=count)
@@ -200,7 +200,7 @@ def test_a_number_is_found_in_the_frame_that_holds_it(seq: int, found: int, data
     assert log.read(cursor, 1000) == data
 
 
-def test_frames_without_a_number_are_found_with_the_number_that_follows_them() -> None:
+def test_seek_finds_unnumbered_frames_before_the_next_number() -> None:
     log = log_of(10)
     for frame, count in ((b"a", 1), (b"header", 0), (b"b", 1), (b"end", 0)):
         log.append(frame, count=count)
@@ -208,7 +208,7 @@ def test_frames_without_a_number_are_found_with_the_number_that_follows_them() -
     assert log.read(log.seek(3), 1000) == b"end"
 
 
-def test_a_place_that_was_found_has_the_context_of_its_frame() -> None:
+def test_a_cursor_from_seek_has_the_context_of_its_frame() -> None:
     log = log_of(10)
     log.append(b"a", count=1)
     log.context = "second"
@@ -217,9 +217,7 @@ def test_a_place_that_was_found_has_the_context_of_its_frame() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 60)), max_size=40), st.data())
-def test_any_number_that_is_kept_is_found(
-    frames: list[tuple[int, int]], data: st.DataObject
-) -> None:
+def test_seek_finds_every_kept_number(frames: list[tuple[int, int]], data: st.DataObject) -> None:
     log = Log(capacity_bytes=12 * ENTRY, context=None)
     for count, size in frames:
         log.append(bytes(size), count=count)
@@ -235,7 +233,7 @@ def test_any_number_that_is_kept_is_found(
         assert before.first_seq < seq
 
 
-def test_how_far_a_reader_is_behind_is_told_in_blocks_bytes_and_time() -> None:
+def test_lag_is_measured_in_blocks_bytes_and_time() -> None:
     now_ns = 0
     log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: now_ns)
     cursor = log.live()
@@ -251,7 +249,7 @@ def test_how_far_a_reader_is_behind_is_told_in_blocks_bytes_and_time() -> None:
     assert log.lag(cursor, unsent_from=2, unsent_bytes=7) == Lag(blocks=2, bytes=7, ms=1_000)
 
 
-def test_one_whose_place_is_gone_is_at_least_so_far_behind() -> None:
+def test_the_lag_of_a_lapped_reader_counts_all_blocks_since_its_position() -> None:
     log = log_of(3)
     cursor = log.live()
     fill(log, 10)

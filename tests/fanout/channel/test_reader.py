@@ -66,7 +66,7 @@ def ids(records: list[Record]) -> list[int]:
 
 
 @pytest.mark.parametrize("seq", range(1, 13))
-def test_any_number_that_is_kept_can_be_asked_for_and_nothing_comes_twice(seq: int) -> None:
+def test_a_reader_can_start_at_any_kept_number_and_gets_each_record_once(seq: int) -> None:
     channel = filled(3, 1, 5, 2)
     reader = asked_for(channel, seq)
     assert ids(reader.read()) == list(range(seq, 12))
@@ -74,13 +74,13 @@ def test_any_number_that_is_kept_can_be_asked_for_and_nothing_comes_twice(seq: i
     assert ids(reader.read()) == numbers(reader.records) == list(range(seq, 14))
 
 
-def test_a_block_that_is_cut_keeps_what_it_says_of_its_trades() -> None:
+def test_the_rest_of_a_cut_block_has_unchanged_trades() -> None:
     channel = filled(5)
     whole = asked_for(channel, 1).read()
     assert asked_for(channel, 3).read() == whole[2:]
 
 
-def test_who_begins_live_gets_the_newest_trades_first_and_who_resumes_does_not() -> None:
+def test_a_live_reader_gets_a_snapshot_first_and_a_resuming_reader_gets_none() -> None:
     channel = filled(3)
     live = JoinedSubscriber(channel, Request())
     assert [type(each) for each in live.read()] == [Snapshot]
@@ -89,7 +89,7 @@ def test_who_begins_live_gets_the_newest_trades_first_and_who_resumes_does_not()
     assert not [each for each in asked_for(channel, 2).read() if isinstance(each, Snapshot)]
 
 
-def test_what_comes_between_the_greeting_and_the_request_is_not_missed() -> None:
+def test_trades_between_the_greeting_and_the_request_arrive() -> None:
     channel = filled(3)
     place = place_in(channel)
     publish(channel, 4)
@@ -99,7 +99,7 @@ def test_what_comes_between_the_greeting_and_the_request_is_not_missed() -> None
     assert ids(records) == [4, 5]
 
 
-def test_the_oldest_is_all_there_is_and_word_of_what_is_gone() -> None:
+def test_a_start_at_the_oldest_gives_everything_and_reports_evicted_records() -> None:
     everything = JoinedSubscriber(filled(2, 3), Request(start=Start.OLDEST))
     assert numbers(everything.read()) == [1, 2, 3, 4, 5]
     channel = filled(*[10] * 60, log_bytes=4_000)
@@ -110,7 +110,7 @@ def test_the_oldest_is_all_there_is_and_word_of_what_is_gone() -> None:
     assert ids(rest)
 
 
-def test_what_is_gone_of_what_was_asked_for_is_told_first() -> None:
+def test_evicted_records_of_a_request_are_reported_first() -> None:
     channel = filled(*[10] * 60, log_bytes=4_000)
     lost, *rest = asked_for(channel, 7).read()
     assert isinstance(lost, Loss)
@@ -119,14 +119,14 @@ def test_what_is_gone_of_what_was_asked_for_is_told_first() -> None:
 
 
 @pytest.mark.parametrize("epoch_ns", [0, 2])
-def test_of_another_epoch_there_is_only_this_one(epoch_ns: int) -> None:
+def test_a_position_of_another_epoch_starts_at_the_beginning_of_this_one(epoch_ns: int) -> None:
     assert numbers(asked_for(filled(2, 3), 4, epoch_ns).read()) == [1, 2, 3, 4, 5]
     lost = asked_for(filled(*[10] * 60, log_bytes=4_000), 4, epoch_ns).read()[0]
     assert isinstance(lost, Loss)
     assert (lost.first_seq, lost.reason) == (1, LossReason.OTHER_EPOCH)
 
 
-def test_a_number_from_the_future_is_refused() -> None:
+def test_a_start_beyond_the_next_number_is_refused() -> None:
     reader = asked_for(filled(3), 5)
     (end,) = reader.read()
     assert end == End(
@@ -138,7 +138,7 @@ def test_a_number_from_the_future_is_refused() -> None:
     assert reader.place.is_over
 
 
-def test_the_next_number_is_not_from_the_future() -> None:
+def test_a_start_at_the_next_number_is_accepted() -> None:
     channel = filled(3)
     reader = asked_for(channel, 4)
     assert reader.read() == []
@@ -146,7 +146,7 @@ def test_the_next_number_is_not_from_the_future() -> None:
     assert numbers(reader.read()) == [4]
 
 
-def test_old_blocks_come_with_the_header_they_were_written_under() -> None:
+def test_old_blocks_arrive_with_the_header_they_were_encoded_with() -> None:
     channel = filled(2)
     finer = replace(BTC, price_exponent=-4)
     channel.change((finer, LIFE), HEADER.references)
@@ -158,7 +158,7 @@ def test_old_blocks_come_with_the_header_they_were_written_under() -> None:
     assert numbers(asked_for(channel, 3).read()) == [3]
 
 
-def test_an_end_that_was_said_already_is_heard_by_who_comes_late() -> None:
+def test_a_reader_that_joins_after_the_end_gets_the_end() -> None:
     channel = filled(2)
     place = place_in(channel)
     channel.end(EndReason.SHUTDOWN, retry_ms=1, why="over")
@@ -169,7 +169,7 @@ def test_an_end_that_was_said_already_is_heard_by_who_comes_late() -> None:
     assert [type(each) for each in records] == [End]
 
 
-def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() -> None:
+def test_a_lapped_reader_gets_a_loss_and_resumes_at_the_oldest_block() -> None:
     channel = filled(log_bytes=4_000)
     reader = JoinedSubscriber(channel, Request())
     for first in range(1, 601, 10):
@@ -182,7 +182,7 @@ def test_who_falls_off_the_log_is_told_what_it_lost_and_goes_on_at_the_oldest() 
     assert reader.place.lost == lost.count
 
 
-def test_who_falls_off_a_log_that_is_too_old_goes_on_live() -> None:
+def test_a_lapped_reader_resumes_live_if_the_log_is_too_old() -> None:
     channel = filled(log_bytes=4_000)
     reader = JoinedSubscriber(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
@@ -192,7 +192,7 @@ def test_who_falls_off_a_log_that_is_too_old_goes_on_live() -> None:
     assert numbers(reader.read()) == list(range(1, 602))
 
 
-def test_who_goes_on_live_does_not_miss_the_end() -> None:
+def test_a_reader_that_resumes_live_gets_the_end() -> None:
     channel = filled(log_bytes=4_000)
     reader = JoinedSubscriber(channel, Request(), max_lag_ms=-1)
     for first in range(1, 601, 10):
@@ -201,7 +201,7 @@ def test_who_goes_on_live_does_not_miss_the_end() -> None:
     assert [type(each) for each in reader.read()] == [Loss, End]
 
 
-def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
+def test_a_lapped_reader_with_the_disconnect_policy_gets_its_last_number() -> None:
     channel = filled(2, log_bytes=4_000)
     reader = JoinedSubscriber(channel, Request(slow=SlowPolicy.DISCONNECT))
     publish(channel, 3, 2)
@@ -213,7 +213,7 @@ def test_who_asked_to_be_disconnected_learns_where_it_stood() -> None:
     assert reader.place.is_over
 
 
-def test_frames_without_numbers_that_are_gone_are_no_loss() -> None:
+def test_evicted_frames_without_numbers_are_no_loss() -> None:
     channel = filled(log_bytes=2_000)
     readers = [JoinedSubscriber(channel, Request(slow=slow)) for slow in SlowPolicy]
     for _ in range(60):
@@ -223,7 +223,7 @@ def test_frames_without_numbers_that_are_gone_are_no_loss() -> None:
         assert numbers(reader.read()) == [1]
 
 
-def test_a_piece_is_bounded_however_far_a_client_is_behind() -> None:
+def test_a_piece_is_bounded_at_any_lag() -> None:
     channel = filled(1)
     reader = asked_for(channel, 1)
     publish_bulk(channel, 5 * CHUNK_BYTES)
@@ -232,7 +232,7 @@ def test_a_piece_is_bounded_however_far_a_client_is_behind() -> None:
     assert max(sizes) <= CHUNK_BYTES
 
 
-def test_events_are_resumed_like_trades() -> None:
+def test_a_reader_can_resume_at_an_event() -> None:
     channel = filled(2)
     channel.publish_status(None, FeedState.DOWN, "gone")
     publish(channel, 4, 2)
@@ -240,7 +240,7 @@ def test_events_are_resumed_like_trades() -> None:
         assert numbers(asked_for(channel, seq).read()) == list(range(seq, 6))
 
 
-def test_readers_at_every_place_get_the_same() -> None:
+def test_readers_from_every_start_get_the_same_trades() -> None:
     channel = filled(*itertools.islice(itertools.cycle([1, 7, 1_500, 2]), 12))
     last = channel.log.next_seq
     for seq in range(1, last + 1, 97):

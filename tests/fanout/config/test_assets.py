@@ -4,7 +4,7 @@ from fanout.config.assets import check_assets, is_pattern, parse_assets, typed_s
 from fanout.errors import UsageError
 
 
-def test_symbols_come_comma_separated_repeated_and_as_they_were_typed() -> None:
+def test_symbols_may_be_comma_separated_or_repeated_and_keep_their_spelling() -> None:
     def parsed(*words: str) -> tuple[str, ...]:
         return parse_assets(words, venue="binance")["binance"]
 
@@ -15,7 +15,7 @@ def test_symbols_come_comma_separated_repeated_and_as_they_were_typed() -> None:
     assert parsed("BTC-USD,BTC-PERPETUAL,tBTCUSD") == ("BTC-USD", "BTC-PERPETUAL", "tBTCUSD")
 
 
-def test_a_symbol_may_name_its_venue_and_else_is_of_the_usual_one() -> None:
+def test_a_symbol_may_name_its_venue_and_otherwise_has_the_default_venue() -> None:
     words = ["BTCUSDT,binance-spot:*BTC", "binance:ETHUSDT", "bitfinex:tBTCF0:USTF0"]
     assert parse_assets(words, venue="binance") == {
         "binance": ("BTCUSDT", "ETHUSDT"),
@@ -25,7 +25,7 @@ def test_a_symbol_may_name_its_venue_and_else_is_of_the_usual_one() -> None:
 
 
 @pytest.mark.parametrize("words", [[], [""], [",", " "]])
-def test_no_symbol_at_all_is_refused(words: list[str]) -> None:
+def test_an_empty_list_of_symbols_is_refused(words: list[str]) -> None:
     with pytest.raises(UsageError, match="no symbol"):
         parse_assets(words, venue="binance")
 
@@ -42,25 +42,25 @@ def test_no_symbol_at_all_is_refused(words: list[str]) -> None:
         (("\udc80",), "cannot be a symbol"),
     ],
 )
-def test_assets_that_no_venue_could_have_are_refused(assets: tuple[str, ...], said: str) -> None:
+def test_impossible_assets_are_refused(assets: tuple[str, ...], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         check_assets(assets)
 
 
-def test_a_channel_full_of_symbols_is_accepted() -> None:
+def test_as_many_symbols_as_a_channel_holds_are_accepted() -> None:
     check_assets(tuple(f"S{i}USDT" for i in range(1_024)))
 
 
 @pytest.mark.parametrize("asset", ["all", "*USDT", "BTC*", "BTCUSD?", "[EB]*T", "*"])
-def test_a_pattern_stands_for_symbols_of_the_listing(asset: str) -> None:
+def test_all_and_wildcards_are_patterns(asset: str) -> None:
     assert is_pattern(asset)
 
 
 @pytest.mark.parametrize("asset", ["BTCUSDT", "ALL", "BTC-USD", "XBT/USD", "tBTCF0:USTF0"])
-def test_a_symbol_is_no_pattern(asset: str) -> None:
+def test_a_symbol_is_not_a_pattern(asset: str) -> None:
     assert not is_pattern(asset)
 
 
-def test_lower_case_may_be_typed_for_a_symbol_that_is_served() -> None:
+def test_lower_case_symbols_are_converted_to_upper_case() -> None:
     words = ["btcusdt,ETHUSDT", "tBTCUSD", "btc-usd"]
     assert typed_symbols(words) == ("BTCUSDT", "ETHUSDT", "tBTCUSD", "BTC-USD")

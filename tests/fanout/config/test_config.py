@@ -24,19 +24,19 @@ from tests.stand.inside import one_source
         {"ws_url": f"ws://{'a' * 70}.com"},
     ],
 )
-def test_nonsense_is_refused_before_anything_opens(changes: dict[str, Any]) -> None:
+def test_invalid_source_options_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         one_source(assets=("BTCUSDT",), transports=(), **changes)
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])
-def test_a_port_that_is_none_is_refused(port: int) -> None:
+def test_a_port_out_of_range_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match=f"port {port}"):
         TcpConfig(port=port)
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "a" * 70 + ".com"])
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_an_invalid_host_is_refused(host: str) -> None:
     with pytest.raises(BindError, match="no host"):
         TcpConfig(host=host)
 
@@ -51,7 +51,7 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         ({"host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, True),
     ],
 )
-def test_an_address_is_open_if_anybody_may_come(options: dict[str, Any], is_open: bool) -> None:
+def test_a_network_address_without_a_token_is_open(options: dict[str, Any], is_open: bool) -> None:
     assert TcpConfig(**options).is_open is is_open
 
 
@@ -64,13 +64,13 @@ def test_an_address_is_open_if_anybody_may_come(options: dict[str, Any], is_open
         ({"host": "0.0.0.0", "token": Secret("x"), "tls_cert": "c", "tls_key": "k"}, False),
     ],
 )
-def test_a_token_is_overheard_where_it_crosses_a_network_without_tls(
+def test_a_token_on_a_network_without_tls_is_overheard(
     options: dict[str, Any], is_overheard: bool
 ) -> None:
     assert TcpConfig(**options).is_overheard is is_overheard
 
 
-def test_a_service_has_no_more_sources_than_a_header_can_name_channels() -> None:
+def test_more_sources_than_channels_in_a_header_are_refused() -> None:
     sources = tuple(SourceConfig(assets=("A",), channel=f"c{i}") for i in range(257))
     room = 257 * MIN_LOG_BYTES
     assert Config(sources=sources[1:], transports=(), log_bytes=room).channel_log_bytes > 0
@@ -78,13 +78,13 @@ def test_a_service_has_no_more_sources_than_a_header_can_name_channels() -> None
         Config(sources=sources, transports=(), log_bytes=room)
 
 
-def test_two_sources_that_would_feed_one_channel_are_refused() -> None:
+def test_two_sources_for_one_channel_are_refused() -> None:
     sources = (SourceConfig(assets=("A",)), SourceConfig(assets=("B",)))
     with pytest.raises(UsageError, match="2 sources would feed the channel binance"):
         Config(sources=sources, transports=())
 
 
-def test_the_memory_of_logs_is_divided_evenly_and_none_is_too_small() -> None:
+def test_log_memory_is_divided_evenly_and_a_log_below_the_minimum_is_refused() -> None:
     sources = tuple(SourceConfig(assets=("A",), channel=f"c{i}") for i in range(4))
     assert Config(sources=sources, transports=()).channel_log_bytes == DEFAULT_LOG_BYTES // 4
     with pytest.raises(UsageError, match=f"at least {4 * MIN_LOG_BYTES:,}"):

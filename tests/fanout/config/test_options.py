@@ -26,7 +26,7 @@ class Outer(msgspec.Struct, frozen=True, kw_only=True):
     no_option: int = 7
 
 
-def test_a_field_is_an_option_by_its_annotation_in_the_order_of_the_fields() -> None:
+def test_annotated_fields_become_options_in_their_order() -> None:
     assert [each.flag for each in options_of(Outer)] == ["--size", "--names", "--depth", "--file"]
     assert [each.env("cmd") for each in options_of(Outer)] == [
         "FANOUT_CMD_SIZE",
@@ -37,12 +37,12 @@ def test_a_field_is_an_option_by_its_annotation_in_the_order_of_the_fields() -> 
     assert [each.name for each in options_of(Outer, in_tables=True)][-1] == "in-a-table"
 
 
-def test_a_default_is_spelled_as_somebody_would_type_it() -> None:
+def test_a_default_is_shown_as_it_would_be_typed() -> None:
     assert [each.default_text for each in options_of(Outer)[::2]] == ["2KiB", 2.5]
     assert [each.is_required for each in options_of(Outer)] == [False, True, False, False]
 
 
-def test_what_was_typed_becomes_a_configuration() -> None:
+def test_typed_values_become_a_configuration() -> None:
     said = {"size": "1MiB", "names": ["a", "b"], "file": "path", "in-a-table": 1}
     made = made_from(Outer, said, token=lambda path: Secret(f"of-{path}"), no_option=8)
     assert (made.size_bytes, made.names, made.no_option) == (1024 * 1024, ("a", "b"), 8)
@@ -53,6 +53,6 @@ def test_what_was_typed_becomes_a_configuration() -> None:
 
 
 @pytest.mark.parametrize("command", ["", *TRANSPORTS])
-def test_the_document_has_every_option_as_it_is(command: str) -> None:
+def test_the_documentation_lists_every_option(command: str) -> None:
     types = (SourceConfig, Config) if not command else (TRANSPORTS[command].config,)
     assert markdown_table(options_of(*types), command) in DOCUMENT.read_text()

@@ -15,7 +15,7 @@ from fanout.transports.tcp.config import TcpConfig
         ("é\udc80", False),
     ],
 )
-def test_a_secret_knows_its_own_words(given: str, is_it: bool) -> None:
+def test_a_secret_matches_only_its_own_text(given: str, is_it: bool) -> None:
     assert Secret("t-o-k-e-n").matches(given) is is_it
 
 
@@ -25,7 +25,7 @@ def test_a_secret_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "two words", "tab\t", "x" * 1_025, "naïve"])
-def test_what_cannot_be_a_token_is_refused_without_being_shown(text: str) -> None:
+def test_an_invalid_token_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(UsageError, match="token") as caught:
         Secret(text)
     assert not text or text not in str(caught.value)
