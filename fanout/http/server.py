@@ -96,7 +96,7 @@ class HttpServer:
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled. `task_status` gets the URL. Raises `BindError`."""
-        listeners = await open_listeners(host, port)
+        listeners = await open_listeners(host, port, flag="--http-port")
         task_status.started(f"http://{authority_of(listeners[0])}")
         await trio.serve_listeners(self._serve, listeners)
 

@@ -181,13 +181,19 @@ def test_an_internal_error_shows_its_traceback() -> None:
         raise ExceptionGroup("", [ConfigError("x"), ZeroDivisionError()])
 
 
-def test_a_port_in_use_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("flag", "arguments"),
+    [("--port", "tcp --port {port}"), ("--http-port", "--http-port {port} tcp --port 0")],
+)
+def test_a_port_in_use_is_one_line(flag: str, arguments: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        result = fanout("--venue", "sim", "--assets", "BTCUSDT", "tcp", "--port", port)
+        port = taken.getsockname()[1]
+        words = arguments.format(port=port).split()
+        result = fanout("--venue", "sim", "--assets", "BTCUSDT", *words)
     assert result.returncode == 1
+    why = "address already in use; another process listens there (ss -ltnp shows it): stop it, or"
     assert result.stderr.splitlines() == [
-        f"fanout: cannot listen on 127.0.0.1:{port}: address already in use"
+        f"fanout: cannot listen on 127.0.0.1:{port}: {why} take another {flag}"
     ]
 
 
