@@ -57,8 +57,6 @@ _TRUST_ADVICE: Final = (
     "a proxy may inspect TLS (set SSL_CERT_FILE to its authority's certificate), this network may "
     "block the exchange, or this machine's clock may be wrong"
 )
-
-
 _EXPIRY_ADVICE: Final = "exchanges renew earlier than that: check this machine's clock"
 
 _TROUBLE: Final = (OSError, UnicodeError, VenueUnreachableError, trio.BrokenResourceError)
@@ -178,7 +176,7 @@ class _Walk:
         return _Finding(f"connected in {time_text(trio.current_time() - began_s)}{way}")
 
     async def _secure(self) -> _Finding:
-        assert self.stream is not None, "TLS comes behind TCP"
+        assert self.stream is not None, "TLS needs a TCP connection"
         tls = trio.SSLStream(
             self.stream, ssl.create_default_context(), server_hostname=self._endpoint.host
         )

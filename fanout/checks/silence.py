@@ -37,15 +37,19 @@ Age = Callable[[str], Awaitable[float]]
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a symbol was silent, and what to do. If `is_harmless`, the service would still serve."""
+    """Why a symbol was silent, and what to do.
+
+    If `is_harmless`, the service would still serve. `is_of_stream` if the market is not the reason.
+    """
 
     found: str
     advice: str
     is_harmless: bool
+    is_of_stream: bool = False
 
 
 class Traces(msgspec.Struct):
-    """What a second look found about a symbol. None means unknown."""
+    """The findings of a second look at a symbol. None means unknown."""
 
     aggregate_s: float | None = None
     """Seconds until the first aggregate."""
@@ -56,7 +60,7 @@ class Traces(msgspec.Struct):
 async def look_again(
     symbols: tuple[str, ...], aggregates: Aggregates | None, age: Age | None
 ) -> dict[str, Traces]:
-    """Look for traces of all symbols at once, by each method that is not None."""
+    """Look for trades of all symbols at once, by each method that is not None."""
     traces = {each: Traces() for each in symbols}
 
     async def try_aggregates(look: Aggregates) -> None:
@@ -118,7 +122,7 @@ def explain(
         )
     found = "REST gives no reason" if age_s is None else f"REST has one of {time_text(age_s)} ago"
     advice = _SILENT_ADVICE + (_STREAM_ADVICE if has_fallback and not is_auto else "")
-    return Silence(found=found + tried, advice=advice, is_harmless=False)
+    return Silence(found=found + tried, advice=advice, is_harmless=False, is_of_stream=True)
 
 
 def _newest_text(age_s: float) -> str:

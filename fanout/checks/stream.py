@@ -140,10 +140,11 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
     if heard.first_s:
         return subject.passed(f"{opened}, {venue.stream} of {count} symbols", took_s=took_s)
     answered = "acknowledged" if heard.answers else "not acknowledged"
-    found = f"{opened}, {venue.stream} {answered}, then silent for {time_text(timeout_s)}"
-    if any_failed(trades):
+    found = f"{opened}, {venue.stream} {answered}"
+    if count > 1 and any_failed(trades):
+        found += f", then silent for {time_text(timeout_s)}"
         return subject.failed(found, _ROUTE_ADVICE, Fault.UNREACHABLE, took_s=took_s)
-    return subject.warned(found, "see first-trade", took_s=took_s)
+    return subject.passed(found, took_s=took_s)  # the rows of the symbols report the silence
 
 
 def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: float) -> Check:
@@ -158,4 +159,7 @@ def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: 
     found = f"none within {time_text(timeout_s)}{unreadable}; {silence.found}"
     if silence.is_harmless:
         return subject.warned(found, silence.advice)
-    return subject.failed(found, silence.advice, Fault.UNREACHABLE)
+    advice = silence.advice
+    if silence.is_of_stream and len(heard.awaited) + len(heard.first_s) == 1:
+        advice += f"; {_ROUTE_ADVICE}"  # with several symbols, the row of the stream has it
+    return subject.failed(found, advice, Fault.UNREACHABLE)

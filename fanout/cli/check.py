@@ -1,4 +1,4 @@
-"""`fanout check`: what a service would need, before it is started."""
+"""`fanout check`: tests everything that a service needs, before it is started."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
@@ -20,13 +20,14 @@ EXIT_CODES: Final = {
     "unreachable": 69,
     "machine": 1,
 }
-"""By `fanout.checks.Fault`, in its order: of several failures the first in it is told."""
+"""Exit code by `fanout.checks.Fault`, in its order. Of several failures, the first in this order
+counts."""
 
 MAX_TIMEOUT_S: Final = 3_600.0
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What `--json` prints."""
+    """The object that `--json` prints."""
 
     ok: bool
     exit_code: int
@@ -43,15 +44,17 @@ def check(
         typer.Option(help="Seconds to wait for a first trade on every symbol.", metavar="SECONDS"),
     ] = 20.0,
 ) -> None:
-    """Check what a service of these options would need, and say what to do.
+    """Check everything that a service with these options needs.
 
-    The way to the exchange, its answers, its clock, every symbol and a first
-    trade on it; ports, shared memory, descriptors. Nothing is changed, and it
-    ends within --timeout and some ten seconds.
+    Tests the network path to the exchange, its answers and its clock, every
+    symbol and its first trade, ports, shared memory and descriptors. Names a
+    remedy for each failure. Changes nothing, and takes at most --timeout and
+    some ten seconds.
 
     Example: fanout --assets BTCUSDT,ETHUSDT check tcp --port 9000 shm --name a
 
-    Exit code: 0 if nothing failed. Of several failures the first of these counts:
+    Exit code: 0 if nothing failed. Of several failures, the first in this list
+    sets it:
 
       77  the exchange refuses this region or network (451, 403)
       78  a symbol is unknown or does not trade, a certificate cannot be used

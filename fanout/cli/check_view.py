@@ -1,6 +1,6 @@
-"""How the rows of `fanout check` look: a table for a terminal, aligned lines for everything else.
+"""Prints the rows of `fanout check`: a table on a terminal, aligned lines elsewhere.
 
-What takes its time is shown while it does, on stderr, and only to a person at a terminal.
+On a terminal, a progress line on stderr shows the current step.
 """
 
 import logging
@@ -27,7 +27,7 @@ STYLES: Final = {
 
 
 def show(report: Report, exit_code: int) -> None:
-    """Print all rows and a line that sums them up."""
+    """Print all rows, and a line with their counts and the exit code."""
     if is_terminal(sys.stdout):
         console = Console(highlight=False)
         console.print(_table(report))
@@ -40,7 +40,7 @@ def show(report: Report, exit_code: int) -> None:
 
 @contextmanager
 def progress_shown() -> Iterator[Callable[[str], None]]:
-    """Show what is waited for, and for how long it took, as long as the block runs."""
+    """Show the current step and the elapsed time while the block runs."""
     if not (is_terminal(sys.stderr) and is_said(logging.INFO)):
         yield lambda words: None
         return

@@ -37,6 +37,16 @@ async def test_a_silent_stream_fails_with_advice_on_routes() -> None:
     assert exit_code(report) == 69
 
 
+async def test_the_only_symbol_fails_in_one_row_with_advice_on_routes() -> None:
+    report = await checked("silence", assets=("BTCUSDT",), timeout_s=QUICK_S)
+    (failed,) = [each for each in report.checks if each.state is not State.OK]
+    assert (failed.name, failed.target, failed.state) == ("first-trade", "BTCUSDT", State.FAIL)
+    assert failed.advice.startswith("the stream is silent")
+    assert "/public" in failed.advice
+    assert row(report, "websocket").found.endswith("acknowledged")
+    assert exit_code(report) == 69
+
+
 async def test_a_silent_symbol_with_aggregates_is_a_warning() -> None:
     report = await checked("silence BTCUSDT trade", timeout_s=QUICK_S)
     silent = row(report, "first-trade", "BTCUSDT")
@@ -62,6 +72,8 @@ async def test_a_rarely_traded_symbol_is_no_stream_fault(strict: bool, state: St
     for trade in rows(report, "first-trade").values():
         assert trade.state is state
         assert "it trades seldom" in trade.found
+    websocket = row(report, "websocket")
+    assert websocket.state is (State.FAIL if strict else State.OK)
     assert exit_code(report) == (69 if strict else 0)
 
 
