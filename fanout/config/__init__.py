@@ -1,6 +1,6 @@
 """The configuration of a run: frozen values, checked before anything opens."""
 
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 import msgspec
 
@@ -14,17 +14,17 @@ MIN_LOG_BYTES: Final = 64 * 1024
 """Room for a few of the largest frames."""
 
 
-class TransportConfig(Protocol):
-    """The configuration of any transport: a frozen struct whose fields are its options."""
+class TransportConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of every transport's configuration: a frozen struct whose fields are its options."""
 
     @property
     def claim(self) -> str:
-        """What no second transport may have too, in words; empty if there is no such thing."""
-        ...
+        """A resource that only one transport may have, in words; empty if there is none."""
+        return ""
 
     def warnings(self) -> list[str]:
         """What the operator should know before the start."""
-        ...
+        return []
 
 
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,12 +129,12 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     url: str
-    consumers: tuple[ConsumerStats, ...]
-    accepted: int
-    refused: int
-    lost: int
-    send: Quantiles | None
-    anomalies: dict[str, int]
+    consumers: tuple[ConsumerStats, ...] = ()
+    accepted: int = 0
+    refused: int = 0
+    lost: int = 0
+    send: Quantiles | None = None
+    anomalies: dict[str, int] = {}
     channel: str = ""
 
 

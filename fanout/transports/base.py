@@ -1,18 +1,19 @@
 """What a transport is: it hands the frames of channels on to readers, by whatever means.
 
-A new transport is one file with a class that satisfies `Transport`, one line in the registry and
-a configuration in `fanout.config`. It sees the log and how a session opens, never the feed. When
-the log is closed it delivers what is left (an END is the last frame), within a bounded time, and
-returns. The contract checks are in `tests/contracts/transport.py`.
+A new transport is a subclass of `Transport`, a configuration and an entry in the registry. It sees
+the log and how a session opens, never the feed. When the log is closed it delivers what is left
+(an END is the last frame), within a bounded time, and returns. The contract checks are in
+`tests/contracts/transport.py`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import trio
 
 from fanout.channel.channel import Channel
 from fanout.channel.reader import CHUNK_BYTES
+from fanout.config import TransportConfig
 from fanout.errors import ConfigError, shown
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
@@ -20,16 +21,21 @@ from fanout.stats.snapshots import TransportStats
 __all__ = ["CHUNK_BYTES", "Transport", "channel_named"]
 
 
-class Transport(Protocol):
-    """One way out of the service."""
+class Transport(ABC):
+    """One way out of the service. It runs once."""
 
-    sending: Histogram
-    """How long trades take from the venue's socket to the reader's."""
+    def __init__(self, config: TransportConfig) -> None:
+        self.config = config
+        self.url = ""
+        """Where readers find it; empty until it is known."""
+        self.sending = Histogram()
+        """How long trades take from the venue's socket to the reader's."""
 
     def stats(self) -> TransportStats:
         """What there is to be known of it and its readers now."""
-        ...
+        return TransportStats(url=self.url, send=self.sending.quantiles())
 
+    @abstractmethod
     async def run(
         self,
         channels: Sequence[Channel],
@@ -42,7 +48,6 @@ class Transport(Protocol):
         find the transport, as a URL, once they can connect. Raises an `OperatorError` before that
         if it cannot open.
         """
-        ...
 
 
 def channel_named(channels: Sequence[Channel], name: str) -> Channel:

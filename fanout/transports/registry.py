@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanout.config import TransportConfig
 from fanout.config.options import OptionField, options_of
 
 if TYPE_CHECKING:
     from fanout.checks.report import Check
-    from fanout.config import TransportConfig
     from fanout.transports.base import Transport
 
 
@@ -34,7 +34,7 @@ class TransportEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    config: type[msgspec.Struct]
+    config: type[TransportConfig]
     make: Callable[[Any], "Transport"]
     help: str
     check: Callable[[Sequence[Any], AsyncExitStack], Awaitable[Sequence["Check"]]] = no_checks
@@ -56,7 +56,7 @@ def register(entry: TransportEntry) -> None:
     TRANSPORTS[entry.name] = entry
 
 
-def entry_of(config: "TransportConfig") -> TransportEntry:
+def entry_of(config: TransportConfig) -> TransportEntry:
     """The entry of a configuration's kind."""
     for each in TRANSPORTS.values():
         if isinstance(config, each.config):
@@ -64,6 +64,6 @@ def entry_of(config: "TransportConfig") -> TransportEntry:
     raise LookupError(f"{type(config).__name__} is the configuration of no registered transport")
 
 
-def make_transport(config: "TransportConfig") -> "Transport":
+def make_transport(config: TransportConfig) -> "Transport":
     """The transport that a configuration asks for."""
     return entry_of(config).make(config)

@@ -306,7 +306,7 @@ async def test_a_transport_that_fails_ends_the_service_and_the_others_say_goodby
     watch = TcpTransport._watch
 
     async def fail_the_second(transport: TcpTransport) -> None:
-        if transport._config.host == "127.0.0.2":
+        if transport.config.host == "127.0.0.2":
             await break_down.wait()
             raise ZeroDivisionError("a fault of ours")
         await watch(transport)

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import msgspec
-
+from fanout.config import TransportConfig
 from fanout.config.options import Kind, Option
 from fanout.errors import UsageError
 from fanout.protocol.errors import LimitExceededError
@@ -11,7 +10,7 @@ from fanout.protocol.ring_file import DIRECTORY, name_fault
 from fanout.protocol.ring_page import check_capacity
 
 
-class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
+class ShmConfig(TransportConfig, frozen=True, kw_only=True):
     """A queue in shared memory. `keep` leaves its file when the service ends."""
 
     name: Annotated[str, Option("Name of the queue, under /dev/shm.")]
@@ -36,7 +35,3 @@ class ShmConfig(msgspec.Struct, frozen=True, kw_only=True):
     def claim(self) -> str:
         """See `TransportConfig.claim`."""
         return f"queue {self.name}"
-
-    def warnings(self) -> list[str]:
-        """See `TransportConfig.warnings`."""
-        return []

@@ -24,9 +24,8 @@ from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import decode_opening
 from fanout.protocol.records import Header
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
-from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import ConsumerStats, TransportStats
-from fanout.transports.base import channel_named
+from fanout.transports.base import Transport, channel_named
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
@@ -45,12 +44,15 @@ TRY_AGAIN_S: Final = 1.0
 """Pause between two attempts to make a lost queue anew."""
 
 
-class ShmTransport:
+class ShmTransport(Transport):
     """Serves a channel to the one reader of a queue."""
+
+    config: ShmConfig
 
     def __init__(self, config: ShmConfig, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         """`wall_ns` gives unix ns, for heartbeats."""
-        self._config = config
+        super().__init__(config)
+        self.url = f"shm://{config.name}"
         self._path = os.path.join(config.directory, config.name)
         self._wall_ns = wall_ns
         self._queue: OwnedQueue | None = None
@@ -61,11 +63,6 @@ class ShmTransport:
         """Frames of the log that were due to the queue."""
         self._channel = ""
         self.dropped = Dropped()
-        self.sending = Histogram()
-
-    @property
-    def url(self) -> str:
-        return f"shm://{self._config.name}"
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. The one consumer is whoever has attached."""
@@ -106,7 +103,7 @@ class ShmTransport:
         no other file has its name. Raises `ConfigError` for a channel that the service lacks.
         """
         _require_machine()
-        channel = channel_named(channels, self._config.channel)
+        channel = channel_named(channels, self.config.channel)
         self._channel = channel.name
         queue: OwnedQueue | None = self._create(channel)
         task_status.started(self.url)
@@ -117,7 +114,7 @@ class ShmTransport:
     def _create(self, channel: Channel) -> OwnedQueue:
         header = decode_opening(channel.greeting()[len(frame(START)) :])
         self._made_s = trio.current_time()
-        return create(self._path, capacity_bytes=self._config.capacity_bytes, header=header)
+        return create(self._path, capacity_bytes=self.config.capacity_bytes, header=header)
 
     async def _create_again(self, channel: Channel) -> OwnedQueue | None:
         """None if the log is closed before. The readers of other transports must not suffer, so
@@ -161,7 +158,7 @@ class ShmTransport:
         finally:
             self._queue = None
             self._readers_before += max(welcomed, 0)
-            queue.close(keep=self._config.keep and is_whole)
+            queue.close(keep=self.config.keep and is_whole)
 
     def _deliver(self, delivery: Delivery, log: Log[Header]) -> bool:
         """Push all that is new. Whether anything was."""

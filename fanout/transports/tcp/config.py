@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import msgspec
-
+from fanout.config import TransportConfig
 from fanout.config.options import Kind, Option
 from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
@@ -12,7 +11,7 @@ from fanout.net.addresses import check_port, is_host, serves_loopback
 from fanout.protocol.constants import WIRE_VERSION
 
 
-class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
+class TcpConfig(TransportConfig, frozen=True, kw_only=True):
     """Where the TCP transport listens, whom it serves, and how.
 
     `accept_rate` is in connections a second. A lapped reader goes on live if what the log still
@@ -90,11 +89,6 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 "--wire 1 has no place for a token (--token-file, FANOUT_TOKEN): take --wire 2"
             )
-
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`. Two on one port: the second is refused when it listens."""
-        return ""
 
     @property
     def is_open(self) -> bool:

@@ -21,9 +21,8 @@ from fanout.channel.channel import Channel
 from fanout.net.descriptors import Descriptors
 from fanout.net.listeners import authority_of, open_listeners
 from fanout.stats.anomalies import Anomalies
-from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
-from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.base import CHUNK_BYTES, Transport
 from fanout.transports.tcp.acceptor import Acceptor, Outlet, Wire
 from fanout.transports.tcp.broadcaster import Broadcaster
 from fanout.transports.tcp.config import TcpConfig
@@ -38,8 +37,10 @@ LOOK_S: Final = 0.5
 """How often the lag of the clients is checked."""
 
 
-class TcpTransport:
+class TcpTransport(Transport):
     """Serves channels over TCP."""
+
+    config: TcpConfig
 
     def __init__(
         self,
@@ -49,12 +50,10 @@ class TcpTransport:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wall_ns` gives unix ns, for heartbeats."""
-        self._config = config
+        super().__init__(config)
         self._wall_ns = wall_ns
         self._oddities = Anomalies(clock=monotonic)
         self._acceptor = Acceptor(config, self._oddities, monotonic=monotonic)
-        self._url = ""
-        self.sending = Histogram()
 
     @property
     def client_count(self) -> int:
@@ -78,7 +77,7 @@ class TcpTransport:
         consumers.sort(key=lambda each: each.age_s, reverse=True)
         lost = sum(each.lost for each in self.broadcasters)
         return TransportStats(
-            url=self._url,
+            url=self.url,
             consumers=tuple(consumers),
             accepted=self._acceptor.accepted,
             refused=self._acceptor.refused,
@@ -95,14 +94,14 @@ class TcpTransport:
     ) -> None:
         """See `Transport.run`. The URL names the address that is listened on. Raises `ConfigError`
         for a certificate that cannot be used, and for an instrument that the wire cannot carry."""
-        tls = load_tls(self._config)
+        tls = load_tls(self.config)
         self._acceptor.gate = TlsGate(tls) if tls else None
         self._acceptor.outlets = {each.wire.name: each for each in self._outlets(channels)}
-        if self._config.max_clients > Descriptors.most():
-            room = f"{Descriptors.most():,} clients, not for {self._config.max_clients:,}"
+        if self.config.max_clients > Descriptors.most():
+            room = f"{Descriptors.most():,} clients, not for {self.config.max_clients:,}"
             _LOG.warning("ulimit -n leaves room for %s", room)
-        listeners = await open_listeners(self._config.host, self._config.port)
-        self._url = " ".join(self._url_of(each) for each in listeners)
+        listeners = await open_listeners(self.config.host, self.config.port)
+        self.url = " ".join(self._url_of(each) for each in listeners)
         async with trio.open_nursery() as clients:
             for each in self._acceptor.outlets.values():
                 clients.start_soon(each.wire.run)
@@ -129,7 +128,7 @@ class TcpTransport:
                 )
             )
             accepting.start_soon(self._watch)
-            task_status.started(self._url)
+            task_status.started(self.url)
             try:
                 async with trio.open_nursery() as broadcasting:
                     for each in self._acceptor.outlets.values():
@@ -140,9 +139,9 @@ class TcpTransport:
             accepting.cancel_scope.cancel()
 
     def _outlets(self, channels: Sequence[Channel]) -> list[Outlet]:
-        if self._config.wire == 1:
+        if self.config.wire == 1:
             return [self._outlet(Wire1(channels[0]))]
-        max_lag_ms = int(self._config.max_lag_s * 1000)
+        max_lag_ms = int(self.config.max_lag_s * 1000)
         make = partial(Wire2, max_lag_ms=max_lag_ms, wall_ns=self._wall_ns)
         return [self._outlet(make(each)) for each in channels]
 

@@ -2,67 +2,51 @@
 
 import os
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import trio
 
 from fanout.channel.reader import Reader
-from fanout.checks.report import Fault, Subject
+from fanout.checks.report import Check, Fault, Subject
+from fanout.config import TransportConfig
 from fanout.config.options import Option
-from fanout.stats.histogram import Histogram
-from fanout.stats.snapshots import TransportStats
 from fanout.transports import TransportEntry, register
+from fanout.transports.base import Transport
 
 
-class LinesConfig(msgspec.Struct, frozen=True, kw_only=True):
+class LinesConfig(TransportConfig, frozen=True):
     path: Annotated[str, Option("File to write to.", metavar="FILE")]
     most: Annotated[int, Option("Blocks after which it ends the service.")] = 10
-    claim = ""
-
-    def warnings(self) -> list[str]:
-        return []
 
 
-class LinesTransport:
-    def __init__(self, config: LinesConfig) -> None:
-        self._config = config
-        self.sending = Histogram()
-
-    def stats(self) -> TransportStats:
-        return TransportStats(
-            url="lines", consumers=(), accepted=0, refused=0, lost=0, send=None, anomalies={}
-        )
+class Lines(Transport):
+    config: LinesConfig
 
     async def run(self, channels: Any, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        reader = Reader(channels[0])
-        task_status.started(f"lines://{self._config.path}")
-        async with await trio.open_file(self._config.path, "w") as file:
-            for _ in range(self._config.most):
+        reader, self.url = Reader(channels[0]), f"lines://{self.config.path}"
+        task_status.started(self.url)
+        async with await trio.open_file(self.config.path, "w") as file:
+            for _ in range(self.config.most):
                 await reader.log.wait_beyond(reader.cursor.position)
                 await file.write(f"{len(reader.next_piece())}\n")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def check(configs: Any, held: Any) -> Any:
-    rows = []
-    for each in configs:
-        subject = Subject("directory", os.path.dirname(each.path))
-        is_there = await trio.Path(subject.target).is_dir()
-        missing = subject.failed("it is missing", "make it", Fault.MACHINE)
-        rows.append(subject.passed("it is there") if is_there else missing)
-    return rows
+def directory_of(config: LinesConfig) -> Check:
+    subject = Subject("directory", str(Path(config.path).parent))
+    if Path(subject.target).is_dir():
+        return subject.passed("it is there")
+    return subject.failed("it is missing", "make it", Fault.MACHINE)
 
 
-register(
-    TransportEntry(
-        name="lines",
-        config=LinesConfig,
-        make=LinesTransport,
-        check=check,
-        help="Write a line for each block.",
-    )
-)
+async def check(configs: Sequence[LinesConfig], held: Any) -> list[Check]:
+    return [directory_of(each) for each in configs]
+
+
+HELP = "Write a line for each block."
+register(TransportEntry(name="lines", config=LinesConfig, make=Lines, check=check, help=HELP))
 
 if __name__ == "__main__":
     from fanout.cli.app import run
