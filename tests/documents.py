@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,12 +36,12 @@ ENOUGH_LINES: Final = 3
 LINGER_S: Final = 1.0
 """How long a command that has printed enough may take to end by itself."""
 
-PORTS: Final = ("9000", "9001", "9464")
 QUEUE: Final = "trade_queue"
 
 _SERVES: Final = re.compile(r"^(?!.* (check|config)\b).*fanout .*\b(tcp --port|shm --name)\b")
 _CHECKS: Final = re.compile(r"fanout .*\bcheck\b")
 _PLACES: Final = re.compile(r"(?:--(?:http-)?port|--name) (\S+)")
+_LISTENS: Final = re.compile(r"(--(?:http-)?port) (\d+)")
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -79,8 +78,8 @@ class Newcomer:
         self._home = home
         self._stack = stack
         self._path = f"{home}/.venv/bin:{os.environ['PATH']}"
-        self._names = {port: str(_free_port()) for port in PORTS}
-        self._names[QUEUE] = f"{QUEUE}_{uuid.uuid4().hex[:8]}"
+        self._names = {QUEUE: f"{QUEUE}_{uuid.uuid4().hex[:8]}"}
+        """What documents call a port or a queue, and what it is here."""
         self._serving: list[tuple[set[str], subprocess.Popen[str]]] = []
         self._exchange: dict[str, str] = {}
 
@@ -93,10 +92,10 @@ class Newcomer:
             (self._home / "block.toml").write_text(text)
             self._watch(text, ["fanout", "--config", "block.toml", "config"])
         elif _SERVES.search(text):
-            self._serve(text)
+            self._serve(block.text)
         else:
             if _CHECKS.search(text):
-                self._make_room(text)
+                self._make_room(block.text)
             self._watch(text, ["bash", "-c", text])
 
     def serve(self, symbols: str = "BTCUSDT,ETHUSDT") -> None:
@@ -110,8 +109,9 @@ class Newcomer:
         urls = json.loads(process.stdout.readline())
         self._exchange = {"FANOUT_WS_URL": urls["ws"], "FANOUT_REST_URL": urls["rest"]}
 
-    def _serve(self, text: str) -> None:
-        self._make_room(text)
+    def _serve(self, written: str) -> None:
+        self._make_room(written)
+        text = self._renamed(written)
         process = self._start(text, ["bash", "-c", f"exec {text.rpartition('&& ')[2]}"])
         assert process.stderr is not None
         said: list[str] = []
@@ -122,11 +122,20 @@ class Newcomer:
             ):
                 break
         assert "serving" in "".join(said[-1:]), f"{text}: {''.join(said)}"
-        self._serving.append((set(_PLACES.findall(text)), process))
+        self._serving.append((set(_PLACES.findall(written)), process))
+        self._learn_ports(written, "".join(said))
 
-    def _make_room(self, text: str) -> None:
-        """End whatever has a port or a name that is in these words."""
-        wanted = set(_PLACES.findall(text))
+    def _learn_ports(self, written: str, said: str) -> None:
+        """Note the ports that a service took, by those that the document gives it."""
+        for flag, port in _LISTENS.findall(written):
+            scheme = "http" if flag == "--http-port" else "tcp"
+            found = re.search(rf"{scheme}://\S+?:(\d+)", said)
+            assert found is not None, f"{written}: {said}"
+            self._names[port] = found[1]
+
+    def _make_room(self, written: str) -> None:
+        """End whatever has a port or a name that is in these words of a document."""
+        wanted = set(_PLACES.findall(written))
         for places, process in self._serving:
             if places & wanted:
                 _end(process)
@@ -159,7 +168,9 @@ class Newcomer:
         return process
 
     def _renamed(self, text: str) -> str:
-        """With ports and a queue of our own: others run here, too."""
+        """With free ports for what listens, the ports that it took for what connects, and a queue
+        of our own: others run here, too."""
+        text = _LISTENS.sub(r"\1 0", text)
         for name, ours in self._names.items():
             text = re.sub(rf"\b{name}\b", ours, text)
         return text
@@ -175,12 +186,6 @@ def reading(home: Path) -> Iterator[Newcomer]:
 
 def _changes_things(name: str) -> bool:
     return name.startswith("FANOUT_") and name != "FANOUT_PURE"
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _has_ended(process: subprocess.Popen[str]) -> bool:
