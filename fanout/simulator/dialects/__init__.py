@@ -9,7 +9,8 @@ from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
-DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (BinanceUsdm(), BinanceSpot())}
+_ALL: Final[tuple[Dialect, ...]] = (BinanceUsdm(), BinanceSpot())
+DIALECTS: Final = {each.name: each for each in _ALL}
 
 
 def dialect_of(name: str) -> Dialect:

@@ -7,7 +7,7 @@ ours are marked. That invalid JSON ends the connection is documented, its close 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -127,6 +127,11 @@ def _refuse_unless_combined(params: Sequence[Any]) -> None:
         raise _RefusedError(2, "Invalid request: property name must be a string")
     if params[0] != "combined":
         raise _RefusedError(0, "Unknown property")
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in the order in which they were asked for, each once, without empty ones."""
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def is_unsigned(value: Any) -> bool:

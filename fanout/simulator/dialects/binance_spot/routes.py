@@ -6,11 +6,11 @@ developers.binance.com, "WebSocket Streams for Binance".
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.dialects.binance.requests import unique
 
 _PATH: Final = re.compile(r"/(?:(stream)|ws((?:/[^/]+)*))")
 _UNITS: Final = {
@@ -33,10 +33,6 @@ def destination(target: str) -> Destination | None:
         return None
     if match[1]:
         names = (name for value in fields.get("streams", []) for name in value.split("/"))
-        return Destination("", Session(_unique(names), Form(True, microseconds)))
+        return Destination("", Session(unique(names), Form(True, microseconds)))
     names = (unquote(name) for name in match[2].split("/"))
-    return Destination("", Session(_unique(names), Form(False, microseconds)))
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
+    return Destination("", Session(unique(names), Form(False, microseconds)))

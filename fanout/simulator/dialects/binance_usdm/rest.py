@@ -14,6 +14,7 @@ from fanout.simulator.dialects.binance.queries import (
 )
 from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_usdm.exchange_info import exchange_info
+from fanout.simulator.dialects.binance_usdm.frames import aggregate_fields
 from fanout.simulator.market.ticks import RPI, Aggregate, Trade
 
 MAX_TRADES: Final = 1_000
@@ -93,14 +94,4 @@ def _row(trade: Trade) -> dict[str, Any]:
 
 
 def _aggregate_row(row: Aggregate) -> dict[str, Any]:
-    """As on the stream, without the event, the symbol and `st`."""
-    return {
-        "a": row.aggregate_id,
-        "p": row.price,
-        "q": row.quantity,
-        "nq": row.normal_quantity,
-        "f": row.first_id,
-        "l": row.last_id,
-        "T": row.time_ms,
-        "m": row.buyer_is_maker,
-    }
+    return {"a": row.aggregate_id, **aggregate_fields(row)}

@@ -6,11 +6,11 @@ A trailing slash is refused, and so is `/ws?<stream>`.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.dialects.binance.requests import unique
 from fanout.simulator.market.ticks import StreamKind
 
 PUBLIC: Final = "public"
@@ -41,12 +41,8 @@ def destination(target: str) -> Destination | None:
 
 def _in_query(query: str) -> tuple[str, ...]:
     values = parse_qs(query).get("streams", [])
-    return _unique(name for value in values for name in value.split("/"))
+    return unique(name for value in values for name in value.split("/"))
 
 
 def _in_path(path: str) -> tuple[str, ...]:
-    return _unique(unquote(name) for name in path.split("/"))
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
+    return unique(unquote(name) for name in path.split("/"))
