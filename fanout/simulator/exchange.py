@@ -53,7 +53,7 @@ class Exchange:
             clock,
             kept_trades=config.kept_trades,
             kept_ids=config.kept_ids,
-            others=dialect.zoo,
+            others=dialect.untraded,
             aggregator=Aggregator(gathering.interval_ms, gathering.sent_after_ms),
         )
         self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)

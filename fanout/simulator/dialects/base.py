@@ -115,8 +115,8 @@ class Dialect(Protocol):
         """The instruments that a synthetic market has by default."""
 
     @property
-    def zoo(self) -> tuple[Listing, ...]:
-        """What is listed beside those that trade: what a reader of the listing has to cope with."""
+    def untraded(self) -> tuple[Listing, ...]:
+        """Rows without trades, which are in every listing."""
 
     def made_up(self, symbol: str) -> Listing | None:
         """The instrument of a made-up name such as `made_up_symbol` gives; None for another."""

@@ -22,7 +22,7 @@ from fanout.simulator.dialects.binance.requests import answer
 from fanout.simulator.dialects.binance_spot import frames
 from fanout.simulator.dialects.binance_spot.rest import WORDS, rest
 from fanout.simulator.dialects.binance_spot.routes import destination
-from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, ZOO, spelled
+from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, UNTRADED, spelled
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
 from fanout.simulator.market.ticks import (
@@ -54,7 +54,7 @@ class BinanceSpot(BinanceDialect):
     # An aggregate is the fills of one order at one price: here those of one millisecond.
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
     table = TABLE
-    zoo = ZOO
+    untraded = UNTRADED
 
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol, least_places=PLACES)

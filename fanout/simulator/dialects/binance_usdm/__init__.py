@@ -21,7 +21,7 @@ from fanout.simulator.dialects.binance.requests import answer, is_unsigned
 from fanout.simulator.dialects.binance_usdm import frames
 from fanout.simulator.dialects.binance_usdm.rest import WORDS, rest
 from fanout.simulator.dialects.binance_usdm.routes import ROUTE_OF, ROUTES, destination
-from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, ZOO
+from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, UNTRADED
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
 from fanout.simulator.market.ticks import (
@@ -57,7 +57,7 @@ class BinanceUsdm(BinanceDialect):
     )
     aggregation = Aggregation(interval_ms=100, sent_after_ms=150)
     table = TABLE
-    zoo = ZOO
+    untraded = UNTRADED
 
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol, contract_type=PERPETUAL)

@@ -8,8 +8,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, TextMessage
 
 from fanout.errors import UsageError
+from fanout.simulator.connection.http import Request
+from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects import DIALECTS, dialect_of, listing_of, symbols_of
-from fanout.simulator.dialects.base import Dialect, Form
+from fanout.simulator.dialects.base import Dialect, Form, Venue
 from fanout.simulator.faults import (
     Delay,
     Drop,
@@ -29,7 +31,10 @@ from fanout.simulator.faults import (
     UnknownEvent,
 )
 from fanout.simulator.market.aggregate import Aggregator
+from fanout.simulator.market.history import History
+from fanout.simulator.market.listing import listed
 from fanout.simulator.market.ticks import MARKET
+from fanout.venues import BinanceSpot, BinanceUsdm
 from tests.fanout.simulator.support import MemoryExchange, tick, trade
 from tests.stand.callers import RawClient
 
@@ -38,6 +43,8 @@ URLS = {
     "binance-usdm": "/public/stream?streams=btcusdt@trade",
     "binance-spot": "/stream?streams=btcusdt@trade",
 }
+
+VENUES = {"binance-usdm": BinanceUsdm, "binance-spot": BinanceSpot}
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda each: each.name)
 
@@ -51,6 +58,25 @@ def test_a_dialect_is_found_by_its_name(dialect: Dialect) -> None:
 def test_an_unknown_dialect_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"no dialect 'kraken'; choose from binance-usdm, binance"):
         dialect_of("kraken")
+
+
+@each_dialect
+@pytest.mark.parametrize("count", [1, 15, 30])
+def test_as_many_symbols_are_listed_as_trading_as_the_market_has(
+    dialect: Dialect, count: int
+) -> None:
+    symbols = symbols_of(dialect, count)
+    traded = [each for symbol in symbols if (each := listing_of(dialect, symbol))]
+    listings = listed(traded, dialect.untraded)
+    limit = RateLimit(weight_limit=6_000, tolerated_429s=1)
+    rest = dialect.rest(
+        Venue(listings=listings, quirks={}, history=History(listings, 1_000), limit=limit)
+    )
+    venue = VENUES[dialect.name]()
+    body = rest.respond(Request("GET", venue.listing_request().path, headers={}), 0).body
+    listing = venue.parse_listing(body)
+    assert [each for each in listing.rows if listing.fault(each) is None] == list(symbols)
+    assert len(listing.rows) == count + len(dialect.untraded)
 
 
 @each_dialect
