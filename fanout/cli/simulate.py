@@ -1,4 +1,4 @@
-"""`fanout simulate`: an exchange on loopback, for trying things out, mishaps included."""
+"""`fanout simulate`: a simulated exchange on loopback, with faults on request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,14 @@ def simulate(context: typer.Context, **said: Any) -> None:
 
     Example: fanout simulate --port 9500 --symbols BTCUSDT,ETHUSDT --rate 500
 
-    With --symbols 800 it makes names up behind those it knows: S0021USDT, ...
+    --symbols 800 adds made-up symbols to those it knows: S0021USDT, ... The
+    listing also has a few rows that do not trade.
 
-    It misbehaves on request, by itself or from another shell:
+    Faults are injected on a schedule, or from another shell:
 
       fanout simulate --port 9500 --fault "drop every 30s" --fault "stall 2"
       curl -X POST 'http://127.0.0.1:9500/control/skip?symbol=BTCUSDT&count=3'
-      curl http://127.0.0.1:9500/control   how things stand; what fields hold
+      curl http://127.0.0.1:9500/control   connections, faults, usage
 
     A fault is a name, values in the order below or as FIELD=VALUE, and when:
     after 10s, every 5m, until 1h. Fields have defaults; no symbol means all.
@@ -38,29 +39,29 @@ def simulate(context: typer.Context, **said: Any) -> None:
     Connections: all, or route=public, route=market, which=oldest, which=newest
       drop       how (close, cut, reset, half-open), code, reason
       stall      for_s: nothing is sent, then all at once
-      shutdown   within_s: announced, then closed (spot has it)
-      malformed  text: a frame that is no JSON
-      event      name: one that no document has, such as serverShutdown
+      shutdown   within_s: announced, then closed (spot only)
+      malformed  text: a frame that is not JSON
+      event      name: an event that nobody subscribed to
       garbage    size_bytes, framed (true, or false to break WebSocket)
 
-    Streams: the next messages, or now and again with chance=0.01
-      silence    symbol, stream (trade, aggTrade), for_s: acked, and silent
-      skip       symbol, count, stream, chance: only REST has them
+    Streams: the next messages, or at random with chance=0.01
+      silence    symbol, stream (trade, aggTrade), for_s: acked, then silent
+      skip       symbol, count, stream, chance: not sent, but in REST
       garble     symbol, count, stream, chance, how (cut, price, types)
       repeat     symbol, count, stream, chance, later: sent twice
-      delay      symbol, count, stream, chance, by: sent after so many others
+      delay      symbol, count, stream, chance, by: sent after BY others
       shuffle    symbol, count, stream, chance, window: sent in another order
 
     REST, and by their path WebSocket handshakes
       http       status, path, requests (or null), retry_after_s, delay_s,
                  rows, body, sent_bytes, banned_for_s
-      spend      weight: others at our address have used it up
-      forget     symbol, kept: older trades are no longer to be had
+      spend      weight: used up by others at our address
+      forget     symbol, kept: REST has only the newest KEPT
 
     The market
       insert     symbol, kind (NA, ADL, MARKET, ...), count, away, quantity
-      renumber   symbol, next_id: ids jump, or start anew
-      list       symbol, price, tick_size, step_size, status: a new one
+      renumber   symbol, next_id: ids jump, or start again
+      list       symbol, price, tick_size, step_size, status: a new symbol
       relist     symbol, tick_size, step_size, status
       decimals   symbol, price, quantity: how many they have
       rename     symbol, to

@@ -31,7 +31,7 @@ def test_the_help_lists_every_fault_with_its_fields_in_their_order(columns: str)
 
 def test_the_help_fits_80_columns() -> None:
     lines = fanout("simulate", "--help", COLUMNS="80").stdout.splitlines()
-    assert "   curl http://127.0.0.1:9500/control   how things stand; what fields hold" in [
+    assert "   curl http://127.0.0.1:9500/control   connections, faults, usage" in [
         line.rstrip() for line in lines
     ]
     assert max(map(len, lines)) <= 80

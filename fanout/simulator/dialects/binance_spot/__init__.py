@@ -1,8 +1,8 @@
 """Binance spot, from its documents of 2026 and from a recording of 2024.
 
-Differences to the futures: one route, eight decimals everywhere, ids of fills only, microseconds
-where asked for, pings every 20 seconds, five messages a second, an announced shutdown, and a
-Retry-After with every refusal. It shares no code with the service's venue.
+It differs from USDⓈ-M: one route, eight decimals everywhere, ids of fills only, microseconds on
+request, pings every 20 seconds, five messages a second, an announced shutdown, and a Retry-After
+with every refusal. It shares no code with the service's venue.
 """
 
 from typing import Any, Final

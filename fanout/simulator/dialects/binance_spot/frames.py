@@ -1,8 +1,8 @@
-"""The messages of Binance spot streams, byte for byte in the recorded order of fields, and their
-recordings read back.
+"""Encodes the messages of Binance spot streams, with fields in the recorded order, and parses
+recorded trades.
 
-Times are milliseconds, or microseconds on a connection whose URL asks for them. `M` is documented
-as a field to ignore, and has always been true.
+Times are milliseconds, or microseconds on a connection whose URL asks for them. The documents say
+to ignore `M`, which has always been true.
 """
 
 from typing import Any, Final
@@ -22,12 +22,12 @@ def payload(tick: Tick, *, microseconds: bool) -> bytes:
         return tick.recorded
     if tick.trade is not None:
         return _trade(tick.trade, microseconds)
-    assert tick.aggregate is not None, "a tick is of one or the other"
+    assert tick.aggregate is not None, "a tick has a trade or an aggregate"
     return _aggregate(tick.aggregate, microseconds)
 
 
 def shutdown(now_ms: int, *, combined: bool, microseconds: bool) -> bytes:
-    """Documented, developers.binance.com, "WebSocket Streams", serverShutdown."""
+    """As documented at developers.binance.com, "WebSocket Streams", serverShutdown."""
     now = now_ms * _US_PER_MS if microseconds else now_ms
     event = b'{"e":"serverShutdown","E":%d}' % now
     return envelope("!serverShutdown", event) if combined else event

@@ -1,4 +1,4 @@
-"""The REST endpoints of Binance spot that a reader of trades needs.
+"""The REST endpoints of Binance spot that a client for trades needs.
 
 Weights and limits are the documented ones of 2026. A request with the header
 `X-MBX-TIME-UNIT: MICROSECOND` gets its times in microseconds.
@@ -62,7 +62,7 @@ class _Answers:
         return _rows(request, self._history.newest(symbol, limit))
 
     def historical(self, request: Request, now_ms: int) -> bytes:
-        """All rows there ever were, at the exchange. Here: as far back as rows are kept."""
+        """The exchange has all rows. The simulator has those that it keeps."""
         query = request.query
         symbol = symbol_of(query, self._venue.listings)
         limit, first_id = limit_of(query, DEFAULT_ROWS, MAX_ROWS), span_of(query).first_id

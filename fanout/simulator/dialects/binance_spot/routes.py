@@ -1,4 +1,4 @@
-"""Where a WebSocket URL leads: the form, and the streams from the start.
+"""Parses WebSocket URLs: the form of messages, and the first streams.
 
 Accepted are `/ws`, `/ws/<a>/<b>` and `/stream`, `/stream?streams=<a>/<b>`, each with or without
 `timeUnit=MICROSECOND`. All streams are on one route, which has no name. Documented at
@@ -22,7 +22,7 @@ _UNITS: Final = {
 
 
 def destination(target: str) -> Destination | None:
-    """The destination of a request target, or None where the exchange has nothing."""
+    """The destination of a request target, or None if the exchange has no such path."""
     path, _, query = target.partition("?")
     match = _PATH.fullmatch(path)
     if match is None:

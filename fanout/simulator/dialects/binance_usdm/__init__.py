@@ -1,7 +1,6 @@
 """Binance USDⓈ-M futures, from its documents and from recordings of 2026.
 
-It shares no code with the service's venue, so that a misreading in one cannot cancel out in the
-other. `exchange_facts.md`, sections 1 and 9, is what it is built from.
+It shares no code with the service's venue, so that one misreading cannot hide in both.
 """
 
 from typing import Final
@@ -79,7 +78,7 @@ class BinanceUsdm(BinanceDialect):
         return frames.payload(tick)
 
     def shutdown(self, now_ms: int, form: Form) -> None:
-        """No document has an announcement for futures: connections end without one."""
+        """No announcement is documented for futures: connections end without one."""
 
     def rest(self, venue: Venue) -> RestSide:
         return rest(venue)

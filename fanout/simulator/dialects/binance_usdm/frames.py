@@ -1,5 +1,5 @@
-"""The messages of Binance USDⓈ-M streams, byte for byte in the recorded order of fields, and their
-recordings read back."""
+"""Encodes the messages of Binance USDⓈ-M streams, with fields in the recorded order, and parses
+recorded trades."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def payload(tick: Tick) -> bytes:
         return tick.recorded
     if tick.trade is not None:
         return _trade(tick.trade)
-    assert tick.aggregate is not None, "a tick is of one or the other"
+    assert tick.aggregate is not None, "a tick has a trade or an aggregate"
     return _aggregate(tick.aggregate)
 
 
