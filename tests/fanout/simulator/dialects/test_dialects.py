@@ -102,7 +102,7 @@ def test_a_message_of_an_aggregate_is_no_trade(dialect: Dialect) -> None:
 
 
 @each_dialect
-def test_a_recorded_payload_goes_out_as_it_is(dialect: Dialect) -> None:
+def test_a_recorded_payload_is_sent_unchanged(dialect: Dialect) -> None:
     recorded = tick(trade(1))
     said = b'{ "e":"trade", "E":1 }'
     row = type(recorded)(0, recorded.stream, recorded.trade, recorded=said)
@@ -162,7 +162,7 @@ async def ids(client: RawClient, count: int) -> list[int]:
     ],
     ids=lambda each: type(each).__name__,
 )
-async def test_a_fault_of_the_streams_befalls_every_dialect_alike(
+async def test_stream_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault, heard: list[int]
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -197,7 +197,7 @@ async def test_a_message_is_garbled_in_every_dialect(
 @pytest.mark.parametrize(
     "fault", [Malformed(), UnknownEvent(), Garbage(), Drop(), Drop(how="cut")], ids=repr
 )
-async def test_a_fault_of_connections_befalls_every_dialect_alike(
+async def test_connection_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -210,7 +210,7 @@ async def test_a_fault_of_connections_befalls_every_dialect_alike(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_without_a_path_a_fault_of_rest_concerns_all_of_it(
+async def test_without_a_path_a_rest_fault_acts_on_every_path(
     nursery: trio.Nursery, dialect: str
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -243,7 +243,7 @@ async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dial
         ("binance-usdm", Shutdown(), "Binance USDⓈ-M closes without an announcement; use drop"),
     ],
 )
-async def test_a_fault_that_makes_no_sense_at_a_venue_is_refused_in_words(
+async def test_a_fault_that_a_venue_cannot_have_is_refused_with_the_reason(
     nursery: trio.Nursery, dialect: str, fault: Fault, says: str
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -258,7 +258,7 @@ def test_the_announcement_of_spot_is_the_documented_one(form: Form) -> None:
     assert said == ({"stream": "!serverShutdown", "data": event} if form.combined else event)
 
 
-async def test_an_announced_shutdown_ends_those_that_are_up_and_no_later_one(
+async def test_an_announced_shutdown_ends_open_connections_and_no_later_ones(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = await exchange(nursery, "binance-spot", count=0)

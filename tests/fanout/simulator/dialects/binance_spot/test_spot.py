@@ -149,7 +149,7 @@ def test_a_request_costs_its_documented_weight(side: RestSide, name: str, weight
     assert (response.status, response.used_weight) == (200, weight)
 
 
-def test_a_refusal_tells_when_to_come_back(history: History) -> None:
+def test_a_refusal_has_a_retry_after(history: History) -> None:
     side = side_of(history, 20)
     request = Request("GET", "/api/v3/trades?symbol=BTCUSDT")
     first, second = (side.respond(request, 50_500) for _ in range(2))

@@ -68,7 +68,7 @@ def test_a_trade_is_spelled_as_documented(rest: Rest, history: History) -> None:
     ]
 
 
-def test_an_rpi_trade_says_so(rest: Rest, history: History) -> None:
+def test_an_rpi_trade_is_marked(rest: Rest, history: History) -> None:
     history.add(trade(kind=RPI))
     assert body(rest, "/fapi/v1/trades?symbol=BTCUSDT")[0]["isRPITrade"] is True
 
@@ -128,7 +128,7 @@ def test_a_limit_out_of_range_is_refused(rest: Rest, limit: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/fapi/v1/depth", "/fapi/v1/ping/", "", "*"])
-def test_what_is_not_served_is_not_found(rest: Rest, target: str) -> None:
+def test_an_unknown_path_is_not_found(rest: Rest, target: str) -> None:
     assert get(rest, target).status == 404
 
 
