@@ -93,17 +93,18 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def claim(self) -> str:
-        """See `TransportConfig.claim`. Two on one port: the second is refused when it listens."""
+        """See `TransportConfig.claim`. Empty: a second transport on the same port fails when it
+        listens."""
         return ""
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody who reaches it over a network is served."""
+        """Whether the service serves anybody who reaches it over a network."""
         return not (serves_loopback(self.host) or self.token)
 
     @property
     def is_overheard(self) -> bool:
-        """Whether its token passes over a network in clear text."""
+        """Whether clients send the token over a network in clear text."""
         return bool(self.token) and not (serves_loopback(self.host) or self.tls_cert)
 
     def warnings(self) -> list[str]:
