@@ -113,11 +113,11 @@ class Client(ABC):
     def reconnects(self) -> tuple[Reconnect, ...]:
         """The last hundred reconnects: reason, duration, and records lost."""
         self._recover()
-        return self._subscription.reconnects
+        return self._subscription.state.reconnects
 
     @property
     def _is_over(self) -> bool:
-        return self._subscription.is_over
+        return self._subscription.state.is_over
 
     def _is_connected(self) -> bool:
         """Whether `connect` has nothing more to wait for."""
@@ -140,7 +140,7 @@ class Client(ABC):
         cancelled and comes back does not start the pause again, except in another event loop,
         whose clock differs."""
         if self._attempt_at is None or self._attempt_at[0] is not loop:
-            self._attempt_at = loop, now_s + self._subscription.pause_s
+            self._attempt_at = loop, now_s + self._subscription.state.pause_s
         return max(0.0, self._attempt_at[1] - now_s)
 
     def _disconnected(self, error: Exception) -> None:
@@ -161,9 +161,10 @@ class Client(ABC):
 
     def _begin(self) -> None:
         """Remember where to return to, if what comes next is cut off by an interrupt."""
-        if self._mark is None or self._mark.ready:
-            self._mark = self._subscription.mark()
-        self._doubt = self._mark
+        mark = self._mark
+        if mark is None or mark.ready:
+            mark = self._mark = self._subscription.mark()
+        self._doubt = mark
 
     def _settle(self) -> None:
         """The step is complete: nothing that was read since `_begin` can be lost."""
@@ -261,7 +262,7 @@ class BlockingClient(Client, ABC):
 
     @property
     def _is_over(self) -> bool:
-        return self._subscription.is_over or self._is_closed
+        return self._subscription.state.is_over or self._is_closed
 
     def __iter__(self) -> Self:
         return self

@@ -125,7 +125,7 @@ class ShmClient(QueueClient, BlockingClient):
     def _step(self) -> None:
         """Attach, or poll once, and pause if the queue was empty."""
         if self._queue is None:
-            if not self._is_closed_within(self._subscription.pause_s):
+            if not self._is_closed_within(self._subscription.state.pause_s):
                 self._attach()
         elif self._take():
             self._idle = 0

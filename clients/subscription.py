@@ -27,10 +27,11 @@ from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import EndReason
 from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
+from fanout.protocol.phases import Phase
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Skipped, Status, Trade
 from fanout.protocol.request import Position, Request, Start, encode_request
 from fanout.protocol.session import Mark as SessionMark
-from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
+from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 10.0
@@ -46,9 +47,37 @@ comes too late, from a program that was busy."""
 
 _REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
 
-
 INTERRUPTED: Final = "the program was interrupted while it read"
 """Reason reported for a connection that is dropped since an interrupt may have lost its bytes."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `Subscription` knows beside its session. Few frames change it. Each change replaces
+    the whole, so one reference is enough to return to it."""
+
+    pauses: Iterator[float]
+    """The pauses before the next attempts to connect."""
+    pause_s: float = 0.0
+    """How long to wait before the next attempt to connect."""
+    failure: DisconnectedError | UnknownSymbolError | None = None
+    """The error to raise once `ready` is empty."""
+    is_over: bool = False
+    """Whether there will be no other connection."""
+    reconnects: tuple[Reconnect, ...] = ()
+    """The last `MAX_RECONNECTS` reconnects."""
+    outage: Reconnect | None = None
+    """The reconnect in progress, as far as it is known."""
+    end: End | None = None
+    """The END of this connection."""
+    due: Position | None = None
+    """The next expected position, until the next connection's header confirms the epoch."""
+    unheard: int = 0
+    """Attempts in a row at which the service began elsewhere without a report."""
+    is_settled: bool = False
+    """Whether all losses of the reconnect are known: a record other than `Loss` has come."""
+    is_checked: bool = False
+    """Whether the connection's first header was checked for the symbols that the caller wants. A
+    later header may belong to older records, and have fewer."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -59,7 +88,7 @@ class Mark(msgspec.Struct, frozen=True):
     ready: int
     """Records in `ready`."""
     session: SessionMark
-    subscription: tuple[Any, ...]
+    state: State
 
     @property
     def is_fresh(self) -> bool:
@@ -100,13 +129,6 @@ class Subscription:
         `resume`, otherwise the newest. Raises `NotRepresentableError`."""
         self._url = url
         self.ready = Ready()
-        self.pause_s = 0.0
-        """How long to wait before the next attempt to connect."""
-        self.failure: DisconnectedError | UnknownSymbolError | None = None
-        """The error to raise once `ready` is empty."""
-        self.is_over = False
-        """Whether there will be no other connection."""
-        self.reconnects: tuple[Reconnect, ...] = ()
         self._reconnect = reconnect
         self._request = request or Request()
         encode_request(self._request)  # raises before anything opens
@@ -115,20 +137,10 @@ class Subscription:
         self._uniform = uniform
         self._longest_pause_s = longest_pause_s
         self._session = SubscriberSession()
-        self._end: End | None = None
         start = self._request.start
-        self._due = start if isinstance(start, Position) else None
-        """The next expected position, until the next connection's header confirms the epoch."""
-        self._unheard = 0
-        """Attempts in a row at which the service began elsewhere without a report."""
-        self._is_settled = False
-        """Whether all losses of the reconnect are known: a record other than `Loss` has come."""
-        self._is_checked = False
-        """Whether the connection's first header was checked for the symbols that the caller wants.
-        A later header may belong to older records, and have fewer."""
-        self._outage: Reconnect | None = None
-        """The reconnect in progress, as far as it is known."""
-        self._pauses = self._new_pauses()
+        self.state = State(
+            pauses=self._new_pauses(), due=start if isinstance(start, Position) else None
+        )
 
     @property
     def header(self) -> Header | None:
@@ -136,9 +148,9 @@ class Subscription:
         return self._session.header
 
     @property
-    def frames(self) -> int:
-        """Whole frames received, over all connections."""
-        return self._session.frames
+    def failure(self) -> DisconnectedError | UnknownSymbolError | None:
+        """The error to raise once `ready` is empty."""
+        return self.state.failure
 
     @property
     def statistics(self) -> SessionStatistics:
@@ -156,7 +168,7 @@ class Subscription:
         unless the request has one."""
         at = self._session_position()
         if at is None:
-            return self._due
+            return self.state.due
         # A client reads only when `ready` is empty, so all of it is of the session's epoch.
         numbers = (_first_number(each) for each in self.ready)
         return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
@@ -168,7 +180,7 @@ class Subscription:
             # Records received and not yet handed over wait in `ready`: resume after them.
             at = self._session_position() if self._resume else None
             request = msgspec.structs.replace(request, start=at or Start.LIVE)
-        is_insisting = self._unheard < ATTEMPTS_TO_RESUME - 1
+        is_insisting = self.state.unheard < ATTEMPTS_TO_RESUME - 1
         self._session.ask(request.start, insist=is_insisting, channel=request.channel)
         return frame(encode_request(request))
 
@@ -178,46 +190,51 @@ class Subscription:
             return None
         return Position(epoch_ns=header.epoch_ns, seq=next_seq)
 
-    def receive(self, data: bytes) -> None:
-        """Take the bytes of a read; no bytes mean the end of the stream.
+    def receive(self, data: bytes) -> bool:
+        """Take the bytes of a read; no bytes mean the end of the stream. Returns whether they
+        completed a frame.
 
         Raises `PeerError` at the end of the stream and for bytes that break the protocol. The
         records before that are in `ready`.
         """
         if not data:
             raise DisconnectedError(self._farewell())
-        header = self._session.header
-        self._session.receive(data)
-        while (records := self._session.next_records()) is not None:
-            if self._session.header is not header:
-                header = self._session.header
+        session = self._session
+        header, is_any = session.header, False
+        session.receive(data)
+        while (records := session.next_records()) is not None:
+            is_any = True
+            if session.header is not header:
+                header = session.header
                 self._take_header()
-            if not self._is_settled:
+            if not self.state.is_settled:
                 self._watch(records)
             if records:
                 self._take(records)
+        return is_any
 
     def _take_header(self) -> None:
         header = self._session.header
         assert header is not None, "it has just come"
-        due, self._due = self._due, None
+        due = self.state.due
+        self._change(due=None)
         if due is not None and due.epoch_ns != header.epoch_ns:
             self.ready.append(Restarted(before=due, epoch_ns=header.epoch_ns))
             self._note(is_new_epoch=True)
-        if self._is_checked or not header.instruments:  # none: the listing is not known yet
+        if self.state.is_checked or not header.instruments:  # none: the listing is not known yet
             return
-        self._is_checked = True
+        self._change(is_checked=True)
         try:
             self._wanted.check(header)
         except UnknownSymbolError as error:
             # Another attempt would find the same symbols: end here.
-            self.failure = error
+            self._change(failure=error)
             raise DisconnectedError(str(error)) from error
 
     def _take(self, records: list[Record]) -> None:
         last = records[-1]
         if isinstance(last, End):
-            self._end = last
+            self._change(end=last)
         if self._session.is_elsewhere:
             return  # a refusal under another channel's header: it becomes an error
         if not self._wanted.is_everything:
@@ -228,57 +245,37 @@ class Subscription:
         """Collect the losses with which a connection begins. The first other record completes
         them, and with them the reconnect."""
         losses = tuple(each for each in records if isinstance(each, Loss))
-        if losses and self._outage is not None:
-            self._note(lost=(*self._outage.lost, *losses)[-MAX_RECONNECTS:])
+        if losses and self.state.outage is not None:
+            self._note(lost=(*self.state.outage.lost, *losses)[-MAX_RECONNECTS:])
         if self._session.has_begun:
-            self._is_settled, self._unheard = True, 0
-            if self._outage is not None:
-                self.reconnects = (*self.reconnects, self._outage)[-MAX_RECONNECTS:]
-                self._outage = None
+            self._change(is_settled=True, unheard=0)
+            outage = self.state.outage
+            if outage is not None:
+                reconnects = (*self.state.reconnects, outage)[-MAX_RECONNECTS:]
+                self._change(reconnects=reconnects, outage=None)
+
+    def _change(self, **changes: Any) -> None:
+        self.state = msgspec.structs.replace(self.state, **changes)
 
     def _note(self, **changes: Any) -> None:
         """Change the reconnect in progress, if there is one."""
-        if self._outage is not None:
-            self._outage = msgspec.structs.replace(self._outage, **changes)
+        if self.state.outage is not None:
+            self._change(outage=msgspec.structs.replace(self.state.outage, **changes))
 
     def _note_outage(self, why: str) -> None:
-        self._outage = self._outage or Reconnect(why=why, pause_s=0.0, attempts=0, lost=())
-        self._note(pause_s=self._outage.pause_s + self.pause_s, attempts=self._outage.attempts + 1)
+        outage = self.state.outage or Reconnect(why=why, pause_s=0.0, attempts=0, lost=())
+        pause_s, attempts = outage.pause_s + self.state.pause_s, outage.attempts + 1
+        self._change(outage=msgspec.structs.replace(outage, pause_s=pause_s, attempts=attempts))
 
     def mark(self) -> Mark:
         """The state to pass to `return_to`."""
-        state = (
-            self.pause_s,
-            self.failure,
-            self.is_over,
-            self.reconnects,
-            self._end,
-            self._due,
-            self._unheard,
-            self._is_settled,
-            self._is_checked,
-            self._outage,
-            self._pauses,
-        )
         session = self._session
-        return Mark(session.phase, len(self.ready), session.mark(), state)
+        return Mark(session.phase, len(self.ready), session.mark(), self.state)
 
     def return_to(self, mark: Mark) -> None:
         """Restore the state of `mark`. Can be interrupted and repeated. The caller must have taken
         nothing out of `ready` in between."""
-        (
-            self.pause_s,
-            self.failure,
-            self.is_over,
-            self.reconnects,
-            self._end,
-            self._due,
-            self._unheard,
-            self._is_settled,
-            self._is_checked,
-            self._outage,
-            self._pauses,
-        ) = mark.subscription
+        self.state = mark.state
         self._session.return_to(mark.session)
         while len(self.ready) > mark.ready:
             self.ready.pop()
@@ -288,7 +285,7 @@ class Subscription:
         `mark`, and treat the connection as lost. If nothing had arrived on it, the client connects
         again without reporting that."""
         self.return_to(mark)
-        self.pause_s = 0.0
+        self._change(pause_s=0.0)
         if self._session.phase is Phase.GREETING:
             self._session.disconnected()
         else:
@@ -299,41 +296,44 @@ class Subscription:
         next attempt follows after a pause, or at once if the fault is this program's."""
         is_elsewhere = self._session.is_elsewhere
         self._session.disconnected()
-        end, self._end = self._end, None
-        if self._is_settled:
+        before = self.state
+        end = before.end
+        self._change(
+            end=None,
             # A connection that brought only a header does not reset the pauses.
-            self._pauses = self._new_pauses()
-        self._is_settled = self._is_checked = False
-        self._due = self._session_position() or self._due
-        self._unheard += isinstance(error, NotHeardError)
+            pauses=self._new_pauses() if before.is_settled else before.pauses,
+            is_settled=False,
+            is_checked=False,
+            due=self._session_position() or before.due,
+            unheard=before.unheard + isinstance(error, NotHeardError),
+        )
         why = reason(error)
         is_goodbye = end is not None and (end.retry_ms is None or not self._reconnect)
-        if is_goodbye or self.failure is not None:
-            self.is_over = True
+        if is_goodbye or before.failure is not None:
+            self._change(is_over=True)
             if end is not None and end.reason in _REFUSALS:
                 is_unknown = is_elsewhere and end.reason is EndReason.BAD_REQUEST
                 refused = UnknownChannelError if is_unknown else RefusedError
-                self.failure = refused(f"{self._url}: {end.why or end.reason.name}")
+                self._change(failure=refused(f"{self._url}: {end.why or end.reason.name}"))
         elif isinstance(error, WrongChannelError):
-            self.is_over = True
-            self.failure = UnknownChannelError(f"{self._url}: {why}")
+            self._change(is_over=True, failure=UnknownChannelError(f"{self._url}: {why}"))
         elif not self._reconnect:
-            self.is_over = True
-            self.failure = DisconnectedError(f"{self._url}: {why}")
+            self._change(is_over=True, failure=DisconnectedError(f"{self._url}: {why}"))
         else:
             asked_s = (end.retry_ms or 0) / 1000 if end else 0.0
-            pause_s = min(asked_s, LONGEST_ASKED_S) + next(self._pauses)
-            self.pause_s = 0.0 if is_own_fault else pause_s
+            pause_s = min(asked_s, LONGEST_ASKED_S) + next(self.state.pauses)
+            self._change(pause_s=0.0 if is_own_fault else pause_s)
             self._note_outage(why)
-            self.ready.append(Disconnected(why=why, pause_s=self.pause_s))
+            self.ready.append(Disconnected(why=why, pause_s=self.state.pause_s))
 
     def _new_pauses(self) -> Iterator[float]:
         return backoff(first_s=FIRST_PAUSE_S, cap_s=self._longest_pause_s, uniform=self._uniform)
 
     def _farewell(self) -> str:
-        if self._end is None:
+        end = self.state.end
+        if end is None:
             return "the service closed the connection without an END"
-        return f"the service ended: {self._end.why or self._end.reason.name}"
+        return f"the service ended: {end.why or end.reason.name}"
 
 
 def _first_number(record: Received) -> int | None:

@@ -71,7 +71,7 @@ class TcpClient(NetworkClient, BlockingClient):
     def _step(self) -> None:
         try:
             if self._socket is None:
-                if self._is_closed_within(self._subscription.pause_s):
+                if self._is_closed_within(self._subscription.state.pause_s):
                     return
                 self._begin()
                 self._connect()

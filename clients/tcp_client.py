@@ -78,7 +78,6 @@ class NetworkClient(Client):
             )
         self._tls = (tls or ssl.create_default_context()) if is_tls else None
         self._is_greeted = False
-        self._frames = 0
         self._amid_frame_s = 0.0
         """Time that reads have waited since the last whole frame."""
 
@@ -101,10 +100,8 @@ class NetworkClient(Client):
             self._is_greeted = True
             if data.startswith(_TLS_ALERT):
                 raise DisconnectedError("the service speaks TLS: use tls:// instead of tcp://")
-        self._subscription.receive(data)
-        frames = self._subscription.frames
-        if frames != self._frames:
-            self._frames, self._amid_frame_s = frames, 0.0
+        if self._subscription.receive(data):
+            self._amid_frame_s = 0.0
             return
         self._amid_frame_s += waited_s
         if self._amid_frame_s > FRAME_TIMEOUTS * self._idle_timeout_s:

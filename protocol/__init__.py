@@ -54,6 +54,7 @@ from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
 from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
+from fanout.protocol.phases import Phase
 from fanout.protocol.records import (
     Block,
     End,
@@ -79,7 +80,7 @@ from fanout.protocol.request import (
     encode_request,
 )
 from fanout.protocol.ring import RingReader, RingWriter
-from fanout.protocol.session import Phase, SessionStatistics, SubscriberSession
+from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 __all__ = [
     "MAX_BLOCK_TRADES",

@@ -23,6 +23,8 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Final
 
+import msgspec
+
 from fanout.protocol.constants import (
     CRC_BYTES,
     LENGTH_BYTES,
@@ -201,28 +203,34 @@ def _decode_channels(body: bytes, offset: int, count: int) -> tuple[str, ...]:
     return tuple(channels)
 
 
-class Gathering:
-    """A header whose instruments are still coming."""
+class Gathering(msgspec.Struct, frozen=True):
+    """A header whose instruments are still coming: a value, as it is after so many frames."""
 
-    def __init__(self, payload: bytes) -> None:
-        """`payload` is the header's. Raises `PeerError`."""
-        self.header, self._count = decode_header(payload)
+    header: Header
+    """With the instruments that have come."""
+    count: int
+    """How many instruments the header announced."""
+
+    @classmethod
+    def begin(cls, payload: bytes) -> "Gathering":
+        """`payload` is the header's. Raises `PeerError` for every other."""
+        return cls(*decode_header(payload))
 
     @property
     def is_complete(self) -> bool:
         """Whether the header has as many instruments as it announced."""
-        return len(self.header.instruments) == self._count
+        return len(self.header.instruments) == self.count
 
-    def add(self, payload: bytes) -> None:
-        """Take the next INSTRUMENTS. Raises `PeerError` for every other payload, and for
-        instruments that the header did not announce or that came before."""
+    def add(self, payload: bytes) -> "Gathering":
+        """With the instruments of the next frame. Raises `PeerError` for every other payload, and
+        for instruments that the header did not announce or that came before."""
         known = len(self.header.instruments)
         header = with_instruments(self.header, payload, first=known)
-        if len(header.instruments) > self._count:
+        if len(header.instruments) > self.count:
             raise MalformedError(
-                f"{len(header.instruments):,} instruments: the header announced {self._count:,}"
+                f"{len(header.instruments):,} instruments: the header announced {self.count:,}"
             )
-        self.header = header
+        return Gathering(header, self.count)
 
 
 def decode_opening(frames: bytes) -> Header:
@@ -230,9 +238,9 @@ def decode_opening(frames: bytes) -> Header:
     payloads = payloads_of(frames)
     if not payloads:
         raise MalformedError(f"{len(frames):,} bytes hold no header")
-    gathering = Gathering(payloads[0])
+    gathering = Gathering.begin(payloads[0])
     for payload in payloads[1:]:
-        gathering.add(payload)
+        gathering = gathering.add(payload)
     if not gathering.is_complete:
         raise MalformedError("instruments are missing behind their header")
     return gathering.header

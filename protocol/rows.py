@@ -1,33 +1,51 @@
 """Decodes blocks into rows: each trade is a record of fixed size, for numpy and other columns.
 
-    u64  sequence number
-    u64  trade id
-    u64  time
-    i64  price
-    u64  quantity
-    u64  received_ns
-    u16  instrument index
-    u8   trade kind
-    u8   1 if the buyer is the maker
-    u8   1 if back-filled
-    3 x  0
-
-All fields are little-endian, at the instrument's exponents, as in `records.Trade`. Rows are no wire
-format: they stay in the process.
+`FIELDS` is the layout of a row: all fields of a `records.Trade`, little-endian, in this order and
+without gaps, at the instrument's exponents. Three zero bytes follow. Rows are no wire format: they
+stay in the process.
 """
 
 from collections.abc import Iterable
+from operator import attrgetter
 from struct import Struct
 from typing import Final
+
+import msgspec
 
 from fanout.protocol.block import decode_block
 from fanout.protocol.records import Header
 from fanout.protocol.speedups import twin
 
-ROW: Final = Struct("<QQQqQQHBBB3x")
+
+class Field(msgspec.Struct, frozen=True):
+    """A field of a row, under its name in a `Trade`."""
+
+    name: str
+    code: str
+    """Its format in `struct`."""
+    path: str = ""
+    """Where a `Trade` has the value, if not under the name."""
+
+
+FIELDS: Final = (
+    Field("seq", "Q"),
+    Field("trade_id", "Q"),
+    Field("time", "Q"),
+    Field("price", "q"),
+    Field("quantity", "Q"),
+    Field("received_ns", "Q"),
+    Field("instrument", "H", "instrument.index"),
+    Field("kind", "B"),
+    Field("buyer_is_maker", "?"),
+    Field("back_filled", "?"),
+)
+
+ROW: Final = Struct(f"<{''.join(each.code for each in FIELDS)}3x")
 ROW_BYTES: Final = ROW.size
 
 assert ROW_BYTES == 56
+
+_values_of: Final = attrgetter(*(each.path or each.name for each in FIELDS))
 
 
 @twin
@@ -37,16 +55,5 @@ def rows_of(payloads: Iterable[bytes], header: Header) -> bytearray:
     rows = bytearray()
     for payload in payloads:
         for trade in decode_block(payload, header).trades:
-            rows += ROW.pack(
-                trade.seq,
-                trade.trade_id,
-                trade.time,
-                trade.price,
-                trade.quantity,
-                trade.received_ns,
-                trade.instrument.index,
-                trade.kind,
-                trade.buyer_is_maker,
-                trade.back_filled,
-            )
+            rows += ROW.pack(*_values_of(trade))
     return rows

@@ -1,34 +1,26 @@
 """A subscriber as a value: bytes in, records out, nothing else.
 
-`SubscriberSession` holds what every client has to get right: which frame may come when, where the
-numbering stands, what was lost. It does no I/O and reads no clock, so the blocking, the asyncio and
-the trio client are thin, and alike.
+`SubscriberSession` does what every client has to get right: it checks the order of frames
+(`phases`), puts headers together (`listing`), follows the numbering and reports what was lost. It
+does no I/O and reads no clock, so the blocking, the asyncio and the trio client are thin, and
+alike.
 
     session.receive(data)                          what a read brought
     while (records := session.next_records()) is not None:
         ...                                        the records of one frame; maybe none
     session.disconnected()                         the connection is gone; another will follow
 
-Which frame may come when stands in one table, `_NEXT_PHASE`; a frame that is not in it is the
-peer's fault.
+A session outlives its connections. It reports records that were published between two of them as a
+`Loss`, like every other hole in the numbering. Trades, events, skipped records and losses together
+are exactly the numbers from the first on, each once.
 
-    GREETING --START--> OPENING --header--> LISTING --instruments--> STREAMING --END--> ENDED
-                                               ^                        |
-                                               '-------- header --------'
-
-A header counts once all its instruments have come; until then `header` is the one before. A session
-outlives its connections: records that were published between two of them come out as `Loss`, as
-does every other hole in the numbering. Trades, events, skipped records and losses together are
-exactly the numbers from the first on, each once.
-
-`ask`, before a connection's first byte, says that the connection begins at a place of the reader's
-choice. Then the request, not the header, says which number is due, and the session notices a
-service that begins elsewhere by the hole it leaves.
+`ask`, before a connection's first byte, tells the session what the client requested. Then the
+request, not the header, determines the next number. If the service begins elsewhere, the session
+notices the hole.
 """
 
-from copy import copy
-from enum import Enum, auto
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
@@ -36,74 +28,43 @@ from fanout.protocol.block import decode_block
 from fanout.protocol.constants import (
     NUMBERED_KINDS,
     OTHER_WIRES,
-    START,
     WIRE_VERSION,
     FrameKind,
     LossReason,
 )
-from fanout.protocol.errors import (
-    MalformedError,
-    NotHeardError,
-    UnexpectedFrameError,
-    WrongChannelError,
-)
+from fanout.protocol.errors import MalformedError, NotHeardError, WrongChannelError
 from fanout.protocol.events import decode_event
 from fanout.protocol.framing import FrameReader, unseal
-from fanout.protocol.header import Gathering
 from fanout.protocol.instruments import with_instruments
 from fanout.protocol.joining import run_of
+from fanout.protocol.listing import Listing
+from fanout.protocol.phases import Input, Phase, input_of, next_phase
 from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Skipped, Snapshot
 from fanout.protocol.request import Position, Start
 
+_TRADES: Final = FrameKind.TRADES.value
 
-class Phase(Enum):
-    """Where in a connection a subscriber is."""
+_STEADY: Final = (
+    "phase",
+    "header",
+    "has_begun",
+    "is_answered",
+    "is_elsewhere",
+    "_asked",
+    "_hole",
+    "_insists",
+    "_channel",
+    "_elsewhere",
+    "_listing",
+    "_is_joining",
+    "_unknown_frames",
+    "_events",
+    "_skipped",
+    "_connections",
+)
+"""The attributes of a session that a block in mid-stream leaves as they are."""
 
-    GREETING = auto()
-    """Nothing has come; START must."""
-    OPENING = auto()
-    """START has come; the header must."""
-    LISTING = auto()
-    """A header has come; its instruments must."""
-    STREAMING = auto()
-    ENDED = auto()
-    """END has come; nothing may follow."""
-
-
-class _Input(Enum):
-    START = auto()
-    HEADER = auto()
-    INSTRUMENTS = auto()
-    BLOCK = auto()
-    EVENT = auto()
-    END = auto()
-    UNKNOWN = auto()
-
-
-_NEXT_PHASE = {
-    (Phase.GREETING, _Input.START): Phase.OPENING,
-    (Phase.OPENING, _Input.HEADER): Phase.LISTING,
-    (Phase.LISTING, _Input.INSTRUMENTS): Phase.LISTING,
-    (Phase.STREAMING, _Input.HEADER): Phase.LISTING,
-    (Phase.STREAMING, _Input.INSTRUMENTS): Phase.STREAMING,
-    (Phase.STREAMING, _Input.BLOCK): Phase.STREAMING,
-    (Phase.STREAMING, _Input.EVENT): Phase.STREAMING,
-    (Phase.STREAMING, _Input.UNKNOWN): Phase.STREAMING,
-    (Phase.STREAMING, _Input.END): Phase.ENDED,
-}
-
-_INPUTS: dict[int, _Input] = {
-    FrameKind.HEADER: _Input.HEADER,
-    FrameKind.INSTRUMENTS: _Input.INSTRUMENTS,
-    FrameKind.TRADES: _Input.BLOCK,
-    FrameKind.STATUS: _Input.EVENT,
-    FrameKind.GAP: _Input.EVENT,
-    FrameKind.LOSS: _Input.EVENT,
-    FrameKind.HEARTBEAT: _Input.EVENT,
-    FrameKind.END: _Input.END,
-}
-
-_TRADES = FrameKind.TRADES.value
+_steady_of: Final = attrgetter(*_STEADY)
 
 Mark = tuple[Any, ...]
 """The state of a session, from `SubscriberSession.mark`."""
@@ -130,34 +91,31 @@ class SubscriberSession:
     def __init__(self) -> None:
         self.phase = Phase.GREETING
         self.header: Header | None = None
-        """The header that counts, with its instruments; None before the first."""
+        """The current header, with its instruments; None before the first."""
         self.next_seq: int | None = None
         """The sequence number that comes next; None before the first header."""
         self._asked: Start | Position = Start.LIVE
         self._hole = LossReason.UNANNOUNCED
-        """Reason reported for an unannounced sequence gap. Something else than UNANNOUNCED until
-        the place that was asked for has begun."""
+        """Reason reported for an unannounced sequence gap. Not UNANNOUNCED from a header to the
+        first number after it, if the request named a place to begin at."""
         self._insists = False
         self._channel = ""
         self._elsewhere: Header | None = None
         self.is_elsewhere = False
-        """Whether the connection's header is of another channel than was asked for. Then only an
-        END may follow, and the numbering stays as it was."""
+        """Whether the connection's header is of another channel than requested. Then only an END
+        may follow, and the numbering stays as it was."""
         self.has_begun = False
-        """Whether the connection has brought more than a greeting: a frame that shows where the
+        """Whether the connection has brought a frame, other than its header, that shows where the
         numbering stands."""
         self.is_answered = False
         """Whether the connection has brought a frame that only an admitted client gets: not START,
         the header or its instruments, nor an END."""
-        self._gathering: Gathering | None = None
-        """The header whose instruments are still coming."""
+        self._listing = Listing()
+        """The epoch's symbols, and the header whose instruments are still coming."""
         self._is_joining = True
         """Whether that header is the connection's first."""
-        self._symbols: tuple[str, ...] = ()
-        """All that the epoch has had so far, by index."""
         self._steady: Mark | None = None
-        """Of the newest mark, unless something else has changed since than what every block
-        changes."""
+        """The values of `_STEADY` at the newest mark; None if one may have changed since then."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -188,8 +146,8 @@ class SubscriberSession:
         )
 
     def ask(self, start: Start | Position, *, insist: bool = False, channel: str = "") -> None:
-        """Say where the next connection was asked to begin. Without this call, it begins where its
-        header says.
+        """Tell the session what the next connection requests. Without this call, the connection
+        begins where its header says.
 
         With `insist`, a service that begins elsewhere without a LOSS raises `NotHeardError`, so
         that the caller can ask again: a service ignores a request that comes too late. Without it,
@@ -209,61 +167,42 @@ class SubscriberSession:
     def next_records(self) -> list[Record] | None:
         """The records of the next frame; None until more bytes come.
 
-        Raises `PeerError` for a frame that breaks the wire or comes out of turn. The connection is
-        finished then; the records of the frames before it have been given out.
+        Raises `PeerError` for a frame that breaks the wire or comes out of turn. Then the
+        connection is finished. The records of the frames before it have been returned.
         """
         payload = self._frames.next_payload()
         if payload is None:
             return None
         self._frame_count += 1
         if self.has_begun and self.phase is Phase.STREAMING and payload[0] == _TRADES:
-            # Nearly always; the table says the same, but takes half a microsecond.
-            assert self.header is not None, "the table lets nobody stream before a header"
+            # Nearly every frame. The table allows it too, but takes half a microsecond.
+            assert self.header is not None, "the table allows no block before a header"
             return self._take_block(decode_block(payload, self.header))
         self._steady = None
         if self.is_elsewhere:
             return self._take_refusal(payload)
         if self.phase is Phase.OPENING and payload[0] in OTHER_WIRES:
             raise MalformedError(f"wire {payload[0]} is spoken here, and not {WIRE_VERSION}")
-        kind = _input_of(payload)
-        phase = _NEXT_PHASE.get((self.phase, kind))
-        if phase is None:
-            raise UnexpectedFrameError(f"subscriber in {self.phase.name} got {kind.name}")
+        kind = input_of(payload)
+        phase = next_phase(self.phase, kind)
         records = self._records_of(kind, payload)
-        is_listed = phase is Phase.LISTING and self._gathering is None
+        is_listed = phase is Phase.LISTING and self._listing.gathering is None
         self.phase = Phase.STREAMING if is_listed else phase
         return records
 
     def mark(self) -> Mark:
-        """What `return_to` needs to undo all that comes after this.
+        """What `return_to` needs to undo everything that follows.
 
         Every attribute but the frame reader is a value that is replaced and never changed, so the
-        references are the state. A client marks every read. So they are spelled out, since
-        `vars(self)` would make all later attributes slower, and those that a block in mid-stream
-        leaves alone are kept from one mark to the next.
+        references are the state. A client marks every read. So what every block changes is spelled
+        out (`vars(self)` would make all later attributes slower), and the rest is kept from one
+        mark to the next.
         """
-        if self._steady is None:
-            self._steady = (
-                self.phase,
-                self.header,
-                self._asked,
-                self._hole,
-                self._insists,
-                self._channel,
-                self._elsewhere,
-                self.is_elsewhere,
-                self.has_begun,
-                self.is_answered,
-                self._gathering,
-                self._is_joining,
-                self._symbols,
-                self._unknown_frames,
-                self._events,
-                self._skipped,
-                self._connections,
-            )
+        steady = self._steady
+        if steady is None:
+            steady = self._steady = _steady_of(self)
         return (
-            self._steady,
+            steady,
             self.next_seq,
             self._bytes_received,
             self._frame_count,
@@ -272,8 +211,9 @@ class SubscriberSession:
         )
 
     def return_to(self, mark: Mark) -> None:
-        """Be as at `mark` again, but for an incomplete frame, which is forgotten. Can be
-        repeated."""
+        """Restore the state of `mark`, except for an incomplete frame, which is forgotten. Can be
+        interrupted and repeated."""
+        self._steady = None
         (
             steady,
             self.next_seq,
@@ -282,61 +222,62 @@ class SubscriberSession:
             self._trades,
             self._lost,
         ) = mark
-        (
-            self.phase,
-            self.header,
-            self._asked,
-            self._hole,
-            self._insists,
-            self._channel,
-            self._elsewhere,
-            self.is_elsewhere,
-            self.has_begun,
-            self.is_answered,
-            self._gathering,
-            self._is_joining,
-            self._symbols,
-            self._unknown_frames,
-            self._events,
-            self._skipped,
-            self._connections,
-        ) = steady
-        self._steady = None
+        for name, value in zip(_STEADY, steady, strict=True):
+            setattr(self, name, value)
         self._frames = FrameReader()
 
     def disconnected(self) -> None:
         """Forget the connection, with any incomplete frame or header; keep the numbering."""
         self._steady = None
         self._frames = FrameReader()
-        self._gathering = None
+        self._listing = self._listing.dropped()
         self.phase = Phase.GREETING
         self.has_begun = self.is_answered = self.is_elsewhere = False
 
-    def _records_of(self, kind: _Input, payload: bytes) -> list[Record]:
-        if kind is _Input.START:
+    def _records_of(self, kind: Input, payload: bytes) -> list[Record]:
+        if kind is Input.START:
             self._connections += 1
             return []
-        if kind is _Input.HEADER:
+        if kind is Input.HEADER:
             self._is_joining = self.phase is Phase.OPENING
-            self._gathering = Gathering(payload)
-            return self._gathered(self._gathering)
-        if self._gathering is not None:
-            # A copy, since `return_to` may have to go back to what there is now.
-            self._gathering = copy(self._gathering)
-            self._gathering.add(payload)
-            return self._gathered(self._gathering)
-        self.is_answered |= kind is not _Input.END
-        assert self.header is not None, "the table lets nothing else pass before a header"
-        if kind is _Input.BLOCK:
+            self._listing = self._listing.begin(payload)
+            return self._take_header()
+        if self._listing.gathering is not None:
+            self._listing = self._listing.add(payload)
+            return self._take_header()
+        self.is_answered |= kind is not Input.END
+        assert self.header is not None, "the table allows nothing else before a header"
+        if kind is Input.BLOCK:
             return self._take_block(decode_block(payload, self.header))
-        if kind is _Input.INSTRUMENTS:
+        if kind is Input.INSTRUMENTS:
             header = with_instruments(self.header, payload)
-            self._require_same_symbols(header)
-            self._use(header)
+            self._listing, self.header = self._listing.using(header), header
             return []
-        if kind is _Input.UNKNOWN:
+        if kind is Input.UNKNOWN:
             return self._take_unknown(payload)
         return self._take_event(payload, self.header)
+
+    def _take_header(self) -> list[Record]:
+        """Take the new header, once all its instruments have come."""
+        header = self._listing.whole
+        if header is None:
+            return []
+        if self._is_joining and self._channel not in ("", header.channel):
+            self._listing = self._listing.dropped()
+            self.is_elsewhere, self._elsewhere = True, header
+            return []
+        listing = self._listing.using(header)
+        if self._is_joining:
+            lost = self._join(header)
+        else:
+            assert self.header is not None, "it is not the connection's first"
+            if header.epoch_ns != self.header.epoch_ns:
+                raise MalformedError(
+                    f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
+                )
+            lost = self._advance(header.next_seq, 0)
+        self._listing, self.header = listing, header
+        return lost
 
     def _take_refusal(self, payload: bytes) -> list[Record]:
         """Take the END of a connection whose header is another channel's."""
@@ -352,44 +293,6 @@ class SubscriberSession:
         assert isinstance(event, End), "its kind says so"
         return [event]
 
-    def _gathered(self, gathering: Gathering) -> list[Record]:
-        """Take a header, once all its instruments have come."""
-        if not gathering.is_complete:
-            return []
-        header, self._gathering = gathering.header, None
-        if self._is_joining and self._channel not in ("", header.channel):
-            self.is_elsewhere, self._elsewhere = True, header
-            return []
-        self._require_same_symbols(header)
-        if self._is_joining:
-            lost = self._join(header)
-        else:
-            assert self.header is not None, "it is not the connection's first"
-            if header.epoch_ns != self.header.epoch_ns:
-                raise MalformedError(
-                    f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
-                )
-            lost = self._advance(header.next_seq, 0)
-        self._use(header)
-        return lost
-
-    def _use(self, header: Header) -> None:
-        """Let a header count from here on."""
-        is_another = self.header is None or header.epoch_ns != self.header.epoch_ns
-        symbols = tuple(each.symbol for each in header.instruments)
-        if is_another or len(symbols) > len(self._symbols):
-            self._symbols = symbols
-        self.header = header
-
-    def _require_same_symbols(self, header: Header) -> None:
-        """Raises `MalformedError` if a header gives an index to another symbol than the epoch has
-        had there."""
-        if self.header is None or header.epoch_ns != self.header.epoch_ns:
-            return
-        for known, each in zip(self._symbols, header.instruments, strict=False):
-            if known != each.symbol:
-                raise MalformedError(f"index {each.index} was {known}, and is now {each.symbol}")
-
     def _take_unknown(self, payload: bytes) -> list[Record]:
         self._unknown_frames += 1
         if payload[0] not in NUMBERED_KINDS:
@@ -404,7 +307,7 @@ class SubscriberSession:
         return [*records, Skipped(first_seq=seq, last_seq=seq + count - 1, kind=payload[0])]
 
     def _join(self, header: Header) -> list[Record]:
-        """Take a connection's first header: which number is due, and what was lost before it."""
+        """Take a connection's first header: find the next number, and what was lost before it."""
         asked, known, expected = self._asked, self.header, self.next_seq
         is_another = known is not None and known.epoch_ns != header.epoch_ns
         self._hole = LossReason.UNANNOUNCED
@@ -420,7 +323,7 @@ class SubscriberSession:
             is_same = asked.epoch_ns == header.epoch_ns
             due = asked.seq if is_same else 1
             self._hole = LossReason.DISCONNECTED if is_same else LossReason.OTHER_EPOCH
-        # A number that has not been published is refused, by END; it is not due.
+        # The service refuses, by END, to begin at a number that has not been published.
         self.next_seq = min(due, header.next_seq)
         return []
 
@@ -442,7 +345,7 @@ class SubscriberSession:
                 return self._advance(next_seq, 0)
             case End(last_seq=last_seq):
                 is_refused = self._hole is not LossReason.UNANNOUNCED
-                # Then nothing of what it asked for has been lost: it can be asked for again.
+                # Then nothing of what was requested is lost: it can be requested again.
                 return [*([] if is_refused else self._advance(last_seq + 1, 0)), event]
             case Loss():
                 records = self._advance(event.first_seq, event.count)
@@ -453,8 +356,8 @@ class SubscriberSession:
         return [*records, event]
 
     def _advance(self, seq: int, count: int) -> list[Record]:
-        """Go on to behind `count` numbers from `seq`; what lies before `seq` is lost."""
-        assert self.next_seq is not None, "a header came first, and it says"
+        """`count` numbers from `seq` on have come. Any numbers missing before `seq` are lost."""
+        assert self.next_seq is not None, "a header came first, and set it"
         is_unheard = self._hole is not LossReason.UNANNOUNCED and seq > self.next_seq
         if is_unheard and self._insists:
             raise NotHeardError(f"the service began at {seq}, and not at {self.next_seq} as asked")
@@ -470,9 +373,3 @@ class SubscriberSession:
             return []
         self._lost += seq - expected
         return [Loss(first_seq=expected, last_seq=seq - 1, reason=reason)]
-
-
-def _input_of(payload: bytes) -> _Input:
-    if payload == START:
-        return _Input.START
-    return _INPUTS.get(payload[0], _Input.UNKNOWN)

@@ -5,9 +5,9 @@
     trades = trades_in(records, client.header)  # what iterating over a client gave
     frame = to_polars(trades)
 
-Integers and exponents are what the wire carries, and what every conversion keeps unless it is
-asked for decimals or floats. Nothing is rounded but by the floats. numpy comes with fanout; polars,
-pyarrow and pandas are imported by the function that needs them, which says so when one is missing.
+The wire carries integers and exponents. Every conversion keeps them, unless the caller asks for
+decimals or floats. Only floats are rounded. numpy comes with fanout. polars, pyarrow and pandas are
+imported by the function that needs them, and its error names a missing one.
 
 `rows` has the arrays, `frames` the conversions, `npy` and `parquet` files in batches.
 """

@@ -1,12 +1,12 @@
 """Rows as tables of Arrow, polars and pandas.
 
-Arrow is the way into all of them: what a column is, and that nothing is lost on the way, is
-decided once, here. The columns, in every tool and in a Parquet file:
+Every conversion goes through Arrow, so the columns are the same in every tool and in a Parquet
+file:
 
     seq                                 u64
     symbol                              text, as a dictionary (polars and pandas: categorical)
     trade_id                            u64
-    time                                timestamp in UTC, of ms, us or ns: the finest clock's unit
+    time                                timestamp in UTC; unit of the finest clock: ms, us or ns
     price, price_exponent               i64, i8: price * 10**price_exponent of the quote currency
     quantity, quantity_exponent         u64, i8
     received_ns                         u64, unix ns
@@ -14,9 +14,9 @@ decided once, here. The columns, in every tool and in a Parquet file:
     buyer_is_maker, back_filled         bool
     epoch_ns                            u64, unix ns
 
-With `values="decimal"` price and quantity are decimals of up to 38 digits at one scale, the finest
-of these trades, and with `"float"` the nearest doubles, in place of integer and exponent. Only the
-floats may round.
+`values="decimal"` gives price and quantity as decimals of up to 38 digits, at the finest scale of
+these trades. `values="float"` gives the nearest doubles. Either replaces integer and exponent. Only
+floats may be rounded.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ Values = Literal["exact", "decimal", "float"]
 TimeUnit = Literal["ms", "us", "ns"]
 
 PLACES: Final[dict[TimeUnit, int]] = {"ms": 3, "us": 6, "ns": 9}
-"""Decimals of a second. No unit is coarser, since Parquet knows none."""
+"""Decimals of a second in each unit. Parquet has no coarser unit."""
 
 DECIMAL_DIGITS: Final = 38
-"""What 128 bits hold. More are 256, which polars does not have."""
+"""Digits that 128 bits hold. polars has no decimals of 256 bits."""
 
 _EXACT_FLOAT: Final = 2**53
-"""Up to here an integer is a double, so that one operation with a power of ten rounds once."""
+"""Integers up to this one are exact as doubles, so dividing by a power of ten rounds only once."""
 
 _TENS: Final = np.array([float(10**power) for power in range(19)])
 _KINDS: Final = tuple(TradeKind)
 _KIND_INDEX: Final = np.array([_KINDS.index(TradeKind(each)) for each in range(256)], np.int8)
-"""By the code: a code that has no name is OTHER."""
+"""The place in `_KINDS` of each code. A code without a name is OTHER."""
 
 
 class MissingPackageError(CallerError, ImportError):
@@ -69,10 +69,10 @@ def to_arrow(
 ) -> pyarrow.Table:
     """A table with a row for each trade. Needs pyarrow.
 
-    `trades` are labelled rows, or rows of `TRADE` and their `header`. `time_unit` is for tables
-    that are to be put together: by itself the unit is the coarsest in which these times are whole.
-    Raises `NotRepresentableError` for times that do not fit 63 bits of it, and for decimals of more
-    than 38 digits; `MissingPackageError`.
+    `trades` are labelled rows, or rows of `TRADE` and their `header`. Without `time_unit` the table
+    has the coarsest unit in which its times are whole; give one for tables that are to be joined.
+    Raises `NotRepresentableError` for times that do not fit 63 bits in that unit, and for decimals
+    of more than 38 digits. Raises `MissingPackageError` without pyarrow.
     """
     pa = needed("pyarrow", "to_arrow")
     rows = _with_labels(trades, header)
@@ -106,8 +106,8 @@ def to_polars(
 def to_pandas(
     trades: NDArray[np.void], header: Header | None = None, values: Values = "exact"
 ) -> pandas.DataFrame:
-    """A pandas frame, of numpy's types, and of Arrow's where numpy has none: decimals. Needs pandas
-    and pyarrow. Arguments and errors are those of `to_arrow`."""
+    """A pandas frame with numpy's types; decimals, which numpy does not have, with Arrow's. Needs
+    pandas and pyarrow. Arguments and errors are those of `to_arrow`."""
     pd = needed("pandas", "to_pandas")
     pa = needed("pyarrow", "to_pandas")
 
@@ -118,7 +118,7 @@ def to_pandas(
 
 
 def needed(package: str, function: str) -> Any:
-    """A package that is not everybody's. Raises `MissingPackageError`."""
+    """An optional package. Raises `MissingPackageError`."""
     try:
         return import_module(package)
     except ImportError as error:
@@ -171,7 +171,7 @@ def _numbers(pa: Any, rows: NDArray[np.void], name: str, values: Values) -> dict
 
 
 def floats(numbers: NDArray[Any], exponents: NDArray[np.int8]) -> NDArray[np.float64]:
-    """The doubles nearest to numbers * 10**exponents: as `to_float`, many at once."""
+    """The doubles nearest to numbers * 10**exponents: `to_float` for arrays."""
     tens = _TENS[np.abs(exponents)]
     near: NDArray[np.float64] = np.where(exponents < 0, numbers / tens, numbers * tens)
     # Beyond 2**53 the integer itself would be rounded first, and then the quotient.
@@ -181,8 +181,8 @@ def floats(numbers: NDArray[Any], exponents: NDArray[np.int8]) -> NDArray[np.flo
 
 
 def _decimals(pa: Any, name: str, numbers: NDArray[Any], exponents: NDArray[np.int8]) -> Any:
-    """Decimals at the finest exponent there is. Arrow keeps one as an integer of 128 bits, low
-    word first, which is what an i64 or u64 becomes by its sign."""
+    """Decimals at the finest exponent of all. Arrow keeps a decimal as an integer of 128 bits, low
+    word first. An i64 or u64 is the low word, and its sign gives the high one."""
     scale = -int(exponents.min(initial=0))
     words = np.empty((len(numbers), 2), "<u8")
     words[:, 0] = numbers.view(np.uint64)
@@ -204,7 +204,7 @@ def _require_digits(name: str, numbers: NDArray[Any], exponent: int, scale: int)
 
 
 def _rescaled(pa: Any, words: NDArray[np.uint64], exponent: int, scale: int) -> NDArray[np.uint64]:
-    """The same numbers at another scale, finer than 10**exponent. Arrow multiplies 128 bits."""
+    """The same numbers at a finer scale than 10**exponent. Arrow multiplies the 128 bits."""
     finer = _from_words(pa, words, -exponent).cast(pa.decimal128(DECIMAL_DIGITS, scale))
     return np.frombuffer(finer.buffers()[1], "<u8").reshape(-1, 2)[finer.offset :]
 
@@ -215,5 +215,5 @@ def _from_words(pa: Any, words: NDArray[np.uint64], scale: int) -> Any:
 
 
 def _by_exponent(exponents: NDArray[np.int8]) -> list[tuple[int, NDArray[np.bool_]]]:
-    """Each exponent there is, and which rows have it."""
+    """Each exponent that occurs, and which rows have it."""
     return [(int(each), exponents == each) for each in np.unique(exponents)]

@@ -1,9 +1,8 @@
-"""A .npy file that grows: rows are appended, and the header in front says how many count.
+"""A .npy file that grows: rows are appended, and the header has the number of complete rows.
 
-The header has the same length whatever the count, since numpy leaves room for its digits. So it
-can be written anew in place, after the rows it counts are on disk, and the file is a whole .npy at
-every moment: `np.load` reads as many rows as the header says, and what may stand behind them does
-no harm.
+numpy leaves room for the digits of that number, so the length of the header never changes. The
+writer replaces the header in place once the rows are on disk. So the file is a valid .npy at every
+moment: `np.load` reads as many rows as the header has, and ignores any bytes behind them.
 """
 
 import io
@@ -20,7 +19,7 @@ BATCH_ROWS: Final = 131_072
 
 
 def npy_header(dtype: np.dtype[np.void], rows: int) -> bytes:
-    """What a .npy of so many rows begins with. Its length depends on the dtype alone."""
+    """The first bytes of a .npy file of so many rows. Their number depends only on the dtype."""
     header = io.BytesIO()
     fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
     npy.write_array_header_1_0(header, cast(Any, fields))
@@ -28,8 +27,8 @@ def npy_header(dtype: np.dtype[np.void], rows: int) -> bytes:
 
 
 def batches_of(path: Path) -> Iterator[NDArray[np.void]]:
-    """The rows of a .npy that begins with `npy_header`, in order, `BATCH_ROWS` at a time. Each
-    batch is read when it is asked for. Raises `OSError`, `ValueError`."""
+    """The rows of a .npy file that begins with `npy_header`, in order, `BATCH_ROWS` at a time. Each
+    batch is read when the caller asks for it. Raises `OSError`, `ValueError`."""
     with path.open("rb") as file:
         npy.read_magic(file)
         (rows,), _, dtype = npy.read_array_header_1_0(file)

@@ -13,8 +13,8 @@ from fanout.clients.columns.rows import labelled_dtype
 def write_parquet(file: str | IO[bytes], batches: Callable[[], Iterable[NDArray[np.void]]]) -> None:
     """Write batches of labelled rows, each a row group, with the columns of `to_arrow`.
 
-    `batches` is called twice: the first time to see which unit holds all times, so that no more
-    than a batch is in memory. Needs pyarrow. Raises as `to_arrow` does, and `OSError`.
+    Only one batch is in memory at a time. So `batches` is called twice: first to find the unit that
+    holds all times, then to write. Needs pyarrow. Raises `OSError`, and the errors of `to_arrow`.
     """
     parquet = needed("pyarrow.parquet", "write_parquet")
     unit = unit_of(batches())

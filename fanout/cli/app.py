@@ -26,6 +26,7 @@ from fanout.cli.status import status
 from fanout.cli.tail import tail
 from fanout.config import Config, SourceConfig
 from fanout.config.options import options_of
+from fanout.config.simulate import SimulateConfig
 from fanout.errors import UsageError
 from fanout.transports import TRANSPORTS
 from fanout.versions import versions
@@ -141,7 +142,7 @@ app.command("status")(status)
 app.command("check", context_settings=TRANSPORT_SETTINGS)(check)
 app.command("tail")(tail)
 app.command("save")(save)
-app.command("simulate")(simulate)
+app.command("simulate")(with_options(simulate, options_of(SimulateConfig), command="simulate"))
 
 
 def run() -> NoReturn:

@@ -23,19 +23,25 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-_FIELDS: Final = {
-    "seq": attrgetter("seq"),
-    "symbol": attrgetter("symbol"),
-    "trade_id": attrgetter("trade_id"),
-    "time_ms": attrgetter("time_ms"),
-    "price": attrgetter("price_text"),
-    "quantity": attrgetter("quantity_text"),
-    "buyer_is_maker": attrgetter("buyer_is_maker"),
-    "kind": attrgetter("kind.name"),
-    "received_ns": attrgetter("received_ns"),
-    "back_filled": attrgetter("back_filled"),
+_SHOWN_AS: Final = {
+    "instrument": ("symbol", "symbol"),
+    "time": ("time_ms", "time_ms"),
+    "price": ("price", "price_text"),
+    "quantity": ("quantity", "quantity_text"),
+    "kind": ("kind", "kind.name"),
 }
-"""The fields of a trade in text formats, in their order."""
+"""Fields of a trade that look different as text: the column's name, and where a `Trade` has the
+text. All others appear as they are."""
+
+_FIELDS: Final = {
+    column: attrgetter(path)
+    for column, path in (
+        _SHOWN_AS.get(name, (name, name))
+        for name in dict.fromkeys(("seq", *Trade.__struct_fields__))
+    )
+}
+"""The columns of a trade in text formats: the sequence number, then the other fields of a `Trade`
+in their order."""
 
 COLUMNS: Final = (*_FIELDS, "epoch_ns")
 

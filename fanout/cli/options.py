@@ -53,7 +53,7 @@ def _parameter(field: OptionField, command: str) -> inspect.Parameter:
         envvar=field.env(command),
         metavar=option.metavar,
         autocompletion=(lambda: list(option.choices)) if option.choices else None,
-        show_default=not (field.is_switch or field.default in (None, "")),
+        show_default=not (field.is_switch or field.default in (None, "", ())),
     )
     default = inspect.Parameter.empty if field.is_required else field.default_text
     return inspect.Parameter(

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.simulate import refuse_no_time
 from fanout.cli.source import (
     Address,
     Begin,
@@ -17,6 +16,7 @@ from fanout.cli.source import (
     TlsCa,
     TokenFile,
 )
+from fanout.config.ranges import check_seconds
 
 
 def save(
@@ -52,7 +52,7 @@ def save(
     with exit_codes():
         from fanout.cli.saving.run import record
 
-        refuse_no_time("--duration", duration)
+        check_seconds("--duration", duration)
         source = Source(
             address=address,
             symbols=symbol,

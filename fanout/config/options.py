@@ -193,6 +193,6 @@ def _default_cell(field: OptionField) -> str:
     if field.is_required:
         return "needed"
     value = field.default_text
-    if value in (None, "") or field.is_switch:
+    if value in (None, "", []) or field.is_switch:
         return ""
     return f"`{','.join(value) if isinstance(value, list) else value}`"

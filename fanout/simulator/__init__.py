@@ -1,9 +1,9 @@
-"""An exchange on loopback: the default for demos, the stand for tests.
+"""A simulated exchange on loopback, for demos and tests.
 
-WebSocket and REST answer on one port. Trades are invented (seeded) or replayed from captures. The
-market, `market`, knows no venue. A dialect, `dialects/<venue>`, says how one venue puts it into
-words; it is made from the venue's documents and recordings alone and shares no code with the
-service's venue adapter, so that a misreading in one cannot cancel out in the other.
+WebSocket and REST share one port. Trades are generated from a seed, or replayed from captures. The
+market, in `market`, depends on no venue. A dialect, in `dialects/<venue>`, encodes it as one venue
+does. Dialects are written from the venue's documents and recordings. They share no code with the
+service's venue adapters, so that one misreading cannot hide in both.
 
     source (synthetic, capture) -> player -> engine -> faults.streams -> streams -> outboxes
                                                |                            |          |
@@ -11,9 +11,8 @@ service's venue adapter, so that a misreading in one cannot cancel out in the ot
                                                |                            |
                                                '------------ rest ----------'-> faults.rest
 
-It misbehaves when asked to, in the words of `faults`: through `Simulator.faults`, through the
-control endpoint on the same port, or by itself, by a schedule in the config. Faults belong to the
-market or to connections, and work with every dialect.
+`faults` defines the faults. `Simulator.faults`, the control endpoint on the same port, and a
+schedule in the config inject them. They act on the market or on connections, with every dialect.
 """
 
 from fanout.simulator.config import SimulatorConfig, made_up_symbols

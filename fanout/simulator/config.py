@@ -1,4 +1,4 @@
-"""A simulator's configuration. Nonsense is refused here, before anything opens."""
+"""A simulator's configuration. Invalid values are refused here, before anything opens."""
 
 import math
 from collections import Counter
@@ -13,48 +13,48 @@ from fanout.simulator.market.listing import Listing, no_such_symbol
 
 MAX_PORT = 65_535
 MAX_SYMBOLS = 4_000
-MIN_KEPT_TRADES = 1_000  # what one answer of REST may hold
+MIN_KEPT_TRADES = 1_000  # most rows of a REST answer
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Raises `UsageError` when a value makes no sense, `ConfigError` for an unknown symbol.
+    """Raises `UsageError` for an invalid value, `ConfigError` for an unknown symbol.
 
-    `symbols`, `rate` and `seed` shape the synthetic market and mean nothing with `captures`.
+    `symbols`, `rate` and `seed` are for the synthetic market. With `captures` they have no effect.
     """
 
     dialect: str = DEFAULT
-    """How the exchange speaks: a name in `dialects.DIALECTS`."""
+    """The venue to simulate: a name in `dialects.DIALECTS`."""
     host: str = "127.0.0.1"
     port: int = 0
     symbols: tuple[str, ...] | None = None
-    """None is all of the dialect's table. `made_up_symbols` gives as many as one wants."""
+    """The symbols that trade. None is the dialect's whole table; `made_up_symbols` adds more."""
     captures: tuple[Path, ...] = ()
     speed: float | None = 1.0
-    """Market seconds per second; None is as fast as the readers take it."""
+    """Market seconds per second; None is as fast as the subscribers read."""
     rate: float = 200.0
     """Trades per market second over all synthetic symbols."""
     seed: int = 0
     duration_s: float | None = None
     hold: bool = False
-    """The market waits for `Simulator.release()`, not only for the first subscriber."""
+    """The market waits for `Simulator.release()`, and then for the first subscriber."""
     start_ns: int | None = None
     """Unix time at which the exchange's clock starts; None is now. It follows trio's clock."""
     faults: tuple[Scheduled, ...] = ()
-    """Faults that come by themselves. `Simulator.faults` takes more at any time."""
+    """Faults on a schedule. `Simulator.faults` injects others at any time."""
     lifetime_s: float = 24 * 3600.0
-    """After which a WebSocket connection is dropped."""
+    """The age at which a WebSocket connection is dropped."""
     requests_per_second: int | None = None
-    """Messages that a WebSocket connection may send; one more is a close with 1008. None is what
-    the venue allows, as for the next two."""
+    """Messages that a WebSocket connection may send; one more closes it with 1008. None is the
+    venue's own limit, also in the next two fields."""
     weight_limit: int | None = None
     """REST weight per UTC minute; over it, requests are answered with a 429."""
     ping_every_s: float | None = None
     tolerated_429s: int = 10
-    """In a minute. One more is a ban, and 418 until it is over."""
+    """In a minute. One more is a ban: requests get a 418 until it ends."""
     kept_trades: int = 5_000
     """Per symbol, for REST; each takes some 300 bytes."""
     kept_ids: int = 100_000
-    """Per symbol, for `Simulator.issued` and `withheld`: kept as runs, which take little."""
+    """Per symbol, for `Simulator.issued` and `withheld`. Stored as ranges, which are small."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= MAX_PORT:
@@ -92,7 +92,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def made_up_symbols(count: int, dialect: str = DEFAULT) -> tuple[str, ...]:
-    """So many symbols: first those of the dialect's table, then made-up ones such as S0021USDT."""
+    """`count` symbols: first those of the dialect's table, then made-up ones such as S0021USDT."""
     if not 1 <= count <= MAX_SYMBOLS:
         raise UsageError(f"{count} symbols: give 1 to {MAX_SYMBOLS:,}")
     return symbols_of(dialect_of(dialect), count)

@@ -6,10 +6,10 @@
     POST /control/clear            end all standing faults
     POST /control/release          let a held market open
     GET  /control/issued           ?symbol=BTCUSDT[&stream=trade][&after=<id>]: ranges of ids
-    GET  /control/withheld         the same, of those that no stream has sent
+    GET  /control/withheld         the same for ids that no stream has sent
 
-It answers with JSON; a request that makes no sense gets a 4xx with an `error`. It has no weight, no
-fault concerns it, and every client that reaches the port may use it, as the rest of the simulator.
+Answers are JSON. An invalid request gets a 4xx with an `error`. Requests have no weight, and faults
+do not affect them. Like the rest of the simulator, it serves every client that reaches the port.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ USAGE: Final = (
 )
 
 Accounts = Callable[[str, StreamKind, int | None], tuple[IdRange, ...]]
-"""Of a symbol's stream, the ids that came after one."""
+"""Takes a symbol, a kind of stream and an id. Returns the ids above that one, as ranges."""
 
 
 class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """`issued` and `withheld` are the exchange's accounts, `release` opens its market."""
+    """`issued` and `withheld` look up the exchange's ids. `release` opens its market."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Control:
         except FanoutError as error:
             status, answer = 400, {"error": str(error)}
         body = msgspec.json.encode(answer)
-        # A list may be long, and is not for the eye.
+        # Only objects are indented for reading: a list may be long.
         return Response(status, body if isinstance(answer, list) else msgspec.json.format(body))
 
     def _respond(self, request: Request) -> tuple[int, Any]:
@@ -86,7 +86,7 @@ class Control:
             case "POST" if name in self._actions:
                 self._actions[name]()
                 return 200, {}
-        what = f"{request.method} {request.path} is nothing; GET {PREFIX} lists it all"
+        what = f"{request.method} {request.path} is unknown; GET {PREFIX} lists all requests"
         return 404, {"error": what}
 
     def _ranges(self, name: str, request: Request) -> list[Any]:
@@ -111,7 +111,7 @@ def _fields(request: Request) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(request.body, type=dict[str, Any]) if request.body else {}
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UsageError(f"the body is no JSON object of fields: {error}") from error
+        raise UsageError(f"the body is not a JSON object of fields: {error}") from error
     return request.query | body
 
 

@@ -1,8 +1,8 @@
 """The exchange: one market, one dialect, and all clients that connect, over either protocol.
 
-Every accepted connection passes through `Exchange.serve`, and every tick through `_publish`: from
-the source to the engine, where it happens, through the stream faults, which may hold it up, to the
-streams. `faults` reaches all places where a fault can act.
+Every accepted connection passes through `Exchange.serve`, and every tick through `_publish`: the
+engine issues it, the stream faults may hold or drop it, and the streams send it. `faults` reaches
+all places where a fault can act.
 """
 
 from http import HTTPStatus
@@ -34,11 +34,11 @@ from fanout.simulator.market.listing import no_such_symbol
 from fanout.simulator.market.ticks import Source, StreamKind, Tick, stream_of
 from fanout.simulator.player import play_flat_out, play_on_time
 
-HEAD_S: Final = 10.0  # for the first request's head to be whole
+HEAD_S: Final = 10.0  # to receive the whole head of the first request
 
 
 class Exchange:
-    """`released` is set when the market may open. The caller of `play` waits for it."""
+    """`released` is set when the market may open. The caller of `play` waits for it first."""
 
     def __init__(self, source: Source, clock: Clock, config: SimulatorConfig) -> None:
         self.released = trio.Event()
@@ -53,7 +53,7 @@ class Exchange:
             clock,
             kept_trades=config.kept_trades,
             kept_ids=config.kept_ids,
-            others=dialect.zoo,
+            others=dialect.untraded,
             aggregator=Aggregator(gathering.interval_ms, gathering.sent_after_ms),
         )
         self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)
@@ -88,7 +88,7 @@ class Exchange:
     def issued(
         self, symbol: str, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
-        """Raises `UsageError` for a symbol that does not trade here, as `withheld` does."""
+        """Raises `UsageError` for a symbol that does not trade here. `withheld` does too."""
         return self._engine.ledger.issued(self._stream(symbol, stream), after)
 
     def withheld(
@@ -97,7 +97,7 @@ class Exchange:
         return self._engine.ledger.withheld(self._stream(symbol, stream), after)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
-        """Serve one connection. Whatever the client does, no other client notices."""
+        """Serve one connection. Its errors affect no other client."""
         try:
             await self._serve(stream)
         except RefusedError as error:
@@ -106,7 +106,7 @@ class Exchange:
             pass  # the client has gone
 
     async def play(self, speed: float | None) -> None:
-        """Open the market at the first subscriber; return when the last tick is in all sockets."""
+        """Open the market at the first subscriber. Returns once the last tick is in all sockets."""
         await self._streams.audience()
         self._engine.open(speed)
         trades = self._source.ticks(self._clock.true_ms())
@@ -136,7 +136,7 @@ class Exchange:
             await end_as(drop, stream)
 
     async def _serve_websocket(self, stream: Replayed, target: str) -> Drop | None:
-        """Serve it, and return how it was dropped, if it was."""
+        """Serve a WebSocket. Returns the fault that dropped it, or None."""
         where = self._dialect.destination(target)
         if where is None:
             raise RefusedError(HTTPStatus.NOT_FOUND)

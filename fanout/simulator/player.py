@@ -1,10 +1,10 @@
-"""Plays a market's ticks: on time, or as fast as the readers take them.
+"""Plays a market's ticks: on time, or as fast as the subscribers read.
 
-On time, all ticks that are due are published at once, and no subscriber is waited for. Flat out,
-nothing is lost: a burst follows when the slowest subscriber has nearly caught up with the one
-before, and without a subscriber the market stands still.
+On time, all due ticks are published at once, without waiting for any subscriber. Flat out, nothing
+is lost: each burst waits until the slowest subscriber has read most of the one before, and without
+a subscriber the market pauses.
 
-A tick is published before the next one is asked for, since a fault may change what follows.
+Each tick is published before the next one is generated, since a fault may change the next one.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from fanout.simulator.connection.streams import Streams
 from fanout.simulator.market.clock import NS_PER_S
 from fanout.simulator.market.ticks import Tick
 
-BURST_TICKS: Final = 512  # published without giving others a turn
+BURST_TICKS: Final = 512  # published before other tasks get a turn
 
 Publish = Callable[[Tick], None]
 
 
 async def play_on_time(ticks: Iterator[Tick], publish: Publish, speed: float) -> None:
-    """Play every tick at its `due_ns`, in market time, which runs `speed` times as fast as ours."""
+    """Play each tick at its `due_ns`, in market time, which is `speed` times as fast as trio's."""
     started_s = trio.current_time()
     published = 0
     for tick in ticks:

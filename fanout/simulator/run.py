@@ -1,4 +1,4 @@
-"""`run_simulator`: a config becomes a source, a listening port and an exchange, in one nursery."""
+"""`run_simulator` makes a source, a listener and an exchange from a config, and runs them."""
 
 import errno
 import math
@@ -20,24 +20,24 @@ from fanout.simulator.market.ticks import Source, StreamKind
 
 
 class Simulator:
-    """The handle of a running simulator. Its URLs end before the route.
+    """The handle of a running simulator. Its URLs have no route.
 
-    `faults.inject(fault)` makes it misbehave, in the words of `fanout.simulator.faults`:
+    `faults.inject(fault)` injects a fault of `fanout.simulator.faults`:
 
         simulator.faults.inject(Drop(how="reset"))
         simulator.faults.inject(Skip("BTCUSDT", count=3))
         simulator.faults.inject(Http(status=429, retry_after_s=2, path="/fapi/v1/trades"))
 
     `faults.clear()` ends all standing faults; `faults.standing` and `faults.connections` list them.
-    `issued` and `withheld` account for every id: the ids that were delivered, those that a consumer
-    was told are missing, and those that are no trade add up to the ids that were issued.
+    `issued` and `withheld` account for every id: the delivered ids, those reported to a consumer as
+    missing, and those that are no trade add up to the issued ids.
     """
 
     def __init__(self, authority: str, exchange: Exchange) -> None:
         self.ws_url = f"ws://{authority}"
         self.rest_url = f"http://{authority}"
         self.finished = trio.Event()
-        """Set when the source's last tick is in the sockets of all who hear it."""
+        """Set when the source's last tick is in the sockets of all its subscribers."""
         self.faults = exchange.faults
         self._exchange = exchange
 
@@ -48,18 +48,18 @@ class Simulator:
     def issued(
         self, symbol: str, *, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
-        """The ids since the market opened, in their order, as ranges of one kind.
+        """The ids issued since the market opened, in order, as ranges of one kind.
 
-        Those above `after`, or all that are remembered; `ForgottenError` if `after` is older.
+        With `after`, only higher ids. Raises `ForgottenError` if some of those are no longer kept.
         """
         return self._exchange.issued(symbol, stream, after)
 
     def withheld(
         self, symbol: str, *, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
-        """Those of them that a fault has kept from all streams, or made unreadable there.
+        """The issued ids that a fault has withheld from all streams, or made unreadable there.
 
-        Of a message that one fault repeats and another one skips, a copy may have been sent.
+        If one fault repeats a message and another skips it, a copy may still have been sent.
         """
         return self._exchange.withheld(symbol, stream, after)
 
@@ -69,12 +69,12 @@ async def run_simulator(
     *,
     task_status: trio.TaskStatus[Simulator] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled, or for `config.duration_s`; a source that ends leaves it up and silent.
+    """Run until cancelled, or for `config.duration_s`; after the source's end it stays up, silent.
 
-    Raises `ConfigError` for a capture that cannot be replayed, `UsageError` for a fault that cannot
-    happen and `BindError` for an address that cannot be listened on, all before anything is served.
-    A capture that is changed under a replay raises ConfigError later, in the nursery's group.
-    Cancelling closes every connection and loses what was on its way.
+    Raises `ConfigError` for a capture that cannot be replayed, `UsageError` for a fault that this
+    exchange cannot have, and `BindError` for an address that it cannot listen on, all before it
+    serves anything. A capture that changes during its replay raises `ConfigError` later, in the
+    nursery's group. Cancelling closes every connection and loses what is queued.
     """
     source = await _source(config)
     exchange = Exchange(source, _clock(config), config)
@@ -101,7 +101,7 @@ def _clock(config: SimulatorConfig) -> Clock:
 async def _source(config: SimulatorConfig) -> Source:
     dialect = dialect_of(config.dialect)
     if config.captures:
-        # It only reads: a cancellation need not wait for it.
+        # The survey only reads, so a cancellation need not wait for it.
         return await trio.to_thread.run_sync(
             survey, config.captures, dialect.recorded, dialect.table, abandon_on_cancel=True
         )
@@ -109,7 +109,7 @@ async def _source(config: SimulatorConfig) -> Source:
 
 
 async def _listen(host: str, port: int) -> trio.SocketListener:
-    """One listener: a name with several addresses is bound at the first of them."""
+    """One listener. For a name with several addresses, it is at the first of them."""
     try:
         first, *others = await trio.open_tcp_listeners(port, host=host)
     except (OSError, UnicodeError) as error:

@@ -56,6 +56,14 @@ def test_rates_are_better_when_they_are_higher_and_times_when_they_are_lower() -
     assert "gone" not in found
 
 
+def test_the_best_round_of_each_counts() -> None:
+    ours = [{"fanout, p50": (time_ns, "ns")} for time_ns in (900.0, 100.0)]
+    theirs = [{"fanout, p50": (time_ns, "ns")} for time_ns in (100.0, 300.0)]
+    *_, ratio = rows(ours, theirs)
+    assert (ratio.value, ratio.high) == (1.0, 3.0)
+    assert ratio.low == pytest.approx(1 / 9)
+
+
 def test_both_are_measured_in_turns_and_more_than_5_percent_worse_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

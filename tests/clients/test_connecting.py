@@ -93,7 +93,9 @@ def test_an_address_that_refuses_is_passed_over_at_once(monkeypatch: pytest.Monk
             assert sock.getpeername()[0] == "127.0.0.1"
 
 
-def test_if_all_refuse_the_last_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_all_addresses_refuse_the_error_is_that_of_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     resolve_to(monkeypatch, NOBODY, "127.0.0.1")
@@ -101,7 +103,7 @@ def test_if_all_refuse_the_last_one_says_why(monkeypatch: pytest.MonkeyPatch) ->
         connect("service.example", port, timeout_s=5)
 
 
-def test_it_ends_in_time_and_when_it_is_told_to(swallowing: int) -> None:
+def test_connecting_ends_in_time_or_when_the_caller_gives_up(swallowing: int) -> None:
     with pytest.raises(TimeoutError):
         connect(NOBODY, swallowing, timeout_s=0.05)
     over = threading.Event()
@@ -118,7 +120,7 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ["::1", "127.0.0.1", "::2"]
 
 
-def test_what_fails_at_once_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_fails_at_once_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.socket
 
     def make(family: int = 2, *rest: Any, **options: Any) -> socket.socket:

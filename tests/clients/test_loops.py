@@ -67,7 +67,7 @@ def test_a_pause_that_began_in_another_loop_starts_again_in_this_one(
     kind: Any,
 ) -> None:
     client = kind("tcp://127.0.0.1:9")
-    client._subscription.pause_s = 2.0
+    client._subscription._change(pause_s=2.0)
     assert client._pause_left_s(1_000_000.0, "one") == 2.0
     assert client._pause_left_s(1_000_001.5, "one") == 0.5
     assert client._pause_left_s(10.0, "another") == 2.0

@@ -134,7 +134,7 @@ def test_a_killed_reader_loses_no_record(tmp_path: Path) -> None:
             assert numbers([next(reader), next(reader)]) == [2, 3]
 
 
-def test_a_reader_that_leaves_within_a_block_hands_nothing_to_the_next_one_again(
+def test_a_reader_that_leaves_within_a_block_leaves_only_its_rest(
     tmp_path: Path,
 ) -> None:
     with writing(tmp_path) as writer:
@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_within_a_block_hands_nothing_to_the_next_one_again
             assert reader.statistics.lost == 0
 
 
-def test_a_reader_that_was_handed_nothing_of_a_block_leaves_it_whole(tmp_path: Path) -> None:
+def test_a_block_that_was_not_begun_stays_whole(tmp_path: Path) -> None:
     with writing(tmp_path) as writer:
         writer.trades(3)
         with client(tmp_path) as reader:
@@ -297,8 +297,8 @@ def make_odd_capacity(path: Path) -> None:
         (make_ended, Outcome.ENDED),
     ],
 )
-class TestWhatCannotBeAttachedTo:
-    def test_it_is_named(
+class TestUnusableQueue:
+    def test_the_error_names_the_queue(
         self, tmp_path: Path, make: Callable[[Path], None], outcome: Outcome
     ) -> None:
         make(tmp_path / "q")
@@ -315,7 +315,7 @@ class TestWhatCannotBeAttachedTo:
         if outcome not in (Outcome.WRITER_DIED, Outcome.ENDED):
             assert before == after
 
-    def test_it_is_tried_again_until_there_is_a_queue(
+    def test_the_client_attaches_once_there_is_a_queue(
         self, tmp_path: Path, make: Callable[[Path], None], outcome: Outcome
     ) -> None:
         make(tmp_path / "q")
@@ -719,14 +719,14 @@ def test_a_small_dose_of_each_stress_is_survived(stress: str, count: int) -> Non
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-def test_an_empty_queue_whose_mark_is_broken_is_corrupt(tmp_path: Path) -> None:
+def test_an_empty_queue_with_a_damaged_mark_is_corrupt(tmp_path: Path) -> None:
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         overwrite(writer.path, MARK_SEQ_WORD * WORD_BYTES, bytes(8))
         _, outcome = until_over(reader)
         assert outcome is Outcome.CORRUPT
 
 
-def test_frames_of_unknown_kinds_are_looked_at_once_and_not_for_ever(
+def test_frames_of_unknown_kinds_are_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []

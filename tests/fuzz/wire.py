@@ -219,7 +219,7 @@ def subscription(stream: bytes) -> None:
         except PeerError as error:
             subscriber.ready.clear()
             subscriber.disconnected(error)
-        assert subscriber.is_over or 0 <= subscriber.pause_s <= 400
+        assert subscriber.state.is_over or 0 <= subscriber.state.pause_s <= 400
         position = subscriber.position
         assert position is None or encode_request(Request(start=position))
     if subscriber.header is None:

@@ -42,7 +42,7 @@ async def go_on(simulator: Simulator) -> None:
     trade(simulator, range(2 * SHOWN, SHOWN + FOLLOWING))
 
 
-async def test_in_wire_2_the_channel_begins_behind_the_snapshot(
+async def test_in_wire_2_a_client_continues_after_the_snapshot(
     autojump_clock: MockClock,
 ) -> None:
     ids: list[int] = []

@@ -44,7 +44,7 @@ async def test_a_symbol_that_is_listed_in_mid_run_reaches_the_client(
         assert any(isinstance(each, Trade) and each.symbol == "NEWUSDT" for each in scene.records)
 
 
-async def test_one_that_is_delisted_is_halted_and_the_others_go_on(
+async def test_a_delisted_symbol_is_halted_and_the_others_go_on(
     autojump_clock: MockClock,
 ) -> None:
     async with playing(rate=2) as scene:
@@ -56,7 +56,7 @@ async def test_one_that_is_delisted_is_halted_and_the_others_go_on(
     scene.account(BTC)
 
 
-async def test_one_that_is_renamed_leaves_and_joins(autojump_clock: MockClock) -> None:
+async def test_a_renamed_symbol_leaves_and_its_new_name_joins(autojump_clock: MockClock) -> None:
     async with playing(rate=2, assets=("*USDT",), market={"symbols": (BTC, ETH)}) as scene:
         scene.inject(Rename(symbol=ETH, to="ETHERUSDT"))
         await scene.until(lambda: "LIVE" in states(scene, "ETHERUSDT"), within_s=SOON_S)

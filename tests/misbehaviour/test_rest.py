@@ -45,7 +45,7 @@ def at(venue: str, fault: Http) -> Http:
         f"{each.status or ''} {each.delay_s or ''} {each.rows} {each.sent_bytes} {each.body}"
     ),
 )
-async def test_what_passes_is_waited_for_and_the_gap_is_filled(
+async def test_a_passing_rest_error_is_waited_out_and_the_gap_filled(
     autojump_clock: MockClock, venue: str, fault: Http
 ) -> None:
     async with playing(venue=venue, rate=10) as scene:
@@ -67,7 +67,7 @@ async def test_what_passes_is_waited_for_and_the_gap_is_filled(
     ],
     ids=["418", "451", "403", "500"],
 )
-async def test_what_does_not_pass_is_said_and_the_gap_given_up(
+async def test_a_lasting_rest_error_is_reported_and_the_gap_given_up(
     autojump_clock: MockClock, venue: str, fault: Http, why: str
 ) -> None:
     async with playing(venue=venue, rate=10) as scene:
@@ -95,7 +95,7 @@ async def test_after_a_ban_gaps_are_filled_again(autojump_clock: MockClock, venu
 
 
 @pytest.mark.parametrize("status", [451, 403])
-async def test_a_venue_that_forbids_reconnecting_is_left_alone_for_long(
+async def test_after_a_forbidden_reconnect_the_service_waits_long(
     autojump_clock: MockClock, venue: str, status: int
 ) -> None:
     async with playing(venue=venue, rate=2) as scene:
@@ -112,7 +112,7 @@ async def test_a_venue_that_forbids_reconnecting_is_left_alone_for_long(
 
 
 @pytest.mark.parametrize("offset_ms", [-60_000, 60_000])
-async def test_a_clock_that_is_off_changes_nothing(
+async def test_a_wrong_venue_clock_changes_nothing(
     autojump_clock: MockClock, venue: str, offset_ms: int
 ) -> None:
     """And nothing is clipped: what is shown is what the clocks say."""
@@ -129,7 +129,7 @@ async def test_a_clock_that_is_off_changes_nothing(
     scene.account(BTC, ETH)
 
 
-async def test_the_weight_of_an_address_is_not_used_up(autojump_clock: MockClock) -> None:
+async def test_many_gaps_do_not_use_up_the_weight_of_an_address(autojump_clock: MockClock) -> None:
     """However many gaps there are: what waits for the next minute is not refused."""
     async with playing(rate=20, market={"weight_limit": 200, "tolerated_429s": 0}) as scene:
         scene.told()

@@ -143,7 +143,7 @@ async def _read(url: str, channel: str, scene: Scene) -> None:
     assert {channel, *header.channels} == {"sound", "ailing"}
 
 
-async def test_nothing_goes_wrong_with_either(autojump_clock: MockClock) -> None:
+async def test_two_sources_without_faults(autojump_clock: MockClock) -> None:
     async with playing_two() as pair:
         await trio.sleep(5)
         pair.undisturbed()
@@ -167,7 +167,7 @@ async def test_nothing_goes_wrong_with_either(autojump_clock: MockClock) -> None
     ],
     ids=repr,
 )
-async def test_the_stream_of_one_misbehaves(autojump_clock: MockClock, fault: Fault) -> None:
+async def test_the_stream_of_one_source_misbehaves(autojump_clock: MockClock, fault: Fault) -> None:
     async with playing_two() as pair:
         await pair.ailing.until(lambda: bool(pair.ailing.trades))
         pair.ailing.inject(fault)
@@ -175,7 +175,7 @@ async def test_the_stream_of_one_misbehaves(autojump_clock: MockClock, fault: Fa
         pair.undisturbed()
 
 
-async def test_one_is_cut_and_comes_back_while_the_other_goes_on(
+async def test_one_source_is_cut_and_reconnects_while_the_other_goes_on(
     autojump_clock: MockClock,
 ) -> None:
     async with playing_two() as pair:
@@ -191,7 +191,9 @@ async def test_one_is_cut_and_comes_back_while_the_other_goes_on(
 
 
 @pytest.mark.parametrize("answer", [BANNED, REFUSED, DOWN], ids=["418", "451", "503"])
-async def test_the_rest_of_one_refuses_in_mid_run(autojump_clock: MockClock, answer: Http) -> None:
+async def test_the_rest_of_one_source_refuses_in_mid_run(
+    autojump_clock: MockClock, answer: Http
+) -> None:
     async with playing_two() as pair:
         await pair.ailing.until(lambda: bool(pair.ailing.trades))
         pair.ailing.inject(answer)
@@ -200,7 +202,7 @@ async def test_the_rest_of_one_refuses_in_mid_run(autojump_clock: MockClock, ans
         pair.undisturbed()
 
 
-async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
+async def test_a_source_whose_stream_is_refused_at_the_start_tries_again(
     autojump_clock: MockClock,
 ) -> None:
     """Its REST answers, and its WebSocket does not serve this address for a while."""
@@ -212,7 +214,7 @@ async def test_the_stream_of_one_is_refused_from_the_start_and_asked_for_again(
         pair.undisturbed()
 
 
-async def test_a_source_that_begins_anew_serves_what_joined_its_channel_before(
+async def test_a_source_that_starts_again_serves_clients_that_joined_before(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its WebSocket is down for so long that a symbol is listed, and then refuses this address."""
@@ -275,7 +277,7 @@ async def test_a_source_that_begins_anew_leaves_out_a_delisted_symbol(
     ],
     ids=["418", "451", "503", "garbage", "silent"],
 )
-async def test_the_rest_of_one_fails_from_the_start_and_it_joins_later(
+async def test_a_source_whose_rest_fails_at_the_start_joins_later(
     autojump_clock: MockClock, fault: Http, why: str
 ) -> None:
     """The service listens without it. Its channel has no instruments and says why, until its venue
@@ -292,7 +294,7 @@ async def test_the_rest_of_one_fails_from_the_start_and_it_joins_later(
     pair.ailing.account(ETH)
 
 
-async def test_a_patient_source_that_is_banned_keeps_nobody_waiting(
+async def test_a_patient_source_that_is_banned_delays_no_other(
     autojump_clock: MockClock,
 ) -> None:
     patient = FeedConfig(patient=True)
@@ -307,7 +309,7 @@ async def test_a_patient_source_that_is_banned_keeps_nobody_waiting(
     pair.ailing.account(ETH)
 
 
-async def test_a_symbol_that_is_not_listed_ends_the_start_but_not_a_service_that_runs(
+async def test_an_unlisted_symbol_ends_the_start_but_not_a_running_service(
     autojump_clock: MockClock,
 ) -> None:
     """A source that begins late finds that its symbol is gone: that is told in its channel."""
@@ -318,7 +320,7 @@ async def test_a_symbol_that_is_not_listed_ends_the_start_but_not_a_service_that
         pair.undisturbed()
 
 
-async def test_a_service_no_source_of_which_can_begin_ends_with_the_first_failure(
+async def test_a_service_whose_sources_all_fail_to_start_ends_with_the_first_failure(
     autojump_clock: MockClock,
 ) -> None:
     running = Running(trio.Event())
@@ -336,7 +338,7 @@ async def test_a_service_no_source_of_which_can_begin_ends_with_the_first_failur
     assert running.urls == []
 
 
-async def test_a_symbol_that_is_not_listed_ends_the_start_of_all(
+async def test_an_unlisted_symbol_ends_the_start_of_all_sources(
     autojump_clock: MockClock,
 ) -> None:
     running = Running(trio.Event())
@@ -367,7 +369,7 @@ async def test_strict_ends_the_channel_of_its_source_and_no_other(
         pair.undisturbed()
 
 
-async def test_a_fault_of_ours_ends_one_channel_and_the_last_one_ends_the_service(
+async def test_an_internal_error_ends_one_channel_and_the_last_one_ends_the_service(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fanout.feed import Feed

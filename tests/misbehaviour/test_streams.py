@@ -143,7 +143,7 @@ async def test_a_symbol_falls_silent_and_aggregates_take_over(autojump_clock: Mo
     scene.account(ETH)
 
 
-async def test_a_symbol_falls_silent_until_it_is_connected_anew(
+async def test_a_symbol_falls_silent_until_it_is_connected_again(
     autojump_clock: MockClock,
     venue: str,
 ) -> None:
@@ -157,7 +157,7 @@ async def test_a_symbol_falls_silent_until_it_is_connected_anew(
     scene.account(BTC, ETH)
 
 
-async def test_a_stream_stalls_and_then_brings_all_at_once(
+async def test_a_stream_stalls_and_then_sends_everything_at_once(
     autojump_clock: MockClock, venue: str
 ) -> None:
     async with playing(venue=venue, rate=200) as scene:
@@ -180,7 +180,7 @@ async def test_a_stream_stalls_and_then_brings_all_at_once(
     ],
     ids=["skipped", "cut", "price", "types"],
 )
-async def test_ids_are_left_out_or_unreadable(
+async def test_messages_are_skipped_or_unreadable(
     autojump_clock: MockClock, venue: str, fault: Fault
 ) -> None:
     async with playing(venue=venue) as scene:
@@ -246,7 +246,7 @@ async def test_a_trade_that_is_too_late_is_back_filled_and_then_dropped(
 
 
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL"])
-async def test_a_print_off_the_market_is_a_trade_of_its_kind(
+async def test_a_liquidation_away_from_the_market_is_a_trade_of_its_kind(
     autojump_clock: MockClock, kind: str
 ) -> None:
     async with playing() as scene:
@@ -260,7 +260,7 @@ async def test_a_print_off_the_market_is_a_trade_of_its_kind(
 
 
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA"])
-async def test_a_row_that_rest_never_shows_is_told_apart_from_loss(
+async def test_a_row_that_rest_never_has_is_not_reported_as_lost(
     autojump_clock: MockClock, kind: str
 ) -> None:
     async with playing() as scene:
@@ -272,7 +272,7 @@ async def test_a_row_that_rest_never_shows_is_told_apart_from_loss(
     scene.account(BTC, ETH)
 
 
-async def test_what_aged_out_of_rest_is_lost_to_the_id(
+async def test_trades_that_aged_out_of_rest_are_reported_lost_id_by_id(
     autojump_clock: MockClock, venue: str
 ) -> None:
     async with playing(venue=venue) as scene:
@@ -311,9 +311,7 @@ async def test_a_symbol_is_halted_and_trades_again(autojump_clock: MockClock, ve
     scene.account(BTC, ETH)
 
 
-async def test_ids_go_on_further_up_and_there_was_nothing(
-    autojump_clock: MockClock, venue: str
-) -> None:
+async def test_ids_jump_without_trades_in_between(autojump_clock: MockClock, venue: str) -> None:
     async with playing(venue=venue) as scene:
         scene.told()
         newest = max(each.trade_id for each in scene.trades if each.symbol == BTC)
@@ -324,7 +322,7 @@ async def test_ids_go_on_further_up_and_there_was_nothing(
         assert 900 < count < 1_000
 
 
-async def test_ids_begin_anew(autojump_clock: MockClock) -> None:
+async def test_ids_start_again(autojump_clock: MockClock) -> None:
     async with playing() as scene:
         scene.told()
         scene.inject(Renumber(BTC, 1))
@@ -350,7 +348,9 @@ async def test_the_connection_is_cut_after_its_lifetime(
     scene.account(BTC, ETH)
 
 
-async def test_it_is_replaced_before_that(autojump_clock: MockClock, venue: str) -> None:
+async def test_a_connection_is_replaced_before_its_lifetime_ends(
+    autojump_clock: MockClock, venue: str
+) -> None:
     async with playing(venue=venue, rate=5, market={"lifetime_s": 90}, rotate_after_s=60) as scene:
         scene.told()
         await trio.sleep(400)
@@ -419,7 +419,7 @@ async def test_a_shutdown_that_the_venue_announces_loses_nothing(
     ],
     ids=repr,
 )
-async def test_what_the_listing_says_of_others_changes_nothing(
+async def test_odd_listing_rows_of_other_symbols_change_nothing(
     autojump_clock: MockClock, fault: Fault
 ) -> None:
     """Not even where the listing is read again, because the units of another symbol change."""

@@ -111,7 +111,8 @@ class SteppedReader:
         self.ledger.greet(service)
         self._loop.receive_bytes = self._tastes.receive_bytes
         client.think = self._think if self._thoughts else None
-        client._port, client._subscription.pause_s = service.port, 0
+        client._port = service.port
+        client._subscription._change(pause_s=0.0)
         await client._step()
         assert self._stream is not None, list(client._subscription.ready)
         await self._hear_out(self._stream)

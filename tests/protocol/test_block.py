@@ -190,7 +190,7 @@ def test_reserved_flags_are_ignored() -> None:
         assert decode_block(seal(body), HEADER).flags == BlockFlags(bits & 3)
 
 
-def test_a_kind_that_is_not_known_is_read_as_other() -> None:
+def test_an_unknown_trade_kind_is_read_as_other() -> None:
     body = bytearray(unseal(encode_block(TRADES, HEADER)))
     body[2] = 77
     assert decode_block(seal(body), HEADER).trades[0].kind is TradeKind.OTHER

@@ -13,7 +13,7 @@ every_code = pytest.mark.parametrize(
 
 
 @every_code
-def test_every_byte_that_is_not_known_is_other(code: type[IntEnum]) -> None:
+def test_every_unknown_byte_is_other(code: type[IntEnum]) -> None:
     known = {each.value for each in code}
     assert {code(byte).name for byte in range(256) if byte not in known} == {"OTHER"}
     assert code(0xFF).name == "OTHER"

@@ -87,7 +87,7 @@ def test_an_empty_range_is_refused(name: str, offset: int) -> None:
         decode_event(seal(body), HEADER)
 
 
-def test_a_state_that_is_not_known_is_read_as_other() -> None:
+def test_an_unknown_state_is_read_as_other() -> None:
     body = bytearray(unseal(golden.payload("status")))
     body[11] = 200
     event = decode_event(seal(body), HEADER)
@@ -95,13 +95,13 @@ def test_a_state_that_is_not_known_is_read_as_other() -> None:
 
 
 @pytest.mark.parametrize("kind", [0x10, 0x02, 0x25, 0x26, 0xFF])
-def test_what_is_no_event_is_refused(kind: int) -> None:
+def test_an_invalid_event_is_refused(kind: int) -> None:
     with pytest.raises(MalformedError, match="not an event"):
         decode_event(seal(bytes([kind]) + bytes(40)), HEADER)
 
 
 @pytest.mark.parametrize("index", [-1, 1_024, 65_535])
-def test_an_index_that_no_header_has_is_refused(index: int) -> None:
+def test_an_index_outside_the_header_is_refused(index: int) -> None:
     """65,535 is how the whole feed is written: an instrument of that index would become it."""
     nowhere = replace(golden.BTC, index=index)
     for name in ("status", "gap"):

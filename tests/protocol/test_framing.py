@@ -77,7 +77,7 @@ def test_memory_of_payloads_that_were_taken_is_given_back() -> None:
 
 
 @given(st.binary(min_size=1, max_size=100))
-def test_what_is_sealed_is_unsealed(body: bytes) -> None:
+def test_unseal_undoes_seal(body: bytes) -> None:
     assert unseal(seal(body)) == body
 
 

@@ -191,11 +191,11 @@ def test_the_message_about_a_repeated_symbol_is_short() -> None:
 
 def test_a_header_is_gathered_run_by_run() -> None:
     payload, *runs = payloads_of(opening(of_size(1_024)))
-    gathering = Gathering(payload)
+    gathering = Gathering.begin(payload)
     assert len(runs) > 1
     for run in runs:
         assert not gathering.is_complete
-        gathering.add(run)
+        gathering = gathering.add(run)
     assert gathering.is_complete
     assert gathering.header == of_size(1_024)
 
@@ -209,10 +209,10 @@ def test_a_header_is_gathered_run_by_run() -> None:
 )
 def test_runs_behind_a_header_come_in_order_and_once(order: list[int], message: str) -> None:
     payload, *runs = payloads_of(opening(of_size(1_024)))
-    gathering = Gathering(payload)
+    gathering = Gathering.begin(payload)
     first, second = order
     if first == 0:
-        gathering.add(runs[0])
+        gathering = gathering.add(runs[0])
         first = second
     with pytest.raises(MalformedError, match=message):
         gathering.add(runs[first])

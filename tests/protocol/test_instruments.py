@@ -121,7 +121,7 @@ def test_bytes_behind_the_known_fields_of_an_entry_are_ignored() -> None:
     assert with_instruments(BARE_HEADER, seal(body)) == HEADER
 
 
-def test_a_type_that_is_not_known_is_other() -> None:
+def test_an_unknown_instrument_type_is_read_as_other() -> None:
     body = body_of()
     body[83] = 77
     changed = with_instruments(BARE_HEADER, seal(body))

@@ -21,16 +21,16 @@ from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
         ("end", 2_006),
     ],
 )
-def test_a_frame_says_its_number_or_the_one_that_comes_next(name: str, seq: int) -> None:
+def test_a_frame_has_its_own_number_or_the_next_one(name: str, seq: int) -> None:
     assert first_seq(payload(name)) == seq
 
 
 @pytest.mark.parametrize("kind", [0, 1, 0x30])
-def test_a_frame_of_an_unknown_kind_says_nothing(kind: int) -> None:
+def test_a_frame_of_an_unknown_kind_has_no_first_number(kind: int) -> None:
     assert first_seq(seal(bytes([kind]) + b"new")) is None
 
 
-def test_instruments_say_nothing_of_numbers() -> None:
+def test_instruments_have_no_first_number() -> None:
     assert first_seq(payload("instruments")) is None
 
 
@@ -74,6 +74,6 @@ def test_so_can_the_first_block_of_all() -> None:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_what_is_no_block_has_no_rest(name: str) -> None:
+def test_a_payload_that_is_no_block_cannot_be_cut(name: str) -> None:
     with pytest.raises(MalformedError):
         block_from(payload(name), 1_001, HEADER)

@@ -36,7 +36,7 @@ def test_a_trade_shows_its_numbers_as_text_decimal_and_float() -> None:
         (-9, 1_791_382_992_838_999_999, 1_791_382_992_838),
     ],
 )
-def test_a_time_in_any_unit_is_told_in_whole_milliseconds(
+def test_a_time_in_any_unit_is_given_in_whole_milliseconds(
     exponent: int, time: int, time_ms: int
 ) -> None:
     instrument = msgspec.structs.replace(LIFE, time_exponent=exponent)
@@ -65,7 +65,7 @@ def test_an_event_says_what_it_is_where_it_is_written_as_fields(event: Event | S
     assert msgspec.convert(fields, Event | Snapshot) == event
 
 
-def test_what_happens_without_a_reason_has_no_words() -> None:
+def test_the_reason_of_an_event_is_empty_by_default() -> None:
     status = Status(seq=1, instrument=None, state=FeedState.LIVE, since_ns=1)
     gap = Gap(seq=2, instrument=BTC, first_id=1, last_id=1, state=GapState.OPEN)
     end = End(reason=EndReason.SHUTDOWN, last_seq=2, retry_ms=None)

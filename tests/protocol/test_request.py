@@ -34,7 +34,7 @@ def test_a_request_comes_back_as_it_was(request: Request) -> None:
     assert decode_request(encode_request(request)) == request
 
 
-def test_who_says_nothing_asks_for_what_comes_live_and_to_skip() -> None:
+def test_an_empty_request_asks_for_live_records_and_to_skip() -> None:
     assert decode_request(b"{}") == Request(start=Start.LIVE, slow=SlowPolicy.SKIP, token=None)
     assert encode_request(Request()) == b"{}"
 
@@ -69,12 +69,12 @@ def test_numbers_may_be_strings_for_languages_that_have_only_doubles() -> None:
         (b'{"start":{"epoch_ns":%d,"seq":1}}' % (U64_MAX + 1), "out of range"),
     ],
 )
-def test_what_is_no_request_is_refused_with_words(text: bytes, said: str) -> None:
+def test_an_invalid_request_is_refused_with_a_reason(text: bytes, said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         decode_request(text)
 
 
-def test_one_that_is_too_long_is_refused_on_both_sides() -> None:
+def test_a_request_that_is_too_long_is_refused_on_both_sides() -> None:
     request = Request(token="x" * MAX_REQUEST_BYTES)
     with pytest.raises(NotRepresentableError, match="exceeds 4,096"):
         encode_request(request)
@@ -111,7 +111,7 @@ def test_a_place_that_cannot_be_is_not_asked_for(epoch_ns: int, seq: int, what: 
 
 
 @given(st.binary(max_size=200))
-def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes) -> None:
+def test_garbage_raises_only_a_peer_error(data: bytes) -> None:
     with contextlib.suppress(PeerError):
         decode_request(data)
 

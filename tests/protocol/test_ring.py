@@ -153,7 +153,7 @@ def test_a_reader_goes_on_where_the_last_one_stopped() -> None:
     assert (second.pop(), second.pop(), writer.readers) == (b"two", None, 2)
 
 
-def test_what_is_read_without_a_commit_stays_for_the_next_reader() -> None:
+def test_frames_that_are_read_without_a_commit_stay_for_the_next_reader() -> None:
     buffer, writer = new_ring(start=4000)
     both = frame(b"one") + frame(b"two" * 40)
     writer.push(both)
@@ -224,7 +224,7 @@ def test_a_mark_that_cannot_be_a_sequence_number_is_refused(seq: int) -> None:
         RingReader(buffer, pid=1).marked_seq()
 
 
-def test_an_end_and_what_had_no_room_are_in_the_page() -> None:
+def test_the_page_holds_the_end_and_its_tail() -> None:
     buffer, writer = new_ring()
     reader = RingReader(buffer, pid=1)
     assert (reader.has_ended, reader.tail()) == (False, b"")
@@ -239,7 +239,7 @@ def again(next_seq: int) -> Header:
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_the_header_is_the_one_that_counts_at_the_reader(start: int) -> None:
+def test_a_reader_gets_the_header_that_applies_at_its_position(start: int) -> None:
     buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
     assert reader.header() == HEADER
@@ -367,7 +367,7 @@ def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
         RingReader(buffer[:size], pid=1)
 
 
-def test_what_is_no_queue_or_another_version_is_refused() -> None:
+def test_a_page_of_another_format_or_version_is_refused() -> None:
     buffer, _ = new_ring()
     buffer[8] = 1
     with pytest.raises(page.LayoutVersionError, match="layout 1: this reader knows 2"):
@@ -394,7 +394,7 @@ def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: i
 
 
 @pytest.mark.parametrize("start", [0, 4075])
-def test_a_length_that_cannot_be_true_is_noticed_behind_others(start: int) -> None:
+def test_an_impossible_length_is_found_after_whole_frames(start: int) -> None:
     buffer, writer = new_ring(start=start)
     reader = RingReader(buffer, pid=1)
     writer.push(frame(bytes(12)) + frame(bytes(12)))
@@ -457,7 +457,7 @@ def test_a_write_cursor_that_cannot_be_true_is_refused(cursor: int) -> None:
 
 
 @pytest.mark.parametrize("cursor", [4097, 2**32, 2**63])
-def test_a_read_cursor_that_cannot_be_true_leaves_no_room(cursor: int) -> None:
+def test_an_impossible_read_cursor_leaves_no_room(cursor: int) -> None:
     buffer, writer = new_ring()
     put(buffer, 128, cursor)
     while writer.push(frame(bytes(100))):
@@ -517,7 +517,7 @@ def test_a_header_counts_from_its_cursor_on_for_half_of_all_cursors(start: int) 
             page.read_header(view, words, (start + further) & U64_MAX)
 
 
-def test_a_header_of_which_only_half_was_written_is_none() -> None:
+def test_a_half_written_header_is_ignored() -> None:
     class Torn(dict[slice, bytes]):
         """A page whose writer is gone before the header is there."""
 
@@ -546,7 +546,7 @@ def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: in
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_noise_anywhere_is_an_error_or_nothing(data: st.DataObject) -> None:
+def test_noise_anywhere_in_a_queue_raises_only_a_peer_error(data: st.DataObject) -> None:
     buffer, writer = new_ring(start=data.draw(st.sampled_from(STARTS)))
     for size in range(1, 60):
         writer.push(frame(bytes(size)))
@@ -637,7 +637,7 @@ def test_a_name_that_is_a_file_name_is_fit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "/", "a/b", ".", "..", ".a", "a\0", "x" * 201, "币" * 67])
-def test_a_name_that_is_none_has_a_fault(name: str) -> None:
+def test_an_invalid_queue_name_has_a_fault(name: str) -> None:
     assert name_fault(name)
 
 

@@ -2,12 +2,16 @@ from struct import unpack
 
 from msgspec.structs import replace
 
-from fanout.protocol import BlockFlags, encode_block
-from fanout.protocol.rows import ROW, ROW_BYTES, rows_of
+from fanout.protocol import BlockFlags, Trade, encode_block
+from fanout.protocol.rows import FIELDS, ROW, ROW_BYTES, rows_of
 from tests.protocol.golden import HEADER, SNAPSHOT, TRADES
 
 
-def test_a_row_is_laid_out_as_it_is_drawn() -> None:
+def test_a_row_has_every_field_of_a_trade() -> None:
+    assert sorted(each.name for each in FIELDS) == sorted(Trade.__struct_fields__)
+
+
+def test_a_row_has_the_published_layout() -> None:
     block = replace(TRADES, trades=TRADES.trades[2:], flags=BlockFlags.BACK_FILLED)
     row = rows_of([encode_block(block, HEADER)], HEADER)
     drawn = (1_001, 52_003, 1_791_382_992_839, 12_300, 70, 1_791_382_992_840_123_456)
@@ -30,5 +34,5 @@ def test_there_is_a_row_for_each_trade_in_their_order() -> None:
     ]
 
 
-def test_of_no_blocks_there_are_no_rows() -> None:
+def test_no_blocks_give_no_rows() -> None:
     assert rows_of([], HEADER) == bytearray()

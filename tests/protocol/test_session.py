@@ -184,7 +184,7 @@ def test_a_snapshot_is_no_trade_and_takes_no_number() -> None:
         pytest.param(opening(4)[len(GREETING) :], [], id="header"),
     ],
 )
-def test_a_hole_that_nobody_spoke_of_is_told(late: bytes, found: list[int]) -> None:
+def test_an_unannounced_hole_is_reported_as_a_loss(late: bytes, found: list[int]) -> None:
     session = streaming()
     records = drain(session, block(1) + late)
     assert records[1] == Loss(first_seq=2, last_seq=3, reason=LossReason.UNANNOUNCED)
@@ -196,14 +196,14 @@ def test_a_hole_that_nobody_spoke_of_is_told(late: bytes, found: list[int]) -> N
     "again",
     [block(2), status(2), gap(2), loss(2, 9), heartbeat(2), end(1), opening(2)[len(GREETING) :]],
 )
-def test_a_number_that_comes_again_breaks_the_wire(again: bytes) -> None:
+def test_a_repeated_number_is_refused(again: bytes) -> None:
     session = streaming()
     drain(session, block(1, 2))
     with pytest.raises(MalformedError, match="comes again"):
         drain(session, again)
 
 
-def test_what_came_before_damage_is_handed_out_first() -> None:
+def test_frames_before_a_damaged_one_give_their_records() -> None:
     session = streaming()
     damaged = bytearray(block(2))
     damaged[-1] ^= 1
@@ -232,7 +232,7 @@ FRAMES = {
         (opening() + end(0), "ENDED", set()),
     ],
 )
-def test_only_what_the_table_allows_may_come(before: bytes, phase: str, allowed: set[str]) -> None:
+def test_a_frame_out_of_turn_is_refused(before: bytes, phase: str, allowed: set[str]) -> None:
     for name, data in FRAMES.items():
         session = SubscriberSession()
         drain(session, before)
@@ -245,7 +245,7 @@ def test_only_what_the_table_allows_may_come(before: bytes, phase: str, allowed:
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 20, b"\xff" * 20])
-def test_something_else_than_a_fanout_is_refused(data: bytes) -> None:
+def test_bytes_of_another_protocol_are_refused(data: bytes) -> None:
     with pytest.raises(LimitExceededError):
         drain(SubscriberSession(), data)
 
@@ -266,14 +266,14 @@ def test_after_a_reconnect_the_numbers_missed_are_lost() -> None:
     assert session.statistics.connections == 2
 
 
-def test_after_a_reconnect_that_missed_nothing_nothing_is_lost() -> None:
+def test_a_reconnect_at_the_next_number_loses_nothing() -> None:
     session = streaming()
     drain(session, block(1, 2))
     session.disconnected()
     assert numbers(drain(session, opening(3) + block(3))) == [3]
 
 
-def test_after_a_restart_of_the_service_its_numbers_so_far_are_lost() -> None:
+def test_after_a_restart_of_the_service_the_numbers_before_the_header_are_lost() -> None:
     session = streaming()
     drain(session, block(1, 2))
     session.disconnected()
@@ -288,13 +288,13 @@ def test_a_restart_that_was_noticed_at_once_loses_nothing() -> None:
     assert drain(session, opening(1, epoch_ns=8)) == []
 
 
-def test_another_epoch_within_a_connection_breaks_the_wire() -> None:
+def test_another_epoch_within_a_connection_is_refused() -> None:
     session = streaming()
     with pytest.raises(MalformedError, match="epoch"):
         drain(session, opening(1, epoch_ns=8)[len(GREETING) :])
 
 
-def test_a_header_in_mid_stream_counts_from_there_on() -> None:
+def test_a_header_in_mid_stream_applies_to_the_blocks_after_it() -> None:
     session = streaming()
     finer = replace(BTC, price_exponent=-4)
     header = replace(HEADER, epoch_ns=7, next_seq=2, instruments=(finer, HEADER.instruments[1]))
@@ -303,13 +303,13 @@ def test_a_header_in_mid_stream_counts_from_there_on() -> None:
 
 
 @given(st.binary(max_size=300), st.booleans())
-def test_garbage_raises_the_projects_own_error_and_no_other(data: bytes, is_open: bool) -> None:
+def test_garbage_raises_only_a_peer_error(data: bytes, is_open: bool) -> None:
     session = streaming() if is_open else SubscriberSession()
     with contextlib.suppress(PeerError):
         drain(session, data)
 
 
-def test_what_has_come_is_counted_over_all_connections() -> None:
+def test_statistics_count_over_all_connections() -> None:
     session = SubscriberSession()
     assert session.statistics == SessionStatistics(
         bytes_received=0,
@@ -360,7 +360,7 @@ def test_what_has_come_is_counted_over_all_connections() -> None:
         pytest.param(opening() + unknown() + end(0), False, True, id="end without a number"),
     ],
 )
-def test_who_is_served_can_tell_and_tells_anew_of_each_connection(
+def test_each_connection_shows_whether_it_has_begun_and_is_answered(
     data: bytes, has_begun: bool, is_answered: bool
 ) -> None:
     session = SubscriberSession()
@@ -380,7 +380,7 @@ def at(seq: int, epoch_ns: int = 7) -> Position:
     return Position(epoch_ns=epoch_ns, seq=seq)
 
 
-def test_who_asks_for_a_number_gets_it_though_the_header_is_further() -> None:
+def test_a_requested_number_comes_next_although_the_header_is_further() -> None:
     session = asking(at(3))
     records = drain(session, opening(9) + block(3, 6) + block(9))
     assert numbers(records) == [3, 4, 5, 6, 7, 8, 9]
@@ -395,7 +395,7 @@ def test_who_asks_for_a_number_gets_it_though_the_header_is_further() -> None:
         (Start.OLDEST, 1, LossReason.EVICTED),
     ],
 )
-def test_a_service_that_begins_elsewhere_is_noticed(
+def test_a_service_that_begins_after_the_requested_number_causes_a_loss(
     start: Start | Position, first: int, reason: LossReason
 ) -> None:
     for later in (block(9), heartbeat(9), status(9)):
@@ -406,7 +406,7 @@ def test_a_service_that_begins_elsewhere_is_noticed(
 
 @pytest.mark.parametrize("start", [at(3), at(3, epoch_ns=6), Start.OLDEST])
 @pytest.mark.parametrize("later", [block(9), heartbeat(9), status(9), loss(9, 9)])
-def test_who_insists_refuses_a_service_that_begins_elsewhere(
+def test_an_insisting_session_refuses_a_service_that_begins_elsewhere(
     start: Start | Position, later: bytes
 ) -> None:
     session = asking(start, insist=True)
@@ -418,7 +418,7 @@ def test_who_insists_refuses_a_service_that_begins_elsewhere(
 
 
 @pytest.mark.parametrize("first", [block(3), heartbeat(3), status(3), loss(3, 3)])
-def test_who_insists_is_content_with_what_was_asked_for(first: bytes) -> None:
+def test_an_insisting_session_accepts_the_requested_number(first: bytes) -> None:
     session = asking(at(3), insist=True)
     drain(session, opening(9) + first)
     (later,) = drain(session, heartbeat(9))
@@ -426,12 +426,12 @@ def test_who_insists_is_content_with_what_was_asked_for(first: bytes) -> None:
     assert later.reason is LossReason.UNANNOUNCED
 
 
-def test_who_insists_on_what_comes_live_insists_on_nothing() -> None:
+def test_insisting_has_no_effect_on_a_live_start() -> None:
     records = drain(asking(Start.LIVE, insist=True), opening(3) + block(9))
     assert records[0] == Loss(first_seq=3, last_seq=8, reason=LossReason.UNANNOUNCED)
 
 
-def test_what_was_asked_of_a_connection_that_brought_nothing_is_forgotten() -> None:
+def test_a_new_request_replaces_that_of_a_connection_without_records() -> None:
     session = asking(at(3))
     drain(session, opening(9))
     session.disconnected()
@@ -443,14 +443,14 @@ def test_what_was_asked_of_a_connection_that_brought_nothing_is_forgotten() -> N
     ]
 
 
-def test_what_is_gone_of_what_was_asked_for_is_told_by_the_service() -> None:
+def test_the_service_reports_requested_numbers_that_it_no_longer_has() -> None:
     evicted = frame(encode_event(Loss(first_seq=3, last_seq=5, reason=LossReason.EVICTED)))
     records = drain(asking(at(3)), opening(9) + evicted + block(6, 3) + block(9))
     assert numbers(records) == list(range(3, 10))
     assert len([each for each in records if isinstance(each, Loss)]) == 1
 
 
-def test_a_header_of_old_units_comes_before_the_old_blocks() -> None:
+def test_old_blocks_are_read_with_the_header_that_comes_before_them() -> None:
     coarse = replace(BTC, price_exponent=-1)
     old = replace(HEADER, epoch_ns=7, next_seq=3, instruments=(coarse, HEADER.instruments[1]))
     new = opening(4)[len(GREETING) :]
@@ -460,7 +460,7 @@ def test_a_header_of_old_units_comes_before_the_old_blocks() -> None:
 
 
 @pytest.mark.parametrize("start", [at(3), at(3, epoch_ns=6), Start.OLDEST, at(9), at(99)])
-def test_a_refusal_loses_nothing(start: Start | Position) -> None:
+def test_a_refusal_causes_no_loss(start: Start | Position) -> None:
     session = asking(start)
     (refusal,) = drain(session, opening(9) + end(8))
     assert isinstance(refusal, End)
@@ -475,18 +475,18 @@ def test_an_end_after_a_heartbeat_is_no_refusal() -> None:
 
 
 @pytest.mark.parametrize("version", [1, *range(3, 16)])
-def test_another_wire_is_named(version: int) -> None:
+def test_the_error_names_the_other_wire_version(version: int) -> None:
     with pytest.raises(MalformedError, match=f"wire {version} is spoken here, and not 2"):
         drain(SubscriberSession(), GREETING + frame(bytes([version]) + b"\x03\x07BTCUSDT"))
 
 
 @pytest.mark.parametrize("kind", [0, 16, 37, 38, 255])
-def test_what_is_no_wire_is_not_taken_for_one(kind: int) -> None:
+def test_an_unexpected_first_frame_is_not_taken_for_another_wire(kind: int) -> None:
     with pytest.raises(UnexpectedFrameError, match="OPENING got"):
         drain(SubscriberSession(), GREETING + frame(seal(bytes([kind]))))
 
 
-def test_another_channel_than_was_asked_for_is_noticed_before_its_first_record() -> None:
+def test_another_channel_than_requested_is_refused_before_its_first_record() -> None:
     session = SubscriberSession()
     session.ask(Start.LIVE, channel="books")
     assert drain(session, opening(5)) == []
@@ -522,7 +522,7 @@ def added(header: Header, first: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [0x11, 0x1F])
-def test_records_of_an_unknown_kind_are_handed_out_as_skipped_and_leave_no_hole(kind: int) -> None:
+def test_records_of_an_unknown_kind_are_reported_as_skipped_and_leave_no_hole(kind: int) -> None:
     records = drain(SubscriberSession(), opening(5) + run(5, 3, kind) + block(8))
     assert records[0] == Skipped(first_seq=5, last_seq=7, kind=kind)
     assert records[0].count == 3  # type: ignore[union-attr]
@@ -542,12 +542,12 @@ def test_a_snapshot_of_an_unknown_kind_takes_no_numbers() -> None:
 
 
 @pytest.mark.parametrize(("seq", "count"), [(4, 1), (5, 0), (0, 1), (2**63 - 1, 2)])
-def test_records_of_an_unknown_kind_that_cannot_be_break_the_wire(seq: int, count: int) -> None:
+def test_impossible_numbers_of_an_unknown_kind_are_refused(seq: int, count: int) -> None:
     with pytest.raises(MalformedError):
         drain(SubscriberSession(), opening(5) + run(seq, count))
 
 
-def test_a_header_counts_once_its_instruments_have_come() -> None:
+def test_a_header_applies_once_all_its_instruments_have_come() -> None:
     session = SubscriberSession()
     assert session.header is None
     drain(session, GREETING + frame(encode_header(announced("A", "B"))))
@@ -576,7 +576,7 @@ def test_a_connection_that_is_lost_before_its_instruments_leaves_the_session_as_
     assert drain(session, header_of(announced("A", next_seq=2))) == []
 
 
-def test_instruments_in_mid_stream_count_from_the_next_frame_on() -> None:
+def test_instruments_in_mid_stream_apply_from_the_next_frame_on() -> None:
     session = SubscriberSession()
     drain(session, header_of(announced("A")))
     drain(session, added(announced("A", "B"), 1))
@@ -642,7 +642,7 @@ def test_a_session_returns_to_a_mark_with_every_attribute() -> None:
     assert state(session) == before
 
 
-def test_a_frame_that_was_undone_comes_again_as_if_for_the_first_time() -> None:
+def test_a_frame_that_was_undone_can_be_taken_again_with_the_same_result() -> None:
     session = SubscriberSession()
     frames = [
         *(frame(each) for each in payloads_of(opening())),
@@ -667,6 +667,6 @@ def test_a_frame_that_was_undone_comes_again_as_if_for_the_first_time() -> None:
         session.return_to(mark)
         assert state(session) == before
         assert drain(session, each) == records
-        assert state(session) == after | {"_gathering": session._gathering}
+        assert state(session) == after
     session.disconnected()
     assert session.mark()[0][0] is Phase.GREETING

@@ -97,7 +97,7 @@ def test_bytes_that_may_be_trades_are_read_alike(tail: bytes, flags: int, count:
 
 
 @pytest.mark.parametrize("payload", [bytearray(40), memoryview(bytes(40)), None, "text", b""])
-def test_what_is_no_payload_is_refused_alike(payload: Any) -> None:
+def test_the_twins_refuse_the_same_arguments_as_payloads(payload: Any) -> None:
     both("decode_block", payload, HEADER)
     both("rows_of", [payload], HEADER)
     both("rows_of", payload, HEADER)
@@ -237,7 +237,7 @@ def test_queues_are_used_alike_whatever_happens_to_them(
 
 
 @pytest.mark.parametrize("frames", [bytearray(8), memoryview(bytes(8)), None, b"", bytes(5000)])
-def test_what_is_pushed_need_not_be_bytes(frames: Any) -> None:
+def test_anything_that_is_pushed_has_the_same_outcome(frames: Any) -> None:
     compiled, plain = Queue(vars(twins()), 0), Queue(PLAIN, 0)
     assert outcome(compiled.push, compiled.writer, frames) == outcome(
         plain.push, plain.writer, frames
@@ -266,7 +266,7 @@ def test_the_environment_switches_the_twins_off(pure: str, expected: str) -> Non
     assert done.stdout.strip() == expected
 
 
-def test_who_cannot_write_is_refused_alike() -> None:
+def test_a_push_through_a_reader_is_refused_alike() -> None:
     """Whoever calls the twin past its class: it would read beyond the object."""
     queue = Queue(vars(twins()), 0)
     assert queue.push(queue.writer, frame(b"1"))

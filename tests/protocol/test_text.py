@@ -31,7 +31,7 @@ def test_a_text_that_does_not_fit_is_refused(text: str, said: str) -> None:
         ("02e5b8", "name is not UTF-8"),
     ],
 )
-def test_what_is_no_text_is_refused(data: str, said: str) -> None:
+def test_invalid_text_is_refused(data: str, said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         unpack_text(bytes.fromhex(data), 0, 3, "name")
 

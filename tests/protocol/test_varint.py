@@ -53,7 +53,7 @@ def test_a_value_that_does_not_fit_is_refused(value: int) -> None:
         pytest.param("80" * 1_000, "exceeds 10 bytes", id="no end at all"),
     ],
 )
-def test_what_is_no_varint_is_refused_by_its_first_ten_bytes(data: str, said: str) -> None:
+def test_a_varint_without_an_end_is_refused_after_ten_bytes(data: str, said: str) -> None:
     for before in (b"", b"\x01\x80"):
         with pytest.raises(MalformedError, match=said):
             read_varint(before + bytes.fromhex(data), len(before))

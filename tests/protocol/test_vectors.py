@@ -148,7 +148,7 @@ def test_every_rule_is_a_phrase_of_the_specification() -> None:
     assert [each for each in rules if each not in page] == []
 
 
-def test_nothing_that_is_to_be_rejected_is_without_a_vector() -> None:
+def test_every_rule_of_rejection_has_a_vector() -> None:
     said = re.search(r"\*\*Reject\*\*(.*?)\*\*Tolerate", WIRE_MD, re.DOTALL)
     assert said is not None
     rest = " ".join(said[1].split())

@@ -133,7 +133,7 @@ def test_trades_decode_exactly_as_they_should_have_been() -> None:
     assert [decoder.trade(each) for each in CORRECT_TRADES] == [trade_of(i) for i in range(6)]
 
 
-def test_trades_are_emitted_without_what_perp_signal_hft_truncates() -> None:
+def test_the_encoder_does_not_truncate_as_perp_signal_hft_does() -> None:
     encoder = golden_encoder()
     assert [encode(encoder, trade_of(i)) for i in range(6)] == CORRECT_TRADES
 
@@ -201,7 +201,7 @@ def joined(encoder: Wire1Encoder, newest: dict[int, Wire1Trade]) -> Wire1Decoder
 
 
 @given(streams())
-def test_whoever_joins_whenever_decodes_every_trade_from_then_on_exactly(
+def test_a_client_that_joins_at_any_time_decodes_every_later_trade_exactly(
     stream: tuple[Wire1Encoder, list[Wire1Trade | None]],
 ) -> None:
     encoder, happenings = stream
@@ -228,7 +228,7 @@ def test_a_joiner_after_trades_gets_the_header_of_now_and_the_newest_trades() ->
     assert [each.hex() for each in encoder.newest()] == ["002a00a01f", "010e00d00f"]
 
 
-def test_before_any_trade_there_is_no_newest() -> None:
+def test_there_is_no_newest_trade_before_the_first() -> None:
     assert golden_encoder().newest() == []
 
 
@@ -339,7 +339,7 @@ def test_a_trade_cut_short_anywhere_is_refused(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"\0", b"\x80", bytes(8), GOLDEN_TRADES[0]], ids=bytes.hex)
-def test_what_follows_a_header_or_a_trade_in_its_payload_is_refused(garbage: bytes) -> None:
+def test_bytes_after_a_header_or_a_trade_in_its_payload_are_refused(garbage: bytes) -> None:
     with pytest.raises(MalformedError):
         Wire1Decoder().header(GOLDEN_HEADER + garbage)
     for payload in GOLDEN_TRADES:
@@ -453,7 +453,7 @@ def test_a_trade_that_leads_out_of_range_is_refused(payload: bytes) -> None:
         golden_decoder().trade(payload)
 
 
-def test_what_the_decoder_refuses_leaves_it_where_it_was() -> None:
+def test_a_refused_payload_leaves_the_decoder_as_it_was() -> None:
     decoder = golden_decoder()
     for refused in (spelled(0, 2, zigzag(2**50), 0), spelled(1, 2, 2, 2) + b"\0", b"\x01\x02"):
         with pytest.raises(PeerError):

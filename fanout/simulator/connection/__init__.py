@@ -1,4 +1,4 @@
-"""What every exchange has between its market and a client: sockets, HTTP, WebSocket, queues.
+"""Sockets, HTTP, WebSocket and queues between the market and its clients.
 
-It knows no market's rules and no venue's words. Those come from the dialect that a config names.
+Nothing here depends on a venue: the dialect supplies the venue's messages and rules.
 """

@@ -1,8 +1,8 @@
-"""The WebSocket connections that are up, and the faults that act on them.
+"""The open WebSocket connections, and the faults that act on them.
 
-A `Connection` is the stream of one. Everything that its protocol sends passes through it, so a
-stall holds pongs and acknowledgements as well. A fault only marks a connection as dropped.
-The task that serves it ends it, since only that task may write a close frame or let go of the
+A `Connection` is the stream of one client. Everything that its protocol sends passes through it, so
+a stall holds pongs and acknowledgements as well. A fault only marks a connection as dropped. The
+task that serves the connection ends it, since only that task may write a close frame or release the
 socket.
 """
 
@@ -20,7 +20,7 @@ from fanout.simulator.connection.streams import Subscriber
 from fanout.simulator.dialects.base import Form
 from fanout.simulator.faults import MAX_STANDING, ConnectionFault, Drop, Stall
 
-_AT_ONCE: Final = struct.pack("ii", 1, 0)  # linger, for no time: closing then sends a reset
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # a linger time of zero: closing the socket sends a reset
 
 
 class Connection(trio.abc.Stream):
@@ -32,12 +32,12 @@ class Connection(trio.abc.Stream):
         self.dropped = trio.Event()
         self.drop_as: Drop | None = None
         self.ends = trio.CancelScope()
-        """Its deadline is when the connection ends, without a frame that says why."""
+        """The connection ends at its deadline, without a close frame."""
         self._stream = stream
         self._connections = connections
 
     def drop(self, fault: Drop) -> None:
-        """The first time counts."""
+        """Mark the connection as dropped. A later call changes nothing."""
         if self.drop_as is None:
             self.drop_as = fault
             self.dropped.set()
@@ -47,7 +47,7 @@ class Connection(trio.abc.Stream):
         return self._connections.listed(self)
 
     async def flowing(self) -> None:
-        """Return when this is not stalled; if it is not, at once and without a checkpoint."""
+        """Wait while the connection is stalled. Otherwise return at once, without a checkpoint."""
         await self._connections.flowing(self)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -67,16 +67,16 @@ class Connection(trio.abc.Stream):
 class _Stalled(msgspec.Struct, frozen=True):
     fault: Stall
     until_s: float
-    chosen: frozenset[Connection] | None  # None: all of its route, whenever they connect
+    chosen: frozenset[Connection] | None  # None: all of its route, later ones too
 
-    def befalls(self, connection: Connection) -> bool:
+    def acts_on(self, connection: Connection) -> bool:
         if self.chosen is not None:
             return connection in self.chosen
         return self.fault.route in (None, connection.route)
 
 
 class Connections:
-    """All connections that are past their handshake."""
+    """All connections after their handshake."""
 
     def __init__(self) -> None:
         self._open: list[Connection] = []  # oldest first
@@ -99,19 +99,19 @@ class Connections:
             connection.drop(fault)
 
     def end_in(self, fault: ConnectionFault, seconds: float) -> None:
-        """Let those that are up now end in so many seconds, if not before."""
+        """End the connections that are open now within `seconds`."""
         for connection in self._concerned(fault):
             ends = connection.ends
             ends.deadline = min(ends.deadline, trio.current_time() + seconds)
 
     def say(self, fault: ConnectionFault, frame: Callable[[Form], bytes]) -> None:
-        """Put a frame, in the form that each connection wants, behind those that wait for it."""
+        """Queue a frame to each connection, in the connection's form."""
         for connection in self._concerned(fault):
             subscriber = connection.subscriber
             subscriber.outbox.put(frame(subscriber.form))
 
     def stall(self, fault: Stall) -> None:
-        """Raises `UsageError` when so many stall already that another one would change nothing."""
+        """Raises `UsageError` if `MAX_STANDING` stalls stand already."""
         if len(self.standing()) == MAX_STANDING:
             raise UsageError(f"{MAX_STANDING:,} stalls stand already: clear them")
         until_s = trio.current_time() + fault.for_s
@@ -131,7 +131,7 @@ class Connections:
 
     async def flowing(self, connection: Connection) -> None:
         while self.standing():
-            until_s = max((e.until_s for e in self._stalled if e.befalls(connection)), default=None)
+            until_s = max((e.until_s for e in self._stalled if e.acts_on(connection)), default=None)
             if until_s is None:
                 return
             with trio.move_on_at(until_s):
@@ -143,9 +143,9 @@ class Connections:
 
 
 async def end_as(fault: Drop, stream: trio.abc.Stream) -> None:
-    """Do the rest of a drop when no task serves the stream any more. The caller closes it next."""
+    """Finish a drop once no task serves the stream. The caller closes the stream afterwards."""
     if fault.how == "half-open":
-        # Bytes that come are let go, unseen: that is how we learn that the client has left.
+        # Read and discard, to notice when the client leaves.
         while await stream.receive_some():
             pass
     if fault.how == "reset" and isinstance(stream, trio.SocketStream):

@@ -3,7 +3,7 @@
     byte 0     0x80 (whole) | opcode: 1 text, 2 binary
     byte 1     length up to 125; or 126 and two bytes of length; or 127 and eight
 
-RFC 6455, 5.2. The client's library, which unpacks these, shares no code with this.
+RFC 6455, 5.2. The clients' WebSocket library shares no code with this.
 """
 
 from struct import Struct
@@ -31,8 +31,7 @@ def binary_frame(data: bytes) -> bytes:
 
 
 def event_frame(name: str, fields: dict[str, Any], now_ms: int, *, combined: bool) -> bytes:
-    """An event as JSON. In an envelope its stream is spelled as that of Binance's
-    `serverShutdown`."""
+    """An event as JSON. In an envelope its stream is `!name`, as in Binance's `serverShutdown`."""
     payload = msgspec.json.encode({"e": name, "E": now_ms} | fields)
     if combined:
         payload = b'{"stream":%b,"data":%b}' % (msgspec.json.encode(f"!{name}"), payload)

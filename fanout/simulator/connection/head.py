@@ -1,8 +1,8 @@
 """The head of a connection's first request, read by hand, to tell a WebSocket from REST.
 
-Both protocols answer on one port, so the listener reads the head off the socket, decides, and hands
-the bytes on: `Replayed` is a stream that gives them again before it reads more. The head is bounded
-in size here, and in time by the listener. Nothing else of HTTP is understood in this file.
+Both protocols share one port. So the listener reads the head, decides, and passes the bytes on:
+`Replayed` is a stream that returns them again before it reads more. This file limits the size of a
+head, and the listener the time. No other part of HTTP is parsed here.
 """
 
 import re
@@ -15,7 +15,7 @@ import trio
 from fanout.protocol.errors import PeerError
 from fanout.simulator.connection.http import phrase
 
-# Between 16,338 bytes of URL, which connect, and 16,886, which get a 414 (measured 2026-08-08).
+# Measured 2026-08-08: a URL of 16,338 bytes connects, one of 16,886 bytes gets a 414.
 MAX_REQUEST_LINE_BYTES: Final = 16_384
 MAX_HEAD_BYTES: Final = 32_768
 LINGER_S: Final = 1.0  # for a refused client to read why
@@ -26,7 +26,7 @@ _NON_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
 class RefusedError(PeerError):
-    """The head cannot be served. `status` is what to answer."""
+    """The head is refused. `status` is the answer."""
 
     def __init__(self, status: int, retry_after_s: int | None = None) -> None:
         super().__init__(f"{status} {phrase(status)}")
@@ -35,7 +35,7 @@ class RefusedError(PeerError):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """`raw` is all that was read. Its request line is ASCII, whatever the client sent."""
+    """`raw` is all that was read. Other characters than ASCII in its request line are escaped."""
 
     target: str
     is_websocket: bool
@@ -43,7 +43,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 async def read_head(stream: trio.abc.ReceiveStream) -> Head | None:
-    """Read up to the blank line. None when the client leaves first; else may raise RefusedError."""
+    """Read up to the blank line. None if the client leaves first. Raises `RefusedError`."""
     raw = bytearray()
     while not _END.search(raw):
         _check(raw)
@@ -56,7 +56,8 @@ async def read_head(stream: trio.abc.ReceiveStream) -> Head | None:
 
 
 async def refuse(stream: trio.abc.HalfCloseableStream, error: RefusedError) -> None:
-    """Say why, and wait for the client to leave: closing on unread bytes destroys the answer."""
+    """Send the status, and wait for the client to leave: closing a socket that has unread bytes
+    would discard the answer."""
     try:
         with trio.move_on_after(LINGER_S):
             await stream.send_all(_refusal(error))
@@ -68,10 +69,10 @@ async def refuse(stream: trio.abc.HalfCloseableStream, error: RefusedError) -> N
 
 
 class Replayed(trio.abc.HalfCloseableStream):
-    """A stream that first gives again what was read from it, and lets several tasks send.
+    """A stream that first returns the bytes already read, and lets several tasks send.
 
-    trio-websocket and the pusher of market data both write here. A lock keeps their frames whole;
-    a task that is cancelled while it sends leaves half a frame, so that the connection is over.
+    trio-websocket and the task that sends market data both write here. A lock keeps their frames
+    whole. A task that is cancelled while it sends leaves half a frame, which ends the connection.
     """
 
     def __init__(self, stream: trio.abc.HalfCloseableStream, already_read: bytes) -> None:
@@ -117,7 +118,7 @@ def _first_line_end(raw: bytes | bytearray) -> int:
 
 
 def _check(raw: bytes | bytearray) -> None:
-    if raw and not raw[:1].isupper():  # no method: TLS, or nothing we know
+    if raw and not raw[:1].isupper():  # no HTTP method: TLS, or another protocol
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     if _first_line_end(raw) > MAX_REQUEST_LINE_BYTES:
         raise RefusedError(HTTPStatus.REQUEST_URI_TOO_LONG)
@@ -127,7 +128,7 @@ def _check(raw: bytes | bytearray) -> None:
 
 def _parse(raw: bytes) -> Head:
     end = _first_line_end(raw)
-    # Raw UTF-8 in a URL works at the exchange; the HTTP parsers behind us want it escaped.
+    # The exchange accepts raw UTF-8 in a URL. The HTTP parsers used here need it escaped.
     line = _NON_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), raw[:end])
     words = line.split()
     target = words[1].decode() if len(words) == 3 else ""

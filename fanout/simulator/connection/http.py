@@ -29,7 +29,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """Of the body, `sent_bytes` are sent if it is given, and then the connection ends."""
+    """With `sent_bytes`, only so many bytes of the body are sent, and then the connection ends."""
 
     status: int
     body: bytes
@@ -41,7 +41,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 def phrase(status: int) -> str:
-    """What HTTP calls a status; nothing for one it does not know, as proxies have of their own."""
+    """HTTP's phrase for a status; empty for an unknown one, such as a proxy's own."""
     return HTTPStatus(status).phrase if status in _KNOWN else ""
 
 

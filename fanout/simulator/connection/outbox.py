@@ -1,9 +1,8 @@
-"""The frames that wait to be written to one subscriber's socket: bounded, and never waited for by
-the market.
+"""A bounded queue of frames for one subscriber's socket. The market never waits for it.
 
-A live market puts frames and moves on. A subscriber whose backlog passes the bound is marked as
-overflown, and its connection disconnects it, as an exchange does. A replay that must not lose
-anything waits with `settled` for a small backlog before it puts more, and so never meets the bound.
+A live market puts frames and moves on. A subscriber whose backlog exceeds the limit is marked as
+overflown and disconnected, as at an exchange. A replay that must not lose anything waits in
+`settled` for a small backlog before each burst, and so never reaches the limit.
 """
 
 from collections import deque
@@ -12,11 +11,11 @@ from typing import Final
 import trio
 
 OUTBOX_BYTES: Final = 16 * 1024 * 1024
-BURST_BYTES: Final = 64 * 1024  # one write; bounds what a reader finds in its socket at once
+BURST_BYTES: Final = 64 * 1024  # most bytes of one write
 
 
 class Outbox:
-    """Frames in, bursts of joined frames out. What is being written still counts as backlog."""
+    """Frames in, bursts of joined frames out. A burst is backlog until it is written."""
 
     def __init__(self) -> None:
         self.overflown = trio.Event()
@@ -37,7 +36,7 @@ class Outbox:
             self.close()
 
     async def take(self) -> bytes:
-        """All frames that wait, or as many as one burst holds. Follow it with `written`."""
+        """Wait for frames, and take as many as one burst holds. Call `written` after it."""
         while not self._frames:
             self._filled = trio.Event()
             await self._filled.wait()
@@ -51,7 +50,7 @@ class Outbox:
             self._shrink_to(self.backlog_bytes - count)
 
     async def settled(self, backlog_bytes: int) -> None:
-        """Return when at most this much waits, which a closed outbox counts as."""
+        """Wait until the backlog is at most this large, or the outbox is closed."""
         while not self._closed and self.backlog_bytes > backlog_bytes:
             await self._shrunk.wait()
 

@@ -1,4 +1,4 @@
-"""What an address and a connection may ask: a weight per UTC minute over REST, messages a second.
+"""Limits: REST weight per UTC minute for an address, messages per second for a connection.
 
 Documented at Binance: over the limit is a 429, "repeatedly violating rate limits and/or failing to
 back off after receiving 429s will result in an automated IP ban (HTTP status 418)", and bans scale
@@ -14,7 +14,6 @@ MS_PER_MINUTE: Final = 60_000
 FIRST_BAN_MS: Final = 2 * MS_PER_MINUTE
 LONGEST_BAN_MS: Final = 3 * 24 * 60 * MS_PER_MINUTE
 
-
 WINDOW_S: Final = 1.0
 
 
@@ -27,7 +26,7 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class RateLimit:
-    """One address. All clients share it: on loopback they have the same."""
+    """The REST limit of one address. On loopback all clients share one address."""
 
     def __init__(self, *, weight_limit: int, tolerated_429s: int) -> None:
         self.weight_limit = weight_limit
@@ -56,7 +55,7 @@ class RateLimit:
 
 
 class MessageRate:
-    """Whether one more message is within what a connection may send in a second."""
+    """The limit on messages per second that one connection may send."""
 
     def __init__(self, per_second: int) -> None:
         self._times_s: deque[float] = deque(maxlen=per_second)

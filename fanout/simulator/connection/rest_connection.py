@@ -1,4 +1,4 @@
-"""One REST client: HTTP/1.1 with keep-alive, one request after the other, by h11."""
+"""Serves one REST client with h11: HTTP/1.1 with keep-alive, one request after the other."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -11,7 +11,7 @@ from fanout.http.request import next_request
 from fanout.simulator.connection.head import MAX_HEAD_BYTES, RefusedError
 from fanout.simulator.connection.http import Request, Response, phrase
 
-REQUEST_S: Final = 60.0  # for a request to come and be whole; and for its answer to be taken
+REQUEST_S: Final = 60.0  # to receive a whole request, and again to send the answer
 
 Respond = Callable[[Request], Response]
 
@@ -30,7 +30,7 @@ async def serve_rest(stream: trio.abc.HalfCloseableStream, respond: Respond) -> 
 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, respond: Respond) -> bool:
-    """One request, one answer. Whether another pair may follow."""
+    """Answer one request. Returns whether another may follow."""
     received: tuple[h11.Request, bytes] | None = None
     with trio.move_on_after(REQUEST_S):
         received = await next_request(connection, stream)
@@ -60,7 +60,7 @@ def _render(connection: h11.Connection, request: Request, response: Response) ->
     body = b"" if request.method == "HEAD" else response.body
     sent = connection.send(head) or b""
     if response.sent_bytes is not None:
-        # The length in the head is that of the whole body, so that the client notices.
+        # The Content-Length is still that of the whole body, so the client notices the cut.
         return sent + (connection.send(h11.Data(data=body[: response.sent_bytes])) or b"")
     events = (h11.Data(data=body), h11.EndOfMessage())
     return sent + b"".join(connection.send(event) or b"" for event in events)

@@ -1,8 +1,8 @@
 """The streams that exist, and the subscribers of each.
 
 A name is a stream only if it is spelled as the venue spells it, and subscribed to on its own route.
-Any other name is acknowledged elsewhere and stays silent here. A message is made at most once for
-each form of it, however many listen: a server's frames carry no mask and are the same for all.
+Any other name is acknowledged by the dialect, and stays silent. A message is encoded at most once
+for each form, for any number of subscribers: a server's frames carry no mask.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from fanout.simulator.dialects.base import Dialect, Form, Session
 from fanout.simulator.faults.impairments import garbled
 from fanout.simulator.market.ticks import Tick, stream_of
 
-SETTLED_BYTES: Final = 128 * 1024  # what a replay lets wait for a subscriber between two bursts
+SETTLED_BYTES: Final = 128 * 1024  # most backlog of a subscriber when a replay sends its next burst
 
 
 class Subscriber:
-    """One connection, as the market sees it. `Streams` alone changes what it hears."""
+    """One connection, as the market sees it. Only `Streams` changes `heard` and `form`."""
 
     def __init__(self, route: str) -> None:
         self.route = route
@@ -30,12 +30,12 @@ class Subscriber:
 
 
 class Streams:
-    """`heard` and the listeners go by the market's own names of streams."""
+    """`heard` and `_listeners` have the market's names of streams, not the venue's."""
 
     def __init__(self, dialect: Dialect, symbols: Iterable[str]) -> None:
         self._dialect = dialect
-        self._found: dict[str, tuple[str, str]] = {}  # by the venue's name: the market's, a route
-        self._spelled: dict[str, str] = {}  # by the market's name: the venue's
+        self._found: dict[str, tuple[str, str]] = {}  # venue's name to market's name, route
+        self._spelled: dict[str, str] = {}  # market's name to venue's name
         self._listeners: dict[str, set[Subscriber]] = {}
         self._sessions: dict[Subscriber, Session] = {}
         self._audience: set[Subscriber] = set()
@@ -44,14 +44,14 @@ class Streams:
             self._add(symbol)
 
     def add(self, symbol: str) -> None:
-        """The symbol has streams from now on, also for those who subscribed to them before."""
+        """Add the streams of a symbol, also for subscribers that asked for them before."""
         names = self._add(symbol)
         for subscriber, session in tuple(self._sessions.items()):
             if not names.isdisjoint(session.streams):
                 self.tune(subscriber, session)
 
     def tune(self, subscriber: Subscriber, session: Session) -> None:
-        """From here on the subscriber hears the streams of its session that exist, and no other."""
+        """Subscribe it to those streams of its session that exist, and to no others."""
         found = (self._found.get(name) for name in session.streams)
         heard = frozenset(each[0] for each in found if each and each[1] == subscriber.route)
         for stream in subscriber.heard - heard:
@@ -81,11 +81,11 @@ class Streams:
                 subscriber.outbox.put(frame)
 
     async def audience(self) -> None:
-        """Return when at least one subscriber hears a stream that exists."""
+        """Wait until a stream that exists has a subscriber."""
         await self._heard.wait()
 
     async def settled(self, backlog_bytes: int = SETTLED_BYTES) -> None:
-        """Return when no subscriber has more than this waiting."""
+        """Wait until no subscriber has a larger backlog."""
         for subscriber in tuple(self._audience):
             await subscriber.outbox.settled(backlog_bytes)
 

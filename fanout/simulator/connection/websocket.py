@@ -1,13 +1,13 @@
 """One WebSocket subscriber: from its handshake to its end.
 
-trio-websocket keeps the protocol: handshake, pings, requests, close. Market data goes past it. The
-frames are the same bytes for every subscriber, so they are made once, elsewhere, and a burst of
-them is one write here (trio-websocket would frame and write each message for each connection).
+trio-websocket handles the protocol: handshake, pings, requests, close. Market data bypasses it.
+Frames are the same bytes for every subscriber, so `streams` makes them once, and a burst is one
+write here (trio-websocket would frame and write each message for each connection).
 
-The connection lives as long as each of its tasks: the first to end ends it. That covers a client
-that has left, broken the rules, stopped reading or stopped answering pings, the age at which every
-connection is dropped, an announced shutdown, and a drop on demand. Only a client that breaks a rule
-gets a close frame, and one that is dropped with one; the exchange gives no other notice.
+The first of a connection's tasks to end ends the connection. So it ends when the client has left,
+broken a rule, stopped reading or stopped answering pings; when it reaches the age at which every
+connection is dropped; and by an announced shutdown or a drop. A close frame is sent to a client
+that breaks a rule, and in a drop with `how="close"`. Otherwise the exchange gives no notice.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,8 +30,8 @@ HANDSHAKE_S: Final = 5.0
 CLOSE_S: Final = 5.0
 MAX_REQUEST_BYTES: Final = 128 * 1024  # 1024 names fit well
 
-# A client causes these by leaving, by breaking the protocol or by an odd header. Some of them come
-# from trio-websocket's reader, which lives in our nursery.
+# A client causes these when it leaves, breaks the protocol or sends an invalid header. Some come
+# from trio-websocket's reader, which runs in our nursery.
 MISHAPS: Final = (
     ConnectionClosed,
     ProtocolError,
@@ -51,7 +51,7 @@ async def serve_websocket(
 ) -> None:
     """Serve a stream whose first bytes are a handshake, until either side ends the connection.
 
-    Afterwards no task reads or writes it. `connection.drop_as` holds what is left to do with it.
+    When it returns, no task uses the stream. `connection.drop_as` says how the caller ends it.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -63,12 +63,12 @@ async def serve_websocket(
                 await conversation.run()
             nursery.cancel_scope.cancel()
     except* MISHAPS:
-        pass  # the client's affair; the socket is closed by whoever opened it
+        pass  # the client has left or is at fault; the caller closes the socket
 
 
 async def _shake_hands(nursery: trio.Nursery, connection: Connection) -> WebSocketConnection | None:
     await connection.flowing()
-    # A handshake that is turned down leaves wrap_server_stream waiting for ever.
+    # After a handshake that is refused, wrap_server_stream would wait forever.
     with trio.move_on_after(HANDSHAKE_S):
         request = await wrap_server_stream(
             nursery,
@@ -126,7 +126,7 @@ class _Conversation:
         except ConnectionClosed:
             if self._connection.drop_as is None:
                 raise
-            await trio.sleep_forever()  # `_obey` has closed it, and sees it out
+            await trio.sleep_forever()  # `_obey` has closed it, and will end it
 
     async def _answer_requests(self) -> None:
         if len(self._session.streams) > self._limits.streams:
@@ -147,9 +147,9 @@ class _Conversation:
         outbox = self._subscriber.outbox
         while True:
             burst = await outbox.take()
-            await self._connection.flowing()  # a stall of ours is not the client's
+            await self._connection.flowing()  # our stall must not count as the client's
             if self._websocket.closed is not None:
-                await trio.sleep_forever()  # no data follows a close frame; `_answer` sees it out
+                await trio.sleep_forever()  # no data follows a close frame; `_answer` will end it
             with trio.move_on_after(STALLED_S) as patience:
                 await self._connection.send_all(burst)
             if patience.cancelled_caught:
@@ -160,13 +160,12 @@ class _Conversation:
         async with trio.open_nursery() as pings:
             while True:
                 await trio.sleep(self._ping_every_s)
-                await (
-                    self._connection.flowing()
-                )  # a client cannot answer a ping that a stall holds back
+                # A client cannot answer a ping that a stall holds back.
+                await self._connection.flowing()
                 pings.start_soon(self._ping, pings.cancel_scope)
 
     async def _ping(self, pings: trio.CancelScope) -> None:
-        payload = str(self._clock.true_ms())  # whatever our clock says, no two are the same
+        payload = str(self._clock.true_ms())  # not the shifted clock, so no two pings are the same
         with trio.move_on_after(self._limits.pong_within_s) as patience:
             await self._websocket.ping(payload.encode())
         if patience.cancelled_caught:

@@ -1,4 +1,4 @@
-"""The dialects there are, by the names that a config and `fanout simulate --dialect` take."""
+"""The dialects, by their names in a config and in `fanout simulate --dialect`."""
 
 from typing import Final
 
@@ -9,11 +9,12 @@ from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
-DIALECTS: Final[dict[str, Dialect]] = {each.name: each for each in (BinanceUsdm(), BinanceSpot())}
+_ALL: Final[tuple[Dialect, ...]] = (BinanceUsdm(), BinanceSpot())
+DIALECTS: Final = {each.name: each for each in _ALL}
 
 
 def dialect_of(name: str) -> Dialect:
-    """Raises `UsageError` for a name that is none."""
+    """Raises `UsageError` for an unknown name."""
     found = DIALECTS.get(name)
     if found is None:
         raise UsageError(f"there is no dialect {name!r}; choose from {', '.join(DIALECTS)}")
@@ -21,11 +22,11 @@ def dialect_of(name: str) -> Dialect:
 
 
 def symbols_of(dialect: Dialect, count: int) -> tuple[str, ...]:
-    """So many symbols: first those of the dialect's table, then made-up ones."""
+    """`count` symbols: first those of the dialect's table, then made-up ones."""
     table = list(dialect.table)[:count]
     return (*table, *map(dialect.made_up_symbol, range(len(table) + 1, count + 1)))
 
 
 def listing_of(dialect: Dialect, symbol: str) -> Listing | None:
-    """The instrument of a symbol, made up where the name is; None for an unknown symbol."""
+    """The instrument of a symbol of the table, or of a made-up symbol; None for any other."""
     return dialect.table.get(symbol) or dialect.made_up(symbol)

@@ -1,7 +1,7 @@
-"""What a dialect is: how one venue says what happens in a market, and how it is asked.
+"""The interface of a dialect, which encodes a market as one venue does, and parses its requests.
 
-A dialect is made of functions without state. It has no clock, no socket and no faults. The market
-gives it trades, connections give it requests, and it gives bytes back.
+A dialect has no state, no clock, no socket and no faults. It turns the market's trades and the
+clients' requests into bytes to send.
 """
 
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ from fanout.simulator.market.ticks import Kinds, Recorded, StreamKind, Tick
 
 
 class Form(msgspec.Struct, frozen=True):
-    """How one connection wants its messages: in an envelope or not, and in which unit of time."""
+    """The form of one connection's messages: with or without an envelope, and the unit of time."""
 
     combined: bool = False
     microseconds: bool = False
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a connection has asked for: stream names in order of asking, and the form."""
+    """The state of a connection: the stream names it asked for, in order, and its form."""
 
     streams: tuple[str, ...] = ()
     form: Form = Form()
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """Where a WebSocket URL leads: a route, and the session to begin with."""
+    """The route that a WebSocket URL names, and the session that it begins."""
 
     route: str
     session: Session = Session()
@@ -51,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the venue allows. A config may say otherwise for the first three."""
+    """The venue's limits. A config can replace the first three."""
 
     messages_per_second: int
     weight_per_minute: int
@@ -63,8 +63,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Aggregation(msgspec.Struct, frozen=True):
-    """Fills of one price and side in one interval are one aggregate, sent so long after its first
-    fill."""
+    """Fills of one price and side within `interval_ms` are one aggregate. It is sent
+    `sent_after_ms` after its first fill."""
 
     interval_ms: int
     sent_after_ms: int
@@ -77,7 +77,7 @@ class RestSide(Protocol):
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
-    """What a REST side answers from. `listings` and `quirks` may change under it."""
+    """The data that REST answers from. The market changes `listings` and `quirks` while it runs."""
 
     listings: Mapping[str, Listing]
     quirks: Mapping[str, tuple[Quirk, ...]]
@@ -86,7 +86,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dialect(Protocol):
-    """One venue's ways. `routes` are those that a fault can name; none where there is but one."""
+    """One venue. `routes` are the names that a fault can give; empty if there is only one route."""
 
     @property
     def name(self) -> str: ...
@@ -99,7 +99,7 @@ class Dialect(Protocol):
 
     @property
     def rest_root(self) -> str:
-        """How the paths of REST begin."""
+        """The prefix of all REST paths."""
 
     @property
     def limits(self) -> Limits: ...
@@ -115,25 +115,25 @@ class Dialect(Protocol):
         """The instruments that a synthetic market has by default."""
 
     @property
-    def zoo(self) -> tuple[Listing, ...]:
-        """What is listed beside those that trade: what a reader of the listing has to cope with."""
+    def untraded(self) -> tuple[Listing, ...]:
+        """Rows without trades, which are in every listing."""
 
     def made_up(self, symbol: str) -> Listing | None:
-        """The instrument of a made-up name such as `made_up_symbol` gives; None for another."""
+        """The instrument of a symbol that `made_up_symbol` makes; None for any other symbol."""
 
     def made_up_symbol(self, number: int) -> str: ...
 
     def spelled(self, unit: str) -> str:
-        """A unit with the decimals that prices and quantities of it have."""
+        """A tick or step size, with as many decimals as the venue's prices or quantities."""
 
     def destination(self, target: str) -> Destination | None:
-        """Where a request's target leads; None where the venue has nothing."""
+        """The destination of a WebSocket request's target; None if the venue has no such path."""
 
     def stream_names(self, symbol: str) -> dict[str, tuple[StreamKind, str]]:
-        """The streams of a symbol by name, each with its kind and the route that has it."""
+        """The streams of a symbol by name, each with its kind and its route."""
 
     def answer(self, session: Session, text: str) -> Answer:
-        """What the venue says to a message of a client's."""
+        """The venue's answer to a client's message."""
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes: ...
 
@@ -141,18 +141,18 @@ class Dialect(Protocol):
         """A payload in a combined stream. `stream` is the name as a subscriber spells it."""
 
     def shutdown(self, now_ms: int, form: Form) -> bytes | None:
-        """The message that announces the end of a connection; None where the venue has none."""
+        """The message that announces the end of a connection; None if the venue has none."""
 
     def rest(self, venue: Venue) -> RestSide: ...
 
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        """The body of an error that is asked for, and its content type."""
+        """The body of an error that a fault injects, and its content type."""
 
     def lacks(self, quirk: Quirk) -> bool:
-        """Whether the venue's listing has no field for a quirk to be in."""
+        """Whether the venue's listing lacks the field of a quirk."""
 
     def recorded(self, frame: bytes) -> Recorded | None:
         """A trade in a recorded frame; None for a frame of another kind.
 
-        Raises ValueError for a frame of a trade's that is not in order.
+        Raises ValueError for an invalid trade.
         """

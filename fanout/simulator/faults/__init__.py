@@ -1,14 +1,14 @@
-"""The vocabulary of misbehaviour: what can be asked of the exchange, as frozen values.
+"""The faults that can be injected into the exchange, as frozen values.
 
-A fault is asked for in three ways that mean the same: `Simulator.faults.inject(Skip("BTCUSDT"))`,
+These three inject the same fault: `Simulator.faults.inject(Skip("BTCUSDT"))`,
 `POST /control/skip?symbol=BTCUSDT`, and `fanout simulate --fault "skip BTCUSDT"`. The fields are
-those of the struct, in its order; `FAULTS` has the names. These are values only: each fault takes
-effect in one of four places, and the headings below name it. No fault belongs to a dialect. A fault
-that makes no sense at a venue is refused, with the reason.
+those of the struct, in its order; `FAULTS` has the names. Each fault acts in one of four places,
+which the headings below name. No fault belongs to a dialect. A fault that a venue cannot have is
+refused, with the reason.
 
-Counts are exact: the next three messages are the next three. Where `chance` is given, the dice are
-seeded by the simulator's seed, and the fault stands until it is cleared. A symbol or a stream that
-is None stands for all of them, each counted for itself. Seconds are seconds of trio's clock.
+Counts are exact. With `chance` a fault acts at random, seeded by the simulator's seed, until it is
+cleared. A symbol or a stream that is None means all of them, each with a count of its own. Seconds
+are seconds of trio's clock.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -20,10 +20,10 @@ from fanout.simulator.market.listing import Quirk
 from fanout.simulator.market.ticks import ADL, INSURANCE_FUND, StreamKind
 
 MAX_STANDING: Final = 1_000  # faults in one place, or on one stream, that are not over
-MAX_WINDOW: Final = 10_000  # messages held back at once: what a fault may cost in memory
-MAX_ROWS: Final = 40_000  # invented in one go: half of what a subscriber's outbox takes
+MAX_WINDOW: Final = 10_000  # messages held back at once, which bounds the memory of a fault
+MAX_ROWS: Final = 40_000  # inserted at once: half of a subscriber's outbox
 MAX_GARBAGE_BYTES: Final = 1024 * 1024
-OFF_MARKET: Final = -0.1  # how far from the last price liquidations are taken over, by default
+OFF_MARKET: Final = -0.1  # default distance of a liquidation from the last price
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
@@ -46,14 +46,14 @@ Reason = Annotated[
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="fault"):
-    """The type of a field says which values it takes. They are checked when a fault is injected."""
+    """The types of its fields limit their values, which are checked when a fault is injected."""
 
 
-# Connections, in `connection.connections`: those that are past their WebSocket handshake ----------
+# Connections, in `connection.connections`: those after their WebSocket handshake ------------------
 
 
 class ConnectionFault(Fault, frozen=True, kw_only=True):
-    """Concerns all connections, those of one route, or the one that has been up longest."""
+    """Acts on all connections, on those of one route, or on the oldest or newest one."""
 
     route: Literal["public", "market", "private"] | None = None
     which: Literal["all", "oldest", "newest"] = "all"
@@ -62,8 +62,8 @@ class ConnectionFault(Fault, frozen=True, kw_only=True):
 class Drop(ConnectionFault, frozen=True, tag="drop"):
     """Connections end: with a close frame, without one, by a reset; or go half open.
 
-    `cut` is what the 24-hour limit does: the stream ends and no frame says why. `half-open` keeps
-    the socket and moves nothing over it, in either direction, until the client leaves.
+    `cut` ends the stream without a close frame, as the 24-hour limit does. `half-open` keeps the
+    socket but transfers nothing, in either direction, until the client leaves.
     """
 
     how: Literal["close", "cut", "reset", "half-open"] = "close"
@@ -74,21 +74,22 @@ class Drop(ConnectionFault, frozen=True, tag="drop"):
 class Stall(ConnectionFault, frozen=True, tag="stall"):
     """Nothing is sent for a while, pongs and acknowledgements included; then all of it at once.
 
-    If all connections stall, so do those that are opened meanwhile. More than an outbox holds
-    (some 80,000 messages) costs the connection.
+    If all connections stall, so do new ones. A connection with more waiting messages than an outbox
+    holds (some 80,000) is closed.
     """
 
     for_s: Seconds = 2.0
 
 
 class Malformed(ConnectionFault, frozen=True, tag="malformed"):
-    """A text frame out of the blue that is no JSON, or whatever else `text` may be."""
+    """Connections receive a text frame with `text`, which is not JSON by default."""
 
     text: str = '{"e":"trade","E":17'
 
 
 class UnknownEvent(ConnectionFault, frozen=True, tag="event"):
-    """An event that no client subscribed to. `data` is added to its `e` and `E`."""
+    """Connections receive an event that they did not subscribe to. `data` is added to its `e` and
+    `E`."""
 
     name: str = "serverShutdown"
     data: dict[str, Any] = {}
@@ -101,30 +102,31 @@ class Shutdown(ConnectionFault, frozen=True, tag="shutdown"):
 
 
 class Garbage(ConnectionFault, frozen=True, tag="garbage"):
-    """Bytes: seeded noise in a binary frame, or bare ones, which break WebSocket itself."""
+    """Connections receive seeded noise in a binary frame; or, if not `framed`, bytes that are no
+    WebSocket frame."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_GARBAGE_BYTES)] = 64
     framed: bool = True
 
 
-# Streams, in `faults.streams`: between what has happened and what is sent -------------------------
+# Streams, in `faults.streams`: between the market and the subscribers -----------------------------
 
 
 class StreamFault(Fault, frozen=True):
-    """Concerns the messages of some streams; REST shows what has happened all the same."""
+    """Acts on the messages of some streams. REST is not affected."""
 
     symbol: str | None = None
 
 
 class Silence(StreamFault, frozen=True, tag="silence"):
-    """Streams are acknowledged and silent: for a while, or until cleared."""
+    """Streams are acknowledged, but send nothing: for a while, or until cleared."""
 
     stream: StreamKind | None = None
     for_s: Seconds | None = None
 
 
 class CountedFault(StreamFault, frozen=True):
-    """Befalls the next `count` messages; or, with `chance`, that many in a row now and again."""
+    """Acts on the next `count` messages; with `chance`, on so many in a row at random times."""
 
     count: Count = 1
     stream: StreamKind = "trade"
@@ -160,7 +162,7 @@ class Shuffle(CountedFault, frozen=True, tag="shuffle"):
     window: Annotated[int, msgspec.Meta(ge=2, le=MAX_WINDOW)] = 2
 
 
-# REST: what it answers, in `faults.rest`, what that costs, and what it has ------------------------
+# REST: its answers, in `faults.rest`, its weight, and its rows ------------------------------------
 
 
 class Http(Fault, frozen=True, tag="http"):
@@ -190,28 +192,29 @@ class Http(Fault, frozen=True, tag="http"):
 
 
 class Spend(Fault, frozen=True, tag="spend"):
-    """Others at our address have used up this much of the minute's weight."""
+    """So much of the minute's weight counts as used by others at our address."""
 
     weight: Count
 
 
 class Forget(Fault, frozen=True, tag="forget"):
-    """What has happened so far ages out of REST, but for the newest `kept` rows of each symbol."""
+    """REST loses its rows so far, except for the newest `kept` of each symbol."""
 
     symbol: str | None = None
     kept: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-# The market, in `market.engine`: what happens, for streams and REST alike -------------------------
+# The market, in `market.engine`: for streams and REST alike ---------------------------------------
 
 
 class Insert(Fault, frozen=True, tag="insert"):
-    """Rows that happen now: NA by default; a liquidation, off the market; or a burst of fills.
+    """Rows are added to the market now: NA by default; liquidations away from the market; or a
+    burst of fills.
 
-    `away` is how far their price is from the last one, as a fraction. `quantity` may be one that no
-    trade should have, such as 0. A `kind` that the venue does not have may be given where its
-    messages have a field for it. Later trades move on by `count` ids. Rows are inserted in a halt
-    as well.
+    `away` is the distance of their price from the last one, as a fraction. `quantity` may be one
+    that no trade should have, such as 0. `kind` may be one that the venue does not have, if its
+    messages have a field for it. The ids of later trades rise by `count`. Rows can be inserted
+    while the symbol is halted.
     """
 
     symbol: str | None = None
@@ -228,10 +231,10 @@ class Insert(Fault, frozen=True, tag="insert"):
 
 
 class Renumber(Fault, frozen=True, tag="renumber"):
-    """The next trade takes the id `next_id`, and those after it go on from there.
+    """The next trade takes the id `next_id`, and later ones continue from there.
 
-    A higher id leaves a hole that is never filled, since nothing happened in it. With a lower one
-    the ids start anew, and REST forgets the old ones.
+    A higher id leaves a hole that is never filled: those ids were never trades. With a lower id the
+    numbering starts again, and REST forgets the old trades.
     """
 
     symbol: str
@@ -270,14 +273,15 @@ class Decimals(Fault, frozen=True, tag="decimals"):
 
 
 class Rename(Fault, frozen=True, tag="rename"):
-    """A symbol gets another name. Its trades go on under that one, and the old one is gone."""
+    """A symbol gets another name. Its trades continue under the new name, and the old name is
+    gone."""
 
     symbol: str
     to: Symbol
 
 
 class Delist(Fault, frozen=True, tag="delist"):
-    """A symbol ceases to trade, and neither the listing nor REST have it, until it is relisted."""
+    """A symbol stops trading. The listing and REST do not have it until it is relisted."""
 
     symbol: str
 

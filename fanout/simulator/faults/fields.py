@@ -1,4 +1,4 @@
-"""Makes faults of the names and fields that a command line or a request gives, and describes them.
+"""Makes faults from names and fields of a command line or a request, and describes their fields.
 
 Every error is one line that names the fault, the field, the value and the values it takes.
 """
@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Fault)
 def fault_from(name: str, given: Mapping[str, Any]) -> Fault:
     """The fault of that name. Values may be text, with null for None.
 
-    Raises `UsageError` for what is no fault, or has no such fields.
+    Raises `UsageError` for an unknown fault, an unknown field, or an invalid value.
     """
     kind = FAULTS.get(name)
     if kind is None:
@@ -34,7 +34,7 @@ def fault_from(name: str, given: Mapping[str, Any]) -> Fault:
 
 
 def checked(fault: F) -> F:
-    """The fault, if its fields hold what they may. Raises `UsageError` otherwise."""
+    """Returns the fault if its fields have valid values. Raises `UsageError` otherwise."""
     return _converted(type(fault), msgspec.structs.asdict(fault))
 
 
@@ -59,7 +59,7 @@ def _converted(kind: type[F], given: dict[str, Any]) -> F:
         value = shown(repr(given[field]))
         raise UsageError(f"fault {name}: {field} is {value}; give {holds}") from error
     except (TypeError, ValueError) as error:
-        raise UsageError(f"fault {name}: there is no JSON for it: {error}") from error
+        raise UsageError(f"fault {name}: it cannot be written as JSON: {error}") from error
     return fault
 
 
@@ -96,7 +96,7 @@ def _held(info: inspect.Type) -> str:
 
 
 def _bounds(info: inspect.IntType | inspect.FloatType) -> str:
-    """Every number of the vocabulary has a least one, and most have a greatest."""
+    """Every number field of a fault has a minimum, and most have a maximum."""
     most = "" if info.le is None else f" to {info.le:,.0f}"
     if info.gt is not None:
         return f" above {info.gt:,}{most and ',' + most}"

@@ -1,10 +1,11 @@
-"""What can befall one stream: small machines that take a message and give those to be sent now.
+"""Faults of one stream: an impairment takes a message, and returns the messages to send now.
 
-Each machine knows a single stream. It may hold a message and send it later, or withhold it for ever
-and report that. No machine waits: time passes by messages, or is read when one comes.
+Each impairment belongs to a single stream. It may hold a message and send it later, or withhold it
+for good and report that. No impairment waits: it counts messages, or reads the clock when a message
+comes.
 
-Nothing here reads a venue's words. A message is garbled where its bytes are made, by `garbled`: its
-price, quantity and id are found as the market spelled them.
+Nothing here parses a venue's messages. `garbled` changes the encoded bytes, in which it finds the
+price, the quantity and the id as the market spelled them.
 """
 
 import random
@@ -32,16 +33,16 @@ Withhold = Callable[[Tick], None]
 
 
 class Impairment(Protocol):
-    """What befalls one stream."""
+    """A fault of one stream."""
 
     def take(self, tick: Tick) -> Sequence[Tick]:
-        """What is sent now that this message has come."""
+        """The messages to send now that this one has come."""
 
     def release(self) -> Sequence[Tick]:
-        """What was taken, and neither sent nor withheld: it is sent now."""
+        """The messages that it still holds, to be sent now."""
 
     def is_over(self) -> bool:
-        """Whether messages pass as if there were none."""
+        """Whether it has ended: every message passes unchanged."""
 
 
 def impairment_of(fault: StreamFault, withhold: Withhold, dice: random.Random) -> Impairment:
@@ -58,11 +59,11 @@ def impairment_of(fault: StreamFault, withhold: Withhold, dice: random.Random) -
             return _Later(_Turns(fault, dice), fault.by, sent_first=False)
         case Shuffle():
             return _Shuffled(_Turns(fault, dice), fault.window, dice)
-    raise AssertionError(f"{fault} befalls no stream")
+    raise AssertionError(f"{fault} is no fault of a stream")
 
 
 class _Turns:
-    """Whose turn it is: the next `count` messages; or so many in a row, whenever the dice say."""
+    """Selects messages: the next `count`; or, with a chance, so many in a row at random times."""
 
     def __init__(self, fault: CountedFault, dice: random.Random) -> None:
         self._count, self._chance, self._dice = fault.count, fault.chance, dice
@@ -135,7 +136,7 @@ class _Garbled:
 
 
 class _Later:
-    """Messages, or copies of them, wait until so many others of their stream have been sent."""
+    """Messages, or copies of them, wait until `messages` others of their stream have been sent."""
 
     def __init__(self, turns: _Turns, messages: int, *, sent_first: bool) -> None:
         self._turns, self._messages, self._sent_first = turns, messages, sent_first
@@ -173,7 +174,7 @@ class _Shuffled:
             return ()
         window = self.release()
         order = list(range(self._window))
-        while order == sorted(order):  # the window is two or more: there is another order
+        while order == sorted(order):  # the window has two or more, so there is another order
             self._dice.shuffle(order)
         return [window[number] for number in order]
 
@@ -186,8 +187,8 @@ class _Shuffled:
 
 
 def garbled(tick: Tick, payload: bytes) -> bytes:
-    """The payload as its faults leave it. What one fault has made unreadable for the next one, the
-    next one leaves as it is."""
+    """The payload after its faults. A fault that no longer finds its field, since an earlier one
+    changed it, changes nothing."""
     for how in tick.garbled:
         match how:
             case "cut":
@@ -220,6 +221,6 @@ def _with_other_types(tick: Tick, payload: bytes) -> bytes:
 def _values(tick: Tick) -> tuple[bytes, bytes, bytes]:
     """Price, quantity and id, as the market spells them."""
     row = tick.trade or tick.aggregate
-    assert row is not None, "a tick is of one or the other"
+    assert row is not None, "a tick has a trade or an aggregate"
     row_id = row.trade_id if isinstance(row, Trade) else row.aggregate_id
     return row.price.encode(), row.quantity.encode(), str(row_id).encode()

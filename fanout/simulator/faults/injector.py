@@ -1,8 +1,7 @@
-"""`Simulator.faults`: takes every fault, checks it, and gives it to the place where it acts.
+"""`Simulator.faults`: checks every fault, and passes it to the place where it acts.
 
-A fault of the market, a connection or REST has taken effect when `inject` returns, or stands ready
-for the next message or request. The injector itself never waits and never repeats: a test, or
-`schedule` for the command line, injects again.
+When `inject` returns, the fault has acted, or is ready for the next message or request. The
+injector never waits and never repeats a fault: a test, or `schedule`, injects it again.
 """
 
 import random
@@ -52,12 +51,11 @@ from fanout.simulator.market.ticks import AGGREGATE, TRADE, StreamKind, Tick, st
 
 NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does not have
 
-
 Units = TypeVar("Units", List, Relist)
 
 
 class FaultInjector:
-    """Everything but the dice is the exchange's, and shared with it."""
+    """All its parts but the dice belong to the exchange."""
 
     def __init__(
         self,
@@ -85,11 +83,11 @@ class FaultInjector:
         self._dice = random.Random(f"{seed}/garbage")
 
     def inject(self, fault: Fault) -> None:
-        """Let it happen. Raises `UsageError` for values out of range and unknown symbols."""
+        """Inject a fault. Raises `UsageError` for values out of range and unknown symbols."""
         self._inject(self.check(fault))
 
     def check(self, fault: F) -> F:
-        """The fault, if it could happen here. Raises as `inject` does."""
+        """Returns the fault if this exchange can have it. Raises as `inject` does."""
         fault = checked(fault)
         self._refuse_unknown(fault)
         self._refuse_senseless(fault)
@@ -115,7 +113,7 @@ class FaultInjector:
 
     @property
     def connections(self) -> int:
-        """How many WebSocket connections are past their handshake, and not dropped."""
+        """The number of WebSocket connections after their handshake that are not dropped."""
         return len(self._connections)
 
     def _inject(self, fault: Fault) -> None:
@@ -174,7 +172,7 @@ class FaultInjector:
             case ShiftClock():
                 self._clock.offset_ms = fault.offset_ms
             case _:
-                raise AssertionError(f"{fault} is in the vocabulary, and nothing comes of it")
+                raise AssertionError(f"{fault} is a fault that acts nowhere")
 
     def _refuse_unknown(self, fault: Fault) -> None:
         symbol = getattr(fault, "symbol", None)
@@ -186,7 +184,7 @@ class FaultInjector:
             raise UsageError(no_such_symbol(symbol, known))
 
     def _refuse_senseless(self, fault: Fault) -> None:
-        """Raise for a fault that this venue, or any, has no place for."""
+        """Raises `UsageError` for a fault that this venue, or any venue, cannot have."""
         dialect, kinds = self._dialect, self._dialect.kinds
         match fault:
             case ConnectionFault(route=str(route)) if route not in dialect.routes:
@@ -201,7 +199,7 @@ class FaultInjector:
             case Shutdown() if dialect.shutdown(0, Form()) is None:
                 raise UsageError(
                     f"fault shutdown: {dialect.title} closes without an announcement; "
-                    "use drop, or event for one that no document has"
+                    "use drop, or event for an undocumented announcement"
                 )
             case Insert(kind=kind) if kind not in kinds.names and not kinds.is_open:
                 raise UsageError(
@@ -221,7 +219,7 @@ class FaultInjector:
 
         def announcement(form: Form) -> bytes:
             message = self._dialect.shutdown(now_ms, form)
-            assert message is not None, "a venue without one was refused"
+            assert message is not None, "a venue without an announcement was refused"
             return text_frame(message)
 
         self._connections.say(fault, announcement)

@@ -1,4 +1,4 @@
-"""Errors of REST and of handshakes on demand. Faults wait here for the requests they concern."""
+"""Faults of REST and of handshakes. They wait here for requests with their paths."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from fanout.simulator.faults import MAX_STANDING, Http
 
 
 class RestFaults:
-    """First come, first served: a request falls under the oldest fault that concerns its path."""
+    """A request gets the oldest fault for its path."""
 
     def __init__(self, dialect: Dialect, weight_limit: int) -> None:
         self._dialect = dialect
@@ -17,7 +17,7 @@ class RestFaults:
         self._waiting: list[_Waiting] = []
 
     def begin(self, fault: Http, now_ms: int) -> None:
-        """Raises `UsageError` when so many are waiting that another one would change nothing."""
+        """Raises `UsageError` if `MAX_STANDING` faults stand already."""
         if len(self._waiting) == MAX_STANDING:
             raise UsageError(f"{MAX_STANDING:,} faults of REST stand already: clear them")
         self._waiting.append(_Waiting(fault, now_ms + round(fault.banned_for_s * 1000)))
@@ -29,12 +29,12 @@ class RestFaults:
         return [each.fault for each in self._waiting]
 
     def next(self, path: str) -> Http | None:
-        """The fault that a request for this path falls under. It is one request nearer its end."""
+        """The fault for a request with this path. The request counts towards the fault's end."""
         found = self._next(path)
         return None if found is None else found.fault
 
     def spoil(self, path: str, response: Response) -> Response:
-        """The response, or what becomes of it. Its weight is spent either way."""
+        """The response, changed by its fault if it has one. Its weight is spent either way."""
         found = self._next(path)
         if found is None:
             return response
@@ -81,6 +81,6 @@ class _Waiting:
 
 
 def _fewer(body: bytes, rows: int) -> bytes:
-    """The first rows of an answer that consists of rows; another answer as it is."""
+    """The first rows of an answer that is a list; any other answer unchanged."""
     answer = msgspec.json.decode(body) if body.startswith(b"[") else None
     return msgspec.json.encode(answer[:rows]) if isinstance(answer, list) else body

@@ -1,11 +1,11 @@
-"""Faults that come by themselves: one line of words, such as `drop reset every 30s`.
+"""Scheduled faults, each written in one line, such as `drop reset every 30s`.
 
     NAME [VALUE | FIELD=VALUE]... [after DURATION] [every DURATION] [until DURATION]
 
-Values without a name fill the fields of the fault in their order (`route` and `which` always take
-their name), and may be quoted as in a shell. A duration is a number and one of ms, s, m, h, and all
-three count from the start. Without `after` a fault that repeats comes first when its first interval
-is over, and one that does not, at the start. `until` ends the repeating.
+Values without a name fill the fields of the fault in order (`route` and `which` always need their
+name), and may be quoted as in a shell. A duration is a number with ms, s, m or h. All three count
+from the start. Without `after`, a fault that repeats first comes after one interval, and any other
+at the start. `until` ends the repetition.
 """
 
 import math
@@ -38,7 +38,7 @@ class Scheduled(msgspec.Struct, frozen=True):
 
 
 def scheduled(text: str) -> Scheduled:
-    """Raises `UsageError`, naming the words at fault."""
+    """Raises `UsageError`, which quotes the text."""
     try:
         return _scheduled(shlex.split(text))
     except (UsageError, ValueError) as error:
@@ -46,10 +46,10 @@ def scheduled(text: str) -> Scheduled:
 
 
 async def keep(schedule: Scheduled, inject: Callable[[Fault], None]) -> None:
-    """Inject the fault when it is due. Returns after the last time; never, if it repeats for ever.
+    """Inject the fault when it is due. Returns after the last time; never if there is none.
 
-    A fault that `inject` refuses is left out: on a stream without messages, faults pile up to their
-    limit.
+    A repetition that `inject` refuses is left out: on a stream without messages, standing faults
+    reach their limit.
     """
     started_s = trio.current_time()
     due_s = started_s + schedule.after_s
@@ -70,7 +70,7 @@ def _scheduled(words: list[str]) -> Scheduled:
         times[words[-2]] = _seconds(words[-1])
         words = words[:-2]
     if words and words[-1] in _TIMES:
-        raise UsageError(f"{words[-1]!r} what? give a duration, such as 30s")
+        raise UsageError(f"{words[-1]!r} needs a duration, such as 30s")
     if not words:
         raise UsageError(f"give a fault: {', '.join(FAULTS)}")
     every_s = times.get("every")
@@ -82,7 +82,7 @@ def _scheduled(words: list[str]) -> Scheduled:
 
 
 def _fields(name: str, words: Iterable[str]) -> dict[str, str]:
-    """The words as fields; a name that is no fault has none, and is refused by who makes it."""
+    """The words as fields. An unknown fault has none, and `fault_from` refuses it."""
     kind = FAULTS.get(name)
     if kind is None:
         return {}

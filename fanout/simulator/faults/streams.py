@@ -1,8 +1,8 @@
-"""From what has happened to what is sent: the faults of single streams.
+"""The faults of streams, between the market and the subscribers.
 
 A stream without a fault costs one look-up a message. Otherwise its messages pass through its
-impairments, in the order in which the faults were injected: what one lets through, the next one
-gets. Each impairment knows one stream only, so a fault of all symbols is one impairment for each.
+impairments, in the order in which the faults were injected: each gets the messages that the one
+before it returned. An impairment has one stream, so a fault of all symbols has one for each stream.
 """
 
 import random
@@ -15,7 +15,7 @@ from fanout.simulator.market.ticks import Tick
 
 
 class StreamFaults:
-    """`withhold` is called with every message that no stream will ever send."""
+    """`withhold` is called for every message that will never be sent."""
 
     def __init__(self, withhold: Withhold, seed: int) -> None:
         self._withhold = withhold
@@ -24,7 +24,7 @@ class StreamFaults:
         self._standing: dict[str, list[tuple[StreamFault, Impairment]]] = {}
 
     def begin(self, fault: StreamFault, streams: Iterable[str]) -> None:
-        """Raises `UsageError` where so many faults stand that another one would change nothing."""
+        """Raises `UsageError` if `MAX_STANDING` faults stand on a stream already."""
         names = list(streams)
         for stream in names:
             if len(self._left(stream)) == MAX_STANDING:
@@ -36,17 +36,17 @@ class StreamFaults:
             self._standing[stream] = [*self._left(stream), (fault, impairment)]
 
     def through(self, tick: Tick) -> Sequence[Tick]:
-        """What is sent now that this has happened."""
+        """The messages to send for this one, which the market has issued."""
         standing = self._standing.get(tick.stream)
         return (tick,) if standing is None else self._through(tick, standing)
 
     def release(self) -> list[Tick]:
-        """What is held back is sent now, each stream's in its order."""
+        """All messages that are held back, to be sent now, in the order of each stream."""
         standing = self._standing.values()
         return [tick for each in standing for _, held in each for tick in held.release()]
 
     def clear(self) -> list[Tick]:
-        """The same, and all faults are over."""
+        """End all faults. Returns the messages that were held back."""
         released = self.release()
         self._standing.clear()
         return released

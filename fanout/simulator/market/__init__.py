@@ -1,5 +1,5 @@
-"""A market that knows no venue: instruments, trades, ids, history, recordings.
+"""A market that depends on no venue: instruments, trades, ids, history, recordings.
 
-Prices and quantities are the decimal strings that a venue spells, times are milliseconds, and a row
-has a kind. How a venue says any of it is the affair of `dialects`, which nothing here imports.
+Prices and quantities are decimal strings as a venue spells them, times are milliseconds, and a row
+has a kind. `dialects` encode it for each venue. Nothing here imports them.
 """

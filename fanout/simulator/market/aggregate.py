@@ -1,4 +1,4 @@
-"""Aggregates made of the same rows as trades.
+"""Builds aggregates from trades.
 
 An aggregate is a run of fills of one symbol with one price and one aggressor, inside one interval.
 Rows that are not fills are left out, so ids have holes between and inside aggregates. Ranges of ids
@@ -17,7 +17,7 @@ _Key = tuple[str, bool, int]
 
 
 class _Open:
-    """An aggregate in the making. Fills have the same `key`."""
+    """An aggregate that is not sent yet. Its fills have the same `key`."""
 
     __slots__ = ("_id", "_sent_after_ms", "due_ns", "fills", "key", "symbol")
 
@@ -50,7 +50,7 @@ class _Open:
 
 
 def _sum(fills: list[Trade], like: Trade) -> str:
-    """With the decimals that quantities have."""
+    """The sum of the quantities, with as many decimals as they have."""
     if len(fills) == 1:
         return fills[0].quantity
     total = sum((Decimal(each.quantity) for each in fills), Decimal(like.quantity) * 0)
@@ -93,7 +93,7 @@ class Aggregator:
             yield self._send()
 
     def _begin(self, due_ns: int, trade: Trade, key: _Key) -> None:
-        # Ids of their own, and plausible: production has had two to three trades an aggregate.
+        # Aggregates have ids of their own. Production has two to three trades an aggregate.
         aggregate_id = self._next_ids.get(trade.symbol, trade.trade_id // 2)
         self._next_ids[trade.symbol] = aggregate_id + 1
         begun = _Open(aggregate_id, due_ns, trade, key, self._sent_after_ms)

@@ -1,17 +1,17 @@
 """Recorded frames, played again byte for byte.
 
 A capture is a file, gzip or plain, of lines `<receive time, unix ns> <frame>`. The dialect finds
-the trades among the frames; order books, snapshots and frames that a client sent are passed over.
-Several files are merged by receive time. Inside a file the order of lines stands: a receive time
-before the one above it counts as that one.
+the trades among the frames. Order books, snapshots and frames that a client sent are ignored.
+Several files are merged by receive time. Within a file the order of lines is kept: a receive time
+lower than the one above it counts as that one.
 
-A capture is read twice. The survey, before anything opens, checks every line, learns which symbols
-there are and how many decimals they have, and keeps the first rows. The replay then streams the
-files, a line at a time. No file is held in memory.
+A capture is read twice. Before anything opens, the survey checks every line, finds the symbols and
+their decimals, and keeps the first rows. The replay then reads the files line by line. No file is
+held in memory.
 
-A recording has no past, and REST must not answer with trades that the stream has yet to bring. So
-`prime` makes a past up: the first rows, mirrored in time, under the ids before the first one. It is
-the only thing here that was not recorded, and no stream ever has it.
+A recording has no past, and REST must not answer with trades that the stream has yet to send. So
+`prime` makes a past up: the first rows, mirrored in time, under the ids before the first one. Only
+this past is not recorded, and no stream sends it.
 """
 
 import gzip
@@ -80,7 +80,7 @@ class Capture:
 
 
 class _Survey:
-    """What one reading of the files learns."""
+    """The results of reading the files once."""
 
     def __init__(self, table: Mapping[str, Listing]) -> None:
         self._table = table
@@ -101,7 +101,7 @@ class _Survey:
             self.opening_ns = row.received_ns
 
     def listing(self, symbol: str) -> Listing:
-        """The table's, where the recording agrees with it; else as fine as its decimals."""
+        """The table's listing if it has the recording's decimals; otherwise one made from them."""
         places = self.price_decimals[symbol], self.quantity_decimals[symbol]
         first, known = self.first[symbol][0], self._table.get(symbol)
         if known and (known.price_precision, known.quantity_precision) == places:
@@ -183,14 +183,14 @@ def _open(path: Path) -> io.BufferedIOBase:
 
 
 def _parse(line: bytes, read: Read) -> _Row | None:
-    """A trade; or None for a line that is in order and holds none. Raises ValueError."""
+    """The trade in a line; None for a valid line without one. Raises ValueError."""
     received, _, frame = line.strip().partition(b" ")
     if not received.isdigit():
         raise ValueError("does not begin with a receive time in nanoseconds")
     if frame.startswith((_SENT, _ANSWERED)):
         return None
     if not (frame.startswith(b"{") and frame.endswith(b"}")):
-        raise ValueError("holds no whole JSON object after the receive time")
+        raise ValueError("has no whole JSON object after the receive time")
     recorded = read(frame)
     if recorded is None:
         return None

@@ -1,4 +1,4 @@
-"""Wall time that advances with trio's clock, so that a test's virtual hours pass here too."""
+"""Wall time that advances with trio's clock, so that it follows a test's virtual time."""
 
 import trio
 
@@ -7,9 +7,9 @@ NS_PER_MS = 1_000_000
 
 
 class Clock:
-    """Unix time: `start_ns` at construction, and from there on what trio's clock says.
+    """Unix time: `start_ns` at construction. From there on it advances with trio's clock.
 
-    `offset_ms` is by how much the exchange errs: it tells `now_ms`, and goes by `true_ms`.
+    `offset_ms` is the error of the exchange's clock: it shows `now_ms`, and acts by `true_ms`.
     """
 
     def __init__(self, start_ns: int) -> None:

@@ -1,11 +1,11 @@
-"""What happens at the exchange, whether or not any stream shows it.
+"""The market of the exchange: all its trades, whether or not a stream sends them.
 
 Every trade of the source is issued here: numbered and spelled by its instrument, entered in the
-ledger, kept for REST, and added to its aggregate. From then on it exists; the stream faults decide
-what is sent of it. Rows can be inserted at any moment, between two of the source's.
+ledger, kept for REST, and added to its aggregate. From then on it exists. The stream faults decide
+whether it is sent. Rows can be inserted at any moment, between two of the source's.
 
-The listing changes here too. Instruments are listed, delisted, renamed and get other units in
-mid-run. A renamed instrument's trades go on under the new symbol.
+The listing changes here too. During a run, instruments are listed, delisted and renamed, and get
+other units. The trades of a renamed instrument continue under the new symbol.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ class Engine:
         self.listings = listed(source.listings, others)
         """The rows of the venue's listing now, by symbol."""
         self.quirks: dict[str, tuple[Quirk, ...]] = {}
-        """By symbol, what is odd about its row."""
+        """The quirks of rows, by symbol."""
         self.traded = [listing.symbol for listing in source.listings]
         """The symbols that trade, those listed later included, under their present names."""
         self.former: list[str] = []
@@ -60,11 +60,11 @@ class Engine:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """All there are, delisted or not, whether or not they trade."""
+        """All symbols, also delisted ones and those that do not trade."""
         return tuple(self._instruments)
 
     def open(self, speed: float | None) -> None:
-        """From here on market time runs this fast; if None, only from trade to trade."""
+        """Start market time at this speed. If None, it only advances from trade to trade."""
         self._opened_s, self._speed = trio.current_time(), speed or 0.0
 
     def issue(self, tick: Tick) -> Tick | None:
@@ -74,7 +74,7 @@ class Engine:
             self.ledger.issue(tick.stream, aggregate.aggregate_id, AGGREGATE_KIND)
             self.history.add_aggregate(aggregate)
             return tick
-        assert trade is not None, "a tick is of one or the other"
+        assert trade is not None, "a tick has a trade or an aggregate"
         self._newest_ms, self._newest_ns = trade.time_ms, tick.due_ns
         issued = self._by_source[trade.symbol].issue(trade, self._clock.offset_ms)
         if issued is None:
@@ -85,7 +85,7 @@ class Engine:
         return tick
 
     def insert(self, fault: Insert, symbol: str) -> list[Tick]:
-        """Rows of this moment, between the source's latest tick and its next one."""
+        """Insert rows now, between the source's latest tick and its next one."""
         now_ms = self._market_ms() + self._clock.offset_ms
         rows = self._instruments[symbol].insert(fault, now_ms)
         ticks = [tick_of(self._newest_ns, row) for row in rows]
@@ -94,7 +94,7 @@ class Engine:
         return ticks
 
     def renumber(self, fault: Renumber) -> None:
-        """Rows are kept in order of their ids: when these start anew, older ones have to go."""
+        """Change the next id. History is ordered by id, so it is dropped if the ids start again."""
         instrument = self._instruments[fault.symbol]
         if fault.next_id < instrument.next_id:
             self.history.forget(fault.symbol, 0)
@@ -131,11 +131,11 @@ class Engine:
         found = self.quirks.get(fault.symbol, ())
         self.quirks[fault.symbol] = tuple(dict.fromkeys((*found, fault.how)))
 
-    # What happened before the market opens, as the source has it: for REST, and for no stream.
+    # The source's trades from before the opening, for REST only.
 
     def add(self, trade: Trade) -> None:
         issued = self._by_source[trade.symbol].issue(trade, 0)
-        assert issued is not None, "no fault has concerned any instrument yet"
+        assert issued is not None, "no fault has changed any instrument yet"
         self.history.add(issued)
         self.aggregator.add(0, issued)
 
@@ -164,6 +164,6 @@ class Engine:
         self.aggregator.add(due_ns, trade)
 
     def _market_ms(self) -> int:
-        """Now, on the market's clock: not before the newest trade, whatever ours says."""
+        """Now, by the market's clock, and never before the newest trade."""
         passed_ns = int((trio.current_time() - self._opened_s) * self._speed * NS_PER_S)
         return self._newest_ms + max(0, passed_ns - self._newest_ns) // NS_PER_MS

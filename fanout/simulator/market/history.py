@@ -24,7 +24,7 @@ class Shelf(Generic[R]):
         self._rows.append(row)
 
     def forget(self, kept: int) -> None:
-        """All but the newest `kept`."""
+        """Drop all rows but the newest `kept`."""
         while len(self._rows) > kept:
             self._rows.popleft()
 
@@ -36,7 +36,7 @@ class Shelf(Generic[R]):
         return self._from(max(0, len(self._rows) - limit), limit)
 
     def since(self, first_id: int, limit: int) -> list[R]:
-        """The first `limit` rows from `first_id` on, so far as they are kept."""
+        """The first `limit` of the kept rows from `first_id` on."""
         return self._from(bisect_left(self._rows, first_id, key=_id), limit)
 
     def between(self, start_ms: int, end_ms: int | None) -> list[R]:
@@ -66,7 +66,7 @@ class History:
             self.enlist(symbol)
 
     def enlist(self, symbol: str) -> None:
-        """Make room for a symbol; one that is known keeps its rows."""
+        """Add a symbol. A known one keeps its rows."""
         self.trades.setdefault(symbol, Shelf(self._kept))
         self.aggregates.setdefault(symbol, Shelf(self._kept))
 
@@ -78,7 +78,7 @@ class History:
         self.aggregates[aggregate.symbol].add(aggregate)
 
     def forget(self, symbol: str, kept: int) -> None:
-        """All but the newest `kept` trades, and as many aggregates, of a symbol."""
+        """Drop all trades of a symbol but the newest `kept`, and as many aggregates."""
         for shelf in (self.trades[symbol], self.aggregates[symbol]):
             shelf.forget(kept)
 

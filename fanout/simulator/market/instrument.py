@@ -1,9 +1,9 @@
 """One symbol at the exchange: it numbers and spells the trades that a source brings.
 
-As long as no fault concerns it, a trade passes as it is, and a replay stays byte for byte. Inserted
-rows take the next ids, and the ids of the source's trades move on by as many. Trades that a halt
-swallows give their ids back. A new tick size is spelled from then on, in prices that make use of
-it: a finer one would go unnoticed if all new digits were zeros.
+Without a fault a trade passes unchanged, so a replay stays byte for byte. Inserted rows take the
+next ids, and the ids of later trades rise by as many. Trades dropped in a halt use no ids. After a
+change to a finer tick size, prices use it: the change would go unnoticed if all new digits were
+zeros.
 """
 
 from decimal import Decimal
@@ -20,7 +20,7 @@ class Instrument:
         self.listing = listing
         self._source = listing
         self._is_listed = True
-        self._ahead = 0  # by how much our ids are ahead of the source's
+        self._ahead = 0  # our ids minus the source's
         self._next_id: int | None = None
         self._price, self._quantity = listing.price, listing.step_size  # of the latest fill
 
@@ -33,12 +33,12 @@ class Instrument:
         return self.listing.first_trade_id if self._next_id is None else self._next_id
 
     def begin(self, trade_id: int) -> None:
-        """Set the source's first id. Without effect when one is known."""
+        """Set the source's first id, unless it is set already."""
         if self._next_id is None:
             self._next_id = trade_id
 
     def issue(self, trade: Trade, offset_ms: int) -> Trade | None:
-        """The trade as the exchange shows it; or None while the symbol does not trade."""
+        """The trade as the exchange shows it; None while the symbol does not trade."""
         if not self.is_trading:
             self.begin(trade.trade_id)
             self._ahead -= 1
@@ -51,7 +51,7 @@ class Instrument:
         return trade
 
     def insert(self, fault: Insert, time_ms: int) -> list[Trade]:
-        """The rows asked for, issued."""
+        """Issue the rows of a fault."""
         price, quantity = self._terms(fault)
         row = Trade(
             event_ms=time_ms,
@@ -114,7 +114,7 @@ class Instrument:
 
 
 def _respell(text: str, old: str, new: str, part: int) -> str:
-    """A multiple of `old` as one of `new`; where that is finer, `part` chooses which one."""
+    """A multiple of `old` as a multiple of `new`. If it is finer, `part` chooses which one."""
     if new == old:
         return text
     finer = int(Decimal(old) / Decimal(new))

@@ -1,8 +1,8 @@
 """Which ids the exchange has issued, of which kind, and which of them no stream has sent.
 
-Tests account for every id with it: the ids that a consumer received, those reported to it
-as missing, and those that are no trade add up to what was issued. The newest ids of each stream are
-kept, as ranges of one kind. A question about older ones is an error and not a short answer.
+Tests account for every id with it: the ids that a consumer received, those reported to it as
+missing, and those that are no trade add up to the issued ones. The newest ids of each stream are
+kept, as ranges of one kind. A request for older ones is an error, rather than a short answer.
 """
 
 from collections import defaultdict, deque
@@ -25,11 +25,11 @@ class IdRange(msgspec.Struct, frozen=True):
 
 
 class ForgottenError(CallerError):
-    """Ids were asked for that are not kept any more."""
+    """The requested ids are no longer kept."""
 
 
 class Ledger:
-    """By the names of streams."""
+    """The ids of each stream, by the stream's name."""
 
     def __init__(self, kept_ids: int) -> None:
         self._issued: dict[str, _Ids] = defaultdict(lambda: _Ids(kept_ids))
@@ -75,8 +75,8 @@ class _Ids:
             after = -1
         elif self._forgotten is not None and after < self._forgotten:
             raise ForgottenError(
-                f"ids after {after} were asked for, and those through {self._forgotten} are "
-                "forgotten: ask more often, or let the simulator keep more"
+                f"ids after {after} were requested, and ids up to {self._forgotten} are "
+                "forgotten: ask more often, or raise kept_ids"
             )
         return tuple(
             IdRange(max(each.first_id, after + 1), each.last_id, each.kind)

@@ -13,15 +13,15 @@ TRADING: Final = "TRADING"
 MAX_NAMED: Final = 40
 
 Quirk = Literal["null-type", "no-filters", "twice", "conflict"]
-"""How a row of the listing may be odd: no contract type; no filters; the row stands twice, the
-second time as it is or with other units."""
+"""How a row of the listing may be odd: its contract type is null; it has no filters; it is there
+twice, the second time unchanged or with other units."""
 
 
 class Listing(msgspec.Struct, frozen=True):
     """One instrument. `weight` is its share of a synthetic market's trades, in parts.
 
     It trades while its status is TRADING. Other statuses, `contract_type` and `underlying_type` are
-    words of the venue's.
+    the venue's terms.
     """
 
     symbol: str
@@ -52,7 +52,7 @@ def listed(traded: Iterable[Listing], others: Iterable[Listing]) -> dict[str, Li
 
 
 def no_such_symbol(symbol: str, known: Iterable[str]) -> str:
-    """The error's text. Of many symbols it names the first ones."""
+    """The error's text, which names the first `MAX_NAMED` of the known symbols."""
     names = list(known)
     more = len(names) - MAX_NAMED
     others = f" and {more:,} more" if more > 0 else ""
@@ -62,10 +62,10 @@ def no_such_symbol(symbol: str, known: Iterable[str]) -> str:
 
 
 def decimals(text: str) -> int:
-    """How many digits follow the point."""
+    """The number of digits after the point."""
     return len(text.partition(".")[2])
 
 
 def unit(places: int) -> str:
-    """One of the last decimal: 2 is "0.01", 0 is "1"."""
+    """The unit of the last decimal: 2 is "0.01", 0 is "1"."""
     return f"0.{'1':0>{places}}" if places else "1"

@@ -1,7 +1,7 @@
 """Instruments made up by number, for markets of hundreds of symbols.
 
-A name such as `S0021USDT` says all there is to say: price, decimals and weight follow from it, the
-same on every machine. Weights fall as they do on an exchange: a few symbols have most trades.
+Price, decimals and weight follow from a name such as `S0021USDT`, so they are the same on every
+machine. Weights fall as on an exchange: a few symbols have most of the trades.
 """
 
 import re
@@ -20,8 +20,8 @@ def made_up_symbol(number: int) -> str:
 def made_up(
     symbol: str, *, contract_type: str = "", least_places: int | None = None
 ) -> Listing | None:
-    """The listing of such a name; None for another name. With `least_places` prices and quantities
-    are spelled with that many decimals, whatever their units are."""
+    """The listing of a made-up symbol; None for any other. Prices and quantities have at least
+    `least_places` decimals."""
     match = _NAME.fullmatch(symbol)
     if match is None:
         return None

@@ -1,9 +1,9 @@
 """A synthetic market: seeded, endless, in constant memory. The numbers come from `sweeps`.
 
 Each symbol has a tape of its own, seeded from the config's seed and the symbol's name. The first
-chunk of a tape lies before the opening: it is the past that REST answers with at once. Ids run on
-over every kind of row. Market time is what a trade's time says: at a speed other than 1 it leaves
-wall time behind, as in a replay.
+chunk of a tape lies before the opening: it is the past that REST answers with at once. All kinds of
+rows share one numbering. Market time is the time in the trades: at a speed other than 1 it differs
+from wall time, as in a replay.
 
 An instrument that is listed later gets a tape that begins with the market's latest trade.
 """

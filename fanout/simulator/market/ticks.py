@@ -1,8 +1,8 @@
 """What a market produces: trades and aggregates, each due at a moment.
 
 A `Trade` is one row that took an id. Prices and quantities stay the strings that the venue spells.
-Most rows are fills. A venue may have rows of other kinds, which take ids and are no trades for REST
-or for aggregates. A `Tick` is one message to be pushed. The dialect makes its bytes when it is
+Most rows are fills. A venue may have rows of other kinds, which take ids, but do not count as
+trades in REST and aggregates. A `Tick` is one message to send. The dialect encodes it when it is
 sent.
 """
 
@@ -65,7 +65,7 @@ class Aggregate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
-    """One message to be pushed on a stream, `due_ns` after the market opened.
+    """One message to send on a stream, `due_ns` after the market opened.
 
     It holds a trade or an aggregate. `recorded` is the payload of a recording, to be sent as it is.
     `garbled` names what a fault does to the payload, in order.
@@ -108,14 +108,14 @@ def tick_of(due_ns: int, trade: Trade) -> Tick:
 
 
 class Rows(Protocol):
-    """Where a source leaves the trades from before the market opens. REST answers with them, and
-    no stream ever has them."""
+    """Takes the trades of a source from before the market opens. REST has them, and no stream
+    does."""
 
     def add(self, trade: Trade) -> None: ...
 
 
 class Source(Protocol):
-    """A market: what it lists, what it did before it opens, and what it does from then on."""
+    """A market: its listings, its trades from before the opening, and those from then on."""
 
     @property
     def listings(self) -> tuple[Listing, ...]: ...
@@ -123,7 +123,7 @@ class Source(Protocol):
     def prime(self, rows: Rows, origin_ms: int) -> None: ...
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
-        """Ascending in `due_ns`; each call starts the market anew, opening at `origin_ms`."""
+        """Ascending in `due_ns`. Each call starts the market again, opening at `origin_ms`."""
 
     def enlist(self, listing: Listing) -> None:
-        """Let an instrument trade from now on, if the source can make trades of it."""
+        """Start trading an instrument, if the source can make trades of it."""

@@ -1,9 +1,9 @@
 """From an accepted connection to a client that is served, or refused.
 
-Where there is one channel, a client is greeted at once. Where there are several, the acceptor waits
-for the request first, which may name one, and gives a client that sends nothing within a tenth of a
-second the first channel. A client that cannot be served gets an END with the reason and a retry
-delay. A fault in one client's task ends that client's connection only.
+With one channel, the acceptor greets a client at once. With several, it waits for the request
+first, which may name a channel. A client that sends nothing within a tenth of a second gets the
+first channel. A client that cannot be served gets an END with the reason and a retry delay. A fault
+in one client's task ends only that client's connection.
 """
 
 import logging
@@ -51,13 +51,14 @@ RETRY_MS: Final = 1_000
 """Retry delay for a client whose request came incomplete or too late."""
 
 MAX_TURNED_AWAY: Final = 64
-"""Refused clients that are given the time to read their END at once. Others just get it."""
+"""Refused clients at once that get `GOODBYE_S` to read their END. For any others the service
+closes right after sending it."""
 
 assert MAX_TURNED_AWAY < RESERVED_DESCRIPTORS
 
 
 class Outlet(msgspec.Struct, frozen=True):
-    """A channel as clients over TCP get it: its wire, and the broadcaster to its clients."""
+    """A channel over TCP: its wire, and the broadcaster to its clients."""
 
     wire: Wire
     broadcaster: Broadcaster
@@ -80,14 +81,14 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Acceptor:
-    """Admits clients, hears their requests, and hands them to a channel's broadcaster."""
+    """Admits clients, reads their requests, and passes them to a channel's broadcaster."""
 
     def __init__(
         self, config: TcpConfig, oddities: Anomalies, *, monotonic: Callable[[], float]
     ) -> None:
         """`monotonic` gives seconds, and never goes back."""
         self.gate: TlsGate | None = None
-        """None where bytes are sent in clear."""
+        """None without TLS."""
         self.outlets: dict[str, Outlet] = {}
         """By channel; the first one serves clients that name none."""
         self.arrived = 0
@@ -105,11 +106,11 @@ class Acceptor:
             clock=monotonic,
         )
         self._asking: set[trio.CancelScope] = set()
-        """Of clients whose request is awaited."""
+        """One for each client whose request the service waits for."""
         self._leaving = trio.lowlevel.ParkingLot()
         self._starting = trio.Lock()
-        """One client is started at a time, and other tasks run in between: finding a place within
-        a block, and cutting the block, takes a millisecond."""
+        """Clients are started one at a time, so that other tasks run in between. To begin within a
+        block takes a millisecond: the block is found and cut."""
 
     @property
     def count(self) -> int:
@@ -118,8 +119,8 @@ class Acceptor:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this is the process that accepts: a process forked from it has copies of all
-        sockets, and must not end what they stand for."""
+        """Whether this is the process that accepts. A process forked from it has copies of all
+        sockets, and must not end the connections."""
         return os.getpid() == self._owner
 
     @property
@@ -127,7 +128,7 @@ class Acceptor:
         return next(iter(self.outlets.values()))
 
     async def until_empty(self) -> None:
-        """Wait for no more requests, and until all clients have left."""
+        """Stop waiting for requests, and wait until all clients have left."""
         for each in tuple(self._asking):
             each.cancel()
         while self.count:
@@ -135,7 +136,7 @@ class Acceptor:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """A client's own task, from accepting to closing. It never raises an `Exception`."""
-        # Plain non-blocking calls from here on: whoever has frames to send tries at once.
+        # Plain non-blocking calls from here on: a send is tried at once, without the event loop.
         with socket.socket(fileno=stream.socket.detach()) as sock:
             tune(sock, stall_timeout_s=self._config.stall_timeout_s)
             visitor = Visitor(*_peer(sock), sock)
@@ -231,7 +232,7 @@ class Acceptor:
         client.close()
 
     async def _asked_for(self, visitor: Visitor) -> tuple[Outlet, Request | Refused]:
-        """The channel that a client asks for, and what it asks of it. Raises `OSError` if it is
+        """The channel that a client requests, and its request. Raises `OSError` if the client is
         gone."""
         request = await self._request(visitor)
         if isinstance(request, Refused):
@@ -244,7 +245,7 @@ class Acceptor:
         return self._default, self._refuse(visitor, EndReason.BAD_REQUEST, why)
 
     async def _request(self, visitor: Visitor) -> Request | Refused:
-        """What a client asks for, once it may. Raises `OSError` if it is gone."""
+        """A client's request, or why it is refused. Raises `OSError` if the client is gone."""
         if not self._default.wire.is_asked:
             return Request()
         token, request = self._config.token, Request()

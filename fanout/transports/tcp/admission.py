@@ -18,7 +18,7 @@ FULL_RETRY_MS: Final = 5_000
 """Retry delay for a client that a full service refuses."""
 
 RUSH_RETRY_MS: Final = 1_000
-"""Retry delay for a client that came over the rate."""
+"""Retry delay for a client that exceeds the rate."""
 
 HALL_PLACES: Final = 128
 """Most clients at once that have yet to send their token."""
@@ -26,7 +26,7 @@ HALL_PLACES: Final = 128
 HALL_PLACES_PER_ADDRESS: Final = 16
 
 IP6_PREFIX_BITS: Final = 64
-"""Clients of one IPv6 network count as one address: a host has all of them."""
+"""Clients of one IPv6 network of this size count as one address: one host has a whole network."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Places:
         self.count = 0
 
     def enter(self, host: str) -> Refusal | None:
-        """Count a client of an address, or return why not. One that is counted has to `leave`."""
+        """Count a client of an address, or return why not. Each counted client has to `leave`."""
         address = _counted_as(host)
         if self.count >= self._most:
             return Refusal(
@@ -89,12 +89,12 @@ class Admission:
         self._accept_rate = accept_rate
         self._clock = clock
         self._room = accept_rate
-        """How many may connect now without exceeding the rate."""
+        """How many clients may connect now without exceeding the rate."""
         self._counted_s = clock()
 
     def arrive(self) -> Refusal | None:
-        """Count a new connection, or return why not: over the rate, or over the process's limit
-        of descriptors. One that has arrived has to `depart`."""
+        """Count a new connection, or return why not: it exceeds the rate, or the process's limit
+        of descriptors. Each counted connection has to `depart`."""
         now_s = self._clock()
         self._room += (now_s - self._counted_s) * self._accept_rate
         self._room, self._counted_s = min(self._room, self._accept_rate), now_s

@@ -1,10 +1,12 @@
 """Sends a channel's frames to all of its clients over TCP.
 
-Nearly all clients have everything so far and *share* one place in the log: one cursor for them all,
-and what comes next is sent to all of them in one go. A client that has just joined, or has just
-caught up, stands *apart* at first, with a cursor of its own, and is sent what it has not seen until
-it reaches the shared place. A client with TLS stays apart. A client whose socket did not take all
-of what it was sent is *behind*: it catches up in a task of its own.
+A client is in one of three states.
+
+- *Sharing*: the client has everything so far, like nearly all clients. These share one cursor, and
+  one call sends new frames to all of them.
+- *Apart*: the client has just joined or caught up, and has a cursor of its own. It is sent what it
+  lacks until it reaches the shared position. A client with TLS stays apart.
+- *Behind*: the client's socket did not take everything. It catches up in a task of its own.
 """
 
 from array import array
@@ -22,18 +24,18 @@ from fanout.transports.tcp.sending import send_to_each
 
 
 class LogReader(Protocol):
-    """A client's place in a log, in whichever wire it reads. See `fanout.channel.reader.Reader`."""
+    """A client's position in a log, whichever wire it reads. See `fanout.channel.reader.Reader`."""
 
     log: Log[Any]
     channel: str
     cursor: Cursor[Any]
     greeting: bytes
     is_shareable: bool
-    """Whether all clients at the same place are sent the same bytes."""
+    """Whether all clients at the same position are sent the same bytes."""
     is_over: bool
     lost: int
     fell_off: str
-    """Why the client was disconnected, in words for the log, if it was for being slow."""
+    """Why the client was disconnected for being slow, for the service's log; else empty."""
 
     @property
     def blocks(self) -> int:
@@ -47,7 +49,8 @@ class LogReader(Protocol):
     def next_piece(self) -> bytes: ...
 
     def part(self, piece_position: int) -> None:
-        """Go on with a cursor of its own. The piece that was sent last began at this position."""
+        """Go on with a cursor of its own. The piece that was sent last began at
+        `piece_position`."""
         ...
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
@@ -76,7 +79,7 @@ class Client(Protocol):
 
 
 class Wire(Protocol):
-    """How a channel's clients are spoken with."""
+    """The format in which a channel's clients get its frames."""
 
     name: str
     log: Log[Any]
@@ -89,24 +92,24 @@ HEARTBEAT_S: Final = 1.0
 
 
 class Broadcaster:
-    """The clients of one channel whose data has begun, and which of them stands where."""
+    """The clients of one channel whose data has begun, by their states."""
 
     def __init__(self, *, piece_bytes: int, sending: Histogram | None = None) -> None:
-        """`piece_bytes` limits what is sent at once to the clients that share a place. `sending`
-        is told how old the frames are when they are sent."""
+        """`piece_bytes` limits what is sent at once to the clients that share a position.
+        `sending` collects how old frames are when they are sent."""
         self.behind: set[Client] = set()
         self.turns = trio.Lock()
         """Clients that are behind send one piece at a time, one client after the other, so that
         new frames never wait for more than one of them."""
         self.lost = 0
-        """Records that clients which have left were told they lost."""
+        """Records that were reported as lost to clients that have left."""
         self._piece_bytes = piece_bytes
         self._sharing: dict[int, Client] = {}
         """By descriptor."""
         self._front: Cursor[Any] = Cursor(0, 0, None)
-        """The shared place."""
+        """The shared position."""
         self._descriptors: array[int] | None = None
-        """Of the clients that share it; None after a change."""
+        """Of the sharing clients; None after a change."""
         self._apart: set[Client] = set()
         self._sending = sending
         self.delivered = 0
@@ -114,8 +117,8 @@ class Broadcaster:
         self._quiet_since_s = 0.0
 
     async def run(self, wire: Wire) -> None:
-        """Hand on each wake-up of the log to all clients at once, and heartbeats in between, until
-        the log is closed."""
+        """Send new frames to all clients at each wake-up of the log, and heartbeats in silence,
+        until the log is closed."""
         self._quiet_since_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat, wire)
@@ -152,7 +155,7 @@ class Broadcaster:
         return self._apart | self.behind | set(self._sharing.values())
 
     def stats(self, now_s: float) -> list[ConsumerStats]:
-        """Of each client, the one first that has been there for longest."""
+        """A row for each client, the oldest client first."""
         alone = [each.stats(now_s, each.lag) for each in self._apart | self.behind]
         together = list(self._sharing.values())
         lag = together[0].lag if together else None  # the same for all of them
@@ -182,7 +185,8 @@ class Broadcaster:
             self.behind.add(client)
 
     def catch_up(self, client: Client) -> None:
-        """A client that has left is ignored: its socket may take its last piece after that."""
+        """A client that was behind has been sent everything. Ignored for a client that has left:
+        its task may end later."""
         if client in self.behind:
             self.behind.remove(client)
             self._apart.add(client)
@@ -194,7 +198,7 @@ class Broadcaster:
         while self._sharing and self._front.position != log.end:
             position = self._front.position
             piece = log.read(self._front, self._piece_bytes)
-            assert isinstance(piece, bytes), "the place is not gone, and the log does not change"
+            assert isinstance(piece, bytes), "it is not lapped, and the log does not change now"
             self._send(piece, position)
         for client in tuple(self._apart):
             client.push()
@@ -210,7 +214,7 @@ class Broadcaster:
             client.say(memoryview(frames))
 
     def _send(self, piece: bytes, position: int) -> None:
-        """Send what follows at a position to the clients that share it."""
+        """Send a piece that begins at `position` to the sharing clients."""
         if self._descriptors is None:
             self._descriptors = array("i", self._sharing)
         descriptors = self._descriptors
@@ -230,13 +234,13 @@ class Broadcaster:
             self.part(client)
 
     def _let_share(self, client: Client) -> None:
-        """Let a client share the place of the others, if it has come to it."""
+        """Let a client share the cursor of the others, if it has reached their position."""
         reader = client.reader
         if not (client.is_plain and reader.is_shareable) or reader.is_over:
             return
         if not self._sharing:
             self._front = copy(reader.cursor)
-        # A position says it all: readers there are sent the same, and their headers follow.
+        # The position is enough: all readers there get the same frames, and the same headers.
         if reader.cursor.position == self._front.position:
             reader.cursor = self._front
             self._apart.remove(client)

@@ -92,12 +92,12 @@ class TcpConfig(TransportConfig, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody who reaches it over a network is served."""
+        """Whether the service serves anybody who reaches it over a network."""
         return not (serves_loopback(self.host) or self.token)
 
     @property
     def is_overheard(self) -> bool:
-        """Whether its token passes over a network in clear text."""
+        """Whether clients send the token over a network in clear text."""
         return bool(self.token) and not (serves_loopback(self.host) or self.tls_cert)
 
     def warnings(self) -> list[str]:

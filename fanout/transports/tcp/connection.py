@@ -1,9 +1,9 @@
 """One client's connection: its socket, the unsent rest of its last piece, and when to give it up.
 
-Sending is one non-blocking call. If the socket does not take everything, a task of the client's own
-waits for the socket and sends until the client has caught up; nobody else waits for it. A client
-that takes nothing at all is closed after a while. So is one that vanished without a word: the
-kernel is told to find out.
+Sending is one non-blocking call. If the socket does not take everything, the client gets a task of
+its own, which waits for the socket and sends until the client has caught up. No other client waits
+for it. A client that takes nothing for `stall_timeout_s` is closed. The kernel finds clients that
+vanished: `tune` sets its timeouts.
 """
 
 import fcntl
@@ -27,18 +27,18 @@ from fanout.transports.tcp.greeting import receive_some
 _LOG = logging.getLogger("fanout")
 
 SEND_BUFFER_BYTES: Final = 256 * 1024
-"""Send buffer of a client's socket. By default the kernel takes megabytes for each client that
+"""Send buffer of a client's socket. By default the kernel keeps megabytes for each client that
 does not read."""
 
 UNSENT_BYTES: Final = 16 * 1024
-"""What the kernel takes beyond the bytes that are on their way to the client. This is enough to
-keep the client's kernel busy. More would only make the waiting bytes older."""
+"""Most bytes that the kernel takes beyond those that are on their way to the client. This keeps the
+connection busy. With more, bytes would only wait longer in the kernel."""
 
 MAX_INPUT_BYTES: Final = 64 * 1024
-"""Most that a client may send. No request is that long, and a flood would cost time."""
+"""Most bytes that a client may send. No request is that long, and reading a flood costs time."""
 
 GOODBYE_S: Final = 2.0
-"""How long a client has to read its END, and to close, before we do."""
+"""How long a client has to read its END and to close, before the service closes."""
 
 SLOW_MS: Final = 1_000
 """Beyond this lag a client is reported as slow."""
@@ -51,7 +51,7 @@ _KEEPALIVES: Final = 3
 
 
 class Connection:
-    """One client. The nursery is its lifetime: to cancel that is to close the connection."""
+    """One client. The connection lives as long as its nursery: cancelling that closes it."""
 
     def __init__(
         self,
@@ -68,22 +68,23 @@ class Connection:
         self.reader = reader
         self.descriptor = sock.fileno()
         self.is_plain = not isinstance(sock, ssl.SSLSocket)
-        """Whether bytes may be sent to the descriptor as they are."""
+        """Whether bytes can be written to the descriptor directly: without TLS."""
         self.is_catching_up = False
         self.is_finished = False
-        """Everything is sent, the END included."""
+        """Whether everything has been sent, the END included."""
         self._socket = sock
         self._nursery = nursery
         self._stall_timeout_s = stall_timeout_s
         self._broadcaster = broadcaster
         self._oddities = oddities
         self._unsent = memoryview(b"")
-        self._says_no_more = False
-        """It has closed its sending side."""
+        self._is_half_closed = False
+        """Whether the client has closed its sending side."""
         self._came_s = 0.0
         self._has_kept_up = False
         self._is_slow = False
-        self._lost_said = 0
+        self._lost_logged = 0
+        """Losses that the log has reported."""
 
     @property
     def lag(self) -> Lag:
@@ -91,7 +92,7 @@ class Connection:
         return self.reader.lag(len(self._unsent))
 
     def stats(self, now_s: float, lag: Lag) -> ConsumerStats:
-        """Of a client that is so far behind."""
+        """The client's row in the statistics, with its `lag`."""
         return ConsumerStats(
             address=self.name,
             channel=self.reader.channel,
@@ -107,32 +108,33 @@ class Connection:
         self._nursery.cancel_scope.cancel()
 
     def greet(self) -> None:
-        """Send the greeting, and nothing else as yet."""
+        """Send only the greeting. `begin` sends more."""
         self._unsent = memoryview(self.reader.greeting)
         self._send_unsent()
 
     def begin(self, frames: bytes) -> None:
-        """Send these frames, and then what follows at the client's place."""
+        """Send these frames, then everything from the client's position on."""
         self._came_s = trio.current_time()
         self._unsent = memoryview(bytes(self._unsent) + frames)
         self._broadcaster.join(self)
         self.push()
 
     def say(self, frames: memoryview) -> None:
-        """Send frames that are not in the log to a client that was sent all of the log."""
+        """Send frames that are not in the log. The client has been sent all of the log."""
         assert not self._unsent, "a client that is not catching up was sent everything"
         self._unsent = frames
         self.push()
 
     def push(self) -> None:
-        """Send what the client has not seen, as far as its socket takes it now. A task of the
-        client's sends the rest."""
+        """Send what the client has not been sent, as far as its socket takes it now. A task of the
+        client's own sends the rest."""
         self._broadcaster.part(self)
         if not self._send():
             self._fall_behind()
 
     def fall_short(self, piece: bytes, taken: int) -> None:
-        """The client's socket took so many bytes of a shared piece; -1 if it is broken."""
+        """The client's socket took only `taken` bytes of a piece that clients share. -1 stands for
+        a broken connection."""
         if taken < 0:
             self.close()
         else:
@@ -145,7 +147,7 @@ class Connection:
         self._nursery.start_soon(self._catch_up)
 
     def _send(self) -> bool:
-        """One non-blocking send. Whether there is nothing left to be sent."""
+        """Send once, without blocking. Returns whether everything has been sent."""
         reader = self.reader
         if not self._unsent and not reader.is_over:
             self._unsent = memoryview(reader.next_piece())
@@ -185,7 +187,8 @@ class Connection:
         self._broadcaster.catch_up(self)
 
     async def _writable(self) -> bool:
-        """Wait until the socket takes more. False if the client takes nothing for too long."""
+        """Wait until the socket takes more. Returns False if the client takes nothing for
+        `stall_timeout_s`."""
         while True:
             waiting = _unacknowledged_bytes(self._socket)
             with trio.move_on_after(self._stall_timeout_s):
@@ -197,14 +200,14 @@ class Connection:
                 return False
 
     def _reset(self) -> None:
-        """Close at once, and have the kernel forget what it holds for the client."""
+        """Close at once, and let the kernel drop what it holds for the client."""
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def _finish(self) -> None:
-        """Everything is sent: let the client read to the end of the stream. It closes first, and
-        we only after it, so that no reset overtakes the END."""
+        """Everything is sent: end the stream, and leave it to the client to close first. Otherwise
+        a reset could overtake the END."""
         if self.is_finished:
             return
         self.is_finished = True
@@ -219,14 +222,15 @@ class Connection:
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
         except OSError:
             self.close()
-        if self._says_no_more:
+        if self._is_half_closed:
             self.close()
 
     async def drop_input(self) -> None:
-        """Read what the client sends, and drop it. Returns when the connection is finished on both
-        sides or broken.
+        """Read what the client sends, and drop it. Returns when both sides have finished, or the
+        connection is broken.
 
-        The end of its stream alone is no reason: a reader may close its sending side and read on.
+        A client may close its sending side and read on, so the end of its stream alone does not
+        finish the connection.
         """
         received = 0
         while received <= MAX_INPUT_BYTES:
@@ -235,7 +239,7 @@ class Connection:
             except OSError:
                 return
             if not data:
-                self._says_no_more = True
+                self._is_half_closed = True
                 if self.is_finished:
                     return
                 await trio.sleep_forever()
@@ -243,22 +247,23 @@ class Connection:
         await self._dismiss()
 
     async def _dismiss(self) -> None:
-        """Send END to a client that sends more than it may, and read no more from it."""
+        """Send END to a client that sent more than `MAX_INPUT_BYTES`, and read no more from it."""
         if self.is_catching_up or self.is_finished:
-            return  # it takes nothing either, or has its END already
+            return  # its socket is full, or it has its END already
         why = f"more than {MAX_INPUT_BYTES:,} bytes were sent here"
         self.say(memoryview(self.reader.end(EndReason.BAD_REQUEST, retry_ms=None, why=why)))
         await trio.sleep_forever()
 
     def look(self) -> None:
-        """Report when the client becomes slow, and when it keeps up again, once each.
+        """Log once when the client becomes slow, and once when it keeps up again.
 
-        A client that asked for old blocks is behind by its own wish until it has caught up once.
+        A client that requested old blocks starts far behind. It is not slow before it has caught
+        up once.
         """
         lag = self.lag
         if self._is_slow and lag.ms <= QUICK_MS:
-            lost = self.reader.lost - self._lost_said
-            self._is_slow, self._lost_said = False, self.reader.lost
+            lost = self.reader.lost - self._lost_logged
+            self._is_slow, self._lost_logged = False, self.reader.lost
             _LOG.info("%s keeps up again; it lost %s trades and events", self.name, f"{lost:,}")
         elif not self._is_slow and self._is_behind(lag):
             self._is_slow = True
@@ -270,14 +275,16 @@ class Connection:
         self._has_kept_up |= lag.ms <= QUICK_MS
 
     def _is_behind(self, lag: Lag) -> bool:
-        return self.reader.lost > self._lost_said or (self._has_kept_up and lag.ms > SLOW_MS)
+        return self.reader.lost > self._lost_logged or (self._has_kept_up and lag.ms > SLOW_MS)
 
 
 def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
     """Limit what the kernel keeps for a client, and how long it waits for a silent one.
 
-    A heartbeat goes out every second, so TCP_USER_TIMEOUT decides: a second longer than our own
-    wait, which can log a reason. Keep-alives cover the time before the first heartbeat.
+    A heartbeat goes out every second, so a vanished client leaves unacknowledged bytes, and
+    TCP_USER_TIMEOUT ends the connection. It is a second longer than `stall_timeout_s`, after which
+    the service closes the connection itself and logs the reason. Keep-alives cover the time before
+    the first heartbeat.
     """
     sock.setblocking(False)
     probe_s = max(1, int(stall_timeout_s / (_KEEPALIVES + 1)))
@@ -296,8 +303,8 @@ def tune(sock: socket.socket, *, stall_timeout_s: float) -> None:
 
 
 def hang_up(sock: socket.socket) -> None:
-    """End a client's connection, also where a forked process still has a copy of the socket: the
-    last copy alone would end it. A socket that was reset or has gone already is left alone."""
+    """End a client's connection, even if a forked process still has a copy of the socket: closing
+    ends it only with the last copy. Does nothing if the connection has ended already."""
     with suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 

@@ -143,7 +143,7 @@ async def read_request(sock: socket.socket, *, is_needed: bool) -> Request:
         with trio.move_on_at(deadline_s):
             data = await receive_some(sock)
         if data is None:
-            data = receive_now(sock)  # it may have arrived in time, and we read late
+            data = receive_now(sock)  # it may have arrived in time, and the service reads late
         if not data:
             return _unfinished(received)
         received += data

@@ -1,10 +1,10 @@
 """The TCP transport: any number of clients of any channel, none of which can hold up another.
 
-A client is a place in a channel's log and a socket. When blocks come, one task goes through the
-clients of the channel that have everything so far and sends each, with a single non-blocking call,
-all that it has not seen; for nearly all of them that is the same piece of memory. A client whose
-socket does not take it all gets a task of its own. So nobody waits for anybody, and a slow client
-costs its place in the log and the one piece it is in the middle of.
+A client is a position in a channel's log, and a socket. When blocks arrive, one task sends them to
+all clients of the channel that have everything so far, with a single non-blocking call for each.
+Nearly all clients are sent the same piece of memory. A client whose socket does not take everything
+gets a task of its own. So no client waits for another. A slow client costs its cursor and the one
+piece that it has taken in part.
 """
 
 import logging
@@ -71,7 +71,7 @@ class TcpTransport(Transport):
         return [each.broadcaster for each in self._acceptor.outlets.values()]
 
     def stats(self) -> TransportStats:
-        """See `Transport.stats`. Clients are in the order in which they came."""
+        """See `Transport.stats`. The oldest client comes first."""
         now_s = trio.current_time()
         consumers = [each for one in self.broadcasters for each in one.stats(now_s)]
         consumers.sort(key=lambda each: each.age_s, reverse=True)
@@ -92,8 +92,9 @@ class TcpTransport(Transport):
         *,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """See `Transport.run`. The URL names the address that is listened on. Raises `ConfigError`
-        for a certificate that cannot be used, and for an instrument that the wire cannot carry."""
+        """See `Transport.run`. The URL has the address that the transport listens on. Raises
+        `ConfigError` for an unusable certificate, and for an instrument that the wire cannot
+        carry."""
         tls = load_tls(self.config)
         self._acceptor.gate = TlsGate(tls) if tls else None
         self._acceptor.outlets = {each.wire.name: each for each in self._outlets(channels)}
@@ -106,7 +107,7 @@ class TcpTransport(Transport):
             for each in self._acceptor.outlets.values():
                 clients.start_soon(each.wire.run)
             await self._accept(listeners, clients, task_status)
-            # Every client has the time to take what is left, and to leave.
+            # Each client gets this time to read what is left, and to close.
             with trio.move_on_after(GOODBYE_S):
                 await self._acceptor.until_empty()
             clients.cancel_scope.cancel()
@@ -117,7 +118,7 @@ class TcpTransport(Transport):
         clients: trio.Nursery,
         task_status: trio.TaskStatus[str],
     ) -> None:
-        """Accept clients until every channel's log is closed and handed on."""
+        """Accept clients until every channel's log is closed and sent."""
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
                 partial(

@@ -1,9 +1,9 @@
-"""Wire 1 over TCP: the first channel once more, for the clients of perp_signal_hft.
+"""Wire 1 over TCP: the first channel, for the clients of perp_signal_hft.
 
-A task reads the channel as any reader does, takes its blocks apart and writes the trades in wire 1
-to a log of its own, from which clients are sent theirs. Wire 1 cannot report a loss. So a client
-that would have to hear of one is disconnected: a client that falls off that log, and all clients if
-the task falls off the channel's.
+A task reads the channel like any reader, decodes its blocks, and writes their trades in wire 1 to a
+log of its own. Clients are sent that log. Wire 1 cannot report a loss, so a client that lost trades
+is disconnected. That is a client that falls off the log of wire 1. If the task falls off the
+channel's log, it is every client.
 """
 
 import logging
@@ -25,7 +25,7 @@ _LOG = logging.getLogger("fanout")
 
 
 class Wire1:
-    """What all clients of wire 1 have in common: the encoder's state, and the log in wire 1."""
+    """What all clients of wire 1 share: the encoder's state, and the log in wire 1."""
 
     is_asked = False
 
@@ -46,7 +46,7 @@ class Wire1:
             self._encode(payload)
 
     async def run(self) -> None:
-        """Carry trades over until the channel's log is closed."""
+        """Convert trades until the channel's log is closed."""
         source = self._reader.log
         while not (source.closed and self._reader.has_everything):
             position, lost = self._reader.cursor.position, self._reader.lost
@@ -63,8 +63,8 @@ class Wire1:
         return Wire1Reader(self)
 
     def greeting(self) -> bytes:
-        """START, a header made from the state of this moment, and each asset's newest trade: after
-        them a decoder's state is the encoder's."""
+        """START, a header of the current state, and each asset's newest trade. They bring a
+        decoder to the encoder's state."""
         return b"".join(map(frame, (START, self._encoder.header(), *self._encoder.newest())))
 
     def heartbeat(self) -> bytes:
@@ -78,7 +78,7 @@ class Wire1:
         frames: list[bytes] = []
         for each in self._reader.frames_of(run):
             if each.new_header is not None:
-                # What does not fit is reported by its trades, instrument by instrument.
+                # An instrument that wire 1 cannot carry is reported with its first trade.
                 self._header = each.new_header
             elif each.data[LENGTH_BYTES] == FrameKind.TRADES:
                 frames += self._encode(each.data[LENGTH_BYTES:])
@@ -118,13 +118,13 @@ class Wire1:
 
 
 class Wire1Reader:
-    """One client's place in the log of wire 1."""
+    """One client's position in the log of wire 1."""
 
     def __init__(self, wire: Wire1) -> None:
         self.log = wire.log
         self.cursor = wire.log.live()
         self.greeting = wire.greeting()
-        self.is_shareable = False  # whoever was there when trades went missing has to go
+        self.is_shareable = False  # each client checks for itself whether it lost trades
         self.is_over = False
         self.channel = wire.name
         self.lost = 0
@@ -135,14 +135,14 @@ class Wire1Reader:
 
     @property
     def blocks(self) -> int:
-        """How many frames of the log it was sent."""
+        """How many frames of the log the client was sent."""
         return self.cursor.position - self._first_position
 
     def start(self, request: Request) -> bytes:
         return b""
 
     def next_piece(self) -> bytes:
-        """What follows. Nothing, ever, for a client that would have to be told of a loss."""
+        """The bytes that follow. For a client that lost trades there are none, and it is over."""
         self._piece_position = self.cursor.position
         piece = self.log.read(self.cursor, CHUNK_BYTES)
         if isinstance(piece, Lapped) or self._wire.breaks != self._breaks:
@@ -157,12 +157,12 @@ class Wire1Reader:
         self._piece_position = piece_position
 
     def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
-        """Wire 1 has no goodbye."""
+        """Nothing: wire 1 has no END."""
         self.is_over = True
         return b""
 
     def lag(self, unsent_bytes: int) -> Lag:
-        """How far the client is behind, which has yet to take so much of the last piece."""
+        """How far the client is behind, with `unsent_bytes` of the last piece unsent."""
         return self.log.lag(
             self.cursor, unsent_from=self._piece_position, unsent_bytes=unsent_bytes
         )

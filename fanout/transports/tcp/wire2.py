@@ -1,6 +1,6 @@
 """Wire 2 over TCP: a channel's own frames, as they stand in its log.
 
-What a client is told at its place in the log is `fanout.channel.reader.Reader`'s to say.
+`fanout.channel.reader.Reader` decides what a client gets at its position in the log.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from fanout.protocol.constants import EndReason
 
 
 class Wire2:
-    """What all clients of a channel have in common."""
+    """What all clients of a channel share."""
 
     is_asked = True
     """Whether a client may begin with a request."""
@@ -29,7 +29,7 @@ class Wire2:
         """Do nothing: the log is in wire 2."""
 
     def reader(self) -> Reader:
-        """A new client's place: the log's end."""
+        """A reader for a new client, at the log's end."""
         return Reader(self._channel, max_lag_ms=self._max_lag_ms)
 
     def heartbeat(self) -> bytes:

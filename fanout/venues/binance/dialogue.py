@@ -11,6 +11,7 @@ connection soon after, so it ends the dialogue.
               <- {"stream":"!serverShutdown","data":{...}}          spot: `Outcome.closes`
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,6 +25,9 @@ NAMES_A_REQUEST: Final = 200
 """Most stream names in one SUBSCRIBE. Binance accepted this many in 2026."""
 
 SHUTDOWN: Final = "serverShutdown"
+
+TRADE_EVENTS: Final = frozenset({"trade", "aggTrade"})
+"""Events that carry trades. An unreadable one has the wrong shape."""
 
 
 class _Error(msgspec.Struct):
@@ -49,14 +53,13 @@ class _AnyMessage(msgspec.Struct):
 _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
 
 
-class BinanceDialogue:
+class BinanceDialogue(ABC):
     """Subscriptions and their answers. Subclasses parse trades.
 
-    A subclass's `receive` passes all other messages to `_other`.
+    A subclass's `receive` passes each message that it cannot parse to `_other`. `receive` runs for
+    every trade. So subclasses repeat its few lines, rather than share them through another call.
     """
 
-    events: frozenset[str] = frozenset()
-    """Events that carry trades on any route. An unreadable one has the wrong shape."""
     announces_shutdown = False
 
     def __init__(self, symbols: tuple[str, ...], stream: str, limits: Limits) -> None:
@@ -74,8 +77,8 @@ class BinanceDialogue:
     def opening(self) -> tuple[str, ...]:
         return self.subscribe(self._symbols)
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
-        raise NotImplementedError
+    @abstractmethod
+    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None: ...
 
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self._requests("SUBSCRIBE", symbols))
@@ -112,8 +115,13 @@ class BinanceDialogue:
         if run:
             yield tuple(run)
 
-    def _other(self, message: bytes, fault: msgspec.ValidationError) -> Outcome | None:
-        """Parse a message that is no trade: an answer to a request, or a shutdown notice."""
+    def _other(self, message: bytes, fault: Exception) -> Outcome | None:
+        """Parse a message that is no trade: an answer to a request, or a shutdown notice.
+
+        `fault` is the error of parsing it as a trade, one of `BROKEN`.
+        """
+        if not isinstance(fault, msgspec.ValidationError):
+            raise VenueMessageError("message is not JSON", f"{fault}: {message[:80]!r}") from fault
         try:
             other = _DECODE_ANY.decode(message)
         except BROKEN:
@@ -127,13 +135,9 @@ class BinanceDialogue:
         event = other.data.e if other.data else other.e
         if event == SHUTDOWN and self.announces_shutdown:
             return Outcome(closes="the venue announced that it will close the connection")
-        if event in self.events:
+        if event in TRADE_EVENTS:
             raise VenueMessageError("message of the wrong shape", f"{fault}: {message[:80]!r}")
         raise VenueMessageError("unexpected event", f"{event or other.stream or message[:80]!r}")
-
-
-def not_json(message: bytes, error: Exception) -> VenueMessageError:
-    return VenueMessageError("message is not JSON", f"{error}: {message[:80]!r}")
 
 
 def unexpected(event: str, symbol: str, universe: int | None = None) -> VenueMessageError:

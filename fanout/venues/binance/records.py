@@ -1,6 +1,6 @@
 """Binance's history of trades over REST: requests and parsers. Pure.
 
-USDⓈ-M and spot have the same three endpoints in the same shape. `trades` returns the newest trades,
+All markets have the same three endpoints in the same shape. `trades` returns the newest trades,
 `historicalTrades` trades by id, and `aggTrades` aggregates by id. Those of USDⓈ-M omit trades of
 the insurance fund, trades of auto-deleveraging, and ids that were used without a trade.
 https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data
@@ -131,3 +131,33 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
             last_id=trades[-1].trade_id,
             is_newest=not self.is_by_id or len(trades) < self.most,
         )
+
+
+def newest(api: str, *, weight: int) -> Records:
+    """The newest trades."""
+    return Records(
+        path=f"{api}/trades",
+        weight=weight,
+        most=1_000,
+        is_by_id=False,
+        reach="the last 1,000 trades, without FANOUT_BINANCE_API_KEY",
+    )
+
+
+def by_id(api: str, *, weight: int, most: int, reach: str) -> Records:
+    """Trades from a given id on. Requires a key."""
+    return Records(
+        path=f"{api}/historicalTrades", weight=weight, most=most, is_by_id=True, reach=reach
+    )
+
+
+def aggregates(api: str, *, weight: int, reach: str) -> Records:
+    """Aggregates from a given id on."""
+    return Records(
+        path=f"{api}/aggTrades",
+        weight=weight,
+        most=1_000,
+        is_by_id=True,
+        reach=reach,
+        has_aggregates=True,
+    )

@@ -17,14 +17,17 @@ import msgspec
 from fanout.errors import shown
 from fanout.protocol.constants import InstrumentType, TradeKind
 from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, SpentId, VenueTrade
-from fanout.venues.binance import rest
-from fanout.venues.binance.dialogue import BinanceDialogue, not_json, unexpected
-from fanout.venues.binance.records import Records
+from fanout.venues.binance import rows
+from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
+from fanout.venues.binance.messages import Aggregate, Envelope, Trade
+from fanout.venues.binance.records import aggregates, by_id, newest
+from fanout.venues.binance.rest import BROKEN
 from fanout.venues.binance.venue import BinanceVenue
 
 WS_URL: Final = "wss://stream.binance.com:9443"
 MARKET_DATA_URL: Final = "wss://data-stream.binance.vision"
 REST_URL: Final = "https://api.binance.com"
+API: Final = "/api/v3"
 MICROSECONDS: Final = "timeUnit=MICROSECOND"
 
 LIMITS: Final = Limits(
@@ -35,92 +38,33 @@ LIMITS: Final = Limits(
     pongs_a_second=2,
 )
 
-NEWEST: Final = Records(
-    path="/api/v3/trades",
-    weight=25,
-    most=1_000,
-    is_by_id=False,
-    reach="the last 1,000 trades, without FANOUT_BINANCE_API_KEY",
-)
-
-AGGREGATES: Final = Records(
-    path="/api/v3/aggTrades",
-    weight=4,
-    most=1_000,
-    is_by_id=True,
-    reach="all aggregates",
-    has_aggregates=True,
-)
-
-BY_ID: Final = Records(
-    path="/api/v3/historicalTrades",
-    weight=25,
-    most=1_000,
-    is_by_id=True,
-    reach="all trades",
-)
-
-_STREAMS: Final = frozenset({"trade", "aggTrade"})
+NEWEST: Final = newest(API, weight=25)
+BY_ID: Final = by_id(API, weight=25, most=1_000, reach="all trades")
+AGGREGATES: Final = aggregates(API, weight=4, reach="all aggregates")
 
 
-class _Trade(msgspec.Struct, gc=False):
-    e: str
-    s: str
-    t: int
-    T: int
-    p: str
-    q: str
-    m: bool
-
-
-class _Aggregate(msgspec.Struct, gc=False):
-    e: str
-    s: str
-    a: int
-    f: int
-    T: int
-    p: str
-    q: str
-    m: bool
-
-
-class _TradeEnvelope(msgspec.Struct, gc=False):
-    data: _Trade
-
-
-class _AggregateEnvelope(msgspec.Struct, gc=False):
-    data: _Aggregate
-
-
-class _Symbol(msgspec.Struct):
-    symbol: str
-    status: str
+class _Row(rows.Row, kw_only=True):
     baseAssetPrecision: int  # noqa: N815  the venue's name
     quotePrecision: int  # noqa: N815
     isSpotTradingAllowed: bool = True  # noqa: N815
-    baseAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
-    quoteAsset: msgspec.Raw = rest.NO_ROW  # noqa: N815
-    filters: list[rest.Filter] = []
+    filters: list[rows.Filter] = msgspec.field(default_factory=list)
 
 
-_decode_trade = msgspec.json.Decoder(_TradeEnvelope).decode
-_decode_aggregate = msgspec.json.Decoder(_AggregateEnvelope).decode
-_SYMBOLS: Final = msgspec.json.Decoder(_Symbol)
+_decode_trade = msgspec.json.Decoder(Envelope[Trade]).decode
+_decode_aggregate = msgspec.json.Decoder(Envelope[Aggregate]).decode
+_ROWS: Final = msgspec.json.Decoder(_Row)
 
 
 class TradeDialogue(BinanceDialogue):
     """The dialogue of raw trades."""
 
-    events = _STREAMS
     announces_shutdown = True
 
     def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
         try:
             row = _decode_trade(message).data
-        except msgspec.ValidationError as error:
+        except BROKEN as error:
             return self._other(message, error)
-        except rest.BROKEN as error:
-            raise not_json(message, error) from error
         if row.e != "trade":
             raise unexpected(row.e, row.s)
         out.append(VenueTrade(row.s, row.t, row.T, row.p, row.q, row.m, TradeKind.MARKET))
@@ -130,16 +74,13 @@ class TradeDialogue(BinanceDialogue):
 class AggregateDialogue(BinanceDialogue):
     """The dialogue of aggregates. The fills of one order at one price are one trade."""
 
-    events = _STREAMS
     announces_shutdown = True
 
     def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
         try:
             row = _decode_aggregate(message).data
-        except msgspec.ValidationError as error:
+        except BROKEN as error:
             return self._other(message, error)
-        except rest.BROKEN as error:
-            raise not_json(message, error) from error
         if row.e != "aggTrade":
             raise unexpected(row.e, row.s)
         kind = TradeKind.AGGREGATE
@@ -155,7 +96,7 @@ class BinanceSpot(BinanceVenue):
     limits = LIMITS
     ws_default = WS_URL
     rest_default = REST_URL
-    api = "/api/v3"
+    api = API
     listing_weight = 20
     newest = NEWEST
     by_id = BY_ID
@@ -176,31 +117,24 @@ class BinanceSpot(BinanceVenue):
         return f"{url.rstrip('/')}/stream{mark}{query}"
 
     def parse_listing(self, body: bytes) -> Listing:
-        return rest.parse_listing(body, self.name, _SYMBOLS, self._listed)
+        return rows.parse_listing(body, self.name, _ROWS, self._row)
 
-    def _listed(self, row: _Symbol) -> Listed:
-        tick, step = rest.steps(row.filters)
-        price_exponent = rest.exponent(_decimals(tick, row.quotePrecision))
-        quantity_exponent = rest.exponent(_decimals(step, row.baseAssetPrecision))
-        return Listed(
-            symbol=row.symbol,
-            price_exponent=price_exponent,
-            quantity_exponent=quantity_exponent,
-            time_exponent=self.time_exponent,
+    def _row(self, row: _Row) -> Listed:
+        tick, step = rows.steps(row.filters)
+        return self._listed(
+            row,
+            price_exponent=rows.exponent(_decimals(tick, row.quotePrecision)),
+            quantity_exponent=rows.exponent(_decimals(step, row.baseAssetPrecision)),
+            steps=(tick, step),
+            kind=InstrumentType.SPOT,
             fault=self._fault(row),
-            tick=rest.in_units(tick, price_exponent),
-            lot=rest.in_units(step, quantity_exponent),
-            base=rest.asset(row.baseAsset),
-            quote=rest.asset(row.quoteAsset),
-            type=InstrumentType.SPOT,
         )
 
-    def _fault(self, row: _Symbol) -> str | None:
-        if row.status != "TRADING":
-            return f"does not trade at {self.name} now: status {shown(row.status)}"
-        if not row.isSpotTradingAllowed:
+    def _fault(self, row: _Row) -> str | None:
+        fault = self._status_fault(row)
+        if fault is None and not row.isSpotTradingAllowed:
             return f"has no spot trading at {self.name}"
-        return None
+        return fault
 
     def recent_trades_request(self, symbol: str) -> Request:
         return self._timed(super().recent_trades_request(symbol))
@@ -226,5 +160,5 @@ def _decimals(size: str, precision: int) -> int:
     if not size or not size.strip("0."):
         return precision
     if not (whole + decimals).isascii() or not (whole + decimals).isdigit():
-        raise rest.RowError(f"size {shown(size)}")
+        raise rows.RowError(f"size {shown(size)}")
     return len(decimals.rstrip("0")) if point else 0

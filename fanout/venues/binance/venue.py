@@ -1,4 +1,5 @@
-"""The common base of Binance's venues. A subclass adds its listing and its streams.
+"""The common base of Binance's venues, one for each market. A subclass adds its listing and its
+streams.
 
 Pure. `stream` is "trade" or "aggTrade". The URLs can point to a simulator. An `api_key` allows
 requests for trades by id; the key needs no permissions.
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from typing import ClassVar, Final, Self
 
 from fanout.errors import UsageError, shown
+from fanout.protocol.constants import InstrumentType
 from fanout.protocol.records import Instrument
 from fanout.venues.base import (
     Continuity,
     History,
     Limits,
+    Listed,
     Listing,
     Refusal,
     Request,
@@ -24,6 +27,7 @@ from fanout.venues.base import (
 from fanout.venues.binance import rest
 from fanout.venues.binance.dialogue import BinanceDialogue
 from fanout.venues.binance.records import Records
+from fanout.venues.binance.rows import TRADING, Row, asset, in_units
 
 RECENT_TRADES: Final = 500
 """Rows requested for a reference: the default of the endpoint."""
@@ -109,6 +113,36 @@ class BinanceVenue(ABC):
 
     @abstractmethod
     def parse_listing(self, body: bytes) -> Listing: ...
+
+    def _listed(
+        self,
+        row: Row,
+        *,
+        price_exponent: int,
+        quantity_exponent: int,
+        steps: tuple[str, str],
+        kind: InstrumentType,
+        fault: str | None,
+    ) -> Listed:
+        """The instrument of a row. `steps` are the tick size and the step size, as written."""
+        tick, step = steps
+        return Listed(
+            symbol=row.symbol,
+            price_exponent=price_exponent,
+            quantity_exponent=quantity_exponent,
+            time_exponent=self.time_exponent,
+            fault=fault,
+            tick=in_units(tick, price_exponent),
+            lot=in_units(step, quantity_exponent),
+            base=asset(row.baseAsset),
+            quote=asset(row.quoteAsset),
+            type=kind,
+        )
+
+    def _status_fault(self, row: Row) -> str | None:
+        if row.status != TRADING:
+            return f"does not trade at {self.name} now: status {shown(row.status)}"
+        return None
 
     def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """The instruments of `symbols`, in order. Raises the errors of `Listing.instrument`."""

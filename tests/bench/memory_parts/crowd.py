@@ -94,9 +94,9 @@ class Client:
 
     def _greet(self, payload: bytes) -> None:
         if self._gathering is None:
-            self._gathering = Gathering(payload)
+            self._gathering = Gathering.begin(payload)
         else:
-            self._gathering.add(payload)
+            self._gathering = self._gathering.add(payload)
         if self._gathering.is_complete:
             self.header = self._gathering.header
             self._next_seq = self.header.next_seq

@@ -61,6 +61,12 @@ COLUMNS = [
 ]
 
 
+def test_a_table_has_every_field_of_a_trade() -> None:
+    fields = {*Trade.__struct_fields__} - {"instrument"}
+    labels = {"symbol", "price_exponent", "quantity_exponent", "epoch_ns"}
+    assert set(to_arrow(trades_in(GOLDEN, HEADER)).column_names) == fields | labels
+
+
 def arrow_rows(rows: NDArray[np.void], **options: Any) -> list[dict[str, Any]]:
     table = to_arrow(rows, **options)
     return [dict(each) for each in table.to_pylist()]
@@ -164,7 +170,7 @@ def test_rows_of_blocks_need_their_header_and_no_label(rows_in: Tool) -> None:
         lambda header: st.tuples(st.just(header), st.lists(trades(header), max_size=20))
     )
 )
-def test_whatever_the_wire_carries_arrives(both: tuple[Header, list[Trade]]) -> None:
+def test_every_value_of_the_wire_arrives_unchanged(both: tuple[Header, list[Trade]]) -> None:
     header, many = both
     rows = trades_in([replace(each, time=0) for each in many], header)
     assert without_time(arrow_rows(rows)) == [exact(each, header.epoch_ns) for each in many]
@@ -306,5 +312,5 @@ def test_a_symbol_of_any_length_is_kept_whole() -> None:
     assert rows["symbol"].tolist() == [*(each.symbol for each in GOLDEN), "N" * 64]
 
 
-def test_what_is_no_trade_is_left_out() -> None:
+def test_records_other_than_trades_are_left_out() -> None:
     assert len(trades_in(["not a trade", *GOLDEN, None], HEADER)) == len(GOLDEN)

@@ -10,7 +10,7 @@ from tests.protocol.golden import HEADER, TRADES
 ROWS = trades_in(TRADES.trades, HEADER)
 
 
-def test_a_header_is_as_long_whatever_it_counts() -> None:
+def test_the_length_of_a_header_does_not_depend_on_the_count() -> None:
     dtype = labelled_dtype(7)
     lengths = {len(npy_header(dtype, count)) for count in (0, 9, 10, 2**40, 2**63)}
     assert len(lengths) == 1

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fanout.clients.columns import TRADE, labelled, trades_in, trades_of
+from fanout.clients.columns import TRADE, labelled, labelled_dtype, trades_in, trades_of
 from fanout.protocol import (
     Block,
     BlockFlags,
@@ -42,12 +42,40 @@ def test_a_column_is_where_its_field_is() -> None:
     assert [TRADE.fields[name][1] for name in TRADE.names] == [0, 8, 16, 24, 32, 40, 48, 50, 51, 52]
 
 
+def test_arrays_have_every_field_of_a_trade() -> None:
+    fields = set(Trade.__struct_fields__)
+    assert set(TRADE.names or ()) == fields
+    labels = {"symbol", "price_exponent", "quantity_exponent", "time_exponent", "epoch_ns"}
+    assert set(labelled_dtype(1).names or ()) == fields - {"instrument"} | labels
+
+
+def test_labelled_rows_are_laid_out_as_in_files_of_earlier_versions() -> None:
+    assert labelled_dtype(9) == np.dtype(
+        [
+            ("seq", "<u8"),
+            ("trade_id", "<u8"),
+            ("time", "<u8"),
+            ("price", "<i8"),
+            ("quantity", "<u8"),
+            ("received_ns", "<u8"),
+            ("epoch_ns", "<u8"),
+            ("price_exponent", "i1"),
+            ("quantity_exponent", "i1"),
+            ("time_exponent", "i1"),
+            ("kind", "u1"),
+            ("buyer_is_maker", "?"),
+            ("back_filled", "?"),
+            ("symbol", "<U9"),
+        ]
+    )
+
+
 @given(
     headers().flatmap(
         lambda header: st.tuples(st.just(header), st.lists(blocks(header), max_size=4))
     )
 )
-def test_columns_hold_what_the_blocks_say(both: tuple[Header, list[Block]]) -> None:
+def test_columns_hold_the_values_of_the_blocks(both: tuple[Header, list[Block]]) -> None:
     header, many = both
     payloads = [encode_block(each, header) for each in many]
     expected = [trade for each in payloads for trade in decode_block(each, header).trades]
@@ -67,7 +95,7 @@ def test_columns_can_be_written_to_and_kept() -> None:
     assert trades["price"].tolist() == [each.price - 1 for each in TRADES.trades]
 
 
-def test_what_is_no_block_is_refused() -> None:
+def test_an_invalid_block_is_refused() -> None:
     with pytest.raises(MalformedError):
         trades_of([encode_block(TRADES, HEADER), b"nothing like it"], HEADER)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fanout.config import simulate
+from fanout.simulator.dialects import DEFAULT, DIALECTS
 from fanout.simulator.faults import FAULTS, ConnectionFault
 from tests.fanout.cli.processes import fanout, started
 
@@ -29,7 +31,7 @@ def test_the_help_lists_every_fault_with_its_fields_in_their_order(columns: str)
 
 def test_the_help_fits_80_columns() -> None:
     lines = fanout("simulate", "--help", COLUMNS="80").stdout.splitlines()
-    assert "   curl http://127.0.0.1:9500/control   how things stand; what fields hold" in [
+    assert "   curl http://127.0.0.1:9500/control   connections, faults, usage" in [
         line.rstrip() for line in lines
     ]
     assert max(map(len, lines)) <= 80
@@ -74,6 +76,11 @@ def test_an_invalid_value_is_one_line_and_exit_code_2(option: str, value: str, s
     assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_the_options_name_the_dialects_there_are() -> None:
+    assert tuple(DIALECTS) == simulate.DIALECTS
+    assert simulate.SimulateConfig().dialect == DEFAULT
 
 
 def get(url: str) -> Any:

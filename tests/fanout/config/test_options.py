@@ -7,6 +7,7 @@ import pytest
 from fanout.config import Config, SourceConfig
 from fanout.config.options import Kind, Option, made_from, markdown_table, options_of
 from fanout.config.secret import Secret
+from fanout.config.simulate import SimulateConfig
 from fanout.errors import UsageError
 from fanout.transports import TRANSPORTS
 
@@ -52,7 +53,8 @@ def test_typed_values_become_a_configuration() -> None:
         made_from(Outer, {**said, "size": "x"}, token=lambda path: None)
 
 
-@pytest.mark.parametrize("command", ["", *TRANSPORTS])
+@pytest.mark.parametrize("command", ["", *TRANSPORTS, "simulate"])
 def test_the_documentation_lists_every_option(command: str) -> None:
-    types = (SourceConfig, Config) if not command else (TRANSPORTS[command].config,)
+    known = {"": (SourceConfig, Config), "simulate": (SimulateConfig,)}
+    types = known.get(command) or (TRANSPORTS[command].config,)
     assert markdown_table(options_of(*types), command) in DOCUMENT.read_text()

@@ -38,7 +38,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_delivered_and_withheld_is_all_that_was_issued_whatever_went_wrong(
+async def test_delivered_and_withheld_ids_are_all_issued_ids_under_every_fault(
     nursery: trio.Nursery, tmp_path: Path, seed: int
 ) -> None:
     capture = capture_of(tmp_path / "capture", 3_000)
@@ -78,7 +78,7 @@ async def ids_that_can_be_read(client: WebSocketConnection, last_id: int) -> Asy
         yield trade_id
 
 
-async def test_what_is_asked_for_in_pieces_is_the_whole(simulator: Simulator) -> None:
+async def test_ids_fetched_in_pieces_equal_those_fetched_at_once(simulator: Simulator) -> None:
     found: list[int] = []
     async with connect(simulator, TRADES) as client:
         for _ in range(20):
@@ -89,7 +89,7 @@ async def test_what_is_asked_for_in_pieces_is_the_whole(simulator: Simulator) ->
     assert len(found) >= 500
 
 
-async def test_what_is_kept_is_bounded_and_what_is_forgotten_is_not_made_up(
+async def test_kept_ids_are_limited_and_forgotten_ones_are_refused(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
     capture = capture_of(tmp_path / "capture", 3_000)

@@ -40,13 +40,13 @@ def test_nonsense_is_refused_with_the_value_in_one_line(config: dict[str, Any], 
     assert "\n" not in str(caught.value)
 
 
-def test_the_defaults_are_in_order() -> None:
+def test_the_defaults_are_valid() -> None:
     assert len(SimulatorConfig().traded) >= 20
 
 
-def test_no_speed_means_as_fast_as_the_readers_take_it() -> None:
+def test_no_speed_means_as_fast_as_the_subscribers_read() -> None:
     assert SimulatorConfig(speed=None).speed is None
 
 
-def test_symbols_mean_nothing_beside_captures() -> None:
+def test_symbols_have_no_effect_with_captures() -> None:
     assert SimulatorConfig(captures=(Path("x"),), symbols=("WHATEVER",)).captures

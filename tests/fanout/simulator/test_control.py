@@ -71,7 +71,7 @@ async def test_a_connection_is_dropped_from_outside(simulator: Simulator) -> Non
         assert await closed_after(client) == ([], 1012, "restart")
 
 
-async def test_rest_is_spoiled_and_the_endpoint_itself_never(simulator: Simulator) -> None:
+async def test_rest_faults_never_affect_the_control_endpoint(simulator: Simulator) -> None:
     async with control(simulator) as http, rest(simulator) as client:
         await http.post("http", status=503, requests=None, path="/")
         assert (await client.request("/fapi/v1/ping")).status == 503
@@ -81,7 +81,7 @@ async def test_rest_is_spoiled_and_the_endpoint_itself_never(simulator: Simulato
         assert (await client.request("/fapi/v1/ping")).status == 200
 
 
-async def test_it_says_how_things_stand_and_what_there_is(simulator: Simulator) -> None:
+async def test_it_lists_the_state_and_all_faults(simulator: Simulator) -> None:
     simulator.faults.inject(Http(418))
     async with connect(simulator, TRADES) as client, control(simulator) as http:
         await data(client)
@@ -94,7 +94,7 @@ async def test_it_says_how_things_stand_and_what_there_is(simulator: Simulator) 
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_it_says_of_each_fault_what_it_does_and_what_its_fields_hold(
+async def test_it_describes_each_fault_and_the_values_of_its_fields(
     simulator: Simulator, name: str
 ) -> None:
     async with control(simulator) as http:
@@ -168,7 +168,7 @@ async def test_a_body_that_is_no_object_is_refused(simulator: Simulator, body: b
         "/control/withheld?symbol=LUNAUSDT",
     ],
 )
-async def test_a_question_that_makes_no_sense_is_refused(simulator: Simulator, target: str) -> None:
+async def test_an_invalid_query_is_refused(simulator: Simulator, target: str) -> None:
     async with rest(simulator) as http:
         assert (await http.request(target)).status == 400
 
@@ -186,16 +186,16 @@ async def test_a_question_that_makes_no_sense_is_refused(simulator: Simulator, t
         ("POST", "/control"),
     ],
 )
-async def test_what_is_not_there_is_not_found(
+async def test_an_unknown_request_is_not_found(
     simulator: Simulator, method: str, target: str
 ) -> None:
     async with rest(simulator) as http:
         answer = await http.request(target, method)
     assert answer.status == 404
-    assert answer.body["error"] == f"{method} {target} is nothing; GET /control lists it all"
+    assert answer.body["error"] == f"{method} {target} is unknown; GET /control lists all requests"
 
 
-async def test_ids_that_are_forgotten_are_refused(nursery: trio.Nursery, tmp_path: Path) -> None:
+async def test_a_query_for_forgotten_ids_is_refused(nursery: trio.Nursery, tmp_path: Path) -> None:
     capture = capture_of(tmp_path / "capture", 20)
     simulator = await start(nursery, captures=(capture,), speed=None, kept_ids=5)
     async with connect(simulator, TRADES) as client, rest(simulator) as http:

@@ -39,7 +39,7 @@ async def test_a_subscription_is_acked_first_and_then_served(simulator: Simulato
         assert (await data(client))["s"] == "BTCUSDT"
 
 
-async def test_what_is_unsubscribed_falls_silent_and_the_rest_does_not(
+async def test_only_unsubscribed_streams_fall_silent(
     simulator: Simulator,
 ) -> None:
     async with connect(simulator, f"{TRADES}/{CHINESE}usdt@trade") as client:

@@ -68,7 +68,7 @@ async def test_a_tick_is_published_when_it_is_due(autojump_clock: MockClock) -> 
     assert await played(at(0, 1.5, 60), speed=1.0) == [(0, 1), (1.5, 1), (60, 1)]
 
 
-async def test_what_is_due_together_is_one_burst(autojump_clock: MockClock) -> None:
+async def test_ticks_due_together_are_one_burst(autojump_clock: MockClock) -> None:
     assert await played(at(1, 1, 1, 2), speed=1.0) == [(1, 3), (2, 1)]
 
 
@@ -77,7 +77,7 @@ async def test_speed_divides_the_waiting(autojump_clock: MockClock) -> None:
     assert await played(at(0, 10), speed=0.5) == [(0, 1), (20, 1)]
 
 
-async def test_what_became_due_while_busy_is_caught_up_in_bounded_bursts(
+async def test_overdue_ticks_are_published_in_bounded_bursts(
     autojump_clock: MockClock,
 ) -> None:
     bursts = await played(at(*[1] * (BURST_TICKS + 5)), speed=1.0)
@@ -89,7 +89,7 @@ async def test_odd_due_times_and_speeds_come_to_an_end(autojump_clock: MockClock
     assert sum(count for _, count in await played(ticks, speed=1 / 3)) == 300
 
 
-async def test_nothing_to_play_is_played_at_once(autojump_clock: MockClock) -> None:
+async def test_a_market_without_ticks_ends_at_once(autojump_clock: MockClock) -> None:
     assert await played([], speed=1.0) == []
 
 
@@ -99,7 +99,7 @@ def subscriber(streams: Streams) -> Subscriber:
     return listener
 
 
-async def test_flat_out_the_market_stands_still_until_somebody_listens(
+async def test_flat_out_the_market_waits_for_a_subscriber(
     nursery: trio.Nursery,
 ) -> None:
     streams, recorder = Streams(USDM, ["BTCUSDT"]), Recorder()
@@ -111,7 +111,7 @@ async def test_flat_out_the_market_stands_still_until_somebody_listens(
     assert recorder.count == 2
 
 
-async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nursery) -> None:
+async def test_flat_out_the_market_waits_for_its_slowest_subscriber(nursery: trio.Nursery) -> None:
     streams = Streams(USDM, ["BTCUSDT"])
     quick, slow = subscriber(streams), subscriber(streams)
     endless = (tick(trade(number)) for number in count())
@@ -125,7 +125,9 @@ async def test_flat_out_the_market_waits_for_its_slowest_reader(nursery: trio.Nu
     assert slow.outbox.backlog_bytes == quick.outbox.backlog_bytes + first
 
 
-async def test_flat_out_a_reader_that_leaves_holds_nobody_up(nursery: trio.Nursery) -> None:
+async def test_flat_out_a_subscriber_that_leaves_does_not_stop_the_market(
+    nursery: trio.Nursery,
+) -> None:
     streams, recorder = Streams(USDM, ["BTCUSDT"]), Recorder()
 
     def publish(each: Tick) -> None:

@@ -61,7 +61,7 @@ async def test_a_capture_is_replayed_verbatim_and_then_the_simulator_stays_up(
         assert [row["id"] for row in rows] == [1, 2, 3, 4, 5]
 
 
-async def test_no_trade_of_a_capture_is_played_before_somebody_can_hear_it(
+async def test_no_trade_of_a_capture_is_played_before_somebody_subscribes(
     nursery: trio.Nursery, capture: Path
 ) -> None:
     simulator = await start(nursery, captures=(capture,), speed=None)
@@ -81,7 +81,7 @@ async def test_a_held_market_waits_for_its_release(nursery: trio.Nursery, captur
         assert (await data(one))["data"]["t"] == (await data(two))["data"]["t"] == 1
 
 
-async def test_what_rest_shows_before_a_replay_is_never_streamed(
+async def test_the_made_up_past_of_a_replay_is_never_streamed(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
     rows = ((n, trade(n, time_ms=n)) for n in range(1_000, 1_100))

@@ -28,7 +28,7 @@ async def test_cancelling_closes_every_connection() -> None:
             assert await receive_all(stream) == b""
 
 
-async def test_a_port_in_use_is_said_in_one_line(nursery: trio.Nursery) -> None:
+async def test_a_port_in_use_is_an_error_of_one_line(nursery: trio.Nursery) -> None:
     simulator = await start(nursery, symbols=("BTCUSDT",))
     port = int(simulator.rest_url.rsplit(":", 1)[1])
     with pytest.raises(BindError, match=f"port {port}: .*choose another port") as caught:
@@ -37,7 +37,7 @@ async def test_a_port_in_use_is_said_in_one_line(nursery: trio.Nursery) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "..", "x" * 80])
-async def test_a_host_that_is_not_ours_is_said_in_one_line(host: str) -> None:
+async def test_a_host_of_another_machine_is_an_error_of_one_line(host: str) -> None:
     with pytest.raises(BindError, match=r"such as 127\.0\.0\.1") as caught:
         await run_simulator(SimulatorConfig(host=host))
     assert "\n" not in str(caught.value)
@@ -51,14 +51,14 @@ async def test_a_broken_capture_is_refused_before_anything_is_served(tmp_path: P
 
 
 @pytest.mark.parametrize("fault", [Skip("NOSUCHUSDT"), Skip("BTCUSDT", count=0)])
-async def test_a_fault_that_cannot_happen_is_refused_before_anything_is_served(
+async def test_an_impossible_fault_is_refused_before_anything_is_served(
     fault: Fault,
 ) -> None:
     with pytest.raises(UsageError):
         await run_simulator(SimulatorConfig(symbols=("BTCUSDT",), faults=(Scheduled(fault),)))
 
 
-async def test_scheduled_faults_come_by_themselves(nursery: trio.Nursery) -> None:
+async def test_scheduled_faults_are_injected_on_time(nursery: trio.Nursery) -> None:
     schedules = (Scheduled(Http(451, requests=None)), Scheduled(ShiftClock(5), after_s=3_600))
     simulator = await start(nursery, symbols=("BTCUSDT",), faults=schedules)
     await wait_all_tasks_blocked()

@@ -30,7 +30,7 @@ def lines(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_it_stands_among_the_commands_with_its_options() -> None:
+def test_a_transport_appears_among_the_commands_with_its_options() -> None:
     assert "lines" in lines("--help")[1]
     code, text, _ = lines("lines", "--help")
     assert code == 0
@@ -38,14 +38,14 @@ def test_it_stands_among_the_commands_with_its_options() -> None:
         assert each in text
 
 
-def test_it_is_served(tmp_path: Path) -> None:
+def test_a_registered_transport_is_served(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     code, _, said = lines("--venue", "sim", "lines", "--path", str(path), "--most", "3")
     assert code == 143, said
     assert [int(each) > 0 for each in path.read_text().split()] == [True] * 3
 
 
-def test_a_file_and_the_environment_have_its_options_too(tmp_path: Path) -> None:
+def test_a_file_and_the_environment_have_a_transports_options_too(tmp_path: Path) -> None:
     file = tmp_path / "fanout.toml"
     file.write_text('venue = "sim"\n[lines]\npath = "/nowhere/x"\nmost = 5\n')
     code, text, _ = lines("--config", str(file), "config", "--json")
@@ -55,7 +55,7 @@ def test_a_file_and_the_environment_have_its_options_too(tmp_path: Path) -> None
     assert settings == {"path": "/nowhere/x", "most": 5}
 
 
-def test_its_needs_are_checked(tmp_path: Path) -> None:
+def test_a_transports_needs_are_checked(tmp_path: Path) -> None:
     code, text, _ = lines("--venue", "sim", "check", "lines", "--path", str(tmp_path / "no" / "x"))
     assert code == 1
     assert "fail  directory" in text
@@ -75,6 +75,6 @@ def test_a_name_is_taken_once() -> None:
         register(TRANSPORTS["tcp"])
 
 
-def test_a_configuration_of_no_transport_is_named() -> None:
+def test_the_error_names_a_configuration_without_a_transport() -> None:
     with pytest.raises(LookupError, match="int is the configuration of no registered transport"):
         entry_of(5)  # type: ignore[arg-type]

@@ -159,7 +159,7 @@ async def test_the_file_is_whole_private_and_removed_at_the_end(tmp_path: Path) 
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_file_that_is_kept_tells_a_late_reader_everything(tmp_path: Path) -> None:
+async def test_a_file_that_is_kept_gives_a_late_reader_all_records(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path, keep=True):
         publish(channel, 1, 3)
@@ -236,7 +236,7 @@ async def test_a_dead_owners_file_is_taken_over_and_logged(
             assert old.queue.trouble(0, 5) is not None
 
 
-async def test_what_is_no_queue_is_left_alone(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_queue_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "q").write_bytes(b"my thesis")
     with pytest.raises(BindError, match="no queue: remove it, or take another --name"):
         await ShmTransport(config(tmp_path)).run([new_channel()])
@@ -357,7 +357,7 @@ async def test_a_stalled_reader_gets_a_loss_with_the_exact_numbers(
             assert accounted(reader.records) == list(range(1, 1002))
 
 
-async def test_loss_comes_before_what_follows_it_however_the_reader_reads(
+async def test_a_loss_comes_before_later_records_however_slowly_the_reader_reads(
     tmp_path: Path,
 ) -> None:
     channel = new_channel()
@@ -475,7 +475,7 @@ async def test_readers_after_one_another_get_each_number_once(tmp_path: Path) ->
     assert numbers == list(range(1, told + 1))
 
 
-async def test_a_header_that_comes_again_counts_for_who_attaches_then(tmp_path: Path) -> None:
+async def test_a_new_header_applies_to_readers_that_attach_behind_it(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path):
         publish(channel, 1, 2)
@@ -502,7 +502,7 @@ def again(channel: Channel, epoch_price: int) -> None:
 
 
 @pytest.mark.parametrize("headers", [1, 5])
-async def test_a_header_that_finds_no_room_is_made_up_for(tmp_path: Path, headers: int) -> None:
+async def test_a_header_that_did_not_fit_follows_later(tmp_path: Path, headers: int) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path, capacity_bytes=4096):
         with reading(tmp_path) as reader:
@@ -560,7 +560,7 @@ async def test_a_damaged_queue_is_created_anew(
     assert not (tmp_path / "q").exists()
 
 
-async def test_counts_in_the_page_that_a_reader_scribbled_on_harm_nobody(
+async def test_counts_in_the_page_that_a_reader_overwrote_do_no_harm(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     channel = new_channel()
@@ -606,7 +606,7 @@ async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> N
     assert (tmp_path / "q").read_bytes() == b"another"
 
 
-async def test_a_name_that_is_taken_is_waited_for_and_ends_nobody(
+async def test_the_transport_waits_for_a_name_that_is_taken(
     tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel = new_channel()

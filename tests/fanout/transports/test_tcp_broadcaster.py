@@ -223,7 +223,7 @@ def test_frames_outside_the_log_reach_all_clients_that_are_not_behind(shared: Sh
     assert behind.received() == b"1 "
 
 
-def test_a_place_that_is_gone_is_gone_for_each_of_them() -> None:
+def test_clients_at_a_lapped_position_are_lapped_separately() -> None:
     shared = SharedLog(capacity_bytes=2 * (2 + ENTRY_OVERHEAD_BYTES))
     clients = [shared.client() for _ in range(2)]
     shared.publish(b"1 ")

@@ -60,7 +60,7 @@ async def test_a_client_that_takes_nothing_is_closed(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.usefixtures("patient_kernel")
-async def test_a_client_that_takes_little_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_takes_little_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes some bytes whenever the service would give it up, for as long as it has to."""
     channel, transport_ = new_channel(), transport(stall_timeout_s=0.2)
     looks = 0

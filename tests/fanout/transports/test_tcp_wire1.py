@@ -189,7 +189,7 @@ async def test_a_lapped_client_is_disconnected() -> None:
         assert len(slow.trades) < len(trades)
 
 
-async def test_all_are_disconnected_when_trades_are_gone_before_they_are_carried_over(
+async def test_all_clients_are_disconnected_when_trades_are_gone_before_wire_1_has_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     channel, trades = channel_of(BTC, XRP, SHIB, log_bytes=20_000), market(20_000)
@@ -209,7 +209,7 @@ async def test_all_are_disconnected_when_trades_are_gone_before_they_are_carried
     assert "it cannot say what is lost" in caplog.text
 
 
-async def test_a_finer_tick_changes_nothing_for_them() -> None:
+async def test_clients_of_wire_1_keep_their_unit_when_the_tick_changes() -> None:
     channel = channel_of(BTC, XRP)
     async with serving(channel, transport()) as url, old_client(url) as client:
         await client.until(0)
@@ -260,7 +260,7 @@ def test_a_token_with_wire_1_is_refused() -> None:
         transport(token=Secret("x"))
 
 
-async def test_the_way_into_wire_1_is_part_of_the_way_to_the_client() -> None:
+async def test_ages_include_the_conversion_to_wire_1() -> None:
     channel, served = channel_of(BTC, XRP), transport()
     async with serving(channel, served) as url, old_client(url) as client:
         await client.until(0)

@@ -181,15 +181,15 @@ def test_the_execution_type_becomes_the_kind(execution: str, kind: TradeKind) ->
     )
 
 
-def test_a_row_that_is_no_trade_spends_an_id() -> None:
+def test_a_row_that_is_no_trade_uses_an_id() -> None:
     assert BinanceUsdm().parse(NOT_A_TRADE) == SpentId("DOGEUSDT", 3_488_255_295)
 
 
-def test_messages_of_before_june_2026_have_no_universe_and_are_taken() -> None:
+def test_messages_without_a_universe_as_before_june_2026_are_accepted() -> None:
     assert BinanceUsdm().parse(MARKET.replace(b',"st":1', b"")) == TestBinanceUsdm.trade
 
 
-def test_a_trade_of_the_coin_margined_universe_is_not_taken() -> None:
+def test_a_trade_of_the_coin_margined_universe_is_refused() -> None:
     with pytest.raises(VenueMessageError, match="st 2"):
         BinanceUsdm().parse(MARKET.replace(b'"st":1', b'"st":2'))
 
@@ -236,7 +236,7 @@ def test_an_error_answer_is_a_refusal_in_the_venues_words(message: bytes) -> Non
         ({"e": "bookTicker"}, "unexpected event"),
     ],
 )
-def test_fields_of_another_type_are_not_guessed_at(changes: dict[str, object], kind: str) -> None:
+def test_fields_of_another_type_are_refused(changes: dict[str, object], kind: str) -> None:
     message = json.loads(MARKET)
     message["data"].update(changes)
     with pytest.raises(VenueMessageError, match=kind):
@@ -263,7 +263,7 @@ def test_perpetuals_on_stocks_and_metals_are_perpetuals() -> None:
         ({"status": "PENDING_TRADING"}, "does not trade"),
     ],
 )
-def test_what_cannot_be_subscribed_to_is_refused_with_the_reason(
+def test_a_symbol_that_cannot_be_subscribed_to_is_refused_with_the_reason(
     changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
@@ -271,7 +271,7 @@ def test_what_cannot_be_subscribed_to_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("precision", [-9, 19, 10**9])
-def test_a_precision_that_makes_no_sense_is_nonsense(precision: int) -> None:
+def test_an_impossible_precision_is_refused(precision: int) -> None:
     with pytest.raises(VenueMessageError, match=f"precision {precision}"):
         BinanceUsdm().parse_instruments(info(listed(pricePrecision=precision)), ("BTCUSDT",))
 
@@ -288,7 +288,7 @@ def test_a_recorded_exchange_info_of_2021_is_understood() -> None:
         BinanceUsdm().parse_instruments(body, ("BTCUSD",))
 
 
-def test_recent_trades_tell_hidden_fills_from_others() -> None:
+def test_recent_trades_have_the_kind_of_hidden_fills() -> None:
     trades = BinanceUsdm().parse_recent_trades(TestBinanceUsdm.recent_trades_body, "BTCUSDT")
     assert [each.kind for each in trades] == [TradeKind.RPI, TradeKind.MARKET]
 
@@ -299,7 +299,7 @@ def test_no_recent_trades_are_no_error() -> None:
 
 @pytest.mark.parametrize("trade_id", [-1, 2**64, 10**400])
 @pytest.mark.parametrize("stream", ["trade", "aggTrade"])
-def test_records_whose_ids_fit_no_field_are_nonsense(stream: str, trade_id: int) -> None:
+def test_records_whose_ids_are_out_of_range_are_refused(stream: str, trade_id: int) -> None:
     row = {"id": trade_id, "price": "1", "qty": "1", "time": 1, "isBuyerMaker": True}
     row |= {"a": trade_id, "f": 1, "p": "1", "q": "1", "T": 1, "m": True}
     venue = BinanceUsdm(stream=stream)
@@ -309,12 +309,12 @@ def test_records_whose_ids_fit_no_field_are_nonsense(stream: str, trade_id: int)
 
 
 @pytest.mark.parametrize("time_ms", [-1, 10**14, 10**400])
-def test_a_time_that_is_no_time_is_nonsense(time_ms: int) -> None:
+def test_an_impossible_time_is_refused(time_ms: int) -> None:
     with pytest.raises(VenueMessageError, match="the venue's time is not as documented"):
         BinanceUsdm().parse_time(json.dumps({"serverTime": time_ms}).encode())
 
 
-def test_what_is_shown_of_a_listing_is_fit_for_a_terminal() -> None:
+def test_errors_quote_a_listing_safely_for_a_terminal() -> None:
     body = info(listed(status="\x1b[31m" + "x" * 1_000))
     with pytest.raises(ConfigError, match=r"status \?\[31mx+\.\.\.$") as caught:
         BinanceUsdm().parse_instruments(body, ("BTCUSDT",))

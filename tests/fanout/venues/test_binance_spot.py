@@ -110,7 +110,7 @@ def test_the_market_data_host_can_be_named() -> None:
     assert BinanceSpot(ws_url=url).stream_url() == f"{url}/stream"
 
 
-def test_times_are_in_microseconds_where_the_url_asks_for_them() -> None:
+def test_times_are_in_microseconds_if_the_url_asks_for_them() -> None:
     url = "wss://stream.binance.com:9443"
     venue = BinanceSpot(ws_url=f"{url}?timeUnit=MICROSECOND")
     assert venue.stream_url() == f"{url}/stream?timeUnit=MICROSECOND"

@@ -1,1 +1,1 @@
-"""What Binance's venues have in common: live requests, queries, error bodies. It is no dialect."""
+"""The parts that Binance's dialects share: requests, messages, REST. This is no dialect itself."""

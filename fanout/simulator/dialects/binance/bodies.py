@@ -1,7 +1,6 @@
-"""Bodies of errors at Binance: the documented ones, or those that production has been seen to send.
+"""Bodies of Binance's errors, as documented or as seen in production.
 
-They are JSON of the exchange's own where a request reached it, and HTML where a proxy or a firewall
-in front of it answered.
+The exchange itself answers in JSON, and a proxy or firewall in front of it in HTML.
 """
 
 from typing import Final
@@ -18,7 +17,7 @@ RESTRICTED: Final = (
 
 
 class Words(msgspec.Struct, frozen=True):
-    """How a venue words its limits: `{}` is the limit, or the end of a ban in ms."""
+    """A venue's messages about its limits. `{}` is the limit, or the end of a ban in unix ms."""
 
     too_many: str
     banned: str
@@ -49,4 +48,4 @@ _ERRORS: Final = {
     500: (-1000, "An unknown error occurred while processing the request."),
     503: (-1008, "Server is currently overloaded with other requests. Please try again later."),
 }
-"""Any other status is answered by a proxy, or by the firewall (403)."""
+"""Any other status comes from a proxy, or from the firewall (403)."""

@@ -1,4 +1,4 @@
-"""A REST request's query as values, or the exchange's own error where it has none for them."""
+"""Parses the query of a REST request, or raises the error that the exchange would send."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Query = dict[str, str]
 
 
 class RejectedError(Exception):
-    """An error of the exchange's own. Never leaves the REST side."""
+    """An error that the exchange sends. It never leaves the REST side."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class RejectedError(Exception):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """From which id, or in which time, both ends included. None where the query has none."""
+    """The first id, or a time from start to end, both included. None if the query leaves it out."""
 
     first_id: int | None
     start_ms: int | None
@@ -59,7 +59,7 @@ def refuse_too_old(span: Span, oldest_id: int | None, now_ms: int) -> None:
 
 
 def refuse_unless_key(api_key: str | None) -> None:
-    """Any key of the right form will do: there are no accounts here."""
+    """Any well-formed key is accepted: the simulator has no accounts."""
     if not api_key or not _KEY.fullmatch(api_key):
         raise RejectedError(401, -2014, "API-key format invalid.")
 

@@ -1,13 +1,13 @@
-"""Live requests: SUBSCRIBE and its kin, as a pure function of a session and a message.
+"""Live requests: SUBSCRIBE and the others, as a pure function of a session and a message.
 
 An acknowledgement proves nothing here, as at the exchange: any well-formed name is acknowledged and
 listed, whether or not this route has such a stream. Error texts are the documented ones
-(developers.binance.com, "Live Subscribing/Unsubscribing to streams"); where none is documented,
-ours are marked. That invalid JSON ends the connection is documented, its close code is not.
+(developers.binance.com, "Live Subscribing/Unsubscribing to streams"). A comment marks our own. The
+documents say that invalid JSON ends the connection, but not with which close code.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,13 +19,12 @@ MAX_REQUEST_ID: Final = 2**64 - 1
 
 POLICY_VIOLATION: Final = 1008
 
-
 INVALID_REQUEST: Final = Close(POLICY_VIOLATION, "Invalid request")
 TOO_MANY_REQUESTS: Final = Close(POLICY_VIOLATION, "Too many requests")
 
 
 class _RefusedError(Exception):
-    """A request that is answered with an error. Never leaves this file."""
+    """A request that is answered with an error. It never leaves this file."""
 
     def __init__(self, code: int, message: str, close: Close | None = None) -> None:
         super().__init__(message)
@@ -35,9 +34,8 @@ class _RefusedError(Exception):
 
 Result = tuple[Any, Session]
 
-
 IsId = Callable[[Any], bool]
-"""Whether a value may be a request's id: that is where the venues differ."""
+"""Whether a value is a valid request id, which differs between the venues."""
 
 
 def answer(session: Session, text: str, is_id: IsId) -> Answer:
@@ -129,6 +127,11 @@ def _refuse_unless_combined(params: Sequence[Any]) -> None:
         raise _RefusedError(0, "Unknown property")
 
 
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Names in the order in which they were asked for, each once, without empty ones."""
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 def is_unsigned(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_REQUEST_ID
 
@@ -148,7 +151,7 @@ _BYTE: Final = re.compile(r"\(byte ([0-9]+)\)")
 
 
 def _broken_at(error: str, text: str) -> int:
-    """How many characters precede the one at fault, by msgspec's message; else all of them."""
+    """The offset of the invalid character, from msgspec's message; without one, the text's end."""
     match = _BYTE.search(error)
     return len(text.encode()[: int(match[1])].decode(errors="replace")) if match else len(text)
 

@@ -1,7 +1,7 @@
-"""The frame of Binance's REST side: endpoints with weights, and the limits around them.
+"""Binance's REST side: endpoints with weights, and the limits on them.
 
-Weights are the documented ones. They are counted over the UTC clock minute, also for a request that
-is rejected. A path that does not exist costs nothing (an assumption: no document says).
+Weights are the documented ones. They are counted by UTC minute, also for rejected requests. We
+assume that an unknown path costs nothing: no document says.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +30,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Rest:
-    """Endpoints by path. `tells_when` says that a refusal has a Retry-After, as documented for
-    spot."""
+    """Endpoints by path. With `tells_when` a refusal has a Retry-After, as documented for spot."""
 
     def __init__(
         self,
@@ -71,7 +70,7 @@ class Rest:
 
 
 def of_span(shelf: Shelf[Aggregate], span: Span, limit: int) -> list[Aggregate]:
-    """The first ones of a span that says where it begins; else the newest."""
+    """The first `limit` rows of a span that has a beginning; otherwise the newest."""
     if span.first_id is not None:
         return shelf.since(span.first_id, limit)
     if span.start_ms is not None:

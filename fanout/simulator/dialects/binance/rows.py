@@ -1,4 +1,4 @@
-"""Rows of a listing, those included that are odd on demand."""
+"""Rows of a listing, with the quirks that faults gave them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

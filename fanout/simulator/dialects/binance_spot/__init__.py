@@ -1,8 +1,8 @@
 """Binance spot, from its documents of 2026 and from a recording of 2024.
 
-Differences to the futures: one route, eight decimals everywhere, ids of fills only, microseconds
-where asked for, pings every 20 seconds, five messages a second, an announced shutdown, and a
-Retry-After with every refusal. It shares no code with the service's venue.
+It differs from USDⓈ-M: one route, eight decimals everywhere, ids of fills only, microseconds on
+request, pings every 20 seconds, five messages a second, an announced shutdown, and a Retry-After
+with every refusal. It shares no code with the service's venue.
 """
 
 from typing import Any, Final
@@ -12,24 +12,19 @@ from fanout.simulator.dialects.base import (
     Answer,
     Destination,
     Form,
-    Limits,
     RestSide,
     Session,
     Venue,
 )
-from fanout.simulator.dialects.binance.bodies import error
-from fanout.simulator.dialects.binance.requests import (
-    INVALID_REQUEST,
-    MAX_STREAMS,
-    TOO_MANY_REQUESTS,
-    answer,
-)
+from fanout.simulator.dialects.binance.dialect import BinanceDialect, binance_limits
+from fanout.simulator.dialects.binance.frames import recorded
+from fanout.simulator.dialects.binance.requests import answer
 from fanout.simulator.dialects.binance_spot import frames
 from fanout.simulator.dialects.binance_spot.rest import WORDS, rest
 from fanout.simulator.dialects.binance_spot.routes import destination
-from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, ZOO, spelled
+from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, UNTRADED, spelled
 from fanout.simulator.market.listing import Listing, Quirk
-from fanout.simulator.market.made_up import made_up, made_up_symbol
+from fanout.simulator.market.made_up import made_up
 from fanout.simulator.market.ticks import (
     AGGREGATE,
     MARKET,
@@ -43,31 +38,26 @@ from fanout.simulator.market.ticks import (
 MAX_ID_CHARACTERS: Final = 36
 
 
-class BinanceSpot:
+class BinanceSpot(BinanceDialect):
     name: Final = "binance-spot"
     title: Final = "Binance spot"
     routes: tuple[str, ...] = ()
     rest_root: Final = "/api"
-    limits = Limits(
+    words = WORDS
+    limits = binance_limits(
         messages_per_second=5,
         weight_per_minute=6_000,
         ping_every_s=20.0,
         pong_within_s=60.0,
-        streams=MAX_STREAMS,
-        too_many_streams=INVALID_REQUEST,
-        too_many_messages=TOO_MANY_REQUESTS,
     )
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     # An aggregate is the fills of one order at one price: here those of one millisecond.
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
     table = TABLE
-    zoo = ZOO
+    untraded = UNTRADED
 
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol, least_places=PLACES)
-
-    def made_up_symbol(self, number: int) -> str:
-        return made_up_symbol(number)
 
     def spelled(self, unit: str) -> str:
         return spelled(unit)
@@ -85,23 +75,17 @@ class BinanceSpot:
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
         return frames.payload(tick, microseconds=microseconds)
 
-    def envelope(self, stream: str, payload: bytes) -> bytes:
-        return frames.envelope(stream, payload)
-
     def shutdown(self, now_ms: int, form: Form) -> bytes:
         return frames.shutdown(now_ms, combined=form.combined, microseconds=form.microseconds)
 
     def rest(self, venue: Venue) -> RestSide:
         return rest(venue)
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status, WORDS, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
-
     def lacks(self, quirk: Quirk) -> bool:
         return quirk == "null-type"
 
     def recorded(self, frame: bytes) -> Recorded | None:
-        return frames.recorded(frame)
+        return recorded(frame, frames.trade_of)
 
 
 def _is_id(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The REST endpoints of Binance spot that a reader of trades needs.
+"""The REST endpoints of Binance spot that a client for trades needs.
 
 Weights and limits are the documented ones of 2026. A request with the header
 `X-MBX-TIME-UNIT: MICROSECOND` gets its times in microseconds.
@@ -13,8 +13,8 @@ from fanout.simulator.dialects.binance.bodies import Words
 from fanout.simulator.dialects.binance.queries import limit_of, span_of, symbol_of
 from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_spot.exchange_info import chosen, exchange_info
-from fanout.simulator.dialects.binance_spot.frames import in_unit
-from fanout.simulator.market.ticks import Aggregate, Trade
+from fanout.simulator.dialects.binance_spot.frames import aggregate_fields, in_unit
+from fanout.simulator.market.ticks import Trade
 
 MAX_ROWS: Final = 1_000
 DEFAULT_ROWS: Final = 500
@@ -62,7 +62,7 @@ class _Answers:
         return _rows(request, self._history.newest(symbol, limit))
 
     def historical(self, request: Request, now_ms: int) -> bytes:
-        """All rows there ever were, at the exchange. Here: as far back as rows are kept."""
+        """The exchange has all rows. The simulator has those that it keeps."""
         query = request.query
         symbol = symbol_of(query, self._venue.listings)
         limit, first_id = limit_of(query, DEFAULT_ROWS, MAX_ROWS), span_of(query).first_id
@@ -74,7 +74,7 @@ class _Answers:
         query, microseconds = request.query, _microseconds(request)
         shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
         rows = of_span(shelf, span_of(query), limit_of(query, DEFAULT_ROWS, MAX_ROWS))
-        return encode([_aggregate_row(row, microseconds) for row in rows])
+        return encode([aggregate_fields(row, microseconds) for row in rows])
 
 
 def _microseconds(request: Request) -> bool:
@@ -96,18 +96,4 @@ def _row(trade: Trade, microseconds: bool) -> dict[str, Any]:
         "time": in_unit(trade.time_ms, trade.beyond_us, microseconds),
         "isBuyerMaker": trade.buyer_is_maker,
         "isBestMatch": True,
-    }
-
-
-def _aggregate_row(row: Aggregate, microseconds: bool) -> dict[str, Any]:
-    """As on the stream, without the event and the symbol."""
-    return {
-        "a": row.aggregate_id,
-        "p": row.price,
-        "q": row.quantity,
-        "f": row.first_id,
-        "l": row.last_id,
-        "T": in_unit(row.time_ms, row.beyond_us, microseconds),
-        "m": row.buyer_is_maker,
-        "M": True,
     }

@@ -1,4 +1,4 @@
-"""Where a WebSocket URL leads: the form, and the streams from the start.
+"""Parses WebSocket URLs: the form of messages, and the first streams.
 
 Accepted are `/ws`, `/ws/<a>/<b>` and `/stream`, `/stream?streams=<a>/<b>`, each with or without
 `timeUnit=MICROSECOND`. All streams are on one route, which has no name. Documented at
@@ -6,11 +6,11 @@ developers.binance.com, "WebSocket Streams for Binance".
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.dialects.binance.requests import unique
 
 _PATH: Final = re.compile(r"/(?:(stream)|ws((?:/[^/]+)*))")
 _UNITS: Final = {
@@ -22,7 +22,7 @@ _UNITS: Final = {
 
 
 def destination(target: str) -> Destination | None:
-    """The destination of a request target, or None where the exchange has nothing."""
+    """The destination of a request target, or None if the exchange has no such path."""
     path, _, query = target.partition("?")
     match = _PATH.fullmatch(path)
     if match is None:
@@ -33,10 +33,6 @@ def destination(target: str) -> Destination | None:
         return None
     if match[1]:
         names = (name for value in fields.get("streams", []) for name in value.split("/"))
-        return Destination("", Session(_unique(names), Form(True, microseconds)))
+        return Destination("", Session(unique(names), Form(True, microseconds)))
     names = (unquote(name) for name in match[2].split("/"))
-    return Destination("", Session(_unique(names), Form(False, microseconds)))
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
+    return Destination("", Session(unique(names), Form(False, microseconds)))

@@ -1,4 +1,4 @@
-"""The instruments that Binance spot lists here: plausible pairs, a small zoo, made-up ones.
+"""The instruments of the simulated Binance spot: plausible pairs, and one that does not trade.
 
 Spot spells every price and quantity with eight decimals, whatever the tick size: a tick size of
 "0.01000000" moves a price such as "61837.63000000" by cents.
@@ -49,9 +49,7 @@ _PAIRS = (
 
 TABLE: Final = {listing.symbol: listing for listing in _PAIRS}
 
-ZOO: Final = (
-    TABLE["ETHBTC"],
-    TABLE["币安人生USDT"],
+UNTRADED: Final = (
     Listing("BCCBTC", spelled("0"), spelled("0.000001"), spelled("0.001"), status="BREAK"),
 )
-"""Rows that a reader of exchangeInfo has to cope with. They are listed in any case."""
+"""Rows without trades. They are in every listing, so that a client has to tell them apart."""

@@ -1,7 +1,6 @@
 """Binance USDⓈ-M futures, from its documents and from recordings of 2026.
 
-It shares no code with the service's venue, so that a misreading in one cannot cancel out in the
-other. `exchange_facts.md`, sections 1 and 9, is what it is built from.
+It shares no code with the service's venue, so that one misreading cannot hide in both.
 """
 
 from typing import Final
@@ -11,25 +10,19 @@ from fanout.simulator.dialects.base import (
     Answer,
     Destination,
     Form,
-    Limits,
     RestSide,
     Session,
     Venue,
 )
-from fanout.simulator.dialects.binance.bodies import error
-from fanout.simulator.dialects.binance.requests import (
-    INVALID_REQUEST,
-    MAX_STREAMS,
-    TOO_MANY_REQUESTS,
-    answer,
-    is_unsigned,
-)
+from fanout.simulator.dialects.binance.dialect import BinanceDialect, binance_limits
+from fanout.simulator.dialects.binance.frames import recorded
+from fanout.simulator.dialects.binance.requests import answer, is_unsigned
 from fanout.simulator.dialects.binance_usdm import frames
 from fanout.simulator.dialects.binance_usdm.rest import WORDS, rest
 from fanout.simulator.dialects.binance_usdm.routes import ROUTE_OF, ROUTES, destination
-from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, ZOO
+from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, UNTRADED
 from fanout.simulator.market.listing import Listing, Quirk
-from fanout.simulator.market.made_up import made_up, made_up_symbol
+from fanout.simulator.market.made_up import made_up
 from fanout.simulator.market.ticks import (
     ADL,
     INSURANCE_FUND,
@@ -43,19 +36,17 @@ from fanout.simulator.market.ticks import (
 )
 
 
-class BinanceUsdm:
+class BinanceUsdm(BinanceDialect):
     name: Final = "binance-usdm"
     title: Final = "Binance USDⓈ-M"
     routes = ROUTES
     rest_root: Final = "/fapi"
-    limits = Limits(
+    words = WORDS
+    limits = binance_limits(
         messages_per_second=15,  # measured; the documents say 10
         weight_per_minute=2_400,
         ping_every_s=180.0,
         pong_within_s=600.0,
-        streams=MAX_STREAMS,
-        too_many_streams=INVALID_REQUEST,
-        too_many_messages=TOO_MANY_REQUESTS,
     )
     # NA is measured (about 0.35 % of the ids of a BTCUSDT day); the others are plausible.
     kinds = Kinds(
@@ -65,13 +56,10 @@ class BinanceUsdm:
     )
     aggregation = Aggregation(interval_ms=100, sent_after_ms=150)
     table = TABLE
-    zoo = ZOO
+    untraded = UNTRADED
 
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol, contract_type=PERPETUAL)
-
-    def made_up_symbol(self, number: int) -> str:
-        return made_up_symbol(number)
 
     def spelled(self, unit: str) -> str:
         return unit
@@ -89,20 +77,14 @@ class BinanceUsdm:
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
         return frames.payload(tick)
 
-    def envelope(self, stream: str, payload: bytes) -> bytes:
-        return frames.envelope(stream, payload)
-
     def shutdown(self, now_ms: int, form: Form) -> None:
-        """No document has an announcement for futures: connections end without one."""
+        """No announcement is documented for futures: connections end without one."""
 
     def rest(self, venue: Venue) -> RestSide:
         return rest(venue)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status, WORDS, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         return False
 
     def recorded(self, frame: bytes) -> Recorded | None:
-        return frames.recorded(frame)
+        return recorded(frame, frames.trade_of)

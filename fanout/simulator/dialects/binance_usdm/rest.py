@@ -1,4 +1,4 @@
-"""The REST endpoints of Binance USDⓈ-M that a reader of trades needs."""
+"""The REST endpoints of Binance USDⓈ-M that a client for trades needs."""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -14,6 +14,7 @@ from fanout.simulator.dialects.binance.queries import (
 )
 from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_usdm.exchange_info import exchange_info
+from fanout.simulator.dialects.binance_usdm.frames import aggregate_fields
 from fanout.simulator.market.ticks import RPI, Aggregate, Trade
 
 MAX_TRADES: Final = 1_000
@@ -60,7 +61,7 @@ class _Answers:
         return encode([_row(trade) for trade in self._history.newest(symbol, limit)])
 
     def historical(self, request: Request, now_ms: int) -> bytes:
-        """Rows of a month, at the exchange. Here: as far back as rows are kept."""
+        """The exchange has the rows of a month. The simulator has those that it keeps."""
         query = request.query
         symbol = symbol_of(query, self._venue.listings)
         limit = limit_of(query, DEFAULT_HISTORICAL, MAX_HISTORICAL)
@@ -72,7 +73,7 @@ class _Answers:
         return encode([_row(trade) for trade in rows])
 
     def aggregates(self, request: Request, now_ms: int) -> bytes:
-        """Rows of two days, at the exchange. Here the same, as far back as rows are kept."""
+        """Rows of two days, as at the exchange, as far as the simulator keeps them."""
         query = request.query
         shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
         limit, span = limit_of(query, DEFAULT_ROWS, MAX_AGGREGATES), span_of(query)
@@ -93,14 +94,4 @@ def _row(trade: Trade) -> dict[str, Any]:
 
 
 def _aggregate_row(row: Aggregate) -> dict[str, Any]:
-    """As on the stream, without the event, the symbol and `st`."""
-    return {
-        "a": row.aggregate_id,
-        "p": row.price,
-        "q": row.quantity,
-        "nq": row.normal_quantity,
-        "f": row.first_id,
-        "l": row.last_id,
-        "T": row.time_ms,
-        "m": row.buyer_is_maker,
-    }
+    return {"a": row.aggregate_id, **aggregate_fields(row)}

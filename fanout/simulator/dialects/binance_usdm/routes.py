@@ -1,16 +1,16 @@
-"""Where a WebSocket URL leads: the route, the form, and the streams from the start.
+"""Parses WebSocket URLs: the route, the form of messages, and the first streams.
 
 Accepted are `/ws`, `/ws/<a>/<b>` and `/stream`, `/stream?streams=<a>/<b>`, each below `/public`,
-`/market`, `/private` or nothing. Nothing means `/public`: so production behaves since April 2026.
-A trailing slash is refused, and so is `/ws?<stream>`.
+`/market`, `/private` or nothing. Nothing means `/public`, as in production since April 2026. A
+trailing slash is refused, and so is `/ws?<stream>`.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
+from fanout.simulator.dialects.binance.requests import unique
 from fanout.simulator.market.ticks import StreamKind
 
 PUBLIC: Final = "public"
@@ -19,13 +19,13 @@ PRIVATE: Final = "private"
 ROUTES: Final = (PUBLIC, MARKET, PRIVATE)
 
 ROUTE_OF: Final[dict[StreamKind, str]] = {"trade": PUBLIC, "aggTrade": MARKET}
-"""`@trade` is not documented at all; that it is pushed on /public and nowhere else was measured."""
+"""`@trade` is not documented. Measurements show that only /public delivers it."""
 
 _PATH: Final = re.compile(r"(?:/(public|market|private))?/(?:(stream)|ws((?:/[^/]+)*))")
 
 
 def destination(target: str) -> Destination | None:
-    """The destination of a request target, or None where the exchange has nothing."""
+    """The destination of a request target, or None if the exchange has no such path."""
     path, _, query = target.partition("?")
     match = _PATH.fullmatch(path)
     if match is None:
@@ -41,12 +41,8 @@ def destination(target: str) -> Destination | None:
 
 def _in_query(query: str) -> tuple[str, ...]:
     values = parse_qs(query).get("streams", [])
-    return _unique(name for value in values for name in value.split("/"))
+    return unique(name for value in values for name in value.split("/"))
 
 
 def _in_path(path: str) -> tuple[str, ...]:
-    return _unique(unquote(name) for name in path.split("/"))
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
+    return unique(unquote(name) for name in path.split("/"))

@@ -1,4 +1,5 @@
-"""The instruments that Binance USDⓈ-M lists here: plausible perpetuals, a small zoo, made-up ones.
+"""The instruments of the simulated Binance USDⓈ-M: plausible perpetuals, and two rows that do not
+trade here.
 
 Prices, decimals and ids follow what production showed in autumn 2026, where it was recorded, and
 are plausible otherwise. Most trade ids are over 2**32, as they are there; one is small. A tick size
@@ -56,10 +57,8 @@ TABLE: Final = {
     for listing in _PERPETUALS
 }
 
-ZOO: Final = (
-    TABLE["XAUUSDT"],
-    TABLE["币安人生USDT"],
+UNTRADED: Final = (
     Listing("BTCUSDT_261225", "84410.0", "0.1", "0.001", contract_type=CURRENT_QUARTER),
     Listing("LUNAUSDT", "0.0000", "0.0001", "1", contract_type=PERPETUAL, status="SETTLING"),
 )
-"""Rows that a reader of exchangeInfo has to cope with. They are listed in any case."""
+"""Rows without trades. They are in every listing, so that a client has to tell them apart."""

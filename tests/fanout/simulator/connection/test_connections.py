@@ -60,7 +60,7 @@ async def test_a_clean_drop_comes_with_a_close_frame(
         assert await closed_after(client) == ([], code, reason or None)
 
 
-async def test_the_1008_for_too_many_requests_may_come_without_any(simulator: Simulator) -> None:
+async def test_a_drop_can_have_the_1008_of_too_many_requests(simulator: Simulator) -> None:
     async with connect(simulator, TRADES) as client:
         await data(client)
         simulator.faults.inject(Drop(code=1008, reason="Too many requests"))
@@ -90,7 +90,7 @@ async def test_a_cut_is_an_end_without_a_close_frame(simulator: Simulator) -> No
                 assert isinstance(event, TextMessage)
 
 
-async def test_a_half_open_connection_moves_nothing_and_ends_only_with_the_client(
+async def test_a_half_open_connection_transfers_nothing_and_ends_only_with_the_client(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *TEN_A_SECOND)
@@ -131,7 +131,7 @@ async def test_a_half_open_socket_stays_open(simulator: Simulator) -> None:
             read_what_is_there(stream)
 
 
-async def test_a_drop_may_concern_one_route_or_one_connection(simulator: Simulator) -> None:
+async def test_a_drop_may_act_on_one_route_or_one_connection(simulator: Simulator) -> None:
     async with (
         connect(simulator, AGGREGATES) as market,
         connect(simulator, TRADES) as oldest,
@@ -147,7 +147,7 @@ async def test_a_drop_may_concern_one_route_or_one_connection(simulator: Simulat
         await data(oldest)
 
 
-async def test_who_was_dropped_may_come_back_at_once(simulator: Simulator) -> None:
+async def test_a_dropped_client_may_reconnect_at_once(simulator: Simulator) -> None:
     for drop in (Drop(), Drop("cut"), Drop("reset"), Drop("half-open"), Drop()):
         async with await open_tcp(simulator) as stream:
             client = RawClient(stream)
@@ -162,9 +162,7 @@ async def test_a_drop_without_connections_drops_nothing(simulator: Simulator) ->
         await data(client)
 
 
-async def test_the_24_hours_may_be_shorter(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_the_lifetime_is_a_setting(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     venue = MemoryExchange(nursery, lifetime_s=100)
     client = await venue.client()
     assert await client.event() is None
@@ -172,9 +170,7 @@ async def test_the_24_hours_may_be_shorter(
 
 
 @pytest.mark.parametrize("limit", [1, 3, 40])
-async def test_how_many_requests_are_too_many_is_a_setting(
-    nursery: trio.Nursery, limit: int
-) -> None:
+async def test_the_request_limit_is_a_setting(nursery: trio.Nursery, limit: int) -> None:
     simulator = await start(nursery, symbols=("BTCUSDT",), requests_per_second=limit)
     async with connect(simulator, "/public/ws") as client:
         for number in range(limit):
@@ -212,7 +208,7 @@ async def test_a_stall_holds_pongs_and_acknowledgements_too(
     assert trio.current_time() == pytest.approx(2)
 
 
-async def test_a_stall_that_is_longer_than_patience_drops_nobody(
+async def test_a_stall_longer_than_the_write_timeout_drops_nobody(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *TEN_A_SECOND)
@@ -233,7 +229,7 @@ async def test_a_stall_can_be_ended(nursery: trio.Nursery, autojump_clock: MockC
     assert await next_trade(client) == (pytest.approx(5), 0)
 
 
-async def test_a_stall_may_concern_one_connection_or_one_route(
+async def test_a_stall_may_act_on_one_connection_or_one_route(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *TEN_A_SECOND)
@@ -251,7 +247,7 @@ async def test_a_stall_may_concern_one_connection_or_one_route(
     assert await next_trade(oldest) == (pytest.approx(60), 0)
 
 
-async def test_who_connects_while_all_connections_stall_stalls_too(
+async def test_a_client_that_connects_while_all_connections_stall_stalls_too(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *TEN_A_SECOND)
@@ -260,7 +256,7 @@ async def test_who_connects_while_all_connections_stall_stalls_too(
     assert trio.current_time() == pytest.approx(30)
 
 
-async def test_a_stall_of_an_hour_costs_no_connection_its_pong(
+async def test_a_stall_of_an_hour_ends_no_connection_for_a_missing_pong(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery)
@@ -281,7 +277,7 @@ async def test_a_stall_stands_until_it_is_over(
     assert venue.faults.standing == (Stall(4, which="newest"),)
 
 
-async def test_stalls_are_bounded(nursery: trio.Nursery) -> None:
+async def test_standing_stalls_are_limited(nursery: trio.Nursery) -> None:
     venue = MemoryExchange(nursery)
     for _ in range(MAX_STANDING):
         venue.faults.inject(Stall(60))
@@ -289,7 +285,7 @@ async def test_stalls_are_bounded(nursery: trio.Nursery) -> None:
         venue.faults.inject(Stall(60))
 
 
-async def test_more_than_an_outbox_holds_costs_a_stalled_connection(
+async def test_a_stalled_connection_ends_when_its_outbox_overflows(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery)
@@ -319,7 +315,7 @@ async def said(nursery: trio.Nursery, fault: Fault, target: str = TRADES) -> Eve
         return await client.event()
 
 
-async def test_one_connection_may_be_told_what_the_others_are_not(nursery: trio.Nursery) -> None:
+async def test_a_frame_may_be_sent_to_one_connection_only(nursery: trio.Nursery) -> None:
     venue = MemoryExchange(nursery)
     oldest, newest = await venue.client(), await venue.client()
     await trio.testing.wait_all_tasks_blocked()

@@ -44,7 +44,7 @@ async def test_an_upgrade_is_a_websocket_however_it_is_spelled() -> None:
     assert await read(UPGRADE) == Head("/ws", True, UPGRADE)
 
 
-async def test_an_upgrade_in_a_body_is_none() -> None:
+async def test_an_upgrade_header_in_a_body_does_not_count() -> None:
     head = await read(REST + b"upgrade: websocket\r\n\r\n")
     assert head is not None
     assert not head.is_websocket
@@ -66,11 +66,11 @@ async def test_a_head_may_come_byte_by_byte(head: bytes, nursery: trio.Nursery) 
 
 
 @pytest.mark.parametrize("length", range(len(REST)))
-async def test_a_client_that_leaves_anywhere_in_the_head_has_left(length: int) -> None:
+async def test_a_client_may_leave_anywhere_in_the_head(length: int) -> None:
     assert await read(REST[:length]) is None
 
 
-async def test_what_follows_the_head_is_kept() -> None:
+async def test_bytes_behind_the_head_are_kept() -> None:
     head = await read(REST + b"more")
     assert head is not None
     assert head.raw == REST + b"more"
@@ -109,7 +109,7 @@ async def test_headers_without_end_are_too_large() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00", b"\r\n\r\n", b"get /", b"\x00"])
-async def test_what_begins_like_no_request_is_refused_at_once(data: bytes) -> None:
+async def test_bytes_that_do_not_begin_a_request_are_refused_at_once(data: bytes) -> None:
     assert await status_of(data) is HTTPStatus.BAD_REQUEST
 
 
@@ -128,7 +128,7 @@ async def test_a_refusal_is_a_whole_answer() -> None:
     )
 
 
-async def test_a_refusal_may_say_when_to_come_back() -> None:
+async def test_a_refusal_may_have_a_retry_after() -> None:
     assert b"\r\nRetry-After: 7\r\n" in await refused(RefusedError(429, 7))
 
 
@@ -139,7 +139,7 @@ async def test_a_client_that_reads_no_refusal_is_not_waited_for(autojump_clock: 
     await client.aclose()
 
 
-async def test_what_was_read_is_given_again_before_more() -> None:
+async def test_bytes_already_read_are_returned_before_more_are_read() -> None:
     client, server = memory_stream_pair()
     await client.send_all(b"more")
     replayed = Replayed(server, b"already")
@@ -148,7 +148,7 @@ async def test_what_was_read_is_given_again_before_more() -> None:
     assert await replayed.receive_some() == b"more"
 
 
-async def test_two_tasks_may_send_and_neither_cuts_the_other(nursery: trio.Nursery) -> None:
+async def test_two_tasks_may_send_without_mixing_their_bytes(nursery: trio.Nursery) -> None:
     client, server = trio.testing.lockstep_stream_pair()
     replayed = Replayed(server, b"")
     for byte in (b"a", b"b"):

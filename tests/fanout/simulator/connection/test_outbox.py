@@ -43,7 +43,7 @@ async def test_taking_waits_for_a_frame(nursery: trio.Nursery) -> None:
     assert taken == [b"frame"]
 
 
-async def test_a_backlog_over_the_bound_overflows_and_is_let_go() -> None:
+async def test_a_backlog_over_the_limit_overflows_and_is_dropped() -> None:
     outbox = Outbox()
     outbox.put(b"x" * OUTBOX_BYTES)
     assert not outbox.overflown.is_set()
@@ -52,7 +52,7 @@ async def test_a_backlog_over_the_bound_overflows_and_is_let_go() -> None:
     assert outbox.backlog_bytes == 0
 
 
-async def test_what_is_being_written_still_waits() -> None:
+async def test_a_burst_counts_as_backlog_until_it_is_written() -> None:
     outbox = Outbox()
     outbox.put(b"12345")
     await outbox.take()
@@ -77,7 +77,9 @@ async def test_settling_waits_for_the_backlog_to_shrink(nursery: trio.Nursery) -
     await settled.wait()
 
 
-async def test_a_closed_outbox_lets_everybody_go_and_takes_nothing(nursery: trio.Nursery) -> None:
+async def test_a_closed_outbox_releases_all_waiting_tasks_and_takes_nothing(
+    nursery: trio.Nursery,
+) -> None:
     outbox = Outbox()
     outbox.put(b"12345")
     nursery.start_soon(outbox.settled, 0)
@@ -101,7 +103,7 @@ async def test_closing_an_outbox_does_not_end_a_wait_for_frames(nursery: trio.Nu
 
 
 @pytest.mark.parametrize("sizes", [(1,), (10, 20), (BURST_BYTES, 1, BURST_BYTES)])
-async def test_all_that_is_put_is_taken(sizes: tuple[int, ...]) -> None:
+async def test_every_frame_put_is_taken(sizes: tuple[int, ...]) -> None:
     outbox, taken = Outbox(), b""
     for number, size in enumerate(sizes):
         outbox.put(bytes([number]) * size)

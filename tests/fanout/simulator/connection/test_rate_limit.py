@@ -17,7 +17,7 @@ def test_up_to_the_limit_a_request_is_served(limit: RateLimit) -> None:
     assert [limit.spend(5, 0) for _ in range(2)] == [Spent(5), Spent(10)]
 
 
-def test_over_the_limit_it_is_not_and_costs_all_the_same(limit: RateLimit) -> None:
+def test_over_the_limit_a_request_is_refused_and_costs_its_weight(limit: RateLimit) -> None:
     limit.spend(10, 0)
     assert limit.spend(1, 0) == Spent(11, is_over=True)
 
@@ -27,7 +27,7 @@ def test_the_next_minute_begins_anew(limit: RateLimit) -> None:
     assert limit.spend(1, MINUTE_MS) == Spent(1)
 
 
-def test_who_does_not_back_off_is_banned_for_two_minutes(limit: RateLimit) -> None:
+def test_a_client_that_does_not_back_off_is_banned_for_two_minutes(limit: RateLimit) -> None:
     spent = [limit.spend(11, 1_000) for _ in range(3)]
     assert [each.is_over for each in spent] == [True, True, False]
     assert spent[2].banned_until_ms == 1_000 + 2 * MINUTE_MS

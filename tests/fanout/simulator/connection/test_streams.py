@@ -68,7 +68,7 @@ async def test_the_wrong_route_or_spelling_is_silent(
     assert await heard(subscriber) == []
 
 
-async def test_the_envelope_is_each_subscribers_own(streams: Streams) -> None:
+async def test_each_subscriber_chooses_its_envelope(streams: Streams) -> None:
     raw = listener(streams, PUBLIC, "btcusdt@trade")
     combined = listener(streams, PUBLIC, "btcusdt@trade", combined=True)
     streams.publish([tick(trade(5))])
@@ -92,14 +92,14 @@ async def test_a_chinese_stream_name_goes_out_as_utf_8(streams: Streams) -> None
     assert "币安人生usdt@trade".encode() in await subscriber.outbox.take()
 
 
-async def test_who_unsubscribes_hears_no_more(streams: Streams) -> None:
+async def test_an_unsubscribed_stream_is_no_longer_sent(streams: Streams) -> None:
     subscriber = listener(streams, PUBLIC, "btcusdt@trade")
     streams.tune(subscriber, Session())
     streams.publish([tick(trade())])
     assert await heard(subscriber) == []
 
 
-async def test_who_leaves_is_forgotten(streams: Streams) -> None:
+async def test_a_subscriber_that_leaves_is_removed(streams: Streams) -> None:
     subscriber = listener(streams, PUBLIC, "btcusdt@trade")
     streams.leave(subscriber)
     streams.leave(subscriber)
@@ -149,7 +149,7 @@ async def test_a_message_is_raw_or_in_its_envelope(dialect: Dialect) -> None:
     assert await combined.outbox.take() == text_frame(envelope)
 
 
-async def test_a_symbol_that_is_listed_later_is_heard_by_those_who_asked_before() -> None:
+async def test_a_symbol_listed_later_is_sent_to_earlier_subscribers() -> None:
     streams = Streams(USDM, ["BTCUSDT"])
     early = listener(streams, PUBLIC, "newusdt@trade")
     elsewhere = listener(streams, MARKET, "newusdt@trade")
@@ -160,7 +160,7 @@ async def test_a_symbol_that_is_listed_later_is_heard_by_those_who_asked_before(
     assert await heard(elsewhere) == []
 
 
-async def test_microseconds_are_each_subscribers_own() -> None:
+async def test_each_subscriber_chooses_its_unit_of_time() -> None:
     streams = Streams(SPOT, ["BTCUSDT"])
     names = ("btcusdt@trade",)
     coarse, fine = Subscriber(""), Subscriber("")

@@ -62,7 +62,7 @@ async def test_garbage_ends_its_own_connection_and_nothing_else(
     assert capfd.readouterr().err == ""
 
 
-async def test_a_client_that_resets_its_connection_troubles_nobody(
+async def test_a_client_that_resets_its_connection_affects_no_other(
     simulator: Simulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with connect(simulator, TRADES) as playing:
@@ -84,7 +84,7 @@ def _reset(stream: Any) -> None:
     stream.socket.close()
 
 
-async def test_a_head_that_never_ends_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_connection_whose_head_never_ends_is_closed(autojump_clock: MockClock) -> None:
     exchange = Exchange(ListedMarket(), Clock(0), SimulatorConfig())
     client, server = memory_stream_pair()
 
@@ -100,7 +100,7 @@ async def test_a_head_that_never_ends_is_given_up(autojump_clock: MockClock) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_kept_alive_connection_without_requests_is_given_up(
+async def test_an_idle_rest_connection_is_closed(
     autojump_clock: MockClock,
 ) -> None:
     exchange = Exchange(ListedMarket(), Clock(0), SimulatorConfig())
@@ -121,7 +121,7 @@ async def test_a_url_at_the_measured_length_connects_and_a_longer_one_gets_a_414
 
 
 @pytest.mark.parametrize("target", ["/ws/", "/stream/", "/public/ws/", "/nowhere", "/ws?a@trade"])
-async def test_a_target_that_is_no_route_is_refused(simulator: Simulator, target: str) -> None:
+async def test_a_target_without_a_route_is_refused(simulator: Simulator, target: str) -> None:
     assert await answer_to_upgrade(simulator, target) == b"HTTP/1.1 404 Not Found"
 
 

@@ -92,7 +92,7 @@ async def test_a_client_that_stops_answering_is_dropped_ten_minutes_after_the_fi
     assert trio.current_time() == pytest.approx(2 * PING_EVERY_S + PONG_WITHIN_S)
 
 
-async def test_everybody_is_dropped_after_24_hours_without_notice(
+async def test_every_connection_is_dropped_after_24_hours_without_notice(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     served = ServedConnection(nursery, HEARS)
@@ -144,7 +144,7 @@ async def test_a_slow_subscriber_that_keeps_reading_is_kept(
     assert served.ended_s is None
 
 
-async def test_more_than_1024_streams_in_a_url_cost_the_connection(nursery: trio.Nursery) -> None:
+async def test_more_than_1024_streams_in_a_url_end_the_connection(nursery: trio.Nursery) -> None:
     client = await ServedConnection(nursery, FULL).polite(nursery)
     with pytest.raises(ConnectionClosed) as caught:
         await client.get_message()
@@ -152,7 +152,7 @@ async def test_more_than_1024_streams_in_a_url_cost_the_connection(nursery: trio
     assert caught.value.reason.code == 1008
 
 
-async def test_a_client_that_does_not_answer_a_close_is_let_go(
+async def test_a_client_that_does_not_answer_a_close_is_disconnected(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     served = ServedConnection(nursery, HEARS)
@@ -166,7 +166,7 @@ async def test_a_client_that_does_not_answer_a_close_is_let_go(
     assert 0 < trio.current_time() < 60
 
 
-async def test_a_handshake_that_lacks_its_key_is_refused_and_given_up(
+async def test_a_handshake_without_a_key_is_refused_and_closed(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     served = ServedConnection(nursery, HEARS)
@@ -181,7 +181,7 @@ async def test_a_handshake_that_lacks_its_key_is_refused_and_given_up(
 @pytest.mark.parametrize(
     "host", [b"x" * 80, b"..", b"\xff\xfe"], ids=["long label", "empty labels", "no text"]
 )
-async def test_an_odd_host_header_troubles_nobody(
+async def test_an_odd_host_header_affects_no_other_client(
     nursery: trio.Nursery, autojump_clock: MockClock, host: bytes
 ) -> None:
     served = ServedConnection(nursery, HEARS)

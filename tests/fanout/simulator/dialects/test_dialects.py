@@ -8,8 +8,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, TextMessage
 
 from fanout.errors import UsageError
+from fanout.simulator.connection.http import Request
+from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects import DIALECTS, dialect_of, listing_of, symbols_of
-from fanout.simulator.dialects.base import Dialect, Form
+from fanout.simulator.dialects.base import Dialect, Form, Venue
 from fanout.simulator.faults import (
     Delay,
     Drop,
@@ -29,7 +31,10 @@ from fanout.simulator.faults import (
     UnknownEvent,
 )
 from fanout.simulator.market.aggregate import Aggregator
+from fanout.simulator.market.history import History
+from fanout.simulator.market.listing import listed
 from fanout.simulator.market.ticks import MARKET
+from fanout.venues import BinanceSpot, BinanceUsdm
 from tests.fanout.simulator.support import MemoryExchange, tick, trade
 from tests.stand.callers import RawClient
 
@@ -38,6 +43,8 @@ URLS = {
     "binance-usdm": "/public/stream?streams=btcusdt@trade",
     "binance-spot": "/stream?streams=btcusdt@trade",
 }
+
+VENUES = {"binance-usdm": BinanceUsdm, "binance-spot": BinanceSpot}
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda each: each.name)
 
@@ -51,6 +58,25 @@ def test_a_dialect_is_found_by_its_name(dialect: Dialect) -> None:
 def test_an_unknown_dialect_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"no dialect 'kraken'; choose from binance-usdm, binance"):
         dialect_of("kraken")
+
+
+@each_dialect
+@pytest.mark.parametrize("count", [1, 15, 30])
+def test_as_many_symbols_are_listed_as_trading_as_the_market_has(
+    dialect: Dialect, count: int
+) -> None:
+    symbols = symbols_of(dialect, count)
+    traded = [each for symbol in symbols if (each := listing_of(dialect, symbol))]
+    listings = listed(traded, dialect.untraded)
+    limit = RateLimit(weight_limit=6_000, tolerated_429s=1)
+    rest = dialect.rest(
+        Venue(listings=listings, quirks={}, history=History(listings, 1_000), limit=limit)
+    )
+    venue = VENUES[dialect.name]()
+    body = rest.respond(Request("GET", venue.listing_request().path, headers={}), 0).body
+    listing = venue.parse_listing(body)
+    assert [each for each in listing.rows if listing.fault(each) is None] == list(symbols)
+    assert len(listing.rows) == count + len(dialect.untraded)
 
 
 @each_dialect
@@ -76,7 +102,7 @@ def test_a_message_of_an_aggregate_is_no_trade(dialect: Dialect) -> None:
 
 
 @each_dialect
-def test_a_recorded_payload_goes_out_as_it_is(dialect: Dialect) -> None:
+def test_a_recorded_payload_is_sent_unchanged(dialect: Dialect) -> None:
     recorded = tick(trade(1))
     said = b'{ "e":"trade", "E":1 }'
     row = type(recorded)(0, recorded.stream, recorded.trade, recorded=said)
@@ -136,7 +162,7 @@ async def ids(client: RawClient, count: int) -> list[int]:
     ],
     ids=lambda each: type(each).__name__,
 )
-async def test_a_fault_of_the_streams_befalls_every_dialect_alike(
+async def test_stream_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault, heard: list[int]
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -171,7 +197,7 @@ async def test_a_message_is_garbled_in_every_dialect(
 @pytest.mark.parametrize(
     "fault", [Malformed(), UnknownEvent(), Garbage(), Drop(), Drop(how="cut")], ids=repr
 )
-async def test_a_fault_of_connections_befalls_every_dialect_alike(
+async def test_connection_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -184,7 +210,7 @@ async def test_a_fault_of_connections_befalls_every_dialect_alike(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_without_a_path_a_fault_of_rest_concerns_all_of_it(
+async def test_without_a_path_a_rest_fault_acts_on_every_path(
     nursery: trio.Nursery, dialect: str
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -217,7 +243,7 @@ async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dial
         ("binance-usdm", Shutdown(), "Binance USDⓈ-M closes without an announcement; use drop"),
     ],
 )
-async def test_a_fault_that_makes_no_sense_at_a_venue_is_refused_in_words(
+async def test_a_fault_that_a_venue_cannot_have_is_refused_with_the_reason(
     nursery: trio.Nursery, dialect: str, fault: Fault, says: str
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -232,7 +258,7 @@ def test_the_announcement_of_spot_is_the_documented_one(form: Form) -> None:
     assert said == ({"stream": "!serverShutdown", "data": event} if form.combined else event)
 
 
-async def test_an_announced_shutdown_ends_those_that_are_up_and_no_later_one(
+async def test_an_announced_shutdown_ends_open_connections_and_no_later_ones(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = await exchange(nursery, "binance-spot", count=0)

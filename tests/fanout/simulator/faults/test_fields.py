@@ -59,7 +59,7 @@ def test_values_may_be_text() -> None:
     assert fault_from("garbage", {"framed": "false"}) == Garbage(framed=False)
 
 
-def test_null_is_text_where_nothing_but_text_may_stand() -> None:
+def test_null_is_text_in_a_field_that_takes_only_text() -> None:
     assert fault_from("malformed", {"text": "null"}) == Malformed("null")
 
 
@@ -111,7 +111,7 @@ def test_nonsense_is_refused_in_one_line(name: str, fields: dict[str, Any], says
         UnknownEvent(data={"what": object()}),
     ],
 )
-def test_what_was_not_spelled_but_built_is_checked_too(fault: Fault) -> None:
+def test_a_fault_built_in_python_is_checked_too(fault: Fault) -> None:
     with pytest.raises(UsageError):
         checked(fault)
 
@@ -121,7 +121,7 @@ def test_every_field_is_described(name: str) -> None:
     assert list(described(FAULTS[name])) == list(FAULTS[name].__struct_fields__)
 
 
-def test_a_description_says_what_a_field_holds_and_what_it_holds_unless_told() -> None:
+def test_a_description_has_the_values_of_a_field_and_its_default() -> None:
     assert described(Skip) == {
         "symbol": "text, or null; null by default",
         "count": "a whole number, 1 to 1,000,000; 1 by default",
@@ -131,7 +131,7 @@ def test_a_description_says_what_a_field_holds_and_what_it_holds_unless_told() -
     assert described(FAULTS["delist"]) == {"symbol": "text"}
 
 
-def test_liquidations_are_off_the_market_and_nothing_else_is() -> None:
+def test_only_liquidations_are_away_from_the_market_price() -> None:
     assert Insert("BTCUSDT", "INSURANCE_FUND").price_factor == pytest.approx(0.9)
     assert Insert("BTCUSDT", "ADL", away=0.25).price_factor == pytest.approx(1.25)
     assert Insert("BTCUSDT", "MARKET").price_factor == 1

@@ -52,7 +52,7 @@ def numbers(ticks: Iterable[Tick]) -> list[int]:
     return [number(each) for each in ticks]
 
 
-def test_without_a_fault_everything_passes_as_it_is() -> None:
+def test_without_a_fault_every_message_passes_unchanged() -> None:
     row = tick(trade())
     assert ImpairedStream().faults.through(row) == (row,)
 
@@ -64,17 +64,17 @@ def test_a_skip_withholds_the_next_messages_and_no_more() -> None:
     assert stream.faults.standing() == []
 
 
-def test_a_skip_concerns_its_own_stream_only() -> None:
+def test_a_skip_acts_on_its_own_stream_only() -> None:
     stream = ImpairedStream(Skip(count=2))
     assert stream.sent_of("ETHUSDT", 7) == [7]
     assert stream.sent(1, 2, 3) == [3]
 
 
-def test_a_repeat_sends_at_once_what_it_repeats() -> None:
+def test_a_repeat_sends_the_first_copy_at_once() -> None:
     assert ImpairedStream(Repeat(count=2)).sent(1, 2, 3) == [1, 1, 2, 2, 3]
 
 
-def test_a_late_repeat_comes_after_so_many_others() -> None:
+def test_a_late_repeat_is_sent_after_the_given_number_of_others() -> None:
     assert ImpairedStream(Repeat(later=2)).sent(1, 2, 3, 4) == [1, 2, 3, 1, 4]
 
 
@@ -82,7 +82,7 @@ def test_a_delay_by_one_swaps_neighbours() -> None:
     assert ImpairedStream(Delay()).sent(1, 2, 3) == [2, 1, 3]
 
 
-def test_a_delay_lets_so_many_go_first() -> None:
+def test_a_delayed_message_is_sent_after_the_given_number_of_others() -> None:
     assert ImpairedStream(Delay(by=3, count=2)).sent(1, 2, 3, 4, 5, 6) == [3, 4, 1, 5, 2, 6]
 
 
@@ -113,7 +113,7 @@ def test_chance_is_seeded(seed: int) -> None:
     assert first == again != other
 
 
-def test_what_chance_skips_comes_in_rows_of_the_length_asked_for() -> None:
+def test_a_skip_by_chance_skips_count_messages_in_a_row() -> None:
     stream = ImpairedStream(Skip(chance=0.01, count=3))
     sent = stream.sent(*range(10_000))
     assert sorted(sent + stream.withheld) == list(range(10_000))
@@ -121,7 +121,7 @@ def test_what_chance_skips_comes_in_rows_of_the_length_asked_for() -> None:
     assert stream.faults.standing() == [Skip(chance=0.01, count=3)]
 
 
-def test_a_message_that_is_cut_off_is_no_json_and_counts_as_withheld() -> None:
+def test_a_message_that_is_cut_off_is_not_json_and_counts_as_withheld() -> None:
     stream = ImpairedStream(Garble())
     (broken,) = stream.faults.through(tick(trade(1, symbol="BTCUSDT")))
     with pytest.raises(json.JSONDecodeError):
@@ -129,7 +129,7 @@ def test_a_message_that_is_cut_off_is_no_json_and_counts_as_withheld() -> None:
     assert stream.withheld == [1]
 
 
-def test_a_cut_is_still_text() -> None:
+def test_a_cut_message_is_still_valid_utf_8() -> None:
     faults = StreamFaults(lambda each: None, 0)
     for length in range(1, 40):
         row = tick(trade(symbol="币" + "x" * length))
@@ -138,7 +138,7 @@ def test_a_cut_is_still_text() -> None:
         payload(broken).decode()
 
 
-def test_a_garbled_price_is_json_and_no_number() -> None:
+def test_a_garbled_price_is_valid_json_but_not_a_number() -> None:
     (broken,) = ImpairedStream(Garble(how="price")).faults.through(tick(trade(1)))
     assert json.loads(payload(broken))["p"] == "not a price"
 
@@ -191,7 +191,7 @@ async def test_silence_lasts_until_it_is_cleared(autojump_clock: MockClock) -> N
     assert stream.withheld == [1, 2]
 
 
-async def test_silence_may_end_by_itself(autojump_clock: MockClock) -> None:
+async def test_silence_may_end_after_a_time(autojump_clock: MockClock) -> None:
     stream = ImpairedStream(Silence(for_s=10))
     await trio.sleep(9.5)
     assert stream.sent(1) == []
@@ -214,14 +214,14 @@ def test_clearing_sends_what_was_held_back() -> None:
     assert stream.sent(4) == [4]
 
 
-def test_a_release_lets_go_and_leaves_the_fault_standing() -> None:
+def test_a_release_sends_held_messages_and_the_fault_still_stands() -> None:
     stream = ImpairedStream(Delay(by=1, count=2))
     assert stream.sent(1) == []
     assert numbers(stream.faults.release()) == [1]
     assert stream.sent(2, 3) == [3, 2]
 
 
-def test_what_stands_is_bounded_and_what_is_over_does_not_count() -> None:
+def test_standing_faults_are_limited_and_ended_ones_do_not_count() -> None:
     stream = ImpairedStream(*[Skip()] * MAX_STANDING)
     with pytest.raises(UsageError, match=r"1,000 faults stand on BTCUSDT@trade"):
         stream.faults.begin(Skip(), [STREAM])
@@ -229,7 +229,7 @@ def test_what_stands_is_bounded_and_what_is_over_does_not_count() -> None:
     stream.faults.begin(Skip(), [STREAM])
 
 
-async def test_what_is_over_is_forgotten_on_a_stream_without_messages(
+async def test_an_ended_fault_is_removed_even_without_messages(
     autojump_clock: MockClock,
 ) -> None:
     stream = ImpairedStream()
@@ -239,7 +239,7 @@ async def test_what_is_over_is_forgotten_on_a_stream_without_messages(
     assert stream.faults.standing() == []
 
 
-def test_a_fault_that_cannot_befall_all_its_streams_befalls_none() -> None:
+def test_a_fault_that_one_of_its_streams_refuses_acts_on_none() -> None:
     faults = StreamFaults(lambda each: None, 0)
     for _ in range(MAX_STANDING):
         faults.begin(Skip(), ["ETHUSDT@trade"])

@@ -45,7 +45,7 @@ async def test_the_next_request_is_answered_with_an_error_and_the_one_after_is_n
     assert simulator.faults.standing == ()
 
 
-async def test_a_429_says_when_to_come_back_or_does_not(simulator: Simulator) -> None:
+async def test_a_429_has_a_retry_after_only_if_the_fault_gives_one(simulator: Simulator) -> None:
     simulator.faults.inject(Http(429))
     simulator.faults.inject(Http(429, retry_after_s=7))
     async with rest(simulator) as http:
@@ -60,7 +60,9 @@ async def test_a_429_says_when_to_come_back_or_does_not(simulator: Simulator) ->
     }
 
 
-async def test_a_418_says_until_when(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_418_has_the_end_of_the_ban(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     venue = MemoryExchange(nursery)
     venue.faults.inject(Http(418, banned_for_s=300, requests=2))
     await trio.sleep(10)
@@ -75,7 +77,7 @@ async def test_a_418_says_until_when(nursery: trio.Nursery, autojump_clock: Mock
     assert (await venue.get(PING)).status == 200
 
 
-async def test_a_restricted_location_is_told_in_words(simulator: Simulator) -> None:
+async def test_a_restricted_location_gets_the_venues_message(simulator: Simulator) -> None:
     simulator.faults.inject(Http(451))
     async with rest(simulator) as http:
         assert "restricted location" in (await http.request(PING)).body["msg"]
@@ -107,13 +109,13 @@ async def test_an_error_may_concern_one_path(simulator: Simulator) -> None:
     assert await statuses(simulator, PING, RECENT, PING, RECENT) == [200, 500, 200, 500]
 
 
-async def test_orders_are_carried_out_one_after_the_other(simulator: Simulator) -> None:
+async def test_rest_faults_act_one_after_the_other(simulator: Simulator) -> None:
     simulator.faults.inject(Http(500))
     simulator.faults.inject(Http(429, requests=2))
     assert await statuses(simulator, *[PING] * 4) == [500, 429, 429, 200]
 
 
-async def test_orders_are_bounded(simulator: Simulator) -> None:
+async def test_standing_rest_faults_are_limited(simulator: Simulator) -> None:
     for _ in range(MAX_STANDING):
         simulator.faults.inject(Http(503, requests=None))
     with pytest.raises(UsageError, match=r"1,000 faults of REST stand already"):
@@ -127,7 +129,7 @@ async def test_a_spoiled_answer_costs_its_weight(simulator: Simulator) -> None:
     assert used[1] - used[0] in (5, 5 - used[0])  # a minute may have begun in between
 
 
-async def test_a_slow_answer_is_a_good_one_that_comes_late(
+async def test_a_slow_answer_is_correct_but_late(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery)
@@ -139,7 +141,7 @@ async def test_a_slow_answer_is_a_good_one_that_comes_late(
     assert trio.current_time() == pytest.approx(95)
 
 
-async def test_a_slow_answer_holds_nobody_else_up(
+async def test_a_slow_answer_delays_no_other_client(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery)
@@ -178,7 +180,7 @@ async def test_an_answer_without_rows_cannot_have_fewer(simulator: Simulator) ->
         assert "serverTime" in (await http.request("/fapi/v1/time")).body
 
 
-async def test_another_answer_is_not_looked_into(simulator: Simulator) -> None:
+async def test_an_answer_that_is_not_a_list_is_not_parsed(simulator: Simulator) -> None:
     simulator.faults.inject(Http(body="[oops", rows=1))
     async with await open_tcp(simulator) as stream:
         await stream.send_all(f"GET {RECENT} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -194,7 +196,7 @@ async def test_another_answer_is_not_looked_into(simulator: Simulator) -> None:
         ("<html>Log in to the airport's network</html>", "text/html"),
     ],
 )
-async def test_an_answer_may_be_another_one_altogether(
+async def test_an_answer_may_have_another_body(
     simulator: Simulator, body: str, content_type: str
 ) -> None:
     simulator.faults.inject(Http(body=body))
@@ -214,7 +216,7 @@ async def test_a_client_notices_that_an_answer_broke_off(simulator: Simulator) -
             await http.request(PING)
 
 
-async def test_handshakes_may_fail_by_path_and_rest_does_not(simulator: Simulator) -> None:
+async def test_handshakes_fail_by_path_while_rest_does_not(simulator: Simulator) -> None:
     simulator.faults.inject(Http(503, path="/public", requests=2))
     for _ in range(2):
         assert await answer_to_upgrade(simulator, TRADES) == b"HTTP/1.1 503 Service Unavailable"
@@ -237,7 +239,7 @@ async def test_a_handshake_may_be_late_or_never_answered(
     await venue.client()
 
 
-async def test_a_handshake_that_fails_says_when_to_come_back(simulator: Simulator) -> None:
+async def test_a_failed_handshake_has_a_retry_after(simulator: Simulator) -> None:
     simulator.faults.inject(Http(429, path="/public", retry_after_s=9))
     async with await open_tcp(simulator) as stream:
         await stream.send_all(upgrade(TRADES))
@@ -246,7 +248,7 @@ async def test_a_handshake_that_fails_says_when_to_come_back(simulator: Simulato
     assert b"\r\nRetry-After: 9\r\n" in answer
 
 
-async def test_connections_that_are_up_do_not_notice_rest(simulator: Simulator) -> None:
+async def test_open_connections_are_not_affected_by_rest_faults(simulator: Simulator) -> None:
     simulator.faults.inject(Http(418, requests=None))
     async with connect(simulator, TRADES) as client:
         await data(client)
@@ -255,7 +257,7 @@ async def test_connections_that_are_up_do_not_notice_rest(simulator: Simulator) 
         simulator.faults.inject(Drop())
 
 
-async def test_over_the_weight_limit_it_is_429_then_418_and_next_minute_all_is_well(
+async def test_over_the_weight_limit_a_429_comes_then_a_418_and_the_next_minute_is_served(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, weight_limit=12, tolerated_429s=2)
@@ -284,7 +286,7 @@ async def test_others_at_our_address_may_use_up_the_weight_of_a_minute(
     assert (await venue.get(RECENT)).headers["x-mbx-used-weight-1m"] == "5"
 
 
-async def test_the_limit_that_is_set_is_the_limit_that_is_told(nursery: trio.Nursery) -> None:
+async def test_the_listing_has_the_configured_weight_limit(nursery: trio.Nursery) -> None:
     info = (await MemoryExchange(nursery, weight_limit=777).get("/fapi/v1/exchangeInfo")).body
     assert info["rateLimits"][0] == {
         "rateLimitType": "REQUEST_WEIGHT",
@@ -310,7 +312,7 @@ async def historical(simulator: Simulator, query: str, **options: Any) -> Any:
         return await http.request(target, **({"api_key": "abc123"} | options))
 
 
-async def test_missed_trades_are_had_by_id(played: Simulator) -> None:
+async def test_missed_trades_can_be_fetched_by_id(played: Simulator) -> None:
     rows = (await historical(played, "&fromId=700&limit=500")).body
     assert [row["id"] for row in rows] == list(range(700, 1_200))
     assert rows[0]["price"] == "83680.00"
@@ -328,7 +330,7 @@ async def test_missed_trades_are_had_by_id(played: Simulator) -> None:
         ("&limit=2", range(1_199, 1_201)),
     ],
 )
-async def test_historical_trades_come_in_order_and_as_far_as_they_go(
+async def test_historical_trades_come_in_order_as_far_as_they_are_kept(
     played: Simulator, query: str, ids: range
 ) -> None:
     rows = (await historical(played, query)).body
@@ -343,18 +345,18 @@ async def test_historical_trades_need_a_key(played: Simulator, api_key: str | No
 
 
 @pytest.mark.parametrize("query", ["&limit=501", "&limit=0", "&fromId=-1", "&fromId=x"])
-async def test_historical_trades_refuse_what_makes_no_sense(played: Simulator, query: str) -> None:
+async def test_historical_trades_refuse_invalid_parameters(played: Simulator, query: str) -> None:
     answer = await historical(played, query)
     assert (answer.status, answer.body["code"]) == (400, -1130)
 
 
-async def test_the_key_may_be_turned_down(played: Simulator) -> None:
+async def test_the_key_may_be_rejected(played: Simulator) -> None:
     played.faults.inject(Http(401, path="/fapi/v1/historicalTrades"))
     answer = await historical(played, "")
     assert (answer.status, answer.body["code"]) == (401, -2015)
 
 
-async def test_aggregates_are_had_by_their_id_and_say_what_the_stream_said(
+async def test_aggregates_fetched_by_id_equal_those_of_the_stream(
     simulator: Simulator,
 ) -> None:
     async with connect(simulator, "/market/stream?streams=btcusdt@aggTrade") as client:
@@ -368,7 +370,7 @@ async def test_aggregates_are_had_by_their_id_and_say_what_the_stream_said(
     assert rows == told
 
 
-async def test_aggregates_are_had_by_time(simulator: Simulator) -> None:
+async def test_aggregates_can_be_fetched_by_time(simulator: Simulator) -> None:
     async with rest(simulator) as http:
 
         async def rows(query: str) -> Any:

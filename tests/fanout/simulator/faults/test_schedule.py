@@ -50,7 +50,7 @@ from fanout.simulator.faults.schedule import Scheduled, keep, scheduled
         ("malformed '{\"a\": 1' which=newest", Scheduled(Malformed('{"a": 1', which="newest"))),
     ],
 )
-def test_a_line_is_a_fault_and_its_times(text: str, means: Scheduled) -> None:
+def test_a_line_is_parsed_into_a_fault_and_its_times(text: str, means: Scheduled) -> None:
     assert scheduled(text) == means
 
 
@@ -61,7 +61,7 @@ def test_a_line_is_a_fault_and_its_times(text: str, means: Scheduled) -> None:
         ("   ", "give a fault"),
         ("dorp every 30s", "no fault 'dorp'"),
         ("every 30s", "give a fault"),
-        ("drop every", r"'every' what\?"),
+        ("drop every", "'every' needs a duration"),
         ("drop every soon", "'soon' is no duration"),
         ("drop every 0s", "'0s' is no duration above zero"),
         ("drop every 30", "'30' is no duration"),
@@ -95,7 +95,7 @@ async def injections(given: Scheduled, until_s: float) -> list[float]:
     return times
 
 
-async def test_what_is_refused_when_it_is_repeated_is_left_out(
+async def test_a_repetition_that_is_refused_is_left_out(
     autojump_clock: MockClock,
 ) -> None:
     times: list[float] = []
@@ -110,7 +110,7 @@ async def test_what_is_refused_when_it_is_repeated_is_left_out(
     assert times == [1, 4, 7]
 
 
-async def test_a_fault_comes_once_or_again_and_again(autojump_clock: MockClock) -> None:
+async def test_a_fault_occurs_once_or_repeatedly(autojump_clock: MockClock) -> None:
     assert await injections(Scheduled(Drop()), 100) == [0]
     start_s = trio.current_time()
     assert await injections(Scheduled(Drop(), 5), 100) == [start_s + 5]
@@ -122,7 +122,7 @@ async def test_a_fault_comes_once_or_again_and_again(autojump_clock: MockClock) 
     ]
 
 
-async def test_a_repetition_ends_when_it_is_said_to(autojump_clock: MockClock) -> None:
+async def test_a_repetition_ends_at_its_until(autojump_clock: MockClock) -> None:
     times_s: list[float] = []
     began_s = trio.current_time()
     schedule = scheduled("skip after 5s every 10s until 35s")

@@ -79,7 +79,7 @@ async def test_ids_are_skipped_repeated_and_reordered_and_rest_has_them_all(
     assert held.issued("BTCUSDT") == (IdRange(1, 10, MARKET), IdRange(11, 11, "THE_END"))
 
 
-async def test_a_garbled_message_is_no_json_and_the_next_one_is(held: Simulator) -> None:
+async def test_a_garbled_message_is_not_json_and_the_next_one_is(held: Simulator) -> None:
     async with connect(held, TRADES) as client:
         held.faults.inject(Garble("BTCUSDT"))
         held.release()
@@ -89,7 +89,7 @@ async def test_a_garbled_message_is_no_json_and_the_next_one_is(held: Simulator)
     assert covered(*held.withheld("BTCUSDT")) == [1]
 
 
-async def test_a_fault_in_mid_stream_befalls_the_very_next_message(
+async def test_a_fault_in_mid_stream_acts_on_the_very_next_message(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *(tick(trade(n), n * 1_000_000_000) for n in range(1, 6)))
@@ -151,7 +151,7 @@ async def test_skipped_aggregates_leave_a_hole_in_their_own_ids(simulator: Simul
     assert sorted(found + skipped) == list(range(before, found[-1] + 1))
 
 
-async def test_what_stands_is_listed_until_it_is_over(held: Simulator) -> None:
+async def test_a_standing_fault_is_listed_until_it_ends(held: Simulator) -> None:
     held.faults.inject(Skip("BTCUSDT", 3))
     held.faults.inject(Silence())
     assert held.faults.standing == (Skip("BTCUSDT", 3), Silence())

@@ -38,7 +38,7 @@ def past(capture: Capture, symbol: str) -> list[Trade]:
     return history.newest(symbol, 1000)
 
 
-def test_a_payload_goes_out_as_it_was_recorded(tmp_path: Path) -> None:
+def test_a_payload_is_sent_as_recorded(tmp_path: Path) -> None:
     path = tmp_path / "capture"
     path.write_text(FRAME)
     (tick,) = played(path)
@@ -46,14 +46,14 @@ def test_a_payload_goes_out_as_it_was_recorded(tmp_path: Path) -> None:
     assert (tick.stream, tick.due_ns) == ("BTCUSDT@trade", 0)
 
 
-def test_a_spelling_of_its_own_is_kept_too(tmp_path: Path) -> None:
+def test_an_unusual_spelling_of_a_payload_is_kept(tmp_path: Path) -> None:
     path = write_capture(tmp_path / "capture", (5, trade(symbol="币安人生USDT")))
     (tick,) = played(path)
     assert payload(tick).decode() in path.read_text()
     assert payload(tick).startswith(b'{"e": "trade", ')
 
 
-def test_books_and_snapshots_are_passed_over(tmp_path: Path) -> None:
+def test_books_and_snapshots_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "capture"
     path.write_text(BOOK + SNAPSHOT + FRAME + BOOK)
     assert len(played(path)) == 1
@@ -74,7 +74,7 @@ def test_files_are_merged_by_receive_time(tmp_path: Path) -> None:
     assert ids == [(0, 1), (100, 7), (200, 2), (200, 8)]
 
 
-def test_the_order_of_lines_stands_where_receive_times_go_back(tmp_path: Path) -> None:
+def test_the_order_of_lines_is_kept_where_receive_times_go_back(tmp_path: Path) -> None:
     one = write_capture(tmp_path / "one", (100, trade(1)), (90, trade(2)), (120, trade(3)))
     two = write_capture(tmp_path / "two", (95, trade(7, symbol="ETHUSDT")))
     ticks = played(one, two)
@@ -123,7 +123,7 @@ def test_ids_that_start_at_one_have_no_past(tmp_path: Path) -> None:
     assert past(survey((path,)), "BTCUSDT") == []
 
 
-def test_lines_that_a_client_sent_and_answers_of_rest_are_passed_over(tmp_path: Path) -> None:
+def test_lines_that_a_client_sent_and_answers_of_rest_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "capture"
     sent = '5 > {"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}\n'
     path.write_text(sent + "6 = /api/v3/depth?symbol=BTCUSDT {}\n" + FRAME)
@@ -218,7 +218,7 @@ def test_a_line_without_an_end_is_refused_at_a_bound(
     monkeypatch.setattr("fanout.simulator.market.capture.MAX_LINE_BYTES", 64)
     path = tmp_path / "capture"
     path.write_text(FRAME)
-    with pytest.raises(ConfigError, match="line 1: holds no whole JSON object"):
+    with pytest.raises(ConfigError, match="line 1: has no whole JSON object"):
         survey((path,))
 
 

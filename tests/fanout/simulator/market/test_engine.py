@@ -89,7 +89,7 @@ async def test_a_burst_of_fills_may_share_a_millisecond(simulator: Simulator) ->
     assert [row["t"] for row in rows] == list(range(rows[0]["t"], rows[0]["t"] + 1_500))
 
 
-async def test_a_burst_may_befall_every_symbol_at_once(nursery: trio.Nursery) -> None:
+async def test_a_burst_may_act_on_every_symbol_at_once(nursery: trio.Nursery) -> None:
     """Ten symbols at the recorded peak: what is heard in all is what was issued."""
     symbols = tuple(TABLE)[:10]
     simulator = await start(nursery, symbols=symbols, hold=True)
@@ -124,7 +124,7 @@ async def test_inserted_rows_pass_through_faults_like_any_other(held: Simulator)
 
 
 @pytest.mark.parametrize("next_id", [1, 5, 2**53])
-async def test_ids_may_jump_or_start_anew(
+async def test_ids_may_jump_or_start_again(
     nursery: trio.Nursery, autojump_clock: MockClock, next_id: int
 ) -> None:
     venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(10, 16)))
@@ -143,7 +143,7 @@ async def test_ids_may_jump_or_start_anew(
     )
 
 
-async def test_no_aggregate_spans_ids_that_start_anew(simulator: Simulator) -> None:
+async def test_no_aggregate_spans_a_restart_of_ids(simulator: Simulator) -> None:
     async with connect(simulator, AGGREGATES) as client:
         await data(client)
         simulator.faults.inject(Insert("BTCUSDT", MARKET, 5))
@@ -256,7 +256,7 @@ async def test_a_delisted_symbol_is_unknown_to_rest_until_it_is_listed_again(
     assert (await listing(simulator, "BTCUSDT"))["status"] == "TRADING"
 
 
-async def test_a_clock_that_is_off_shows_at_rest_and_in_frames(
+async def test_a_shifted_clock_shows_in_rest_and_in_frames(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     rows = [tick(trade(n, time_ms=n * 1_000, event_ms=n * 1_000), n * 10**9) for n in range(1, 5)]
@@ -271,7 +271,7 @@ async def test_a_clock_that_is_off_shows_at_rest_and_in_frames(
     assert [row["E"] for row in told] == [row["T"] for row in told]
 
 
-async def test_a_clock_that_is_off_is_told_by_time(
+async def test_the_time_endpoint_shows_a_shifted_clock(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery)
@@ -292,6 +292,6 @@ async def test_a_clock_that_is_off_is_told_by_time(
         Forget("NOSUCHUSDT"),
     ],
 )
-async def test_a_symbol_that_is_not_there_is_refused(simulator: Simulator, fault: Fault) -> None:
+async def test_an_unknown_symbol_is_refused(simulator: Simulator, fault: Fault) -> None:
     with pytest.raises(UsageError, match="has no symbol"):
         simulator.faults.inject(fault)

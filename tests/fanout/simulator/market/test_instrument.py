@@ -32,12 +32,14 @@ def issued(instrument: Instrument, trade: Trade, offset_ms: int = 0) -> Trade:
     return told
 
 
-def test_a_trade_that_nothing_was_asked_of_passes_as_it_is(instrument: Instrument) -> None:
+def test_without_a_fault_a_trade_passes_unchanged(instrument: Instrument) -> None:
     given = row(7)
     assert instrument.issue(given, 0) is given
 
 
-def test_inserted_rows_take_the_next_ids_and_later_trades_move_on(instrument: Instrument) -> None:
+def test_inserted_rows_take_the_next_ids_and_the_ids_of_later_trades_rise(
+    instrument: Instrument,
+) -> None:
     instrument.issue(row(7), 0)
     inserted = instrument.insert(Insert("BTCUSDT", count=3), 1_234)
     assert [each.trade_id for each in inserted] == [8, 9, 10]
@@ -81,7 +83,7 @@ def test_a_price_is_never_inserted_as_zero() -> None:
     assert instrument.insert(Insert("PENNYUSDT", ADL, away=-0.9), 0)[0].price == "0.01"
 
 
-def test_a_clock_that_is_off_shifts_both_times_and_nothing_else(instrument: Instrument) -> None:
+def test_a_shifted_clock_changes_both_times_and_nothing_else(instrument: Instrument) -> None:
     given = row(7)
     told = issued(instrument, given, -250)
     assert (told.time_ms, told.event_ms) == (given.time_ms - 250, given.event_ms - 250)
@@ -119,9 +121,7 @@ def test_a_listing_may_change_twice(instrument: Instrument) -> None:
 
 
 @pytest.mark.parametrize("status", ["SETTLING", "CLOSE", "PENDING_TRADING"])
-def test_what_happens_in_a_halt_never_happened_and_takes_no_ids(
-    instrument: Instrument, status: str
-) -> None:
+def test_trades_in_a_halt_are_dropped_and_take_no_ids(instrument: Instrument, status: str) -> None:
     instrument.issue(row(7), 0)
     instrument.relist(Relist("BTCUSDT", status=status))
     assert [instrument.issue(row(n), 0) for n in (8, 9)] == [None, None]
@@ -139,14 +139,14 @@ def test_a_delisted_symbol_does_not_trade_until_it_is_listed_again(
 
 
 @pytest.mark.parametrize("next_id", [1, 9, 2**53])
-def test_ids_go_on_from_where_they_are_told_to(instrument: Instrument, next_id: int) -> None:
+def test_ids_continue_from_a_given_id(instrument: Instrument, next_id: int) -> None:
     instrument.issue(row(7), 0)
     instrument.renumber(next_id)
     assert ids(instrument.issue(row(8), 0), instrument.issue(row(9), 0)) == [next_id, next_id + 1]
     assert ids(*instrument.insert(Insert("BTCUSDT"), 0)) == [next_id + 2]
 
 
-def test_the_first_id_of_all_may_be_told(instrument: Instrument) -> None:
+def test_the_first_id_can_be_set(instrument: Instrument) -> None:
     instrument.begin(100)
     instrument.renumber(5)
     assert ids(instrument.issue(row(100), 0)) == [5]

@@ -34,17 +34,17 @@ def test_a_hole_between_ids_is_a_hole_between_ranges() -> None:
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_only_what_came_after_is_told_when_asked(after: int) -> None:
+def test_with_after_only_higher_ids_are_returned(after: int) -> None:
     ledger = ledger_of(MARKET, MARKET, NOT_A_FILL, MARKET, MARKET)
     assert covered(*ledger.issued(STREAM, after)) == list(range(after + 1, 6))
 
 
-def test_a_stream_that_nothing_is_known_of_has_issued_nothing() -> None:
+def test_an_unknown_stream_has_issued_nothing() -> None:
     assert ledger_of().issued(STREAM, 5) == ()
     assert ledger_of().withheld(STREAM, None) == ()
 
 
-def test_what_is_withheld_is_a_matter_of_its_own() -> None:
+def test_withheld_ids_are_kept_apart_from_issued_ones() -> None:
     ledger = ledger_of(MARKET, MARKET)
     ledger.withhold(tick(trade(2)))
     assert ledger.withheld(STREAM, None) == (IdRange(2, 2, MARKET),)
@@ -60,8 +60,8 @@ def test_ranges_of_one_are_forgotten_one_by_one() -> None:
     assert covered(*ledger.issued(STREAM, None)) == [18, 19, 20]
 
 
-def test_asking_for_what_is_forgotten_is_an_error_and_not_a_short_answer() -> None:
+def test_a_query_for_forgotten_ids_is_an_error_and_not_a_short_answer() -> None:
     ledger = ledger_of(*[MARKET] * 25, kept=10)
     assert covered(*ledger.issued(STREAM, 15)) == list(range(16, 26))
-    with pytest.raises(ForgottenError, match=r"after 14 .* through 15"):
+    with pytest.raises(ForgottenError, match=r"after 14 .* up to 15"):
         ledger.issued(STREAM, 14)

@@ -53,7 +53,7 @@ async def trades(client: RawClient, count: int) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("dialect", ["binance-usdm", "binance-spot"])
-async def test_a_new_symbol_is_listed_trades_and_is_heard_by_an_earlier_subscriber(
+async def test_a_new_symbol_is_listed_trades_and_reaches_an_earlier_subscriber(
     nursery: trio.Nursery, dialect: str
 ) -> None:
     simulator = await start(nursery, dialect=dialect, symbols=("BTCUSDT", "ETHUSDT"), rate=5_000.0)
@@ -94,7 +94,7 @@ async def test_a_new_symbol_can_be_halted_delisted_and_relisted(nursery: trio.Nu
     assert [row["status"] for row in await rows_of(venue, "NEWUSDT")] == ["SOMETHING_NEW"]
 
 
-async def test_a_renamed_symbol_goes_on_under_its_new_name(
+async def test_a_renamed_symbol_continues_under_its_new_name(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     venue = MemoryExchange(nursery, *(tick(trade(n), n * NS_PER_S) for n in range(1, 7)))
@@ -138,9 +138,7 @@ async def test_a_name_that_is_taken_is_refused_and_nothing_changes(
 
 
 @pytest.mark.parametrize("symbol", ["", "NEW USDT", "a@b", "x" * 41, "A/B"])
-async def test_a_name_that_no_stream_could_have_is_refused(
-    nursery: trio.Nursery, symbol: str
-) -> None:
+async def test_an_invalid_name_is_refused(nursery: trio.Nursery, symbol: str) -> None:
     with pytest.raises(
         UsageError, match=r"fault list: symbol is .*; give a symbol, such as NEWUSDT"
     ):
@@ -190,7 +188,7 @@ async def test_a_row_may_be_odd_whether_or_not_the_symbol_trades(
     assert second["filters"] != good["filters"]
 
 
-async def test_the_listing_may_be_unreachable_at_that_moment(nursery: trio.Nursery) -> None:
+async def test_the_listing_may_fail_once_after_a_symbol_was_added(nursery: trio.Nursery) -> None:
     venue = MemoryExchange(nursery)
     venue.faults.inject(Http(503, path=INFO))
     venue.faults.inject(List("NEWUSDT"))
@@ -240,7 +238,7 @@ def test_a_symbol_count_has_bounds() -> None:
             made_up_symbols(count)
 
 
-def test_made_up_names_are_taken_one_by_one_too() -> None:
+def test_a_made_up_symbol_can_be_named() -> None:
     config = SimulatorConfig(symbols=("S0777USDT", "BTCUSDT"))
     assert [listing.symbol for listing in config.listings] == ["S0777USDT", "BTCUSDT"]
 

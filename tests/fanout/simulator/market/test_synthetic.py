@@ -80,7 +80,7 @@ def test_most_trades_share_their_millisecond(rows: list[Trade]) -> None:
     assert max(together.values()) >= 200
 
 
-def test_ids_run_on_over_every_kind_of_row(rows: list[Trade]) -> None:
+def test_all_kinds_of_rows_share_one_numbering(rows: list[Trade]) -> None:
     ids: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         ids[row.symbol].append(row.trade_id)
@@ -104,7 +104,7 @@ def test_the_kinds_have_their_shares(rows: list[Trade]) -> None:
     assert share["MARKET"] > 0.94
 
 
-def test_an_na_row_says_zero_and_no_other_does(rows: list[Trade]) -> None:
+def test_only_an_na_row_has_zeros(rows: list[Trade]) -> None:
     for row in rows:
         assert ((row.price, row.quantity) == ("0", "0")) == (row.kind == "NA")
 

@@ -48,28 +48,28 @@ def test_a_subscription_is_acked_with_null_and_its_id() -> None:
 
 
 @pytest.mark.parametrize("name", ["nosuch@trade", "btcusdt@nothing", "BTCUSDT@trade", "", "币@x"])
-def test_a_name_that_means_nothing_is_acked_and_listed_all_the_same(name: str) -> None:
+def test_an_unknown_stream_name_is_acked_and_listed(name: str) -> None:
     session = ask("SUBSCRIBE", name).session
     assert result(ask("LIST_SUBSCRIPTIONS", session=session)) == [name]
 
 
-def test_asking_for_no_stream_at_all_is_acked() -> None:
+def test_a_subscription_to_no_streams_is_acked() -> None:
     assert result(ask("SUBSCRIBE")) is None
 
 
-def test_names_are_listed_in_order_of_asking_and_once() -> None:
+def test_names_are_listed_once_in_the_order_requested() -> None:
     session = ask("SUBSCRIBE", "b@trade", "a@trade", "b@trade").session
     session = ask("SUBSCRIBE", "a@trade", "c@trade", session=session).session
     assert session.streams == ("b@trade", "a@trade", "c@trade")
 
 
-def test_unsubscribing_takes_a_name_out() -> None:
+def test_unsubscribing_removes_a_name() -> None:
     given = ask("UNSUBSCRIBE", "a@trade", session=Session(("a@trade", "b@trade")))
     assert result(given) is None
     assert given.session.streams == ("b@trade",)
 
 
-def test_unsubscribing_what_never_was_subscribed_is_acked() -> None:
+def test_unsubscribing_an_unsubscribed_name_is_acked() -> None:
     given = ask("UNSUBSCRIBE", "a@trade", session=Session(("b@trade",)))
     assert result(given) is None
     assert given.session.streams == ("b@trade",)
@@ -81,7 +81,7 @@ def test_1024_streams_are_accepted() -> None:
     assert len(given.session.streams) == MAX_STREAMS
 
 
-def test_the_1025th_stream_costs_the_connection() -> None:
+def test_the_1025th_stream_ends_the_connection() -> None:
     full = ask("SUBSCRIBE", *names(MAX_STREAMS)).session
     given = ask("SUBSCRIBE", "onemore@trade", session=full)
     assert given.reply == '{"error":{"code":4,"msg":"Too many subscriptions"},"id":7}'
@@ -94,7 +94,7 @@ def test_a_stream_subscribed_again_does_not_count_twice() -> None:
     assert ask("SUBSCRIBE", "s0usdt@trade", session=full).close is None
 
 
-def test_the_envelope_can_be_asked_for_and_changed() -> None:
+def test_the_envelope_can_be_queried_and_changed() -> None:
     session = ask("SET_PROPERTY", "combined", True).session
     assert session.form.combined
     assert result(ask("GET_PROPERTY", "combined", session=session)) is True
@@ -140,14 +140,14 @@ def test_a_request_without_an_id_is_refused() -> None:
     assert error(answer(Session(), '{"method":"LIST_SUBSCRIPTIONS"}'))[0] == 2
 
 
-def test_an_unknown_method_is_told_which_are_known_and_where_it_stands() -> None:
+def test_the_error_for_an_unknown_method_lists_the_known_ones_and_the_position() -> None:
     given = answer(Session(), '{"method": "SUBSCRIBED","params":[],"id":1}')
     message = f"unknown variant `SUBSCRIBED`, expected one of {VARIANTS} at line 1 column 23"
     assert error(given) == (2, f"Invalid request: {message}")
 
 
 @pytest.mark.parametrize("method", ["null", "5", '["SUBSCRIBE"]', '"subscribe"', '"\\u0041"'])
-def test_a_method_that_is_no_method_is_refused(method: str) -> None:
+def test_a_method_that_is_not_a_string_is_refused(method: str) -> None:
     assert error(answer(Session(), f'{{"method":{method},"id":1}}'))[0] == 2
 
 
@@ -174,7 +174,9 @@ def test_params_that_are_no_array_are_refused(params: str) -> None:
         ("", "line 1 column 1"),
     ],
 )
-def test_invalid_json_is_told_where_and_ends_the_connection(text: str, at: str) -> None:
+def test_the_error_for_invalid_json_has_the_position_and_ends_the_connection(
+    text: str, at: str
+) -> None:
     given = answer(Session(), text)
     assert error(given) == (3, f"Invalid JSON: expected value at {at}")
     assert "id" not in json.loads(given.reply)
@@ -182,7 +184,7 @@ def test_invalid_json_is_told_where_and_ends_the_connection(text: str, at: str) 
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, '"\\ud800"', "1" * 9_000])
-def test_json_made_to_hurt_is_answered_like_any_other(text: str) -> None:
+def test_hostile_json_is_answered_like_any_other(text: str) -> None:
     assert error(answer(Session(), text))[0] in (2, 3)
 
 
@@ -204,5 +206,5 @@ def test_a_request_with_any_bit_flipped_is_answered() -> None:
 
 
 @given(st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
-def test_whatever_is_sent_gets_an_answer(text: str) -> None:
+def test_any_text_gets_an_answer(text: str) -> None:
     assert json.loads(answer(Session(), text).reply)

@@ -22,12 +22,12 @@ FINE = Form(microseconds=True)
         ("/stream?timeUnit=MICROSECOND", Session((), Form(True, True))),
     ],
 )
-def test_a_documented_url_leads_where_it_says(target: str, session: Session) -> None:
+def test_a_documented_url_gives_its_route_form_and_streams(target: str, session: Session) -> None:
     assert destination(target) == Destination("", session)
 
 
 @pytest.mark.parametrize(
     "target", ["/", "/ws/", "/stream/", "/public/ws", "/market/stream", "/ws?timeUnit=NANOSECOND"]
 )
-def test_another_url_leads_nowhere(target: str) -> None:
+def test_an_undocumented_url_is_not_found(target: str) -> None:
     assert destination(target) is None

@@ -13,7 +13,7 @@ from wsproto.events import CloseConnection, Ping, TextMessage
 from fanout.simulator.connection.http import Request
 from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects.base import RestSide, Session, Venue
-from fanout.simulator.dialects.binance_spot.table import TABLE, ZOO
+from fanout.simulator.dialects.binance_spot.table import TABLE, UNTRADED
 from fanout.simulator.faults import Decimals
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
@@ -75,7 +75,7 @@ def test_another_id_is_refused(request_id: str) -> None:
 
 @pytest.fixture
 def history() -> History:
-    return History(listed(TABLE.values(), ZOO), 2_000)
+    return History(listed(TABLE.values(), UNTRADED), 2_000)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def side(history: History) -> RestSide:
 
 def side_of(history: History, weight_limit: int) -> RestSide:
     limit = RateLimit(weight_limit=weight_limit, tolerated_429s=1)
-    listings = listed(TABLE.values(), ZOO)
+    listings = listed(TABLE.values(), UNTRADED)
     return SPOT.rest(Venue(listings=listings, quirks={}, history=history, limit=limit))
 
 
@@ -122,7 +122,7 @@ def test_old_trades_need_no_key_and_come_a_thousand_at_a_time(
 def test_the_listing_has_eight_decimals_whatever_the_tick_is(side: RestSide) -> None:
     info = body(side, "/api/v3/exchangeInfo")
     rows = {row["symbol"]: row for row in info["symbols"]}
-    assert rows.keys() == TABLE.keys() | {each.symbol for each in ZOO}
+    assert rows.keys() == TABLE.keys() | {each.symbol for each in UNTRADED}
     filters = {each["filterType"]: each for each in rows["BTCUSDT"]["filters"]}
     assert filters["PRICE_FILTER"]["tickSize"] == "0.01000000"
     assert filters["LOT_SIZE"]["stepSize"] == "0.00001000"
@@ -149,7 +149,7 @@ def test_a_request_costs_its_documented_weight(side: RestSide, name: str, weight
     assert (response.status, response.used_weight) == (200, weight)
 
 
-def test_a_refusal_tells_when_to_come_back(history: History) -> None:
+def test_a_refusal_has_a_retry_after(history: History) -> None:
     side = side_of(history, 20)
     request = Request("GET", "/api/v3/trades?symbol=BTCUSDT")
     first, second = (side.respond(request, 50_500) for _ in range(2))

@@ -9,7 +9,7 @@ from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects.base import RestSide as Rest
 from fanout.simulator.dialects.base import Venue
-from fanout.simulator.dialects.binance_usdm.table import TABLE, ZOO
+from fanout.simulator.dialects.binance_usdm.table import TABLE, UNTRADED
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
 from fanout.simulator.market.ticks import ADL, INSURANCE_FUND, NOT_A_FILL, RPI
@@ -17,18 +17,19 @@ from tests.fanout.simulator.support import LISTING, USDM, trade
 
 MINUTE_MS = 60_000
 KEPT = 2_000
+TRADED = (LISTING, TABLE["XAUUSDT"], TABLE["币安人生USDT"])
 
 
 @pytest.fixture
 def history() -> History:
-    return History(listed((LISTING,), ZOO), KEPT)
+    return History(listed(TRADED, UNTRADED), KEPT)
 
 
 @pytest.fixture
 def rest(history: History) -> Rest:
     limit = RateLimit(weight_limit=2_400, tolerated_429s=10)
     return USDM.rest(
-        Venue(listings=listed((LISTING,), ZOO), quirks={}, history=history, limit=limit)
+        Venue(listings=listed(TRADED, UNTRADED), quirks={}, history=history, limit=limit)
     )
 
 
@@ -67,7 +68,7 @@ def test_a_trade_is_spelled_as_documented(rest: Rest, history: History) -> None:
     ]
 
 
-def test_an_rpi_trade_says_so(rest: Rest, history: History) -> None:
+def test_an_rpi_trade_is_marked(rest: Rest, history: History) -> None:
     history.add(trade(kind=RPI))
     assert body(rest, "/fapi/v1/trades?symbol=BTCUSDT")[0]["isRPITrade"] is True
 
@@ -127,7 +128,7 @@ def test_a_limit_out_of_range_is_refused(rest: Rest, limit: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/fapi/v1/depth", "/fapi/v1/ping/", "", "*"])
-def test_what_is_not_served_is_not_found(rest: Rest, target: str) -> None:
+def test_an_unknown_path_is_not_found(rest: Rest, target: str) -> None:
     assert get(rest, target).status == 404
 
 
@@ -153,7 +154,7 @@ def test_the_weight_starts_again_on_the_clock_minute_and_not_after_sixty_seconds
     assert get(rest, "/fapi/v1/ping", MINUTE_MS).used_weight == 1
 
 
-def test_exchange_info_lists_what_trades_and_a_zoo(rest: Rest) -> None:
+def test_exchange_info_lists_what_trades_and_rows_that_do_not(rest: Rest) -> None:
     listings = symbols(rest)
     assert next(iter(listings)) == "BTCUSDT"
     assert listings["XAUUSDT"]["contractType"] == "TRADIFI_PERPETUAL"
@@ -164,7 +165,7 @@ def test_exchange_info_lists_what_trades_and_a_zoo(rest: Rest) -> None:
 
 
 def test_exchange_info_lists_no_symbol_twice() -> None:
-    board = listed(tuple(TABLE.values()), ZOO)
+    board = listed(tuple(TABLE.values()), UNTRADED)
     assert [listing.symbol for listing in board.values()] == list(board)
 
 

@@ -21,7 +21,9 @@ from fanout.simulator.dialects.binance_usdm.routes import MARKET, PRIVATE, PUBLI
         ("/private/stream?listenKey=k", Destination(PRIVATE, Session(form=Form(combined=True)))),
     ],
 )
-def test_a_documented_url_leads_where_it_says(target: str, expected: Destination) -> None:
+def test_a_documented_url_gives_its_route_form_and_streams(
+    target: str, expected: Destination
+) -> None:
     assert destination(target) == expected
 
 
@@ -44,7 +46,7 @@ def test_a_trailing_slash_is_refused(target: str) -> None:
     "target",
     ["", "/", "/public", "/other/ws", "/ws?a@trade", "/WS", "/streams", "/wsx", "//ws", "/ws//a"],
 )
-def test_what_is_no_route_is_refused(target: str) -> None:
+def test_an_unknown_route_is_refused(target: str) -> None:
     assert destination(target) is None
 
 
@@ -56,6 +58,6 @@ def test_names_may_be_percent_encoded() -> None:
         assert where.session.streams[0] == "币安人生usdt@trade"
 
 
-def test_empty_names_in_a_query_are_passed_over_and_repeated_ones_count_once() -> None:
+def test_empty_names_in_a_query_are_ignored_and_repeated_ones_count_once() -> None:
     where = destination("/stream?streams=/a@trade//a@trade/")
     assert where == Destination(PUBLIC, Session(("a@trade",), Form(combined=True)))
