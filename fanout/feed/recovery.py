@@ -88,28 +88,23 @@ class Recovery:
         self._busy.discard((stream, symbol))
 
     async def _close(self, stream: str, symbol: str, gap: Range) -> None:
-        search = _Search(gap, why_lost=f"not in {self._venues[stream].reach}")
-        patience = self._new_patience()
+        reach = self._venues[stream].reach
+        search = _Search(gap, self._new_patience(), why_lost=f"not in {reach}")
         while self._is_open(stream, symbol, gap):
             try:
                 async with self._limiter:
-                    history = await self._ask(stream, symbol, search.at)
+                    has_more = await self._ask(stream, symbol, search)
             except VenueKeyError as error:
                 self._go_on_without_key(stream, error)
                 continue
             except VenueError as error:
                 search.why_lost = str(error)
             else:
-                if history is not None:
-                    is_further = search.enter(history, self._take(stream, gap, history.trades))
-                    self._close_covered(stream, symbol, gap, history)
-                    if is_further:  # so the patience starts over
-                        patience = self._new_patience()
-                        if not history.is_newest and not search.is_done:
-                            continue
-            if search.is_done or patience.is_over():
+                if has_more:
+                    continue
+            if search.is_done or search.patience.is_over():
                 break
-            await trio.sleep(next(patience.pauses))
+            await trio.sleep(next(search.patience.pauses))
         if self._is_open(stream, symbol, gap):
             spent = without(search.covered, search.refused)
             self._tell(self._sequences.settle(stream, symbol, gap, spent, search.why_lost))
@@ -125,12 +120,25 @@ class Recovery:
         """Whether the gap is still open. The stream may have filled it."""
         return gap in self._sequences.gaps(stream, symbol)
 
-    async def _ask(self, stream: str, symbol: str, first_id: int) -> History | None:
-        venue = self._venues[stream]
-        return await self._rest.fetch(
+    async def _ask(self, stream: str, symbol: str, search: "_Search") -> bool:
+        """Ask for a page, and take it. Returns whether the next page may be there already.
+
+        The page ends with the call: hundreds of gaps may wait, each for its next request.
+        """
+        venue, first_id = self._venues[stream], search.at
+        history = await self._rest.fetch(
             venue.history_request(symbol, first_id),
             lambda body: venue.parse_history(body, symbol, first_id),
         )
+        if history is None:
+            return False
+        refused = self._take(stream, search.gap, history.trades)
+        is_further = search.enter(history, refused)
+        self._close_covered(stream, symbol, search.gap, history)
+        if not is_further:
+            return False
+        search.patience = self._new_patience()
+        return not history.is_newest and not search.is_done
 
     def _close_covered(self, stream: str, symbol: str, but: Range, history: History) -> None:
         """Close the gaps that lie in a page, except `but`. A gap with a trade that fits no field
@@ -179,7 +187,10 @@ class _Patience:
 class _Search:
     """The progress of one gap's recovery."""
 
-    def __init__(self, gap: Range, *, why_lost: str) -> None:
+    def __init__(self, gap: Range, patience: _Patience, *, why_lost: str) -> None:
+        self.gap = gap
+        self.patience = patience
+        """Starts over with each progress."""
         self._first, self._last = gap
         self.at = max(self._first, self._last - MAX_IDS + 1)
         """The first id of the next request."""

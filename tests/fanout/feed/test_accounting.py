@@ -1,5 +1,6 @@
 """What a reader is told when the exchange misbehaves: the exact sequence, on a virtual clock."""
 
+import gc
 import logging
 
 import pytest
@@ -10,6 +11,7 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.connection import FORBIDDEN_PAUSE_S, HANDOVER_S, OVERLAP_S
 from fanout.feed.continuity import WINDOW_S
+from fanout.venues.base import History
 from tests.fanout.feed.running import running_feed
 from tests.stand.loopback import Exchange
 
@@ -137,6 +139,23 @@ async def test_a_request_is_repeated_while_rest_lags_behind_the_stream(
         await trio.sleep(5)
         assert running.told() == ["1+", "2+", (1, 2, "BACK_FILLED")]
         assert len(skipped) == 2
+
+
+async def test_a_gap_that_waits_for_its_next_request_keeps_no_page(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange):
+        exchange.trade(BTC)
+        rows = [*exchange.rows[BTC]]
+        exchange.trade(BTC, "MARKET", skip=True)
+        exchange.trade(BTC)
+        exchange.rows[BTC] = rows  # REST lags behind, so the request is repeated
+        before = len(exchange.requests)
+        await trio.sleep(5)
+        assert len(exchange.requests) > before + 1
+        gc.collect()
+        assert [each for each in gc.get_objects() if type(each) is History] == []
 
 
 async def test_without_rest_a_gap_is_finally_lost_with_the_reason(
