@@ -77,9 +77,16 @@ class Sampler:
     @property
     def growth_mib_per_hour(self) -> float:
         """The slope of resident memory once things have settled, by least squares."""
-        settled = self.samples[int(len(self.samples) * SETTLING_SHARE) :]
-        points = [(each.at_s / 3600, each.resident_mib) for each in settled]
-        return slope(points)
+        return slope([(each.at_s / 3600, each.resident_mib) for each in self._settled])
+
+    @property
+    def settled_hours(self) -> float:
+        """How long things had been settled at the end."""
+        return max(1.0, self._settled[-1].at_s - self._settled[0].at_s) / 3600
+
+    @property
+    def _settled(self) -> list[Sample]:
+        return self.samples[int(len(self.samples) * SETTLING_SHARE) :]
 
     @property
     def left_over(self) -> int:
