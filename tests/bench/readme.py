@@ -65,12 +65,16 @@ def merged(reports: Sequence[Report]) -> Report:
     """One report, with the newest of each stage. Exits if they are not of one machine and day."""
     first = reports[0]
     for other in reports[1:]:
-        if {**other["environment"], "date": ""} != {**first["environment"], "date": ""} or (
-            _day(other) != _day(first)
-        ):
+        if _machine(other) != _machine(first) or _day(other) != _day(first):
             sys.exit("the reports are not of the same machine and day")
     newest = {stage["stage"]: stage for report in reports for stage in report["stages"]}
     return {"environment": first["environment"], "stages": list(newest.values())}
+
+
+def _machine(report: Report) -> dict[str, object]:
+    """The environment but for the date and what of the rivals is installed: each stage names the
+    rivals that it lacked."""
+    return report["environment"] | {"date": "", "libraries": {}, "programs": {}}
 
 
 def section(report: Report) -> str:
