@@ -31,6 +31,34 @@ MAX_TRADE_BYTES: Final = 43
 """The longest a trade can be: a byte each for the head, the kind and the index's higher bits, and
 four varints of ten bytes."""
 
+MAX_BLOCK_QUOTES: Final = 1_024
+"""Limit of the count of a block of quotes. 1,024 quotes of the worst 62 bytes and 35 around them
+stay below MAX_FRAME_BYTES."""
+
+MAX_QUOTE_BYTES: Final = 62
+"""The longest a quote can be: two bytes for the index, and six varints of ten bytes."""
+
+MAX_BLOCK_UPDATES: Final = 512
+"""Limit of the count of a block of book updates. With MAX_BLOCK_LEVELS it keeps MAX_FRAME_BYTES."""
+
+MAX_BLOCK_LEVELS: Final = 2_048
+"""Limit of the levels of all updates in a block by price. 2,048 levels of the worst 20 bytes, 512
+updates of the worst 29 bytes without their levels, and 35 bytes around them stay below
+MAX_FRAME_BYTES. A larger update is continued in the next block."""
+
+MAX_BLOCK_ORDERS: Final = 1_536
+"""Limit of the orders of all updates in a block by order: 1,536 orders of the worst 30 bytes."""
+
+MAX_UPDATE_BYTES: Final = 29
+"""The longest an update can be without its levels: two bytes for the index, one for the flags, two
+varints of ten bytes, and two counts of three."""
+
+MAX_LEVEL_BYTES: Final = 20
+"""The longest a level can be: two varints of ten bytes."""
+
+MAX_ORDER_BYTES: Final = 30
+"""The longest an order can be: three varints of ten bytes."""
+
 MAX_INSTRUMENTS: Final = 1_024
 """Limit of a channel's instruments: all that one venue trades of one kind. Protects a reader from
 keeping what a corrupt count asks for."""
@@ -101,6 +129,11 @@ class FrameKind(IntEnum):
 
     HEADER = WIRE_VERSION
     TRADES = 0x10
+    QUOTES = 0x11
+    BOOK = 0x12
+    """Updates of order books by price."""
+    ORDERS = 0x13
+    """Updates of order books by order."""
     STATUS = 0x20
     GAP = 0x21
     LOSS = 0x22
@@ -115,6 +148,18 @@ class BlockFlags(IntFlag):
     NONE = 0
     BACK_FILLED = 0x01
     SNAPSHOT = 0x02
+
+
+class BookFlags(IntFlag):
+    """What holds for one update of a book. Other bits are reserved: written 0, ignored."""
+
+    NONE = 0
+    WHOLE = 0x01
+    """It replaces the book."""
+    MORE = 0x02
+    """The book is not consistent until an update without this flag has come."""
+    TOP_ONLY = 0x04
+    """Nothing is known beyond the last level given."""
 
 
 class DataKinds(IntFlag):
