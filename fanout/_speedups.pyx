@@ -11,7 +11,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
 
 from fanout.venues.base import VenueTrade
-from fanout.protocol.records import Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Trade
 
 cdef extern from "protocol/_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)

@@ -9,13 +9,14 @@
     header     epoch, next sequence number, venue, channel, and how many instruments follow
     instruments   for each its symbol, exponents and references: mean price and quantity, newest
                trade id and time
-    block      first sequence number, receive time, trades; the first trade of each instrument is
-               a delta to the header's references, the others to the one before: a block decodes
-               alone
+    block      first sequence number, receive time, and trades, quotes or book updates; the first
+               of each instrument is a delta to the header's references, the others to the one
+               before: a block decodes alone
     event      STATUS GAP LOSS HEARTBEAT END
     request    optional, from the reader, once: one frame of JSON: where to start, which channel, a
                token
-    numbering  trades, STATUS and GAP count 1, 2, 3, ... within an epoch; holes are announced
+    numbering  the records of blocks, STATUS and GAP count 1, 2, 3, ... within an epoch; holes are
+               announced
 
 `WIRE.md` beside this file is the specification. `SubscriberSession` is a reader of all this:
 bytes in, records out.
@@ -23,13 +24,30 @@ bytes in, records out.
 
 from fanout.protocol.backoff import backoff
 from fanout.protocol.block import decode_block, encode_block, is_representable
+from fanout.protocol.book_records import (
+    BookBlock,
+    BookUpdate,
+    Level,
+    Order,
+    OrderBlock,
+    OrderUpdate,
+    Quote,
+    QuoteBlock,
+    pack_levels,
+    pack_orders,
+)
 from fanout.protocol.constants import (
+    MAX_BLOCK_LEVELS,
+    MAX_BLOCK_ORDERS,
+    MAX_BLOCK_QUOTES,
     MAX_BLOCK_TRADES,
+    MAX_BLOCK_UPDATES,
     MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
     START,
     WIRE_VERSION,
     BlockFlags,
+    BookFlags,
     DataKinds,
     EndReason,
     FeedState,
@@ -53,6 +71,7 @@ from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
 from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
 from fanout.protocol.phases import Phase
 from fanout.protocol.records import (
@@ -62,7 +81,6 @@ from fanout.protocol.records import (
     Gap,
     Header,
     Heartbeat,
-    Instrument,
     Loss,
     Record,
     Reference,
@@ -83,13 +101,20 @@ from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 __all__ = [
+    "MAX_BLOCK_LEVELS",
+    "MAX_BLOCK_ORDERS",
+    "MAX_BLOCK_QUOTES",
     "MAX_BLOCK_TRADES",
+    "MAX_BLOCK_UPDATES",
     "MAX_FRAME_BYTES",
     "MAX_INSTRUMENTS",
     "START",
     "WIRE_VERSION",
     "Block",
     "BlockFlags",
+    "BookBlock",
+    "BookFlags",
+    "BookUpdate",
     "CallerError",
     "ChecksumError",
     "DataKinds",
@@ -106,14 +131,20 @@ __all__ = [
     "Heartbeat",
     "Instrument",
     "InstrumentType",
+    "Level",
     "LimitExceededError",
     "Loss",
     "LossReason",
     "MalformedError",
     "NotRepresentableError",
+    "Order",
+    "OrderBlock",
+    "OrderUpdate",
     "PeerError",
     "Phase",
     "Position",
+    "Quote",
+    "QuoteBlock",
     "Record",
     "Reference",
     "Request",
@@ -145,6 +176,8 @@ __all__ = [
     "from_text",
     "is_representable",
     "opening",
+    "pack_levels",
+    "pack_orders",
     "to_decimal",
     "to_float",
     "to_text",

@@ -21,7 +21,8 @@ from libc.string cimport memcpy, memset
 
 from fanout.protocol import constants, ring_page
 from fanout.protocol.constants import BlockFlags, TradeKind
-from fanout.protocol.records import Block, Header, Instrument, Reference, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Block, Header, Reference, Trade
 
 cdef extern from "_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)

@@ -28,7 +28,8 @@ from fanout.protocol.constants import (
 )
 from fanout.protocol.errors import MalformedError, NotRepresentableError
 from fanout.protocol.framing import seal, unseal
-from fanout.protocol.records import End, Event, Gap, Header, Heartbeat, Instrument, Loss, Status
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import End, Event, Gap, Header, Heartbeat, Loss, Status
 from fanout.protocol.text import pack_text, unpack_text
 
 _STATUS = Struct("<BQHBQ")

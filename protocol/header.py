@@ -39,6 +39,7 @@ from fanout.protocol.constants import (
 )
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
 from fanout.protocol.framing import frame, payloads_of, seal, unseal
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import (
     MAX_ENTRY_BYTES,
     MAX_OVERHEAD_BYTES,
@@ -48,7 +49,7 @@ from fanout.protocol.instruments import (
     runs_of,
     with_instruments,
 )
-from fanout.protocol.records import Header, Instrument, Reference
+from fanout.protocol.records import Header, Reference
 from fanout.protocol.text import channel_fault, name_fault, pack_text, unpack_text
 
 _PREFIX = Struct("<BBQQ")

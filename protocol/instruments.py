@@ -42,7 +42,8 @@ from fanout.protocol.constants import (
 )
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
 from fanout.protocol.framing import seal, unseal
-from fanout.protocol.records import Header, Instrument, Reference
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Header, Reference
 from fanout.protocol.text import name_fault, pack_text, unpack_text
 
 _PREFIX = Struct("<BBHH")

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from fanout.errors import shown
-from fanout.protocol.records import Instrument, Record, Snapshot, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Record, Snapshot, Trade
 
 
 class Format(StrEnum):

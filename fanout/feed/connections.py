@@ -19,7 +19,8 @@ from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
 from fanout.feed.listing import shard_count, shard_of
 from fanout.feed.sequences import Taken
 from fanout.net.websocket import Burst
-from fanout.protocol.records import Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Dialogue, Outcome, SpentId, Venue, VenueTrade
 

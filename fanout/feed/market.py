@@ -20,7 +20,8 @@ from fanout.feed.normalise import to_trade
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.rest import RestClient
 from fanout.protocol.errors import NotRepresentableError
-from fanout.protocol.records import Instrument, Reference, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Reference, Trade
 from fanout.venues import Venue
 from fanout.venues.base import Listing
 

@@ -3,7 +3,8 @@
 from fanout.protocol.block import is_representable
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.fixedpoint import from_text
-from fanout.protocol.records import Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Trade
 from fanout.speedups import twin
 from fanout.venues.base import VenueTrade
 

@@ -13,7 +13,7 @@ from fanout.errors import ConfigError
 from fanout.feed.listing import resolve
 from fanout.feed.roster import Roster
 from fanout.protocol.constants import MAX_INSTRUMENTS
-from fanout.protocol.records import Instrument
+from fanout.protocol.instrument import Instrument
 from fanout.venues.base import Listing
 
 BELIEVED_FROM: Final = 10

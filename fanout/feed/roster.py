@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from fanout.protocol.records import Instrument, Reference
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Reference
 
 NO_REFERENCE = Reference(price=0, quantity=0, trade_id=0, time=0)
 """The reference of an instrument without known trades. A reference is only the start of the deltas,

@@ -15,7 +15,8 @@ from fanout.feed.continuity import Gap as Told
 from fanout.feed.normalise import to_trade
 from fanout.protocol.constants import GapState
 from fanout.protocol.errors import NotRepresentableError
-from fanout.protocol.records import Gap, Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import SpentId, VenueTrade
 

@@ -18,7 +18,8 @@ import msgspec
 from fanout.feed.continuity import Range
 from fanout.feed.sequence import MAX_JUMP, IdSequence, Tally, Unproven
 from fanout.protocol.constants import U64_MAX, GapState
-from fanout.protocol.records import Gap, Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Continuity, SpentId, VenueTrade
 

@@ -18,7 +18,7 @@ from fanout.feed.connections import Shard
 from fanout.feed.sequences import Sequences
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
-from fanout.protocol.records import Instrument
+from fanout.protocol.instrument import Instrument
 from fanout.venues.base import Listing, Venue
 
 _LOG = logging.getLogger("fanout")

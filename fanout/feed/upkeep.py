@@ -24,7 +24,7 @@ from fanout.feed.silence import Listings
 from fanout.net.budget import MINUTE_S, SHARE
 from fanout.net.rest import RestClient
 from fanout.protocol.constants import FeedState
-from fanout.protocol.records import Instrument
+from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
 

@@ -11,7 +11,8 @@ from typing import Final
 from fanout.feed.parts import Parts
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
-from fanout.protocol.records import Instrument, Trade
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.histogram import SLICES, Histogram
 from fanout.stats.pieces import Pieces

@@ -24,7 +24,7 @@ import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
 from fanout.protocol.constants import MAX_SYMBOL_BYTES, InstrumentType, TradeKind
-from fanout.protocol.records import Instrument
+from fanout.protocol.instrument import Instrument
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,15 +3,24 @@ import pytest
 
 from fanout import protocol
 from fanout.protocol import (
+    BookFlags,
+    BookUpdate,
     End,
     EndReason,
     Event,
     FeedState,
     Gap,
     GapState,
+    Level,
+    NotRepresentableError,
+    Order,
+    OrderUpdate,
+    Quote,
     Snapshot,
     Status,
     Trade,
+    pack_levels,
+    pack_orders,
     wire1,
 )
 from tests.protocol.golden import BTC, EVENTS, LIFE
@@ -50,10 +59,14 @@ VALUES = [
 ]
 
 
+POSITIONAL = (Trade, Quote, BookUpdate, OrderUpdate, wire1.Wire1Trade)
+"""What is made thousands of times a second."""
+
+
 @pytest.mark.parametrize("value", VALUES)
 def test_values_cannot_be_changed_and_their_fields_are_named(value: type[msgspec.Struct]) -> None:
     assert value.__struct_config__.frozen
-    if value not in (Trade, wire1.Wire1Trade):
+    if value not in POSITIONAL:
         with pytest.raises(TypeError, match="positional"):
             value(*range(len(value.__struct_fields__)))
 
@@ -76,3 +89,45 @@ def test_a_trade_cannot_be_changed() -> None:
     trade = Trade(BTC, 1, 2, 3, 4, False)
     with pytest.raises(AttributeError):
         trade.price = 5  # type: ignore[misc]
+
+
+def test_a_quote_and_an_update_know_their_symbol() -> None:
+    assert Quote(BTC, 1, 2, 3, 4, 5, 6).symbol == "BTCUSDT"
+    assert BookUpdate(BTC, 1, 2, b"", b"").symbol == "BTCUSDT"
+    assert OrderUpdate(LIFE, 1, 2, b"", b"").symbol == LIFE.symbol
+
+
+def test_an_update_shows_the_levels_that_were_packed() -> None:
+    bids, asks = [Level(7, 2**64 - 1), Level(-(2**63), 0)], [Level(2**63 - 1, 5)]
+    update = BookUpdate(BTC, 1, 2, pack_levels(bids), pack_levels(asks))
+    assert (update.bids, update.asks) == (bids, asks)
+    assert (update.bids[0].price, update.asks[0].quantity) == (7, 5)
+    assert len(update.packed_bids) == 2 * 16
+
+
+def test_an_update_shows_the_orders_that_were_packed() -> None:
+    bids, asks = [Order(2**64 - 1, -7, 2**64 - 1)], [Order(1, 2, 3), Order(1, 2, 0)]
+    update = OrderUpdate(BTC, 1, 2, pack_orders(bids), pack_orders(asks))
+    assert (update.bids, update.asks) == (bids, asks)
+    assert (update.bids[0].order_id, update.asks[1].quantity) == (2**64 - 1, 0)
+    assert len(update.packed_asks) == 2 * 24
+
+
+@pytest.mark.parametrize("level", [(2**63, 1), (-(2**63) - 1, 1), (1, -1), (1, 2**64), (1.5, 1)])
+def test_a_level_that_does_not_fit_is_not_packed(level: tuple[int, int]) -> None:
+    with pytest.raises(NotRepresentableError, match="a level does not fit 64 bits"):
+        pack_levels([(1, 1), level])
+
+
+@pytest.mark.parametrize("order", [(-1, 1, 1), (2**64, 1, 1), (1, 2**63, 1), (1, 1, -1)])
+def test_an_order_that_does_not_fit_is_not_packed(order: tuple[int, int, int]) -> None:
+    with pytest.raises(NotRepresentableError, match="an order does not fit 64 bits"):
+        pack_orders([order])
+
+
+@pytest.mark.parametrize("type_", [BookUpdate, OrderUpdate])
+def test_each_flag_of_an_update_can_be_asked_for(type_: type[BookUpdate | OrderUpdate]) -> None:
+    for bits in range(8):
+        update = type_(BTC, 1, 2, b"", b"", BookFlags(bits))
+        found = (update.is_whole, update.has_more, update.is_top_only)
+        assert found == (bool(bits & 1), bool(bits & 2), bool(bits & 4))

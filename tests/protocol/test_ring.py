@@ -12,8 +12,9 @@ from fanout.protocol import LimitExceededError, MalformedError, PeerError, frame
 from fanout.protocol import ring_page as page
 from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
 from fanout.protocol.header import MAX_OPENING_BYTES
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes
-from fanout.protocol.records import Header, Instrument
+from fanout.protocol.records import Header
 from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.ring_file import (
     UnsupportedMachineError,

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Self
 
 from fanout.errors import UsageError, shown
 from fanout.protocol.constants import InstrumentType
-from fanout.protocol.records import Instrument
+from fanout.protocol.instrument import Instrument
 from fanout.venues.base import (
     Continuity,
     History,

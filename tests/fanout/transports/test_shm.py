@@ -34,7 +34,8 @@ from fanout.protocol import (
 )
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_opening
-from fanout.protocol.records import Instrument, Reference
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Reference
 from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
