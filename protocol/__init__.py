@@ -24,6 +24,7 @@ bytes in, records out.
 
 from fanout.protocol.backoff import backoff
 from fanout.protocol.block import decode_block, encode_block, is_representable
+from fanout.protocol.book_block import decode_book, decode_orders, encode_book, encode_orders
 from fanout.protocol.book_records import (
     BookBlock,
     BookUpdate,
@@ -74,6 +75,7 @@ from fanout.protocol.header import decode_header, decode_opening, encode_header,
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
 from fanout.protocol.phases import Phase
+from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import (
     Block,
     End,
@@ -162,15 +164,21 @@ __all__ = [
     "UnexpectedFrameError",
     "backoff",
     "decode_block",
+    "decode_book",
     "decode_event",
     "decode_header",
     "decode_opening",
+    "decode_orders",
+    "decode_quotes",
     "decode_request",
     "encode_block",
+    "encode_book",
     "encode_changes",
     "encode_event",
     "encode_header",
     "encode_instruments",
+    "encode_orders",
+    "encode_quotes",
     "encode_request",
     "frame",
     "from_text",

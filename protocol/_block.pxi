@@ -73,43 +73,56 @@ cdef inline uint64_t unzigzag(uint64_t value) noexcept:
     return (value >> 1) ^ (0 - (value & 1))
 
 
+cdef inline const uint8_t *opened(
+    PyObject *payload, uint8_t kind, int most, Prefix *prefix, const uint8_t **end
+):
+    """Read what a block begins with. Gives the place of its first item, and by `end` that of its
+    CRC; NULL if anything about it is out of order."""
+    cdef const uint8_t *at
+    cdef uint32_t crc
+    cdef Py_ssize_t size, taken
+    end[0] = NULL
+    if not PyBytes_CheckExact(payload):
+        return NULL
+    size = PyBytes_GET_SIZE(<object>payload) - CRC_BYTES
+    if size < PREFIX_BYTES:
+        return NULL
+    at = <const uint8_t *>PyBytes_AS_STRING(<object>payload)
+    end[0] = at + size
+    memcpy(&crc, end[0], CRC_BYTES)
+    if crc != crc32_of(at, size) or at[0] != kind:
+        return NULL
+    prefix.bits, prefix.ordinary = at[1], at[2]
+    memcpy(&prefix.count, at + 3, 2)
+    memcpy(&prefix.first_seq, at + 5, 8)
+    memcpy(&prefix.received_ns, at + 13, 8)
+    at += PREFIX_BYTES
+    if not 1 <= prefix.count <= most:
+        return NULL
+    if not 1 <= prefix.first_seq <= MAX_SEQ - prefix.count + 1:
+        return NULL
+    taken = read_varint(at, end[0], &prefix.held_ns)
+    return at + taken if taken else NULL
+
+
 cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items):
     """The trades of a payload. False if anything about it is out of order."""
     cdef const uint8_t *at
     cdef const uint8_t *end
-    cdef uint32_t crc
     cdef PyObject *references
-    cdef Py_ssize_t size, taken, place, number, known
+    cdef Py_ssize_t taken, place, number, known
     cdef uint64_t deltas[4]
     cdef Past pasts[MAX_INSTRUMENTS]
     cdef uint8_t is_known[MAX_INSTRUMENTS]
     cdef Past *past
     cdef Item *item
     cdef uint8_t head
-    if not (PyBytes_CheckExact(payload) and IS_EXACTLY(header, HEADER)):
+    if not IS_EXACTLY(header, HEADER):
         return False
     references = tuple_in(header, header_references)
-    size = PyBytes_GET_SIZE(<object>payload) - CRC_BYTES
-    if references == NULL or size < PREFIX_BYTES:
+    at = opened(payload, TRADES, MAX_TRADES, prefix, &end)
+    if references == NULL or at == NULL:
         return False
-    at = <const uint8_t *>PyBytes_AS_STRING(<object>payload)
-    end = at + size
-    memcpy(&crc, end, CRC_BYTES)
-    if crc != crc32_of(at, size) or at[0] != TRADES:
-        return False
-    prefix.bits, prefix.ordinary = at[1], at[2]
-    memcpy(&prefix.count, at + 3, 2)
-    memcpy(&prefix.first_seq, at + 5, 8)
-    memcpy(&prefix.received_ns, at + 13, 8)
-    at += PREFIX_BYTES
-    if not 1 <= prefix.count <= MAX_TRADES:
-        return False
-    if not 1 <= prefix.first_seq <= MAX_SEQ - prefix.count + 1:
-        return False
-    taken = read_varint(at, end, &prefix.held_ns)
-    if not taken:
-        return False
-    at += taken
     known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
     memset(is_known, False, known)
     for number in range(prefix.count):

@@ -43,15 +43,15 @@ MAX_BLOCK_UPDATES: Final = 512
 
 MAX_BLOCK_LEVELS: Final = 2_048
 """Limit of the levels of all updates in a block by price. 2,048 levels of the worst 20 bytes, 512
-updates of the worst 29 bytes without their levels, and 35 bytes around them stay below
+updates of the worst 27 bytes without their levels, and 35 bytes around them stay below
 MAX_FRAME_BYTES. A larger update is continued in the next block."""
 
 MAX_BLOCK_ORDERS: Final = 1_536
 """Limit of the orders of all updates in a block by order: 1,536 orders of the worst 30 bytes."""
 
-MAX_UPDATE_BYTES: Final = 29
+MAX_UPDATE_BYTES: Final = 27
 """The longest an update can be without its levels: two bytes for the index, one for the flags, two
-varints of ten bytes, and two counts of three."""
+varints of ten bytes, and two counts of two."""
 
 MAX_LEVEL_BYTES: Final = 20
 """The longest a level can be: two varints of ten bytes."""
@@ -69,11 +69,14 @@ MAKER_BIT: Final = 0x80
 ESCAPE_BIT: Final = 0x40
 """In a trade's first byte: the trade's own kind follows, one byte."""
 
+BOOK_FLAGS_BIT: Final = 0x40
+"""In the first byte of a book update: a byte of `BookFlags` follows."""
+
 MORE_BIT: Final = 0x20
-"""In a trade's first byte: a varint with the index's higher bits follows."""
+"""In an item's first byte: a varint with the index's higher bits follows."""
 
 LOW_INDEX: Final = 0x1F
-"""In a trade's first byte: the index's five lowest bits. The first 32 instruments take one byte."""
+"""In an item's first byte: the index's five lowest bits. The first 32 instruments take one byte."""
 
 LOW_INDEX_BITS: Final = 5
 
@@ -143,7 +146,7 @@ class FrameKind(IntEnum):
 
 
 class BlockFlags(IntFlag):
-    """What holds for every trade of a block. Other bits are reserved: written 0, ignored."""
+    """What holds for every record of a block. Other bits are reserved: written 0, ignored."""
 
     NONE = 0
     BACK_FILLED = 0x01

@@ -11,6 +11,9 @@ from msgspec.structs import replace
 from fanout.protocol import (
     Block,
     BlockFlags,
+    BookBlock,
+    BookFlags,
+    BookUpdate,
     DataKinds,
     End,
     EndReason,
@@ -24,17 +27,29 @@ from fanout.protocol import (
     InstrumentType,
     Loss,
     LossReason,
+    OrderBlock,
+    OrderUpdate,
+    Quote,
+    QuoteBlock,
     Reference,
     Status,
     Trade,
     TradeKind,
     decode_block,
+    decode_book,
     decode_event,
     decode_header,
+    decode_orders,
+    decode_quotes,
     encode_block,
+    encode_book,
     encode_event,
     encode_header,
     encode_instruments,
+    encode_orders,
+    encode_quotes,
+    pack_levels,
+    pack_orders,
     with_instruments,
 )
 
@@ -94,6 +109,106 @@ SNAPSHOT = Block(
     flags=BlockFlags.SNAPSHOT,
 )
 
+RECEIVED_NS = 1_791_382_992_840_123_456
+
+QUOTES = QuoteBlock(
+    first_seq=1_001,
+    quotes=[
+        Quote(
+            BTC,
+            9_007_199_254_741_093,
+            1_791_382_992_838,
+            8_309_160,
+            1_500,
+            8_309_170,
+            22,
+            1_001,
+            RECEIVED_NS,
+        ),
+        Quote(
+            BTC,
+            9_007_199_254_741_096,
+            1_791_382_992_838,
+            8_309_150,
+            40,
+            8_309_170,
+            22,
+            1_002,
+            RECEIVED_NS,
+        ),
+        Quote(LIFE, 52, 1_791_382_992_839, 12_350, 0, 12_350, 70, 1_003, RECEIVED_NS),
+    ],
+    received_ns=RECEIVED_NS,
+    held_ns=85_000,
+)
+"""The last has no bids."""
+
+BOOK = BookBlock(
+    first_seq=1_001,
+    updates=[
+        BookUpdate(
+            BTC,
+            9_007_199_254_741_093,
+            1_791_382_992_838,
+            pack_levels([(8_309_160, 1_500), (8_309_150, 0)]),
+            pack_levels([(8_309_170, 22)]),
+            BookFlags.NONE,
+            1_001,
+            RECEIVED_NS,
+        ),
+        BookUpdate(
+            BTC,
+            9_007_199_254_741_096,
+            1_791_382_992_839,
+            b"",
+            pack_levels([(8_309_170, 0), (8_309_180, 40)]),
+            BookFlags.NONE,
+            1_002,
+            RECEIVED_NS,
+        ),
+        BookUpdate(
+            LIFE,
+            52,
+            1_791_382_992_839,
+            pack_levels([(12_300, 900)]),
+            pack_levels([(12_350, 70)]),
+            BookFlags.WHOLE | BookFlags.TOP_ONLY,
+            1_003,
+            RECEIVED_NS,
+        ),
+    ],
+    received_ns=RECEIVED_NS,
+    held_ns=85_000,
+)
+
+ORDERS = OrderBlock(
+    first_seq=1_001,
+    updates=[
+        OrderUpdate(
+            BTC,
+            9_007_199_254_741_093,
+            1_791_382_992_838,
+            pack_orders([(700_001, 8_309_160, 500), (699_990, 8_309_160, 0)]),
+            pack_orders([(700_002, 8_309_170, 22)]),
+            BookFlags.NONE,
+            1_001,
+            RECEIVED_NS,
+        ),
+        OrderUpdate(
+            LIFE,
+            52,
+            1_791_382_992_839,
+            pack_orders([(31, 12_300, 900)]),
+            b"",
+            BookFlags.WHOLE | BookFlags.MORE,
+            1_002,
+            RECEIVED_NS,
+        ),
+    ],
+    received_ns=RECEIVED_NS,
+    held_ns=85_000,
+)
+
 EVENTS: dict[str, Event] = {
     "status": Status(
         seq=1_004,
@@ -115,9 +230,9 @@ EVENTS: dict[str, Event] = {
     "end": End(reason=EndReason.SHUTDOWN, last_seq=2_005, retry_ms=1_000, why="stopped"),
 }
 
-NAMES = ("header", "instruments", "trades", "snapshot", *EVENTS)
+NAMES = ("header", "instruments", "trades", "snapshot", "quotes", "book", "orders", *EVENTS)
 
-Value = tuple[Header, int] | Header | Block | Event
+Value = tuple[Header, int] | Header | Block | QuoteBlock | BookBlock | OrderBlock | Event
 """A header alone is a pair: the header without instruments, and their number."""
 
 
@@ -133,6 +248,9 @@ def value(name: str) -> Value:
         "instruments": HEADER,
         "trades": received(TRADES),
         "snapshot": SNAPSHOT,
+        "quotes": QUOTES,
+        "book": BOOK,
+        "orders": ORDERS,
     }
     return fixed.get(name) or EVENTS[name]
 
@@ -145,21 +263,37 @@ def received(block: Block) -> Block:
 
 def encode(name: str) -> bytes:
     """The payload of the frame `name`, from its value."""
-    if name == "header":
-        return encode_header(HEADER)
-    if name == "instruments":
-        return encode_instruments(HEADER, 0, 2)[0]
-    if name in ("trades", "snapshot"):
-        return encode_block(TRADES if name == "trades" else SNAPSHOT, HEADER)
+    match name:
+        case "header":
+            return encode_header(HEADER)
+        case "instruments":
+            return encode_instruments(HEADER, 0, 2)[0]
+        case "trades":
+            return encode_block(TRADES, HEADER)
+        case "snapshot":
+            return encode_block(SNAPSHOT, HEADER)
+        case "quotes":
+            return encode_quotes(QUOTES, HEADER)
+        case "book":
+            return encode_book(BOOK, HEADER)
+        case "orders":
+            return encode_orders(ORDERS, HEADER)
     return encode_event(EVENTS[name])
 
 
 def decode(name: str, data: bytes) -> Value:
     """The meaning of any payload, by the decoder for the frame `name`."""
-    if name == "header":
-        return decode_header(data)
-    if name == "instruments":
-        return with_instruments(BARE_HEADER, data)
-    if name in ("trades", "snapshot"):
-        return decode_block(data, HEADER)
+    match name:
+        case "header":
+            return decode_header(data)
+        case "instruments":
+            return with_instruments(BARE_HEADER, data)
+        case "trades" | "snapshot":
+            return decode_block(data, HEADER)
+        case "quotes":
+            return decode_quotes(data, HEADER)
+        case "book":
+            return decode_book(data, HEADER)
+        case "orders":
+            return decode_orders(data, HEADER)
     return decode_event(data, HEADER)

@@ -5,6 +5,9 @@ from hypothesis import strategies as st
 from fanout.protocol import (
     Block,
     BlockFlags,
+    BookBlock,
+    BookFlags,
+    BookUpdate,
     End,
     EndReason,
     Event,
@@ -16,10 +19,16 @@ from fanout.protocol import (
     Instrument,
     Loss,
     LossReason,
+    OrderBlock,
+    OrderUpdate,
+    Quote,
+    QuoteBlock,
     Reference,
     Status,
     Trade,
     TradeKind,
+    pack_levels,
+    pack_orders,
 )
 
 U64 = st.integers(0, 2**64 - 1)
@@ -43,7 +52,13 @@ def headers(draw: st.DrawFn, max_instruments: int = 5) -> Header:
         for index, symbol in enumerate(symbols)
     ]
     references = [
-        Reference(price=draw(I64), quantity=draw(U64), trade_id=draw(U64), time=draw(U64))
+        Reference(
+            price=draw(I64),
+            quantity=draw(U64),
+            trade_id=draw(U64),
+            time=draw(U64),
+            update_id=draw(U64),
+        )
         for _ in instruments
     ]
     return Header(
@@ -81,6 +96,102 @@ def blocks(draw: st.DrawFn, header: Header, *, first_seq: int | None = None) -> 
         held_ns=draw(U64),
         flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),
     )
+
+
+@st.composite
+def quotes(draw: st.DrawFn, header: Header) -> Quote:
+    instrument = draw(st.sampled_from(header.instruments))
+    reference = header.references[instrument.index]
+    bid = draw(_near(reference.price))
+    return Quote(
+        instrument,
+        draw(_near_unsigned(reference.update_id)),
+        draw(_near_unsigned(reference.time)),
+        bid,
+        draw(U64 | st.integers(0, 300)),
+        draw(_near(bid)),
+        draw(U64 | st.integers(0, 300)),
+    )
+
+
+@st.composite
+def quote_blocks(draw: st.DrawFn, header: Header) -> QuoteBlock:
+    return QuoteBlock(
+        first_seq=draw(SEQ),
+        quotes=draw(st.lists(quotes(header), min_size=1, max_size=12)),
+        received_ns=draw(U64),
+        held_ns=draw(U64),
+        flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),
+    )
+
+
+BOOK_FLAGS = st.sampled_from([BookFlags(bits) for bits in range(8)])
+
+
+@st.composite
+def book_updates(draw: st.DrawFn, header: Header) -> BookUpdate:
+    instrument = draw(st.sampled_from(header.instruments))
+    reference = header.references[instrument.index]
+
+    def side(*, falling: bool) -> bytes:
+        prices = sorted(draw(st.sets(_near(reference.price), max_size=6)), reverse=falling)
+        return pack_levels((price, draw(U64 | st.integers(0, 300))) for price in prices)
+
+    return BookUpdate(
+        instrument,
+        draw(_near_unsigned(reference.update_id)),
+        draw(_near_unsigned(reference.time)),
+        side(falling=True),
+        side(falling=False),
+        draw(BOOK_FLAGS),
+    )
+
+
+@st.composite
+def book_blocks(draw: st.DrawFn, header: Header) -> BookBlock:
+    return BookBlock(
+        first_seq=draw(SEQ),
+        updates=draw(st.lists(book_updates(header), min_size=1, max_size=6)),
+        received_ns=draw(U64),
+        held_ns=draw(U64),
+        flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),
+    )
+
+
+@st.composite
+def order_updates(draw: st.DrawFn, header: Header) -> OrderUpdate:
+    instrument = draw(st.sampled_from(header.instruments))
+    reference = header.references[instrument.index]
+    order = st.tuples(U64 | st.integers(0, 300), _near(reference.price), U64 | st.integers(0, 300))
+    sides = st.lists(order, max_size=6).map(pack_orders)
+    return OrderUpdate(
+        instrument,
+        draw(_near_unsigned(reference.update_id)),
+        draw(_near_unsigned(reference.time)),
+        draw(sides),
+        draw(sides),
+        draw(BOOK_FLAGS),
+    )
+
+
+@st.composite
+def order_blocks(draw: st.DrawFn, header: Header) -> OrderBlock:
+    return OrderBlock(
+        first_seq=draw(SEQ),
+        updates=draw(st.lists(order_updates(header), min_size=1, max_size=6)),
+        received_ns=draw(U64),
+        held_ns=draw(U64),
+        flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),
+    )
+
+
+def _near(price: int) -> st.SearchStrategy[int]:
+    """Any price at all, and often one close to this."""
+    return I64 | st.integers(max(price - 300, -(2**63)), min(price + 300, 2**63 - 1))
+
+
+def _near_unsigned(value: int) -> st.SearchStrategy[int]:
+    return U64 | st.integers(max(value - 3, 0), min(value + 300, 2**64 - 1))
 
 
 @st.composite
