@@ -22,10 +22,11 @@ import msgspec
 
 from fanout.clients.outcomes import DisconnectedError
 from fanout.clients.sigbus import guard, unguard
-from fanout.protocol.constants import START, FrameKind
+from fanout.protocol.blocks import BLOCK_KINDS, block_from
+from fanout.protocol.constants import START
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
-from fanout.protocol.joining import block_from, first_seq, run_of
+from fanout.protocol.joining import first_seq, run_of
 from fanout.protocol.ring import RingReader
 from fanout.protocol.ring_file import lock_kind, lock_request
 from fanout.protocol.ring_page import (
@@ -143,7 +144,7 @@ class AttachedQueue:
     def _is_in_first_block(self, seq: int) -> bool:
         """Whether the first unread frame is a block with this number, but not as its first."""
         payload = next(self.reader.unread(), None) if seq else None
-        if payload is None or payload[0] != FrameKind.TRADES:
+        if payload is None or payload[0] not in BLOCK_KINDS:
             return False
         first, count = run_of(payload)
         return first < seq < first + count

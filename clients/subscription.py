@@ -24,6 +24,7 @@ from fanout.clients.outcomes import (
 )
 from fanout.clients.wanted import Wanted
 from fanout.protocol.backoff import backoff
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import EndReason
 from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
@@ -341,6 +342,8 @@ def _first_number(record: Received) -> int | None:
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
             return seq
+        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq):
+            return seq or None  # 0 in a snapshot
         case Loss(first_seq=seq) | Skipped(first_seq=seq):
             return seq
         case _:

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from fanout.clients.outcomes import AddressError, UnknownSymbolError
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import TradeKind
 from fanout.protocol.records import Gap, Header, Record, Snapshot, Status, Trade
 
@@ -50,6 +51,8 @@ class Wanted(msgspec.Struct, frozen=True):
             case Snapshot():
                 trades = tuple(filter(self._wants, record.trades))
                 return Snapshot(trades=trades) if trades else None
+            case Quote() | BookUpdate() | OrderUpdate():
+                return record if self._wants_symbol(record.instrument.symbol) else None
             case Status(instrument=instrument) | Gap(instrument=instrument):
                 is_wanted = instrument is None or self._wants_symbol(instrument.symbol)
                 return record if is_wanted else None

@@ -1,19 +1,15 @@
-"""Joining a stream in its middle: where the numbering stands at a frame, and beginning within one.
+"""Joining a stream in its middle: where the numbering stands at a frame.
 
 A TCP reader gets a header made for its position. A queue reader builds its own, with `next_seq` set
 to the number of the first unread frame. A reader that asks for a number in the middle of a block
-gets the rest of that block as a block of its own.
+gets the rest of that block as a block of its own: see `blocks.block_from`.
 """
 
 from struct import Struct
 
-from msgspec.structs import replace
-
-from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.constants import MAX_SEQ, NUMBERED_KINDS, BlockFlags, FrameKind
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.framing import unseal
-from fanout.protocol.records import Header
 
 _RUN = Struct("<BBBHQ")
 assert _RUN.size == 13
@@ -62,11 +58,3 @@ def first_seq(payload: bytes) -> int | None:
     if not 1 <= seq <= MAX_SEQ:
         raise MalformedError(f"sequence number {seq} is out of range")
     return int(seq)
-
-
-def block_from(payload: bytes, seq: int, header: Header) -> bytes:
-    """The payload of a block with the trades from sequence number `seq` on, of one that holds it.
-    Raises `PeerError` for a payload that is no block."""
-    block = decode_block(payload, header)
-    trades = block.trades[seq - block.first_seq :]
-    return encode_block(replace(block, first_seq=seq, trades=trades), header)

@@ -11,8 +11,9 @@ alike.
     session.disconnected()                         the connection is gone; another will follow
 
 A session outlives its connections. It reports records that were published between two of them as a
-`Loss`, like every other hole in the numbering. Trades, events, skipped records and losses together
-are exactly the numbers from the first on, each once.
+`Loss`, like every other hole in the numbering. Trades, quotes, book updates, events, skipped
+records and losses together are exactly the numbers from the first on, each once. Quotes and book
+updates of a snapshot have the number 0.
 
 `ask`, before a connection's first byte, tells the session what the client requested. Then the
 request, not the header, determines the next number. If the service begins elsewhere, the session
@@ -25,6 +26,7 @@ from typing import Any, Final
 import msgspec
 
 from fanout.protocol.block import decode_block
+from fanout.protocol.blocks import UPDATE_DECODERS, Updates
 from fanout.protocol.constants import (
     NUMBERED_KINDS,
     OTHER_WIRES,
@@ -77,6 +79,8 @@ class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
     unknown_frames: int
     trades: int
+    updates: int
+    """Quotes and book updates, but for those of snapshots."""
     events: int
     lost: int
     """Sequence numbers reported as lost, by the service or by the session."""
@@ -121,6 +125,7 @@ class SubscriberSession:
         self._frame_count = 0
         self._unknown_frames = 0
         self._trades = 0
+        self._updates = 0
         self._events = 0
         self._lost = 0
         self._skipped = 0
@@ -139,6 +144,7 @@ class SubscriberSession:
             frames=self._frame_count,
             unknown_frames=self._unknown_frames,
             trades=self._trades,
+            updates=self._updates,
             events=self._events,
             lost=self._lost,
             skipped=self._skipped,
@@ -174,10 +180,13 @@ class SubscriberSession:
         if payload is None:
             return None
         self._frame_count += 1
-        if self.has_begun and self.phase is Phase.STREAMING and payload[0] == _TRADES:
-            # Nearly every frame. The table allows it too, but takes half a microsecond.
+        if self.has_begun and self.phase is Phase.STREAMING:
+            # Nearly every frame is a block. The table allows it too, but takes half a microsecond.
             assert self.header is not None, "the table allows no block before a header"
-            return self._take_block(decode_block(payload, self.header))
+            if payload[0] == _TRADES:
+                return self._take_block(decode_block(payload, self.header))
+            if payload[0] in UPDATE_DECODERS:
+                return self._take_updates(UPDATE_DECODERS[payload[0]](payload, self.header))
         self._steady = None
         if self.is_elsewhere:
             return self._take_refusal(payload)
@@ -207,6 +216,7 @@ class SubscriberSession:
             self._bytes_received,
             self._frame_count,
             self._trades,
+            self._updates,
             self._lost,
         )
 
@@ -220,6 +230,7 @@ class SubscriberSession:
             self._bytes_received,
             self._frame_count,
             self._trades,
+            self._updates,
             self._lost,
         ) = mark
         for name, value in zip(_STEADY, steady, strict=True):
@@ -248,6 +259,8 @@ class SubscriberSession:
         self.is_answered |= kind is not Input.END
         assert self.header is not None, "the table allows nothing else before a header"
         if kind is Input.BLOCK:
+            if payload[0] in UPDATE_DECODERS:
+                return self._take_updates(UPDATE_DECODERS[payload[0]](payload, self.header))
             return self._take_block(decode_block(payload, self.header))
         if kind is Input.INSTRUMENTS:
             header = with_instruments(self.header, payload)
@@ -334,6 +347,16 @@ class SubscriberSession:
         self.has_begun = True
         self._trades += len(block.trades)
         records += block.trades
+        return records
+
+    def _take_updates(self, block: Updates) -> list[Record]:
+        """Take quotes or book updates. Those of a snapshot have no numbers."""
+        if block.is_snapshot:
+            return list(block.records)
+        records = self._advance(block.first_seq, len(block.records))
+        self.has_begun = True
+        self._updates += len(block.records)
+        records += block.records
         return records
 
     def _take_event(self, payload: bytes, header: Header) -> list[Record]:

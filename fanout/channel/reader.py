@@ -27,10 +27,10 @@ import msgspec
 
 from fanout.channel.channel import Channel, framed
 from fanout.channel.log import Cursor, Lag, Lapped
+from fanout.protocol.blocks import block_from
 from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, LossReason
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
-from fanout.protocol.joining import block_from
 from fanout.protocol.records import End, Header, Loss
 from fanout.protocol.request import Position, Request, SlowPolicy, Start
 from fanout.protocol.text import fitting

@@ -41,6 +41,7 @@ from fanout.protocol import (
 from fanout.protocol.ring_file import UnsupportedMachineError
 from fanout.protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
 from tests.clients.queues import Writer, block, goodbye, numbers, overwrite, writing
+from tests.protocol import golden
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,6 +148,23 @@ def test_a_reader_that_leaves_within_a_block_leaves_only_its_rest(
             assert numbers(take(reader, 1)) == [3]
         with client(tmp_path) as reader:
             assert numbers(take(reader, 4)) == [4, 5, 6, 7]
+            assert reader.statistics.lost == 0
+
+
+@pytest.mark.parametrize("name", ["quotes", "book", "orders"])
+def test_a_reader_can_leave_within_a_block_of_any_kind(tmp_path: Path, name: str) -> None:
+    whole: Any = golden.decode(name, golden.payload(name))
+    records, after = list(whole.records), whole.first_seq + len(whole.records)
+    with writing(tmp_path, next_seq=whole.first_seq) as writer:
+        writer.queue.writer.push(frame(golden.payload(name)))
+        writer.next_seq = after
+        writer.trades(1)
+        for place, expected in enumerate(records):
+            with client(tmp_path) as reader:
+                assert reader.connect().next_seq == whole.first_seq + place
+                assert next(reader) == expected
+        with client(tmp_path) as reader:
+            assert numbers(take(reader, 1)) == [after]
             assert reader.statistics.lost == 0
 
 

@@ -1,12 +1,11 @@
 """Where the numbering stands at a frame, whatever kind it is of."""
 
 import pytest
-from msgspec.structs import replace
 
-from fanout.protocol import MalformedError, decode_block, encode_block
+from fanout.protocol import MalformedError
 from fanout.protocol.framing import seal
-from fanout.protocol.joining import block_from, first_seq, run_of
-from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
+from fanout.protocol.joining import first_seq, run_of
+from tests.protocol.golden import payload
 
 
 @pytest.mark.parametrize(
@@ -14,6 +13,9 @@ from tests.protocol.golden import EVENTS, HEADER, TRADES, payload, received
     [
         ("header", 1_001),
         ("trades", 1_001),
+        ("quotes", 1_001),
+        ("book", 1_001),
+        ("orders", 1_001),
         ("status", 1_004),
         ("gap", 1_005),
         ("loss", 1_006),
@@ -57,23 +59,3 @@ def test_records_of_any_kind_say_their_first_number_and_how_many_they_are(kind: 
 def test_numbers_that_cannot_be_are_refused(body: bytes) -> None:
     with pytest.raises(MalformedError):
         first_seq(seal(body))
-
-
-@pytest.mark.parametrize("place", range(3))
-def test_a_block_can_begin_at_any_of_its_trades(place: int) -> None:
-    rest = decode_block(block_from(payload("trades"), 1_001 + place, HEADER), HEADER)
-    whole = received(TRADES)
-    assert rest == replace(whole, first_seq=1_001 + place, trades=whole.trades[place:])
-
-
-def test_so_can_the_first_block_of_all() -> None:
-    block = encode_block(replace(TRADES, first_seq=1), HEADER)
-    assert decode_block(block_from(block, 3, HEADER), HEADER).trades == [
-        replace(received(TRADES).trades[2], seq=3)
-    ]
-
-
-@pytest.mark.parametrize("name", EVENTS)
-def test_a_payload_that_is_no_block_cannot_be_cut(name: str) -> None:
-    with pytest.raises(MalformedError):
-        block_from(payload(name), 1_001, HEADER)

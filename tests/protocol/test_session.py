@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+from collections.abc import Callable
 from struct import pack
 
 import pytest
@@ -11,6 +12,8 @@ from fanout.protocol import (
     START,
     Block,
     BlockFlags,
+    BookBlock,
+    BookUpdate,
     ChecksumError,
     End,
     EndReason,
@@ -23,9 +26,13 @@ from fanout.protocol import (
     Loss,
     LossReason,
     MalformedError,
+    OrderBlock,
+    OrderUpdate,
     PeerError,
     Phase,
     Position,
+    Quote,
+    QuoteBlock,
     Record,
     SessionStatistics,
     Skipped,
@@ -36,10 +43,15 @@ from fanout.protocol import (
     Trade,
     UnexpectedFrameError,
     encode_block,
+    encode_book,
     encode_event,
     encode_header,
     encode_instruments,
+    encode_orders,
+    encode_quotes,
     frame,
+    pack_levels,
+    pack_orders,
 )
 from fanout.protocol.errors import NotHeardError, WrongChannelError
 from fanout.protocol.framing import payloads_of, seal
@@ -47,6 +59,7 @@ from fanout.protocol.header import opening as header_frames
 from tests.protocol.golden import BTC, HEADER
 
 GREETING = frame(START)
+SNAPSHOT = BlockFlags.SNAPSHOT
 
 
 def opening(next_seq: int = 1, epoch_ns: int = 7) -> bytes:
@@ -60,7 +73,34 @@ def block(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -
     return frame(encode_block(value, HEADER))
 
 
-def run(first_seq: int, count: int, kind: int = 0x13, flags: int = 0) -> bytes:
+def quotes(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -> bytes:
+    many = [Quote(BTC, first_seq + i, 5, 6, 7, 8, 9) for i in range(count)]
+    value = QuoteBlock(first_seq=first_seq, quotes=many, received_ns=9, flags=flags)
+    return frame(encode_quotes(value, HEADER))
+
+
+def book(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -> bytes:
+    side = pack_levels([(6, 7)])
+    many = [BookUpdate(BTC, first_seq + i, 5, side, side) for i in range(count)]
+    value = BookBlock(first_seq=first_seq, updates=many, received_ns=9, flags=flags)
+    return frame(encode_book(value, HEADER))
+
+
+def orders(first_seq: int, count: int = 1, flags: BlockFlags = BlockFlags.NONE) -> bytes:
+    side = pack_orders([(1, 6, 7)])
+    many = [OrderUpdate(BTC, first_seq + i, 5, side, b"") for i in range(count)]
+    value = OrderBlock(first_seq=first_seq, updates=many, received_ns=9, flags=flags)
+    return frame(encode_orders(value, HEADER))
+
+
+UPDATES = [
+    pytest.param(quotes, Quote, id="quotes"),
+    pytest.param(book, BookUpdate, id="book"),
+    pytest.param(orders, OrderUpdate, id="orders"),
+]
+
+
+def run(first_seq: int, count: int, kind: int = 0x1E, flags: int = 0) -> bytes:
     """Records of a kind to come, which nobody here can read."""
     return frame(seal(pack("<BBBHQ", kind, flags, 9, count, first_seq) + b"records"))
 
@@ -112,7 +152,7 @@ def numbers(records: list[Record]) -> list[int]:
     for record in records:
         if isinstance(record, Loss):
             result += range(record.first_seq, record.last_seq + 1)
-        elif isinstance(record, Trade | Status | Gap):
+        elif isinstance(record, Trade | Quote | BookUpdate | OrderUpdate | Status | Gap):
             result.append(record.seq)
     return result
 
@@ -125,8 +165,9 @@ def test_trades_and_events_come_out_in_their_order() -> None:
     assert numbers(records) == list(range(1, 11))
 
 
+NUMBERED = ["block", "quotes", "book", "orders", "status", "gap"]
 PIECES = st.lists(
-    st.sampled_from(["block", "status", "gap", "loss", "heartbeat", "unknown", "header"]),
+    st.sampled_from([*NUMBERED, "loss", "heartbeat", "unknown", "header"]),
     max_size=15,
 )
 
@@ -140,6 +181,12 @@ def test_any_split_of_the_stream_gives_every_number_once(
         match piece:
             case "block":
                 stream, seq = stream + block(seq, place + 1), seq + place + 1
+            case "quotes":
+                stream, seq = stream + quotes(seq, place + 1), seq + place + 1
+            case "book":
+                stream, seq = stream + book(seq, place + 1), seq + place + 1
+            case "orders":
+                stream, seq = stream + orders(seq, place + 1), seq + place + 1
             case "status":
                 stream, seq = stream + status(seq), seq + 1
             case "gap":
@@ -173,10 +220,55 @@ def test_a_snapshot_is_no_trade_and_takes_no_number() -> None:
     assert session.statistics.trades == 1
 
 
+@pytest.mark.parametrize(("of", "type_"), UPDATES)
+def test_quotes_and_book_updates_come_out_in_their_order(
+    of: Callable[..., bytes], type_: type[Record]
+) -> None:
+    session = streaming()
+    # As the first frame that shows a number, and in mid-stream.
+    records = drain(session, of(1, 2) + block(3) + of(4, 2) + of(8))
+    names = [type(record).__name__ for record in records]
+    name = type_.__name__
+    assert names == [name, name, "Trade", name, name, "Loss", name]
+    assert numbers(records) == [*range(1, 9)]
+    assert {each.received_ns for each in records if isinstance(each, type_)} == {9}
+    statistics = session.statistics
+    assert (statistics.updates, statistics.trades, statistics.lost) == (5, 1, 2)
+
+
+@pytest.mark.parametrize(("of", "type_"), UPDATES)
+def test_quotes_and_books_of_a_snapshot_come_out_without_numbers(
+    of: Callable[..., bytes], type_: type[Record]
+) -> None:
+    session = streaming(5)
+    for before, flagged in ((b"", of(5, 2, BlockFlags.SNAPSHOT)), (block(5), of(1, 2, SNAPSHOT))):
+        drain(session, before)
+        records = drain(session, flagged)
+        assert [type(each) for each in records] == [type_, type_]
+        assert numbers(records) == [0, 0]
+    assert (session.next_seq, session.statistics.updates) == (6, 0)
+
+
+@pytest.mark.parametrize(("of", "type_"), UPDATES)
+def test_a_damaged_block_of_any_kind_is_refused(
+    of: Callable[..., bytes], type_: type[Record]
+) -> None:
+    for before in (b"", heartbeat(1)):
+        session = streaming()
+        drain(session, before)
+        damaged = bytearray(of(1))
+        damaged[-1] ^= 1
+        with pytest.raises(ChecksumError):
+            drain(session, bytes(damaged))
+
+
 @pytest.mark.parametrize(
     ("late", "found"),
     [
         pytest.param(block(4), [4], id="block"),
+        pytest.param(quotes(4), [4], id="quotes"),
+        pytest.param(book(4), [4], id="book"),
+        pytest.param(orders(4), [4], id="orders"),
         pytest.param(status(4), [4], id="status"),
         pytest.param(loss(4, 5), [4, 5], id="loss"),
         pytest.param(heartbeat(4), [], id="heartbeat"),
@@ -194,7 +286,18 @@ def test_an_unannounced_hole_is_reported_as_a_loss(late: bytes, found: list[int]
 
 @pytest.mark.parametrize(
     "again",
-    [block(2), status(2), gap(2), loss(2, 9), heartbeat(2), end(1), opening(2)[len(GREETING) :]],
+    [
+        block(2),
+        quotes(2),
+        book(2),
+        orders(2),
+        status(2),
+        gap(2),
+        loss(2, 9),
+        heartbeat(2),
+        end(1),
+        opening(2)[len(GREETING) :],
+    ],
 )
 def test_a_repeated_number_is_refused(again: bytes) -> None:
     session = streaming()
@@ -217,6 +320,9 @@ FRAMES = {
     "START": GREETING,
     "header": opening()[len(GREETING) :],
     "block": block(1),
+    "quotes": quotes(1),
+    "book": book(1),
+    "orders": orders(1),
     "event": heartbeat(1),
     "end": end(0),
     "unknown": unknown(),
@@ -228,7 +334,11 @@ FRAMES = {
     [
         (b"", "GREETING", {"START"}),
         (GREETING, "OPENING", {"header"}),
-        (opening(), "STREAMING", {"header", "block", "event", "end", "unknown"}),
+        (
+            opening(),
+            "STREAMING",
+            {"header", "block", "quotes", "book", "orders", "event", "end", "unknown"},
+        ),
         (opening() + end(0), "ENDED", set()),
     ],
 )
@@ -316,13 +426,14 @@ def test_statistics_count_over_all_connections() -> None:
         frames=0,
         unknown_frames=0,
         trades=0,
+        updates=0,
         events=0,
         lost=0,
         skipped=0,
         connections=0,
     )
     first = opening() + block(1, 2) + status(3) + unknown() + loss(4, 5) + block(7, 3) + unknown()
-    third = opening(19) + run(19, 4) + end(22)
+    third = opening(19) + run(19, 4) + quotes(23, 2) + book(25, 3) + orders(28) + end(28)
     second = opening(12) + block(12) + heartbeat(15) + gap(15) + loss(16, 18) + end(18)
     drain(session, first)
     session.disconnected()
@@ -331,15 +442,16 @@ def test_statistics_count_over_all_connections() -> None:
     drain(session, third)
     assert session.statistics == SessionStatistics(
         bytes_received=len(first) + len(second) + len(third),
-        frames=9 + 8 + 5,
+        frames=9 + 8 + 8,
         unknown_frames=3,
         trades=2 + 3 + 1,
+        updates=2 + 3 + 1,
         events=2 + 4 + 1,
         lost=2 + 1 + 2 + 2 + 3,  # told, a hole, missed between the connections, a hole, told
         skipped=4,
         connections=3,
     )
-    assert session.frames == 22
+    assert session.frames == 25
 
 
 @pytest.mark.parametrize(
@@ -353,6 +465,11 @@ def test_statistics_count_over_all_connections() -> None:
         pytest.param(opening() + unknown(), False, True, id="unknown"),
         pytest.param(opening() + loss(1, 2), False, True, id="loss"),
         pytest.param(opening() + block(1), True, True, id="block"),
+        pytest.param(opening() + quotes(1), True, True, id="quotes"),
+        pytest.param(opening() + book(1), True, True, id="book"),
+        pytest.param(
+            opening() + book(1, 1, BlockFlags.SNAPSHOT), False, True, id="snapshot of books"
+        ),
         pytest.param(opening() + heartbeat(1), True, True, id="heartbeat"),
         pytest.param(opening() + status(1), True, True, id="status"),
         pytest.param(opening() + gap(1), True, True, id="gap"),
@@ -521,7 +638,7 @@ def added(header: Header, first: int) -> bytes:
     return b"".join(map(frame, encode_instruments(header, first, len(header.instruments))))
 
 
-@pytest.mark.parametrize("kind", [0x11, 0x1F])
+@pytest.mark.parametrize("kind", [0x14, 0x1F])
 def test_records_of_an_unknown_kind_are_reported_as_skipped_and_leave_no_hole(kind: int) -> None:
     records = drain(SubscriberSession(), opening(5) + run(5, 3, kind) + block(8))
     assert records[0] == Skipped(first_seq=5, last_seq=7, kind=kind)
@@ -532,7 +649,7 @@ def test_records_of_an_unknown_kind_are_reported_as_skipped_and_leave_no_hole(ki
 def test_a_hole_before_records_of_an_unknown_kind_is_a_loss() -> None:
     lost, skipped = drain(SubscriberSession(), opening(5) + run(9, 1))
     assert lost == Loss(first_seq=5, last_seq=8, reason=LossReason.UNANNOUNCED)
-    assert skipped == Skipped(first_seq=9, last_seq=9, kind=0x13)
+    assert skipped == Skipped(first_seq=9, last_seq=9, kind=0x1E)
 
 
 def test_a_snapshot_of_an_unknown_kind_takes_no_numbers() -> None:
@@ -653,11 +770,15 @@ def test_a_frame_that_was_undone_can_be_taken_again_with_the_same_result() -> No
         status(9),
         run(10, 3),
         heartbeat(13),
-        loss(13, 14),
+        book(1, 1, BlockFlags.SNAPSHOT),
+        quotes(13),
+        loss(14, 14),
         unknown(),
         *(frame(each) for each in payloads_of(opening(next_seq=15))[1:]),
         block(15),
-        end(15),
+        book(16, 2),
+        orders(19, 2),
+        end(20),
     ]
     for each in frames:
         before, mark = state(session), session.mark()

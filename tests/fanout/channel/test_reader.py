@@ -1,6 +1,7 @@
 """Where a reader begins in a channel, and what it is told about its place: without a socket."""
 
 import itertools
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -20,8 +21,9 @@ from fanout.protocol import (
     Snapshot,
     Start,
     Trade,
+    frame,
 )
-from tests.protocol.golden import BTC, HEADER, LIFE
+from tests.protocol.golden import BTC, HEADER, LIFE, decode, payload
 from tests.protocol.test_session import numbers
 from tests.stand.channels import new_channel, publish, publish_bulk
 from tests.stand.subscriber import Subscriber
@@ -78,6 +80,18 @@ def test_the_rest_of_a_cut_block_has_unchanged_trades() -> None:
     channel = filled(5)
     whole = asked_for(channel, 1).read()
     assert asked_for(channel, 3).read() == whole[2:]
+
+
+@pytest.mark.parametrize("name", ["quotes", "book", "orders"])
+def test_a_block_of_any_kind_can_be_asked_for_from_its_middle(name: str) -> None:
+    channel = filled(1_000)
+    block: Any = decode(name, payload(name))
+    channel.log.append(frame(payload(name)), count=len(block.records))
+    publish(channel, 1, 2)
+    whole = asked_for(channel, block.first_seq).read()
+    assert whole[:-2] == block.records
+    for place in range(len(whole)):
+        assert asked_for(channel, block.first_seq + place).read() == whole[place:]
 
 
 def test_a_live_reader_gets_a_snapshot_first_and_a_resuming_reader_gets_none() -> None:
