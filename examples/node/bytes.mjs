@@ -12,6 +12,8 @@ export class WireError extends Error {
 
 export const U64_MAX = 2n ** 64n - 1n;
 
+export const MAX_SEQ = 2n ** 63n - 1n;
+
 const CRC_BYTES = 4;
 
 // From the polynomial, since zlib.crc32 is in Node only from 20.15 on.
@@ -55,6 +57,20 @@ export function viewOf(bytes) {
 // `fatal`: bytes that are no UTF-8 are an error and not U+FFFD. `ignoreBOM`: a leading U+FEFF is
 // part of the text; without it the decoder drops it in silence, and two symbols may become one.
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The value, which has to lie within these limits. Throws WireError if it does not. */
+export function within(value, least, most, field) {
+  if (value < least || value > most) {
+    throw new WireError(`${field} ${value} is not from ${least} to ${most}`);
+  }
+  return value;
+}
+
+/** The next field of `fields`, which is a sequence number. */
+export const seqOf = (fields, field) => within(fields.u64(field), 1n, MAX_SEQ, field);
+
+/** From a code to its name. Codes that a newer service may add to are read as OTHER. */
+export const codes = (...names) => (code) => names[code] ?? "OTHER";
 
 /**
  * Reads fields one after the other. Each method takes the field's name, for its error message, and

@@ -10,11 +10,11 @@
 
 import net from "node:net";
 
-import { U64_MAX, WireError, checkedBody, viewOf } from "./bytes.mjs";
+import { recordsOf } from "./blocks.mjs";
+import { MAX_SEQ, U64_MAX, WireError, checkedBody, viewOf } from "./bytes.mjs";
 import {
   HEADER,
   INSTRUMENTS,
-  MAX_SEQ,
   decodeHeader,
   decodeInstruments,
   decodeMessage,
@@ -153,7 +153,7 @@ export class Session {
   }
 
   /**
-   * The events in `chunk`: what payloads.mjs decodes, and `{type: "hole", firstSeq, lastSeq}` where
+   * The events in `chunk`: what payloads.mjs and blocks.mjs decode, and `{type: "hole", firstSeq, lastSeq}` where
    * numbers are lost and nobody said so. Throws WireError where the wire is broken; the events
    * before that are good.
    */
@@ -243,8 +243,11 @@ export class Session {
   #numbersOf(message) {
     switch (message.type) {
       case "trades":
+      case "quotes":
+      case "book":
+      case "orders":
         if (message.snapshot) return [null, null];
-        return [message.firstSeq, message.firstSeq + BigInt(message.trades.length)];
+        return [message.firstSeq, message.firstSeq + BigInt(recordsOf(message).length)];
       case "status":
       case "gap":
         return [message.seq, message.seq + 1n];

@@ -1,5 +1,5 @@
 /**
- * Payloads of wire 2 as values: header, block of trades, events.
+ * Payloads of wire 2 as values: header, instruments, events. Blocks are in blocks.mjs.
  *
  * A function here takes the bytes between a frame's length and its CRC and gives a plain object, or
  * throws WireError. Whatever may have 64 bits is a BigInt, since a double loses digits from 2^53
@@ -7,29 +7,18 @@
  * left alone: a newer service may say more.
  */
 
-import { Fields, WireError } from "./bytes.mjs";
+import { BLOCKS, SNAPSHOT, decodeBlock, indexOf } from "./blocks.mjs";
+import { Fields, MAX_SEQ, WireError, codes, seqOf, within } from "./bytes.mjs";
 
 export const HEADER = 0x02;
-
-export const MAX_SEQ = 2n ** 63n - 1n;
 
 export const INSTRUMENTS = 0x25;
 
 const MAX_INSTRUMENTS = 1024;
-const MAX_TRADES = 1024;
 const WHOLE_FEED = 65_535;
 
-const LOW_INDEX = 0x1f;
-const MORE = 0x20;
-const ESCAPE = 0x40;
-const BUYER_IS_MAKER = 0x80;
 const ALL_DATA = 0x0f;
-const BACK_FILLED = 1;
-const SNAPSHOT = 2;
 
-// Codes that a newer service may add to are read as OTHER.
-const codes = (...names) => (code) => names[code] ?? "OTHER";
-const tradeKind = codes("MARKET", "RPI", "INSURANCE_FUND", "ADL", "AGGREGATE");
 const instrumentType = codes("SPOT", "LINEAR_PERPETUAL", "INVERSE_PERPETUAL", "FUTURE", "OPTION");
 const statusState = codes("CONNECTING", "LIVE", "STALE", "DOWN", "HALTED");
 const gapState = codes("OPEN", "BACK_FILLED", "UNRECOVERABLE", "NO_TRADE");
@@ -45,15 +34,6 @@ const endReason = codes("SHUTDOWN", "SLOW", "AUTH", "FULL", "FEED_FAILED", "BAD_
 
 /** `retryMs` of an END after which there is nothing to come back for. */
 const NEVER = 4294967295;
-
-function within(value, least, most, field) {
-  if (value < least || value > most) {
-    throw new WireError(`${field} ${value} is not from ${least} to ${most}`);
-  }
-  return value;
-}
-
-const seqOf = (fields, field) => within(fields.u64(field), 1n, MAX_SEQ, field);
 
 /**
  * `{header, count}`: `{type: "header", epochNs, nextSeq, venue, channel, data, channels, instruments}`
@@ -162,67 +142,6 @@ function namedOf(fields, leastBytes, maxBytes, field) {
   return name;
 }
 
-/**
- * `{type: "trades", backFilled, snapshot, firstSeq, receivedNs, heldNs, trades}`, in order. A trade
- * is `{seq, instrument, kind, buyerIsMaker, tradeId, time, price, quantity}`, its last three in the
- * units of its instrument; `seq` is null in a snapshot, whose trades take no numbers.
- */
-export function decodeBlock(body, header) {
-  const fields = new Fields(body);
-  fields.u8("kind");
-  const flags = fields.u8("flags");
-  const ordinary = fields.u8("ordinary");
-  const count = within(fields.u16("count"), 1, MAX_TRADES, "number of trades");
-  const block = {
-    type: "trades",
-    backFilled: (flags & BACK_FILLED) !== 0,
-    snapshot: (flags & SNAPSHOT) !== 0,
-    firstSeq: seqOf(fields, "first_seq"),
-    receivedNs: fields.u64("received_ns"),
-    heldNs: fields.varint("held_ns"),
-  };
-  if (!block.snapshot) {
-    within(block.firstSeq + BigInt(count - 1), 1n, MAX_SEQ, "last number of the block");
-  }
-  return { ...block, trades: tradesOf(fields, block, count, ordinary, header.instruments) };
-}
-
-function tradesOf(fields, block, count, ordinary, instruments) {
-  const previous = new Map();
-  return Array.from({ length: count }, (_, place) => {
-    const trade = tradeOf(fields, ordinary, instruments, previous);
-    return { seq: block.snapshot ? null : block.firstSeq + BigInt(place), ...trade };
-  });
-}
-
-/** Each value is told as its difference to the previous trade of the same instrument. */
-function tradeOf(fields, ordinary, instruments, previous) {
-  const head = fields.u8("head");
-  const kind = tradeKind((head & ESCAPE) !== 0 ? fields.u8("trade kind") : ordinary);
-  const high = (head & MORE) !== 0 ? fields.varint("index") : 0n;
-  if ((head & MORE) !== 0 && high === 0n) throw new WireError("index longer than it needs to be");
-  const index = indexOf(Number(high) * 32 + (head & LOW_INDEX), instruments);
-  const before = previous.get(index) ?? instruments[index].reference;
-  const trade = {
-    instrument: instruments[index],
-    kind,
-    buyerIsMaker: (head & BUYER_IS_MAKER) !== 0,
-    tradeId: BigInt.asUintN(64, before.tradeId + 1n + fields.zigzag("id")),
-    time: BigInt.asUintN(64, before.time + fields.zigzag("time")),
-    price: BigInt.asIntN(64, before.price + fields.zigzag("price")),
-    quantity: fields.varint("quantity"),
-  };
-  previous.set(index, trade);
-  return trade;
-}
-
-function indexOf(index, instruments) {
-  if (index >= instruments.length) {
-    throw new WireError(`index ${index} is not in the header of ${instruments.length} instruments`);
-  }
-  return index;
-}
-
 function rangeOf(first, last, field) {
   if (first > last) throw new WireError(`${field}: first ${first} is after last ${last}`);
 }
@@ -282,8 +201,8 @@ const EVENTS = new Map([
  */
 export function decodeMessage(body, header) {
   const kind = body[0];
-  if (kind === 0x10) return decodeBlock(body, header);
-  if (kind > 0x10 && kind < 0x20) return skippedRun(body);
+  if (BLOCKS.has(kind)) return decodeBlock(body, header);
+  if (kind >= 0x10 && kind < 0x20) return skippedRun(body);
   const decode = EVENTS.get(kind);
   if (decode === undefined) return { type: "unknown", kind };
   const fields = new Fields(body);

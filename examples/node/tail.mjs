@@ -13,6 +13,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
+import { recordsOf } from "./blocks.mjs";
 import { Disconnected, Session, connect, decimal } from "./fanout.mjs";
 
 const RETRY_MS = 1_000;
@@ -55,9 +56,41 @@ function eventRow({ instrument, ...event }) {
   return instrument === undefined ? event : { ...event, symbol: instrument?.symbol ?? null };
 }
 
+/** A side of a book as pairs of decimal strings, from the best outwards; by order, ids first. */
+function sideRows(side, { priceExponent, quantityExponent }) {
+  return side.map((entry) => [
+    ...entry.slice(0, -2),
+    decimal(entry.at(-2), priceExponent),
+    decimal(entry.at(-1), quantityExponent),
+  ]);
+}
+
+function quoteRow(quote, { snapshot, receivedNs }) {
+  const { instrument } = quote;
+  const [bid] = sideRows([[quote.bidPrice, quote.bidQuantity]], instrument);
+  const [ask] = sideRows([[quote.askPrice, quote.askQuantity]], instrument);
+  return { ...headOf("quote", quote), bid, ask, snapshot, received_ns: receivedNs };
+}
+
+function updateRow(update, { type, snapshot, receivedNs }) {
+  const { instrument, whole, more, topOnly } = update;
+  const bids = sideRows(update.bids, instrument);
+  const asks = sideRows(update.asks, instrument);
+  const flags = { whole, more, top_only: topOnly, snapshot };
+  return { ...headOf(type, update), bids, asks, ...flags, received_ns: receivedNs };
+}
+
+function headOf(type, { seq, instrument, updateId, time }) {
+  const time_s = decimal(time, instrument.timeExponent);
+  return { type, seq, symbol: instrument.symbol, update_id: updateId, time_s };
+}
+
+const ROWS = { trades: tradeRow, quotes: quoteRow, book: updateRow, orders: updateRow };
+
 function rowsOf(event) {
-  if (event.type === "trades") return event.trades.map((trade) => tradeRow(trade, event));
-  return [eventRow(event)];
+  const rowOf = ROWS[event.type];
+  if (rowOf === undefined) return [eventRow(event)];
+  return recordsOf(event).map((record) => rowOf(record, event));
 }
 
 function print(row) {

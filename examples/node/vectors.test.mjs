@@ -39,11 +39,21 @@ function tradeTold({ instrument, ...trade }, header) {
   };
 }
 
+function indexed({ instrument, ...record }, header) {
+  return { ...record, index: header.instruments.indexOf(instrument) };
+}
+
 function told({ type, ...event }, header) {
   if (type === "unknown") return { event: "skipped", ...event };
   if (type === "trades") {
     const trades = event.trades.map((trade) => tradeTold(trade, header));
     return { event: "block", ...event, trades };
+  }
+  if (type === "quotes") {
+    return { event: type, ...event, quotes: event.quotes.map((each) => indexed(each, header)) };
+  }
+  if (type === "book" || type === "orders") {
+    return { event: type, ...event, updates: event.updates.map((each) => indexed(each, header)) };
   }
   if (event.instrument === undefined) return { event: type, ...event };
   const { instrument, ...rest } = event;

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from fanout.protocol import START, Position, Request, encode_request, frame
+from fanout.protocol.framing import seal
 from fanout.protocol.ring_page import (
     CAPACITY_WORD,
     HEADER_SLOTS_AT,
@@ -57,19 +58,36 @@ def _hex_in(value: Any) -> Iterator[bytes]:
 
 
 def headers() -> list[bytes]:
-    return [each[BODY] for each in payloads() if each[:1] == b"\x02"]
+    return _of_kind(b"\x02")
 
 
 def blocks() -> list[bytes]:
-    return [each[BODY] for each in payloads() if each[:1] == b"\x10"]
+    return _of_kind(b"\x10")
+
+
+def quotes() -> list[bytes]:
+    return _of_kind(b"\x11")
+
+
+def books() -> list[bytes]:
+    return _of_kind(b"\x12")
+
+
+def orders() -> list[bytes]:
+    return _of_kind(b"\x13")
 
 
 def instruments() -> list[bytes]:
-    return [each[BODY] for each in payloads() if each[:1] == b"\x25"]
+    return _of_kind(b"\x25")
 
 
 def events() -> list[bytes]:
-    return [each[BODY] for each in payloads() if each[:1] in b"\x20\x21\x22\x23\x24"]
+    return _of_kind(b"\x20\x21\x22\x23\x24")
+
+
+def _of_kind(kinds: bytes) -> list[bytes]:
+    """The bodies of all payloads whose first byte is one of these."""
+    return [each[BODY] for each in payloads() if each[:1] and each[:1] in kinds]
 
 
 def streams() -> list[bytes]:
@@ -79,7 +97,11 @@ def streams() -> list[bytes]:
     changed = begin + frame(payload("instruments")) + frame(payload("trades"))
     other = begin + frame(b"\x30unknown and longer than a CRC")
     vectors = [each for each in _vectors() if each[:9] == frame(START)]
-    return [whole, begin, renewed, changed, other, *vectors]
+    updates = [
+        begin + frame(seal(b"".join((body[:1], b"\2", body[2:])))) + frame(seal(body))
+        for body in (payload(each)[BODY] for each in ("quotes", "book", "orders"))
+    ]
+    return [whole, begin, renewed, changed, other, *updates, *vectors]
 
 
 def requests() -> list[bytes]:

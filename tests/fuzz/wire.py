@@ -4,20 +4,25 @@ The CRC is no obstacle here. Where a target takes a body it seals it; where it t
 is tried as it is and with every CRC made right.
 """
 
+from collections.abc import Callable
 from itertools import chain, pairwise
 
 from msgspec.structs import replace
 
+from fanout import protocol
 from fanout.clients.subscription import Subscription
 from fanout.protocol import (
+    BookUpdate,
     End,
     FrameReader,
     Gap,
     LimitExceededError,
     Loss,
     MalformedError,
+    OrderUpdate,
     PeerError,
     Position,
+    Quote,
     Record,
     Request,
     Snapshot,
@@ -94,6 +99,23 @@ def block(body: bytes) -> None:
     again = encode_block(block, HEADER)
     assert decode_block(again, HEADER) == block
     assert again == PLAIN["encode_block"](block, HEADER)
+
+
+def updates(name: str) -> Callable[[bytes], None]:
+    """The compiled functions and the plain ones read a block of quotes or book updates alike, and
+    what is read can be written."""
+    encode, decode = f"encode_{name}", f"decode_{name}"
+
+    def block(body: bytes) -> None:
+        payload = seal(body)
+        found = outcome_of(getattr(protocol, decode), payload, HEADER)
+        assert found == outcome_of(PLAIN[decode], payload, HEADER)
+        block = getattr(protocol, decode)(payload, HEADER)
+        again = getattr(protocol, encode)(block, HEADER)
+        assert PLAIN[decode](again, HEADER) == block
+        assert again == PLAIN[encode](block, HEADER)
+
+    return block
 
 
 def event(body: bytes) -> None:
@@ -189,6 +211,8 @@ def _numbers(record: Record) -> tuple[int, int] | None:
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
             return seq, seq
+        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq):
+            return (seq, seq) if seq else None  # of a snapshot
         case Loss(first_seq=first, last_seq=last):
             return first, last
         case Snapshot() | End():

@@ -29,6 +29,7 @@ from fanout.protocol import (
     errors,
     frame,
 )
+from fanout.protocol.blocks import UPDATE_DECODERS
 from fanout.protocol.framing import payloads_of
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from tests.protocol import vector_values as values
@@ -57,8 +58,11 @@ def _twins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Each test twice: with the twins, and without."""
     if request.param == "plain":
         monkeypatch.setattr("fanout.protocol.session.decode_block", PLAIN["decode_block"])
-        monkeypatch.setattr("tests.protocol.vector_values.decode_block", PLAIN["decode_block"])
-        monkeypatch.setattr("tests.protocol.vector_values.encode_block", PLAIN["encode_block"])
+        for kind, decode in UPDATE_DECODERS.items():
+            monkeypatch.setitem(UPDATE_DECODERS, kind, PLAIN[decode.__name__])
+        for name in ("block", "quotes", "book", "orders"):
+            for each in (f"decode_{name}", f"encode_{name}"):
+                monkeypatch.setattr(f"tests.protocol.vector_values.{each}", PLAIN[each])
     elif not IS_COMPILED:
         pytest.skip("the compiled twins are not built")
 

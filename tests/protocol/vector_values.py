@@ -1,5 +1,6 @@
 """Between the dictionaries of `vectors.json` and the values of `protocol`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -7,6 +8,9 @@ from msgspec.structs import replace
 from fanout.protocol import (
     Block,
     BlockFlags,
+    BookBlock,
+    BookFlags,
+    BookUpdate,
     DataKinds,
     End,
     EndReason,
@@ -21,7 +25,11 @@ from fanout.protocol import (
     InstrumentType,
     Loss,
     LossReason,
+    OrderBlock,
+    OrderUpdate,
     Position,
+    Quote,
+    QuoteBlock,
     Record,
     Reference,
     Request,
@@ -32,17 +40,26 @@ from fanout.protocol import (
     Trade,
     TradeKind,
     decode_block,
+    decode_book,
     decode_event,
+    decode_orders,
+    decode_quotes,
     encode_block,
+    encode_book,
     encode_event,
     encode_instruments,
+    encode_orders,
+    encode_quotes,
     encode_request,
     opening,
+    pack_levels,
+    pack_orders,
 )
 from fanout.protocol.framing import frame, unseal
 
 Dict = dict[str, Any]
-Value = Header | Block | Event | Request | None
+Updates = QuoteBlock | BookBlock | OrderBlock
+Value = Header | Block | Updates | Event | Request | None
 """None is a frame of unknown kind."""
 
 
@@ -58,6 +75,12 @@ def decoded(payload: bytes, header: Header) -> Value:
     kind = payload[0]
     if kind == FrameKind.TRADES:
         return decode_block(payload, header)
+    if kind == FrameKind.QUOTES:
+        return decode_quotes(payload, header)
+    if kind == FrameKind.BOOK:
+        return decode_book(payload, header)
+    if kind == FrameKind.ORDERS:
+        return decode_orders(payload, header)
     if kind not in _KINDS:
         unseal(payload)
         return None
@@ -71,10 +94,23 @@ def encoded(value: Value, header: Header | None) -> bytes:
     if isinstance(value, Block):
         assert header is not None, "a block comes after a header"
         return frame(encode_block(value, header))
+    if isinstance(value, Updates):
+        assert header is not None, "a block comes after a header"
+        return frame(_encoded_updates(value, header))
     if isinstance(value, Request):
         return frame(encode_request(value))
     assert value is not None, "nobody writes what nobody knows"
     return frame(encode_event(value))
+
+
+def _encoded_updates(value: Updates, header: Header) -> bytes:
+    match value:
+        case QuoteBlock():
+            return encode_quotes(value, header)
+        case BookBlock():
+            return encode_book(value, header)
+        case OrderBlock():
+            return encode_orders(value, header)
 
 
 def with_run(told: Dict, header: Header) -> tuple[Header, bytes]:
@@ -97,6 +133,8 @@ def records_of(value: Value) -> list[Record]:
             return [Snapshot(trades=tuple(value.trades))]
         case Block():
             return list(value.trades)
+        case QuoteBlock() | BookBlock() | OrderBlock():
+            return list(value.records)
         case Status() | Gap() | Loss() | End():
             return [value]
     return []
@@ -111,6 +149,12 @@ def told(value: Value, kind: int) -> Dict:
             return told_header(value)
         case Block():
             return _told_block(value)
+        case QuoteBlock():
+            return _told_updates(value, "quotes", "quotes", _told_quote)
+        case BookBlock():
+            return _told_updates(value, "book", "updates", _told_update)
+        case OrderBlock():
+            return _told_updates(value, "orders", "updates", _told_update)
         case Request():
             raise AssertionError("readers send them")
     return _told_event(value)
@@ -176,6 +220,42 @@ def _told_trade(trade: Trade, block: Block) -> Dict:
     }
 
 
+def _told_updates(
+    block: Updates, event: str, name: str, told_record: Callable[[Any], Dict]
+) -> Dict:
+    assert {each.received_ns for each in block.records} == {block.received_ns}
+    return {
+        "event": event,
+        "first_seq": block.first_seq,
+        "received_ns": block.received_ns,
+        "held_ns": block.held_ns,
+        "back_filled": BlockFlags.BACK_FILLED in block.flags,
+        "snapshot": block.is_snapshot,
+        name: [
+            {"seq": None if block.is_snapshot else each.seq, **told_record(each)}
+            for each in block.records
+        ],
+    }
+
+
+def _told_quote(quote: Quote) -> Dict:
+    names = set(Quote.__struct_fields__) - {"instrument", "seq", "received_ns"}
+    return {"index": quote.instrument.index} | {name: getattr(quote, name) for name in names}
+
+
+def _told_update(update: BookUpdate | OrderUpdate) -> Dict:
+    return {
+        "index": update.instrument.index,
+        "whole": update.is_whole,
+        "more": update.has_more,
+        "top_only": update.is_top_only,
+        "update_id": update.update_id,
+        "time": update.time,
+        "bids": [list(each) for each in update.bids],
+        "asks": [list(each) for each in update.asks],
+    }
+
+
 def _told_event(event: Event) -> Dict:
     told: Dict = {"event": type(event).__name__.lower()}
     for name in event.__struct_fields__:
@@ -228,6 +308,9 @@ def value_of(told: Dict, header: Header | None, *, repeat: int = 1) -> Value:
         case "block":
             assert header is not None, "a block comes after a header"
             return _block_of(told, header, repeat)
+        case "quotes" | "book" | "orders":
+            assert header is not None, "a block comes after a header"
+            return _updates_of(told, header, repeat)
     return _event_of(told, header)
 
 
@@ -240,6 +323,42 @@ def _block_of(told: Dict, header: Header, repeat: int) -> Block:
         held_ns=number(told["held_ns"]),
         flags=flags | BlockFlags.SNAPSHOT if told["snapshot"] else flags,
     )
+
+
+def _updates_of(told: Dict, header: Header, repeat: int) -> Updates:
+    flags = BlockFlags.BACK_FILLED if told["back_filled"] else BlockFlags.NONE
+    common: Dict = {name: number(told[name]) for name in ("first_seq", "received_ns", "held_ns")}
+    common["flags"] = flags | BlockFlags.SNAPSHOT if told["snapshot"] else flags
+    match told["event"]:
+        case "quotes":
+            quotes = [_quote_of(each, header) for each in told["quotes"] * repeat]
+            return QuoteBlock(quotes=quotes, **common)
+        case "book":
+            books = [
+                BookUpdate(*_fields_of(each, header, pack_levels))
+                for each in told["updates"] * repeat
+            ]
+            return BookBlock(updates=books, **common)
+    orders = [
+        OrderUpdate(*_fields_of(each, header, pack_orders)) for each in told["updates"] * repeat
+    ]
+    return OrderBlock(updates=orders, **common)
+
+
+def _quote_of(told: Dict, header: Header) -> Quote:
+    names = set(Quote.__struct_fields__) - {"instrument", "seq", "received_ns"}
+    numbers = {name: number(told[name]) for name in names}
+    return Quote(instrument=_instrument(told["index"], header), **numbers)
+
+
+def _fields_of(told: Dict, header: Header, pack: Callable[[Any], bytes]) -> tuple[Any, ...]:
+    """The fields of an update, in their order."""
+    bids, asks = (
+        pack([tuple(map(number, each)) for each in told[side]]) for side in ("bids", "asks")
+    )
+    flags = BookFlags(told["whole"] + 2 * told["more"] + 4 * told["top_only"])
+    instrument = _instrument(told["index"], header)
+    return instrument, number(told["update_id"]), number(told["time"]), bids, asks, flags
 
 
 def _trade_of(told: Dict, header: Header) -> Trade:

@@ -14,12 +14,14 @@ from tests.vectors.rejected import rejected
 from tests.vectors.rejected_blocks import rejected_blocks
 from tests.vectors.rejected_events import rejected_events
 from tests.vectors.rejected_headers import rejected_headers
+from tests.vectors.rejected_updates import rejected_updates
 from tests.vectors.requests import rejected_requests, requests
 from tests.vectors.spelling import Value
 from tests.vectors.tolerated import tolerated
 from tests.vectors.valid import valid_headers
 from tests.vectors.valid_blocks import valid_blocks
 from tests.vectors.valid_events import valid_events
+from tests.vectors.valid_updates import valid_updates
 from tests.vectors.values import OPENING, Vector, frames_of
 
 PATH = Path(__file__).parents[1] / "data" / "wire" / "vectors.json"
@@ -36,9 +38,21 @@ _DOUBLE_MAX = 2**53 - 1
 def text() -> str:
     """The whole file: a frame, an event or a member a line."""
     groups = {
-        "valid": [*valid_headers(), *valid_blocks(), *valid_events(), *asked()],
+        "valid": [
+            *valid_headers(),
+            *valid_blocks(),
+            *valid_updates(),
+            *valid_events(),
+            *asked(),
+        ],
         "tolerated": tolerated(),
-        "must_reject": [*rejected(), *rejected_headers(), *rejected_events(), *rejected_blocks()],
+        "must_reject": [
+            *rejected(),
+            *rejected_headers(),
+            *rejected_events(),
+            *rejected_blocks(),
+            *rejected_updates(),
+        ],
         "writer_must_refuse": refused(),
         "requests": requests(),
         "requests_must_reject": rejected_requests(),

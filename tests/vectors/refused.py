@@ -11,12 +11,18 @@ from tests.vectors.values import (
     U64_MAX,
     Vector,
     block,
+    book,
     end,
     gap,
     header,
     heartbeat,
     loss,
+    next_orders,
+    next_quote,
     next_trade,
+    next_update,
+    orders,
+    quotes,
     status,
 )
 
@@ -40,6 +46,7 @@ def refused() -> list[Vector]:
         *_references(),
         *_blocks(),
         *_trades(),
+        *_updates(),
         *_events(),
         *_requests(),
         *_frames(),
@@ -135,6 +142,75 @@ def _trades() -> list[Vector]:
         for field, values in beyond.items()
         for each in values
     ]
+
+
+def _updates() -> list[Vector]:
+    """Quotes and book updates."""
+    makers = {"quotes": (quotes, next_quote), "book": (book, next_update)}
+    makers |= {"orders": (orders, next_orders)}
+    most = {"quotes": "1 to 1,024", "book": "1 to 512", "orders": "1 to 512"}
+    unsigned, price = (-1, U64_MAX + 1), (I64_MIN - 1, I64_MAX + 1)
+    of_quotes = {"bid_price": price, "ask_price": price}
+    of_quotes |= {"bid_quantity": unsigned, "ask_quantity": unsigned}
+    beyond = {"quotes": of_quotes, "book": {}, "orders": {}}
+    made = [
+        each
+        for name, (make, record) in makers.items()
+        for each in (
+            vector(f"{name}: no records", most[name], make(1_001)),
+            vector(f"{name}: a block of number 0", SEQ, make(0, record())),
+            vector(f"{name}: a block past the last number", SEQ, make(MAX_SEQ, record(), record())),
+            vector(f"{name}: a snapshot of number 0", SEQ, make(0, record(), snapshot=True)),
+            vector(
+                f"{name}: received_ns of 2^64",
+                ALL_BITS,
+                make(1_001, record(), received_ns=U64_MAX + 1),
+            ),
+            vector(f"{name}: held_ns of -1", "at most 64 bits", make(1_001, record(), held_ns=-1)),
+            vector(f"{name}: index 2 of 2", "in the header", make(1_001, record(index=2))),
+            *(
+                vector(
+                    f"{name}: {field} of {value}",
+                    ALL_BITS,
+                    make(1_001, record(), record(1) | {field: value}),
+                )
+                for field, values in (
+                    {"update_id": unsigned, "time": unsigned} | beyond[name]
+                ).items()
+                for value in values
+            ),
+        )
+    ]
+    made += [
+        vector("1,025 quotes", "1 to 1,024", quotes(1_001, next_quote()), repeat=1_025),
+        vector("513 updates", "1 to 512", book(1_001, next_update(bids=[])), repeat=513),
+        vector("513 updates by order", "1 to 512", orders(1_001, next_orders(asks=[])), repeat=513),
+        vector(
+            "2,049 levels in two updates",
+            "at most 2,048 levels together",
+            book(
+                1_001,
+                next_update(bids=[], asks=[[each, 1] for each in range(2_048)]),
+                next_update(1, bids=[[1, 1]], asks=[]),
+            ),
+        ),
+        vector(
+            "1,537 orders in an update",
+            "1,536 orders in the updates of a block",
+            orders(1_001, next_orders(bids=[[1, 1, 1]] * 1_000, asks=[[1, 1, 1]] * 537)),
+        ),
+    ]
+    inwards = {"bids": ([5, 1], [6, 1]), "asks": ([6, 1], [5, 1])}
+    made += [
+        vector(
+            f"{side} that {how}",
+            "each strictly",
+            book(1_001, next_update(bids=[], asks=[]) | {side: levels}),
+        )
+        for side, turned in inwards.items()
+        for how, levels in (("go inwards", list(turned)), ("stand still", [turned[0]] * 2))
+    ]
+    return made
 
 
 def _events() -> list[Vector]:

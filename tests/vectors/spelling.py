@@ -54,6 +54,7 @@ WHOLE_FEED = 65_535
 NEVER_MS = 2**32 - 1
 MORE = 32
 ESCAPE = 64
+FLAGGED = 64
 BUYER_IS_MAKER = 128
 TRADES_AT = 21
 """Where `held_ns` begins in a block's body."""
@@ -153,12 +154,22 @@ def run_bodies(instruments: list[Value]) -> list[bytes]:
     return [*bodies, run_body(run, first)] if run else bodies
 
 
+BLOCKS = {
+    "block": (0x10, "trades"),
+    "quotes": (0x11, "quotes"),
+    "book": (0x12, "updates"),
+    "orders": (0x13, "updates"),
+}
+"""The first byte of each kind of block, and the name of its records."""
+
+
 def block_prefix(value: Value, *, ordinary: int = 0, count: int | None = None) -> bytes:
-    """Everything before the trades."""
+    """Everything before the records."""
     flags = value["back_filled"] + 2 * value["snapshot"]
+    kind, records = BLOCKS[value["event"]]
     return (
-        bytes((0x10, flags, ordinary))
-        + uint(len(value["trades"]) if count is None else count, 2)
+        bytes((kind, flags, ordinary))
+        + uint(len(value[records]) if count is None else count, 2)
         + uint(value["first_seq"], 8)
         + uint(value["received_ns"], 8)
         + varint(value["held_ns"])
@@ -191,6 +202,76 @@ def trade_bytes(trade: Value, before: Value, ordinary: int) -> bytes:
         + delta(trade["price"] - before["price"])
         + varint(trade["quantity"])
     )
+
+
+def head(index: int, own: int = 0, between: bytes = b"") -> bytes:
+    """An item's head with bits of its kind's own, what they announce, and the index."""
+    more = MORE if index > 31 else 0
+    return bytes([index % 32 + own + more]) + between + (varint(index // 32) if more else b"")
+
+
+def quotes_body(value: Value, header: Value) -> bytes:
+    previous = [
+        {**each["reference"], "bid_price": each["reference"]["price"]}
+        for each in header["instruments"]
+    ]
+    body = block_prefix(value)
+    for quote in value["quotes"]:
+        body += quote_bytes(quote, previous[quote["index"]])
+        previous[quote["index"]] = quote
+    return body
+
+
+def quote_bytes(quote: Value, before: Value) -> bytes:
+    return (
+        head(quote["index"])
+        + moment(quote, before)
+        + delta(quote["bid_price"] - before["bid_price"])
+        + delta(quote["ask_price"] - quote["bid_price"])
+        + varint(quote["bid_quantity"])
+        + varint(quote["ask_quantity"])
+    )
+
+
+def moment(value: Value, before: Value) -> bytes:
+    """The update id and the time."""
+    return delta(value["update_id"] - before["update_id"]) + delta(value["time"] - before["time"])
+
+
+def updates_body(value: Value, header: Value) -> bytes:
+    """A block of book updates, by price or by order."""
+    side_bytes = orders_bytes if value["event"] == "orders" else levels_bytes
+    previous = [each["reference"] for each in header["instruments"]]
+    body = block_prefix(value)
+    for update in value["updates"]:
+        index = update["index"]
+        price = header["instruments"][index]["reference"]["price"]
+        body += update_head(update) + moment(update, previous[index])
+        body += varint(len(update["bids"])) + varint(len(update["asks"]))
+        body += side_bytes(update["bids"], price) + side_bytes(update["asks"], price)
+        previous[index] = update
+    return body
+
+
+def update_head(update: Value) -> bytes:
+    flags = update["whole"] + 2 * update["more"] + 4 * update["top_only"]
+    return head(update["index"], FLAGGED if flags else 0, bytes([flags]) if flags else b"")
+
+
+def levels_bytes(levels: list[list[int]], price: int) -> bytes:
+    body = b""
+    for each, quantity in levels:
+        body += delta(each - price) + varint(quantity)
+        price = each
+    return body
+
+
+def orders_bytes(orders: list[list[int]], price: int) -> bytes:
+    body, before = b"", 0
+    for order_id, each, quantity in orders:
+        body += delta(order_id - before) + delta(each - price) + varint(quantity)
+        before, price = order_id, each
+    return body
 
 
 def status_body(value: Value) -> bytes:

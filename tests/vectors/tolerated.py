@@ -1,6 +1,7 @@
 """Streams of a newer service, and of an odd one: a reader takes what it knows, and goes on."""
 
 from tests.vectors.spelling import (
+    FLAGGED,
     Value,
     block_body,
     entry,
@@ -24,6 +25,7 @@ from tests.vectors.values import (
     Vector,
     block,
     body_of,
+    book,
     end,
     gap,
     header,
@@ -31,8 +33,13 @@ from tests.vectors.values import (
     hole,
     instruments,
     loss,
+    next_orders,
+    next_quote,
     next_trade,
+    next_update,
     opening_bodies,
+    orders,
+    quotes,
     said,
     status,
 )
@@ -67,6 +74,7 @@ def tolerated() -> list[Vector]:
         *_codes(),
         *_snapshots(),
         *_spellings(),
+        *_updates(),
     ]
 
 
@@ -314,6 +322,97 @@ def _spellings() -> list[Vector]:
             due=1_003,
         ),
     ]
+
+
+def _updates() -> list[Vector]:
+    """Blocks of quotes and of book updates from a newer service."""
+    values = (
+        quotes(1_001, next_quote(), next_quote(1)),
+        book(1_001, next_update(more=True), next_update(1)),
+        orders(1_001, next_orders(more=True), next_orders(1)),
+    )
+    pictures = [each | {"snapshot": True, "back_filled": True} for each in values]
+    return [
+        each
+        for value in values
+        for each in (
+            vector(
+                f"{value['event']}: more in each frame",
+                MORE,
+                *OPENING,
+                _longer_frame(value, MORE_BYTES),
+                due=1_003,
+            ),
+            vector(
+                f"{value['event']}: reserved flags of a block, and a reserved byte",
+                RESERVED,
+                *OPENING,
+                _changed(value, {1: 0xFC, 2: 0xFF}),
+                due=1_003,
+            ),
+            vector(
+                f"{value['event']}: reserved bits of a head",
+                RESERVED,
+                *OPENING,
+                _changed(value, {HEAD_AT: 0xC0 if value["event"] == "quotes" else 0x80}),
+                due=1_003,
+            ),
+        )
+    ] + [
+        *(
+            vector(
+                f"{value['event']}: reserved flags of an update",
+                RESERVED,
+                *OPENING,
+                _changed(value, {HEAD_AT + 1: 0xF8}),
+                due=1_003,
+            )
+            for value in values[1:]
+        ),
+        *(
+            vector(
+                f"{value['event']}: flags of an update of which none is known: {flags:#04x}",
+                RESERVED,
+                *OPENING,
+                _with_flags(value, flags),
+                due=1_002,
+            )
+            for value in (book(1_001, next_update()), orders(1_001, next_orders()))
+            for flags in (0x00, 0xF8)
+        ),
+        vector(
+            "snapshots of updates with both flags",
+            SNAPSHOTS,
+            *OPENING,
+            *(
+                said(each | {name: [{**record, "seq": None} for record in each[name]]})
+                for each in pictures
+                for name in ("quotes", "updates")
+                if name in each
+            ),
+            due=1_001,
+        ),
+    ]
+
+
+HEAD_AT = 24
+"""Where a block's first item begins: `held_ns` takes three bytes."""
+
+
+def _changed(value: Value, bits: dict[int, int]) -> Piece:
+    """With more bits set, by their places."""
+    body = bytearray(body_of(value))
+    for at, more in bits.items():
+        body[at] |= more
+    return sealed(body), value
+
+
+def _with_flags(value: Value, flags: int) -> Piece:
+    """The first update says its flags, though it has none that are known."""
+    body = bytearray(body_of(value))
+    body[HEAD_AT] |= FLAGGED
+    body.insert(HEAD_AT + 1, flags)
+    return sealed(body), value
 
 
 def _all_escaped(value: Value) -> bytes:

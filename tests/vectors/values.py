@@ -11,8 +11,10 @@ from tests.vectors.spelling import (
     framed,
     header_body,
     instruments_body,
+    quotes_body,
     run_bodies,
     sealed,
+    updates_body,
 )
 
 U64_MAX = 2**64 - 1
@@ -150,6 +152,73 @@ def decimal_text(value: int, exponent: int) -> str:
     return format(Decimal((int(value < 0), digits, exponent)), "f")
 
 
+def quote(
+    update_id: int, time: int, bid: tuple[int, int], ask: tuple[int, int], index: int = 0
+) -> Value:
+    """A quote; price and quantity of each side."""
+    value = {"index": index, "update_id": update_id, "time": time}
+    value |= {"bid_price": bid[0], "bid_quantity": bid[1]}
+    return value | {"ask_price": ask[0], "ask_quantity": ask[1]}
+
+
+def next_quote(step: int = 0, **changed: Any) -> Value:
+    """A quote of BTC such as often follows on the reference, `step` quotes further on."""
+    values = quote(100 + step, 1_791_382_992_838, (8_309_160 - step, 1_500), (8_309_170, 22))
+    return values | changed
+
+
+Side = list[list[int]]
+"""Levels, each a price and a quantity, or orders, each an id, a price and a quantity."""
+
+
+def update(
+    update_id: int, time: int, bids: Side, asks: Side, index: int = 0, **flags: bool
+) -> Value:
+    """A book update without flags, unless they are among `flags`."""
+    value = {"index": index, "whole": False, "more": False, "top_only": False}
+    value |= {"update_id": update_id, "time": time, "bids": bids, "asks": asks}
+    return value | flags
+
+
+def next_update(step: int = 0, **changed: Any) -> Value:
+    """An update of BTC by price, `step` updates further on."""
+    bids, asks = [[8_309_160, 1_500], [8_309_150, 0]], [[8_309_170 + step, 22]]
+    return update(100 + step, 1_791_382_992_838 + step, bids, asks) | changed
+
+
+def next_orders(step: int = 0, **changed: Any) -> Value:
+    """An update of BTC by order, `step` updates further on."""
+    bids = [[700_001 + step, 8_309_160, 500], [699_990, 8_309_160, 0]]
+    asks = [[700_002 + step, 8_309_170, 22]]
+    return update(100 + step, 1_791_382_992_838 + step, bids, asks) | changed
+
+
+def quotes(first_seq: int, *records: Value, **changed: Any) -> Value:
+    return _run("quotes", "quotes", first_seq, records, changed)
+
+
+def book(first_seq: int, *updates: Value, **changed: Any) -> Value:
+    """A block of updates by price."""
+    return _run("book", "updates", first_seq, updates, changed)
+
+
+def orders(first_seq: int, *updates: Value, **changed: Any) -> Value:
+    """A block of updates by order."""
+    return _run("orders", "updates", first_seq, updates, changed)
+
+
+def _run(
+    event: str, name: str, first_seq: int, records: tuple[Value, ...], changed: Value
+) -> Value:
+    value = block(first_seq) | changed | {"event": event}
+    del value["trades"]
+    told = [
+        {"seq": None if value["snapshot"] else first_seq + place, **each}
+        for place, each in enumerate(records)
+    ]
+    return value | {name: told}
+
+
 def status(seq: int, **changed: Any) -> Value:
     value = {"event": "status", "seq": seq, "index": 1, "state": "STALE"}
     return value | {"since_ns": 1_791_383_000_000_000_000, "why": "quiet for 20 s"} | changed
@@ -182,6 +251,10 @@ def body_of(value: Value, under: Value = HEADER) -> bytes:
         return instruments_body(value["instruments"], value["first"])
     if value["event"] == "block":
         return block_body(value, under)
+    if value["event"] == "quotes":
+        return quotes_body(value, under)
+    if value["event"] in ("book", "orders"):
+        return updates_body(value, under)
     return EVENT_BODIES[value["event"]](value)
 
 
