@@ -45,6 +45,8 @@ from fanout.protocol.book_records import (
 )
 from fanout.protocol.constants import (
     BOOK_FLAGS_BIT,
+    I64_MAX,
+    I64_MIN,
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_ORDERS,
     MAX_BLOCK_UPDATES,
@@ -293,7 +295,9 @@ def _read_levels(
     for _ in range(count):
         price_delta, offset = read(body, offset)
         quantity, offset = read(body, offset)
-        price = as_i64(price + unzigzag(price_delta))
+        price += unzigzag(price_delta)
+        if not I64_MIN <= price <= I64_MAX:
+            price = as_i64(price)
         if not follows(price, last):
             raise _not_outwards(price, last, follows)
         packed += LEVEL.pack(price, quantity)

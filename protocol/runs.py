@@ -133,10 +133,15 @@ def require_index(header: Header, index: int) -> None:
 
 
 def read(body: bytes, offset: int) -> tuple[int, int]:
-    """`read_varint`, quick for the one-byte values that most are. Raises `IndexError`, too, where
-    the body ends."""
-    byte = body[offset]
-    return (byte, offset + 1) if byte < 0x80 else read_varint(body, offset)
+    """`read_varint`, quick for the values of one or two bytes that most are. Raises `IndexError`,
+    too, where the body ends."""
+    low = body[offset]
+    if low < 0x80:
+        return low, offset + 1
+    high = body[offset + 1]
+    if 0 < high < 0x80:
+        return low & 0x7F | high << 7, offset + 2
+    return read_varint(body, offset)
 
 
 def as_i64(value: int) -> int:
