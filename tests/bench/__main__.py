@@ -1,4 +1,4 @@
-"""Run the named stages, or all but the long ones, and print a report.
+"""Run the named stages, or all of `STAGES`, and print a report.
 
 A stage is a file beside this one that has the members of `report.Stage`, and a line in `STAGES`.
 The trades come from the recordings, or from a synthetic market where there are none (`market.py`).
@@ -15,7 +15,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench import codec, columns, fan_out, ingest, latency, market, memory, scale, shm, size
+from tests.bench import (
+    codec,
+    columns,
+    depth,
+    fan_out,
+    ingest,
+    latency,
+    market,
+    memory,
+    scale,
+    shm,
+    size,
+)
 from tests.bench.against import compared
 from tests.bench.report import (
     Absent,
@@ -40,7 +52,9 @@ STAGES: Final[dict[str, Stage]] = {
 }
 LONG: Final[dict[str, Stage]] = {"scale": scale}
 """Stages that take half an hour or more, and so are run only if they are named."""
-ALL: Final = STAGES | LONG
+UNPUBLISHED: Final[dict[str, Stage]] = {"depth": depth}
+"""Stages of which the documentation has no figures yet. They are run only if they are named."""
+ALL: Final = STAGES | LONG | UNPUBLISHED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
