@@ -24,6 +24,7 @@ bytes in, records out.
 
 from fanout.protocol.backoff import backoff
 from fanout.protocol.block import decode_block, encode_block, is_representable
+from fanout.protocol.book import Depth, OrderBook
 from fanout.protocol.book_block import decode_book, decode_orders, encode_book, encode_orders
 from fanout.protocol.book_records import (
     BookBlock,
@@ -43,6 +44,7 @@ from fanout.protocol.constants import (
     MAX_BLOCK_QUOTES,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
+    MAX_BOOK_LEVELS,
     MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
     START,
@@ -56,6 +58,7 @@ from fanout.protocol.constants import (
     GapState,
     InstrumentType,
     LossReason,
+    Side,
     TradeKind,
 )
 from fanout.protocol.errors import (
@@ -67,6 +70,8 @@ from fanout.protocol.errors import (
     NotRepresentableError,
     PeerError,
     UnexpectedFrameError,
+    UnknownBookError,
+    WrongInstrumentError,
 )
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
@@ -74,6 +79,7 @@ from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
+from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.phases import Phase
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import (
@@ -108,6 +114,7 @@ __all__ = [
     "MAX_BLOCK_QUOTES",
     "MAX_BLOCK_TRADES",
     "MAX_BLOCK_UPDATES",
+    "MAX_BOOK_LEVELS",
     "MAX_FRAME_BYTES",
     "MAX_INSTRUMENTS",
     "START",
@@ -120,6 +127,7 @@ __all__ = [
     "CallerError",
     "ChecksumError",
     "DataKinds",
+    "Depth",
     "End",
     "EndReason",
     "Event",
@@ -141,7 +149,9 @@ __all__ = [
     "NotRepresentableError",
     "Order",
     "OrderBlock",
+    "OrderBook",
     "OrderUpdate",
+    "OrdersBook",
     "PeerError",
     "Phase",
     "Position",
@@ -153,6 +163,7 @@ __all__ = [
     "RingReader",
     "RingWriter",
     "SessionStatistics",
+    "Side",
     "Skipped",
     "SlowPolicy",
     "Snapshot",
@@ -162,6 +173,8 @@ __all__ = [
     "Trade",
     "TradeKind",
     "UnexpectedFrameError",
+    "UnknownBookError",
+    "WrongInstrumentError",
     "backoff",
     "decode_block",
     "decode_book",

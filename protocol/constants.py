@@ -49,6 +49,13 @@ MAX_FRAME_BYTES. A larger update is continued in the next block."""
 MAX_BLOCK_ORDERS: Final = 1_536
 """Limit of the orders of all updates in a block by order: 1,536 orders of the worst 30 bytes."""
 
+MAX_BOOK_LEVELS: Final = 100_000
+"""Limit of the levels that a book holds on one side. Ten times the deepest book seen. Protects a
+reader from keeping whatever is sent."""
+
+MAX_BOOK_ORDERS: Final = 500_000
+"""Limit of the orders that a book by order holds, of both sides."""
+
 MAX_UPDATE_BYTES: Final = 27
 """The longest an update can be without its levels: two bytes for the index, one for the flags, two
 varints of ten bytes, and two counts of two."""
@@ -163,6 +170,13 @@ class BookFlags(IntFlag):
     """The book is not consistent until an update without this flag has come."""
     TOP_ONLY = 0x04
     """Nothing is known beyond the last level given."""
+
+
+class Side(IntEnum):
+    """A side of an order book."""
+
+    BID = 0
+    ASK = 1
 
 
 class DataKinds(IntFlag):

@@ -48,6 +48,15 @@ class NotRepresentableError(CallerError, ValueError):
     """A value does not fit its field. It is refused; nothing is rounded or clipped."""
 
 
+class UnknownBookError(CallerError):
+    """A change was applied to a book that is not known, or a whole book asked of it. A whole book
+    has to come first."""
+
+
+class WrongInstrumentError(CallerError):
+    """An update was applied to the book of another instrument."""
+
+
 def reason(error: BaseException) -> str:
     """An error in words: our own message, or the root cause of a foreign error that wraps it."""
     while not isinstance(error, FanoutError):

@@ -1,0 +1,457 @@
+"""The order book of one instrument: levels by price, in integers.
+
+A book is *unknown* until a whole one has come, in one piece (`BookFlags.WHOLE`) or in several
+(WHOLE and MORE, then MORE, and at last without MORE). Until then it shows no levels. Afterwards it
+follows the updates. Between an update with MORE and the next one without, its levels are shown as
+they are, but `is_consistent` is False: the sides may be crossed, or levels may be missing.
+
+    UNKNOWN --WHOLE--> KNOWN --MORE--> PARTIAL --> KNOWN
+       '--WHOLE, MORE--> FILLING --> KNOWN
+
+A book never keeps a state that may be wrong. An update that it refuses leaves it unknown, since
+what that update said is missing from it.
+
+Each side is a dict of quantities and a sorted list of *keys*: prices of bids, negated prices of
+asks. So the best level is the last of either list, and a change near it moves few others. The
+compiled twin keeps the same order in chunks of 64 levels (`_book.h`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import index
+from struct import Struct
+from typing import Final, NamedTuple, Protocol
+
+from fanout.protocol.book_records import BookUpdate, Level, OrderUpdate, pack_levels
+from fanout.protocol.constants import MAX_BLOCK_LEVELS, MAX_BOOK_LEVELS, BookFlags, Side
+from fanout.protocol.errors import (
+    FanoutError,
+    LimitExceededError,
+    MalformedError,
+    NotRepresentableError,
+    UnknownBookError,
+    WrongInstrumentError,
+)
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.speedups import Twins
+
+twin: Final = Twins("fanout.protocol._book")
+
+LEVEL: Final = Struct("<qQ")
+_COUNTS: Final = Struct("<II")
+assert LEVEL.size == 16
+
+_WHOLE: Final = BookFlags.WHOLE.value
+_MORE: Final = BookFlags.MORE.value
+_TOP_ONLY: Final = BookFlags.TOP_ONLY.value
+
+# The states, in this order: from PARTIAL on the book is known.
+_UNKNOWN: Final = 0
+_FILLING: Final = 1
+_PARTIAL: Final = 2
+_KNOWN: Final = 3
+
+
+class Depth(NamedTuple):
+    """A part of one side, from the best level outwards.
+
+    `quantity` is the sum of its quantities, `notional` the sum of price times quantity, and `price`
+    the last price in it, None if it is empty. They are exact: integers in units of the exponents.
+    """
+
+    quantity: int
+    notional: int
+    price: int | None
+
+    @property
+    def vwap(self) -> float | None:
+        """The volume-weighted average price in units of the price, correctly rounded. None if there
+        is no quantity."""
+        return self.notional / self.quantity if self.quantity else None
+
+
+class _Levels:
+    """One side."""
+
+    __slots__ = ("keys", "quantities", "sign")
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+        self.keys: list[int] = []
+        self.quantities: dict[int, int] = {}
+
+    def clear(self) -> None:
+        self.keys.clear()
+        self.quantities.clear()
+
+    def change(self, packed: bytes, side: Side) -> None:
+        """Set the quantities of levels; 0 removes one. Raises `LimitExceededError`."""
+        if not isinstance(packed, bytes) or len(packed) % LEVEL.size:
+            raise not_levels(packed)
+        keys, quantities, sign = self.keys, self.quantities, self.sign
+        for price, quantity in LEVEL.iter_unpack(packed):
+            key = sign * price
+            if quantity:
+                if key not in quantities:
+                    if len(keys) == MAX_BOOK_LEVELS:
+                        raise too_deep(side)
+                    insort(keys, key)
+                quantities[key] = quantity
+            elif quantities.pop(key, None):
+                del keys[bisect_left(keys, key)]
+
+    def cut(self, packed: bytes) -> None:
+        """Forget what is beyond the last of these levels."""
+        if packed:
+            price, _ = LEVEL.unpack_from(packed, len(packed) - LEVEL.size)
+            beyond = bisect_left(self.keys, self.sign * price)
+            for key in self.keys[:beyond]:
+                del self.quantities[key]
+            del self.keys[:beyond]
+
+    def best(self) -> Level | None:
+        if not self.keys:
+            return None
+        key = self.keys[-1]
+        return Level(self.sign * key, self.quantities[key])
+
+    def first(self, count: int) -> list[Level]:
+        sign, quantities = self.sign, self.quantities
+        keys = islice(reversed(self.keys), min(count, len(self.keys)))
+        return [Level(sign * key, quantities[key]) for key in keys]
+
+    def down_to(self, price: int) -> list[Level]:
+        return self.first(len(self.keys) - bisect_left(self.keys, self.sign * index(price)))
+
+
+_NO_LEVELS: Final = _Levels(1)
+
+
+@twin
+class OrderBook:
+    """The order book of one instrument. See the module.
+
+    Without an `instrument` it takes that of the first update. `update_id` and `time` are those of
+    the newest update, 0 while the book is unknown. `is_top_only` says that nothing is known beyond
+    the last level of each side: then totals that reach it are lower bounds.
+
+    Every argument `side` is a `Side`; a depth is counted from the best level outwards.
+    """
+
+    __slots__ = ("_asks", "_bids", "_state", "instrument", "is_top_only", "time", "update_id")
+
+    def __init__(self, instrument: Instrument | None = None) -> None:
+        self.instrument = instrument
+        self._bids = _Levels(1)
+        self._asks = _Levels(-1)
+        self.clear()
+
+    def __repr__(self) -> str:
+        return repr_of(self)
+
+    def clear(self) -> None:
+        """Make the book unknown."""
+        self._bids.clear()
+        self._asks.clear()
+        self._state = _UNKNOWN
+        self.update_id = 0
+        self.time = 0
+        self.is_top_only = False
+
+    def apply(self, update: BookUpdate) -> None:
+        """Apply the next update.
+
+        Raises `UnknownBookError` if the book is unknown and the update is not a whole book,
+        `LimitExceededError` beyond MAX_BOOK_LEVELS, and `MalformedError` for levels that are not
+        packed. After these the book is unknown. Raises `WrongInstrumentError` for an update of
+        another instrument, which changes nothing.
+        """
+        if update.instrument is not self.instrument:
+            meet(self, update.instrument)
+        flags = int(update.flags)
+        if flags & _WHOLE:
+            self.clear()
+            self._state = _FILLING
+        elif self._state == _UNKNOWN:
+            raise unknown(update)
+        try:
+            self._bids.change(update.packed_bids, Side.BID)
+            self._asks.change(update.packed_asks, Side.ASK)
+            if flags & _TOP_ONLY:
+                self._bids.cut(update.packed_bids)
+                self._asks.cut(update.packed_asks)
+                self.is_top_only = True
+        except FanoutError:
+            self.clear()
+            raise
+        self.update_id = update.update_id
+        self.time = update.time
+        if not flags & _MORE:
+            self._state = _KNOWN
+        elif self._state == _KNOWN:
+            self._state = _PARTIAL
+
+    def replace(
+        self,
+        bids: bytes | Iterable[tuple[int, int]],
+        asks: bytes | Iterable[tuple[int, int]],
+        update_id: int,
+        time: int,
+    ) -> None:
+        """Make this the whole book: levels packed as in `BookUpdate`, or pairs of price and
+        quantity, in any order. Raises as `apply`, and `NotRepresentableError`."""
+        self.clear()
+        try:
+            self._bids.change(as_packed(bids), Side.BID)
+            self._asks.change(as_packed(asks), Side.ASK)
+        except FanoutError:
+            self.clear()
+            raise
+        self.update_id = update_id
+        self.time = time
+        self._state = _KNOWN
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a whole book has come."""
+        return self._state >= _PARTIAL
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the book is known, and no update of it is to be continued."""
+        return self._state == _KNOWN
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the best bid is as high as the best ask, or higher."""
+        bid, ask = self.best_bid, self.best_ask
+        return bid is not None and ask is not None and bid.price >= ask.price
+
+    @property
+    def best_bid(self) -> Level | None:
+        """The highest bid, None if there is none."""
+        return self._shown(Side.BID).best()
+
+    @property
+    def best_ask(self) -> Level | None:
+        """The lowest ask, None if there is none."""
+        return self._shown(Side.ASK).best()
+
+    @property
+    def bid_count(self) -> int:
+        """How many levels the bids have."""
+        return len(self._shown(Side.BID).keys)
+
+    @property
+    def ask_count(self) -> int:
+        """How many levels the asks have."""
+        return len(self._shown(Side.ASK).keys)
+
+    def levels(self, count: int = MAX_BOOK_LEVELS) -> tuple[list[Level], list[Level]]:
+        """The first bids and the first asks, from the best outwards."""
+        count = not_negative(count, "levels")
+        return self._shown(Side.BID).first(count), self._shown(Side.ASK).first(count)
+
+    def packed(self, count: int = MAX_BOOK_LEVELS) -> tuple[bytes, bytes]:
+        """The same, packed as in `BookUpdate`; `numpy.frombuffer` reads that too."""
+        bids, asks = self.levels(count)
+        return pack_levels(bids), pack_levels(asks)
+
+    def quantity_at(self, side: Side, price: int) -> int:
+        """The quantity at one price, 0 if there is no level."""
+        levels = self._shown(side)
+        return levels.quantities.get(levels.sign * index(price), 0)
+
+    def quantity_to(self, side: Side, price: int) -> int:
+        """The quantity from the best level to a price, which is included."""
+        return sum([level.quantity for level in self._shown(side).down_to(price)])
+
+    def depth(self, side: Side, count: int) -> Depth:
+        """The first `count` levels."""
+        return depth_of(self._shown(side).first(not_negative(count, "levels")))
+
+    def depth_to(self, side: Side, price: int) -> Depth:
+        """The levels from the best to a price, which is included."""
+        return depth_of(self._shown(side).down_to(price))
+
+    def sweep(self, side: Side, quantity: int) -> Depth:
+        """What an order of this quantity would take from a side: the last level as far as needed.
+        Its quantity is less than asked for if the book does not hold more."""
+        return sweep_of(reversed_levels(self._shown(side)), not_negative(quantity, "of quantity"))
+
+    def vwap(self, side: Side, quantity: int) -> float | None:
+        """The volume-weighted average price of `sweep`, correctly rounded, in units of the price.
+        None if the book does not hold that quantity, or it is 0."""
+        taken = self.sweep(side, quantity)
+        return taken.vwap if taken.quantity == quantity else None
+
+    def imbalance(self, count: int) -> float | None:
+        """Bids less asks, divided by both, of the quantities of the first `count` levels: from -1,
+        only asks, to 1, only bids. None without levels."""
+        bids, asks = self.depth(Side.BID, count).quantity, self.depth(Side.ASK, count).quantity
+        return (bids - asks) / (bids + asks) if bids + asks else None
+
+    def digest(self) -> int:
+        """A number for the levels of a book, the same in every program that holds the same levels.
+
+        It is the CRC-32 (zlib's) of these bytes, little-endian: the number of bids, u32; the number
+        of asks, u32; then the bids and then the asks, both from the best outwards, each as price,
+        i64, and quantity, u64. Raises `UnknownBookError` unless the book is consistent.
+        """
+        return digest_of(self)
+
+    def whole(self) -> list[BookUpdate]:
+        """The whole book as updates of at most MAX_BLOCK_LEVELS levels, for `apply` elsewhere.
+        Raises `UnknownBookError` unless the book is consistent, or if it has no instrument."""
+        return whole_of(self)
+
+    def _shown(self, side: Side) -> _Levels:
+        if side not in (0, 1):
+            raise no_side(side)
+        if self._state < _PARTIAL:
+            return _NO_LEVELS
+        return self._asks if side else self._bids
+
+
+# What follows serves the plain class and its twin alike.
+
+
+def as_packed(levels: bytes | Iterable[tuple[int, int]]) -> bytes:
+    return levels if isinstance(levels, bytes) else pack_levels(levels)
+
+
+def reversed_levels(levels: _Levels) -> Iterable[tuple[int, int]]:
+    """All levels of a side from the best outwards, as they are asked for."""
+    return ((levels.sign * key, levels.quantities[key]) for key in reversed(levels.keys))
+
+
+def depth_of(levels: list[Level]) -> Depth:
+    return Depth(
+        sum([quantity for _, quantity in levels]),
+        sum([price * quantity for price, quantity in levels]),
+        levels[-1].price if levels else None,
+    )
+
+
+def sweep_of(levels: Iterable[tuple[int, int]], quantity: int) -> Depth:
+    left, notional, last = quantity, 0, None
+    for price, there in levels:
+        if not left:
+            break
+        taken = min(there, left)
+        left, notional, last = left - taken, notional + price * taken, price
+    return Depth(quantity - left, notional, last)
+
+
+def digest_of(book: OrderBook) -> int:
+    require_consistent(book)
+    bids, asks = book.packed()
+    counts = _COUNTS.pack(len(bids) // LEVEL.size, len(asks) // LEVEL.size)
+    return zlib.crc32(asks, zlib.crc32(bids, zlib.crc32(counts)))
+
+
+def whole_of(book: OrderBook) -> list[BookUpdate]:
+    require_consistent(book)
+    if book.instrument is None:
+        raise UnknownBookError("the book has no instrument, which an update has to name")
+    return [
+        BookUpdate(book.instrument, book.update_id, book.time, bids, asks, flags)
+        for bids, asks, flags in pieces(
+            *book.packed(), MAX_BLOCK_LEVELS * LEVEL.size, is_top_only=book.is_top_only
+        )
+    ]
+
+
+def pieces(
+    bids: bytes, asks: bytes, most_bytes: int, *, is_top_only: bool = False
+) -> Iterator[tuple[bytes, bytes, BookFlags]]:
+    """A whole book in pieces of `most_bytes` at the most, with their flags. The bids come first."""
+    all_bytes = len(bids) + len(asks)
+    for start in range(0, max(1, all_bytes), most_bytes):
+        end = start + most_bytes
+        flags = _WHOLE if start == 0 else 0
+        if end < all_bytes:
+            flags |= _MORE
+        if is_top_only:
+            flags |= _TOP_ONLY
+        its_asks = asks[max(0, start - len(bids)) : max(0, end - len(bids))]
+        yield bids[start:end], its_asks, BookFlags(flags)
+
+
+class HasInstrument(Protocol):
+    """A book of either kind."""
+
+    instrument: Instrument | None
+
+    def clear(self) -> None: ...
+
+
+def require_consistent(book: OrderBook) -> None:
+    if not book.is_known:
+        raise UnknownBookError(f"the book{_of(book.instrument)} is unknown")
+    if not book.is_consistent:
+        raise UnknownBookError(f"the book{_of(book.instrument)} waits for the rest of an update")
+
+
+def meet(book: HasInstrument, instrument: Instrument) -> None:
+    """Take the instrument of an update, which may be a newer one of the same symbol. If its
+    exponents differ, the levels are in other units, and the book becomes unknown."""
+    before = book.instrument
+    if before is not None:
+        if instrument.symbol != before.symbol:
+            raise WrongInstrumentError(
+                f"an update of {instrument.symbol} was applied to the book of {before.symbol}"
+            )
+        if _exponents(instrument) != _exponents(before):
+            book.clear()
+    book.instrument = instrument
+
+
+def _exponents(instrument: Instrument) -> tuple[int, int]:
+    return instrument.price_exponent, instrument.quantity_exponent
+
+
+def _of(instrument: Instrument | None) -> str:
+    return "" if instrument is None else f" of {instrument.symbol}"
+
+
+def repr_of(book: OrderBook) -> str:
+    if not book.is_known:
+        return f"<OrderBook{_of(book.instrument)}, unknown>"
+    counts = f"{book.bid_count:,} bids, {book.ask_count:,} asks"
+    return f"<OrderBook{_of(book.instrument)}, {counts}, update {book.update_id}>"
+
+
+def not_negative(count: int, of_what: str) -> int:
+    number = index(count)
+    if number < 0:
+        raise NotRepresentableError(f"{number} {of_what}: 0 or more can be asked for")
+    return number
+
+
+def no_side(side: object) -> NotRepresentableError:
+    return NotRepresentableError(f"{side!r} is no side of a book: BID or ASK")
+
+
+def not_levels(packed: object) -> MalformedError:
+    size = f" of {len(packed)}" if isinstance(packed, bytes) else ""
+    return MalformedError(
+        f"{type(packed).__name__}{size} in place of packed levels, {LEVEL.size} bytes each"
+    )
+
+
+def too_deep(side: Side) -> LimitExceededError:
+    return LimitExceededError(
+        f"more than {MAX_BOOK_LEVELS:,} {side.name.lower()}s in a book: MAX_BOOK_LEVELS"
+    )
+
+
+def unknown(update: BookUpdate | OrderUpdate) -> UnknownBookError:
+    return UnknownBookError(
+        f"update {update.update_id} of {update.symbol} was applied to a book that is unknown: a "
+        "whole book has to come first"
+    )
