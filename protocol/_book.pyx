@@ -78,8 +78,8 @@ cdef extern from "_book.h":
     object first_levels(const Levels *side, Py_ssize_t count, PyTypeObject *type)
     object pack_first(const Levels *side, Py_ssize_t count)
     const char *read_levels(
-        const char *at, long price_exponent, long quantity_exponent, bint falling, char *packed,
-        Py_ssize_t room, Py_ssize_t *count
+        const char *at, const char *end, long price_exponent, long quantity_exponent, bint falling,
+        char *packed, Py_ssize_t room, Py_ssize_t *count
     )
 
 cdef enum:
@@ -439,8 +439,8 @@ def packed_levels(text, start, price_exponent, quantity_exponent, side):
     try:
         begin = PyBytes_AS_STRING(text)
         end = read_levels(
-            begin + first, <long>price_power, <long>quantity_power, falling == BID, packed, room,
-            &count
+            begin + first, begin + size, <long>price_power, <long>quantity_power, falling == BID,
+            packed, room, &count
         )
         if end == NULL:
             return None

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
+from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import MAX_SYMBOL_BYTES, InstrumentType, TradeKind
 from fanout.protocol.instrument import Instrument
 
@@ -54,6 +55,18 @@ class VenueTrade(msgspec.Struct, frozen=True, gc=False):
     buyer_is_maker: bool
     kind: TradeKind
     first_fill: int | None = None
+
+
+class VenueDepth(msgspec.Struct, frozen=True, gc=False):
+    """Changes of an order book, and where they stand in the venue's chain of update ids.
+
+    `first_id` and `update.update_id` are the first and the last update id in it. `previous_id` is
+    the last one of the message before it, None at a venue that does not send it.
+    """
+
+    update: BookUpdate
+    first_id: int
+    previous_id: int | None
 
 
 class SpentId(msgspec.Struct, frozen=True, gc=False):
