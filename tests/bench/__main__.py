@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import (
+    book,
     codec,
     columns,
     depth,
@@ -44,6 +45,7 @@ STAGES: Final[dict[str, Stage]] = {
     "size": size,
     "codec": codec,
     "columns": columns,
+    "book": book,
     "ingest": ingest,
     "fan-out": fan_out,
     "latency": latency,

@@ -37,6 +37,8 @@ HEADLINES: Final = (
     "fanout, compiled, p50",
     "quickest rival / fanout, compiled, p50",
     "growth at most",
+    "apply: fanout, compiled, in a second",
+    "JSON to the book: fanout / JSON decoded by msgspec",
 )
 """Of each stage the figures with these names, else the first that has a goal."""
 

@@ -34,6 +34,9 @@ LIBRARIES: Final = (
     "databento-dbn",
     "pyzmq",
     "iceoryx2",
+    "sortedcontainers",
+    "order-book",
+    "nautilus_trader",
 )
 PROGRAMS: Final = ("nats-server", "redis-server", "cc")
 

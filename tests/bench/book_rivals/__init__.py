@@ -1,0 +1,1 @@
+"""Other ways to keep an order book, for the stage `book`."""
