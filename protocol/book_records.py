@@ -110,10 +110,12 @@ class BookUpdate(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def bids(self) -> list[Level]:
+        """The levels of the bids, from the best outwards."""
         return [Level(*each) for each in LEVEL.iter_unpack(self.packed_bids)]
 
     @property
     def asks(self) -> list[Level]:
+        """The levels of the asks, from the best outwards."""
         return [Level(*each) for each in LEVEL.iter_unpack(self.packed_asks)]
 
     @property
@@ -155,10 +157,12 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def bids(self) -> list[Order]:
+        """The orders of the bids, in the order of the venue."""
         return [Order(*each) for each in ORDER.iter_unpack(self.packed_bids)]
 
     @property
     def asks(self) -> list[Order]:
+        """The orders of the asks, in the order of the venue."""
         return [Order(*each) for each in ORDER.iter_unpack(self.packed_asks)]
 
     @property
@@ -198,6 +202,7 @@ class QuoteBlock(_Block, frozen=True, kw_only=True, gc=False):
 
     @property
     def records(self) -> Sequence[Quote]:
+        """The quotes, by the name that all blocks of updates have for their records."""
         return self.quotes
 
 
@@ -208,6 +213,7 @@ class BookBlock(_Block, frozen=True, kw_only=True, gc=False):
 
     @property
     def records(self) -> Sequence[BookUpdate]:
+        """The updates, by the name that all blocks of updates have for their records."""
         return self.updates
 
 
@@ -218,4 +224,5 @@ class OrderBlock(_Block, frozen=True, kw_only=True, gc=False):
 
     @property
     def records(self) -> Sequence[OrderUpdate]:
+        """As in `BookBlock`."""
         return self.updates
