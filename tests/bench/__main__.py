@@ -45,7 +45,6 @@ STAGES: Final[dict[str, Stage]] = {
     "size": size,
     "codec": codec,
     "columns": columns,
-    "book": book,
     "ingest": ingest,
     "fan-out": fan_out,
     "latency": latency,
@@ -54,7 +53,7 @@ STAGES: Final[dict[str, Stage]] = {
 }
 LONG: Final[dict[str, Stage]] = {"scale": scale}
 """Stages that take half an hour or more, and so are run only if they are named."""
-UNPUBLISHED: Final[dict[str, Stage]] = {"depth": depth}
+UNPUBLISHED: Final[dict[str, Stage]] = {"book": book, "depth": depth}
 """Stages of which the documentation has no figures yet. They are run only if they are named."""
 ALL: Final = STAGES | LONG | UNPUBLISHED
 

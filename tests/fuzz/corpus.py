@@ -159,6 +159,31 @@ def spot_messages() -> list[bytes]:
     return [SPOT_TRADE, b"\n".join(lines), SHUTDOWN]
 
 
+DEPTH = (
+    b'{"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1723161256299,"T":1723161256298,'
+    b'"s":"BTCUSDT","U":5123107832006,"u":5123107837557,"pu":5123107831937,'
+    b'"b":[["58710.20","0.014"],["61496.50","0.010"],["61510.90","0.000"]],'
+    b'"a":[["61800.30","1.135"],["61900.00","12.5"]]}}'
+)
+
+
+def depths() -> list[bytes]:
+    spaced = DEPTH.replace(b",", b", ").replace(b":", b": ")
+    return [DEPTH, spaced, DEPTH.replace(b'"pu":5123107831937,', b""), DEPTH.replace(b"58", b"-5")]
+
+
+def book_changes() -> list[bytes]:
+    """As `books.order_book` takes them: flags and counts, then levels of three bytes."""
+    run = b"".join(price.to_bytes(2, "little") + b"\5" for price in range(300, 548))
+    gone = run.replace(b"\5", b"\0")
+    few = b"\x01\0\x07" + b"\x02\0\x09"
+    return [
+        b"\x09\x02" + run[:24] + few,
+        b"\xf9\xf8" + run + run + b"\xf8\x02" + gone + few,
+        b"\xfb\x00" + run + b"\x02\x02" + few + b"\x04\xf8" + run,
+    ]
+
+
 def listings() -> list[bytes]:
     first = info(listed(), listed(symbol="ETHUSDT"))
     later = info(listed(pricePrecision=4), listed(symbol="SOLUSDT"), listed(status="SETTLING"))

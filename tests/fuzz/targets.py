@@ -5,7 +5,7 @@ from typing import Final
 from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
 from fanout.protocol import LimitExceededError, MalformedError, PeerError
-from tests.fuzz import corpus, outside, queues, venue, wire
+from tests.fuzz import books, corpus, outside, queues, venue, wire
 from tests.fuzz.target import Target
 
 MIB: Final = 1024 * 1024
@@ -18,6 +18,7 @@ TARGETS: Final[dict[str, Target]] = {
     "quotes": Target(run=wire.updates("quotes"), refusals=(PeerError,), seeds=corpus.quotes),
     "book": Target(run=wire.updates("book"), refusals=(PeerError,), seeds=corpus.books),
     "orders": Target(run=wire.updates("orders"), refusals=(PeerError,), seeds=corpus.orders),
+    "order-book": Target(run=books.order_book, refusals=(), seeds=corpus.book_changes),
     "event": Target(run=wire.event, refusals=(MalformedError,), seeds=corpus.events),
     "session": Target(run=wire.session, refusals=(PeerError,), seeds=corpus.streams),
     "subscription": Target(run=wire.subscription, refusals=(MalformedError,), seeds=corpus.streams),
@@ -36,6 +37,7 @@ TARGETS: Final[dict[str, Target]] = {
     "spot-trades": Target(
         run=venue.stream(venue.SPOT), refusals=(VenueRefusalError,), seeds=corpus.spot_messages
     ),
+    "depth": Target(run=books.depth, refusals=(VenueMessageError,), seeds=corpus.depths),
     "listing": Target(
         run=venue.listing, refusals=(VenueMessageError, ConfigError), seeds=corpus.listings
     ),
