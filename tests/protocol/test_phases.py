@@ -29,10 +29,11 @@ def test_a_frame_leads_to_the_next_phase_or_is_refused(phase: Phase, kind: Input
 def test_a_payload_is_known_by_its_first_byte() -> None:
     events = (FrameKind.STATUS, FrameKind.GAP, FrameKind.LOSS, FrameKind.HEARTBEAT)
     inputs = dict.fromkeys(range(256), Input.UNKNOWN) | dict.fromkeys(events, Input.EVENT)
+    blocks = (FrameKind.TRADES, FrameKind.QUOTES, FrameKind.BOOK, FrameKind.ORDERS)
+    inputs |= dict.fromkeys(blocks, Input.BLOCK)
     inputs |= {
         FrameKind.HEADER: Input.HEADER,
         FrameKind.INSTRUMENTS: Input.INSTRUMENTS,
-        FrameKind.TRADES: Input.BLOCK,
         FrameKind.END: Input.END,
     }
     assert {each: input_of(bytes([each]) + b"rest") for each in range(256)} == inputs
