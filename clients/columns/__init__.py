@@ -1,15 +1,18 @@
-"""Trades as columns: numpy arrays, and from there Arrow, polars and pandas.
+"""Records as columns: numpy arrays, and from there Arrow, polars and pandas.
 
-    from fanout.clients.columns import to_polars, trades_in
+    from fanout.clients.columns import quotes_in, to_polars, tops_in, trades_in
 
     trades = trades_in(records, client.header)  # what iterating over a client gave
     frame = to_polars(trades)
+    quotes = to_polars(quotes_in(records, client.header))
+    tops = tops_in(records, "BTCUSDT", 10)  # the first ten levels of a book over time
 
 The wire carries integers and exponents. Every conversion keeps them, unless the caller asks for
 decimals or floats. Only floats are rounded. numpy comes with fanout. polars, pyarrow and pandas are
 imported by the function that needs them, and its error names a missing one.
 
-`rows` has the arrays, `frames` the conversions, `npy` and `parquet` files in batches.
+`rows` has the arrays of trades, `updates` those of quotes and book updates, `tops` the matrices of
+a book, `frames` the conversions, `npy` and `parquet` files in batches.
 """
 
 from fanout.clients.columns.frames import (
@@ -21,16 +24,35 @@ from fanout.clients.columns.frames import (
 )
 from fanout.clients.columns.parquet import write_parquet
 from fanout.clients.columns.rows import TRADE, labelled, labelled_dtype, trades_in, trades_of
+from fanout.clients.columns.tops import Tops, tops_in
+from fanout.clients.columns.updates import (
+    SIDES,
+    level_dtype,
+    levels_in,
+    order_dtype,
+    orders_in,
+    quote_dtype,
+    quotes_in,
+)
 
 __all__ = [
+    "SIDES",
     "TRADE",
     "MissingPackageError",
+    "Tops",
     "Values",
     "labelled",
     "labelled_dtype",
+    "level_dtype",
+    "levels_in",
+    "order_dtype",
+    "orders_in",
+    "quote_dtype",
+    "quotes_in",
     "to_arrow",
     "to_pandas",
     "to_polars",
+    "tops_in",
     "trades_in",
     "trades_of",
     "write_parquet",

@@ -14,6 +14,10 @@ file:
     buyer_is_maker, back_filled         bool
     epoch_ns                            u64, unix ns
 
+Quotes have `update_id`, `bid_price`, `ask_price`, `bid_quantity` and `ask_quantity` in place of the
+fields of a trade. Levels have `update_id`, `side` (BID, ASK or NONE), `price`, `quantity`, and the
+flags `is_whole`, `has_more` and `is_top_only` of their update; orders have `order_id` too.
+
 `values="decimal"` gives price and quantity as decimals of up to 38 digits, at the finest scale of
 these trades. `values="float"` gives the nearest doubles. Either replaces integer and exponent. Only
 floats may be rounded.
@@ -21,7 +25,7 @@ floats may be rounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -29,7 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanout.clients.columns.rows import labelled
-from fanout.protocol.constants import I64_MAX, TradeKind
+from fanout.clients.columns.updates import SIDES
+from fanout.protocol.constants import I64_MAX, BookFlags, TradeKind
 from fanout.protocol.errors import CallerError, NotRepresentableError
 from fanout.protocol.fixedpoint import to_float
 from fanout.protocol.records import Header
@@ -52,9 +57,46 @@ _EXACT_FLOAT: Final = 2**53
 """Integers up to this one are exact as doubles, so dividing by a power of ten rounds only once."""
 
 _TENS: Final = np.array([float(10**power) for power in range(19)])
-_KINDS: Final = tuple(TradeKind)
-_KIND_INDEX: Final = np.array([_KINDS.index(TradeKind(each)) for each in range(256)], np.int8)
+_KINDS: Final = tuple(each.name for each in TradeKind)
+_KIND_INDEX: Final = np.array([_KINDS.index(TradeKind(each).name) for each in range(256)], np.int8)
 """The place in `_KINDS` of each code. A code without a name is OTHER."""
+
+_SIDE_INDEX: Final = np.array([min(each, 2) for each in range(256)], np.int8)
+"""The place in `SIDES` of each code."""
+
+_FLAGS: Final = {
+    "is_whole": BookFlags.WHOLE.value,
+    "has_more": BookFlags.MORE.value,
+    "is_top_only": BookFlags.TOP_ONLY.value,
+}
+
+_BEFORE: Final = ("seq", "symbol")
+_PRICE: Final = ("price", "price_exponent")
+_QUANTITY: Final = ("quantity", "quantity_exponent")
+_UPDATE: Final = (*_BEFORE, "update_id", "time")
+
+TABLES: Final = (
+    (
+        *(*_BEFORE, "trade_id", "time", *_PRICE, *_QUANTITY, "received_ns", "kind"),
+        *("buyer_is_maker", "back_filled", "epoch_ns"),
+    ),
+    (
+        *(*_UPDATE, "bid_price", "ask_price", "price_exponent"),
+        *("bid_quantity", "ask_quantity", "quantity_exponent", "received_ns", "epoch_ns"),
+    ),
+    (*_UPDATE, "side", "order_id", *_PRICE, *_QUANTITY, "flags", "received_ns", "epoch_ns"),
+    (*_UPDATE, "side", *_PRICE, *_QUANTITY, "flags", "received_ns", "epoch_ns"),
+)
+"""The fields of trades, quotes, orders and levels, in the order of their columns."""
+
+_EXPONENT_OF: Final = {
+    "price": "price_exponent",
+    "bid_price": "price_exponent",
+    "ask_price": "price_exponent",
+    "quantity": "quantity_exponent",
+    "bid_quantity": "quantity_exponent",
+    "ask_quantity": "quantity_exponent",
+}
 
 
 class MissingPackageError(CallerError, ImportError):
@@ -67,30 +109,55 @@ def to_arrow(
     values: Values = "exact",
     time_unit: TimeUnit | None = None,
 ) -> pyarrow.Table:
-    """A table with a row for each trade. Needs pyarrow.
+    """A table with a row for each trade, quote, level or order. Needs pyarrow.
 
-    `trades` are labelled rows, or rows of `TRADE` and their `header`. Without `time_unit` the table
-    has the coarsest unit in which its times are whole; give one for tables that are to be joined.
+    `trades` are labelled rows of one kind, or rows of `TRADE` and their `header`. Without
+    `time_unit` the table has the coarsest unit in which its times are whole; give one for tables
+    that are to be joined.
     Raises `NotRepresentableError` for times that do not fit 63 bits in that unit, and for decimals
     of more than 38 digits. Raises `MissingPackageError` without pyarrow.
     """
     pa = needed("pyarrow", "to_arrow")
     rows = _with_labels(trades, header)
-    plain = {name: pa.array(np.ascontiguousarray(rows[name])) for name in rows.dtype.names or ()}
-    columns = {
-        "seq": plain["seq"],
-        "symbol": plain["symbol"].dictionary_encode(),
-        "trade_id": plain["trade_id"],
-        "time": _timestamps(pa, rows, time_unit or unit_of([rows])),
-        **_numbers(pa, rows, "price", values),
-        **_numbers(pa, rows, "quantity", values),
-        "received_ns": plain["received_ns"],
-        "kind": _kinds(pa, rows),
-        "buyer_is_maker": plain["buyer_is_maker"],
-        "back_filled": plain["back_filled"],
-        "epoch_ns": plain["epoch_ns"],
-    }
+    columns: dict[str, Any] = {}
+    for name in table_of(rows.dtype):
+        columns |= _column(pa, rows, name, values, time_unit)
     return pa.table(columns)
+
+
+def table_of(dtype: np.dtype[np.void]) -> tuple[str, ...]:
+    """The columns of labelled rows. Raises `CallerError` for rows of something else."""
+    names = set(dtype.names or ())
+    for table in TABLES:
+        if names.issuperset(table):
+            return table
+    raise CallerError(f"rows of {', '.join(sorted(names))} are neither trades, quotes nor levels")
+
+
+def _column(
+    pa: Any, rows: NDArray[np.void], name: str, values: Values, time_unit: TimeUnit | None
+) -> dict[str, Any]:
+    """A column, or several that stand for one field of the rows."""
+    if name in _EXPONENT_OF and values != "exact":
+        exponents = rows[_EXPONENT_OF[name]]
+        convert = _decimals if values == "decimal" else _floats
+        return {name: convert(pa, name, np.ascontiguousarray(rows[name]), exponents)}
+    match name:
+        case "price_exponent" | "quantity_exponent" if values != "exact":
+            return {}
+        case "time":
+            return {name: _timestamps(pa, rows, time_unit or unit_of([rows]))}
+        case "kind":
+            return {name: _named(pa, rows[name], _KINDS, _KIND_INDEX)}
+        case "side":
+            return {name: _named(pa, rows[name], SIDES, _SIDE_INDEX)}
+        case "flags":
+            bits = rows[name]
+            return {each: pa.array((bits & flag) != 0) for each, flag in _FLAGS.items()}
+        case "symbol":
+            return {name: pa.array(np.ascontiguousarray(rows[name])).dictionary_encode()}
+        case _:
+            return {name: pa.array(np.ascontiguousarray(rows[name]))}
 
 
 def to_polars(
@@ -154,20 +221,12 @@ def _timestamps(pa: Any, rows: NDArray[np.void], unit: TimeUnit) -> Any:
     return pa.array(times).cast(pa.timestamp(unit, tz="UTC"))
 
 
-def _kinds(pa: Any, rows: NDArray[np.void]) -> Any:
-    names = pa.array([each.name for each in _KINDS])
-    return pa.DictionaryArray.from_arrays(pa.array(_KIND_INDEX[rows["kind"]]), names)
+def _named(pa: Any, codes: NDArray[np.uint8], names: Sequence[str], index: NDArray[np.int8]) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array(index[codes]), pa.array(list(names)))
 
 
-def _numbers(pa: Any, rows: NDArray[np.void], name: str, values: Values) -> dict[str, Any]:
-    """The columns for a price or a quantity."""
-    numbers, exponents = np.ascontiguousarray(rows[name]), rows[f"{name}_exponent"]
-    if values == "decimal":
-        return {name: _decimals(pa, name, numbers, exponents)}
-    if values == "float":
-        return {name: pa.array(floats(numbers, exponents))}
-    exponent_column = pa.array(np.ascontiguousarray(exponents))
-    return {name: pa.array(numbers), f"{name}_exponent": exponent_column}
+def _floats(pa: Any, _name: str, numbers: NDArray[Any], exponents: NDArray[np.int8]) -> Any:
+    return pa.array(floats(numbers, exponents))
 
 
 def floats(numbers: NDArray[Any], exponents: NDArray[np.int8]) -> NDArray[np.float64]:

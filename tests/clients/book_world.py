@@ -139,6 +139,10 @@ class World:
         self.log: list[Any] = []
         self.place = 0
         """The index of the next record that the reader reads."""
+        for symbol in self.markets:
+            self.update(symbol, [(0, 0, 1), (0, 2, 2), (1, 0, 1)], is_cut=False)
+            self.whole(symbol, is_cut=False)
+        self.read(len(self.log))
 
     # The service.
 
@@ -194,6 +198,12 @@ class World:
             loss = Loss(first_seq=lost[0].seq, last_seq=lost[-1].seq, reason=LossReason.SLOW)
             self.deliver(loss)
 
+    def join(self, count: int) -> None:
+        """What a service does for a reader that lost something: whole books, and then the log."""
+        self.lose(count)
+        for symbol in self.markets:
+            self.take_snapshot(symbol, is_cut=False, is_complete=True)
+
     def skip(self, count: int) -> list[Any]:
         """Leave records out, and note that every book may have missed something."""
         left_out = self.log[self.place : self.place + count]
@@ -248,7 +258,7 @@ class World:
         assert book.update_id >= view.read_id
 
 
-SYMBOLS = st.sampled_from([each.symbol for each in INSTRUMENTS])
+SYMBOLS = st.sampled_from([BTC.symbol, BTC.symbol, BTC.symbol, LIFE.symbol])
 CHANGES = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=4
 )
@@ -258,16 +268,20 @@ def _operation(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrate
     return st.tuples(*arguments).map(lambda given: lambda world: getattr(world, name)(*given))
 
 
-OPERATIONS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
-    _operation("update", SYMBOLS, CHANGES, st.booleans()),
-    _operation("update", SYMBOLS, CHANGES, st.booleans()),
-    _operation("whole", SYMBOLS, st.booleans()),
-    _operation("lose_track", st.none() | SYMBOLS),
-    _operation("trade"),
-    _operation("read", st.integers(1, 6)),
-    _operation("read", st.integers(1, 6)),
-    _operation("lose", st.integers(1, 4)),
-    _operation("take_snapshot", SYMBOLS, st.booleans(), st.booleans()),
-    _operation("disconnect"),
-    _operation("restart"),
-)
+_BY_WEIGHT = [
+    (6, _operation("update", SYMBOLS, CHANGES, st.booleans())),
+    (4, _operation("read", st.integers(1, 4))),
+    (2, _operation("take_snapshot", SYMBOLS, st.booleans(), st.booleans())),
+    (1, _operation("join", st.integers(1, 4))),
+    (1, _operation("whole", SYMBOLS, st.booleans())),
+    (1, _operation("lose_track", st.none() | SYMBOLS)),
+    (1, _operation("trade")),
+    (1, _operation("lose", st.integers(1, 4))),
+    (1, _operation("disconnect")),
+    (1, _operation("restart")),
+]
+"""Updates, reads and snapshots are frequent, so that the reader is often behind a snapshot."""
+
+OPERATIONS: st.SearchStrategy[Callable[[World], None]] = st.sampled_from(
+    [each for weight, each in _BY_WEIGHT for _ in range(weight)]
+).flatmap(lambda each: each)
