@@ -1,21 +1,24 @@
-"""What a record looks like as text: a line for a person, a line of JSON, a row of CSV.
+"""What a record looks like as text: a line for a person, a line of JSON, rows of CSV.
 
-`tail` prints these lines and `save` keeps them. JSON and CSV have every digit; their columns are
-the same, and prices and quantities in them are decimal strings.
+`tail` prints these lines and `save` keeps them. JSON and CSV have every digit; prices and
+quantities in them are decimal strings. A table of CSV has one kind of records: trades, quotes, or
+the levels of book updates, a row each.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, StrEnum
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from fanout.errors import shown
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
+from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.protocol.records import Record, Snapshot, Trade
+from fanout.protocol.records import Header, Record, Snapshot, Trade
 
 
 class Format(StrEnum):
@@ -44,20 +47,157 @@ _FIELDS: Final = {
 """The columns of a trade in text formats: the sequence number, then the other fields of a `Trade`
 in their order."""
 
-COLUMNS: Final = (*_FIELDS, "epoch_ns")
+Row = dict[str, Any]
+Update = BookUpdate | OrderUpdate
 
 
-def _row(trade: Trade, epoch_ns: int) -> dict[str, Any]:
+def _trade_row(trade: Trade, epoch_ns: int) -> Row:
     return {**{name: of(trade) for name, of in _FIELDS.items()}, "epoch_ns": epoch_ns}
 
 
-def _event(record: Record, epoch_ns: int) -> dict[str, Any]:
+def _quote_row(quote: Quote, epoch_ns: int) -> Row:
+    of = quote.instrument
+    return {
+        **_begun(quote),
+        "bid_price": of.price_text(quote.bid_price),
+        "bid_quantity": of.quantity_text(quote.bid_quantity),
+        "ask_price": of.price_text(quote.ask_price),
+        "ask_quantity": of.quantity_text(quote.ask_quantity),
+        "received_ns": quote.received_ns,
+        "epoch_ns": epoch_ns,
+    }
+
+
+def _begun(record: Quote | Update) -> Row:
+    return {
+        "seq": record.seq,
+        "symbol": record.symbol,
+        "update_id": record.update_id,
+        "time_ms": _time_ms(record.instrument, record.time),
+    }
+
+
+def _ended(update: Update, epoch_ns: int) -> Row:
+    return {
+        "is_whole": update.is_whole,
+        "has_more": update.has_more,
+        "is_top_only": update.is_top_only,
+        "received_ns": update.received_ns,
+        "epoch_ns": epoch_ns,
+    }
+
+
+def _time_ms(instrument: Instrument, time: int) -> int:
+    """The venue's time, unix ms; floored where its clock is finer."""
+    ns_per_unit: int = 10 ** (instrument.time_exponent + 9)
+    return time * ns_per_unit // 1_000_000
+
+
+def _item_of(instrument: Instrument, item: Sequence[int]) -> tuple[Any, ...]:
+    """A level or an order, with its numbers as text and its id, if it has one, as a number."""
+    *order_id, price, quantity = item
+    return (*order_id, instrument.price_text(price), instrument.quantity_text(quantity))
+
+
+def _update_row(update: Update, epoch_ns: int) -> Row:
+    """An update in one row, with its levels or orders as lists."""
+    of = update.instrument
+    return {
+        **_begun(update),
+        "bids": [_item_of(of, each) for each in update.bids],
+        "asks": [_item_of(of, each) for each in update.asks],
+        **_ended(update, epoch_ns),
+    }
+
+
+def _item_rows(update: Update, epoch_ns: int) -> Iterator[Row]:
+    """A row for each level or order of an update; one with side NONE if it has none."""
+    row = _update_row(update, epoch_ns)
+    sides = {"BID": row.pop("bids"), "ASK": row.pop("asks")}
+    names = ("order_id", "price", "quantity") if isinstance(update, OrderUpdate) else _LEVEL
+    if not any(sides.values()):
+        sides = {"NONE": [("",) * len(names)]}
+    for side, items in sides.items():
+        for item in items:
+            of_it = {"side": side, **dict(zip(names, item, strict=True))}
+            yield {**_begun(update), **of_it, **_ended(update, epoch_ns)}
+
+
+_LEVEL: Final = ("price", "quantity")
+
+
+class Kind(NamedTuple):
+    """A kind of records that has a table of its own."""
+
+    noun: str
+    """One record of it, in words."""
+    name: str
+    """In front of the suffix, where each kind has a file of its own. Empty for the first."""
+    data: DataKinds
+    columns: tuple[str, ...]
+    """Of a table of CSV."""
+    rows: Callable[[Any, int], Iterable[Row]]
+
+    @property
+    def csv_header(self) -> str:
+        return _csv_text(self.columns)
+
+
+_UPDATE: Final = ("seq", "symbol", "update_id", "time_ms")
+_FLAGS: Final = ("is_whole", "has_more", "is_top_only", "received_ns", "epoch_ns")
+_QUOTE: Final = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+
+COLUMNS: Final = (*_FIELDS, "epoch_ns")
+
+
+def _one(row: Callable[[Any, int], Row]) -> Callable[[Any, int], Iterable[Row]]:
+    return lambda record, epoch_ns: (row(record, epoch_ns),)
+
+
+KINDS: Final[dict[type, Kind]] = {
+    Trade: Kind("trade", "", DataKinds.TRADES, COLUMNS, _one(_trade_row)),
+    Quote: Kind(
+        "quote",
+        "quotes",
+        DataKinds.QUOTES,
+        (*_UPDATE, *_QUOTE, "received_ns", "epoch_ns"),
+        _one(_quote_row),
+    ),
+    BookUpdate: Kind(
+        "book update",
+        "book",
+        DataKinds.BOOK_BY_PRICE,
+        (*_UPDATE, "side", *_LEVEL, *_FLAGS),
+        _item_rows,
+    ),
+    OrderUpdate: Kind(
+        "order update",
+        "orders",
+        DataKinds.BOOK_BY_ORDER,
+        (*_UPDATE, "side", "order_id", *_LEVEL, *_FLAGS),
+        _item_rows,
+    ),
+}
+"""The kinds of records that tables hold. All others are events."""
+
+
+def is_new(record: Record) -> bool:
+    """Whether this is a trade, a quote or an update that was published since the reader joined."""
+    return type(record) in KINDS and getattr(record, "seq", 0) > 0
+
+
+def table_of(header: Header) -> type:
+    """The kind of which a table is made, where there is one table: the channel's first."""
+    return next((each for each, kind in KINDS.items() if kind.data in header.data), Trade)
+
+
+def _event(record: Record, epoch_ns: int) -> Row:
     """An event's fields under their own names, `event` first."""
-    row: dict[str, Any] = {"event": type(record).__name__.lower()}
+    row: Row = {"event": type(record).__name__.lower()}
     for name in record.__struct_fields__:
         value = getattr(record, name)
         if name == "trades":
-            row[name] = [_row(each, epoch_ns) for each in value]
+            row[name] = [_trade_row(each, epoch_ns) for each in value]
         elif name == "instrument":
             row["symbol"] = value.symbol if isinstance(value, Instrument) else None
         else:
@@ -67,16 +207,29 @@ def _event(record: Record, epoch_ns: int) -> dict[str, Any]:
 
 
 def json_line(record: Record, epoch_ns: int) -> str:
-    row = _row(record, epoch_ns) if isinstance(record, Trade) else _event(record, epoch_ns)
+    match record:
+        case Trade():
+            row = _trade_row(record, epoch_ns)
+        case Quote():
+            row = {"record": "quote", **_quote_row(record, epoch_ns)}
+        case BookUpdate():
+            row = {"record": "book", **_update_row(record, epoch_ns)}
+        case OrderUpdate():
+            row = {"record": "orders", **_update_row(record, epoch_ns)}
+        case _:
+            row = _event(record, epoch_ns)
     return msgspec.json.encode(row).decode()
 
 
-def csv_line(record: Record, epoch_ns: int) -> str | None:
-    """A trade as a row; events have no place in a table."""
-    if not isinstance(record, Trade):
+def csv_line(record: Record, epoch_ns: int, table: type = Trade) -> str | None:
+    """A record as the row, or rows, of the table of its kind. None for other kinds, and events."""
+    if type(record) is not table:
         return None
-    values = _row(record, epoch_ns).values()
-    return _csv_text(str(each).lower() if isinstance(each, bool) else each for each in values)
+    return "\n".join(_csv_row(row) for row in KINDS[table].rows(record, epoch_ns))
+
+
+def _csv_row(row: Row) -> str:
+    return _csv_text(str(each).lower() if isinstance(each, bool) else each for each in row.values())
 
 
 def _csv_text(values: Iterable[object]) -> str:
@@ -86,10 +239,15 @@ def _csv_text(values: Iterable[object]) -> str:
 
 
 def text_line(record: Record, epoch_ns: int) -> str:
-    if isinstance(record, Trade):
-        return trade_text(record)
-    if isinstance(record, Snapshot):
-        return "\n".join(f"{trade_text(each)}  before joining" for each in record.trades)
+    match record:
+        case Trade():
+            return trade_text(record)
+        case Snapshot():
+            return "\n".join(f"{trade_text(each)}  before joining" for each in record.trades)
+        case Quote():
+            return quote_text(record)
+        case BookUpdate() | OrderUpdate():
+            return update_text(record)
     fields = _event(record, epoch_ns)
     name = fields.pop("event").upper()
     del fields["epoch_ns"]
@@ -98,15 +256,59 @@ def text_line(record: Record, epoch_ns: int) -> str:
 
 
 def trade_text(trade: Trade) -> str:
-    seconds, ms = divmod(trade.time_ms % 86_400_000, 1000)
-    time = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
     side = "sell" if trade.buyer_is_maker else "buy"
     kind = "" if trade.kind.name == "MARKET" else f"  {trade.kind.name}"
     late = "  back-filled" if trade.back_filled else ""
     return (
-        f"{time}  {trade.symbol:<12} {side:<4} {trade.quantity_text:>12} @ {trade.price_text:<12}"
-        f" #{trade.trade_id}{kind}{late}"
+        f"{_clock(trade)}  {trade.symbol:<12} {side:<4} {trade.quantity_text:>12} @"
+        f" {trade.price_text:<12} #{trade.trade_id}{kind}{late}"
     )
+
+
+def quote_text(quote: Quote) -> str:
+    of = quote.instrument
+    bid = f"{of.quantity_text(quote.bid_quantity)} @ {of.price_text(quote.bid_price)}"
+    ask = f"{of.quantity_text(quote.ask_quantity)} @ {of.price_text(quote.ask_price)}"
+    return (
+        f"{_clock(quote)}  {quote.symbol:<12} quote  bid {bid}  ask {ask}"
+        f"  #{quote.update_id}{_before(quote)}"
+    )
+
+
+def update_text(update: Update) -> str:
+    """How much an update changes, and where it begins. Its levels are in JSON and CSV."""
+    noun = "order" if isinstance(update, OrderUpdate) else "level"
+    sides = ((update.bids, "bid"), (update.asks, "ask"))
+    changes = [_changes(update.instrument, items, side, noun) for items, side in sides if items]
+    flags = {
+        "whole book": update.is_whole,
+        "top only": update.is_top_only,
+        "to be continued": update.has_more,
+    }
+    return "  ".join(
+        (
+            f"{_clock(update)}  {update.symbol:<12} book ",
+            *(changes or [f"no {noun}s"]),
+            f"#{update.update_id}",
+            *(words for words, is_set in flags.items() if is_set),
+        )
+    ) + _before(update)
+
+
+def _changes(instrument: Instrument, items: Sequence[Any], side: str, noun: str) -> str:
+    price, quantity = _item_of(instrument, items[0])[-2:]
+    number = f"{len(items)} {side} {noun}" + ("" if len(items) == 1 else "s")
+    return f"{number} from {quantity} @ {price}"
+
+
+def _before(record: Quote | Update) -> str:
+    return "" if record.seq else "  before joining"
+
+
+def _clock(record: Trade | Quote | Update) -> str:
+    """The venue's time of day."""
+    seconds, ms = divmod(_time_ms(record.instrument, record.time) % 86_400_000, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 
 
 Line = Callable[[Record, int], str | None]

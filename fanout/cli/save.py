@@ -28,7 +28,9 @@ def save(
     force: Annotated[
         bool, typer.Option("--force", help="Replace FILE if it exists, at the end.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="End after that many trades.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="End after that many trades, quotes and updates.", min=1)
+    ] = None,
     duration: Annotated[float | None, typer.Option(help="End after that many seconds.")] = None,
     symbol: Symbols = None,
     market_only: MarketOnly = False,
@@ -42,7 +44,9 @@ def save(
     Example: fanout save tcp://127.0.0.1:9000 trades.parquet
 
     .csv and .jsonl have what tail prints, .npy and .parquet exact integers and
-    their exponents; only .jsonl has the events, too. .parquet needs pyarrow.
+    their exponents. .parquet needs pyarrow. .jsonl has all records, with the
+    events. The others are tables, one for each kind of records: FILE for the
+    trades, and NAME.quotes.parquet, NAME.book.parquet or NAME.orders.parquet.
 
     FILE is there once it is whole; SIGINT and SIGTERM lead to that as well.
     Until then what is saved stands beside it, in .FILE.XXXXXXXX.part, and stays

@@ -1,10 +1,11 @@
 """`fanout tail`: print what a service sends."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanout.cli.formats import CSV_HEADER, LINES, Format, text_line
+from fanout.cli.formats import KINDS, LINES, Format, Line, csv_line, is_new, table_of, text_line
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
     Address,
@@ -18,7 +19,7 @@ from fanout.cli.source import (
     told,
 )
 from fanout.clients.outcomes import Disconnected, Restarted
-from fanout.protocol.records import Trade
+from fanout.protocol.records import Header
 
 if TYPE_CHECKING:
     from fanout.clients.shm import ShmClient
@@ -32,7 +33,10 @@ def tail(
     ] = Format.TEXT,
     limit: Annotated[
         int | None,
-        typer.Option(help="End after that many trades; 0 ends once connected.", min=0),
+        typer.Option(
+            help="End after that many trades, quotes and book updates; 0 ends once connected.",
+            min=0,
+        ),
     ] = None,
     symbol: Symbols = None,
     market_only: MarketOnly = False,
@@ -41,9 +45,13 @@ def tail(
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
 ) -> None:
-    """Print what a service sends: trades and events to stdout, the rest to stderr.
+    """Print what a service sends: trades, quotes, book updates and events to stdout, the rest to
+    stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
+
+    csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
+    updates. Other records go to stderr.
     """
     from fanout.clients.shm import ShmClient  # with what a service has no use for
     from fanout.clients.tcp import TcpClient
@@ -66,21 +74,29 @@ def tail(
 
 
 def _print_all(client: "TcpClient | ShmClient", output: Format, limit: int | None) -> None:
-    line_of = LINES[output]
-    if output is Format.CSV:
-        emit(CSV_HEADER)
-    trades = 0
+    line_of: Line | None = None
+    count = 0
     for record in client:
         if isinstance(record, Disconnected | Restarted):
             say(told(client.url, record))
             continue
         header = client.header
         assert header is not None, "every record but Disconnected comes after a header"
+        line_of = line_of or _begun(output, header)
         line = line_of(record, header.epoch_ns)
         if line is None:
             say(text_line(record, header.epoch_ns))
         else:
             emit(line)
-        trades += isinstance(record, Trade)
-        if trades == limit:
+        count += is_new(record)
+        if count == limit:
             return
+
+
+def _begun(output: Format, header: Header) -> Line:
+    """What prints the records of a channel. For CSV, print the names of its table's columns."""
+    if output is not Format.CSV:
+        return LINES[output]
+    table = table_of(header)
+    emit(KINDS[table].csv_header)
+    return partial(csv_line, table=table)

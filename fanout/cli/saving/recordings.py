@@ -4,40 +4,75 @@ A recording buffers records in memory until `save`, which returns once they are 
 counts as saved only then. Memory is bounded: a recording with `MAX_PENDING` buffered records saves
 them by itself.
 
+JSON Lines hold every record. The other formats are tables, and a table holds one kind of records
+(`fanout.cli.formats.KINDS`). So `TableRecording` keeps a file for each kind: that of the trades has
+the name that was asked for, and the others have theirs in front of the suffix.
+
 CSV and JSON Lines are appended. Rows go into a .npy file that is valid at every moment. A Parquet
 file is unreadable without the index at its end. So its rows go into a .npy file first, and become
 Parquet in batches when the recording is complete.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from fanout.cli.formats import CSV_HEADER, Line, csv_line, json_line
+from fanout.cli.formats import KINDS, Line, csv_line, json_line
 from fanout.cli.outcome import OutputError
-from fanout.cli.saving.aside import Aside
+from fanout.cli.saving.aside import Aside, leftovers, require_free
+from fanout.cli.saving.tally import counted
 from fanout.clients.columns.frames import MissingPackageError, needed
 from fanout.clients.columns.npy import batches_of, npy_header
 from fanout.clients.columns.parquet import write_parquet
 from fanout.clients.columns.rows import labelled_dtype, trades_in
+from fanout.clients.columns.updates import (
+    level_dtype,
+    levels_in,
+    order_dtype,
+    orders_in,
+    quote_dtype,
+    quotes_in,
+)
 from fanout.errors import ConfigError, UsageError
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.errors import reason
 from fanout.protocol.records import Header, Record, Trade
 
 MAX_PENDING: Final = 16_384
-"""Most records buffered in memory: some megabytes."""
+"""Most records buffered in memory: some megabytes of trades."""
+
+MAX_PENDING_BYTES: Final = 16 * 1024 * 1024
+"""Most bytes of levels buffered in memory. One update may have 32 KiB of them."""
 
 
 class Recording(ABC):
-    """A file that is being recorded. All methods raise `OutputError` if they cannot write."""
+    """A file that is being recorded, or several. All methods raise `OutputError` if they cannot
+    write."""
 
-    def __init__(self, target: Path, kind: str = "") -> None:
+    def __init__(self, target: Path) -> None:
         self.target = target
-        self.aside = Aside(target, kind)
-        self.trades = 0
+
+    @property
+    @abstractmethod
+    def saved(self) -> Counter[type]:
+        """Records on disk, by their type. Events do not count."""
+
+    @property
+    def trades(self) -> int:
         """Trades that are on disk."""
-        self._pending: list[Any] = []
+        return self.saved[Trade]
+
+    @property
+    @abstractmethod
+    def files(self) -> "list[FileRecording]":
+        """The files that `complete` makes."""
+
+    def begin(self, header: Header, *, force: bool) -> None:  # noqa: B027, only tables need it
+        """Learn of a session header. Raises `UsageError` if a file for a kind of records that the
+        channel has exists already."""
 
     @abstractmethod
     def add(self, record: Record, header: Header) -> bool:
@@ -47,23 +82,58 @@ class Recording(ABC):
     def save(self) -> None:
         """Return once all added records are on disk."""
 
+    @abstractmethod
     def complete(self, *, force: bool) -> None:
-        """Save, and rename the file to its target."""
+        """Save, and rename each file to its target."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Delete the temporary files."""
+
+
+class FileRecording(Recording, ABC):
+    """A recording in one file."""
+
+    def __init__(self, target: Path, kind: str = "") -> None:
+        super().__init__(target)
+        self.aside = Aside(target, kind)
+        self._saved: Counter[type] = Counter()
+        self._pending: list[Any] = []
+        self._pending_bytes = 0
+
+    @property
+    def saved(self) -> Counter[type]:
+        return self._saved
+
+    @property
+    def files(self) -> "list[FileRecording]":
+        return [self]
+
+    def _is_full(self, record: Record) -> bool:
+        """Whether the buffer has to be saved before anything else is added behind `record`."""
+        if isinstance(record, BookUpdate | OrderUpdate):
+            self._pending_bytes += len(record.packed_bids) + len(record.packed_asks)
+        return len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
+
+    def _taken(self) -> list[Any]:
+        taken, self._pending, self._pending_bytes = self._pending, [], 0
+        return taken
+
+    def complete(self, *, force: bool) -> None:
         self.save()
         self.aside.complete(force=force)
 
     def discard(self) -> None:
-        """Delete the temporary file."""
         self.aside.discard()
 
 
-class LineRecording(Recording):
+class LineRecording(FileRecording):
     """CSV or JSON Lines, the same lines that `fanout tail` prints."""
 
     def __init__(self, target: Path, line_of: Line, first_line: str | None = None) -> None:
         super().__init__(target)
         self._line_of = line_of
-        self._trades = 0
+        self._added: Counter[type] = Counter()
         self._pending = [] if first_line is None else [first_line]
 
     def add(self, record: Record, header: Header) -> bool:
@@ -71,28 +141,48 @@ class LineRecording(Recording):
         if line is None:
             return False
         self._pending.append(line)
-        self._trades += isinstance(record, Trade)
-        if len(self._pending) >= MAX_PENDING:
+        self._added[type(record)] += type(record) in KINDS
+        if self._is_full(record):
             self.save()
         return True
 
     def save(self) -> None:
-        lines, self._pending = self._pending, []
+        lines = self._taken()
         if lines:
             self.aside.write("".join(f"{each}\n" for each in lines).encode())
             self.aside.sync()
-        self.trades = self._trades
+        self._saved = self._added.copy()
 
 
-class RowRecording(Recording):
-    """A .npy file of labelled rows. It holds trades only, no events."""
+class Rows(NamedTuple):
+    """How records of one kind become rows."""
 
-    def __init__(self, target: Path, kind: str = "") -> None:
+    dtype: Callable[[int], Any]
+    """numpy's, of rows with room for symbols of so many characters."""
+    rows_in: Callable[[list[Any], Header], Any]
+    """An array."""
+
+
+ROWS: Final[dict[type, Rows]] = {
+    Trade: Rows(labelled_dtype, trades_in),
+    Quote: Rows(quote_dtype, quotes_in),
+    BookUpdate: Rows(level_dtype, levels_in),
+    OrderUpdate: Rows(order_dtype, orders_in),
+}
+
+
+class RowRecording(FileRecording):
+    """A .npy file of labelled rows of one kind of records."""
+
+    def __init__(self, target: Path, kind: str = "", table: type = Trade) -> None:
         super().__init__(target, kind)
         self._kind = kind
+        self._table = table
         self._header: Header | None = None
-        """The header of the buffered trades."""
-        self._dtype = labelled_dtype(1)
+        """The header of the buffered records."""
+        self._rows = 0
+        """Rows that are on disk."""
+        self._dtype = ROWS[table].dtype(1)
         try:
             self.aside.write(npy_header(self._dtype, 0))
         except BaseException:
@@ -100,41 +190,44 @@ class RowRecording(Recording):
             raise
 
     def add(self, record: Record, header: Header) -> bool:
-        if not isinstance(record, Trade):
+        if type(record) is not self._table:
             return False
-        if header is not self._header or len(self._pending) >= MAX_PENDING:
+        if header is not self._header:
             self.save()
             self._header = header
         self._pending.append(record)
+        if self._is_full(record):
+            self.save()
         return True
 
     def save(self) -> None:
-        trades, self._pending = self._pending, []
-        if not trades:
+        records = self._taken()
+        if not records:
             return
-        assert self._header is not None, "add() sets it with the first trade"
-        rows = trades_in(trades, self._header)
+        assert self._header is not None, "add() sets it with the first record"
+        rows = ROWS[self._table].rows_in(records, self._header)
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
         self.aside.write(rows.astype(self._dtype).tobytes())
-        self._count(self.aside, self._dtype, self.trades + len(rows))
+        self._count(self.aside, self._dtype, self._rows + len(rows))
+        self._saved[self._table] += len(records)
 
-    def _count(self, aside: Aside, dtype: Any, trades: int) -> None:
+    def _count(self, aside: Aside, dtype: Any, rows: int) -> None:
         """Put the rows on disk, then write their number into the file's header."""
         aside.sync()
-        aside.write_front(npy_header(dtype, trades))
+        aside.write_front(npy_header(dtype, rows))
         aside.sync()
-        self.trades = trades
+        self._rows = rows
 
     def _widen(self, dtype: Any) -> None:
-        """Rewrite the rows with a wider symbol column. That happens at the first trades, and when
+        """Rewrite the rows with a wider symbol column. That happens at the first records, and when
         a restarted service has longer symbols."""
         narrow, wide = self.aside, Aside(self.target, self._kind)
         try:
             wide.write(npy_header(dtype, 0))
             for rows in batches_of(narrow.path):
                 wide.write(rows.astype(dtype).tobytes())
-            self._count(wide, dtype, self.trades)
+            self._count(wide, dtype, self._rows)
         except BaseException:
             wide.discard()
             raise
@@ -145,18 +238,18 @@ class RowRecording(Recording):
 class ParquetRecording(RowRecording):
     """Rows that become Parquet at the end, in batches that fit in memory."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, table: type = Trade) -> None:
         try:
             needed("pyarrow.parquet", target.name)
         except MissingPackageError as error:
             raise ConfigError(f"{error}; or save .npy, .csv or .jsonl") from error
-        super().__init__(target, ".npy")
+        super().__init__(target, ".npy", table)
 
     def complete(self, *, force: bool) -> None:
         self.save()
         whole = Aside(self.target)
         try:
-            write_parquet(str(whole.path), lambda: batches_of(self.aside.path))
+            write_parquet(str(whole.path), lambda: batches_of(self.aside.path), self._dtype)
             whole.complete(force=force)
         except BaseException as error:
             whole.discard()
@@ -166,20 +259,82 @@ class ParquetRecording(RowRecording):
         self.aside.discard()
 
 
-def _csv(target: Path) -> Recording:
-    return LineRecording(target, csv_line, CSV_HEADER)
+class TableRecording(Recording):
+    """A file for each kind of records. That of the trades is there from the start, unless the
+    channel has none. The others begin with the first record of their kind."""
+
+    def __init__(self, target: Path, make: Callable[[Path, type], FileRecording]) -> None:
+        super().__init__(target)
+        self._make = make
+        self._tables: dict[type, FileRecording] = {Trade: make(target, Trade)}
+        self._is_forced = False
+
+    @property
+    def saved(self) -> Counter[type]:
+        return Counter({kind: each.saved[kind] for kind, each in self._tables.items()})
+
+    @property
+    def files(self) -> list[FileRecording]:
+        return list(self._tables.values())
+
+    def begin(self, header: Header, *, force: bool) -> None:
+        self._is_forced = force
+        if KINDS[Trade].data not in header.data and not self.trades:
+            trades = self._tables.pop(Trade, None)
+            if trades is not None:
+                trades.discard()
+        for table, kind in KINDS.items():
+            if kind.data in header.data and table not in self._tables:
+                require_free(_target_of(self.target, table), force=force)
+
+    def add(self, record: Record, header: Header) -> bool:
+        table = type(record)
+        if table not in KINDS:
+            return False
+        recording = self._tables.get(table)
+        if recording is None:
+            target = _target_of(self.target, table)
+            require_free(target, force=self._is_forced)
+            recording = self._tables[table] = self._make(target, table)
+        return recording.add(record, header)
+
+    def save(self) -> None:
+        for each in self._tables.values():
+            each.save()
+
+    def complete(self, *, force: bool) -> None:
+        for each in self._tables.values():
+            each.complete(force=force)
+
+    def discard(self) -> None:
+        for each in self._tables.values():
+            each.discard()
+
+
+def _target_of(target: Path, table: type) -> Path:
+    """The file for a kind of records: that of the trades is `target`."""
+    name = KINDS[table].name
+    return target.with_suffix(f".{name}{target.suffix}") if name else target
+
+
+def _csv(target: Path, table: type) -> FileRecording:
+    return LineRecording(target, partial(csv_line, table=table), KINDS[table].csv_header)
 
 
 def _json(target: Path) -> Recording:
     return LineRecording(target, json_line)
 
 
+def _npy(target: Path, table: type) -> FileRecording:
+    return RowRecording(target, table=table)
+
+
 RECORDINGS: Final[dict[str, Callable[[Path], Recording]]] = {
-    ".csv": _csv,
+    ".csv": partial(TableRecording, make=_csv),
     ".jsonl": _json,
     ".ndjson": _json,
-    ".npy": RowRecording,
-    ".parquet": ParquetRecording,
+    ".npy": partial(TableRecording, make=_npy),
+    ".parquet": partial(TableRecording, make=ParquetRecording),
 }
 
 
@@ -189,3 +344,14 @@ def recording_of(target: Path) -> Callable[[Path], Recording]:
     if make is None:
         raise UsageError(f"{target}: the name has to end in {', '.join(RECORDINGS)}")
     return make
+
+
+def left_behind(target: Path) -> list[Path]:
+    """Temporary files of interrupted recordings of `target`, with those of all kinds of tables."""
+    return [path for table in KINDS for path in leftovers(_target_of(target, table))]
+
+
+def in_words(saved: Counter[type]) -> str:
+    """The numbers of records of each kind."""
+    counts = [counted(saved[kind], KINDS[kind].noun) for kind in KINDS if saved[kind]]
+    return ", ".join(counts) or "0 trades"

@@ -6,10 +6,10 @@ from typing import Final
 
 import trio
 
-from fanout.cli.formats import text_line
-from fanout.cli.saving.aside import leftovers, require_free
+from fanout.cli.formats import is_new, text_line
+from fanout.cli.saving.aside import require_free
 from fanout.cli.saving.progress import Progress
-from fanout.cli.saving.recordings import Recording, recording_of
+from fanout.cli.saving.recordings import Recording, in_words, left_behind, recording_of
 from fanout.cli.saving.signals import Signals
 from fanout.cli.saving.tally import Tally, counted
 from fanout.cli.source import Source, told
@@ -22,7 +22,7 @@ from fanout.clients.outcomes import (
 )
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.protocol.records import Snapshot, Trade
+from fanout.protocol.records import Header, Snapshot
 
 SAVE_S: Final = 0.5
 """Interval at which received records go to disk and the progress line is updated."""
@@ -41,10 +41,10 @@ def record(
     require_free(target, force=force)
     client = source.client(TrioTcpClient, TrioShmClient)
     progress = Progress()
-    for path in leftovers(target):
+    for path in left_behind(target):
         progress.say(f"{path} is left from an interrupted recording: see docs/data.md")
     with Signals() as signals:
-        saving = Saving(client, make(target), progress)
+        saving = Saving(client, make(target), progress, force=force)
         try:
             trio.run(saving.run, signals, limit, math.inf if duration_s is None else duration_s)
             with signals.interrupting():
@@ -63,12 +63,20 @@ class Saving:
     """A client, and the recording of its records."""
 
     def __init__(
-        self, client: TrioTcpClient | TrioShmClient, recording: Recording, progress: Progress
+        self,
+        client: TrioTcpClient | TrioShmClient,
+        recording: Recording,
+        progress: Progress,
+        *,
+        force: bool,
     ) -> None:
         self._client = client
         self._recording = recording
         self._progress = progress
         self._tally = Tally()
+        self._force = force
+        self._header: Header | None = None
+        """The header that the recording knows of."""
         self.failure: DisconnectedError | UnknownSymbolError | None = None
         """The error with which the client gave up, if it did."""
 
@@ -81,12 +89,12 @@ class Saving:
             nursery.cancel_scope.cancel()
 
     async def _receive(self, limit: int | None) -> None:
-        trades = 0
+        count = 0
         try:
             async for received in self._client:
                 self._take(received)
-                trades += isinstance(received, Trade)
-                if trades == limit:
+                count += not isinstance(received, Disconnected | Restarted) and is_new(received)
+                if count == limit:
                     return
         except (DisconnectedError, UnknownSymbolError) as error:
             self.failure = error
@@ -98,6 +106,9 @@ class Saving:
             return
         header = self._client.header
         assert header is not None, "a header precedes every record but Disconnected"
+        if header is not self._header:
+            self._recording.begin(header, force=self._force)
+            self._header = header
         is_kept = self._recording.add(received, header)
         if not is_kept and not isinstance(received, Snapshot):  # older than the recording
             self._progress.say(text_line(received, header.epoch_ns))
@@ -111,32 +122,32 @@ class Saving:
             self._progress.show(f"{self._saved()}{self._lost()}")
 
     def _saved(self) -> str:
-        return f"{counted(self._recording.trades, 'trade')} saved to {self._recording.target}"
+        return f"{in_words(self._recording.saved)} saved to {self._recording.target}"
 
     def _lost(self) -> str:
         return f", {counted(self._tally.lost, 'record')} lost" if self._tally.lost else ""
 
     def finish(self, *, force: bool) -> None:
-        """Complete the file and report its contents. Without any record no file is created."""
-        self._recording.save()
-        target = self._recording.target
-        is_answered = self._client.header is not None
-        if not is_answered or (self.failure and not self._recording.trades):
-            self._recording.discard()
+        """Complete the files and report their contents. Without any record no file is created."""
+        recording = self._recording
+        recording.save()
+        files, target = recording.files, recording.target
+        is_any = self._client.header is not None and bool(files)
+        if not is_any or (self.failure and not recording.saved.total()):
+            recording.discard()
             self._progress.say(f"nothing received: {target} was not created")
             return
         self._progress.show(f"completing {target}")
-        self._recording.complete(force=force)
+        recording.complete(force=force)
         self._progress.close()
-        self._progress.say(
-            f"saved {counted(self._recording.trades, 'trade')} to {target}{self._tally.words()}"
-        )
+        saved = ", ".join(f"{in_words(each.saved)} to {each.target}" for each in files)
+        self._progress.say(f"saved {saved}{self._tally.words()}")
 
     def abandon(self) -> None:
-        """Keep the temporary file and report its name, or delete it if it has no trades."""
-        path = self._recording.aside.path
-        if not self._recording.trades:
-            self._recording.discard()
-        elif path.exists():
-            saved = counted(self._recording.trades, "trade")
-            self._progress.say(f"recording incomplete; {saved} kept in {path}")
+        """Keep the temporary files and report their names, but delete those without records."""
+        for each in self._recording.files:
+            if not each.saved.total():
+                each.discard()
+            elif each.aside.path.exists():
+                kept = f"{in_words(each.saved)} kept in {each.aside.path}"
+                self._progress.say(f"recording incomplete; {kept}")

@@ -96,7 +96,7 @@ def _refuse(*_: object) -> None:
 
 
 def test_the_suffix_selects_the_format_in_upper_and_lower_case() -> None:
-    assert recording_of(Path("TRADES.NPY")) is RowRecording
+    assert recording_of(Path("TRADES.NPY")) is recordings.RECORDINGS[".npy"]
     for name in ("trades", "trades.xml", ".csv", "trades.csv.gz"):
         with pytest.raises(UsageError, match=r"\.csv, \.jsonl, \.ndjson, \.npy, \.parquet"):
             recording_of(Path(name))

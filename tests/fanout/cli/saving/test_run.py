@@ -343,7 +343,7 @@ def test_failed_parquet_keeps_its_rows(
 ) -> None:
     pytest.importorskip("pyarrow")
 
-    def write_half(path: str, _batches: object) -> None:
+    def write_half(path: str, *_: object) -> None:
         Path(path).write_bytes(b"PAR1")
         raise fault
 
