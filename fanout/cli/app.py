@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from fanout.cli.book import book
 from fanout.cli.check import check
 from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
 from fanout.cli.logs import LogFormat, choose
@@ -142,6 +143,7 @@ app.command("status")(status)
 app.command("check", context_settings=TRANSPORT_SETTINGS)(check)
 app.command("tail")(tail)
 app.command("save")(save)
+app.command("book")(book)
 app.command("simulate")(with_options(simulate, options_of(SimulateConfig), command="simulate"))
 
 

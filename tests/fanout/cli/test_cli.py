@@ -33,7 +33,8 @@ def test_help_shows_the_commands_and_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["tcp", "shm", "check", "config", "status", "tail", "save", "simulate"]
+    "command",
+    ["tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = fanout(command, "--help")
