@@ -64,8 +64,8 @@ class Client(ABC):
 
         `symbols` selects symbols; `UnknownSymbolError` is raised for one that the service does not
         serve. `market_only` leaves out trades that are not fills between two parties: those of the
-        insurance fund and of auto-deleveraging. Records that are left out count as received, not
-        as lost."""
+        insurance fund and of auto-deleveraging; quotes and book updates stay. Records that are left
+        out count as received, not as lost."""
         self.url = url
         self._idle_timeout_s = idle_timeout_s
         self._attempt_at: tuple[object, float] | None = None

@@ -390,6 +390,18 @@ def test_an_interrupt_loses_no_record(monkeypatch: pytest.MonkeyPatch, part: str
     assert books["BTCUSDT"].levels() == ([*BID, (8, 1)], ASK)
 
 
+async def test_an_interrupt_loses_no_record_of_an_async_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    books = Books(GivenAsync(whole(), TRADE))
+    with monkeypatch.context() as patch:
+        patch.setattr(Books, "apply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            await anext(books)
+    assert [await anext(books), await anext(books)] == [whole(), TRADE]
+    assert books["BTCUSDT"].is_known
+
+
 def test_an_interrupt_within_an_update_makes_the_book_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,10 @@ from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from fanout.protocol import (
     START,
+    BlockFlags,
+    BookBlock,
+    BookFlags,
+    BookUpdate,
     End,
     EndReason,
     Header,
@@ -26,9 +30,11 @@ from fanout.protocol import (
     Reference,
     decode_block,
     decode_opening,
+    encode_book,
     encode_event,
     frame,
     opening,
+    pack_levels,
 )
 from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
@@ -174,6 +180,43 @@ async def test_the_binary_format_goes_there_and_back() -> None:
         for each in decode_block(payload, header).trades
     ]
     assert trades[0] == "1 BTCUSDT 5266583935 61800.30 0.006"
+
+
+async def test_an_order_book_is_printed_as_it_changes_and_never_while_it_is_unknown() -> None:
+    served = decode_opening(header())
+    whole = book_update(5, [(100, 30), (99, 10)], [(101, 20)], BookFlags.WHOLE)
+    frames = [
+        encode_book(
+            BookBlock(first_seq=1, updates=[whole], received_ns=0, flags=BlockFlags.SNAPSHOT),
+            served,
+        ),
+        encode_book(
+            BookBlock(first_seq=1, updates=[book_update(6, [(100, 0)], [])], received_ns=1), served
+        ),
+        encode_event(Loss(first_seq=2, last_seq=9, reason=LossReason.SLOW)),
+    ]
+    async with (
+        serving(START, *payloads_of(header()), *frames) as url,
+        running("order_book.py", url) as example,
+    ):
+        await example.prints("imbalance -0.33")
+        await example.prints("\nBTCUSDT is unknown")
+        assert await example.interrupt() == (0, "")
+        assert example.lines[:3] == [
+            "BTCUSDT bid 0.030 @ 1.00, ask 0.020 @ 1.01, imbalance +0.33",
+            "BTCUSDT bid 0.010 @ 0.99, ask 0.020 @ 1.01, imbalance -0.33",
+            "BTCUSDT is unknown",
+        ]
+
+
+def book_update(
+    update_id: int,
+    bids: list[tuple[int, int]],
+    asks: list[tuple[int, int]],
+    flags: BookFlags = BookFlags.NONE,
+) -> BookUpdate:
+    (btc,) = decode_opening(header()).instruments
+    return BookUpdate(btc, update_id, 1, pack_levels(bids), pack_levels(asks), flags)
 
 
 @every_tcp_client
