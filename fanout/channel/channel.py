@@ -2,16 +2,18 @@
 
 Everything downstream of the feed is about channels: a TCP request names one, a queue carries one.
 What one read of the venue's socket brought becomes one block (more if there are events between the
-trades, or more trades than a block holds). A block is encoded once, however many readers there are.
+trades, records of several kinds, or more of them than a block holds). A block is encoded once,
+however many readers there are.
 The channel also makes what a joining reader gets first: its greeting and its snapshot. It does no
 I/O and starts no task.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from fanout.channel.books import ChannelBooks, blocks_of
 from fanout.channel.log import Log
 from fanout.channel.newest import Newest
 from fanout.protocol import (
@@ -19,6 +21,7 @@ from fanout.protocol import (
     START,
     Block,
     BlockFlags,
+    DataKinds,
     End,
     EndReason,
     FeedState,
@@ -35,12 +38,18 @@ from fanout.protocol import (
     frame,
     opening,
 )
-from fanout.protocol.constants import MAX_TEXT_BYTES
+from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_records import BookBlock, BookUpdate, Quote, QuoteBlock
+from fanout.protocol.constants import MAX_BLOCK_QUOTES, MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
+from fanout.protocol.quote_block import encode_quotes
 from fanout.protocol.text import fitting
 
 _NONE: Final = BlockFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
+
+Published = Trade | Gap | Quote | BookUpdate
+"""What a feed gives a channel to number."""
 
 
 class Channel:
@@ -54,7 +63,12 @@ class Channel:
         self._wall_ns = wall_ns
         self._newest = Newest()
         self._opener = Opener()
+        self.books = ChannelBooks()
+        self._quotes: dict[int, Quote] = {}
+        """The newest quote of each instrument, by index."""
         self.trades = 0
+        self.quotes = 0
+        self.book_updates = 0
         self.blocks = 0
         self.events = 0
 
@@ -75,7 +89,7 @@ class Channel:
 
     def publish(
         self,
-        records: Sequence[Trade | Gap],
+        records: Sequence[Published],
         *,
         received_ns: int,
         held_ns: int,
@@ -84,19 +98,63 @@ class Channel:
         """Publish what one read brought, in its order. Text that is too long for a gap is cut."""
         if self._newest.awaited and _is_live(flags):
             records = self._newest.following(records)
-        run: list[Trade] = []
+        run: list[Any] = []
+        kind: type = Trade
         for record in records:
-            if isinstance(record, Trade):
+            if type(record) is kind:
                 run.append(record)
-            else:
-                self._publish_run(run, received_ns, held_ns, flags)
+                continue
+            self._publish_run(kind, run, received_ns, held_ns, flags)
+            run, kind = [record], type(record)
+            if isinstance(record, Gap):
                 run = []
                 why = fitting(record.why, MAX_TEXT_BYTES)
                 gap = msgspec.structs.replace(record, seq=self.log.next_seq, why=why)
                 self._publish_event(gap)
-        self._publish_run(run, received_ns, held_ns, flags)
+                kind = Trade
+        self._publish_run(kind, run, received_ns, held_ns, flags)
 
     def _publish_run(
+        self, kind: type, run: list[Any], received_ns: int, held_ns: int, flags: BlockFlags
+    ) -> None:
+        """Publish records of one kind."""
+        if kind is Trade:
+            self._publish_trades(run, received_ns, held_ns, flags)
+        elif kind is Quote:
+            self._publish_quotes(run, received_ns, held_ns)
+        else:
+            self._publish_updates(run, received_ns, held_ns)
+
+    def _publish_quotes(self, run: list[Quote], received_ns: int, held_ns: int) -> None:
+        for start in range(0, len(run), MAX_BLOCK_QUOTES):
+            quotes = run[start : start + MAX_BLOCK_QUOTES]
+            block = QuoteBlock(
+                first_seq=self.log.next_seq,
+                quotes=quotes,
+                received_ns=received_ns,
+                held_ns=held_ns,
+            )
+            payload = encode_quotes(block, self.header)
+            self.log.append(frame(payload), count=len(quotes), held_ns=held_ns)
+            self.blocks += 1
+        self.quotes += len(run)
+        self._quotes.update([(each.instrument.index, each) for each in run])
+
+    def _publish_updates(self, run: list[BookUpdate], received_ns: int, held_ns: int) -> None:
+        for updates in blocks_of(run):
+            block = BookBlock(
+                first_seq=self.log.next_seq,
+                updates=updates,
+                received_ns=received_ns,
+                held_ns=held_ns,
+            )
+            payload = encode_book(block, self.header)
+            self.log.append(frame(payload), count=len(updates), held_ns=held_ns)
+            self.book_updates += len(updates)
+            self.blocks += 1
+        self.books.changed(run)
+
+    def _publish_trades(
         self, run: list[Trade], received_ns: int, held_ns: int, flags: BlockFlags
     ) -> None:
         for start in range(0, len(run), MAX_BLOCK_TRADES):
@@ -142,6 +200,8 @@ class Channel:
         for each in instruments:
             if each.index < len(known) and _units(known[each.index]) != _units(each):
                 self._newest.forget(each.index)
+                self._quotes.pop(each.index, None)
+                self.books.forget(each.index)
         changed = _changed(self.header, self.log.next_seq, instruments, references)
         changes = encode_changes(self.header, changed)
         if changes:
@@ -155,18 +215,34 @@ class Channel:
         return frame(START) + self._opener(header)
 
     def snapshot(self) -> bytes:
-        """The newest trade of each instrument, for a reader that begins at the log's end. Empty if
-        there is none."""
+        """The newest trade and quote of each instrument, for a reader that begins at the log's end.
+        Empty if there is none. Whole books are in `books`."""
         trades = self._newest.shown()
         if not trades:
-            return b""
+            return self.quote_snapshot()
         snapshot = Block(
             first_seq=self.log.next_seq,
             trades=trades,
             received_ns=0,
             flags=BlockFlags.SNAPSHOT,
         )
-        return frame(encode_block(snapshot, self.header))
+        return frame(encode_block(snapshot, self.header)) + self.quote_snapshot()
+
+    def quote_snapshot(self) -> bytes:
+        """The newest quotes, for a reader that goes on at the log's end. Empty without quotes."""
+        if not self._quotes:
+            return b""
+        snapshot = QuoteBlock(
+            first_seq=self.log.next_seq,
+            quotes=list(self._quotes.values()),
+            received_ns=0,
+            flags=BlockFlags.SNAPSHOT,
+        )
+        return frame(encode_quotes(snapshot, self.header))
+
+    @property
+    def has_books(self) -> bool:
+        return DataKinds.BOOK_BY_PRICE in self.header.data
 
     def heartbeat(self, time_ns: int) -> bytes:
         """A framed HEARTBEAT for readers that have everything. `time_ns` is unix ns."""

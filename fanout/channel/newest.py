@@ -9,8 +9,12 @@ seed that the stream has passed stands in the snapshot.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from fanout.protocol.book_records import BookUpdate, Quote
 from fanout.protocol.records import Gap, Trade
+
+R = TypeVar("R", bound=Trade | Gap | Quote | BookUpdate)
 
 
 class Newest:
@@ -33,15 +37,15 @@ class Newest:
             if trade.trade_id <= self._streamed_ids.get(index, trade.trade_id):
                 self._seeds[index] = trade
 
-    def following(self, records: Sequence[Trade | Gap]) -> Sequence[Trade | Gap]:
+    def following(self, records: Sequence[R]) -> Sequence[R]:
         """Those of the stream's records that do not precede what readers have been shown."""
         return [each for each in records if self._is_begun(each)] if self.awaited else records
 
-    def _is_begun(self, record: Trade | Gap) -> bool:
+    def _is_begun(self, record: Trade | Gap | Quote | BookUpdate) -> bool:
         """Whether a trade follows the seed that readers have had of its instrument. Ids that start
         anew do: their times are later."""
         seed = self.awaited.get(record.instrument.index)
-        if seed is None or isinstance(record, Gap):
+        if seed is None or not isinstance(record, Trade):
             return True
         if record.trade_id <= seed.trade_id and record.time_ms <= seed.time_ms:
             self.preceding += 1

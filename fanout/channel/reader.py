@@ -3,7 +3,8 @@
 Pure: bytes and values out, no socket, no task. Every transport serves its readers through this
 class, so that each reader is told the same, however it is served:
 
-    greeting          START and the header, then a snapshot for a reader that begins live
+    greeting          START and the header, then a snapshot for a reader that begins live, and the
+                      whole books for every reader
     LOSS              the numbers that the reader will not get: the log dropped them before the
                       reader came to them, or the transport had no room for them
     header            whenever another one is in force where the reader goes on
@@ -15,10 +16,14 @@ its numbers, `frames_of` divides it into frames, `drop` notes what did not fit, 
 the LOSS and the header that have to come before the reader goes on. `next_plain` is a short cut for
 a reader that has nothing to be told, and for frames without a header among them.
 
+In a channel with books a reader that falls off the log goes on at the live end, with the whole
+books: those that it has built are unknown after a LOSS.
+
           log   ... | 7  8 | 9 | 10 11 12 | 13 |            next_seq 14
                              ^ cursor: 10 comes next, under the cursor's header
 """
 
+from collections import deque
 from collections.abc import Iterator
 from copy import copy
 from typing import Final
@@ -83,6 +88,11 @@ class Reader:
         """
         self.log = channel.log
         self.channel = channel.name
+        self._channel = channel
+        self._books: deque[int] = deque()
+        """Indexes of the instruments whose whole books the reader gets before it goes on."""
+        self._quotes = b""
+        """The newest quotes, as frames, which come before these."""
         self.cursor: Cursor[Header] = self.log.live()
         self.greeting = channel.greeting()
         """START and the header. They come first, whatever the reader asks for."""
@@ -92,8 +102,6 @@ class Reader:
         """Numbers that the reader was told it lost because it fell off the log."""
         self.fell_off = ""
         """Why the reader was disconnected, in words for the log, if it was for being slow."""
-        self.is_shareable = True
-        """Whether readers at the same place get the same bytes."""
         self._snapshot = channel.snapshot()
         self._known = self.cursor.context
         """The header that the reader was given last."""
@@ -116,13 +124,55 @@ class Reader:
         return self.cursor.next_seq if self._lost_from is None else self._lost_from
 
     @property
+    def is_shareable(self) -> bool:
+        """Whether readers at the same place get the same bytes."""
+        return not (self._books or self._quotes)
+
+    @property
     def has_everything(self) -> bool:
         """Whether the reader has read the log to its end."""
-        return self.cursor.position == self.log.end
+        return self.cursor.position == self.log.end and not self._books
 
     def start(self, request: Request) -> bytes:
         """The frames before the first piece: the snapshot for a reader that begins live; for the
-        others LOSS, header, and the rest of the block that holds the number they ask for."""
+        others LOSS, header, and the rest of the block that holds the number they ask for. Whole
+        books come with the first pieces."""
+        frames = self._start(request)
+        if not self.is_over:
+            self.show_books()
+        return frames
+
+    def show_books(self) -> None:
+        """Give the reader the whole books before it goes on, if the channel has any."""
+        if self._channel.has_books and not self.log.closed:
+            self._books = deque(self._channel.books.indexes())
+
+    def next_book(self) -> bytes:
+        """The frames of the whole book that the reader gets next, as it is now; empty if it has
+        them all. It comes again until `took_book`."""
+        books, header, seq = self._channel.books, self._known, self.cursor.next_seq
+        while self._books:
+            frames = books.snapshot(self._books[0], header, seq)
+            if frames:
+                return frames
+            self._books.popleft()
+        return b""
+
+    def took_book(self) -> None:
+        """Note that the reader has the book that `next_book` gave."""
+        self._books.popleft()
+
+    def _next_books(self) -> bytes:
+        """Some whole books, after the newest quotes if the reader lost some."""
+        frames, size = [self._quotes], len(self._quotes)
+        self._quotes = b""
+        while size < CHUNK_BYTES and (book := self.next_book()):
+            self.took_book()
+            frames.append(book)
+            size += len(book)
+        return b"".join(frames)
+
+    def _start(self, request: Request) -> bytes:
         self._slow = request.slow
         snapshot, self._snapshot = self._snapshot, b""
         if request.start is Start.LIVE:
@@ -141,6 +191,10 @@ class Reader:
         """What follows, as bytes to send: whole frames up to `CHUNK_BYTES` or so, after what the
         reader has to be told. Empty if nothing follows now."""
         self._piece_position = self.cursor.position
+        if self._books or self._quotes:
+            books = self._next_books()
+            if books:
+                return books
         plain = self.next_plain()
         if plain:
             return plain
@@ -267,6 +321,8 @@ class Reader:
             self.fell_off = f"slower than the log is long; {first} would have been next"
             return None
         self.drop(first, LossReason.SLOW)
+        if self._channel.has_books and not self.log.closed:
+            return self._go_on_live(first)
         if self._max_lag_ms is not None and self.log.oldest_ms() > self._max_lag_ms:
             # Not the log's very end: an END, which has no number, may stand there.
             self.cursor = self.log.seek(self.log.next_seq)
@@ -277,6 +333,16 @@ class Reader:
         data = self.log.read(at, CHUNK_BYTES)
         assert isinstance(data, bytes), "the oldest frame is there until the log is appended to"
         return Run(data, first_seq, header, start, at.position)
+
+    def _go_on_live(self, first: int) -> Run:
+        """Go on at the live end of a channel with books. The caller tells the reader the LOSS, and
+        the books come next."""
+        self.cursor = at = self.log.live()
+        self.lost += at.next_seq - first
+        self._skipped += at.position - self._piece_position
+        self._quotes = self._channel.quote_snapshot()
+        self.show_books()
+        return Run(b"", at.next_seq, at.context, at.position, at.position)
 
     def _tell(self, seq: int, header: Header) -> bytes:
         """The frames that say what is untold, which are delivered without fail."""

@@ -4,6 +4,9 @@ The service never waits for the queue's reader. Frames for which the queue has n
 whole, and `fanout.channel.reader.Reader` remembers them as one range of numbers. As soon as there
 is room again, LOSS names that range, before anything else is pushed. So the queue always holds a
 stream in which every hole is reported, wherever a reader attaches to it.
+
+In a channel with books the whole books follow each LOSS, and each new reader, as soon as there is
+room: each as it is then, in one go, since its pieces belong together.
 """
 
 import logging
@@ -40,6 +43,7 @@ class Delivery:
         self._reader = reader
         self._dropped = dropped
         self._end = b""
+        self._is_warned = False
 
     @property
     def position(self) -> int:
@@ -61,8 +65,31 @@ class Delivery:
                 self._push_each(reader.frames_of(run))
         if not reader.is_told(reader.cursor.context):
             self._catch_up(reader.cursor.next_seq, reader.cursor.context)
+        self._push_books()
         self._mark()
         return is_news
+
+    def _push_books(self) -> None:
+        """Push the whole books that are due, as far as there is room."""
+        reader = self._reader
+        if not reader.is_told(reader.cursor.context):
+            return
+        while frames := reader.next_book():
+            if len(frames) > self._writer.capacity // 2:
+                self._warn_of_size(len(frames))
+            elif not self._writer.push(frames):
+                return
+            reader.took_book()
+
+    def _warn_of_size(self, size: int) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            _LOG.warning(
+                "a whole book of %s bytes does not fit a queue of %s bytes: its readers wait for "
+                "the next one of the feed; give the queue more room",
+                f"{size:,}",
+                f"{self._writer.capacity:,}",
+            )
 
     def say(self, payload: bytes) -> bool:
         """Push a frame that takes no sequence number, if there is room."""
@@ -70,6 +97,11 @@ class Delivery:
         is_said = self._catch_up(at.next_seq, at.context) and self._writer.push(frame(payload))
         self._mark()
         return is_said
+
+    def show_books(self) -> None:
+        """Give a new reader the whole books."""
+        self._reader.show_books()
+        self._push_books()
 
     def finish(self) -> None:
         """Nothing more will come. An END for which there was no room goes into the page, behind
@@ -131,6 +163,7 @@ class Delivery:
             if not self._writer.push(untold.loss):
                 return False
             self._dropped.losses += 1
+            self._reader.show_books()
         self._reader.told_loss()
         return untold.header is None or self._push_changes(header)
 

@@ -177,6 +177,8 @@ class ShmTransport(Transport):
         if (welcomed, readers) == (0, 1):
             return readers  # the first reader finds the snapshot that was pushed at the start
         is_said = all(delivery.say(each) for each in payloads_of(channel.snapshot()))
+        if is_said:
+            delivery.show_books()
         return readers if is_said else welcomed
 
 

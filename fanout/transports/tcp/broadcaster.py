@@ -30,8 +30,6 @@ class LogReader(Protocol):
     channel: str
     cursor: Cursor[Any]
     greeting: bytes
-    is_shareable: bool
-    """Whether all clients at the same position are sent the same bytes."""
     is_over: bool
     lost: int
     fell_off: str
@@ -40,6 +38,16 @@ class LogReader(Protocol):
     @property
     def blocks(self) -> int:
         """How many frames of the log the client was sent."""
+        ...
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether all clients at the same position are sent the same bytes."""
+        ...
+
+    @property
+    def has_everything(self) -> bool:
+        """Whether nothing follows now."""
         ...
 
     def start(self, request: Request) -> bytes:

@@ -158,7 +158,7 @@ class Connection:
         if reader.is_over:
             self._finish()
             return True
-        if reader.cursor.position != reader.log.end:
+        if not reader.has_everything:
             return False
         if reader.log.closed:
             self._finish()

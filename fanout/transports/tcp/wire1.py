@@ -43,7 +43,8 @@ class Wire1:
         self.breaks = 0
         """How often clients had to be disconnected because trades were missing for all of them."""
         for payload in payloads_of(channel.snapshot()):
-            self._encode(payload)
+            if payload[0] == FrameKind.TRADES:
+                self._encode(payload)
 
     async def run(self) -> None:
         """Convert trades until the channel's log is closed."""
@@ -124,7 +125,6 @@ class Wire1Reader:
         self.log = wire.log
         self.cursor = wire.log.live()
         self.greeting = wire.greeting()
-        self.is_shareable = False  # each client checks for itself whether it lost trades
         self.is_over = False
         self.channel = wire.name
         self.lost = 0
@@ -137,6 +137,15 @@ class Wire1Reader:
     def blocks(self) -> int:
         """How many frames of the log the client was sent."""
         return self.cursor.position - self._first_position
+
+    @property
+    def is_shareable(self) -> bool:
+        return False  # each client checks for itself whether it lost trades
+
+    @property
+    def has_everything(self) -> bool:
+        """Whether the client was sent all of the log."""
+        return self.cursor.position == self.log.end
 
     def start(self, request: Request) -> bytes:
         return b""

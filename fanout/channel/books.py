@@ -1,0 +1,141 @@
+"""The order books of a channel, as its readers have them, and how a reader that joins gets them.
+
+The feed keeps the books here, and changes one only together with what it publishes. So between two
+checkpoints they are what a reader has that has read the whole log.
+
+A reader that joins gets the whole books without numbers, a few at a time. Between two of them the
+service sends what is new to everybody, so a later one may be newer than the place in the log where
+the reader goes on. The reader then ignores what that book has already. A book that does not change
+is encoded once, however many readers join.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from fanout.protocol.book import OrderBook, pieces
+from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate
+from fanout.protocol.constants import MAX_BLOCK_LEVELS, MAX_BLOCK_UPDATES, BlockFlags, BookFlags
+from fanout.protocol.framing import frame
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Header
+
+_MOST_BYTES: Final = MAX_BLOCK_LEVELS * LEVEL.size
+
+
+class _Encoded(msgspec.Struct, frozen=True, gc=False):
+    """The frames of a whole book, for readers with this header that go on at this number."""
+
+    header: Header
+    next_seq: int
+    frames: bytes
+
+
+class ChannelBooks:
+    """The books by the index of their instrument."""
+
+    def __init__(self) -> None:
+        self._books: dict[int, OrderBook] = {}
+        self._encoded: dict[int, _Encoded] = {}
+
+    def of(self, index: int) -> OrderBook:
+        """The book of an instrument, which is made unknown if there is none."""
+        book = self._books.get(index)
+        if book is None:
+            book = self._books[index] = OrderBook()
+        return book
+
+    def forget(self, index: int) -> None:
+        """Make a book unknown: its instrument has new units."""
+        book = self._books.get(index)
+        if book is not None:
+            book.clear()
+            book.instrument = None
+
+    def changed(self, updates: list[BookUpdate]) -> None:
+        """Note what was published."""
+        if self._encoded:
+            for each in updates:
+                self._encoded.pop(each.instrument.index, None)
+
+    def indexes(self) -> tuple[int, ...]:
+        """Those of all books, the unknown included."""
+        return tuple(self._books)
+
+    def snapshot(self, index: int, header: Header, next_seq: int) -> bytes:
+        """The frames of a whole book as it is now, for a reader with this header that goes on at
+        this number. Empty if the book is unknown, or if the header has other units: then the reader
+        gets the book further on in the log."""
+        book = self._books[index]
+        if not book.is_consistent or not _is_in_units_of(header, index, book.instrument):
+            return b""
+        made = self._encoded.get(index)
+        if made is None or made.header is not header or made.next_seq != next_seq:
+            made = _Encoded(header, next_seq, _encoded(book, header, next_seq))
+            self._encoded[index] = made
+        return made.frames
+
+
+def _is_in_units_of(header: Header, index: int, instrument: Instrument | None) -> bool:
+    if instrument is None or index >= len(header.instruments):
+        return False
+    other = header.instruments[index]
+    return (instrument.price_exponent, instrument.quantity_exponent) == (
+        other.price_exponent,
+        other.quantity_exponent,
+    )
+
+
+def _encoded(book: OrderBook, header: Header, next_seq: int) -> bytes:
+    return b"".join(
+        frame(
+            encode_book(
+                BookBlock(
+                    first_seq=next_seq,
+                    updates=[each],
+                    received_ns=0,
+                    flags=BlockFlags.SNAPSHOT,
+                ),
+                header,
+            )
+        )
+        for each in book.whole()
+    )
+
+
+def blocks_of(updates: list[BookUpdate]) -> Iterator[list[BookUpdate]]:
+    """Updates in runs that fit a block each. One with too many levels is divided, into updates that
+    are continued."""
+    block: list[BookUpdate] = []
+    room = _MOST_BYTES
+    for update in updates:
+        size = len(update.packed_bids) + len(update.packed_asks)
+        if size > room or len(block) == MAX_BLOCK_UPDATES:
+            if block:
+                yield block
+            block, room = [], _MOST_BYTES
+        if size > _MOST_BYTES:
+            parts = _divided(update)
+            yield from ([each] for each in parts[:-1])
+            update = parts[-1]
+            size = len(update.packed_bids) + len(update.packed_asks)
+        block.append(update)
+        room -= size
+    if block:
+        yield block
+
+
+def _divided(update: BookUpdate) -> list[BookUpdate]:
+    kept = update.flags & (BookFlags.MORE | BookFlags.TOP_ONLY)
+    cut = list(pieces(update.packed_bids, update.packed_asks, _MOST_BYTES))
+    parts = []
+    for number, (bids, asks, flags) in enumerate(cut, 1):
+        if not update.is_whole:
+            flags &= ~BookFlags.WHOLE
+        flags |= kept if number == len(cut) else kept & BookFlags.TOP_ONLY
+        parts.append(
+            msgspec.structs.replace(update, packed_bids=bids, packed_asks=asks, flags=flags)
+        )
+    return parts

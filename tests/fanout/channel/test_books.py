@@ -1,0 +1,294 @@
+"""Quotes and books in a channel: blocks, whole books for who joins, and who fell off the log."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from fanout.channel.channel import Channel, Published
+from fanout.channel.reader import Reader
+from fanout.protocol import (
+    DataKinds,
+    FeedState,
+    Gap,
+    GapState,
+    Loss,
+    OrderBook,
+    Quote,
+    Record,
+    Request,
+    Start,
+    Status,
+    Trade,
+)
+from fanout.protocol.book_records import BookUpdate, pack_levels
+from fanout.protocol.constants import (
+    MAX_BLOCK_LEVELS,
+    MAX_BLOCK_QUOTES,
+    MAX_BLOCK_UPDATES,
+    BookFlags,
+)
+from fanout.protocol.request import Position
+from tests.protocol.golden import BTC, HEADER
+from tests.stand.channels import new_channel
+from tests.stand.subscriber import Subscriber
+
+OTHER = HEADER.instruments[1]
+ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+
+
+def channel_of(log_bytes: int = 50_000_000) -> Channel:
+    channel = new_channel(log_bytes)
+    channel.header = channel.log.context = replace(channel.header, data=ALL)
+    return channel
+
+
+class Feeder:
+    """Changes the books of a channel as a feed does."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._last_id = 100
+
+    def publish(self, *records: Published) -> None:
+        self.channel.publish(records, received_ns=1, held_ns=1)
+
+    def whole(self, instrument: object = BTC, levels: int = 3) -> None:
+        self._last_id += 1
+        bids = [(1_000 - each, 1 + each) for each in range(levels)]
+        asks = [(1_001 + each, 1 + each) for each in range(levels)]
+        book = self.channel.books.of(instrument.index)  # type: ignore[attr-defined]
+        book.instrument = instrument  # type: ignore[assignment]
+        book.replace(bids, asks, self._last_id, 5)
+        self.publish(*book.whole())
+
+    def change(self, bids: Sequence[tuple[int, int]], instrument: object = BTC) -> BookUpdate:
+        self._last_id += 1
+        update = BookUpdate(instrument, self._last_id, 5, pack_levels(bids), b"")  # type: ignore[arg-type]
+        self.channel.books.of(instrument.index).apply(update)  # type: ignore[attr-defined]
+        self.publish(update)
+        return update
+
+
+class Keeper(Subscriber):
+    """A reader that keeps books as WIRE.md says."""
+
+    def __init__(self, channel: Channel, start: Start | Position = Start.LIVE) -> None:
+        super().__init__()
+        self.channel = channel
+        self.place = Reader(channel)
+        self.ask(start)
+        self.records: list[Record] = []
+        self.books: dict[int, OrderBook] = {}
+        self._take(self.place.greeting + self.place.start(Request(start=start)))
+
+    def read(self) -> list[Record]:
+        while not self.place.has_everything:
+            self._take(self.place.next_piece())
+        return self.records
+
+    def _take(self, data: bytes) -> None:
+        for each in self.receive(data):
+            self.records.append(each)
+            if isinstance(each, Loss):
+                self.books.clear()
+            if isinstance(each, BookUpdate):
+                book = self.books.setdefault(each.instrument.index, OrderBook())
+                is_new = not book.is_consistent or each.update_id > book.update_id
+                if each.is_whole or (is_new and book.update_id):
+                    book.apply(each)
+
+    def assert_right(self, *indexes: int) -> None:
+        for index in indexes:
+            assert self.books[index].is_consistent
+            assert self.books[index].digest() == self.channel.books.of(index).digest()
+
+
+def quote(update_id: int) -> Quote:
+    return Quote(BTC, update_id, 5, 10, 1, 11, 2)
+
+
+def trade(trade_id: int) -> Trade:
+    return Trade(BTC, trade_id, 5, 6, 7, False)
+
+
+def kinds(records: Sequence[Record]) -> list[type]:
+    return [type(each) for each in records]
+
+
+def test_records_of_all_kinds_keep_their_order_and_are_numbered() -> None:
+    channel = channel_of()
+    reader = Keeper(channel)
+    update = BookUpdate(BTC, 1, 5, b"", b"", BookFlags.WHOLE)
+    gap = Gap(seq=0, instrument=BTC, first_id=1, last_id=2, state=GapState.OPEN)
+    channel.publish(
+        [trade(1), quote(1), quote(2), update, gap, update, trade(2), gap, gap, quote(3)],
+        received_ns=1,
+        held_ns=1,
+    )
+    records = reader.read()
+    expected = [Trade, Quote, Quote, BookUpdate, Gap, BookUpdate, Trade, Gap, Gap, Quote]
+    assert kinds(records) == expected
+    assert [each.seq for each in records] == list(range(1, 11))  # type: ignore[union-attr]
+    assert (channel.trades, channel.quotes, channel.book_updates) == (2, 3, 2)
+    assert (channel.blocks, channel.events) == (6, 3)
+
+
+def test_many_quotes_are_divided_into_blocks() -> None:
+    channel = channel_of()
+    reader = Keeper(channel)
+    channel.publish([quote(each) for each in range(MAX_BLOCK_QUOTES + 1)], received_ns=1, held_ns=1)
+    assert len(reader.read()) == MAX_BLOCK_QUOTES + 1
+    assert channel.blocks == 2
+
+
+def test_many_updates_are_divided_into_blocks() -> None:
+    channel = channel_of()
+    reader = Keeper(channel)
+    updates = [BookUpdate(BTC, each, 5, b"", b"") for each in range(MAX_BLOCK_UPDATES + 1)]
+    channel.publish(updates, received_ns=1, held_ns=1)
+    assert len(reader.read()) == MAX_BLOCK_UPDATES + 1
+    assert channel.blocks == 2
+
+
+def test_updates_with_many_levels_are_divided_into_blocks() -> None:
+    channel = channel_of()
+    reader = Keeper(channel)
+    levels = pack_levels([(-each, 1) for each in range(MAX_BLOCK_LEVELS // 2 + 1)])
+    channel.publish(
+        [BookUpdate(BTC, each, 5, levels, b"") for each in range(3)], received_ns=1, held_ns=1
+    )
+    assert len(reader.read()) == channel.blocks == 3
+
+
+def test_an_update_that_is_larger_than_a_block_is_continued() -> None:
+    channel = channel_of()
+    feeder, reader = Feeder(channel), Keeper(channel)
+    feeder.whole()
+    change = feeder.change([(999 - each, 1) for each in range(2 * MAX_BLOCK_LEVELS + 10)])
+    reader.read()
+    parts = [each for each in reader.records if isinstance(each, BookUpdate)][1:]
+    assert [each.flags for each in parts] == [BookFlags.MORE, BookFlags.MORE, BookFlags.NONE]
+    assert b"".join(each.packed_bids for each in parts) == change.packed_bids
+    assert {each.update_id for each in parts} == {change.update_id}
+    reader.assert_right(0)
+
+
+def test_who_joins_gets_the_whole_books_and_the_newest_quotes_without_numbers() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.publish(trade(1), quote(1), quote(2))
+    feeder.whole(BTC)
+    feeder.whole(OTHER, levels=MAX_BLOCK_LEVELS)
+    reader = Keeper(channel)
+    reader.read()
+    assert {getattr(each, "seq", 0) for each in reader.records} == {0}
+    assert [each.update_id for each in reader.records if isinstance(each, Quote)] == [2]
+    reader.assert_right(0, 1)
+    feeder.change([(998, 0)])
+    reader.read()
+    reader.assert_right(0, 1)
+
+
+def test_a_book_that_changes_while_others_are_sent_is_sent_as_it_is_then() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    feeder.whole(OTHER)
+    reader = Keeper(channel)
+    assert not reader.place.has_everything
+    feeder.change([(997, 4)])
+    feeder.change([(998, 0)])
+    reader._take(reader.place.next_piece())
+    reader.assert_right(0, 1)
+    reader.read()
+    reader.assert_right(0, 1)
+    feeder.change([(996, 9)])
+    reader.read()
+    reader.assert_right(0, 1)
+
+
+def test_a_book_is_encoded_once_for_all_who_join_at_one_place() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    made = {id(_book(channel)) for _ in range(3)}
+    assert len(made) == 1
+    feeder.change([(997, 4)])
+    assert id(_book(channel)) not in made
+
+
+def _book(channel: Channel) -> bytes:
+    reader = Reader(channel)
+    reader.start(Request())
+    return reader.next_book()
+
+
+def test_an_unknown_book_is_not_shown() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    channel.books.of(0).clear()
+    reader = Keeper(channel)
+    assert reader.read() == []
+    feeder.whole(BTC)
+    reader.read()
+    reader.assert_right(0)
+
+
+def test_a_reader_from_an_old_place_gets_the_books_of_now_and_ignores_what_they_have() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.publish(trade(1))
+    feeder.whole(BTC)
+    for each in range(5):
+        feeder.change([(990 - each, 1)])
+    for start in (Start.OLDEST, Position(epoch_ns=1, seq=1), Position(epoch_ns=1, seq=4)):
+        reader = Keeper(channel, start)
+        reader.read()
+        reader.assert_right(0)
+    feeder.change([(990, 0)])
+    reader.read()
+    reader.assert_right(0)
+
+
+def test_a_reader_that_falls_off_the_log_goes_on_live_with_the_whole_books() -> None:
+    channel = channel_of(100_000)
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    reader = Keeper(channel)
+    reader.read()
+    for each in range(1_000):
+        feeder.change([(990 - each % 50, 1 + each)])
+    feeder.publish(quote(7))
+    reader._take(reader.place.next_piece())
+    assert reader.place.cursor.position == channel.log.end
+    (loss,) = [each for each in reader.records if isinstance(each, Loss)]
+    assert loss.last_seq == channel.log.next_seq - 1
+    assert not reader.place.is_shareable
+    feeder.change([(998, 0)])
+    reader.read()
+    reader.assert_right(0)
+    assert [each.update_id for each in reader.records if isinstance(each, Quote)] == [7]
+    assert reader.place.is_shareable
+
+
+def test_a_book_in_other_units_comes_with_the_log() -> None:
+    channel = channel_of()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    reader = Keeper(channel)
+    finer = replace(BTC, price_exponent=BTC.price_exponent - 1)
+    channel.change([finer], [channel.header.references[0]])
+    assert not channel.books.of(0).is_known
+    feeder.whole(finer)
+    reader.read()
+    reader.assert_right(0)
+    assert sum(isinstance(each, BookUpdate) for each in reader.records) == 1
+
+
+def test_a_channel_without_books_shows_none() -> None:
+    channel = new_channel()
+    reader = Keeper(channel)
+    channel.publish_status(None, FeedState.LIVE, "")
+    assert kinds(reader.read()) == [Status]
+    assert reader.place.is_shareable
