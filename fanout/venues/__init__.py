@@ -2,7 +2,9 @@
 
 from typing import Final, Protocol
 
+from fanout.protocol.constants import DataKinds
 from fanout.venues.base import (
+    DATA,
     Continuity,
     Dialogue,
     History,
@@ -11,6 +13,9 @@ from fanout.venues.base import (
     Request,
     SpentId,
     Venue,
+    VenueDepth,
+    VenueItem,
+    VenueQuote,
     VenueTrade,
 )
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
@@ -20,7 +25,13 @@ class VenueClass(Protocol):
     """A venue's class. It makes the venue, and can spell symbols without an instance."""
 
     def __call__(
-        self, *, stream: str, ws_url: str | None, rest_url: str | None, api_key: str | None
+        self,
+        *,
+        stream: str,
+        ws_url: str | None,
+        rest_url: str | None,
+        api_key: str | None,
+        data: DataKinds = DataKinds.TRADES,
     ) -> Venue: ...
 
     def spell(self, text: str) -> str:
@@ -37,6 +48,7 @@ VENUES: Final[dict[str, VenueClass]] = {
 """`sim` is the built-in simulator. The service runs it, and it speaks like Binance USDⓈ-M."""
 
 __all__ = [
+    "DATA",
     "VENUES",
     "BinanceSpot",
     "BinanceUsdm",
@@ -49,5 +61,8 @@ __all__ = [
     "SpentId",
     "Venue",
     "VenueClass",
+    "VenueDepth",
+    "VenueItem",
+    "VenueQuote",
     "VenueTrade",
 ]

@@ -2,7 +2,7 @@
 
 It has three parts, and a feed needs nothing else:
 
-- *Listing and history* over REST: requests as values, and parsers of their answers.
+- *Listing, history and whole books* over REST: requests as values, and parsers of their answers.
 - A *dialogue* for each connection: the messages to send, and the parser of messages received.
 - *Continuity*: the guarantee that the venue's numbers give, declared for each kind of stream.
 
@@ -24,7 +24,7 @@ import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
 from fanout.protocol.book_records import BookUpdate
-from fanout.protocol.constants import MAX_SYMBOL_BYTES, InstrumentType, TradeKind
+from fanout.protocol.constants import MAX_SYMBOL_BYTES, DataKinds, InstrumentType, TradeKind
 from fanout.protocol.instrument import Instrument
 
 
@@ -61,12 +61,30 @@ class VenueDepth(msgspec.Struct, frozen=True, gc=False):
     """Changes of an order book, and where they stand in the venue's chain of update ids.
 
     `first_id` and `update.update_id` are the first and the last update id in it. `previous_id` is
-    the last one of the message before it, None at a venue that does not send it.
+    the last one of the message before it, None at a venue that does not send it: there the ids of
+    messages are consecutive.
     """
 
     update: BookUpdate
     first_id: int
     previous_id: int | None
+
+    @property
+    def symbol(self) -> str:
+        return self.update.instrument.symbol
+
+
+class VenueQuote(msgspec.Struct, frozen=True, gc=False):
+    """The best bid and ask in the venue's terms, with decimal strings as received. `time` is 0 at a
+    venue that does not send it."""
+
+    symbol: str
+    update_id: int
+    time: int
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
 
 
 class SpentId(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +92,20 @@ class SpentId(msgspec.Struct, frozen=True, gc=False):
 
     symbol: str
     trade_id: int
+
+
+VenueItem = VenueTrade | SpentId | VenueQuote | VenueDepth
+"""What a dialogue takes from a message."""
+
+DATA: Final = {
+    "trades": DataKinds.TRADES,
+    "quotes": DataKinds.QUOTES,
+    "book": DataKinds.BOOK_BY_PRICE,
+}
+"""The names of the kinds of data."""
+
+NO_UNITS: Final[Mapping[str, Instrument]] = {}
+"""The units of a dialogue that needs none: it has trades only."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,10 +295,10 @@ class Dialogue(Protocol):
         """The messages that subscribe to all symbols, to send when the connection has opened."""
         ...
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
-        """Parse a message and append its trades and spent ids to `out`.
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
+        """Parse a message and append its trades, spent ids, quotes and changes of books to `out`.
 
-        Returns None unless the message had other content too. Raises `VenueMessageError` for an
+        Returns None unless the message had other content. Raises `VenueMessageError` for an
         undocumented message, and `VenueRefusalError` for a refusal that makes the connection
         useless.
         """
@@ -302,6 +334,11 @@ class Venue(Protocol):
     @property
     def continuity(self) -> Continuity: ...
     @property
+    def data(self) -> DataKinds:
+        """The kinds of data to take. One connection brings all of them."""
+        ...
+
+    @property
     def limits(self) -> Limits: ...
     @property
     def rest_url(self) -> str: ...
@@ -330,8 +367,14 @@ class Venue(Protocol):
         """The WebSocket URL to connect to."""
         ...
 
-    def dialogue(self, symbols: tuple[str, ...]) -> Dialogue:
-        """The dialogue of a new connection for these symbols."""
+    def dialogue(
+        self, symbols: tuple[str, ...], units: Mapping[str, Instrument] = NO_UNITS
+    ) -> Dialogue:
+        """The dialogue of a new connection for these symbols.
+
+        `units` has the instruments of the symbols that it ever takes. Levels of books are read in
+        the units that an instrument has when they come.
+        """
         ...
 
     def listing_request(self) -> Request: ...
@@ -354,6 +397,16 @@ class Venue(Protocol):
     def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
         """Parse a page of history; None if it is empty. Raises `VenueMessageError` for an invalid
         answer."""
+        ...
+
+    def book_request(self, symbol: str) -> Request:
+        """The request for a whole order book."""
+        ...
+
+    def parse_book(self, body: bytes, instrument: Instrument) -> BookUpdate:
+        """Parse a whole order book, as an update flagged WHOLE, and TOP_ONLY if the venue may have
+        more levels. Its time is 0 if the venue does not send it. Raises `VenueMessageError` for an
+        invalid answer."""
         ...
 
     def time_request(self) -> Request: ...

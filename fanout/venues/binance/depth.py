@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from fanout.errors import VenueMessageError, shown
+from fanout.errors import VenueMessageError, VenueUnitsError, shown
 from fanout.protocol.book_records import BookUpdate, pack_levels
 from fanout.protocol.constants import U64_MAX, Side
 from fanout.protocol.errors import NotRepresentableError
@@ -128,7 +128,7 @@ def _read_slowly(message: bytes, instrument: Instrument) -> tuple[_Rest | _Messa
 
 def packed_side(pairs: Sequence[tuple[str, str]], instrument: Instrument, side: Side) -> bytes:
     """Levels as Binance writes them, packed from the best outwards. If a price comes twice, the
-    later quantity counts. Raises `VenueMessageError`."""
+    later quantity counts. Raises `VenueUnitsError`."""
     try:
         levels = {
             from_text(price, instrument.price_exponent): from_text(
@@ -139,4 +139,4 @@ def packed_side(pairs: Sequence[tuple[str, str]], instrument: Instrument, side: 
         return pack_levels(sorted(levels.items(), reverse=side == Side.BID))
     except NotRepresentableError as error:
         detail = f"{instrument.symbol}: {shown(error)}"
-        raise VenueMessageError("depth with a level that cannot be", detail) from error
+        raise VenueUnitsError("depth with a level that cannot be", detail) from error

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueMessageError, VenueRefusalError, shown
-from fanout.venues.base import NEVER_S, Limits, Outcome, SpentId, VenueTrade
+from fanout.venues.base import NEVER_S, Limits, Outcome, VenueItem
 from fanout.venues.binance.rest import BROKEN
 
 NAMES_A_REQUEST: Final = 200
@@ -64,7 +64,8 @@ class BinanceDialogue(ABC):
 
     def __init__(self, symbols: tuple[str, ...], stream: str, limits: Limits) -> None:
         self._symbols = symbols
-        self._stream = stream
+        self._streams: tuple[str, ...] = (stream,)
+        """The streams of each symbol."""
         self._limits = limits
         self._asked: dict[int, tuple[str, ...]] = {}
         self._last_id = 0
@@ -78,7 +79,7 @@ class BinanceDialogue(ABC):
         return self.subscribe(self._symbols)
 
     @abstractmethod
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None: ...
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None: ...
 
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self._requests("SUBSCRIBE", symbols))
@@ -97,17 +98,18 @@ class BinanceDialogue(ABC):
             if method == "SUBSCRIBE":
                 self._asked[self._last_id] = run
             # Binance acknowledges upper case but stays silent.
-            names = [f"{symbol.lower()}@{self._stream}" for symbol in run]
+            names = [f"{symbol.lower()}@{each}" for symbol in run for each in self._streams]
             request = {"method": method, "params": names, "id": self._last_id}
             yield msgspec.json.encode(request).decode()
 
     def _runs(self, symbols: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        """Split symbols into runs that fit one request each."""
+        """Split symbols into runs that fit one request each, with all of their streams."""
         run: list[str] = []
         room = self._limits.request_bytes - 64
+        count = len(self._streams)
         for symbol in symbols:
-            size = len(symbol.encode()) + len(self._stream) + 4
-            if run and (size > room or len(run) == NAMES_A_REQUEST):
+            size = count * (len(symbol.encode()) + 4) + sum(map(len, self._streams))
+            if run and (size > room or (len(run) + 1) * count > NAMES_A_REQUEST):
                 yield tuple(run)
                 run, room = [], self._limits.request_bytes - 64
             run.append(symbol)

@@ -7,7 +7,9 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 
 `wss://data-stream.binance.vision` serves the same streams for market data only. Prices and
 quantities always have eight decimals. So exponents come from the tick size and the step size,
-without trailing zeros.
+without trailing zeros. Levels of a book may have finer quantities than the step size: BTCUSDT, whose
+step is 0.00001, had 25.42618900 on 2024-08-08. So with quotes or books the exponent of quantities is
+that of the asset.
 """
 
 from typing import Final
@@ -15,10 +17,11 @@ from typing import Final
 import msgspec
 
 from fanout.errors import shown
-from fanout.protocol.constants import InstrumentType, TradeKind
-from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, SpentId, VenueTrade
+from fanout.protocol.constants import DataKinds, InstrumentType, TradeKind
+from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, VenueItem, VenueTrade
 from fanout.venues.binance import rows
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
+from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.messages import Aggregate, Envelope, Trade
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.rest import BROKEN
@@ -60,7 +63,7 @@ class TradeDialogue(BinanceDialogue):
 
     announces_shutdown = True
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         try:
             row = _decode_trade(message).data
         except BROKEN as error:
@@ -76,7 +79,7 @@ class AggregateDialogue(BinanceDialogue):
 
     announces_shutdown = True
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         try:
             row = _decode_aggregate(message).data
         except BROKEN as error:
@@ -86,6 +89,10 @@ class AggregateDialogue(BinanceDialogue):
         kind = TradeKind.AGGREGATE
         out.append(VenueTrade(row.s, row.a, row.T, row.p, row.q, row.m, kind, row.f))
         return None
+
+
+class DataDialogue(MarketDataDialogue, TradeDialogue):
+    """The dialogue of raw trades, quotes and books."""
 
 
 class BinanceSpot(BinanceVenue):
@@ -103,6 +110,9 @@ class BinanceSpot(BinanceVenue):
     aggregates = AGGREGATES
     trade_dialogue = TradeDialogue
     aggregate_dialogue = AggregateDialogue
+    data_dialogue = DataDialogue
+    depth_stream = "depth@100ms"
+    book_weight = 50
 
     @property
     def _has_microseconds(self) -> bool:
@@ -121,10 +131,13 @@ class BinanceSpot(BinanceVenue):
 
     def _row(self, row: _Row) -> Listed:
         tick, step = rows.steps(row.filters)
+        is_exact = self.data == DataKinds.TRADES
         return self._listed(
             row,
             price_exponent=rows.exponent(_decimals(tick, row.quotePrecision)),
-            quantity_exponent=rows.exponent(_decimals(step, row.baseAssetPrecision)),
+            quantity_exponent=rows.exponent(
+                _decimals(step if is_exact else "", row.baseAssetPrecision)
+            ),
             steps=(tick, step),
             kind=InstrumentType.SPOT,
             fault=self._fault(row),

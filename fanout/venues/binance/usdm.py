@@ -6,7 +6,8 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 
 `@trade` is undocumented for USDⓈ-M but has worked for years. Its execution types (`X`) come from
 recordings: MARKET, RPI, INSURANCE_FUND, ADL, and NA. An NA row is no trade, but uses an id. With
-these rows ids are consecutive.
+these rows ids are consecutive. `@depth@0ms`, every change of a book at once, is undocumented too:
+recorders have used it for years, and after a pause its messages follow each other by `pu`.
 """
 
 from typing import Final
@@ -15,9 +16,18 @@ import msgspec
 
 from fanout.errors import shown
 from fanout.protocol.constants import InstrumentType, TradeKind
-from fanout.venues.base import Limits, Listed, Listing, Outcome, SpentId, VenueTrade
+from fanout.venues.base import (
+    Limits,
+    Listed,
+    Listing,
+    Outcome,
+    SpentId,
+    VenueItem,
+    VenueTrade,
+)
 from fanout.venues.binance import rows
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
+from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.messages import Aggregate, Envelope
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.rest import BROKEN
@@ -90,7 +100,7 @@ _ROWS: Final = msgspec.json.Decoder(_Row)
 class TradeDialogue(BinanceDialogue):
     """The dialogue of raw trades."""
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         try:
             row = _decode_trade(message).data
         except BROKEN as error:
@@ -108,7 +118,7 @@ class TradeDialogue(BinanceDialogue):
 class AggregateDialogue(BinanceDialogue):
     """The dialogue of aggregates. Fills at one price within 100 ms are one trade."""
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         try:
             row = _decode_aggregate(message).data
         except BROKEN as error:
@@ -118,6 +128,10 @@ class AggregateDialogue(BinanceDialogue):
         kind = TradeKind.AGGREGATE
         out.append(VenueTrade(row.s, row.a, row.T, row.p, row.q, row.m, kind, row.f))
         return None
+
+
+class DataDialogue(MarketDataDialogue, TradeDialogue):
+    """The dialogue of raw trades, quotes and books. All are on one route."""
 
 
 class BinanceUsdm(BinanceVenue):
@@ -135,6 +149,9 @@ class BinanceUsdm(BinanceVenue):
     aggregates = AGGREGATES
     trade_dialogue = TradeDialogue
     aggregate_dialogue = AggregateDialogue
+    data_dialogue = DataDialogue
+    depth_stream = "depth@0ms"
+    book_weight = 20
 
     def stream_url(self) -> str:
         return f"{self.ws_url}{ROUTES[self.stream]}/stream"

@@ -1,18 +1,23 @@
 """The common base of Binance's venues, one for each market. A subclass adds its listing and its
 streams.
 
-Pure. `stream` is "trade" or "aggTrade". The URLs can point to a simulator. An `api_key` allows
-requests for trades by id; the key needs no permissions.
+Pure. `stream` is "trade" or "aggTrade". Beside trades a venue brings the quotes and changes of
+books that `data` names, on the same connection. The URLs can point to a simulator. An `api_key`
+allows requests for trades by id; the key needs no permissions.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Final, Self
 
+import msgspec
+
 from fanout.errors import UsageError, shown
-from fanout.protocol.constants import InstrumentType
+from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.constants import DataKinds, InstrumentType
 from fanout.protocol.instrument import Instrument
 from fanout.venues.base import (
+    NO_UNITS,
     Continuity,
     History,
     Limits,
@@ -20,17 +25,21 @@ from fanout.venues.base import (
     Listing,
     Refusal,
     Request,
-    SpentId,
+    VenueItem,
     VenueTrade,
     usual_refusal,
 )
-from fanout.venues.binance import rest
+from fanout.venues.binance import rest, whole_book
 from fanout.venues.binance.dialogue import BinanceDialogue
+from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
 from fanout.venues.binance.records import Records
 from fanout.venues.binance.rows import TRADING, Row, asset, in_units
 
 RECENT_TRADES: Final = 500
 """Rows requested for a reference: the default of the endpoint."""
+
+DEPTH_BYTES: Final = 1024 * 1024
+"""Longest message where changes of books come: some 20,000 levels."""
 
 
 class BinanceVenue(ABC):
@@ -38,7 +47,7 @@ class BinanceVenue(ABC):
 
     name: ClassVar[str]
     short_name: ClassVar[str]
-    limits: ClassVar[Limits]
+    limits: Limits
     ws_default: ClassVar[str]
     rest_default: ClassVar[str]
     api: ClassVar[str]
@@ -50,6 +59,10 @@ class BinanceVenue(ABC):
     aggregates: ClassVar[Records]
     trade_dialogue: ClassVar[type[BinanceDialogue]]
     aggregate_dialogue: ClassVar[type[BinanceDialogue]]
+    data_dialogue: ClassVar[type[MarketDataDialogue]]
+    depth_stream: ClassVar[str]
+    """The fastest stream of changes of a book."""
+    book_weight: ClassVar[int]
     continuity = Continuity.IDS
     time_exponent = -3
 
@@ -60,8 +73,26 @@ class BinanceVenue(ABC):
         ws_url: str | None = None,
         rest_url: str | None = None,
         api_key: str | None = None,
+        data: DataKinds = DataKinds.TRADES,
     ) -> None:
+        """Aggregates come without other kinds: at USDⓈ-M they need another connection."""
+        assert stream == "trade" or data == DataKinds.TRADES, "the configuration refuses it"
         self.stream = stream
+        self.data = data
+        self._streams = tuple(
+            name
+            for kind, name in (
+                (DataKinds.TRADES, stream),
+                (DataKinds.QUOTES, QUOTES),
+                (DataKinds.BOOK_BY_PRICE, self.depth_stream),
+            )
+            if kind in data
+        )
+        self.limits = msgspec.structs.replace(
+            self.limits, subscriptions=self.limits.subscriptions // len(self._streams)
+        )
+        if DataKinds.BOOK_BY_PRICE in data:
+            self.limits = msgspec.structs.replace(self.limits, message_bytes=DEPTH_BYTES)
         self.ws_url = (ws_url or self.ws_default).rstrip("/")
         self.rest_url = (rest_url or self.rest_default).rstrip("/")
         self._recent = self._records = self.aggregates
@@ -84,17 +115,23 @@ class BinanceVenue(ABC):
         return text.upper()
 
     def without_key(self) -> Self:
-        return type(self)(stream=self.stream, ws_url=self.ws_url, rest_url=self.rest_url)
+        return type(self)(
+            stream=self.stream, ws_url=self.ws_url, rest_url=self.rest_url, data=self.data
+        )
 
     def fallback(self) -> Self | None:
-        if self.stream == "aggTrade":
+        if self.stream == "aggTrade" or DataKinds.TRADES not in self.data:
             return None
         return type(self)(stream="aggTrade", ws_url=self.ws_url, rest_url=self.rest_url)
 
     @abstractmethod
     def stream_url(self) -> str: ...
 
-    def dialogue(self, symbols: tuple[str, ...]) -> BinanceDialogue:
+    def dialogue(
+        self, symbols: tuple[str, ...], units: Mapping[str, Instrument] = NO_UNITS
+    ) -> BinanceDialogue:
+        if self.data != DataKinds.TRADES:
+            return self.data_dialogue(symbols, self._streams, self.limits, units)
         kind = self.trade_dialogue if self.stream == "trade" else self.aggregate_dialogue
         return kind(symbols, self.stream, self.limits)
 
@@ -102,9 +139,9 @@ class BinanceVenue(ABC):
         """The opening messages of a new dialogue."""
         return self.dialogue(symbols).opening()
 
-    def parse(self, message: bytes) -> VenueTrade | SpentId | None:
+    def parse(self, message: bytes) -> VenueItem | None:
         """Parse one message without a connection. Raises the errors of `Dialogue.receive`."""
-        items: list[VenueTrade | SpentId] = []
+        items: list[VenueItem] = []
         self._parser.receive(message, items)
         return items[0] if items else None
 
@@ -160,6 +197,12 @@ class BinanceVenue(ABC):
 
     def parse_history(self, body: bytes, symbol: str, first_id: int) -> History | None:
         return self._records.parse_history(body, symbol, first_id)
+
+    def book_request(self, symbol: str) -> Request:
+        return whole_book.book_request(self.api, symbol, weight=self.book_weight)
+
+    def parse_book(self, body: bytes, instrument: Instrument) -> BookUpdate:
+        return whole_book.parse_book(body, instrument)
 
     def time_request(self) -> Request:
         return Request(path=f"{self.api}/time")

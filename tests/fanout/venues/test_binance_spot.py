@@ -13,7 +13,7 @@ from fanout.feed.sequences import Sequences
 from fanout.protocol import Gap, Instrument, Trade, TradeKind
 from fanout.protocol.constants import InstrumentType
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import VENUES, BinanceSpot, SpentId, VenueTrade
+from fanout.venues import VENUES, BinanceSpot, VenueItem, VenueTrade
 from tests.captures import capture_path
 from tests.contracts.venue import VenueContract
 
@@ -156,7 +156,7 @@ def test_a_symbol_without_spot_trading_cannot_be_subscribed_to() -> None:
 
 def test_a_shutdown_is_an_announcement_and_not_a_trade() -> None:
     for message in (SHUTDOWN, b'{"e":"serverShutdown","E":1770123456789}'):
-        items: list[VenueTrade | SpentId] = []
+        items: list[VenueItem] = []
         outcome = BinanceSpot().dialogue(("BTCUSDT",)).receive(message, items)
         assert outcome is not None
         assert "will close" in str(outcome.closes)
@@ -205,7 +205,7 @@ def test_the_recording_goes_through_without_a_hole() -> None:
     instruments = venue.parse_instruments(info(listed()), ("BTCUSDT",))
     anomalies = Anomalies(clock=lambda: 0.0)
     sequences = Sequences(instruments, venue.stream, anomalies)
-    dialogue, items = venue.dialogue(("BTCUSDT",)), list[VenueTrade | SpentId]()
+    dialogue, items = venue.dialogue(("BTCUSDT",)), list[VenueItem]()
     texts: list[tuple[str, str]] = []
     others = 0
     for message in recorded():
