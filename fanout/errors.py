@@ -74,6 +74,10 @@ class VenueMessageError(VenueError):
         super().__init__(f"{kind}: {self.detail}")
 
 
+class VenueUnitsError(VenueMessageError):
+    """A value does not fit the units of its instrument, which the venue may have changed."""
+
+
 MAX_SHOWN_CHARS: Final = 200
 
 

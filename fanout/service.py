@@ -221,6 +221,7 @@ async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
         VENUES[config.venue],
         stream="aggTrade" if config.feed.stream == "aggTrade" else "trade",
         api_key=key.reveal() if key else None,
+        data=config.kinds,
     )
     if config.sim is None:
         yield make(ws_url=config.ws_url, rest_url=config.rest_url)

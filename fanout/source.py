@@ -38,7 +38,7 @@ from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient
 from fanout.net.websocket import open_websocket
 from fanout.protocol.backoff import backoff
-from fanout.protocol.constants import EndReason, FeedState
+from fanout.protocol.constants import DataKinds, EndReason, FeedState
 from fanout.protocol.errors import reason
 from fanout.protocol.records import Header
 from fanout.stats.anomalies import Anomalies
@@ -123,13 +123,17 @@ class Source:
         count = len(market.instruments)
         if count <= FEW_SYMBOLS:
             return
-        weight = self.venue.recent_trades_request(market.instruments[0].symbol).weight
+        symbol = market.instruments[0].symbol
+        weight, what = self.venue.recent_trades_request(symbol).weight, "latest trades"
+        if DataKinds.BOOK_BY_PRICE in self.venue.data:
+            weight, what = weight + self.venue.book_request(symbol).weight, f"{what} and books"
         minute = int(self.venue.limits.weight_a_minute * SHARE)
         minutes = -(-count * weight // minute)
         _LOG.warning(
-            "%d symbols: their latest trades take REST weight %s, of which %s a minute are used: "
+            "%d symbols: their %s take REST weight %s, of which %s a minute are used: "
             "all are there in about %d min",
             count,
+            what,
             f"{count * weight:,}",
             f"{minute:,}",
             minutes,
@@ -149,6 +153,7 @@ class Source:
             channels=tuple(each for each in channels if each != self.name),
             instruments=market.instruments,
             references=market.references,
+            data=self.venue.data,
         )
         self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
         self.channel.seed(market.newest)

@@ -18,7 +18,7 @@ from fanout.checks.silence import Silence
 from fanout.checks.venue import failure_of
 from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
 from fanout.net.websocket import Burst, WebSocket
-from fanout.venues import Dialogue, SpentId, Venue, VenueTrade
+from fanout.venues import Dialogue, Venue, VenueItem, VenueTrade
 
 OPEN_S: Final = 5.0
 """Time limit for the connection and its handshake."""
@@ -91,7 +91,7 @@ async def _collect(
 
 
 def _take(burst: Burst, dialogue: Dialogue, heard: Heard, subscribed_s: float) -> None:
-    items: list[VenueTrade | SpentId] = []
+    items: list[VenueItem] = []
     for message in burst.messages:
         try:
             outcome = dialogue.receive(message, items)

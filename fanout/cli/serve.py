@@ -22,7 +22,7 @@ from fanout.config import (
     SourceConfig,
     TransportConfig,
 )
-from fanout.config.assets import parse_assets
+from fanout.config.assets import parse_assets, split_words
 from fanout.config.options import made_from
 from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import serves_loopback
@@ -143,7 +143,9 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
         assets = parse_assets(said["assets"], venue=venue)
         named["--assets"] = [_source(said, feed, *each) for each in assets.items()]
     for table in options.tables:
-        named[table.where] = [source_of(table, venue=venue, feed=feed)]
+        named[table.where] = [
+            source_of(table, venue=venue, data=split_words(said["data"]), feed=feed)
+        ]
     return named
 
 
@@ -156,6 +158,7 @@ def _source(
     return SourceConfig(
         venue=venue,
         assets=spelled(venue, assets),
+        data=split_words(said["data"]),
         ws_url=said["ws-url"] if is_default else None,
         rest_url=said["rest-url"] if is_default else None,
         feed=keyed(feed, venue),

@@ -17,7 +17,7 @@ import msgspec
 
 from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import FeedConfig, SimConfig, SourceConfig
-from fanout.config.assets import split_symbols
+from fanout.config.assets import split_words
 from fanout.config.options import options_of
 from fanout.errors import ConfigError, UsageError, shown
 
@@ -57,7 +57,7 @@ def _read_table(where: str, said: dict[str, Any]) -> SourceTable:
         is_one = field.is_list and isinstance(value, str)
         try:
             values[field.field] = msgspec.convert(
-                split_symbols([value]) if is_one else value, field.type
+                split_words([value]) if is_one else value, field.type
             )
         except msgspec.ValidationError as error:
             why = shown(str(error).partition(" - at ")[0].lower())
@@ -73,11 +73,15 @@ def _advice(key: str) -> str:
     return f"did you mean {close[0]}?" if close else f"a source has {', '.join(KEYS)}"
 
 
-def source_of(table: SourceTable, *, venue: str, feed: FeedConfig) -> SourceConfig:
-    """The source of a table. What it does not say is `venue` and `feed`. Raises `ConfigError`."""
+def source_of(
+    table: SourceTable, *, venue: str, data: tuple[str, ...], feed: FeedConfig
+) -> SourceConfig:
+    """The source of a table. What it does not say is `venue`, `data` and `feed`. Raises
+    `ConfigError`."""
     own = {name for name in table.values if name in FeedConfig.__struct_fields__}
     values = {name: value for name, value in table.values.items() if name not in own}
     venue = values.setdefault("venue", venue)
+    values.setdefault("data", data)
     try:
         check_venue("venue", venue)
         values["assets"] = spelled(venue, values["assets"])

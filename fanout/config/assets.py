@@ -20,26 +20,26 @@ FEW_SYMBOLS: Final = 10
 _WILD: Final = frozenset("*?[")
 
 
-def split_symbols(values: Iterable[str]) -> tuple[str, ...]:
-    """Symbols from words that may each hold several, separated by commas or blanks, as a shell,
-    an environment variable or a file happens to hold them."""
+def split_words(values: Iterable[str]) -> tuple[str, ...]:
+    """Symbols, or other words, from texts that may each hold several, separated by commas or
+    blanks, as a shell, an environment variable or a file happens to hold them."""
     return tuple(" ".join(values).replace(",", " ").split())
 
 
 def typed_symbols(values: Iterable[str]) -> tuple[str, ...]:
     """The same of a service or simulator that is there, which says itself how it spells symbols:
     `btcusdt` may be typed for `BTCUSDT`."""
-    return tuple(each.upper() if each.islower() else each for each in split_symbols(values))
+    return tuple(each.upper() if each.islower() else each for each in split_words(values))
 
 
 def parse_assets(values: Iterable[str], *, venue: str) -> dict[str, tuple[str, ...]]:
-    """The assets of each venue, from words as `split_symbols` takes them. What names no venue is
+    """The assets of each venue, from words as `split_words` takes them. What names no venue is
     `venue`'s.
 
     Raises `UsageError` for none.
     """
     assets: dict[str, list[str]] = {}
-    for word in split_symbols(values):
+    for word in split_words(values):
         prefix, colon, symbol = word.partition(":")
         assets.setdefault(prefix if colon else venue, []).append(symbol if colon else word)
     if not assets:

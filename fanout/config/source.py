@@ -4,6 +4,8 @@ A source feeds exactly one channel, and no two sources feed the same one. The ch
 after the venue unless the configuration names it.
 """
 
+from functools import reduce
+from operator import or_
 from typing import Annotated, Final
 
 import msgspec
@@ -14,17 +16,15 @@ from fanout.config.ranges import check_range
 from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
 from fanout.net.addresses import check_url, parse_proxy
-from fanout.protocol.constants import MAX_CHANNELS
+from fanout.protocol.constants import MAX_CHANNELS, DataKinds
 from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
+from fanout.venues.base import DATA
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 
 STREAMS: Final = ("auto", "trade", "aggTrade")
 """Single trades with aggregates as the fallback (auto), or only one of the two."""
-
-DATA: Final = ("trades",)
-"""Kinds of records that a source can take."""
 
 MAX_CONNECTIONS: Final = 4
 
@@ -120,7 +120,12 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         str, Option(f"Where trades come from: {', '.join(VENUES)}.", choices=tuple(VENUES))
     ] = "binance"
     data: Annotated[
-        tuple[str, ...], Option("Kinds of records to take.", choices=DATA, is_in_tables_only=True)
+        tuple[str, ...],
+        Option(
+            f"Kinds of records to take, comma-separated or repeated: {', '.join(DATA)}.",
+            metavar="KIND,...",
+            choices=tuple(DATA),
+        ),
     ] = ("trades",)
     channel: Annotated[
         str, Option("Name of the channel that the source feeds.", is_in_tables_only=True)
@@ -137,16 +142,30 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         fault = channel_fault(self.channel) if self.channel else None
         if fault:
             raise UsageError(shown(fault))
-        for each in self.data:
-            if each not in DATA:
-                raise UsageError(f"data {shown(each)!r} is unknown: {', '.join(DATA)}")
-        if not self.data or len(set(self.data)) < len(self.data):
-            raise UsageError(f"data {list(self.data)}: name each kind once: {', '.join(DATA)}")
+        check_data(self.data, self.feed.stream)
+
+    @property
+    def kinds(self) -> DataKinds:
+        """The kinds of records to take."""
+        return reduce(or_, (DATA[each] for each in self.data))
 
     @property
     def name(self) -> str:
         """The name of the channel that the source feeds."""
         return self.channel or self.venue
+
+
+def check_data(data: tuple[str, ...], stream: str) -> None:
+    """Raises `UsageError` for an unknown kind, none or one twice, and for kinds that do not come
+    with the stream."""
+    for each in data:
+        if each not in DATA:
+            raise UsageError(f"data {shown(each)!r} is unknown: {', '.join(DATA)}")
+    if not data or len(set(data)) < len(data):
+        raise UsageError(f"data {list(data)}: name each kind once: {', '.join(DATA)}")
+    if stream == "aggTrade" and data != ("trades",):
+        others = " or ".join(each for each in data if each != "trades")
+        raise UsageError(f"--stream aggTrade brings no {others}: take --stream trade, or auto")
 
 
 def check_names(sources: tuple[SourceConfig, ...]) -> None:

@@ -109,7 +109,8 @@ class Connection:
         self.link = link
         self.dialogue = link.subject.dialogue()
         self.heard: dict[str, float] = {}
-        """Arrival of the last message of each symbol, in seconds of trio's clock."""
+        """Arrival of the last message of each symbol, and of each of its other streams, in seconds
+        of trio's clock."""
         self.opened_s = 0.0
         self.has_delivered = False
         self.why: VenueError | None = None

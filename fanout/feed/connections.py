@@ -14,15 +14,24 @@ from typing import Final, Protocol
 import trio
 
 from fanout.config import FeedConfig
-from fanout.errors import VenueForbiddenError, VenueMessageError
+from fanout.errors import VenueForbiddenError, VenueMessageError, VenueUnitsError
 from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
 from fanout.feed.listing import shard_count, shard_of
 from fanout.feed.sequences import Taken
 from fanout.net.websocket import Burst
+from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import Dialogue, Outcome, SpentId, Venue, VenueTrade
+from fanout.venues.base import (
+    NO_UNITS,
+    Dialogue,
+    Outcome,
+    Venue,
+    VenueDepth,
+    VenueItem,
+    VenueQuote,
+)
 
 _LOG = logging.getLogger("fanout")
 
@@ -33,12 +42,20 @@ _MANY: Final = 10
 """The log names up to this number of symbols, and counts more."""
 
 
+_SUFFIXES: Final[dict[type, str]] = {VenueQuote: "'s quotes", VenueDepth: "'s book"}
+"""What a connection has heard of a symbol beside its trades, in words for the log."""
+
+
 class Sink(Protocol):
     """Receives the trades and the events of the connections."""
 
     def attempting(self) -> None: ...
     def opened(self, shard: "Shard", *, is_first: bool) -> None: ...
-    def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken: ...
+    def take(self, items: list[VenueItem], shard: "Shard", burst: Burst) -> Taken: ...
+    def misfit(self) -> None:
+        """A value does not fit the units of its instrument."""
+        ...
+
     def ended(self, shard: "Shard", why: str, *, is_last: bool) -> None:
         """A connection ended. `is_last` if the feed has no other."""
         ...
@@ -59,9 +76,17 @@ class Sink(Protocol):
 class Shard:
     """Some instruments, by symbol, and the links that deliver them."""
 
-    def __init__(self, venue: Venue, instruments: tuple[Instrument, ...], how: str) -> None:
-        """`how` tells in words why the shard was opened."""
+    def __init__(
+        self,
+        venue: Venue,
+        instruments: tuple[Instrument, ...],
+        how: str,
+        units: Mapping[str, Instrument] = NO_UNITS,
+    ) -> None:
+        """`how` tells in words why the shard was opened. `units` has the current units of every
+        symbol."""
         self.venue = venue
+        self._units = units
         self.how = how
         self.instruments = {each.symbol: each.index for each in instruments}
         self.links: list[Link] = []
@@ -89,7 +114,7 @@ class Shard:
         return self.venue.stream_url()
 
     def dialogue(self) -> Dialogue:
-        return self.venue.dialogue(self.symbols)
+        return self.venue.dialogue(self.symbols, self._units)
 
     def subscribed_ns(self, wall_ns: int) -> int:
         """Time of the subscription in unix ns, by the wall clock that shows `wall_ns` now.
@@ -125,7 +150,8 @@ class Shard:
         """Drop an instrument. An empty shard ends."""
         self.instruments.pop(symbol, None)
         for each in self.open:
-            each.heard.pop(symbol, None)  # a successor need not deliver it
+            for suffix in ("", *_SUFFIXES.values()):  # a successor need not deliver it
+                each.heard.pop(symbol + suffix, None)
             if unsubscribe and self.instruments:
                 each.say(each.dialogue.unsubscribe((symbol,)))
         if not self.instruments:
@@ -174,8 +200,11 @@ class Connections:
         *,
         connect: Connect,
         uniform: Callable[[float, float], float],
+        units: Mapping[str, Instrument] = NO_UNITS,
     ) -> None:
+        """`units` has the current units of every symbol."""
         self.venue = venue
+        self._units = units
         self._config = config
         self._sink = sink
         self._anomalies = anomalies
@@ -268,7 +297,7 @@ class Connections:
             if symbol in shard.instruments:
                 if shard.venue.stream == stream:
                     self._shard_of[symbol] = shard
-                else:
+                elif shard.venue.data == DataKinds.TRADES:  # else it brings other kinds
                     shard.give_up(symbol)
         self._drop_empty()
 
@@ -286,7 +315,7 @@ class Connections:
         how: str,
         number: int | None = None,
     ) -> Shard:
-        shard = Shard(venue, instruments, how)
+        shard = Shard(venue, instruments, how, self._units)
         shard.links += self._links(shard, number)
         self._shards.append(shard)
         for each in instruments:
@@ -333,7 +362,7 @@ class Connections:
         Raises `VenueRefusalError` if the venue refuses the subscription, after passing on the
         items that came before.
         """
-        items: list[VenueTrade | SpentId] = []
+        items: list[VenueItem] = []
         shard = self._of(connection)
         shard.messages += len(burst.messages)
         try:
@@ -347,7 +376,7 @@ class Connections:
         shard: Shard,
         messages: list[bytes],
         connection: Connection,
-        items: list[VenueTrade | SpentId],
+        items: list[VenueItem],
     ) -> None:
         receive, longest = connection.dialogue.receive, shard.venue.limits.message_bytes
         for message in messages:
@@ -358,6 +387,8 @@ class Connections:
                 outcome = receive(message, items)
             except VenueMessageError as error:
                 self._anomalies.note(error.kind, error.detail)
+                if isinstance(error, VenueUnitsError):
+                    self._sink.misfit()
                 continue
             if outcome is not None:
                 self._heed(outcome, connection)
@@ -375,16 +406,22 @@ class Connections:
     def _hand_on(
         self,
         shard: Shard,
-        items: list[VenueTrade | SpentId],
+        items: list[VenueItem],
         burst: Burst,
         connection: Connection,
     ) -> None:
         now_s, wanted = trio.current_time(), shard.instruments
-        for symbol in {each.symbol for each in items}:
-            if symbol in wanted:
-                connection.heard[symbol] = now_s
-                connection.has_delivered = True
-        taken = self._sink.take(items, shard.venue, burst)
+        if shard.venue.data == DataKinds.TRADES:
+            for symbol in {each.symbol for each in items}:
+                if symbol in wanted:
+                    connection.heard[symbol] = now_s
+                    connection.has_delivered = True
+        else:
+            for symbol, kind in {(each.symbol, type(each)) for each in items}:
+                if symbol in wanted:
+                    connection.heard[symbol + _SUFFIXES.get(kind, "")] = now_s
+                    connection.has_delivered = True
+        taken = self._sink.take(items, shard, burst)
         connection.link.won += sum(type(each) is Trade for each in taken.records)
         for symbol, stream in taken.turned:
             self._part(symbol, stream)

@@ -5,6 +5,8 @@
          |                     '-- open gaps --> recovery, over REST --> channel
          '-- remedies -- silence <-- liveness --states--> channel
 
+Quotes and changes of order books take a way beside the sequences: see `intake`.
+
 The items of one read pass through the sequences to the channel without a checkpoint, so that one
 read becomes one block. Each step returns its outcome as a value, and this file passes it on.
 
@@ -17,6 +19,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import msgspec
 import trio
@@ -25,11 +28,14 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.announcer import Announcer
+from fanout.feed.books import Books
 from fanout.feed.connection import Connect
 from fanout.feed.connections import Connections, Shard
-from fanout.feed.liveness import Change, Liveness
+from fanout.feed.intake import Intake
+from fanout.feed.liveness import Change, Liveness, LivenessOfKinds
 from fanout.feed.market import Market
 from fanout.feed.parts import Parts
+from fanout.feed.quotes import Quotes
 from fanout.feed.recovery import Recovery
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences, Taken
@@ -49,12 +55,12 @@ from fanout.feed.view import FeedView
 from fanout.feed.watch import Watch
 from fanout.net.rest import RestClient
 from fanout.net.websocket import Burst
-from fanout.protocol.constants import FeedState
+from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import FeedStats
-from fanout.venues.base import Continuity, SpentId, Venue, VenueTrade
+from fanout.venues.base import Continuity, SpentId, Venue, VenueItem, VenueTrade
 
 _LOG = logging.getLogger("fanout")
 
@@ -97,8 +103,16 @@ class Feed:
         listings = Listings(venue, rest)
         roster = Roster(market.instruments, market.references)
         sequences = Sequences(market.instruments, venue.stream, anomalies, venue.continuity)
-        liveness = Liveness(market.usual_s, market.longest_s, first_trade_timeout_s=timeout_s)
+        has_more = DataKinds.TRADES in venue.data and venue.data != DataKinds.TRADES
+        liveness = (LivenessOfKinds if has_more else Liveness)(
+            market.usual_s,
+            market.longest_s,
+            first_trade_timeout_s=timeout_s,
+            lacks=venue.data & DataKinds.BOOK_BY_PRICE,
+        )
         announcer = Announcer(channel, roster, wall_ns=wall_ns)
+        quotes = Quotes(roster, anomalies)
+        books = Books(venue, rest, channel.books, roster, liveness, announcer, anomalies)
         self._parts = Parts(
             roster=roster,
             sequences=sequences,
@@ -106,8 +120,16 @@ class Feed:
             watch=Watch(sequences, liveness),
             announcer=announcer,
             connections=Connections(
-                venue, config, self, anomalies, connect=connect, uniform=uniform
+                venue,
+                config,
+                self,
+                anomalies,
+                connect=connect,
+                uniform=uniform,
+                units=roster.units,
             ),
+            quotes=quotes,
+            books=books,
         )
         self._silence = Silence(
             rest, listings, sequences, clock, first_trade_timeout_s=timeout_s, wall_ns=wall_ns
@@ -118,6 +140,18 @@ class Feed:
         )
         self._recovery.cover(venue)
         self.view = FeedView(self._parts, clock, rest, anomalies)
+        self._intake: Intake | None = None
+        """None if the feed takes only trades."""
+        if venue.data != DataKinds.TRADES:
+            self._intake = Intake(
+                self._parts,
+                channel,
+                quotes,
+                books,
+                self.view,
+                say=self._say,
+                monotonic_ns=monotonic_ns,
+            )
 
     async def run(self) -> None:
         """Feed the channel until cancelled.
@@ -130,6 +164,7 @@ class Feed:
             start = self._nursery.start_soon
             start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
+            start(self._parts.books.run)
             start(self._upkeep.relist)
             start(self._upkeep.refer)
             start(keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns)
@@ -162,10 +197,13 @@ class Feed:
 
     # Trades and events of the connections.
 
-    def take(self, items: list[VenueTrade | SpentId], venue: Venue, burst: Burst) -> Taken:
+    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
         """Publish the items of one read, after the changes of state that follow from them."""
+        if self._intake is not None:
+            return self._take_in(self._intake, items, shard, burst)
         now_s = trio.current_time()
-        taken = self._parts.sequences.take(items, venue.stream, now_s)
+        trades = cast(list[VenueTrade | SpentId], items)  # the venue brings nothing else
+        taken = self._parts.sequences.take(trades, shard.venue.stream, now_s)
         records = taken.records
         oldest = {each.instrument.index: each for each in reversed(records) if type(each) is Trade}
         if oldest:
@@ -174,6 +212,23 @@ class Feed:
         self._channel.publish(records, received_ns=burst.received_ns, held_ns=held_ns)
         if len(oldest) < len(records):
             self._see_to([each for each in records if type(each) is Gap])
+        if taken.has_misfits:
+            self._upkeep.doubt()
+        if taken.has_holes:
+            self._parts.watch.wake()
+        return taken
+
+    def misfit(self) -> None:
+        self._upkeep.doubt()
+
+    def _take_in(self, intake: Intake, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
+        """The same for a feed that takes more than trades."""
+        if self._parts.announcer.state is not FeedState.LIVE:
+            self._parts.announcer.turn(FeedState.LIVE, self._venue.name)
+        taken = intake.take(items, shard, burst)
+        gaps = [each for each in taken.records if type(each) is Gap]
+        if gaps:
+            self._see_to(gaps)
         if taken.has_misfits:
             self._upkeep.doubt()
         if taken.has_holes:
@@ -199,6 +254,8 @@ class Feed:
         if is_first:
             now_s = trio.current_time()
             how = shard.how
+            if self._intake is not None and shard.venue.data != DataKinds.TRADES:
+                self._intake.restart(shard.indexes)
             if shard.venue.continuity is not Continuity.IDS:
                 how += _UNPROVEN
             self._say(self._parts.liveness.subscribed(shard.indexes, now_s, how))
@@ -252,8 +309,8 @@ class Feed:
             self._parts.announcer.gaps(due.gaps)
             self._recovery.see_to(due.gaps)
             self._say(due.changes)
-            for each in due.changes:
-                self._nursery.start_soon(self._look_into, each.index)
+            for index in sorted(due.quiet):
+                self._nursery.start_soon(self._look_into, index)
 
     # Remedies for silence.
 
@@ -262,7 +319,7 @@ class Feed:
         if index in self._looked_into:
             return
         self._looked_into.add(index)
-        liveness = self._parts.liveness
+        liveness = self._parts.liveness.trades
         looks, stale_count = 0, liveness.stale_count(index)
         while self._is_quiet(index):
             if not self._upkeep.is_pending(index):  # its reference will tell how often it trades
@@ -274,11 +331,11 @@ class Feed:
         self._looked_into.discard(index)
 
     def _is_quiet(self, index: int) -> bool:
-        is_quiet = self._parts.liveness.state(index) in (FeedState.STALE, FeedState.HALTED)
+        is_quiet = self._parts.liveness.trades.state(index) in (FeedState.STALE, FeedState.HALTED)
         return is_quiet and not self._parts.roster[index].is_gone
 
     async def _look(self, index: int, *, is_first: bool) -> None:
-        liveness, connections = self._parts.liveness, self._parts.connections
+        liveness, connections = self._parts.liveness.trades, self._parts.connections
         instrument = self._parts.roster[index].instrument
         shard = connections.shard_of(instrument.symbol)
         if shard is None:
@@ -304,8 +361,10 @@ class Feed:
         if finding.is_halted:
             self._say(liveness.halted(index, finding.why))
             return
-        if liveness.state(index) is FeedState.HALTED:
+        if liveness.trades.state(index) is FeedState.HALTED:
             self._say(liveness.resumed(index, "the venue trades it again"))
+        if finding.remedy is not Remedy.NONE and liveness.trades is not liveness:
+            self._say(liveness.lost(index, DataKinds.TRADES, finding.why))
         if finding.remedy is Remedy.FALL_BACK and fallback:
             self._parts.sequences.turn_to(
                 instrument.symbol, shard.venue.stream, fallback.stream, fallback.continuity
@@ -326,7 +385,7 @@ class Feed:
     def _complain(self, index: int, shard: Shard, finding: Finding) -> None:
         """Log a missing first trade with the reason. With `strict`, end the feed."""
         of = shard.venue.stream, index
-        if self._parts.liveness.has_ever_traded(index) or of in self._complained:
+        if self._parts.liveness.trades.has_ever_traded(index) or of in self._complained:
             return
         self._complained.add(of)
         symbol, timeout_s = (

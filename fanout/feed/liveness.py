@@ -3,6 +3,10 @@
     DOWN --subscribed--> CONNECTING --first trade--> LIVE --quiet too long--> STALE
                               '-- no trade in time --> STALE <--'   STALE --trade--> LIVE
 
+Where quotes or books are taken too, they count like trades: an instrument whose book changes is not
+silent because nothing trades. An instrument that *lacks* a kind of data is not LIVE: its book is
+unknown, or one of its streams is silent while the others prove that it should not be.
+
 Only a trade proves a subscription. Neither an acknowledgement nor an open connection does.
 Instruments differ: some trade a hundred times a second, some once a minute. So the limit of silence
 is a multiple of the instrument's recent times between trades, and at least `FLOOR_S`.
@@ -17,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.protocol.constants import FeedState
+from fanout.protocol.constants import DataKinds, FeedState
 
 FLOOR_S: Final = 12.0
 """Shortest silence before an instrument is stale. The feed notices a dead connection sooner, and
@@ -57,6 +61,8 @@ class _Pulse(msgspec.Struct):
     """Time of the next check, never later than `due_s`."""
     has_traded: bool = False
     has_ever_traded: bool = False
+    lacks: DataKinds = DataKinds.NONE
+    """Kinds of data that LIVE has to wait for."""
     stale_count: int = 0
 
     @property
@@ -66,6 +72,8 @@ class _Pulse(msgspec.Struct):
     def due_s(self, first_trade_timeout_s: float) -> float:
         """When it becomes stale without a trade; infinite in states in which silence is normal."""
         match self.state:
+            case FeedState.CONNECTING if self.lacks and self.has_traded:
+                return self.since_s + max(first_trade_timeout_s, self.limit_s)
             case FeedState.CONNECTING if self.has_ever_traded:
                 return self.since_s + max(first_trade_timeout_s, self.limit_s)
             case FeedState.CONNECTING:
@@ -90,13 +98,21 @@ class Liveness:
         longest_s: Sequence[float],
         *,
         first_trade_timeout_s: float,
+        lacks: DataKinds = DataKinds.NONE,
     ) -> None:
-        """Mean and longest seconds between recent trades of each instrument; 0 if unknown."""
+        """Mean and longest seconds between recent trades of each instrument; 0 if unknown. `lacks`
+        are kinds of data that each instrument has to get after each subscription."""
+        self._lacks = lacks
         self._first_trade_timeout_s = first_trade_timeout_s
         self._pulses: list[_Pulse] = []
         self._schedule: list[tuple[float, int]] = []
         for usual, longest in zip(usual_s, longest_s, strict=True):
             self.add(usual, longest)
+
+    @property
+    def trades(self) -> "Liveness":
+        """The same of trades alone."""
+        return self
 
     def add(self, usual_s: float, longest_s: float) -> None:
         """Add an instrument with the next index."""
@@ -149,6 +165,7 @@ class Liveness:
         for index in indexes:
             pulse = self._pulses[index]
             pulse.since_s, pulse.has_traded = now_s, False
+            pulse.lacks = self._lacks
             changes += self._turn(index, FeedState.CONNECTING, how)
             self._look_at(index, pulse.due_s(self._first_trade_timeout_s))
         return changes
@@ -180,10 +197,34 @@ class Liveness:
             if now_s + FLOOR_S < pulse.scheduled_s:  # the limit may have shrunk
                 self._look_at(index, now_s + pulse.limit_s)
             return []
+        if pulse.lacks:
+            self._look_at(index, pulse.due_s(self._first_trade_timeout_s))
+            return []
         is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
         why = f"recovered after {pause_s:.0f} s" if is_back else "first trade"
         changes = self._turn(index, FeedState.LIVE, why)
         self._look_at(index, now_s + pulse.limit_s)
+        return changes
+
+    def lacks(self, index: int, kind: DataKinds) -> bool:
+        """Whether LIVE waits for this kind of data."""
+        return bool(self._pulses[index].lacks & kind)
+
+    def lost(self, index: int, kind: DataKinds, why: str) -> list[Change]:
+        """Note that an instrument lacks a kind of data. It is STALE until it has it again."""
+        pulse = self._pulses[index]
+        pulse.lacks |= kind
+        return self._turn(index, FeedState.STALE, why) if pulse.state is FeedState.LIVE else []
+
+    def back(self, index: int, kind: DataKinds, why: str) -> list[Change]:
+        """Note that an instrument has a kind of data again."""
+        pulse = self._pulses[index]
+        pulse.lacks &= ~kind
+        is_waiting = pulse.state in (FeedState.CONNECTING, FeedState.STALE)
+        if pulse.lacks or not (is_waiting and pulse.has_traded):
+            return []
+        changes = self._turn(index, FeedState.LIVE, why)
+        self._look_at(index, pulse.since_s + pulse.limit_s)
         return changes
 
     def check(self, now_s: float) -> list[Change]:
@@ -209,3 +250,50 @@ class Liveness:
         pulse.state = state
         pulse.stale_count += state is FeedState.STALE
         return [Change(index, state, why)]
+
+
+class LivenessOfKinds(Liveness):
+    """Liveness of instruments that bring more than trades. That of trades alone is kept beside it,
+    and not published."""
+
+    def __init__(
+        self,
+        usual_s: Sequence[float],
+        longest_s: Sequence[float],
+        *,
+        first_trade_timeout_s: float,
+        lacks: DataKinds,
+    ) -> None:
+        self._trades = Liveness((), (), first_trade_timeout_s=first_trade_timeout_s)
+        super().__init__(
+            usual_s, longest_s, first_trade_timeout_s=first_trade_timeout_s, lacks=lacks
+        )
+
+    @property
+    def trades(self) -> Liveness:
+        return self._trades
+
+    def add(self, usual_s: float, longest_s: float) -> None:
+        super().add(0.0, 0.0)  # how often it trades says nothing of the other kinds
+        self._trades.add(usual_s, longest_s)
+
+    def expect(self, index: int, usual_s: float, longest_s: float) -> None:
+        self._trades.expect(index, usual_s, longest_s)
+
+    def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
+        indexes = tuple(indexes)
+        self._trades.subscribed(indexes, now_s, how)
+        return super().subscribed(indexes, now_s, how)
+
+    def down(self, indexes: Iterable[int], why: str) -> list[Change]:
+        indexes = tuple(indexes)
+        self._trades.down(indexes, why)
+        return super().down(indexes, why)
+
+    def halted(self, index: int, why: str) -> list[Change]:
+        self._trades.halted(index, why)
+        return super().halted(index, why)
+
+    def resumed(self, index: int, why: str) -> list[Change]:
+        self._trades.resumed(index, why)
+        return super().resumed(index, why)

@@ -1,12 +1,14 @@
 """Converts a venue's decimal strings to integers at the instrument's exponents, exactly."""
 
 from fanout.protocol.block import is_representable
+from fanout.protocol.book_records import Quote
+from fanout.protocol.constants import U64_MAX
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.speedups import twin
-from fanout.venues.base import VenueTrade
+from fanout.venues.base import VenueQuote, VenueTrade
 
 
 @twin
@@ -35,3 +37,27 @@ def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
             f"quantity {item.quantity} do not all fit 64 bits"
         )
     return trade
+
+
+def to_quote(item: VenueQuote, instrument: Instrument) -> Quote:
+    """Convert a quote. Raises `NotRepresentableError` with the symbol and the value.
+
+    A side without an offer has quantity 0, and gets the price of the other side.
+    """
+    try:
+        bid = from_text(item.bid_price, instrument.price_exponent)
+        ask = from_text(item.ask_price, instrument.price_exponent)
+        bid_quantity = from_text(item.bid_quantity, instrument.quantity_exponent)
+        ask_quantity = from_text(item.ask_quantity, instrument.quantity_exponent)
+    except NotRepresentableError as error:
+        raise NotRepresentableError(f"{item.symbol} quote {item.update_id}: {error}") from error
+    if bid_quantity < 0 or ask_quantity < 0 or item.update_id > U64_MAX or item.time > U64_MAX:
+        raise NotRepresentableError(
+            f"{item.symbol} quote {item.update_id}: time {item.time} and quantities "
+            f"{item.bid_quantity} and {item.ask_quantity} are not all from 0 to 64 bits"
+        )
+    if bid_quantity == 0:
+        bid = ask
+    elif ask_quantity == 0:
+        ask = bid
+    return Quote(instrument, item.update_id, item.time, bid, bid_quantity, ask, ask_quantity)

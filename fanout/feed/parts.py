@@ -3,15 +3,18 @@
 import msgspec
 
 from fanout.feed.announcer import Announcer
+from fanout.feed.books import Books
 from fanout.feed.connections import Connections
 from fanout.feed.liveness import Liveness
+from fanout.feed.quotes import Quotes
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences
 from fanout.feed.watch import Watch
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Instruments, trade ids, states, timers, reports and connections of one feed."""
+    """Instruments, trade ids, states, timers, reports, connections, quotes and order books of one
+    feed."""
 
     roster: Roster
     sequences: Sequences
@@ -19,3 +22,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch
     announcer: Announcer
     connections: Connections
+    quotes: Quotes
+    books: Books

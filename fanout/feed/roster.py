@@ -30,6 +30,8 @@ class Roster:
     def __init__(self, instruments: Sequence[Instrument], references: Sequence[Reference]) -> None:
         self._entries: list[Entry] = []
         self._index: dict[str, int] = {}
+        self.units: dict[str, Instrument] = {}
+        """The instruments by their symbols, with their current units."""
         for instrument, reference in zip(instruments, references, strict=True):
             self.put(instrument, reference)
 
@@ -66,6 +68,7 @@ class Roster:
     def put(self, instrument: Instrument, reference: Reference) -> None:
         """Append an instrument, or change the one with its index."""
         assert instrument.index <= len(self._entries), "indexes are consecutive"
+        self.units[instrument.symbol] = instrument
         if instrument.index == len(self._entries):
             self._entries.append(Entry(instrument, reference))
             self._index[instrument.symbol] = instrument.index

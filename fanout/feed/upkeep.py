@@ -139,6 +139,7 @@ class Upkeep:
         entry = self._parts.roster[index]
         entry.is_gone = True
         self._parts.sequences.give_up(entry.instrument.symbol)
+        self._parts.books.drop(index)
         return self._parts.liveness.halted(index, why)
 
     async def _renew(self, instruments: tuple[Instrument, ...]) -> None:
@@ -155,6 +156,7 @@ class Upkeep:
         if not is_few:
             self._want(instruments)
         self._parts.sequences.renew(instruments)
+        self._parts.books.renew(instruments)
         self._parts.announcer.change([each.index for each in instruments])
 
     def _restate(self, instruments: tuple[Instrument, ...]) -> None:
@@ -224,6 +226,9 @@ class Upkeep:
         known: list[int] = []
         changed_s = logged_s = trio.current_time()
         while self._pending:
+            await self._parts.books.asked()
+            if not self._pending:
+                break
             index, asked_s = self._pending[0], trio.current_time()
             if await self._fetch(index):
                 known.append(index)

@@ -11,12 +11,13 @@ from typing import Final
 from fanout.feed.parts import Parts
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
+from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.histogram import SLICES, Histogram
 from fanout.stats.pieces import Pieces
-from fanout.stats.snapshots import FeedStats, InstrumentStats, LinkStats
+from fanout.stats.snapshots import BookStats, FeedStats, InstrumentStats, LinkStats
 
 PIECE: Final = 25
 """Instruments that are looked at without a pause: half a millisecond's work."""
@@ -117,6 +118,7 @@ class FeedView:
         stream = self._parts.connections.stream_of(instrument.symbol)
         tally = self._parts.sequences.tally(stream, instrument.symbol)
         arrivals = self._of(instrument.index)
+        quotes = self._parts.quotes.tally(instrument.index)
         return InstrumentStats(
             symbol=instrument.symbol,
             stream=stream,
@@ -134,6 +136,24 @@ class FeedView:
             open_gaps=self._parts.sequences.open_gaps(instrument.symbol),
             delay=arrivals.delay.quantiles(),
             continuity=self._parts.sequences.continuity(stream).name,
+            quotes=quotes.quotes,
+            old_quotes=quotes.old,
+            book=self._book(instrument.index),
+        )
+
+    def _book(self, index: int) -> BookStats | None:
+        if DataKinds.BOOK_BY_PRICE not in self._parts.connections.venue.data:
+            return None
+        books = self._parts.books
+        sync = books.sync(index)
+        return BookStats(
+            is_whole=sync.is_following,
+            bids=sync.book.bid_count,
+            asks=sync.book.ask_count,
+            updates=books.updates[index],
+            snapshots=books.snapshots[index],
+            breaks=sync.breaks,
+            repeats=sync.repeats,
         )
 
 

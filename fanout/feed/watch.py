@@ -12,10 +12,12 @@ from fanout.protocol.records import Gap
 
 
 class Due(msgspec.Struct, frozen=True):
-    """Gaps and changes of state that are due now."""
+    """Gaps and changes of state that are due now. `quiet` has instruments without a trade for too
+    long, whatever else they bring."""
 
     gaps: list[Gap]
     changes: list[Change]
+    quiet: set[int]
 
 
 class Watch:
@@ -42,7 +44,15 @@ class Watch:
             await self._sooner.wait()
         self._sooner = trio.Event()
         now_s = trio.current_time()
-        return Due(self._sequences.due(now_s), self._liveness.check(now_s))
+        changes = self._liveness.check(now_s)
+        quiet = changes
+        if self._liveness.trades is not self._liveness:
+            quiet = changes + self._liveness.trades.check(now_s)
+        return Due(self._sequences.due(now_s), changes, {each.index for each in quiet})
 
     def _next_due_s(self) -> float:
-        return min(self._sequences.next_due_s, self._liveness.next_due_s)
+        return min(
+            self._sequences.next_due_s,
+            self._liveness.next_due_s,
+            self._liveness.trades.next_due_s,
+        )

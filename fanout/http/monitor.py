@@ -131,6 +131,8 @@ def _log(channel: Channel) -> LogStats:
         trades=channel.trades,
         blocks=channel.blocks,
         events=channel.events,
+        quotes=channel.quotes,
+        book_updates=channel.book_updates,
     )
 
 

@@ -29,6 +29,23 @@ class LinkStats(msgspec.Struct, frozen=True, kw_only=True):
     rotations: int
 
 
+class BookStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The order book of one instrument, with `bids` and `asks` levels. While it is not `is_whole`
+    it waits for a snapshot.
+
+    `updates` counts the changes that were published, `snapshots` the whole books, and `breaks` how
+    often the book was lost. `repeats` are changes that the book had already.
+    """
+
+    is_whole: bool
+    bids: int
+    asks: int
+    updates: int
+    snapshots: int
+    breaks: int
+    repeats: int
+
+
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     """The trades of one instrument since the start, including back-filled ones, and their ids.
 
@@ -39,6 +56,9 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `continuity` tells what the venue's numbers prove. With IDS the service knows every missing
     trade. With any other value, nothing proves that all trades arrived.
+
+    `quotes` counts the quotes that were published, and `old_quotes` those that were dropped, since
+    they were not newer than the one before. `book` is None where no books are taken.
     """
 
     symbol: str
@@ -57,6 +77,9 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     open_gaps: int
     delay: Quantiles | None
     continuity: str = "IDS"
+    quotes: int = 0
+    old_quotes: int = 0
+    book: BookStats | None = None
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +106,8 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     """The log of frames kept for slow readers.
 
     It begins at `first_seq`. Its oldest frame is `span_s` old. It takes `size_bytes` of
-    `capacity_bytes`. `trades`, `blocks` and `events` count what was published since the start.
+    `capacity_bytes`. `trades`, `quotes`, `book_updates`, `blocks` and `events` count what was
+    published since the start.
     """
 
     first_seq: int
@@ -95,6 +119,8 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     trades: int
     blocks: int
     events: int
+    quotes: int = 0
+    book_updates: int = 0
 
 
 class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):

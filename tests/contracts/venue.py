@@ -15,7 +15,7 @@ from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
 from fanout.feed.roster import NO_REFERENCE
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
-from fanout.venues import SpentId, Venue, VenueTrade
+from fanout.venues import Venue, VenueItem, VenueTrade
 from fanout.venues.base import Continuity, Refusal
 
 GARBAGE = [
@@ -264,13 +264,13 @@ class VenueContract(ABC):
 
     def test_a_dialogue_appends_trades_in_their_order(self) -> None:
         dialogue = self.make().dialogue(self.symbols)
-        items: list[VenueTrade | SpentId] = []
+        items: list[VenueItem] = []
         assert dialogue.receive(self.trade_message, items) is None
         assert dialogue.receive(self.trade_message, items) is None
         assert items == [self.trade, self.trade]
 
     def test_a_message_that_is_refused_brings_nothing(self) -> None:
-        items: list[VenueTrade | SpentId] = []
+        items: list[VenueItem] = []
         for message in [*GARBAGE, self.trade_message[:-1]]:
             with contextlib.suppress(VenueMessageError):
                 self.make().dialogue(self.symbols).receive(message, items)

@@ -28,7 +28,7 @@ from fanout.protocol import (
     opening,
 )
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import BinanceSpot, BinanceUsdm, Request, SpentId, VenueTrade
+from fanout.venues import BinanceSpot, BinanceUsdm, Request, VenueItem
 from tests.fuzz.target import run
 from tests.protocol.golden import HEADER
 
@@ -80,7 +80,7 @@ def stream(venue: BinanceUsdm | BinanceSpot) -> Callable[[bytes], None]:
         service, dialogue = _Service(venue), venue.dialogue(SYMBOLS)
         assert dialogue.opening()
         for place, message in enumerate(lines.split(b"\n")):
-            items: list[VenueTrade | SpentId] = []
+            items: list[VenueItem] = []
             try:
                 dialogue.receive(message, items)
             except VenueMessageError:

@@ -1,6 +1,9 @@
 """An exchange in memory, on the test's clock, which speaks Binance USDⓈ-M: it numbers its trades,
 keeps them, delivers them to every connection, and fails when a test has it fail. A feed takes it in
-place of its `connect` and its REST client, so that there is no socket between them."""
+place of its `connect` and its REST client, so that there is no socket between them.
+
+A test changes the order books itself. The exchange numbers the changes, and tells those who asked
+for them."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -55,6 +58,49 @@ class Row:
         return json.dumps({"stream": f"{self.symbol.lower()}@aggTrade", "data": data}).encode()
 
 
+class Book:
+    """One order book, and its chain of update ids, which are not consecutive."""
+
+    def __init__(self) -> None:
+        self.bids: dict[str, str] = {"61800.20": "2.500"}
+        self.asks: dict[str, str] = {"61800.30": "1.200"}
+        self.update_id = 5_000_000_000_000
+        self.history = {self.update_id: (self.bids.copy(), self.asks.copy())}
+        """What it was at each update id."""
+
+    def snapshot(self) -> dict[str, object]:
+        """What REST answers."""
+        return {
+            "lastUpdateId": self.update_id,
+            "T": BEGAN_MS,
+            "bids": sorted(self.bids.items(), key=lambda each: -float(each[0])),
+            "asks": sorted(self.asks.items(), key=lambda each: float(each[0])),
+        }
+
+    def change(self, bids: dict[str, str], asks: dict[str, str]) -> dict[str, object]:
+        """Set quantities, and say it as a message does."""
+        before = self.update_id
+        self.update_id += 100
+        for side, changes in ((self.bids, bids), (self.asks, asks)):
+            for price, quantity in changes.items():
+                if float(quantity):
+                    side[price] = quantity
+                else:
+                    side.pop(price, None)
+        self.history[self.update_id] = self.bids.copy(), self.asks.copy()
+        data = {"e": "depthUpdate", "E": BEGAN_MS, "T": BEGAN_MS, "U": before + 50}
+        data |= {"u": self.update_id, "pu": before}
+        return data | {"b": list(bids.items()), "a": list(asks.items())}
+
+    def quote(self) -> dict[str, object]:
+        (bid, bid_quantity), (ask, ask_quantity) = (
+            max(self.bids.items(), key=lambda each: float(each[0])),
+            min(self.asks.items(), key=lambda each: float(each[0])),
+        )
+        data = {"e": "bookTicker", "u": self.update_id, "T": BEGAN_MS, "E": BEGAN_MS}
+        return data | {"b": bid, "B": bid_quantity, "a": ask, "A": ask_quantity}
+
+
 class Socket:
     """A client's connection."""
 
@@ -101,13 +147,20 @@ class Socket:
         self._news.set()
 
     def deliver(self, row: Row) -> None:
-        is_asked_for = f"{row.symbol.lower()}@{self.stream}" in self._asked_for
+        name = f"{row.symbol.lower()}@{self.stream}"
+        is_asked_for = name in self._asked_for and name not in self._exchange.mute
         if row.symbol in self.silent or not is_asked_for:
             return
         if self.stream == "trade":
             self.push(row.message)
         elif row.is_recorded:
             self.push(row.aggregate)
+
+    def tell(self, stream: str, data: dict[str, object]) -> None:
+        """Deliver a message of a stream, if it was asked for."""
+        is_silent = data["s"] in self.silent or stream in self._exchange.mute
+        if stream in self._asked_for and not is_silent:
+            self.push(json.dumps({"stream": stream, "data": data}).encode())
 
 
 class Exchange:
@@ -135,6 +188,11 @@ class Exchange:
         self.rest_fault: VenueError | None = None
         self.silent: set[str] = set()
         """Symbols of which nothing is delivered to connections that are made from now on."""
+        self.mute: set[str] = set()
+        """Streams of which nothing is delivered to anybody."""
+        self.books: dict[str, Book] = {each: Book() for each in symbols}
+        self.snapshots: dict[str, list[dict[str, object]]] = {}
+        """What REST answers for the next whole books of a symbol, in place of what is true."""
         self.budget = Budget(2_400, wall_s=lambda: 0.0)
         self.requests: list[Request] = []
         self.began_s = trio.current_time()
@@ -175,6 +233,26 @@ class Exchange:
                 self.deliver(row)
         return made
 
+    def change(
+        self,
+        symbol: str,
+        bids: dict[str, str] | None = None,
+        asks: dict[str, str] | None = None,
+        *,
+        skip: bool = False,
+        **odd: object,
+    ) -> None:
+        """Change an order book. With `skip` nobody is told. `odd` fields are told wrong."""
+        data = self.books[symbol].change(bids or {}, asks or {}) | {"s": symbol} | odd
+        for socket in self.sockets if not skip else ():
+            socket.tell(f"{symbol.lower()}@depth@0ms", data)
+
+    def quote(self, symbol: str, **odd: object) -> None:
+        """Tell the best prices."""
+        data = self.books[symbol].quote() | {"s": symbol} | odd
+        for socket in self.sockets:
+            socket.tell(f"{symbol.lower()}@bookTicker", data)
+
     def deliver(self, row: Row) -> None:
         for socket in self.sockets:
             socket.deliver(row)
@@ -183,6 +261,7 @@ class Exchange:
         """New symbols are listed, and trade."""
         for symbol in symbols:
             self.rows[symbol] = []
+            self.books[symbol] = Book()
             self.status[symbol] = "TRADING"
 
     # REST, in place of a `RestClient`.
@@ -201,6 +280,10 @@ class Exchange:
             case "exchangeInfo":
                 listed = [self._listed(each) for each in self.rows if each not in self.delisted]
                 return {"symbols": [*listed, *self.odd_rows]}
+            case "depth":
+                symbol = request.query["symbol"]
+                odd = self.snapshots.get(symbol)
+                return odd.pop(0) if odd else self.books[symbol].snapshot()
             case "aggTrades":
                 return [
                     {"a": each.trade_id + 7_000, "p": each.price, "q": "0.500", "T": each.time}

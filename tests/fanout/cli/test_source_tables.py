@@ -106,7 +106,15 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
             f'[[source]]\nassets = "A"\nchannel = "{"a" * 33}"',
             "1 to 32 characters of a-z",
         ),
-        ('[[source]]\nassets = "A"\ndata = ["quotes"]', "1: data 'quotes' is unknown: trades"),
+        ('[[source]]\nassets = "A"\ndata = ["orders"]', "1: data 'orders' is unknown: trades"),
+        (
+            '[[source]]\nassets = "A"\ndata = ["book", "book"]',
+            "1: data ['book', 'book']: name each",
+        ),
+        (
+            '[[source]]\nassets = "A"\nstream = "aggTrade"\ndata = "trades,book"',
+            "1: --stream aggTrade brings no book: take --stream trade, or auto",
+        ),
         ('[[source]]\nassets = "A"\ndata = []', "1: data []: name each kind once"),
         ('[[source]]\nassets = "A"\nws-url = "http://h"', "1: --ws-url 'http://h'"),
         (
@@ -150,9 +158,12 @@ def test_invalid_assets_are_refused(arguments: list[str], said: str) -> None:
 def test_a_table_can_set_every_field_of_a_source_except_the_key() -> None:
     values = {"venue": "binance", "assets": ["A"], "rest-url": "http://h:1", "rotate-after": 90}
     (table,) = read_tables("f", [values])
-    source = source_of(table, venue="sim", feed=FeedConfig(connections=3))
+    source = source_of(table, venue="sim", data=("quotes",), feed=FeedConfig(connections=3))
     assert source == SourceConfig(
-        assets=("A",), rest_url="http://h:1", feed=FeedConfig(connections=3, rotate_after_s=90)
+        assets=("A",),
+        data=("quotes",),
+        rest_url="http://h:1",
+        feed=FeedConfig(connections=3, rotate_after_s=90),
     )
     for hidden in ("api-key", "feed", "sim"):
         with pytest.raises(ConfigError, match="is unknown"):

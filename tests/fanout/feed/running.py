@@ -9,7 +9,7 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
-from fanout.protocol import Gap, GapState, Header, Record, Status, Trade
+from fanout.protocol import DataKinds, Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm
 from tests.stand.loopback import Exchange
@@ -79,12 +79,13 @@ async def running_feed(
     patterns: tuple[str, ...] = (),
     venue_class: type[BinanceUsdm] = BinanceUsdm,
     log_bytes: int = 16 * 1024 * 1024,
+    data: DataKinds = DataKinds.TRADES,
 ) -> AsyncIterator[RunningFeed]:
     """A feed that runs until the end of the block. It raises what the feed does."""
     config = config or FeedConfig()
     stream = "aggTrade" if config.stream == "aggTrade" else "trade"
     venue = venue_class(
-        stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key
+        stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key, data=data
     )
     market = await ask_market(exchange, venue, patterns or tuple(exchange.rows))  # type: ignore[arg-type]
     header = Header(
@@ -93,6 +94,7 @@ async def running_feed(
         venue=venue.name,
         instruments=market.instruments,
         references=market.references,
+        data=data,
     )
     publisher = Channel(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
     feed = Feed(

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueMessageError
-from fanout.venues import BinanceUsdm, Continuity, Outcome, SpentId, VenueTrade
+from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.base import Limits
 from fanout.venues.binance.usdm import TradeDialogue
 
@@ -20,7 +20,7 @@ class ToyDialogue(TradeDialogue):
         super().__init__(symbols, stream, limits)
         self.due_s = KEEP_ALIVE_S
 
-    def receive(self, message: bytes, out: list[VenueTrade | SpentId]) -> Outcome | None:
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         if not message.startswith(b'{"toy"'):
             return super().receive(message, out)
         match msgspec.json.decode(message):

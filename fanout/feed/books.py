@@ -1,0 +1,231 @@
+"""The order books of one feed. Changes come on the stream, and whole books over REST.
+
+A book that is unknown asks for its snapshot once it has a change to join it to. Books take turns,
+the one that has needed its snapshot longest first, `AT_ONCE` at a time, within the REST budget. A
+snapshot that does not fit is asked for again, each time after a longer pause.
+"""
+
+from collections import Counter
+from typing import Final
+
+import trio
+
+from fanout.channel.books import ChannelBooks
+from fanout.errors import VenueError, VenueMessageError
+from fanout.feed.announcer import Announcer
+from fanout.feed.book_sync import WAIT_S, BookSync, Joined, Taken
+from fanout.feed.liveness import Liveness
+from fanout.feed.roster import Roster
+from fanout.net.rest import RestClient
+from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.constants import DataKinds
+from fanout.protocol.instrument import Instrument
+from fanout.stats.anomalies import Anomalies
+from fanout.venues.base import Venue, VenueDepth
+
+AT_ONCE: Final = 8
+"""Snapshots that are asked for at the same time."""
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+"""Before a snapshot is asked for again. Each pause is twice the one before."""
+
+LASTING_S: Final = 10.0
+"""How long a book has to last before its next snapshot is asked for without a pause."""
+
+BOOK: Final = DataKinds.BOOK_BY_PRICE
+
+WHOLE: Final = "the order book is whole"
+
+
+class Books:
+    """The books of a feed, by the index of their instrument."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        rest: RestClient,
+        books: ChannelBooks,
+        roster: Roster,
+        liveness: Liveness,
+        announcer: Announcer,
+        anomalies: Anomalies,
+    ) -> None:
+        self._venue = venue
+        self._rest = rest
+        self._books = books
+        self._roster = roster
+        self._liveness = liveness
+        self._announcer = announcer
+        self._anomalies = anomalies
+        self._syncs: dict[int, BookSync] = {}
+        self._needs: dict[int, float] = {}
+        """When a snapshot may be asked for, in trio's time, by index; the oldest need first."""
+        self._asked: set[int] = set()
+        self._tries: Counter[int] = Counter()
+        self._joined_s: dict[int, float] = {}
+        self._waiting: set[int] = set()
+        """Books that wait for a change which may come on another connection."""
+        self._ahead = trio.Event()
+        self._answered = trio.Event()
+        self._more = trio.Event()
+        self.updates: Counter[int] = Counter()
+        """Changes that were published, whole books not counted, by index."""
+        self.snapshots: Counter[int] = Counter()
+        """Whole books that were published, by index."""
+
+    def sync(self, index: int) -> BookSync:
+        """The state of a book, which is unknown at first."""
+        sync = self._syncs.get(index)
+        if sync is None:
+            sync = self._syncs[index] = BookSync(self._books.of(index))
+        return sync
+
+    async def asked(self) -> None:
+        """Return once no book needs the REST budget now."""
+        while self._asked or any(each <= trio.current_time() for each in self._needs.values()):
+            await self._answered.wait()
+
+    # What the stream brings.
+
+    def take(self, depth: VenueDepth, now_s: float, *, is_alone: bool) -> Taken:
+        """Take a change of a book. `is_alone`: only one connection brings it."""
+        index = depth.update.instrument.index
+        sync = self._syncs.get(index) or self.sync(index)
+        taken = sync.take(depth, now_s, is_alone=is_alone)
+        if taken.updates:
+            self.updates[index] += len(taken.updates)
+        if taken.broken:
+            self._note_break(depth.update.instrument, taken.broken)
+        if sync.is_following:
+            if sync.due_s is not None:
+                self._waiting.add(index)
+                self._ahead.set()
+        elif sync.has_kept:
+            self._need(index, now_s)
+        return taken
+
+    def restart(self, indexes: tuple[int, ...]) -> None:
+        """A first connection brings these: what was kept of an earlier one leads nowhere."""
+        for index in indexes:
+            self.sync(index).restart()
+            self._needs.pop(index, None)
+
+    def renew(self, instruments: tuple[Instrument, ...]) -> None:
+        """Begin anew in other units."""
+        for each in instruments:
+            sync = self.sync(each.index)
+            sync.restart()
+            self._lose(each, sync.lose("the venue changed its units"))
+
+    def doubt(self, index: int, why: str) -> None:
+        """Make a book unknown. The caller publishes that."""
+        if self.sync(index).lose(why):
+            self._note_break(self._roster[index].instrument, why)
+
+    def drop(self, index: int) -> None:
+        """Forget the book of an instrument that is delisted."""
+        self.sync(index).lose("delisted")
+        self.sync(index).restart()
+        self._needs.pop(index, None)
+
+    def _lose(self, instrument: Instrument, why: str) -> None:
+        if why:
+            self._note_break(instrument, why)
+            self._announcer.say(self._liveness.lost(instrument.index, BOOK, why))
+
+    def _note_break(self, instrument: Instrument, why: str) -> None:
+        self._anomalies.note("order book lost", f"{instrument.symbol}: {why}")
+
+    # Snapshots.
+
+    async def run(self) -> None:
+        """Fetch the whole books that are needed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up_waiting)
+            for _ in range(AT_ONCE):
+                nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        while True:
+            now_s = trio.current_time()
+            index = next((each for each, due_s in self._needs.items() if due_s <= now_s), None)
+            if index is not None:
+                await self._fetch(index)
+                continue
+            with trio.move_on_at(min(self._needs.values(), default=float("inf"))):
+                await self._more.wait()
+
+    def _need(self, index: int, now_s: float, *, again: bool = False) -> None:
+        """Ask for a snapshot, after a pause if the last one did not fit or did not last."""
+        if index in self._needs or index in self._asked:
+            return
+        if again or now_s - self._joined_s.get(index, -LASTING_S) < LASTING_S:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._tries[index], 10))
+            self._tries[index] += 1
+        else:
+            pause_s = self._tries[index] = 0
+        self._needs[index] = now_s + pause_s
+        self._more.set()
+        self._more = trio.Event()
+
+    async def _fetch(self, index: int) -> None:
+        """Ask for one whole book, publish it if it fits, and else ask again later."""
+        del self._needs[index]
+        self._asked.add(index)
+        instrument = self._roster[index].instrument
+        try:
+            snapshot = await self._rest.fetch(
+                self._venue.book_request(instrument.symbol),
+                lambda body: self._venue.parse_book(body, instrument),
+            )
+        except VenueMessageError as error:
+            self._anomalies.note(error.kind, f"{instrument.symbol}: {error.detail}")
+            joined = Joined(fault="it cannot be read")
+        except VenueError as error:
+            self._anomalies.note("request for an order book failed", error)
+            joined = Joined(fault="REST does not answer")
+        else:
+            joined = self._join(instrument, snapshot)
+        finally:
+            self._asked.discard(index)
+            self._answered.set()
+            self._answered = trio.Event()
+        if joined.whole:
+            self._publish(instrument, joined)
+        elif joined.fault and not self._roster[index].is_gone:
+            self._need(index, trio.current_time(), again=True)
+
+    def _join(self, instrument: Instrument, snapshot: BookUpdate) -> Joined:
+        if self._roster[instrument.index].instrument is not instrument:
+            return Joined(fault="its units changed meanwhile")
+        joined = self.sync(instrument.index).join(snapshot)
+        if joined.fault:
+            self._anomalies.note(
+                "whole book that does not fit", f"{instrument.symbol}: {joined.fault}"
+            )
+        return joined
+
+    def _publish(self, instrument: Instrument, joined: Joined) -> None:
+        index = instrument.index
+        self._joined_s[index] = trio.current_time()
+        self.snapshots[index] += 1
+        self._announcer.whole_book(joined.whole)
+        self._announcer.say(self._liveness.back(index, BOOK, WHOLE))
+
+    async def _give_up_waiting(self) -> None:
+        """Break the books whose missing change did not come on any connection."""
+        while True:
+            if not self._waiting:
+                self._ahead = trio.Event()
+                await self._ahead.wait()
+            await trio.sleep(WAIT_S / 5)
+            now_s = trio.current_time()
+            for index in tuple(self._waiting):
+                sync = self._syncs[index]
+                taken = sync.due(now_s)
+                if taken.broken:
+                    self._lose(self._roster[index].instrument, taken.broken)
+                    self._need(index, now_s)
+                if sync.due_s is None:
+                    self._waiting.discard(index)

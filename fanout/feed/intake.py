@@ -1,0 +1,191 @@
+"""Publishes what the connections of a feed bring if that is more than trades.
+
+Trades, quotes and changes of books are published in the order in which a read brought them, and the
+states of instruments between them. A feed that takes only trades has a shorter way.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeGuard
+
+import trio
+
+from fanout.channel.channel import Channel, Published
+from fanout.feed.balance import Balance
+from fanout.feed.books import BOOK, WHOLE, Books
+from fanout.feed.connections import Shard
+from fanout.feed.liveness import Change
+from fanout.feed.parts import Parts
+from fanout.feed.quotes import Quotes
+from fanout.feed.sequences import Taken
+from fanout.feed.view import FeedView
+from fanout.net.websocket import Burst
+from fanout.protocol.constants import DataKinds, TradeKind
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.records import Trade
+from fanout.venues.base import SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
+
+_NAMES: Final = {DataKinds.QUOTES: "quotes", BOOK: "changes of the order book"}
+
+
+_FILLS: Final = (TradeKind.MARKET, TradeKind.AGGREGATE)
+"""Trades that change the public book."""
+
+
+class Intake:
+    """One feed's way from the items of a read to the channel."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        channel: Channel,
+        quotes: Quotes,
+        books: Books,
+        view: FeedView,
+        *,
+        say: Callable[[list[Change]], None],
+        monotonic_ns: Callable[[], int],
+    ) -> None:
+        """`say` publishes changes of state. `monotonic_ns` is the time base of
+        `Burst.received_at_ns`."""
+        self._parts = parts
+        self._channel = channel
+        self._quotes = quotes
+        self._books = books
+        self._view = view
+        self._balance = Balance(parts.connections.venue.data)
+        self._say = say
+        self._monotonic_ns = monotonic_ns
+
+    def restart(self, indexes: tuple[int, ...]) -> None:
+        """A first connection brings these instruments: what came before it leads nowhere."""
+        self._quotes.restart(indexes)
+        self._books.restart(indexes)
+        now_s = trio.current_time()
+        for index in indexes:
+            self._balance.restart(index, now_s)
+
+    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
+        """Publish the items of one read. The result has the trades and gaps among them."""
+        return _Read(self, shard, burst).take(items)
+
+
+class _Read:
+    """One read, and what is not published of it yet."""
+
+    def __init__(self, intake: Intake, shard: Shard, burst: Burst) -> None:
+        self._of = intake
+        self._shard = shard
+        self._burst = burst
+        self._now_s = trio.current_time()
+        self._ready: list[Published] = []
+        self._taken = Taken([])
+        self._alive: set[int] = set()
+
+    def take(self, items: list[VenueItem]) -> Taken:
+        trades: list[VenueTrade | SpentId] = []
+        for item in items:
+            if _is_of_trades(item):
+                trades.append(item)
+                continue
+            if trades:
+                self._take_trades(trades)
+                trades = []
+            if type(item) is VenueDepth:
+                self._take_depth(item)
+            else:
+                assert type(item) is VenueQuote, "there are no other items"
+                self._take_quote(item)
+        if trades:
+            self._take_trades(trades)
+        self._publish()
+        return self._taken
+
+    def _publish(self) -> None:
+        if self._ready:
+            held_ns = self._of._monotonic_ns() - self._burst.received_at_ns
+            self._of._channel.publish(
+                self._ready, received_ns=self._burst.received_ns, held_ns=held_ns
+            )
+            self._ready = []
+
+    def _say(self, changes: list[Change]) -> None:
+        """Publish changes of state behind what came before them."""
+        if changes:
+            self._publish()
+            self._of._say(changes)
+
+    def _note_life(self, index: int) -> None:
+        if index not in self._alive:
+            self._alive.add(index)
+            self._say(self._of._parts.liveness.traded(index, self._now_s))
+
+    def _take_trades(self, items: list[VenueTrade | SpentId]) -> None:
+        taken = self._of._parts.sequences.take(items, self._shard.venue.stream, self._now_s)
+        traded, filled = set[int](), set[int]()
+        for each in taken.records:
+            index = each.instrument.index
+            if type(each) is not Trade:
+                continue
+            if index not in traded:
+                traded.add(index)
+                self._note_trade(each, index)
+            if each.kind in _FILLS:
+                filled.add(index)
+        self._ready += taken.records
+        for index in sorted(filled):
+            self._note_silence(index, self._of._balance.heard_fill(index, self._now_s))
+        whole = self._taken
+        whole.records += taken.records
+        whole.has_misfits |= taken.has_misfits
+        whole.has_holes |= taken.has_holes
+        whole.turned = whole.turned + taken.turned
+
+    def _note_trade(self, trade: Trade, index: int) -> None:
+        liveness = self._of._parts.liveness
+        self._of._view.note(trade, received_ns=self._burst.received_ns, now_s=self._now_s)
+        if liveness.trades is not liveness:
+            liveness.trades.traded(index, self._now_s)
+        self._note_life(index)
+        if liveness.lacks(index, DataKinds.TRADES):
+            self._say(liveness.back(index, DataKinds.TRADES, "it trades again"))
+
+    def _note_silence(self, index: int, kind: DataKinds) -> None:
+        """Act on a kind of data that is silent: connect anew."""
+        if kind:
+            why = f"its {_NAMES[kind]} are silent, and the rest goes on"
+            self._of._balance.restart(index, self._now_s)
+            if kind is BOOK:
+                self._of._books.doubt(index, why)
+            self._say(self._of._parts.liveness.lost(index, kind, why))
+            self._shard.rotate()
+
+    def _take_quote(self, item: VenueQuote) -> None:
+        try:
+            quote = self._of._quotes.take(item)
+        except NotRepresentableError:
+            self._taken.has_misfits = True
+            return
+        if quote is not None:
+            index, liveness = quote.instrument.index, self._of._parts.liveness
+            self._note_life(index)
+            self._ready.append(quote)
+            if liveness.lacks(index, DataKinds.QUOTES):
+                self._say(liveness.back(index, DataKinds.QUOTES, "its quotes are back"))
+            self._note_silence(index, self._of._balance.heard_quote(index, self._now_s))
+
+    def _take_depth(self, depth: VenueDepth) -> None:
+        index, liveness = depth.update.instrument.index, self._of._parts.liveness
+        if self._of._parts.roster[index].is_gone:
+            return
+        taken = self._of._books.take(depth, self._now_s, is_alone=len(self._shard.open) <= 1)
+        self._of._balance.heard_book(index, self._now_s)
+        self._note_life(index)
+        self._ready += taken.updates
+        if taken.broken:
+            self._say(liveness.lost(index, BOOK, taken.broken))
+        elif taken.updates and liveness.lacks(index, BOOK):
+            self._say(liveness.back(index, BOOK, WHOLE))
+
+
+def _is_of_trades(item: VenueItem) -> TypeGuard[VenueTrade | SpentId]:
+    return type(item) is VenueTrade or type(item) is SpentId

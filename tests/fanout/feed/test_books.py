@@ -1,0 +1,170 @@
+"""Quotes and books of a feed, at the exchange in memory: what is published, and when it is LIVE."""
+
+from trio.testing import MockClock
+
+from fanout.config import FeedConfig
+from fanout.feed.books import AT_ONCE
+from fanout.protocol import DataKinds, FeedState, Quote, Trade
+from fanout.protocol.book_records import BookUpdate
+from tests.fanout.feed.running import running_feed
+from tests.stand.book_reader import ALL, BOOK, BTC, ETH, BookReader, going, settled
+from tests.stand.loopback import Exchange
+
+
+async def test_trades_quotes_and_changes_come_in_their_order(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.trade(BTC)
+        exchange.change(BTC, {"61800.20": "2.000"})
+        exchange.quote(BTC)
+        exchange.change(BTC, {}, {"61800.40": "4.000"})
+        exchange.trade(BTC)
+        await settled()
+        kinds = [type(each) for each in reader.read()]
+        assert kinds == [Trade, BookUpdate, Quote, BookUpdate, Trade]
+        assert reader.is_live()
+        assert len(exchange.sockets) == 1, "one connection brings all"
+        (asked_for,) = [each for each in exchange.sockets[0].sent if "SUBSCRIBE" in each]
+        for stream in ("trade", "bookTicker", "depth@0ms"):
+            assert f"btcusdt@{stream}" in asked_for
+
+
+async def test_an_instrument_is_not_live_before_its_book_is(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        exchange.trade(BTC)
+        await settled()
+        assert not reader.is_live()
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled()
+        assert reader.is_live()
+        whole = next(each for each in reader.records if isinstance(each, BookUpdate))
+        assert whole.is_whole
+        assert whole.seq > 0
+
+
+async def test_a_reconnect_is_followed_by_a_whole_book(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.sockets[0].break_off()
+        await settled()
+        exchange.change(BTC, {"61800.10": "5.000"})
+        await settled(5)
+        exchange.trade(BTC)
+        await settled()
+        assert not reader.is_live(), "its book is not known to be current"
+        exchange.change(BTC, {"61800.00": "5.000"})
+        await settled(5)
+        assert reader.is_live()
+
+
+async def test_a_reconnect_that_missed_nothing_goes_on_without_rest(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        asked = len(exchange.requests)
+        exchange.sockets[0].break_off()
+        await settled(5)
+        exchange.change(BTC, {"61800.00": "5.000"})
+        await settled()
+        assert reader.is_live()
+        assert not [each for each in exchange.requests[asked:] if each.path.endswith("depth")]
+
+
+async def test_of_two_connections_the_one_that_is_further_on_feeds_the_book(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, FeedConfig(connections=2), data=ALL) as running:
+        await settled(2)
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.sockets[0].silent = {BTC}
+        exchange.change(BTC, {"61800.00": "1.000"})
+        await settled()
+        exchange.sockets[0].silent, exchange.sockets[1].silent = set(), {BTC}
+        exchange.change(BTC, {"61800.00": "2.000"})
+        await settled()
+        assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]
+
+
+async def test_quotes_that_are_not_newer_are_dropped(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=DataKinds.QUOTES) as running:
+        reader = BookReader(running)
+        exchange.quote(BTC)
+        exchange.quote(BTC)
+        exchange.quote(BTC, u=1)
+        exchange.books[BTC].change({"61800.20": "9.000"}, {})
+        exchange.quote(BTC)
+        await settled()
+        quotes = [each for each in reader.read() if isinstance(each, Quote)]
+        assert [each.bid_quantity for each in quotes] == [2_500, 9_000]
+        assert reader.states[BTC] is FeedState.LIVE
+
+
+async def test_an_instrument_whose_book_changes_is_not_silent(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        for second in range(120):
+            exchange.change(BTC, {"61800.10": f"{second + 1}.000"})
+            await settled(1)
+        assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]
+
+
+async def test_many_books_take_turns_and_are_whole_soon(autojump_clock: MockClock) -> None:
+    symbols = [f"A{number}USDT" for number in range(50)]
+    exchange = Exchange(*symbols)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        before = len(exchange.requests)
+        for symbol in symbols:
+            exchange.change(symbol, {"61800.10": "1.000"})
+        await settled(1)
+        assert all(reader.is_live(each) for each in symbols)
+        asked = [each for each in exchange.requests[before:] if each.path.endswith("depth")]
+        assert {each.query["symbol"] for each in asked[:AT_ONCE]} == set(symbols[:AT_ONCE])
+        assert sum(each.weight for each in asked) <= exchange.budget.limit / 2
+
+
+async def test_a_book_goes_on_in_new_units(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.precision = 3
+        exchange.books[BTC].bids = {"61800.200": "2.000"}
+        exchange.books[BTC].asks = {"61800.305": "2.000"}
+        exchange.change(BTC, {"61800.105": "1.000"})
+        await settled(700)
+        exchange.change(BTC, {"61800.100": "1.000"})
+        await settled(5)
+        assert reader.is_live()
+        assert reader.books[BTC].instrument is not None
+        assert reader.books[BTC].instrument.price_exponent == -3
+
+
+async def test_an_instrument_that_only_lacks_trades_stays_live(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        for second in range(200):
+            exchange.change(BTC, {"61800.10": f"{second + 2}.000"})
+            await settled(1)
+            assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]

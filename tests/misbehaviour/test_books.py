@@ -1,0 +1,189 @@
+"""Every fault of a depth stream and of its snapshots, at the exchange in memory. The reader checks
+P8 after every update that it gets."""
+
+import pytest
+from trio.testing import MockClock
+
+from fanout.config import FeedConfig
+from fanout.errors import VenueUnreachableError
+from fanout.feed.books import FIRST_PAUSE_S, LASTING_S
+from tests.fanout.feed.running import running_feed
+from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, going, settled
+from tests.stand.loopback import Exchange
+
+
+async def test_a_break_of_the_chain_is_told_and_mended(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        await settled(LASTING_S)
+        exchange.change(BTC, {"61800.00": "3.000"}, skip=True)
+        exchange.change(BTC, {"61800.00": "4.000"})
+        await settled()
+        assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)] == [
+            "CONNECTING",
+            "LIVE",
+            "STALE",
+            "LIVE",
+        ]
+        assert "changes are missing between update" in reader.why(BTC)[2]
+        assert running.feed.stats().anomalies["order book lost"] == 1
+
+
+@pytest.mark.parametrize("behind", [1, 3])
+async def test_a_snapshot_that_is_too_old_is_asked_for_again(
+    behind: int, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    old = exchange.books[BTC].snapshot()
+    exchange.snapshots[BTC] = [old] * behind
+    exchange.books[BTC].change({"61700.00": "1.000"}, {})
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled()
+        assert not reader.is_live()
+        await settled(FIRST_PAUSE_S * 2**behind)
+        assert reader.is_live()
+        assert running.feed.stats().anomalies["whole book that does not fit"] == behind
+
+
+async def test_a_snapshot_inside_or_ahead_of_the_stream_is_joined(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    book = exchange.books[BTC]
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        ahead = {**book.snapshot(), "lastUpdateId": book.update_id + 70}
+        exchange.snapshots[BTC] = [{**ahead, "bids": [*ahead["bids"], ("61800.10", "1.000")]}]  # type: ignore[misc]
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled()
+        assert reader.is_live()
+        exchange.change(BTC, {"61800.10": "0.000"})
+        await settled()
+        assert reader.is_live()
+
+
+async def test_a_crossed_level_breaks_the_book_before_it_is_published(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        await settled(LASTING_S)
+        exchange.change(BTC, b=[("61800.50", "1.000")])
+        await settled(2 * FIRST_PAUSE_S)
+        assert not reader.is_live()
+        assert not any(each.is_crossed for each in reader.books.values())
+        assert "is not below the best ask" in reader.why(BTC)[-1]
+        exchange.change(BTC, {"61800.00": "1.000"})
+        await settled(4 * FIRST_PAUSE_S)
+        assert reader.is_live()
+
+
+async def test_a_book_that_is_cleared_is_published_as_it_is(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        book = exchange.books[BTC]
+        exchange.change(BTC, dict.fromkeys(book.bids, "0.000"), dict.fromkeys(book.asks, "0.000"))
+        await settled()
+        assert reader.is_live()
+        assert reader.books[BTC].levels() == ([], [])
+        exchange.change(BTC, {"1.00": "1.000"})
+        await settled()
+        assert reader.is_live()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"b": [["61800.10", "-1.000"]]},
+        {"b": [["a lot", "1.000"]]},
+        {"a": [["61800.333", "1.000"]]},
+        {"b": 7},
+        {"u": "x"},
+        {"u": 1},
+    ],
+)
+async def test_a_change_that_cannot_be_read_breaks_the_chain(
+    odd: dict[str, object], autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        await settled(LASTING_S)
+        exchange.change(BTC, {"61800.10": "2.000"}, **odd)
+        exchange.change(BTC, {"61800.00": "2.000"})
+        await settled()
+        assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)][-2:] == ["STALE", "LIVE"]
+        assert sum(running.feed.stats().anomalies.values()) == 2
+
+
+async def test_rest_that_fails_is_asked_again(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled(10)
+        assert not reader.is_live()
+        exchange.rest_fault = None
+        for second in range(20):
+            exchange.change(BTC, {"61800.10": f"{second + 2}.000"})
+            await settled(1)
+        assert reader.is_live()
+
+
+async def test_a_book_whose_stream_is_silent_is_not_live(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.mute.add("btcusdt@depth@0ms")
+        for _ in range(20):
+            exchange.change(BTC, {"61800.10": f"{_ + 2}.000"}, skip=True)
+            exchange.quote(BTC)
+            await settled(1)
+        assert not reader.is_live()
+        assert "changes of the order book are silent" in reader.why(BTC)[-1]
+        exchange.mute.clear()
+        await settled(5)
+        exchange.change(BTC, {"61800.10": "50.000"})
+        await settled(5)
+        assert reader.is_live()
+
+
+async def test_trades_that_are_silent_are_noticed_though_the_book_changes(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, FeedConfig(stream="trade"), data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.trade(BTC)
+        exchange.mute.add("btcusdt@trade")
+        whys: list[str] = []
+        for _ in range(90):
+            exchange.change(BTC, {"61800.10": f"{_ + 2}.000"})
+            exchange.trade(BTC)
+            await settled(1)
+            reader.read()
+            whys = reader.why(BTC)
+            if any("stream is silent" in each for each in whys):
+                break
+        assert whys[-1].startswith("STALE REST has")
+        assert not reader.is_live()
+        exchange.mute.clear()
+        exchange.trade(BTC)
+        await settled(5)
+        assert reader.is_live()

@@ -1,0 +1,75 @@
+"""A reader of a feed at the exchange in memory, and the oracle of P8.
+
+A book that is built from what was published is the exchange's after every update, or its instrument
+is not LIVE."""
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from fanout.protocol import DataKinds, FeedState, OrderBook, Record, Status
+from fanout.protocol.book_records import BookUpdate
+from tests.fanout.feed.running import RunningFeed
+from tests.stand.loopback import Exchange
+
+BOOK = DataKinds.BOOK_BY_PRICE
+ALL = DataKinds.TRADES | DataKinds.QUOTES | BOOK
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+
+
+class BookReader:
+    """Builds the books of a running feed, and keeps their states."""
+
+    def __init__(self, running: RunningFeed) -> None:
+        self._running = running
+        self.books: dict[str, OrderBook] = {}
+        self.states: dict[str, FeedState] = {}
+        self.records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        new = self._running.read()
+        for each in new:
+            if isinstance(each, BookUpdate):
+                self.books.setdefault(each.symbol, OrderBook()).apply(each)
+                if not each.has_more:
+                    self._check(each.symbol)
+            elif isinstance(each, Status) and each.instrument is not None:
+                self.states[each.instrument.symbol] = each.state
+        self.records += new
+        return new
+
+    def why(self, symbol: str) -> list[str]:
+        """What was said of its states."""
+        return [
+            f"{each.state.name} {each.why}"
+            for each in self.records
+            if isinstance(each, Status) and each.instrument and each.instrument.symbol == symbol
+        ]
+
+    def is_live(self, symbol: str = BTC) -> bool:
+        """Whether it is LIVE. Then its book has to be the exchange's."""
+        self.read()
+        if self.states.get(symbol) is not FeedState.LIVE:
+            return False
+        assert self.books[symbol].update_id == self._running.exchange.books[symbol].update_id
+        return True
+
+    def _check(self, symbol: str) -> None:
+        """The book is what the exchange's was at that update."""
+        book, theirs = self.books[symbol], self._running.exchange.books[symbol]
+        assert book.instrument is not None
+        price_of, quantity_of = book.instrument.price_decimal, book.instrument.quantity_decimal
+        for side, levels in zip(book.levels(), theirs.history[book.update_id], strict=True):
+            shown = {str(price_of(each.price)): str(quantity_of(each.quantity)) for each in side}
+            assert shown == levels
+
+
+async def settled(seconds: float = 0.0) -> None:
+    await trio.sleep(seconds)
+    await wait_all_tasks_blocked()
+
+
+async def going(exchange: Exchange, reader: BookReader, symbol: str = BTC) -> None:
+    """Change the book once, so that it is joined."""
+    exchange.change(symbol, {"61800.10": "1.000"})
+    await settled()
+    assert reader.is_live(symbol)
