@@ -45,18 +45,22 @@ def simulate(context: typer.Context, **said: Any) -> None:
       garbage    size_bytes, framed (true, or false to break WebSocket)
 
     Streams: the next messages, or at random with chance=0.01
-      silence    symbol, stream (trade, aggTrade), for_s: acked, then silent
+      silence    symbol, stream (trade, aggTrade, bookTicker, depth), for_s:
+                 acked, then silent
       skip       symbol, count, stream, chance: not sent, but in REST
-      garble     symbol, count, stream, chance, how (cut, price, types)
+      garble     symbol, count, stream, chance,
+                 how (cut, price, negative, types)
       repeat     symbol, count, stream, chance, later: sent twice
       delay      symbol, count, stream, chance, by: sent after BY others
       shuffle    symbol, count, stream, chance, window: sent in another order
+      cross      symbol, count, chance: depth with a bid above the best ask
 
     REST, and by their path WebSocket handshakes
       http       status, path, requests (or null), retry_after_s, delay_s,
                  rows, body, sent_bytes, banned_for_s
       spend      weight: used up by others at our address
       forget     symbol, kept: REST has only the newest KEPT
+      stale      symbol, age_s, requests: snapshots of a book are old
 
     The market
       insert     symbol, kind (NA, ADL, MARKET, ...), count, away, quantity
@@ -67,6 +71,9 @@ def simulate(context: typer.Context, **said: Any) -> None:
       rename     symbol, to
       delist     symbol
       odd        symbol, how (null-type, no-filters, twice, conflict)
+      unchain    symbol, by: ids of a book jump, so that its updates break
+      empty      symbol: all levels of a book go, and come again
+      deepen     symbol, levels: more of them than a snapshot shows
       clock      offset_ms
     """
     with exit_codes():

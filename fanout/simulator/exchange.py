@@ -27,11 +27,20 @@ from fanout.simulator.faults.injector import FaultInjector
 from fanout.simulator.faults.rest import RestFaults
 from fanout.simulator.faults.streams import StreamFaults
 from fanout.simulator.market.aggregate import Aggregator, with_aggregates
+from fanout.simulator.market.book import Snapshot
+from fanout.simulator.market.books import SyntheticBooks, with_books
 from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.engine import Engine
 from fanout.simulator.market.ledger import IdRange
 from fanout.simulator.market.listing import no_such_symbol
-from fanout.simulator.market.ticks import Source, StreamKind, Tick, stream_of
+from fanout.simulator.market.ticks import (
+    TRADE,
+    Source,
+    StreamKind,
+    Tick,
+    stream_of,
+    symbol_of_book,
+)
 from fanout.simulator.player import play_flat_out, play_on_time
 
 HEAD_S: Final = 10.0  # to receive the whole head of the first request
@@ -46,13 +55,18 @@ class Exchange:
         self._config = config
         self._source = source
         self._clock = clock
-        self._streams = Streams(dialect, [listing.symbol for listing in source.listings])
+        symbols = [listing.symbol for listing in source.listings]
+        self._streams = Streams(dialect, symbols, self._subscribed)
+        self._synthetic = SyntheticBooks(
+            dialect.book_rules, config.seed, self._streams.is_heard, lambda: clock.offset_ms
+        )
         gathering = dialect.aggregation
         self._engine = Engine(
             source,
             clock,
             kept_trades=config.kept_trades,
             kept_ids=config.kept_ids,
+            books=source.recorded_books or self._synthetic,
             others=dialect.untraded,
             aggregator=Aggregator(gathering.interval_ms, gathering.sent_after_ms),
         )
@@ -67,6 +81,7 @@ class Exchange:
                 quirks=self._engine.quirks,
                 history=self._engine.history,
                 limit=rate_limit,
+                snapshot=self._engine.snapshot,
             )
         )
         self.faults = FaultInjector(
@@ -96,6 +111,12 @@ class Exchange:
     ) -> tuple[IdRange, ...]:
         return self._engine.ledger.withheld(self._stream(symbol, stream), after)
 
+    def book(self, symbol: str, limit: int) -> Snapshot:
+        """As REST shows it, without weight and without faults of REST. Raises `UsageError` for a
+        symbol that does not trade."""
+        self._stream(symbol, TRADE)
+        return self._engine.snapshot(symbol, limit)
+
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one connection. Its errors affect no other client."""
         try:
@@ -109,8 +130,10 @@ class Exchange:
         """Open the market at the first subscriber. Returns once the last tick is in all sockets."""
         await self._streams.audience()
         self._engine.open(speed)
-        trades = self._source.ticks(self._clock.true_ms())
-        ticks = with_aggregates(trades, self._engine.aggregator)
+        origin_ms = self._clock.true_ms()
+        self._synthetic.open(origin_ms)
+        trades = with_aggregates(self._source.ticks(origin_ms), self._engine.aggregator)
+        ticks = with_books(trades, self._engine.books)
         if speed is None:
             await play_flat_out(ticks, self._publish, self._streams)
         else:
@@ -119,9 +142,24 @@ class Exchange:
         await self._streams.settled(0)
 
     def _publish(self, tick: Tick) -> None:
-        issued = self._engine.issue(tick)
+        engine = self._engine
+        has_books = engine.books.active
+        if has_books:
+            self._send(engine.before(tick))
+        issued = engine.issue(tick)
         if issued is not None:
             self._streams.publish(self._stream_faults.through(issued))
+        if has_books:
+            self._send(engine.after(tick, issued))
+
+    def _send(self, ticks: list[Tick]) -> None:
+        for tick in ticks:
+            self._streams.publish(self._stream_faults.through(tick))
+
+    def _subscribed(self, stream: str) -> None:
+        symbol = symbol_of_book(stream)
+        if symbol is not None:
+            self._engine.start_book(symbol)
 
     async def _serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         head: Head | None = None

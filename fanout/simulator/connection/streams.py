@@ -5,7 +5,7 @@ Any other name is acknowledged by the dialect, and stays silent. A message is en
 for each form, for any number of subscribers: a server's frames carry no mask.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -30,10 +30,17 @@ class Subscriber:
 
 
 class Streams:
-    """`heard` and `_listeners` have the market's names of streams, not the venue's."""
+    """`heard` and `_listeners` have the market's names of streams, not the venue's. `subscribed` is
+    called with a stream's name for each subscription."""
 
-    def __init__(self, dialect: Dialect, symbols: Iterable[str]) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        symbols: Iterable[str],
+        subscribed: Callable[[str], None] | None = None,
+    ) -> None:
         self._dialect = dialect
+        self._subscribed = subscribed
         self._found: dict[str, tuple[str, str]] = {}  # venue's name to market's name, route
         self._spelled: dict[str, str] = {}  # market's name to venue's name
         self._listeners: dict[str, set[Subscriber]] = {}
@@ -58,6 +65,8 @@ class Streams:
             self._listeners[stream].discard(subscriber)
         for stream in heard - subscriber.heard:
             self._listeners[stream].add(subscriber)
+            if self._subscribed is not None:
+                self._subscribed(stream)
         subscriber.heard, subscriber.form = heard, session.form
         self._sessions[subscriber] = session
         self._count_in(subscriber)
@@ -79,6 +88,10 @@ class Streams:
                 if frame is None:
                     frame = frames[form] = self._frame(tick, form)
                 subscriber.outbox.put(frame)
+
+    def is_heard(self, stream: str) -> bool:
+        """Whether a stream has a subscriber."""
+        return bool(self._listeners.get(stream))
 
     async def audience(self) -> None:
         """Wait until a stream that exists has a subscriber."""

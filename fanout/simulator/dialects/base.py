@@ -4,16 +4,25 @@ A dialect has no state, no clock, no socket and no faults. It turns the market's
 clients' requests into bytes to send.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import RateLimit
+from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import Listing, Quirk
-from fanout.simulator.market.ticks import Kinds, Recorded, StreamKind, Tick
+from fanout.simulator.market.ticks import (
+    BookRules,
+    Kinds,
+    Recorded,
+    RecordedBook,
+    RecordedLevels,
+    RecordedMessage,
+    Tick,
+)
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -83,6 +92,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
     quirks: Mapping[str, tuple[Quirk, ...]]
     history: History
     limit: RateLimit
+    snapshot: Callable[[str, int], Snapshot]
+    """The first levels of each side of a symbol's book."""
 
 
 class Dialect(Protocol):
@@ -111,6 +122,9 @@ class Dialect(Protocol):
     def aggregation(self) -> Aggregation: ...
 
     @property
+    def book_rules(self) -> BookRules: ...
+
+    @property
     def table(self) -> Mapping[str, Listing]:
         """The instruments that a synthetic market has by default."""
 
@@ -129,7 +143,7 @@ class Dialect(Protocol):
     def destination(self, target: str) -> Destination | None:
         """The destination of a WebSocket request's target; None if the venue has no such path."""
 
-    def stream_names(self, symbol: str) -> dict[str, tuple[StreamKind, str]]:
+    def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
         """The streams of a symbol by name, each with its kind and its route."""
 
     def answer(self, session: Session, text: str) -> Answer:
@@ -151,8 +165,15 @@ class Dialect(Protocol):
     def lacks(self, quirk: Quirk) -> bool:
         """Whether the venue's listing lacks the field of a quirk."""
 
-    def recorded(self, frame: bytes) -> Recorded | None:
-        """A trade in a recorded frame; None for a frame of another kind.
+    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
+        """A trade, a quote or a depth update in a recorded frame; None for another frame.
 
         Raises ValueError for an invalid trade.
         """
+
+    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
+        """A whole book in a recorded answer of REST, whose URL may be unknown; None for another
+        answer."""
+
+    def recorded_levels(self, payload: bytes) -> RecordedLevels:
+        """The levels of a recorded update or whole book. Raises ValueError."""

@@ -17,12 +17,16 @@ import msgspec
 
 from fanout.errors import UsageError
 from fanout.simulator.market.listing import Quirk
-from fanout.simulator.market.ticks import ADL, INSURANCE_FUND, StreamKind
+from fanout.simulator.market.ticks import ADL, INSURANCE_FUND
+
+FaultStream = Literal["trade", "aggTrade", "bookTicker", "depth"]
+"""`depth` is every depth stream of a symbol, each with a count of its own."""
 
 MAX_STANDING: Final = 1_000  # faults in one place, or on one stream, that are not over
 MAX_WINDOW: Final = 10_000  # messages held back at once, which bounds the memory of a fault
 MAX_ROWS: Final = 40_000  # inserted at once: half of a subscriber's outbox
 MAX_GARBAGE_BYTES: Final = 1024 * 1024
+MAX_LEVELS: Final = 200_000  # added to a side at once
 OFF_MARKET: Final = -0.1  # default distance of a liquidation from the last price
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -121,7 +125,7 @@ class StreamFault(Fault, frozen=True):
 class Silence(StreamFault, frozen=True, tag="silence"):
     """Streams are acknowledged, but send nothing: for a while, or until cleared."""
 
-    stream: StreamKind | None = None
+    stream: FaultStream | None = None
     for_s: Seconds | None = None
 
 
@@ -129,19 +133,21 @@ class CountedFault(StreamFault, frozen=True):
     """Acts on the next `count` messages; with `chance`, on so many in a row at random times."""
 
     count: Count = 1
-    stream: StreamKind = "trade"
+    stream: FaultStream = "trade"
     chance: Chance | None = None
 
 
 class Skip(CountedFault, frozen=True, tag="skip"):
-    """Messages are not sent: their ids exist, and only REST has them."""
+    """Messages are not sent: their ids exist, and only REST has them. A depth update that is
+    skipped breaks the chain of its stream."""
 
 
 class Garble(CountedFault, frozen=True, tag="garble"):
-    """Messages arrive broken: cut off in the middle; with a price that is no number; or with
-    fields of other types, the id as text and the price and quantity as numbers."""
+    """Messages arrive broken: cut off in the middle; with a price that is no number; with a
+    negative quantity; or with fields of other types, the id as text and the price and quantity as
+    numbers. In a depth update it is one level that is broken."""
 
-    how: Literal["cut", "price", "types"] = "cut"
+    how: Literal["cut", "price", "negative", "types"] = "cut"
 
 
 class Repeat(CountedFault, frozen=True, tag="repeat"):
@@ -160,6 +166,14 @@ class Shuffle(CountedFault, frozen=True, tag="shuffle"):
     """`count` times, `window` messages in a row are held back and sent in another order."""
 
     window: Annotated[int, msgspec.Meta(ge=2, le=MAX_WINDOW)] = 2
+
+
+class Cross(StreamFault, frozen=True, tag="cross"):
+    """Depth updates have one more bid, above the best ask. The market does not have it, nor do its
+    snapshots; on the stream no later update removes it."""
+
+    count: Count = 1
+    chance: Chance | None = None
 
 
 # REST: its answers, in `faults.rest`, its weight, and its rows ------------------------------------
@@ -202,6 +216,16 @@ class Forget(Fault, frozen=True, tag="forget"):
 
     symbol: str | None = None
     kept: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Stale(Fault, frozen=True, tag="stale"):
+    """The next `requests` snapshots of a book (null: all) show it as it was `age_s` ago, for as
+    long as the market keeps its changes, about 20 s. At 0 the snapshot ends where an update ends,
+    and never inside the next one."""
+
+    symbol: str | None = None
+    age_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 5.0
+    requests: Count | None = 1
 
 
 # The market, in `market.engine`: for streams and REST alike ---------------------------------------
@@ -294,6 +318,28 @@ class Odd(Fault, frozen=True, tag="odd"):
     how: Quirk = "null-type"
 
 
+class Unchain(Fault, frozen=True, tag="unchain"):
+    """The update ids of a book rise by `by` without an update, or fall if it is negative. So the
+    next update does not follow the one before, on any stream. The book itself does not change."""
+
+    symbol: str | None = None
+    by: Annotated[int, msgspec.Meta(ge=-(10**12), le=10**12)] = 1_000
+
+
+class Empty(Fault, frozen=True, tag="empty"):
+    """All levels of a book are removed in one update. Makers fill it again within seconds."""
+
+    symbol: str | None = None
+
+
+class Deepen(Fault, frozen=True, tag="deepen"):
+    """A book gets so many more levels on each side, in one update. A snapshot has 1,000 at most, so
+    it shows no more than a part of the book."""
+
+    symbol: str | None = None
+    levels: Annotated[int, msgspec.Meta(ge=1, le=MAX_LEVELS)] = 1_500
+
+
 class ShiftClock(Fault, frozen=True, tag="clock"):
     """The exchange's clock is off by this much from now on: `/time`, and E and T of frames."""
 
@@ -304,8 +350,9 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
         *(Drop, Stall, Shutdown, Malformed, UnknownEvent, Garbage),
-        *(Silence, Skip, Garble, Repeat, Delay, Shuffle),
-        *(Http, Spend, Forget),
-        *(Insert, Renumber, List, Relist, Decimals, Rename, Delist, Odd, ShiftClock),
+        *(Silence, Skip, Garble, Repeat, Delay, Shuffle, Cross),
+        *(Http, Spend, Forget, Stale),
+        *(Insert, Renumber, List, Relist, Decimals, Rename, Delist, Odd),
+        *(Unchain, Empty, Deepen, ShiftClock),
     )
 }

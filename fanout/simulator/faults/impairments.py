@@ -19,6 +19,7 @@ import trio
 
 from fanout.simulator.faults import (
     CountedFault,
+    Cross,
     Delay,
     Garble,
     Repeat,
@@ -28,6 +29,9 @@ from fanout.simulator.faults import (
     StreamFault,
 )
 from fanout.simulator.market.ticks import Tick, Trade
+
+_RECORDED_LEVEL = re.compile(rb'"([0-9.]+)"\s*,\s*(?:"B"\s*:\s*)?"([0-9.]+)"')
+_RECORDED_ID = re.compile(rb'"u"\s*:\s*([0-9]+)')
 
 Withhold = Callable[[Tick], None]
 
@@ -57,6 +61,8 @@ def impairment_of(fault: StreamFault, withhold: Withhold, dice: random.Random) -
             return _Later(_Turns(fault, dice), fault.later, sent_first=True)
         case Delay():
             return _Later(_Turns(fault, dice), fault.by, sent_first=False)
+        case Cross():
+            return _Crossed(_Turns(fault, dice))
         case Shuffle():
             return _Shuffled(_Turns(fault, dice), fault.window, dice)
     raise AssertionError(f"{fault} is no fault of a stream")
@@ -65,7 +71,7 @@ def impairment_of(fault: StreamFault, withhold: Withhold, dice: random.Random) -
 class _Turns:
     """Selects messages: the next `count`; or, with a chance, so many in a row at random times."""
 
-    def __init__(self, fault: CountedFault, dice: random.Random) -> None:
+    def __init__(self, fault: CountedFault | Cross, dice: random.Random) -> None:
         self._count, self._chance, self._dice = fault.count, fault.chance, dice
         self._left = fault.count if fault.chance is None else 0
 
@@ -135,6 +141,26 @@ class _Garbled:
         return self._turns.is_over()
 
 
+class _Crossed:
+    """Only a synthetic update can be crossed, and only while there are asks."""
+
+    def __init__(self, turns: _Turns) -> None:
+        self._turns = turns
+
+    def take(self, tick: Tick) -> Sequence[Tick]:
+        depth = tick.depth
+        if depth is None or depth.crossing is None or not self._turns.next():
+            return (tick,)
+        crossed = msgspec.structs.replace(depth, bids=[depth.crossing, *depth.bids])
+        return (msgspec.structs.replace(tick, depth=crossed),)
+
+    def release(self) -> Sequence[Tick]:
+        return ()
+
+    def is_over(self) -> bool:
+        return self._turns.is_over()
+
+
 class _Later:
     """Messages, or copies of them, wait until `messages` others of their stream have been sent."""
 
@@ -195,6 +221,8 @@ def garbled(tick: Tick, payload: bytes) -> bytes:
                 payload = _cut(payload)
             case "price":
                 payload = _with_no_price(tick, payload)
+            case "negative":
+                payload = _with_negative_quantity(tick, payload)
             case "types":
                 payload = _with_other_types(tick, payload)
     return payload
@@ -210,6 +238,11 @@ def _with_no_price(tick: Tick, payload: bytes) -> bytes:
     return payload.replace(b'"%b"' % price, b'"not a price"', 1)
 
 
+def _with_negative_quantity(tick: Tick, payload: bytes) -> bytes:
+    _, quantity, _ = _values(tick)
+    return payload.replace(b'"%b"' % quantity, b'"-%b"' % quantity, 1)
+
+
 def _with_other_types(tick: Tick, payload: bytes) -> bytes:
     """The id becomes text, the price and the quantity numbers."""
     price, quantity, row_id = _values(tick)
@@ -219,8 +252,24 @@ def _with_other_types(tick: Tick, payload: bytes) -> bytes:
 
 
 def _values(tick: Tick) -> tuple[bytes, bytes, bytes]:
-    """Price, quantity and id, as the market spells them."""
+    """Price, quantity and id, as the market spells them. In a book's message, of one level."""
     row = tick.trade or tick.aggregate
-    assert row is not None, "a tick has a trade or an aggregate"
+    if row is None:
+        return _values_of_book(tick)
     row_id = row.trade_id if isinstance(row, Trade) else row.aggregate_id
     return row.price.encode(), row.quantity.encode(), str(row_id).encode()
+
+
+def _values_of_book(tick: Tick) -> tuple[bytes, bytes, bytes]:
+    if tick.depth is not None:
+        (price, quantity), *_ = tick.depth.bids or tick.depth.asks
+        return price.encode(), quantity.encode(), str(tick.depth.last_id).encode()
+    if tick.quote is not None:
+        price, quantity = tick.quote.bid
+        return price.encode(), quantity.encode(), str(tick.quote.update_id).encode()
+    assert tick.recorded is not None, "a tick has a message"
+    found = _RECORDED_LEVEL.search(tick.recorded), _RECORDED_ID.search(tick.recorded)
+    level, update_id = found
+    if level is None or update_id is None:
+        return b"-", b"-", b"-"  # in no payload, so nothing changes
+    return level[1], level[2], update_id[1]

@@ -20,9 +20,12 @@ from fanout.simulator.faults import (
     MAX_ROWS,
     ConnectionFault,
     CountedFault,
+    Cross,
     Decimals,
+    Deepen,
     Delist,
     Drop,
+    Empty,
     Fault,
     Forget,
     Garbage,
@@ -38,7 +41,9 @@ from fanout.simulator.faults import (
     Shutdown,
     Silence,
     Spend,
+    Stale,
     Stall,
+    Unchain,
     UnknownEvent,
 )
 from fanout.simulator.faults.fields import F, checked
@@ -47,7 +52,7 @@ from fanout.simulator.faults.streams import StreamFaults
 from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.engine import Engine
 from fanout.simulator.market.listing import no_such_symbol, unit
-from fanout.simulator.market.ticks import AGGREGATE, TRADE, StreamKind, Tick, stream_of
+from fanout.simulator.market.ticks import AGGREGATE, QUOTE, TRADE, Tick, depth_kind, stream_of
 
 NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does not have
 
@@ -98,6 +103,7 @@ class FaultInjector:
         and ids stay."""
         self._publish(self._stream_faults.clear())
         self._rest_faults.clear()
+        self._engine.aged.clear()
         self._connections.resume()
         self._engine.quirks.clear()
 
@@ -107,6 +113,7 @@ class FaultInjector:
         return (
             *self._stream_faults.standing(),
             *self._rest_faults.standing(),
+            *self._engine.aged.standing(),
             *self._connections.standing(),
             *(Odd(symbol, how) for symbol, all_ in self._engine.quirks.items() for how in all_),
         )
@@ -133,8 +140,10 @@ class FaultInjector:
             case Garbage():
                 garbage = self._garbage(fault)
                 self._connections.say(fault, lambda form: garbage)
-            case Silence() | CountedFault():
+            case Silence() | CountedFault() | Cross():
                 self._stream_faults.begin(fault, self._streams(fault))
+            case Stale():
+                self._engine.aged.begin(fault, self._concerned(fault.symbol))
             case Http():
                 self._rest_faults.begin(fault, self._clock.now_ms())
             case Spend():
@@ -149,8 +158,10 @@ class FaultInjector:
         match fault:
             case Insert():
                 for symbol in self._concerned(fault.symbol):
-                    for tick in self._engine.insert(fault, symbol):
-                        self._publish(list(self._stream_faults.through(tick)))
+                    self._send(self._engine.insert(fault, symbol))
+            case Unchain() | Empty() | Deepen():
+                for symbol in self._concerned(fault.symbol):
+                    self._send(self._engine.change_book(fault, symbol))
             case Renumber():
                 self._engine.renumber(fault)
             case List():
@@ -159,20 +170,24 @@ class FaultInjector:
                 self._engine.enlist(self._spelled(fault), like)
                 self._listed(fault.symbol)
             case Relist():
-                self._engine.relist(self._spelled(fault))
+                self._send(self._engine.relist(self._spelled(fault)))
             case Decimals():
-                self._engine.relist(self._spelled(_relist(fault)))
+                self._send(self._engine.relist(self._spelled(_relist(fault))))
             case Rename():
-                self._engine.rename(fault)
+                self._send(self._engine.rename(fault))
                 self._listed(fault.to)
             case Odd():
                 self._engine.make_odd(fault)
             case Delist():
-                self._engine.delist(fault.symbol)
+                self._send(self._engine.delist(fault.symbol))
             case ShiftClock():
                 self._clock.offset_ms = fault.offset_ms
             case _:
                 raise AssertionError(f"{fault} is a fault that acts nowhere")
+
+    def _send(self, ticks: list[Tick]) -> None:
+        for tick in ticks:
+            self._publish(list(self._stream_faults.through(tick)))
 
     def _refuse_unknown(self, fault: Fault) -> None:
         symbol = getattr(fault, "symbol", None)
@@ -208,6 +223,15 @@ class FaultInjector:
                 )
             case Insert() if fault.count * len(self._concerned(fault.symbol)) > MAX_ROWS:
                 raise UsageError(f"fault insert: no more than {MAX_ROWS:,} rows in all at once")
+            case Unchain(by=0):
+                raise UsageError("fault unchain: by is 0; give a number above or below it")
+            case Unchain() | Empty() | Deepen() | Cross() | Stale() if (
+                not self._engine.books.can_change
+            ):
+                name = fault.__struct_config__.tag
+                raise UsageError(
+                    f"fault {name}: the books of a recording cannot change; use a synthetic market"
+                )
             case Odd() if dialect.lacks(fault.how):
                 raise UsageError(
                     f"fault odd: how is {fault.how!r}, and the listing of {dialect.title} has no "
@@ -234,9 +258,15 @@ class FaultInjector:
     def _concerned(self, symbol: str | None) -> tuple[str, ...]:
         return tuple(self._engine.traded) if symbol is None else (symbol,)
 
-    def _streams(self, fault: Silence | CountedFault) -> list[str]:
-        kinds: tuple[StreamKind, ...]
-        kinds = (TRADE, AGGREGATE) if fault.stream is None else (fault.stream,)
+    def _streams(self, fault: Silence | CountedFault | Cross) -> list[str]:
+        depths = [depth_kind(each) for each in self._dialect.book_rules.intervals_ms]
+        match fault:
+            case Cross() | Silence(stream="depth") | CountedFault(stream="depth"):
+                kinds = depths
+            case Silence(stream=None):
+                kinds = [TRADE, AGGREGATE, QUOTE, *depths]
+            case _:
+                kinds = [str(fault.stream)]
         return [
             stream_of(symbol, kind) for symbol in self._concerned(fault.symbol) for kind in kinds
         ]

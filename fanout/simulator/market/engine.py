@@ -4,6 +4,9 @@ Every trade of the source is issued here: numbered and spelled by its instrument
 ledger, kept for REST, and added to its aggregate. From then on it exists. The stream faults decide
 whether it is sent. Rows can be inserted at any moment, between two of the source's.
 
+Between trades and books it is the go-between. A sweep is announced to the book of its symbol before
+its first trade, and taken from it after its last one.
+
 The listing changes here too. During a run, instruments are listed, delisted and renamed, and get
 other units. The trades of a renamed instrument continue under the new symbol.
 """
@@ -14,16 +17,39 @@ import msgspec
 import trio
 
 from fanout.errors import UsageError
-from fanout.simulator.faults import Insert, List, Odd, Relist, Rename, Renumber
+from fanout.simulator.faults import (
+    Deepen,
+    Empty,
+    Insert,
+    List,
+    Odd,
+    Relist,
+    Rename,
+    Renumber,
+    Unchain,
+)
 from fanout.simulator.market.aggregate import Aggregator
+from fanout.simulator.market.book import Snapshot
+from fanout.simulator.market.books import Books, Moment, Ticks
 from fanout.simulator.market.clock import NS_PER_MS, NS_PER_S, Clock
 from fanout.simulator.market.history import History
 from fanout.simulator.market.instrument import Instrument
 from fanout.simulator.market.ledger import AGGREGATE_KIND, Ledger
 from fanout.simulator.market.listing import Listing, Quirk, listed
-from fanout.simulator.market.ticks import Source, Tick, Trade, tick_of
+from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
+from fanout.simulator.market.ticks import MARKET, Source, Tick, Trade, tick_of
 
 MAX_SYMBOLS = 5_000
+
+
+class _Sweep:
+    """The trades of a sweep that have been issued, and how many are to come."""
+
+    __slots__ = ("left", "rows")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.rows: list[tuple[str, str]] = []
 
 
 class Engine:
@@ -36,6 +62,7 @@ class Engine:
         *,
         kept_trades: int,
         kept_ids: int,
+        books: Books,
         others: Iterable[Listing] = (),
         aggregator: Aggregator | None = None,
     ) -> None:
@@ -50,10 +77,13 @@ class Engine:
         self.aggregator = aggregator or Aggregator()
         self.history = History(self.listings, kept_trades)
         self.ledger = Ledger(kept_ids)
+        self.books = books
+        self.aged = AgedSnapshots()
         self._source = source
         self._clock = clock
         self._instruments = {symbol: Instrument(each) for symbol, each in self.listings.items()}
         self._by_source = dict(self._instruments)
+        self._sweeps: dict[str, _Sweep] = {}  # those in progress, by the source's symbol
         self._newest_ms, self._newest_ns = clock.true_ms(), 0
         self._opened_s, self._speed = trio.current_time(), 1.0
         self._prime(source)
@@ -74,7 +104,10 @@ class Engine:
             self.ledger.issue(tick.stream, aggregate.aggregate_id, AGGREGATE_KIND)
             self.history.add_aggregate(aggregate)
             return tick
-        assert trade is not None, "a tick has a trade or an aggregate"
+        if trade is None:
+            if tick.recorded is not None:
+                self.books.replayed(tick)
+            return tick
         self._newest_ms, self._newest_ns = trade.time_ms, tick.due_ns
         issued = self._by_source[trade.symbol].issue(trade, self._clock.offset_ms)
         if issued is None:
@@ -84,6 +117,64 @@ class Engine:
         self._enter(tick.stream, tick.due_ns, issued)
         return tick
 
+    def before(self, tick: Tick) -> Ticks:
+        """The messages of a book ahead of a trade. Called only if there are books."""
+        trade = tick.trade
+        if trade is None or trade.symbol in self._sweeps:
+            return []
+        instrument = self._by_source[trade.symbol]
+        symbol = instrument.listing.symbol
+        if not instrument.is_trading or not self.books.is_started(symbol):
+            return []
+        sweep = tick.sweep or (trade,)
+        self._sweeps[trade.symbol] = _Sweep(len(sweep))
+        rows = [instrument.terms(each) for each in sweep if each.kind == MARKET]
+        at = Moment(tick.due_ns, trade.time_ms)
+        return self.books.before(symbol, rows, buys=not trade.buyer_is_maker, at=at)
+
+    def after(self, tick: Tick, issued: Tick | None) -> Ticks:
+        """The messages of a book that follow a trade, once its sweep is over."""
+        trade = tick.trade
+        sweep = None if trade is None else self._sweeps.get(trade.symbol)
+        if trade is None or sweep is None:
+            return []
+        if issued is not None and issued.trade is not None and trade.kind == MARKET:
+            sweep.rows.append((issued.trade.price, issued.trade.quantity))
+        sweep.left -= 1
+        if sweep.left:
+            return []
+        del self._sweeps[trade.symbol]
+        symbol = self._by_source[trade.symbol].listing.symbol
+        at = Moment(tick.due_ns, trade.time_ms)
+        return self.books.after(symbol, sweep.rows, buys=not trade.buyer_is_maker, at=at)
+
+    def start_book(self, symbol: str) -> None:
+        """Begin the book of a symbol that trades, unless it is there."""
+        if symbol in self.traded and not self.books.is_started(symbol):
+            instrument = self._instruments[symbol]
+            self.books.start(instrument.listing, instrument.price, self._now())
+
+    def snapshot(self, symbol: str, limit: int) -> Snapshot:
+        """For REST, with the times of the exchange's clock."""
+        if symbol not in self.traded:
+            return NO_BOOK
+        self.start_book(symbol)
+        age_ms = self.aged.age_ms(symbol)
+        until_ms = None if age_ms is None else self._market_ms() - age_ms
+        found = self.books.snapshot(symbol, limit, until_ms)
+        time_ms = found.time_ms + self._clock.offset_ms
+        return msgspec.structs.replace(found, time_ms=time_ms)
+
+    def change_book(self, fault: Unchain | Empty | Deepen, symbol: str) -> Ticks:
+        self.start_book(symbol)
+        match fault:
+            case Unchain():
+                return self.books.jump(symbol, fault.by, self._now())
+            case Empty():
+                return self.books.empty(symbol, self._now())
+            case Deepen():
+                return self.books.deepen(symbol, fault.levels, self._now())
+
     def insert(self, fault: Insert, symbol: str) -> list[Tick]:
         """Insert rows now, between the source's latest tick and its next one."""
         now_ms = self._market_ms() + self._clock.offset_ms
@@ -91,7 +182,11 @@ class Engine:
         ticks = [tick_of(self._newest_ns, row) for row in rows]
         for tick, row in zip(ticks, rows, strict=True):
             self._enter(tick.stream, tick.due_ns, row)
-        return ticks
+        if fault.kind != MARKET or not self.books.is_started(symbol):
+            return ticks
+        terms, at = [(row.price, row.quantity) for row in rows], self._now()
+        before = self.books.before(symbol, terms, buys=False, at=at)
+        return before + ticks + self.books.after(symbol, terms, buys=False, at=at)
 
     def renumber(self, fault: Renumber) -> None:
         """Change the next id. History is ordered by id, so it is dropped if the ids start again."""
@@ -111,7 +206,7 @@ class Engine:
         self._by_source[listing.symbol] = self._instruments[listing.symbol]
         self._source.enlist(listing)
 
-    def rename(self, fault: Rename) -> None:
+    def rename(self, fault: Rename) -> Ticks:
         self._refuse_known(fault.to)
         instrument = self._instruments.pop(fault.symbol)
         self.listings.pop(fault.symbol, None)
@@ -119,13 +214,17 @@ class Engine:
         self.former.append(fault.symbol)
         self.aggregator.close(fault.symbol)
         self._add(instrument.rename(fault.to), instrument)
+        return self._relisted(fault.symbol, instrument)
 
-    def relist(self, fault: Relist) -> None:
-        self.listings[fault.symbol] = self._instruments[fault.symbol].relist(fault)
+    def relist(self, fault: Relist) -> Ticks:
+        instrument = self._instruments[fault.symbol]
+        self.listings[fault.symbol] = instrument.relist(fault)
+        return self._relisted(fault.symbol, instrument)
 
-    def delist(self, symbol: str) -> None:
+    def delist(self, symbol: str) -> Ticks:
         self._instruments[symbol].delist()
         self.listings.pop(symbol, None)
+        return self._relisted(symbol, self._instruments[symbol])
 
     def make_odd(self, fault: Odd) -> None:
         found = self.quirks.get(fault.symbol, ())
@@ -157,6 +256,21 @@ class Engine:
             raise UsageError(f"there is a symbol {symbol} already: give a new one")
         if len(self._instruments) >= MAX_SYMBOLS:
             raise UsageError(f"there are {MAX_SYMBOLS:,} symbols already, the most there can be")
+
+    def _relisted(self, symbol: str, instrument: Instrument) -> Ticks:
+        """The messages of a book whose listing has changed."""
+        if not self.books.is_started(symbol):
+            return []
+        return self.books.relist(
+            symbol,
+            instrument.listing,
+            instrument.price,
+            is_trading=instrument.is_trading,
+            at=self._now(),
+        )
+
+    def _now(self) -> Moment:
+        return Moment(self._newest_ns, self._market_ms())
 
     def _enter(self, stream: str, due_ns: int, trade: Trade) -> None:
         self.ledger.issue(stream, trade.trade_id, trade.kind)

@@ -29,6 +29,18 @@ class Instrument:
         return self._is_listed and self.listing.status == TRADING
 
     @property
+    def price(self) -> str:
+        """Of the latest fill, in the units of the listing."""
+        return _spell(Decimal(self._price), self.listing.tick_size)
+
+    def terms(self, trade: Trade) -> tuple[str, str]:
+        """The price and the quantity with which the exchange will show a trade."""
+        if self.listing is self._source or trade.kind == NOT_A_FILL:
+            return trade.price, trade.quantity
+        retold = self._retold(trade, 0)
+        return retold.price, retold.quantity
+
+    @property
     def next_id(self) -> int:
         return self.listing.first_trade_id if self._next_id is None else self._next_id
 

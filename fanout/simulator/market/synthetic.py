@@ -10,14 +10,24 @@ An instrument that is listed later gets a tape that begins with the market's lat
 
 import heapq
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Final
 from zlib import crc32
 
 from fanout.simulator.market.clock import NS_PER_MS
 from fanout.simulator.market.listing import Listing, decimals
 from fanout.simulator.market.sweeps import CHUNK_SWEEPS, Chunk, chunks
-from fanout.simulator.market.ticks import NOT_A_FILL, NOTHING, Kinds, Rows, Tick, Trade, tick_of
+from fanout.simulator.market.ticks import (
+    NOT_A_FILL,
+    NOTHING,
+    TRADE,
+    Kinds,
+    Rows,
+    Tick,
+    Trade,
+    stream_of,
+)
 
 MANY_SYMBOLS: Final = 32
 LEAST_SWEEPS: Final = 32
@@ -25,6 +35,8 @@ LEAST_SWEEPS: Final = 32
 
 class SyntheticMarket:
     """All symbols together, in order of time. `rate` is trades per second over all of them."""
+
+    recorded_books = None
 
     def __init__(self, listings: tuple[Listing, ...], rate: float, seed: int, kinds: Kinds) -> None:
         self.listings = listings
@@ -47,15 +59,18 @@ class SyntheticMarket:
         self._added.append(self._tape(listing))
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
-        tapes = (tape.trades(origin_ms) for tape in self._tapes)
+        tapes = (tape.sweeps(origin_ms) for tape in self._tapes)
         waiting = [_entry(number, tape) for number, tape in enumerate(tapes)]
         heapq.heapify(waiting)
         while waiting:
-            due_ms, number, trade, tape = waiting[0]
+            due_ms, number, sweep, tape = waiting[0]
             heapq.heapreplace(waiting, _entry(number, tape))
-            yield tick_of((due_ms - origin_ms) * NS_PER_MS, trade)
+            due_ns, stream = (due_ms - origin_ms) * NS_PER_MS, stream_of(sweep[0].symbol, TRADE)
+            yield Tick(due_ns, stream, sweep[0], sweep=sweep)
+            for trade in sweep[1:]:
+                yield Tick(due_ns, stream, trade)
             while self._added:
-                tape = self._added.pop().trades(trade.time_ms)
+                tape = self._added.pop().sweeps(due_ms)
                 heapq.heappush(waiting, _entry(len(waiting), tape))
 
     def _tape(self, listing: Listing) -> "_Tape":
@@ -63,13 +78,14 @@ class SyntheticMarket:
         return _Tape(listing, rate, self._seed, self._kinds, self._sweeps)
 
 
-_Entry = tuple[int, int, Trade, Iterator[Trade]]
+_Sweep = tuple[Trade, ...]
+_Entry = tuple[int, int, _Sweep, Iterator[_Sweep]]
 
 
-def _entry(number: int, tape: Iterator[Trade]) -> _Entry:
-    """A tape's next trade, to be ordered by time and then by the tape's number."""
-    trade = next(tape)
-    return trade.time_ms, number, trade, tape
+def _entry(number: int, tape: Iterator[_Sweep]) -> _Entry:
+    """A tape's next sweep, to be ordered by time and then by the tape's number."""
+    sweep = next(tape)
+    return sweep[0].time_ms, number, sweep, tape
 
 
 class _Tape:
@@ -92,14 +108,16 @@ class _Tape:
         opening_ms = int(chunk.time_ms[-1])
         return self._trades(chunk, self._listing.first_trade_id, origin_ms - opening_ms)
 
-    def trades(self, origin_ms: int) -> Iterator[Trade]:
-        """Those after the opening."""
+    def sweeps(self, origin_ms: int) -> Iterator[_Sweep]:
+        """The trades after the opening. Those of a sweep have one time and one aggressor."""
         past, future = self._opened or self._open()
         self._opened = None
         shift_ms = origin_ms - int(past.time_ms[-1])
         next_id = self._listing.first_trade_id + len(past.time_ms)
         for chunk in future:
-            yield from self._trades(chunk, next_id, shift_ms)
+            trades = self._trades(chunk, next_id, shift_ms)
+            for _, sweep in groupby(trades, _moment):
+                yield tuple(sweep)
             next_id += len(chunk.time_ms)
 
     def _open(self) -> tuple[Chunk, Iterator[Chunk]]:
@@ -124,6 +142,9 @@ class _Tape:
                 buyer_is_maker,
                 beyond_us,
             )
+
+
+_moment = attrgetter("time_ms", "beyond_us", "buyer_is_maker")
 
 
 def _speller(unit: str) -> Callable[[int], str]:

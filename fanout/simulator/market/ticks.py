@@ -1,4 +1,4 @@
-"""What a market produces: trades and aggregates, each due at a moment.
+"""What a market produces: trades, aggregates, and changes of books, each due at a moment.
 
 A `Trade` is one row that took an id. Prices and quantities stay the strings that the venue spells.
 Most rows are fills. A venue may have rows of other kinds, which take ids, but do not count as
@@ -7,15 +7,23 @@ sent.
 """
 
 from collections.abc import Iterator
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from fanout.simulator.market.listing import Listing
 
+if TYPE_CHECKING:
+    from fanout.simulator.market.recorded_books import RecordedBooks
+
 StreamKind = Literal["trade", "aggTrade"]
+"""The streams whose messages have ids of their own."""
 TRADE: Final[StreamKind] = "trade"
 AGGREGATE: Final[StreamKind] = "aggTrade"
+
+QUOTE: Final = "bookTicker"
+DEPTH: Final = "depth"
+"""The streams of a book: its best prices; and its updates, in one stream for each interval."""
 
 MARKET: Final = "MARKET"
 RPI: Final = "RPI"
@@ -64,11 +72,42 @@ class Aggregate(msgspec.Struct, frozen=True, gc=False):
     beyond_us: int = 0
 
 
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """The best levels of a book after an update."""
+
+    event_ms: int
+    time_ms: int
+    symbol: str
+    update_id: int
+    bid: tuple[str, str]
+    ask: tuple[str, str]
+    """Price and quantity."""
+
+
+class Depth(msgspec.Struct, frozen=True, gc=False):
+    """An update of a book: levels from the best outwards, with their quantities after it.
+
+    `previous_id` is the last id of the stream's update before. `crossing` is a bid that would cross
+    the book, which only a fault sends.
+    """
+
+    event_ms: int
+    time_ms: int
+    symbol: str
+    first_id: int
+    last_id: int
+    previous_id: int
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    crossing: tuple[str, str] | None = None
+
+
 class Tick(msgspec.Struct, frozen=True, gc=False):
     """One message to send on a stream, `due_ns` after the market opened.
 
-    It holds a trade or an aggregate. `recorded` is the payload of a recording, to be sent as it is.
-    `garbled` names what a fault does to the payload, in order.
+    It holds a trade, an aggregate, a quote, a depth update, or only a payload. `recorded` is the
+    payload of a recording, to be sent as it is. `garbled` names what a fault does to the payload,
+    in order. The first trade of a `sweep` has all of its trades.
     """
 
     due_ns: int
@@ -77,6 +116,9 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     aggregate: Aggregate | None = None
     recorded: bytes | None = None
     garbled: tuple[str, ...] = ()
+    quote: Quote | None = None
+    depth: Depth | None = None
+    sweep: tuple[Trade, ...] = ()
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -84,6 +126,38 @@ class Recorded(msgspec.Struct, frozen=True):
 
     trade: Trade
     payload: bytes
+
+
+class RecordedMessage(msgspec.Struct, frozen=True):
+    """A quote or a depth update in a recording, of the stream `symbol@kind` of the market."""
+
+    symbol: str
+    kind: str
+    payload: bytes
+
+
+class RecordedBook(msgspec.Struct, frozen=True):
+    """A whole book in a recording: the body of an answer of REST, whose request may be missing."""
+
+    symbol: str | None
+    body: bytes
+
+
+class RecordedLevels(msgspec.Struct, frozen=True):
+    """The levels of a recorded depth update or book, as they are spelled there."""
+
+    last_id: int
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    time_ms: int = 0
+
+
+class BookRules(msgspec.Struct, frozen=True):
+    """How a venue numbers and sends updates: whether each change of a level takes the next id, and
+    the intervals of its depth streams. At 0 an update is sent at once."""
+
+    is_contiguous: bool
+    intervals_ms: tuple[int, ...]
 
 
 class Kinds(msgspec.Struct, frozen=True):
@@ -98,9 +172,19 @@ class Kinds(msgspec.Struct, frozen=True):
     is_open: bool
 
 
-def stream_of(symbol: str, kind: StreamKind) -> str:
+def stream_of(symbol: str, kind: str) -> str:
     """The market's own name of a stream, which no venue's spelling changes."""
     return f"{symbol}@{kind}"
+
+
+def depth_kind(interval_ms: int) -> str:
+    return f"{DEPTH}@{interval_ms}ms"
+
+
+def symbol_of_book(stream: str) -> str | None:
+    """The symbol of a stream of a book; None for any other stream."""
+    symbol, _, kind = stream.partition("@")
+    return symbol if kind.partition("@")[0] in (QUOTE, DEPTH) else None
 
 
 def tick_of(due_ns: int, trade: Trade) -> Tick:
@@ -119,6 +203,10 @@ class Source(Protocol):
 
     @property
     def listings(self) -> tuple[Listing, ...]: ...
+
+    @property
+    def recorded_books(self) -> "RecordedBooks | None":
+        """The books of a recording; None for a market that needs synthetic ones."""
 
     def prime(self, rows: Rows, origin_ms: int) -> None: ...
 

@@ -13,9 +13,11 @@ from fanout.simulator import Simulator, SimulatorConfig, run_simulator
 from fanout.simulator.dialects import DIALECTS
 from fanout.simulator.exchange import Exchange
 from fanout.simulator.faults.impairments import garbled
+from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.ledger import IdRange
 from fanout.simulator.market.listing import Listing
+from fanout.simulator.market.snapshots import NO_BOOK
 from fanout.simulator.market.ticks import MARKET, Rows, Tick, Trade, tick_of
 from tests.stand.callers import RawClient, RestAnswer, RestClient
 from tests.stand.memory import MemoryServer
@@ -49,8 +51,15 @@ def payload(of: Tick) -> bytes:
     return garbled(of, USDM.payload(of, microseconds=False))
 
 
+def no_snapshot(symbol: str, limit: int) -> Snapshot:
+    """For a REST side without books."""
+    return NO_BOOK
+
+
 class ListedMarket:
     """A source with the given ticks and no past."""
+
+    recorded_books = None
 
     def __init__(self, *ticks: Tick) -> None:
         self.listings = (LISTING,)

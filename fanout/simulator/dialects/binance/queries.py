@@ -1,7 +1,7 @@
 """Parses the query of a REST request, or raises the error that the exchange would send."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 import msgspec
@@ -47,6 +47,22 @@ def limit_of(query: Query, default: int, most: int) -> int:
     return limit
 
 
+def depth_limit_of(query: Query, default: int, valid: Container[int]) -> int:
+    """A limit that is one of some values. The text of the error was seen in production."""
+    limit = _number(query, "limit")
+    if limit is None:
+        return default
+    if limit not in valid:
+        raise RejectedError(400, -4021, f"{limit} is not valid depth limit")
+    return limit
+
+
+def whole_limit(query: Query) -> int | None:
+    """The limit if it is a whole number; None otherwise."""
+    text = query.get("limit", "")
+    return int(text) if _is_number(text) else None
+
+
 def span_of(query: Query) -> Span:
     return Span(*(_number(query, name) for name in ("fromId", "startTime", "endTime")))
 
@@ -68,9 +84,13 @@ def _number(query: Query, name: str) -> int | None:
     text = query.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not _is_number(text):
         raise _invalid(name)
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _invalid(name: str) -> RejectedError:

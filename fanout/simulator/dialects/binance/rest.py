@@ -13,6 +13,7 @@ from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import MS_PER_MINUTE, RateLimit, Spent
 from fanout.simulator.dialects.binance.bodies import Words, error, error_body
 from fanout.simulator.dialects.binance.queries import (
+    Query,
     RejectedError,
     Span,
     refuse_unless_key,
@@ -22,9 +23,9 @@ from fanout.simulator.market.ticks import Aggregate
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """`answer` takes a request and the time in ms."""
+    """`answer` takes a request and the time in ms. The weight may follow from the query."""
 
-    weight: int
+    weight: int | Callable[[Query], int]
     answer: Callable[[Request, int], bytes]
     needs_key: bool = False
 
@@ -47,7 +48,7 @@ class Rest:
 
     def respond(self, request: Request, now_ms: int) -> Response:
         endpoint = self._endpoints.get(request.path)
-        spent = self._limit.spend(endpoint.weight if endpoint else 0, now_ms)
+        spent = self._limit.spend(_weight(endpoint, request), now_ms)
         if spent.banned_until_ms is not None or spent.is_over:
             return self._refusal(spent, now_ms)
         try:
@@ -80,6 +81,13 @@ def of_span(shelf: Shelf[Aggregate], span: Span, limit: int) -> list[Aggregate]:
 
 def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
+
+
+def _weight(endpoint: Endpoint | None, request: Request) -> int:
+    if endpoint is None:
+        return 0
+    weight = endpoint.weight
+    return weight if isinstance(weight, int) else weight(request.query)
 
 
 def _answer(request: Request, endpoint: Endpoint | None, now_ms: int) -> bytes:

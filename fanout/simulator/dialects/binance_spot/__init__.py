@@ -21,7 +21,7 @@ from fanout.simulator.dialects.binance.frames import recorded
 from fanout.simulator.dialects.binance.requests import answer
 from fanout.simulator.dialects.binance_spot import frames
 from fanout.simulator.dialects.binance_spot.rest import WORDS, rest
-from fanout.simulator.dialects.binance_spot.routes import destination
+from fanout.simulator.dialects.binance_spot.routes import BOOKS, destination
 from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, UNTRADED, spelled
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
@@ -29,9 +29,10 @@ from fanout.simulator.market.ticks import (
     AGGREGATE,
     MARKET,
     TRADE,
+    BookRules,
     Kinds,
     Recorded,
-    StreamKind,
+    RecordedMessage,
     Tick,
 )
 
@@ -53,6 +54,7 @@ class BinanceSpot(BinanceDialect):
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     # An aggregate is the fills of one order at one price: here those of one millisecond.
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
+    book_rules = BookRules(is_contiguous=True, intervals_ms=(100, 1_000))
     table = TABLE
     untraded = UNTRADED
 
@@ -65,9 +67,9 @@ class BinanceSpot(BinanceDialect):
     def destination(self, target: str) -> Destination | None:
         return destination(target)
 
-    def stream_names(self, symbol: str) -> dict[str, tuple[StreamKind, str]]:
-        kinds: tuple[StreamKind, ...] = (TRADE, AGGREGATE)
-        return {f"{symbol.lower()}@{kind}": (kind, "") for kind in kinds}
+    def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
+        lower, kinds = symbol.lower(), {TRADE: TRADE, AGGREGATE: AGGREGATE, **BOOKS}
+        return {f"{lower}@{name}": (kind, "") for name, kind in kinds.items()}
 
     def answer(self, session: Session, text: str) -> Answer:
         return answer(session, text, _is_id)
@@ -84,8 +86,8 @@ class BinanceSpot(BinanceDialect):
     def lacks(self, quirk: Quirk) -> bool:
         return quirk == "null-type"
 
-    def recorded(self, frame: bytes) -> Recorded | None:
-        return recorded(frame, frames.trade_of)
+    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
+        return recorded(frame, frames.trade_of, BOOKS)
 
 
 def _is_id(value: Any) -> bool:

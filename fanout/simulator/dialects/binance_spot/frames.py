@@ -5,14 +5,17 @@ Times are milliseconds, or microseconds on a connection whose URL asks for them.
 to ignore `M`, which has always been true.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
 
-from fanout.simulator.dialects.binance.frames import TradeFrame, envelope, json_of
-from fanout.simulator.market.ticks import MARKET, Aggregate, Tick, Trade
+from fanout.simulator.dialects.binance.frames import TradeFrame, envelope, json_of, levels
+from fanout.simulator.market.ticks import MARKET, Aggregate, Depth, Quote, Tick, Trade
 
 _US_PER_MS: Final = 1_000
+_MILLISECONDS: Final = re.compile(rb'"E":[0-9]+')
+"""In a recorded update. Quotes have no time."""
 
 _decode_trade = msgspec.json.Decoder(TradeFrame).decode
 
@@ -22,7 +25,13 @@ def payload(tick: Tick, *, microseconds: bool) -> bytes:
         return tick.recorded
     if tick.trade is not None:
         return _trade(tick.trade, microseconds)
-    assert tick.aggregate is not None, "a tick has a trade or an aggregate"
+    if tick.recorded is not None:
+        return _MILLISECONDS.sub(rb"\g<0>000", tick.recorded)
+    if tick.depth is not None:
+        return _depth(tick.depth, microseconds)
+    if tick.quote is not None:
+        return _quote(tick.quote)
+    assert tick.aggregate is not None, "a tick without another message has an aggregate"
     return _aggregate(tick.aggregate, microseconds)
 
 
@@ -61,6 +70,31 @@ def _aggregate(row: Aggregate, microseconds: bool) -> bytes:
             "E": in_unit(row.event_ms, row.beyond_us, microseconds),
             "s": row.symbol,
             **aggregate_fields(row, microseconds),
+        }
+    )
+
+
+def _depth(row: Depth, microseconds: bool) -> bytes:
+    """With fields and levels in the order recorded in 2024."""
+    return b'{"e":"depthUpdate","E":%d,"s":%b,"U":%d,"u":%d,"b":%b,"a":%b}' % (
+        in_unit(row.event_ms, 0, microseconds),
+        json_of(row.symbol),
+        row.previous_id + 1,
+        row.last_id,
+        levels(row.bids),
+        levels(row.asks),
+    )
+
+
+def _quote(row: Quote) -> bytes:
+    return msgspec.json.encode(
+        {
+            "u": row.update_id,
+            "s": row.symbol,
+            "b": row.bid[0],
+            "B": row.bid[1],
+            "a": row.ask[0],
+            "A": row.ask[1],
         }
     )
 

@@ -1,4 +1,4 @@
-"""The REST endpoints of Binance spot that a client for trades needs.
+"""The REST endpoints of Binance spot that a client for trades and books needs.
 
 Weights and limits are the documented ones of 2026. A request with the header
 `X-MBX-TIME-UNIT: MICROSECOND` gets its times in microseconds.
@@ -10,7 +10,14 @@ from typing import Any, Final
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.binance.bodies import Words
-from fanout.simulator.dialects.binance.queries import limit_of, span_of, symbol_of
+from fanout.simulator.dialects.binance.frames import levels
+from fanout.simulator.dialects.binance.queries import (
+    Query,
+    limit_of,
+    span_of,
+    symbol_of,
+    whole_limit,
+)
 from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_spot.exchange_info import chosen, exchange_info
 from fanout.simulator.dialects.binance_spot.frames import aggregate_fields, in_unit
@@ -18,6 +25,14 @@ from fanout.simulator.market.ticks import Trade
 
 MAX_ROWS: Final = 1_000
 DEFAULT_ROWS: Final = 500
+DEFAULT_DEPTH: Final = 100
+MAX_DEPTH: Final = 5_000
+"""A request for more levels gets so many."""
+RECORDED_DEPTH: Final = 1_000
+MAX_NUMBER: Final = 10**18
+DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1_000, 50))
+"""The most levels that cost this weight."""
+MOST_DEPTH_WEIGHT: Final = 250
 TIME_UNIT: Final = "x-mbx-time-unit"
 
 WORDS: Final = Words(
@@ -37,6 +52,7 @@ def rest(venue: Venue) -> RestSide:
         "trades": Endpoint(25, answers.trades),
         "historicalTrades": Endpoint(25, answers.historical),
         "aggTrades": Endpoint(4, answers.aggregates),
+        "depth": Endpoint(_depth_weight, answers.depth),
     }
     paths = {f"/api/v3/{name}": endpoint for name, endpoint in endpoints.items()}
     return Rest(paths, venue.limit, WORDS, tells_when=True)
@@ -75,6 +91,24 @@ class _Answers:
         shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
         rows = of_span(shelf, span_of(query), limit_of(query, DEFAULT_ROWS, MAX_ROWS))
         return encode([aggregate_fields(row, microseconds) for row in rows])
+
+    def depth(self, request: Request, now_ms: int) -> bytes:
+        symbol = symbol_of(request.query, self._venue.listings)
+        limit = min(limit_of(request.query, DEFAULT_DEPTH, MAX_NUMBER), MAX_DEPTH)
+        book = self._venue.snapshot(symbol, limit)
+        if book.raw is not None and limit == RECORDED_DEPTH:
+            return book.raw
+        return b'{"lastUpdateId":%d,"bids":%b,"asks":%b}' % (
+            book.last_id,
+            levels(book.bids),
+            levels(book.asks),
+        )
+
+
+def _depth_weight(query: Query) -> int:
+    """We assume that an invalid limit costs as much as none: no document says."""
+    limit = whole_limit(query) or DEFAULT_DEPTH
+    return next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), MOST_DEPTH_WEIGHT)
 
 
 def _microseconds(request: Request) -> bool:

@@ -11,6 +11,14 @@ from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
 from fanout.simulator.dialects.binance.requests import unique
+from fanout.simulator.market.ticks import QUOTE, depth_kind
+
+BOOKS: Final = {
+    "bookTicker": QUOTE,
+    "depth": depth_kind(1_000),
+    "depth@100ms": depth_kind(100),
+}
+"""The streams of a book, and the market's names of them."""
 
 _PATH: Final = re.compile(r"/(?:(stream)|ws((?:/[^/]+)*))")
 _UNITS: Final = {

@@ -19,7 +19,7 @@ from fanout.simulator.dialects.binance.frames import recorded
 from fanout.simulator.dialects.binance.requests import answer, is_unsigned
 from fanout.simulator.dialects.binance_usdm import frames
 from fanout.simulator.dialects.binance_usdm.rest import WORDS, rest
-from fanout.simulator.dialects.binance_usdm.routes import ROUTE_OF, ROUTES, destination
+from fanout.simulator.dialects.binance_usdm.routes import BOOKS, ROUTES, STREAMS, destination
 from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, UNTRADED
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
@@ -29,9 +29,10 @@ from fanout.simulator.market.ticks import (
     MARKET,
     NOT_A_FILL,
     RPI,
+    BookRules,
     Kinds,
     Recorded,
-    StreamKind,
+    RecordedMessage,
     Tick,
 )
 
@@ -55,6 +56,7 @@ class BinanceUsdm(BinanceDialect):
         is_open=True,
     )
     aggregation = Aggregation(interval_ms=100, sent_after_ms=150)
+    book_rules = BookRules(is_contiguous=False, intervals_ms=(0, 100, 250, 500))
     table = TABLE
     untraded = UNTRADED
 
@@ -67,9 +69,9 @@ class BinanceUsdm(BinanceDialect):
     def destination(self, target: str) -> Destination | None:
         return destination(target)
 
-    def stream_names(self, symbol: str) -> dict[str, tuple[StreamKind, str]]:
+    def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
         lower = symbol.lower()
-        return {f"{lower}@{kind}": (kind, route) for kind, route in ROUTE_OF.items()}
+        return {f"{lower}@{name}": stream for name, stream in STREAMS.items()}
 
     def answer(self, session: Session, text: str) -> Answer:
         return answer(session, text, is_unsigned)
@@ -86,5 +88,5 @@ class BinanceUsdm(BinanceDialect):
     def lacks(self, quirk: Quirk) -> bool:
         return False
 
-    def recorded(self, frame: bytes) -> Recorded | None:
-        return recorded(frame, frames.trade_of)
+    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
+        return recorded(frame, frames.trade_of, BOOKS)

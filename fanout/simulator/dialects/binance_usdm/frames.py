@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from fanout.simulator.dialects.binance.frames import TradeFrame, json_of
-from fanout.simulator.market.ticks import Aggregate, Tick, Trade
+from fanout.simulator.dialects.binance.frames import TradeFrame, json_of, levels
+from fanout.simulator.market.ticks import Aggregate, Depth, Quote, Tick, Trade
 
 
 class _TradeFrame(TradeFrame, frozen=True, gc=False, tag_field="e", tag="trade"):
@@ -22,7 +22,11 @@ def payload(tick: Tick) -> bytes:
         return tick.recorded
     if tick.trade is not None:
         return _trade(tick.trade)
-    assert tick.aggregate is not None, "a tick has a trade or an aggregate"
+    if tick.depth is not None:
+        return _depth(tick.depth)
+    if tick.quote is not None:
+        return _quote(tick.quote)
+    assert tick.aggregate is not None, "a tick without another message has an aggregate"
     return _aggregate(tick.aggregate)
 
 
@@ -57,6 +61,47 @@ def _aggregate(row: Aggregate) -> bytes:
             "st": 1,
         }
     )
+
+
+def _depth(row: Depth) -> bytes:
+    """In the order of fields recorded on 2026-10-07, and bids in the order recorded in 2024."""
+    return (
+        b'{"e":"depthUpdate","E":%d,"T":%d,"s":%b,"ps":%b,"U":%d,"u":%d,"pu":%d,"b":%b,"a":%b,"st":1}'
+        % (
+            row.event_ms,
+            row.time_ms,
+            json_of(row.symbol),
+            json_of(pair_of(row.symbol)),
+            row.first_id,
+            row.last_id,
+            row.previous_id,
+            levels(reversed(row.bids)),
+            levels(row.asks),
+        )
+    )
+
+
+def _quote(row: Quote) -> bytes:
+    """In the order of fields recorded on 2026-10-07."""
+    return msgspec.json.encode(
+        {
+            "e": "bookTicker",
+            "u": row.update_id,
+            "s": row.symbol,
+            "ps": pair_of(row.symbol),
+            "b": row.bid[0],
+            "B": row.bid[1],
+            "a": row.ask[0],
+            "A": row.ask[1],
+            "T": row.time_ms,
+            "E": row.event_ms,
+            "st": 1,
+        }
+    )
+
+
+def pair_of(symbol: str) -> str:
+    return symbol.partition("_")[0]
 
 
 def aggregate_fields(row: Aggregate) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The REST endpoints of Binance USDⓈ-M that a client for trades needs."""
+"""The REST endpoints of Binance USDⓈ-M that a client for trades and books needs."""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -6,11 +6,15 @@ from typing import Any, Final
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.binance.bodies import Words
+from fanout.simulator.dialects.binance.frames import levels
 from fanout.simulator.dialects.binance.queries import (
+    Query,
+    depth_limit_of,
     limit_of,
     refuse_too_old,
     span_of,
     symbol_of,
+    whole_limit,
 )
 from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_usdm.exchange_info import exchange_info
@@ -22,6 +26,10 @@ MAX_AGGREGATES: Final = 1_000
 MAX_HISTORICAL: Final = 500
 DEFAULT_ROWS: Final = 500
 DEFAULT_HISTORICAL: Final = 100
+DEFAULT_DEPTH: Final = 500
+MAX_DEPTH: Final = 1_000
+DEPTH_WEIGHTS: Final = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, MAX_DEPTH: 20}
+"""By limit, which can have no other value."""
 
 WORDS: Final = Words(
     "Too many requests; current limit is {} requests per minute. Please use the websocket for live "
@@ -40,6 +48,7 @@ def rest(venue: Venue) -> RestSide:
         "trades": Endpoint(5, answers.trades),
         "historicalTrades": Endpoint(20, answers.historical, needs_key=True),
         "aggTrades": Endpoint(20, answers.aggregates),
+        "depth": Endpoint(_depth_weight, answers.depth),
     }
     paths = {f"/fapi/v1/{name}": endpoint for name, endpoint in endpoints.items()}
     return Rest(paths, venue.limit, WORDS)
@@ -79,6 +88,26 @@ class _Answers:
         limit, span = limit_of(query, DEFAULT_ROWS, MAX_AGGREGATES), span_of(query)
         refuse_too_old(span, shelf.oldest_id, now_ms)
         return encode([_aggregate_row(row) for row in of_span(shelf, span, limit)])
+
+    def depth(self, request: Request, now_ms: int) -> bytes:
+        symbol = symbol_of(request.query, self._venue.listings)
+        limit = depth_limit_of(request.query, DEFAULT_DEPTH, DEPTH_WEIGHTS)
+        book = self._venue.snapshot(symbol, limit)
+        if book.raw is not None and limit == MAX_DEPTH:
+            return book.raw
+        return b'{"lastUpdateId":%d,"E":%d,"T":%d,"bids":%b,"asks":%b}' % (
+            book.last_id,
+            now_ms,
+            book.time_ms,
+            levels(book.bids),
+            levels(book.asks),
+        )
+
+
+def _depth_weight(query: Query) -> int:
+    """We assume that an invalid limit costs as much as none: no document says."""
+    limit = whole_limit(query)
+    return DEPTH_WEIGHTS.get(limit or DEFAULT_DEPTH, DEPTH_WEIGHTS[DEFAULT_DEPTH])
 
 
 def _row(trade: Trade) -> dict[str, Any]:

@@ -11,15 +11,29 @@ from urllib.parse import parse_qs, unquote
 
 from fanout.simulator.dialects.base import Destination, Form, Session
 from fanout.simulator.dialects.binance.requests import unique
-from fanout.simulator.market.ticks import StreamKind
+from fanout.simulator.market.ticks import AGGREGATE, QUOTE, TRADE, depth_kind
 
 PUBLIC: Final = "public"
 MARKET: Final = "market"
 PRIVATE: Final = "private"
 ROUTES: Final = (PUBLIC, MARKET, PRIVATE)
 
-ROUTE_OF: Final[dict[StreamKind, str]] = {"trade": PUBLIC, "aggTrade": MARKET}
-"""`@trade` is not documented. Measurements show that only /public delivers it."""
+BOOKS: Final = {
+    "bookTicker": QUOTE,
+    "depth": depth_kind(250),
+    "depth@0ms": depth_kind(0),
+    "depth@100ms": depth_kind(100),
+    "depth@500ms": depth_kind(500),
+}
+"""The streams of a book, and the market's names of them. `@depth@0ms` is not documented, and
+`@depth@250ms` is silent (measured 2026-10-07)."""
+
+STREAMS: Final = {
+    TRADE: (TRADE, PUBLIC),
+    AGGREGATE: (AGGREGATE, MARKET),
+    **{name: (kind, PUBLIC) for name, kind in BOOKS.items()},
+}
+"""Kinds and routes. `@trade` is not documented. Measurements show that only /public delivers it."""
 
 _PATH: Final = re.compile(r"(?:/(public|market|private))?/(?:(stream)|ws((?:/[^/]+)*))")
 

@@ -35,7 +35,7 @@ from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
 from fanout.simulator.market.ticks import MARKET
 from fanout.venues import BinanceSpot, BinanceUsdm
-from tests.fanout.simulator.support import MemoryExchange, tick, trade
+from tests.fanout.simulator.support import MemoryExchange, no_snapshot, tick, trade
 from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
@@ -70,7 +70,13 @@ def test_as_many_symbols_are_listed_as_trading_as_the_market_has(
     listings = listed(traded, dialect.untraded)
     limit = RateLimit(weight_limit=6_000, tolerated_429s=1)
     rest = dialect.rest(
-        Venue(listings=listings, quirks={}, history=History(listings, 1_000), limit=limit)
+        Venue(
+            listings=listings,
+            quirks={},
+            history=History(listings, 1_000),
+            limit=limit,
+            snapshot=no_snapshot,
+        )
     )
     venue = VENUES[dialect.name]()
     body = rest.respond(Request("GET", venue.listing_request().path, headers={}), 0).body
@@ -112,7 +118,9 @@ def test_a_recorded_payload_is_sent_unchanged(dialect: Dialect) -> None:
 @each_dialect
 def test_every_symbol_of_the_table_has_streams_units_and_a_weight(dialect: Dialect) -> None:
     for symbol, listing in dialect.table.items():
-        assert {kind for kind, _ in dialect.stream_names(symbol).values()} == {"trade", "aggTrade"}
+        depths = {f"depth@{each}ms" for each in dialect.book_rules.intervals_ms}
+        kinds = {kind for kind, _ in dialect.stream_names(symbol).values()}
+        assert kinds == {"trade", "aggTrade", "bookTicker"} | depths
         assert dialect.spelled(listing.tick_size) == listing.tick_size
         assert listing.weight > 0
         assert listing.first_trade_id > 0

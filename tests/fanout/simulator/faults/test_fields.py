@@ -78,7 +78,7 @@ def test_null_is_text_in_a_field_that_takes_only_text() -> None:
         ("stall", {"for_s": "inf"}, "for_s is 'inf'"),
         ("skip", {"count": 0}, "count is 0; give a whole number, 1 to 1,000,000"),
         ("skip", {"chance": 1.5}, "chance is 1.5; give a number above 0, to 1, or null"),
-        ("skip", {"stream": "depth"}, "stream is 'depth'; give aggTrade or trade"),
+        ("skip", {"stream": "candles"}, "is 'candles'; give aggTrade, bookTicker, depth or trade"),
         ("shuffle", {"window": 1}, "window is 1; give a whole number, 2 to 10,000"),
         ("garbage", {"size_bytes": 2**30}, "size_bytes is 1073741824"),
         ("garbage", {"framed": "half"}, "framed is 'half'; give true or false"),
@@ -125,7 +125,7 @@ def test_a_description_has_the_values_of_a_field_and_its_default() -> None:
     assert described(Skip) == {
         "symbol": "text, or null; null by default",
         "count": "a whole number, 1 to 1,000,000; 1 by default",
-        "stream": 'aggTrade or trade; "trade" by default',
+        "stream": 'aggTrade, bookTicker, depth or trade; "trade" by default',
         "chance": "a number above 0, to 1, or null; null by default",
     }
     assert described(FAULTS["delist"]) == {"symbol": "text"}

@@ -21,6 +21,7 @@ RECORDED = (
 )
 FRAME = f'1723161255088176367 {{"stream":"btcusdt@trade","data":{RECORDED}}}\n'
 BOOK = '1723161255088169167 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":5}}\n'
+UPDATE = '1723161255088179167 { "stream": "btcusdt@depth@0ms", "data": {"u": 6, "b": [] } }\n'
 SNAPSHOT = '1723161255088169167 {"lastUpdateId":5,"bids":[["1.0","2"]],"asks":[]}\n'
 
 
@@ -29,7 +30,7 @@ def played(*paths: Path) -> list[Tick]:
 
 
 def survey(paths: tuple[Path, ...], dialect: Dialect = USDM) -> Capture:
-    return survey_of(paths, dialect.recorded, dialect.table)
+    return survey_of(paths, dialect, dialect.table)
 
 
 def past(capture: Capture, symbol: str) -> list[Trade]:
@@ -53,16 +54,28 @@ def test_an_unusual_spelling_of_a_payload_is_kept(tmp_path: Path) -> None:
     assert payload(tick).startswith(b'{"e": "trade", ')
 
 
-def test_books_and_snapshots_are_ignored(tmp_path: Path) -> None:
+def test_quotes_and_updates_are_sent_as_recorded_and_a_snapshot_is_no_message(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "capture"
-    path.write_text(BOOK + SNAPSHOT + FRAME + BOOK)
+    path.write_text(BOOK + SNAPSHOT + FRAME + UPDATE)
+    quote, row, update = played(path)
+    assert (quote.stream, payload(quote)) == ("BTCUSDT@bookTicker", b'{"e":"bookTicker","u":5}')
+    assert payload(row).decode() == RECORDED
+    assert (update.stream, payload(update)) == ("BTCUSDT@depth@0ms", b'{"u": 6, "b": [] }')
+
+
+def test_other_streams_and_symbols_that_do_not_trade_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "capture"
+    others = BOOK.replace("btc", "eth"), BOOK.replace("bookTicker", "depth20"), "5 {}\n"
+    path.write_text("".join(others) + FRAME)
     assert len(played(path)) == 1
 
 
 def test_gzip_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "capture.txt"
     path.write_bytes(gzip.compress((BOOK + FRAME).encode()))
-    assert len(played(path)) == 1
+    assert len(played(path)) == 2
 
 
 def test_files_are_merged_by_receive_time(tmp_path: Path) -> None:
@@ -227,7 +240,8 @@ def test_the_recorded_captures_are_surveyed_and_played_in_full() -> None:
     capture = survey(paths)
     assert {listing.symbol for listing in capture.listings} == {"BTCUSDT", "ETHUSDT"}
     assert {listing.price_precision for listing in capture.listings} == {2}
-    ticks = list(capture.ticks(0))
+    sent = list(capture.ticks(0))
+    ticks = [each for each in sent if each.trade is not None]
     assert len(ticks) == 35_389
     assert all(before.due_ns <= after.due_ns for before, after in pairwise(ticks))
     assert past(capture, "BTCUSDT")[-1].trade_id == 5_266_583_934

@@ -24,6 +24,7 @@ from tests.fanout.simulator.support import (
     ask,
     connect,
     data,
+    no_snapshot,
     rest,
     start,
     tick,
@@ -86,7 +87,9 @@ def side(history: History) -> RestSide:
 def side_of(history: History, weight_limit: int) -> RestSide:
     limit = RateLimit(weight_limit=weight_limit, tolerated_429s=1)
     listings = listed(TABLE.values(), UNTRADED)
-    return SPOT.rest(Venue(listings=listings, quirks={}, history=history, limit=limit))
+    return SPOT.rest(
+        Venue(listings=listings, quirks={}, history=history, limit=limit, snapshot=no_snapshot)
+    )
 
 
 def body(side: RestSide, target: str, **headers: str) -> Any:

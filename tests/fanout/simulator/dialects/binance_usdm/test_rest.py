@@ -13,7 +13,7 @@ from fanout.simulator.dialects.binance_usdm.table import TABLE, UNTRADED
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
 from fanout.simulator.market.ticks import ADL, INSURANCE_FUND, NOT_A_FILL, RPI
-from tests.fanout.simulator.support import LISTING, USDM, trade
+from tests.fanout.simulator.support import LISTING, USDM, no_snapshot, trade
 
 MINUTE_MS = 60_000
 KEPT = 2_000
@@ -29,7 +29,13 @@ def history() -> History:
 def rest(history: History) -> Rest:
     limit = RateLimit(weight_limit=2_400, tolerated_429s=10)
     return USDM.rest(
-        Venue(listings=listed(TRADED, UNTRADED), quirks={}, history=history, limit=limit)
+        Venue(
+            listings=listed(TRADED, UNTRADED),
+            quirks={},
+            history=history,
+            limit=limit,
+            snapshot=no_snapshot,
+        )
     )
 
 
@@ -127,7 +133,7 @@ def test_a_limit_out_of_range_is_refused(rest: Rest, limit: str) -> None:
     assert json.loads(response.body) == {"code": -1130, "msg": message}
 
 
-@pytest.mark.parametrize("target", ["/", "/fapi/v1/depth", "/fapi/v1/ping/", "", "*"])
+@pytest.mark.parametrize("target", ["/", "/fapi/v1/depths", "/fapi/v1/ping/", "", "*"])
 def test_an_unknown_path_is_not_found(rest: Rest, target: str) -> None:
     assert get(rest, target).status == 404
 

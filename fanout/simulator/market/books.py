@@ -1,0 +1,362 @@
+"""The books of a market: when makers act, and which messages follow from it.
+
+`Books` is what the engine needs of them. `SyntheticBooks` makes a book up under the trades of each
+symbol, `recorded_books` follows a recording. A book costs nothing until somebody subscribes to one
+of its streams or requests a snapshot. From then on it follows all trades of its symbol.
+
+Of each transaction follow a quote, if the best levels have changed; an update on the stream without
+an interval; and a part of the next update of every stream with one. Messages that nobody has
+subscribed to are not made.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from fanout.simulator.market.book import Book, Fill, Snapshot, Transaction, sweeps_of
+from fanout.simulator.market.clock import NS_PER_MS, NS_PER_S
+from fanout.simulator.market.levels import Level
+from fanout.simulator.market.listing import Listing
+from fanout.simulator.market.ticks import (
+    QUOTE,
+    BookRules,
+    Depth,
+    Quote,
+    Tick,
+    depth_kind,
+    stream_of,
+)
+
+MOST_UPDATES_PER_S: Final = 20.0
+"""By makers, for one symbol. Recordings of BTCUSDT have 19 updates a second in all."""
+WEIGHT_OF_MOST: Final = 40.0
+"""The share of a market's trades, in parts, of a symbol with the most updates."""
+LEAST_UPDATES_PER_S: Final = 1.0
+MEAN_CHANGES: Final = 12.0
+MOST_CHANGES: Final = 200
+
+Ticks = list[Tick]
+Rows = Sequence[tuple[str, str]]
+"""Prices and quantities, as the venue spells them."""
+
+
+class Books(Protocol):
+    """All calls with a symbol but `start` and `snapshot` are about one that has been started."""
+
+    @property
+    def can_change(self) -> bool:
+        """Whether faults can change the books. Those of a recording cannot be changed."""
+
+    @property
+    def active(self) -> bool:
+        """Whether any book has been started."""
+
+    def start(self, listing: Listing, price: str, at: "Moment") -> None:
+        """Begin a symbol's book, unless it is there. `price` is that of its latest trade."""
+
+    def is_started(self, symbol: str) -> bool: ...
+
+    def is_due(self, now_ns: int) -> bool: ...
+
+    def due(self, now_ns: int) -> Iterator[Tick]:
+        """What makers do, and the updates of the streams with intervals, up to now."""
+
+    def before(self, symbol: str, rows: Rows, *, buys: bool, at: "Moment") -> Ticks:
+        """Called before the first trade of a sweep, with the prices and quantities of its fills."""
+
+    def after(self, symbol: str, rows: Rows, *, buys: bool, at: "Moment") -> Ticks:
+        """Called after the last trade of a sweep."""
+
+    def replayed(self, tick: Tick) -> None:
+        """Called for each recorded message of a book that is sent."""
+
+    def snapshot(self, symbol: str, limit: int, until_ms: int | None) -> Snapshot: ...
+
+    def jump(self, symbol: str, by: int, at: "Moment") -> Ticks: ...
+
+    def empty(self, symbol: str, at: "Moment") -> Ticks: ...
+
+    def deepen(self, symbol: str, levels: int, at: "Moment") -> Ticks: ...
+
+    def relist(
+        self, symbol: str, listing: Listing, price: str, *, is_trading: bool, at: "Moment"
+    ) -> Ticks:
+        """The listing has changed: units, the symbol, or whether it trades."""
+
+
+class Moment(NamedTuple):
+    """A moment of the market: since the opening, and as unix time."""
+
+    due_ns: int
+    time_ms: int
+
+
+class _Batch:
+    """The next update of a stream with an interval."""
+
+    def __init__(self, first: Transaction) -> None:
+        self.first_id, self.previous_id = first.first_id, first.previous_id
+        self.touched: set[tuple[bool, int]] = set()
+        self.latest = first
+
+    def add(self, transaction: Transaction) -> None:
+        self.latest = transaction
+        self.touched.update((change.is_bid, change.price) for change in transaction.changes)
+
+
+class _Kept:
+    """A book, and its messages to come."""
+
+    def __init__(self, symbol: str, book: Book, updates_per_s: float) -> None:
+        self.symbol = symbol
+        self.book = book
+        self.gap_ns = NS_PER_S / updates_per_s
+        self.is_trading = True
+        self.is_swept = False  # between the first and the last trade of a sweep
+        self.quoted: tuple[Level | None, Level | None] = (None, None)
+        self.batches: dict[int, _Batch] = {}
+
+
+class SyntheticBooks:
+    """`heard` says whether a stream has subscribers, and `offset_ms` how wrong the venue's clock
+    is. `open` sets the unix time of the market's opening."""
+
+    can_change = True
+
+    def __init__(
+        self,
+        rules: BookRules,
+        seed: int,
+        heard: Callable[[str], bool],
+        offset_ms: Callable[[], int],
+    ) -> None:
+        self._rules = rules
+        self._seed = seed
+        self._heard = heard
+        self._offset_ms = offset_ms
+        self._origin_ms = 0
+        self._now_ns = 0
+        self._books: dict[str, _Kept] = {}
+        self._started = 0
+        self._due: list[tuple[float, int, _Kept | int]] = []  # a book's makers, or an interval
+
+    @property
+    def active(self) -> bool:
+        return bool(self._books)
+
+    def open(self, origin_ms: int) -> None:
+        self._origin_ms = origin_ms
+
+    def is_started(self, symbol: str) -> bool:
+        return symbol in self._books
+
+    def start(self, listing: Listing, price: str, at: Moment) -> None:
+        symbol = listing.symbol
+        if symbol in self._books:
+            return
+        self._now_ns = max(self._now_ns, at.due_ns)
+        if not self._books:
+            for interval_ms in filter(None, self._rules.intervals_ms):
+                self._schedule(self._now_ns + interval_ms * NS_PER_MS, -interval_ms, interval_ms)
+        dice = random.Random(f"{self._seed}/book/{symbol}")
+        book = Book(listing, price, dice, is_contiguous=self._rules.is_contiguous)
+        book.time_ms = at.time_ms
+        share = (listing.weight or WEIGHT_OF_MOST) / WEIGHT_OF_MOST
+        rate = min(max(share * MOST_UPDATES_PER_S, LEAST_UPDATES_PER_S), MOST_UPDATES_PER_S)
+        kept = self._books[symbol] = _Kept(symbol, book, rate)
+        kept.quoted = book.bids.best(), book.asks.best()
+        self._started += 1
+        self._schedule(self._now_ns + self._gap_ns(kept), self._started, kept)
+
+    def is_due(self, now_ns: int) -> bool:
+        return bool(self._due) and self._due[0][0] <= now_ns
+
+    def due(self, now_ns: int) -> Iterator[Tick]:
+        while self.is_due(now_ns):
+            due_ns, order, what = heapq.heappop(self._due)
+            # A book that starts while the market waits for a trade has makers only after it.
+            self._now_ns = max(self._now_ns, int(due_ns))
+            moment = Moment(self._now_ns, self._time_ms(self._now_ns))
+            if isinstance(what, int):
+                self._schedule(due_ns + what * NS_PER_MS, order, what)
+                for kept in tuple(self._books.values()):
+                    if kept.book.is_open:
+                        # The rest of what a snapshot began: an update has the ids of both.
+                        kept.book.move(2)
+                        yield from self._closed(kept, moment)
+                    yield from self._flushed(kept, what, moment)
+            else:
+                self._schedule(due_ns + self._gap_ns(what), order, what)
+                if what.is_trading:
+                    what.book.move(_changes(what.book))
+                    yield from self._closed(what, moment)
+
+    def before(self, symbol: str, rows: Rows, *, buys: bool, at: Moment) -> Ticks:
+        kept = self._books[symbol]
+        fills = _fills(kept.book, rows)
+        self._now_ns = max(self._now_ns, at.due_ns)
+        kept.is_swept = True
+        first = next(sweeps_of(fills, buys=buys), None)
+        if first is None:
+            return []
+        kept.book.prepare(first, buys=buys)
+        return self._closed(kept, at)
+
+    def after(self, symbol: str, rows: Rows, *, buys: bool, at: Moment) -> Ticks:
+        """Prepares as well: a fault may have changed the sweep, or the book, in the meantime."""
+        kept = self._books[symbol]
+        kept.is_swept = False
+        ticks: Ticks = []
+        for part in sweeps_of(_fills(kept.book, rows), buys=buys):
+            kept.book.prepare(part, buys=buys)
+            ticks += self._closed(kept, at)
+            kept.book.take(part, buys=buys)
+            ticks += self._closed(kept, at)
+        return ticks
+
+    def replayed(self, tick: Tick) -> None:
+        raise AssertionError("a synthetic market replays nothing")
+
+    def snapshot(self, symbol: str, limit: int, until_ms: int | None) -> Snapshot:
+        """Now, every other snapshot lies inside the next update: makers have begun to act."""
+        kept = self._books[symbol]
+        is_quiet = kept.is_trading and not kept.is_swept
+        if until_ms is None and is_quiet and kept.book.dice.random() < 0.5:
+            kept.book.move(3)
+        return kept.book.snapshot(limit, until_ms)
+
+    def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
+        kept = self._books[symbol]
+        ticks = self._all_closed(kept, at)
+        kept.book.jump(by)
+        return ticks
+
+    def empty(self, symbol: str, at: Moment) -> Ticks:
+        kept = self._books[symbol]
+        ticks = self._closed(kept, at)
+        kept.book.remove_all()
+        return ticks + self._closed(kept, at)
+
+    def deepen(self, symbol: str, levels: int, at: Moment) -> Ticks:
+        kept = self._books[symbol]
+        ticks = self._closed(kept, at)
+        kept.book.deepen(levels)
+        return ticks + self._closed(kept, at)
+
+    def relist(
+        self, symbol: str, listing: Listing, price: str, *, is_trading: bool, at: Moment
+    ) -> Ticks:
+        """With other units all levels go, in the old units, and come again in the new ones."""
+        kept, old = self._books[symbol], self._books[symbol].book.listing
+        ticks = self._all_closed(kept, at)
+        if listing.symbol != symbol:
+            del self._books[symbol]
+            kept.symbol = listing.symbol
+            self._books[listing.symbol] = kept
+        kept.is_trading, kept.book.listing = is_trading, listing
+        if (old.tick_size, old.step_size) != (listing.tick_size, listing.step_size):
+            kept.book.remove_all()
+            ticks += self._all_closed(kept, at)
+            kept.book.begin(listing, price)
+            ticks += self._all_closed(kept, at)
+        return ticks
+
+    def _schedule(self, due_ns: float, order: int, what: _Kept | int) -> None:
+        heapq.heappush(self._due, (due_ns, order, what))
+
+    def _time_ms(self, due_ns: int) -> int:
+        return self._origin_ms + due_ns // NS_PER_MS
+
+    def _gap_ns(self, kept: _Kept) -> float:
+        return kept.book.dice.expovariate(1 / kept.gap_ns)
+
+    def _all_closed(self, kept: _Kept, at: Moment) -> Ticks:
+        """With the streams that have an interval, ahead of its end."""
+        ticks = self._closed(kept, at)
+        for interval_ms in tuple(kept.batches):
+            ticks += self._flushed(kept, interval_ms, at)
+        return ticks
+
+    def _closed(self, kept: _Kept, at: Moment) -> Ticks:
+        """The messages of the transaction that ends."""
+        transaction = kept.book.close(at.time_ms)
+        if transaction is None:
+            return []
+        ticks = self._quoted(kept, at, transaction)
+        for interval_ms in self._rules.intervals_ms:
+            if not self._heard(stream_of(kept.symbol, depth_kind(interval_ms))):
+                kept.batches.pop(interval_ms, None)
+                continue
+            batch = kept.batches.get(interval_ms) or _Batch(transaction)
+            batch.add(transaction)
+            kept.batches[interval_ms] = batch
+            if not interval_ms:
+                ticks += self._flushed(kept, 0, at)
+        return ticks
+
+    def _quoted(self, kept: _Kept, at: Moment, transaction: Transaction) -> Ticks:
+        best = bid, ask = kept.book.bids.best(), kept.book.asks.best()
+        stream = stream_of(kept.symbol, QUOTE)
+        if best == kept.quoted or bid is None or ask is None or not self._heard(stream):
+            return []
+        kept.quoted = best
+        time_ms = transaction.time_ms + self._offset_ms()
+        spell = kept.book.units.spelled
+        quote = Quote(
+            time_ms + 1, time_ms, kept.symbol, transaction.last_id, spell(*bid), spell(*ask)
+        )
+        return [Tick(at.due_ns, stream, quote=quote)]
+
+    def _flushed(self, kept: _Kept, interval_ms: int, at: Moment) -> Ticks:
+        batch = kept.batches.pop(interval_ms, None)
+        if batch is None:
+            return []
+        book, offset_ms = kept.book, self._offset_ms()
+        bids, asks = (_touched(book, batch.touched, is_bid=is_bid) for is_bid in (True, False))
+        depth = Depth(
+            at.time_ms + offset_ms + 1,
+            batch.latest.time_ms + offset_ms,
+            kept.symbol,
+            batch.first_id,
+            batch.latest.last_id,
+            batch.previous_id,
+            book.spelled(bids),
+            book.spelled(asks),
+            _crossing(book),
+        )
+        return [Tick(at.due_ns, stream_of(kept.symbol, depth_kind(interval_ms)), depth=depth)]
+
+
+def with_books(ticks: Iterable[Tick], books: Books) -> Iterator[Tick]:
+    """The ticks, and between them those of books that have become due, in order of `due_ns`."""
+    for tick in ticks:
+        if books.is_due(tick.due_ns):
+            yield from books.due(tick.due_ns)
+        yield tick
+
+
+def _fills(book: Book, rows: Rows) -> list[Fill]:
+    """Without rows that the book cannot have, which only a fault makes."""
+    fills = (book.units.fill(price, quantity) for price, quantity in rows)
+    return [fill for fill in fills if fill is not None]
+
+
+def _changes(book: Book) -> int:
+    """How many changes makers make at once: mostly few, at times many."""
+    return min(MOST_CHANGES, 1 + int(book.dice.expovariate(1 / MEAN_CHANGES)))
+
+
+def _touched(book: Book, touched: set[tuple[bool, int]], *, is_bid: bool) -> list[Level]:
+    """The levels of one side, from the best outwards, with their quantities now."""
+    side = book.bids if is_bid else book.asks
+    prices = sorted((price for bid, price in touched if bid == is_bid), reverse=is_bid)
+    return [Level(price, side.quantities.get(price, 0)) for price in prices]
+
+
+def _crossing(book: Book) -> tuple[str, str] | None:
+    """A bid a tick above the best ask, of the least quantity."""
+    ask = book.asks.best()
+    if ask is None:
+        return None
+    return book.units.spelled(ask.price + book.units.tick, book.units.step)
