@@ -7,9 +7,9 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 
 `wss://data-stream.binance.vision` serves the same streams for market data only. Prices and
 quantities always have eight decimals. So exponents come from the tick size and the step size,
-without trailing zeros. Levels of a book may have finer quantities than the step size: BTCUSDT, whose
-step is 0.00001, had 25.42618900 on 2024-08-08. So with quotes or books the exponent of quantities is
-that of the asset.
+without trailing zeros. Levels of a book may have finer quantities than the step size: BTCUSDT,
+whose step is 0.00001, had 25.42618900 on 2024-08-08. So with quotes or books the exponent of
+quantities is that of the asset.
 """
 
 from typing import Final
