@@ -13,16 +13,17 @@
 With an asyncio or a trio client the loop is `async for`. A program with a loop of its own makes
 `Books()`, and calls `apply` with every record in order.
 
-A book is known once a whole book has come. It is unknown
+A book is known once a whole book has come. It is unknown again
 
-    after a Loss or a Restarted                                    until the next whole book
-    after a Status STALE, DOWN or HALTED of its symbol or the feed  until the next whole book
-    from an update that is to be continued                          until the last part of it
-    after a Disconnected or an End                                  until the next numbered record
+    after a Loss or a Restarted                                 until the next whole book
+    after a Status other than LIVE, of its symbol or the feed   until the Status is LIVE
+    from an update that is to be continued                      until the last part of it
+    after a Disconnected or an End                              until the next numbered record
 
-An unknown book shows no levels. While the client reconnects, the levels are kept. If no record was
-lost, they are shown again from the first record on. If some were lost, the `Loss` comes before that
-record.
+An unknown book shows no levels. A service whose own book may miss something sends a whole book, and
+then LIVE. After a mere silence it sends LIVE alone, so the levels are kept meanwhile. They are kept
+while the client reconnects, too: if no record was lost, they are shown again from the first
+numbered record on. If some were lost, the `Loss` comes before that record.
 
 Whole books come in two ways. Some are numbered, and stand at their place in the stream. Those of a
 *snapshot*, for a reader that joins or lost something, have no number. A snapshot is as new as the
@@ -46,9 +47,6 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.records import End, Gap, Loss, Skipped, Status, Trade
 
-_DOUBTFUL: Final = frozenset({FeedState.STALE, FeedState.DOWN, FeedState.HALTED})
-"""States in which a book may miss changes."""
-
 _NO_BOOK: Final = OrderBook()
 """Shown in place of an unknown book."""
 
@@ -61,6 +59,15 @@ class _Filling(Enum):
     STREAM = 2
 
 
+# Why a book is hidden that has levels. Bits, so that a reason can go while another stays.
+_AWAY: Final = 1
+"""The connection was lost, and nothing has shown yet if records were lost too."""
+_SYMBOL: Final = 2
+"""The newest Status of the symbol is not LIVE."""
+_FEED: Final = 4
+"""The newest Status of the whole feed is not LIVE."""
+
+
 class Book:
     """The order book of one symbol. Prices and quantities are integers at the exponents of
     `instrument`, which turns them into text and decimals.
@@ -68,9 +75,9 @@ class Book:
     `Books` makes one object for each symbol, and keeps it, whether the book is known or not.
     """
 
-    __slots__ = ("_filling", "_is_kept_back", "_joins", "_orders", "_prices", "symbol")
+    __slots__ = ("_filling", "_hidden", "_joins", "_orders", "_prices", "symbol")
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, hidden: int = 0) -> None:
         self.symbol = symbol
         self._prices = OrderBook()
         self._orders: OrdersBook | None = None
@@ -78,8 +85,8 @@ class Book:
         self._filling = _Filling.NOTHING
         self._joins = False
         """Whether the book is a snapshot, and no update above it has come."""
-        self._is_kept_back = False
-        """Whether the connection was lost, and nothing has shown yet if records were lost too."""
+        self._hidden = hidden
+        """The reasons for which it is hidden."""
 
     def __repr__(self) -> str:
         return repr(self._prices) if self.is_known else f"<Book of {self.symbol}, unknown>"
@@ -87,7 +94,7 @@ class Book:
     @property
     def is_known(self) -> bool:
         """Whether this is the venue's book after the newest update."""
-        return self._prices.is_consistent and not self._is_kept_back
+        return not self._hidden and self._prices.is_consistent
 
     @property
     def prices(self) -> OrderBook:
@@ -132,7 +139,8 @@ class Book:
     def _forget(self) -> None:
         """Make the book unknown until the next whole one."""
         self._filling = _Filling.NOTHING
-        self._joins = self._is_kept_back = False
+        self._joins = False
+        self._hidden &= ~_AWAY
         if self._orders is not None:
             self._orders.clear()
         self._prices.clear()
@@ -190,7 +198,7 @@ class Book:
         self._joins = joins
         self._filling = way if update.has_more else _Filling.NOTHING
         if update.is_whole:
-            self._is_kept_back = False
+            self._hidden &= ~_AWAY
 
 
 class Books:
@@ -206,6 +214,8 @@ class Books:
         self._books: dict[str, Book] = {}
         self._is_away = False
         """Whether the connection was lost, and no numbered record has come since."""
+        self._hidden = 0
+        """`_FEED`, if that hides all books."""
         self._taken: Received | None = None
         """A record from the client that was not handed over yet."""
 
@@ -215,7 +225,11 @@ class Books:
         book = self._books.get(symbol)
         if book is None:
             self._require_served(symbol)
-            book = self._books[symbol] = Book(symbol)
+            book = self._made(symbol)
+        return book
+
+    def _made(self, symbol: str) -> Book:
+        book = self._books[symbol] = Book(symbol, self._hidden)
         return book
 
     def _require_served(self, symbol: str) -> None:
@@ -238,7 +252,7 @@ class Books:
                 symbol = record.instrument.symbol
                 book = self._books.get(symbol)
                 if book is None:
-                    book = self._books[symbol] = Book(symbol)
+                    book = self._made(symbol)
                 book._take(record)
             case Trade() | Gap() | Skipped():
                 self._come_back()
@@ -247,33 +261,42 @@ class Books:
                     self._come_back()
             case Status(instrument=instrument, state=state):
                 self._come_back()
-                if state in _DOUBTFUL:
-                    self._forget(instrument)
+                self._hide(instrument, is_hidden=state is not FeedState.LIVE)
             case Loss() | Restarted():
-                self._forget(None)
+                self._forget()
             case Disconnected() | End():
                 self._keep_back()
 
-    def _forget(self, instrument: Instrument | None) -> None:
-        """Forget the book of an instrument, or all books."""
+    def _forget(self) -> None:
+        """Forget all books, and the states: a Status may have been lost as well. The whole books
+        that follow are right whatever the state was."""
+        self._hidden = 0
+        for each in self._books.values():
+            each._forget()
+            each._hidden = 0
+
+    def _hide(self, instrument: Instrument | None, *, is_hidden: bool) -> None:
+        """Hide or show the book of an instrument, or all books."""
         if instrument is None:
+            self._hidden = _FEED if is_hidden else 0
             for each in self._books.values():
-                each._forget()
-        elif instrument.symbol in self._books:
-            self._books[instrument.symbol]._forget()
+                each._hidden = each._hidden & ~_FEED | self._hidden
+        else:
+            book = self._books.get(instrument.symbol) or self._made(instrument.symbol)
+            book._hidden = book._hidden & ~_SYMBOL | (_SYMBOL if is_hidden else 0)
 
     def _keep_back(self) -> None:
         """Show no book until it is certain that no record was lost."""
         self._is_away = True
         for each in self._books.values():
-            each._is_kept_back = True
+            each._hidden |= _AWAY
 
     def _come_back(self) -> None:
         """A numbered record has come, and no loss before it: the books are as they were."""
         if self._is_away:
             self._is_away = False
             for each in self._books.values():
-                each._is_kept_back = False
+                each._hidden &= ~_AWAY
 
     # A record stays in `_taken` until the caller has it. If an interrupt cuts `apply` off, the next
     # step applies it again. Quantities are absolute, so that is harmless; and a book that was cut

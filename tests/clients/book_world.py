@@ -7,7 +7,8 @@ present, which is ahead of the reader. After each record the model checks every 
 - a known book has the levels that the venue had at the book's update id;
 - it is not behind the newest update that was read;
 - it is unknown where something was lost, and no whole book has come since;
-- it is known where nothing was lost since the last whole book, and no update is incomplete.
+- it is unknown where the newest state of the symbol or of the feed is not LIVE;
+- it is known where nothing of this holds, and no update is incomplete.
 """
 
 from collections.abc import Callable, Iterator
@@ -104,6 +105,8 @@ class View:
         self.forget()
 
     def forget(self) -> None:
+        self.is_live = True
+        """What the newest Status that was read says; True if it may have been lost."""
         self.may_show = False
         """Whether a whole book has come, and nothing was lost since."""
         self.is_amid = self.is_filling = False
@@ -114,7 +117,8 @@ class View:
 
     @property
     def must_show(self) -> bool:
-        return self.may_show and not (self.is_amid or self.is_open or self.is_away)
+        is_amid = self.is_amid or self.is_open or self.is_away
+        return self.may_show and self.is_live and not is_amid
 
     def note(self, update: BookUpdate) -> None:
         """A numbered update is read."""
@@ -137,6 +141,8 @@ class World:
         self.markets = {each.symbol: Market(each) for each in INSTRUMENTS}
         self.views = {each.symbol: View() for each in INSTRUMENTS}
         self.log: list[Any] = []
+        self.is_down = self.is_read_down = False
+        """Whether the feed is down, and whether the reader has read so."""
         self.place = 0
         """The index of the next record that the reader reads."""
         for symbol in self.markets:
@@ -160,6 +166,9 @@ class World:
         market = self.markets[symbol]
         market.is_followed = True
         market.note()
+        if self.is_down:
+            self.is_down = False
+            self.publish(self.status(FeedState.LIVE, None))
         self.publish(*market.whole(is_cut=is_cut, is_snapshot=False))
         self.publish(self.status(FeedState.LIVE, market.instrument))
 
@@ -167,8 +176,18 @@ class World:
         """The service misses an update, of one market or of all, and reports it."""
         for each in [symbol] if symbol else list(self.markets):
             self.markets[each].is_followed = False
-        state = FeedState.STALE if symbol else FeedState.DOWN
-        self.publish(self.status(state, self.markets[symbol].instrument if symbol else None))
+            self.publish(self.status(FeedState.STALE, self.markets[each].instrument))
+        if symbol is None:
+            self.is_down = True
+            self.publish(self.status(FeedState.DOWN, None))
+
+    def fall_silent(self, symbol: str, is_over: bool) -> None:
+        """A market is quiet for long, and then it is not. Nothing is missed."""
+        market = self.markets[symbol]
+        if market.is_followed:
+            self.publish(self.status(FeedState.STALE, market.instrument))
+            if is_over:
+                self.publish(self.status(FeedState.LIVE, market.instrument))
 
     @staticmethod
     def status(state: FeedState, instrument: Instrument | None) -> Status:
@@ -186,10 +205,10 @@ class World:
                 view.is_away = view.has_snapshot_since = False
             if isinstance(record, BookUpdate):
                 self.views[record.symbol].note(record)
-            elif isinstance(record, Status) and record.state is not FeedState.LIVE:
-                for symbol, view in self.views.items():
-                    if record.instrument is None or record.instrument.symbol == symbol:
-                        view.forget()
+            elif isinstance(record, Status) and record.instrument is None:
+                self.is_read_down = record.state is not FeedState.LIVE
+            elif isinstance(record, Status):
+                self.views[record.instrument.symbol].is_live = record.state is FeedState.LIVE
             self.deliver(record)
 
     def lose(self, count: int) -> None:
@@ -208,12 +227,17 @@ class World:
         """Leave records out, and note that every book may have missed something."""
         left_out = self.log[self.place : self.place + count]
         self.place += len(left_out)
-        for view in self.views.values() if left_out else ():
-            view.forget()
+        if left_out:
+            self.forget()
         for each in left_out:
             if isinstance(each, BookUpdate):
                 self.views[each.symbol].read_id = each.update_id
         return left_out
+
+    def forget(self) -> None:
+        self.is_read_down = False
+        for view in self.views.values():
+            view.forget()
 
     def take_snapshot(self, symbol: str, is_cut: bool, is_complete: bool) -> None:
         market, view = self.markets[symbol], self.views[symbol]
@@ -234,8 +258,7 @@ class World:
 
     def restart(self) -> None:
         self.skip(len(self.log))
-        for view in self.views.values():
-            view.forget()
+        self.forget()
         for market in self.markets.values():
             market.is_followed = False
         self.deliver(Restarted(before=Position(epoch_ns=1, seq=1), epoch_ns=2))
@@ -250,9 +273,11 @@ class World:
         bids, asks = book.levels()
         if not book.is_known:
             assert (bids, asks, book.best_bid, book.update_id) == ([], [], None, 0)
-            assert not view.must_show, f"{symbol} is known"
+            assert self.is_read_down or not view.must_show, f"{symbol} is known"
             return
         assert view.may_show, f"{symbol} is not known"
+        assert view.is_live, f"{symbol} is not live"
+        assert not self.is_read_down, "the feed is down"
         assert view.has_snapshot_since or not view.is_away, "something may have been lost"
         assert (dict(bids), dict(asks)) == self.markets[symbol].history[book.update_id]
         assert book.update_id >= view.read_id
@@ -275,6 +300,7 @@ _BY_WEIGHT = [
     (1, _operation("join", st.integers(1, 4))),
     (1, _operation("whole", SYMBOLS, st.booleans())),
     (1, _operation("lose_track", st.none() | SYMBOLS)),
+    (1, _operation("fall_silent", SYMBOLS, st.booleans())),
     (1, _operation("trade")),
     (1, _operation("lose", st.integers(1, 4))),
     (1, _operation("disconnect")),

@@ -122,16 +122,7 @@ def test_books_of_symbols_are_apart_and_known_ones_can_be_listed() -> None:
     assert not books["ETHUSDT"].is_known
 
 
-@pytest.mark.parametrize(
-    "disturbance",
-    [
-        LOSS,
-        ANEW,
-        *(status(each) for each in (FeedState.STALE, FeedState.DOWN, FeedState.HALTED)),
-        status(FeedState.DOWN, None),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("disturbance", [LOSS, ANEW], ids=["loss", "restarted"])
 def test_a_book_that_may_miss_something_is_unknown_until_the_next_whole_one(
     disturbance: Any,
 ) -> None:
@@ -142,11 +133,47 @@ def test_a_book_that_may_miss_something_is_unknown_until_the_next_whole_one(
     assert books["BTCUSDT"].best_bid == (10, 5)
 
 
+@pytest.mark.parametrize("instrument", [BTC, None], ids=["symbol", "feed"])
+@pytest.mark.parametrize("state", [each for each in FeedState if each is not FeedState.LIVE])
+def test_a_book_is_hidden_while_its_symbol_or_the_feed_is_not_live(
+    state: FeedState, instrument: Any
+) -> None:
+    books = books_after(whole(), status(state, instrument), update(2, [(10, 6)], seq=2))
+    assert not books["BTCUSDT"].is_known
+    books.apply(status(FeedState.LIVE, LIFE if instrument else BTC))
+    assert not books["BTCUSDT"].is_known, "that was the state of something else"
+    books.apply(status(FeedState.LIVE, instrument))
+    assert books["BTCUSDT"].best_bid == (10, 6)
+
+
+@pytest.mark.parametrize("instrument", [BTC, None], ids=["symbol", "feed"])
+def test_a_state_that_came_before_the_book_counts(instrument: Any) -> None:
+    books = books_after(status(FeedState.STALE, instrument), whole())
+    assert not books["BTCUSDT"].is_known
+    books.apply(status(FeedState.LIVE, instrument))
+    assert books["BTCUSDT"].is_known
+
+
+@pytest.mark.parametrize("instrument", [BTC, None], ids=["symbol", "feed"])
+@pytest.mark.parametrize("disturbance", [LOSS, ANEW], ids=["loss", "restarted"])
+def test_with_a_loss_the_states_are_forgotten_since_live_may_be_lost(
+    disturbance: Any, instrument: Any
+) -> None:
+    assert after(whole(), status(FeedState.STALE, instrument), disturbance, snapshot(3)).is_known
+
+
+def test_a_lost_connection_and_a_silence_both_have_to_end() -> None:
+    books = books_after(whole(), status(FeedState.STALE), AWAY, TRADE)
+    assert not books["BTCUSDT"].is_known
+    books.apply(AWAY)
+    books.apply(status(FeedState.LIVE))
+    assert books["BTCUSDT"].is_known
+
+
 @pytest.mark.parametrize(
     "other",
     [
         status(FeedState.LIVE),
-        status(FeedState.CONNECTING),
         status(FeedState.DOWN, LIFE),
         TRADE,
         GAP,
