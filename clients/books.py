@@ -20,6 +20,9 @@ A book is known once a whole book has come. It is unknown again
     from an update that is to be continued                      until the last part of it
     after a Disconnected or an End                              until the next numbered record
 
+A feed that is DOWN has all its symbols DOWN, without a Status of their own, so each of them has to
+be LIVE again by its own.
+
 An unknown book shows no levels. A service whose own book may miss something sends a whole book, and
 then LIVE. After a mere silence it sends LIVE alone, so the levels are kept meanwhile. They are kept
 while the client reconnects, too: if no record was lost, they are shown again from the first
@@ -215,7 +218,7 @@ class Books:
         self._is_away = False
         """Whether the connection was lost, and no numbered record has come since."""
         self._hidden = 0
-        """`_FEED`, if that hides all books."""
+        """The reasons for which a book is hidden that has not been made yet."""
         self._taken: Received | None = None
         """A record from the client that was not handed over yet."""
 
@@ -261,7 +264,7 @@ class Books:
                     self._come_back()
             case Status(instrument=instrument, state=state):
                 self._come_back()
-                self._hide(instrument, is_hidden=state is not FeedState.LIVE)
+                self._turn(instrument, state)
             case Loss() | Restarted():
                 self._forget()
             case Disconnected() | End():
@@ -275,15 +278,19 @@ class Books:
             each._forget()
             each._hidden = 0
 
-    def _hide(self, instrument: Instrument | None, *, is_hidden: bool) -> None:
-        """Hide or show the book of an instrument, or all books."""
-        if instrument is None:
-            self._hidden = _FEED if is_hidden else 0
-            for each in self._books.values():
-                each._hidden = each._hidden & ~_FEED | self._hidden
-        else:
+    def _turn(self, instrument: Instrument | None, state: FeedState) -> None:
+        """Note the new state of an instrument, or of the feed."""
+        if instrument is not None:
             book = self._books.get(instrument.symbol) or self._made(instrument.symbol)
-            book._hidden = book._hidden & ~_SYMBOL | (_SYMBOL if is_hidden else 0)
+            book._hidden &= ~_SYMBOL
+            book._hidden |= 0 if state is FeedState.LIVE else _SYMBOL
+            return
+        reasons = 0 if state is FeedState.LIVE else _FEED
+        if state is FeedState.DOWN:
+            reasons |= _SYMBOL
+        self._hidden = self._hidden & ~_FEED | reasons
+        for each in self._books.values():
+            each._hidden = each._hidden & ~_FEED | reasons
 
     def _keep_back(self) -> None:
         """Show no book until it is certain that no record was lost."""

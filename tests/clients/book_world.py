@@ -176,10 +176,11 @@ class World:
         """The service misses an update, of one market or of all, and reports it."""
         for each in [symbol] if symbol else list(self.markets):
             self.markets[each].is_followed = False
-            self.publish(self.status(FeedState.STALE, self.markets[each].instrument))
         if symbol is None:
             self.is_down = True
             self.publish(self.status(FeedState.DOWN, None))
+        else:
+            self.publish(self.status(FeedState.STALE, self.markets[symbol].instrument))
 
     def fall_silent(self, symbol: str, is_over: bool) -> None:
         """A market is quiet for long, and then it is not. Nothing is missed."""
@@ -207,6 +208,8 @@ class World:
                 self.views[record.symbol].note(record)
             elif isinstance(record, Status) and record.instrument is None:
                 self.is_read_down = record.state is not FeedState.LIVE
+                for view in self.views.values():
+                    view.is_live = view.is_live and not self.is_read_down
             elif isinstance(record, Status):
                 self.views[record.instrument.symbol].is_live = record.state is FeedState.LIVE
             self.deliver(record)

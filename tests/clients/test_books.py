@@ -133,8 +133,27 @@ def test_a_book_that_may_miss_something_is_unknown_until_the_next_whole_one(
     assert books["BTCUSDT"].best_bid == (10, 5)
 
 
-@pytest.mark.parametrize("instrument", [BTC, None], ids=["symbol", "feed"])
-@pytest.mark.parametrize("state", [each for each in FeedState if each is not FeedState.LIVE])
+def test_after_a_feed_was_down_each_symbol_has_to_be_live_by_its_own() -> None:
+    books = books_after(whole(), status(FeedState.DOWN, None), whole(instrument=LIFE))
+    books.apply(status(FeedState.CONNECTING, None))
+    books.apply(status(FeedState.LIVE, None))
+    assert books.known == []
+    books.apply(whole())
+    assert books.known == []
+    books.apply(status(FeedState.LIVE))
+    assert [each.symbol for each in books.known] == ["BTCUSDT"]
+    books.apply(status(FeedState.LIVE, LIFE))
+    assert len(books.known) == 2
+
+
+FOR_A_WHILE = [each for each in FeedState if each not in (FeedState.LIVE, FeedState.DOWN)]
+
+
+@pytest.mark.parametrize(
+    ("state", "instrument"),
+    [*((each, of) for each in FOR_A_WHILE for of in (BTC, None)), (FeedState.DOWN, BTC)],
+    ids=lambda each: each.name if isinstance(each, FeedState) else "feed" if each is None else "",
+)
 def test_a_book_is_hidden_while_its_symbol_or_the_feed_is_not_live(
     state: FeedState, instrument: Any
 ) -> None:
