@@ -50,12 +50,12 @@ STAGES: Final[dict[str, Stage]] = {
     "latency": latency,
     "shm": shm,
     "memory": memory,
+    "depth": depth,
+    "book": book,
 }
 LONG: Final[dict[str, Stage]] = {"scale": scale}
 """Stages that take half an hour or more, and so are run only if they are named."""
-UNPUBLISHED: Final[dict[str, Stage]] = {"book": book, "depth": depth}
-"""Stages of which the documentation has no figures yet. They are run only if they are named."""
-ALL: Final = STAGES | LONG | UNPUBLISHED
+ALL: Final = STAGES | LONG
 
 
 def main(argv: Sequence[str] | None = None) -> int:
