@@ -16,8 +16,10 @@ from fanout.protocol import (
     Snapshot,
     Trade,
 )
+from fanout.protocol.book_records import BookUpdate
 from fanout.transports.base import Transport
 from tests.protocol.golden import HEADER
+from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel, publish, serving
 from tests.stand.subscriber import StreamSubscriber
 
@@ -96,6 +98,37 @@ class TransportContract(ABC):
             assert [each.trade_id for each in reading.records if isinstance(each, Trade)] == [4, 5]
             snapshots = [each for each in reading.records if isinstance(each, Snapshot)]
             assert [each.trades[0].trade_id for each in snapshots] == [3]
+
+    async def test_a_reader_gets_the_whole_books_and_what_changes_then(self) -> None:
+        channel = book_channel()
+        feeder, kept = Feeder(channel), KeptBooks(channel)
+        feeder.whole(levels=500)
+        feeder.whole(OTHER)
+        async with self.serving(channel) as url, self.reader(url) as reading:
+            await reading.until(BookUpdate, 2)
+            for each in range(300):
+                feeder.change([(990 - each, 7)])
+            await reading.until(BookUpdate, 302)
+            kept.take(reading.records)
+            kept.assert_right(0, 1)
+
+    async def test_a_reader_that_lost_something_gets_the_whole_books(self) -> None:
+        channel = book_channel(200_000)
+        feeder, kept = Feeder(channel), KeptBooks(channel)
+        feeder.whole(levels=100)
+        async with self.serving(channel) as url, self.reader(url) as reading:
+            await reading.until(BookUpdate)
+            while not any(isinstance(each, Loss) for each in reading.records):
+                for each in range(20_000):
+                    feeder.change([(990 - each % 80, 1 + each)])
+                await reading.read_once()
+            feeder.change([(500, 5)])
+            taken = 0
+            while not kept.books or kept.books[0].update_id != channel.books.of(0).update_id:
+                await reading.read_once()
+                kept.take(reading.records[taken:])
+                taken = len(reading.records)
+            kept.assert_right(0)
 
     async def test_every_reader_gets_everything(self) -> None:
         channel = new_channel()

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fanout.channel.channel import Channel, Published
+from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol import (
-    DataKinds,
     FeedState,
     Gap,
     GapState,
     Loss,
-    OrderBook,
     Quote,
     Record,
     Request,
@@ -28,49 +26,14 @@ from fanout.protocol.constants import (
     BookFlags,
 )
 from fanout.protocol.request import Position
-from tests.protocol.golden import BTC, HEADER
+from tests.protocol.golden import BTC
+from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel
 from tests.stand.subscriber import Subscriber
 
-OTHER = HEADER.instruments[1]
-ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
-
-
-def channel_of(log_bytes: int = 50_000_000) -> Channel:
-    channel = new_channel(log_bytes)
-    channel.header = channel.log.context = replace(channel.header, data=ALL)
-    return channel
-
-
-class Feeder:
-    """Changes the books of a channel as a feed does."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self._last_id = 100
-
-    def publish(self, *records: Published) -> None:
-        self.channel.publish(records, received_ns=1, held_ns=1)
-
-    def whole(self, instrument: object = BTC, levels: int = 3) -> None:
-        self._last_id += 1
-        bids = [(1_000 - each, 1 + each) for each in range(levels)]
-        asks = [(1_001 + each, 1 + each) for each in range(levels)]
-        book = self.channel.books.of(instrument.index)  # type: ignore[attr-defined]
-        book.instrument = instrument  # type: ignore[assignment]
-        book.replace(bids, asks, self._last_id, 5)
-        self.publish(*book.whole())
-
-    def change(self, bids: Sequence[tuple[int, int]], instrument: object = BTC) -> BookUpdate:
-        self._last_id += 1
-        update = BookUpdate(instrument, self._last_id, 5, pack_levels(bids), b"")  # type: ignore[arg-type]
-        self.channel.books.of(instrument.index).apply(update)  # type: ignore[attr-defined]
-        self.publish(update)
-        return update
-
 
 class Keeper(Subscriber):
-    """A reader that keeps books as WIRE.md says."""
+    """A reader in a channel, with its books."""
 
     def __init__(self, channel: Channel, start: Start | Position = Start.LIVE) -> None:
         super().__init__()
@@ -78,29 +41,18 @@ class Keeper(Subscriber):
         self.place = Reader(channel)
         self.ask(start)
         self.records: list[Record] = []
-        self.books: dict[int, OrderBook] = {}
-        self._take(self.place.greeting + self.place.start(Request(start=start)))
+        self.kept = KeptBooks(channel)
+        self.take(self.place.greeting + self.place.start(Request(start=start)))
 
     def read(self) -> list[Record]:
         while not self.place.has_everything:
-            self._take(self.place.next_piece())
+            self.take(self.place.next_piece())
         return self.records
 
-    def _take(self, data: bytes) -> None:
-        for each in self.receive(data):
-            self.records.append(each)
-            if isinstance(each, Loss):
-                self.books.clear()
-            if isinstance(each, BookUpdate):
-                book = self.books.setdefault(each.instrument.index, OrderBook())
-                is_new = not book.is_consistent or each.update_id > book.update_id
-                if each.is_whole or (is_new and book.update_id):
-                    book.apply(each)
-
-    def assert_right(self, *indexes: int) -> None:
-        for index in indexes:
-            assert self.books[index].is_consistent
-            assert self.books[index].digest() == self.channel.books.of(index).digest()
+    def take(self, data: bytes) -> None:
+        new = self.receive(data)
+        self.records += new
+        self.kept.take(new)
 
 
 def quote(update_id: int) -> Quote:
@@ -116,7 +68,7 @@ def kinds(records: Sequence[Record]) -> list[type]:
 
 
 def test_records_of_all_kinds_keep_their_order_and_are_numbered() -> None:
-    channel = channel_of()
+    channel = book_channel()
     reader = Keeper(channel)
     update = BookUpdate(BTC, 1, 5, b"", b"", BookFlags.WHOLE)
     gap = Gap(seq=0, instrument=BTC, first_id=1, last_id=2, state=GapState.OPEN)
@@ -134,7 +86,7 @@ def test_records_of_all_kinds_keep_their_order_and_are_numbered() -> None:
 
 
 def test_many_quotes_are_divided_into_blocks() -> None:
-    channel = channel_of()
+    channel = book_channel()
     reader = Keeper(channel)
     channel.publish([quote(each) for each in range(MAX_BLOCK_QUOTES + 1)], received_ns=1, held_ns=1)
     assert len(reader.read()) == MAX_BLOCK_QUOTES + 1
@@ -142,7 +94,7 @@ def test_many_quotes_are_divided_into_blocks() -> None:
 
 
 def test_many_updates_are_divided_into_blocks() -> None:
-    channel = channel_of()
+    channel = book_channel()
     reader = Keeper(channel)
     updates = [BookUpdate(BTC, each, 5, b"", b"") for each in range(MAX_BLOCK_UPDATES + 1)]
     channel.publish(updates, received_ns=1, held_ns=1)
@@ -151,7 +103,7 @@ def test_many_updates_are_divided_into_blocks() -> None:
 
 
 def test_updates_with_many_levels_are_divided_into_blocks() -> None:
-    channel = channel_of()
+    channel = book_channel()
     reader = Keeper(channel)
     levels = pack_levels([(-each, 1) for each in range(MAX_BLOCK_LEVELS // 2 + 1)])
     channel.publish(
@@ -161,7 +113,7 @@ def test_updates_with_many_levels_are_divided_into_blocks() -> None:
 
 
 def test_an_update_that_is_larger_than_a_block_is_continued() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder, reader = Feeder(channel), Keeper(channel)
     feeder.whole()
     change = feeder.change([(999 - each, 1) for each in range(2 * MAX_BLOCK_LEVELS + 10)])
@@ -170,11 +122,11 @@ def test_an_update_that_is_larger_than_a_block_is_continued() -> None:
     assert [each.flags for each in parts] == [BookFlags.MORE, BookFlags.MORE, BookFlags.NONE]
     assert b"".join(each.packed_bids for each in parts) == change.packed_bids
     assert {each.update_id for each in parts} == {change.update_id}
-    reader.assert_right(0)
+    reader.kept.assert_right(0)
 
 
 def test_who_joins_gets_the_whole_books_and_the_newest_quotes_without_numbers() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.publish(trade(1), quote(1), quote(2))
     feeder.whole(BTC)
@@ -183,14 +135,14 @@ def test_who_joins_gets_the_whole_books_and_the_newest_quotes_without_numbers() 
     reader.read()
     assert {getattr(each, "seq", 0) for each in reader.records} == {0}
     assert [each.update_id for each in reader.records if isinstance(each, Quote)] == [2]
-    reader.assert_right(0, 1)
+    reader.kept.assert_right(0, 1)
     feeder.change([(998, 0)])
     reader.read()
-    reader.assert_right(0, 1)
+    reader.kept.assert_right(0, 1)
 
 
 def test_a_book_that_changes_while_others_are_sent_is_sent_as_it_is_then() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC)
     feeder.whole(OTHER)
@@ -198,17 +150,17 @@ def test_a_book_that_changes_while_others_are_sent_is_sent_as_it_is_then() -> No
     assert not reader.place.has_everything
     feeder.change([(997, 4)])
     feeder.change([(998, 0)])
-    reader._take(reader.place.next_piece())
-    reader.assert_right(0, 1)
+    reader.take(reader.place.next_piece())
+    reader.kept.assert_right(0, 1)
     reader.read()
-    reader.assert_right(0, 1)
+    reader.kept.assert_right(0, 1)
     feeder.change([(996, 9)])
     reader.read()
-    reader.assert_right(0, 1)
+    reader.kept.assert_right(0, 1)
 
 
 def test_a_book_is_encoded_once_for_all_who_join_at_one_place() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC)
     made = {id(_book(channel)) for _ in range(3)}
@@ -224,7 +176,7 @@ def _book(channel: Channel) -> bytes:
 
 
 def test_an_unknown_book_is_not_shown() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC)
     channel.books.of(0).clear()
@@ -232,11 +184,11 @@ def test_an_unknown_book_is_not_shown() -> None:
     assert reader.read() == []
     feeder.whole(BTC)
     reader.read()
-    reader.assert_right(0)
+    reader.kept.assert_right(0)
 
 
 def test_a_reader_from_an_old_place_gets_the_books_of_now_and_ignores_what_they_have() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.publish(trade(1))
     feeder.whole(BTC)
@@ -245,14 +197,14 @@ def test_a_reader_from_an_old_place_gets_the_books_of_now_and_ignores_what_they_
     for start in (Start.OLDEST, Position(epoch_ns=1, seq=1), Position(epoch_ns=1, seq=4)):
         reader = Keeper(channel, start)
         reader.read()
-        reader.assert_right(0)
+        reader.kept.assert_right(0)
     feeder.change([(990, 0)])
     reader.read()
-    reader.assert_right(0)
+    reader.kept.assert_right(0)
 
 
 def test_a_reader_that_falls_off_the_log_goes_on_live_with_the_whole_books() -> None:
-    channel = channel_of(100_000)
+    channel = book_channel(100_000)
     feeder = Feeder(channel)
     feeder.whole(BTC)
     reader = Keeper(channel)
@@ -260,20 +212,20 @@ def test_a_reader_that_falls_off_the_log_goes_on_live_with_the_whole_books() -> 
     for each in range(1_000):
         feeder.change([(990 - each % 50, 1 + each)])
     feeder.publish(quote(7))
-    reader._take(reader.place.next_piece())
+    reader.take(reader.place.next_piece())
     assert reader.place.cursor.position == channel.log.end
     (loss,) = [each for each in reader.records if isinstance(each, Loss)]
     assert loss.last_seq == channel.log.next_seq - 1
     assert not reader.place.is_shareable
     feeder.change([(998, 0)])
     reader.read()
-    reader.assert_right(0)
+    reader.kept.assert_right(0)
     assert [each.update_id for each in reader.records if isinstance(each, Quote)] == [7]
     assert reader.place.is_shareable
 
 
 def test_a_book_in_other_units_comes_with_the_log() -> None:
-    channel = channel_of()
+    channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC)
     reader = Keeper(channel)
@@ -282,7 +234,7 @@ def test_a_book_in_other_units_comes_with_the_log() -> None:
     assert not channel.books.of(0).is_known
     feeder.whole(finer)
     reader.read()
-    reader.assert_right(0)
+    reader.kept.assert_right(0)
     assert sum(isinstance(each, BookUpdate) for each in reader.records) == 1
 
 
