@@ -80,6 +80,9 @@ class _Read:
         self._ready: list[Published] = []
         self._taken = Taken([])
         self._alive: set[int] = set()
+        self._filled: set[int] = set()
+        self._quoted: set[int] = set()
+        """Instruments that got fills, and quotes."""
 
     def take(self, items: list[VenueItem]) -> Taken:
         trades: list[VenueTrade | SpentId] = []
@@ -98,7 +101,16 @@ class _Read:
         if trades:
             self._take_trades(trades)
         self._publish()
+        self._compare()
         return self._taken
+
+    def _compare(self) -> None:
+        """Compare the streams of each instrument that brought something."""
+        balance, now_s = self._of._balance, self._now_s
+        for index in self._quoted:
+            self._note_silence(index, balance.heard_quote(index, now_s))
+        for index in self._filled:
+            self._note_silence(index, balance.heard_fill(index, now_s))
 
     def _publish(self) -> None:
         if self._ready:
@@ -121,7 +133,7 @@ class _Read:
 
     def _take_trades(self, items: list[VenueTrade | SpentId]) -> None:
         taken = self._of._parts.sequences.take(items, self._shard.venue.stream, self._now_s)
-        traded, filled = set[int](), set[int]()
+        traded = set[int]()
         for each in taken.records:
             index = each.instrument.index
             if type(each) is not Trade:
@@ -130,10 +142,8 @@ class _Read:
                 traded.add(index)
                 self._note_trade(each, index)
             if each.kind in _FILLS:
-                filled.add(index)
+                self._filled.add(index)
         self._ready += taken.records
-        for index in sorted(filled):
-            self._note_silence(index, self._of._balance.heard_fill(index, self._now_s))
         whole = self._taken
         whole.records += taken.records
         whole.has_misfits |= taken.has_misfits
@@ -165,13 +175,16 @@ class _Read:
         except NotRepresentableError:
             self._taken.has_misfits = True
             return
-        if quote is not None:
-            index, liveness = quote.instrument.index, self._of._parts.liveness
+        if quote is None:
+            return
+        index = quote.instrument.index
+        if index not in self._quoted:
+            self._quoted.add(index)
             self._note_life(index)
-            self._ready.append(quote)
+            liveness = self._of._parts.liveness
             if liveness.lacks(index, DataKinds.QUOTES):
                 self._say(liveness.back(index, DataKinds.QUOTES, "its quotes are back"))
-            self._note_silence(index, self._of._balance.heard_quote(index, self._now_s))
+        self._ready.append(quote)
 
     def _take_depth(self, depth: VenueDepth) -> None:
         index, liveness = depth.update.instrument.index, self._of._parts.liveness

@@ -61,8 +61,9 @@ class _Pulse(msgspec.Struct):
     """Time of the next check, never later than `due_s`."""
     has_traded: bool = False
     has_ever_traded: bool = False
-    lacks: DataKinds = DataKinds.NONE
-    """Kinds of data that LIVE has to wait for."""
+    lacks: int = 0
+    """Kinds of data that LIVE has to wait for, as a number: the operators of an enumeration are
+    slow."""
     stale_count: int = 0
 
     @property
@@ -102,7 +103,7 @@ class Liveness:
     ) -> None:
         """Mean and longest seconds between recent trades of each instrument; 0 if unknown. `lacks`
         are kinds of data that each instrument has to get after each subscription."""
-        self._lacks = lacks
+        self._lacks = lacks.value
         self._first_trade_timeout_s = first_trade_timeout_s
         self._pulses: list[_Pulse] = []
         self._schedule: list[tuple[float, int]] = []
@@ -208,18 +209,18 @@ class Liveness:
 
     def lacks(self, index: int, kind: DataKinds) -> bool:
         """Whether LIVE waits for this kind of data."""
-        return bool(self._pulses[index].lacks & kind)
+        return bool(self._pulses[index].lacks & kind.value)
 
     def lost(self, index: int, kind: DataKinds, why: str) -> list[Change]:
         """Note that an instrument lacks a kind of data. It is STALE until it has it again."""
         pulse = self._pulses[index]
-        pulse.lacks |= kind
+        pulse.lacks |= kind.value
         return self._turn(index, FeedState.STALE, why) if pulse.state is FeedState.LIVE else []
 
     def back(self, index: int, kind: DataKinds, why: str) -> list[Change]:
         """Note that an instrument has a kind of data again."""
         pulse = self._pulses[index]
-        pulse.lacks &= ~kind
+        pulse.lacks &= ~kind.value
         is_waiting = pulse.state in (FeedState.CONNECTING, FeedState.STALE)
         if pulse.lacks or not (is_waiting and pulse.has_traded):
             return []
