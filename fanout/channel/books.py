@@ -54,6 +54,11 @@ class ChannelBooks:
             book.clear()
             book.instrument = None
 
+    def clear(self) -> None:
+        """Make all books unknown: another feed begins."""
+        for book in self._books.values():
+            book.clear()
+
     def changed(self, updates: list[BookUpdate]) -> None:
         """Note what was published."""
         if self._encoded:

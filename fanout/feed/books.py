@@ -54,6 +54,7 @@ class Books:
         self._venue = venue
         self._rest = rest
         self._books = books
+        books.clear()  # an earlier feed may have left some
         self._roster = roster
         self._liveness = liveness
         self._announcer = announcer

@@ -164,7 +164,8 @@ class Feed:
             start = self._nursery.start_soon
             start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
-            start(self._parts.books.run)
+            if DataKinds.BOOK_BY_PRICE in self._venue.data:
+                start(self._parts.books.run)
             start(self._upkeep.relist)
             start(self._upkeep.refer)
             start(keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns)

@@ -2,7 +2,7 @@
 
 from fanout.protocol.block import is_representable
 from fanout.protocol.book_records import Quote
-from fanout.protocol.constants import U64_MAX
+from fanout.protocol.constants import I64_MAX, I64_MIN, U64_MAX
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
@@ -51,10 +51,17 @@ def to_quote(item: VenueQuote, instrument: Instrument) -> Quote:
         ask_quantity = from_text(item.ask_quantity, instrument.quantity_exponent)
     except NotRepresentableError as error:
         raise NotRepresentableError(f"{item.symbol} quote {item.update_id}: {error}") from error
-    if bid_quantity < 0 or ask_quantity < 0 or item.update_id > U64_MAX or item.time > U64_MAX:
+    are_unsigned = (item.update_id, item.time, bid_quantity, ask_quantity)
+    if not (
+        min(are_unsigned) >= 0
+        and max(are_unsigned) <= U64_MAX
+        and I64_MIN <= bid <= I64_MAX
+        and I64_MIN <= ask <= I64_MAX
+    ):
         raise NotRepresentableError(
-            f"{item.symbol} quote {item.update_id}: time {item.time} and quantities "
-            f"{item.bid_quantity} and {item.ask_quantity} are not all from 0 to 64 bits"
+            f"{item.symbol} quote {item.update_id}: time {item.time}, prices {item.bid_price} and "
+            f"{item.ask_price}, quantities {item.bid_quantity} and {item.ask_quantity} do not all "
+            "fit 64 bits"
         )
     if bid_quantity == 0:
         bid = ask

@@ -187,6 +187,13 @@ def test_an_unknown_book_is_not_shown() -> None:
     reader.kept.assert_right(0)
 
 
+def test_books_of_an_earlier_feed_are_not_shown() -> None:
+    channel = book_channel()
+    Feeder(channel).whole(BTC)
+    channel.books.clear()
+    assert Keeper(channel).read() == []
+
+
 def test_a_reader_from_an_old_place_gets_the_books_of_now_and_ignores_what_they_have() -> None:
     channel = book_channel()
     feeder = Feeder(channel)

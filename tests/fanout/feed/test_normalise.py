@@ -1,9 +1,10 @@
 import pytest
+from msgspec.structs import replace
 
-from fanout.feed.normalise import to_trade
+from fanout.feed.normalise import to_quote, to_trade
 from fanout.protocol import Instrument, Trade, TradeKind
 from fanout.protocol.errors import NotRepresentableError
-from fanout.venues.base import VenueTrade
+from fanout.venues.base import VenueQuote, VenueTrade
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 
@@ -46,3 +47,40 @@ def test_a_trade_that_cannot_be_represented_is_refused_with_its_value(
     with pytest.raises(NotRepresentableError, match="BTCUSDT trade 2") as refusal:
         to_trade(venue_trade(2, **changes), BTC)
     assert str(next(iter(changes.values())))[:20] in str(refusal.value)
+
+
+def quote(**changes: object) -> VenueQuote:
+    made = VenueQuote("BTCUSDT", 7, 5, "61800.20", "2.500", "61800.30", "1.200")
+    return replace(made, **changes)
+
+
+def test_a_quote_becomes_integers() -> None:
+    made = to_quote(quote(), BTC)
+    assert (made.update_id, made.time) == (7, 5)
+    assert (made.bid_price, made.bid_quantity) == (6_180_020, 2_500)
+    assert (made.ask_price, made.ask_quantity) == (6_180_030, 1_200)
+
+
+def test_an_empty_side_of_a_quote_gets_the_price_of_the_other() -> None:
+    made = to_quote(quote(bid_price="0.00", bid_quantity="0.000"), BTC)
+    assert (made.bid_price, made.bid_quantity, made.ask_price) == (6_180_030, 0, 6_180_030)
+    made = to_quote(quote(ask_price="0.00", ask_quantity="0.000"), BTC)
+    assert (made.ask_price, made.ask_quantity, made.bid_price) == (6_180_020, 0, 6_180_020)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"bid_price": "x"},
+        {"ask_price": "61800.333"},
+        {"bid_quantity": "-1.000"},
+        {"ask_quantity": "1e5"},
+        {"bid_price": "92233720368547758.08"},
+        {"ask_quantity": "18446744073709551.616"},
+        {"update_id": 2**64},
+        {"time": 2**64},
+    ],
+)
+def test_a_quote_that_fits_no_field_is_refused(odd: dict[str, object]) -> None:
+    with pytest.raises(NotRepresentableError, match="BTCUSDT quote"):
+        to_quote(quote(**odd), BTC)
