@@ -23,8 +23,9 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     """The best bid and the best ask of an order book.
 
     Prices and quantities are integers at the instrument's exponents, `time` is the venue's at
-    `time_exponent`, and `update_id` is the venue's number of the book's state. A side that is empty
-    has quantity 0 and the other side's price. `seq` and `received_ns` are as in `Trade`.
+    `time_exponent`, 0 where the venue says none, and `update_id` is the venue's number of the
+    book's state. A side that is empty has quantity 0 and the other side's price. `seq` and
+    `received_ns` are as in `Trade`.
     """
 
     instrument: Instrument

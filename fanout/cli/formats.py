@@ -306,7 +306,9 @@ def _before(record: Quote | Update) -> str:
 
 
 def _clock(record: Trade | Quote | Update) -> str:
-    """The venue's time of day."""
+    """The venue's time of day. Some messages have none: quotes of Binance spot."""
+    if not record.time:
+        return "--:--:--.---"
     seconds, ms = divmod(_time_ms(record.instrument, record.time) % 86_400_000, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 

@@ -74,6 +74,12 @@ def test_an_update_by_order_is_a_row_for_each_order() -> None:
     assert (row["is_whole"], row["has_more"], row["is_top_only"]) == ("true", "true", "false")
 
 
+def test_a_quote_of_a_venue_that_says_no_time_has_none_in_text() -> None:
+    line = text_line(replace(QUOTES.quotes[0], time=0), 7)
+    assert line is not None
+    assert line.startswith("--:--:--.---  BTCUSDT      quote")
+
+
 def test_json_has_a_quote_in_fields_and_an_update_with_its_levels() -> None:
     names, values = KINDS[Quote].csv_header.split(","), QUOTE.split(",")
     quote = json.loads(json_line(QUOTES.quotes[0], 7))
