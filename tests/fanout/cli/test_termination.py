@@ -19,6 +19,7 @@ ARGUMENTS = {
     "shm": ["--name", "q"],
     "tail": ["tcp://127.0.0.1:1"],
     "save": ["tcp://127.0.0.1:1", "x.csv"],
+    "book": ["tcp://127.0.0.1:1", "BTCUSDT"],
 }
 """What a command does not begin without."""
 
