@@ -20,8 +20,8 @@ A book is known once a whole book has come. It is unknown again
     from an update that is to be continued                      until the last part of it
     after a Disconnected or an End                              until the next numbered record
 
-A feed that is DOWN has all its symbols DOWN, without a Status of their own, so each of them has to
-be LIVE again by its own.
+When the feed is DOWN, all its symbols are, without a Status of their own. Each of them is shown
+again with its own LIVE.
 
 An unknown book shows no levels. A service whose own book may miss something sends a whole book, and
 then LIVE. After a mere silence it sends LIVE alone, so the levels are kept meanwhile. They are kept
@@ -44,18 +44,24 @@ from fanout.clients.client import AsyncClient, BlockingClient
 from fanout.clients.outcomes import Disconnected, Received, Restarted, UnknownSymbolError
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, Level, OrderUpdate, Quote
-from fanout.protocol.constants import MAX_BOOK_LEVELS, FeedState
+from fanout.protocol.constants import MAX_BOOK_LEVELS, BookFlags, FeedState
 from fanout.protocol.errors import CallerError, FanoutError, UnknownBookError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.records import End, Gap, Loss, Skipped, Status, Trade
+
+_NONE: Final = BookFlags.NONE
+"""A name of its own, since an enumeration's members are slow to look up."""
+
+_UPDATES: Final = (BookUpdate, OrderUpdate)
+"""Made once: a union in the place of it would be made for every record."""
 
 _NO_BOOK: Final = OrderBook()
 """Shown in place of an unknown book."""
 
 
 class _Filling(Enum):
-    """Which way the rest of an update has to come."""
+    """Where the rest of an update has to come from."""
 
     NOTHING = 0
     SNAPSHOT = 1
@@ -78,7 +84,7 @@ class Book:
     `Books` makes one object for each symbol, and keeps it, whether the book is known or not.
     """
 
-    __slots__ = ("_filling", "_hidden", "_joins", "_orders", "_prices", "symbol")
+    __slots__ = ("_filling", "_hidden", "_is_steady", "_joins", "_orders", "_prices", "symbol")
 
     def __init__(self, symbol: str, hidden: int = 0) -> None:
         self.symbol = symbol
@@ -90,6 +96,8 @@ class Book:
         """Whether the book is a snapshot, and no update above it has come."""
         self._hidden = hidden
         """The reasons for which it is hidden."""
+        self._is_steady = False
+        """Whether an ordinary update by price can be applied without asking more."""
 
     def __repr__(self) -> str:
         return repr(self._prices) if self.is_known else f"<Book of {self.symbol}, unknown>"
@@ -101,13 +109,13 @@ class Book:
 
     @property
     def prices(self) -> OrderBook:
-        """The book with all its questions: depth, sums, the price of a sweep. For reading, and
+        """The `OrderBook`, for depth, sums, the price of a sweep and more. It is for reading, and
         only until the next record. It has no levels while the book is unknown."""
         return self._prices if self.is_known else _NO_BOOK
 
     @property
     def orders(self) -> OrdersBook | None:
-        """The single orders, likewise. None while the book is unknown, and for a book by price."""
+        """The book of single orders, likewise. None while it is unknown, and for one by price."""
         return self._orders if self.is_known else None
 
     @property
@@ -118,12 +126,15 @@ class Book:
     @property
     def best_bid(self) -> Level | None:
         """The highest bid. None if there is none, or the book is unknown."""
-        return self.prices.best_bid
+        # As in `prices`, without its two calls: they would take as long as the rest.
+        prices = self._prices
+        return None if self._hidden or not prices.is_consistent else prices.best_bid
 
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask. None if there is none, or the book is unknown."""
-        return self.prices.best_ask
+        prices = self._prices
+        return None if self._hidden or not prices.is_consistent else prices.best_ask
 
     @property
     def update_id(self) -> int:
@@ -142,7 +153,7 @@ class Book:
     def _forget(self) -> None:
         """Make the book unknown until the next whole one."""
         self._filling = _Filling.NOTHING
-        self._joins = False
+        self._joins = self._is_steady = False
         self._hidden &= ~_AWAY
         if self._orders is not None:
             self._orders.clear()
@@ -150,6 +161,9 @@ class Book:
 
     def _take(self, update: BookUpdate | OrderUpdate) -> None:
         """Apply an update, unless it is in the book already or the book it changes is unknown."""
+        if self._is_steady and update.flags is _NONE and update.seq and type(update) is BookUpdate:
+            self._apply(update)
+            return
         if isinstance(update, OrderUpdate) is (self._orders is None):
             # A channel may have both kinds. The first whole book decides which one is followed.
             if self._is_begun or not update.is_whole:
@@ -159,7 +173,7 @@ class Book:
         if not update.seq:
             self._take_snapshot(update)
         elif update.is_whole:
-            self._apply(update, _Filling.STREAM, joins=False)
+            self._begin(update, _Filling.STREAM, joins=False)
         elif self._is_begun:
             self._follow(update)
 
@@ -169,23 +183,34 @@ class Book:
         if self._filling is _Filling.SNAPSHOT:
             self._forget()  # the rest of the snapshot should have come before this
         else:
-            self._apply(update, _Filling.STREAM, joins=False)
+            self._begin(update, _Filling.STREAM, joins=False)
 
     def _take_snapshot(self, update: BookUpdate | OrderUpdate) -> None:
         is_filling = self._filling is _Filling.SNAPSHOT
         if update.is_whole:
             is_wanted = is_filling or not self._is_begun
             if is_wanted or update.update_id > self._prices.update_id:
-                self._apply(update, _Filling.SNAPSHOT, joins=True)
+                self._begin(update, _Filling.SNAPSHOT, joins=True)
         elif is_filling and update.update_id == self._prices.update_id:
-            self._apply(update, _Filling.SNAPSHOT, joins=True)
+            self._begin(update, _Filling.SNAPSHOT, joins=True)
 
     @property
     def _is_begun(self) -> bool:
         """Whether a whole book has come, or the first part of one."""
         return self._filling is not _Filling.NOTHING or self._prices.is_known
 
-    def _apply(self, update: BookUpdate | OrderUpdate, way: _Filling, *, joins: bool) -> None:
+    def _begin(self, update: BookUpdate | OrderUpdate, way: _Filling, *, joins: bool) -> None:
+        """Apply an update, and note what has to follow it."""
+        if not self._apply(update):
+            return
+        self._joins = joins
+        self._filling = way if update.has_more else _Filling.NOTHING
+        self._is_steady = not joins and self._filling is _Filling.NOTHING and self._orders is None
+        if update.is_whole:
+            self._hidden &= ~_AWAY
+
+    def _apply(self, update: BookUpdate | OrderUpdate) -> bool:
+        """Returns whether the book could take the update."""
         try:
             if isinstance(update, BookUpdate):
                 self._prices.apply(update)
@@ -194,14 +219,11 @@ class Book:
                 self._orders.apply(update)
         except UnknownBookError:
             self._forget()  # the exponents have changed, and the levels were at the old ones
-            return
+            return False
         except BaseException:
             self._forget()  # an interrupt may have cut the update in two
             raise
-        self._joins = joins
-        self._filling = way if update.has_more else _Filling.NOTHING
-        if update.is_whole:
-            self._hidden &= ~_AWAY
+        return True
 
 
 class Books:
@@ -248,15 +270,16 @@ class Books:
 
     def apply(self, record: Received) -> None:
         """Take the next record of the stream. Every record counts, not only those of books."""
+        if isinstance(record, _UPDATES):
+            if self._is_away and record.seq:
+                self._come_back()
+            symbol = record.instrument.symbol
+            book = self._books.get(symbol)
+            if book is None:
+                book = self._made(symbol)
+            book._take(record)
+            return
         match record:
-            case BookUpdate() | OrderUpdate():
-                if self._is_away and record.seq:
-                    self._come_back()
-                symbol = record.instrument.symbol
-                book = self._books.get(symbol)
-                if book is None:
-                    book = self._made(symbol)
-                book._take(record)
             case Trade() | Gap() | Skipped():
                 self._come_back()
             case Quote(seq=seq):

@@ -355,9 +355,10 @@ def test_the_first_whole_book_decides_between_prices_and_orders() -> None:
 # What cannot be applied.
 
 
-def test_a_book_whose_units_change_is_unknown() -> None:
+@pytest.mark.parametrize("flags", [BookFlags.NONE, MORE])
+def test_a_book_whose_units_change_is_unknown(flags: BookFlags) -> None:
     finer = replace(BTC, price_exponent=-4)
-    books = books_after(whole(), update(2, [(1000, 5)], seq=2, instrument=finer))
+    books = books_after(whole(), update(2, [(1000, 5)], [], flags, seq=2, instrument=finer))
     assert not books["BTCUSDT"].is_known
     books.apply(whole(3, instrument=finer))
     assert books["BTCUSDT"].instrument == finer
