@@ -1,7 +1,8 @@
 """Run the named stages, or all of `STAGES`, and print a report.
 
 A stage is a file beside this one that has the members of `report.Stage`, and a line in `STAGES`.
-The trades come from the recordings, or from a synthetic market where there are none (`market.py`).
+Trades and books come from the recordings, or from a synthetic market where there are none
+(`market.py`).
 The exit code is 0 if every goal is met, 1 if a goal is missed or if a recording is missing that
 FANOUT_REQUIRE_CAPTURES=1 requires, and 2 if a named stage does not exist.
 """

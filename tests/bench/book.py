@@ -5,7 +5,8 @@ after the REST snapshot, which grow the book to some 5,000 levels a side. Each c
 the snapshot, and a sample is one pass over all messages. The contenders take turns, after one
 uncounted pass each. The figure is the thread's CPU time. It is not the median but the best of the
 rounds, since whatever else the machine does only adds to it. Before the measurement, the stage
-checks that all contenders end in the same book.
+checks that all contenders end in the same book. Without the recording the stage takes a synthetic
+book of the same shape.
 
 Our books get updates with packed levels, one call of `apply` each. The rivals get the same levels
 in the form they take best, made before, so they are spared the unpacking. Each one's file in
@@ -27,13 +28,12 @@ levels of each side in 1.7 us, VWAP and imbalance over 20 levels in 0.2 us; from
 half of what msgspec takes to decode; 100 MiB for the 2,048 books.
 """
 
-import gzip
 import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, Final
 
 import msgspec
@@ -45,9 +45,9 @@ from fanout.protocol.constants import BookFlags
 from fanout.venues.binance.depth import packed_side, read_depth
 from tests.bench.book_rivals.held import Held, Levels, Pairs, Way
 from tests.bench.codec_rivals.way import BTCUSDT
-from tests.bench.market import recording_of
+from tests.bench.market import book_lines
 from tests.bench.measure import WORK_CORE, answer, in_rounds, start
-from tests.bench.report import Absent, Row, capture, why_absent
+from tests.bench.report import Absent, Row, why_absent
 
 OURS: Final = "fanout, compiled"
 PLAIN: Final = "fanout, plain"
@@ -87,7 +87,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class Market(msgspec.Struct, frozen=True):
-    """The recording, in the forms in which the contenders take it."""
+    """The recorded or synthetic depth, in the forms in which the contenders take it."""
 
     snapshot: BookUpdate
     messages: list[bytes]
@@ -100,7 +100,7 @@ class Market(msgspec.Struct, frozen=True):
 
 def run(*, small: bool) -> list[Row | Absent]:
     """See `tests.bench.report.Stage`."""
-    market = recorded_depth(SMALL_MESSAGES if small else None)
+    market = market_of(SMALL_MESSAGES if small else None)
     rounds = 1 if small else ROUNDS
     missing = {name: why_absent(needs) for name, needs in RIVALS.items()}
     ways = rivals(name for name, why in missing.items() if not why)
@@ -117,17 +117,13 @@ def run(*, small: bool) -> list[Row | Absent]:
     return rows + [Absent(name, why) for name, why in missing.items() if why]
 
 
-def recorded_depth(count: int | None) -> Market:
-    """Raises `Unavailable` if there is no recording."""
-    snapshot, messages = b"", []
-    with gzip.open(capture(recording_of("BTCUSDT"))) as lines:
-        for line in lines:
-            text = line.partition(b" ")[2].rstrip()
-            if text.startswith(b'{"lastUpdateId"'):
-                snapshot = text
-            elif text.startswith(b'{"stream":"btcusdt@depth@0ms"') and snapshot:
-                messages.append(text)
-    messages = messages[:count]
+def market_of(count: int | None) -> Market:
+    """The snapshot, and as many of the messages after it, or all of them. Raises `Unavailable` as
+    `book_lines` does."""
+    lines = (text for _, text in book_lines())
+    snapshot = next(text for text in lines if text.startswith(b'{"lastUpdateId"'))
+    depth = (text for text in lines if text.startswith(b'{"stream":"btcusdt@depth@0ms"'))
+    messages = list(islice(depth, count))
     updates = [read_depth(each, BTCUSDT).update for each in messages]
     row = json.loads(snapshot)
     whole = BookUpdate(

@@ -3,7 +3,7 @@
 Workload: the 6,551 frames of `@depth@0ms` in `btcusdt_20240808.gz`, in the order in which they were
 received, with 443,521 levels. Each becomes an update in a block of its own, its levels sorted from
 the best outwards; and the 66,089 frames of `@bookTicker` become quotes likewise. Without the
-recording the stage is left out: there is no synthetic book.
+recording the stage takes a synthetic book of the same shape.
 
 The sizes count every byte of the frames that carry the updates: length prefix, block header,
 levels, CRC. JSON is the text of each frame as recorded, with its envelope, without the WebSocket's
@@ -18,7 +18,6 @@ Goals: the wire takes at most a fifth of the JSON; the compiled functions take l
 msgspec takes for the JSON.
 """
 
-import gzip
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -44,9 +43,9 @@ from fanout.protocol import (
     pack_levels,
 )
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
-from tests.bench.market import recording_of
+from tests.bench.market import book_lines
 from tests.bench.measure import in_rounds, ratios
-from tests.bench.report import Absent, Row, capture, figure
+from tests.bench.report import Absent, Row, figure
 
 SMALL_UPDATES: Final = 200
 ROUNDS: Final = 15
@@ -86,7 +85,7 @@ _decode_depth: Final = msgspec.json.Decoder(_DepthFrame).decode
 _decode_ticker: Final = msgspec.json.Decoder(_TickerFrame).decode
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True):
     """An update or a quote in a block of its own, and the frame that brought it."""
 
     block: Any
@@ -96,8 +95,8 @@ class Recorded(msgspec.Struct, frozen=True):
 def run(*, small: bool) -> list[Row | Absent]:
     """See `tests.bench.report.Stage`."""
     most = SMALL_UPDATES if small else None
-    books = list(islice(recorded_books(), most))
-    quotes = list(islice(recorded_quotes(), most))
+    books = list(islice(update_blocks(), most))
+    quotes = list(islice(quote_blocks(), most))
     header = header_of(books[0].block.updates[0])
     rows: list[Row | Absent] = [*_sizes(books, quotes, header)]
     rows += _times(books, header, 1 if small else ROUNDS)
@@ -106,31 +105,28 @@ def run(*, small: bool) -> list[Row | Absent]:
     return rows
 
 
-def recorded_books() -> Iterator[Recorded]:
+def update_blocks() -> Iterator[Received]:
     for seq, (received_ns, text) in enumerate(_frames("depth@0ms"), 1):
         data = _decode_depth(text).data
         bids, asks = sorted(map(_level, data.b), reverse=True), sorted(map(_level, data.a))
         update = BookUpdate(BTCUSDT, data.u, data.T, pack_levels(bids), pack_levels(asks))
         block = BookBlock(first_seq=seq, updates=[update], received_ns=received_ns, held_ns=HELD_NS)
-        yield Recorded(block, text)
+        yield Received(block, text)
 
 
-def recorded_quotes() -> Iterator[Recorded]:
+def quote_blocks() -> Iterator[Received]:
     for seq, (received_ns, text) in enumerate(_frames("bookTicker"), 1):
         data = _decode_ticker(text).data
         quote = Quote(BTCUSDT, data.u, data.T, *_level((data.b, data.B)), *_level((data.a, data.A)))
         block = QuoteBlock(first_seq=seq, quotes=[quote], received_ns=received_ns, held_ns=HELD_NS)
-        yield Recorded(block, text)
+        yield Received(block, text)
 
 
 def _frames(stream: str) -> Iterator[tuple[int, bytes]]:
-    """The frames of one stream and when they were received. Raises `Unavailable`."""
+    """The frames of one stream and when they were received. Raises `Unavailable` as `book_lines`
+    does."""
     begin = b'{"stream":"btcusdt@%b"' % stream.encode()
-    with gzip.open(capture(recording_of(BTCUSDT.symbol))) as lines:
-        for line in lines:
-            received, _, text = line.rstrip().partition(b" ")
-            if text.startswith(begin):
-                yield int(received), text
+    return ((received_ns, text) for received_ns, text in book_lines() if text.startswith(begin))
 
 
 def _level(texts: tuple[str, str]) -> tuple[int, int]:
@@ -158,12 +154,12 @@ def header_of(first: BookUpdate) -> Header:
     )
 
 
-def levels_in(books: Sequence[Recorded]) -> int:
+def levels_in(books: Sequence[Received]) -> int:
     updates = chain.from_iterable(each.block.updates for each in books)
     return sum(len(each.bids) + len(each.asks) for each in updates)
 
 
-def _sizes(books: Sequence[Recorded], quotes: Sequence[Recorded], header: Header) -> Iterator[Row]:
+def _sizes(books: Sequence[Received], quotes: Sequence[Received], header: Header) -> Iterator[Row]:
     of_books = sum(len(frame(encode_book(each.block, header))) for each in books)
     of_quotes = sum(len(frame(encode_quotes(each.block, header))) for each in quotes)
     of_json, of_tickers = (sum(len(each.text) for each in many) for many in (books, quotes))
@@ -176,7 +172,7 @@ def _sizes(books: Sequence[Recorded], quotes: Sequence[Recorded], header: Header
     yield Row(name="JSON of a quote", value=of_tickers / len(quotes), unit="bytes/quote")
 
 
-def _times(books: Sequence[Recorded], header: Header, rounds: int) -> Iterator[Row]:
+def _times(books: Sequence[Received], header: Header, rounds: int) -> Iterator[Row]:
     blocks, levels = [each.block for each in books], levels_in(books)
     payloads = [encode_book(each, header) for each in blocks]
     _require_same(blocks, payloads, header)

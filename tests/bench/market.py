@@ -1,16 +1,20 @@
-"""The trades that the stages send: the recordings, or a synthetic market where there are none.
+"""What the stages send: the recordings, or a synthetic market where there are none.
 
 The recordings lie beside the project and are not part of it, so a clone has none. Without them the
-stages measure as many synthetic trades instead (`synthetic.py`), and the report names them.
+stages measure as many synthetic trades (`synthetic.py`) and updates of an order book
+(`synthetic_book.py`) instead, and the report names them.
 """
 
 import gzip
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from tests import captures
 from tests.bench.report import capture
 from tests.bench.synthetic import MARKETS, SEED, Row, synthetic
+from tests.bench.synthetic_book import SYMBOL as BOOK_SYMBOL
+from tests.bench.synthetic_book import synthetic_book
 
 SYMBOLS: Final = tuple(MARKETS)
 PRICE_DECIMALS: Final = 2
@@ -26,8 +30,17 @@ def frames(symbol: str) -> list[Row]:
     return recorded(symbol) if _is_recorded(symbol) else list(synthetic(symbol))
 
 
+def book_lines() -> Iterator[Row]:
+    """The lines of `BOOK_SYMBOL` in the order in which they came, among them the REST snapshot of
+    the book, its updates and quotes: recorded, else synthetic.
+
+    Raises `Unavailable` as `frames` does.
+    """
+    return recorded_lines(BOOK_SYMBOL) if _is_recorded(BOOK_SYMBOL) else synthetic_book()
+
+
 def origin() -> str:
-    """Where the trades come from, for the report: `recorded`, or `synthetic` and the reason."""
+    """Where all of it comes from, for the report: `recorded`, or `synthetic` and the reason."""
     missing = [each for each in SYMBOLS if not _is_recorded(each)]
     if not missing:
         return "recorded"
@@ -45,9 +58,15 @@ def require() -> None:
 
 def recorded(symbol: str) -> list[Row]:
     """From the recording. Raises `Unavailable` where it is missing."""
+    return [row for row in recorded_lines(symbol) if is_of(symbol, row[1])]
+
+
+def recorded_lines(symbol: str) -> Iterator[Row]:
+    """Of all streams, and of REST. Raises `Unavailable` where the recording is missing."""
     with gzip.open(capture(recording_of(symbol))) as lines:
-        parts = (line.rstrip().partition(b" ") for line in lines)
-        return [(int(received), text) for received, _, text in parts if is_of(symbol, text)]
+        for line in lines:
+            received, _, text = line.rstrip().partition(b" ")
+            yield int(received), text
 
 
 def recording_of(symbol: str) -> str:

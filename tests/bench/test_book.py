@@ -9,11 +9,9 @@ from tests.bench import book
 from tests.bench.book_rivals.dicts import DictAndList
 from tests.bench.book_rivals.held import Way
 from tests.bench.report import Absent, Row, why_absent
-from tests.captures import capture_path
 
 
 def test_every_contender_is_measured_or_absent() -> None:
-    capture_path("btcusdt_20240808.gz")
     rows = book.run(small=True)
     names = [each.name for each in rows if isinstance(each, Row)]
     absent = {each.name for each in rows if isinstance(each, Absent)}
@@ -30,7 +28,6 @@ def test_a_book_that_is_not_the_others_fails_the_stage() -> None:
         def apply(self, bids: Any, asks: Any) -> None:
             super().apply(bids, asks[1:])
 
-    capture_path("btcusdt_20240808.gz")
-    market = book.recorded_depth(10)
+    market = book.market_of(10)
     with pytest.raises(ValueError, match="forgetful ends in another book"):
         book.require_the_same(market, [Way("forgetful", Forgetful)])

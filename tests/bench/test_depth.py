@@ -35,7 +35,7 @@ def tiny_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny_capture")
 def test_recorded_levels_stand_from_the_best_outwards() -> None:
-    books = [each.block for each in depth.recorded_books()]
+    books = [each.block for each in depth.update_blocks()]
     assert [(each.first_seq, each.updates[0].update_id) for each in books] == [
         (1, 100),
         (2, 105),
@@ -44,7 +44,7 @@ def test_recorded_levels_stand_from_the_best_outwards() -> None:
     update = books[0].updates[0]
     assert update.bids == [(6_180_020, 2_507), (6_179_950, 14)]
     assert update.asks == [(6_180_030, 3_330), (6_180_460, 0)]
-    (first, _) = [each.block.quotes[0] for each in depth.recorded_quotes()]
+    (first, _) = [each.block.quotes[0] for each in depth.quote_blocks()]
     assert (first.bid_price, first.bid_quantity) == (6_180_020, 2_507)
     assert (first.ask_price, first.ask_quantity) == (6_180_030, 2_510)
 
@@ -58,17 +58,18 @@ def test_both_ways_are_measured_in_both_directions() -> None:
     )
 
 
-def test_without_a_recording_the_stage_is_left_out(
+def test_a_recording_that_is_required_and_missing_skips_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captures, "DATA", tmp_path)
+    monkeypatch.setenv("FANOUT_REQUIRE_CAPTURES", "1")
     with pytest.raises(Unavailable, match=r"no capture btcusdt_20240808\.gz"):
         depth.run(small=True)
 
 
 def test_the_wire_takes_less_than_a_fifth_of_the_json_on_the_whole_recording() -> None:
     capture_path(recording_of("BTCUSDT"))
-    books, quotes = list(depth.recorded_books()), list(depth.recorded_quotes())
+    books, quotes = list(depth.update_blocks()), list(depth.quote_blocks())
     header = depth.header_of(books[0].block.updates[0])
     sizes = {row.name: row for row in depth._sizes(books, quotes, header)}
     assert (len(books), depth.levels_in(books), len(quotes)) == (6_551, 443_521, 66_089)
@@ -80,3 +81,13 @@ def test_the_wire_takes_less_than_a_fifth_of_the_json_on_the_whole_recording() -
         "fanout, a block a quote": 47.34,
         "JSON of a quote": 179.14,
     }
+
+
+def test_without_a_recording_the_wire_takes_less_than_a_fifth_of_the_json_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captures, "DATA", tmp_path)
+    monkeypatch.delenv("FANOUT_REQUIRE_CAPTURES", raising=False)
+    rows = [each for each in depth.run(small=True) if isinstance(each, Row)]
+    (share,) = (each for each in rows if each.name == "fanout / JSON as received")
+    assert share.met

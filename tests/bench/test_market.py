@@ -1,8 +1,8 @@
-"""The stages' trades: recorded, or synthetic with the statistics of the recordings."""
+"""The stages' trades and books: recorded, or synthetic with the statistics of the recordings."""
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, islice, pairwise
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -10,14 +10,16 @@ from statistics import fmean, quantiles
 import msgspec
 import pytest
 
+from fanout.protocol import OrderBook
 from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from tests import captures
-from tests.bench import market, size
+from tests.bench import book, depth, market, size
 from tests.bench.broadcast import recording
 from tests.bench.ingest_rivals import workload
 from tests.bench.ingest_rivals.fanout_feed import BEFORE
 from tests.bench.synthetic import MARKETS, SEED, Row, synthetic
+from tests.bench.synthetic_book import MESSAGES, SNAPSHOT_LEVELS, synthetic_book
 from tests.captures import capture_path
 
 NS_PER_MS = 1_000_000
@@ -42,6 +44,120 @@ class Statistics(msgspec.Struct, frozen=True):
 
 def most_within(times: Sequence[int], span: int) -> int:
     return max(bisect_left(times, each + span) - place for place, each in enumerate(times))
+
+
+class BookStatistics(msgspec.Struct, frozen=True):
+    """Of the REST snapshot of one symbol, and of the updates and quotes after it. Distances are in
+    ticks from the best price of the side."""
+
+    snapshot_levels: tuple[int, int]
+    snapshot_gap: float
+    """The mean, between levels that follow each other."""
+    updates: int
+    levels: int
+    share_in_bids: float
+    sizes: tuple[float, ...]
+    """The deciles of the levels of an update."""
+    share_new: float
+    share_removed: float
+    share_removed_before: float
+    """Of levels: removed by the venue and not in the book."""
+    distances: tuple[float, ...]
+    """The quartiles of all levels."""
+    removed_distances: tuple[float, ...]
+    quantities: tuple[float, ...]
+    """The quartiles of levels that are not removed."""
+    text_bytes: float
+    span_s: float
+    id_steps: tuple[float, ...]
+    levels_at_the_end: tuple[int, int]
+    quotes: int
+    quote_bytes: float
+    share_of_still_bids: float
+    share_of_narrow_spreads: float
+
+
+class Followed:
+    """A book in ticks, and what the updates have done to it."""
+
+    def __init__(self, snapshot: dict[str, list[list[str]]]) -> None:
+        self.sides = [dict(map(level_of, snapshot[name])) for name in ("bids", "asks")]
+        self.kinds: list[str] = []
+        self.distances: list[int] = []
+        self.quantities: list[int] = []
+
+    def apply(self, update: dict[str, list[list[str]]]) -> None:
+        bests = max(self.sides[0]), min(self.sides[1])
+        for side, best, levels in zip(self.sides, bests, (update["b"], update["a"]), strict=True):
+            for price, quantity in map(level_of, levels):
+                self._note(price in side, abs(best - price), quantity)
+                side.pop(price, None)
+                if quantity:
+                    side[price] = quantity
+
+    def _note(self, is_there: bool, distance: int, quantity: int) -> None:
+        if quantity:
+            self.kinds.append("changed" if is_there else "new")
+            self.quantities.append(quantity)
+        else:
+            self.kinds.append("removed" if is_there else "removed before")
+        self.distances.append(distance)
+
+    def share(self, kind: str) -> float:
+        return self.kinds.count(kind) / len(self.kinds)
+
+    def removed_distances(self) -> list[int]:
+        pairs = zip(self.kinds, self.distances, strict=True)
+        return [distance for kind, distance in pairs if kind == "removed"]
+
+
+def level_of(texts: Sequence[str]) -> tuple[int, int]:
+    """In ticks of 0.1 and in thousandths."""
+    price, quantity = texts
+    return int(price.replace(".", "")) // 10, int(quantity.replace(".", ""))
+
+
+def book_statistics_of(rows: Iterable[Row]) -> BookStatistics:
+    lines = (text for _, text in rows)
+    snapshot = json.loads(next(text for text in lines if text.startswith(b'{"lastUpdateId"')))
+    texts = [text for text in lines if not market.is_of("BTCUSDT", text)]
+    updates, quotes = (
+        [json.loads(text)["data"] for text in texts if text[:40].count(name)]
+        for name in (b"depth@0ms", b"bookTicker")
+    )
+    followed = Followed(snapshot)
+    for update in updates:
+        followed.apply(update)
+    of_bids, of_asks = (sum(len(each[side]) for each in updates) for side in "ba")
+    first_bids = [level_of(each)[0] for each in snapshot["bids"]]
+    bids = [level_of((each["b"], each["B"]))[0] for each in quotes]
+    asks = [level_of((each["a"], each["A"]))[0] for each in quotes]
+    depth_bytes = [len(text) for text in texts if b"depth@0ms" in text[:40]]
+    quote_bytes = [len(text) for text in texts if b"bookTicker" in text[:40]]
+    spreads = [ask - bid for bid, ask in zip(bids, asks, strict=True)]
+    ids = [each["u"] for each in updates]
+    return BookStatistics(
+        snapshot_levels=(len(snapshot["bids"]), len(snapshot["asks"])),
+        snapshot_gap=(first_bids[0] - first_bids[-1]) / (len(first_bids) - 1),
+        updates=len(updates),
+        levels=of_bids + of_asks,
+        share_in_bids=of_bids / (of_bids + of_asks),
+        sizes=tuple(quantiles([len(each["b"]) + len(each["a"]) for each in updates], n=10)),
+        share_new=followed.share("new"),
+        share_removed=followed.share("removed"),
+        share_removed_before=followed.share("removed before"),
+        distances=tuple(quantiles(followed.distances, n=4)),
+        removed_distances=tuple(quantiles(followed.removed_distances(), n=4)),
+        quantities=tuple(quantiles(followed.quantities, n=4)),
+        text_bytes=fmean(depth_bytes),
+        span_s=(updates[-1]["T"] - updates[0]["T"]) / 1_000,
+        id_steps=tuple(quantiles([later - earlier for earlier, later in pairwise(ids)], n=4)),
+        levels_at_the_end=(len(followed.sides[0]), len(followed.sides[1])),
+        quotes=len(quotes),
+        quote_bytes=fmean(quote_bytes),
+        share_of_still_bids=sum(one == other for one, other in pairwise(bids)) / len(bids),
+        share_of_narrow_spreads=spreads.count(1) / len(spreads),
+    )
 
 
 def statistics_of(rows: Sequence[Row]) -> Statistics:
@@ -139,3 +255,69 @@ def test_the_report_names_what_is_synthetic_and_why(tmp_path: Path) -> None:
     assert market.origin() == f"synthetic, seed {SEED}: no ethusdt_20240808.gz in {tmp_path}"
     (tmp_path / "ethusdt_20240808.gz").touch()
     assert market.origin() == "recorded"
+
+
+def test_a_synthetic_book_has_the_statistics_of_the_recording() -> None:
+    capture_path(market.recording_of("BTCUSDT"))
+    real = book_statistics_of(market.recorded_lines("BTCUSDT"))
+    ours = book_statistics_of(synthetic_book())
+    assert ours.updates == real.updates == MESSAGES
+    assert ours.snapshot_levels == real.snapshot_levels == (SNAPSHOT_LEVELS, SNAPSHOT_LEVELS)
+    assert ours.snapshot_gap == pytest.approx(real.snapshot_gap, rel=0.2)
+    assert ours.levels == pytest.approx(real.levels, rel=0.1)
+    assert ours.share_in_bids == pytest.approx(real.share_in_bids, abs=0.03)
+    assert ours.sizes == pytest.approx(real.sizes, rel=0.1)
+    assert ours.share_new == pytest.approx(real.share_new, abs=0.02)
+    assert ours.share_removed == pytest.approx(real.share_removed, abs=0.02)
+    assert ours.share_removed_before == pytest.approx(real.share_removed_before, abs=0.01)
+    assert ours.distances == pytest.approx(real.distances, rel=0.35)
+    assert ours.removed_distances == pytest.approx(real.removed_distances, rel=0.35)
+    assert ours.quantities == pytest.approx(real.quantities, rel=0.35)
+    assert ours.text_bytes == pytest.approx(real.text_bytes, rel=0.1)
+    assert ours.span_s == pytest.approx(real.span_s, rel=0.1)
+    assert ours.id_steps == pytest.approx(real.id_steps, rel=0.1)
+    assert ours.levels_at_the_end == pytest.approx(real.levels_at_the_end, rel=0.2)
+    assert ours.quotes == pytest.approx(real.quotes, rel=0.1)
+    assert ours.quote_bytes == pytest.approx(real.quote_bytes, rel=0.01)
+    assert ours.share_of_still_bids == pytest.approx(real.share_of_still_bids, abs=0.02)
+    assert ours.share_of_narrow_spreads == pytest.approx(real.share_of_narrow_spreads, abs=0.02)
+
+
+def test_a_seed_gives_the_same_book_and_another_seed_gives_another() -> None:
+    first = list(islice(synthetic_book(), 500))
+    assert first == list(islice(synthetic_book(SEED), 500))
+    assert first != list(islice(synthetic_book(SEED + 1), 500))
+
+
+@pytest.mark.usefixtures("no_captures")
+def test_the_updates_of_a_synthetic_book_chain_and_keep_it_from_crossing() -> None:
+    whole = book.market_of(300)
+    last_id = whole.snapshot.update_id
+    followed = OrderBook(book.BTCUSDT)
+    followed.apply(whole.snapshot)
+    for text, update in zip(whole.messages, whole.updates, strict=True):
+        data = json.loads(text)["data"]
+        assert data["pu"] == last_id < data["U"] <= data["u"]
+        last_id = data["u"]
+        followed.apply(update)
+        bid, ask = followed.best_bid, followed.best_ask
+        assert bid
+        assert ask
+        assert bid.price < ask.price
+
+
+def test_synthetic_lines_stand_in_the_order_of_reception_and_of_update_ids() -> None:
+    rows = list(islice(synthetic_book(), 3_000))
+    assert all(one <= other for (one, _), (other, _) in pairwise(rows))
+    ids = [json.loads(text)["data"]["u"] for _, text in rows[1:]]
+    assert ids == sorted(ids)
+
+
+@pytest.mark.usefixtures("no_captures")
+def test_without_recordings_the_stages_of_books_have_a_synthetic_one() -> None:
+    lines = list(islice(synthetic_book(), 200))
+    updates = [text for _, text in lines if b"@depth@0ms" in text[:40]]
+    quotes = [text for _, text in lines if b"@bookTicker" in text[:40]]
+    assert book.market_of(len(updates)).messages == updates
+    assert [each.text for each in islice(depth.update_blocks(), len(updates))] == updates
+    assert [each.text for each in islice(depth.quote_blocks(), len(quotes))] == quotes
