@@ -140,6 +140,9 @@ def _channel(
         symbols = tuple(sorted(symbols, key=_badness)[: limits.symbols])
     if symbols:
         yield _symbols(symbols)
+    if any(each.quotes or each.book for each in symbols):
+        yield ""
+        yield _books(symbols)
     hidden = len(channel.feed.instruments) - len(symbols)
     if hidden:
         yield Text(f"and {hidden:,} more, with --all", "dim")
@@ -202,6 +205,28 @@ def _symbol(each: InstrumentStats) -> Iterable[str | Text]:
     yield short(each.back_filled)
     yield _alarming(each.lost, "bold red")
     yield from _quantiles(each.delay)
+
+
+def _books(symbols: Iterable[InstrumentStats]) -> Table:
+    """Quotes and order books. `lost` counts how often a book had to be fetched anew."""
+    table = _table("symbol", "book", "bids", "asks", "updates", "whole", "lost", "quotes")
+    for each in symbols:
+        book, row = each.book, [Text(each.symbol, "bold")]
+        if book is None:
+            table.add_row(*row, *["-"] * 6, short(each.quotes))
+            continue
+        state = ("whole", "green") if book.is_whole else ("unknown", "bold yellow")
+        table.add_row(
+            *row,
+            Text(*state),
+            short(book.bids),
+            short(book.asks),
+            short(book.updates),
+            short(book.snapshots),
+            _alarming(book.breaks, "yellow"),
+            short(each.quotes),
+        )
+    return table
 
 
 def _transport(each: TransportStats) -> Text:

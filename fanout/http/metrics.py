@@ -20,6 +20,7 @@ from fanout.http.monitor import Monitor
 from fanout.protocol.constants import FeedState
 from fanout.stats.histogram import BOUNDS_NS, Histogram
 from fanout.stats.snapshots import (
+    BookStats,
     ChannelStats,
     FeedStats,
     InstrumentStats,
@@ -55,6 +56,21 @@ _INSTRUMENT: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = 
     ("trade_ids_missing", "Ids that did not arrive in sequence.", lambda each: each.missing),
     ("trade_ids_no_trade", "Missing ids that were never trades.", lambda each: each.no_trade),
     ("trade_ids_lost", "Missing ids that could not be recovered.", lambda each: each.lost),
+]
+
+_QUOTES: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = [
+    ("quotes", "Quotes published.", lambda each: each.quotes),
+    (
+        "quotes_old",
+        "Quotes dropped: not newer than the one before.",
+        lambda each: each.old_quotes,
+    ),
+]
+
+_BOOK: Final[list[tuple[str, str, Callable[[BookStats], float]]]] = [
+    ("book_updates", "Changes of the order book published.", lambda book: book.updates),
+    ("book_snapshots", "Whole order books published.", lambda book: book.snapshots),
+    ("book_breaks", "How often the order book was lost.", lambda book: book.breaks),
 ]
 
 _LINK: Final[list[tuple[str, str, Callable[[LinkStats], float]]]] = [
@@ -225,6 +241,14 @@ def _of_instruments(channels: Channels) -> Iterator[Family]:
     yield "open_gaps", Kind.GAUGE, "Ranges of missing ids that are being recovered.", gaps
     for name, words, value in _INSTRUMENT:
         yield name, Kind.COUNTER, words, [(shown, value(row)) for _, row, shown in rows]
+    quoted = [(shown, row) for _, row, shown in rows if row.quotes or row.old_quotes]
+    for name, words, value in _QUOTES:
+        yield name, Kind.COUNTER, words, [(shown, value(row)) for shown, row in quoted]
+    books = [(shown, row.book) for _, row, shown in rows if row.book is not None]
+    whole = [(shown, book.is_whole) for shown, book in books]
+    yield "book_whole", Kind.GAUGE, "Whether the order book is known.", whole
+    for name, words, of_book in _BOOK:
+        yield name, Kind.COUNTER, words, [(shown, of_book(book)) for shown, book in books]
 
 
 def _of_feeds(channels: Channels) -> Iterator[Family]:

@@ -19,6 +19,7 @@ from fanout.cli import status
 from fanout.cli.status import NoAnswerError, fetch
 from fanout.cli.status_view import Limits, view
 from fanout.stats.snapshots import (
+    BookStats,
     ChannelStats,
     ConsumerStats,
     FeedStats,
@@ -213,6 +214,29 @@ def test_each_channel_has_a_section_and_a_down_channel_its_reason() -> None:
     assert "2 channels" in text
     assert text.count("log of") == 2
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_quotes_and_books_have_a_table_of_their_own_where_they_are_taken() -> None:
+    book = BookStats(
+        is_whole=True,
+        bids=1_000,
+        asks=998,
+        updates=1_234_567,
+        snapshots=3,
+        breaks=2,
+        repeats=0,
+    )
+    lost = replace(SYMBOL, symbol="LOSTUSDT", book=replace(book, is_whole=False, bids=0, asks=0))
+    quoted = replace(SYMBOL, symbol="QUOTEDUSDT", quotes=77)
+    whole = replace(SYMBOL, book=book, quotes=7)
+    text = drawn(replace(STATS, channels=(channel("usdm", whole, lost, quoted),)))
+    rows = [each.split() for each in text.splitlines()]
+    assert ["symbol", "book", "bids", "asks", "updates", "whole", "lost", "quotes"] in rows
+    assert [SYMBOL.symbol, "whole", "1000", "998", "1.23M", "3", "2", "7"] in rows
+    assert ["LOSTUSDT", "unknown", "0", "0", "1.23M", "3", "2", "0"] in rows
+    assert ["QUOTEDUSDT", *["-"] * 6, "77"] in rows
+    assert max(map(len, text.splitlines())) <= 80
+    assert "book" not in drawn(replace(STATS, channels=(channel("usdm", SYMBOL),)))
 
 
 def test_many_symbols_are_summed_up_and_the_worst_listed_first() -> None:

@@ -145,6 +145,30 @@ async def test_prometheus_can_parse_a_scrape(accepts: str, parse: Parse) -> None
     assert "process_resident_memory_bytes" in families
 
 
+async def test_quotes_and_books_have_metrics_where_they_are_taken() -> None:
+    async with watched(data=("trades", "quotes", "book")) as service:
+        await until_ready(service)
+        text = (await service.get("/metrics")).text
+        (symbol, _) = (await service.stats()).feed.instruments
+    assert symbol.book is not None
+    assert symbol.book.is_whole
+    values = {
+        each.name: each.value
+        for family in parse_text(text)
+        for each in family.samples
+        if each.labels.get("symbol") == "BTCUSDT"
+    }
+    assert values["fanout_book_whole"] == 1
+    assert values["fanout_book_snapshots_total"] >= 1
+    assert values["fanout_book_breaks_total"] == 0
+    assert 0 < values["fanout_book_updates_total"] <= symbol.book.updates
+    assert 0 < values["fanout_quotes_total"] <= symbol.quotes
+    async with watched() as service:
+        await until_ready(service)
+        samples = (await service.get("/metrics")).text.splitlines()
+    assert not [each for each in samples if each.startswith(("fanout_book", "fanout_quote"))]
+
+
 async def test_metric_names_have_units_and_no_label_per_client() -> None:
     async with watched() as service:
         text = (await service.get("/metrics")).text

@@ -43,11 +43,16 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(**changes: object) -> AsyncIterator[Watched]:
+async def watched(
+    *, data: tuple[str, ...] = ("trades",), **changes: object
+) -> AsyncIterator[Watched]:
+    """`data` are the kinds of records that the service takes."""
     symbols = ("BTCUSDT", "ETHUSDT")
     with trio.fail_after(30):
         async with running_simulator(SimulatorConfig(symbols=symbols, rate=400.0)) as simulator:
             config: Config = replace(config_for(simulator), http=HttpConfig(), **changes)
+            sources = tuple(replace(each, data=data) for each in config.sources)
+            config = replace(config, sources=sources)
             async with running_service(config) as running:
                 yield Watched(running, simulator)
 
