@@ -51,7 +51,7 @@ def tail(
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
 
     csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
-    updates. Other records go to stderr.
+    updates. Other records go to stderr, and do not count for --limit.
     """
     from fanout.clients.shm import ShmClient  # with what a service has no use for
     from fanout.clients.tcp import TcpClient
@@ -88,7 +88,7 @@ def _print_all(client: "TcpClient | ShmClient", output: Format, limit: int | Non
             say(text_line(record, header.epoch_ns))
         else:
             emit(line)
-        count += is_new(record)
+            count += is_new(record)
         if count == limit:
             return
 

@@ -182,8 +182,8 @@ def test_a_ladder_fits_80_columns() -> None:
 PRINTED = JOINED + quotes(1, 2) + book_frame(3, update(6, [(8_309_160, 0)], [])) + status(4)
 
 
-def tail(output: str, limit: int) -> tuple[list[str], list[str]]:
-    with service(PRINTED) as url:
+def tail(output: str, limit: int, stream: bytes = PRINTED) -> tuple[list[str], list[str]]:
+    with service(stream) as url:
         done = fanout("tail", url, "--format", output, "--limit", str(limit))
     assert done.returncode == 0
     return done.stdout.splitlines(), done.stderr.splitlines()
@@ -198,8 +198,9 @@ def test_tail_prints_quotes_and_updates() -> None:
 
 
 def test_tail_prints_one_table_in_csv() -> None:
-    lines, others = tail("csv", 3)
+    book_first = JOINED + book_frame(1, update(6, [(8_309_160, 0)], [])) + quotes(2, 2)
+    lines, others = tail("csv", 2, book_first)
     assert lines[0].startswith("seq,symbol,update_id,time_ms,bid_price,")
-    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
-    assert len(others) == 2
+    assert [line.split(",")[0] for line in lines[1:]] == ["2", "3"]
+    assert len(others) == 2, "they do not count for the limit"
     assert all(" book " in each for each in others)
