@@ -212,9 +212,14 @@ class Liveness:
         return bool(self._pulses[index].lacks & kind.value)
 
     def lost(self, index: int, kind: DataKinds, why: str) -> list[Change]:
-        """Note that an instrument lacks a kind of data. It is STALE until it has it again."""
+        """Note that an instrument lacks a kind of data. It is STALE until it has it again.
+
+        That is reported of a STALE instrument too: a reader that joined meanwhile was not told.
+        """
         pulse = self._pulses[index]
         pulse.lacks |= kind.value
+        if pulse.state is FeedState.STALE:
+            return [Change(index, FeedState.STALE, why)]
         return self._turn(index, FeedState.STALE, why) if pulse.state is FeedState.LIVE else []
 
     def back(self, index: int, kind: DataKinds, why: str) -> list[Change]:

@@ -2,6 +2,7 @@ from math import inf
 
 from fanout.feed.liveness import FACTOR, FLOOR_S, Change, Liveness
 from fanout.protocol import FeedState
+from fanout.protocol.constants import DataKinds
 
 CONNECTING, LIVE, STALE, DOWN = (
     FeedState.CONNECTING,
@@ -128,3 +129,13 @@ def test_after_a_reconnect_an_instrument_has_its_usual_limit() -> None:
     assert liveness.check(100.0 + 599.0) == []
     assert len(liveness.check(100.0 + 600.0)) == 1
     assert (liveness.stale_count(0), liveness.has_ever_traded(0)) == (1, True)
+
+
+def test_each_kind_of_data_that_is_lost_is_reported_and_all_have_to_be_back() -> None:
+    liveness, quotes, book = live(1.0), DataKinds.QUOTES, DataKinds.BOOK_BY_PRICE
+    assert liveness.lost(0, quotes, "no quotes") == [Change(0, STALE, "no quotes")]
+    # Told again, for readers that joined in between: their book is wrong from now on.
+    assert liveness.lost(0, book, "broken") == [Change(0, STALE, "broken")]
+    assert liveness.stale_count(0) == 1
+    assert liveness.back(0, quotes, "quotes are back") == []
+    assert liveness.back(0, book, "whole") == [Change(0, LIVE, "whole")]
