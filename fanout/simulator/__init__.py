@@ -7,7 +7,7 @@ service's venue adapters, so that one misreading cannot hide in both.
 
     source (synthetic, capture) -> player -> engine -> faults.streams -> streams -> outboxes
                                                |                            |          |
-                                    ledger, history, aggregate           dialect   connections
+                             ledger, history, aggregate, books           dialect   connections
                                                |                            |
                                                '------------ rest ----------'-> faults.rest
 

@@ -112,10 +112,9 @@ class Exchange:
         return self._engine.ledger.withheld(self._stream(symbol, stream), after)
 
     def book(self, symbol: str, limit: int) -> Snapshot:
-        """As REST shows it, without weight and without faults of REST. Raises `UsageError` for a
-        symbol that does not trade."""
+        """After the newest update. Raises `UsageError` for a symbol that does not trade."""
         self._stream(symbol, TRADE)
-        return self._engine.snapshot(symbol, limit)
+        return self._engine.book(symbol, limit)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one connection. Its errors affect no other client."""

@@ -12,6 +12,7 @@ from fanout.simulator.config import SimulatorConfig
 from fanout.simulator.dialects import dialect_of
 from fanout.simulator.exchange import Exchange
 from fanout.simulator.faults.schedule import keep
+from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.capture import survey
 from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.ledger import IdRange
@@ -30,7 +31,7 @@ class Simulator:
 
     `faults.clear()` ends all standing faults; `faults.standing` and `faults.connections` list them.
     `issued` and `withheld` account for every id: the delivered ids, those reported to a consumer as
-    missing, and those that are no trade add up to the issued ids.
+    missing, and those that are no trade add up to the issued ids. `book` is the market's own book.
     """
 
     def __init__(self, authority: str, exchange: Exchange) -> None:
@@ -62,6 +63,13 @@ class Simulator:
         If one fault repeats a message and another skips it, a copy may still have been sent.
         """
         return self._exchange.withheld(symbol, stream, after)
+
+    def book(self, symbol: str, limit: int = 1_000) -> Snapshot:
+        """The first levels of a book after its newest update, as the market has them.
+
+        Costs no weight, and faults of REST do not act on it. The first call begins the book.
+        """
+        return self._exchange.book(symbol, limit)
 
 
 async def run_simulator(

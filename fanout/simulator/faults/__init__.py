@@ -169,8 +169,8 @@ class Shuffle(CountedFault, frozen=True, tag="shuffle"):
 
 
 class Cross(StreamFault, frozen=True, tag="cross"):
-    """Depth updates have one more bid, above the best ask. The market does not have it, nor do its
-    snapshots; on the stream no later update removes it."""
+    """Depth updates have one more bid, above the best ask. The market and its snapshots do not have
+    it, so no later update removes it, unless the market comes to that price."""
 
     count: Count = 1
     chance: Chance | None = None

@@ -29,7 +29,7 @@ USUAL_LEVELS: Final = 500
 LEAST_LEVELS: Final = 10
 KEPT_TRANSACTIONS: Final = 1_000
 LOT_NOTIONAL: Final = 3_000.0
-NEAR: Final = -1.1  # exponent of the power law of distances: most orders are near the touch
+NEAR: Final = -2.0  # exponent of the power law of distances: most orders are near the touch
 FARTHEST: Final = 2_000  # ticks from the other side, for orders of makers
 MAX_ID_STEP: Final = 8  # ids that a change uses, where they are not contiguous
 MAX_ID_GAP: Final = 200
@@ -271,7 +271,7 @@ class Book:
     def _place(self, side: Levels, other: Levels, chance: float) -> None:
         best, tick = other.best(), self.units.tick
         base = best.price if best is not None else self._touch + side.sign * tick
-        away = min(FARTHEST, int(chance**NEAR))
+        away = 1 + int(chance**NEAR - 1) % FARTHEST
         price = base - side.sign * away * tick
         if price > 0:
             self._set(side, price, side.quantities.get(price, 0) + self._lots())

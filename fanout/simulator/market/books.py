@@ -33,7 +33,7 @@ MOST_UPDATES_PER_S: Final = 20.0
 WEIGHT_OF_MOST: Final = 40.0
 """The share of a market's trades, in parts, of a symbol with the most updates."""
 LEAST_UPDATES_PER_S: Final = 1.0
-MEAN_CHANGES: Final = 12.0
+MEAN_CHANGES: Final = 30.0
 MOST_CHANGES: Final = 200
 
 Ticks = list[Tick]

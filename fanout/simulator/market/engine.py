@@ -40,6 +40,7 @@ from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
 from fanout.simulator.market.ticks import MARKET, Source, Tick, Trade, tick_of
 
 MAX_SYMBOLS = 5_000
+NEWEST_MS = 2**62  # later than any update: a snapshot as of then ends where an update ends
 
 
 class _Sweep:
@@ -160,10 +161,17 @@ class Engine:
             return NO_BOOK
         self.start_book(symbol)
         age_ms = self.aged.age_ms(symbol)
-        until_ms = None if age_ms is None else self._market_ms() - age_ms
+        until_ms = NEWEST_MS if age_ms == 0 else None
+        if age_ms:
+            until_ms = self._market_ms() - age_ms
         found = self.books.snapshot(symbol, limit, until_ms)
         time_ms = found.time_ms + self._clock.offset_ms
         return msgspec.structs.replace(found, time_ms=time_ms)
+
+    def book(self, symbol: str, limit: int) -> Snapshot:
+        """After the newest update, with the market's own time. No fault acts on it."""
+        self.start_book(symbol)
+        return self.books.snapshot(symbol, limit, NEWEST_MS)
 
     def change_book(self, fault: Unchain | Empty | Deepen, symbol: str) -> Ticks:
         self.start_book(symbol)

@@ -1,6 +1,7 @@
 """Captures: what is played and how, and what is said of a file that cannot be."""
 
 import gzip
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from fanout.simulator.market.capture import survey as survey_of
 from fanout.simulator.market.history import History
 from fanout.simulator.market.ticks import Tick, Trade
 from tests.captures import capture_path
-from tests.fanout.simulator.support import USDM, line, payload, trade, write_capture
+from tests.fanout.simulator.support import SPOT, USDM, line, payload, trade, write_capture
 
+SPOT_CAPTURE = "venues/binance_spot_trade_bookticker_depth_btcusdt_20240808.gz"
 RECORDED = (
     '{"e":"trade","E":1723161256322,"T":1723161256322,"s":"BTCUSDT","t":5266583935,'
     '"p":"61800.30","q":"0.006","X":"MARKET","m":false}'
@@ -245,3 +247,84 @@ def test_the_recorded_captures_are_surveyed_and_played_in_full() -> None:
     assert len(ticks) == 35_389
     assert all(before.due_ns <= after.due_ns for before, after in pairwise(ticks))
     assert past(capture, "BTCUSDT")[-1].trade_id == 5_266_583_934
+
+
+def recorded_lines(name: str) -> list[bytes]:
+    """Without their receive times."""
+    with gzip.open(capture_path(name)) as lines:
+        return [each.partition(b" ")[2].strip() for each in lines]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "kinds"),
+    [
+        (USDM, "btcusdt_20240808.gz", ("trade", "bookTicker", "depth@0ms")),
+        (SPOT, SPOT_CAPTURE, ("trade", "bookTicker", "depth@100ms")),
+    ],
+)
+def test_all_frames_of_a_recording_are_sent_as_recorded(
+    dialect: Dialect, name: str, kinds: tuple[str, ...]
+) -> None:
+    frames = [each for each in recorded_lines(name) if each.startswith(b'{"stream"')]
+    capture = survey((capture_path(name),), dialect)
+    count = 0
+    for tick, frame in zip(capture.ticks(0), frames, strict=True):
+        symbol, _, kind = tick.stream.partition("@")
+        assert kind in kinds
+        stream = f"{symbol.lower()}@{kind}"
+        assert dialect.envelope(stream, dialect.payload(tick, microseconds=False)) == frame
+        count += 1
+    assert count > 40_000
+
+
+@pytest.mark.parametrize(("dialect", "name"), [(USDM, "btcusdt_20240808.gz"), (SPOT, SPOT_CAPTURE)])
+def test_a_recorded_book_begins_with_the_snapshot_and_follows_the_updates(
+    dialect: Dialect, name: str
+) -> None:
+    bodies = (each[each.find(b"{") :] for each in recorded_lines(name) if b"lastUpdateId" in each)
+    body = next(bodies)
+    capture = survey((capture_path(name),), dialect)
+    assert capture.recorded_books.snapshot("BTCUSDT", 1_000, None).raw == body
+    for late in (False, True):
+        if late:  # nobody has asked for a book while the recording was replayed
+            capture = survey((capture_path(name),), dialect)
+        for tick in capture.ticks(0):
+            capture.recorded_books.replayed(tick)
+        found = capture.recorded_books.snapshot("BTCUSDT", 100_000, None)
+        sides = [dict(json.loads(body)[side]) for side in ("bids", "asks")]
+        last_id = json.loads(body)["lastUpdateId"]
+        for frame in (each for each in recorded_lines(name) if b'"depthUpdate"' in each):
+            update = json.loads(frame)["data"]
+            if update["u"] > last_id:
+                last_id = update["u"]
+                for side, rows in zip(sides, (update["b"], update["a"]), strict=True):
+                    side.update(rows)
+        for side, levels in zip(sides, (found.bids, found.asks), strict=True):
+            assert dict(levels) == {price: q for price, q in side.items() if float(q)}
+            prices = [float(price) for price, _ in levels]
+            assert prices == sorted(prices, reverse=levels is found.bids)
+        assert (found.last_id, found.raw) == (last_id, None)
+
+
+def test_a_message_of_a_book_that_cannot_be_read_is_sent_and_changes_no_book(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "capture"
+    path.write_text(SNAPSHOT + FRAME + UPDATE.replace('"u": 6', '"u": "six"'))
+    assert survey((path,)).recorded_books.snapshot("BTCUSDT", 5, None).last_id == 0
+    path.write_text(FRAME + SNAPSHOT + UPDATE.replace('"u": 6', '"u": "six"'))
+    capture = survey((path,))
+    assert capture.recorded_books.snapshot("BTCUSDT", 5, None).last_id == 5
+    sent = list(capture.ticks(0))
+    capture.recorded_books.replayed(sent[-1])
+    assert payload(sent[-1]) == b'{"u": "six", "b": [] }'
+    assert capture.recorded_books.snapshot("BTCUSDT", 5, None).bids == [("1.0", "2")]
+
+
+def test_a_snapshot_without_a_request_in_a_file_of_two_symbols_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "capture"
+    path.write_text(FRAME + BOOK.replace("btc", "eth") + SNAPSHOT)
+    assert survey((path,)).recorded_books.snapshot("BTCUSDT", 5, None).last_id == 0
+    other = SNAPSHOT.replace(" {", " = https://x/fapi/v1/depth?limit=5&symbol=BTCUSDT {")
+    path.write_text(FRAME + BOOK.replace("btc", "eth") + other)
+    assert survey((path,)).recorded_books.snapshot("BTCUSDT", 5, None).last_id == 5
