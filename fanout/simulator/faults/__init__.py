@@ -219,9 +219,9 @@ class Forget(Fault, frozen=True, tag="forget"):
 
 
 class Stale(Fault, frozen=True, tag="stale"):
-    """The next `requests` snapshots of a book (null: all) show it as it was `age_s` ago, for as
-    long as the market keeps its changes, about 20 s. At 0 the snapshot ends where an update ends,
-    and never inside the next one."""
+    """The next `requests` snapshots of a book (null: all) show it as it was `age_s` ago, or as
+    far back as the market keeps its changes: the newest 1,000 transactions, some 10 s of a busy
+    symbol. At 0 the snapshot ends where an update ends, and never inside the next one."""
 
     symbol: str | None = None
     age_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 5.0
