@@ -39,6 +39,7 @@ class ChannelBooks:
     def __init__(self) -> None:
         self._books: dict[int, OrderBook] = {}
         self._encoded: dict[int, _Encoded] = {}
+        self._withheld: set[int] = set()
 
     def of(self, index: int) -> OrderBook:
         """The book of an instrument, which is made unknown if there is none."""
@@ -61,9 +62,24 @@ class ChannelBooks:
 
     def changed(self, updates: list[BookUpdate]) -> None:
         """Note what was published."""
-        if self._encoded:
+        if self._encoded or self._withheld:
             for each in updates:
                 self._encoded.pop(each.instrument.index, None)
+                if each.is_whole:
+                    self._withheld.discard(each.instrument.index)
+
+    def withhold(self, instrument: Instrument | None) -> None:
+        """Give the book to no reader that joins, since its instrument, or the whole feed, is not
+        LIVE."""
+        self._withheld.update(self._books if instrument is None else (instrument.index,))
+
+    def release(self, index: int) -> list[BookUpdate]:
+        """The whole book to publish for readers that joined while it was withheld, now that its
+        instrument is LIVE. Empty if it was not, or is unknown."""
+        book = self._books.get(index)
+        if index not in self._withheld or book is None or not book.is_consistent:
+            return []
+        return book.whole()
 
     def indexes(self) -> tuple[int, ...]:
         """Those of all books, the unknown included."""
@@ -71,10 +87,14 @@ class ChannelBooks:
 
     def snapshot(self, index: int, header: Header, next_seq: int) -> bytes:
         """The frames of a whole book as it is now, for a reader with this header that goes on at
-        this number. Empty if the book is unknown, or if the header has other units: then the reader
-        gets the book further on in the log."""
+        this number. Empty if the book is unknown or withheld, or if the header has other units:
+        then the reader gets the book further on in the log."""
         book = self._books[index]
-        if not book.is_consistent or not _is_in_units_of(header, index, book.instrument):
+        if (
+            index in self._withheld
+            or not book.is_consistent
+            or not _is_in_units_of(header, index, book.instrument)
+        ):
             return b""
         made = self._encoded.get(index)
         if made is None or made.header is not header or made.next_seq != next_seq:

@@ -175,7 +175,15 @@ class Channel:
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
         """Publish that an instrument, or the whole feed, changed its state. `why` is cut to what
-        fits."""
+        fits.
+
+        A reader that joins is not told the states. So it gets the book of an instrument only while
+        that is LIVE, or when it is LIVE again.
+        """
+        if state is not FeedState.LIVE:
+            self.books.withhold(instrument)
+        elif instrument is not None and (whole := self.books.release(instrument.index)):
+            self._publish_updates(whole, self._wall_ns(), 0)
         status = Status(
             seq=self.log.next_seq,
             instrument=instrument,

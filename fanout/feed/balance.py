@@ -56,12 +56,17 @@ class Balance:
     def heard_fill(self, index: int, now_s: float) -> DataKinds:
         """Note a read with fills. Gives the kind that is silent, if one is."""
         heard = self._of(index, now_s)
+        if not heard.without_quotes:
+            heard.quotes_s = now_s
         heard.without_quotes += 1
         if self._has_quotes and _is_silent(heard.without_quotes, now_s - heard.quotes_s):
             return DataKinds.QUOTES
         return self._without_book(heard, now_s)
 
     def _without_book(self, heard: _Heard, now_s: float) -> DataKinds:
+        # The silence counts from the first sign that changes should come: a quiet symbol has none.
+        if not heard.without_book:
+            heard.book_s = now_s
         heard.without_book += 1
         if self._has_books and _is_silent(heard.without_book, now_s - heard.book_s):
             return DataKinds.BOOK_BY_PRICE

@@ -41,6 +41,10 @@ MAX_KEPT_BYTES: Final = 1024 * 1024
 """Limit of the memory of their levels. Protects the service from a symbol whose snapshot never
 comes. Beyond a limit the oldest change is dropped, and the snapshot has to be newer."""
 
+LEAST_KEPT_UPDATES: Final = 256
+"""Kept of a book whose snapshot is not asked for yet: some seconds of a busy symbol, by which REST
+may lag behind the stream."""
+
 WAIT_S: Final = 0.5
 """How long a missing change may take to come on another connection."""
 
@@ -147,6 +151,11 @@ class BookSync:
         self._forget()
         self.is_following, self._back_since_s = True, None
         return Joined(self.book.whole())
+
+    def trim(self) -> None:
+        """Keep only the newest changes, since the snapshot will be newer than the others."""
+        while len(self._kept) > LEAST_KEPT_UPDATES:
+            self._kept_bytes -= _bytes(self._kept.pop(0))
 
     def restart(self) -> None:
         """Forget the changes that were kept, since a new connection begins. A book that is followed

@@ -6,6 +6,7 @@ snapshot that does not fit is asked for again, each time after a longer pause.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -50,7 +51,10 @@ class Books:
         liveness: Liveness,
         announcer: Announcer,
         anomalies: Anomalies,
+        *,
+        wake: Callable[[], None],
     ) -> None:
+        """`wake` is called after a change of state, which may bring a new time to look again."""
         self._venue = venue
         self._rest = rest
         self._books = books
@@ -59,6 +63,7 @@ class Books:
         self._liveness = liveness
         self._announcer = announcer
         self._anomalies = anomalies
+        self._wake = wake
         self._syncs: dict[int, BookSync] = {}
         self._needs: dict[int, float] = {}
         """When a snapshot may be asked for, in trio's time, by index; the oldest need first."""
@@ -84,8 +89,14 @@ class Books:
 
     async def asked(self) -> None:
         """Return once no book needs the REST budget now."""
-        while self._asked or any(each <= trio.current_time() for each in self._needs.values()):
+        while self._is_asking():
             await self._answered.wait()
+
+    def _is_asking(self) -> bool:
+        """Whether a book is asked for, or due. Those whose snapshots failed hold up nobody."""
+        now_s = trio.current_time()
+        due = [index for index, due_s in self._needs.items() if due_s <= now_s]
+        return any(not self._tries[index] for index in (*self._asked, *due))
 
     # What the stream brings.
 
@@ -103,6 +114,8 @@ class Books:
                 self._waiting.add(index)
                 self._ahead.set()
         elif sync.has_kept:
+            if index not in self._asked:
+                sync.trim()  # a snapshot that is not asked for yet will be newer
             self._need(index, now_s)
         return taken
 
@@ -110,7 +123,16 @@ class Books:
         """A first connection brings these: what was kept of an earlier one leads nowhere."""
         for index in indexes:
             self.sync(index).restart()
-            self._needs.pop(index, None)
+            self._forgo(index)
+
+    def _forgo(self, index: int) -> None:
+        """Do without the snapshot of a book."""
+        if self._needs.pop(index, None) is not None:
+            self._note_answer()
+
+    def _note_answer(self) -> None:
+        self._answered.set()
+        self._answered = trio.Event()
 
     def renew(self, instruments: tuple[Instrument, ...]) -> None:
         """Begin anew in other units."""
@@ -119,21 +141,24 @@ class Books:
             sync.restart()
             self._lose(each, sync.lose("the venue changed its units"))
 
-    def doubt(self, index: int, why: str) -> None:
-        """Make a book unknown. The caller publishes that."""
-        if self.sync(index).lose(why):
-            self._note_break(self._roster[index].instrument, why)
+    def doubt(self, index: int, why: str) -> bool:
+        """Make a book unknown. False if it was. The caller publishes that."""
+        if not self.sync(index).lose(why):
+            return False
+        self._note_break(self._roster[index].instrument, why)
+        return True
 
     def drop(self, index: int) -> None:
         """Forget the book of an instrument that is delisted."""
         self.sync(index).lose("delisted")
         self.sync(index).restart()
-        self._needs.pop(index, None)
+        self._forgo(index)
 
     def _lose(self, instrument: Instrument, why: str) -> None:
         if why:
             self._note_break(instrument, why)
             self._announcer.say(self._liveness.lost(instrument.index, BOOK, why))
+            self._wake()
 
     def _note_break(self, instrument: Instrument, why: str) -> None:
         self._anomalies.note("order book lost", f"{instrument.symbol}: {why}")
@@ -190,8 +215,7 @@ class Books:
             joined = self._join(instrument, snapshot)
         finally:
             self._asked.discard(index)
-            self._answered.set()
-            self._answered = trio.Event()
+            self._note_answer()
         if joined.whole:
             self._publish(instrument, joined)
         elif joined.fault and not self._roster[index].is_gone:
@@ -213,6 +237,7 @@ class Books:
         self.snapshots[index] += 1
         self._announcer.whole_book(joined.whole)
         self._announcer.say(self._liveness.back(index, BOOK, WHOLE))
+        self._wake()
 
     async def _give_up_waiting(self) -> None:
         """Break the books whose missing change did not come on any connection."""

@@ -25,6 +25,7 @@ from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import (
     NO_UNITS,
+    DepthLost,
     Dialogue,
     Outcome,
     Venue,
@@ -42,7 +43,11 @@ _MANY: Final = 10
 """The log names up to this number of symbols, and counts more."""
 
 
-_SUFFIXES: Final[dict[type, str]] = {VenueQuote: "'s quotes", VenueDepth: "'s book"}
+_SUFFIXES: Final[dict[type, str]] = {
+    VenueQuote: "'s quotes",
+    VenueDepth: "'s book",
+    DepthLost: "'s book",
+}
 """What a connection has heard of a symbol beside its trades, in words for the log."""
 
 

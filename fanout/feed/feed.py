@@ -112,12 +112,22 @@ class Feed:
         )
         announcer = Announcer(channel, roster, wall_ns=wall_ns)
         quotes = Quotes(roster, anomalies)
-        books = Books(venue, rest, channel.books, roster, liveness, announcer, anomalies)
+        watch = Watch(sequences, liveness)
+        books = Books(
+            venue,
+            rest,
+            channel.books,
+            roster,
+            liveness,
+            announcer,
+            anomalies,
+            wake=watch.wake,
+        )
         self._parts = Parts(
             roster=roster,
             sequences=sequences,
             liveness=liveness,
-            watch=Watch(sequences, liveness),
+            watch=watch,
             announcer=announcer,
             connections=Connections(
                 venue,

@@ -22,7 +22,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol.constants import DataKinds, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
-from fanout.venues.base import SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
+from fanout.venues.base import DepthLost, SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
 
 _NAMES: Final = {DataKinds.QUOTES: "quotes", BOOK: "changes of the order book"}
 
@@ -95,6 +95,8 @@ class _Read:
                 trades = []
             if type(item) is VenueDepth:
                 self._take_depth(item)
+            elif type(item) is DepthLost:
+                self._lose_book(item)
             else:
                 assert type(item) is VenueQuote, "there are no other items"
                 self._take_quote(item)
@@ -166,8 +168,13 @@ class _Read:
             self._of._balance.restart(index, self._now_s)
             if kind is BOOK:
                 self._of._books.doubt(index, why)
+            else:
+                self._of._quotes.restart((index,))  # their ids may have gone back
             self._say(self._of._parts.liveness.lost(index, kind, why))
-            self._shard.rotate()
+            symbol = self._of._parts.roster[index].instrument.symbol
+            for shard in self._of._parts.connections:
+                if symbol in shard.instruments and kind in shard.venue.data:
+                    shard.rotate()
 
     def _take_quote(self, item: VenueQuote) -> None:
         try:
@@ -185,6 +192,11 @@ class _Read:
             if liveness.lacks(index, DataKinds.QUOTES):
                 self._say(liveness.back(index, DataKinds.QUOTES, "its quotes are back"))
         self._ready.append(quote)
+
+    def _lose_book(self, lost: DepthLost) -> None:
+        """A change cannot be read, so the book is not the venue's any more."""
+        if self._of._books.doubt(lost.index, lost.why):
+            self._say(self._of._parts.liveness.lost(lost.index, BOOK, lost.why))
 
     def _take_depth(self, depth: VenueDepth) -> None:
         index, liveness = depth.update.instrument.index, self._of._parts.liveness

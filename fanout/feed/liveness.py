@@ -173,7 +173,11 @@ class Liveness:
 
     def down(self, indexes: Iterable[int], why: str) -> list[Change]:
         """Note that instruments have no connection, so that their silence is normal."""
-        return [each for index in indexes for each in self._turn(index, FeedState.DOWN, why)]
+        changes: list[Change] = []
+        for index in indexes:
+            self._pulses[index].lacks |= self._lacks
+            changes += self._turn(index, FeedState.DOWN, why)
+        return changes
 
     def halted(self, index: int, why: str) -> list[Change]:
         """Note that the venue has halted an instrument."""

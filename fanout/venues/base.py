@@ -94,7 +94,15 @@ class SpentId(msgspec.Struct, frozen=True, gc=False):
     trade_id: int
 
 
-VenueItem = VenueTrade | SpentId | VenueQuote | VenueDepth
+class DepthLost(msgspec.Struct, frozen=True, gc=False):
+    """A message with changes of an order book that cannot be read."""
+
+    symbol: str
+    index: int
+    why: str
+
+
+VenueItem = VenueTrade | SpentId | VenueQuote | VenueDepth | DepthLost
 """What a dialogue takes from a message."""
 
 DATA: Final = {

@@ -14,7 +14,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import Limits, Outcome, VenueItem, VenueQuote
+from fanout.venues.base import DepthLost, Limits, Outcome, VenueItem, VenueQuote
 from fanout.venues.binance.depth import read_depth
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.messages import Envelope
@@ -77,7 +77,12 @@ class MarketDataDialogue(BinanceDialogue):
         elif mark in (b"d", b"b"):
             name = message[_NAME:end]
         if mark == b"d":
-            out.append(read_depth(message, self._instrument(name)))
+            instrument = self._instrument(name)
+            try:
+                out.append(read_depth(message, instrument))
+            except VenueMessageError as error:
+                out.append(DepthLost(instrument.symbol, instrument.index, error.kind))
+                raise
         elif mark == b"b":
             out.append(_read_quote(message))
         else:

@@ -20,9 +20,19 @@ def test_fills_and_quotes_without_changes_of_the_book_prove_silence() -> None:
 
 def test_fills_without_quotes_prove_silence() -> None:
     balance = Balance(ALL)
-    for second in range(20):
+    for second in range(40):
         balance.heard_book(0, second)
-    assert [balance.heard_fill(0, 20) for _ in range(EVIDENCE)] == [NONE, NONE, QUOTES]
+    heard = [balance.heard_fill(0, at_s) for at_s in (20, 20 + SILENT_S / 2, 20 + LATE_S)]
+    assert heard == [NONE, NONE, QUOTES]
+    assert len(heard) == EVIDENCE
+
+
+def test_a_quiet_symbol_that_wakes_up_is_not_silent() -> None:
+    balance = Balance(ALL)
+    balance.heard_book(0, 0.0)
+    for _ in range(2 * EVIDENCE):  # before the changes that belong to them
+        assert balance.heard_quote(0, 1_000.0) is NONE
+        assert balance.heard_fill(0, 1_000.1) is NONE
 
 
 def test_a_single_fill_after_a_long_silence_proves_nothing() -> None:
