@@ -6,7 +6,8 @@ file:
     seq                                 u64
     symbol                              text, as a dictionary (polars and pandas: categorical)
     trade_id                            u64
-    time                                timestamp in UTC; unit of the finest clock: ms, us or ns
+    time                                timestamp in UTC; unit of the finest clock: ms, us or ns;
+                                        null where the venue gives no time (0 in the rows)
     price, price_exponent               i64, i8: price * 10**price_exponent of the quote currency
     quantity, quantity_exponent         u64, i8
     received_ns                         u64, unix ns
@@ -218,7 +219,7 @@ def _timestamps(pa: Any, rows: NDArray[np.void], unit: TimeUnit) -> Any:
                 f"time {latest} of 10**{exponent} s is no timestamp[{unit}]"
             )
         times[of_it] = of_these.astype(np.int64) * np.int64(10**shift)
-    return pa.array(times).cast(pa.timestamp(unit, tz="UTC"))
+    return pa.array(times, mask=times == 0).cast(pa.timestamp(unit, tz="UTC"))
 
 
 def _named(pa: Any, codes: NDArray[np.uint8], names: Sequence[str], index: NDArray[np.int8]) -> Any:

@@ -35,6 +35,7 @@ class Aside:
         with self._in_words():
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o666)
+            self._is_open = True
             _sync_directory(target.parent)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -65,7 +66,7 @@ class Aside:
             else:
                 self._claim()
             _sync_directory(self.target.parent)
-        os.close(self._descriptor)
+        self._close()
 
     def _claim(self) -> None:
         try:
@@ -80,9 +81,15 @@ class Aside:
             os.unlink(self.path)
 
     def discard(self) -> None:
-        os.close(self._descriptor)
+        """Delete the temporary file. After `complete` or `discard` this does nothing."""
+        self._close()
         with suppress(FileNotFoundError):
             os.unlink(self.path)
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            os.close(self._descriptor)
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

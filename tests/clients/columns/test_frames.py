@@ -124,6 +124,16 @@ def test_times_are_timestamps_in_utc(rows_in: Tool) -> None:
         assert round(row["time"].timestamp() * 1000) == trade.time
 
 
+def test_a_time_that_the_venue_does_not_give_is_null() -> None:
+    rows = trades_in([replace(GOLDEN[0], time=0), GOLDEN[1]], HEADER)
+    column = to_arrow(rows)["time"]
+    assert [each is None for each in column.to_pylist()] == [True, False]
+    for tool, is_null in [(polars_rows, None), (pandas_rows, "NaT")]:
+        first, second = (row["time"] for row in tool(rows))
+        assert first is None if is_null is None else str(first) == is_null
+        assert round(second.timestamp() * 1000) == GOLDEN[1].time
+
+
 @every_tool
 def test_decimals_are_the_numbers_that_the_venue_spelt(rows_in: Tool) -> None:
     for row, trade in zip(
@@ -220,7 +230,7 @@ def test_a_time_is_exact_or_refused(time: int, exponent: int) -> None:
     places = next(each for each in (3, 6, 9) if each >= -exponent)
     units = time * 10 ** (places + exponent)
     if units < 2**63:
-        assert to_arrow(rows)["time"].cast(pyarrow.int64()).to_pylist() == [units]
+        assert to_arrow(rows)["time"].cast(pyarrow.int64()).to_pylist() == [units or None]
     else:
         with pytest.raises(NotRepresentableError, match=rf"time {time} of 10\*\*{exponent} s"):
             to_arrow(rows)

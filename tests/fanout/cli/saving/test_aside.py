@@ -88,6 +88,19 @@ def test_discard_deletes_the_temporary_file(target: Path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
+def test_discard_after_complete_leaves_the_target_and_the_descriptors_of_others(
+    target: Path,
+) -> None:
+    aside = Aside(target)
+    aside.complete(force=False)
+    with open(target, "rb") as reused:
+        assert reused.fileno() == aside._descriptor
+        aside.discard()
+        aside.discard()
+        assert reused.read() == b""
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_dangling_link_counts_as_an_existing_file(target: Path) -> None:
     target.symlink_to("nowhere")
     with pytest.raises(UsageError, match="exists"):
