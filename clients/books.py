@@ -108,6 +108,13 @@ class Book:
         return not self._hidden and self._prices.is_consistent
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the book is unknown only until the rest of an update has come, or the first
+        numbered record after a lost connection. If it is known next, it has missed nothing. If
+        something was lost, it is no longer paused."""
+        return not self.is_known and not self._hidden & ~_AWAY and self._is_begun
+
+    @property
     def prices(self) -> OrderBook:
         """The `OrderBook`, for depth, sums, the price of a sweep and more. It is for reading, and
         only until the next record. It has no levels while the book is unknown."""

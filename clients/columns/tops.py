@@ -22,8 +22,10 @@ class Tops(msgspec.Struct, frozen=True, kw_only=True):
     Prices and quantities have the shape (rows, levels), the best level first. They are integers at
     `price_exponent` and `quantity_exponent`. Where the book has no such level, the quantity is 0
     and so is the price. `seq`, `update_id`, `time` and `received_ns` are those of the update; `seq`
-    and `received_ns` are 0 for a snapshot. `follows_gap` marks rows before which the book was
-    unknown: what it was in between is not in the stream.
+    and `received_ns` are 0 for a snapshot. `follows_gap` marks rows before which changes of the
+    book may be missing: the first row, the first one after a loss or a STATUS other than LIVE, and
+    those of snapshots. The parts of a divided update make one row. A reconnect without a loss is no
+    gap.
     """
 
     symbol: str
@@ -70,7 +72,7 @@ class _Rows:
     def __init__(self, count: int) -> None:
         self._count = count
         self._shown: tuple[bytes, bytes] | None = None
-        """The newest row's levels. None while the book is unknown."""
+        """The newest row's levels. None once the book may have missed changes since."""
         self._numbers: list[tuple[int, int, int, int, bool]] = []
         self._exponents: list[tuple[int, int]] = []
         self._bids: list[bytes] = []
@@ -78,7 +80,8 @@ class _Rows:
 
     def take(self, book: Book, record: Received) -> None:
         if not book.is_known:
-            self._shown = None
+            if not book.is_paused:
+                self._shown = None
             return
         if isinstance(record, BookUpdate | OrderUpdate) and record.symbol == book.symbol:
             packed = book.prices.packed(self._count)
@@ -87,9 +90,10 @@ class _Rows:
 
     def _add(self, update: BookUpdate | OrderUpdate, packed: tuple[bytes, bytes]) -> None:
         row_bytes = self._count * LEVEL.size
-        is_first = self._shown is None
+        # A snapshot may be newer than the updates behind it, which are then ignored.
+        follows_gap = self._shown is None or not update.seq
         self._numbers.append(
-            (update.seq, update.update_id, update.time, update.received_ns, is_first)
+            (update.seq, update.update_id, update.time, update.received_ns, follows_gap)
         )
         instrument = update.instrument
         self._exponents.append((instrument.price_exponent, instrument.quantity_exponent))

@@ -33,9 +33,9 @@ def book(
     Example: fanout book tcp://127.0.0.1:9000 BTCUSDT --levels 10
 
     The service needs --data book. While the book is unknown, no levels are shown: before
-    the first whole book, and after a loss until the next one. With --json that is a line
-    whose is_known is false. Without a terminal and without --json, the ladder is printed
-    once.
+    the first whole book, and after a loss until the next one. With --json a book that
+    becomes unknown is a line whose is_known is false. Without a terminal and without
+    --json, the ladder is printed once.
     """
     with exit_codes():
         from fanout.cli.book_view import watch

@@ -158,14 +158,16 @@ class Watch:
         async for record in self._books:
             self._note(record)
             header = self._client.header
-            if header is not None and self._has_changed():
+            if header is not None and self._has_changed(record):
                 shown_now = Shown.of(self._books[self._symbol], self._levels)
                 changes += self._view.change(shown_now, header)
                 if changes == self._limit:
                     return
 
-    def _has_changed(self) -> bool:
+    def _has_changed(self, record: Received) -> bool:
         book = self._books[self._symbol]
+        if book.is_paused and not isinstance(record, Disconnected | End):
+            return False  # between the parts of an update the levels shown stay
         packed = book.prices.packed(self._levels) if book.is_known else None
         if packed == self._packed:
             return False

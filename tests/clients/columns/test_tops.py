@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from fanout.clients.columns import tops_in
+from fanout.clients.outcomes import Disconnected, Received
 from fanout.protocol import BookFlags, BookUpdate, Loss, LossReason, Trade, pack_levels
 from tests.protocol.golden import BTC, LIFE
 
@@ -43,6 +45,31 @@ def test_rows_behind_a_time_in_which_the_book_was_unknown_are_marked() -> None:
     assert tops.update_id.tolist() == [1, 3, 1, 3]
     assert tops.follows_gap.tolist() == [True, False, True, False]
     assert tops.bid_prices.shape == (4, 10)
+
+
+AWAY = Disconnected(why="cut", pause_s=0.1)
+PART = update(4, [(10, 0)], [], BookFlags.MORE)
+REST = update(4, [], [(12, 3)])
+SNAPSHOT = replace(FIRST, seq=0, update_id=4)
+
+
+@pytest.mark.parametrize(
+    ("records", "follows_gap"),
+    [
+        ([FIRST, PART, TRADE, REST], [True, False]),
+        ([FIRST, AWAY, NEAR], [True, False]),
+        ([FIRST, AWAY, TRADE, NEAR], [True, False]),
+        ([FIRST, PART, AWAY, REST], [True, False]),
+        ([FIRST, AWAY, TRADE, FAR], [True]),
+        ([FIRST, AWAY, LOSS, FIRST, NEAR], [True, True, False]),
+        ([FIRST, PART, LOSS, REST, FIRST], [True, True]),
+        ([FIRST, NEAR, AWAY, SNAPSHOT], [True, False, True]),
+    ],
+)
+def test_parts_of_an_update_and_a_reconnect_without_a_loss_are_no_gap(
+    records: list[Received], follows_gap: list[bool]
+) -> None:
+    assert tops_in(records, "BTCUSDT", 2).follows_gap.tolist() == follows_gap
 
 
 def test_floats_are_the_nearest_and_nan_where_no_level_is() -> None:

@@ -87,6 +87,18 @@ def test_json_says_when_the_book_is_unknown() -> None:
     assert "6 records were lost: SLOW" in said
 
 
+def test_json_has_no_line_between_the_parts_of_an_update() -> None:
+    parts = (
+        update(8, [(8_309_160, 0)], [], BookFlags.MORE),
+        update(8, [(8_309_150, 41)], []),
+    )
+    with service(FOLLOWED + book_frame(4, parts[0]) + book_frame(5, parts[1])) as url:
+        code, lines, _ = book(url, "--levels", "1", "--limit", "3")
+    assert code == 0
+    assert [each["is_known"] for each in lines] == [True, True, True]
+    assert (lines[2]["update_id"], lines[2]["bids"]) == (8, [["83091.50", "0.041"]])
+
+
 def test_a_channel_without_books_is_refused_in_a_line() -> None:
     bare = frame(START) + header_frames(replace(WITH_BOOKS, data=DataKinds.TRADES))
     with serving(bare, silent=True) as script:
