@@ -316,16 +316,17 @@ class Reader:
         """Go on after the log dropped what the reader had not read, or not at all if it asked for
         that."""
         first = lapped.first_seq
-        if self._slow is SlowPolicy.DISCONNECT and first <= lapped.last_seq:
-            self.cursor.next_seq = first
-            self.fell_off = f"slower than the log is long; {first} would have been next"
-            return None
-        self.drop(first, LossReason.SLOW)
-        if self._channel.has_books and not self.log.closed:
-            return self._go_on_live(first)
-        if self._max_lag_ms is not None and self.log.oldest_ms() > self._max_lag_ms:
-            # Not the log's very end: an END, which has no number, may stand there.
-            self.cursor = self.log.seek(self.log.next_seq)
+        if first <= lapped.last_seq:  # otherwise only headers were dropped, and nothing is lost
+            if self._slow is SlowPolicy.DISCONNECT:
+                self.cursor.next_seq = first
+                self.fell_off = f"slower than the log is long; {first} would have been next"
+                return None
+            self.drop(first, LossReason.SLOW)
+            if self._channel.has_books and not self.log.closed:
+                return self._go_on_live(first)
+            if self._max_lag_ms is not None and self.log.oldest_ms() > self._max_lag_ms:
+                # Not the log's very end: an END, which has no number, may stand there.
+                self.cursor = self.log.seek(self.log.next_seq)
         at = self.cursor
         self.lost += at.next_seq - first
         self._skipped += at.position - self._piece_position

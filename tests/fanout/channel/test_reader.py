@@ -229,12 +229,19 @@ def test_a_lapped_reader_with_the_disconnect_policy_gets_its_last_number() -> No
 
 def test_evicted_frames_without_numbers_are_no_loss() -> None:
     channel = filled(log_bytes=2_000)
-    readers = [JoinedSubscriber(channel, Request(slow=slow)) for slow in SlowPolicy]
-    for _ in range(60):
-        channel.change(HEADER.instruments, HEADER.references)
+    readers = [
+        JoinedSubscriber(channel, Request(slow=slow), max_lag_ms=max_lag_ms)
+        for slow in SlowPolicy
+        for max_lag_ms in (60_000, -1)
+    ]
+    for trade_id in range(60):
+        references = [replace(each, trade_id=trade_id) for each in HEADER.references]
+        channel.change(HEADER.instruments, references)
+    assert channel.log.oldest > 0
     publish(channel, 1)
     for reader in readers:
-        assert numbers(reader.read()) == [1]
+        assert [type(each) for each in reader.read()] == [Trade]
+        assert reader.place.lost == 0
 
 
 def test_a_piece_is_bounded_at_any_lag() -> None:
