@@ -16,6 +16,10 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+# Some containers set this. The workers, and the hundreds of processes that tests start, would compile
+# every module anew, which takes as long as all tests in plain Python. So they keep the byte code.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """More than cores: many tests wait for processes, or for a moment that has to pass."""
