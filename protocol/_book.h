@@ -357,6 +357,19 @@ static uint64_t quantity_of(const Levels *side, int64_t key) {
     return place < chunk->count && chunk->keys[place] == key ? chunk->quantities[place] : 0;
 }
 
+/* How many levels have this key or a higher one. */
+static Py_ssize_t count_down_to(const Levels *side, int64_t key) {
+    Py_ssize_t count = 0;
+    for (Py_ssize_t at = side->used; at > 0 && side->highs[at - 1] >= key; at--) {
+        const Chunk *chunk = side->chunks[at - 1];
+        count += chunk->count;
+        if (at == 1 || side->highs[at - 2] < key) {
+            return count - place_of(chunk, key);
+        }
+    }
+    return count;
+}
+
 /* A walk from the best level outwards. */
 
 typedef struct {

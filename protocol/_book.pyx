@@ -60,6 +60,7 @@ cdef extern from "_book.h":
     int change_levels(Levels *side, const char *packed, Py_ssize_t count)
     void cut_levels(Levels *side, int64_t key)
     uint64_t quantity_of(const Levels *side, int64_t key)
+    Py_ssize_t count_down_to(const Levels *side, int64_t key)
     uint64_t read_u64(const char *at)
     Walk walk_of(const Levels *side)
     bint next_level(Walk *walk, int64_t *price, uint64_t *quantity)
@@ -290,6 +291,15 @@ cdef class OrderBook:
             return 0
         return quantity_of(levels, number ^ levels.flip)
 
+    def count_to(self, side, price):
+        """How many levels there are from the best to a price, which is included."""
+        cdef const Levels *levels = self.of(side)
+        cdef int64_t number
+        price = PyNumber_Index(price)
+        if as_i64(<PyObject *>price, &number):
+            return count_down_to(levels, number ^ levels.flip)
+        return levels.levels if is_beyond(levels, price) else 0
+
     def quantity_to(self, side, price):
         """The quantity from the best level to a price, which is included."""
         cdef const Levels *levels = self.of(side)
@@ -313,8 +323,8 @@ cdef class OrderBook:
         price = PyNumber_Index(price)
         if as_i64(<PyObject *>price, &number):
             part = part_down_to(levels, number ^ levels.flip)
-        else:  # beyond all levels, or before the best
-            part = part_of(levels, MAX_LEVELS if (price < 0) == (levels.flip == 0) else 0)
+        else:
+            part = part_of(levels, MAX_LEVELS if is_beyond(levels, price) else 0)
         return shown_part(&part, levels, None)
 
     def sweep(self, side, quantity):
@@ -382,6 +392,11 @@ cdef bint is_filled(PyObject *update) noexcept:
         and SLOT(update, update_packed_asks) != NULL
         and SLOT(update, update_flags) != NULL
     )
+
+
+cdef bint is_beyond(const Levels *side, price) except -1:
+    """Whether a price that does not fit 64 bits is beyond all levels. Else it is before the best."""
+    return (price < 0) == (side.flip == 0)
 
 
 cdef best_of(const Levels *side):

@@ -124,8 +124,11 @@ class _Levels:
         keys = islice(reversed(self.keys), min(count, len(self.keys)))
         return [Level(sign * key, quantities[key]) for key in keys]
 
+    def count_to(self, price: int) -> int:
+        return len(self.keys) - bisect_left(self.keys, self.sign * index(price))
+
     def down_to(self, price: int) -> list[Level]:
-        return self.first(len(self.keys) - bisect_left(self.keys, self.sign * index(price)))
+        return self.first(self.count_to(price))
 
 
 _NO_LEVELS: Final = _Levels(1)
@@ -265,6 +268,10 @@ class OrderBook:
         """The quantity at one price, 0 if there is no level."""
         levels = self._shown(side)
         return levels.quantities.get(levels.sign * index(price), 0)
+
+    def count_to(self, side: Side, price: int) -> int:
+        """How many levels there are from the best to a price, which is included."""
+        return self._shown(side).count_to(price)
 
     def quantity_to(self, side: Side, price: int) -> int:
         """The quantity from the best level to a price, which is included."""

@@ -119,7 +119,7 @@ def answers(book: Any) -> list[object]:
     said: list[object] = [repr(book), outcome(book.digest), outcome(book.whole), book.instrument]
     for side in Side:
         said += [outcome(book.depth, side, count) for count in counts]
-        for method in (book.quantity_at, book.quantity_to, book.depth_to):
+        for method in (book.quantity_at, book.count_to, book.quantity_to, book.depth_to):
             said += [outcome(method, side, price) for price in sorted(prices)]
         said += [outcome(book.sweep, side, quantity) for quantity in quantities]
         said += [outcome(book.vwap, side, quantity) for quantity in quantities]

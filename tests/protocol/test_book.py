@@ -282,6 +282,8 @@ def test_replace_refuses_what_fits_no_level(book: OrderBook, level: Any) -> None
 
 def test_quantities_and_prices_to_a_depth(book: OrderBook) -> None:
     assert [book.quantity_at(BID, price) for price in (101, 100, 98, 97)] == [0, 5, 15, 0]
+    assert [book.count_to(BID, price) for price in (101, 100, 99, 98, 1)] == [0, 1, 2, 3, 3]
+    assert [book.count_to(ASK, price) for price in (100, 101, 102, 999)] == [0, 1, 2, 3]
     assert [book.quantity_to(BID, price) for price in (101, 100, 99, 98, 1)] == [0, 5, 15, 30, 30]
     assert [book.quantity_to(ASK, price) for price in (100, 101, 102, 999)] == [0, 2, 6, 12]
     assert book.depth(BID, 2) == Depth(15, 100 * 5 + 99 * 10, 99)
@@ -348,7 +350,14 @@ def test_what_cannot_be_asked_for_is_refused(book: OrderBook) -> None:
         with pytest.raises(NotRepresentableError, match="is no side of a book: BID or ASK"):
             book.quantity_at(wrong, 1)
     for wrong in (1.5, "1", None):
-        for method in (book.quantity_at, book.quantity_to, book.depth_to, book.sweep, book.depth):
+        for method in (
+            book.quantity_at,
+            book.count_to,
+            book.quantity_to,
+            book.depth_to,
+            book.sweep,
+            book.depth,
+        ):
             with pytest.raises(TypeError):
                 method(BID, wrong)
 
