@@ -20,36 +20,47 @@ While the book is unknown, changes are kept for the snapshot that will come. A s
 if it is older than the changes that were kept, or if some are missing between them. With several
 connections a missing change may still come on another one, so the book waits for it a moment.
 
+A snapshot that is top only has *edges*: beyond the last level of a side that was cut off, the book
+knows only what has changed since. As the market moves towards an edge, or levels go, fewer known
+levels are left between the best price and the edge:
+
+    best bid                             edge
+       |  known: all levels are in the book  |  some levels may be missing
+       | <------ 500 or more: fine --------> |
+       | <-- 20 to 499: narrow, a new snapshot is due
+       | <-- below 20: break
+
+A narrow book is followed as before, and keeps the changes for the new snapshot as an unknown one
+does. They are joined in a second book, which then replaces the first one as a whole.
+
 A book that may be wrong is cleared at once. Nothing is published of it until it is whole again.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from fanout.feed.kept_changes import KeptChanges, follows, id_of
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import LEVEL, BookUpdate
+from fanout.protocol.constants import Side
 from fanout.protocol.errors import FanoutError
 from fanout.venues.base import VenueDepth
-
-MAX_KEPT_UPDATES: Final = 4_096
-"""Limit of the changes that are kept for a snapshot: over a minute of a busy symbol."""
-
-MAX_KEPT_BYTES: Final = 1024 * 1024
-"""Limit of the memory of their levels. Protects the service from a symbol whose snapshot never
-comes. Beyond a limit the oldest change is dropped, and the snapshot has to be newer."""
-
-LEAST_KEPT_UPDATES: Final = 256
-"""Kept of a book whose snapshot is not asked for yet: some seconds of a busy symbol, by which REST
-may lag behind the stream."""
 
 WAIT_S: Final = 0.5
 """How long a missing change may take to come on another connection."""
 
 BACK_S: Final = 5.0
 """How long the stream may bring only changes that the book has: after that its ids went back."""
+
+EXACT_LEVELS: Final = 20
+"""Levels of each side that are exact in every book that is followed: the most that venues send as
+the top of a book. Of a shorter snapshot, a quarter."""
+
+NARROW: Final = 1 / 2
+"""Part of a snapshot's levels below which a new one is due. The other half is the time for it. A
+part, since no snapshot is too short for it: a number could ask again and again."""
 
 
 class Taken(NamedTuple):
@@ -68,6 +79,16 @@ class Joined(NamedTuple):
     fault: str = ""
 
 
+class Edge(NamedTuple):
+    """Where a snapshot cuts a side off. It is narrow with fewer than `few` known levels, and may be
+    wrong with fewer than `least`."""
+
+    side: Side
+    price: int
+    few: float
+    least: int
+
+
 _NOTHING: Final = Taken()
 _NOT_NEEDED: Final = Joined()
 
@@ -83,10 +104,13 @@ class BookSync:
         """Changes that the book had already."""
         self.breaks = 0
         """How often it became unknown."""
-        self._last_id = 0
-        self._kept: list[VenueDepth] = []
-        """Changes that cannot be applied yet, by the id that they lead to."""
-        self._kept_bytes = 0
+        self.is_narrow = False
+        """Whether it is followed, and needs a new snapshot before it comes to an edge."""
+        self._edges: tuple[Edge, ...] = ()
+        self._kept = KeptChanges()
+        """For the snapshot that will come, while one is needed."""
+        self._early = KeptChanges()
+        """Those that came before a missing one, while the book is followed."""
         self._wait_until_s: float | None = None
         self._back_since_s: float | None = None
 
@@ -96,26 +120,29 @@ class BookSync:
         return self._wait_until_s
 
     @property
-    def has_kept(self) -> bool:
-        """Whether a snapshot has something to join."""
-        return bool(self._kept)
+    def needs_snapshot(self) -> bool:
+        """Whether a snapshot is needed, and has something to join."""
+        return self.is_narrow or (not self.is_following and bool(self._kept.changes))
 
     def take(self, depth: VenueDepth, now_s: float, *, is_alone: bool = True) -> Taken:
         """Take a change. `is_alone`: there is only one connection, which can bring it."""
         if not self.is_following:
-            if is_alone and self._kept and depth.update.update_id < _id(self._kept[-1]):
-                self._forget()  # ids went back: what was kept leads nowhere
-            self._keep(depth)
+            if is_alone and self._kept.is_beyond(depth):
+                self._kept.clear()  # ids went back: what was kept leads nowhere
+            self._keep(self._kept, depth)
             return _NOTHING
-        if depth.update.update_id <= self._last_id:
+        last_id = self.book.update_id
+        if depth.update.update_id <= last_id:
             return self._repeated(depth, now_s)
-        if _follows(depth) > self._last_id:
+        if self.is_narrow:
+            self._kept.add(depth)
+        if follows(depth) > last_id:
             return self._ahead(depth, now_s, is_alone=is_alone)
         self._back_since_s = None
         fault = self._apply(depth.update)
         if fault:
             return Taken((), self._break(fault))
-        if self._kept:
+        if self._early.changes:
             return self._catch_up(depth.update)
         return Taken((depth.update,))
 
@@ -123,39 +150,33 @@ class BookSync:
         """Give up a missing change that was waited for long enough."""
         if self._wait_until_s is None or now_s < self._wait_until_s:
             return _NOTHING
-        return Taken((), self._break(_missing(self._last_id, self._kept[0])))
+        return Taken((), self._break(self._hole()))
 
     def join(self, snapshot: BookUpdate) -> Joined:
         """Take the whole book from REST, and apply the changes that follow it."""
-        if self.is_following or not self._kept:
+        if not self.needs_snapshot:
             return _NOT_NEEDED
-        last_id = snapshot.update_id
-        newer = [each for each in self._kept if _id(each) > last_id]
-        if newer and _follows(newer[0]) > last_id:
-            return Joined(fault=_too_old(last_id, newer[0], len(newer) == len(self._kept)))
-        if len(newer) < len(self._kept):  # not every venue dates its snapshots
-            time = max(snapshot.time, self._kept[-len(newer) - 1].update.time)
-            snapshot = replace(snapshot, time=time)
-        fault = self._apply(snapshot)
-        while newer and not fault:
-            if _follows(newer[0]) > self._last_id:
-                fault = _missing(self._last_id, newer[0])
-                break
-            fault = self._apply(newer.pop(0).update)
+        book = OrderBook()
+        fault = self._build(book, snapshot)
         if fault:
-            self.book.clear()
-            self._forget()
-            for each in newer:
-                self._keep(each)
+            return Joined(fault=fault)
+        if book.update_id < self.book.update_id:
+            return Joined(fault=_too_old_to_replace(book, self.book))
+        edges = _edges(snapshot)
+        is_narrow, fault = _measured(book, edges)
+        if fault:
             return Joined(fault=fault)
         self._forget()
-        self.is_following, self._back_since_s = True, None
-        return Joined(self.book.whole())
+        self.is_following, self.is_narrow, self._edges = True, is_narrow, edges
+        self._back_since_s = None
+        whole = book.whole()
+        for each in whole:
+            self.book.apply(each)
+        return Joined(whole)
 
     def trim(self) -> None:
         """Keep only the newest changes, since the snapshot will be newer than the others."""
-        while len(self._kept) > LEAST_KEPT_UPDATES:
-            self._kept_bytes -= _bytes(self._kept.pop(0))
+        self._kept.trim()
 
     def restart(self) -> None:
         """Forget the changes that were kept, since a new connection begins. A book that is followed
@@ -169,83 +190,142 @@ class BookSync:
             return ""
         return self._break(why)
 
+    def _build(self, book: OrderBook, snapshot: BookUpdate) -> str:
+        """Build a book of a snapshot and the kept changes. Gives what is wrong with it, or ""."""
+        last_id, kept = snapshot.update_id, self._kept.changes
+        newer = [each for each in kept if id_of(each) > last_id]
+        if newer and follows(newer[0]) > last_id:
+            return _too_old(last_id, newer[0], len(newer) == len(kept))
+        if len(newer) < len(kept):  # not every venue dates its snapshots
+            time = max(snapshot.time, kept[-len(newer) - 1].update.time)
+            snapshot = replace(snapshot, time=time)
+        fault = _applied(book, snapshot)
+        while newer and not fault:
+            if follows(newer[0]) > book.update_id:
+                fault = _missing(book.update_id, newer[0])
+                break
+            fault = _applied(book, newer.pop(0).update)
+        if fault:
+            self._kept.keep_only(newer)
+        return fault
+
     def _apply(self, update: BookUpdate) -> str:
         """Apply an update to the book. Gives what is wrong with the book then, or nothing."""
-        try:
-            self.book.apply(update)
-        except FanoutError as error:
-            return str(error)
-        self._last_id = update.update_id
-        return _crossing(self.book, update) if self.book.is_crossed else ""
+        fault = _applied(self.book, update)
+        if fault or not self._edges:
+            return fault
+        is_narrow, fault = _measured(self.book, self._edges)
+        if is_narrow and not self.is_narrow:
+            self.is_narrow = True
+            self._keep_early()
+        return fault
 
     def _repeated(self, depth: VenueDepth, now_s: float) -> Taken:
         self.repeats += 1
         if self._back_since_s is None:
             self._back_since_s = now_s
         elif now_s - self._back_since_s > BACK_S:
-            broken = self._break(f"update ids went back from {self._last_id} to {_id(depth)}")
-            self._keep(depth)
+            last_id = self.book.update_id
+            broken = self._break(f"update ids went back from {last_id} to {id_of(depth)}")
+            self._kept.clear()
+            self._kept.add(depth)
             return Taken((), broken)
         return _NOTHING
 
     def _ahead(self, depth: VenueDepth, now_s: float, *, is_alone: bool) -> Taken:
-        self._keep(depth)
+        self._keep(self._early, depth)
         if is_alone:
-            return Taken((), self._break(_missing(self._last_id, self._kept[0])))
+            return Taken((), self._break(self._hole()))
         if self._wait_until_s is None:
             self._wait_until_s = now_s + WAIT_S
         return _NOTHING
 
+    def _hole(self) -> str:
+        return _missing(self.book.update_id, self._early.changes[0])
+
     def _catch_up(self, first: BookUpdate) -> Taken:
-        """Apply the kept changes that follow now."""
-        updates = [first]
-        while self._kept and _follows(self._kept[0]) <= self._last_id:
-            depth = self._kept.pop(0)
-            self._kept_bytes -= _bytes(depth)
-            if _id(depth) > self._last_id:
+        """Apply the early changes that follow now."""
+        updates, early = [first], self._early
+        while early.changes and follows(early.changes[0]) <= self.book.update_id:
+            depth = early.pop()
+            if id_of(depth) > self.book.update_id:
                 fault = self._apply(depth.update)
                 if fault:
                     return Taken(updates, self._break(fault))
                 updates.append(depth.update)
-        if not self._kept:
+        if not early.changes:
             self._wait_until_s = None
         return Taken(updates)
 
     def _break(self, why: str) -> str:
-        """Make the book unknown. The changes that were kept stay for the snapshot."""
+        """Make the book unknown. The changes that were kept or early stay for the snapshot."""
+        self._keep_early()
+        self._early.clear()
         self.book.clear()
-        self.is_following, self._wait_until_s, self._back_since_s = False, None, None
+        self.is_following = self.is_narrow = False
+        self._wait_until_s = self._back_since_s = None
         self.breaks += 1
         return why
 
-    def _keep(self, depth: VenueDepth) -> None:
-        place = bisect_left(self._kept, depth.update.update_id, key=_id)
-        if place < len(self._kept) and _id(self._kept[place]) == depth.update.update_id:
+    def _keep(self, changes: KeptChanges, depth: VenueDepth) -> None:
+        if not changes.add(depth):
             self.repeats += 1
-            return
-        self._kept.insert(place, depth)
-        self._kept_bytes += _bytes(depth)
-        while len(self._kept) > 1 and (
-            len(self._kept) > MAX_KEPT_UPDATES or self._kept_bytes > MAX_KEPT_BYTES
-        ):
-            self._kept_bytes -= _bytes(self._kept.pop(0))
+
+    def _keep_early(self) -> None:
+        for each in self._early.changes:
+            self._kept.add(each)
 
     def _forget(self) -> None:
         self._kept.clear()
-        self._kept_bytes, self._wait_until_s = 0, None
+        self._early.clear()
+        self._wait_until_s = None
 
 
-def _id(depth: VenueDepth) -> int:
-    return depth.update.update_id
+def _applied(book: OrderBook, update: BookUpdate) -> str:
+    """Apply an update. Gives what is wrong with the book then, or nothing."""
+    try:
+        book.apply(update)
+    except FanoutError as error:
+        return str(error)
+    return _crossing(book, update) if book.is_crossed else ""
 
 
-def _follows(depth: VenueDepth) -> int:
-    """The update id that a change follows."""
-    return depth.first_id - 1 if depth.previous_id is None else depth.previous_id
+def _edges(snapshot: BookUpdate) -> tuple[Edge, ...]:
+    """A side that is shorter than the other was not cut off."""
+    if not snapshot.is_top_only:
+        return ()
+    bids, asks = snapshot.packed_bids, snapshot.packed_asks
+    longest = max(len(bids), len(asks), LEVEL.size)
+    return tuple(
+        _edge(side, packed)
+        for side, packed in ((Side.BID, bids), (Side.ASK, asks))
+        if len(packed) == longest
+    )
 
 
-def _bytes(depth: VenueDepth) -> int:
-    return len(depth.update.packed_bids) + len(depth.update.packed_asks)
+def _edge(side: Side, packed: bytes) -> Edge:
+    count = len(packed) // LEVEL.size
+    price, _ = LEVEL.unpack_from(packed, len(packed) - LEVEL.size)
+    return Edge(side, price, count * NARROW, max(1, min(EXACT_LEVELS, count // 4)))
+
+
+def _measured(book: OrderBook, edges: Sequence[Edge]) -> tuple[bool, str]:
+    """Whether a book is narrow, and why it may be wrong, if it may."""
+    is_narrow = False
+    for side, price, few, least in edges:
+        known = book.count_to(side, price)
+        if known < few:
+            is_narrow = True
+            if known < least:
+                return True, _at_its_edge(book, side, price, known)
+    return is_narrow, ""
+
+
+def _at_its_edge(book: OrderBook, side: Side, price: int, known: int) -> str:
+    assert book.instrument is not None, "an update was applied to it"
+    before = "above" if side is Side.BID else "below"
+    shown = book.instrument.price_decimal(price)
+    return f"only {known} {side.name.lower()}s are left {before} {shown}, where the snapshot ends"
 
 
 def _crossing(book: OrderBook, update: BookUpdate) -> str:
@@ -257,11 +337,17 @@ def _crossing(book: OrderBook, update: BookUpdate) -> str:
 
 
 def _missing(last_id: int, depth: VenueDepth) -> str:
-    return f"changes are missing between update {last_id} and {_follows(depth)}"
+    return f"changes are missing between update {last_id} and {follows(depth)}"
 
 
 def _too_old(last_id: int, depth: VenueDepth, is_before_all: bool) -> str:
     """Why a snapshot cannot be joined to the first change that is newer."""
     if is_before_all:
-        return f"the whole book is of update {last_id}, before the first change: {_follows(depth)}"
+        return f"the whole book is of update {last_id}, before the first change: {follows(depth)}"
     return _missing(last_id, depth)
+
+
+def _too_old_to_replace(book: OrderBook, other: OrderBook) -> str:
+    return (
+        f"the whole book is of update {book.update_id}, and the one there is of {other.update_id}"
+    )

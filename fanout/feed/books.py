@@ -1,8 +1,10 @@
 """The order books of one feed. Changes come on the stream, and whole books over REST.
 
-A book that is unknown asks for its snapshot once it has a change to join it to. Books take turns,
-the one that has needed its snapshot longest first, `AT_ONCE` at a time, within the REST budget. A
-snapshot that does not fit is asked for again, each time after a longer pause.
+A book that is unknown asks for its snapshot once it has a change to join it to. A narrow one asks
+for a new snapshot, and is followed meanwhile. Books take turns, `AT_ONCE` at a time, within the
+REST budget: the unknown before the narrow, and of these the one that has needed its snapshot
+longest. A snapshot that does not fit or did not last is asked for again, each time after a longer
+pause.
 """
 
 from collections import Counter
@@ -19,7 +21,7 @@ from fanout.feed.liveness import Liveness
 from fanout.feed.roster import Roster
 from fanout.net.rest import RestClient
 from fanout.protocol.book_records import BookUpdate
-from fanout.protocol.constants import DataKinds
+from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue, VenueDepth
@@ -93,10 +95,17 @@ class Books:
             await self._answered.wait()
 
     def _is_asking(self) -> bool:
-        """Whether a book is asked for, or due. Those whose snapshots failed hold up nobody."""
+        """Whether a book is asked for, or due. Those that are followed, and those whose snapshots
+        failed, hold up nobody."""
+        return any(
+            not self._tries[index] and not self.sync(index).is_following
+            for index in (*self._asked, *self._due())
+        )
+
+    def _due(self) -> list[int]:
+        """The books whose turn it is, the oldest need first."""
         now_s = trio.current_time()
-        due = [index for index, due_s in self._needs.items() if due_s <= now_s]
-        return any(not self._tries[index] for index in (*self._asked, *due))
+        return [index for index, due_s in self._needs.items() if due_s <= now_s]
 
     # What the stream brings.
 
@@ -109,11 +118,10 @@ class Books:
             self.updates[index] += len(taken.updates)
         if taken.broken:
             self._note_break(depth.update.instrument, taken.broken)
-        if sync.is_following:
-            if sync.due_s is not None:
-                self._waiting.add(index)
-                self._ahead.set()
-        elif sync.has_kept:
+        if sync.is_following and sync.due_s is not None:
+            self._waiting.add(index)
+            self._ahead.set()
+        if sync.needs_snapshot:
             if index not in self._asked:
                 sync.trim()  # a snapshot that is not asked for yet will be newer
             self._need(index, now_s)
@@ -174,8 +182,7 @@ class Books:
 
     async def _work(self) -> None:
         while True:
-            now_s = trio.current_time()
-            index = next((each for each, due_s in self._needs.items() if due_s <= now_s), None)
+            index = min(self._due(), key=lambda each: self.sync(each).is_following, default=None)
             if index is not None:
                 await self._fetch(index)
                 continue
@@ -224,7 +231,10 @@ class Books:
     def _join(self, instrument: Instrument, snapshot: BookUpdate) -> Joined:
         if self._roster[instrument.index].instrument is not instrument:
             return Joined(fault="its units changed meanwhile")
-        joined = self.sync(instrument.index).join(snapshot)
+        sync, state = self.sync(instrument.index), self._liveness.state(instrument.index)
+        if sync.is_following and state is not FeedState.LIVE:
+            return Joined(fault="a book is replaced while it is LIVE")
+        joined = sync.join(snapshot)
         if joined.fault:
             self._anomalies.note(
                 "whole book that does not fit", f"{instrument.symbol}: {joined.fault}"

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fanout.feed.book_sync import (
     BACK_S,
-    MAX_KEPT_BYTES,
-    MAX_KEPT_UPDATES,
     WAIT_S,
     BookSync,
     Joined,
     Taken,
 )
+from fanout.feed.kept_changes import LEAST_KEPT_UPDATES, MAX_KEPT_BYTES, MAX_KEPT_UPDATES
 from fanout.protocol import OrderBook
 from fanout.protocol.book_records import BookUpdate, pack_levels
 from fanout.protocol.constants import MAX_BOOK_LEVELS, BookFlags
@@ -254,6 +254,194 @@ def test_a_book_that_is_lost_says_so_once() -> None:
     assert not sync.book.is_known
 
 
+# The edges of a snapshot that is top only: here 80 levels a side, so 40 are few.
+
+MANY = 80
+
+
+def cut_off(last_id: int, *, best: int = 1_000, bids: int = MANY, asks: int = MANY) -> BookUpdate:
+    """A snapshot of a book that has a level at each price, and more than are shown."""
+    update = whole(
+        last_id,
+        bids=[(best - step, 1) for step in range(bids)],
+        asks=[(best + 1 + step, 1) for step in range(asks)],
+    )
+    return replace(update, flags=BookFlags.WHOLE | BookFlags.TOP_ONLY)
+
+
+def cut_off_at(snapshot: BookUpdate) -> BookSync:
+    sync = BookSync(OrderBook())
+    sync.take(depth(snapshot.update_id, snapshot.update_id), 0.0)
+    assert sync.join(snapshot).whole
+    return sync
+
+
+def falls(last_id: int, start: int, end: int) -> VenueDepth:
+    """The best bid falls from one price to another."""
+    return depth(last_id, last_id, bids=[(price, 0) for price in range(start, end, -1)])
+
+
+def test_a_book_is_narrow_with_less_than_half_of_its_snapshot() -> None:
+    sync = cut_off_at(cut_off(10))
+    assert ids(sync.take(falls(11, 1_000, 960), 0.0).updates) == [11]
+    assert not sync.is_narrow
+    assert not sync.needs_snapshot
+    assert ids(sync.take(falls(12, 960, 959), 0.0).updates) == [12]
+    assert sync.is_narrow
+    assert sync.needs_snapshot
+    assert sync.is_following, "it is as right as before"
+
+
+def test_levels_that_are_not_known_from_the_snapshot_do_not_count() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(depth(11, 11, bids=[(price, 1) for price in range(900, 800, -1)]), 0.0)
+    sync.take(falls(12, 1_000, 959), 0.0)
+    assert sync.is_narrow
+
+
+@pytest.mark.parametrize("side", ["bids", "asks"])
+def test_either_side_may_be_narrow(side: str) -> None:
+    sync = cut_off_at(cut_off(10))
+    prices = range(1_000, 959, -1) if side == "bids" else range(1_001, 1_042)
+    sync.take(depth(11, 11, **{side: [(price, 0) for price in prices]}), 0.0)  # type: ignore[arg-type]
+    assert sync.is_narrow
+
+
+def test_a_narrow_book_is_replaced_by_a_new_snapshot_and_what_came_since() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    sync.take(depth(12, 12, bids=[(950, 7)], asks=[(1_050, 0)]), 0.0)
+    joined = sync.join(cut_off(11, best=950))
+    assert [each.update_id for each in joined.whole] == [12]
+    assert all(each.is_whole and each.is_top_only for each in joined.whole)
+    assert (sync.is_following, sync.is_narrow, sync.breaks) == (True, False, 0)
+    assert (sync.book.bid_count, sync.book.quantity_at(0, 950)) == (MANY, 7)
+    assert ids(sync.take(falls(13, 950, 910), 0.0).updates) == [13]
+    assert not sync.is_narrow, "the new snapshot has its own edges"
+    assert sync.join(cut_off(13)) == Joined()
+
+
+def test_a_new_snapshot_may_be_ahead_of_the_book() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    assert sync.join(cut_off(14, best=950)).whole[0].update_id == 14
+    assert sync.take(depth(12, 13), 0.0) == Taken()
+    assert ids(sync.take(depth(14, 15), 0.0).updates) == [15]
+
+
+def test_a_new_snapshot_that_is_older_than_the_book_is_refused() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    fault = "the whole book is of update 10, and the one there is of 11"
+    assert sync.join(cut_off(10)).fault == fault
+    sync.take(depth(12, 12), 0.0)
+    assert "is of update 10, before the first change: 11" in sync.join(cut_off(10)).fault
+    assert (sync.is_following, sync.is_narrow, sync.book.update_id) == (True, True, 12)
+    assert sync.join(cut_off(11, best=950)).whole
+
+
+def test_a_book_that_may_be_wrong_at_its_edge_is_broken() -> None:
+    sync = cut_off_at(cut_off(10))
+    assert sync.take(falls(11, 1_000, 940), 0.0).updates
+    taken = sync.take(falls(12, 940, 939), 0.0)
+    assert taken == Taken((), "only 19 bids are left above 9.21, where the snapshot ends")
+    assert not sync.book.is_known
+    assert not sync.is_narrow
+    assert sync.join(cut_off(12, best=939)).whole, "of the changes that were kept"
+
+
+def test_a_side_that_is_cleared_is_broken_at_its_edge() -> None:
+    sync = cut_off_at(cut_off(10))
+    cleared = depth(11, 11, asks=[(price, 0) for price in range(1_001, 1_001 + MANY)])
+    why = "only 0 asks are left below 10.80, where the snapshot ends"
+    assert sync.take(cleared, 0.0) == Taken((), why)
+
+
+def test_the_changes_of_a_narrow_book_serve_its_next_snapshot_if_it_breaks() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    sync.take(depth(12, 12), 0.0)
+    assert sync.take(depth(14, 14), 0.0).broken
+    assert sync.join(cut_off(11, best=950)).fault == "changes are missing between update 12 and 13"
+    assert sync.join(cut_off(13, best=950)).whole
+
+
+def test_a_side_that_is_shorter_than_the_other_ends_where_it_ends() -> None:
+    sync = cut_off_at(cut_off(10, asks=30))
+    gone = depth(11, 11, asks=[(price, 0) for price in range(1_001, 1_031)])
+    assert sync.take(gone, 0.0).updates
+    assert not sync.is_narrow
+    assert sync.book.best_ask is None
+
+
+def test_a_whole_book_without_more_levels_has_no_edge() -> None:
+    sync = cut_off_at(replace(cut_off(10), flags=BookFlags.WHOLE))
+    assert sync.take(falls(11, 1_000, 1_000 - MANY), 0.0).updates
+    assert not sync.is_narrow
+
+
+@pytest.mark.parametrize(
+    ("levels", "few", "least"), [(1, 1, 1), (3, 2, 1), (8, 4, 2), (200, 100, 20)]
+)
+def test_a_short_snapshot_has_a_smaller_margin(levels: int, few: int, least: int) -> None:
+    sync = cut_off_at(cut_off(10, bids=levels, asks=levels))
+    for gone in range(1, levels + 1):
+        taken = sync.take(falls(10 + gone, 1_001 - gone, 1_000 - gone), 0.0)
+        left = levels - gone
+        assert bool(taken.broken) == (left < least)
+        if taken.broken:
+            break
+        assert sync.is_narrow == (left < few)
+
+
+def test_a_snapshot_is_refused_if_its_changes_lead_beyond_its_edge() -> None:
+    sync = BookSync(OrderBook())
+    sync.take(falls(11, 1_000, 930), 0.0)
+    assert "only 10 bids are left above 9.21" in sync.join(cut_off(10)).fault
+    assert not sync.book.is_known
+    assert sync.join(cut_off(11, best=930)).whole
+
+
+def test_a_book_that_is_narrow_once_it_is_joined_needs_another_snapshot() -> None:
+    sync = BookSync(OrderBook())
+    sync.take(falls(11, 1_000, 950), 0.0)
+    assert sync.join(cut_off(10)).whole
+    assert sync.needs_snapshot
+    assert sync.join(cut_off(11, best=950)).whole
+    assert not sync.needs_snapshot
+
+
+def test_what_a_narrow_book_keeps_is_bounded() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    for each in range(12, 12 + MAX_KEPT_UPDATES + 1):
+        assert sync.take(depth(each, each), 0.0).updates
+    assert "before the first change: 12" in sync.join(cut_off(11)).fault
+    sync.trim()
+    assert f"change: {MAX_KEPT_UPDATES + 12 - LEAST_KEPT_UPDATES}" in sync.join(cut_off(12)).fault
+    assert sync.join(cut_off(MAX_KEPT_UPDATES + 12, best=950)).whole
+
+
+def test_a_change_that_came_early_is_kept_for_the_new_snapshot() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(depth(13, 13, bids=[(940, 5)]), 0.0, is_alone=False)
+    sync.take(falls(11, 1_000, 950), 0.0, is_alone=False)
+    assert sync.is_narrow
+    (update,) = sync.join(cut_off(12, best=950)).whole
+    assert update.update_id == 13
+    assert sync.book.quantity_at(0, 940) == 5
+    assert sync.due_s is None, "the snapshot has what was missing"
+
+
+def test_a_new_connection_leaves_a_narrow_book_narrow() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    sync.take(depth(12, 12), 0.0)
+    sync.restart()
+    assert sync.join(cut_off(11, best=950)).fault, "the change since is forgotten"
+    assert sync.join(cut_off(12, best=950)).whole
+
+
 # Against a model: a venue of numbered changes, and connections that divide them as they like.
 
 PRICES = 4
@@ -267,7 +455,8 @@ class Market:
         self.last_id = len(changes)
 
     def state(self, last_id: int) -> tuple[dict[int, int], dict[int, int]]:
-        bids, asks = {99: 1}, {101: 1}
+        bids = {90 + place: 1 for place in range(PRICES)}
+        asks = {110 + place: 1 for place in range(PRICES, 2 * PRICES)}
         for place, quantity in self._changes[:last_id]:
             side, price = (bids, 90 + place) if place < PRICES else (asks, 110 + place)
             if quantity:
@@ -294,9 +483,16 @@ class Market:
             ],
         )
 
-    def snapshot(self, last_id: int) -> BookUpdate:
+    def snapshot(self, last_id: int, limit: int) -> BookUpdate:
         bids, asks = self.state(last_id)
-        return whole(last_id, bids=sorted(bids.items(), reverse=True), asks=sorted(asks.items()))
+        update = whole(
+            last_id,
+            bids=sorted(bids.items(), reverse=True)[:limit],
+            asks=sorted(asks.items())[:limit],
+        )
+        if max(len(bids), len(asks)) < limit:
+            return update
+        return replace(update, flags=BookFlags.WHOLE | BookFlags.TOP_ONLY)
 
 
 class Wire:
@@ -316,7 +512,9 @@ class Wire:
 
 
 changes = st.lists(
-    st.tuples(st.integers(0, 2 * PRICES - 1), st.integers(0, 3)), min_size=12, max_size=60
+    st.tuples(st.integers(0, 2 * PRICES - 1), st.sampled_from((0, 0, 1, 2))),
+    min_size=12,
+    max_size=60,
 )
 steps = st.lists(
     st.tuples(
@@ -326,25 +524,33 @@ steps = st.lists(
         st.integers(0, 1),
         st.integers(0, 60),
     ),
+    min_size=20,
     max_size=120,
 )
 
 
 def assert_is_right(sync: BookSync, reader: OrderBook, market: Market) -> None:
-    """The book is that of the market at its id, or it is unknown; and a reader's is the same."""
+    """The book is that of the market at its id, or it is unknown; and a reader's is the same. Of a
+    book that is top only, levels may be missing beyond the best ones."""
     assert sync.book.is_known == sync.is_following
     if not sync.is_following:
         return
     bids, asks = market.state(sync.book.update_id)
-    assert [dict(side) for side in sync.book.levels()] == [bids, asks]
+    if sync.book.is_top_only:
+        for best, side, levels in zip((max, min), (bids, asks), sync.book.levels(), strict=True):
+            assert levels[:1] == ([(best(side), side[best(side)])] if side else [])
+            assert set(levels) <= set(side.items())
+    else:
+        assert [dict(side) for side in sync.book.levels()] == [bids, asks]
     assert reader.digest() == sync.book.digest()
 
 
-@given(changes, st.integers(1, 2), st.booleans(), steps, st.data())
+@given(changes, st.integers(1, 2), st.booleans(), st.integers(1, PRICES + 2), steps, st.data())
 def test_whatever_comes_the_book_is_the_venues_or_unknown(
     made: list[tuple[int, int]],
     count: int,
     names_previous: bool,
+    limit: int,
     plan: list[tuple[str, int, int]],
     data: st.DataObject,
 ) -> None:
@@ -376,7 +582,7 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(
                 follow(sync.take(message, now_s, is_alone=is_alone).updates)
             case "snapshot":
                 last_id = min(market.last_id, max(0, newest + 5 - amount % 20))
-                follow(sync.join(market.snapshot(last_id)).whole)
+                follow(sync.join(market.snapshot(last_id, limit)).whole)
             case "due":
                 sync.due(now_s)
             case "restart":
@@ -388,7 +594,7 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(
     for after in (market.last_id, market.last_id + 1):
         message = end.message(after, after + 1, names_previous=names_previous)
         follow(sync.take(message, now_s + 100, is_alone=True).updates)
-        follow(sync.join(end.snapshot(after + 1)).whole)
+        follow(sync.join(end.snapshot(after + 1, limit)).whole)
         assert_is_right(sync, reader, end)
     assert sync.is_following
     assert sync.book.update_id == end.last_id
