@@ -139,8 +139,8 @@ class OrderBook:
     """The order book of one instrument. See the module.
 
     Without an `instrument` it takes that of the first update. `update_id` and `time` are those of
-    the newest update, 0 while the book is unknown. `is_top_only` says that nothing is known beyond
-    the last level of each side: then totals that reach it are lower bounds.
+    the newest update, 0 while the book is unknown. `is_top_only` says that levels far from the best
+    ones may be missing, and nothing is known beyond the last: totals over these are lower bounds.
 
     Every argument `side` is a `Side`; a depth is counted from the best level outwards.
     """

@@ -139,7 +139,7 @@ class BookSync:
         if follows(depth) > last_id:
             return self._ahead(depth, now_s, is_alone=is_alone)
         self._back_since_s = None
-        fault = self._apply(depth.update)
+        fault = self._apply(depth)
         if fault:
             return Taken((), self._break(fault))
         if self._early.changes:
@@ -209,14 +209,15 @@ class BookSync:
             self._kept.keep_only(newer)
         return fault
 
-    def _apply(self, update: BookUpdate) -> str:
-        """Apply an update to the book. Gives what is wrong with the book then, or nothing."""
-        fault = _applied(self.book, update)
+    def _apply(self, depth: VenueDepth) -> str:
+        """Apply a change to the book. Gives what is wrong with the book then, or nothing."""
+        fault = _applied(self.book, depth.update)
         if fault or not self._edges:
             return fault
         is_narrow, fault = _measured(self.book, self._edges)
         if is_narrow and not self.is_narrow:
             self.is_narrow = True
+            self._kept.add(depth)
             self._keep_early()
         return fault
 
@@ -249,7 +250,7 @@ class BookSync:
         while early.changes and follows(early.changes[0]) <= self.book.update_id:
             depth = early.pop()
             if id_of(depth) > self.book.update_id:
-                fault = self._apply(depth.update)
+                fault = self._apply(depth)
                 if fault:
                     return Taken(updates, self._break(fault))
                 updates.append(depth.update)

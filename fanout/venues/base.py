@@ -413,8 +413,8 @@ class Venue(Protocol):
 
     def parse_book(self, body: bytes, instrument: Instrument) -> BookUpdate:
         """Parse a whole order book, as an update flagged WHOLE, and TOP_ONLY if the venue may have
-        more levels. Its time is 0 if the venue does not send it. Raises `VenueMessageError` for an
-        invalid answer."""
+        more levels on its longer side, or on both if they are equally long. Its time is 0 if the
+        venue does not send it. Raises `VenueMessageError` for an invalid answer."""
         ...
 
     def time_request(self) -> Request: ...

@@ -6,9 +6,11 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
-from fanout.feed.books import FIRST_PAUSE_S, LASTING_S
+from fanout.feed.books import FIRST_PAUSE_S, LASTING_S, LONGEST_PAUSE_S
+from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, going, settled
+from tests.stand.deep_market import SHOWN, DeepMarket
 from tests.stand.loopback import Exchange
 
 
@@ -77,7 +79,7 @@ async def test_a_crossed_level_breaks_the_book_before_it_is_published(
         await settled(LASTING_S)
         exchange.change(BTC, b=[("61800.50", "1.000")])
         await settled(2 * FIRST_PAUSE_S)
-        assert not reader.is_live()
+        reader.read()
         assert not any(each.is_crossed for each in reader.books.values())
         assert "is not below the best ask" in reader.why(BTC)[-1]
         exchange.change(BTC, {"61800.00": "1.000"})
@@ -186,4 +188,113 @@ async def test_trades_that_are_silent_are_noticed_though_the_book_changes(
         exchange.mute.clear()
         exchange.trade(BTC)
         await settled(5)
+        assert reader.is_live()
+
+
+@pytest.mark.parametrize("step", [7, -7, -30])
+async def test_a_market_that_leaves_the_snapshot_stays_known(
+    step: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        for _ in range(abs(300 // step)):
+            await settled(LASTING_S)
+            market.walk(step)
+            await settled()
+            assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]
+        assert market.asked > 5
+        assert running.feed.stats().anomalies == {}
+
+
+async def test_a_book_that_gets_no_new_snapshot_is_not_live_at_the_edge_of_its_old_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        await settled(LASTING_S)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        for _ in range(6):
+            market.walk(-10)
+            await settled()
+            assert reader.is_live()
+        market.walk(-10)
+        await settled()
+        assert not reader.is_live()
+        assert (
+            reader.why(BTC)[-1]
+            == "STALE only 10 bids are left above 61799.20, where the snapshot ends"
+        )
+        exchange.rest_fault = None
+        await settled(LONGEST_PAUSE_S)
+        market.walk(-1)
+        await settled()
+        assert reader.is_live()
+
+
+async def test_a_market_that_jumps_over_the_whole_snapshot_is_not_live_until_the_next(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        await settled(LASTING_S)
+        market.walk(3 * SHOWN)
+        await settled()
+        assert reader.is_live()
+        assert [each.split()[0] for each in reader.why(BTC)][-2:] == ["STALE", "LIVE"]
+        assert "only 0 asks are left below 61800.79" in reader.why(BTC)[-2]
+
+
+async def test_snapshots_that_do_not_last_are_asked_for_less_and_less_often(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        for back_and_forth in range(100):
+            market.walk(-50 if back_and_forth % 2 else 50)
+            await settled(1)
+        assert reader.is_live()
+        assert 3 < market.asked < 10
+
+
+async def test_a_book_is_not_replaced_while_its_connection_is_down(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        await settled(LASTING_S)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        market.walk(50)
+        await settled()
+        assert reader.is_live()
+        exchange.refusals = [VenueUnreachableError("no route")] * 3
+        exchange.sockets[0].break_off()
+        exchange.rest_fault = None
+        count = len(reader.records)
+        await settled(2 * FIRST_PAUSE_S)
+        reader.read()
+        assert not any(isinstance(each, BookUpdate) for each in reader.records[count:])
+        await settled(LONGEST_PAUSE_S)
+        market.touch()
+        await settled()
         assert reader.is_live()

@@ -68,13 +68,13 @@ class Book:
         self.history = {self.update_id: (self.bids.copy(), self.asks.copy())}
         """What it was at each update id."""
 
-    def snapshot(self) -> dict[str, object]:
+    def snapshot(self, limit: int | None = None) -> dict[str, object]:
         """What REST answers."""
         return {
             "lastUpdateId": self.update_id,
             "T": BEGAN_MS,
-            "bids": sorted(self.bids.items(), key=lambda each: -float(each[0])),
-            "asks": sorted(self.asks.items(), key=lambda each: float(each[0])),
+            "bids": sorted(self.bids.items(), key=lambda each: -float(each[0]))[:limit],
+            "asks": sorted(self.asks.items(), key=lambda each: float(each[0]))[:limit],
         }
 
     def change(self, bids: dict[str, str], asks: dict[str, str]) -> dict[str, object]:
@@ -283,7 +283,9 @@ class Exchange:
             case "depth":
                 symbol = request.query["symbol"]
                 odd = self.snapshots.get(symbol)
-                return odd.pop(0) if odd else self.books[symbol].snapshot()
+                if odd:
+                    return odd.pop(0)
+                return self.books[symbol].snapshot(int(request.query["limit"]))
             case "aggTrades":
                 return [
                     {"a": each.trade_id + 7_000, "p": each.price, "q": "0.500", "T": each.time}

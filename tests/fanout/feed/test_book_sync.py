@@ -332,12 +332,13 @@ def test_a_new_snapshot_may_be_ahead_of_the_book() -> None:
 def test_a_new_snapshot_that_is_older_than_the_book_is_refused() -> None:
     sync = cut_off_at(cut_off(10))
     sync.take(falls(11, 1_000, 950), 0.0)
-    fault = "the whole book is of update 10, and the one there is of 11"
-    assert sync.join(cut_off(10)).fault == fault
     sync.take(depth(12, 12), 0.0)
-    assert "is of update 10, before the first change: 11" in sync.join(cut_off(10)).fault
+    assert "is of update 9, before the first change: 10" in sync.join(cut_off(9)).fault
+    sync.restart()
+    fault = "the whole book is of update 11, and the one there is of 12"
+    assert sync.join(cut_off(11)).fault == fault
     assert (sync.is_following, sync.is_narrow, sync.book.update_id) == (True, True, 12)
-    assert sync.join(cut_off(11, best=950)).whole
+    assert sync.join(cut_off(12, best=950)).whole
 
 
 def test_a_book_that_may_be_wrong_at_its_edge_is_broken() -> None:
@@ -348,6 +349,13 @@ def test_a_book_that_may_be_wrong_at_its_edge_is_broken() -> None:
     assert not sync.book.is_known
     assert not sync.is_narrow
     assert sync.join(cut_off(12, best=939)).whole, "of the changes that were kept"
+
+
+def test_a_change_over_the_whole_snapshot_joins_the_next_one() -> None:
+    sync = cut_off_at(cut_off(10))
+    assert sync.take(falls(11, 1_000, 900), 0.0).broken
+    assert sync.needs_snapshot
+    assert sync.join(cut_off(11, best=900)).whole
 
 
 def test_a_side_that_is_cleared_is_broken_at_its_edge() -> None:

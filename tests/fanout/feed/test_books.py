@@ -1,13 +1,15 @@
 """Quotes and books of a feed, at the exchange in memory: what is published, and when it is LIVE."""
 
+import pytest
 from trio.testing import MockClock
 
 from fanout.config import FeedConfig
-from fanout.feed.books import AT_ONCE
+from fanout.feed.books import AT_ONCE, LASTING_S
 from fanout.protocol import DataKinds, FeedState, Quote, Trade
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, ETH, BookReader, going, settled
+from tests.stand.deep_market import DeepMarket
 from tests.stand.loopback import Exchange
 
 
@@ -176,6 +178,30 @@ async def test_many_books_take_turns_and_are_whole_soon(autojump_clock: MockCloc
         asked = [each for each in exchange.requests[before:] if each.path.endswith("depth")]
         assert {each.query["symbol"] for each in asked[:AT_ONCE]} == set(symbols[:AT_ONCE])
         assert sum(each.weight for each in asked) <= exchange.budget.limit / 2
+
+
+async def test_unknown_books_come_before_those_that_need_a_new_snapshot(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = [f"A{number}USDT" for number in range(AT_ONCE)]
+    exchange = Exchange(*followed, BTC)
+    markets = {each: DeepMarket(exchange, monkeypatch, each) for each in (*followed, BTC)}
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        for symbol in followed:
+            markets[symbol].touch()
+        await settled()
+        await settled(LASTING_S)
+        assert all(reader.is_live(each) for each in followed)
+        before = len(exchange.requests)
+        for symbol in (*followed, BTC):
+            markets[symbol].walk(50)
+        await settled()
+        asked = [each for each in exchange.requests[before:] if each.path.endswith("depth")]
+        symbols = [each.query["symbol"] for each in asked]
+        assert BTC in symbols[:AT_ONCE], "though its change came last"
+        assert sorted(symbols) == sorted((BTC, *followed))
+        assert all(reader.is_live(each) for each in (BTC, *followed))
 
 
 async def test_a_book_goes_on_in_new_units(autojump_clock: MockClock) -> None:
