@@ -37,6 +37,7 @@ A book that may be wrong is cleared at once. Nothing is published of it until it
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -89,6 +90,16 @@ class Edge(NamedTuple):
     least: int
 
 
+class _Measure(NamedTuple):
+    """How far the edges are: whether the book is narrow, how many bytes of levels may change before
+    it may be narrow or wrong, and why it may be wrong, if it may. Most changes need no new measure
+    then: a level that changes is at most one that goes."""
+
+    is_narrow: bool
+    room: float
+    fault: str = ""
+
+
 _NOTHING: Final = Taken()
 _NOT_NEEDED: Final = Joined()
 
@@ -107,6 +118,8 @@ class BookSync:
         self.is_narrow = False
         """Whether it is followed, and needs a new snapshot before it comes to an edge."""
         self._edges: tuple[Edge, ...] = ()
+        self._room = inf
+        """Until the edges are measured again."""
         self._kept = KeptChanges()
         """For the snapshot that will come, while one is needed."""
         self._early = KeptChanges()
@@ -163,11 +176,12 @@ class BookSync:
         if book.update_id < self.book.update_id:
             return Joined(fault=_too_old_to_replace(book, self.book))
         edges = _edges(snapshot)
-        is_narrow, fault = _measured(book, edges)
-        if fault:
-            return Joined(fault=fault)
+        measure = _measured(book, edges)
+        if measure.fault:
+            return Joined(fault=measure.fault)
         self._forget()
-        self.is_following, self.is_narrow, self._edges = True, is_narrow, edges
+        self.is_following, self.is_narrow = True, measure.is_narrow
+        self._edges, self._room = edges, measure.room
         self._back_since_s = None
         whole = book.whole()
         for each in whole:
@@ -212,14 +226,18 @@ class BookSync:
     def _apply(self, depth: VenueDepth) -> str:
         """Apply a change to the book. Gives what is wrong with the book then, or nothing."""
         fault = _applied(self.book, depth.update)
-        if fault or not self._edges:
-            return fault
-        is_narrow, fault = _measured(self.book, self._edges)
-        if is_narrow and not self.is_narrow:
+        self._room -= len(depth.update.packed_bids) + len(depth.update.packed_asks)
+        return fault if fault or self._room >= 0 else self._measure(depth)
+
+    def _measure(self, depth: VenueDepth) -> str:
+        """See how far the edges are after a change. Gives why the book may be wrong, or nothing."""
+        measure = _measured(self.book, self._edges)
+        self._room = measure.room
+        if measure.is_narrow and not self.is_narrow:
             self.is_narrow = True
             self._kept.add(depth)
             self._keep_early()
-        return fault
+        return measure.fault
 
     def _repeated(self, depth: VenueDepth, now_s: float) -> Taken:
         self.repeats += 1
@@ -310,16 +328,15 @@ def _edge(side: Side, packed: bytes) -> Edge:
     return Edge(side, price, count * NARROW, max(1, min(EXACT_LEVELS, count // 4)))
 
 
-def _measured(book: OrderBook, edges: Sequence[Edge]) -> tuple[bool, str]:
-    """Whether a book is narrow, and why it may be wrong, if it may."""
-    is_narrow = False
+def _measured(book: OrderBook, edges: Sequence[Edge]) -> _Measure:
+    is_narrow, room = False, inf
     for side, price, few, least in edges:
         known = book.count_to(side, price)
-        if known < few:
-            is_narrow = True
-            if known < least:
-                return True, _at_its_edge(book, side, price, known)
-    return is_narrow, ""
+        if known < least:
+            return _Measure(True, 0, _at_its_edge(book, side, price, known))
+        is_narrow |= known < few
+        room = min(room, known - (least if known < few else few))
+    return _Measure(is_narrow, room * LEVEL.size)
 
 
 def _at_its_edge(book: OrderBook, side: Side, price: int, known: int) -> str:
