@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.feed import Feed
-from fanout.feed.book_sync import EXACT_LEVELS
+from fanout.feed.book_edges import EXACT_LEVELS
 from fanout.feed.market import Market
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.budget import Budget

@@ -20,18 +20,10 @@ While the book is unknown, changes are kept for the snapshot that will come. A s
 if it is older than the changes that were kept, or if some are missing between them. With several
 connections a missing change may still come on another one, so the book waits for it a moment.
 
-A snapshot that is top only has *edges*: beyond the last level of a side that was cut off, the book
-knows only what has changed since. As the market moves towards an edge, or levels go, fewer known
-levels are left between the best price and the edge:
-
-    best bid                             edge
-       |  known: all levels are in the book  |  some levels may be missing
-       | <------ 500 or more: fine --------> |
-       | <-- 20 to 499: narrow, a new snapshot is due
-       | <-- below 20: break
-
-A narrow book is followed as before, and keeps the changes for the new snapshot as an unknown one
-does. They are joined in a second book, which then replaces the first one as a whole.
+A snapshot that is top only has *edges*, beyond which levels may be missing; see `book_edges`. A
+book with few known levels left before an edge is *narrow*. It is followed as before, and keeps the
+changes for a new snapshot as an unknown one does. They are joined in a second book, which then
+replaces the first one as a whole.
 
 A book that may be wrong is cleared at once. Nothing is published of it until it is whole again.
 """
@@ -42,10 +34,10 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from fanout.feed.book_edges import Edges, edges_of, measured
 from fanout.feed.kept_changes import KeptChanges, follows, id_of
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import LEVEL, BookUpdate
-from fanout.protocol.constants import Side
+from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.errors import FanoutError
 from fanout.venues.base import VenueDepth
 
@@ -54,14 +46,6 @@ WAIT_S: Final = 0.5
 
 BACK_S: Final = 5.0
 """How long the stream may bring only changes that the book has: after that its ids went back."""
-
-EXACT_LEVELS: Final = 20
-"""Levels of each side that are exact in every book that is followed: the most that venues send as
-the top of a book. Of a shorter snapshot, a quarter."""
-
-NARROW: Final = 1 / 2
-"""Part of a snapshot's levels below which a new one is due. The other half is the time for it. A
-part, since no snapshot is too short for it: a number could ask again and again."""
 
 
 class Taken(NamedTuple):
@@ -77,26 +61,6 @@ class Joined(NamedTuple):
     are empty if none is needed, or before the first change."""
 
     whole: Sequence[BookUpdate] = ()
-    fault: str = ""
-
-
-class Edge(NamedTuple):
-    """Where a snapshot cuts a side off. It is narrow with fewer than `few` known levels, and may be
-    wrong with fewer than `least`."""
-
-    side: Side
-    price: int
-    few: float
-    least: int
-
-
-class _Measure(NamedTuple):
-    """How far the edges are: whether the book is narrow, how many bytes of levels may change before
-    it may be narrow or wrong, and why it may be wrong, if it may. Most changes need no new measure
-    then: a level that changes is at most one that goes."""
-
-    is_narrow: bool
-    room: float
     fault: str = ""
 
 
@@ -117,7 +81,7 @@ class BookSync:
         """How often it became unknown."""
         self.is_narrow = False
         """Whether it is followed, and needs a new snapshot before it comes to an edge."""
-        self._edges: tuple[Edge, ...] = ()
+        self._edges: Edges = ()
         self._room = inf
         """Until the edges are measured again."""
         self._kept = KeptChanges()
@@ -175,8 +139,8 @@ class BookSync:
             return Joined(fault=fault)
         if book.update_id < self.book.update_id:
             return Joined(fault=_too_old_to_replace(book, self.book))
-        edges = _edges(snapshot)
-        measure = _measured(book, edges)
+        edges = edges_of(snapshot)
+        measure = measured(book, edges)
         if measure.fault:
             return Joined(fault=measure.fault)
         self._forget()
@@ -231,7 +195,7 @@ class BookSync:
 
     def _measure(self, depth: VenueDepth) -> str:
         """See how far the edges are after a change. Gives why the book may be wrong, or nothing."""
-        measure = _measured(self.book, self._edges)
+        measure = measured(self.book, self._edges)
         self._room = measure.room
         if measure.is_narrow and not self.is_narrow:
             self.is_narrow = True
@@ -307,43 +271,6 @@ def _applied(book: OrderBook, update: BookUpdate) -> str:
     except FanoutError as error:
         return str(error)
     return _crossing(book, update) if book.is_crossed else ""
-
-
-def _edges(snapshot: BookUpdate) -> tuple[Edge, ...]:
-    """A side that is shorter than the other was not cut off."""
-    if not snapshot.is_top_only:
-        return ()
-    bids, asks = snapshot.packed_bids, snapshot.packed_asks
-    longest = max(len(bids), len(asks), LEVEL.size)
-    return tuple(
-        _edge(side, packed)
-        for side, packed in ((Side.BID, bids), (Side.ASK, asks))
-        if len(packed) == longest
-    )
-
-
-def _edge(side: Side, packed: bytes) -> Edge:
-    count = len(packed) // LEVEL.size
-    price, _ = LEVEL.unpack_from(packed, len(packed) - LEVEL.size)
-    return Edge(side, price, count * NARROW, max(1, min(EXACT_LEVELS, count // 4)))
-
-
-def _measured(book: OrderBook, edges: Sequence[Edge]) -> _Measure:
-    is_narrow, room = False, inf
-    for side, price, few, least in edges:
-        known = book.count_to(side, price)
-        if known < least:
-            return _Measure(True, 0, _at_its_edge(book, side, price, known))
-        is_narrow |= known < few
-        room = min(room, known - (least if known < few else few))
-    return _Measure(is_narrow, room * LEVEL.size)
-
-
-def _at_its_edge(book: OrderBook, side: Side, price: int, known: int) -> str:
-    assert book.instrument is not None, "an update was applied to it"
-    before = "above" if side is Side.BID else "below"
-    shown = book.instrument.price_decimal(price)
-    return f"only {known} {side.name.lower()}s are left {before} {shown}, where the snapshot ends"
 
 
 def _crossing(book: OrderBook, update: BookUpdate) -> str:

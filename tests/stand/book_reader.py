@@ -6,7 +6,7 @@ is not LIVE. One that is top only has no wrong level, and its first levels are t
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from fanout.feed.book_sync import EXACT_LEVELS
+from fanout.feed.book_edges import EXACT_LEVELS
 from fanout.protocol import DataKinds, FeedState, OrderBook, Record, Status
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import RunningFeed
