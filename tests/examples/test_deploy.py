@@ -15,10 +15,12 @@ import yaml
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Trade
 from tests.fanout.cli.processes import fanout
-from tests.fanout.http.watched import watched
+from tests.fanout.http.watched import until_ready, watched
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
+
+ALL = ("trades", "quotes", "book")
 
 METRIC = re.compile(r"\b(?:fanout|process)_[a-z_]+\b")
 
@@ -48,7 +50,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 async def test_every_metric_that_is_asked_for_is_exported() -> None:
-    async with watched() as service, TrioTcpClient(service.tcp_url) as client:
+    async with watched(data=ALL) as service, TrioTcpClient(service.tcp_url) as client:
         async for record in client:
             if isinstance(record, Trade):
                 break
@@ -63,7 +65,8 @@ async def test_every_metric_that_is_asked_for_is_exported() -> None:
 
 
 async def test_what_belongs_to_a_channel_can_be_looked_at_by_channel() -> None:
-    async with watched() as service:
+    async with watched(data=ALL) as service:
+        await until_ready(service)
         text = (await service.get("/metrics")).text
     samples = [line for line in text.splitlines() if 'channel="' in line]
     by_channel = {METRIC.match(line).group() for line in samples}  # type: ignore[union-attr]

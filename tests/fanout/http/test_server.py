@@ -30,7 +30,7 @@ from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
-from tests.fanout.http.watched import Watched, watched, watched_pair
+from tests.fanout.http.watched import until_ready, watched, watched_pair
 from tests.stand.inside import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
@@ -39,11 +39,6 @@ Parse = Callable[[str], Iterable[Metric]]
 @pytest.fixture(autouse=True)
 def new_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "KEPT_S", 0)
-
-
-async def until_ready(service: Watched) -> None:
-    while (await service.get("/readyz")).status_code != 200:  # noqa: ASYNC110  over a socket
-        await trio.sleep(0.02)
 
 
 async def read_trades(client: TrioTcpClient, count: int) -> None:

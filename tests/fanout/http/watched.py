@@ -42,6 +42,11 @@ class Watched:
             return received
 
 
+async def until_ready(service: Watched) -> None:
+    while (await service.get("/readyz")).status_code != 200:  # noqa: ASYNC110  over a socket
+        await trio.sleep(0.02)
+
+
 @asynccontextmanager
 async def watched(
     *, data: tuple[str, ...] = ("trades",), **changes: object
