@@ -10,6 +10,7 @@ The keys are the fields of `SourceConfig` and `FeedConfig`, spelled as options a
 table leaves out is what the option says, and without one its default.
 """
 
+import re
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -95,4 +96,11 @@ def source_of(
             sim=SimConfig() if venue == "sim" else None,
         )
     except UsageError as error:
-        raise ConfigError(f"{table.where}: {error}") from error
+        raise ConfigError(f"{table.where}: {_in_keys(table, str(error))}") from error
+
+
+def _in_keys(table: SourceTable, message: str) -> str:
+    """An error with the keys of the table in place of the options of the same names."""
+    for field in table.values:
+        message = re.sub(rf"(?<!\S)--{NAMES[field]}(?![\w-])", NAMES[field], message)
+    return message

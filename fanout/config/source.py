@@ -160,9 +160,9 @@ def check_data(data: tuple[str, ...], stream: str) -> None:
     with the stream."""
     for each in data:
         if each not in DATA:
-            raise UsageError(f"data {shown(each)!r} is unknown: {', '.join(DATA)}")
+            raise UsageError(f"--data {shown(each)!r} is unknown: {', '.join(DATA)}")
     if not data or len(set(data)) < len(data):
-        raise UsageError(f"data {list(data)}: name each kind once: {', '.join(DATA)}")
+        raise UsageError(f"--data {','.join(data)!r}: name each kind once: {', '.join(DATA)}")
     if stream == "aggTrade" and data != ("trades",):
         others = " or ".join(each for each in data if each != "trades")
         raise UsageError(f"--stream aggTrade brings no {others}: take --stream trade, or auto")

@@ -89,7 +89,7 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
         ('[[source]]\nassets = "A"\napi-key = "x"', "1: api-key is unknown"),
         ('[[source]]\nassets = "A"\nfoo = 1', "1: foo is unknown: a source has assets, venue, "),
         ('[[source]]\nassets = "A"\nconnections = "2"', "1: connections: expected `int`"),
-        ('[[source]]\nassets = "A"\nconnections = 9', "1: --connections 9: 1 to 4"),
+        ('[[source]]\nassets = "A"\nconnections = 9', "1: connections 9: 1 to 4"),
         ("[[source]]\nassets = [1]", "1: assets: expected `str`"),
         ('[[source]]\nassets = ""', "1: no symbol: name some as assets, such"),
         ('[[source]]\nassets = "A,a"', "1: A is asked for twice"),
@@ -109,14 +109,14 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
         ('[[source]]\nassets = "A"\ndata = ["orders"]', "1: data 'orders' is unknown: trades"),
         (
             '[[source]]\nassets = "A"\ndata = ["book", "book"]',
-            "1: data ['book', 'book']: name each",
+            "1: data 'book,book': name each kind once",
         ),
         (
             '[[source]]\nassets = "A"\nstream = "aggTrade"\ndata = "trades,book"',
-            "1: --stream aggTrade brings no book: take --stream trade, or auto",
+            "1: stream aggTrade brings no book: take stream trade, or auto",
         ),
-        ('[[source]]\nassets = "A"\ndata = []', "1: data []: name each kind once"),
-        ('[[source]]\nassets = "A"\nws-url = "http://h"', "1: --ws-url 'http://h'"),
+        ('[[source]]\nassets = "A"\ndata = []', "1: data '': name each kind once"),
+        ('[[source]]\nassets = "A"\nws-url = "http://h"', "1: ws-url 'http://h'"),
         (
             '[[source]]\nassets = "A"\nvenue = "sim"\nws-url = "ws://h"',
             "1: the venue sim brings its own URLs",
@@ -138,6 +138,15 @@ def test_an_invalid_table_is_refused_with_its_number(file: Path, text: str, said
     assert result.stderr.startswith(f"fanout: {file}: ")
     assert said.format(file=file) in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_an_option_that_a_table_leaves_out_keeps_its_dashes_in_an_error() -> None:
+    (table,) = read_tables("f", [{"assets": "A", "data": ["quotes"]}])
+    with pytest.raises(ConfigError, match=r"f: .* 1: --stream aggTrade brings no quotes"):
+        source_of(table, venue="sim", data=("trades",), feed=FeedConfig(stream="aggTrade"))
+    (table,) = read_tables("f", [{"assets": "A"}])
+    with pytest.raises(ConfigError, match=r"f: .* 1: --data 'foo' is unknown"):
+        source_of(table, venue="sim", data=("foo",), feed=FeedConfig())
 
 
 @pytest.mark.parametrize(
