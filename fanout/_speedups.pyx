@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
-"""Compiled twins of what the service does per trade and per client.
+"""Compiled twins of what the service does per trade, per quote and per client.
 
 As in `protocol/_speedups.pyx`: whatever is out of order is left to the plain function.
 """
@@ -10,7 +10,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
 
-from fanout.venues.base import VenueTrade
+from fanout.venues.base import VenueQuote, VenueTrade
+from fanout.protocol.book_records import Quote
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 
@@ -57,6 +58,8 @@ for power in range(MAX_DIGITS + 1):
 
 cdef PyObject *TRADE = <PyObject *>Trade
 cdef PyObject *VENUE_TRADE = <PyObject *>VenueTrade
+cdef PyObject *QUOTE = <PyObject *>Quote
+cdef PyObject *VENUE_QUOTE = <PyObject *>VenueQuote
 cdef PyObject *INSTRUMENT = <PyObject *>Instrument
 cdef object zero = 0
 
@@ -66,6 +69,13 @@ cdef Py_ssize_t item_price = offset_of(VenueTrade, "price")
 cdef Py_ssize_t item_quantity = offset_of(VenueTrade, "quantity")
 cdef Py_ssize_t item_buyer_is_maker = offset_of(VenueTrade, "buyer_is_maker")
 cdef Py_ssize_t item_kind = offset_of(VenueTrade, "kind")
+
+cdef Py_ssize_t item_quote_update_id = offset_of(VenueQuote, "update_id")
+cdef Py_ssize_t item_quote_time = offset_of(VenueQuote, "time")
+cdef Py_ssize_t item_bid_price = offset_of(VenueQuote, "bid_price")
+cdef Py_ssize_t item_bid_quantity = offset_of(VenueQuote, "bid_quantity")
+cdef Py_ssize_t item_ask_price = offset_of(VenueQuote, "ask_price")
+cdef Py_ssize_t item_ask_quantity = offset_of(VenueQuote, "ask_quantity")
 
 cdef Py_ssize_t price_exponent = offset_of(Instrument, "price_exponent")
 cdef Py_ssize_t quantity_exponent = offset_of(Instrument, "quantity_exponent")
@@ -80,6 +90,16 @@ cdef Py_ssize_t trade_kind = offset_of(Trade, "kind")
 cdef Py_ssize_t trade_seq = offset_of(Trade, "seq")
 cdef Py_ssize_t trade_received_ns = offset_of(Trade, "received_ns")
 cdef Py_ssize_t trade_back_filled = offset_of(Trade, "back_filled")
+
+cdef Py_ssize_t quote_instrument = offset_of(Quote, "instrument")
+cdef Py_ssize_t quote_update_id = offset_of(Quote, "update_id")
+cdef Py_ssize_t quote_time = offset_of(Quote, "time")
+cdef Py_ssize_t quote_bid_price = offset_of(Quote, "bid_price")
+cdef Py_ssize_t quote_bid_quantity = offset_of(Quote, "bid_quantity")
+cdef Py_ssize_t quote_ask_price = offset_of(Quote, "ask_price")
+cdef Py_ssize_t quote_ask_quantity = offset_of(Quote, "ask_quantity")
+cdef Py_ssize_t quote_seq = offset_of(Quote, "seq")
+cdef Py_ssize_t quote_received_ns = offset_of(Quote, "received_ns")
 
 
 cdef bint from_text(PyObject *text, PyObject *exponent, int64_t *value):
@@ -152,6 +172,43 @@ def to_trade(item, instrument):
     return trade
 
 
+def to_quote(item, instrument):
+    """See `fanout.feed.normalise.to_quote`."""
+    cdef PyObject *said = <PyObject *>item
+    cdef PyObject *units = <PyObject *>instrument
+    cdef int64_t bid, bid_quantity, ask, ask_quantity
+    cdef uint64_t number
+    cdef PyObject *made
+    if not (
+        IS_EXACTLY(said, VENUE_QUOTE)
+        and IS_EXACTLY(units, INSTRUMENT)
+        and from_text(SLOT(said, item_bid_price), SLOT(units, price_exponent), &bid)
+        and from_text(SLOT(said, item_ask_price), SLOT(units, price_exponent), &ask)
+        and from_text(SLOT(said, item_bid_quantity), SLOT(units, quantity_exponent), &bid_quantity)
+        and from_text(SLOT(said, item_ask_quantity), SLOT(units, quantity_exponent), &ask_quantity)
+        and as_u64(SLOT(said, item_quote_update_id), &number)
+        and as_u64(SLOT(said, item_quote_time), &number)
+    ):
+        return plain("to_quote")(item, instrument)
+    if bid_quantity == 0:
+        bid = ask
+    elif ask_quantity == 0:
+        ask = bid
+    made = PyType_GenericAlloc(<PyTypeObject *>QUOTE, 0)
+    cdef object quote = <object>made
+    Py_DECREF(made)
+    FILL(made, quote_instrument, Py_NewRef(units))
+    FILL(made, quote_update_id, Py_NewRef(SLOT(said, item_quote_update_id)))
+    FILL(made, quote_time, Py_NewRef(SLOT(said, item_quote_time)))
+    FILL(made, quote_bid_price, PyLong_FromLongLong(bid))
+    FILL(made, quote_bid_quantity, PyLong_FromLongLong(bid_quantity))
+    FILL(made, quote_ask_price, PyLong_FromLongLong(ask))
+    FILL(made, quote_ask_quantity, PyLong_FromLongLong(ask_quantity))
+    FILL(made, quote_seq, Py_NewRef(<PyObject *>zero))
+    FILL(made, quote_received_ns, Py_NewRef(<PyObject *>zero))
+    return quote
+
+
 # The same bytes to many sockets.
 
 cdef struct Shortfall:
@@ -203,12 +260,20 @@ def send_to_each(descriptors, bytes data not None):
 def _proof():
     units = Instrument(index=0, symbol="X", price_exponent=-1, quantity_exponent=0)
     item = VenueTrade("X", 1, 2, "0.3", "4", True, None)
-    return to_trade(item, units) == Trade(units, 1, 2, 3, 4, True, None)
+    quoted = VenueQuote("X", 1, 2, "0.3", "4", "0.5", "6")
+    return (
+        to_trade(item, units) == Trade(units, 1, 2, 3, 4, True, None)
+        and to_quote(quoted, units) == Quote(units, 1, 2, 3, 4, 5, 6)
+    )
 
 if min(
     item_trade_id, item_time, item_price, item_quantity, item_buyer_is_maker, item_kind,
+    item_quote_update_id, item_quote_time,
+    item_bid_price, item_bid_quantity, item_ask_price, item_ask_quantity,
     price_exponent, quantity_exponent,
     trade_instrument, trade_trade_id, trade_time, trade_price, trade_quantity, trade_kind,
     trade_buyer_is_maker, trade_seq, trade_received_ns, trade_back_filled,
+    quote_instrument, quote_update_id, quote_time, quote_bid_price, quote_bid_quantity,
+    quote_ask_price, quote_ask_quantity, quote_seq, quote_received_ns,
 ) < 0 or not _proof():
     raise ImportError("records are not laid out as the compiled twins expect")

@@ -39,6 +39,7 @@ def to_trade(item: VenueTrade, instrument: Instrument) -> Trade:
     return trade
 
 
+@twin
 def to_quote(item: VenueQuote, instrument: Instrument) -> Quote:
     """Convert a quote. Raises `NotRepresentableError` with the symbol and the value.
 

@@ -17,11 +17,12 @@ import fanout.feed.normalise
 import fanout.transports.tcp.sending  # noqa: F401
 from fanout.protocol import Instrument, TradeKind
 from fanout.speedups import twin
-from fanout.venues.base import SpentId, VenueTrade
+from fanout.venues.base import SpentId, VenueQuote, VenueTrade
 from tests.twins import same_outcome, twins_of
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 ITEM = VenueTrade("BTCUSDT", 5, 1723161256322, "61800.30", "0.006", True, TradeKind.RPI)
+QUOTE = VenueQuote("BTCUSDT", 5, 1723161256322, "61800.20", "2.5", "61800.30", "0.006")
 
 
 def twins() -> ModuleType:
@@ -59,6 +60,8 @@ def test_numbers_are_read_or_refused_alike(
     both("to_trade", replace(ITEM, price=price), units)
     both("to_trade", replace(ITEM, quantity=quantity), units)
     both("to_trade", replace(ITEM, price=price, quantity=quantity), units)
+    both("to_quote", replace(QUOTE, bid_price=price, ask_quantity=quantity), units)
+    both("to_quote", replace(QUOTE, ask_price=price, bid_quantity=quantity), units)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,14 @@ def test_long_numbers_are_read_or_refused_alike(text: str, exponent: int) -> Non
     units = replace(BTC, price_exponent=exponent, quantity_exponent=exponent)
     both("to_trade", replace(ITEM, price=text), units)
     both("to_trade", replace(ITEM, quantity=text), units)
+    for field in VenueQuote.__struct_fields__[3:]:
+        both("to_quote", replace(QUOTE, **{field: text}), units)
+
+
+@pytest.mark.parametrize("bid_quantity", ["0", "0.000", "1"])
+@pytest.mark.parametrize("ask_quantity", ["0", "0.000", "1"])
+def test_empty_sides_of_quotes_are_taken_alike(bid_quantity: str, ask_quantity: str) -> None:
+    both("to_quote", replace(QUOTE, bid_quantity=bid_quantity, ask_quantity=ask_quantity), BTC)
 
 
 STRANGE = [None, 1, -1, 2**63, 2**64 - 1, 2**64, 1.5, b"1", "1", True]
@@ -80,10 +91,18 @@ def test_strange_trades_are_taken_or_refused_alike(field: str, value: Any) -> No
     both("to_trade", replace(ITEM, **{field: value}), BTC)
 
 
+@pytest.mark.parametrize("value", STRANGE, ids=repr)
+@pytest.mark.parametrize("field", VenueQuote.__struct_fields__)
+def test_strange_quotes_are_taken_or_refused_alike(field: str, value: Any) -> None:
+    both("to_quote", replace(QUOTE, **{field: value}), BTC)
+
+
 @pytest.mark.parametrize("units", [None, 1, replace(BTC, price_exponent=None), ITEM])
 def test_strange_units_are_used_or_refused_alike(units: Any) -> None:
     both("to_trade", ITEM, units)
     both("to_trade", SpentId("BTCUSDT", 1), units)
+    both("to_quote", QUOTE, units)
+    both("to_quote", ITEM, units)
 
 
 @contextmanager
