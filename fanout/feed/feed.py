@@ -28,6 +28,7 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.announcer import Announcer
+from fanout.feed.balance import Balance
 from fanout.feed.books import Books
 from fanout.feed.connection import Connect
 from fanout.feed.connections import Connections, Shard
@@ -140,6 +141,7 @@ class Feed:
             ),
             quotes=quotes,
             books=books,
+            balance=Balance(venue.data),
         )
         self._silence = Silence(
             rest, listings, sequences, clock, first_trade_timeout_s=timeout_s, wall_ns=wall_ns

@@ -10,7 +10,6 @@ from typing import Final, TypeGuard
 import trio
 
 from fanout.channel.channel import Channel, Published
-from fanout.feed.balance import Balance
 from fanout.feed.books import BOOK, WHOLE, Books
 from fanout.feed.connections import Shard
 from fanout.feed.liveness import Change
@@ -52,7 +51,7 @@ class Intake:
         self._quotes = quotes
         self._books = books
         self._view = view
-        self._balance = Balance(parts.connections.venue.data)
+        self._balance = parts.balance
         self._say = say
         self._monotonic_ns = monotonic_ns
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from fanout.feed.announcer import Announcer
+from fanout.feed.balance import Balance
 from fanout.feed.books import Books
 from fanout.feed.connections import Connections
 from fanout.feed.liveness import Liveness
@@ -13,8 +14,8 @@ from fanout.feed.watch import Watch
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Instruments, trade ids, states, timers, reports, connections, quotes and order books of one
-    feed."""
+    """Instruments, trade ids, states, timers, reports, connections, quotes, order books and the
+    balance of streams of one feed."""
 
     roster: Roster
     sequences: Sequences
@@ -24,3 +25,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
     quotes: Quotes
     books: Books
+    balance: Balance

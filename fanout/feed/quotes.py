@@ -9,6 +9,7 @@ import msgspec
 from fanout.feed.normalise import to_quote
 from fanout.feed.roster import Roster
 from fanout.protocol.book_records import Quote
+from fanout.protocol.constants import U64_MAX
 from fanout.protocol.errors import NotRepresentableError
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import VenueQuote
@@ -37,9 +38,15 @@ class Quotes:
         return found
 
     def restart(self, indexes: tuple[int, ...]) -> None:
-        """Take whatever quote comes first on a new connection: the venue's ids may begin anew."""
+        """Take whatever quote comes first, on a new connection or of a symbol that is listed
+        again: the venue's ids may begin anew."""
         for index in indexes:
             self.tally(index).last_id = -1
+
+    def drop(self, index: int) -> None:
+        """Drop the quotes that still come of an instrument that is delisted: no id is above this
+        one, until `restart`."""
+        self.tally(index).last_id = U64_MAX
 
     def take(self, item: VenueQuote) -> Quote | None:
         """The quote to publish; None for one that is not newer, or of no instrument. Raises

@@ -139,6 +139,7 @@ class Upkeep:
         entry = self._parts.roster[index]
         entry.is_gone = True
         self._parts.sequences.give_up(entry.instrument.symbol)
+        self._parts.quotes.drop(index)
         self._parts.books.drop(index)
         return self._parts.liveness.halted(index, why)
 
@@ -185,6 +186,8 @@ class Upkeep:
             self._parts.roster.put(each, NO_REFERENCE)
             self._parts.roster[each.index].is_gone = False
             self._parts.sequences.add(each)
+            self._parts.quotes.restart((each.index,))
+            self._parts.balance.restart(each.index, trio.current_time())
         self._parts.announcer.change([each.index for each in instruments])
         for each in instruments:
             self._subscribe(each)

@@ -1,5 +1,6 @@
 """A listing that changes in mid-stream, in every way: told, counted, never a wrong price."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -10,11 +11,13 @@ from fanout.errors import VenueUnreachableError
 from fanout.feed.relisting import compare
 from fanout.feed.roster import NO_REFERENCE, Roster
 from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
-from fanout.protocol import Instrument, Status, Trade
+from fanout.protocol import DataKinds, Instrument, Quote, Status, Trade
 from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.venues.base import Listed, Listing
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.stand.loopback import Exchange
+from tests.stand.loopback import Book, Exchange
+
+QUOTED = DataKinds.TRADES | DataKinds.QUOTES
 
 BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
 
@@ -23,6 +26,13 @@ async def trades(exchange: Exchange, seconds: float, *symbols: str, every_s: flo
     for _ in range(int(seconds / every_s)):
         for symbol in symbols:
             exchange.trade(symbol)
+        await trio.sleep(every_s)
+
+
+async def quotes(exchange: Exchange, seconds: float, symbol: str, every_s: float = 5) -> None:
+    for number in range(int(seconds / every_s)):
+        exchange.change(symbol, bids={"61800.10": f"{number + 1}"})
+        exchange.quote(symbol)
         await trio.sleep(every_s)
 
 
@@ -102,6 +112,62 @@ async def test_a_relisted_symbol_gets_its_old_index(autojump_clock: MockClock) -
         assert statuses(running, ETH)[-1][0] == "LIVE"
         assert [each.symbol for each in running.publisher.header.instruments] == [BTC, ETH]
         assert came(running, ETH)[-1] == exchange.rows[ETH][-1].trade_id
+
+
+async def test_quotes_of_a_relisted_symbol_begin_anew(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, data=QUOTED) as running:
+        exchange.change(ETH, bids={"61800.25": "1"})
+        exchange.quote(ETH)
+        await quotes(exchange, 60, BTC)
+        exchange.delisted.add(ETH)
+        await quotes(exchange, RELIST_EVERY_S, BTC)
+        exchange.delisted.clear()
+        exchange.books[ETH] = Book()  # its ids begin anew, below those of before
+        await quotes(exchange, RELIST_EVERY_S, BTC)
+        running.read()
+        exchange.quote(ETH)
+        await trio.testing.wait_all_tasks_blocked()
+        (quote,) = [each for each in running.read() if isinstance(each, Quote)]
+        assert (quote.symbol, quote.update_id) == (ETH, exchange.books[ETH].update_id)
+        assert running.feed.states()[ETH] == "LIVE"
+        assert len(exchange.opened) == 1, "there was no new connection that begins anew"
+
+
+async def test_a_quote_that_arrives_after_its_symbol_left_is_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, data=QUOTED) as running:
+        exchange.quote(ETH)
+        await quotes(exchange, 60, BTC)
+        exchange.delisted.add(ETH)
+        await quotes(exchange, RELIST_EVERY_S, BTC)
+        running.read()
+        late = exchange.books[ETH].quote() | {"s": ETH, "u": exchange.books[ETH].update_id + 1}
+        exchange.sockets[0].push(
+            json.dumps({"stream": "ethusdt@bookTicker", "data": late}).encode()
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        assert not [each for each in running.read() if isinstance(each, Quote | Status)]
+        assert statuses(running, ETH)[-1][0] == "HALTED"
+
+
+async def test_fills_of_before_it_left_do_not_call_a_relisted_symbols_quotes_silent(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, data=QUOTED) as running:
+        exchange.quote(ETH)
+        await trades(exchange, 10, BTC, ETH)
+        exchange.delisted.add(ETH)
+        await quotes(exchange, RELIST_EVERY_S, BTC)
+        exchange.delisted.clear()
+        await quotes(exchange, RELIST_EVERY_S, BTC)
+        await trades(exchange, 5, ETH)
+        assert statuses(running, ETH)[-1][0] == "LIVE"
+        assert not [why for _, why in statuses(running, ETH) if "silent" in why]
+        assert len(exchange.opened) == 1
 
 
 async def test_a_symbol_that_is_renamed_leaves_and_joins(autojump_clock: MockClock) -> None:
