@@ -10,12 +10,14 @@ changes nothing else.
     taker:                                            | take, close  |
     sent:                     update           update   trades  update
 
-The newest transactions are kept with what they changed, for snapshots of any age.
+The newest transactions are kept with what they changed, for snapshots of any age. Each change is
+two integers in an array, some 16 bytes, so the 1,000 transactions of a busy symbol take 0.8 MB.
 """
 
 import random
+from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -56,6 +58,15 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     last_id: int
     previous_id: int
     changes: tuple[Change, ...]
+
+
+class _Kept(msgspec.Struct, frozen=True, gc=False):
+    """A past transaction. `undo` has a price and the quantity before, for each change in turn; the
+    price of an ask is negative."""
+
+    time_ms: int
+    previous_id: int
+    undo: Sequence[int]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -112,7 +123,7 @@ class Book:
         self.dice = dice
         self._is_contiguous = is_contiguous
         self._open: list[Change] = []
-        self._kept: deque[Transaction] = deque(maxlen=KEPT_TRANSACTIONS)
+        self._kept: deque[_Kept] = deque(maxlen=KEPT_TRANSACTIONS)
         self.time_ms = 0
         self._first_id = 0
         self._closed_id = self.last_id = 1_000_000 + 10 * listing.first_trade_id
@@ -200,7 +211,7 @@ class Book:
         closed = Transaction(time_ms, self._first_id, self.last_id, self._closed_id, changes)
         self._open.clear()
         self._closed_id = self.last_id
-        self._kept.append(closed)
+        self._kept.append(_Kept(time_ms, closed.previous_id, _packed(changes)))
         return closed
 
     def jump(self, by: int) -> None:
@@ -221,14 +232,16 @@ class Book:
             for price, quantity in reversed(levels.first()):
                 old.put(price, quantity)
         last_id, time_ms = self._closed_id, self.time_ms
-        undone = list(reversed(self._open))
+        undone = [_packed(self._open)]
         for each in reversed(self._kept):
             if each.time_ms <= until_ms:
                 break
-            undone += reversed(each.changes)
+            undone.append(each.undo)
             last_id, time_ms = each.previous_id, until_ms
-        for change in undone:
-            (bids if change.is_bid else asks).put(change.price, change.before)
+        for undo in undone:
+            for place in range(len(undo) - 2, -1, -2):
+                price, before = undo[place], undo[place + 1]
+                (bids if price > 0 else asks).put(abs(price), before)
         return self._shown(bids, asks, limit, last_id, time_ms)
 
     def spelled(self, levels: list[Level]) -> list[tuple[str, str]]:
@@ -294,6 +307,20 @@ class Book:
             self._set(side, price, self._lots())
             ticks = 1 + int(self.dice.random() * number / 50) if sparse else 1
             price -= side.sign * ticks * self.units.tick
+
+
+def _packed(changes: Iterable[Change]) -> Sequence[int]:
+    """Changes as `_Kept` has them. A fault may trade more than 64 bits hold; such a transaction is
+    a tuple."""
+    integers = tuple(
+        value
+        for is_bid, price, before in changes
+        for value in (price if is_bid else -price, before)
+    )
+    try:
+        return array("q", integers)
+    except OverflowError:
+        return integers
 
 
 def sweeps_of(fills: Sequence[Fill], *, buys: bool) -> Iterator[list[Fill]]:
