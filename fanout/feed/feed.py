@@ -180,6 +180,8 @@ class Feed:
                 start(self._parts.books.run)
             start(self._upkeep.relist)
             start(self._upkeep.refer)
+            if self._venue.data != DataKinds.TRADES:
+                start(self._upkeep.identify)
             start(keep_time, self._clock, self._rest, self._venue, self._anomalies, self._wall_ns)
         assert self._failure is not None, "only _fail() ends the nursery"
         raise self._failure

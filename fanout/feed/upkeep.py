@@ -5,13 +5,15 @@ or a source begins anew. New instruments join, delisted ones leave, and instrume
 units continue in the new ones.
 
 References that were not fetched at the start are fetched one by one, at a pace that leaves room in
-the REST budget. They are published in batches.
+the REST budget. They are published in batches. REST's trades have no update id of quotes and books:
+that of a reference is the newest one of the stream, some seconds after the first.
 """
 
 import logging
 from collections import Counter, deque
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.errors import VenueError
@@ -23,8 +25,9 @@ from fanout.feed.roster import NO_REFERENCE
 from fanout.feed.silence import Listings
 from fanout.net.budget import MINUTE_S, SHARE
 from fanout.net.rest import RestClient
-from fanout.protocol.constants import FeedState
+from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Reference
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
 
@@ -153,7 +156,7 @@ class Upkeep:
             (await self._recent(each)).reference if is_few else NO_REFERENCE for each in instruments
         ]
         for each, reference in zip(instruments, references, strict=True):
-            self._parts.roster.put(each, reference)
+            self._parts.roster.put(each, self._identified(each.index, reference))
         if not is_few:
             self._want(instruments)
         self._parts.sequences.renew(instruments)
@@ -273,10 +276,37 @@ class Upkeep:
             return False  # its units changed meanwhile
         self._pending.remove(index)
         self._parts.liveness.expect(index, usual_s_of(recent.trades), longest_s_of(recent.trades))
-        self._parts.roster.put(entry.instrument, recent.reference)
+        self._parts.roster.put(entry.instrument, self._identified(index, recent.reference))
         if recent.left_out:
             self._anomalies.counts["recent trades left out"] += recent.left_out
         return True
+
+    async def identify(self) -> None:
+        """Add update ids to the references that have none, until cancelled."""
+        while True:
+            await trio.sleep(CHANGE_EVERY_S)
+            self._identify()
+
+    def _identify(self) -> None:
+        """Those that wait for their reference are left out, since they get both at once."""
+        pending, known = set(self._pending), []
+        for entry in self._parts.roster:
+            index = entry.instrument.index
+            if entry.reference.update_id or entry.is_gone or index in pending:
+                continue
+            entry.reference = self._identified(index, entry.reference)
+            if entry.reference.update_id:
+                known.append(index)
+        if known:
+            self._parts.announcer.change(known)
+
+    def _identified(self, index: int, reference: Reference) -> Reference:
+        """The reference with the newest update id of the instrument's quotes and book; 0 before the
+        first."""
+        newest = max(0, self._parts.quotes.tally(index).last_id)
+        if DataKinds.BOOK_BY_PRICE in self._venue.data:
+            newest = max(newest, self._parts.books.sync(index).book.update_id)
+        return msgspec.structs.replace(reference, update_id=newest)
 
     def _pace_s(self, index: int) -> float:
         """Seconds from one request to the next, by the weight of this one."""

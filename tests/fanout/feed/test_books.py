@@ -5,6 +5,8 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.feed.books import AT_ONCE, LASTING_S
+from fanout.feed.market import FEW
+from fanout.feed.upkeep import CHANGE_EVERY_S
 from fanout.protocol import DataKinds, FeedState, Quote, Trade
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import running_feed
@@ -232,3 +234,49 @@ async def test_an_instrument_that_only_lacks_trades_stays_live(autojump_clock: M
             await settled(1)
             assert reader.is_live()
         assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]
+
+
+async def test_references_get_the_update_ids_of_the_stream(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        exchange.change(BTC, {"61800.10": "2.000"})
+        await settled(CHANGE_EVERY_S)
+        first = running.publisher.header
+        ids = [each.update_id for each in first.references]
+        assert ids == [exchange.books[BTC].update_id, 0]
+        exchange.quote(ETH)
+        exchange.change(BTC, {"61800.10": "3.000"})
+        await settled(CHANGE_EVERY_S)
+        then = running.publisher.header
+        assert then.references[1].update_id == exchange.books[ETH].update_id
+        assert then.references[0] is first.references[0]
+        await settled(2 * CHANGE_EVERY_S)
+        assert running.publisher.header is then, "no reference is published twice"
+        exchange.change(BTC, {"61800.10": "4.000"})
+        await settled()
+        newest = [each for each in reader.read() if isinstance(each, BookUpdate)][-1]
+        assert newest.update_id == exchange.books[BTC].update_id
+
+
+async def test_a_reference_that_comes_later_brings_its_update_id(
+    autojump_clock: MockClock,
+) -> None:
+    symbols = [f"S{number}USDT" for number in range(FEW + 2)]
+    exchange = Exchange(*symbols)
+    for symbol in symbols:
+        exchange.trade(symbol, skip=True)
+    changes = []
+    async with running_feed(exchange, data=DataKinds.TRADES | DataKinds.QUOTES) as running:
+        change = running.publisher.change
+        running.publisher.change = lambda *them: (changes.append(them), change(*them))  # type: ignore[assignment, method-assign, func-returns-value]
+        for symbol in symbols:
+            exchange.quote(symbol)
+        await settled(60)
+        changed = [each.symbol for instruments, _ in changes for each in instruments]
+        # The first was fetched before there were quotes.
+        assert sorted(changed) == sorted([*symbols, symbols[0]])
+        for each in running.publisher.header.references:
+            assert each.trade_id == 8_000_000_000
+            assert each.update_id == 5_000_000_000_000
