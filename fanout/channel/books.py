@@ -39,7 +39,8 @@ class ChannelBooks:
     def __init__(self) -> None:
         self._books: dict[int, OrderBook] = {}
         self._encoded: dict[int, _Encoded] = {}
-        self._withheld: set[int] = set()
+        self._withheld: dict[int, bool] = {}
+        """The books that no reader is given now, and whether a reader was refused."""
 
     def of(self, index: int) -> OrderBook:
         """The book of an instrument, which is made unknown if there is none."""
@@ -66,18 +67,20 @@ class ChannelBooks:
             for each in updates:
                 self._encoded.pop(each.instrument.index, None)
                 if each.is_whole:
-                    self._withheld.discard(each.instrument.index)
+                    self._withheld.pop(each.instrument.index, None)
 
     def withhold(self, instrument: Instrument | None) -> None:
         """Give the book to no reader that joins, since its instrument, or the whole feed, is not
         LIVE."""
-        self._withheld.update(self._books if instrument is None else (instrument.index,))
+        for index in self._books if instrument is None else (instrument.index,):
+            self._withheld.setdefault(index, False)
 
     def release(self, index: int) -> list[BookUpdate]:
-        """The whole book to publish for readers that joined while it was withheld, now that its
-        instrument is LIVE. Empty if it was not, or is unknown."""
+        """Give the book to readers again, now that its instrument is LIVE. Returns the whole book
+        to publish if it was withheld from a reader. Empty if the book is unknown."""
+        is_missed = self._withheld.pop(index, False)
         book = self._books.get(index)
-        if index not in self._withheld or book is None or not book.is_consistent:
+        if not is_missed or book is None or not book.is_consistent:
             return []
         return book.whole()
 
@@ -89,12 +92,11 @@ class ChannelBooks:
         """The frames of a whole book as it is now, for a reader with this header that goes on at
         this number. Empty if the book is unknown or withheld, or if the header has other units:
         then the reader gets the book further on in the log."""
+        if index in self._withheld:
+            self._withheld[index] = True
+            return b""
         book = self._books[index]
-        if (
-            index in self._withheld
-            or not book.is_consistent
-            or not _is_in_units_of(header, index, book.instrument)
-        ):
+        if not book.is_consistent or not _is_in_units_of(header, index, book.instrument):
             return b""
         made = self._encoded.get(index)
         if made is None or made.header is not header or made.next_seq != next_seq:

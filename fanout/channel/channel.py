@@ -178,12 +178,11 @@ class Channel:
         fits.
 
         A reader that joins is not told the states. So it gets the book of an instrument only while
-        that is LIVE, or when it is LIVE again.
+        that is LIVE. If a reader was refused a book, the whole book is published once the
+        instrument is LIVE again.
         """
-        if state is not FeedState.LIVE:
-            self.books.withhold(instrument)
-        elif instrument is not None and (whole := self.books.release(instrument.index)):
-            self._publish_updates(whole, self._wall_ns(), 0)
+        if self.has_books:
+            self._withhold_or_release(instrument, state)
         status = Status(
             seq=self.log.next_seq,
             instrument=instrument,
@@ -192,6 +191,12 @@ class Channel:
             why=fitting(why, MAX_TEXT_BYTES),
         )
         self._publish_event(status)
+
+    def _withhold_or_release(self, instrument: Instrument | None, state: FeedState) -> None:
+        if state is not FeedState.LIVE:
+            self.books.withhold(instrument)
+        elif instrument is not None:
+            self._publish_updates(self.books.release(instrument.index), self._wall_ns(), 0)
 
     def _publish_event(self, event: Status | Gap) -> None:
         self.log.append(frame(encode_event(event)), count=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
@@ -10,6 +11,7 @@ from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
+    Instrument,
     Loss,
     Quote,
     Record,
@@ -243,6 +245,59 @@ def test_a_book_in_other_units_comes_with_the_log() -> None:
     reader.read()
     reader.kept.assert_right(0)
     assert sum(isinstance(each, BookUpdate) for each in reader.records) == 1
+
+
+def test_a_book_comes_whole_when_its_symbol_is_live_again_if_a_reader_missed_it() -> None:
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    feeder.whole(OTHER)
+    present = Keeper(channel)
+    present.read()
+    channel.publish_status(BTC, FeedState.STALE, "")
+    joined = Keeper(channel)
+    joined.read()
+    assert set(joined.kept.books) == {1}
+    feeder.change([(997, 4)])
+    channel.publish_status(BTC, FeedState.LIVE, "")
+    joined.read()
+    joined.kept.assert_right(0, 1)
+    assert kinds(present.read())[2:] == [Status, BookUpdate, BookUpdate, Status]
+    present.kept.assert_right(0, 1)
+    later = Keeper(channel)
+    later.read()
+    later.kept.assert_right(0, 1)
+
+
+@pytest.mark.parametrize("whose", [BTC, None])
+def test_a_book_that_no_reader_missed_is_not_published_again(whose: Instrument | None) -> None:
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    present = Keeper(channel)
+    present.read()
+    channel.publish_status(whose, FeedState.DOWN, "")
+    channel.publish_status(BTC, FeedState.LIVE, "")
+    assert kinds(present.read())[1:] == [Status, Status]
+    later = Keeper(channel)
+    later.read()
+    later.kept.assert_right(0)
+
+
+def test_a_reader_that_falls_off_the_log_meanwhile_missed_the_book() -> None:
+    channel = book_channel(100_000)
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    reader = Keeper(channel)
+    reader.read()
+    channel.publish_status(BTC, FeedState.STALE, "")
+    for each in range(1_000):
+        feeder.change([(990 - each % 50, 1 + each)])
+    reader.read()
+    assert reader.kept.books == {}
+    channel.publish_status(BTC, FeedState.LIVE, "")
+    reader.read()
+    reader.kept.assert_right(0)
 
 
 def test_a_channel_without_books_shows_none() -> None:
