@@ -26,6 +26,7 @@ from struct import error as StructError  # noqa: N812
 
 from fanout.protocol.book_records import BookBlock, OrderBlock, QuoteBlock
 from fanout.protocol.constants import (
+    CRC_BYTES,
     I64_MIN,
     LOW_INDEX,
     LOW_INDEX_BITS,
@@ -36,12 +37,15 @@ from fanout.protocol.constants import (
     FrameKind,
 )
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
-from fanout.protocol.framing import unseal
+from fanout.protocol.framing import seal, unseal
 from fanout.protocol.records import Block, Header, Reference
 from fanout.protocol.varint import append_varint, read_varint
 
 _PREFIX = Struct("<BBBHQQ")
 assert _PREFIX.size == 21
+
+_FIRST_SEQ = Struct("<Q")
+_FIRST_SEQ_AT = Struct("<BBBH").size
 
 _MAX_HIGH_INDEX = (MAX_INSTRUMENTS - 1) >> LOW_INDEX_BITS
 assert _MAX_HIGH_INDEX < 0x80, "the higher bits take one byte: the longest items count on it"
@@ -93,6 +97,14 @@ def opened(payload: bytes, kind: FrameKind, most: int, items: str) -> Opened:
     held_ns, offset = read_varint(body, _PREFIX.size)
     seqs = [0] * count if is_snapshot else range(first_seq, first_seq + count)
     return body, offset, bits, own, seqs, first_seq, received_ns, held_ns
+
+
+def renumbered(payload: bytes, first_seq: int) -> bytes:
+    """The payload of a snapshot for a reader that goes on at another number: `first_seq` and the
+    CRC are all that changes. `payload` is one of ours, so it is not looked at."""
+    body = bytearray(payload[:-CRC_BYTES])
+    _FIRST_SEQ.pack_into(body, _FIRST_SEQ_AT, first_seq)
+    return seal(body)
 
 
 def append_head(body: bytearray, index: int, own_bits: int, between: bytes = b"") -> None:

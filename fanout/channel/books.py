@@ -18,15 +18,17 @@ from fanout.protocol.book import OrderBook, pieces
 from fanout.protocol.book_block import encode_book
 from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate
 from fanout.protocol.constants import MAX_BLOCK_LEVELS, MAX_BLOCK_UPDATES, BlockFlags, BookFlags
-from fanout.protocol.framing import frame
+from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header
+from fanout.protocol.runs import renumbered
 
 _MOST_BYTES: Final = MAX_BLOCK_LEVELS * LEVEL.size
 
 
 class _Encoded(msgspec.Struct, frozen=True, gc=False):
-    """The frames of a whole book, for readers with this header that go on at this number."""
+    """The frames of a whole book, for readers with this header. They say which number follows,
+    which is all that other readers with that header have differently."""
 
     header: Header
     next_seq: int
@@ -99,9 +101,11 @@ class ChannelBooks:
         if not book.is_consistent or not _is_in_units_of(header, index, book.instrument):
             return b""
         made = self._encoded.get(index)
-        if made is None or made.header is not header or made.next_seq != next_seq:
+        if made is None or made.header is not header:
             made = _Encoded(header, next_seq, _encoded(book, header, next_seq))
-            self._encoded[index] = made
+        elif made.next_seq != next_seq:
+            made = _Encoded(header, next_seq, _renumbered(made.frames, next_seq))
+        self._encoded[index] = made
         return made.frames
 
 
@@ -130,6 +134,10 @@ def _encoded(book: OrderBook, header: Header, next_seq: int) -> bytes:
         )
         for each in book.whole()
     )
+
+
+def _renumbered(frames: bytes, next_seq: int) -> bytes:
+    return b"".join([frame(renumbered(each, next_seq)) for each in payloads_of(frames)])
 
 
 def blocks_of(updates: list[BookUpdate]) -> Iterator[list[BookUpdate]]:

@@ -1,16 +1,34 @@
 """What holds for blocks of every kind."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from fanout.protocol import MalformedError, decode_block, encode_block
+from fanout.protocol import (
+    BlockFlags,
+    Header,
+    MalformedError,
+    decode_block,
+    encode_block,
+    encode_book,
+    encode_orders,
+    encode_quotes,
+)
 from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from
+from fanout.protocol.constants import MAX_SEQ
 from fanout.protocol.framing import seal
 from fanout.protocol.joining import run_of
+from fanout.protocol.runs import renumbered
 from tests.protocol.golden import EVENTS, HEADER, TRADES, decode, payload, received
 
+ENCODERS: dict[str, Callable[[Any, Header], bytes]] = {
+    "trades": encode_block,
+    "quotes": encode_quotes,
+    "book": encode_book,
+    "orders": encode_orders,
+}
 ITEMS = {"trades": "trades", "quotes": "quotes", "book": "updates", "orders": "updates"}
 
 
@@ -30,6 +48,16 @@ def test_so_can_the_first_block_of_all() -> None:
     assert decode_block(block_from(block, 3, HEADER), HEADER).trades == [
         replace(received(TRADES).trades[2], seq=3)
     ]
+
+
+@pytest.mark.parametrize("seq", [1, 1_001, MAX_SEQ])
+@pytest.mark.parametrize("name", ITEMS)
+def test_a_snapshot_renumbered_is_the_snapshot_encoded_with_that_number(
+    name: str, seq: int
+) -> None:
+    snapshot = replace(decode(name, payload(name)), flags=BlockFlags.SNAPSHOT)
+    encoded = ENCODERS[name](snapshot, HEADER)
+    assert renumbered(encoded, seq) == ENCODERS[name](replace(snapshot, first_seq=seq), HEADER)
 
 
 @pytest.mark.parametrize("name", EVENTS)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+from fanout.channel import books
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
+    Header,
     Instrument,
     Loss,
     Quote,
@@ -20,7 +22,8 @@ from fanout.protocol import (
     Status,
     Trade,
 )
-from fanout.protocol.book_records import BookUpdate, pack_levels
+from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_records import BookBlock, BookUpdate, pack_levels
 from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_QUOTES,
@@ -169,6 +172,34 @@ def test_a_book_is_encoded_once_for_all_who_join_at_one_place() -> None:
     assert len(made) == 1
     feeder.change([(997, 4)])
     assert id(_book(channel)) not in made
+
+
+def test_readers_that_go_on_at_other_numbers_share_the_encoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[BookBlock] = []
+
+    def encode(block: BookBlock, header: Header) -> bytes:
+        encoded.append(block)
+        return encode_book(block, header)
+
+    monkeypatch.setattr(books, "encode_book", encode)
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC, levels=MAX_BLOCK_LEVELS)
+    readers = []
+    for each in range(3):
+        readers.append(Keeper(channel))
+        readers[-1].read()
+        feeder.publish(trade(each + 1))
+    assert len(encoded) == 2, "the pieces of one book"
+    for reader in readers:
+        reader.read()
+        reader.kept.assert_right(0)
+    finer = replace(OTHER, tick=OTHER.tick + 1)
+    channel.change([finer], [channel.header.references[1]])
+    Keeper(channel).read()
+    assert len(encoded) == 4, "another header"
 
 
 def _book(channel: Channel) -> bytes:
