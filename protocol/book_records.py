@@ -85,15 +85,8 @@ def pack_orders(orders: Iterable[tuple[int, int, int]]) -> bytes:
         raise NotRepresentableError(f"an order does not fit 64 bits: {error}") from error
 
 
-class BookUpdate(msgspec.Struct, frozen=True, gc=False):
-    """Changes of an order book by price. Quantities are absolute; 0 removes a level.
-
-    `bids` and `asks` give the levels from the best outwards. They are kept packed, 16 bytes a
-    level: price as i64 and quantity as u64, little-endian; `numpy.frombuffer` reads that too.
-    `update_id` is the venue's number of the book's state after this update, `time` the venue's
-    time. `seq` and `received_ns` are as in `Trade`; they are 0 in an update that tells a joining
-    reader the whole book.
-    """
+class _Update(msgspec.Struct, frozen=True, gc=False):
+    """Changes of an order book. Its fields are as in `BookUpdate`."""
 
     instrument: Instrument
     update_id: int
@@ -108,6 +101,32 @@ class BookUpdate(msgspec.Struct, frozen=True, gc=False):
     def symbol(self) -> str:
         """The venue's name of the instrument."""
         return self.instrument.symbol
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it replaces the book."""
+        return bool(int(self.flags) & BookFlags.WHOLE.value)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the book is not consistent until another update has come."""
+        return bool(int(self.flags) & BookFlags.MORE.value)
+
+    @property
+    def is_top_only(self) -> bool:
+        """Whether nothing is known beyond the last level or order given."""
+        return bool(int(self.flags) & BookFlags.TOP_ONLY.value)
+
+
+class BookUpdate(_Update, frozen=True, gc=False):
+    """Changes of an order book by price. Quantities are absolute; 0 removes a level.
+
+    `bids` and `asks` give the levels from the best outwards. They are kept packed, 16 bytes a
+    level: price as i64 and quantity as u64, little-endian; `numpy.frombuffer` reads that too.
+    `update_id` is the venue's number of the book's state after this update, `time` the venue's
+    time. `seq` and `received_ns` are as in `Trade`; they are 0 in an update that tells a joining
+    reader the whole book.
+    """
 
     @property
     def bids(self) -> list[Level]:
@@ -119,42 +138,13 @@ class BookUpdate(msgspec.Struct, frozen=True, gc=False):
         """The levels of the asks, from the best outwards."""
         return [Level(*each) for each in LEVEL.iter_unpack(self.packed_asks)]
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it replaces the book."""
-        return bool(int(self.flags) & BookFlags.WHOLE.value)
 
-    @property
-    def has_more(self) -> bool:
-        """Whether the book is not consistent until another update has come."""
-        return bool(int(self.flags) & BookFlags.MORE.value)
-
-    @property
-    def is_top_only(self) -> bool:
-        """Whether nothing is known beyond the last level given."""
-        return bool(int(self.flags) & BookFlags.TOP_ONLY.value)
-
-
-class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
+class OrderUpdate(_Update, frozen=True, gc=False):
     """Changes of an order book by order. A quantity of 0 removes an order.
 
     It is as `BookUpdate`, with orders in place of levels, packed in 24 bytes: order id as u64,
     price as i64, quantity as u64. They stand in the order of the venue.
     """
-
-    instrument: Instrument
-    update_id: int
-    time: int
-    packed_bids: bytes
-    packed_asks: bytes
-    flags: BookFlags = BookFlags.NONE
-    seq: int = 0
-    received_ns: int = 0
-
-    @property
-    def symbol(self) -> str:
-        """The venue's name of the instrument."""
-        return self.instrument.symbol
 
     @property
     def bids(self) -> list[Order]:
@@ -165,21 +155,6 @@ class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
     def asks(self) -> list[Order]:
         """The orders of the asks, in the order of the venue."""
         return [Order(*each) for each in ORDER.iter_unpack(self.packed_asks)]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it replaces the book."""
-        return bool(int(self.flags) & BookFlags.WHOLE.value)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether the book is not consistent until another update has come."""
-        return bool(int(self.flags) & BookFlags.MORE.value)
-
-    @property
-    def is_top_only(self) -> bool:
-        """Whether nothing is known of the orders beyond the last one given."""
-        return bool(int(self.flags) & BookFlags.TOP_ONLY.value)
 
 
 class _Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
