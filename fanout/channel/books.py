@@ -9,21 +9,15 @@ the reader goes on. The reader then ignores what that book has already. A book t
 is encoded once, however many readers join.
 """
 
-from collections.abc import Iterator
-from typing import Final
-
 import msgspec
 
-from fanout.protocol.book import OrderBook, pieces
-from fanout.protocol.book_block import encode_book
-from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate
-from fanout.protocol.constants import MAX_BLOCK_LEVELS, MAX_BLOCK_UPDATES, BlockFlags, BookFlags
+from fanout.channel.encoding import snapshot_of
+from fanout.protocol.book import OrderBook
+from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header
 from fanout.protocol.runs import renumbered
-
-_MOST_BYTES: Final = MAX_BLOCK_LEVELS * LEVEL.size
 
 
 class _Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -120,57 +114,8 @@ def _is_in_units_of(header: Header, index: int, instrument: Instrument | None) -
 
 
 def _encoded(book: OrderBook, header: Header, next_seq: int) -> bytes:
-    return b"".join(
-        frame(
-            encode_book(
-                BookBlock(
-                    first_seq=next_seq,
-                    updates=[each],
-                    received_ns=0,
-                    flags=BlockFlags.SNAPSHOT,
-                ),
-                header,
-            )
-        )
-        for each in book.whole()
-    )
+    return b"".join([snapshot_of(BookUpdate, [each], next_seq, header) for each in book.whole()])
 
 
 def _renumbered(frames: bytes, next_seq: int) -> bytes:
     return b"".join([frame(renumbered(each, next_seq)) for each in payloads_of(frames)])
-
-
-def blocks_of(updates: list[BookUpdate]) -> Iterator[list[BookUpdate]]:
-    """Updates in runs that fit a block each. One with too many levels is divided, into updates that
-    are continued."""
-    block: list[BookUpdate] = []
-    room = _MOST_BYTES
-    for update in updates:
-        size = len(update.packed_bids) + len(update.packed_asks)
-        if size > room or len(block) == MAX_BLOCK_UPDATES:
-            if block:
-                yield block
-            block, room = [], _MOST_BYTES
-        if size > _MOST_BYTES:
-            parts = _divided(update)
-            yield from ([each] for each in parts[:-1])
-            update = parts[-1]
-            size = len(update.packed_bids) + len(update.packed_asks)
-        block.append(update)
-        room -= size
-    if block:
-        yield block
-
-
-def _divided(update: BookUpdate) -> list[BookUpdate]:
-    kept = update.flags & (BookFlags.MORE | BookFlags.TOP_ONLY)
-    cut = list(pieces(update.packed_bids, update.packed_asks, _MOST_BYTES))
-    parts = []
-    for number, (bids, asks, flags) in enumerate(cut, 1):
-        if not update.is_whole:
-            flags &= ~BookFlags.WHOLE
-        flags |= kept if number == len(cut) else kept & BookFlags.TOP_ONLY
-        parts.append(
-            msgspec.structs.replace(update, packed_bids=bids, packed_asks=asks, flags=flags)
-        )
-    return parts

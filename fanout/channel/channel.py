@@ -13,13 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.channel.books import ChannelBooks, blocks_of
+from fanout.channel.books import ChannelBooks
+from fanout.channel.encoding import FORMS, snapshot_of
 from fanout.channel.log import Log
 from fanout.channel.newest import Newest
 from fanout.protocol import (
-    MAX_BLOCK_TRADES,
     START,
-    Block,
     BlockFlags,
     DataKinds,
     End,
@@ -32,17 +31,14 @@ from fanout.protocol import (
     Reference,
     Status,
     Trade,
-    encode_block,
     encode_changes,
     encode_event,
     frame,
     opening,
 )
-from fanout.protocol.book_block import encode_book
-from fanout.protocol.book_records import BookBlock, BookUpdate, Quote, QuoteBlock
-from fanout.protocol.constants import MAX_BLOCK_QUOTES, MAX_TEXT_BYTES
+from fanout.protocol.book_records import BookUpdate, Quote
+from fanout.protocol.constants import MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
-from fanout.protocol.quote_block import encode_quotes
 from fanout.protocol.text import fitting
 
 _NONE: Final = BlockFlags.NONE
@@ -118,60 +114,25 @@ class Channel:
         self, kind: type, run: list[Any], received_ns: int, held_ns: int, flags: BlockFlags
     ) -> None:
         """Publish records of one kind."""
+        if not run:
+            return
+        log, form = self.log, FORMS[kind]
+        first_seq = log.next_seq
+        for records in form.divided(run):
+            payload = form.encode(log.next_seq, records, received_ns, held_ns, flags, self.header)
+            log.append(frame(payload), count=len(records), held_ns=held_ns)
+            self.blocks += 1
+        count = log.next_seq - first_seq
         if kind is Trade:
-            self._publish_trades(run, received_ns, held_ns, flags)
-        elif kind is Quote:
-            self._publish_quotes(run, received_ns, held_ns)
-        else:
-            self._publish_updates(run, received_ns, held_ns)
-
-    def _publish_quotes(self, run: list[Quote], received_ns: int, held_ns: int) -> None:
-        for start in range(0, len(run), MAX_BLOCK_QUOTES):
-            quotes = run[start : start + MAX_BLOCK_QUOTES]
-            block = QuoteBlock(
-                first_seq=self.log.next_seq,
-                quotes=quotes,
-                received_ns=received_ns,
-                held_ns=held_ns,
-            )
-            payload = encode_quotes(block, self.header)
-            self.log.append(frame(payload), count=len(quotes), held_ns=held_ns)
-            self.blocks += 1
-        self.quotes += len(run)
-        self._quotes.update([(each.instrument.index, each) for each in run])
-
-    def _publish_updates(self, run: list[BookUpdate], received_ns: int, held_ns: int) -> None:
-        for updates in blocks_of(run):
-            block = BookBlock(
-                first_seq=self.log.next_seq,
-                updates=updates,
-                received_ns=received_ns,
-                held_ns=held_ns,
-            )
-            payload = encode_book(block, self.header)
-            self.log.append(frame(payload), count=len(updates), held_ns=held_ns)
-            self.book_updates += len(updates)
-            self.blocks += 1
-        self.books.changed(run)
-
-    def _publish_trades(
-        self, run: list[Trade], received_ns: int, held_ns: int, flags: BlockFlags
-    ) -> None:
-        for start in range(0, len(run), MAX_BLOCK_TRADES):
-            trades = run[start : start + MAX_BLOCK_TRADES]
-            block = Block(
-                first_seq=self.log.next_seq,
-                trades=trades,
-                received_ns=received_ns,
-                held_ns=held_ns,
-                flags=flags,
-            )
-            payload = encode_block(block, self.header)
-            self.log.append(frame(payload), count=len(trades), held_ns=held_ns)
-            self.trades += len(trades)
-            self.blocks += 1
+            self.trades += count
             if flags is _NONE or _is_live(flags):
-                self._newest.streamed(trades)
+                self._newest.streamed(run)
+        elif kind is Quote:
+            self.quotes += count
+            self._quotes.update([(each.instrument.index, each) for each in run])
+        else:
+            self.book_updates += count
+            self.books.changed(run)
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
         """Publish that an instrument, or the whole feed, changed its state. `why` is cut to what
@@ -196,7 +157,8 @@ class Channel:
         if state is not FeedState.LIVE:
             self.books.withhold(instrument)
         elif instrument is not None:
-            self._publish_updates(self.books.release(instrument.index), self._wall_ns(), 0)
+            whole = self.books.release(instrument.index)
+            self._publish_run(BookUpdate, whole, self._wall_ns(), 0, _NONE)
 
     def _publish_event(self, event: Status | Gap) -> None:
         self.log.append(frame(encode_event(event)), count=1)
@@ -233,25 +195,15 @@ class Channel:
         trades = self._newest.shown()
         if not trades:
             return self.quote_snapshot()
-        snapshot = Block(
-            first_seq=self.log.next_seq,
-            trades=trades,
-            received_ns=0,
-            flags=BlockFlags.SNAPSHOT,
-        )
-        return frame(encode_block(snapshot, self.header)) + self.quote_snapshot()
+        snapshot = snapshot_of(Trade, trades, self.log.next_seq, self.header)
+        return snapshot + self.quote_snapshot()
 
     def quote_snapshot(self) -> bytes:
         """The newest quotes, for a reader that goes on at the log's end. Empty without quotes."""
         if not self._quotes:
             return b""
-        snapshot = QuoteBlock(
-            first_seq=self.log.next_seq,
-            quotes=list(self._quotes.values()),
-            received_ns=0,
-            flags=BlockFlags.SNAPSHOT,
-        )
-        return frame(encode_quotes(snapshot, self.header))
+        quotes = list(self._quotes.values())
+        return snapshot_of(Quote, quotes, self.log.next_seq, self.header)
 
     @property
     def has_books(self) -> bool:

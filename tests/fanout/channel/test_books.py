@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from fanout.channel import books
+from fanout.channel import encoding
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol import (
@@ -180,10 +180,10 @@ def test_readers_that_go_on_at_other_numbers_share_the_encoding(
     encoded: list[BookBlock] = []
 
     def encode(block: BookBlock, header: Header) -> bytes:
-        encoded.append(block)
+        encoded.extend([block] * block.is_snapshot)
         return encode_book(block, header)
 
-    monkeypatch.setattr(books, "encode_book", encode)
+    monkeypatch.setattr(encoding, "encode_book", encode)
     channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC, levels=MAX_BLOCK_LEVELS)

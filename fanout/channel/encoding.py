@@ -1,0 +1,137 @@
+"""Records of one kind to frames: how many fit a block, and how a block of them is encoded.
+
+Blocks are made here and nowhere else in a channel: those that everybody gets, which are numbered,
+and the snapshots for a reader that joins, which are not.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from fanout.protocol.block import encode_block
+from fanout.protocol.book import pieces
+from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate, Quote, QuoteBlock
+from fanout.protocol.constants import (
+    MAX_BLOCK_LEVELS,
+    MAX_BLOCK_QUOTES,
+    MAX_BLOCK_TRADES,
+    MAX_BLOCK_UPDATES,
+    BlockFlags,
+    BookFlags,
+)
+from fanout.protocol.framing import frame
+from fanout.protocol.quote_block import encode_quotes
+from fanout.protocol.records import Block, Header, Trade
+
+_MOST_BYTES: Final = MAX_BLOCK_LEVELS * LEVEL.size
+
+
+class Form(NamedTuple):
+    """What the kinds of records differ in."""
+
+    divided: Callable[[list[Any]], Iterable[list[Any]]]
+    """Divides a run into lists that fit a block each."""
+    encode: Callable[[int, Sequence[Any], int, int, BlockFlags, Header], bytes]
+    """The payload of a block, from its first number, its records, `received_ns`, `held_ns` and its
+    flags."""
+
+
+def snapshot_of(kind: type, records: Sequence[Any], next_seq: int, header: Header) -> bytes:
+    """The frame of records that a reader gets before it goes on at `next_seq`."""
+    return frame(FORMS[kind].encode(next_seq, records, 0, 0, BlockFlags.SNAPSHOT, header))
+
+
+def _trades(
+    first_seq: int,
+    trades: Sequence[Trade],
+    received_ns: int,
+    held_ns: int,
+    flags: BlockFlags,
+    header: Header,
+) -> bytes:
+    block = Block(
+        first_seq=first_seq, trades=trades, received_ns=received_ns, held_ns=held_ns, flags=flags
+    )
+    return encode_block(block, header)
+
+
+def _quotes(
+    first_seq: int,
+    quotes: Sequence[Quote],
+    received_ns: int,
+    held_ns: int,
+    flags: BlockFlags,
+    header: Header,
+) -> bytes:
+    block = QuoteBlock(
+        first_seq=first_seq, quotes=quotes, received_ns=received_ns, held_ns=held_ns, flags=flags
+    )
+    return encode_quotes(block, header)
+
+
+def _updates(
+    first_seq: int,
+    updates: Sequence[BookUpdate],
+    received_ns: int,
+    held_ns: int,
+    flags: BlockFlags,
+    header: Header,
+) -> bytes:
+    block = BookBlock(
+        first_seq=first_seq, updates=updates, received_ns=received_ns, held_ns=held_ns, flags=flags
+    )
+    return encode_book(block, header)
+
+
+def _divided_at(most: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
+    def divided(run: list[Any]) -> Iterable[list[Any]]:
+        if len(run) <= most:
+            return (run,)
+        return [run[start : start + most] for start in range(0, len(run), most)]
+
+    return divided
+
+
+def _divided_by_levels(updates: list[BookUpdate]) -> Iterator[list[BookUpdate]]:
+    """Updates in runs that fit a block each. One with too many levels is divided, into updates that
+    are continued."""
+    block: list[BookUpdate] = []
+    room = _MOST_BYTES
+    for update in updates:
+        size = len(update.packed_bids) + len(update.packed_asks)
+        if size > room or len(block) == MAX_BLOCK_UPDATES:
+            if block:
+                yield block
+            block, room = [], _MOST_BYTES
+        if size > _MOST_BYTES:
+            parts = _parts_of(update)
+            yield from ([each] for each in parts[:-1])
+            update = parts[-1]
+            size = len(update.packed_bids) + len(update.packed_asks)
+        block.append(update)
+        room -= size
+    if block:
+        yield block
+
+
+def _parts_of(update: BookUpdate) -> list[BookUpdate]:
+    kept = update.flags & (BookFlags.MORE | BookFlags.TOP_ONLY)
+    cut = list(pieces(update.packed_bids, update.packed_asks, _MOST_BYTES))
+    parts = []
+    for number, (bids, asks, flags) in enumerate(cut, 1):
+        if not update.is_whole:
+            flags &= ~BookFlags.WHOLE
+        flags |= kept if number == len(cut) else kept & BookFlags.TOP_ONLY
+        parts.append(
+            msgspec.structs.replace(update, packed_bids=bids, packed_asks=asks, flags=flags)
+        )
+    return parts
+
+
+FORMS: Final[dict[type, Form]] = {
+    Trade: Form(_divided_at(MAX_BLOCK_TRADES), _trades),
+    Quote: Form(_divided_at(MAX_BLOCK_QUOTES), _quotes),
+    BookUpdate: Form(_divided_by_levels, _updates),
+}
