@@ -152,6 +152,27 @@ cdef class OrderBook:
     def __repr__(self):
         return book().repr_of(self)
 
+    def __copy__(self):
+        return book().copy_of(self)
+
+    def __deepcopy__(self, _):
+        return book().copy_of(self)
+
+    def __reduce__(self):
+        return book().new_book, (), self.__getstate__()
+
+    def __getstate__(self):
+        return (
+            self.instrument, self.state, pack_first(&self.bids, MAX_LEVELS),
+            pack_first(&self.asks, MAX_LEVELS), self.update_id, self.time, self.is_top_only,
+        )
+
+    def __setstate__(self, state):
+        self.instrument, its_state, bids, asks, update_id, time, is_top_only = state
+        self.replace(bids, asks, update_id, time)
+        self.state = its_state
+        self.is_top_only = is_top_only
+
     cpdef clear(self):
         """Make the book unknown."""
         levels_clear(&self.bids)

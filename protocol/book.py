@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import index
 from struct import Struct
@@ -54,6 +54,10 @@ _UNKNOWN: Final = 0
 _FILLING: Final = 1
 _PARTIAL: Final = 2
 _KNOWN: Final = 3
+
+BookState = tuple[Instrument | None, int, bytes, bytes, int, int, bool]
+"""All that a book holds: its instrument and state, the packed bids and asks, the update id, the
+time, and whether it is the top only."""
 
 
 class Depth(NamedTuple):
@@ -142,7 +146,8 @@ class OrderBook:
     the newest update, 0 while the book is unknown. `is_top_only` says that levels far from the best
     ones may be missing, and nothing is known beyond the last: totals over these are lower bounds.
 
-    Every argument `side` is a `Side`; a depth is counted from the best level outwards.
+    Every argument `side` is a `Side`; a depth is counted from the best level outwards. A copy, deep
+    or not, is a book of its own, with the levels of that moment.
     """
 
     __slots__ = ("_asks", "_bids", "_state", "instrument", "is_top_only", "time", "update_id")
@@ -316,6 +321,35 @@ class OrderBook:
         Raises `UnknownBookError` unless the book is consistent, or if it has no instrument."""
         return whole_of(self)
 
+    # A pickle is read by the class in use, plain or compiled, whichever of them wrote it.
+
+    def __copy__(self) -> OrderBook:
+        return copy_of(self)
+
+    def __deepcopy__(self, _: object) -> OrderBook:
+        return copy_of(self)
+
+    def __reduce__(self) -> tuple[Callable[[], OrderBook], tuple[()], BookState]:
+        return new_book, (), self.__getstate__()
+
+    def __getstate__(self) -> BookState:
+        bids, asks = self._bids.first(MAX_BOOK_LEVELS), self._asks.first(MAX_BOOK_LEVELS)
+        return (
+            self.instrument,
+            self._state,
+            pack_levels(bids),
+            pack_levels(asks),
+            self.update_id,
+            self.time,
+            self.is_top_only,
+        )
+
+    def __setstate__(self, state: BookState) -> None:
+        self.instrument, its_state, bids, asks, update_id, time, is_top_only = state
+        self.replace(bids, asks, update_id, time)
+        self._state = its_state
+        self.is_top_only = is_top_only
+
     def _shown(self, side: Side) -> _Levels:
         if side not in (0, 1):
             raise no_side(side)
@@ -325,6 +359,16 @@ class OrderBook:
 
 
 # What follows serves the plain class and its twin alike.
+
+
+def new_book() -> OrderBook:
+    return OrderBook()
+
+
+def copy_of(book: OrderBook) -> OrderBook:
+    made = type(book)()
+    made.__setstate__(book.__getstate__())
+    return made
 
 
 def as_packed(levels: bytes | Iterable[tuple[int, int]]) -> bytes:

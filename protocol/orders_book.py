@@ -7,6 +7,7 @@ what it refuses leaves it unknown too.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from struct import Struct
 from typing import Final
 
@@ -79,6 +80,9 @@ class OrdersBook:
         self.prices = OrderBook(instrument)
         self._bids, self._asks = _Orders(), _Orders()
         self._has_begun = False
+
+    def __copy__(self) -> OrdersBook:
+        return deepcopy(self)  # a book of its own, as a copy of an `OrderBook` is
 
     def clear(self) -> None:
         """Make the book unknown."""

@@ -1,7 +1,9 @@
 """The order book, plain and compiled: each test is for both."""
 
+import pickle
 import zlib
 from collections.abc import Callable, Iterable
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -381,19 +383,67 @@ def test_the_digest_is_what_its_documentation_says(book: OrderBook) -> None:
     [(0, 0), (0, 1), (2_048, 0), (2_048, 1), (2_049, 0), (5_000, 3_000), (10, 9_000)],
 )
 def test_a_whole_book_comes_in_pieces_that_fit_a_block(make: Make, bids: int, asks: int) -> None:
-    book, copy = make(BTC), make()
+    book, other = make(BTC), make()
     book.replace(
         [(-price, 1) for price in range(bids)], [(price, 2) for price in range(1, asks + 1)], 5, 6
     )
     pieces = book.whole()
     for piece in pieces:
-        assert not copy.is_known
+        assert not other.is_known
         assert len(piece.bids) + len(piece.asks) <= MAX_BLOCK_LEVELS
         assert (piece.update_id, piece.time, piece.seq) == (5, 6, 0)
-        copy.apply(piece)
+        other.apply(piece)
     assert len(pieces) == max(1, -(-(bids + asks) // MAX_BLOCK_LEVELS))
-    assert what_it_shows(copy) == what_it_shows(book)
-    assert copy.digest() == book.digest()
+    assert what_it_shows(other) == what_it_shows(book)
+    assert other.digest() == book.digest()
+
+
+def pickled(book: OrderBook) -> OrderBook:
+    found: OrderBook = pickle.loads(pickle.dumps(book))
+    return found
+
+
+COPIES = [copy, deepcopy, pickled]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+@pytest.mark.parametrize("flags", [NONE, MORE, TOP_ONLY, TOP_ONLY | MORE, WHOLE, WHOLE | MORE])
+def test_a_copy_is_the_same_book_and_goes_its_own_way(
+    book: OrderBook, copied: Callable[[OrderBook], OrderBook], flags: BookFlags
+) -> None:
+    book.apply(update([(100, 1), (99, 3)], [(101, 9)], flags, 20, 21))
+    before = what_it_shows(book)
+    other = copied(book)
+    assert what_it_shows(other) == before
+    other.apply(update([(98, 7)], [], NONE, 30, 31))
+    assert what_it_shows(book) == before
+    book.apply(update([(98, 7)], [], NONE, 30, 31))
+    assert what_it_shows(other) == what_it_shows(book)
+    other.clear()
+    assert book.is_consistent
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_of_an_unknown_book_is_unknown(
+    make: Make, copied: Callable[[OrderBook], OrderBook]
+) -> None:
+    for book in (make(), make(BTC)):
+        other = copied(book)
+        assert other.instrument == book.instrument
+        assert what_it_shows(other) == what_it_shows(book)
+        assert isinstance(refusal(other, update()), UnknownBookError)
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy])
+def test_a_copy_has_the_type_and_the_instrument_of_its_book(
+    book: OrderBook, copied: Callable[[OrderBook], OrderBook]
+) -> None:
+    assert type(copied(book)) is type(book)
+    assert copied(book).instrument is BTC
+
+
+def test_a_pickle_is_read_by_the_class_in_use(book: OrderBook) -> None:
+    assert type(pickled(book)) is OrderBook
 
 
 def test_a_book_without_instrument_has_no_updates(make: Make) -> None:

@@ -1,6 +1,8 @@
 """The book by order, and the book of its prices."""
 
-from collections.abc import Iterable
+import pickle
+from collections.abc import Callable, Iterable
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -54,6 +56,22 @@ def test_orders_at_a_price_add_up(book: OrdersBook) -> None:
     assert book.order(5) is None
     assert book.orders(BID, 100) == [(1, 100, 5), (2, 100, 6)]
     assert book.orders(ASK) == [(4, 101, 8)]
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda book: pickle.loads(pickle.dumps(book))])
+def test_a_copy_is_a_book_of_its_own(
+    book: OrdersBook, copied: Callable[[OrdersBook], OrdersBook]
+) -> None:
+    other = copied(book)
+    for changed, kept in ((book, other), (other, book)):
+        before = kept.orders(BID), kept.prices.levels()
+        changed.apply(update([(1, 100, 1)]))
+        assert (kept.orders(BID), kept.prices.levels()) == before
+        kept.apply(update([(1, 100, 1)]))
+        assert changed.orders(BID) == kept.orders(BID)
+        assert changed.prices.levels() == kept.prices.levels()
+        changed.apply(update([(1, 100, 5)]))
+        kept.apply(update([(1, 100, 5)]))
 
 
 def test_an_update_gives_what_it_changed_by_price(book: OrdersBook) -> None:
