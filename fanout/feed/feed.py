@@ -27,19 +27,14 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
-from fanout.feed.announcer import Announcer
-from fanout.feed.balance import Balance
-from fanout.feed.books import Books
 from fanout.feed.connection import Connect
-from fanout.feed.connections import Connections, Shard
+from fanout.feed.connections import Shard
 from fanout.feed.intake import Intake
-from fanout.feed.liveness import Change, Liveness, LivenessOfKinds
+from fanout.feed.liveness import Change
 from fanout.feed.market import Market
-from fanout.feed.parts import Parts
-from fanout.feed.quotes import Quotes
+from fanout.feed.parts import made_parts
 from fanout.feed.recovery import Recovery
-from fanout.feed.roster import Roster
-from fanout.feed.sequences import Sequences, Taken
+from fanout.feed.sequences import Taken
 from fanout.feed.silence import (
     EVIDENCE,
     LOOK_AGAIN_S,
@@ -53,7 +48,6 @@ from fanout.feed.timekeeping import keep_time
 from fanout.feed.upkeep import Upkeep
 from fanout.feed.venue_clock import VenueClock
 from fanout.feed.view import FeedView
-from fanout.feed.watch import Watch
 from fanout.net.rest import RestClient
 from fanout.net.websocket import Burst
 from fanout.protocol.constants import DataKinds, FeedState
@@ -99,70 +93,39 @@ class Feed:
         self._complained: set[tuple[str, int]] = set()
         _note_oddities(market, anomalies)
 
-        timeout_s = config.first_trade_timeout_s
+        parts = self._parts = made_parts(
+            venue,
+            market,
+            channel,
+            rest,
+            anomalies,
+            config,
+            self,
+            connect=connect,
+            uniform=uniform,
+            wall_ns=wall_ns,
+        )
         clock = self._clock = VenueClock()
         listings = Listings(venue, rest)
-        roster = Roster(market.instruments, market.references)
-        sequences = Sequences(market.instruments, venue.stream, anomalies, venue.continuity)
-        has_more = DataKinds.TRADES in venue.data and venue.data != DataKinds.TRADES
-        liveness = (LivenessOfKinds if has_more else Liveness)(
-            market.usual_s,
-            market.longest_s,
-            first_trade_timeout_s=timeout_s,
-            lacks=venue.data & DataKinds.BOOK_BY_PRICE,
-        )
-        announcer = Announcer(channel, roster, wall_ns=wall_ns)
-        quotes = Quotes(roster, anomalies)
-        watch = Watch(sequences, liveness)
-        books = Books(
-            venue,
-            rest,
-            channel.books,
-            roster,
-            liveness,
-            announcer,
-            anomalies,
-            wake=watch.wake,
-        )
-        self._parts = Parts(
-            roster=roster,
-            sequences=sequences,
-            liveness=liveness,
-            watch=watch,
-            announcer=announcer,
-            connections=Connections(
-                venue,
-                config,
-                self,
-                anomalies,
-                connect=connect,
-                uniform=uniform,
-                units=roster.units,
-            ),
-            quotes=quotes,
-            books=books,
-            balance=Balance(venue.data),
-        )
         self._silence = Silence(
-            rest, listings, sequences, clock, first_trade_timeout_s=timeout_s, wall_ns=wall_ns
+            rest,
+            listings,
+            parts.sequences,
+            clock,
+            first_trade_timeout_s=config.first_trade_timeout_s,
+            wall_ns=wall_ns,
         )
-        self._upkeep = Upkeep(self._parts, market, rest, listings, anomalies)
+        self._upkeep = Upkeep(parts, market, rest, listings, anomalies)
         self._recovery = Recovery(
-            rest, sequences, announcer, on_misfit=self._upkeep.doubt, uniform=uniform
+            rest, parts.sequences, parts.announcer, on_misfit=self._upkeep.doubt, uniform=uniform
         )
         self._recovery.cover(venue)
-        self.view = FeedView(self._parts, clock, rest, anomalies)
+        self.view = FeedView(parts, clock, rest, anomalies)
         self._intake: Intake | None = None
         """None if the feed takes only trades."""
         if venue.data != DataKinds.TRADES:
             self._intake = Intake(
-                self._parts,
-                channel,
-                quotes,
-                books,
-                self.view,
-                say=self._say,
-                monotonic_ns=monotonic_ns,
+                parts, channel, self.view, say=self._say, monotonic_ns=monotonic_ns
             )
 
     async def run(self) -> None:

@@ -10,11 +10,10 @@ from typing import Final, TypeGuard
 import trio
 
 from fanout.channel.channel import Channel, Published
-from fanout.feed.books import BOOK, WHOLE, Books
+from fanout.feed.books import BOOK, WHOLE
 from fanout.feed.connections import Shard
 from fanout.feed.liveness import Change
 from fanout.feed.parts import Parts
-from fanout.feed.quotes import Quotes
 from fanout.feed.sequences import Taken
 from fanout.feed.view import FeedView
 from fanout.net.websocket import Burst
@@ -37,8 +36,6 @@ class Intake:
         self,
         parts: Parts,
         channel: Channel,
-        quotes: Quotes,
-        books: Books,
         view: FeedView,
         *,
         say: Callable[[list[Change]], None],
@@ -48,8 +45,8 @@ class Intake:
         `Burst.received_at_ns`."""
         self._parts = parts
         self._channel = channel
-        self._quotes = quotes
-        self._books = books
+        self._quotes = parts.quotes
+        self._books = parts.books
         self._view = view
         self._balance = parts.balance
         self._say = say

@@ -1,16 +1,26 @@
-"""The objects that several tasks of one feed share."""
+"""The objects that several tasks of one feed share, and how they are made."""
+
+from collections.abc import Callable
 
 import msgspec
 
+from fanout.channel.channel import Channel
+from fanout.config import FeedConfig
 from fanout.feed.announcer import Announcer
 from fanout.feed.balance import Balance
 from fanout.feed.books import Books
-from fanout.feed.connections import Connections
-from fanout.feed.liveness import Liveness
+from fanout.feed.connection import Connect
+from fanout.feed.connections import Connections, Sink
+from fanout.feed.liveness import Liveness, LivenessOfKinds
+from fanout.feed.market import Market
 from fanout.feed.quotes import Quotes
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences
 from fanout.feed.watch import Watch
+from fanout.net.rest import RestClient
+from fanout.protocol.constants import DataKinds
+from fanout.stats.anomalies import Anomalies
+from fanout.venues.base import Venue
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,3 +36,63 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     quotes: Quotes
     books: Books
     balance: Balance
+
+
+def made_parts(
+    venue: Venue,
+    market: Market,
+    channel: Channel,
+    rest: RestClient,
+    anomalies: Anomalies,
+    config: FeedConfig,
+    sink: Sink,
+    *,
+    connect: Connect,
+    uniform: Callable[[float, float], float],
+    wall_ns: Callable[[], int],
+) -> Parts:
+    """The parts of a new feed. The connections bring to `sink` what they receive. The other
+    arguments are as in `Feed`."""
+    roster = Roster(market.instruments, market.references)
+    sequences = Sequences(market.instruments, venue.stream, anomalies, venue.continuity)
+    liveness = _liveness(venue, market, config.first_trade_timeout_s)
+    watch = Watch(sequences, liveness)
+    announcer = Announcer(channel, roster, wall_ns=wall_ns)
+    return Parts(
+        roster=roster,
+        sequences=sequences,
+        liveness=liveness,
+        watch=watch,
+        announcer=announcer,
+        connections=Connections(
+            venue,
+            config,
+            sink,
+            anomalies,
+            connect=connect,
+            uniform=uniform,
+            units=roster.units,
+        ),
+        quotes=Quotes(roster, anomalies),
+        books=Books(
+            venue,
+            rest,
+            channel.books,
+            roster,
+            liveness,
+            announcer,
+            anomalies,
+            wake=watch.wake,
+        ),
+        balance=Balance(venue.data),
+    )
+
+
+def _liveness(venue: Venue, market: Market, first_trade_timeout_s: float) -> Liveness:
+    has_more = DataKinds.TRADES in venue.data and venue.data != DataKinds.TRADES
+    return (LivenessOfKinds if has_more else Liveness)(
+        market.usual_s,
+        market.longest_s,
+        first_trade_timeout_s=first_trade_timeout_s,
+        lacks=venue.data & DataKinds.BOOK_BY_PRICE,
+    )
