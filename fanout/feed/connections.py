@@ -1,15 +1,14 @@
 """The connections of a feed. Instruments are spread over shards, and each shard has its links.
 
-A *shard* holds some of the instruments, for one kind of stream. Its links run in parallel and
-deliver the same trades. An instrument is in one shard, or in two while another kind of stream takes
-over. An empty shard is closed.
+An instrument is in one shard, or in two while another kind of stream takes over. An empty shard is
+closed.
 
     link --burst--> dialogue --items--> Sink.take --Taken--> links, shards
 """
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
@@ -18,50 +17,28 @@ from fanout.errors import VenueForbiddenError, VenueMessageError, VenueUnitsErro
 from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
 from fanout.feed.listing import shard_count, shard_of
 from fanout.feed.sequences import Taken
+from fanout.feed.shard import SUFFIXES, Shard, named
 from fanout.net.websocket import Burst
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import (
-    NO_UNITS,
-    DepthLost,
-    Dialogue,
-    Outcome,
-    Venue,
-    VenueDepth,
-    VenueItem,
-    VenueQuote,
-)
+from fanout.venues.base import NO_UNITS, Outcome, Venue, VenueItem
 
 _LOG = logging.getLogger("fanout")
-
-DEAF_S: Final = 60.0
-"""Interval at which the connections of a shard are compared."""
-
-_MANY: Final = 10
-"""The log names up to this number of symbols, and counts more."""
-
-
-_SUFFIXES: Final[dict[type, str]] = {
-    VenueQuote: "'s quotes",
-    VenueDepth: "'s book",
-    DepthLost: "'s book",
-}
-"""What a connection has heard of a symbol beside its trades, in words for the log."""
 
 
 class Sink(Protocol):
     """Receives the trades and the events of the connections."""
 
     def attempting(self) -> None: ...
-    def opened(self, shard: "Shard", *, is_first: bool) -> None: ...
-    def take(self, items: list[VenueItem], shard: "Shard", burst: Burst) -> Taken: ...
+    def opened(self, shard: Shard, *, is_first: bool) -> None: ...
+    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken: ...
     def misfit(self) -> None:
         """A value does not fit the units of its instrument."""
         ...
 
-    def ended(self, shard: "Shard", why: str, *, is_last: bool) -> None:
+    def ended(self, shard: Shard, why: str, *, is_last: bool) -> None:
         """A connection ended. `is_last` if the feed has no other."""
         ...
 
@@ -76,121 +53,6 @@ class Sink(Protocol):
     def refused(self, error: VenueForbiddenError) -> None:
         """The venue refused the very first connection permanently."""
         ...
-
-
-class Shard:
-    """Some instruments, by symbol, and the links that deliver them."""
-
-    def __init__(
-        self,
-        venue: Venue,
-        instruments: tuple[Instrument, ...],
-        how: str,
-        units: Mapping[str, Instrument] = NO_UNITS,
-    ) -> None:
-        """`how` tells in words why the shard was opened. `units` has the current units of every
-        symbol."""
-        self.venue = venue
-        self._units = units
-        self.how = how
-        self.instruments = {each.symbol: each.index for each in instruments}
-        self.links: list[Link] = []
-        self.open: set[Connection] = set()
-        self.scope = trio.CancelScope()
-        self.messages = 0
-        self.connections = 0
-        """Connections opened so far."""
-        self._subscribed_s = 0.0
-        """When the shard last went from no open connection to one, in trio's time."""
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        return tuple(self.instruments)
-
-    @property
-    def indexes(self) -> tuple[int, ...]:
-        return tuple(self.instruments.values())
-
-    @property
-    def messages_a_second(self) -> float:
-        return self.venue.limits.messages_a_second
-
-    def stream_url(self) -> str:
-        return self.venue.stream_url()
-
-    def dialogue(self) -> Dialogue:
-        return self.venue.dialogue(self.symbols, self._units)
-
-    def subscribed_ns(self, wall_ns: int) -> int:
-        """Time of the subscription in unix ns, by the wall clock that shows `wall_ns` now.
-
-        It is derived from trio's clock, since the wall clock may have been set in between.
-        """
-        return wall_ns - int((trio.current_time() - self._subscribed_s) * 1e9)
-
-    def unanswered(self, symbol: str) -> bool:
-        """Whether the subscription is unanswered on all open connections."""
-        return bool(self.open) and all(symbol in each.dialogue.unanswered for each in self.open)
-
-    def note_opened(self, connection: Connection) -> bool:
-        """Add an open connection. Returns whether it is the only one."""
-        if not self.open:
-            self._subscribed_s = trio.current_time()
-        self.open.add(connection)
-        self.connections += 1
-        return len(self.open) == 1
-
-    def rotate(self) -> None:
-        """Replace all its connections now."""
-        for each in self.links:
-            each.rotate()
-
-    def add(self, instrument: Instrument) -> None:
-        """Add an instrument and subscribe to it."""
-        self.instruments[instrument.symbol] = instrument.index
-        for each in self.open:
-            each.say(each.dialogue.subscribe((instrument.symbol,)))
-
-    def give_up(self, symbol: str, *, unsubscribe: bool = False) -> None:
-        """Drop an instrument. An empty shard ends."""
-        self.instruments.pop(symbol, None)
-        for each in self.open:
-            for suffix in ("", *_SUFFIXES.values()):  # a successor need not deliver it
-                each.heard.pop(symbol + suffix, None)
-            if unsubscribe and self.instruments:
-                each.say(each.dialogue.unsubscribe((symbol,)))
-        if not self.instruments:
-            self.open.clear()
-            self.scope.cancel()
-
-    async def run(self) -> None:
-        """Run its links until cancelled or empty."""
-        with self.scope:
-            async with trio.open_nursery() as nursery:
-                for each in self.links:
-                    nursery.start_soon(each.run)
-                if len(self.links) > 1:
-                    nursery.start_soon(self._watch_for_the_deaf)
-
-    async def _watch_for_the_deaf(self) -> None:
-        """Replace a connection that stopped delivering symbols which the others deliver.
-
-        No trade is missing yet, since the others deliver them.
-        """
-        while True:
-            await trio.sleep(DEAF_S)
-            since_s = trio.current_time() - DEAF_S
-            heard = {each: each.heard_since(since_s) for each in self.open}
-            everything = set[str]().union(*heard.values())
-            for connection in self.open:
-                missing = everything - heard[connection]
-                if missing and connection.opened_s < since_s:
-                    _LOG.warning(
-                        "%s stopped delivering %s; replacing it",
-                        connection.link.name,
-                        _names(sorted(missing)),
-                    )
-                    connection.link.rotate()
 
 
 class Connections:
@@ -349,7 +211,7 @@ class Connections:
     def opened(self, connection: Connection) -> None:
         shard = self._of(connection)
         url = shard.stream_url()
-        _LOG.info("connected to %s for %s", url, _names(shard.symbols))
+        _LOG.info("connected to %s for %s", url, named(shard.symbols))
         self._sink.opened(shard, is_first=shard.note_opened(connection))
 
     def ended(self, connection: Connection, why: str) -> None:
@@ -424,7 +286,7 @@ class Connections:
         else:
             for symbol, kind in {(each.symbol, type(each)) for each in items}:
                 if symbol in wanted:
-                    connection.heard[symbol + _SUFFIXES.get(kind, "")] = now_s
+                    connection.heard[symbol + SUFFIXES.get(kind, "")] = now_s
                     connection.has_delivered = True
         taken = self._sink.take(items, shard, burst)
         connection.link.won += sum(type(each) is Trade for each in taken.records)
@@ -432,9 +294,3 @@ class Connections:
             self._part(symbol, stream)
         if taken.turned:
             self._sink.parted()
-
-
-def _names(symbols: tuple[str, ...] | list[str]) -> str:
-    if len(symbols) > _MANY:
-        return f"{len(symbols):,} symbols"
-    return ", ".join(symbols)

@@ -28,13 +28,13 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.connection import Connect
-from fanout.feed.connections import Shard
 from fanout.feed.intake import Intake
 from fanout.feed.liveness import Change
 from fanout.feed.market import Market
 from fanout.feed.parts import made_parts
 from fanout.feed.recovery import Recovery
 from fanout.feed.sequences import Taken
+from fanout.feed.shard import Shard
 from fanout.feed.silence import (
     EVIDENCE,
     LOOK_AGAIN_S,

@@ -11,10 +11,10 @@ import trio
 
 from fanout.channel.channel import Channel, Published
 from fanout.feed.books import BOOK, WHOLE
-from fanout.feed.connections import Shard
 from fanout.feed.liveness import Change
 from fanout.feed.parts import Parts
 from fanout.feed.sequences import Taken
+from fanout.feed.shard import Shard
 from fanout.feed.view import FeedView
 from fanout.net.websocket import Burst
 from fanout.protocol.constants import DataKinds, TradeKind

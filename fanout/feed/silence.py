@@ -14,8 +14,8 @@ import msgspec
 import trio
 
 from fanout.errors import VenueError
-from fanout.feed.connections import Shard
 from fanout.feed.sequences import Sequences
+from fanout.feed.shard import Shard
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.instrument import Instrument
