@@ -10,8 +10,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
 
-from fanout.venues.base import VenueQuote, VenueTrade
 from fanout.protocol.book_records import Quote
+from fanout.venues.values import VenueQuote, VenueTrade
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 

@@ -19,7 +19,7 @@ from fanout.net.addresses import check_url, parse_proxy
 from fanout.protocol.constants import MAX_CHANNELS, DataKinds
 from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
-from fanout.venues.base import DATA
+from fanout.venues.values import DATA
 
 DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
 

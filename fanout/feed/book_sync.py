@@ -39,7 +39,7 @@ from fanout.feed.kept_changes import KeptChanges, follows, id_of
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.errors import FanoutError
-from fanout.venues.base import VenueDepth
+from fanout.venues.values import VenueDepth
 
 WAIT_S: Final = 0.5
 """How long a missing change may take to come on another connection."""

@@ -24,7 +24,8 @@ from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import Venue, VenueDepth
+from fanout.venues.base import Venue
+from fanout.venues.values import VenueDepth
 
 AT_ONCE: Final = 8
 """Snapshots that are asked for at the same time."""

@@ -23,7 +23,8 @@ from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import NO_UNITS, Outcome, Venue, VenueItem
+from fanout.venues.base import NO_UNITS, Venue
+from fanout.venues.values import Outcome, VenueItem
 
 _LOG = logging.getLogger("fanout")
 

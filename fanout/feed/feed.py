@@ -55,7 +55,8 @@ from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import FeedStats
-from fanout.venues.base import Continuity, SpentId, Venue, VenueItem, VenueTrade
+from fanout.venues.base import Venue
+from fanout.venues.values import Continuity, SpentId, VenueItem, VenueTrade
 
 _LOG = logging.getLogger("fanout")
 

@@ -20,7 +20,7 @@ from fanout.net.websocket import Burst
 from fanout.protocol.constants import DataKinds, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
-from fanout.venues.base import DepthLost, SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
+from fanout.venues.values import DepthLost, SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
 
 _NAMES: Final = {DataKinds.QUOTES: "quotes", BOOK: "changes of the order book"}
 

@@ -14,7 +14,7 @@ from typing import Final
 from fanout.config.assets import ALL, is_pattern
 from fanout.errors import ConfigError, shown
 from fanout.protocol.constants import MAX_INSTRUMENTS
-from fanout.venues.base import Limits, Listing
+from fanout.venues.values import Limits, Listing
 
 MAX_MATCHES: Final = 2_000
 """Most symbols that one pattern may match. A pattern that matches more is probably a mistake."""

@@ -23,7 +23,7 @@ from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Reference, Trade
 from fanout.venues import Venue
-from fanout.venues.base import Listing
+from fanout.venues.values import Listing
 
 _LOG = logging.getLogger("fanout")
 

@@ -8,7 +8,7 @@ from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.speedups import twin
-from fanout.venues.base import VenueQuote, VenueTrade
+from fanout.venues.values import VenueQuote, VenueTrade
 
 
 @twin

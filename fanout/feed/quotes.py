@@ -12,7 +12,7 @@ from fanout.protocol.book_records import Quote
 from fanout.protocol.constants import U64_MAX
 from fanout.protocol.errors import NotRepresentableError
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import VenueQuote
+from fanout.venues.values import VenueQuote
 
 
 class QuoteTally(msgspec.Struct):

@@ -24,7 +24,8 @@ from fanout.net.rest import RestClient
 from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import GapState
 from fanout.protocol.records import Gap
-from fanout.venues.base import History, Venue, VenueTrade
+from fanout.venues.base import Venue
+from fanout.venues.values import History, VenueTrade
 
 _LOG = logging.getLogger("fanout")
 

@@ -14,7 +14,7 @@ from fanout.feed.listing import resolve
 from fanout.feed.roster import Roster
 from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import Listing
+from fanout.venues.values import Listing
 
 BELIEVED_FROM: Final = 10
 """From this number of instruments on, a listing that lacks half of them is ignored."""

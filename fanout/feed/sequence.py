@@ -18,7 +18,7 @@ from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import SpentId, VenueTrade
+from fanout.venues.values import SpentId, VenueTrade
 
 _LOG = logging.getLogger("fanout")
 

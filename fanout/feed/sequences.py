@@ -21,7 +21,7 @@ from fanout.protocol.constants import U64_MAX, GapState
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import Continuity, SpentId, VenueTrade
+from fanout.venues.values import Continuity, SpentId, VenueTrade
 
 _LOST: Final = GapState.UNRECOVERABLE
 _FROM_RECORDS: Final = {

@@ -12,7 +12,8 @@ import trio
 
 from fanout.feed.connection import Connection, Link
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, DepthLost, Dialogue, Venue, VenueDepth, VenueQuote
+from fanout.venues.base import NO_UNITS, Dialogue, Venue
+from fanout.venues.values import DepthLost, VenueDepth, VenueQuote
 
 _LOG = logging.getLogger("fanout")
 

@@ -19,7 +19,8 @@ from fanout.feed.shard import Shard
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import Listing, Venue
+from fanout.venues.base import Venue
+from fanout.venues.values import Listing
 
 _LOG = logging.getLogger("fanout")
 

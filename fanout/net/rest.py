@@ -34,7 +34,8 @@ from fanout.net.budget import SHARE, Budget
 from fanout.net.rest_tunnels import transports
 from fanout.protocol.backoff import backoff
 from fanout.protocol.errors import reason
-from fanout.venues.base import Refusal, Request, Venue
+from fanout.venues.base import Venue
+from fanout.venues.values import Refusal, Request
 
 _LOG = logging.getLogger("fanout")
 

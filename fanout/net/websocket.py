@@ -26,7 +26,7 @@ from fanout.net.addresses import Proxy
 from fanout.net.proxy import open_tcp
 from fanout.net.ws_messages import MessageReader
 from fanout.protocol.errors import reason
-from fanout.venues.base import Limits, Refusal, usual_refusal
+from fanout.venues.values import Limits, Refusal, usual_refusal
 
 READ_BYTES: Final = 256 * 1024
 """Most bytes of one read, some 1,500 trades. Limits the size of a burst."""

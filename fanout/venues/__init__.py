@@ -3,22 +3,21 @@
 from typing import Final, Protocol
 
 from fanout.protocol.constants import DataKinds
-from fanout.venues.base import (
+from fanout.venues.base import Dialogue, Venue
+from fanout.venues.binance import BinanceSpot, BinanceUsdm
+from fanout.venues.values import (
     DATA,
     Continuity,
-    Dialogue,
     History,
     Listing,
     Outcome,
     Request,
     SpentId,
-    Venue,
     VenueDepth,
     VenueItem,
     VenueQuote,
     VenueTrade,
 )
-from fanout.venues.binance import BinanceSpot, BinanceUsdm
 
 
 class VenueClass(Protocol):

@@ -40,9 +40,9 @@ from fanout.feed.normalise import to_trade
 from fanout.protocol import Block, Header, Trade
 from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from fanout.venues.binance.venue import RECENT_TRADES
+from fanout.venues.values import VenueTrade
 from tests.bench.codec_rivals.way import BTCUSDT, INSTRUMENTS, Values, Way, values_of
 from tests.bench.market import frames
 from tests.bench.measure import in_rounds, ratios

@@ -34,9 +34,9 @@ from fanout.feed.market import reference_of
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Block, Header, Instrument, Reference, Trade, encode_block, frame
 from fanout.protocol.varint import append_varint, zigzag
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
 from fanout.venues.binance.venue import RECENT_TRADES
+from fanout.venues.values import VenueTrade
 from tests.bench.market import frames, recording_of
 from tests.bench.report import Row
 

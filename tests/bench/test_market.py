@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from fanout.protocol import OrderBook
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
+from fanout.venues.values import VenueTrade
 from tests import captures
 from tests.bench import book, depth, market, size
 from tests.bench.broadcast import recording

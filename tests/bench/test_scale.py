@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
+from fanout.venues.values import VenueTrade
 from tests.bench import scale
 from tests.bench.memory_parts.dialogue import Part
 from tests.bench.scale import Account, Dose, Found, LostError, compared, p99_ms, rows

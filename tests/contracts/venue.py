@@ -16,7 +16,7 @@ from fanout.feed.roster import NO_REFERENCE
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
 from fanout.venues import Venue, VenueItem, VenueTrade
-from fanout.venues.base import Continuity, Refusal
+from fanout.venues.values import Continuity, Refusal
 
 GARBAGE = [
     b"",

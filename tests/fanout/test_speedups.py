@@ -17,7 +17,7 @@ import fanout.feed.normalise
 import fanout.transports.tcp.sending  # noqa: F401
 from fanout.protocol import Instrument, TradeKind
 from fanout.speedups import twin
-from fanout.venues.base import SpentId, VenueQuote, VenueTrade
+from fanout.venues.values import SpentId, VenueQuote, VenueTrade
 from tests.twins import same_outcome, twins_of
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)

@@ -16,7 +16,7 @@ from fanout.protocol import constants
 from fanout.protocol.constants import BookFlags
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import VenueDepth
+from fanout.venues.values import VenueDepth
 
 cdef extern from "../../protocol/_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)

@@ -26,8 +26,8 @@ from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.level_text import packed_levels
 from fanout.protocol.speedups import Twins
-from fanout.venues.base import VenueDepth
 from fanout.venues.binance.rest import BROKEN
+from fanout.venues.values import VenueDepth
 
 twin: Final = Twins("fanout.venues.binance._depth")
 

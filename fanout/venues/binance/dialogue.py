@@ -18,8 +18,9 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueMessageError, VenueRefusalError, shown
-from fanout.venues.base import NEVER_S, Limits, Outcome, VenueItem
+from fanout.venues.base import NEVER_S
 from fanout.venues.binance.rest import BROKEN
+from fanout.venues.values import Limits, Outcome, VenueItem
 
 NAMES_A_REQUEST: Final = 200
 """Most stream names in one SUBSCRIBE. Binance accepted this many in 2026."""

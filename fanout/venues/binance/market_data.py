@@ -14,11 +14,11 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import DepthLost, Limits, Outcome, VenueItem, VenueQuote
 from fanout.venues.binance.depth import read_depth
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.messages import Envelope
 from fanout.venues.binance.rest import BROKEN
+from fanout.venues.values import DepthLost, Limits, Outcome, VenueItem, VenueQuote
 
 QUOTES: Final = "bookTicker"
 

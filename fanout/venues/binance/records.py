@@ -13,8 +13,8 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
-from fanout.venues.base import History, Request, VenueTrade
 from fanout.venues.binance.rest import BROKEN
+from fanout.venues.values import History, Request, VenueTrade
 
 
 class _Trade(msgspec.Struct):

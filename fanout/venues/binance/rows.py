@@ -14,8 +14,8 @@ import msgspec
 from fanout.errors import VenueMessageError, shown
 from fanout.protocol.constants import EXPONENTS, MAX_ASSET_BYTES, MAX_SYMBOL_BYTES, U64_MAX
 from fanout.protocol.text import name_fault
-from fanout.venues.base import Listed, Listing
 from fanout.venues.binance.rest import BROKEN
+from fanout.venues.values import Listed, Listing
 
 TRADING: Final = "TRADING"
 """The status of an instrument that trades."""

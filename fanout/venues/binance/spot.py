@@ -18,7 +18,6 @@ import msgspec
 
 from fanout.errors import shown
 from fanout.protocol.constants import DataKinds, InstrumentType, TradeKind
-from fanout.venues.base import Limits, Listed, Listing, Outcome, Request, VenueItem, VenueTrade
 from fanout.venues.binance import rows
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.market_data import MarketDataDialogue
@@ -26,6 +25,7 @@ from fanout.venues.binance.messages import Aggregate, Envelope, Trade
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.rest import BROKEN
 from fanout.venues.binance.venue import BinanceVenue
+from fanout.venues.values import Limits, Listed, Listing, Outcome, Request, VenueItem, VenueTrade
 
 WS_URL: Final = "wss://stream.binance.com:9443"
 MARKET_DATA_URL: Final = "wss://data-stream.binance.vision"

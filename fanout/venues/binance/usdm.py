@@ -16,15 +16,6 @@ import msgspec
 
 from fanout.errors import shown
 from fanout.protocol.constants import InstrumentType, TradeKind
-from fanout.venues.base import (
-    Limits,
-    Listed,
-    Listing,
-    Outcome,
-    SpentId,
-    VenueItem,
-    VenueTrade,
-)
 from fanout.venues.binance import rows
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.market_data import MarketDataDialogue
@@ -32,6 +23,7 @@ from fanout.venues.binance.messages import Aggregate, Envelope
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.rest import BROKEN
 from fanout.venues.binance.venue import BinanceVenue
+from fanout.venues.values import Limits, Listed, Listing, Outcome, SpentId, VenueItem, VenueTrade
 
 WS_URL: Final = "wss://fstream.binance.com"
 REST_URL: Final = "https://fapi.binance.com"

@@ -16,8 +16,13 @@ from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds, InstrumentType
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import (
-    NO_UNITS,
+from fanout.venues.base import NO_UNITS
+from fanout.venues.binance import rest, whole_book
+from fanout.venues.binance.dialogue import BinanceDialogue
+from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
+from fanout.venues.binance.records import Records
+from fanout.venues.binance.rows import TRADING, Row, asset, in_units
+from fanout.venues.values import (
     Continuity,
     History,
     Limits,
@@ -29,11 +34,6 @@ from fanout.venues.base import (
     VenueTrade,
     usual_refusal,
 )
-from fanout.venues.binance import rest, whole_book
-from fanout.venues.binance.dialogue import BinanceDialogue
-from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
-from fanout.venues.binance.records import Records
-from fanout.venues.binance.rows import TRADING, Row, asset, in_units
 
 RECENT_TRADES: Final = 500
 """Rows requested for a reference: the default of the endpoint."""

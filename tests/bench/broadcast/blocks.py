@@ -15,8 +15,8 @@ from fanout.feed.market import reference_of
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Header, Instrument, Trade
 from fanout.protocol.constants import LENGTH_BYTES, InstrumentType
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
+from fanout.venues.values import VenueTrade
 from tests.bench.broadcast.brokers import Broker
 from tests.bench.ingest_rivals.workload import texts
 from tests.bench.market import PRICE_DECIMALS, QUANTITY_DECIMALS, SYMBOLS

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Loss, SubscriberSession, Trade
 from fanout.protocol.constants import LENGTH_BYTES
-from fanout.venues.base import VenueTrade
 from fanout.venues.binance import BinanceUsdm
+from fanout.venues.values import VenueTrade
 from tests.bench.broadcast.blocks import INSTRUMENTS
 from tests.bench.broadcast.children import PATIENCE_S, launch, program, running
 from tests.bench.broadcast.recording import Message, schedule_of

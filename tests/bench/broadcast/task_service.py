@@ -24,7 +24,7 @@ from fanout.protocol import (
     opening,
 )
 from fanout.venues import BinanceUsdm
-from fanout.venues.base import VenueTrade
+from fanout.venues.values import VenueTrade
 from tests.bench.broadcast.market import asked, venue_at
 from tests.bench.broadcast.task_server import Server, listening
 from tests.bench.market import SYMBOLS

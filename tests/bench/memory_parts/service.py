@@ -32,7 +32,7 @@ from fanout.stats.anomalies import Anomalies
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import BinanceUsdm
-from fanout.venues.base import VenueTrade
+from fanout.venues.values import VenueTrade
 from tests.bench.ingest_rivals.fanout_feed import Rest
 from tests.bench.market import SYMBOLS, frames
 from tests.bench.memory_parts.dialogue import limit_life, say

@@ -11,7 +11,7 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.connection import FORBIDDEN_PAUSE_S, HANDOVER_S, OVERLAP_S
 from fanout.feed.continuity import WINDOW_S
-from fanout.venues.base import History
+from fanout.venues.values import History
 from tests.fanout.feed.running import running_feed
 from tests.stand.loopback import Exchange
 

@@ -18,7 +18,7 @@ from fanout.feed.kept_changes import LEAST_KEPT_UPDATES, MAX_KEPT_BYTES, MAX_KEP
 from fanout.protocol import OrderBook
 from fanout.protocol.book_records import BookUpdate, pack_levels
 from fanout.protocol.constants import MAX_BOOK_LEVELS, BookFlags
-from fanout.venues.base import VenueDepth
+from fanout.venues.values import VenueDepth
 from tests.protocol.golden import BTC
 
 Levels = Sequence[tuple[int, int]]

@@ -7,7 +7,7 @@ import pytest
 from fanout.errors import ConfigError
 from fanout.feed.listing import is_pattern, resolve, shard_count, shard_of
 from fanout.protocol.constants import MAX_INSTRUMENTS
-from fanout.venues.base import Limits, Listed, Listing
+from fanout.venues.values import Limits, Listed, Listing
 
 SYMBOLS = [f"A{number:04}USDT" for number in range(800)]
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from fanout.feed.normalise import to_quote, to_trade
 from fanout.protocol import Instrument, Trade, TradeKind
 from fanout.protocol.errors import NotRepresentableError
-from fanout.venues.base import VenueQuote, VenueTrade
+from fanout.venues.values import VenueQuote, VenueTrade
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 

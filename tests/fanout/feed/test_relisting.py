@@ -13,7 +13,7 @@ from fanout.feed.roster import NO_REFERENCE, Roster
 from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
 from fanout.protocol import DataKinds, Instrument, Quote, Status, Trade
 from fanout.protocol.constants import MAX_INSTRUMENTS
-from fanout.venues.base import Listed, Listing
+from fanout.venues.values import Listed, Listing
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.stand.loopback import Book, Exchange
 

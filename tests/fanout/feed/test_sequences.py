@@ -9,7 +9,7 @@ from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
 from fanout.feed.sequences import Sequences, Taken
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.base import SpentId, VenueTrade
+from fanout.venues.values import SpentId, VenueTrade
 from tests.fanout.feed.test_normalise import BTC, venue_trade
 
 ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)

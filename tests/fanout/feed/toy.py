@@ -7,8 +7,8 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
-from fanout.venues.base import Limits
 from fanout.venues.binance.usdm import TradeDialogue
+from fanout.venues.values import Limits
 
 KEEP_ALIVE_S: Final = 20.0
 

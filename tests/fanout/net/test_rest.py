@@ -22,7 +22,7 @@ from fanout.net import rest
 from fanout.net.rest import ATTEMPTS, BAN_S, FORBIDDEN_S, open_rest
 from fanout.simulator import SimulatorConfig
 from fanout.venues import BinanceUsdm, Request
-from fanout.venues.base import Limits, Refusal, usual_refusal
+from fanout.venues.values import Limits, Refusal, usual_refusal
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.stand.inside import running_simulator
 

@@ -32,7 +32,7 @@ from fanout.net.websocket import (
     WebSocket,
     open_websocket,
 )
-from fanout.venues.base import Refusal
+from fanout.venues.values import Refusal
 
 Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from fanout.errors import VenueMessageError
 from fanout.protocol import Instrument, Side
 from fanout.protocol.book_records import pack_levels
-from fanout.venues.base import VenueDepth
 from fanout.venues.binance import depth
 from fanout.venues.binance.depth import packed_side, twin
+from fanout.venues.values import VenueDepth
 from tests.twins import outcome, same_outcome, twins_of
 
 Read = Callable[[bytes, Instrument], VenueDepth]

@@ -17,9 +17,10 @@ from fanout.venues import (
     VenueQuote,
     VenueTrade,
 )
-from fanout.venues.base import DepthLost, Dialogue, Venue
+from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance.venue import DEPTH_BYTES
 from fanout.venues.binance.whole_book import LEVELS
+from fanout.venues.values import DepthLost
 from tests.contracts.venue import GARBAGE
 
 ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
