@@ -24,8 +24,9 @@ bytes in, records out.
 
 from fanout.protocol.backoff import backoff
 from fanout.protocol.block import decode_block, encode_block, is_representable
-from fanout.protocol.book import Depth, OrderBook
+from fanout.protocol.book import OrderBook
 from fanout.protocol.book_block import decode_book, decode_orders, encode_book, encode_orders
+from fanout.protocol.book_common import Depth
 from fanout.protocol.book_records import (
     BookBlock,
     BookUpdate,

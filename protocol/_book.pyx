@@ -3,7 +3,7 @@
 
 `OrderBook` does what the class of its name does in `fanout.protocol.book`; the levels and the
 reason why they are kept as they are stand in `_book.h`. Its errors, and what is rarely asked for,
-come from the functions that the plain class uses.
+come from the functions that both classes use, `fanout.protocol.book_common`.
 
 All loops over levels are in C. They call nothing of Python, so no other code sees a book that is
 half changed.
@@ -15,7 +15,7 @@ from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int64_t, uint64_t
 
-from fanout.protocol import constants
+from fanout.protocol import book_common, constants
 from fanout.protocol.constants import BookFlags, Side
 from fanout.protocol.book_records import BookUpdate, Level
 
@@ -111,18 +111,6 @@ cdef Py_ssize_t update_flags = offset_of(BookUpdate, "flags")
 cdef object ZERO = 0
 cdef Levels NO_LEVELS
 
-cdef object plain = None
-
-
-cdef book():
-    """The plain module, which is imported after this one."""
-    global plain
-    if plain is None:
-        from fanout.protocol import book as module
-
-        plain = module
-    return plain
-
 
 cdef class OrderBook:
     """See `fanout.protocol.book.OrderBook`."""
@@ -150,16 +138,18 @@ cdef class OrderBook:
         )
 
     def __repr__(self):
-        return book().repr_of(self)
+        return book_common.repr_of(self)
 
     def __copy__(self):
-        return book().copy_of(self)
+        return book_common.copy_of(self)
 
     def __deepcopy__(self, _):
-        return book().copy_of(self)
+        return book_common.copy_of(self)
 
     def __reduce__(self):
-        return book().new_book, (), self.__getstate__()
+        from fanout.protocol.book import new_book  # that module imports this one
+
+        return new_book, (), self.__getstate__()
 
     def __getstate__(self):
         return (
@@ -185,7 +175,7 @@ cdef class OrderBook:
         cdef int result
         if not PyBytes_Check(packed) or PyBytes_GET_SIZE(<object>packed) % LEVEL_BYTES:
             self.clear()
-            raise book().not_levels(<object>packed)
+            raise book_common.not_levels(<object>packed)
         result = change_levels(
             levels,
             PyBytes_AS_STRING(<object>packed),
@@ -195,7 +185,7 @@ cdef class OrderBook:
             return 0
         self.clear()
         if result == TOO_DEEP:
-            raise book().too_deep(Side(side))
+            raise book_common.too_deep(Side(side))
         raise MemoryError
 
     cdef void cut(self, Levels *levels, PyObject *packed):
@@ -218,14 +208,14 @@ cdef class OrderBook:
                 update.packed_asks, update.flags
             ))
         if SLOT(said, update_instrument) != <PyObject *>self.instrument:
-            book().meet(self, update.instrument)
+            book_common.meet(self, update.instrument)
         if not as_u64(SLOT(said, update_flags), &flags):
             flags = int(update.flags) & (WHOLE | MORE | TOP_ONLY)
         if flags & WHOLE:
             self.clear()
             self.state = FILLING
         elif self.state == UNKNOWN:
-            raise book().unknown(update)
+            raise book_common.unknown(update)
         self.change(&self.bids, SLOT(said, update_packed_bids), BID)
         self.change(&self.asks, SLOT(said, update_packed_asks), ASK)
         if flags & TOP_ONLY:
@@ -242,8 +232,8 @@ cdef class OrderBook:
     def replace(self, bids, asks, update_id, time):
         """Make this the whole book. See `fanout.protocol.book.OrderBook.replace`."""
         self.clear()
-        bids = book().as_packed(bids)
-        asks = book().as_packed(asks)
+        bids = book_common.as_packed(bids)
+        asks = book_common.as_packed(asks)
         self.change(&self.bids, <PyObject *>bids, BID)
         self.change(&self.asks, <PyObject *>asks, ASK)
         self.update_id = update_id
@@ -355,8 +345,8 @@ cdef class OrderBook:
         cdef uint64_t wanted
         quantity = PyNumber_Index(quantity)
         if not as_u64(<PyObject *>quantity, &wanted):
-            book().not_negative(quantity, "of quantity")
-            return book().sweep_of(first_levels(levels, MAX_LEVELS, LEVEL), quantity)
+            book_common.not_negative(quantity, "of quantity")
+            return book_common.sweep_of(first_levels(levels, MAX_LEVELS, LEVEL), quantity)
         part = part_swept(levels, wanted)
         return shown_part(&part, levels, quantity)
 
@@ -385,11 +375,11 @@ cdef class OrderBook:
 
     def digest(self):
         """A number for the levels. See `fanout.protocol.book.OrderBook.digest`."""
-        return book().digest_of(self)
+        return book_common.digest_of(self)
 
     def whole(self):
         """The whole book as updates. See `fanout.protocol.book.OrderBook.whole`."""
-        return book().whole_of(self)
+        return book_common.whole_of(self)
 
     cdef const Levels *shown(self, int side) noexcept:
         if self.state < PARTIAL:
@@ -399,7 +389,7 @@ cdef class OrderBook:
     cdef const Levels *of(self, side) except NULL:
         cdef int64_t number
         if not as_i64(<PyObject *>side, &number) or not BID <= number <= ASK:
-            raise book().no_side(side)
+            raise book_common.no_side(side)
         return self.shown(<int>number)
 
 
@@ -434,18 +424,18 @@ cdef Py_ssize_t counted(count) except -1:
     count = PyNumber_Index(count)
     if as_i64(<PyObject *>count, &number) and 0 <= number <= MAX_LEVELS:
         return <Py_ssize_t>number
-    book().not_negative(count, "levels")
+    book_common.not_negative(count, "levels")
     return MAX_LEVELS
 
 
 cdef shown_part(Part *part, const Levels *levels, swept):
     """A part as Python has it; `swept` is the quantity that was asked for, if it was."""
     if part.is_exact:
-        return book().Depth(
+        return book_common.Depth(
             long_of(part.quantity), long_of(part.notional), part.price if part.levels else None
         )
     found = first_levels(levels, part.levels, LEVEL)
-    return book().depth_of(found) if swept is None else book().sweep_of(found, swept)
+    return book_common.depth_of(found) if swept is None else book_common.sweep_of(found, swept)
 
 
 def packed_levels(text, start, price_exponent, quantity_exponent, side):

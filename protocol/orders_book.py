@@ -11,7 +11,8 @@ from copy import deepcopy
 from struct import Struct
 from typing import Final
 
-from fanout.protocol.book import OrderBook, meet, pieces, require_consistent, unknown
+from fanout.protocol.book import OrderBook
+from fanout.protocol.book_common import meet, pieces, require_consistent, unknown
 from fanout.protocol.book_records import BookUpdate, Order, OrderUpdate, pack_levels, pack_orders
 from fanout.protocol.constants import MAX_BLOCK_ORDERS, MAX_BOOK_ORDERS, BookFlags, Side
 from fanout.protocol.errors import FanoutError, LimitExceededError, MalformedError

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fanout.protocol.block import encode_block
-from fanout.protocol.book import pieces
 from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_common import pieces
 from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate, Quote, QuoteBlock
 from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,

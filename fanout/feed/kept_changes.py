@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from typing import Final
 
-from fanout.venues.base import VenueDepth
+from fanout.venues.values import VenueDepth
 
 MAX_KEPT_UPDATES: Final = 4_096
 """Limit of the changes that are kept for a snapshot: over a minute of a busy symbol."""
