@@ -1,16 +1,25 @@
-"""What holds for blocks of every kind."""
+"""What holds for blocks of every kind: their beginning, their numbers, and what is refused."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
 from fanout.protocol import (
+    MAX_BLOCK_QUOTES,
+    MAX_BLOCK_TRADES,
+    MAX_BLOCK_UPDATES,
     BlockFlags,
     Header,
+    LimitExceededError,
     MalformedError,
+    NotRepresentableError,
+    PeerError,
     decode_block,
+    decode_book,
+    decode_orders,
+    decode_quotes,
     encode_block,
     encode_book,
     encode_orders,
@@ -18,27 +27,185 @@ from fanout.protocol import (
 )
 from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from
 from fanout.protocol.constants import MAX_SEQ
-from fanout.protocol.framing import seal
+from fanout.protocol.framing import seal, unseal
 from fanout.protocol.joining import run_of
 from fanout.protocol.runs import renumbered
-from tests.protocol.golden import EVENTS, HEADER, TRADES, decode, payload, received
+from tests.protocol.golden import (
+    BOOK,
+    EVENTS,
+    HEADER,
+    LIFE,
+    ORDERS,
+    QUOTES,
+    TRADES,
+    decode,
+    payload,
+    received,
+)
 
-ENCODERS: dict[str, Callable[[Any, Header], bytes]] = {
-    "trades": encode_block,
-    "quotes": encode_quotes,
-    "book": encode_book,
-    "orders": encode_orders,
+COUNT_AT, FIRST_SEQ_AT = 3, 5
+
+
+class Kind(NamedTuple):
+    """How blocks of one kind are written and read, and one of them."""
+
+    encode: Callable[[Any, Header], bytes]
+    decode: Callable[[bytes, Header], Any]
+    block: Any
+    field: str
+    """The name of the field with the records."""
+    most: int
+    items: str
+    """What the records are called where a block is refused."""
+
+    @property
+    def records(self) -> Any:
+        return getattr(self.block, self.field)
+
+    def changed(self, **changes: Any) -> Any:
+        """The block with other fields, and its records by the name of `records`."""
+        if "records" in changes:
+            changes[self.field] = changes.pop("records")
+        return replace(self.block, **changes)
+
+    def body(self) -> bytearray:
+        return bytearray(unseal(self.encode(self.block, HEADER)))
+
+
+KINDS = {
+    "trades": Kind(encode_block, decode_block, TRADES, "trades", MAX_BLOCK_TRADES, "trades"),
+    "quotes": Kind(encode_quotes, decode_quotes, QUOTES, "quotes", MAX_BLOCK_QUOTES, "quotes"),
+    "book": Kind(encode_book, decode_book, BOOK, "updates", MAX_BLOCK_UPDATES, "book updates"),
+    "orders": Kind(
+        encode_orders, decode_orders, ORDERS, "updates", MAX_BLOCK_UPDATES, "order updates"
+    ),
 }
-ITEMS = {"trades": "trades", "quotes": "quotes", "book": "updates", "orders": "updates"}
+
+each_kind = pytest.mark.parametrize("kind", [pytest.param(v, id=k) for k, v in KINDS.items()])
 
 
-@pytest.mark.parametrize("name", ITEMS)
+@each_kind
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_block_with_too_few_or_too_many_records_is_refused(kind: Kind, count: int) -> None:
+    records = kind.records[:1] * (kind.most + 1) * count
+    said = f"{len(records):,} {kind.field}: 1 to {kind.most:,} fit"
+    with pytest.raises(NotRepresentableError, match=said):
+        kind.encode(kind.changed(records=records), HEADER)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"first_seq": 0}, "number 0 is out of range", id="number 0"),
+        pytest.param({"first_seq": MAX_SEQ}, "out of range", id="a last number over the limit"),
+        pytest.param({"received_ns": -1}, "received_ns -1", id="negative receive time"),
+        pytest.param({"received_ns": 2**64}, "received_ns 184", id="receive time over 64 bits"),
+        pytest.param({"held_ns": -1}, "-1 does not fit", id="negative hold"),
+        pytest.param({"held_ns": 2**64}, "18446744073709551616", id="hold over 64 bits"),
+    ],
+)
+def test_a_block_that_does_not_fit_is_refused(
+    kind: Kind, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(NotRepresentableError, match=said):
+        kind.encode(kind.changed(**changes), HEADER)
+
+
+@each_kind
+def test_the_last_number_of_a_block_may_be_the_last_of_all(kind: Kind) -> None:
+    last = MAX_SEQ - len(kind.records) + 1
+    block = kind.changed(first_seq=last)
+    assert kind.decode(kind.encode(block, HEADER), HEADER).first_seq == last
+    with pytest.raises(NotRepresentableError, match="out of range"):
+        kind.encode(kind.changed(first_seq=last + 1), HEADER)
+
+
+@each_kind
+@pytest.mark.parametrize("index", [2, -1])
+def test_a_record_of_an_instrument_that_the_header_does_not_have_is_refused(
+    kind: Kind, index: int
+) -> None:
+    record = replace(kind.records[0], instrument=replace(LIFE, index=index))
+    with pytest.raises(NotRepresentableError, match=f"index {index} is not in the header"):
+        kind.encode(kind.changed(records=[record]), HEADER)
+
+
+@each_kind
+def test_a_count_over_the_limit_is_refused_before_anything_is_read(kind: Kind) -> None:
+    body = kind.body()
+    body[COUNT_AT : COUNT_AT + 2] = (kind.most + 1).to_bytes(2, "little")
+    with pytest.raises(LimitExceededError, match=f"block of {kind.most + 1:,} {kind.items}"):
+        kind.decode(seal(body), HEADER)
+
+
+@each_kind
+def test_more_records_than_there_are_is_refused(kind: Kind) -> None:
+    body = kind.body()
+    body[COUNT_AT] += 1
+    with pytest.raises(MalformedError, match="cut short"):
+        kind.decode(seal(body), HEADER)
+
+
+@each_kind
+def test_a_number_out_of_range_is_refused(kind: Kind) -> None:
+    body = kind.body()
+    one_too_high = MAX_SEQ - len(kind.records) + 2
+    for first_seq in (0, one_too_high, MAX_SEQ, MAX_SEQ + 1, 2**64 - 1):
+        body[FIRST_SEQ_AT : FIRST_SEQ_AT + 8] = first_seq.to_bytes(8, "little")
+        with pytest.raises(MalformedError, match="out of range"):
+            kind.decode(seal(body), HEADER)
+
+
+@each_kind
+def test_an_instrument_that_is_not_in_the_header_is_refused(kind: Kind) -> None:
+    one = replace(HEADER, instruments=HEADER.instruments[:1], references=HEADER.references[:1])
+    with pytest.raises(PeerError, match="index 1 is not in the header"):
+        kind.decode(kind.encode(kind.block, HEADER), one)
+
+
+@each_kind
+def test_reserved_flags_are_ignored(kind: Kind) -> None:
+    body = kind.body()
+    for bits in range(256):
+        body[1] = bits
+        assert kind.decode(seal(body), HEADER).flags == BlockFlags(bits & 3)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "status"])
+@each_kind
+def test_a_frame_of_another_kind_is_refused(kind: Kind, name: str) -> None:
+    if KINDS.get(name) is kind:
+        return
+    with pytest.raises(MalformedError, match=f"is not a block of {kind.items}"):
+        kind.decode(payload(name), HEADER)
+
+
+@each_kind
+def test_records_of_a_snapshot_have_no_numbers(kind: Kind) -> None:
+    block = kind.changed(flags=BlockFlags.SNAPSHOT, received_ns=0)
+    got = kind.decode(kind.encode(block, HEADER), HEADER)
+    assert (got.is_snapshot, got.first_seq) == (True, block.first_seq)
+    numbers = [(each.seq, each.received_ns) for each in getattr(got, kind.field)]
+    assert numbers == [(0, 0)] * len(kind.records)
+
+
+@each_kind
+def test_a_snapshot_may_come_before_the_last_number_whatever_it_holds(kind: Kind) -> None:
+    """Its records take no numbers: only the one that follows has to fit."""
+    block = kind.changed(first_seq=MAX_SEQ, received_ns=0, flags=BlockFlags.SNAPSHOT)
+    assert kind.decode(kind.encode(block, HEADER), HEADER).first_seq == MAX_SEQ
+    with pytest.raises(NotRepresentableError, match="out of range"):
+        kind.encode(replace(block, flags=BlockFlags.NONE), HEADER)
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_a_block_can_begin_at_any_of_its_records(name: str) -> None:
     whole: Any = decode(name, payload(name))
-    records = getattr(whole, ITEMS[name])
+    records = getattr(whole, KINDS[name].field)
     for place in range(len(records)):
         rest = block_from(payload(name), 1_001 + place, HEADER)
-        expected = replace(whole, first_seq=1_001 + place, **{ITEMS[name]: records[place:]})
+        expected = replace(whole, first_seq=1_001 + place, **{KINDS[name].field: records[place:]})
         assert decode(name, rest) == expected
         assert run_of(rest) == (1_001 + place, len(records) - place)
 
@@ -51,13 +218,13 @@ def test_so_can_the_first_block_of_all() -> None:
 
 
 @pytest.mark.parametrize("seq", [1, 1_001, MAX_SEQ])
-@pytest.mark.parametrize("name", ITEMS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_snapshot_renumbered_is_the_snapshot_encoded_with_that_number(
     name: str, seq: int
 ) -> None:
     snapshot = replace(decode(name, payload(name)), flags=BlockFlags.SNAPSHOT)
-    encoded = ENCODERS[name](snapshot, HEADER)
-    assert renumbered(encoded, seq) == ENCODERS[name](replace(snapshot, first_seq=seq), HEADER)
+    encoded = KINDS[name].encode(snapshot, HEADER)
+    assert renumbered(encoded, seq) == KINDS[name].encode(replace(snapshot, first_seq=seq), HEADER)
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -72,10 +239,10 @@ def test_a_block_of_a_kind_to_come_has_no_rest() -> None:
 
 
 def test_every_kind_of_block_is_known_by_its_first_byte() -> None:
-    assert {payload(name)[0] for name in ITEMS} == BLOCK_KINDS
+    assert {payload(name)[0] for name in KINDS} == BLOCK_KINDS
     assert BLOCK_KINDS - set(UPDATE_DECODERS) == {payload("trades")[0]}
     for name in ("quotes", "book", "orders"):
         decoder = UPDATE_DECODERS[payload(name)[0]]
         assert decoder(payload(name), HEADER).records == getattr(
-            decode(name, payload(name)), ITEMS[name]
+            decode(name, payload(name)), KINDS[name].field
         )
