@@ -1,14 +1,6 @@
-"""Blocks of trades: many trades, few bytes, and each block readable by itself.
+"""Blocks of trades, kind 0x10: many trades, few bytes, and each block readable by itself.
 
-    u8   kind = 0x10
-    u8   flags: 1 back-filled, 2 snapshot
-    u8   the ordinary trade kind of this block
-    u16  count, 1 to 1,024
-    u64  first_seq
-    u64  received_ns
-    varint  held_ns
-    count x trade
-    u32  CRC-32
+They begin as all blocks do: see `runs`. The kind's own byte is the block's ordinary trade kind.
 
     trade:  u8 head: the index's five lowest bits, 0x20 more of it follows, 0x40 escape,
                0x80 the buyer is the maker
@@ -56,6 +48,7 @@ from fanout.protocol.runs import (
     read,
     read_index,
     reference_at,
+    require_count,
 )
 from fanout.protocol.speedups import twin
 from fanout.protocol.varint import append_varint, unzigzag, zigzag
@@ -68,8 +61,7 @@ def encode_block(block: Block, header: Header) -> bytes:
     """A block's payload. The trades' own `seq` and `received_ns` are not looked at: the block's
     count. Raises `NotRepresentableError`, naming the value that does not fit."""
     trades = block.trades
-    if not 1 <= len(trades) <= MAX_BLOCK_TRADES:
-        raise NotRepresentableError(f"{len(trades):,} trades: 1 to {MAX_BLOCK_TRADES:,} fit")
+    require_count(len(trades), MAX_BLOCK_TRADES, "trades")
     ordinary = trades[0].kind
     body = begun(block, FrameKind.TRADES, ordinary, len(trades))
     _append_trades(body, trades, ordinary, header)

@@ -66,6 +66,7 @@ from fanout.protocol.runs import (
     read,
     read_index,
     reference_at,
+    require_count,
     require_index,
 )
 from fanout.protocol.speedups import twin
@@ -139,8 +140,7 @@ def decode_orders(payload: bytes, header: Header) -> OrderBlock:
 
 def _encoded(block: BookBlock | OrderBlock, header: Header, form: _Form) -> bytes:
     updates = block.updates
-    if not 1 <= len(updates) <= MAX_BLOCK_UPDATES:
-        raise NotRepresentableError(f"{len(updates):,} updates: 1 to {MAX_BLOCK_UPDATES:,} fit")
+    require_count(len(updates), MAX_BLOCK_UPDATES, "updates")
     body = begun(block, form.kind, 0, len(updates))
     previous: dict[int, tuple[int, int]] = {}
     entries = 0

@@ -29,6 +29,7 @@ from fanout.protocol.runs import (
     read,
     read_index,
     reference_at,
+    require_count,
     require_index,
 )
 from fanout.protocol.speedups import twin
@@ -40,8 +41,7 @@ def encode_quotes(block: QuoteBlock, header: Header) -> bytes:
     """A block's payload. The quotes' own `seq` and `received_ns` are not looked at: the block's
     count. Raises `NotRepresentableError`, naming the value that does not fit."""
     quotes = block.quotes
-    if not 1 <= len(quotes) <= MAX_BLOCK_QUOTES:
-        raise NotRepresentableError(f"{len(quotes):,} quotes: 1 to {MAX_BLOCK_QUOTES:,} fit")
+    require_count(len(quotes), MAX_BLOCK_QUOTES, "quotes")
     body = begun(block, FrameKind.QUOTES, 0, len(quotes))
     previous: dict[int, tuple[int, int, int]] = {}
     for quote in quotes:

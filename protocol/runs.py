@@ -62,6 +62,12 @@ Opened = tuple[bytes, int, int, int, Sequence[int], int, int, int]
 the sequence number of each item, the block's `first_seq`, `received_ns` and `held_ns`."""
 
 
+def require_count(count: int, most: int, records: str) -> None:
+    """Raises `NotRepresentableError` for a block of no records, or of more than `most`."""
+    if not 1 <= count <= most:
+        raise NotRepresentableError(f"{count:,} {records}: 1 to {most:,} fit")
+
+
 def begun(block: AnyBlock, kind: FrameKind, own: int, count: int) -> bytearray:
     """The first bytes of a block, up to its items. Raises `NotRepresentableError`."""
     last_seq = block.first_seq
