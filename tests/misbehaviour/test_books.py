@@ -108,6 +108,7 @@ async def test_a_book_that_is_cleared_is_published_as_it_is(autojump_clock: Mock
         {"b": [["61800.10", "-1.000"]]},
         {"b": [["a lot", "1.000"]]},
         {"a": [["61800.333", "1.000"]]},
+        {"b": [["61800.001", "5.000"]]},
         {"b": 7},
         {"u": "x"},
         {"u": 1},
@@ -122,6 +123,8 @@ async def test_a_change_that_cannot_be_read_breaks_the_chain(
         await going(exchange, reader)
         await settled(LASTING_S)
         exchange.change(BTC, {"61800.10": "2.000"}, **odd)
+        await settled(0)
+        assert not reader.is_live(), "at once, before the next change"
         exchange.change(BTC, {"61800.00": "2.000"})
         await settled()
         assert reader.is_live()

@@ -82,6 +82,8 @@ async def test_a_reconnect_that_missed_nothing_goes_on_without_rest(
         await settled()
         assert reader.is_live()
         assert not [each for each in exchange.requests[asked:] if each.path.endswith("depth")]
+        newest = [each for each in reader.records if isinstance(each, BookUpdate)][-1]
+        assert not newest.is_whole, "no reader missed the book"
 
 
 async def test_a_reader_that_joins_during_an_outage_gets_the_book_after_it(
@@ -108,18 +110,6 @@ async def test_a_reader_that_joins_during_an_outage_gets_the_book_after_it(
         assert joined()
         newest = [each for each in reader.records if isinstance(each, BookUpdate)][-1]
         assert newest.is_whole, "for readers that joined meanwhile"
-
-
-async def test_a_change_that_cannot_be_read_makes_the_book_unknown_at_once(
-    autojump_clock: MockClock,
-) -> None:
-    exchange = Exchange(BTC)
-    async with running_feed(exchange, data=ALL) as running:
-        reader = BookReader(running)
-        await going(exchange, reader)
-        exchange.change(BTC, {"61800.001": "5.000"})
-        await settled(0)
-        assert not reader.is_live()
 
 
 async def test_of_two_connections_the_one_that_is_further_on_feeds_the_book(
