@@ -16,8 +16,8 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-# Some containers set this. The workers, and the hundreds of processes that tests start, would compile
-# every module anew, which takes as long as all tests in plain Python. So they keep the byte code.
+# Some containers set it. The workers, and the hundreds of processes that tests start, would compile
+# every module anew, which takes a third of the time of all tests. So they keep the byte code.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
