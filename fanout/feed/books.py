@@ -95,6 +95,12 @@ class Books:
         while self._is_asking():
             await self._answered.wait()
 
+    async def whole(self) -> None:
+        """Return once no book needs a snapshot, whether it is due, asked for, or to be asked for
+        again."""
+        while self._needs or self._asked:
+            await self._answered.wait()
+
     def _is_asking(self) -> bool:
         """Whether a book is asked for, or due. Those that are followed, and those whose snapshots
         failed, hold up nobody."""

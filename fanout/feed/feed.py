@@ -118,7 +118,12 @@ class Feed:
         )
         self._upkeep = Upkeep(parts, market, rest, listings, anomalies)
         self._recovery = Recovery(
-            rest, parts.sequences, parts.announcer, on_misfit=self._upkeep.doubt, uniform=uniform
+            rest,
+            parts.sequences,
+            parts.announcer,
+            on_misfit=self._upkeep.doubt,
+            books_whole=parts.books.whole if venue.data & DataKinds.BOOK_BY_PRICE else None,
+            uniform=uniform,
         )
         self._recovery.cover(venue)
         self.view = FeedView(parts, clock, rest, anomalies)

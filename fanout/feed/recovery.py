@@ -6,12 +6,17 @@ request costs the same weight for one gap as for a hundred. An id within the ven
 has no trade was never a trade. An id outside the history is lost. If the history ends before the
 gap does, it lags behind the stream, and the request is repeated. The request is also repeated if a
 value does not fit the units, since the venue may have changed them.
+
+After an outage every symbol may have a gap, and may need a new order book. The REST budget of one
+minute does not suffice for both if there are many. A book is of no use until it is whole, while
+most gaps can wait. So the symbols that trade first have their gaps closed at once, and the others
+let the books go first, for some seconds.
 """
 
 import logging
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -43,6 +48,16 @@ this takes half an hour."""
 REQUESTS_AT_ONCE: Final = 8
 """Most concurrent requests for all instruments. After an outage hundreds of them have a gap."""
 
+FIRST_SYMBOLS: Final = 4
+"""Symbols whose gaps do not wait for order books. They trade most, and a venue without a key shows
+only its newest trades."""
+
+BOOKS_BEGIN_S: Final = 1.0
+"""How long books may take to find out that they need a snapshot."""
+
+BOOKS_END_S: Final = 5.0
+"""How long gaps wait for the snapshots then, at most."""
+
 
 class Recovery:
     """Closes the gaps of one feed."""
@@ -54,9 +69,11 @@ class Recovery:
         announcer: Announcer,
         *,
         on_misfit: Callable[[], None],
+        books_whole: Callable[[], Awaitable[None]] | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """`on_misfit` is called if a trade of the history does not fit the units."""
+        """`on_misfit` is called if a trade of the history does not fit the units. `books_whole`
+        waits until no order book needs a snapshot; None if the feed has no books."""
         self._rest = rest
         self._sequences = sequences
         self._announcer = announcer
@@ -66,6 +83,7 @@ class Recovery:
         self._busy: set[tuple[str, str]] = set()
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._on_misfit = on_misfit
+        self._books_whole = books_whole
 
     def cover(self, venue: Venue) -> None:
         """Recover gaps of this venue's kind of stream too."""
@@ -77,16 +95,25 @@ class Recovery:
 
     def see_to(self, gaps: Sequence[Gap]) -> None:
         """Start the recovery of the open gaps among `gaps`."""
-        for symbol in {each.instrument.symbol for each in gaps if each.state is GapState.OPEN}:
+        opened = [each.instrument.symbol for each in gaps if each.state is GapState.OPEN]
+        for symbol in dict.fromkeys(opened):
             for stream in self._venues:
                 if (stream, symbol) not in self._busy and self._sequences.gaps(stream, symbol):
+                    is_first = len(self._busy) < FIRST_SYMBOLS
                     self._busy.add((stream, symbol))
-                    self._nursery.start_soon(self._close_all, stream, symbol)
+                    self._nursery.start_soon(self._close_all, stream, symbol, is_first)
 
-    async def _close_all(self, stream: str, symbol: str) -> None:
+    async def _close_all(self, stream: str, symbol: str, is_first: bool) -> None:
+        if self._books_whole is not None and not is_first:
+            await self._let_books_go_first(self._books_whole)
         while gaps := self._sequences.gaps(stream, symbol):
             await self._close(stream, symbol, gaps[0])
         self._busy.discard((stream, symbol))
+
+    async def _let_books_go_first(self, books_whole: Callable[[], Awaitable[None]]) -> None:
+        await trio.sleep(BOOKS_BEGIN_S)
+        with trio.move_on_after(BOOKS_END_S):
+            await books_whole()
 
     async def _close(self, stream: str, symbol: str, gap: Range) -> None:
         reach = self._venues[stream].reach
