@@ -23,9 +23,13 @@ from tests.bench import (
     depth,
     fan_out,
     ingest,
+    ingest_depth,
+    joiners,
     latency,
     market,
     memory,
+    pure_client,
+    reconnect,
     scale,
     shm,
     size,
@@ -54,9 +58,16 @@ STAGES: Final[dict[str, Stage]] = {
     "depth": depth,
     "book": book,
 }
-LONG: Final[dict[str, Stage]] = {"scale": scale}
-"""Stages that take half an hour or more, and so are run only if they are named."""
-ALL: Final = STAGES | LONG
+NAMED: Final[dict[str, Stage]] = {
+    "scale": scale,
+    "ingest-depth": ingest_depth,
+    "reconnect": reconnect,
+    "joiners": joiners,
+    "pure-client": pure_client,
+}
+"""Stages of a whole service, which has no rivals. They run only if they are named: `scale` takes
+half an hour, and the others ten minutes together."""
+ALL: Final = STAGES | NAMED
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ stages measure as many synthetic trades (`synthetic.py`) and updates of an order
 import gzip
 import os
 from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
 from typing import Final
 
 from tests import captures
@@ -37,6 +39,21 @@ def book_lines() -> Iterator[Row]:
     Raises `Unavailable` as `frames` does.
     """
     return recorded_lines(BOOK_SYMBOL) if _is_recorded(BOOK_SYMBOL) else synthetic_book()
+
+
+def sources() -> tuple[str, ...]:
+    """The symbols of which there is everything: trades, quotes and a book."""
+    return SYMBOLS if _is_recorded(BOOK_SYMBOL) else (BOOK_SYMBOL,)
+
+
+def every_line(symbol: str) -> Iterator[Row]:
+    """All lines of one of the `sources`, in the order in which they came: recorded, else synthetic.
+
+    Raises `Unavailable` as `frames` does.
+    """
+    if _is_recorded(symbol):
+        return recorded_lines(symbol)
+    return merge(synthetic(symbol), synthetic_book(), key=itemgetter(0))
 
 
 def origin() -> str:

@@ -1,8 +1,8 @@
 """Writes what was measured into the documentation, from the JSON of a full run.
 
     python -m tests.bench --json > report.json
-    python -m tests.bench scale --json > scale.json
-    python -m tests.bench.readme report.json scale.json
+    python -m tests.bench scale ingest-depth reconnect joiners pure-client --json > named.json
+    python -m tests.bench.readme report.json named.json
 
 Where more reports are given, a later one's stages take the place of an earlier one's: of the same
 machine and day, for a stage that was measured again.
@@ -39,6 +39,10 @@ HEADLINES: Final = (
     "growth at most",
     "apply: fanout, compiled, in a second",
     "JSON to the book: fanout / JSON decoded by msgspec",
+    "50 symbols, books at the same instants, p99",
+    "50 symbols, trades, quotes and books, p99",
+    "50 books, a cut to all whole",
+    "50 books, REST weight of a reconnect",
 )
 """Of each stage the figures with these names, else the first that has a goal."""
 

@@ -250,10 +250,11 @@ class Service:
 
 
 @contextmanager
-def serving(port: int) -> Iterator[Service]:
-    """The service of an exchange on this port."""
+def serving(port: int, *options: str) -> Iterator[Service]:
+    """The service of an exchange on this port, with all of its symbols."""
     urls = ["--ws-url", f"ws://127.0.0.1:{port}", "--rest-url", f"http://127.0.0.1:{port}"]
-    command = [sys.executable, "-m", "fanout", "--assets", "all", *urls, "tcp", "--port", "0"]
+    command = [sys.executable, "-m", "fanout", "--assets", "all", *options, *urls, "tcp"]
+    command += ["--port", "0"]
     kept = {name: each for name, each in os.environ.items() if not name.startswith("FANOUT_")}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")

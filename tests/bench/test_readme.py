@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.bench import readme
-from tests.bench.__main__ import STAGES
+from tests.bench.__main__ import NAMED, STAGES
 from tests.bench.measure import ROOT
 
 ENVIRONMENT = {
@@ -75,6 +75,19 @@ def test_the_page_gets_all_of_them_and_how_they_were_measured(written: Path) -> 
     assert "| a rival | 1,234 ns |  |  |" in page
     assert "dbn is left out: not there." in page
     assert "trio 0.35" in page
+
+
+def test_stages_that_run_only_by_name_are_written_where_they_were_measured(written: Path) -> None:
+    stages = [
+        {**each, "stage": name} for name, each in zip(NAMED, report()["stages"], strict=False)
+    ]
+    named = report() | {"stages": stages}
+    (written / "named.json").write_bytes(msgspec.json.encode(named))
+    readme.main([str(written / each) for each in ("report.json", "named.json")], written)
+    text, page = (written / "README.md").read_text(), (written / "docs/performance.md").read_text()
+    for name in NAMED:
+        assert f"| {name} | judged | 1,234 ns | <= 2,000 |" in text
+        assert f"## {name}: " in page
 
 
 @pytest.mark.parametrize(

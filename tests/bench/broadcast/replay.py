@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fanout.clients.outcomes import Received
 from fanout.feed.normalise import to_trade
 from fanout.protocol import Loss, SubscriberSession, Trade
 from fanout.protocol.constants import LENGTH_BYTES
@@ -23,7 +24,7 @@ from fanout.venues.binance import BinanceUsdm
 from fanout.venues.values import VenueTrade
 from tests.bench.broadcast.blocks import INSTRUMENTS
 from tests.bench.broadcast.children import PATIENCE_S, launch, program, running
-from tests.bench.broadcast.recording import Message, schedule_of
+from tests.bench.broadcast.recording import NS_PER_S, Message, schedule_of
 from tests.bench.broadcast.services import Contender, Reads
 from tests.bench.ingest_rivals.sender import await_request, framed, shake_hands
 from tests.bench.ingest_rivals.workload import ANSWER
@@ -78,8 +79,11 @@ def last_arrivals_ns(
     return last_ns
 
 
-def played(replay: Replay, contender: Contender) -> tuple[NDArray[np.void], bytes, int]:
-    """Arrivals, what the first client received, and how much of that before the replay began."""
+def played(
+    replay: Replay, contender: Contender, *joins: object
+) -> tuple[NDArray[np.void], bytes, int]:
+    """Arrivals, what the first client received, and how much of that before the replay began.
+    `joins` are the arguments of `c/replay.c` for clients that join meanwhile."""
     schedule, kept, arrivals = (replay.directory / name for name in ("played", "kept", "arrivals"))
     schedule.write_bytes(schedule_of(replay.messages))
     with (
@@ -92,12 +96,13 @@ def played(replay: Replay, contender: Contender) -> tuple[NDArray[np.void], byte
         open_venue(connection)
         command = [program("replay"), service.port(), replay.clients, contender.greeting.hex()]
         command += [contender.ready.hex(), connection.fileno(), schedule, kept, arrivals]
+        command += joins
         process = launch(command, core=REST_CORE, pass_fds=(connection.fileno(),))
         with running(process) as child:
             assert child.hear() == "settled"
             service.await_ready()
             child.say("go")
-            joined = int(child.hear())
+            joined = int(child.hear(PATIENCE_S + replay.messages[-1].at_ns / NS_PER_S))
     return np.fromfile(arrivals, dtype=ARRIVAL), kept.read_bytes(), joined
 
 
@@ -121,7 +126,9 @@ def trade_of(text: bytes) -> Trade | None:
     return to_trade(item, _INSTRUMENTS[item.symbol]) if isinstance(item, VenueTrade) else None
 
 
-def _in_frames(kept: bytes, joined: int) -> Offsets:
+def records_of(kept: bytes) -> Iterator[tuple[Received, int]]:
+    """Each record that a client of fanout received, and the end of its frame. Raises `ValueError`
+    for a loss."""
     session = SubscriberSession()
     start = 0
     while start < len(kept):
@@ -131,9 +138,14 @@ def _in_frames(kept: bytes, joined: int) -> Offsets:
             for each in records:
                 if isinstance(each, Loss):
                     raise ValueError(f"the client was told of a loss: {each}")
-                if isinstance(each, Trade):
-                    yield msgspec.structs.replace(each, seq=0, received_ns=0), end - joined
+                yield each, end
         start = end
+
+
+def _in_frames(kept: bytes, joined: int) -> Offsets:
+    for each, end in records_of(kept):
+        if isinstance(each, Trade):
+            yield msgspec.structs.replace(each, seq=0, received_ns=0), end - joined
 
 
 def _in_messages(kept: bytes, joined: int) -> Offsets:

@@ -1,6 +1,6 @@
 /* The venue and all clients, by one clock: the other side of the stage latency.
 
-   replay PORT CLIENTS GREETING READY VENUE SCHEDULE KEPT ARRIVALS
+   replay PORT CLIENTS GREETING READY VENUE SCHEDULE KEPT ARRIVALS [EVERY STAY TURN JOINED]
 
    Connects the clients to a service, sends each one's GREETING (hex), and says "settled" when READY
    (hex; empty: anything at all) has come back to all. Told to go on it plays the SCHEDULE through
@@ -11,7 +11,11 @@
    What comes to each client is noted in ARRIVALS: which one it is (u64), how many bytes it has
    received by now (u64), and when that is, in ns of the schedule (i64). What the first one receives
    goes to KEPT, from its greeting on; of the others the kernel only tells how much there was. It
-   never sleeps, and ends when everything was sent and nothing has come for a while. */
+   never sleeps, and ends when everything was sent and nothing has come for a while.
+
+   With the last four arguments more clients join while it plays. Time is divided into turns of TURN
+   ns. In every second one, a client joins every EVERY ns, reads for STAY ns, and leaves. How many
+   bytes each of them received goes to JOINED (u64). */
 
 #include "common.h"
 
@@ -35,12 +39,23 @@ struct schedule {
     char *data;
 };
 
+struct joins {
+    int port;
+    struct span greeting;
+    int64_t every_ns, stay_ns, turn_ns, next_ns;
+    size_t joined, left, room;
+    int *file;
+    int64_t *leaves_ns;
+    uint64_t *received;
+};
+
 struct crowd {
     int epoll, clients;
     struct span keep;
     uint64_t *received;
     struct arrival *arrivals;
     size_t count, room;
+    struct joins joins;
 };
 
 static int64_t start_ns;
@@ -114,14 +129,61 @@ static int64_t take(struct crowd *crowd, int file, uint32_t client) {
     return at_ns;
 }
 
+static int64_t end_ns(const struct schedule *schedule) {
+    return schedule->pieces ? schedule->due_ns[schedule->pieces - 1] : 0;
+}
+
+static struct joins joins_of(char **argv, int64_t until_ns, int port, struct span greeting) {
+    struct joins joins = {
+        .port = port,
+        .greeting = greeting,
+        .every_ns = atoll(argv[0]),
+        .stay_ns = atoll(argv[1]),
+        .turn_ns = atoll(argv[2]),
+    };
+    joins.next_ns = joins.turn_ns;
+    joins.room = until_ns / joins.every_ns + 1;
+    joins.file = room(joins.room, sizeof *joins.file);
+    joins.leaves_ns = room(joins.room, sizeof *joins.leaves_ns);
+    joins.received = room(joins.room, sizeof *joins.received);
+    return joins;
+}
+
+/* Let the next client join, and those leave that have stayed long enough. */
+static void change(struct crowd *crowd, const struct schedule *schedule, int64_t at_ns) {
+    struct joins *joins = &crowd->joins;
+    while (joins->left < joins->joined && joins->leaves_ns[joins->left] <= at_ns)
+        close(joins->file[joins->left++]);
+    if (at_ns < joins->next_ns || joins->joined == joins->room || at_ns >= end_ns(schedule))
+        return;
+    int file = connected(joins->port, joins->greeting);
+    joins->file[joins->joined] = file;
+    joins->leaves_ns[joins->joined] = at_ns + joins->stay_ns;
+    watch(crowd->epoll, file, crowd->clients + 1 + joins->joined++);
+    joins->next_ns += joins->every_ns;
+    if (joins->next_ns / joins->turn_ns % 2 == 0)
+        joins->next_ns = (joins->next_ns / joins->turn_ns + 1) * joins->turn_ns;
+}
+
+static void drain(struct joins *joins, int file, uint32_t index) {
+    ssize_t size = recv(file, NULL, 1 << 24, MSG_DONTWAIT | MSG_TRUNC);
+    if (size == 0)
+        die("a client that joined while it was played");
+    joins->received[index] += size > 0 ? size : 0;
+}
+
 /* One turn through those for whom something has come. Whether there were any. */
 static int look(struct crowd *crowd, struct schedule *schedule) {
     struct epoll_event events[EVENTS];
     int found = epoll_wait(crowd->epoll, events, EVENTS, 0);
     play(schedule, now_ns() - start_ns);
+    if (crowd->joins.every_ns)
+        change(crowd, schedule, now_ns() - start_ns);
     for (int i = 0; i < found; i++) {
         if ((int)index_of(&events[i]) == crowd->clients)
             drop_words(schedule->venue);
+        else if ((int)index_of(&events[i]) > crowd->clients)
+            drain(&crowd->joins, file_of(&events[i]), index_of(&events[i]) - crowd->clients - 1);
         else
             play(schedule, take(crowd, file_of(&events[i]), index_of(&events[i])));
     }
@@ -143,7 +205,7 @@ static void write_whole(const char *path, const void *data, size_t size) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 9)
+    if (argc != 9 && argc != 13)
         die("arguments");
     struct crowd crowd = {.epoll = epoll_create1(0), .clients = atoi(argv[2])};
     struct schedule schedule = schedule_of(atoi(argv[5]), argv[6]), nothing = {0};
@@ -162,10 +224,15 @@ int main(int argc, char **argv) {
     crowd.count = 0;
     memset(crowd.received, 0, crowd.clients * sizeof *crowd.received);
     watch(crowd.epoll, schedule.venue, crowd.clients);
+    if (argc == 13)
+        crowd.joins =
+            joins_of(argv + 9, end_ns(&schedule), atoi(argv[1]), from_hex(argv[3]));
     start_ns = now_ns() + LEAD_NS;
     run(&crowd, &schedule, QUIET_NS);
     write_whole(argv[7], crowd.keep.data, crowd.keep.size);
     write_whole(argv[8], crowd.arrivals, crowd.count * sizeof *crowd.arrivals);
+    if (argc == 13)
+        write_whole(argv[12], crowd.joins.received, crowd.joins.joined * sizeof(uint64_t));
     printf("%zu\n", joined);
     return 0;
 }
