@@ -44,6 +44,10 @@ CHUNK_BYTES: Final = 64 * 1024
 """Most that a reader takes from the log at once. It bounds what a stuck client keeps in memory
 beside the log. It is the same for all readers, so that those at one place share the bytes."""
 
+BOOKS_BYTES: Final = 16 * 1024
+"""Most of whole books that a reader is given at once, unless one alone has more. They are encoded
+for it, so the other readers wait meanwhile: some 0.1 ms for a book of 1,000 levels a side."""
+
 SLOW_RETRY_MS: Final = 1_000
 """Retry delay for a reader that asked to be disconnected when it falls off the log."""
 
@@ -166,7 +170,7 @@ class Reader:
         """Some whole books, after the newest quotes if the reader lost some."""
         frames, size = [self._quotes], len(self._quotes)
         self._quotes = b""
-        while size < CHUNK_BYTES and (book := self.next_book()):
+        while size < BOOKS_BYTES and (book := self.next_book()):
             self.took_book()
             frames.append(book)
             size += len(book)
