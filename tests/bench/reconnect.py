@@ -2,9 +2,10 @@
 
 Workload: the simulator with 50 symbols and 500 trades a second, `fanout simulate`, in a process of
 its own; the service, as `fanout --assets all --data trades,quotes,book`; and one TCP client with
-`Books`. Once all 50 books are known and a new minute of REST weight has begun, the simulator drops
-the service's connection. The stage measures the time from the drop until the client knows all books
-again, each of them from a new snapshot. It also reads from the simulator's answers how much weight
+`Books`. When the start is over, with all books known and all references there, the stage waits for
+a new minute of REST weight. Then the simulator drops the service's connection, and the update ids
+of every book jump, so that each needs a new snapshot. The stage measures the time from the drop
+until the client knows all books again. It also reads from the simulator's answers how much weight
 was used by then. Some of that is for gaps of trades. A test with a virtual clock shows the same
 with snapshots that have to be asked for twice (`tests/fanout/feed/test_book_weight.py`).
 
@@ -68,9 +69,11 @@ class Simulator(msgspec.Struct, frozen=True):
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    def drop(self) -> None:
-        with urlopen(f"{self.url}/control/drop", data=b"") as answer:
-            answer.read()
+    def cut(self) -> None:
+        """Drop the connection. Meanwhile every book changes, as its update ids say."""
+        for fault in ("drop", "unchain"):
+            with urlopen(f"{self.url}/control/{fault}", data=b"") as answer:
+                answer.read()
 
     def used_weight(self) -> int:
         """Of this minute; asking adds 1."""
@@ -91,6 +94,8 @@ class Reader:
     def __init__(self, url: str) -> None:
         self.known = 0
         self.wholes = 0
+        self.has_references = False
+        """Whether the service has asked for the newest trades of all symbols. They weigh 5 each."""
         self._url = url
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -103,6 +108,8 @@ class Reader:
                     self.wholes += 1
                 elif isinstance(record, Status):
                     self.known = len(books.known)
+                elif not self.has_references and client.header is not None:
+                    self.has_references = all(each.trade_id for each in client.header.references)
 
     def join(self) -> None:
         """Wait for its end, which is that of the service."""
@@ -127,7 +134,7 @@ def measured(dose: Dose) -> list[Found]:
     with simulating(dose) as simulator:
         with serving(simulator.port, "--data", DATA) as service:
             reader = Reader(service.url())
-            while reader.known < dose.symbols:
+            while reader.known < dose.symbols or not reader.has_references:
                 service.require_patience(f"{reader.known} of {dose.symbols} books are known")
                 time.sleep(TICK_S)
             found = [reconnected(dose, simulator, reader, service) for _ in range(dose.rounds)]
@@ -141,7 +148,7 @@ def reconnected(dose: Dose, simulator: Simulator, reader: Reader, service: Servi
         time.sleep(MINUTE_S - time.time() % MINUTE_S + SETTLE_S)
     weight, snapshots = simulator.used_weight(), reader.wholes
     began_s = time.monotonic()
-    simulator.drop()
+    simulator.cut()
     while reader.wholes - snapshots < dose.symbols or reader.known < dose.symbols:
         service.require_patience(f"{reader.known} of {dose.symbols} books are known again")
         time.sleep(LOOK_S)
