@@ -6,11 +6,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.heeding import heed_signals
+from tests.thoroughness import examples
 
 # How long an example takes says nothing: the machine may be busy.
 settings.register_profile(
     "suite",
     settings.default,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -4,10 +4,9 @@ all that was published from its first due number on, in order, each once.
 Hypothesis makes up the story: what is published, who joins where, reads how much and leaves when,
 and when the service starts anew. `tests.model` says what must come of it, after every step.
 
-    FANOUT_STORIES=2000 pytest tests/test_sessions.py      tells more of them than the suite does
+    FANOUT_EXAMPLES=80 pytest tests/test_sessions.py      tells more of them than the suite does
 """
 
-import os
 import sys
 from functools import partial
 
@@ -34,6 +33,7 @@ from tests.model.ledger import Tastes
 from tests.model.loop import Loop, open_descriptors
 from tests.model.reader import Client, SteppedReader
 from tests.protocol.golden import BTC, LIFE
+from tests.thoroughness import examples
 
 COUNTS = st.integers(1, 40) | st.sampled_from([1_024, 1_025, 2_500])
 TASTES = st.builds(
@@ -48,7 +48,6 @@ TAKINGS = st.integers(0, 100) | st.sampled_from([-1, -2])
 RARELY = st.sampled_from([False, False, True])
 PLACES = st.sampled_from(["live", "oldest", "earlier", "later"]) | st.integers(0, 100)
 HAPPENINGS = st.sampled_from(["publish", "bulk", "renew", "silence"])
-STORIES = int(os.environ.get("FANOUT_STORIES", "50"))
 
 
 class ReadersAgainstTheModel(RuleBasedStateMachine):
@@ -302,7 +301,7 @@ def test_a_number_that_was_published_after_the_greeting_is_still_to_come() -> No
 
 TestReadersAgainstTheModel = ReadersAgainstTheModel.TestCase
 TestReadersAgainstTheModel.settings = settings(
-    max_examples=STORIES,
+    max_examples=examples(25),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -18,6 +18,7 @@ import fanout.transports.tcp.sending  # noqa: F401
 from fanout.protocol import Instrument, TradeKind
 from fanout.speedups import twin
 from fanout.venues.values import SpentId, VenueQuote, VenueTrade
+from tests.thoroughness import examples
 from tests.twins import same_outcome, twins_of
 
 BTC = Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
@@ -51,7 +52,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=examples(300))
 @given(TEXTS, TEXTS, st.integers(-18, 8), st.integers(-18, 8))
 def test_numbers_are_read_or_refused_alike(
     price: str, quantity: str, price_exponent: int, quantity_exponent: int

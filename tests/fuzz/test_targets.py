@@ -16,6 +16,7 @@ from tests.fuzz.corpus import all_of
 from tests.fuzz.mutations import mutated
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
+from tests.thoroughness import examples
 
 LONGEST_S = 2.0
 """CPU time that an input may take, under tracemalloc and on a slow machine."""
@@ -59,7 +60,7 @@ def test_bytes_from_outside_are_understood_or_refused_and_cost_little(name: str)
         watched(target, each)
 
     @settings(
-        max_examples=80,
+        max_examples=examples(40),
         derandomize=True,
         database=None,
         deadline=None,

@@ -20,6 +20,7 @@ from fanout.protocol.constants import MAX_TRADE_BYTES
 from fanout.protocol.framing import seal, unseal
 from tests.protocol.golden import BTC, HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
+from tests.thoroughness import examples
 
 
 def as_received(block: Block) -> list[Trade]:
@@ -48,7 +49,7 @@ def test_any_trades_come_back_exactly(both: tuple[Header, Block]) -> None:
     assert got.flags == block.flags
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 @given(
     headers().flatmap(
         lambda header: st.tuples(st.just(header), st.lists(blocks(header), min_size=2, max_size=3))

@@ -27,6 +27,7 @@ from fanout.protocol.book_records import BookUpdate, Level, pack_levels
 from fanout.protocol.constants import MAX_BLOCK_LEVELS, BookFlags
 from tests.protocol.book_model import BTC, Model, answers, refusal, update, what_it_shows
 from tests.protocol.golden import LIFE
+from tests.thoroughness import examples
 from tests.twins import twins_of
 
 BID, ASK = Side.BID, Side.ASK
@@ -495,7 +496,7 @@ def act(book: Any, number: int, action: tuple[Any, ...]) -> None:
             book.clear()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(ACTIONS, max_size=14))
 def test_every_interleaving_gives_the_same_book_everywhere(actions: list[tuple[Any, ...]]) -> None:
     plain, compiled, model = plain_book()(BTC), compiled_book()(BTC), Model()

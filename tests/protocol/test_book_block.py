@@ -37,6 +37,7 @@ from fanout.protocol.framing import seal, unseal
 from fanout.protocol.varint import append_varint
 from tests.protocol.golden import BOOK, BTC, HEADER, ORDERS
 from tests.protocol.strategies import book_blocks, headers, order_blocks
+from tests.thoroughness import examples
 
 HEAD_AT = 24
 """Where the first update's head is: `held_ns` takes three bytes."""
@@ -90,7 +91,7 @@ def test_any_updates_come_back_exactly(kind: Kind, data: st.DataObject) -> None:
 
 
 @each_kind
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 @given(st.data())
 def test_any_block_decodes_alone_and_in_any_order(kind: Kind, data: st.DataObject) -> None:
     header = data.draw(headers())

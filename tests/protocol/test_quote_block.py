@@ -18,6 +18,7 @@ from fanout.protocol.constants import MAX_QUOTE_BYTES
 from fanout.protocol.framing import seal, unseal
 from tests.protocol.golden import BTC, HEADER, QUOTES
 from tests.protocol.strategies import headers, quote_blocks
+from tests.thoroughness import examples
 
 HEAD_AT = 24
 """Where the first quote's head is: `held_ns` takes three bytes."""
@@ -38,7 +39,7 @@ def test_any_quotes_come_back_exactly(both: tuple[Header, QuoteBlock]) -> None:
     assert got == replace(block, quotes=as_received(block))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(25))
 @given(
     headers().flatmap(
         lambda header: st.tuples(st.just(header), st.lists(quote_blocks(header), min_size=2))

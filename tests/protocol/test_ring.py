@@ -24,6 +24,7 @@ from fanout.protocol.ring_file import (
     require_supported_machine,
 )
 from tests.protocol.golden import HEADER
+from tests.thoroughness import examples
 
 CAPACITY = 4096
 STARTS = [0, 1, 4095, 2**32 - 3, 2**32, 2**63 - 1, 2**64 - 4096, 2**64 - 1]
@@ -545,7 +546,7 @@ def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: in
         reader.header() if at == 584 else reader.tail()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_noise_anywhere_in_a_queue_raises_only_a_peer_error(data: st.DataObject) -> None:
     buffer, writer = new_ring(start=data.draw(st.sampled_from(STARTS)))
@@ -618,7 +619,9 @@ class RingAgainstAList(RuleBasedStateMachine):
 
 
 TestRingAgainstAList = RingAgainstAList.TestCase
-TestRingAgainstAList.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRingAgainstAList.settings = settings(
+    max_examples=examples(20), stateful_step_count=40, deadline=None
+)
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "AMD64"])

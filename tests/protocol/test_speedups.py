@@ -20,6 +20,7 @@ from fanout.protocol.rows import rows_of
 from fanout.protocol.speedups import PLAIN
 from tests.protocol.golden import BTC, HEADER, TRADES
 from tests.protocol.strategies import blocks, headers
+from tests.thoroughness import examples
 from tests.twins import outcome, same_outcome, twins_of
 
 CAPACITY = 4096
@@ -89,7 +90,7 @@ def test_every_cut_and_every_flipped_bit_is_refused_alike() -> None:
         read_alike(seal(flipped + b"garbage"), HEADER)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=80), st.integers(0, 3), st.integers(0, 1026))
 def test_bytes_that_may_be_trades_are_read_alike(tail: bytes, flags: int, count: int) -> None:
     prefix = bytes([0x10, flags, 0]) + count.to_bytes(2, "little") + bytes([7, *[0] * 7] * 2)
@@ -222,7 +223,7 @@ HARM = st.tuples(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(
     st.lists(USUAL | USUAL | USUAL | HARM, max_size=40),
     st.integers(2**64 - 5000, 2**64 - 1) | st.just(0),

@@ -16,6 +16,7 @@ from fanout.protocol.speedups import PLAIN
 from tests.protocol.golden import BOOK, BTC, HEADER, ORDERS, QUOTES
 from tests.protocol.strategies import book_blocks, headers, order_blocks, quote_blocks
 from tests.protocol.test_speedups import STRANGE, both, twins
+from tests.thoroughness import examples
 
 
 class Kind(NamedTuple):
@@ -93,7 +94,7 @@ def test_every_cut_and_every_flipped_bit_is_refused_alike(kind: Kind) -> None:
 
 
 @each_kind
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(tail=st.binary(max_size=80), flags=st.integers(0, 3), count=st.integers(0, 1026))
 def test_bytes_that_may_be_records_are_read_alike(
     kind: Kind, tail: bytes, flags: int, count: int

@@ -16,6 +16,7 @@ from websockets.uri import parse_uri
 from fanout.errors import VenueUnreachableError
 from fanout.net.websocket import MAX_MESSAGE_BYTES, WebSocket
 from fanout.net.ws_frames import frame_bytes, take_texts
+from tests.thoroughness import examples
 
 URI = parse_uri("ws://venue/")
 
@@ -120,7 +121,7 @@ def heard_by_the_core(data: bytes) -> list[bytes]:
     return messages
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(70), deadline=None)
 @given(STREAMS, st.data(), st.booleans())
 def test_the_fast_path_yields_the_cores_messages_however_the_stream_is_cut(
     data: bytes, chance: st.DataObject, in_one: bool
