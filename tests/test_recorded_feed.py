@@ -1,202 +1,325 @@
-"""Recorded markets through a feed: the book that its channel publishes is the venue's, after every
-update.
+"""Recorded markets from the feed to the clients: after every update, the book of each client is the
+book of the raw file.
 
-The book to compare with is built from the raw file by code that shares nothing with the project.
-Prices move further than the file's one snapshot reaches, so REST makes further ones of this book.
+The recorded frames go through the feed, the channel, a TCP connection on loopback and a queue in
+/dev/shm, to a client of each, which keeps its books with `Books`. The book to compare with is
+`tests.stand.raw_book`, which is built from the raw file and shares no code with the project.
+
+    after every update      update id, both best levels, the number of levels of each side, and
+                            every level of both sides
+    with FANOUT_PURE=1      the same, but of the levels only those that the update changes
+    after `ALL_EVERY`       every level, as integers and as decimals, and the digest
+    updates, and the last
+
+A compiled book hands out its levels as bytes within microseconds, and a plain one within a
+millisecond. So in plain Python a level that changes by mistake is found at the next comparison of
+everything, unless an update has set it right by then. The updates of the TCP client go into a plain
+and a compiled book too, and the tops of both are compared after every update.
+
+The recorded snapshot has 1,000 levels a side, which prices come near to leaving. So the feed asks
+for another one, and REST answers with the raw book, as deep as it is by then.
+
+The clock is virtual, so a busy machine makes no symbol STALE. Each read takes half a second.
 """
 
 import gzip
 import json
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from heapq import nlargest, nsmallest
-from typing import Any, NamedTuple, TypeVar
+from decimal import Decimal
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from fanout.channel.channel import Channel
+from fanout.clients.books import Books
+from fanout.clients.client import AsyncClient
+from fanout.clients.outcomes import Disconnected, Received
+from fanout.clients.shm_trio import TrioShmClient
+from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
 from fanout.feed import Feed
-from fanout.feed.book_edges import EXACT_LEVELS
 from fanout.feed.market import Market
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.budget import Budget
 from fanout.net.websocket import Burst
-from fanout.protocol import DataKinds, FeedState, Header, Instrument, Quote, Status, Trade
-from fanout.protocol.book_records import LEVEL, BookUpdate
+from fanout.protocol import (
+    DataKinds,
+    End,
+    EndReason,
+    FeedState,
+    Header,
+    Instrument,
+    Loss,
+    OrderBook,
+    Quote,
+    Side,
+    Status,
+    Trade,
+)
+from fanout.protocol.book import twin
+from fanout.protocol.book_records import BookUpdate
 from fanout.stats.anomalies import Anomalies
+from fanout.transports.shm.config import ShmConfig
+from fanout.transports.shm.transport import ShmTransport
+from fanout.transports.tcp.config import TcpConfig
+from fanout.transports.tcp.transport import TcpTransport
 from fanout.venues import BinanceSpot, BinanceUsdm, Request
 from tests.captures import capture_path
-from tests.stand.subscriber import LogSubscriber
+from tests.stand.channels import serving
+from tests.stand.raw_book import LEVEL, RawBook, RawRow, digest_of, whole
+from tests.twins import twins_if_built
 
 T = TypeVar("T")
 
-ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
-SPOT = "venues/binance_spot_trade_bookticker_depth_btcusdt_20240808.gz"
+DATA: Final = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+SPOT: Final = "venues/binance_spot_trade_bookticker_depth_btcusdt_20240808.gz"
+
+NUMBERED: Final = (Trade, Quote, BookUpdate, Status)
+"""Kinds of records that the feed publishes here."""
+
+ALL_EVERY: Final = 1_000
+"""Updates between comparisons of everything."""
+
+READS: Final = (1, 128, 3, 400, 1, 17)
+"""Frames that one read of the socket brings, in turn: single ones and bursts."""
 
 
-class Row(NamedTuple):
-    """A change or a whole book as the raw file has it, in numbers without their points."""
+class Moment(NamedTuple):
+    """The raw book after a row: the row, and all levels of both sides."""
 
-    last_id: int
-    sides: tuple[dict[int, int], dict[int, int]]
+    row: RawRow
+    bids: bytes
+    asks: bytes
 
-    @classmethod
-    def read(cls, last_id: int, *sides: list[list[str]], decimals: tuple[int, int]) -> "Row":
-        of_price, of_quantity = decimals
-        bids, asks = (
-            {whole(price, of_price): whole(quantity, of_quantity) for price, quantity in levels}
-            for levels in sides
-        )
-        return cls(last_id, (bids, asks))
+    def assert_same_top(self, book: OrderBook) -> None:
+        assert book.is_consistent
+        assert not book.is_crossed
+        assert book.update_id == self.row["u"]
+        for best, count, levels in (
+            (book.best_bid, book.bid_count, self.bids),
+            (book.best_ask, book.ask_count, self.asks),
+        ):
+            assert best == LEVEL.unpack_from(levels)
+            assert count * LEVEL.size == len(levels)
 
+    def assert_same_changes(self, book: OrderBook, instrument: Instrument) -> None:
+        for side, levels in ((Side.BID, self.row["b"]), (Side.ASK, self.row["a"])):
+            for price, quantity in levels:
+                found = book.quantity_at(side, whole(price, -instrument.price_exponent))
+                assert found == whole(quantity, -instrument.quantity_exponent)
 
-def whole(text: str, decimals: int) -> int:
-    before, _, after = text.partition(".")
-    assert set(after[decimals:]) <= {"0"}
-    return int(before + after[:decimals].ljust(decimals, "0"))
+    def assert_same_levels(self, book: OrderBook) -> None:
+        assert book.packed() == (self.bids, self.asks)
 
+    def assert_same_digest(self, book: OrderBook) -> None:
+        assert book.digest() == digest_of(self.bids, self.asks)
 
-def shown(value: int, decimals: int) -> str:
-    return f"{value // 10**decimals}.{value % 10**decimals:0{decimals}}"
-
-
-class Naive:
-    """A book as the raw file has it: two dicts."""
-
-    def __init__(self, snapshot: dict[str, Any], decimals: tuple[int, int]) -> None:
-        self._decimals = decimals
-        sides = snapshot["bids"], snapshot["asks"]
-        self.last_id, self.sides = Row.read(snapshot["lastUpdateId"], *sides, decimals=decimals)
-
-    def change(self, row: Row) -> None:
-        if row.last_id <= self.last_id:
-            return
-        self.last_id = row.last_id
-        for side, levels in zip(self.sides, row.sides, strict=True):
-            for price, quantity in levels.items():
-                side[price] = quantity
-                if not quantity:
-                    del side[price]
-
-    def snapshot(self) -> dict[str, Any]:
-        """What REST would show of it."""
-        bids, asks = (
-            [list(map(shown, (price, side[price]), self._decimals)) for price in prices]
-            for side, prices in zip(self.sides, self.best(1_000), strict=True)
-        )
-        return {"lastUpdateId": self.last_id, "bids": bids, "asks": asks}
-
-    def best(self, count: int) -> tuple[list[int], list[int]]:
-        """The best prices."""
-        bids, asks = self.sides
-        return nlargest(count, bids), nsmallest(count, asks)
+    def assert_same_decimals(self, book: OrderBook, instrument: Instrument) -> None:
+        places = instrument.price_exponent, instrument.quantity_exponent
+        for side, packed in zip(book.levels(), (self.bids, self.asks), strict=True):
+            for level, raw in zip(side, LEVEL.iter_unpack(packed), strict=True):
+                price, quantity = map(Decimal.scaleb, map(Decimal, raw), places)
+                assert instrument.price_decimal(level.price) == price
+                assert instrument.quantity_decimal(level.quantity) == quantity
 
 
 class Recording:
-    """A raw file as a venue: its frames come on the socket one by one, each at its time, and REST
-    answers with the snapshot once the file has come to it."""
+    """A raw file as a venue: its frames come on the socket, and REST answers with the snapshot once
+    the file has come to it, and later with the raw book. A read waits until the clients have what
+    the read before it brought."""
 
-    def __init__(self, name: str, clock: MockClock) -> None:
-        self._path = capture_path(name)
-        self._clock = clock
-        self.snapshot: dict[str, Any] = {}
-        """The newest that REST has answered, or will answer first."""
-        self.answers = 0
-        self.book: Naive | None = None
+    def __init__(self, name: str, decimals: tuple[int, int], clock: MockClock) -> None:
         self.budget = Budget(2_400, wall_s=lambda: 0.0)
-        self.on_done: Callable[[], None] = lambda: None
-        self.after_each: Callable[[bytes], None] = lambda _: None
-        self._is_there = trio.Event()
+        self.clients_follow: Callable[[], Awaitable[None]]
+        self.is_over = trio.Event()
+        self.answers = 0
+        """Snapshots that REST has sent."""
+        self.moments: dict[int, Moment] = {}
+        """By update id: those that a client may be at now."""
+        self.last_id = 0
+        self._path = capture_path(name)
+        self._decimals = decimals
+        self._clock = clock
+        self._snapshot: dict[str, Any] = {}
+        self._has_snapshot = trio.Event()
+        self._book: RawBook | None = None
+        self._early: list[RawRow] = []
+        """Rows that came before the snapshot."""
 
-    def frames(self) -> Iterator[bytes]:
-        last_ns = 0
+    def _frames_of_file(self) -> Iterator[bytes]:
         with gzip.open(self._path) as lines:
             for line in lines:
-                time_ns, _, frame = line.strip().partition(b" ")
-                self._clock.jump(max(0, int(time_ns) - last_ns) / 1e9 if last_ns else 0)
-                last_ns = int(time_ns)
+                frame = line.partition(b" ")[2].strip()
                 if b'"lastUpdateId"' in frame[:80]:
-                    self.snapshot = json.loads(frame[frame.index(b"{") :])
-                    self._is_there.set()
-                else:
-                    yield frame
+                    self._begin(json.loads(frame[frame.index(b"{") :]))
+                    continue
+                if b"@depth" in frame[:40]:
+                    self._note(json.loads(frame)["data"])
+                yield frame
+
+    def _begin(self, snapshot: dict[str, Any]) -> None:
+        self._snapshot, self._book = snapshot, RawBook(snapshot, self._decimals)
+        for row in self._early:
+            self._change(self._book, row)
+        self._has_snapshot.set()
+
+    def _note(self, row: RawRow) -> None:
+        previous_id = row.get("pu", row["U"] - 1)
+        assert self.last_id in (0, previous_id), "the recording has no hole"
+        self.last_id = row["u"]
+        if self._book is None:
+            self._early.append(row)
+        else:
+            self._change(self._book, row)
+
+    def _change(self, book: RawBook, row: RawRow) -> None:
+        if row["u"] > book.last_id:
+            book.change(row)
+            sides = bytes(book.bids.packed), bytes(book.asks.packed)
+            self.moments[book.last_id] = Moment(row, *sides)
 
     @asynccontextmanager
     async def connect(self, url: str) -> AsyncIterator["Recording"]:
-        self._frames = self.frames()
-        self._last = b""
+        self._frames = self._frames_of_file()
+        self._sizes = cycle(READS)
         yield self
 
     async def send(self, text: str) -> None:
         assert "depth" in text
 
     async def receive(self) -> Burst:
-        if self._last:
-            self.after_each(self._last)
-        await trio.lowlevel.checkpoint()
-        self._last = next(self._frames, b"")
-        if not self._last:
-            self.on_done()
+        await self.clients_follow()
+        self._clock.jump(0.5)
+        for update_id in list(self.moments)[:-1]:
+            del self.moments[update_id]
+        frames = list(islice(self._frames, next(self._sizes)))
+        if not frames:
+            self.is_over.set()
             await trio.sleep_forever()
-        return Burst(1, 0, [self._last])
+        return Burst(1, 0, frames)
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
         if not request.path.endswith("/depth"):
             return await trio.sleep_forever()
-        await self._is_there.wait()
+        await self._has_snapshot.wait()
+        if self.answers:
+            assert self._book is not None
+            self._snapshot = self._book.snapshot()
         self.answers += 1
-        if self.book is not None:
-            self.snapshot = self.book.snapshot()
-        return parse(json.dumps(self.snapshot, separators=(",", ":")).encode())
+        return parse(json.dumps(self._snapshot, separators=(",", ":")).encode())
 
 
-class Published:
-    """What a channel has published, as a reader without the project's book would keep it."""
+class FarEnd:
+    """A client, its books, and their comparison with the raw file."""
 
-    def __init__(self) -> None:
-        self.sides: tuple[dict[int, int], dict[int, int]] = {}, {}
-        self.last_id = 0
+    def __init__(self, client: AsyncClient, recording: Recording, instrument: Instrument) -> None:
+        self.kinds = Counter[type]()
+        self.states: list[FeedState] = []
         self.whole = 0
+        """Whole books that came."""
+        self.last: Received | None = None
+        self.books = Books(client)
+        self._client = client
+        self.twins: list[OrderBook] = []
+        """Books that take the same updates."""
+        self._recording = recording
+        self._instrument = instrument
+        self._moment: Moment | None = None
+        """Where the file is at the newest update."""
+        self._wanted: dict[int, trio.Event] = {}
+        """Set when the record of that number has been taken."""
 
-    def take(self, update: BookUpdate) -> None:
-        if update.is_whole:
-            self.sides = {}, {}
-            self.whole += 1
-        for side, packed in zip(self.sides, (update.packed_bids, update.packed_asks), strict=True):
-            for price, quantity in LEVEL.iter_unpack(packed):
-                side[price] = quantity
-                if not quantity:
-                    del side[price]
-        assert update.update_id >= self.last_id
-        self.last_id = 0 if update.has_more else update.update_id
+    async def run(self) -> None:
+        kinds, wanted = self.kinds, self._wanted
+        async for record in self.books:
+            kinds[type(record)] += 1
+            if isinstance(record, BookUpdate | Status):
+                self._take(record)
+            if isinstance(record, NUMBERED) and record.seq in wanted:
+                wanted.pop(record.seq).set()
+        self.last = record
+
+    async def come_to(self, next_seq: int) -> None:
+        """Wait until every record before that number has been taken."""
+        position = self._client.position
+        assert position is not None, "it has connected"
+        if position.seq < next_seq:
+            self._wanted[next_seq - 1] = has_come = trio.Event()
+            await has_come.wait()
+
+    def _take(self, record: BookUpdate | Status) -> None:
+        if isinstance(record, Status):
+            if record.instrument is not None:
+                self.states.append(record.state)
+                self._compare()
+            return
+        self.whole += record.is_whole
+        for twin_book in self.twins:
+            twin_book.apply(record)
+        if not record.has_more:
+            self._moment = self._recording.moments[record.update_id]
+            self._compare()
+
+    def _compare(self) -> None:
+        """Compare the books, once there are any and the client shows its own."""
+        moment = self._moment
+        if moment is None or self.states[-1] is not FeedState.LIVE:
+            return
+        book = self.books[self._instrument.symbol].prices
+        for each in (book, *self.twins):
+            moment.assert_same_top(each)
+        if twin.is_compiled:
+            moment.assert_same_levels(book)
+        else:
+            moment.assert_same_changes(book, self._instrument)
+        if self.kinds[BookUpdate] % ALL_EVERY == 0:
+            self.compare_everything(moment)
+
+    def compare_everything(self, moment: Moment) -> None:
+        book = self.books[self._instrument.symbol].prices
+        moment.assert_same_decimals(book, self._instrument)
+        for each in (book, *self.twins):
+            moment.assert_same_levels(each)
+            moment.assert_same_digest(each)
+
+
+@pytest.fixture
+def queue() -> Iterator[str]:
+    name = f"fanout-test-{uuid.uuid4().hex}"
+    yield name
+    for path in Path("/dev/shm").glob(f"{name}*"):
+        path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("name", "venue_class", "symbol", "decimals", "least", "least_whole"),
+    ("name", "venue_class", "symbol", "decimals", "least", "snapshots"),
     [
         ("btcusdt_20240808.gz", BinanceUsdm, "BTCUSDT", (2, 3), 6_000, 2),
         ("ethusdt_20240808.gz", BinanceUsdm, "ETHUSDT", (2, 3), 6_000, 1),
         (SPOT, BinanceSpot, "BTCUSDT", (2, 8), 3_000, 2),
     ],
 )
-async def test_the_published_book_is_the_recorded_one_after_every_update(
+async def test_the_books_of_clients_are_the_recorded_one_after_every_update(
     name: str,
     venue_class: type[BinanceUsdm | BinanceSpot],
     symbol: str,
     decimals: tuple[int, int],
     least: int,
-    least_whole: int,
+    snapshots: int,
+    queue: str,
     autojump_clock: MockClock,
 ) -> None:
-    recording, published = Recording(name, autojump_clock), Published()
     instrument = Instrument(
         index=0, symbol=symbol, price_exponent=-decimals[0], quantity_exponent=-decimals[1]
     )
-    venue = venue_class(ws_url="ws://venue", rest_url="http://venue", data=ALL)
+    venue = venue_class(ws_url="ws://venue", rest_url="http://venue", data=DATA)
     market = Market((instrument,), (NO_REFERENCE,), (), (0.0,), (0.0,))
     header = Header(
         epoch_ns=1,
@@ -204,10 +327,10 @@ async def test_the_published_book_is_the_recorded_one_after_every_update(
         venue=venue.name,
         instruments=market.instruments,
         references=market.references,
-        data=ALL,
+        data=DATA,
     )
     channel = Channel(header, log_bytes=2**26, wall_ns=lambda: 0)
-    reader, kinds = LogSubscriber(channel), Counter[type]()
+    recording = Recording(name, decimals, autojump_clock)
     anomalies = Anomalies(clock=trio.current_time)
     feed = Feed(
         venue,
@@ -219,50 +342,50 @@ async def test_the_published_book_is_the_recorded_one_after_every_update(
         connect=recording.connect,  # type: ignore[arg-type]
         monotonic_ns=lambda: 0,
     )
-    known = Naive({"lastUpdateId": 0, "bids": [], "asks": []}, decimals)
-    """The newest snapshot and the changes since."""
-    rows: list[Row] = []
-    recent = deque[Row](maxlen=100)
-    states: list[FeedState] = []
+    ends: list[FarEnd] = []
 
-    def compare(frame: bytes) -> None:
-        nonlocal known
-        if b"@depth" in frame[:40]:
-            row = json.loads(frame)["data"]
-            rows.append(Row.read(row["u"], row["b"], row["a"], decimals=decimals))
-        for record in reader.records():
-            kinds[type(record)] += 1
-            if isinstance(record, Status) and record.instrument is not None:
-                states.append(record.state)
-            if not isinstance(record, BookUpdate):
-                continue
-            published.take(record)
-            if recording.book is None:
-                recording.book = Naive(recording.snapshot, decimals)
-            if record.is_whole:
-                known = Naive(recording.snapshot, decimals)
-                for each in recent:
-                    known.change(each)
-            while rows and rows[0].last_id <= record.update_id:
-                recent.append(rows.pop(0))
-                recording.book.change(recent[-1])
-                known.change(recent[-1])
-            if record.has_more:
-                continue
-            assert published.last_id == known.last_id == recording.book.last_id
-            assert published.sides == known.sides
-            if kinds[BookUpdate] % 20 == 0:
-                assert known.best(EXACT_LEVELS) == recording.book.best(EXACT_LEVELS)
+    async def follow() -> None:
+        for end in ends:
+            await end.come_to(channel.log.next_seq)
 
-    recording.after_each = compare
-    async with trio.open_nursery() as nursery:
-        recording.on_done = nursery.cancel_scope.cancel
-        nursery.start_soon(feed.run)
-    assert published.whole == recording.answers >= least_whole, "the chain never broke"
-    assert kinds[BookUpdate] > least
-    assert kinds[Trade] > least
-    assert kinds[Quote] > least
-    assert states[-1] is FeedState.LIVE
-    assert FeedState.STALE not in states
+    recording.clients_follow = follow
+    async with (
+        serving(channel, TcpTransport(TcpConfig(port=0))) as tcp_url,
+        serving(channel, ShmTransport(ShmConfig(name=queue))) as shm_url,
+        TrioTcpClient(tcp_url, reconnect=False) as tcp,
+        TrioShmClient(shm_url, reconnect=False) as shm,
+        trio.open_nursery() as nursery,
+    ):
+        for client in (tcp, shm):
+            await client.connect()
+            ends.append(FarEnd(client, recording, instrument))
+        ends[0].twins = both_twins()
+        for end in ends:
+            nursery.start_soon(end.run)
+        async with trio.open_nursery() as feeding:
+            feeding.start_soon(feed.run)
+            await recording.is_over.wait()
+            feeding.cancel_scope.cancel()
+        for end in ends:
+            end.compare_everything(recording.moments[recording.last_id])
+        channel.end(EndReason.SHUTDOWN, retry_ms=1, why="the recording is over")
+    for end in ends:
+        assert end.whole == recording.answers == snapshots, "the chain never broke"
+        assert end.kinds[BookUpdate] > least
+        assert end.kinds[Trade] > least
+        assert end.kinds[Quote] > least
+        assert end.states[-1] is FeedState.LIVE
+        assert FeedState.STALE not in end.states
+        assert not {Loss, Disconnected} & end.kinds.keys()
+        assert isinstance(end.last, End)
+        assert end.last.last_seq == channel.log.next_seq - 1
+    assert ends[0].kinds == ends[1].kinds
     assert set(anomalies.counts) <= {"order book lost"}
     assert not anomalies.counts["order book lost"]
+
+
+def both_twins() -> list[OrderBook]:
+    """A plain book, and a compiled one where that is built."""
+    compiled = twins_if_built("fanout.protocol._book")
+    classes = [twin.plain["OrderBook"], *([compiled.OrderBook] if compiled else [])]
+    return [each() for each in classes]

@@ -11,12 +11,17 @@ import pytest
 
 def twins_of(module: str) -> ModuleType:
     """The compiled module; the test is left out where it is not built and need not be."""
+    return twins_if_built(module) or pytest.skip("the compiled twins are not built")
+
+
+def twins_if_built(module: str) -> ModuleType | None:
+    """The compiled module; None where it is not built and need not be."""
     try:
         return importlib.import_module(module)
     except ImportError:
         if os.environ.get("FANOUT_REQUIRE_TWINS") == "1" and shutil.which("cc"):
             raise
-        pytest.skip("the compiled twins are not built")
+        return None
 
 
 def outcome(function: Callable[..., object], *arguments: object) -> object:
