@@ -44,7 +44,7 @@ MAX_RECONNECTS: Final = 100
 
 ATTEMPTS_TO_RESUME: Final = 3
 """Attempts at a service that begins elsewhere without a report. A service ignores a request that
-comes too late, from a program that was busy."""
+comes too late, from a program that was busy. After these the client asks for the newest records."""
 
 _REFUSALS: Final = frozenset({EndReason.AUTH, EndReason.FULL, EndReason.BAD_REQUEST})
 
@@ -181,8 +181,11 @@ class Subscription:
             # Records received and not yet handed over wait in `ready`: resume after them.
             at = self._session_position() if self._resume else None
             request = msgspec.structs.replace(request, start=at or Start.LIVE)
-        is_insisting = self.state.unheard < ATTEMPTS_TO_RESUME - 1
-        self._session.ask(request.start, insist=is_insisting, channel=request.channel)
+        if self.state.unheard >= ATTEMPTS_TO_RESUME:
+            # The header then says what is lost. Otherwise the loss would show with the first
+            # number, behind the whole books that come to make up for it.
+            request = msgspec.structs.replace(request, start=Start.LIVE)
+        self._session.ask(request.start, insist=True, channel=request.channel)
         return frame(encode_request(request))
 
     def _session_position(self) -> Position | None:

@@ -31,6 +31,7 @@ from fanout.protocol import (
     START,
     Block,
     BlockFlags,
+    BookUpdate,
     End,
     EndReason,
     Loss,
@@ -53,7 +54,18 @@ from fanout.protocol import (
 from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import MAX_REQUEST_BYTES
 from tests.protocol.golden import BTC, HEADER
-from tests.protocol.test_session import block, end, gap, heartbeat, loss, opening, status, unknown
+from tests.protocol.test_session import (
+    SNAPSHOT,
+    block,
+    book,
+    end,
+    gap,
+    heartbeat,
+    loss,
+    opening,
+    status,
+    unknown,
+)
 
 Collected = list[Received]
 
@@ -326,12 +338,14 @@ class ClientContract(ABC):
         assert client.reconnects[0].attempts == 2
 
     def test_a_service_that_always_ignores_the_request_causes_a_loss(self) -> None:
-        unheard = [opening(9) + block(9)] * 3
+        unheard = [opening(9) + book(9, flags=SNAPSHOT) + block(9)] * 4
         with serving(opening(1) + block(1), *unheard) as service:
-            records, client = self.collect(service.url, lambda each: len(each) == 6)
+            records, client = self.collect(service.url, lambda each: len(each) == 11)
         missed = Loss(first_seq=2, last_seq=8, reason=LossReason.DISCONNECTED)
-        assert records[4] == missed
+        after = records[records.index(missed) :]
+        assert [type(each) for each in after] == [Loss, BookUpdate, Trade], "it loses no book"
         assert client.reconnects[0].lost == (missed,)
+        assert client.reconnects[0].attempts == 4
 
     @pytest.mark.parametrize("start", [AWAY, "oldest", "live"])
     def test_a_new_epoch_is_reported_to_a_client_with_a_position(self, start: object) -> None:

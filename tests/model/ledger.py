@@ -179,7 +179,7 @@ class Ledger:
         if self._opening is not None:
             assert loss == self._opening
             self._opening = None
-            insisted = self._unheard >= ATTEMPTS_TO_RESUME - 1
+            insisted = self._unheard >= ATTEMPTS_TO_RESUME
             assert self.is_heard or self._is_live or insisted, "it is asked for again"
         else:
             assert loss.reason is LossReason.SLOW
