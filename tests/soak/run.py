@@ -21,6 +21,7 @@ from tests.soak.crowd import Crowd
 from tests.soak.figures import Sampler
 from tests.soak.mischief import SYMBOLS, Mischief
 from tests.stand.exchange import Market
+from tests.stand.exchange_books import ExchangeBooks
 from tests.stand.inside import running_simulator
 from tests.stand.oracle import Book, Oracle
 from tests.stand.proxy import Proxy, proxying
@@ -31,7 +32,10 @@ RATE: Final = 100.0
 LOG_BYTES: Final = "1MiB"
 """Full within a minute, so that memory has nothing left to grow for."""
 
+DATA: Final = "trades,quotes,book"
+
 CALM_S: Final = 4.0
+"""The while without faults at the end. A short soak has a shorter one: as long as itself."""
 CATCH_UP_S: Final = 60.0
 RECOVERY_S: Final = 100.0
 """The longest pause before the exchange is connected to again, and what a limit adds to it."""
@@ -56,6 +60,11 @@ class Outcome(msgspec.Struct, kw_only=True):
     sources: int = 1
     reconnects: int = 0
     comes: int = 0
+    quotes: int = 0
+    updates: int = 0
+    """Of books."""
+    compared: int = 0
+    """How often a consumer's book was held against the exchange's."""
     feed_connections: int = 0
     mischief: dict[str, int] = {}
     exit_code: int = 0
@@ -66,7 +75,9 @@ class Soak:
 
     def __init__(self, simulator: Simulator, seed: int, directory: Path) -> None:
         self.simulator = simulator
-        self.oracle = Oracle(Market(simulator, *SYMBOLS))
+        self.oracle = Oracle(
+            Market(simulator, *SYMBOLS), ExchangeBooks(simulator, SYMBOLS, SYMBOLS)
+        )
         self.crowd = Crowd(self.oracle, seed)
         self.sampler: Sampler
         self.service: Service
@@ -91,7 +102,9 @@ class Soak:
                 nursery.start_soon(self._watch)
                 self.simulator.release()
                 proxies = {"stream": stream, "rest": rest, "way": way}
-                mischief = Mischief(self.simulator, proxies, self._seed, crowd=self.crowd)
+                mischief = Mischief(
+                    self.simulator, proxies, self._seed, crowd=self.crowd, longest_s=duration_s
+                )
                 with trio.move_on_after(duration_s):
                     await mischief.run()
                 mischief.stop()
@@ -108,9 +121,11 @@ class Soak:
 
     async def _finish(self, duration_s: float, mischief: Mischief) -> Outcome:
         self.crowd.settle()
-        await trio.sleep(CALM_S)
+        await trio.sleep(min(CALM_S, duration_s))
         await self._until_fed()
         await self._until_level()
+        for each in self.crowd.all:
+            each.reader.require_books()
         await self.sampler.look()
         exit_code = await self.service.end()
         with trio.move_on_after(10):
@@ -120,11 +135,13 @@ class Soak:
         return self._outcome(duration_s, mischief, exit_code)
 
     async def _until_fed(self) -> None:
-        """Until trades of each symbol come again."""
-        trades = self._book().trades
+        """Until trades of each symbol come again, and each has a book."""
+        trades, reader = self._book().trades, self.crowd.witnesses[0].reader
         enough = {symbol: trades[symbol] + 5 for symbol in SYMBOLS}
         with trio.move_on_after(RECOVERY_S):
-            while any(trades[symbol] < enough[symbol] for symbol in SYMBOLS):  # noqa: ASYNC110
+            while reader.unknown_books or any(  # noqa: ASYNC110
+                trades[symbol] < enough[symbol] for symbol in SYMBOLS
+            ):
                 await trio.sleep(0.1)
             return
         self.oracle.complain("P4", f"nothing goes wrong, and the feed is not back: {trades}")
@@ -133,10 +150,12 @@ class Soak:
         return self.oracle.book(self.crowd.witnesses[0].reader.epoch_ns)
 
     async def _until_level(self) -> None:
-        """Until everybody has come to where the witnesses are now."""
+        """Until everybody has come to where the witnesses are now, and has all books."""
         due = self.crowd.witnesses[0].reader.due or 0
         with trio.move_on_after(CATCH_UP_S):
-            while any((each.reader.due or 0) < due for each in self.crowd.all):  # noqa: ASYNC110
+            while any(  # noqa: ASYNC110
+                (each.reader.due or 0) < due or each.reader.unknown_books for each in self.crowd.all
+            ):
                 await trio.sleep(0.05)
 
     def _judge(self, exit_code: int) -> None:
@@ -160,6 +179,9 @@ class Soak:
             minutes=duration_s / 60,
             issued=self.oracle.market.issued_count,
             delivered=sum(each.trades for each in readers),
+            quotes=sum(each.quotes for each in readers),
+            updates=sum(each.updates for each in readers),
+            compared=sum(each.books.compared for each in readers if each.books),
             losses={reason.name: count for reason, count in losses.items()},
             ids=dict(self._book().account()),
             reasons=dict(self._book().reasons()),
@@ -176,7 +198,7 @@ class Soak:
 def _options(stream: Proxy, rest: Proxy) -> list[str]:
     return [
         f"--assets {','.join(SYMBOLS)} --ws-url {stream.url('ws')} --rest-url {rest.url('http')}",
-        f"--log-bytes {LOG_BYTES} --http-port 0 tcp --port 0",
+        f"--data {DATA} --log-bytes {LOG_BYTES} --http-port 0 tcp --port 0",
     ]
 
 

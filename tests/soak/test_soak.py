@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+MINUTES = "0.05"
 ROOT = Path(__file__).parents[2]
 
 
 def soaked(report: Path, *options: str) -> dict[str, object]:
     """The outcome of a soak that has to end well."""
-    words = ["--minutes", "0.12", "--json", str(report), *options]
+    words = ["--minutes", MINUTES, "--json", str(report), *options]
     command = [sys.executable, "-W", "error", "-m", "tests.soak", *words]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=150
@@ -23,12 +24,14 @@ def soaked(report: Path, *options: str) -> dict[str, object]:
 def test_a_small_soak_breaks_no_promise(tmp_path: Path) -> None:
     outcome = soaked(tmp_path / "soak.json")
     assert outcome["consumers"] == 50
-    assert outcome["delivered"] > 1_000  # type: ignore[operator]
+    for count in ("delivered", "quotes", "updates", "compared"):
+        assert outcome[count] > 1_000  # type: ignore[operator]
     assert outcome["mischief"]
 
 
 def test_a_small_soak_of_four_channels_breaks_no_promise(tmp_path: Path) -> None:
     outcome = soaked(tmp_path / "soak.json", "--wide")
     assert outcome["consumers"] == 20
-    assert outcome["delivered"] > 1_000  # type: ignore[operator]
+    for count in ("delivered", "quotes", "updates", "compared"):
+        assert outcome[count] > 1_000  # type: ignore[operator]
     assert outcome["mischief"]

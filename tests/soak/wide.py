@@ -3,14 +3,16 @@
     USDⓈ-M simulator --stream, rest: spoiled--> two sources --> channels usdm-a, usdm-b
     spot simulator   --stream, rest: spoiled--> two sources --> channels spot-a, spot-b
 
-Each source has 50 symbols. Faults come to one venue after another. A channel has an oracle of its
-own, which holds what its consumers received against what its venue did. It ends as the other soak
-does: with some seconds without faults, in which everybody catches up, and an orderly end.
+Of each venue, one source has 8 symbols with trades, quotes and books, and the other one 92 with
+trades and quotes. Faults come to one venue after another. A channel has an oracle of its own, which
+holds what its consumers received against what its venue did. It ends as the other soak does: with
+some seconds without faults, in which everybody catches up, and an orderly end.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +25,10 @@ from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
 from fanout.simulator.dialects import dialect_of, listing_of
 from tests.soak.figures import Sampler
 from tests.soak.mischief import Mischief
-from tests.soak.run import CALM_S, CATCH_UP_S, ORDERLY, RECOVERY_S, Outcome
+from tests.soak.run import CALM_S, CATCH_UP_S, DATA, ORDERLY, RECOVERY_S, Outcome
 from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
 from tests.stand.exchange import Market
+from tests.stand.exchange_books import ExchangeBooks
 from tests.stand.inside import running_simulator
 from tests.stand.oracle import SILENCE_S, Oracle
 from tests.stand.proxy import Proxy, proxying
@@ -35,8 +38,10 @@ DIALECTS: Final = {"usdm": "binance-usdm", "spot": "binance-spot"}
 """Of the simulators."""
 VENUES: Final = {"usdm": "binance", "spot": "binance-spot"}
 """Of the sources."""
-CHANNELS_A_VENUE: Final = 2
-SYMBOLS_A_CHANNEL: Final = 50
+SYMBOLS: Final = {"a": 8, "b": 92}
+"""Of the channels of each venue. They need all REST requests that are allowed in a minute, so there
+is no room for more books."""
+KINDS: Final = {"a": DATA, "b": "trades,quotes"}
 RATE: Final = 300.0
 """Trades a second of each venue."""
 LOG_BYTES: Final = "4MiB"
@@ -61,7 +66,10 @@ class Channel:
         self.name = name
         self.venue = venue
         self.symbols = symbols
-        self.oracle = Oracle(Market(venue.simulator, *symbols))
+        self.kinds = KINDS[name[-1]]
+        self.with_books = symbols if self.kinds == DATA else ()
+        exchange_books = ExchangeBooks(venue.simulator, symbols, self.with_books)
+        self.oracle = Oracle(Market(venue.simulator, *symbols), exchange_books)
         self.consumers: list[Consumer] = []
 
     def gather(self, url: str) -> None:
@@ -83,9 +91,12 @@ class Channel:
 
     @property
     def is_level(self) -> bool:
-        """Whether all have come to where the witness is."""
+        """Whether all have come to where the witness is, and have all books."""
         due = self.consumers[0].reader.due or 0
-        return all((each.reader.due or 0) >= due for each in self.consumers)
+        return all(
+            (each.reader.due or 0) >= due and not each.reader.unknown_books
+            for each in self.consumers
+        )
 
     def silence_s(self, symbol: str) -> float:
         """How long a symbol may be quiet before that is told."""
@@ -97,6 +108,7 @@ class Channel:
         return (
             f'[[source]]\nvenue = "{VENUES[self.name.partition("-")[0]]}"\n'
             f'channel = "{self.name}"\nassets = "{",".join(self.symbols)}"\n'
+            f"data = {self.kinds.split(',')}\n"
             f'ws-url = "{self.venue.stream.url("ws")}"\n'
             f'rest-url = "{self.venue.rest.url("http")}"\n'
         )
@@ -135,7 +147,7 @@ class Wide:
                 for venue in self._venues.values():
                     venue.simulator.release()
                 done = await self._trouble(duration_s)
-                exit_code = await self._finish(service)
+                exit_code = await self._finish(service, duration_s)
                 nursery.cancel_scope.cancel()
         return self._outcome(duration_s, done, exit_code)
 
@@ -143,10 +155,18 @@ class Wide:
         """Faults at both venues, each from a seed of its own."""
         all_mischief = []
         for number, (name, venue) in enumerate(self._venues.items()):
-            symbols = [s for c in self.channels if c.venue is venue for s in c.symbols]
+            channels = [each for each in self.channels if each.venue is venue]
             legs = {f"{name} stream": venue.stream, f"{name} rest": venue.rest}
             all_mischief.append(
-                Mischief(venue.simulator, legs, self._seed + number, symbols=symbols)
+                Mischief(
+                    venue.simulator,
+                    legs,
+                    self._seed + number,
+                    symbols=[each for channel in channels for each in channel.symbols],
+                    with_books=[each for channel in channels for each in channel.with_books],
+                    dialect=DIALECTS[name],
+                    longest_s=duration_s,
+                )
             )
         with trio.move_on_after(duration_s):
             async with trio.open_nursery() as nursery:
@@ -170,15 +190,18 @@ class Wide:
             await trio.sleep(0.1)
         await self.sampler.run()
 
-    async def _finish(self, service: Service) -> int:
+    async def _finish(self, service: Service, duration_s: float) -> int:
         for channel in self.channels:
             for each in channel.consumers:
                 each.pause_s = 0.0
-        await trio.sleep(CALM_S)
+        await trio.sleep(min(CALM_S, duration_s))
         await self._until_fed()
         with trio.move_on_after(CATCH_UP_S):
             while not all(each.is_level for each in self.channels):  # noqa: ASYNC110
                 await trio.sleep(0.05)
+        for channel in self.channels:
+            for each in channel.consumers:
+                each.reader.require_books()
         await self.sampler.look()
         exit_code = await service.end()
         with trio.move_on_after(10):
@@ -189,11 +212,12 @@ class Wide:
         return exit_code
 
     async def _until_fed(self) -> None:
-        """Until each channel has trades again."""
+        """Until each channel has trades again, and all books."""
         enough = {each.name: each.trades.total() + 5 for each in self.channels}
         with trio.move_on_after(RECOVERY_S):
             while any(  # noqa: ASYNC110
-                each.trades.total() < enough[each.name] for each in self.channels
+                each.trades.total() < enough[each.name] or each.consumers[0].reader.unknown_books
+                for each in self.channels
             ):
                 await trio.sleep(0.1)
             return
@@ -226,6 +250,9 @@ class Wide:
             minutes=duration_s / 60,
             issued=sum(each.oracle.market.issued_count for each in self.channels),
             delivered=sum(each.trades for each in readers),
+            quotes=sum(each.quotes for each in readers),
+            updates=sum(each.updates for each in readers),
+            compared=sum(each.books.compared for each in readers if each.books),
             losses={reason.name: count for reason, count in losses.items()},
             ids=dict(accounts),
             reasons=dict(sum((each.reasons() for each in books), Counter[str]())),
@@ -240,10 +267,9 @@ class Wide:
 
 def _channels(venues: dict[str, Venue]) -> Iterator[Channel]:
     for name, venue in venues.items():
-        symbols = _symbols(name)
-        for number, letter in enumerate("abcdefgh"[:CHANNELS_A_VENUE]):
-            first = number * SYMBOLS_A_CHANNEL
-            yield Channel(f"{name}-{letter}", venue, symbols[first : first + SYMBOLS_A_CHANNEL])
+        symbols = iter(_symbols(name))
+        for letter, count in SYMBOLS.items():
+            yield Channel(f"{name}-{letter}", venue, tuple(islice(symbols, count)))
 
 
 @cache
@@ -256,7 +282,7 @@ def rates(venue: str) -> dict[str, float]:
 
 
 def _symbols(venue: str) -> tuple[str, ...]:
-    return made_up_symbols(CHANNELS_A_VENUE * SYMBOLS_A_CHANNEL, DIALECTS[venue])
+    return made_up_symbols(sum(SYMBOLS.values()), DIALECTS[venue])
 
 
 async def wide_soak(duration_s: float, seed: int, directory: Path) -> tuple[Outcome, Sampler]:

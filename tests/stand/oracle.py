@@ -9,6 +9,7 @@ over, as they came, and keeps the number that is due, and what stands under each
     P4  silence is told within seconds
     P5  who is not concerned by a fault loses nothing and is not disconnected
     P6  an orderly end is told, with the last number
+    P8  a book that is known is the exchange's; each quote is the exchange's (where it knows them)
 
 P7, that nobody is trusted with a length, shows in memory and in words; tests look at those.
 """
@@ -27,11 +28,14 @@ from fanout.protocol import (
     Loss,
     LossReason,
     Position,
+    Quote,
     Snapshot,
     Status,
     Trade,
 )
+from fanout.protocol.book_records import BookUpdate
 from tests.stand.exchange import SPENT, Market, StreamKind, stream_of
+from tests.stand.exchange_books import BookKeeper, ExchangeBooks
 
 MAX_COMPLAINTS: Final = 50
 SILENCE_S: Final = 18.0
@@ -39,14 +43,16 @@ SILENCE_S: Final = 18.0
 after 10 as down; and REST may have to be asked first."""
 
 _UNFILLED: Final = (GapState.UNRECOVERABLE, GapState.NO_TRADE)
-Numbered = Trade | Status | Gap
+Numbered = Trade | Status | Gap | Quote | BookUpdate
 
 
 class Oracle:
     """Everything that was told, to anybody."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, exchange_books: ExchangeBooks | None = None) -> None:
+        """Without `exchange_books` nobody keeps books."""
         self.market = market
+        self.exchange_books = exchange_books
         self.books: dict[int, Book] = {}
         self.complaints: list[str] = []
 
@@ -66,7 +72,8 @@ class Book:
     """One epoch: what stands under each number, by whoever had it first."""
 
     def __init__(self, oracle: Oracle) -> None:
-        self.records: dict[int, Numbered] = {}
+        self.records: dict[int, Numbered | int] = {}
+        """Of quotes and updates of books, which are many, the hash alone."""
         self.trades: Counter[str] = Counter()
         """By symbol."""
         self._oracle = oracle
@@ -76,19 +83,27 @@ class Book:
         return max(self.records, default=0)
 
     def enter(self, who: str, record: Numbered) -> None:
-        known = self.records.get(record.seq)
-        if known is None:
-            self.records[record.seq] = record
-            if isinstance(record, Trade):
-                self.trades[record.symbol] += 1
-                self.judge(who, record)
-        elif known != record:
-            self._oracle.complain("P3", f"{who} got {record} where others got {known}")
+        kept = hash(record) if isinstance(record, Quote | BookUpdate) else record
+        known = self.records.setdefault(record.seq, kept)
+        if known is not kept:
+            if known != kept:
+                self._oracle.complain("P3", f"{who} got {record} where others got {known}")
+        elif isinstance(record, Trade):
+            self.trades[record.symbol] += 1
+            self.judge(who, record)
+        elif isinstance(record, Quote):
+            self.judge_quote(who, record)
 
     def judge(self, who: str, trade: Trade) -> None:
         fault = self._oracle.market.fault_of(trade)
         if fault:
             self._oracle.complain("P1", f"{who}: {fault}")
+
+    def judge_quote(self, who: str, quote: Quote) -> None:
+        exchange_books = self._oracle.exchange_books
+        fault = exchange_books.fault_of_quote(quote) if exchange_books else ""
+        if fault:
+            self._oracle.complain("P8", f"{who}: {fault}")
 
     def account(self, *, is_whole: bool = True) -> Counter[str]:
         """Hold ids against what was issued, and give what became of them. `is_whole`: the service
@@ -169,20 +184,29 @@ class Reader:
         self.epoch_ns = first.epoch_ns if first else 0
         self.due = first.seq if first else None
         self.told: list[tuple[float, Received]] = []
-        """All but trades, and when it came."""
+        """All but trades, quotes and updates of books, and when it came."""
         self.trades = 0
+        self.quotes = 0
+        self.updates = 0
+        """Of books."""
+        self.books = oracle.exchange_books and BookKeeper(oracle.exchange_books)
         self._oracle = oracle
         self._is_concerned = is_concerned
         self._is_connected = False
         self._heard_s: dict[str, float] = {}
+        self._book_heard_s: dict[str, float] = {}
         self._live: set[str] = set()
 
     def take(self, record: Received, epoch_ns: int, now_s: float) -> None:
         """Enter what the client handed over, under the epoch of its header."""
-        if not isinstance(record, Trade):
+        if not isinstance(record, Trade | Quote | BookUpdate):
             self.told.append((now_s, record))
         match record:
-            case Trade() | Status() | Gap():
+            case Quote(seq=0):
+                self._oracle.book(epoch_ns).judge_quote(self.name, record)
+            case BookUpdate(seq=0):
+                pass  # the book that it makes is judged below
+            case Trade() | Status() | Gap() | Quote() | BookUpdate():
                 self._take_numbered(record, epoch_ns, now_s)
             case Loss():
                 self._take_loss(record, epoch_ns)
@@ -195,6 +219,9 @@ class Reader:
                 self._take_disconnected(record)
             case Restarted():
                 self._take_restarted(record)
+        if self.books is not None:
+            for fault in self.books.take(record):
+                self._complain("P8", fault)
 
     def _take_numbered(self, record: Numbered, epoch_ns: int, now_s: float) -> None:
         self._come_to(record.seq, epoch_ns, record)
@@ -205,6 +232,11 @@ class Reader:
         if isinstance(record, Trade):
             self.trades += 1
             self._heard_s[record.symbol] = now_s
+        elif isinstance(record, Quote):
+            self.quotes += 1
+        elif isinstance(record, BookUpdate):
+            self.updates += 1
+            self._book_heard_s[record.symbol] = now_s
         elif isinstance(record, Status):
             self._take_status(record, now_s)
 
@@ -228,7 +260,7 @@ class Reader:
     def _take_status(self, status: Status, now_s: float) -> None:
         symbols = [status.instrument.symbol] if status.instrument else list(self._heard_s)
         for symbol in symbols:
-            self._heard_s[symbol] = now_s
+            self._heard_s[symbol] = self._book_heard_s[symbol] = now_s
             if status.state is FeedState.LIVE and status.instrument:
                 self._live.add(symbol)
             elif status.state is not FeedState.LIVE:
@@ -262,6 +294,22 @@ class Reader:
             if quiet_s > silence_s(symbol):
                 self._heard_s[symbol] = now_s
                 self._complain("P4", f"{symbol} is quiet for {quiet_s:.0f} s and nobody says so")
+            if self.books is None or symbol not in self.books.symbols:
+                continue
+            quiet_s = now_s - self._book_heard_s[symbol]
+            if quiet_s > SILENCE_S:
+                self._book_heard_s[symbol] = now_s
+                self._complain("P4", f"the book of {symbol} is quiet for {quiet_s:.0f} s, and LIVE")
+
+    @property
+    def unknown_books(self) -> list[str]:
+        """Symbols of which it has no book now."""
+        return self.books.unknown if self.books else []
+
+    def require_books(self) -> None:
+        """Nothing has been wrong for a while, so it has all books."""
+        for symbol in self.unknown_books:
+            self._complain("P8", f"no book of {symbol}, and nothing goes wrong")
 
     def require_goodbye(self) -> None:
         """The service has ended in good order while this one was connected."""

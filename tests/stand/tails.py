@@ -20,12 +20,15 @@ from fanout.protocol import (
     Instrument,
     Loss,
     LossReason,
+    Quote,
     Record,
     Snapshot,
     Status,
     Trade,
     TradeKind,
 )
+from fanout.protocol.book_records import BookUpdate, pack_levels
+from fanout.protocol.constants import BookFlags
 from tests.fanout.cli.processes import environment
 from tests.stand.consumers import Consumer
 from tests.stand.oracle import Oracle
@@ -106,6 +109,11 @@ async def instruments_of(url: str) -> dict[str, Instrument]:
 
 def record_of(row: Row, instruments: Mapping[str, Instrument]) -> Record:
     """The record that a line of JSON tells of."""
+    match row.get("record"):
+        case "quote":
+            return quote_of(row, instruments[row["symbol"]])
+        case "book":
+            return update_of(row, instruments[row["symbol"]])
     if "event" not in row:
         return trade_of(row, instruments)
     fields = {name: value for name, value in row.items() if name not in NOT_FIELDS}
@@ -131,11 +139,59 @@ def trade_of(row: Row, instruments: Mapping[str, Instrument]) -> Trade:
         instrument=instrument,
         trade_id=row["trade_id"],
         time=row["time_ms"],
-        price=int(Decimal(row["price"]).scaleb(-instrument.price_exponent)),
-        quantity=int(Decimal(row["quantity"]).scaleb(-instrument.quantity_exponent)),
+        price=price_of(row["price"], instrument),
+        quantity=quantity_of(row["quantity"], instrument),
         buyer_is_maker=row["buyer_is_maker"],
         kind=TradeKind[row["kind"]],
         seq=row["seq"],
         received_ns=row["received_ns"],
         back_filled=row["back_filled"],
     )
+
+
+def quote_of(row: Row, instrument: Instrument) -> Quote:
+    return Quote(
+        instrument,
+        row["update_id"],
+        row["time_ms"],
+        price_of(row["bid_price"], instrument),
+        quantity_of(row["bid_quantity"], instrument),
+        price_of(row["ask_price"], instrument),
+        quantity_of(row["ask_quantity"], instrument),
+        row["seq"],
+        row["received_ns"],
+    )
+
+
+def update_of(row: Row, instrument: Instrument) -> BookUpdate:
+    names = {
+        "is_whole": BookFlags.WHOLE,
+        "has_more": BookFlags.MORE,
+        "is_top_only": BookFlags.TOP_ONLY,
+    }
+    flags = sum(int(flag) for name, flag in names.items() if row[name])
+    bids, asks = (
+        pack_levels(
+            (price_of(price, instrument), quantity_of(quantity, instrument))
+            for price, quantity in row[side]
+        )
+        for side in ("bids", "asks")
+    )
+    return BookUpdate(
+        instrument,
+        row["update_id"],
+        row["time_ms"],
+        bids,
+        asks,
+        BookFlags(flags),
+        row["seq"],
+        row["received_ns"],
+    )
+
+
+def price_of(text: str, instrument: Instrument) -> int:
+    return int(Decimal(text).scaleb(-instrument.price_exponent))
+
+
+def quantity_of(text: str, instrument: Instrument) -> int:
+    return int(Decimal(text).scaleb(-instrument.quantity_exponent))

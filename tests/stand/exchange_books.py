@@ -1,0 +1,181 @@
+"""The books of a simulated exchange after every update, and the judge of P8: a book that a consumer
+holds equals the exchange's, or it is unknown.
+
+The exchange's books are followed at the market itself, before a fault can act on a message. Kept is
+the digest of each, which is cheap and complete, and for some updates all levels: a book of which
+only the top is known has no digest to compare with.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from fanout.clients.books import Book, Books
+from fanout.clients.outcomes import Received
+from fanout.protocol import OrderBook, Quote, Status
+from fanout.protocol.book_records import BookUpdate
+from fanout.simulator import Simulator
+from fanout.simulator.market.book import Book as MarketBook
+from fanout.simulator.market.listing import Listing, decimals
+from tests.stand.raw_book import LEVEL, RawSide, digest_of
+
+LEVELS_EVERY: Final = 8
+"""Updates of a book between two whose levels are kept."""
+MOST_LEVELS_KEPT: Final = 3_000
+"""Of all books together, some 50 MB."""
+
+Id = tuple[str, int]
+"""Symbol and update id."""
+
+
+class ExchangeBooks:
+    """The quotes of some symbols that were sent, and the books of those that have them."""
+
+    def __init__(
+        self, simulator: Simulator, quoted: Sequence[str], with_books: Sequence[str]
+    ) -> None:
+        """To be made before the market opens. It listens at the market's own book-keeping."""
+        self.symbols = with_books
+        self._digests: dict[Id, int] = {}
+        self._levels: dict[Id, tuple[bytes, bytes]] = {}
+        self._kept: deque[Id] = deque()
+        self._quotes: dict[Id, tuple[tuple[str, str], tuple[str, str]]] = {}
+        exchange = simulator._exchange
+        self._trims = exchange._dialect.name != "binance-usdm"
+        books: Any = exchange._engine.books
+        known = frozenset(quoted)
+        start, quotes_of = books.start, books._quoted
+
+        def start_and_follow(listing: Listing, price: str, at: Any) -> None:
+            is_new = listing.symbol in with_books and not books.is_started(listing.symbol)
+            start(listing, price, at)
+            if is_new:
+                self._follow(listing, books._books[listing.symbol].book)
+
+        def note_quotes(*arguments: Any) -> Any:
+            ticks = quotes_of(*arguments)
+            for quote in (tick.quote for tick in ticks):
+                if quote.symbol in known:
+                    self._quotes[quote.symbol, quote.update_id] = quote.bid, quote.ask
+            return ticks
+
+        books.start, books._quoted = start_and_follow, note_quotes
+
+    def _follow(self, listing: Listing, book: MarketBook) -> None:
+        unit = self._ticks(listing)
+        bids, asks = sides = RawSide(-1), RawSide(1)
+        noted = 0
+
+        def put(price: int, quantity: int, *, is_bid: bool) -> None:
+            sides[not is_bid].put(price // unit, quantity)
+
+        def note() -> None:
+            nonlocal noted
+            for change in book._open:
+                levels = book.bids if change.is_bid else book.asks
+                now = levels.quantities.get(change.price, 0)
+                put(change.price, now, is_bid=change.is_bid)
+            at, packed = (listing.symbol, book.last_id), (bytes(bids.packed), bytes(asks.packed))
+            self._digests[at] = digest_of(*packed)
+            noted += 1
+            if noted % LEVELS_EVERY == 0:
+                self._keep(at, packed)
+
+        for levels, is_bid in ((book.bids, True), (book.asks, False)):
+            for price, quantity in levels.first():
+                put(price, quantity, is_bid=is_bid)
+        note()
+        before: Any = book
+        close, snapshot, jump = before.close, before.snapshot, before.jump
+
+        def note_and_close(time_ms: int) -> Any:
+            if book._open:
+                note()
+            return close(time_ms)
+
+        def note_and_show(limit: int, until_ms: int | None = None) -> Any:
+            note()
+            return snapshot(limit, until_ms)
+
+        def jump_and_note(by: int) -> None:
+            jump(by)
+            note()
+
+        before.close, before.snapshot, before.jump = note_and_close, note_and_show, jump_and_note
+
+    def _ticks(self, listing: Listing) -> int:
+        """What a price's unit is in those of the market. Spot spells zeros behind the tick."""
+        size = listing.tick_size
+        return 10 ** (decimals(size) - decimals(size.rstrip("0"))) if self._trims else 1
+
+    def _keep(self, at: Id, packed: tuple[bytes, bytes]) -> None:
+        self._levels[at] = packed
+        self._kept.append(at)
+        if len(self._kept) > MOST_LEVELS_KEPT:
+            self._levels.pop(self._kept.popleft(), None)
+
+    def fault_of_quote(self, quote: Quote) -> str:
+        """In what a quote differs from the exchange's; empty if in nothing."""
+        sent = self._quotes.get((quote.symbol, quote.update_id))
+        of = quote.instrument
+        got = (
+            (of.price_decimal(quote.bid_price), of.quantity_decimal(quote.bid_quantity)),
+            (of.price_decimal(quote.ask_price), of.quantity_decimal(quote.ask_quantity)),
+        )
+        there = sent and tuple((Decimal(price), Decimal(size)) for price, size in sent)
+        return "" if got == there else f"{quote} is {there} there"
+
+    def fault_of(self, symbol: str, book: OrderBook) -> str:
+        """In what a book differs from the exchange's; empty if in nothing. With `is_top_only` its
+        best levels have to be the exchange's, and each other one has to be there."""
+        at = symbol, book.update_id
+        if at not in self._digests:
+            return f"{symbol} was never at update {book.update_id}"
+        if not book.is_top_only:
+            is_same = book.digest() == self._digests[at]
+            return "" if is_same else f"{book!r} differs from the exchange's"
+        for ours, packed in zip(book.levels(), self._levels.get(at, ()), strict=False):
+            theirs = list(LEVEL.iter_unpack(packed))
+            if ours[:1] != theirs[:1] or not set(ours) <= set(theirs):
+                return f"{book!r}, of which the top is known, differs from the exchange's"
+        return ""
+
+
+class BookKeeper:
+    """The books that a consumer keeps, and what is wrong with them."""
+
+    def __init__(self, exchange: ExchangeBooks) -> None:
+        self.compared = 0
+        """How often a book was compared."""
+        self._exchange = exchange
+        self._books = Books()
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        return self._exchange.symbols
+
+    @property
+    def unknown(self) -> list[str]:
+        """Symbols without a book now."""
+        return [each for each in self.symbols if not self._books[each].is_known]
+
+    def take(self, record: Received) -> Iterator[str]:
+        """Apply a record, and tell of each book that is wrong after it."""
+        self._books.apply(record)
+        if isinstance(record, BookUpdate):
+            yield from self._judged(self._books[record.symbol], record)
+        elif isinstance(record, Status):
+            for book in self._books.known:
+                if record.instrument is None or record.instrument.symbol == book.symbol:
+                    yield from self._judged(book)
+
+    def _judged(self, book: Book, update: BookUpdate | None = None) -> Iterator[str]:
+        if not book.is_known:
+            return
+        self.compared += 1
+        fault = self._exchange.fault_of(book.symbol, book.prices)
+        if not fault and update is not None and update.seq and book.update_id < update.update_id:
+            fault = f"{book!r} is older than update {update.update_id}"
+        if fault:
+            yield fault
