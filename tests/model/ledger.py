@@ -14,7 +14,6 @@ import msgspec
 from msgspec.structs import replace
 
 from fanout.clients.outcomes import Received
-from fanout.clients.subscription import ATTEMPTS_TO_RESUME
 from fanout.clients.tcp_trio import Disconnected, Restarted
 from fanout.protocol import (
     End,
@@ -73,8 +72,6 @@ class Ledger:
         self._greeted_trades: tuple[Trade, ...] = ()
         self._is_live = False
         """Whether the connection asked for what is new, and for nothing else."""
-        self._unheard = 0
-        """How often in a row, at the most, the client went because it was not heard."""
         self.forget_connection()
 
     def forget_connection(self) -> None:
@@ -159,7 +156,6 @@ class Ledger:
     def _can_end(self, why: str) -> bool:
         """Whether a connection can, that is in this state."""
         if why.startswith("the service began at "):
-            self._unheard += 1
             return not self.is_heard and self._opening is not None
         if self._end is not None:
             return why in (f"the service ended: {self._end.why}", *ERRORS)
@@ -169,7 +165,6 @@ class Ledger:
         assert self._opening is None, "what is gone is told before the first number"
         assert self._snapshot is None
         assert self._tastes.wants(record)
-        self._unheard = 0
         self.come_to(record.seq)
         assert record == self._service.records[record.seq - 1]
         self._go_on_at(record.seq + 1)
@@ -179,8 +174,7 @@ class Ledger:
         if self._opening is not None:
             assert loss == self._opening
             self._opening = None
-            insisted = self._unheard >= ATTEMPTS_TO_RESUME
-            assert self.is_heard or self._is_live or insisted, "it is asked for again"
+            assert self.is_heard or self._is_live, "it is asked for again"
         else:
             assert loss.reason is LossReason.SLOW
             assert self._tastes.slow == "skip" or not self.is_heard

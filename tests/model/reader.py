@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from fanout.clients import tcp_client, tcp_trio
+from fanout.clients.subscription import ATTEMPTS_TO_RESUME
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Position
 from tests.model.epoch import Epoch
@@ -126,6 +127,8 @@ class SteppedReader:
             await trio.lowlevel.checkpoint()
 
     def _what_it_asks(self) -> str | Position:
+        if self._client._subscription.state.unheard >= ATTEMPTS_TO_RESUME:
+            return "live"
         if self._client.header is None:
             return self._start
         assert self.ledger.place is not None, "a header says where the stream stands"
