@@ -15,7 +15,7 @@ import pytest
 
 from fanout.checks import Check, Fault, Name, State
 from fanout.cli.check import EXIT_CODES
-from tests.fanout.cli.processes import FANOUT, environment, exchange, fanout, started
+from tests.fanout.cli.processes import FANOUT, at_once, environment, exchange, fanout, started
 
 ROOT = Path(__file__).parents[3]
 SIM = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT")
@@ -134,7 +134,7 @@ def test_too_few_descriptors_exit_1() -> None:
 def test_arguments_that_serving_refuses_are_refused_by_check(
     arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    result = fanout(*arguments)
+    result = at_once(*arguments)
     assert (result.returncode, result.stdout) == (code, "")
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
@@ -157,7 +157,7 @@ def test_a_closed_pipe_is_no_failed_check() -> None:
 
 def test_help_lists_every_exit_code_in_order_of_precedence() -> None:
     assert list(EXIT_CODES) == list(Fault)
-    text = fanout("check", "--help").stdout
+    text = at_once("check", "--help").stdout
     places = [text.index(f" {code}  ") for code in EXIT_CODES.values()]
     assert places == sorted(places)
 

@@ -26,7 +26,7 @@ from tests.fanout.cli.processes import FANOUT, at_once, environment, fanout, ser
 
 
 def test_help_shows_the_commands_and_examples() -> None:
-    result = fanout("--help")
+    result = at_once("--help")
     assert result.returncode == 0
     for words in ("tcp", "tail", "simulate", "fanout --assets BTCUSDT,ETHUSDT tcp --port 9000"):
         assert words in result.stdout
@@ -37,7 +37,7 @@ def test_help_shows_the_commands_and_examples() -> None:
     ["tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    result = fanout(command, "--help")
+    result = at_once(command, "--help")
     assert result.returncode == 0
     assert "Example: fanout" in result.stdout
 
@@ -505,7 +505,7 @@ def test_an_unprintable_character_is_one_line(words: list[str]) -> None:
 def test_an_error_names_the_flag_variable_or_file_that_set_the_value(
     words: list[str], variables: dict[str, str], said: str
 ) -> None:
-    result = fanout(*words, **variables)
+    result = at_once(*words, **variables)
     assert result.returncode == 2
     assert result.stderr.startswith(f"fanout: {said}")
     assert result.stderr.endswith(" --help)\n")

@@ -99,24 +99,24 @@ def test_a_byte_order_mark_before_a_file_is_accepted(tmp_path: Path) -> None:
     plain.write_text(ALL)
     marked.write_text(ALL, encoding="utf-8-sig")
     assert marked.read_bytes()[:3] == b"\xef\xbb\xbf"
-    printed = fanout("--config", str(marked), "config").stdout
+    printed = at_once("--config", str(marked), "config").stdout
     assert (
-        printed.replace(str(marked), str(plain)) == fanout("--config", str(plain), "config").stdout
+        printed.replace(str(marked), str(plain)) == at_once("--config", str(plain), "config").stdout
     )
 
 
 def test_the_printed_configuration_reads_back_the_same(tmp_path: Path) -> None:
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text(ALL)
-    printed = fanout("--config", str(first), "config").stdout
+    printed = at_once("--config", str(first), "config").stdout
     second.write_text(printed)
-    again = fanout("--config", str(second), "config").stdout
+    again = at_once("--config", str(second), "config").stdout
     assert again == printed.replace(str(first), str(second)).replace("# default", f"# {second}")
 
 
 def test_a_blank_separates_a_long_value_from_its_source() -> None:
     url = "ws://a-host-with-a-long-name.example:9000"
-    printed = fanout("--ws-url", url, "config").stdout
+    printed = at_once("--ws-url", url, "config").stdout
     assert f'\nws-url = "{url}" # --ws-url\n' in printed
 
 
@@ -176,7 +176,7 @@ def test_an_error_in_a_file_is_one_line_with_the_files_name(
 
 @pytest.mark.parametrize("path", ["/nowhere.toml", "/", "/dev/zero"])
 def test_an_unreadable_file_is_reported(path: str) -> None:
-    result = fanout("--config", path, "tcp")
+    result = at_once("--config", path, "tcp")
     assert result.returncode == 78
     assert path in result.stderr
     assert result.stderr.count("\n") == 1
@@ -205,7 +205,7 @@ def test_without_a_command_the_transports_of_the_file_are_served(tmp_path: Path)
 
 
 def test_without_a_command_or_a_file_the_missing_transport_is_reported() -> None:
-    result = fanout("--strict")
+    result = at_once("--strict")
     assert result.returncode == 2
     assert "no transport given: add tcp or shm" in result.stderr
 

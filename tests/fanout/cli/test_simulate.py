@@ -12,7 +12,7 @@ import pytest
 from fanout.config import simulate
 from fanout.simulator.dialects import DEFAULT, DIALECTS
 from fanout.simulator.faults import FAULTS, ConnectionFault
-from tests.fanout.cli.processes import fanout, started
+from tests.fanout.cli.processes import at_once, started
 
 ELSEWHERE = {*ConnectionFault.__struct_fields__, "data"}
 """Fields that the help tells of once for all, or that no word can fill."""
@@ -20,7 +20,7 @@ ELSEWHERE = {*ConnectionFault.__struct_fields__, "data"}
 
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_the_help_lists_every_fault_with_its_fields_in_their_order(columns: str) -> None:
-    words = fanout("simulate", "--help", COLUMNS=columns).stdout
+    words = at_once("simulate", "--help", COLUMNS=columns).stdout
     for name, kind in FAULTS.items():
         entry = re.search(rf"^ +{name} +(.+?)(?=^ +[a-z]+  |^ *$)", words, re.DOTALL | re.MULTILINE)
         assert entry is not None, f"{name} is not listed"
@@ -30,7 +30,7 @@ def test_the_help_lists_every_fault_with_its_fields_in_their_order(columns: str)
 
 
 def test_the_help_fits_80_columns() -> None:
-    lines = fanout("simulate", "--help", COLUMNS="80").stdout.splitlines()
+    lines = at_once("simulate", "--help", COLUMNS="80").stdout.splitlines()
     assert "   curl http://127.0.0.1:9500/control   connections, faults, usage" in [
         line.rstrip() for line in lines
     ]
@@ -49,7 +49,7 @@ def test_the_help_fits_80_columns() -> None:
     ],
 )
 def test_an_invalid_fault_is_one_line_and_exit_code_2(fault: str, says: str) -> None:
-    result = fanout("simulate", "--fault", fault)
+    result = at_once("simulate", "--fault", fault)
     assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
@@ -72,7 +72,7 @@ def test_an_invalid_fault_is_one_line_and_exit_code_2(fault: str, says: str) -> 
     ],
 )
 def test_an_invalid_value_is_one_line_and_exit_code_2(option: str, value: str, says: str) -> None:
-    result = fanout("simulate", option, value)
+    result = at_once("simulate", option, value)
     assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1

@@ -8,12 +8,12 @@ import pytest
 from fanout.cli.source_tables import read_tables, source_of
 from fanout.config import FeedConfig, SourceConfig
 from fanout.errors import ConfigError
-from tests.fanout.cli.processes import fanout, started
+from tests.fanout.cli.processes import at_once, started
 
 
 def shown(*arguments: str) -> list[dict[str, object]]:
     """The sources that `fanout config` prints."""
-    result = fanout(*arguments, "config", "--json")
+    result = at_once(*arguments, "config", "--json")
     assert (result.returncode, result.stderr) == (0, "")
     sources: list[dict[str, object]] = json.loads(result.stdout)["sources"]
     return sources
@@ -58,7 +58,7 @@ def test_a_source_table_overrides_options_which_supply_the_rest(file: Path) -> N
 
 def test_printed_source_tables_read_back_the_same(file: Path) -> None:
     file.write_text(TWO.replace("me:secret@", ""))
-    printed = fanout("--config", str(file), "config").stdout
+    printed = at_once("--config", str(file), "config").stdout
     assert printed.count("[[source]]") == 2
     again = file.with_name("again.toml")
     again.write_text(printed)
@@ -133,7 +133,7 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
 )
 def test_an_invalid_table_is_refused_with_its_number(file: Path, text: str, said: str) -> None:
     file.write_text(text)
-    result = fanout("--config", str(file), "tcp")
+    result = at_once("--config", str(file), "tcp")
     assert result.returncode == 78
     assert result.stderr.startswith(f"fanout: {file}: ")
     assert said.format(file=file) in result.stderr
@@ -159,7 +159,7 @@ def test_an_option_that_a_table_leaves_out_keeps_its_dashes_in_an_error() -> Non
     ],
 )
 def test_invalid_assets_are_refused(arguments: list[str], said: str) -> None:
-    result = fanout(*arguments)
+    result = at_once(*arguments)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert said in result.stderr
 
