@@ -59,9 +59,10 @@ class Reader:
 
     def apply(self, update: dict[str, Any]) -> None:
         for side, rows in ((self.bids, update["b"]), (self.asks, update["a"])):
-            side.update(side_of(rows))
-            for price in [price for price, quantity in side.items() if not quantity]:
-                del side[price]
+            for price, quantity in side_of(rows).items():
+                side[price] = quantity
+                if not quantity:
+                    del side[price]
         self.last_id = update["u"]
 
     def is_old(self, update: dict[str, Any]) -> bool:
