@@ -379,7 +379,11 @@ cdef class OrderBook:
 
     def whole(self):
         """The whole book as updates. See `fanout.protocol.book.OrderBook.whole`."""
-        return book_common.whole_of(self)
+        return list(self.pieces())
+
+    def pieces(self):
+        """The updates of `whole`, one by one. See `fanout.protocol.book.OrderBook.pieces`."""
+        return book_common.pieces_of(self, *self.packed())
 
     cdef const Levels *shown(self, int side) noexcept:
         if self.state < PARTIAL:

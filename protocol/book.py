@@ -19,7 +19,7 @@ compiled twin keeps the same order in chunks of 64 levels (`_book.h`).
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import index
 from typing import Final
@@ -35,11 +35,11 @@ from fanout.protocol.book_common import (
     no_side,
     not_levels,
     not_negative,
+    pieces_of,
     repr_of,
     sweep_of,
     too_deep,
     unknown,
-    whole_of,
 )
 from fanout.protocol.book_records import LEVEL, BookUpdate, Level, pack_levels
 from fanout.protocol.constants import MAX_BOOK_LEVELS, BookFlags, Side
@@ -122,6 +122,24 @@ class _Levels:
 
 
 _NO_LEVELS: Final = _Levels(1)
+
+
+class _Copied:
+    """A side's levels as they are now, packed as far as they are sliced. To copy the list and the
+    dict takes a fiftieth of the time of packing them."""
+
+    def __init__(self, levels: _Levels) -> None:
+        self._sign = levels.sign
+        self._keys = levels.keys[::-1]
+        self._quantities = levels.quantities.copy()
+
+    def __len__(self) -> int:
+        return len(self._keys) * LEVEL.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        sign, quantities = self._sign, self._quantities
+        keys = self._keys[part.start // LEVEL.size : part.stop // LEVEL.size]
+        return pack_levels([(sign * key, quantities[key]) for key in keys])
 
 
 @twin
@@ -305,7 +323,13 @@ class OrderBook:
     def whole(self) -> list[BookUpdate]:
         """The whole book as updates of at most MAX_BLOCK_LEVELS levels, for `apply` elsewhere.
         Raises `UnknownBookError` unless the book is consistent, or if it has no instrument."""
-        return whole_of(self)
+        return list(self.pieces())
+
+    def pieces(self) -> Iterator[BookUpdate]:
+        """The updates of `whole`, each made when it is asked for, but all of the book as it is at
+        the call. So a deep book can be encoded step by step, and change meanwhile. Raises as
+        `whole`."""
+        return pieces_of(self, _Copied(self._bids), _Copied(self._asks))
 
     # A pickle is read by the class in use, plain or compiled, whichever of them wrote it.
 

@@ -90,20 +90,25 @@ def digest_of(book: OrderBook) -> int:
     return zlib.crc32(asks, zlib.crc32(bids, zlib.crc32(counts)))
 
 
-def whole_of(book: OrderBook) -> list[BookUpdate]:
+class Packed(Protocol):
+    """Levels of one side: bytes, or what packs them when it is sliced."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
+def pieces_of(book: OrderBook, bids: Packed, asks: Packed) -> Iterator[BookUpdate]:
+    """The updates of a whole book with these levels. Each is made when it is asked for."""
     require_consistent(book)
-    if book.instrument is None:
+    instrument, update_id, time = book.instrument, book.update_id, book.time
+    if instrument is None:
         raise UnknownBookError("the book has no instrument, which an update has to name")
-    return [
-        BookUpdate(book.instrument, book.update_id, book.time, bids, asks, flags)
-        for bids, asks, flags in pieces(
-            *book.packed(), MAX_BLOCK_LEVELS * LEVEL.size, is_top_only=book.is_top_only
-        )
-    ]
+    cut = pieces(bids, asks, MAX_BLOCK_LEVELS * LEVEL.size, is_top_only=book.is_top_only)
+    return (BookUpdate(instrument, update_id, time, *piece) for piece in cut)
 
 
 def pieces(
-    bids: bytes, asks: bytes, most_bytes: int, *, is_top_only: bool = False
+    bids: Packed, asks: Packed, most_bytes: int, *, is_top_only: bool = False
 ) -> Iterator[tuple[bytes, bytes, BookFlags]]:
     """A whole book in pieces of `most_bytes` at the most, with their flags. The bids come first."""
     all_bytes = len(bids) + len(asks)

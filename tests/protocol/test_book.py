@@ -397,6 +397,13 @@ def test_a_whole_book_comes_in_pieces_that_fit_a_block(make: Make, bids: int, as
     assert len(pieces) == max(1, -(-(bids + asks) // MAX_BLOCK_LEVELS))
     assert what_it_shows(other) == what_it_shows(book)
     assert other.digest() == book.digest()
+    later = book.pieces()
+    book.replace([(5, 5)], [(6, 6)], 7, 8)
+    book.is_top_only = True
+    assert list(later) == pieces, "those of the book as it was"
+    book.clear()
+    with pytest.raises(UnknownBookError):
+        book.pieces()
 
 
 def pickled(book: OrderBook) -> OrderBook:

@@ -6,7 +6,9 @@ is room again, LOSS names that range, before anything else is pushed. So the que
 stream in which every hole is reported, wherever a reader attaches to it.
 
 In a channel with books the whole books follow each LOSS, and each new reader, as soon as there is
-room: each as it is then, in one go, since its pieces belong together.
+room: each as it is then, in one go, since its pieces belong together. A deep book is encoded in
+steps, so that the readers of other transports need not wait for all of it. Meanwhile the queue gets
+no frame of the log: those that the book has already have to come before it.
 """
 
 import logging
@@ -14,7 +16,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fanout.channel.reader import Frames, Reader, Run
+from fanout.channel.reader import BOOKS_BYTES, Frames, Reader, Run
 from fanout.protocol.constants import LENGTH_BYTES, FrameKind, LossReason
 from fanout.protocol.framing import frame
 from fanout.protocol.instruments import encode_changes, with_instruments
@@ -44,6 +46,12 @@ class Delivery:
         self._dropped = dropped
         self._end = b""
         self._is_warned = False
+        self.is_giving_books = False
+        """Whether the next `deliver` goes on with whole books, and should come soon."""
+        self._book_frames: list[bytes] = []
+        """The pieces of the next book that are encoded."""
+        self._wanted_bytes = 0
+        """The room that the next book needs, if it did not fit."""
 
     @property
     def position(self) -> int:
@@ -51,8 +59,12 @@ class Delivery:
         return self._reader.cursor.position
 
     def deliver(self) -> bool:
-        """Push all that is new, as far as there is room; False if there was nothing new."""
+        """Push all that is new, as far as there is room; False if there was nothing new, or if the
+        rest of a whole book comes first."""
         reader, log = self._reader, self._reader.log
+        if self._book_frames and not log.closed:
+            self._push_books()
+            return False
         is_news = reader.cursor.position != log.end
         while reader.cursor.position != log.end:
             at = reader.cursor
@@ -70,16 +82,42 @@ class Delivery:
         return is_news
 
     def _push_books(self) -> None:
-        """Push the whole books that are due, as far as there is room."""
-        reader = self._reader
-        if not reader.is_told(reader.cursor.context):
+        """Push some of the whole books that are due, as far as there is room."""
+        reader, writer = self._reader, self._writer
+        self.is_giving_books = False
+        if reader.log.closed or not reader.is_told(reader.cursor.context):
             return
-        while frames := reader.next_book():
-            if len(frames) > self._writer.capacity // 2:
-                self._warn_of_size(len(frames))
-            elif not self._writer.push(frames):
+        is_begun = bool(self._book_frames)
+        if not is_begun and self._wanted_bytes > writer.capacity - writer.unread_bytes:
+            return
+        size = 0
+        while book := reader.next_book():
+            if size >= BOOKS_BYTES:
+                self.is_giving_books = True
                 return
-            reader.took_book()
+            piece = book.piece(len(self._book_frames), reader.cursor.next_seq)
+            self._book_frames.append(piece)
+            size += len(piece)
+            if book.is_last(len(self._book_frames) - 1) and not self._push_book():
+                return
+
+    def _push_book(self) -> bool:
+        """Push the book whose pieces are encoded. False if there is no room."""
+        frames = b"".join(self._book_frames)
+        if len(frames) > self._writer.capacity // 2:
+            self._warn_of_size(len(frames))
+        elif not self._writer.push(frames):
+            self._put_off_book()
+            self._wanted_bytes = len(frames)
+            return False
+        self._book_frames.clear()
+        self._wanted_bytes = 0
+        self._reader.took_book()
+        return True
+
+    def _put_off_book(self) -> None:
+        self._book_frames.clear()
+        self._reader.put_off_book()
 
     def _warn_of_size(self, size: int) -> None:
         if not self._is_warned:
@@ -100,6 +138,7 @@ class Delivery:
 
     def show_books(self) -> None:
         """Give a new reader the whole books."""
+        self._put_off_book()
         self._reader.show_books()
         self._push_books()
 

@@ -152,6 +152,9 @@ class ShmTransport(Transport):
                     quiet_since_s = now_s
                     delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
                 welcomed = self._welcome(welcomed, queue.writer.readers, channel, delivery)
+                if delivery.is_giving_books:
+                    await trio.lowlevel.checkpoint()
+                    continue
                 with trio.move_on_after(BEAT_S):
                     await log.wait_beyond(delivery.position)
             return False

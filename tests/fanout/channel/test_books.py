@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.channel import encoding
+from fanout.channel.books import WholeBook
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol import (
@@ -168,10 +169,11 @@ def test_a_book_is_encoded_once_for_all_who_join_at_one_place() -> None:
     channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC)
-    made = {id(_book(channel)) for _ in range(3)}
-    assert len(made) == 1
+    made = _book(channel)
+    assert made is not None
+    assert all(_book(channel) is made for _ in range(2))
     feeder.change([(997, 4)])
-    assert id(_book(channel)) not in made
+    assert _book(channel) is not made
 
 
 def test_readers_that_go_on_at_other_numbers_share_the_encoding(
@@ -202,7 +204,77 @@ def test_readers_that_go_on_at_other_numbers_share_the_encoding(
     assert len(encoded) == 4, "another header"
 
 
-def _book(channel: Channel) -> bytes:
+def test_a_deep_book_is_encoded_in_steps_and_is_of_one_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = [0]
+
+    def encode(block: BookBlock, header: Header) -> bytes:
+        encoded[-1] += block.is_snapshot
+        return encode_book(block, header)
+
+    monkeypatch.setattr(encoding, "encode_book", encode)
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC, levels=5 * MAX_BLOCK_LEVELS)
+    feeder.whole(OTHER)
+    first, second = Keeper(channel), Keeper(channel)
+    present = Keeper(channel)
+    present.read()
+    assert encoded == [11], "ten pieces of a deep book, and a small one"
+    for reader in (first, second):
+        while not reader.place.has_everything:
+            feeder.change([(1_000 - encoded[0] - len(encoded), len(encoded))])
+            encoded.append(0)
+            reader.take(reader.place.next_piece())
+            present.read()
+    assert max(encoded[1:]) <= 3
+    assert sum(encoded[1:]) == 2 * 10
+    for reader in (first, second, present):
+        reader.read()
+        reader.kept.assert_right(0, 1)
+
+
+def test_readers_in_the_middle_of_a_deep_book_share_its_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[BookBlock] = []
+
+    def encode(block: BookBlock, header: Header) -> bytes:
+        encoded.extend([block] * block.is_snapshot)
+        return encode_book(block, header)
+
+    monkeypatch.setattr(encoding, "encode_book", encode)
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC, levels=5 * MAX_BLOCK_LEVELS)
+    readers = []
+    for each in range(3):
+        readers.append(Keeper(channel))
+        for reader in readers:
+            reader.take(reader.place.next_piece())
+        feeder.publish(trade(each + 1))
+    for reader in reversed(readers):
+        reader.read()
+        reader.kept.assert_right(0)
+    assert len(encoded) == 10
+
+
+def test_a_reader_that_falls_off_the_log_in_the_middle_of_a_book_begins_it_anew() -> None:
+    channel = book_channel(150_000)
+    feeder = Feeder(channel)
+    feeder.whole(BTC, levels=5 * MAX_BLOCK_LEVELS)
+    reader = Keeper(channel)
+    reader.take(reader.place.next_piece())
+    assert not reader.kept.books[0].is_consistent
+    for each in range(2_000):
+        feeder.change([(990 - each % 50, 1 + each)])
+    reader.read()
+    assert any(isinstance(each, Loss) for each in reader.records)
+    reader.kept.assert_right(0)
+
+
+def _book(channel: Channel) -> WholeBook | None:
     reader = Reader(channel)
     reader.start(Request())
     return reader.next_book()

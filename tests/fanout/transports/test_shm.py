@@ -32,6 +32,8 @@ from fanout.protocol import (
     ring,
     ring_page,
 )
+from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.constants import MAX_BLOCK_LEVELS
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_opening
 from fanout.protocol.instrument import Instrument
@@ -43,6 +45,7 @@ from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite
 from tests.contracts.transport import TransportContract
 from tests.stand import channels
+from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel, publish, publish_bulk
 from tests.stand.subscriber import StreamSubscriber
 
@@ -459,6 +462,89 @@ async def test_a_later_reader_gets_a_snapshot_of_its_own(
                 records = reader.all_now().records
                 snapshots.append([e.trades[0].trade_id for e in records if isinstance(e, Snapshot)])
     assert snapshots == [[2], [6], [8]]
+
+
+class Deep:
+    """A channel with a book that is encoded in several steps, and its reader."""
+
+    def __init__(self) -> None:
+        self.channel = book_channel()
+        self.feeder = Feeder(self.channel)
+        self.feeder.whole(levels=5 * MAX_BLOCK_LEVELS)
+        self.feeder.whole(OTHER)
+        self.kept = KeptBooks(self.channel)
+        self._taken = 0
+
+    async def change(self, passes: int) -> None:
+        """A change in each pass of the scheduler."""
+        for each in range(passes):
+            self.feeder.change([(990 - each, 7)])
+            await trio.lowlevel.checkpoint()
+
+    def take(self, reader: QueueSubscriber) -> None:
+        reader.all_now()
+        self.kept.take(reader.records[self._taken :])
+        self._taken = len(reader.records)
+
+
+async def test_a_deep_book_is_encoded_in_steps_while_it_changes(tmp_path: Path) -> None:
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**18):
+        with reading(tmp_path) as reader:
+            deep.take(reader)
+            assert not deep.kept.books, "it takes more passes of the scheduler than one"
+            await deep.change(60)
+            await settle()
+            deep.take(reader)
+            deep.kept.assert_right(0, 1)
+
+
+async def test_a_reader_that_attaches_while_a_book_is_encoded_gets_it(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**18):
+        for _ in range(2):
+            with reading(tmp_path):
+                await deep.change(3)
+        with reading(tmp_path) as reader:
+            await deep.change(3)
+            await trio.sleep(1)
+            deep.take(reader)
+            deep.kept.assert_right(0, 1)
+
+
+async def test_a_book_without_room_comes_when_there_is_room_as_it_is_then(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**18):
+        await trio.sleep(1)
+        with reading(tmp_path) as stuck:
+            while stuck.queue.reader.unread_bytes < 2**18 - 20_000:
+                publish(deep.channel, deep.channel.log.next_seq, 500)
+                await trio.sleep(0.1)
+        with reading(tmp_path) as reader:
+            await deep.change(3)
+            await trio.sleep(1)
+            reader.all_now()
+            taken = len(reader.records)
+            await deep.change(3)
+            await trio.sleep(1)
+            reader.all_now()
+            deep.kept.take(reader.records[taken:])
+            assert isinstance(reader.records[taken], BookUpdate)
+            deep.kept.assert_right(0, 1)
+
+
+async def test_the_end_does_not_wait_for_a_book_that_is_encoded(tmp_path: Path) -> None:
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**18):
+        with reading(tmp_path) as reader:
+            await deep.change(2)
+            deep.channel.end(EndReason.SHUTDOWN, retry_ms=None, why="")
+            await reader.until(End)
+    assert isinstance(reader.records[-1], End)
 
 
 async def test_readers_after_one_another_get_each_number_once(tmp_path: Path) -> None:
