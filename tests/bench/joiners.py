@@ -19,8 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fanout.venues.binance.whole_book import LEVELS
-from tests.bench.books_parts.ages import ages_ns, due_ns, run_of
+from tests.bench.books_parts.ages import ages_ns, due_ns, run_of, whole_books_bytes
 from tests.bench.books_parts.market import BOOK, RECORDED_S, Market, dealt
 from tests.bench.broadcast.recording import NS_PER_S
 from tests.bench.report import Row
@@ -29,8 +28,6 @@ CLIENTS: Final = 10
 EVERY_S: Final = 0.05
 STAY_S: Final = 0.2
 SETTLE_S: Final = 0.3
-LEAST_LEVEL_BYTES: Final = 2
-"""A level's price and quantity take a byte each at least."""
 
 
 class Dose(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +70,8 @@ def measured(market: Market, dose: Dose) -> Found:
     ages, at_ns = ages_ns(market, played, CLIENTS), due_ns(market)
     turn, into_ns = np.divmod(at_ns, int(dose.turn_s * NS_PER_S))
     counts = into_ns >= int(SETTLE_S * NS_PER_S)
-    least = dose.symbols * 2 * LEVELS * LEAST_LEVEL_BYTES
+    # A joiner receives the changes of a fifth of a second besides, some 15 % more.
+    least = whole_books_bytes(played)
     if not len(bytes_each) or bytes_each.min() < least:
         raise ValueError(f"joiners got {bytes_each} bytes each: all books take {least:,} at least")
     return Found(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tests import captures
 from tests.bench import ingest_depth, joiners, pure_client, reconnect
-from tests.bench.books_parts.ages import Played, ages_ns, run_of
+from tests.bench.books_parts.ages import Played, ages_ns, run_of, whole_books_bytes
 from tests.bench.books_parts.market import BOOK, Market, dealt
 from tests.bench.broadcast.recording import Message
 from tests.bench.joiners import p99_ms
@@ -61,8 +61,18 @@ def test_joiners_come_in_every_second_turn_and_a_record_too_few_or_too_many_fail
     assert goals_of(rows) == {"6 books, p99 with joiners - without": "<= 1"}
     found = {each.name: each.value for each in rows}
     assert found["6 books, joiners"] == 16
-    assert found["6 books, a joiner receives"] > 6 * 2 * 1_000 * 2 / 1_024
     ((market, played),) = runs
+    all_books = whole_books_bytes(played)
+    assert all_books > 6 * 2 * 1_000 * 2
+    assert found["6 books, a joiner receives"] > all_books / 1_024
+
+    def halved(*arguments: Any) -> Played:
+        np.array([2 * all_books, all_books // 2], dtype=np.uint64).tofile(arguments[-1])
+        return played
+
+    monkeypatch.setattr(joiners, "run_of", halved)
+    with pytest.raises(ValueError, match=f"all books take {all_books:,} at least"):
+        joiners.measured(market, joiners.SMALL)
     late = market.messages[-1]
     more = Message(late.at_ns, late.text.replace(b'"u":', b'"u":9'))
     with pytest.raises(ValueError, match=r"1 records of .* did not come"):

@@ -109,6 +109,18 @@ def ages_ns(market: Market, run: Played, clients: int) -> NDArray[np.int64]:
     return last_arrivals_ns(run.arrivals, ends, clients) - due_ns(market)
 
 
+def whole_books_bytes(run: Played) -> int:
+    """The size of one whole book of each symbol, as the first client received it at the start."""
+    begun, size, before = set[str](), 0, 0
+    for each, end in records_of(run.kept):
+        if isinstance(each, BookUpdate) and each.symbol not in begun:
+            size += end - before
+            if not each.has_more:
+                begun.add(each.symbol)
+        before = end
+    return size
+
+
 def due_ns(market: Market) -> NDArray[np.int64]:
     """When the message of each record behind the lead is due."""
     return np.array(list(_due(market).values()), dtype=np.int64)
