@@ -3,6 +3,7 @@ records that are missing, or that nobody sent, fail a stage."""
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests import captures
 from tests.bench import ingest_depth, joiners, pure_client, reconnect
 from tests.bench.books_parts.ages import Played, ages_ns, run_of, whole_books_bytes
 from tests.bench.books_parts.market import BOOK, Market, dealt
+from tests.bench.books_parts.pacing import send
 from tests.bench.broadcast.recording import Message
 from tests.bench.joiners import p99_ms
 from tests.bench.market import sources
@@ -85,6 +87,16 @@ def test_joiners_come_in_every_second_turn_and_a_record_too_few_or_too_many_fail
 def test_a_client_is_measured_in_plain_python() -> None:
     rows = pure_client.run(small=True)
     assert goals_of(rows) == {"4 symbols, fanout, plain, share of a core": "<= 100"}
+
+
+def test_a_client_is_not_ahead_of_the_sender_that_was_interrupted() -> None:
+    received_s: list[float] = []
+
+    def received(_: bytes) -> None:
+        received_s.append(time.monotonic())
+
+    ended_s = send(received, [(0.0, b"first"), (0.0, b"last")], time.monotonic())
+    assert received_s[0] <= ended_s <= received_s[1]
 
 
 def test_books_are_whole_again_after_the_simulator_has_cut_the_connection() -> None:
