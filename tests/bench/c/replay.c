@@ -11,7 +11,9 @@
    What comes to each client is noted in ARRIVALS: which one it is (u64), how many bytes it has
    received by now (u64), and when that is, in ns of the schedule (i64). What the first one receives
    goes to KEPT, from its greeting on; of the others the kernel only tells how much there was. It
-   never sleeps, and ends when everything was sent and nothing has come for a while.
+   ends when everything was sent and nothing has come for a while. It does not sleep, but for a
+   millisecond at a time where nothing has come for a tenth of a second and nothing is due for as
+   long: before the first piece, behind the last, and in a market that has fallen silent.
 
    With the last four arguments more clients join while it plays. Time is divided into turns of TURN
    ns. In every second one, a client joins every EVERY ns, reads for STAY ns, and leaves. How many
@@ -21,6 +23,8 @@
 
 #define QUIET_NS 1000000000LL
 #define CALM_NS 10000000LL
+#define REST_NS 100000000LL
+#define REST_MS 1
 #define LEAD_NS 20000000LL
 #define KEPT_BYTES (64 * 1024 * 1024)
 #define ARRIVALS_A_PIECE 2
@@ -172,10 +176,17 @@ static void drain(struct joins *joins, int file, uint32_t index) {
     joins->received[index] += size > 0 ? size : 0;
 }
 
+/* Whether nothing is due for a while. */
+static int is_resting(const struct schedule *schedule, int64_t at_ns) {
+    return schedule->sent == schedule->due &&
+           (schedule->next == schedule->pieces ||
+            schedule->due_ns[schedule->next] - at_ns > REST_NS);
+}
+
 /* One turn through those for whom something has come. Whether there were any. */
-static int look(struct crowd *crowd, struct schedule *schedule) {
+static int look(struct crowd *crowd, struct schedule *schedule, int wait_ms) {
     struct epoll_event events[EVENTS];
-    int found = epoll_wait(crowd->epoll, events, EVENTS, 0);
+    int found = epoll_wait(crowd->epoll, events, EVENTS, wait_ms);
     play(schedule, now_ns() - start_ns);
     if (crowd->joins.every_ns)
         change(crowd, schedule, now_ns() - start_ns);
@@ -192,10 +203,15 @@ static int look(struct crowd *crowd, struct schedule *schedule) {
 
 /* Until nothing has come for so long after all was sent. */
 static void run(struct crowd *crowd, struct schedule *schedule, int64_t quiet_ns) {
-    int64_t moved_ns = now_ns();
-    while (!is_played(schedule) || now_ns() - moved_ns < quiet_ns)
-        if (look(crowd, schedule) || !is_played(schedule))
+    int64_t moved_ns = now_ns(), came_ns = moved_ns;
+    while (!is_played(schedule) || now_ns() - moved_ns < quiet_ns) {
+        int64_t at_ns = now_ns();
+        int rests = at_ns - came_ns > REST_NS && is_resting(schedule, at_ns - start_ns);
+        if (look(crowd, schedule, rests ? REST_MS : 0))
+            moved_ns = came_ns = now_ns();
+        else if (!is_played(schedule))
             moved_ns = now_ns();
+    }
 }
 
 static void write_whole(const char *path, const void *data, size_t size) {
