@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import groupby, islice, pairwise
 from pathlib import Path
 from statistics import fmean, quantiles
@@ -82,79 +83,128 @@ class Followed:
 
     def __init__(self, snapshot: dict[str, list[list[str]]]) -> None:
         self.sides = [dict(map(level_of, snapshot[name])) for name in ("bids", "asks")]
-        self.kinds: list[str] = []
+        self._bests = [max(self.sides[0]), min(self.sides[1])]
+        self.counts = dict.fromkeys(("new", "changed", "removed", "removed before"), 0)
         self.distances: list[int] = []
+        self.removed_distances: list[int] = []
         self.quantities: list[int] = []
 
-    def apply(self, update: dict[str, list[list[str]]]) -> None:
-        bests = max(self.sides[0]), min(self.sides[1])
-        for side, best, levels in zip(self.sides, bests, (update["b"], update["a"]), strict=True):
-            for price, quantity in map(level_of, levels):
-                self._note(price in side, abs(best - price), quantity)
-                side.pop(price, None)
-                if quantity:
-                    side[price] = quantity
+    def apply(self, update: "Update") -> None:
+        for place, levels in enumerate((update.b, update.a)):
+            self._apply(self.sides[place], self._bests[place], levels)
+            self._bests[place] = self._best(place, levels)
 
-    def _note(self, is_there: bool, distance: int, quantity: int) -> None:
-        if quantity:
-            self.kinds.append("changed" if is_there else "new")
-            self.quantities.append(quantity)
-        else:
-            self.kinds.append("removed" if is_there else "removed before")
-        self.distances.append(distance)
+    def _apply(self, side: dict[int, int], best: int, levels: "Levels") -> None:
+        new = removed = removed_before = 0
+        for price_text, quantity_text in levels:
+            price, quantity = ticks(price_text), thousandths(quantity_text)
+            is_there = price in side
+            self.distances.append(abs(best - price))
+            if quantity:
+                new += not is_there
+                self.quantities.append(quantity)
+                side[price] = quantity
+            elif is_there:
+                removed += 1
+                self.removed_distances.append(abs(best - price))
+                del side[price]
+            else:
+                removed_before += 1
+        self.counts["new"] += new
+        self.counts["removed"] += removed
+        self.counts["removed before"] += removed_before
+        self.counts["changed"] += len(levels) - new - removed - removed_before
+
+    def _best(self, place: int, levels: "Levels") -> int:
+        """The best price of a side after these levels. A search through all prices takes as long
+        as the levels, so there is one only where the best level was removed."""
+        side, best_of = self.sides[place], (max, min)[place]
+        if self._bests[place] not in side:
+            return best_of(side)
+        there = [price for price, _ in map(level_of, levels) if price in side]
+        return best_of([self._bests[place], *there])
 
     def share(self, kind: str) -> float:
-        return self.kinds.count(kind) / len(self.kinds)
+        return self.counts[kind] / sum(self.counts.values())
 
-    def removed_distances(self) -> list[int]:
-        pairs = zip(self.kinds, self.distances, strict=True)
-        return [distance for kind, distance in pairs if kind == "removed"]
+
+Levels = list[tuple[str, str]]
+
+
+class Update(msgspec.Struct):
+    u: int
+    T: int
+    b: Levels
+    a: Levels
+
+
+class BestPrices(msgspec.Struct):
+    b: str
+    B: str
+    a: str
+    A: str
+
+
+class OfUpdate(msgspec.Struct):
+    data: Update
+
+
+class OfBestPrices(msgspec.Struct):
+    data: BestPrices
+
+
+@cache
+def ticks(price: str) -> int:
+    return int(price.replace(".", "")) // 10
+
+
+@cache
+def thousandths(quantity: str) -> int:
+    return int(quantity.replace(".", ""))
 
 
 def level_of(texts: Sequence[str]) -> tuple[int, int]:
     """In ticks of 0.1 and in thousandths."""
     price, quantity = texts
-    return int(price.replace(".", "")) // 10, int(quantity.replace(".", ""))
+    return ticks(price), thousandths(quantity)
 
 
 def book_statistics_of(rows: Iterable[Row]) -> BookStatistics:
     lines = (text for _, text in rows)
     snapshot = json.loads(next(text for text in lines if text.startswith(b'{"lastUpdateId"')))
     texts = [text for text in lines if not market.is_of("BTCUSDT", text)]
-    updates, quotes = (
-        [json.loads(text)["data"] for text in texts if text[:40].count(name)]
-        for name in (b"depth@0ms", b"bookTicker")
-    )
+    depth_texts = [text for text in texts if b"depth@0ms" in text[:40]]
+    quote_texts = [text for text in texts if b"bookTicker" in text[:40]]
+    updates = [msgspec.json.decode(text, type=OfUpdate).data for text in depth_texts]
+    quotes = [msgspec.json.decode(text, type=OfBestPrices).data for text in quote_texts]
     followed = Followed(snapshot)
     for update in updates:
         followed.apply(update)
-    of_bids, of_asks = (sum(len(each[side]) for each in updates) for side in "ba")
+    of_bids, of_asks = (sum(len(getattr(each, side)) for each in updates) for side in "ba")
     first_bids = [level_of(each)[0] for each in snapshot["bids"]]
-    bids = [level_of((each["b"], each["B"]))[0] for each in quotes]
-    asks = [level_of((each["a"], each["A"]))[0] for each in quotes]
-    depth_bytes = [len(text) for text in texts if b"depth@0ms" in text[:40]]
-    quote_bytes = [len(text) for text in texts if b"bookTicker" in text[:40]]
+    bids = [level_of((each.b, each.B))[0] for each in quotes]
+    asks = [level_of((each.a, each.A))[0] for each in quotes]
     spreads = [ask - bid for bid, ask in zip(bids, asks, strict=True)]
-    ids = [each["u"] for each in updates]
+    ids = [each.u for each in updates]
     return BookStatistics(
         snapshot_levels=(len(snapshot["bids"]), len(snapshot["asks"])),
         snapshot_gap=(first_bids[0] - first_bids[-1]) / (len(first_bids) - 1),
         updates=len(updates),
         levels=of_bids + of_asks,
         share_in_bids=of_bids / (of_bids + of_asks),
-        sizes=tuple(quantiles([len(each["b"]) + len(each["a"]) for each in updates], n=10)),
+        sizes=tuple(quantiles([len(each.b) + len(each.a) for each in updates], n=10)),
         share_new=followed.share("new"),
         share_removed=followed.share("removed"),
         share_removed_before=followed.share("removed before"),
         distances=tuple(quantiles(followed.distances, n=4)),
-        removed_distances=tuple(quantiles(followed.removed_distances(), n=4)),
+        removed_distances=tuple(quantiles(followed.removed_distances, n=4)),
         quantities=tuple(quantiles(followed.quantities, n=4)),
-        text_bytes=fmean(depth_bytes),
-        span_s=(updates[-1]["T"] - updates[0]["T"]) / 1_000,
+        text_bytes=fmean(map(len, depth_texts)),
+        span_s=(updates[-1].T - updates[0].T) / 1_000,
         id_steps=tuple(quantiles([later - earlier for earlier, later in pairwise(ids)], n=4)),
         levels_at_the_end=(len(followed.sides[0]), len(followed.sides[1])),
         quotes=len(quotes),
-        quote_bytes=fmean(quote_bytes),
+        quote_bytes=fmean(map(len, quote_texts)),
         share_of_still_bids=sum(one == other for one, other in pairwise(bids)) / len(bids),
         share_of_narrow_spreads=spreads.count(1) / len(spreads),
     )
