@@ -13,8 +13,9 @@ from quantiles that were measured for this kind. Both sides of an update are abo
     snapshot | quote ... quote update | quote ... quote update | ...
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 from typing import Final, NamedTuple
 
@@ -24,9 +25,9 @@ from tests.bench.synthetic import (
     MARKETS,
     OPENING_MS,
     SEED,
+    SHARES,
     Quantiles,
     Row,
-    drawn,
 )
 
 SYMBOL: Final = "BTCUSDT"
@@ -162,8 +163,10 @@ class _Side:
     def _put(self, price: int, quantity: int) -> None:
         if quantity and price not in self:
             insort(self.prices, price)
-        elif not quantity and price in self:
-            del self.prices[bisect_left(self.prices, price)]
+        elif not quantity:
+            place = bisect_left(self.prices, price)
+            if place < len(self.prices) and self.prices[place] == price:
+                del self.prices[place]
 
 
 def synthetic_book(seed: int = SEED) -> Iterator[Row]:
@@ -201,7 +204,11 @@ def synthetic_book(seed: int = SEED) -> Iterator[Row]:
 
 
 def _integer(quantiles: Quantiles, random: Random) -> int:
-    return round(drawn(quantiles, random.random()))
+    """`drawn`, rounded. It is called a million times, so it is written out here."""
+    share = random.random()
+    place = bisect_right(SHARES, share)
+    low, begin = quantiles[place - 1], SHARES[place - 1]
+    return round(low + (quantiles[place] - low) * (share - begin) / (SHARES[place] - begin))
 
 
 def _quantity(random: Random) -> int:
@@ -219,11 +226,13 @@ def _moved(price: int, first: int, random: Random) -> int:
     return price - step if is_down else price + step
 
 
+@cache
 def _text(price: int) -> str:
     whole, tenths = divmod(price, 10)
     return f"{whole}.{tenths}0"
 
 
+@cache
 def _quantity_text(quantity: int) -> str:
     units, thousandths = divmod(quantity, 1_000)
     return f"{units}.{thousandths:03}"

@@ -91,10 +91,13 @@ class Followed:
 
     def apply(self, update: "Update") -> None:
         for place, levels in enumerate((update.b, update.a)):
-            self._apply(self.sides[place], self._bests[place], levels)
-            self._bests[place] = self._best(place, levels)
+            best = self._apply(self.sides[place], self._bests[place], 1 - 2 * place, levels)
+            self._bests[place] = best
 
-    def _apply(self, side: dict[int, int], best: int, levels: "Levels") -> None:
+    def _apply(self, side: dict[int, int], best: int, sign: int, levels: "Levels") -> int:
+        """`sign` is 1 for bids and -1 for asks. The best price afterwards: a search through all
+        prices takes as long as the levels, so there is one only if the best level was removed."""
+        best_then = best
         new = removed = removed_before = 0
         for price_text, quantity_text in levels:
             price, quantity = ticks(price_text), thousandths(quantity_text)
@@ -104,6 +107,8 @@ class Followed:
                 new += not is_there
                 self.quantities.append(quantity)
                 side[price] = quantity
+                if (price - best_then) * sign > 0:
+                    best_then = price
             elif is_there:
                 removed += 1
                 self.removed_distances.append(abs(best - price))
@@ -114,15 +119,7 @@ class Followed:
         self.counts["removed"] += removed
         self.counts["removed before"] += removed_before
         self.counts["changed"] += len(levels) - new - removed - removed_before
-
-    def _best(self, place: int, levels: "Levels") -> int:
-        """The best price of a side after these levels. A search through all prices takes as long
-        as the levels, so there is one only where the best level was removed."""
-        side, best_of = self.sides[place], (max, min)[place]
-        if self._bests[place] not in side:
-            return best_of(side)
-        there = [price for price, _ in map(level_of, levels) if price in side]
-        return best_of([self._bests[place], *there])
+        return best_then if best_then in side else sign * max(sign * price for price in side)
 
     def share(self, kind: str) -> float:
         return self.counts[kind] / sum(self.counts.values())
