@@ -88,12 +88,13 @@ class ChannelBooks:
             book.clear()
 
     def changed(self, updates: list[BookUpdate]) -> None:
-        """Note what was published."""
+        """Note what was published. A reader that was refused a book has it now if it is whole.
+        Until `release` the book stays withheld from readers that join later."""
         if self._encoded or self._withheld:
             for each in updates:
                 self._encoded.pop(each.instrument.index, None)
-                if each.is_whole:
-                    self._withheld.pop(each.instrument.index, None)
+                if each.is_whole and each.instrument.index in self._withheld:
+                    self._withheld[each.instrument.index] = False
 
     def withhold(self, instrument: Instrument | None) -> None:
         """Give the book to no reader that joins, since its instrument, or the whole feed, is not

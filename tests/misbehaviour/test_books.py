@@ -9,7 +9,7 @@ from fanout.errors import VenueUnreachableError
 from fanout.feed.books import FIRST_PAUSE_S, LASTING_S, LONGEST_PAUSE_S
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import running_feed
-from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, going, settled
+from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, Joiner, going, settled
 from tests.stand.deep_market import SHOWN, DeepMarket
 from tests.stand.loopback import Exchange
 
@@ -301,3 +301,30 @@ async def test_a_book_is_not_replaced_while_its_connection_is_down(
         market.touch()
         await settled()
         assert reader.is_live()
+
+
+@pytest.mark.parametrize("outage", [1, 4])
+async def test_nobody_who_joins_gets_a_book_that_became_whole_during_an_outage(
+    outage: int, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled()
+        exchange.refusals = [VenueUnreachableError("no route")] * outage
+        joiners = [Joiner(running)]
+        exchange.sockets[0].break_off()
+        exchange.rest_fault = None
+        await settled(2 * FIRST_PAUSE_S)
+        assert any(isinstance(each, BookUpdate) for each in reader.read())
+        exchange.change(BTC, {"61800.10": "2.000"})
+        joiners.append(Joiner(running))
+        assert [each.shows() for each in joiners] == [False] * 2, "its feed is DOWN"
+        await settled(LONGEST_PAUSE_S)
+        exchange.change(BTC, {"61800.10": "3.000"})
+        await settled(2 * FIRST_PAUSE_S)
+        assert reader.is_live()
+        joiners.append(Joiner(running))
+        assert [each.shows() for each in joiners] == [True] * 3

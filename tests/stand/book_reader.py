@@ -1,4 +1,4 @@
-"""A reader of a feed at the exchange in memory, and the oracle of P8.
+"""Readers of a feed at the exchange in memory, and the oracle of P8.
 
 A book that is built from what was published is the exchange's after every update, or its instrument
 is not LIVE. One that is top only has no wrong level, and its first levels are the exchange's."""
@@ -6,11 +6,14 @@ is not LIVE. One that is top only has no wrong level, and its first levels are t
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from fanout.channel.reader import Reader
+from fanout.clients.books import Books
 from fanout.feed.book_edges import EXACT_LEVELS
-from fanout.protocol import DataKinds, FeedState, OrderBook, Record, Status
+from fanout.protocol import DataKinds, FeedState, OrderBook, Record, Request, Start, Status
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import RunningFeed
-from tests.stand.loopback import Exchange
+from tests.stand.loopback import Book, Exchange
+from tests.stand.subscriber import Subscriber
 
 BOOK = DataKinds.BOOK_BY_PRICE
 ALL = DataKinds.TRADES | DataKinds.QUOTES | BOOK
@@ -55,18 +58,50 @@ class BookReader:
         return True
 
     def _check(self, symbol: str) -> None:
-        """The book is what the exchange's was at that update."""
-        book, theirs = self.books[symbol], self._running.exchange.books[symbol]
-        assert book.instrument is not None
-        price_of, quantity_of = book.instrument.price_decimal, book.instrument.quantity_decimal
-        for side, levels in zip(book.levels(), theirs.history[book.update_id], strict=True):
-            shown = {str(price_of(each.price)): str(quantity_of(each.quantity)) for each in side}
-            if not book.is_top_only:
-                assert shown == levels
-                continue
-            best = sorted(levels, key=float, reverse=levels is theirs.history[book.update_id][0])
-            assert list(shown)[:EXACT_LEVELS] == best[:EXACT_LEVELS]
-            assert shown.items() <= levels.items()
+        assert_is_the_exchanges(self.books[symbol], self._running.exchange.books[symbol])
+
+
+class Joiner:
+    """A reader that joins now, and keeps its books as a client does. Nobody tells it the states
+    from before, so any book that it shows is taken for the exchange's of now."""
+
+    def __init__(self, running: RunningFeed) -> None:
+        self._exchange = running.exchange
+        self._reader = Reader(running.publisher)
+        self._subscriber = Subscriber()
+        self._subscriber.ask(Start.LIVE)
+        self._books = Books()
+        self._take(self._reader.greeting + self._reader.start(Request()))
+
+    def shows(self, symbol: str = BTC) -> bool:
+        """Whether it shows a book after all that was published. The book has to be the exchange's
+        of now."""
+        while not self._reader.has_everything:
+            self._take(self._reader.next_piece())
+        book = self._books[symbol]
+        if book.is_known:
+            assert book.update_id == self._exchange.books[symbol].update_id
+        return book.is_known
+
+    def _take(self, data: bytes) -> None:
+        for each in self._subscriber.receive(data):
+            self._books.apply(each)
+            for book in self._books.known:
+                assert_is_the_exchanges(book.prices, self._exchange.books[book.symbol])
+
+
+def assert_is_the_exchanges(book: OrderBook, theirs: Book) -> None:
+    """The book is what the exchange's was at that update."""
+    assert book.instrument is not None
+    price_of, quantity_of = book.instrument.price_decimal, book.instrument.quantity_decimal
+    for side, levels in zip(book.levels(), theirs.history[book.update_id], strict=True):
+        shown = {str(price_of(each.price)): str(quantity_of(each.quantity)) for each in side}
+        if not book.is_top_only:
+            assert shown == levels
+            continue
+        best = sorted(levels, key=float, reverse=levels is theirs.history[book.update_id][0])
+        assert list(shown)[:EXACT_LEVELS] == best[:EXACT_LEVELS]
+        assert shown.items() <= levels.items()
 
 
 async def settled(seconds: float = 0.0) -> None:

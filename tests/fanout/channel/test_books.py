@@ -387,6 +387,43 @@ def test_a_book_that_no_reader_missed_is_not_published_again(whose: Instrument |
     later.kept.assert_right(0)
 
 
+@pytest.mark.parametrize("state", [FeedState.DOWN, FeedState.STALE, FeedState.HALTED])
+@pytest.mark.parametrize("whose", [BTC, None])
+def test_a_book_that_becomes_whole_before_its_symbol_is_live_is_given_to_no_reader_that_joins(
+    whose: Instrument | None, state: FeedState
+) -> None:
+    channel = book_channel()
+    feeder = Feeder(channel)
+    channel.books.of(0)
+    channel.publish_status(whose, state, "")
+    refused = Keeper(channel)
+    refused.read()
+    feeder.whole(BTC)
+    refused.read()
+    refused.kept.assert_right(0)
+    joined = Keeper(channel)
+    joined.read()
+    assert joined.kept.books == {}
+    feeder.change([(997, 4)])
+    channel.publish_status(BTC, FeedState.LIVE, "")
+    for reader in (refused, joined, Keeper(channel)):
+        reader.read()
+        reader.kept.assert_right(0)
+
+
+def test_a_book_that_came_whole_since_a_reader_was_refused_is_not_published_again() -> None:
+    channel = book_channel()
+    feeder = Feeder(channel)
+    feeder.whole(BTC)
+    channel.publish_status(BTC, FeedState.STALE, "")
+    refused = Keeper(channel)
+    refused.read()
+    feeder.whole(BTC)
+    channel.publish_status(BTC, FeedState.LIVE, "")
+    assert kinds(refused.read()) == [BookUpdate, Status]
+    refused.kept.assert_right(0)
+
+
 def test_a_reader_that_falls_off_the_log_meanwhile_missed_the_book() -> None:
     channel = book_channel(100_000)
     feeder = Feeder(channel)
