@@ -163,10 +163,15 @@ class BookSync:
         self._back_since_s = None
 
     def lose(self, why: str) -> str:
-        """Make the book unknown. Gives `why`, or nothing if it was unknown."""
-        if not self.is_following:
-            return ""
-        return self._break(why)
+        """Make the book unknown, since its stream has lost something. Gives `why`, or nothing if it
+        was unknown.
+
+        The changes that were kept are forgotten. A snapshot that is joined to them may be older
+        than the loss, and nothing would show that. So another change has to come first.
+        """
+        lost = self._break(why) if self.is_following else ""
+        self.restart()
+        return lost
 
     def _build(self, book: OrderBook, snapshot: BookUpdate) -> str:
         """Build a book of a snapshot and the kept changes. Gives what is wrong with it, or ""."""

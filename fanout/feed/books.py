@@ -73,6 +73,7 @@ class Books:
         self._asked: set[int] = set()
         self._tries: Counter[int] = Counter()
         self._joined_s: dict[int, float] = {}
+        """When a snapshot was joined last, or lost what it could be joined to."""
         self._waiting: set[int] = set()
         """Books that wait for a change which may come on another connection."""
         self._ahead = trio.Event()
@@ -152,13 +153,13 @@ class Books:
     def renew(self, instruments: tuple[Instrument, ...]) -> None:
         """Begin anew in other units."""
         for each in instruments:
-            sync = self.sync(each.index)
-            sync.restart()
-            self._lose(each, sync.lose("the venue changed its units"))
+            self._lose(each, self.sync(each.index).lose("the venue changed its units"))
 
     def doubt(self, index: int, why: str) -> bool:
-        """Make a book unknown. False if it was. The caller publishes that."""
+        """Make a book unknown, since its stream has lost something. False if it was unknown. The
+        caller publishes that."""
         if not self.sync(index).lose(why):
+            self._joined_s[index] = trio.current_time()  # its snapshot would not have lasted
             return False
         self._note_break(self._roster[index].instrument, why)
         return True
@@ -166,7 +167,6 @@ class Books:
     def drop(self, index: int) -> None:
         """Forget the book of an instrument that is delisted."""
         self.sync(index).lose("delisted")
-        self.sync(index).restart()
         self._forgo(index)
 
     def _lose(self, instrument: Instrument, why: str) -> None:

@@ -132,6 +132,44 @@ async def test_a_change_that_cannot_be_read_breaks_the_chain(
         assert sum(running.feed.stats().anomalies.values()) == 2
 
 
+async def test_a_change_that_cannot_be_read_is_not_forgotten_while_a_snapshot_is_awaited(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        exchange.change(BTC, {"61800.10": "1.000"})
+        await settled()
+        exchange.snapshots[BTC] = [exchange.books[BTC].snapshot()]
+        exchange.change(BTC, {"61800.20": "0.000"}, b=7)
+        await settled()
+        exchange.rest_fault = None
+        await settled(LONGEST_PAUSE_S)
+        reader.read()
+        states = [each.split()[0] for each in reader.why(BTC)]
+        assert "LIVE" not in states, "the only snapshot is older than that change"
+        exchange.change(BTC, {"61800.10": "2.000"})
+        await settled(2 * FIRST_PAUSE_S)
+        assert reader.is_live()
+
+
+async def test_every_other_change_that_cannot_be_read_does_not_use_up_the_rest_budget(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        asked = len(exchange.requests)
+        for number in range(100):
+            exchange.change(BTC, {"61800.10": f"{number + 1}.000"})
+            await settled(0.1)
+            exchange.change(BTC, {"61800.20": f"{number + 1}.000"}, b=7)
+            await settled(0.1)
+            assert not reader.is_live()
+        assert 3 < len(exchange.requests) - asked < 10
+
+
 async def test_rest_that_fails_is_asked_again(autojump_clock: MockClock) -> None:
     exchange = Exchange(BTC)
     async with running_feed(exchange, data=BOOK) as running:
@@ -164,6 +202,40 @@ async def test_a_book_whose_stream_is_silent_is_not_live(autojump_clock: MockClo
         await settled(5)
         exchange.change(BTC, {"61800.10": "50.000"})
         await settled(5)
+        assert reader.is_live()
+
+
+async def test_a_narrow_book_whose_stream_is_silent_waits_for_a_change_of_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=ALL) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled(LASTING_S)
+        exchange.rest_fault = VenueUnreachableError("no route")
+        market.walk(50)
+        await settled()
+        assert reader.is_live()
+        exchange.mute.add("btcusdt@depth@0ms")
+        for _ in range(20):
+            market.touch()
+            exchange.quote(BTC)
+            await settled(1)
+        assert not reader.is_live()
+        assert "changes of the order book are silent" in reader.why(BTC)[-1]
+        exchange.snapshots[BTC] = [exchange.books[BTC].snapshot(SHOWN)]
+        exchange.rest_fault = None
+        market.touch()
+        told = len(reader.why(BTC))
+        await settled(LONGEST_PAUSE_S)
+        reader.read()
+        states = [each.split()[0] for each in reader.why(BTC)]
+        assert "LIVE" not in states[told:], "the only snapshot is older than that change"
+        exchange.mute.clear()
+        market.touch()
+        await settled(LONGEST_PAUSE_S)
         assert reader.is_live()
 
 

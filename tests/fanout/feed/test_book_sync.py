@@ -247,6 +247,27 @@ def test_a_new_connection_goes_on_with_the_book_if_its_change_follows() -> None:
     assert sync.take(depth(15, 16), 0.0).broken
 
 
+def test_a_book_whose_stream_has_lost_something_is_joined_to_later_changes_only() -> None:
+    sync = cut_off_at(cut_off(10))
+    sync.take(falls(11, 1_000, 950), 0.0)
+    assert sync.is_narrow
+    assert sync.lose("change 12 cannot be read")
+    assert sync.join(cut_off(11, best=950)) == Joined(), "update 12 would be missing in it"
+    sync.take(depth(13, 13), 0.0)
+    assert "before the first change: 12" in sync.join(cut_off(11, best=950)).fault
+    assert sync.join(cut_off(12, best=950)).whole
+
+
+def test_an_unknown_book_forgets_its_changes_if_its_stream_has_lost_something() -> None:
+    sync = BookSync(OrderBook())
+    sync.take(depth(11, 11), 0.0)
+    assert sync.lose("change 12 cannot be read") == ""
+    assert sync.join(whole(11)) == Joined()
+    sync.take(depth(13, 13), 0.0)
+    assert sync.join(whole(11)).fault
+    assert sync.join(whole(12)).whole
+
+
 def test_a_book_that_is_lost_says_so_once() -> None:
     sync = following(10)
     assert sync.lose("gone") == "gone"
@@ -515,6 +536,11 @@ class Wire:
         return self._ends[self.place], self._ends[self.place + 1]
 
     @property
+    def bounds_before(self) -> tuple[int, int]:
+        """Those of the message before."""
+        return self._ends[self.place - 1], self._ends[self.place]
+
+    @property
     def is_done(self) -> bool:
         return self.place + 1 >= len(self._ends)
 
@@ -527,7 +553,8 @@ changes = st.lists(
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ["deliver"] * 6 + ["drop", "repeat", "snapshot", "snapshot", "due", "restart"]
+            ["deliver"] * 6
+            + ["drop", "unreadable", "repeat", "snapshot", "snapshot", "due", "restart"]
         ),
         st.integers(0, 1),
         st.integers(0, 60),
@@ -566,7 +593,7 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(
     inner = st.sets(st.integers(1, market.last_id - 1))
     wires = [Wire([0, *sorted(data.draw(inner)), market.last_id]) for _ in range(count)]
     now_s, is_alone = 0.0, count == 1
-    newest = 0
+    newest = unreadable = 0
 
     def follow(updates: Sequence[BookUpdate]) -> None:
         for each in updates:
@@ -583,7 +610,12 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(
                 if step == "deliver":
                     message = market.message(after, last_id, names_previous=names_previous)
                     follow(sync.take(message, now_s, is_alone=is_alone).updates)
+            case "unreadable" if not wire.is_done:
+                wire.place += 1
+                newest = unreadable = max(newest, wire.bounds_before[1])
+                sync.lose("a change cannot be read")
             case "repeat" if wire.place:
+                unreadable = 0  # a change from before it may be followed again
                 before = Wire(wire._ends)
                 before.place = amount % wire.place
                 message = market.message(*before.bounds, names_previous=names_previous)
@@ -596,6 +628,8 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(
             case "restart":
                 sync.restart()
         assert_is_right(sync, reader, market)
+        if is_alone and sync.is_following:
+            assert sync.book.update_id >= unreadable, "the change that was lost is missing"
 
     # In the end the stream goes on without a fault, and a snapshot of now joins.
     end = Market([*made, (0, 2), (1, 1)])
