@@ -200,11 +200,14 @@ class _Read:
             return
         taken = self._of._books.take(depth, self._now_s, is_alone=len(self._shard.open) <= 1)
         self._of._balance.heard_book(index, self._now_s)
+        if taken.broken:  # before the sign of life, which would turn a STALE instrument LIVE
+            self._ready += taken.updates
+            self._say(liveness.lost(index, BOOK, taken.broken))
+            self._note_life(index)
+            return
         self._note_life(index)
         self._ready += taken.updates
-        if taken.broken:
-            self._say(liveness.lost(index, BOOK, taken.broken))
-        elif taken.updates and liveness.lacks(index, BOOK):
+        if taken.updates and liveness.lacks(index, BOOK):
             self._say(liveness.back(index, BOOK, WHOLE))
 
 

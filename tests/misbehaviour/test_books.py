@@ -7,6 +7,7 @@ from trio.testing import MockClock
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
 from fanout.feed.books import FIRST_PAUSE_S, LASTING_S, LONGEST_PAUSE_S
+from fanout.feed.liveness import FLOOR_S
 from fanout.protocol.book_records import BookUpdate
 from tests.fanout.feed.running import running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, Joiner, going, settled
@@ -32,6 +33,26 @@ async def test_a_break_of_the_chain_is_told_and_mended(autojump_clock: MockClock
         ]
         assert "changes are missing between update" in reader.why(BTC)[2]
         assert running.feed.stats().anomalies["order book lost"] == 1
+
+
+async def test_a_quiet_symbol_is_not_live_for_a_moment_if_its_next_change_breaks_the_book(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        await going(exchange, reader)
+        await settled(FLOOR_S + 1)
+        assert not reader.is_live()
+        assert "quiet for" in reader.why(BTC)[-1]
+        exchange.rest_fault = VenueUnreachableError("no route")
+        exchange.change(BTC, {"61800.00": "3.000"}, skip=True)
+        exchange.change(BTC, {"61800.00": "4.000"})
+        await settled()
+        reader.read()
+        states = [each.split()[0] for each in reader.why(BTC)]
+        assert states == ["CONNECTING", "LIVE", "STALE", "STALE"]
+        assert "changes are missing between update" in reader.why(BTC)[-1]
 
 
 @pytest.mark.parametrize("behind", [1, 3])
