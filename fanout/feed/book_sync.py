@@ -45,7 +45,9 @@ WAIT_S: Final = 0.5
 """How long a missing change may take to come on another connection."""
 
 BACK_S: Final = 5.0
-"""How long the stream may bring only changes that the book has: after that its ids went back."""
+"""How long the stream may bring only changes that the book has: after that its ids went back. With
+several connections, a change counts only if it is newer than the book by the venue's clock. Older
+ones come from a connection that lags behind, which may take longer than this at a quiet symbol."""
 
 
 class Taken(NamedTuple):
@@ -110,7 +112,7 @@ class BookSync:
             return _NOTHING
         last_id = self.book.update_id
         if depth.update.update_id <= last_id:
-            return self._repeated(depth, now_s)
+            return self._repeated(depth, now_s, is_alone=is_alone)
         if self.is_narrow:
             self._kept.add(depth)
         if follows(depth) > last_id:
@@ -208,8 +210,10 @@ class BookSync:
             self._keep_early()
         return measure.fault
 
-    def _repeated(self, depth: VenueDepth, now_s: float) -> Taken:
+    def _repeated(self, depth: VenueDepth, now_s: float, *, is_alone: bool) -> Taken:
         self.repeats += 1
+        if not is_alone and depth.update.time <= self.book.time:
+            return _NOTHING  # another connection brought it before
         if self._back_since_s is None:
             self._back_since_s = now_s
         elif now_s - self._back_since_s > BACK_S:

@@ -25,11 +25,17 @@ Levels = Sequence[tuple[int, int]]
 
 
 def depth(
-    first_id: int, last_id: int, *, follows: int | None = None, bids: Levels = (), asks: Levels = ()
+    first_id: int,
+    last_id: int,
+    *,
+    follows: int | None = None,
+    bids: Levels = (),
+    asks: Levels = (),
+    time: int = 5,
 ) -> VenueDepth:
     """A change that says which ids it has. `follows` is the last id of the one before, at a venue
     that sends it."""
-    update = BookUpdate(BTC, last_id, 5, pack_levels(bids), pack_levels(asks))
+    update = BookUpdate(BTC, last_id, time, pack_levels(bids), pack_levels(asks))
     return VenueDepth(update, first_id, follows)
 
 
@@ -204,6 +210,30 @@ def test_ids_that_go_back_break_the_book_after_a_while() -> None:
     taken = sync.take(depth(9, 10), BACK_S + 1)
     assert taken.broken == "update ids went back from 1000 to 10"
     assert sync.join(whole(9)).whole
+
+
+def test_a_slow_connection_of_a_quiet_symbol_does_not_break_the_book() -> None:
+    sync = following(10)
+    for last_id in (11, 12, 13):
+        assert sync.take(depth(last_id, last_id, time=last_id), 1.0, is_alone=False).updates
+    assert sync.take(depth(11, 11, time=11), 1.1, is_alone=False) == Taken()
+    for last_id in (12, 13):
+        later_s = 1.2 + BACK_S
+        taken = sync.take(depth(last_id, last_id, time=last_id), later_s, is_alone=False)
+        assert taken == Taken()
+    assert sync.repeats == 3
+    assert ids(sync.take(depth(14, 14, time=14), 9.0, is_alone=False).updates) == [14]
+
+
+def test_ids_that_go_back_on_two_connections_break_the_book_after_a_while() -> None:
+    sync = following(1_000)
+    for second in range(int(BACK_S) + 1):
+        for _ in range(2):
+            change = depth(5 + second, 5 + second, time=20 + second)
+            assert sync.take(change, second, is_alone=False) == Taken()
+    taken = sync.take(depth(11, 11, time=26), BACK_S + 1, is_alone=False)
+    assert taken.broken == "update ids went back from 1000 to 11"
+    assert sync.join(whole(10)).whole
 
 
 def test_repeats_do_not_break_a_book_that_goes_on() -> None:
