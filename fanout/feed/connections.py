@@ -24,7 +24,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import NO_UNITS, Venue
-from fanout.venues.values import Outcome, VenueItem
+from fanout.venues.values import TOO_LONG, Outcome, VenueItem
 
 _LOG = logging.getLogger("fanout")
 
@@ -249,7 +249,8 @@ class Connections:
         receive, longest = connection.dialogue.receive, shard.venue.limits.message_bytes
         for message in messages:
             if len(message) > longest:
-                self._anomalies.note("message too long", f"{len(message):,} bytes")
+                self._anomalies.note(TOO_LONG, f"{len(message):,} bytes")
+                connection.dialogue.skip(message, items)
                 continue
             try:
                 outcome = receive(message, items)

@@ -66,10 +66,16 @@ class Dialogue(Protocol):
     def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
         """Parse a message and append its trades, spent ids, quotes and changes of books to `out`.
 
-        Returns None unless the message had other content. Raises `VenueMessageError` for an
-        undocumented message, and `VenueRefusalError` for a refusal that makes the connection
+        Returns None unless the message had other content. Appends `DepthLost`, and raises, for
+        changes of a book that cannot be read. Raises `VenueMessageError` for an undocumented
+        message, and `VenueRefusalError` for a refusal that makes the connection
         useless.
         """
+        ...
+
+    def skip(self, message: bytes, out: list[VenueItem]) -> None:
+        """Note a message that is too long to parse, by its beginning: append `DepthLost` to `out`
+        if it has changes of a book, which is not the venue's without them. Never raises."""
         ...
 
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]: ...

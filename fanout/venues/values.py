@@ -81,8 +81,12 @@ class SpentId(msgspec.Struct, frozen=True, gc=False):
     trade_id: int
 
 
+TOO_LONG: Final = "message too long"
+"""The kind of anomaly, and why a book was lost with one."""
+
+
 class DepthLost(msgspec.Struct, frozen=True, gc=False):
-    """A message with changes of an order book that cannot be read."""
+    """A message with changes of an order book that cannot be read, or is too long."""
 
     symbol: str
     index: int
@@ -137,7 +141,8 @@ class Continuity(Enum):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The venue's limits for an address and a connection, and our limits for the venue.
 
-    A message longer than `message_bytes` is counted and dropped unparsed. The service pings the
+    A message longer than `message_bytes` is counted and dropped unparsed, and `Dialogue.skip` says
+    whether a book is lost with it. The service pings the
     venue after `idle_s` of silence. It answers at most `pongs_a_second` of the venue's pings a
     second, since at many venues a pong counts as a message.
     """

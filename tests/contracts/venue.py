@@ -252,6 +252,14 @@ class VenueContract(ABC):
         assert all(each.lower() in said for each in symbols)
         assert venue.dialogue(()).opening() == ()
 
+    def test_nothing_but_a_book_is_lost_with_a_message_that_is_too_long(self) -> None:
+        dialogue = self.make().dialogue(self.symbols)
+        long = b" " * self.make().limits.message_bytes
+        for message in (self.trade_message, self.acknowledgement, b"", b"{", b"\xff"):
+            out: list[VenueItem] = []
+            dialogue.skip(message + long, out)
+            assert out == []
+
     def test_a_dialogue_knows_what_was_not_answered(self) -> None:
         dialogue = self.make().dialogue(self.symbols)
         assert dialogue.unanswered == frozenset()

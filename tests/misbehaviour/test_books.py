@@ -9,6 +9,7 @@ from fanout.errors import VenueUnreachableError
 from fanout.feed.books import FIRST_PAUSE_S, LASTING_S, LONGEST_PAUSE_S
 from fanout.feed.liveness import FLOOR_S
 from fanout.protocol.book_records import BookUpdate
+from fanout.venues.binance.venue import DEPTH_BYTES
 from tests.fanout.feed.running import running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, Joiner, going, settled
 from tests.stand.deep_market import SHOWN, DeepMarket
@@ -133,7 +134,10 @@ async def test_a_book_that_is_cleared_is_published_as_it_is(autojump_clock: Mock
         {"b": 7},
         {"u": "x"},
         {"u": 1},
+        {"pad": "x" * DEPTH_BYTES},
+        {"b": [["61800.20", "0.000"]], "pad": "x" * DEPTH_BYTES},
     ],
+    ids=lambda each: repr(each)[:30],
 )
 async def test_a_change_that_cannot_be_read_breaks_the_chain(
     odd: dict[str, object], autojump_clock: MockClock

@@ -160,7 +160,8 @@ class Socket:
         """Deliver a message of a stream, if it was asked for."""
         is_silent = data["s"] in self.silent or stream in self._exchange.mute
         if stream in self._asked_for and not is_silent:
-            self.push(json.dumps({"stream": stream, "data": data}).encode())
+            message = {"stream": stream, "data": data}
+            self.push(json.dumps(message, separators=(",", ":")).encode())
 
 
 class Exchange:

@@ -8,6 +8,7 @@ message that has it elsewhere is parsed twice.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Final
 
 import msgspec
@@ -18,7 +19,14 @@ from fanout.venues.binance.depth import read_depth
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.messages import Envelope
 from fanout.venues.binance.rest import BROKEN
-from fanout.venues.values import DepthLost, Limits, Outcome, VenueItem, VenueQuote
+from fanout.venues.values import (
+    TOO_LONG,
+    DepthLost,
+    Limits,
+    Outcome,
+    VenueItem,
+    VenueQuote,
+)
 
 QUOTES: Final = "bookTicker"
 
@@ -88,6 +96,13 @@ class MarketDataDialogue(BinanceDialogue):
         else:
             return super().receive(message, out)  # type: ignore[safe-super]
         return None
+
+    def skip(self, message: bytes, out: list[VenueItem]) -> None:
+        end = message.find(b"@", _NAME, _LONGEST_NAME)
+        if message.startswith(_PREFIX) and message[end + 1 : end + 2] == b"d":
+            with suppress(VenueMessageError):  # of a symbol that is not taken
+                instrument = self._instrument(message[_NAME:end])
+                out.append(DepthLost(instrument.symbol, instrument.index, TOO_LONG))
 
     def _instrument(self, name: bytes) -> Instrument:
         """The instrument of a symbol in lower case. Raises `VenueMessageError` for one that is not

@@ -123,6 +123,26 @@ def test_changes_of_books_are_read_in_the_units_of_now() -> None:
     assert depth.update.asks == [Level(6_180_030, 0)]
 
 
+def test_a_book_is_lost_with_a_message_that_is_too_long() -> None:
+    dialogue = dialogue_of(BinanceUsdm(data=ALL))
+    lost = DepthLost("BTCUSDT", 0, "message too long")
+    cases: tuple[tuple[bytes, list[VenueItem]], ...] = (
+        (DEPTH, [lost]),
+        (DEPTH[:40], [lost]),
+        (DEPTH.replace(b"btcusdt@", b"ethusdt@", 1), []),
+        (DEPTH.replace(b"btcusdt@", b"btc\xff@", 1), []),
+        (DEPTH.replace(b"btcusdt@", b"b" * 300 + b"@", 1), []),
+        (QUOTE, []),
+        (TRADE, []),
+        (b'{"data":{},"stream":"btcusdt@depth@0ms"}', []),
+        (b"", []),
+    )
+    for message, expected in cases:
+        out: list[VenueItem] = []
+        dialogue.skip(message, out)
+        assert out == expected
+
+
 def test_trades_are_read_beside_them() -> None:
     assert isinstance(received(TRADE), VenueTrade)
 
