@@ -191,10 +191,19 @@ class Books:
         while True:
             index = min(self._due(), key=lambda each: self.sync(each).is_following, default=None)
             if index is not None:
-                await self._fetch(index)
+                if self._is_replaceable(index):
+                    await self._fetch(index)
+                else:
+                    self._forgo(index)  # the next change needs it again
                 continue
             with trio.move_on_at(min(self._needs.values(), default=float("inf"))):
                 await self._more.wait()
+
+    def _is_replaceable(self, index: int) -> bool:
+        """Whether a snapshot may be joined now. A book that is followed is replaced only while it
+        is LIVE: it may have missed changes otherwise, and the chain will show whether it has."""
+        is_live = self._liveness.state(index) is FeedState.LIVE
+        return is_live or not self.sync(index).is_following
 
     def _need(self, index: int, now_s: float, *, again: bool = False) -> None:
         """Ask for a snapshot, after a pause if the last one did not fit or did not last."""
@@ -238,10 +247,9 @@ class Books:
     def _join(self, instrument: Instrument, snapshot: BookUpdate) -> Joined:
         if self._roster[instrument.index].instrument is not instrument:
             return Joined(fault="its units changed meanwhile")
-        sync, state = self.sync(instrument.index), self._liveness.state(instrument.index)
-        if sync.is_following and state is not FeedState.LIVE:
-            return Joined(fault="a book is replaced while it is LIVE")
-        joined = sync.join(snapshot)
+        if not self._is_replaceable(instrument.index):
+            return Joined()
+        joined = self.sync(instrument.index).join(snapshot)
         if joined.fault:
             self._anomalies.note(
                 "whole book that does not fit", f"{instrument.symbol}: {joined.fault}"

@@ -390,14 +390,51 @@ async def test_a_book_is_not_replaced_while_its_connection_is_down(
         exchange.refusals = [VenueUnreachableError("no route")] * 3
         exchange.sockets[0].break_off()
         exchange.rest_fault = None
-        count = len(reader.records)
+        count, asked = len(reader.records), market.asked
         await settled(2 * FIRST_PAUSE_S)
+        reader.read()
+        assert not any(isinstance(each, BookUpdate) for each in reader.records[count:])
+        await settled(LONGEST_PAUSE_S)
+        assert market.asked == asked, "the answer would be of no use"
+        market.touch()
+        await settled()
+        assert reader.is_live()
+        market.touch()
+        await settled()
+        assert reader.is_live()
+        assert market.asked == asked + 1
+        assert {*running.feed.stats().anomalies} == {"request for an order book failed"}
+
+
+async def test_a_snapshot_that_comes_while_the_connection_is_down_is_not_used(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    market = DeepMarket(exchange, monkeypatch)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        market.touch()
+        await settled()
+        await settled(LASTING_S)
+        exchange.rest_delay_s = 1.0
+        market.walk(50)
+        await settled(0.5)
+        assert reader.is_live()
+        exchange.refusals = [VenueUnreachableError("no route")] * 3
+        exchange.sockets[0].break_off()
+        count = len(reader.records)
+        await settled(2.0)
         reader.read()
         assert not any(isinstance(each, BookUpdate) for each in reader.records[count:])
         await settled(LONGEST_PAUSE_S)
         market.touch()
         await settled()
         assert reader.is_live()
+        market.touch()
+        await settled(2.0)
+        assert reader.is_live()
+        assert market.asked == 3, "at the start, during the outage, and after it"
+        assert running.feed.stats().anomalies == {}
 
 
 @pytest.mark.parametrize("outage", [1, 4])

@@ -187,6 +187,8 @@ class Exchange:
         self.refusals: list[VenueError] = []
         """What the next connections are refused with."""
         self.rest_fault: VenueError | None = None
+        self.rest_delay_s = 0.0
+        """From REST's answer as it is to its arrival."""
         self.silent: set[str] = set()
         """Symbols of which nothing is delivered to connections that are made from now on."""
         self.mute: set[str] = set()
@@ -272,7 +274,10 @@ class Exchange:
         self.requests.append(request)
         if self.rest_fault is not None:
             raise self.rest_fault
-        return parse(json.dumps(self._answer(request)).encode())
+        answer = json.dumps(self._answer(request)).encode()
+        if self.rest_delay_s:
+            await trio.sleep(self.rest_delay_s)
+        return parse(answer)
 
     def _answer(self, request: Request) -> object:
         match request.path.rpartition("/")[2]:
