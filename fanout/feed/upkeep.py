@@ -141,6 +141,8 @@ class Upkeep:
         """Mark an instrument as delisted. Returns the change of its state."""
         entry = self._parts.roster[index]
         entry.is_gone = True
+        if index in self._pending:
+            self._pending.remove(index)
         self._parts.sequences.give_up(entry.instrument.symbol)
         self._parts.quotes.drop(index)
         self._parts.books.drop(index)
@@ -259,7 +261,8 @@ class Upkeep:
 
     async def _fetch(self, index: int) -> bool:
         """Fetch one reference. False without an answer, after which the symbol is asked for again
-        behind the others, up to three times; or if the answer is not in the units of now."""
+        behind the others, up to three times; or if the symbol is delisted, or its units changed,
+        before the answer comes."""
         entry = self._parts.roster[index]
         self._tries[index] += 1
         try:
@@ -267,11 +270,14 @@ class Upkeep:
         except VenueError as error:
             _LOG.warning("%s: no reference: %s", entry.instrument.symbol, error)
             self._failures += 1
-            self._pending.rotate(-1)
-            if self._tries[index] >= TRIES:
+            if index in self._pending:
                 self._pending.remove(index)
+                if self._tries[index] < TRIES:
+                    self._pending.append(index)
             return False
         self._failures = 0
+        if index not in self._pending:
+            return False  # it was delisted meanwhile
         if self._parts.roster[index].instrument != entry.instrument:
             return False  # its units changed meanwhile
         self._pending.remove(index)

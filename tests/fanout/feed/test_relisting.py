@@ -8,11 +8,12 @@ import trio
 from trio.testing import MockClock
 
 from fanout.errors import VenueUnreachableError
+from fanout.feed.market import FEW
 from fanout.feed.relisting import compare
 from fanout.feed.roster import NO_REFERENCE, Roster
 from fanout.feed.upkeep import RELIST_EVERY_S, RENEW_EVERY_S
 from fanout.protocol import DataKinds, Instrument, Quote, Status, Trade
-from fanout.protocol.constants import MAX_INSTRUMENTS
+from fanout.protocol.constants import MAX_INSTRUMENTS, U64_MAX
 from fanout.venues.values import Listed, Listing
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.stand.loopback import Book, Exchange
@@ -151,6 +152,30 @@ async def test_a_quote_that_arrives_after_its_symbol_left_is_dropped(
         await trio.testing.wait_all_tasks_blocked()
         assert not [each for each in running.read() if isinstance(each, Quote | Status)]
         assert statuses(running, ETH)[-1][0] == "HALTED"
+
+
+async def test_a_delisted_symbol_gets_no_reference(autojump_clock: MockClock) -> None:
+    symbols = [f"S{number:02}USDT" for number in range(FEW + 2)]
+    exchange = Exchange(*symbols)
+    for symbol in symbols:
+        exchange.trade(symbol, skip=True)
+    exchange.rest_delay_s = RELIST_EVERY_S + 100
+    async with running_feed(exchange, data=QUOTED) as running:
+        await trio.sleep(1)
+        for symbol in symbols:
+            exchange.quote(symbol)
+        await quotes(exchange, RELIST_EVERY_S - 50, symbols[1], every_s=50)
+        assert not any(each.trade_id for each in running.publisher.header.references)
+        exchange.delisted = {symbols[0], symbols[-1]}  # one is asked for now, the other waits
+        exchange.rest_delay_s = 0
+        await quotes(exchange, 500, symbols[1], every_s=50)
+        for symbol, reference in zip(symbols, running.publisher.header.references, strict=True):
+            assert reference.update_id < U64_MAX
+            if symbol in exchange.delisted:
+                assert statuses(running, symbol)[-1][0] == "HALTED"
+                assert not reference.trade_id
+            else:
+                assert (reference.trade_id, bool(reference.update_id)) == (8_000_000_000, True)
 
 
 async def test_fills_of_before_it_left_do_not_call_a_relisted_symbols_quotes_silent(
