@@ -191,7 +191,7 @@ class Books:
         while True:
             index = min(self._due(), key=lambda each: self.sync(each).is_following, default=None)
             if index is not None:
-                if self._is_replaceable(index):
+                if self._is_joinable(index):
                     await self._fetch(index)
                 else:
                     self._forgo(index)  # the next change needs it again
@@ -199,11 +199,15 @@ class Books:
             with trio.move_on_at(min(self._needs.values(), default=float("inf"))):
                 await self._more.wait()
 
-    def _is_replaceable(self, index: int) -> bool:
-        """Whether a snapshot may be joined now. A book that is followed is replaced only while it
-        is LIVE: it may have missed changes otherwise, and the chain will show whether it has."""
-        is_live = self._liveness.state(index) is FeedState.LIVE
-        return is_live or not self.sync(index).is_following
+    def _is_joinable(self, index: int) -> bool:
+        """Whether a snapshot may be joined now. A book without a connection would not be followed,
+        and a reader that joins would take it for the book of now. A book that is followed is
+        replaced only while it is LIVE: it may have missed changes otherwise, and the chain will
+        show whether it has."""
+        state = self._liveness.state(index)
+        if self.sync(index).is_following:
+            return state is FeedState.LIVE
+        return state is not FeedState.DOWN
 
     def _need(self, index: int, now_s: float, *, again: bool = False) -> None:
         """Ask for a snapshot, after a pause if the last one did not fit or did not last."""
@@ -247,7 +251,7 @@ class Books:
     def _join(self, instrument: Instrument, snapshot: BookUpdate) -> Joined:
         if self._roster[instrument.index].instrument is not instrument:
             return Joined(fault="its units changed meanwhile")
-        if not self._is_replaceable(instrument.index):
+        if not self._is_joinable(instrument.index):
             return Joined()
         joined = self.sync(instrument.index).join(snapshot)
         if joined.fault:
