@@ -39,8 +39,12 @@ class KeptChanges:
         return True
 
     def is_beyond(self, depth: VenueDepth) -> bool:
-        """Whether a kept change leads beyond this one."""
-        return bool(self.changes) and depth.update.update_id < id_of(self.changes[-1])
+        """Whether a kept change leads beyond this one, though this one is newer by the venue's
+        clock: then ids went back."""
+        if not self.changes:
+            return False
+        last, update = self.changes[-1].update, depth.update
+        return update.update_id < last.update_id and update.time > last.time
 
     def pop(self) -> VenueDepth:
         """Take the oldest one out."""

@@ -247,9 +247,18 @@ def test_repeats_do_not_break_a_book_that_goes_on() -> None:
 def test_kept_changes_of_ids_before_they_went_back_are_forgotten() -> None:
     sync = BookSync(OrderBook())
     sync.take(depth(1_000, 1_001), 0.0)
-    sync.take(depth(5, 6), 0.0)
+    sync.take(depth(5, 6, time=6), 0.0)
     assert sync.join(whole(6)).whole
     assert ids(sync.take(depth(7, 7), 0.0).updates) == [7]
+
+
+def test_a_late_change_is_kept_in_its_place() -> None:
+    sync = BookSync(OrderBook())
+    sync.take(depth(12, 12, bids=[(98, 2)], time=6), 0.0)
+    sync.take(depth(11, 11, bids=[(98, 1)], time=5), 0.0)
+    (update,) = sync.join(whole(10)).whole
+    assert update.update_id == 12
+    assert sync.book.quantity_at(0, 98) == 2
 
 
 def test_what_is_kept_is_bounded_in_number() -> None:
