@@ -6,14 +6,16 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
+from fanout.feed.book_sync import BACK_S, WAIT_S
 from fanout.feed.books import FIRST_PAUSE_S, LASTING_S, LONGEST_PAUSE_S
 from fanout.feed.liveness import FLOOR_S
 from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.constants import MAX_BOOK_LEVELS
 from fanout.venues.binance.venue import DEPTH_BYTES
 from tests.fanout.feed.running import running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, BookReader, Joiner, going, settled
 from tests.stand.deep_market import SHOWN, DeepMarket
-from tests.stand.loopback import Exchange
+from tests.stand.loopback import BEGAN_MS, Exchange
 
 
 async def test_a_break_of_the_chain_is_told_and_mended(autojump_clock: MockClock) -> None:
@@ -54,6 +56,119 @@ async def test_a_quiet_symbol_is_not_live_for_a_moment_if_its_next_change_breaks
         states = [each.split()[0] for each in reader.why(BTC)]
         assert states == ["CONNECTING", "LIVE", "STALE", "STALE"]
         assert "changes are missing between update" in reader.why(BTC)[-1]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_late_change_breaks_the_book_on_one_connection(
+    is_whole: bool, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        if is_whole:
+            await going(exchange, reader)
+            await settled(LASTING_S)
+        exchange.rest_delay_s = 1.0
+        exchange.change(BTC, {"61800.10": "2.000"})
+        await settled()
+        late = exchange.change(BTC, {"61800.00": "3.000"}, skip=True)
+        exchange.change(BTC, {"61800.00": "4.000"})
+        await settled()
+        joiner = Joiner(running)
+        assert not reader.is_live()
+        exchange.tell_change(late, *exchange.sockets)
+        assert not joiner.shows()
+        await settled(2.0)
+        assert not reader.is_live() or reader.books[BTC].quantity_at(0, 6_180_000) == 4_000
+        await settled(2.0)
+        assert reader.is_live()
+        assert joiner.shows()
+        assert Joiner(running).shows()
+
+
+async def test_a_late_change_is_waited_for_on_the_other_connection(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, FeedConfig(connections=2), data=BOOK) as running:
+        await settled(2)
+        reader = BookReader(running)
+        await going(exchange, reader)
+        first, second = exchange.sockets
+        for quantity in ("1.000", "2.000", "3.000"):
+            early = exchange.change(BTC, {"61800.00": quantity}, skip=True)
+            late = exchange.change(BTC, {"61800.00": "0.000"}, skip=True)
+            exchange.tell_change(late, first)
+            await settled(WAIT_S / 2)
+            exchange.tell_change(early, second)
+            await settled()
+            assert reader.is_live()
+            exchange.tell_change(early, first)
+            exchange.tell_change(late, second)
+            await settled(WAIT_S)
+            assert reader.is_live()
+            assert Joiner(running).shows()
+        assert [each.split()[0] for each in reader.why(BTC)] == ["CONNECTING", "LIVE"]
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_ids_that_go_back_are_told_and_mended(
+    connections: int, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    config = FeedConfig(connections=connections)
+    async with running_feed(exchange, config, data=BOOK) as running:
+        await settled(2)
+        reader = BookReader(running)
+        await going(exchange, reader)
+        await settled(LASTING_S)
+        exchange.books[BTC].update_id = 1_000
+        for second in range(int(BACK_S) + 2):
+            exchange.change(BTC, {"61800.10": f"{second + 2}.000"}, T=BEGAN_MS + second + 1)
+            await settled(1)
+        assert reader.is_live()
+        assert Joiner(running).shows()
+        whys = reader.why(BTC)[-2:]
+        assert [each.split()[0] for each in whys] == ["STALE", "LIVE"]
+        assert "update ids went back from 5000000000100 to 1" in whys[0]
+
+
+async def test_a_snapshot_ahead_of_all_that_was_kept_is_joined(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, data=BOOK) as running:
+        reader = BookReader(running)
+        exchange.change(BTC, {"61800.10": "1.000"})
+        late = [exchange.change(BTC, {"61800.10": f"{each}.000"}, skip=True) for each in (2, 3)]
+        await settled()
+        assert reader.is_live(), "the snapshot has what the stream brings later"
+        joiner = Joiner(running)
+        for each in late:
+            exchange.tell_change(each, *exchange.sockets)
+            await settled()
+            assert reader.is_live()
+            assert joiner.shows()
+        exchange.change(BTC, {"61800.10": "0.000"})
+        await settled()
+        assert reader.is_live()
+        assert joiner.shows()
+        assert running.feed.stats().anomalies == {}
+
+
+async def test_a_book_of_too_many_levels_is_refused_by_the_name_of_the_limit(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = Exchange(BTC)
+    many = [(f"{price / 100:.2f}", "1.000") for price in range(MAX_BOOK_LEVELS + 1, 0, -1)]
+    async with running_feed(exchange, data=BOOK) as running:
+        exchange.snapshots[BTC] = [exchange.books[BTC].snapshot() | {"bids": many, "asks": []}]
+        exchange.change(BTC)
+        await settled()
+        assert running.feed.states()[BTC] != "LIVE"
+        assert f"more than {MAX_BOOK_LEVELS:,} bids in a book: MAX_BOOK_LEVELS" in caplog.text
+        exchange.change(BTC, {"61800.10": "2.000"})
+        await settled(4 * FIRST_PAUSE_S)
+        assert running.feed.states() == {BTC: "LIVE"}
+        assert Joiner(running).shows()
 
 
 @pytest.mark.parametrize("behind", [1, 3])
@@ -435,30 +550,3 @@ async def test_a_snapshot_that_comes_while_the_connection_is_down_is_not_used(
         assert reader.is_live()
         assert market.asked == 3, "at the start, during the outage, and after it"
         assert running.feed.stats().anomalies == {}
-
-
-@pytest.mark.parametrize("outage", [1, 4])
-async def test_nobody_who_joins_gets_a_book_whose_snapshot_came_during_an_outage(
-    outage: int, autojump_clock: MockClock
-) -> None:
-    exchange = Exchange(BTC)
-    async with running_feed(exchange, data=BOOK) as running:
-        reader = BookReader(running)
-        exchange.rest_fault = VenueUnreachableError("no route")
-        exchange.change(BTC, {"61800.10": "1.000"})
-        await settled()
-        exchange.refusals = [VenueUnreachableError("no route")] * outage
-        joiners = [Joiner(running)]
-        exchange.sockets[0].break_off()
-        exchange.rest_fault = None
-        await settled(2 * FIRST_PAUSE_S)
-        assert not any(isinstance(each, BookUpdate) for each in reader.read())
-        exchange.change(BTC, {"61800.10": "2.000"})
-        joiners.append(Joiner(running))
-        assert [each.shows() for each in joiners] == [False] * 2, "its feed is DOWN"
-        await settled(LONGEST_PAUSE_S)
-        exchange.change(BTC, {"61800.10": "3.000"})
-        await settled(2 * FIRST_PAUSE_S)
-        assert reader.is_live()
-        joiners.append(Joiner(running))
-        assert [each.shows() for each in joiners] == [True] * 3

@@ -38,6 +38,8 @@ class BookReader:
                     self._check(each.symbol)
             elif isinstance(each, Status) and each.instrument is not None:
                 self.states[each.instrument.symbol] = each.state
+            elif isinstance(each, Status) and each.state is FeedState.DOWN:
+                self.states = dict.fromkeys(self.states, FeedState.DOWN)  # all are with the feed
         self.records += new
         return new
 

@@ -244,11 +244,17 @@ class Exchange:
         *,
         skip: bool = False,
         **odd: object,
-    ) -> None:
-        """Change an order book. With `skip` nobody is told. `odd` fields are told wrong."""
+    ) -> dict[str, object]:
+        """Change an order book. With `skip` nobody is told. `odd` fields are told wrong. Gives the
+        message, which `tell_change` tells late."""
         data = self.books[symbol].change(bids or {}, asks or {}) | {"s": symbol} | odd
-        for socket in self.sockets if not skip else ():
-            socket.tell(f"{symbol.lower()}@depth@0ms", data)
+        if not skip:
+            self.tell_change(data, *self.sockets)
+        return data
+
+    def tell_change(self, data: dict[str, object], *sockets: Socket) -> None:
+        for socket in sockets:
+            socket.tell(f"{str(data['s']).lower()}@depth@0ms", data)
 
     def quote(self, symbol: str, **odd: object) -> None:
         """Tell the best prices."""
