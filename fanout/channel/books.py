@@ -6,7 +6,7 @@ checkpoints they are what a reader has that has read the whole log.
 A reader that joins gets the whole books without numbers, a few at a time, and a deep book piece by
 piece. Between two pieces the service sends what is new to the other readers. So a later book may be
 newer than the place in the log where the reader goes on. The reader then ignores what that book has
-already. A book that does not change is encoded once, however many readers join.
+already. A book that does not change is encoded once for each header, however many readers join.
 """
 
 from fanout.channel.encoding import snapshot_of

@@ -1,7 +1,7 @@
 """Publishes what the connections of a feed bring if that is more than trades.
 
 Trades, quotes and changes of books are published in the order in which a read brought them, and the
-states of instruments between them. A feed that takes only trades has a shorter way.
+states of instruments between them. A feed that takes only trades publishes them in `Feed.take`.
 """
 
 from collections.abc import Callable

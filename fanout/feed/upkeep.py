@@ -5,8 +5,11 @@ or a source begins anew. New instruments join, delisted ones leave, and instrume
 units continue in the new ones.
 
 References that were not fetched at the start are fetched one by one, at a pace that leaves room in
-the REST budget. They are published in batches. REST's trades have no update id of quotes and books:
-that of a reference is the newest one of the stream, some seconds after the first.
+the REST budget. They are published in batches.
+
+A reference also has an update id, for the deltas of quotes and books. REST's trades have none. So
+the service takes the newest update id of the stream, once there is one, and publishes the reference
+again within seconds.
 """
 
 import logging
