@@ -63,8 +63,10 @@ def _told_port(directory: Path) -> int:
     deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s:
         for told in directory.glob("*.ports"):
-            (url,) = json.loads(told.read_bytes())["nats"]
-            return int(url.rpartition(":")[2])
+            text = told.read_bytes()
+            if text.endswith(b"}"):  # it is there before it is written
+                (url,) = json.loads(text)["nats"]
+                return int(url.rpartition(":")[2])
         time.sleep(LOOK_S)
     raise RuntimeError("nats-server does not say where it listens")
 

@@ -21,7 +21,7 @@ from fanout.protocol import (
 from fanout.protocol.header import opening as header_frames
 from tests.contracts.client import serving
 from tests.contracts.records import book_frame
-from tests.fanout.cli.processes import at_once, fanout, started
+from tests.fanout.cli.processes import at_once, started
 from tests.fanout.cli.terminals import ESCAPE, at_terminal
 from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_session import loss, quotes, status
@@ -58,7 +58,7 @@ def service(stream: bytes = FOLLOWED) -> Iterator[str]:
 
 
 def book(url: str, *options: str) -> tuple[int, list[dict[str, object]], str]:
-    done = fanout("book", url, "btcusdt", "--json", *options)
+    done = at_once("book", url, "btcusdt", "--json", *options)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
@@ -102,7 +102,7 @@ def test_json_has_no_line_between_the_parts_of_an_update() -> None:
 def test_a_channel_without_books_is_refused_in_a_line() -> None:
     bare = frame(START) + header_frames(replace(WITH_BOOKS, data=DataKinds.TRADES))
     with serving(bare, silent=True) as script:
-        done = fanout("book", script.url, "BTCUSDT")
+        done = at_once("book", script.url, "BTCUSDT")
     assert done.returncode == 2
     assert done.stderr == (
         "fanout: channel perps has no books: start its service with --data book, or name another "
@@ -128,9 +128,9 @@ def test_what_cannot_be_shown_is_refused_in_a_line(words: list[str], code: int, 
 
 def test_a_symbol_that_is_not_served_and_a_service_that_is_away_are_errors() -> None:
     with service() as url:
-        done = fanout("book", url, "XRPUSDT")
+        done = at_once("book", url, "XRPUSDT")
     assert (done.returncode, "XRPUSDT is not served here" in done.stderr) == (2, True)
-    done = fanout("book", "tcp://127.0.0.1:1", "BTCUSDT", "--no-reconnect")
+    done = at_once("book", "tcp://127.0.0.1:1", "BTCUSDT", "--no-reconnect")
     assert (done.returncode, "refused" in done.stderr) == (1, True)
     assert len(done.stderr.splitlines()) == 1
 
@@ -145,7 +145,7 @@ def test_a_signal_ends_it_with_its_number(number: int, code: int) -> None:
 
 def test_without_a_terminal_the_ladder_is_printed_once() -> None:
     with service() as url:
-        done = fanout("book", url, "BTCUSDT")
+        done = at_once("book", url, "BTCUSDT")
     assert (done.returncode, done.stderr) == (0, "")
     title, names, *rows = done.stdout.splitlines()
     assert title == "BTCUSDT  binance-usdm  update 5  14:23:12.838  spread 0.10"
@@ -196,7 +196,7 @@ PRINTED = JOINED + quotes(1, 2) + book_frame(3, update(6, [(8_309_160, 0)], []))
 
 def tail(output: str, limit: int, stream: bytes = PRINTED) -> tuple[list[str], list[str]]:
     with service(stream) as url:
-        done = fanout("tail", url, "--format", output, "--limit", str(limit))
+        done = at_once("tail", url, "--format", output, "--limit", str(limit))
     assert done.returncode == 0
     return done.stdout.splitlines(), done.stderr.splitlines()
 

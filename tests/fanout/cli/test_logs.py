@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fanout.cli import logs
-from tests.fanout.cli.processes import fanout, started
+from tests.fanout.cli.processes import at_once, fanout, started
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ def test_with_json_every_line_of_a_service_is_an_object() -> None:
     options = ("--log-format", "json", "-v", "--venue", "sim")
     with started(*options, "tcp", "--port", "0", FANOUT_TOKEN="sesame") as service:
         url = json.loads(service.until_said("serving"))["message"].split()[-1]
-        assert fanout("tail", url, "--limit", "1", FANOUT_TOKEN="sesame").returncode == 0
+        assert at_once("tail", url, "--limit", "1", FANOUT_TOKEN="sesame").returncode == 0
         refused = fanout("--log-format", "json", "tail", url, FANOUT_TOKEN="open", FANOUT_QUIET="1")
         assert service.end(signal.SIGTERM) == 143
     lines = [json.loads(line) for line in "".join(service.said).splitlines()]

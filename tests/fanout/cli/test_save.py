@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fanout.cli.processes import FANOUT, TIMEOUT_S, environment, fanout, serving, started
+from tests.fanout.cli.processes import (
+    FANOUT,
+    TIMEOUT_S,
+    at_once,
+    environment,
+    fanout,
+    serving,
+    started,
+)
 
 SAVED = re.compile(r"fanout: saved ([\d,]+) trades to (\S+), complete")
 
@@ -180,7 +188,7 @@ def test_save_writes_the_lines_that_tail_prints(url: str, tmp_path: Path) -> Non
     text = path.read_text()
     first = next(csv.DictReader(text.splitlines()))
     place = ("--start", f"{first['epoch_ns']}:{first['seq']}", "--limit", "20")
-    assert fanout("tail", url, "--format", "csv", *place).stdout == text
+    assert at_once("tail", url, "--format", "csv", *place).stdout == text
 
 
 def test_an_existing_file_is_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fanout.clients.shm import ShmClient
 from fanout.protocol import End, Trade
-from tests.fanout.cli.processes import fanout, started
+from tests.fanout.cli.processes import at_once, fanout, started
 
 SHM = Path("/dev/shm")
 
@@ -33,7 +33,7 @@ def test_trades_pass_through_the_queue_and_the_end_removes_it(name: str) -> None
         assert f"on shm://{name}" in process.until_said("serving")
         path = SHM / name
         assert path.stat().st_mode & 0o777 == 0o600
-        lines = fanout("tail", f"shm://{name}", "--limit", "5", "--format", "json").stdout
+        lines = at_once("tail", f"shm://{name}", "--limit", "5", "--format", "json").stdout
         rows = [json.loads(line) for line in lines.splitlines()]
         assert sum("event" not in row for row in rows) == 5
         with ShmClient(f"shm://{name}", reconnect=False) as client:
@@ -48,7 +48,7 @@ def test_a_queue_is_saved_without_a_hole(name: str, tmp_path: Path) -> None:
     with started(*service("shm", "--name", name)) as process:
         process.until_said("serving")
         for path in (tmp_path / "a.jsonl", tmp_path / "b.jsonl"):
-            done = fanout("save", f"shm://{name}", str(path), "--limit", "30")
+            done = at_once("save", f"shm://{name}", str(path), "--limit", "30")
             assert done.stderr == f"fanout: saved 30 trades to {path}, complete\n"
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             numbers |= {row["seq"] for row in rows if "seq" in row}
@@ -70,7 +70,7 @@ def test_transports_chain_and_serve_the_same_trades(name: str) -> None:
         process.until_said(f"{name}-b")
 
         def seen(address: str, count: int) -> dict[int, str]:
-            result = fanout("tail", address, "--limit", str(count), "--format", "json")
+            result = at_once("tail", address, "--limit", str(count), "--format", "json")
             rows = [json.loads(line) for line in result.stdout.splitlines()]
             return {row["seq"]: row["trade_id"] for row in rows if "event" not in row}
 
@@ -112,13 +112,13 @@ def test_a_second_reader_is_refused_with_the_first_ones_pid(name: str) -> None:
         process.until_said("serving")
         with ShmClient(f"shm://{name}") as client:
             client.connect()
-            result = fanout("tail", f"shm://{name}", "--no-reconnect", "--limit", "1")
+            result = at_once("tail", f"shm://{name}", "--no-reconnect", "--limit", "1")
         assert result.returncode == 1
         assert f"process {os.getpid()}" in result.stderr
 
 
 def test_a_missing_queue_is_reported() -> None:
-    result = fanout("tail", "shm://no-such-queue", "--limit", "0")
+    result = at_once("tail", "shm://no-such-queue", "--limit", "0")
     assert result.returncode == 1
     assert "no-such-queue" in result.stderr
     assert "Traceback" not in result.stderr

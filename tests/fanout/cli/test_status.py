@@ -31,7 +31,7 @@ from fanout.stats.snapshots import (
     ServiceStats,
     TransportStats,
 )
-from tests.fanout.cli.processes import FANOUT, Process, environment, fanout, started
+from tests.fanout.cli.processes import FANOUT, Process, at_once, environment, fanout, started
 
 WORST = Quantiles(count=10**6, p50_ns=123_456_789, p99_ns=12_345_678_901, max_ns=98_765_432_109)
 
@@ -132,7 +132,7 @@ def answering() -> Iterator[tuple[Process, str]]:
 
 def test_status_shows_symbols_transports_log_and_process_in_columns() -> None:
     with answering() as (_, url):
-        result = fanout("status", url)
+        result = at_once("status", url)
         assert (result.returncode, result.stderr) == (0, "")
         for words in ("BTCUSDT LIVE", "tcp://127.0.0.1:", "log  ", "process ", "ready", "up "):
             assert words in result.stdout
@@ -141,13 +141,13 @@ def test_status_shows_symbols_transports_log_and_process_in_columns() -> None:
         # The address may come from the option that the service has, too.
         port = url.rpartition(":")[2]
         assert fanout("--http-port", port, "status").returncode == 0
-        assert fanout("status", FANOUT_HTTP_PORT=port).returncode == 0
-        assert fanout("status", url.removeprefix("http://")).returncode == 0
+        assert at_once("status", FANOUT_HTTP_PORT=port).returncode == 0
+        assert at_once("status", url.removeprefix("http://")).returncode == 0
 
 
 def test_json_has_all_counters_and_watch_repeats_until_it_is_ended() -> None:
     with answering() as (_, url):
-        stats = msgspec.json.decode(fanout("status", url, "--json").stdout, type=ServiceStats)
+        stats = msgspec.json.decode(at_once("status", url, "--json").stdout, type=ServiceStats)
         assert [each.symbol for each in stats.feed.instruments] == ["BTCUSDT", "ETHUSDT"]
         watching = ("status", url, "--json", "--watch", "--interval", "0.1")
         with started(*watching) as process:
