@@ -4,7 +4,8 @@
 
 Put together as `fanout.service` does it, with everything that runs beside the stream. Only REST is
 a stand-in. It answers from the file BEGINS: of each symbol, the book and the newest trade before
-the replay. DATA is the sum of the kinds of data to take. It prints the port that it listens on, and
+the replay. A book that is asked for again, since prices have moved, is the one that the channel has
+by then. DATA is the sum of the kinds of data to take. It prints the port that it listens on, and
 "ready" once all clients have joined. For each line on its input it prints the CPU seconds that it
 has used.
 """
@@ -48,6 +49,9 @@ class Rest:
     def __init__(self, begins: dict[str, Begin]) -> None:
         self.budget = Budget(WEIGHT_LIMIT, wall_s=time.time)
         self._begins = begins
+        self._shown = set[str]()
+        """Symbols whose book has been sent."""
+        self.channel: Channel | None = None
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
         await trio.lowlevel.checkpoint()
@@ -62,9 +66,27 @@ class Rest:
             case "trades":
                 return self._begins[request.query["symbol"]].trades
             case "depth":
-                return self._begins[request.query["symbol"]].book
+                return self._book(request.query["symbol"])
             case path:
                 raise AssertionError(f"{path} is asked for gaps, and there are none")
+
+    def _book(self, symbol: str) -> str:
+        if symbol not in self._shown:
+            self._shown.add(symbol)
+            return self._begins[symbol].book
+        assert self.channel is not None, "a book is asked for again only when it is followed"
+        instruments = self.channel.header.instruments
+        instrument = next(each for each in instruments if each.symbol == symbol)
+        book = self.channel.books.of(instrument.index)
+        bids, asks = (
+            [
+                (str(instrument.price_decimal(price)), str(instrument.quantity_decimal(quantity)))
+                for price, quantity in side
+            ]
+            for side in book.levels()
+        )
+        shown = {"lastUpdateId": book.update_id, "bids": bids, "asks": asks}
+        return json.dumps(shown, separators=(",", ":"))
 
 
 def _listed(symbol: str) -> dict[str, object]:
@@ -81,7 +103,8 @@ async def main(venue_port: int, clients: int, begins: dict[str, Begin], data: Da
     venue = BinanceUsdm(
         ws_url=f"ws://127.0.0.1:{venue_port}", rest_url="http://127.0.0.1", data=data
     )
-    rest = cast(RestClient, Rest(begins))
+    stand_in = Rest(begins)
+    rest = cast(RestClient, stand_in)
     market = await ask_market(rest, venue, tuple(begins))
     header = Header(
         epoch_ns=time.time_ns(),
@@ -93,6 +116,7 @@ async def main(venue_port: int, clients: int, begins: dict[str, Begin], data: Da
     )
     channel = Channel(header, log_bytes=DEFAULT_LOG_BYTES, wall_ns=time.time_ns)
     channel.seed(market.newest)
+    stand_in.channel = channel
     anomalies = Anomalies(clock=trio.current_time)
     feed = Feed(venue, market, channel, rest, anomalies, FeedConfig(), connect=open_websocket)
     config = TcpConfig(port=0, accept_rate=ANY_RATE, max_clients=MAX_CLIENTS)
