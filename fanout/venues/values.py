@@ -142,9 +142,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The venue's limits for an address and a connection, and our limits for the venue.
 
     A message longer than `message_bytes` is counted and dropped unparsed, and `Dialogue.skip` says
-    whether a book is lost with it. The service pings the
-    venue after `idle_s` of silence. It answers at most `pongs_a_second` of the venue's pings a
-    second, since at many venues a pong counts as a message.
+    whether a book is lost with it. The limit is below the WebSocket's, which ends the connection.
+    The service pings the venue after `idle_s` of silence. It answers at most `pongs_a_second` of
+    the venue's pings a second, since at many venues a pong counts as a message.
     """
 
     weight_a_minute: int = 1_200

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
 from fanout.feed.roster import NO_REFERENCE
+from fanout.net.websocket import MAX_MESSAGE_BYTES
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
 from fanout.venues import Venue, VenueItem, VenueTrade
@@ -232,7 +233,7 @@ class VenueContract(ABC):
         limits = self.make().limits
         assert min(limits.weight_a_minute, limits.subscriptions, limits.pongs_a_second) >= 1
         assert limits.messages_a_second > 0
-        assert limits.message_bytes > len(self.trade_message)
+        assert len(self.trade_message) < limits.message_bytes < MAX_MESSAGE_BYTES
         assert isinstance(self.make().continuity, Continuity)
         assert self.make().short_name
 

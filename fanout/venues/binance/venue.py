@@ -38,8 +38,9 @@ from fanout.venues.values import (
 RECENT_TRADES: Final = 500
 """Rows requested for a reference: the default of the endpoint."""
 
-DEPTH_BYTES: Final = 1024 * 1024
-"""Longest message where changes of books come: some 20,000 levels."""
+DEPTH_BYTES: Final = 512 * 1024
+"""Longest message where changes of books come: some 20,000 levels. The WebSocket takes twice as
+much, so that a longer message costs a book, and not the connection."""
 
 
 class BinanceVenue(ABC):
