@@ -51,6 +51,10 @@ class BookReader:
             if isinstance(each, Status) and each.instrument and each.instrument.symbol == symbol
         ]
 
+    def told(self, symbol: str = BTC) -> list[str]:
+        """The names of the states that were told."""
+        return [each.partition(" ")[0] for each in self.why(symbol)]
+
     def is_live(self, symbol: str = BTC) -> bool:
         """Whether it is LIVE. Then its book has to be the exchange's."""
         self.read()

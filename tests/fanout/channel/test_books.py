@@ -176,16 +176,20 @@ def test_a_book_is_encoded_once_for_all_who_join_at_one_place() -> None:
     assert _book(channel) is not made
 
 
-def test_readers_that_go_on_at_other_numbers_share_the_encoding(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    encoded: list[BookBlock] = []
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[BookBlock]:
+    """The pieces of whole books that are encoded for readers."""
+    blocks: list[BookBlock] = []
 
     def encode(block: BookBlock, header: Header) -> bytes:
-        encoded.extend([block] * block.is_snapshot)
+        blocks.extend([block] * block.is_snapshot)
         return encode_book(block, header)
 
     monkeypatch.setattr(encoding, "encode_book", encode)
+    return blocks
+
+
+def test_readers_that_go_on_at_other_numbers_share_the_encoding(encoded: list[BookBlock]) -> None:
     channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC, levels=MAX_BLOCK_LEVELS)
@@ -204,16 +208,7 @@ def test_readers_that_go_on_at_other_numbers_share_the_encoding(
     assert len(encoded) == 4, "another header"
 
 
-def test_a_deep_book_is_encoded_in_steps_and_is_of_one_moment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    encoded = [0]
-
-    def encode(block: BookBlock, header: Header) -> bytes:
-        encoded[-1] += block.is_snapshot
-        return encode_book(block, header)
-
-    monkeypatch.setattr(encoding, "encode_book", encode)
+def test_a_deep_book_is_encoded_in_steps_and_is_of_one_moment(encoded: list[BookBlock]) -> None:
     channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC, levels=5 * MAX_BLOCK_LEVELS)
@@ -221,30 +216,23 @@ def test_a_deep_book_is_encoded_in_steps_and_is_of_one_moment(
     first, second = Keeper(channel), Keeper(channel)
     present = Keeper(channel)
     present.read()
-    assert encoded == [11], "ten pieces of a deep book, and a small one"
+    assert len(encoded) == 11, "ten pieces of a deep book, and a small one"
+    steps: list[int] = []
     for reader in (first, second):
         while not reader.place.has_everything:
-            feeder.change([(1_000 - encoded[0] - len(encoded), len(encoded))])
-            encoded.append(0)
+            feeder.change([(988 - len(steps), 1 + len(steps))])
+            encoded.clear()
             reader.take(reader.place.next_piece())
+            steps.append(len(encoded))
             present.read()
-    assert max(encoded[1:]) <= 3
-    assert sum(encoded[1:]) == 2 * 10
+    assert max(steps) <= 3
+    assert sum(steps) == 2 * 10
     for reader in (first, second, present):
         reader.read()
         reader.kept.assert_right(0, 1)
 
 
-def test_readers_in_the_middle_of_a_deep_book_share_its_pieces(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    encoded: list[BookBlock] = []
-
-    def encode(block: BookBlock, header: Header) -> bytes:
-        encoded.extend([block] * block.is_snapshot)
-        return encode_book(block, header)
-
-    monkeypatch.setattr(encoding, "encode_book", encode)
+def test_readers_in_the_middle_of_a_deep_book_share_its_pieces(encoded: list[BookBlock]) -> None:
     channel = book_channel()
     feeder = Feeder(channel)
     feeder.whole(BTC, levels=5 * MAX_BLOCK_LEVELS)
