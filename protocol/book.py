@@ -125,8 +125,8 @@ _NO_LEVELS: Final = _Levels(1)
 
 
 class _Copied:
-    """A side's levels as they are now, packed as far as they are sliced. To copy the list and the
-    dict takes a fiftieth of the time of packing them."""
+    """A side's levels as they are now, packed as far as they are sliced: to copy the list and the
+    dict is much quicker than to pack all levels."""
 
     def __init__(self, levels: _Levels) -> None:
         self._sign = levels.sign

@@ -19,7 +19,7 @@ settings.register_profile(
 settings.load_profile("suite")
 
 # Some containers set it. The workers, and the hundreds of processes that tests start, would compile
-# every module anew, which takes a third of the time of all tests. So they keep the byte code.
+# every module anew. So they keep the byte code.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

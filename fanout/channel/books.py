@@ -23,8 +23,8 @@ class WholeBook:
     """A book as it was at one moment, encoded piece by piece for all readers with one header.
 
     All pieces of a book have to be of the same moment, and a busy book changes before its last
-    piece is encoded. So the levels are copied once, which takes a third of the time of encoding
-    them or less. Each piece is encoded when the first reader comes to it.
+    piece is encoded. So the levels are copied once, which is quicker than encoding them. Each piece
+    is encoded when the first reader comes to it.
 
     A reader gets no numbered frame between two pieces. Those that come meanwhile follow the book,
     and the reader ignores the ones that the book has already.

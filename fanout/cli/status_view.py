@@ -211,13 +211,13 @@ def _books(symbols: Iterable[InstrumentStats]) -> Table:
     """Quotes and order books. `lost` counts how often a book had to be fetched anew."""
     table = _table("symbol", "book", "bids", "asks", "updates", "whole", "lost", "quotes")
     for each in symbols:
-        book, row = each.book, [Text(each.symbol, "bold")]
+        book, symbol = each.book, Text(each.symbol, "bold")
         if book is None:
-            table.add_row(*row, *["-"] * 6, short(each.quotes))
+            table.add_row(symbol, *["-"] * 6, short(each.quotes))
             continue
         state = ("whole", "green") if book.is_whole else ("unknown", "bold yellow")
         table.add_row(
-            *row,
+            symbol,
             Text(*state),
             short(book.bids),
             short(book.asks),

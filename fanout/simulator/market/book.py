@@ -11,7 +11,7 @@ changes nothing else.
     sent:                     update           update   trades  update
 
 The newest transactions are kept with what they changed, for snapshots of any age. Each change is
-two integers in an array, some 16 bytes, so the 1,000 transactions of a busy symbol take 0.8 MB.
+two integers in an array, some 16 bytes.
 """
 
 import random
