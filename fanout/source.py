@@ -127,7 +127,7 @@ class Source:
         weight, what = self.venue.recent_trades_request(symbol).weight, "latest trades"
         if DataKinds.BOOK_BY_PRICE in self.venue.data:
             weight, what = weight + self.venue.book_request(symbol).weight, f"{what} and books"
-        minute = int(self.venue.limits.weight_a_minute * SHARE)
+        minute = int(self.venue.limits.weight * SHARE)
         minutes = -(-count * weight // minute)
         _LOG.warning(
             "%d symbols: their %s take REST weight %s, of which %s a minute are used: "

@@ -176,7 +176,7 @@ def _rest(answers: Answers, venue: Venue) -> Check:
 
 
 def _weight(answers: Answers, venue: Venue) -> Check:
-    subject, limit = Subject(Name.WEIGHT, venue.name), venue.limits.weight_a_minute
+    subject, limit = Subject(Name.WEIGHT, venue.name), venue.limits.weight
     if answers.first_s is None:
         return subject.skipped("rest failed")
     found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in this minute"

@@ -108,7 +108,7 @@ class RestClient:
         self._uniform = uniform
         self._wall_s = wall_s
         self._now_s = now_s
-        self.budget = Budget(venue.limits.weight_a_minute, share=share, wall_s=wall_s)
+        self.budget = Budget(venue.limits.weight, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
         self._refused_until_s = float("-inf")
         """In the time of `now_s`, so that setting the wall clock back does not prolong a ban."""

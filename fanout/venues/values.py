@@ -31,7 +31,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class VenueTrade(msgspec.Struct, frozen=True, gc=False):
     """A trade in the venue's terms, with symbol and decimal strings as received.
 
-    For an aggregate of several fills, `first_fill` is the id of the first fill.
+    For an aggregate of several fills, `first_fill` is the id of the first fill. `is_past`: the
+    trade happened before the subscription, and the venue sends it as an answer to that (OKX,
+    Coinbase and Bitfinex do).
     """
 
     symbol: str
@@ -42,6 +44,7 @@ class VenueTrade(msgspec.Struct, frozen=True, gc=False):
     buyer_is_maker: bool
     kind: TradeKind
     first_fill: int | None = None
+    is_past: bool = False
 
 
 class VenueDepth(msgspec.Struct, frozen=True, gc=False):
@@ -50,11 +53,16 @@ class VenueDepth(msgspec.Struct, frozen=True, gc=False):
     `first_id` and `update.update_id` are the first and the last update id in it. `previous_id` is
     the last one of the message before it, None at a venue that does not send it: there the ids of
     messages are consecutive.
+
+    An update flagged WHOLE replaces the book, whatever came before it. `resets`: the venue begins
+    its ids anew with this update, after a restart (Bybit's `u` of 1) or maintenance (OKX's `seqId`
+    below `prevSeqId`), so its id may be lower than the last one.
     """
 
     update: BookUpdate
     first_id: int
     previous_id: int | None
+    resets: bool = False
 
     @property
     def symbol(self) -> str:
@@ -93,7 +101,33 @@ class DepthLost(msgspec.Struct, frozen=True, gc=False):
     why: str
 
 
-VenueItem = VenueTrade | SpentId | VenueQuote | VenueDepth | DepthLost
+class NewestId(msgspec.Struct, frozen=True, gc=False):
+    """The id of an instrument's newest trade, as the venue repeats it on a clock (Coinbase's
+    `heartbeat`). Lower ids that have not come are missing."""
+
+    symbol: str
+    trade_id: int
+
+
+class Alive(msgspec.Struct, frozen=True, gc=False):
+    """A message that says of an instrument only that nothing happened: Bitfinex's `hb`, OKX's book
+    update without changes, Bybit's repeated quote. The subscription works."""
+
+    symbol: str
+
+
+class BookChecksum(msgspec.Struct, frozen=True, gc=False):
+    """The venue's checksum of an order book after the update before this item (Bitfinex's `cs`).
+    `Venue.checksum` computes the same number of our book."""
+
+    symbol: str
+    index: int
+    value: int
+
+
+VenueItem = (
+    VenueTrade | SpentId | VenueQuote | VenueDepth | DepthLost | NewestId | Alive | BookChecksum
+)
 """What a dialogue takes from a message."""
 
 DATA: Final = {
@@ -138,8 +172,26 @@ class Continuity(Enum):
     """Ids cannot be compared."""
 
 
+class BookSource(Enum):
+    """Where the whole book comes from that a stream's changes continue."""
+
+    REST = auto()
+    """From `book_request`. The ids of the changes say which of them it already has."""
+    STREAM = auto()
+    """From the stream: the first update after the subscription is flagged WHOLE. Each connection
+    has a book of its own."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The venue's limits for an address and a connection, and our limits for the venue.
+
+    REST requests may have a weight of up to `weight` in each window of `window_s`, counted from
+    unix second 0. After an answer that limits us and names no time, requests pause for `busy_s`, or
+    to the end of the window without one.
+
+    Connections are opened at least `connect_every_s` apart, and an address has at most
+    `connections` of them at once. `silence_s` is the shortest silence after which an instrument may
+    count as stale: longer than the clock of a venue that sends signs of life.
 
     A message longer than `message_bytes` is counted and dropped unparsed, and `Dialogue.skip` says
     whether a book is lost with it. The limit is below the WebSocket's, which ends the connection.
@@ -147,7 +199,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     the venue's pings a second, since at many venues a pong counts as a message.
     """
 
-    weight_a_minute: int = 1_200
+    weight: int = 1_200
+    window_s: float = 60.0
+    busy_s: float | None = None
+    connect_every_s: float = 1.05
+    connections: int | None = None
+    silence_s: float = 12.0
     messages_a_second: float = 5.0
     subscriptions: int = 1_024
     request_bytes: int = 4_096
@@ -261,11 +318,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The content of a message besides trades.
 
     The connection sends `answers` back. `confirmed` and `refused` are the symbols of answered
-    subscriptions; `refused` has the venue's reasons. `closes` is set if the venue announced that it
-    will close the connection.
+    subscriptions; `refused` has the venue's reasons.
+
+    The other four are words for the log and for STATUS, each set if its case has come:
+
+    - `closes`: the venue announced that it will close the connection.
+    - `lost`: messages of this connection are missing, as its numbering shows. Which instruments
+      they were about is unknown. Where the numbered message itself is readable, its items are in
+      `out` too.
+    - `pauses`: the venue announced that maintenance begins, and will send nothing until `closes` or
+      the end of the connection.
+    - `notice`: the venue, or the dialogue, has something to tell the operator, and nothing follows
+      from it.
     """
 
     answers: tuple[str, ...] = ()
     confirmed: tuple[str, ...] = ()
     refused: dict[str, str] = {}
     closes: str | None = None
+    lost: str | None = None
+    pauses: str | None = None
+    notice: str | None = None

@@ -231,7 +231,7 @@ class VenueContract(ABC):
 
     def test_its_limits_and_its_continuity_are_stated(self) -> None:
         limits = self.make().limits
-        assert min(limits.weight_a_minute, limits.subscriptions, limits.pongs_a_second) >= 1
+        assert min(limits.weight, limits.subscriptions, limits.pongs_a_second) >= 1
         assert limits.messages_a_second > 0
         assert len(self.trade_message) < limits.message_bytes < MAX_MESSAGE_BYTES
         assert isinstance(self.make().continuity, Continuity)

@@ -67,10 +67,12 @@ cdef PyObject *BOOK_UPDATE = <PyObject *>BookUpdate
 cdef PyObject *INSTRUMENT = <PyObject *>Instrument
 cdef object ZERO = 0
 cdef object NO_FLAGS = BookFlags.NONE
+cdef object NOT_RESET = False
 
 cdef Py_ssize_t depth_update = offset_of(VenueDepth, "update")
 cdef Py_ssize_t depth_first_id = offset_of(VenueDepth, "first_id")
 cdef Py_ssize_t depth_previous_id = offset_of(VenueDepth, "previous_id")
+cdef Py_ssize_t depth_resets = offset_of(VenueDepth, "resets")
 
 cdef Py_ssize_t update_instrument = offset_of(BookUpdate, "instrument")
 cdef Py_ssize_t update_update_id = offset_of(BookUpdate, "update_id")
@@ -295,6 +297,7 @@ cdef made(Message *said, PyObject *instrument):
         FILL(depth, depth_previous_id, PyLong_FromUnsignedLongLong(said.previous_id))
     else:
         FILL(depth, depth_previous_id, Py_NewRef(NONE))
+    FILL(depth, depth_resets, Py_NewRef(<PyObject *>NOT_RESET))
     return result
 
 
@@ -308,8 +311,8 @@ def _proof():
     return found == VenueDepth(BookUpdate(units, 3, 5, packed, b""), 2, 4)
 
 if min(
-    depth_update, depth_first_id, depth_previous_id, update_instrument, update_update_id,
-    update_time, update_packed_bids, update_packed_asks, update_flags, update_seq,
+    depth_update, depth_first_id, depth_previous_id, depth_resets, update_instrument,
+    update_update_id, update_time, update_packed_bids, update_packed_asks, update_flags, update_seq,
     update_received_ns, instrument_symbol, instrument_price_exponent, instrument_quantity_exponent,
 ) < 0 or not _proof():
     raise ImportError("records are not laid out as the compiled twins expect")

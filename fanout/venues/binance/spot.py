@@ -34,7 +34,7 @@ API: Final = "/api/v3"
 MICROSECONDS: Final = "timeUnit=MICROSECOND"
 
 LIMITS: Final = Limits(
-    weight_a_minute=6_000,
+    weight=6_000,
     messages_a_second=2,  # of five: pongs count too
     subscriptions=1_024,
     request_bytes=8_192,

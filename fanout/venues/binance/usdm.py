@@ -36,7 +36,7 @@ WEIGHT_LIMIT: Final = 2_400
 """Weight per minute and address, over all of the exchange's REST."""
 
 LIMITS: Final = Limits(
-    weight_a_minute=WEIGHT_LIMIT,
+    weight=WEIGHT_LIMIT,
     messages_a_second=5,  # of ten: pongs count too
     subscriptions=1_024,
     request_bytes=8_192,

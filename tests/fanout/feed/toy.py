@@ -42,7 +42,7 @@ class ToyVenue(BinanceUsdm):
 
     name = "toy"
     continuity = Continuity.NOTHING
-    limits = Limits(weight_a_minute=2_400, messages_a_second=2, subscriptions=40, request_bytes=256)
+    limits = Limits(weight=2_400, messages_a_second=2, subscriptions=40, request_bytes=256)
     trade_dialogue = ToyDialogue
 
     def fallback(self) -> None:  # type: ignore[override]

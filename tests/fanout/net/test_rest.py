@@ -302,7 +302,7 @@ async def test_a_refused_connection_names_the_address() -> None:
 class Elsewhere(BinanceUsdm):
     """A venue that limits with 403, and whose REST allows little."""
 
-    limits = Limits(weight_a_minute=10)
+    limits = Limits(weight=10)
 
     def refusal(self, status: int) -> Refusal:
         return Refusal.BUSY if status == 403 else usual_refusal(status)
