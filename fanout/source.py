@@ -125,8 +125,9 @@ class Source:
             return
         symbol = market.instruments[0].symbol
         weight, what = self.venue.recent_trades_request(symbol).weight, "latest trades"
-        if DataKinds.BOOK_BY_PRICE in self.venue.data:
-            weight, what = weight + self.venue.book_request(symbol).weight, f"{what} and books"
+        book = self.venue.book_request(symbol)
+        if DataKinds.BOOK_BY_PRICE in self.venue.data and book is not None:
+            weight, what = weight + book.weight, f"{what} and books"
         minute = int(self.venue.limits.weight * SHARE)
         minutes = -(-count * weight // minute)
         _LOG.warning(

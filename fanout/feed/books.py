@@ -227,9 +227,11 @@ class Books:
         del self._needs[index]
         self._asked.add(index)
         instrument = self._roster[index].instrument
+        request = self._venue.book_request(instrument.symbol)
+        assert request is not None, "the venue's whole books are in REST"
         try:
             snapshot = await self._rest.fetch(
-                self._venue.book_request(instrument.symbol),
+                request,
                 lambda body: self._venue.parse_book(body, instrument),
             )
         except VenueMessageError as error:

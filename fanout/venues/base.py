@@ -12,27 +12,34 @@ What the methods take and give is in `values`.
         |        ------ history_request / parse_history ---> History of VenueTrades
         '-- dialogue(symbols) --> Dialogue: opening, receive, subscribe, tick ...
 
+Venues and their dialogues inherit `VenueDefaults` and `DialogueDefaults`, which have the members
+that most venues would write alike.
+
 A new venue is one folder, one line in the registry, and the contract checks in
 `tests/contracts/venue.py`, which it inherits. A venue never imports another venue.
 """
 
 from collections.abc import Mapping
 from math import inf
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
+from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.venues.values import (
+    BookSource,
     Continuity,
     History,
     Limits,
+    Listed,
     Listing,
     Outcome,
     Refusal,
     Request,
     VenueItem,
     VenueTrade,
+    usual_refusal,
 )
 
 NO_UNITS: Final[Mapping[str, Instrument]] = {}
@@ -64,7 +71,7 @@ class Dialogue(Protocol):
         ...
 
     def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
-        """Parse a message and append its trades, spent ids, quotes and changes of books to `out`.
+        """Parse a message and append its trades, quotes, changes of books and other items to `out`.
 
         Returns None unless the message had other content. Appends `DepthLost`, and raises, for
         changes of a book that cannot be read. Raises `VenueMessageError` for an undocumented
@@ -81,6 +88,11 @@ class Dialogue(Protocol):
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]: ...
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]: ...
+
+    def refresh(self, symbol: str) -> tuple[str, ...]:
+        """The messages that make the venue send the whole book of a symbol anew, on this
+        connection; empty if only a new connection does."""
+        ...
 
     def tick(self, now_s: float) -> tuple[str, ...]:
         """The keep-alive messages due at `now_s`, in seconds since the connection opened."""
@@ -113,6 +125,29 @@ class Venue(Protocol):
         ...
 
     @property
+    def book_source(self) -> BookSource:
+        """Where whole books come from."""
+        ...
+
+    @property
+    def has_book_ids(self) -> bool:
+        """Whether update ids of books are the venue's. Otherwise the dialogue counts its messages
+        (Coinbase, Bitfinex), so that the ids of two connections cannot be compared."""
+        ...
+
+    @property
+    def quotes_from_book(self) -> bool:
+        """Whether the venue has no quotes on its stream, so that the feed takes them from its
+        books."""
+        ...
+
+    @property
+    def brings_signs(self) -> bool:
+        """Whether the dialogue appends `NewestId`, `Alive`, or trades that are past, even if it
+        takes trades only."""
+        ...
+
+    @property
     def limits(self) -> Limits: ...
     @property
     def rest_url(self) -> str: ...
@@ -137,6 +172,11 @@ class Venue(Protocol):
         None without one."""
         ...
 
+    def parts(self) -> "tuple[Venue, ...]":
+        """A venue for each WebSocket URL that the kinds of data need, with the kinds found there:
+        OKX has trades and books at two URLs. The first has the trades. Usually the venue itself."""
+        ...
+
     def stream_url(self) -> str:
         """The WebSocket URL to connect to."""
         ...
@@ -157,7 +197,17 @@ class Venue(Protocol):
         """Parse the listing. Raises `VenueMessageError` if no part of it is readable."""
         ...
 
-    def recent_trades_request(self, symbol: str) -> Request: ...
+    def still_fits(self, old: Instrument, new: Listed) -> bool:
+        """Whether an instrument can keep its units, although the listing was read anew.
+
+        Usually only if they are the listed ones. At a venue whose units are a guess from the last
+        price (Bitfinex) finer ones do too."""
+        ...
+
+    def recent_trades_request(self, symbol: str, since: int | None = None) -> Request:
+        """The request for an instrument's newest trades, or for those from the time `since` on, in
+        the venue's units, if the venue can select by time."""
+        ...
 
     def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
         """Parse recent trades, oldest first. Raises `VenueMessageError` for an invalid answer."""
@@ -173,14 +223,19 @@ class Venue(Protocol):
         answer."""
         ...
 
-    def book_request(self, symbol: str) -> Request:
-        """The request for a whole order book."""
+    def book_request(self, symbol: str) -> Request | None:
+        """The request for a whole order book; None if a book over REST cannot be joined to the
+        changes on the stream."""
         ...
 
     def parse_book(self, body: bytes, instrument: Instrument) -> BookUpdate:
         """Parse a whole order book, as an update flagged WHOLE, and TOP_ONLY if the venue may have
         more levels on its longer side, or on both if they are equally long. Its time is 0 if the
         venue does not send it. Raises `VenueMessageError` for an invalid answer."""
+        ...
+
+    def checksum(self, book: OrderBook) -> int | None:
+        """The number that a `BookChecksum` of this book must have; None if the venue sends none."""
         ...
 
     def time_request(self) -> Request: ...
@@ -206,3 +261,52 @@ class Venue(Protocol):
     def explain(self, status: int, body: bytes) -> str:
         """The venue's error message in a REST answer; empty without one."""
         ...
+
+
+class DialogueDefaults:
+    """A dialogue without keep-alive messages, which cannot ask for a book anew."""
+
+    due_s: float = NEVER_S
+
+    def refresh(self, symbol: str) -> tuple[str, ...]:
+        return ()
+
+    def tick(self, now_s: float) -> tuple[str, ...]:
+        return ()
+
+
+class VenueDefaults:
+    """A venue without a key, with one kind of stream at one URL, and with whole books over REST."""
+
+    book_source: BookSource = BookSource.REST
+    has_book_ids: bool = True
+    quotes_from_book: bool = False
+    brings_signs: bool = False
+
+    def without_key(self) -> Self:
+        return self
+
+    def fallback(self) -> Self | None:
+        return None
+
+    def parts(self) -> tuple[Self, ...]:
+        return (self,)
+
+    def still_fits(self, old: Instrument, new: Listed) -> bool:
+        return (old.price_exponent, old.quantity_exponent, old.time_exponent) == (
+            new.price_exponent,
+            new.quantity_exponent,
+            new.time_exponent,
+        )
+
+    def checksum(self, book: OrderBook) -> int | None:
+        return None
+
+    def used_weight(self, headers: Mapping[str, str]) -> int | None:
+        return None
+
+    def refusal(self, status: int) -> Refusal:
+        return usual_refusal(status)
+
+    def banned_until_ms(self, body: bytes) -> int | None:
+        return None

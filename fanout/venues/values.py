@@ -240,7 +240,8 @@ _USUAL: Final = {
 
 
 def usual_refusal(status: int) -> Refusal:
-    """The meaning of an HTTP status at most venues. Some differ: Bybit limits with 403."""
+    """The meaning of an HTTP status at most venues. Some differ: Bybit limits with 403. At Binance
+    403 is the firewall, and 418 a ban of minutes to days."""
     return _USUAL.get(status, Refusal.PASSING if status >= 500 else Refusal.OTHER)
 
 

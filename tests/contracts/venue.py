@@ -4,6 +4,9 @@ messages, and inherit the tests."""
 import contextlib
 import json
 from abc import ABC, abstractmethod
+from functools import reduce
+from itertools import combinations
+from operator import or_
 from typing import Any, ClassVar
 
 import pytest
@@ -149,6 +152,13 @@ class VenueContract(ABC):
         listing = self.make().parse_listing(self.instruments_body)
         assert listing.instrument(self.instrument.symbol, 7) == self.instrument
 
+    def test_an_instrument_fits_its_own_row_and_not_one_with_units_far_from_it(self) -> None:
+        venue = self.make()
+        row = venue.parse_listing(self.instruments_body).rows[self.instrument.symbol]
+        assert venue.still_fits(self.instrument, row)
+        far = replace(row, price_exponent=row.price_exponent + 6)
+        assert not venue.still_fits(self.instrument, far)
+
     def test_a_term_that_cannot_be_read_is_unknown_and_the_row_is_taken(self) -> None:
         for odd in self.odd_terms:
             listing = self.make().parse_listing(self.listing({"symbol": "ODDUSDT", **odd}))
@@ -237,6 +247,13 @@ class VenueContract(ABC):
         assert isinstance(self.make().continuity, Continuity)
         assert self.make().short_name
 
+    def test_its_parts_are_the_same_venue_and_bring_each_kind_of_data_once(self) -> None:
+        venue = self.make()
+        parts = venue.parts()
+        assert {each.name for each in parts} == {venue.name}
+        assert not any(one.data & other.data for one, other in combinations(parts, 2))
+        assert reduce(or_, (each.data for each in parts)) == venue.data
+
     @pytest.mark.parametrize("status", [204, 301, 400, 404, 500, 503, 999])
     def test_a_status_that_means_nothing_special_bans_nobody(self, status: int) -> None:
         assert self.make().refusal(status) in (Refusal.PASSING, Refusal.OTHER)
@@ -293,6 +310,13 @@ class VenueContract(ABC):
         assert self.symbols[1].lower() in more.lower()
         assert self.symbols[0].lower() in less.lower()
         assert len({*opening, more, less}) == 3
+
+    def test_a_book_is_asked_for_anew_within_the_limits_or_by_a_new_connection(self) -> None:
+        venue, symbol = self.make(), self.symbols[0]
+        dialogue = venue.dialogue(self.symbols)
+        dialogue.opening()
+        words = dialogue.refresh(symbol)
+        assert all(len(each.encode()) <= venue.limits.request_bytes for each in words)
 
     def test_what_a_dialogue_says_of_its_own_moves_the_next_time(self) -> None:
         dialogue = self.make().dialogue(self.symbols)

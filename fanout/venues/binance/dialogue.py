@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueMessageError, VenueRefusalError, shown
-from fanout.venues.base import NEVER_S
+from fanout.venues.base import DialogueDefaults
 from fanout.venues.binance.rest import BROKEN
 from fanout.venues.values import Limits, Outcome, VenueItem
 
@@ -54,7 +54,7 @@ class _AnyMessage(msgspec.Struct):
 _DECODE_ANY: Final = msgspec.json.Decoder(_AnyMessage)
 
 
-class BinanceDialogue(ABC):
+class BinanceDialogue(DialogueDefaults, ABC):
     """Subscriptions and their answers. Subclasses parse trades.
 
     A subclass's `receive` passes each message that it cannot parse to `_other`. `receive` runs for
@@ -70,7 +70,6 @@ class BinanceDialogue(ABC):
         self._limits = limits
         self._asked: dict[int, tuple[str, ...]] = {}
         self._last_id = 0
-        self.due_s = NEVER_S
 
     @property
     def unanswered(self) -> frozenset[str]:
@@ -90,9 +89,6 @@ class BinanceDialogue(ABC):
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self._requests("UNSUBSCRIBE", symbols))
-
-    def tick(self, now_s: float) -> tuple[str, ...]:
-        return ()
 
     def _requests(self, method: str, symbols: tuple[str, ...]) -> Iterator[str]:
         # Subscriptions go in messages instead of the URL. There symbols in UTF-8 need no escaping,

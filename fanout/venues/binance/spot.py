@@ -149,8 +149,8 @@ class BinanceSpot(BinanceVenue):
             return f"has no spot trading at {self.name}"
         return fault
 
-    def recent_trades_request(self, symbol: str) -> Request:
-        return self._timed(super().recent_trades_request(symbol))
+    def recent_trades_request(self, symbol: str, since: int | None = None) -> Request:
+        return self._timed(super().recent_trades_request(symbol, since))
 
     def history_request(self, symbol: str, first_id: int) -> Request:
         return self._timed(super().history_request(symbol, first_id))

@@ -16,7 +16,7 @@ from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds, InstrumentType
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS
+from fanout.venues.base import NO_UNITS, VenueDefaults
 from fanout.venues.binance import rest, whole_book
 from fanout.venues.binance.dialogue import BinanceDialogue
 from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
@@ -28,11 +28,9 @@ from fanout.venues.values import (
     Limits,
     Listed,
     Listing,
-    Refusal,
     Request,
     VenueItem,
     VenueTrade,
-    usual_refusal,
 )
 
 RECENT_TRADES: Final = 500
@@ -43,7 +41,7 @@ DEPTH_BYTES: Final = 512 * 1024
 much, so that a longer message costs a book, and not the connection."""
 
 
-class BinanceVenue(ABC):
+class BinanceVenue(VenueDefaults, ABC):
     """A venue without its listing and the route of its streams."""
 
     name: ClassVar[str]
@@ -187,7 +185,7 @@ class BinanceVenue(ABC):
         listing = self.parse_listing(body)
         return tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))
 
-    def recent_trades_request(self, symbol: str) -> Request:
+    def recent_trades_request(self, symbol: str, since: int | None = None) -> Request:
         return self._recent.newest_request(symbol, RECENT_TRADES)
 
     def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
@@ -213,9 +211,6 @@ class BinanceVenue(ABC):
 
     def used_weight(self, headers: Mapping[str, str]) -> int | None:
         return rest.used_weight(headers)
-
-    def refusal(self, status: int) -> Refusal:
-        return usual_refusal(status)  # 403 is the firewall, 418 a ban of minutes to days
 
     def banned_until_ms(self, body: bytes) -> int | None:
         return rest.banned_until_ms(body)
