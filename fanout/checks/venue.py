@@ -24,6 +24,7 @@ from fanout.errors import (
     VenueUnreachableError,
 )
 from fanout.feed.listing import resolve
+from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.venue_clock import ClockOffset, VenueClock
 from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
@@ -121,7 +122,7 @@ async def _ask(
         clock.measured(asked_ns=asked_ns, venue_ms=venue_ms, answered_ns=wall_ns())
         answers.first_s = answers.first_s or trio.current_time() - began_s
         answers.clock = clock.offset
-    listing = await rest.fetch(venue.listing_request(), venue.parse_listing)
+    listing = await fetch_listing(rest, venue)
     answers.faults = {}
     for each in symbols:
         answers.faults.update(_faults(each, listing))

@@ -16,6 +16,7 @@ import trio
 from fanout.config.assets import is_pattern
 from fanout.errors import VenueMessageError
 from fanout.feed.listing import resolve
+from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.normalise import to_trade
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.rest import RestClient
@@ -79,7 +80,7 @@ async def ask_market(rest: RestClient, venue: Venue, patterns: tuple[str, ...]) 
     Raises `VenueError`. Raises `ConfigError` for a symbol that is unknown or does not trade, and
     for a pattern that matches nothing or too much. Errors may be in an exception group.
     """
-    listing = await rest.fetch(venue.listing_request(), venue.parse_listing)
+    listing = await fetch_listing(rest, venue)
     spelled = tuple(each if each == "all" else venue.spell(each) for each in patterns)
     symbols = resolve(spelled, listing)
     instruments = tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))

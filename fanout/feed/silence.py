@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from fanout.errors import VenueError
+from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.sequences import Sequences
 from fanout.feed.shard import Shard
 from fanout.feed.venue_clock import VenueClock
@@ -88,9 +89,7 @@ class Listings:
             if self._last is not None and called_s <= self._asked_s + max_age_s:
                 return self._last
             asked_s = trio.current_time()
-            self._last = await self._rest.fetch(
-                self._venue.listing_request(), self._venue.parse_listing
-            )
+            self._last = await fetch_listing(self._rest, self._venue)
             self._asked_s = asked_s
             return self._last
 

@@ -8,7 +8,7 @@ It has three parts, and a feed needs nothing else:
 
 What the methods take and give is in `values`.
 
-    class Venue ------ listing_request / parse_listing ----> Listing of Listed rows
+    class Venue ------ listing_requests / parse_listing ---> Listing of Listed rows
         |        ------ history_request / parse_history ---> History of VenueTrades
         '-- dialogue(symbols) --> Dialogue: opening, receive, subscribe, tick ...
 
@@ -191,10 +191,18 @@ class Venue(Protocol):
         """
         ...
 
-    def listing_request(self) -> Request: ...
+    def listing_requests(self) -> tuple[Request, ...]:
+        """The requests that bring the listing, or the first page of each part of it."""
+        ...
 
-    def parse_listing(self, body: bytes) -> Listing:
-        """Parse the listing. Raises `VenueMessageError` if no part of it is readable."""
+    def more_listing(self, request: Request, body: bytes) -> tuple[Request, ...]:
+        """The further requests that an answer calls for, such as the one for the next page. Raises
+        `VenueMessageError` for an answer that does not say whether there are any."""
+        ...
+
+    def parse_listing(self, *bodies: bytes) -> Listing:
+        """Parse the listing from all answers, in the order of their requests. Raises
+        `VenueMessageError` if no part of it is readable."""
         ...
 
     def still_fits(self, old: Instrument, new: Listed) -> bool:
@@ -276,7 +284,8 @@ class DialogueDefaults:
 
 
 class VenueDefaults:
-    """A venue without a key, with one kind of stream at one URL, and with whole books over REST."""
+    """A venue without a key, with one kind of stream at one URL, with a listing in one page, and
+    with whole books over REST."""
 
     book_source: BookSource = BookSource.REST
     has_book_ids: bool = True
@@ -291,6 +300,9 @@ class VenueDefaults:
 
     def parts(self) -> tuple[Self, ...]:
         return (self,)
+
+    def more_listing(self, request: Request, body: bytes) -> tuple[Request, ...]:
+        return ()
 
     def still_fits(self, old: Instrument, new: Listed) -> bool:
         return (old.price_exponent, old.quantity_exponent, old.time_exponent) == (

@@ -66,14 +66,14 @@ class RowError(Exception):
 
 
 def parse_listing(
-    body: bytes,
+    bodies: Iterable[bytes],
     venue: str,
     decoder: msgspec.json.Decoder[AnyRow],
     listed: Callable[[AnyRow], Listed],
 ) -> Listing:
     """`listed` makes a row's meaning, or raises `RowError`."""
     try:
-        raw_rows = _DECODE_INFO.decode(body).symbols
+        raw_rows = [raw for body in bodies for raw in _DECODE_INFO.decode(body).symbols]
     except BROKEN as error:
         raise VenueMessageError("exchangeInfo is not what is documented", error) from error
     listing = Listing(venue, {}, {})

@@ -126,8 +126,8 @@ class BinanceSpot(BinanceVenue):
         url, mark, query = self.ws_url.partition("?")
         return f"{url.rstrip('/')}/stream{mark}{query}"
 
-    def parse_listing(self, body: bytes) -> Listing:
-        return rows.parse_listing(body, self.name, _ROWS, self._row)
+    def parse_listing(self, *bodies: bytes) -> Listing:
+        return rows.parse_listing(bodies, self.name, _ROWS, self._row)
 
     def _row(self, row: _Row) -> Listed:
         tick, step = rows.steps(row.filters)

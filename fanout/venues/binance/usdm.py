@@ -148,8 +148,8 @@ class BinanceUsdm(BinanceVenue):
     def stream_url(self) -> str:
         return f"{self.ws_url}{ROUTES[self.stream]}/stream"
 
-    def parse_listing(self, body: bytes) -> Listing:
-        return rows.parse_listing(body, self.name, _ROWS, self._row)
+    def parse_listing(self, *bodies: bytes) -> Listing:
+        return rows.parse_listing(bodies, self.name, _ROWS, self._row)
 
     def _row(self, row: _Row) -> Listed:
         # The strings of the stream have as many decimals as the precision says; the tick size is

@@ -144,11 +144,11 @@ class BinanceVenue(VenueDefaults, ABC):
         self._parser.receive(message, items)
         return items[0] if items else None
 
-    def listing_request(self) -> Request:
-        return Request(path=f"{self.api}/exchangeInfo", weight=self.listing_weight)
+    def listing_requests(self) -> tuple[Request, ...]:
+        return (Request(path=f"{self.api}/exchangeInfo", weight=self.listing_weight),)
 
     @abstractmethod
-    def parse_listing(self, body: bytes) -> Listing: ...
+    def parse_listing(self, *bodies: bytes) -> Listing: ...
 
     def _listed(
         self,

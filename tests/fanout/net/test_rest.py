@@ -195,7 +195,7 @@ async def test_an_answer_that_stays_unparsable_is_an_error() -> None:
     async with ScriptedRest(answer(200, b"<html>")).running() as venue, open_rest(venue) as client:
         with pytest.raises(VenueMessageError, match="exchangeInfo"):
             await client.fetch(
-                venue.listing_request(), lambda body: venue.parse_instruments(body, ())
+                venue.listing_requests()[0], lambda body: venue.parse_instruments(body, ())
             )
 
 

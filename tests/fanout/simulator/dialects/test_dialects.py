@@ -79,7 +79,8 @@ def test_as_many_symbols_are_listed_as_trading_as_the_market_has(
         )
     )
     venue = VENUES[dialect.name]()
-    body = rest.respond(Request("GET", venue.listing_request().path, headers={}), 0).body
+    (request,) = venue.listing_requests()
+    body = rest.respond(Request("GET", request.path, headers={}), 0).body
     listing = venue.parse_listing(body)
     assert [each for each in listing.rows if listing.fault(each) is None] == list(symbols)
     assert len(listing.rows) == count + len(dialect.untraded)
