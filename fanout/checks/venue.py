@@ -28,7 +28,7 @@ from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.venue_clock import ClockOffset, VenueClock
 from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
-from fanout.venues import Listing, Venue
+from fanout.venues import Listing, Request, Venue
 
 ANSWERS_S: Final = 5.0
 """Time limit for all requests together."""
@@ -115,17 +115,31 @@ async def _ask(
     symbols: tuple[str, ...],
     wall_ns: Callable[[], int],
 ) -> None:
-    clock = VenueClock()
-    for _ in range(1 + ROUND_TRIPS):
-        asked_ns, began_s = wall_ns(), trio.current_time()
-        venue_ms = await rest.fetch(venue.time_request(), venue.parse_time)
-        clock.measured(asked_ns=asked_ns, venue_ms=venue_ms, answered_ns=wall_ns())
-        answers.first_s = answers.first_s or trio.current_time() - began_s
-        answers.clock = clock.offset
+    request = venue.time_request()
+    if request is not None:
+        await _ask_time(answers, rest, venue, request, wall_ns)
+    began_s = trio.current_time()
     listing = await fetch_listing(rest, venue)
+    answers.first_s = answers.first_s or trio.current_time() - began_s
     answers.faults = {}
     for each in symbols:
         answers.faults.update(_faults(each, listing))
+
+
+async def _ask_time(
+    answers: Answers,
+    rest: RestClient,
+    venue: Venue,
+    request: Request,
+    wall_ns: Callable[[], int],
+) -> None:
+    clock = VenueClock()
+    for _ in range(1 + ROUND_TRIPS):
+        asked_ns, began_s = wall_ns(), trio.current_time()
+        venue_ms = await rest.fetch(request, venue.parse_time)
+        clock.measured(asked_ns=asked_ns, venue_ms=venue_ms, answered_ns=wall_ns())
+        answers.first_s = answers.first_s or trio.current_time() - began_s
+        answers.clock = clock.offset
 
 
 def _faults(asset: str, listing: Listing) -> dict[str, str | None]:
@@ -192,6 +206,8 @@ def _weight(answers: Answers, venue: Venue) -> Check:
 
 def _clock(answers: Answers, venue: Venue) -> Check:
     subject, clock = Subject(Name.CLOCK, venue.name), answers.clock
+    if venue.time_request() is None:
+        return subject.skipped("the exchange does not show its time")
     if clock is None:
         return subject.skipped("rest failed")
     found = (

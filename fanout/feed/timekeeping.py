@@ -21,7 +21,13 @@ async def keep_time(
     anomalies: Anomalies,
     wall_ns: Callable[[], int],
 ) -> None:
-    """Measure round trips for `clock` until cancelled. `wall_ns` gives unix ns."""
+    """Measure round trips for `clock` until cancelled. `wall_ns` gives unix ns.
+
+    Returns at once for a venue that does not show its time: its clock then counts as equal to ours.
+    """
+    request = venue.time_request()
+    if request is None:
+        return
 
     def take(body: bytes) -> None:
         answered_ns = wall_ns()
@@ -30,7 +36,7 @@ async def keep_time(
     while True:
         asked_ns = wall_ns()
         try:
-            await rest.fetch(venue.time_request(), take)
+            await rest.fetch(request, take)
         except VenueError as error:
             anomalies.note("request for the venue's time failed", error)
         await trio.sleep(EVERY_S)

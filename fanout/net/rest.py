@@ -2,7 +2,7 @@
 
 After a timeout, a 5xx, or a rate limit that soon ends, the client retries a few times. It raises
 every other failure at once. The kind of the error decides the exit code of a failed start:
-unreachable, busy, or forbidden. The venue defines the meaning of an HTTP status.
+unreachable, busy, or forbidden. The venue defines the meaning of an answer's status and body.
 
 After a limit or a ban, all requests pause until the venue's deadline, or until our default expires.
 Otherwise a request waits until the budget of the clock minute has room for its weight.
@@ -143,8 +143,9 @@ class RestClient:
         used = self._venue.used_weight(headers)
         if used is not None:
             self.budget.counted(used, minute)
-        if status != 200:
-            raise self._failure(request, status, headers, body)
+        refusal = self._venue.verdict(status, body)
+        if refusal is not None:
+            raise self._failure(refusal, request, status, headers, body)
         try:
             return parse(body)
         except VenueMessageError as error:
@@ -186,12 +187,18 @@ class RestClient:
         return _WorthAnotherTryError(VenueUnreachableError(what))
 
     def _failure(
-        self, request: Request, status: int, headers: httpx2.Headers, body: bytes
+        self,
+        refusal: Refusal,
+        request: Request,
+        status: int,
+        headers: httpx2.Headers,
+        body: bytes,
     ) -> Exception:
-        what = f"{self._venue.name} answers {request.path} with HTTP {status}"
+        how = "an error" if status == 200 else f"HTTP {status}"
+        what = f"{self._venue.name} answers {request.path} with {how}"
         said = self._venue.explain(status, body)
         said = f": {said}" if said else ""
-        match self._venue.refusal(status):
+        match refusal:
             case Refusal.FORBIDDEN:
                 why = f"{what}, it does not serve this region or network{said}"
                 return self._refused(VenueForbiddenError(why), FORBIDDEN_S)

@@ -246,7 +246,9 @@ class Venue(Protocol):
         """The number that a `BookChecksum` of this book must have; None if the venue sends none."""
         ...
 
-    def time_request(self) -> Request: ...
+    def time_request(self) -> Request | None:
+        """The request for the venue's time; None if the venue does not show it."""
+        ...
 
     def parse_time(self, body: bytes) -> int:
         """The venue's clock in unix ms. Raises `VenueMessageError` for an invalid answer."""
@@ -260,6 +262,11 @@ class Venue(Protocol):
     def refusal(self, status: int) -> Refusal:
         """The meaning of an HTTP status other than 200, over REST and at the WebSocket
         handshake."""
+        ...
+
+    def verdict(self, status: int, body: bytes) -> Refusal | None:
+        """The meaning of a REST answer; None if it is a good one. Some venues refuse with HTTP 200
+        and a code in the body."""
         ...
 
     def banned_until_ms(self, body: bytes) -> int | None:
@@ -284,8 +291,8 @@ class DialogueDefaults:
 
 
 class VenueDefaults:
-    """A venue without a key, with one kind of stream at one URL, with a listing in one page, and
-    with whole books over REST."""
+    """A venue without a key and without an endpoint for its time, with one kind of stream at one
+    URL, with a listing in one page, and with whole books over REST."""
 
     book_source: BookSource = BookSource.REST
     has_book_ids: bool = True
@@ -317,8 +324,17 @@ class VenueDefaults:
     def used_weight(self, headers: Mapping[str, str]) -> int | None:
         return None
 
+    def time_request(self) -> Request | None:
+        return None
+
+    def parse_time(self, body: bytes) -> int:
+        raise AssertionError("there is no request for the time")
+
     def refusal(self, status: int) -> Refusal:
         return usual_refusal(status)
+
+    def verdict(self, status: int, body: bytes) -> Refusal | None:
+        return None if status == 200 else self.refusal(status)
 
     def banned_until_ms(self, body: bytes) -> int | None:
         return None

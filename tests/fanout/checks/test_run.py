@@ -20,6 +20,7 @@ from fanout.simulator import SimulatorConfig
 from fanout.simulator.config import made_up_symbols
 from fanout.simulator.faults.schedule import scheduled
 from fanout.transports.tcp.config import TcpConfig
+from fanout.venues import BinanceUsdm
 from tests.fanout.checks.inspections import ASSETS, checked, exit_code, row, rows
 from tests.fanout.proxies import relay, running_proxy
 from tests.stand.inside import config_for, one_source, running_simulator, with_source
@@ -104,6 +105,16 @@ async def test_a_wrong_clock_is_a_warning_with_its_offset(offset_ms: int, state:
     assert said_ms == pytest.approx(offset_ms, abs=100)
     assert ("NTP" in clock.advice) == (state == State.WARN)
     assert exit_code(report) == 0
+
+
+async def test_a_venue_that_does_not_show_its_time_passes_without_a_look_at_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BinanceUsdm, "time_request", lambda self: None)
+    report = await checked()
+    assert (report.fault, row(report, "rest").state) == (None, State.OK)
+    clock = row(report, "clock")
+    assert (clock.state, clock.found) == (State.SKIP, "the exchange does not show its time")
 
 
 async def test_an_unknown_or_halted_symbol_fails_without_a_wait() -> None:

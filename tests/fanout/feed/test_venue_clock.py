@@ -2,9 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanout.feed.timekeeping import keep_time
 from fanout.feed.venue_clock import SAMPLES, VenueClock
+from fanout.venues import BinanceUsdm
+from tests.stand.loopback import Exchange
 
 MS = 1_000_000
+
+
+class Timeless(BinanceUsdm):
+    """A venue that does not show its time."""
+
+    def time_request(self) -> None:  # type: ignore[override]
+        return None
 
 
 def measure(clock: VenueClock, *, offset_ns: int, there_ns: int, back_ns: int, at_ns: int) -> None:
@@ -54,3 +64,9 @@ def test_a_round_trip_with_our_clock_set_back_is_ignored() -> None:
     clock = VenueClock()
     clock.measured(asked_ns=2 * MS, venue_ms=1, answered_ns=MS)
     assert clock.offset is None
+
+
+async def test_a_venue_that_does_not_show_its_time_is_not_asked_for_it() -> None:
+    clock, exchange, venue = VenueClock(), Exchange("BTCUSDT"), Timeless()
+    await keep_time(clock, exchange, venue, None, lambda: 0)  # type: ignore[arg-type]
+    assert (clock.offset, exchange.requests) == (None, [])

@@ -308,6 +308,39 @@ class Elsewhere(BinanceUsdm):
         return Refusal.BUSY if status == 403 else usual_refusal(status)
 
 
+class InTheBody(BinanceUsdm):
+    """A venue that answers every request with HTTP 200, and says in the body what went wrong."""
+
+    limits = Limits(window_s=5)
+
+    def verdict(self, status: int, body: bytes) -> Refusal | None:
+        meanings = {b"10006": Refusal.BUSY, b"10016": Refusal.PASSING, b"10001": Refusal.OTHER}
+        return meanings.get(body, super().verdict(status, body))
+
+    def explain(self, status: int, body: bytes) -> str:
+        return f"in its own words ({body.decode()})"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "attempts"),
+    [
+        (b"10006", VenueBusyError, ATTEMPTS),
+        (b"10016", VenueUnreachableError, ATTEMPTS),
+        (b"10001", VenueUnreachableError, 1),
+    ],
+)
+async def test_the_venue_may_refuse_in_the_body_of_a_good_status(
+    code: bytes, kind: type[VenueError], attempts: int, pauses: list[float]
+) -> None:
+    script = ScriptedRest(*[answer(200, code)] * attempts)
+    async with script.running() as there:
+        venue = InTheBody(rest_url=there.rest_url)
+        async with open_rest(venue, wall_s=wall_s, now_s=wall_s) as client:
+            with pytest.raises(kind, match=rf"with an error.*: in its own words \({code.decode()}"):
+                await client.fetch(PING, bytes)
+    assert len(script.requests) == attempts
+
+
 async def test_the_venue_defines_the_meaning_of_a_status_and_the_weight_limit() -> None:
     script = ScriptedRest(answer(403, Retry_After="7"), answer(200, b"ok"))
     async with script.running() as venue:
