@@ -30,7 +30,7 @@ from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import make_transport
 from fanout.transports.base import Transport
-from fanout.venues import VENUES, Venue
+from fanout.venues import VENUES, Credentials, Venue
 
 _LOG = logging.getLogger("fanout")
 
@@ -220,7 +220,7 @@ async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
     make = partial(
         VENUES[config.venue],
         stream="aggTrade" if config.feed.stream == "aggTrade" else "trade",
-        api_key=key.reveal() if key else None,
+        credentials=Credentials(secret=key.reveal()) if key else None,
         data=config.kinds,
     )
     if config.sim is None:

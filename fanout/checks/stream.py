@@ -23,11 +23,6 @@ from fanout.venues import Dialogue, Venue, VenueItem, VenueTrade
 OPEN_S: Final = 5.0
 """Time limit for the connection and its handshake."""
 
-_ROUTE_ADVICE: Final = (
-    "Binance acknowledges and stays silent on the wrong route (trade needs /public, aggTrade "
-    "/market): --ws-url must be the exchange's, without a route at its end"
-)
-
 Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
 """Opens a connection to a URL."""
 
@@ -118,7 +113,7 @@ def judge_stream(
 
     Symbols missing from both `heard` and `silences` do not trade.
     """
-    trades = [_first_trade(heard, each, silences.get(each), timeout_s) for each in symbols]
+    trades = [_first_trade(heard, each, venue, silences.get(each), timeout_s) for each in symbols]
     return _websocket(heard, venue, trades, timeout_s), *trades
 
 
@@ -143,11 +138,13 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
     found = f"{opened}, {venue.stream} {answered}"
     if count > 1 and any_failed(trades):
         found += f", then silent for {time_text(timeout_s)}"
-        return subject.failed(found, _ROUTE_ADVICE, Fault.UNREACHABLE, took_s=took_s)
+        return subject.failed(found, venue.silence_advice, Fault.UNREACHABLE, took_s=took_s)
     return subject.passed(found, took_s=took_s)  # the rows of the symbols report the silence
 
 
-def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: float) -> Check:
+def _first_trade(
+    heard: Heard, symbol: str, venue: Venue, silence: Silence | None, timeout_s: float
+) -> Check:
     subject, first_s = Subject(Name.FIRST_TRADE, symbol), heard.first_s.get(symbol)
     if first_s is not None:
         return subject.passed(f"after {time_text(first_s)}", took_s=first_s)
@@ -161,5 +158,5 @@ def _first_trade(heard: Heard, symbol: str, silence: Silence | None, timeout_s: 
         return subject.warned(found, silence.advice)
     advice = silence.advice
     if silence.is_of_stream and len(heard.awaited) + len(heard.first_s) == 1:
-        advice += f"; {_ROUTE_ADVICE}"  # with several symbols, the row of the stream has it
+        advice += f"; {venue.silence_advice}"  # with several symbols, the row of the stream has it
     return subject.failed(found, advice, Fault.UNREACHABLE)

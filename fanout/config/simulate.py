@@ -12,7 +12,10 @@ from fanout.config.options import Option
 from fanout.config.ranges import check_seconds
 from fanout.net.addresses import check_port
 
-DIALECTS: Final = ("binance-usdm", "binance-spot")
+DIALECTS: Final = (
+    "binance-usdm",
+    "binance-spot",
+)
 
 
 class SimulateConfig(msgspec.Struct, frozen=True, kw_only=True):

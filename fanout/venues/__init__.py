@@ -7,11 +7,14 @@ from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
 from fanout.venues.values import (
     DATA,
+    BookSource,
     Continuity,
+    Credentials,
     History,
     Listing,
     Outcome,
     Request,
+    SecretNames,
     SpentId,
     VenueDepth,
     VenueItem,
@@ -21,7 +24,40 @@ from fanout.venues.values import (
 
 
 class VenueClass(Protocol):
-    """A venue's class. It makes the venue, and can spell symbols without an instance."""
+    """A venue's class. It makes the venue, and says without an instance what the venue offers and
+    how it spells symbols."""
+
+    @property
+    def title(self) -> str:
+        """The exchange and the market, as people name them."""
+        ...
+
+    @property
+    def kinds(self) -> DataKinds:
+        """The kinds of data that the venue can bring."""
+        ...
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The kinds of trades to choose from with `--stream`, the preferred one first."""
+        ...
+
+    @property
+    def continuity(self) -> Continuity:
+        """The continuity of its trades."""
+        ...
+
+    @property
+    def book_source(self) -> BookSource: ...
+    @property
+    def secrets(self) -> SecretNames | None:
+        """The environment variables of its credentials; None if it takes none."""
+        ...
+
+    @property
+    def default_assets(self) -> tuple[str, ...]:
+        """The symbols to take if the operator names none."""
+        ...
 
     def __call__(
         self,
@@ -29,7 +65,7 @@ class VenueClass(Protocol):
         stream: str,
         ws_url: str | None,
         rest_url: str | None,
-        api_key: str | None,
+        credentials: Credentials | None,
         data: DataKinds = DataKinds.TRADES,
     ) -> Venue: ...
 
@@ -52,6 +88,7 @@ __all__ = [
     "BinanceSpot",
     "BinanceUsdm",
     "Continuity",
+    "Credentials",
     "Dialogue",
     "History",
     "Listing",

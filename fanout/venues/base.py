@@ -21,7 +21,7 @@ A new venue is one folder, one line in the registry, and the contract checks in
 
 from collections.abc import Mapping
 from math import inf
-from typing import Final, Protocol, Self
+from typing import ClassVar, Final, Protocol, Self
 
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
@@ -156,6 +156,11 @@ class Venue(Protocol):
     @property
     def reach(self) -> str:
         """How far back `history_request` reaches, in words."""
+        ...
+
+    @property
+    def silence_advice(self) -> str:
+        """What to check if the venue acknowledges all subscriptions and sends nothing."""
         ...
 
     @staticmethod
@@ -294,10 +299,11 @@ class VenueDefaults:
     """A venue without a key and without an endpoint for its time, with one kind of stream at one
     URL, with a listing in one page, and with whole books over REST."""
 
-    book_source: BookSource = BookSource.REST
+    book_source: ClassVar[BookSource] = BookSource.REST
     has_book_ids: bool = True
     quotes_from_book: bool = False
     brings_signs: bool = False
+    silence_advice: str = "--ws-url must be the exchange's"
 
     def without_key(self) -> Self:
         return self

@@ -15,6 +15,25 @@ from fanout.protocol.constants import MAX_SYMBOL_BYTES, DataKinds, InstrumentTyp
 from fanout.protocol.instrument import Instrument
 
 
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """The words that prove to a venue who asks: a secret, and the id that belongs to it where the
+    venue has one (Deribit's client id). Neither is ever shown."""
+
+    secret: str
+    id: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+class SecretNames(msgspec.Struct, frozen=True, kw_only=True):
+    """The environment variables that hold a venue's credentials. `id` is None at a venue that has
+    none."""
+
+    secret: str
+    id: str | None = None
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A REST GET: a path behind the venue's REST URL, its query and headers, and the weight that
     the venue counts for it. Headers may hold a key, so they are never shown."""

@@ -19,7 +19,7 @@ from fanout.feed.roster import NO_REFERENCE
 from fanout.net.websocket import MAX_MESSAGE_BYTES
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
-from fanout.venues import Venue, VenueItem, VenueTrade
+from fanout.venues import Venue, VenueClass, VenueItem, VenueTrade
 from fanout.venues.values import Continuity, Refusal
 
 GARBAGE = [
@@ -246,6 +246,16 @@ class VenueContract(ABC):
         assert len(self.trade_message) < limits.message_bytes < MAX_MESSAGE_BYTES
         assert isinstance(self.make().continuity, Continuity)
         assert self.make().short_name
+
+    def test_its_class_states_what_it_offers(self) -> None:
+        venue = self.make()
+        made: VenueClass = type(venue)
+        assert made.title.isprintable()
+        assert venue.stream in made.streams
+        assert venue.data in made.kinds
+        assert made.continuity == venue.continuity
+        assert made.book_source == venue.book_source
+        assert tuple(map(made.spell, made.default_assets)) == made.default_assets
 
     def test_its_parts_are_the_same_venue_and_bring_each_kind_of_data_once(self) -> None:
         venue = self.make()

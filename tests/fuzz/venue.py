@@ -28,7 +28,7 @@ from fanout.protocol import (
     opening,
 )
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import BinanceSpot, BinanceUsdm, Request, VenueItem
+from fanout.venues import BinanceSpot, BinanceUsdm, Credentials, Request, VenueItem
 from tests.fuzz.target import run
 from tests.protocol.golden import HEADER
 
@@ -38,7 +38,7 @@ SYMBOLS: Final = tuple(each.symbol for each in HEADER.instruments)
 TRADES: Final = BinanceUsdm()
 AGGREGATES: Final = BinanceUsdm(stream="aggTrade")
 SPOT: Final = BinanceSpot()
-WITH_KEY: Final = BinanceUsdm(api_key="key")
+WITH_KEY: Final = BinanceUsdm(credentials=Credentials(secret="key"))
 
 
 class _Service:

@@ -23,7 +23,10 @@ from tests.stand.inside import one_source, running_service, running_simulator
 BEGAN_NS = 1_790_000_000_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 
-DIALECT_OF = {"binance": "binance-usdm", "binance-spot": "binance-spot"}
+DIALECT_OF = {
+    "binance": "binance-usdm",
+    "binance-spot": "binance-spot",
+}
 """By venue of the service, the simulator's dialect. Scenes that make sense at both run at both."""
 
 SPENT = "NA"

@@ -9,7 +9,10 @@ from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
-_ALL: Final[tuple[Dialect, ...]] = (BinanceUsdm(), BinanceSpot())
+_ALL: Final[tuple[Dialect, ...]] = (
+    BinanceUsdm(),
+    BinanceSpot(),
+)
 DIALECTS: Final = {each.name: each for each in _ALL}
 
 

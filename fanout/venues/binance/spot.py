@@ -98,6 +98,7 @@ class DataDialogue(MarketDataDialogue, TradeDialogue):
 class BinanceSpot(BinanceVenue):
     """The venue. Times are in microseconds if `ws_url` ends with `?timeUnit=MICROSECOND`."""
 
+    title = "Binance spot"
     name = "binance-spot"
     short_name = "binance-spot"
     limits = LIMITS

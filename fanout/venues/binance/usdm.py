@@ -129,6 +129,7 @@ class DataDialogue(MarketDataDialogue, TradeDialogue):
 class BinanceUsdm(BinanceVenue):
     """The venue."""
 
+    title = "Binance USDⓈ-M perpetuals"
     name = "binance-usdm"
     short_name = "binance"
     limits = LIMITS

@@ -2,8 +2,8 @@
 streams.
 
 Pure. `stream` is "trade" or "aggTrade". Beside trades a venue brings the quotes and changes of
-books that `data` names, on the same connection. The URLs can point to a simulator. An `api_key`
-allows requests for trades by id; the key needs no permissions.
+books that `data` names, on the same connection. The URLs can point to a simulator. A
+key as `credentials` allows requests for trades by id; it needs no permissions.
 """
 
 from abc import ABC, abstractmethod
@@ -24,11 +24,13 @@ from fanout.venues.binance.records import Records
 from fanout.venues.binance.rows import TRADING, Row, asset, in_units
 from fanout.venues.values import (
     Continuity,
+    Credentials,
     History,
     Limits,
     Listed,
     Listing,
     Request,
+    SecretNames,
     VenueItem,
     VenueTrade,
 )
@@ -44,6 +46,7 @@ much, so that a longer message costs a book, and not the connection."""
 class BinanceVenue(VenueDefaults, ABC):
     """A venue without its listing and the route of its streams."""
 
+    title: ClassVar[str]
     name: ClassVar[str]
     short_name: ClassVar[str]
     limits: Limits
@@ -62,8 +65,16 @@ class BinanceVenue(VenueDefaults, ABC):
     depth_stream: ClassVar[str]
     """The fastest stream of changes of a book."""
     book_weight: ClassVar[int]
-    continuity = Continuity.IDS
+    kinds: ClassVar[DataKinds] = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+    streams: ClassVar[tuple[str, ...]] = ("trade", "aggTrade")
+    secrets: ClassVar[SecretNames | None] = SecretNames(secret="FANOUT_BINANCE_API_KEY")
+    default_assets: ClassVar[tuple[str, ...]] = ("BTCUSDT", "ETHUSDT")
+    continuity: ClassVar[Continuity] = Continuity.IDS
     time_exponent = -3
+    silence_advice = (
+        "Binance acknowledges and stays silent on the wrong route (trade needs /public, aggTrade "
+        "/market): --ws-url must be the exchange's, without a route at its end"
+    )
 
     def __init__(
         self,
@@ -71,7 +82,7 @@ class BinanceVenue(VenueDefaults, ABC):
         stream: str = "trade",
         ws_url: str | None = None,
         rest_url: str | None = None,
-        api_key: str | None = None,
+        credentials: Credentials | None = None,
         data: DataKinds = DataKinds.TRADES,
     ) -> None:
         """Aggregates come without other kinds: at USDⓈ-M they need another connection."""
@@ -97,7 +108,7 @@ class BinanceVenue(VenueDefaults, ABC):
         self._recent = self._records = self.aggregates
         if stream == "trade":
             self._recent = self.newest
-            self._records = self.by_id.with_key(api_key) if api_key else self.newest
+            self._records = self.by_id.with_key(credentials.secret) if credentials else self.newest
         self._parser = self.dialogue(())
 
     @property

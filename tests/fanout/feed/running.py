@@ -11,7 +11,7 @@ from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
 from fanout.protocol import DataKinds, Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import BinanceUsdm
+from fanout.venues import BinanceUsdm, Credentials
 from tests.stand.loopback import Exchange
 from tests.stand.subscriber import LogSubscriber
 
@@ -85,7 +85,11 @@ async def running_feed(
     config = config or FeedConfig()
     stream = "aggTrade" if config.stream == "aggTrade" else "trade"
     venue = venue_class(
-        stream=stream, ws_url="ws://venue", rest_url="http://venue", api_key=api_key, data=data
+        stream=stream,
+        ws_url="ws://venue",
+        rest_url="http://venue",
+        credentials=Credentials(secret=api_key) if api_key else None,
+        data=data,
     )
     market = await ask_market(exchange, venue, patterns or tuple(exchange.rows))  # type: ignore[arg-type]
     header = Header(

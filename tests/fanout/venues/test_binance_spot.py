@@ -13,7 +13,7 @@ from fanout.feed.sequences import Sequences
 from fanout.protocol import Gap, Instrument, Trade, TradeKind
 from fanout.protocol.constants import InstrumentType
 from fanout.stats.anomalies import Anomalies
-from fanout.venues import VENUES, BinanceSpot, VenueItem, VenueTrade
+from fanout.venues import VENUES, BinanceSpot, Credentials, VenueItem, VenueTrade
 from tests.captures import capture_path
 from tests.contracts.venue import VenueContract
 
@@ -99,7 +99,7 @@ class TestBinanceSpot(VenueContract):
 
 
 def test_it_is_in_the_registry() -> None:
-    venue = VENUES["binance-spot"](stream="trade", ws_url=None, rest_url=None, api_key=None)
+    venue = VENUES["binance-spot"](stream="trade", ws_url=None, rest_url=None, credentials=None)
     assert (venue.name, venue.short_name) == ("binance-spot", "binance-spot")
     assert venue.stream_url() == "wss://stream.binance.com:9443/stream"
     assert venue.rest_url == "https://api.binance.com"
@@ -186,7 +186,7 @@ def test_an_error_answer_is_a_refusal() -> None:
 
 
 def test_with_a_key_trades_are_asked_for_by_their_ids() -> None:
-    request = BinanceSpot(api_key="key").history_request("BTCUSDT", 7)
+    request = BinanceSpot(credentials=Credentials(secret="key")).history_request("BTCUSDT", 7)
     assert request.path == "/api/v3/historicalTrades"
     assert request.query["fromId"] == "7"
     assert request.headers == {"X-MBX-APIKEY": "key"}
