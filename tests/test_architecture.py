@@ -179,10 +179,17 @@ def test_a_file_imports_only_what_it_may_know(path: Path) -> None:
         assert not is_below(module, forbidden), f"{path} may not import {module}"
 
 
+SHARED = {
+    "transports": ("base", "registry"),
+    "venues": ("base", "levels", "numbers", "times", "values"),
+}
+"""The modules that all transports, and all venues, may use."""
+
+
 def test_a_transport_or_a_venue_knows_no_other() -> None:
     for kind in ("transports", "venues"):
         top = ROOT / "fanout" / kind
-        shared = ("base", "registry" if kind == "transports" else "values")
+        shared = SHARED[kind]
         for path in top.rglob("*.py"):
             own = path.relative_to(top).parts[0].removesuffix(".py")
             if own in ("__init__", *shared):

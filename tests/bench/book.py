@@ -42,7 +42,8 @@ from fanout.protocol import OrderBook, Side
 from fanout.protocol.book import twin
 from fanout.protocol.book_records import BookUpdate, Level
 from fanout.protocol.constants import BookFlags
-from fanout.venues.binance.depth import packed_side, read_depth
+from fanout.venues.binance.depth import read_depth
+from fanout.venues.levels import packed_side
 from tests.bench.book_rivals.held import Held, Levels, Pairs, Way
 from tests.bench.codec_rivals.way import BTCUSDT
 from tests.bench.market import book_lines

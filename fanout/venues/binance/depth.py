@@ -13,20 +13,18 @@ rest. Where either finds something unusual, msgspec reads all of it. The compile
 whole message in that one pass.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
 
-from fanout.errors import VenueMessageError, VenueUnitsError, shown
-from fanout.protocol.book_records import BookUpdate, pack_levels
+from fanout.errors import VenueMessageError
+from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import U64_MAX, Side
-from fanout.protocol.errors import NotRepresentableError
-from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.level_text import packed_levels
 from fanout.protocol.speedups import Twins
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.levels import packed_side
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import VenueDepth
 
 twin: Final = Twins("fanout.venues.binance._depth")
@@ -124,19 +122,3 @@ def _read_slowly(message: bytes, instrument: Instrument) -> tuple[_Rest | _Messa
     except BROKEN as error:
         raise VenueMessageError("depth of the wrong shape", f"{error}: {message[:80]!r}") from error
     return row, packed_side(row.b, instrument, Side.BID), packed_side(row.a, instrument, Side.ASK)
-
-
-def packed_side(pairs: Sequence[tuple[str, str]], instrument: Instrument, side: Side) -> bytes:
-    """Levels as Binance writes them, packed from the best outwards. If a price comes twice, the
-    later quantity counts. Raises `VenueUnitsError`."""
-    try:
-        levels = {
-            from_text(price, instrument.price_exponent): from_text(
-                quantity, instrument.quantity_exponent
-            )
-            for price, quantity in pairs
-        }
-        return pack_levels(sorted(levels.items(), reverse=side == Side.BID))
-    except NotRepresentableError as error:
-        detail = f"{instrument.symbol}: {shown(error)}"
-        raise VenueUnitsError("depth with a level that cannot be", detail) from error

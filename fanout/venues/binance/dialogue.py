@@ -19,7 +19,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError, VenueRefusalError, shown
 from fanout.venues.base import DialogueDefaults
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import Limits, Outcome, VenueItem
 
 NAMES_A_REQUEST: Final = 200

@@ -18,7 +18,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.venues.binance.depth import read_depth
 from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.messages import Envelope
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import (
     TOO_LONG,
     DepthLost,

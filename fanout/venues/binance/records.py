@@ -13,7 +13,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import History, Request, VenueTrade
 
 

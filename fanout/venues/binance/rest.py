@@ -7,12 +7,8 @@ from typing import Annotated, Final
 import msgspec
 
 from fanout.errors import VenueMessageError, shown
-
-BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""The errors of msgspec for invalid JSON; RecursionError is for deep nesting."""
-
-MAX_TIME_MS: Final = 10**13
-"""The year 2286. Larger times cannot be formatted."""
+from fanout.venues.numbers import BROKEN
+from fanout.venues.times import MAX_TIME_MS
 
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})\b")
 

@@ -14,7 +14,7 @@ import msgspec
 from fanout.errors import VenueMessageError, shown
 from fanout.protocol.constants import EXPONENTS, MAX_ASSET_BYTES, MAX_SYMBOL_BYTES, U64_MAX
 from fanout.protocol.text import name_fault
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import Listed, Listing
 
 TRADING: Final = "TRADING"

@@ -23,8 +23,8 @@ from fanout.venues.binance.dialogue import BinanceDialogue, unexpected
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.messages import Aggregate, Envelope, Trade
 from fanout.venues.binance.records import aggregates, by_id, newest
-from fanout.venues.binance.rest import BROKEN
 from fanout.venues.binance.venue import BinanceVenue
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import Limits, Listed, Listing, Outcome, Request, VenueItem, VenueTrade
 
 WS_URL: Final = "wss://stream.binance.com:9443"

@@ -16,8 +16,8 @@ from fanout.protocol.book_records import LEVEL, BookUpdate
 from fanout.protocol.constants import U64_MAX, BookFlags, Side
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.level_text import packed_levels
-from fanout.venues.binance.depth import packed_side
-from fanout.venues.binance.rest import BROKEN
+from fanout.venues.levels import packed_side
+from fanout.venues.numbers import BROKEN
 from fanout.venues.values import Request
 
 LEVELS: Final = 1_000

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.errors import VenueMessageError
-from fanout.protocol import Instrument, Side
-from fanout.protocol.book_records import pack_levels
+from fanout.protocol import Instrument
 from fanout.venues.binance import depth
-from fanout.venues.binance.depth import packed_side, twin
+from fanout.venues.binance.depth import twin
 from fanout.venues.values import VenueDepth
 from tests.twins import outcome, same_outcome, twins_of
 
@@ -142,12 +141,6 @@ def test_what_is_not_as_documented_is_refused(read: Read, text: bytes, kind: str
 def test_a_message_of_another_instrument_is_refused(read: Read) -> None:
     with pytest.raises(VenueMessageError, match="unexpected event: 'depthUpdate', BTCUSDT"):
         read(message(), replace(BTC, symbol="ETHUSDT"))
-
-
-def test_of_a_price_that_comes_twice_the_later_quantity_counts() -> None:
-    pairs = [("1", "1"), ("2", "2"), ("1.00", "3")]
-    assert packed_side(pairs, BTC, Side.BID) == pack_levels([(200, 2000), (100, 3000)])
-    assert packed_side(pairs, BTC, Side.ASK) == pack_levels([(100, 3000), (200, 2000)])
 
 
 def test_an_instrument_of_another_alphabet_or_scale() -> None:
