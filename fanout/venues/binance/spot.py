@@ -25,6 +25,7 @@ from fanout.venues.binance.messages import Aggregate, Envelope, Trade
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.venue import BinanceVenue
 from fanout.venues.numbers import BROKEN
+from fanout.venues.rows import RowError, exponent
 from fanout.venues.values import Limits, Listed, Listing, Outcome, Request, VenueItem, VenueTrade
 
 WS_URL: Final = "wss://stream.binance.com:9443"
@@ -135,10 +136,8 @@ class BinanceSpot(BinanceVenue):
         is_exact = self.data == DataKinds.TRADES
         return self._listed(
             row,
-            price_exponent=rows.exponent(_decimals(tick, row.quotePrecision)),
-            quantity_exponent=rows.exponent(
-                _decimals(step if is_exact else "", row.baseAssetPrecision)
-            ),
+            price_exponent=exponent(_decimals(tick, row.quotePrecision)),
+            quantity_exponent=exponent(_decimals(step if is_exact else "", row.baseAssetPrecision)),
             steps=(tick, step),
             kind=InstrumentType.SPOT,
             fault=self._fault(row),
@@ -174,5 +173,5 @@ def _decimals(size: str, precision: int) -> int:
     if not size or not size.strip("0."):
         return precision
     if not (whole + decimals).isascii() or not (whole + decimals).isdigit():
-        raise rows.RowError(f"size {shown(size)}")
+        raise RowError(f"size {shown(size)}")
     return len(decimals.rstrip("0")) if point else 0

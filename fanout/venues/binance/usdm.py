@@ -23,6 +23,7 @@ from fanout.venues.binance.messages import Aggregate, Envelope
 from fanout.venues.binance.records import aggregates, by_id, newest
 from fanout.venues.binance.venue import BinanceVenue
 from fanout.venues.numbers import BROKEN
+from fanout.venues.rows import ABSENT, exponent
 from fanout.venues.values import Limits, Listed, Listing, Outcome, SpentId, VenueItem, VenueTrade
 
 WS_URL: Final = "wss://fstream.binance.com"
@@ -81,7 +82,7 @@ class _Row(rows.Row, kw_only=True):
     contractType: str  # noqa: N815  the venue's name
     pricePrecision: int  # noqa: N815
     quantityPrecision: int  # noqa: N815
-    filters: msgspec.Raw = rows.ABSENT
+    filters: msgspec.Raw = ABSENT
 
 
 _decode_trade = msgspec.json.Decoder(Envelope[_Trade]).decode
@@ -157,8 +158,8 @@ class BinanceUsdm(BinanceVenue):
         # coarser for some symbols (BTCUSDT: precision 2, tick 0.10), and no source of exponents.
         return self._listed(
             row,
-            price_exponent=rows.exponent(row.pricePrecision),
-            quantity_exponent=rows.exponent(row.quantityPrecision),
+            price_exponent=exponent(row.pricePrecision),
+            quantity_exponent=exponent(row.quantityPrecision),
             steps=rows.steps(rows.readable(row.filters)),
             kind=_type_of(row.contractType),
             fault=self._fault(row),

@@ -21,7 +21,8 @@ from fanout.venues.binance import rest, whole_book
 from fanout.venues.binance.dialogue import BinanceDialogue
 from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
 from fanout.venues.binance.records import Records
-from fanout.venues.binance.rows import TRADING, Row, asset, in_units
+from fanout.venues.binance.rows import TRADING, Row
+from fanout.venues.rows import asset, in_units
 from fanout.venues.values import (
     Continuity,
     Credentials,
