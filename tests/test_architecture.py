@@ -181,7 +181,7 @@ def test_a_file_imports_only_what_it_may_know(path: Path) -> None:
 
 SHARED = {
     "transports": ("base", "registry"),
-    "venues": ("base", "levels", "numbers", "rows", "times", "values"),
+    "venues": ("acks", "base", "levels", "numbers", "rows", "times", "values"),
 }
 """The modules that all transports, and all venues, may use."""
 
