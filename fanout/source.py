@@ -33,7 +33,7 @@ from fanout.errors import (
 from fanout.feed import Feed
 from fanout.feed.market import Market, ask_market
 from fanout.feed.roster import NO_REFERENCE
-from fanout.net.budget import SHARE
+from fanout.net.budget import MINUTE_S, SHARE
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient
 from fanout.net.websocket import open_websocket
@@ -128,7 +128,8 @@ class Source:
         book = self.venue.book_request(symbol)
         if DataKinds.BOOK_BY_PRICE in self.venue.data and book is not None:
             weight, what = weight + book.weight, f"{what} and books"
-        minute = int(self.venue.limits.weight * SHARE)
+        limits = self.venue.limits
+        minute = int(limits.weight * SHARE * MINUTE_S / limits.window_s)
         minutes = -(-count * weight // minute)
         _LOG.warning(
             "%d symbols: their %s take REST weight %s, of which %s a minute are used: "

@@ -26,7 +26,7 @@ from fanout.errors import (
 from fanout.feed.listing import resolve
 from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.venue_clock import ClockOffset, VenueClock
-from fanout.net.budget import SHARE
+from fanout.net.budget import MINUTE_S, SHARE
 from fanout.net.rest import RestClient
 from fanout.venues import Listing, Request, Venue
 
@@ -194,11 +194,13 @@ def _weight(answers: Answers, venue: Venue) -> Check:
     subject, limit = Subject(Name.WEIGHT, venue.name), venue.limits.weight
     if answers.first_s is None:
         return subject.skipped("rest failed")
-    found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in this minute"
+    window_s = venue.limits.window_s
+    window = "this minute" if window_s == MINUTE_S else f"these {window_s:g} s"
+    found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in {window}"
     if answers.used_weight > limit * SHARE:
         advice = (
             "other programs at this address use most of it: fanout stops at "
-            f"{SHARE:.0%} of a minute's weight, and would delay its requests"
+            f"{SHARE:.0%} of the weight, and would delay its requests"
         )
         return subject.warned(found, advice)
     return subject.passed(found)

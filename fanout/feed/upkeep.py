@@ -26,7 +26,7 @@ from fanout.feed.parts import Parts
 from fanout.feed.relisting import Changes, compare
 from fanout.feed.roster import NO_REFERENCE
 from fanout.feed.silence import Listings
-from fanout.net.budget import MINUTE_S, SHARE
+from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
 from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.instrument import Instrument
@@ -322,4 +322,5 @@ class Upkeep:
         weight = self._venue.recent_trades_request(
             self._parts.roster[index].instrument.symbol
         ).weight
-        return weight * MINUTE_S / (self._rest.budget.limit * SHARE * REFERENCE_PART)
+        budget = self._rest.budget
+        return weight * budget.window_s / (budget.limit * SHARE * REFERENCE_PART)

@@ -83,8 +83,16 @@ _LINK: Final[list[tuple[str, str, Callable[[LinkStats], float]]]] = [
 ]
 
 _FEED: Final[list[tuple[str, str, Callable[[FeedStats], float | None]]]] = [
-    ("rest_weight", "REST weight used in this minute.", lambda feed: feed.rest_weight),
-    ("rest_weight_limit", "REST weight allowed a minute.", lambda feed: feed.rest_weight_limit),
+    (
+        "rest_weight",
+        "REST weight used in the venue's current window.",
+        lambda feed: feed.rest_weight,
+    ),
+    (
+        "rest_weight_limit",
+        "REST weight allowed in one window.",
+        lambda feed: feed.rest_weight_limit,
+    ),
     (
         "venue_clock_offset_seconds",
         "The venue's clock minus ours.",

@@ -5,7 +5,7 @@ every other failure at once. The kind of the error decides the exit code of a fa
 unreachable, busy, or forbidden. The venue defines the meaning of an answer's status and body.
 
 After a limit or a ban, all requests pause until the venue's deadline, or until our default expires.
-Otherwise a request waits until the budget of the clock minute has room for its weight.
+Otherwise a request waits until the budget of the venue's window has room for its weight.
 """
 
 import logging
@@ -62,7 +62,7 @@ symbols needs many for a moment; left to itself, httpx would keep twenty for as 
 request is made."""
 
 MAX_WAIT_S: Final = 61.0
-"""Longest wait for a rate limit to end: limits count per clock minute."""
+"""Longest wait for a rate limit to end: no venue counts in windows longer than a minute."""
 
 BAN_S: Final = 120.0
 """Shortest ban, where the venue does not say how long it lasts."""
@@ -108,7 +108,8 @@ class RestClient:
         self._uniform = uniform
         self._wall_s = wall_s
         self._now_s = now_s
-        self.budget = Budget(venue.limits.weight, share=share, wall_s=wall_s)
+        limits = venue.limits
+        self.budget = Budget(limits.weight, window_s=limits.window_s, share=share, wall_s=wall_s)
         self._refusal: VenueError | None = None
         self._refused_until_s = float("-inf")
         """In the time of `now_s`, so that setting the wall clock back does not prolong a ban."""
@@ -132,7 +133,7 @@ class RestClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, request: Request, parse: Callable[[bytes], T]) -> T:
-        minute = await self._wait_for_leave(request.weight)
+        window = await self._wait_for_leave(request.weight)
         try:
             with trio.fail_after(TIMEOUT_S):
                 status, headers, body = await self._fetch(request)
@@ -142,7 +143,7 @@ class RestClient:
             raise self._unreachable(request, shown(reason(error))) from error
         used = self._venue.used_weight(headers)
         if used is not None:
-            self.budget.counted(used, minute)
+            self.budget.counted(used, window)
         refusal = self._venue.verdict(status, body)
         if refusal is not None:
             raise self._failure(refusal, request, status, headers, body)
@@ -154,7 +155,7 @@ class RestClient:
     async def _wait_for_leave(self, weight: int) -> int:
         """Wait until a request of this weight is allowed.
 
-        Returns the clock minute that it counts in. Raises the venue's last refusal if the wait
+        Returns the window that it counts in. Raises the venue's last refusal if the wait
         would exceed `MAX_WAIT_S`.
         """
         while True:
@@ -207,9 +208,10 @@ class RestClient:
                 banned = VenueBusyError(why, self._ban_s(headers, body))
                 return self._refused(banned, banned.pause_s)
             case Refusal.BUSY:
-                # Without Retry-After, which not every venue sends, a limit ends with the minute.
+                # Not every venue sends Retry-After.
+                usual_s = self._venue.limits.busy_s or self.budget.left_s
                 why = f"{what}, too many requests from this address{said}"
-                busy = VenueBusyError(why, _retry_after_s(headers) or 60 - self._wall_s() % 60)
+                busy = VenueBusyError(why, _retry_after_s(headers) or usual_s)
                 self._refused(busy, busy.pause_s)
                 is_soon = busy.pause_s <= MAX_WAIT_S
                 return _WorthAnotherTryError(busy, busy.pause_s) if is_soon else busy

@@ -87,7 +87,7 @@ class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `clock_offset_ns` is the venue's clock minus ours, give or take `clock_uncertainty_ns`. Both are
     None until measured. `rest_weight` is the weight that all programs at this address used in this
-    minute, of `rest_weight_limit`.
+    window of the venue's limit (a minute at Binance), of `rest_weight_limit`.
     """
 
     state: str

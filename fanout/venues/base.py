@@ -260,7 +260,7 @@ class Venue(Protocol):
         ...
 
     def used_weight(self, headers: Mapping[str, str]) -> int | None:
-        """The weight that the venue has counted in this minute, if the answer has it. Header names
+        """The weight that the venue has counted in this window, if the answer has it. Header names
         are in lower case."""
         ...
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 import trustme
+from msgspec.structs import replace
 
 from fanout.checks import State, run_checks
 from fanout.checks.machine import check_machine
@@ -92,6 +93,14 @@ async def test_weight_that_others_have_used_is_a_warning_and_the_rest_is_asked_a
     assert "50%" in weight.advice
     assert row(report, "rest").state is State.OK
     assert exit_code(report) == 0
+
+
+async def test_weight_of_another_window_than_a_minute_is_named_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BinanceUsdm, "limits", replace(BinanceUsdm.limits, window_s=5))
+    weight = row(await checked(), "weight")
+    assert (weight.state, weight.found[-30:]) == (State.OK, "of 2,400 are left in these 5 s")
 
 
 @pytest.mark.parametrize(

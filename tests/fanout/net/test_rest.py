@@ -130,6 +130,44 @@ async def test_a_rate_limit_without_a_time_ends_with_the_minute(pauses: list[flo
     assert pauses == [40.0]
 
 
+class InTheBody(BinanceUsdm):
+    """A venue that answers every request with HTTP 200, and says in the body what went wrong."""
+
+    limits = Limits(window_s=5)
+
+    def verdict(self, status: int, body: bytes) -> Refusal | None:
+        meanings = {b"10006": Refusal.BUSY, b"10016": Refusal.PASSING, b"10001": Refusal.OTHER}
+        return meanings.get(body, super().verdict(status, body))
+
+    def explain(self, status: int, body: bytes) -> str:
+        return f"in its own words ({body.decode()})"
+
+
+class Patient(BinanceUsdm):
+    """A venue that leaves an address alone for a time of its own after a limit."""
+
+    limits = Limits(busy_s=17, window_s=5)
+
+
+@pytest.mark.parametrize(
+    ("made", "refusal", "pause_s"),
+    [
+        (Patient, answer(429), 17.0),
+        (Patient, answer(429, Retry_After="7"), 7.0),
+        (InTheBody, answer(200, b"10006"), 5.0),
+    ],
+)
+async def test_a_rate_limit_without_a_time_ends_as_the_venues_limits_say(
+    made: type[BinanceUsdm], refusal: bytes, pause_s: float, pauses: list[float]
+) -> None:
+    script = ScriptedRest(refusal, answer(200, b"ok"))
+    async with script.running() as there:
+        venue = made(rest_url=there.rest_url)
+        async with open_rest(venue, wall_s=wall_s, now_s=wall_s) as client:
+            assert await client.fetch(PING, bytes) == b"ok"
+    assert pauses == [pause_s]
+
+
 @pytest.mark.parametrize("after", ["86400", "9" * 400])
 async def test_a_long_rate_limit_is_raised_at_once(after: str) -> None:
     script = ScriptedRest(answer(429, Retry_After=after))
@@ -306,19 +344,6 @@ class Elsewhere(BinanceUsdm):
 
     def refusal(self, status: int) -> Refusal:
         return Refusal.BUSY if status == 403 else usual_refusal(status)
-
-
-class InTheBody(BinanceUsdm):
-    """A venue that answers every request with HTTP 200, and says in the body what went wrong."""
-
-    limits = Limits(window_s=5)
-
-    def verdict(self, status: int, body: bytes) -> Refusal | None:
-        meanings = {b"10006": Refusal.BUSY, b"10016": Refusal.PASSING, b"10001": Refusal.OTHER}
-        return meanings.get(body, super().verdict(status, body))
-
-    def explain(self, status: int, body: bytes) -> str:
-        return f"in its own words ({body.decode()})"
 
 
 @pytest.mark.parametrize(
