@@ -195,17 +195,18 @@ async def _cancel_on(stop: trio.Event, scope: trio.CancelScope) -> None:
 async def _open_sources(
     config: Config, wall_ns: Callable[[], int]
 ) -> AsyncIterator[tuple[Source, ...]]:
-    """The sources. Those that ask the same venue at the same address share one REST client: the
-    venue counts, limits and bans them as one."""
+    """The sources. Those that ask the same address under the same limit share one REST client: the
+    exchange counts, limits and bans them as one, also if they are two of its markets."""
     are_several = len(config.sources) > 1
-    shared: dict[tuple[str, str, Proxy | None], RestClient] = {}
+    shared: dict[tuple[str, Proxy | None, int, float], RestClient] = {}
     sources: list[Source] = []
     async with AsyncExitStack() as stack:
         stack.enter_context(lines_named() if are_several else nullcontext())
         for each in config.sources:
             venue = await stack.enter_async_context(open_venue(each))
             proxy = proxy_for(venue.rest_url, each.feed.proxy)
-            key = (venue.name, venue.rest_url, proxy)
+            limits = venue.limits
+            key = (venue.rest_url, proxy, limits.weight, limits.window_s)
             if key not in shared:
                 rest = open_rest(venue, proxy=proxy, wall_s=lambda: wall_ns() / 1e9)
                 shared[key] = await stack.enter_async_context(rest)

@@ -1,4 +1,5 @@
 import json
+import time
 from functools import partial
 
 import pytest
@@ -7,15 +8,16 @@ from msgspec.structs import replace
 from outcome import acapture
 
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
-from fanout.config import Config, SimConfig
+from fanout.config import Config, SimConfig, SourceConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.feed.market import reference_of
 from fanout.protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
 from fanout.protocol.errors import FanoutError
-from fanout.service import run_service
+from fanout.service import _open_sources, run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
+from fanout.venues import VENUES, BinanceUsdm
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
 from tests.stand.inside import Running, config_for, one_source, running_service, running_simulator
@@ -183,6 +185,36 @@ async def test_a_venue_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("fanout.net.rest.ATTEMPTS", 1)
     config = one_source(assets=("BTCUSDT",), transports=(), rest_url="http://127.0.0.1:1")
     assert isinstance(await failure_of(config), VenueUnreachableError)
+
+
+class OtherMarket(BinanceUsdm):
+    """A second market of an exchange that counts the requests of both together."""
+
+    name = "other-market"
+
+
+async def test_sources_at_one_address_under_one_limit_share_a_rest_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(VENUES, "other-market", OtherMarket)
+    here, there = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    places = [
+        ("binance", here, "a"),
+        ("other-market", here, "b"),
+        ("binance-spot", here, "c"),
+        ("binance", there, "d"),
+    ]
+    config = Config(
+        sources=tuple(
+            SourceConfig(assets=("BTCUSDT",), venue=venue, rest_url=url, channel=channel)
+            for venue, url, channel in places
+        ),
+        transports=(TcpConfig(port=0),),
+    )
+    async with _open_sources(config, time.time_ns) as sources:
+        first, second, third, fourth = (each._rest for each in sources)
+    assert first is second
+    assert len({id(each) for each in (first, third, fourth)}) == 3
 
 
 async def test_a_port_in_use_is_told_and_nothing_goes_on() -> None:
