@@ -56,7 +56,7 @@ class Quotes:
             self._anomalies.note("quote of a symbol that was not subscribed", item.symbol)
             return None
         tally = self.tally(instrument.index)
-        if item.update_id <= tally.last_id:
+        if item.update_id <= tally.last_id and not item.resets:
             tally.old += 1
             return None
         try:

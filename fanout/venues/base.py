@@ -284,9 +284,13 @@ class Venue(Protocol):
 
 
 class DialogueDefaults:
-    """A dialogue without keep-alive messages, which cannot ask for a book anew."""
+    """A dialogue without keep-alive messages, which cannot ask for a book anew, and loses nothing
+    with a message that is too long."""
 
     due_s: float = NEVER_S
+
+    def skip(self, message: bytes, out: list[VenueItem]) -> None:
+        return None
 
     def refresh(self, symbol: str) -> tuple[str, ...]:
         return ()

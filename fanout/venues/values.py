@@ -90,7 +90,8 @@ class VenueDepth(msgspec.Struct, frozen=True, gc=False):
 
 class VenueQuote(msgspec.Struct, frozen=True, gc=False):
     """The best bid and ask in the venue's terms, with decimal strings as received. `time` is 0 at a
-    venue that does not send it."""
+    venue that does not send it. `resets`: the venue begins its ids anew with this quote, as a
+    `VenueDepth` does."""
 
     symbol: str
     update_id: int
@@ -99,6 +100,7 @@ class VenueQuote(msgspec.Struct, frozen=True, gc=False):
     bid_quantity: str
     ask_price: str
     ask_quantity: str
+    resets: bool = False
 
 
 class SpentId(msgspec.Struct, frozen=True, gc=False):

@@ -81,9 +81,6 @@ class BinanceDialogue(DialogueDefaults, ABC):
     @abstractmethod
     def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None: ...
 
-    def skip(self, message: bytes, out: list[VenueItem]) -> None:  # noqa: B027
-        """Nothing is lost with a message that brings no changes of books: trades have ids."""
-
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(self._requests("SUBSCRIBE", symbols))
 
