@@ -1,4 +1,5 @@
-"""Runs the command line like a user: real processes, real signals, real pipes."""
+"""Runs the command line like a user: real processes, real signals, real pipes. Most are forks, which
+start six times as fast."""
 
 import io
 import json
@@ -14,6 +15,7 @@ from unittest import mock
 
 from fanout.cli import main
 from fanout.cli.logs import LogFormat, choose
+from tests.stand.forks import Forked, can_fork
 
 FANOUT = (sys.executable, "-m", "fanout")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,14 +34,13 @@ def environment(**extra: str) -> dict[str, str]:
 
 def fanout(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [*FANOUT, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env=environment(**extra),
-    )
+    with _begun(arguments, environment(**extra)) as process:
+        try:
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
+        assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 def at_once(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +69,7 @@ def at_once(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
 class Process:
     """A command that runs on. What it says on stderr is kept."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
         self.process = process
         self.said: list[str] = []
 
@@ -94,22 +95,29 @@ class Process:
     def wait(self) -> int:
         _, rest = self.process.communicate(timeout=TIMEOUT_S)
         self.said.append(rest)
+        assert self.process.returncode is not None
         return self.process.returncode
 
 
 @contextmanager
 def started(*arguments: str, **extra: str) -> Iterator[Process]:
-    with subprocess.Popen(
-        [*FANOUT, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(**extra),
-    ) as process:
+    with _begun(arguments, environment(**extra)) as process:
         try:
             yield Process(process)
         finally:
             process.kill()
+
+
+def _begun(arguments: tuple[str, ...], variables: dict[str, str]) -> subprocess.Popen[str] | Forked:
+    if can_fork(variables):
+        return Forked(arguments, variables)
+    return subprocess.Popen(
+        [*FANOUT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=variables,
+    )
 
 
 @contextmanager
