@@ -1,5 +1,7 @@
-"""Runs the command line like a user: real processes, real signals, real pipes. Most are forks, which
-start six times as fast."""
+"""Runs the command line like a user: real processes, real signals, real pipes.
+
+Most are forks, which start six times as fast.
+"""
 
 import io
 import json
