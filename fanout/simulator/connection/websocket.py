@@ -136,8 +136,9 @@ class _Conversation:
             message = await self._websocket.get_message()
             if not self._rate.allows(trio.current_time()):
                 return await self._close(self._limits.too_many_messages)
-            reply = self._dialect.answer(self._session, _text(message))
-            await self._websocket.send_message(reply.reply)
+            reply = self._dialect.answer(self._session, _text(message), self._clock.now_ms())
+            for each in reply.replies:
+                await self._websocket.send_message(each)
             if reply.close is not None:
                 return await self._close(reply.close)
             self._session = reply.session

@@ -5,6 +5,7 @@ clients' requests into bytes to send.
 """
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from fanout.simulator.market.ticks import (
     RecordedLevels,
     RecordedMessage,
     Tick,
+    Trade,
 )
 
 
@@ -33,10 +35,12 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """The state of a connection: the stream names it asked for, in order, and its form."""
+    """The state of a connection: the stream names it asked for, in order, its form, and the
+    dialect's own state, a value (authentication, numbers of channels, a heartbeat's interval)."""
 
     streams: tuple[str, ...] = ()
     form: Form = Form()
+    own: object = None
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -52,11 +56,25 @@ class Close(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The reply, the session from here on, and whether the connection ends after the reply."""
+    """The replies, in order, the session from here on, and whether the connection ends after them.
 
-    reply: str
+    `greeted` are the streams, as the venue names them, whose whole book or newest trades follow the
+    replies, before anything else of these streams.
+    """
+
+    replies: tuple[str, ...]
     session: Session
     close: Close | None = None
+    greeted: tuple[str, ...] = ()
+
+
+class Pulse(msgspec.Struct, frozen=True):
+    """A message that a connection gets on a clock. With `answer_s`, the venue cuts the connection
+    if no request has come that long after the pulse."""
+
+    name: str
+    every_s: float
+    answer_s: float | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +87,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     too_many_streams: Close
     too_many_messages: Close
+    first_request_s: float = inf
+    request_s: float = inf
+    """A connection is cut if its first request does not come within `first_request_s`, or the next
+    one within `request_s`."""
+    window_ms: int = 60_000
+    over_status: int = 429
+    ban_status: int | None = 418
+    """`weight_per_minute` is counted in windows of `window_ms`. Beyond it REST answers with
+    `over_status`; a client that goes on is banned and gets `ban_status`, None without bans."""
 
 
 class Aggregation(msgspec.Struct, frozen=True):
@@ -77,6 +104,25 @@ class Aggregation(msgspec.Struct, frozen=True):
 
     interval_ms: int
     sent_after_ms: int
+
+
+class Batching(msgspec.Struct, frozen=True):
+    """Trades of one symbol that are due within `interval_ms` are one message, up to `most` of them.
+    At 0 a message has the trades of one sweep."""
+
+    interval_ms: int
+    most: int
+
+
+class Market(Protocol):
+    """What a greeting and a pulse may tell of a symbol, after the newest message of its streams."""
+
+    def whole(self, stream: str) -> Snapshot | None:
+        """The book as the last update of a depth stream left it, under the market's name of the
+        stream; None before a recording has brought one."""
+
+    def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
+        """The newest trades, oldest first."""
 
 
 class RestSide(Protocol):
@@ -146,10 +192,43 @@ class Dialect(Protocol):
     def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
         """The streams of a symbol by name, each with its kind and its route."""
 
-    def answer(self, session: Session, text: str) -> Answer:
+    def welcome(self, session: Session) -> Answer | None:
+        """What the venue says first on a new connection; None if it waits for the client."""
+
+    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
         """The venue's answer to a client's message."""
 
-    def payload(self, tick: Tick, *, microseconds: bool) -> bytes: ...
+    def greeting(self, name: str, stream: str, market: Market, session: Session) -> list[bytes]:
+        """The payloads that answer a new subscription: the whole book, or past trades. `name` is
+        the venue's name of the stream, and `stream` the market's."""
+
+    def pulses(self, session: Session) -> tuple[Pulse, ...]:
+        """The messages on a clock that this connection gets now."""
+
+    def pulse(self, name: str, session: Session, market: Market, now_ms: int) -> list[bytes]:
+        """The messages of a pulse, some for each of its streams perhaps."""
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether each connection gets bytes of its own: numbers of messages or of channels."""
+
+    def personal(
+        self, message: bytes, name: str | None, session: Session, count: int
+    ) -> tuple[bytes, int]:
+        """A message as this connection gets it, and the count of its numbered messages after it.
+        `count` is the one before it. `name` is the venue's name of its stream, None for a reply or
+        a pulse."""
+
+    @property
+    def batching(self) -> Batching | None:
+        """Which trades are in one message: `Tick.others` has those after the first."""
+
+    def wire_id(self, symbol: str, trade_id: int) -> int:
+        """The number under which `fanout` publishes a trade that the market numbers `trade_id`:
+        the venue may name it by a UUID, or number all symbols together."""
+
+    def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
+        """One message, without an envelope. `tick.others` has further trades of it."""
 
     def envelope(self, stream: str, payload: bytes) -> bytes:
         """A payload in a combined stream. `stream` is the name as a subscriber spells it."""
@@ -177,3 +256,45 @@ class Dialect(Protocol):
 
     def recorded_levels(self, payload: bytes) -> RecordedLevels:
         """The levels of a recorded update or whole book. Raises ValueError."""
+
+
+class DialectDefaults:
+    """A dialect with one route, that waits for the client, sends nothing on subscribing and on no
+    clock, the same bytes to everybody, one trade a message."""
+
+    routes: tuple[str, ...] = ()
+    untraded: tuple[Listing, ...] = ()
+    is_personal: bool = False
+    batching: Batching | None = None
+
+    def welcome(self, session: Session) -> Answer | None:
+        return None
+
+    def greeting(self, name: str, stream: str, market: Market, session: Session) -> list[bytes]:
+        return []
+
+    def pulses(self, session: Session) -> tuple[Pulse, ...]:
+        return ()
+
+    def pulse(self, name: str, session: Session, market: Market, now_ms: int) -> list[bytes]:
+        return []
+
+    def personal(
+        self, message: bytes, name: str | None, session: Session, count: int
+    ) -> tuple[bytes, int]:
+        return message, count
+
+    def wire_id(self, symbol: str, trade_id: int) -> int:
+        return trade_id
+
+    def envelope(self, stream: str, payload: bytes) -> bytes:
+        return payload
+
+    def shutdown(self, now_ms: int, form: Form) -> bytes | None:
+        return None
+
+    def lacks(self, quirk: Quirk) -> bool:
+        return True
+
+    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
+        return None

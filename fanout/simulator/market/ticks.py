@@ -107,7 +107,8 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
     It holds a trade, an aggregate, a quote, a depth update, or only a payload. `recorded` is the
     payload of a recording, to be sent as it is. `garbled` names what a fault does to the payload,
-    in order. The first trade of a `sweep` has all of its trades.
+    in order. The first trade of a `sweep` has all of its trades. `others` are the trades that
+    follow `trade` in one message, at a venue that batches them.
     """
 
     due_ns: int
@@ -119,6 +120,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     quote: Quote | None = None
     depth: Depth | None = None
     sweep: tuple[Trade, ...] = ()
+    others: tuple[Trade, ...] = ()
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from fanout.simulator.dialects.base import Limits
+from fanout.simulator.dialects.base import DialectDefaults, Limits
 from fanout.simulator.dialects.binance import frames
 from fanout.simulator.dialects.binance.bodies import Words, error
 from fanout.simulator.dialects.binance.requests import (
@@ -14,7 +14,7 @@ from fanout.simulator.market.made_up import made_up_symbol
 from fanout.simulator.market.ticks import RecordedBook, RecordedLevels
 
 
-class BinanceDialect:
+class BinanceDialect(DialectDefaults):
     """A dialect without its market: listing, routes, messages and REST endpoints."""
 
     words: ClassVar[Words]

@@ -42,14 +42,14 @@ def answer(session: Session, text: str, is_id: IsId) -> Answer:
     try:
         request = _parse(text)
     except _RefusedError as refused:
-        return Answer(_encode({"error": refused.error}), session, refused.close)
+        return Answer((_encode({"error": refused.error}),), session, refused.close)
     request_id = request.get("id")
     known_id = {"id": request_id} if "id" in request and is_id(request_id) else {}
     try:
         result, session = _perform(session, request, text, is_id)
     except _RefusedError as refused:
-        return Answer(_encode({"error": refused.error, **known_id}), session, refused.close)
-    return Answer(_encode({"result": result, **known_id}), session)
+        return Answer((_encode({"error": refused.error, **known_id}),), session, refused.close)
+    return Answer((_encode({"result": result, **known_id}),), session)
 
 
 def _perform(session: Session, request: dict[str, Any], text: str, is_id: IsId) -> Result:

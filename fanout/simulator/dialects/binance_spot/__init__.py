@@ -71,7 +71,7 @@ class BinanceSpot(BinanceDialect):
         lower, kinds = symbol.lower(), {TRADE: TRADE, AGGREGATE: AGGREGATE, **BOOKS}
         return {f"{lower}@{name}": (kind, "") for name, kind in kinds.items()}
 
-    def answer(self, session: Session, text: str) -> Answer:
+    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
         return answer(session, text, _is_id)
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:

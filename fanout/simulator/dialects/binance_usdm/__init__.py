@@ -73,7 +73,7 @@ class BinanceUsdm(BinanceDialect):
         lower = symbol.lower()
         return {f"{lower}@{name}": stream for name, stream in STREAMS.items()}
 
-    def answer(self, session: Session, text: str) -> Answer:
+    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
         return answer(session, text, is_unsigned)
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:

@@ -28,11 +28,11 @@ def ask(method: str, *params: object, session: Session | None = None) -> Answer:
 
 
 def result(given: Answer) -> object:
-    return json.loads(given.reply)["result"]
+    return json.loads(given.replies[0])["result"]
 
 
 def error(given: Answer) -> tuple[int, str]:
-    found = json.loads(given.reply)["error"]
+    found = json.loads(given.replies[0])["error"]
     return found["code"], found["msg"]
 
 
@@ -42,7 +42,7 @@ def names(count: int) -> list[str]:
 
 def test_a_subscription_is_acked_with_null_and_its_id() -> None:
     given = ask("SUBSCRIBE", "btcusdt@trade")
-    assert given.reply == '{"result":null,"id":7}'
+    assert given.replies[0] == '{"result":null,"id":7}'
     assert given.session.streams == ("btcusdt@trade",)
     assert given.close is None
 
@@ -84,7 +84,7 @@ def test_1024_streams_are_accepted() -> None:
 def test_the_1025th_stream_ends_the_connection() -> None:
     full = ask("SUBSCRIBE", *names(MAX_STREAMS)).session
     given = ask("SUBSCRIBE", "onemore@trade", session=full)
-    assert given.reply == '{"error":{"code":4,"msg":"Too many subscriptions"},"id":7}'
+    assert given.replies[0] == '{"error":{"code":4,"msg":"Too many subscriptions"},"id":7}'
     assert given.close == INVALID_REQUEST
     assert (given.close.code, given.close.reason) == (1008, "Invalid request")
 
@@ -133,7 +133,7 @@ def test_a_wrong_parameter_is_refused_and_changes_nothing(
 def test_an_id_that_is_not_an_unsigned_integer_is_refused(request_id: str) -> None:
     given = answer(Session(), f'{{"method":"LIST_SUBSCRIPTIONS","id":{request_id}}}')
     message = "Invalid request: request ID must be an unsigned integer"
-    assert json.loads(given.reply) == {"error": {"code": 2, "msg": message}}
+    assert json.loads(given.replies[0]) == {"error": {"code": 2, "msg": message}}
 
 
 def test_a_request_without_an_id_is_refused() -> None:
@@ -179,7 +179,7 @@ def test_the_error_for_invalid_json_has_the_position_and_ends_the_connection(
 ) -> None:
     given = answer(Session(), text)
     assert error(given) == (3, f"Invalid JSON: expected value at {at}")
-    assert "id" not in json.loads(given.reply)
+    assert "id" not in json.loads(given.replies[0])
     assert given.close == INVALID_REQUEST
 
 
@@ -202,9 +202,9 @@ def test_a_request_with_any_bit_flipped_is_answered() -> None:
     for position in range(len(SUBSCRIBE) * 8):
         flipped = bytearray(SUBSCRIBE.encode())
         flipped[position // 8] ^= 1 << position % 8
-        assert answer(Session(), flipped.decode(errors="replace")).reply
+        assert answer(Session(), flipped.decode(errors="replace")).replies[0]
 
 
 @given(st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
 def test_any_text_gets_an_answer(text: str) -> None:
-    assert json.loads(answer(Session(), text).reply)
+    assert json.loads(answer(Session(), text).replies[0])

@@ -63,15 +63,15 @@ def test_in_microseconds_a_trade_is_spelled_with_all_its_digits() -> None:
 
 @pytest.mark.parametrize("request_id", ["1", "-5", '"abc123"', "null", str(2**63 - 1)])
 def test_an_id_may_be_a_number_a_text_or_null(request_id: str) -> None:
-    answer = SPOT.answer(Session(), f'{{"method":"SUBSCRIBE","params":["a"],"id":{request_id}}}')
-    assert answer.reply == f'{{"result":null,"id":{request_id}}}'
+    answer = SPOT.answer(Session(), f'{{"method":"SUBSCRIBE","params":["a"],"id":{request_id}}}', 0)
+    assert answer.replies[0] == f'{{"result":null,"id":{request_id}}}'
     assert answer.session == Session(("a",))
 
 
 @pytest.mark.parametrize("request_id", ["1.5", "true", '"a-b"', f'"{37 * "a"}"', str(2**63), "[]"])
 def test_another_id_is_refused(request_id: str) -> None:
-    answer = SPOT.answer(Session(), f'{{"method":"SUBSCRIBE","params":["a"],"id":{request_id}}}')
-    assert json.loads(answer.reply)["error"]["code"] == 2
+    answer = SPOT.answer(Session(), f'{{"method":"SUBSCRIBE","params":["a"],"id":{request_id}}}', 0)
+    assert json.loads(answer.replies[0])["error"]["code"] == 2
 
 
 @pytest.fixture
