@@ -6,12 +6,13 @@ clients' requests into bytes to send.
 
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import RateLimit
+from fanout.simulator.faults import AuthFault, Refusal
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import Listing, Quirk
@@ -59,13 +60,47 @@ class Answer(msgspec.Struct, frozen=True):
     """The replies, in order, the session from here on, and whether the connection ends after them.
 
     `greeted` are the streams, as the venue names them, whose whole book or newest trades follow the
-    replies, before anything else of these streams.
+    replies, before anything else of these streams. `refused` are the symbols that the answer has
+    refused because of `Mood.refused`. `is_pong` marks the answer to a ping in the venue's own
+    messages, which the fault `mute` holds back.
     """
 
     replies: tuple[str, ...]
     session: Session
     close: Close | None = None
     greeted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    is_pong: bool = False
+
+
+class Mood(msgspec.Struct, frozen=True):
+    """The faults that act on the venue's next answers.
+
+    `refused` has symbols, under the market's names, whose subscriptions fail, and how: `topic` is
+    an error for each of its topics; `request` an error for the whole request, in which the other
+    symbols may have been subscribed or not, as at the venue; and `missing` an answer that is good,
+    and does not list its topics. `auth` says that credentials are refused (`reject`), that access
+    tokens are (`expire`), or both (`revoke`).
+    """
+
+    refused: Mapping[str, Refusal] = {}
+    auth: AuthFault | None = None
+
+
+CALM: Final = Mood()
+
+Ability = Literal[
+    "resnapshot",
+    "refuse topic",
+    "refuse request",
+    "refuse missing",
+    "mute",
+    "maintain",
+    "auth",
+    "checksum",
+]
+"""A fault of `fanout.simulator.faults` that needs the dialect's part: a book on the stream, errors
+of its own, pings in its own messages, announcements, authentication, checksums."""
 
 
 class Pulse(msgspec.Struct, frozen=True):
@@ -195,8 +230,9 @@ class Dialect(Protocol):
     def welcome(self, session: Session) -> Answer | None:
         """What the venue says first on a new connection; None if it waits for the client."""
 
-    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
-        """The venue's answer to a client's message."""
+    def answer(self, session: Session, text: str, now_ms: int, mood: Mood = CALM) -> Answer:
+        """The venue's answer to a client's message. Only a dialect whose abilities include
+        `refuse` or `auth` heeds the mood."""
 
     def greeting(self, name: str, stream: str, market: Market, session: Session) -> list[bytes]:
         """The payloads that answer a new subscription: the whole book, or past trades. `name` is
@@ -236,6 +272,24 @@ class Dialect(Protocol):
     def shutdown(self, now_ms: int, form: Form) -> bytes | None:
         """The message that announces the end of a connection; None if the venue has none."""
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """The faults that this venue can have, of those that need the dialect's part. The others
+        are refused."""
+
+    def maintenance(self, begins: bool, now_ms: int, session: Session) -> list[bytes]:
+        """The messages to a connection when maintenance begins, or ends; none if it gets none."""
+
+    def deprived(self, session: Session, how: AuthFault, now_ms: int) -> Answer | None:
+        """What an authenticated connection gets when its access ends, by `expire` or `revoke`, and
+        its session without it. None if it has no access."""
+
+    def wrong_checksum(
+        self, name: str, stream: str, market: Market, session: Session
+    ) -> list[bytes]:
+        """The messages with a checksum that is not the book's. The names are as for `greeting`. No
+        message to a connection that gets no checksums."""
+
     def rest(self, venue: Venue) -> RestSide: ...
 
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
@@ -260,12 +314,13 @@ class Dialect(Protocol):
 
 class DialectDefaults:
     """A dialect with one route, that waits for the client, sends nothing on subscribing and on no
-    clock, the same bytes to everybody, one trade a message."""
+    clock, the same bytes to everybody, one trade a message, and has no fault of its own."""
 
     routes: tuple[str, ...] = ()
     untraded: tuple[Listing, ...] = ()
     is_personal: bool = False
     batching: Batching | None = None
+    abilities: frozenset[Ability] = frozenset()
 
     def welcome(self, session: Session) -> Answer | None:
         return None
@@ -292,6 +347,17 @@ class DialectDefaults:
 
     def shutdown(self, now_ms: int, form: Form) -> bytes | None:
         return None
+
+    def maintenance(self, begins: bool, now_ms: int, session: Session) -> list[bytes]:
+        return []
+
+    def deprived(self, session: Session, how: AuthFault, now_ms: int) -> Answer | None:
+        return None
+
+    def wrong_checksum(
+        self, name: str, stream: str, market: Market, session: Session
+    ) -> list[bytes]:
+        return []
 
     def lacks(self, quirk: Quirk) -> bool:
         return True

@@ -22,6 +22,9 @@ from fanout.simulator.market.ticks import ADL, INSURANCE_FUND
 FaultStream = Literal["trade", "aggTrade", "bookTicker", "depth"]
 """`depth` is every depth stream of a symbol, each with a count of its own."""
 
+Refusal = Literal["topic", "request", "missing"]
+AuthFault = Literal["reject", "expire", "revoke"]
+
 MAX_STANDING: Final = 1_000  # faults in one place, or on one stream, that are not over
 MAX_WINDOW: Final = 10_000  # messages held back at once, which bounds the memory of a fault
 MAX_ROWS: Final = 40_000  # inserted at once: half of a subscriber's outbox

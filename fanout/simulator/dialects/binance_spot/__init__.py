@@ -8,10 +8,12 @@ with every refusal. It shares no code with the service's venue.
 from typing import Any, Final
 
 from fanout.simulator.dialects.base import (
+    CALM,
     Aggregation,
     Answer,
     Destination,
     Form,
+    Mood,
     RestSide,
     Session,
     Venue,
@@ -71,7 +73,7 @@ class BinanceSpot(BinanceDialect):
         lower, kinds = symbol.lower(), {TRADE: TRADE, AGGREGATE: AGGREGATE, **BOOKS}
         return {f"{lower}@{name}": (kind, "") for name, kind in kinds.items()}
 
-    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
+    def answer(self, session: Session, text: str, now_ms: int, mood: Mood = CALM) -> Answer:
         return answer(session, text, _is_id)
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:

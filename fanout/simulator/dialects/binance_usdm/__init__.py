@@ -6,10 +6,12 @@ It shares no code with the service's venue, so that one misreading cannot hide i
 from typing import Final
 
 from fanout.simulator.dialects.base import (
+    CALM,
     Aggregation,
     Answer,
     Destination,
     Form,
+    Mood,
     RestSide,
     Session,
     Venue,
@@ -73,7 +75,7 @@ class BinanceUsdm(BinanceDialect):
         lower = symbol.lower()
         return {f"{lower}@{name}": stream for name, stream in STREAMS.items()}
 
-    def answer(self, session: Session, text: str, now_ms: int) -> Answer:
+    def answer(self, session: Session, text: str, now_ms: int, mood: Mood = CALM) -> Answer:
         return answer(session, text, is_unsigned)
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
