@@ -200,8 +200,10 @@ def test_a_transport_or_a_venue_knows_no_other() -> None:
 
 
 def test_the_simulators_market_knows_no_dialect_and_a_dialect_no_other() -> None:
-    """`dialects/base.py` is the interface, and `dialects/binance` what its venues share."""
-    dialects, shared = "fanout.simulator.dialects", ("base", "binance")
+    """`dialects/base.py` is the interface; `rest.py` and `listings.py` are for all dialects, and
+    `dialects/binance` is what Binance's share."""
+    dialects, tools = "fanout.simulator.dialects", ("base", "listings", "rest")
+    shared = (*tools, "binance")
     top = ROOT / "fanout" / "simulator"
     for path in (top / "market").rglob("*.py"):
         for module in imports(path.relative_to(ROOT)):
@@ -210,7 +212,7 @@ def test_the_simulators_market_knows_no_dialect_and_a_dialect_no_other() -> None
         own = path.relative_to(top / "dialects").parts[0].removesuffix(".py")
         if own == "__init__":
             continue
-        known = {f"{dialects}.{each}" for each in ({"base"} if own in shared else {own, *shared})}
+        known = {f"{dialects}.{each}" for each in (tools if own in shared else {own, *shared})}
         known |= {f"{dialects}.{own}"}
         for module in imports(path.relative_to(ROOT)):
             assert is_below(module, known) or not is_below(module, {dialects}), f"{path}: {module}"

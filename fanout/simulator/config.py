@@ -47,10 +47,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that a WebSocket connection may send; one more closes it with 1008. None is the
     venue's own limit, also in the next two fields."""
     weight_limit: int | None = None
-    """REST weight per UTC minute; over it, requests are answered with a 429."""
+    """REST weight in a window of the venue's limit, a UTC minute at Binance. Requests over it are
+    refused, mostly with a 429."""
     ping_every_s: float | None = None
     tolerated_429s: int = 10
-    """In a minute. One more is a ban: requests get a 418 until it ends."""
+    """Refused requests in a window. One more is a ban, where the venue has bans: requests get a 418
+    until it ends."""
     kept_trades: int = 5_000
     """Per symbol, for REST; each takes some 300 bytes."""
     kept_ids: int = 100_000

@@ -74,7 +74,13 @@ class Exchange:
         self._connections = Connections()
         weight_limit = config.weight_limit or dialect.limits.weight_per_minute
         self._rest_faults = RestFaults(dialect, weight_limit)
-        rate_limit = RateLimit(weight_limit=weight_limit, tolerated_429s=config.tolerated_429s)
+        rate_limit = RateLimit(
+            weight_limit=weight_limit,
+            tolerated_429s=config.tolerated_429s,
+            window_ms=dialect.limits.window_ms,
+            over_status=dialect.limits.over_status,
+            ban_status=dialect.limits.ban_status,
+        )
         self._rest = dialect.rest(
             Venue(
                 listings=self._engine.listings,

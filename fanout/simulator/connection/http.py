@@ -29,11 +29,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """With `sent_bytes`, only so many bytes of the body are sent, and then the connection ends."""
+    """`headers` are the venue's own. With `sent_bytes`, only so many bytes of the body are sent,
+    and then the connection ends."""
 
     status: int
     body: bytes
-    used_weight: int | None = None
+    headers: dict[str, str] = {}
     retry_after_s: int | None = None
     content_type: str = JSON
     delay_s: float = 0.0

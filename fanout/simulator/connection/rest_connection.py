@@ -70,9 +70,8 @@ def _headers(response: Response) -> list[tuple[str, str]]:
     headers = [
         ("Content-Type", response.content_type),
         ("Content-Length", str(len(response.body))),
+        *response.headers.items(),
     ]
-    if response.used_weight is not None:
-        headers.append(("X-MBX-USED-WEIGHT-1M", str(response.used_weight)))
     if response.retry_after_s is not None:
         headers.append(("Retry-After", str(response.retry_after_s)))
     return headers

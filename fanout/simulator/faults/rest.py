@@ -1,5 +1,7 @@
 """Faults of REST and of handshakes. They wait here for requests with their paths."""
 
+from typing import Final
+
 import msgspec
 
 from fanout.errors import UsageError
@@ -81,6 +83,20 @@ class _Waiting:
 
 
 def _fewer(body: bytes, rows: int) -> bytes:
-    """The first rows of an answer that is a list; any other answer unchanged."""
-    answer = msgspec.json.decode(body) if body.startswith(b"[") else None
-    return msgspec.json.encode(answer[:rows]) if isinstance(answer, list) else body
+    """The first rows of an answer that is a list, or has one under the names in `_WRAPPERS`; any
+    other answer unchanged."""
+    answer = msgspec.json.decode(body) if body.startswith((b"[", b"{")) else None
+    if isinstance(answer, list):
+        return msgspec.json.encode(answer[:rows])
+    outer = answer
+    while isinstance(outer, dict):
+        name = next((each for each in _WRAPPERS if each in outer), "")
+        inner = outer.get(name)
+        if isinstance(inner, list):
+            outer[name] = inner[:rows]
+            return msgspec.json.encode(answer)
+        outer = inner
+    return body
+
+
+_WRAPPERS: Final = ("result", "data", "list", "trades")

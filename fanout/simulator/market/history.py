@@ -39,6 +39,18 @@ class Shelf(Generic[R]):
         """The first `limit` of the kept rows from `first_id` on."""
         return self._from(bisect_left(self._rows, first_id, key=_id), limit)
 
+    def numbered(
+        self, first_id: int | None, last_id: int | None, limit: int, *, newest: bool
+    ) -> list[R]:
+        """The newest `limit` rows of a range of ids, or the oldest, ascending. None is an open
+        end."""
+        rows = self._rows
+        start = 0 if first_id is None else bisect_left(rows, first_id, key=_id)
+        stop = len(rows) if last_id is None else bisect_right(rows, last_id, key=_id)
+        if newest:
+            start = max(start, stop - limit)
+        return self._from(start, max(0, min(limit, stop - start)))
+
     def between(self, start_ms: int, end_ms: int | None) -> list[R]:
         """The rows of that time, both ends included; without an end, to the newest."""
         start = bisect_left(self._rows, start_ms, key=_time_ms)

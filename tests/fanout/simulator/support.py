@@ -10,7 +10,9 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from fanout.simulator import Simulator, SimulatorConfig, run_simulator
+from fanout.simulator.connection.http import Response
 from fanout.simulator.dialects import DIALECTS
+from fanout.simulator.dialects.binance.rest import USED_WEIGHT
 from fanout.simulator.exchange import Exchange
 from fanout.simulator.faults.impairments import garbled
 from fanout.simulator.market.book import Snapshot
@@ -54,6 +56,11 @@ def payload(of: Tick) -> bytes:
 def no_snapshot(symbol: str, limit: int) -> Snapshot:
     """For a REST side without books."""
     return NO_BOOK
+
+
+def used_weight(response: Response) -> int:
+    """As Binance's header has it."""
+    return int(response.headers[USED_WEIGHT])
 
 
 class ListedMarket:

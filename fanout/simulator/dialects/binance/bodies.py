@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from fanout.simulator.connection.http import HTML, JSON, phrase
+from fanout.simulator.connection.http import JSON
+from fanout.simulator.dialects.rest import proxy_page
 
 RESTRICTED: Final = (
     "Service unavailable from a restricted location according to 'b. Eligibility' in "
@@ -37,8 +38,7 @@ def error(
         return error_body(-1003, words.banned.format(banned_until_ms)), JSON
     if status in _ERRORS:
         return error_body(*_ERRORS[status]), JSON
-    title = f"{status} {phrase(status)}"
-    return f"<html><head><title>{title}</title></head></html>\r\n".encode(), HTML
+    return proxy_page(status)
 
 
 _ERRORS: Final = {

@@ -1,99 +1,119 @@
-"""Binance's REST side: endpoints with weights, and the limits on them.
+"""Binance's REST side: its errors, its header of used weight, and values of its queries.
 
-Weights are the documented ones. They are counted by UTC minute, also for rejected requests. We
-assume that an unknown path costs nothing: no document says.
+Weights are the documented ones. They are counted by UTC minute, also for rejected requests.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Container, Mapping
+from typing import Final
 
-import msgspec
-
-from fanout.simulator.connection.http import Request, Response
-from fanout.simulator.connection.rate_limit import MS_PER_MINUTE, RateLimit, Spent
-from fanout.simulator.dialects.binance.bodies import Words, error, error_body
-from fanout.simulator.dialects.binance.queries import (
-    Query,
+from fanout.simulator.connection.http import Request
+from fanout.simulator.connection.rate_limit import RateLimit, Spent
+from fanout.simulator.dialects.binance import bodies
+from fanout.simulator.dialects.binance.bodies import error_body
+from fanout.simulator.dialects.listings import Row
+from fanout.simulator.dialects.rest import (
+    Endpoint,
     RejectedError,
+    Rest,
     Span,
-    refuse_unless_key,
+    Values,
+    is_number,
+    rows_of,
 )
 from fanout.simulator.market.history import Shelf
+from fanout.simulator.market.listing import Quirk
 from fanout.simulator.market.ticks import Aggregate
 
+MAX_WINDOW_MS: Final = 48 * 3_600_000  # measured; the documents said 24 hours in May 2026
+USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
+ODD: Final[Mapping[Quirk, Row]] = {
+    "null-type": {"contractType": None},
+    "no-filters": {"filters": []},
+}
+_KEY: Final = re.compile(r"[A-Za-z0-9]+")
 
-class Endpoint(msgspec.Struct, frozen=True):
-    """`answer` takes a request and the time in ms. The weight may follow from the query."""
 
-    weight: int | Callable[[Query], int]
-    answer: Callable[[Request, int], bytes]
-    needs_key: bool = False
+class Words:
+    """Binance's errors. `limits` has the market's messages about its limits."""
 
+    def __init__(self, limits: bodies.Words) -> None:
+        self._limits = limits
 
-class Rest:
-    """Endpoints by path. With `tells_when` a refusal has a Retry-After, as documented for spot."""
+    def no_path(self, request: Request) -> RejectedError:
+        what = f"Path {request.path}, Method {request.method} is invalid"
+        return RejectedError(404, -5000, what)
 
-    def __init__(
-        self,
-        endpoints: Mapping[str, Endpoint],
-        limit: RateLimit,
-        words: Words,
-        *,
-        tells_when: bool = False,
-    ) -> None:
-        self._endpoints = endpoints
-        self._limit = limit
-        self._words = words
-        self._tells_when = tells_when
+    def missing(self, name: str) -> RejectedError:
+        message = f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+        return RejectedError(400, -1102, message)
 
-    def respond(self, request: Request, now_ms: int) -> Response:
-        endpoint = self._endpoints.get(request.path)
-        spent = self._limit.spend(_weight(endpoint, request), now_ms)
-        if spent.banned_until_ms is not None or spent.is_over:
-            return self._refusal(spent, now_ms)
-        try:
-            return Response(200, _answer(request, endpoint, now_ms), spent.used)
-        except RejectedError as rejected:
-            body = error_body(rejected.code, rejected.message)
-            return Response(rejected.status, body, spent.used)
+    def invalid(self, name: str, value: str) -> RejectedError:
+        return RejectedError(400, -1130, f"Data sent for parameter '{name}' is not valid.")
 
-    def _refusal(self, spent: Spent, now_ms: int) -> Response:
-        until_ms = spent.banned_until_ms
-        body, _ = error(
-            429 if until_ms is None else 418,
-            self._words,
-            weight_limit=self._limit.weight_limit,
-            banned_until_ms=until_ms or 0,
+    def no_symbol(self, symbol: str) -> RejectedError:
+        return RejectedError(400, -1121, "Invalid symbol.")
+
+    def body(self, rejected: RejectedError, now_ms: int) -> bytes:
+        return error_body(int(rejected.code), rejected.message)
+
+    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
+        return bodies.error(
+            status, self._limits, weight_limit=weight_limit, banned_until_ms=banned_until_ms
         )
-        end_ms = now_ms - now_ms % MS_PER_MINUTE + MS_PER_MINUTE if until_ms is None else until_ms
-        wait_s = -((now_ms - end_ms) // 1000) if self._tells_when else None
-        return Response(429 if until_ms is None else 418, body, spent.used, wait_s)
+
+
+def binance_rest(
+    endpoints: Mapping[str, Endpoint],
+    limit: RateLimit,
+    limits: bodies.Words,
+    *,
+    tells_when: bool = False,
+) -> Rest:
+    """With `tells_when` a refusal has a Retry-After, as documented for spot."""
+    return Rest(endpoints, limit, Words(limits), headers=_used, tells_when=tells_when)
+
+
+def depth_limit_of(values: Values, default: int, valid: Container[int]) -> int:
+    """A limit that is one of some values. The text of the error was seen in production."""
+    limit = values.integer("limit")
+    if limit is None:
+        return default
+    if limit not in valid:
+        raise RejectedError(400, -4021, f"{limit} is not valid depth limit")
+    return limit
+
+
+def whole_limit(values: Values) -> int | None:
+    """The limit if it is a whole number; None otherwise."""
+    text = values.text("limit") or ""
+    return int(text) if is_number(text) else None
+
+
+def span_of(values: Values) -> Span:
+    """A first id, or a time from start to end."""
+    first_id, start_ms, end_ms = map(values.integer, ("fromId", "startTime", "endTime"))
+    return Span(first_id=first_id, start_ms=start_ms, end_ms=end_ms)
+
+
+def refuse_too_old(span: Span, oldest_id: int | None, now_ms: int) -> None:
+    is_early = span.start_ms is not None and span.start_ms < now_ms - MAX_WINDOW_MS
+    is_low = span.first_id is not None and oldest_id is not None and span.first_id < oldest_id
+    if is_early or is_low:
+        raise RejectedError(400, -4166, "Search window is restricted to recent 2 days only.")
+
+
+def refuse_unless_key(request: Request) -> None:
+    """Any well-formed key is accepted: the simulator has no accounts."""
+    if not _KEY.fullmatch(request.headers.get("x-mbx-apikey", "")):
+        raise RejectedError(401, -2014, "API-key format invalid.")
 
 
 def of_span(shelf: Shelf[Aggregate], span: Span, limit: int) -> list[Aggregate]:
     """The first `limit` rows of a span that has a beginning; otherwise the newest."""
-    if span.first_id is not None:
-        return shelf.since(span.first_id, limit)
-    if span.start_ms is not None:
-        return shelf.between(span.start_ms, span.end_ms)[:limit]
-    return shelf.between(0, span.end_ms)[-limit:]
+    has_beginning = span.first_id is not None or span.start_ms is not None
+    return rows_of(shelf, span, limit, newest=not has_beginning)
 
 
-def encode(value: Any) -> bytes:
-    return msgspec.json.encode(value)
-
-
-def _weight(endpoint: Endpoint | None, request: Request) -> int:
-    if endpoint is None:
-        return 0
-    weight = endpoint.weight
-    return weight if isinstance(weight, int) else weight(request.query)
-
-
-def _answer(request: Request, endpoint: Endpoint | None, now_ms: int) -> bytes:
-    if endpoint is None or request.method != "GET":
-        what = f"Path {request.path}, Method {request.method} is invalid"
-        raise RejectedError(404, -5000, what)
-    if endpoint.needs_key:
-        refuse_unless_key(request.headers.get("x-mbx-apikey"))
-    return endpoint.answer(request, now_ms)
+def _used(spent: Spent) -> dict[str, str]:
+    return {USED_WEIGHT: str(spent.used)}

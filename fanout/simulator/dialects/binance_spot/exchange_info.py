@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.simulator.dialects.binance.queries import RejectedError
-from fanout.simulator.dialects.binance.rows import odd_rows
+from fanout.simulator.dialects.binance.rest import ODD
+from fanout.simulator.dialects.listings import odd_rows
+from fanout.simulator.dialects.rest import RejectedError
 from fanout.simulator.market.listing import Listing, Quirk
 
 _QUOTES: Final = ("USDT", "USDC", "BTC", "ETH", "BNB")
@@ -31,7 +32,7 @@ def exchange_info(
             "serverTime": now,
             "rateLimits": [dict(zip(names, limit, strict=True)) for limit in limits],
             "exchangeFilters": [],
-            "symbols": odd_rows(listings.values(), quirks, _symbol),
+            "symbols": odd_rows(listings.values(), quirks, _symbol, ODD),
         }
     )
 

@@ -11,16 +11,15 @@ from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.binance.bodies import Words
 from fanout.simulator.dialects.binance.frames import levels
-from fanout.simulator.dialects.binance.queries import (
-    Query,
-    limit_of,
+from fanout.simulator.dialects.binance.rest import (
+    binance_rest,
+    of_span,
     span_of,
-    symbol_of,
     whole_limit,
 )
-from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_spot.exchange_info import chosen, exchange_info
 from fanout.simulator.dialects.binance_spot.frames import aggregate_fields, in_unit
+from fanout.simulator.dialects.rest import Call, Endpoint, Values, encode
 from fanout.simulator.market.ticks import Trade
 
 MAX_ROWS: Final = 1_000
@@ -46,7 +45,7 @@ WORDS: Final = Words(
 def rest(venue: Venue) -> RestSide:
     answers = _Answers(venue)
     endpoints = {
-        "ping": Endpoint(1, lambda request, now_ms: b"{}"),
+        "ping": Endpoint(1, lambda call: b"{}"),
         "time": Endpoint(1, answers.time),
         "exchangeInfo": Endpoint(20, answers.exchange_info),
         "trades": Endpoint(25, answers.trades),
@@ -55,7 +54,7 @@ def rest(venue: Venue) -> RestSide:
         "depth": Endpoint(_depth_weight, answers.depth),
     }
     paths = {f"/api/v3/{name}": endpoint for name, endpoint in endpoints.items()}
-    return Rest(paths, venue.limit, WORDS, tells_when=True)
+    return binance_rest(paths, venue.limit, WORDS, tells_when=True)
 
 
 class _Answers:
@@ -63,38 +62,39 @@ class _Answers:
         self._venue = venue
         self._history = venue.history
 
-    def time(self, request: Request, now_ms: int) -> bytes:
-        return encode({"serverTime": in_unit(now_ms, 0, _microseconds(request))})
+    def time(self, call: Call) -> bytes:
+        return encode({"serverTime": in_unit(call.now_ms, 0, _microseconds(call.request))})
 
-    def exchange_info(self, request: Request, now_ms: int) -> bytes:
+    def exchange_info(self, call: Call) -> bytes:
         venue = self._venue
-        now = in_unit(now_ms, 0, _microseconds(request))
-        listings = chosen(venue.listings, request.query)
+        now = in_unit(call.now_ms, 0, _microseconds(call.request))
+        listings = chosen(venue.listings, call.request.query)
         return exchange_info(listings, venue.quirks, now, venue.limit.weight_limit)
 
-    def trades(self, request: Request, now_ms: int) -> bytes:
-        symbol = symbol_of(request.query, self._venue.listings)
-        limit = limit_of(request.query, DEFAULT_ROWS, MAX_ROWS)
-        return _rows(request, self._history.newest(symbol, limit))
+    def trades(self, call: Call) -> bytes:
+        symbol = call.values.symbol("symbol", self._venue.listings)
+        limit = call.values.limit(default=DEFAULT_ROWS, most=MAX_ROWS)
+        return _rows(call.request, self._history.newest(symbol, limit))
 
-    def historical(self, request: Request, now_ms: int) -> bytes:
+    def historical(self, call: Call) -> bytes:
         """The exchange has all rows. The simulator has those that it keeps."""
-        query = request.query
-        symbol = symbol_of(query, self._venue.listings)
-        limit, first_id = limit_of(query, DEFAULT_ROWS, MAX_ROWS), span_of(query).first_id
+        values = call.values
+        symbol = values.symbol("symbol", self._venue.listings)
+        limit = values.limit(default=DEFAULT_ROWS, most=MAX_ROWS)
+        first_id = span_of(values).first_id
         if first_id is None:
-            return _rows(request, self._history.newest(symbol, limit))
-        return _rows(request, self._history.trades[symbol].since(first_id, limit))
+            return _rows(call.request, self._history.newest(symbol, limit))
+        return _rows(call.request, self._history.trades[symbol].since(first_id, limit))
 
-    def aggregates(self, request: Request, now_ms: int) -> bytes:
-        query, microseconds = request.query, _microseconds(request)
-        shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
-        rows = of_span(shelf, span_of(query), limit_of(query, DEFAULT_ROWS, MAX_ROWS))
+    def aggregates(self, call: Call) -> bytes:
+        values, microseconds = call.values, _microseconds(call.request)
+        shelf = self._history.aggregates[values.symbol("symbol", self._venue.listings)]
+        rows = of_span(shelf, span_of(values), values.limit(default=DEFAULT_ROWS, most=MAX_ROWS))
         return encode([aggregate_fields(row, microseconds) for row in rows])
 
-    def depth(self, request: Request, now_ms: int) -> bytes:
-        symbol = symbol_of(request.query, self._venue.listings)
-        limit = min(limit_of(request.query, DEFAULT_DEPTH, MAX_NUMBER), MAX_DEPTH)
+    def depth(self, call: Call) -> bytes:
+        symbol = call.values.symbol("symbol", self._venue.listings)
+        limit = min(call.values.limit(default=DEFAULT_DEPTH, most=MAX_NUMBER), MAX_DEPTH)
         book = self._venue.snapshot(symbol, limit)
         if book.raw is not None and limit == RECORDED_DEPTH:
             return book.raw
@@ -105,9 +105,9 @@ class _Answers:
         )
 
 
-def _depth_weight(query: Query) -> int:
+def _depth_weight(values: Values) -> int:
     """We assume that an invalid limit costs as much as none: no document says."""
-    limit = whole_limit(query) or DEFAULT_DEPTH
+    limit = whole_limit(values) or DEFAULT_DEPTH
     return next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), MOST_DEPTH_WEIGHT)
 
 

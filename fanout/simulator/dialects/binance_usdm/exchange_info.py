@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.simulator.dialects.binance.rows import odd_rows
+from fanout.simulator.dialects.binance.rest import ODD
 from fanout.simulator.dialects.binance_usdm.table import CURRENT_QUARTER
+from fanout.simulator.dialects.listings import odd_rows
 from fanout.simulator.market.listing import Listing, Quirk
 
 ONBOARDED_MS: Final = 1_569_398_400_000
@@ -34,7 +35,7 @@ def exchange_info(
             "rateLimits": [_rate_limit(*limit) for limit in limits],
             "exchangeFilters": [],
             "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "0"}],
-            "symbols": odd_rows(listings.values(), quirks, _symbol),
+            "symbols": odd_rows(listings.values(), quirks, _symbol, ODD),
         }
     )
 

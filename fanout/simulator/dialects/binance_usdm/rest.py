@@ -3,22 +3,21 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.binance.bodies import Words
 from fanout.simulator.dialects.binance.frames import levels
-from fanout.simulator.dialects.binance.queries import (
-    Query,
+from fanout.simulator.dialects.binance.rest import (
+    binance_rest,
     depth_limit_of,
-    limit_of,
+    of_span,
     refuse_too_old,
+    refuse_unless_key,
     span_of,
-    symbol_of,
     whole_limit,
 )
-from fanout.simulator.dialects.binance.rest import Endpoint, Rest, encode, of_span
 from fanout.simulator.dialects.binance_usdm.exchange_info import exchange_info
 from fanout.simulator.dialects.binance_usdm.frames import aggregate_fields
+from fanout.simulator.dialects.rest import Call, Endpoint, Values, encode
 from fanout.simulator.market.ticks import RPI, Aggregate, Trade
 
 MAX_TRADES: Final = 1_000
@@ -42,16 +41,16 @@ WORDS: Final = Words(
 def rest(venue: Venue) -> RestSide:
     answers = _Answers(venue)
     endpoints = {
-        "ping": Endpoint(1, lambda request, now_ms: b"{}"),
-        "time": Endpoint(1, lambda request, now_ms: encode({"serverTime": now_ms})),
+        "ping": Endpoint(1, lambda call: b"{}"),
+        "time": Endpoint(1, lambda call: encode({"serverTime": call.now_ms})),
         "exchangeInfo": Endpoint(1, answers.exchange_info),
         "trades": Endpoint(5, answers.trades),
-        "historicalTrades": Endpoint(20, answers.historical, needs_key=True),
+        "historicalTrades": Endpoint(20, answers.historical),
         "aggTrades": Endpoint(20, answers.aggregates),
         "depth": Endpoint(_depth_weight, answers.depth),
     }
     paths = {f"/fapi/v1/{name}": endpoint for name, endpoint in endpoints.items()}
-    return Rest(paths, venue.limit, WORDS)
+    return binance_rest(paths, venue.limit, WORDS)
 
 
 class _Answers:
@@ -59,54 +58,55 @@ class _Answers:
         self._venue = venue
         self._history = venue.history
 
-    def exchange_info(self, request: Request, now_ms: int) -> bytes:
+    def exchange_info(self, call: Call) -> bytes:
         venue = self._venue
-        return exchange_info(venue.listings, venue.quirks, now_ms, venue.limit.weight_limit)
+        return exchange_info(venue.listings, venue.quirks, call.now_ms, venue.limit.weight_limit)
 
-    def trades(self, request: Request, now_ms: int) -> bytes:
-        query = request.query
-        symbol = symbol_of(query, self._venue.listings)
-        limit = limit_of(query, DEFAULT_ROWS, MAX_TRADES)
+    def trades(self, call: Call) -> bytes:
+        values = call.values
+        symbol = values.symbol("symbol", self._venue.listings)
+        limit = values.limit(default=DEFAULT_ROWS, most=MAX_TRADES)
         return encode([_row(trade) for trade in self._history.newest(symbol, limit)])
 
-    def historical(self, request: Request, now_ms: int) -> bytes:
+    def historical(self, call: Call) -> bytes:
         """The exchange has the rows of a month. The simulator has those that it keeps."""
-        query = request.query
-        symbol = symbol_of(query, self._venue.listings)
-        limit = limit_of(query, DEFAULT_HISTORICAL, MAX_HISTORICAL)
-        first_id = span_of(query).first_id
+        refuse_unless_key(call.request)
+        values = call.values
+        symbol = values.symbol("symbol", self._venue.listings)
+        limit = values.limit(default=DEFAULT_HISTORICAL, most=MAX_HISTORICAL)
+        first_id = span_of(values).first_id
         if first_id is None:
             rows = self._history.newest(symbol, limit)
         else:
             rows = self._history.trades[symbol].since(first_id, limit)
         return encode([_row(trade) for trade in rows])
 
-    def aggregates(self, request: Request, now_ms: int) -> bytes:
+    def aggregates(self, call: Call) -> bytes:
         """Rows of two days, as at the exchange, as far as the simulator keeps them."""
-        query = request.query
-        shelf = self._history.aggregates[symbol_of(query, self._venue.listings)]
-        limit, span = limit_of(query, DEFAULT_ROWS, MAX_AGGREGATES), span_of(query)
-        refuse_too_old(span, shelf.oldest_id, now_ms)
+        values = call.values
+        shelf = self._history.aggregates[values.symbol("symbol", self._venue.listings)]
+        limit, span = values.limit(default=DEFAULT_ROWS, most=MAX_AGGREGATES), span_of(values)
+        refuse_too_old(span, shelf.oldest_id, call.now_ms)
         return encode([_aggregate_row(row) for row in of_span(shelf, span, limit)])
 
-    def depth(self, request: Request, now_ms: int) -> bytes:
-        symbol = symbol_of(request.query, self._venue.listings)
-        limit = depth_limit_of(request.query, DEFAULT_DEPTH, DEPTH_WEIGHTS)
+    def depth(self, call: Call) -> bytes:
+        symbol = call.values.symbol("symbol", self._venue.listings)
+        limit = depth_limit_of(call.values, DEFAULT_DEPTH, DEPTH_WEIGHTS)
         book = self._venue.snapshot(symbol, limit)
         if book.raw is not None and limit == MAX_DEPTH:
             return book.raw
         return b'{"lastUpdateId":%d,"E":%d,"T":%d,"bids":%b,"asks":%b}' % (
             book.last_id,
-            now_ms,
+            call.now_ms,
             book.time_ms,
             levels(book.bids),
             levels(book.asks),
         )
 
 
-def _depth_weight(query: Query) -> int:
+def _depth_weight(values: Values) -> int:
     """We assume that an invalid limit costs as much as none: no document says."""
-    limit = whole_limit(query)
+    limit = whole_limit(values)
     return DEPTH_WEIGHTS.get(limit or DEFAULT_DEPTH, DEPTH_WEIGHTS[DEFAULT_DEPTH])
 
 

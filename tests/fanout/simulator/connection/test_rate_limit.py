@@ -63,3 +63,13 @@ def test_a_second_after_the_first_request_another_passes() -> None:
         rate.allows(0.01 * number)
     assert rate.allows(1.0)
     assert not rate.allows(1.005)
+
+
+def test_a_venue_may_have_another_window_other_statuses_and_no_bans() -> None:
+    limit = RateLimit(
+        weight_limit=10, tolerated_429s=0, window_ms=5_000, over_status=403, ban_status=None
+    )
+    spent = [limit.spend(11, 12_000) for _ in range(3)]
+    assert [each.used for each in spent if each.is_over] == [11, 22, 33]
+    assert (limit.status(spent[-1]), limit.wait_s(spent[-1], 12_000)) == (403, 3)
+    assert limit.spend(1, 15_000) == Spent(1)

@@ -10,9 +10,12 @@ from trio.testing import MockClock
 
 from fanout.errors import UsageError
 from fanout.simulator import Simulator
+from fanout.simulator.connection.http import Response
 from fanout.simulator.faults import MAX_STANDING, Drop, Http, Spend
+from fanout.simulator.faults.rest import RestFaults
 from tests.fanout.simulator.support import (
     TRADES,
+    USDM,
     MemoryExchange,
     answer_to_upgrade,
     capture_of,
@@ -408,3 +411,20 @@ async def test_a_body_too_long_is_refused(simulator: Simulator) -> None:
         head = f"POST {PING} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
         await stream.send_all(head.encode() + b"x" * 100_000)
         assert (await receive_all(stream)).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("body", "fewer"),
+    [
+        (b'{"code":0,"result":{"list":[1,2,3]}}', b'{"code":0,"result":{"list":[1,2]}}'),
+        (b'{"code":"0","data":[1,2,3]}', b'{"code":"0","data":[1,2]}'),
+        (b'{"result":{"trades":[1,2,3],"more":true}}', b'{"result":{"trades":[1,2],"more":true}}'),
+        (b'{"symbols":[1,2,3]}', b'{"symbols":[1,2,3]}'),
+        (b'{"result":"ok"}', b'{"result":"ok"}'),
+        (b"<html>", b"<html>"),
+    ],
+)
+def test_rows_of_an_answer_are_found_inside_the_usual_objects(body: bytes, fewer: bytes) -> None:
+    faults = RestFaults(USDM, 1)
+    faults.begin(Http(rows=2, path="/"), 0)
+    assert faults.spoil("/", Response(200, body)).body == fewer

@@ -29,6 +29,7 @@ from tests.fanout.simulator.support import (
     start,
     tick,
     trade,
+    used_weight,
 )
 
 RECORDED = (
@@ -149,7 +150,7 @@ def test_the_listing_can_be_asked_for_some_symbols(side: RestSide) -> None:
 )
 def test_a_request_costs_its_documented_weight(side: RestSide, name: str, weight: int) -> None:
     response = side.respond(Request("GET", f"/api/v3/{name}?symbol=BTCUSDT"), 0)
-    assert (response.status, response.used_weight) == (200, weight)
+    assert (response.status, used_weight(response)) == (200, weight)
 
 
 def test_a_refusal_has_a_retry_after(history: History) -> None:
