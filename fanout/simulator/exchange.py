@@ -5,6 +5,8 @@ engine issues it, the stream faults may hold or drop it, and the streams send it
 all places where a fault can act.
 """
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -27,11 +29,12 @@ from fanout.simulator.faults.injector import FaultInjector
 from fanout.simulator.faults.rest import RestFaults
 from fanout.simulator.faults.streams import StreamFaults
 from fanout.simulator.market.aggregate import Aggregator, with_aggregates
+from fanout.simulator.market.batch import Batcher, with_batches
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.books import SyntheticBooks, with_books
 from fanout.simulator.market.clock import Clock
 from fanout.simulator.market.engine import Engine
-from fanout.simulator.market.ledger import IdRange
+from fanout.simulator.market.ledger import IdRange, market_id_of, on_wire
 from fanout.simulator.market.listing import no_such_symbol
 from fanout.simulator.market.ticks import (
     TRADE,
@@ -42,6 +45,8 @@ from fanout.simulator.market.ticks import (
     symbol_of_book,
 )
 from fanout.simulator.player import play_flat_out, play_on_time
+
+Account = Callable[[str, int | None], tuple[IdRange, ...]]
 
 HEAD_S: Final = 10.0  # to receive the whole head of the first request
 
@@ -60,7 +65,7 @@ class Exchange:
         self._synthetic = SyntheticBooks(
             dialect.book_rules, config.seed, self._streams.is_heard, lambda: clock.offset_ms
         )
-        gathering = dialect.aggregation
+        gathering, batching = dialect.aggregation, dialect.batching
         self._engine = Engine(
             source,
             clock,
@@ -69,6 +74,7 @@ class Exchange:
             books=source.recorded_books or self._synthetic,
             others=dialect.untraded,
             aggregator=Aggregator(gathering.interval_ms, gathering.sent_after_ms),
+            batcher=None if batching is None else Batcher(batching.interval_ms, batching.most),
         )
         self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)
         self._connections = Connections()
@@ -110,12 +116,16 @@ class Exchange:
         self, symbol: str, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
         """Raises `UsageError` for a symbol that does not trade here. `withheld` does too."""
-        return self._engine.ledger.issued(self._stream(symbol, stream), after)
+        return self._account(self._engine.ledger.issued, symbol, stream, after)
 
     def withheld(
         self, symbol: str, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
-        return self._engine.ledger.withheld(self._stream(symbol, stream), after)
+        return self._account(self._engine.ledger.withheld, symbol, stream, after)
+
+    def wire_id(self, symbol: str, stream: StreamKind, market_id: int) -> int:
+        """The id under which a client of `fanout` gets a row of the market."""
+        return self._dialect.wire_id(symbol, market_id) if stream == TRADE else market_id
 
     def book(self, symbol: str, limit: int) -> Snapshot:
         """After the newest update. Raises `UsageError` for a symbol that does not trade."""
@@ -138,6 +148,8 @@ class Exchange:
         origin_ms = self._clock.true_ms()
         self._synthetic.open(origin_ms)
         trades = with_aggregates(self._source.ticks(origin_ms), self._engine.aggregator)
+        if self._engine.batcher is not None:
+            trades = with_batches(trades, self._engine.batcher)
         ticks = with_books(trades, self._engine.books)
         if speed is None:
             await play_flat_out(ticks, self._publish, self._streams)
@@ -148,12 +160,16 @@ class Exchange:
 
     def _publish(self, tick: Tick) -> None:
         engine = self._engine
+        if tick.is_batch and engine.batcher is not None:
+            self._send(engine.batcher.ready())
+            return
         has_books = engine.books.active
         if has_books:
             self._send(engine.before(tick))
         issued = engine.issue(tick)
-        if issued is not None:
-            self._streams.publish(self._stream_faults.through(issued))
+        sent = issued if engine.batcher is None else engine.batcher.take(tick, issued)
+        if sent is not None:
+            self._streams.publish(self._stream_faults.through(sent))
         if has_books:
             self._send(engine.after(tick, issued))
 
@@ -201,6 +217,14 @@ class Exchange:
             return self._control.respond(request)
         response = self._rest.respond(request, self._clock.now_ms())
         return self._rest_faults.spoil(request.path, response)
+
+    def _account(
+        self, account: Account, symbol: str, kind: StreamKind, after: int | None
+    ) -> tuple[IdRange, ...]:
+        stream, to_wire = self._stream(symbol, kind), partial(self.wire_id, symbol, kind)
+        if after is not None:
+            after = market_id_of(after, self._engine.ledger.issued(stream, None), to_wire)
+        return on_wire(account(stream, after), to_wire)
 
     def _stream(self, symbol: str, kind: StreamKind) -> str:
         known = (*self._engine.traded, *self._engine.former)

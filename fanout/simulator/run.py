@@ -51,7 +51,9 @@ class Simulator:
     ) -> tuple[IdRange, ...]:
         """The ids issued since the market opened, in order, as ranges of one kind.
 
-        With `after`, only higher ids. Raises `ForgottenError` if some of those are no longer kept.
+        They are the ids that a client of `fanout` gets. Where the venue's ids do not ascend, each
+        is a range. With `after`, only ids issued after that one. Raises `ForgottenError` if some of
+        those are no longer kept.
         """
         return self._exchange.issued(symbol, stream, after)
 

@@ -1,6 +1,8 @@
 """What the exchange did: each row as it was spelled there, noted before anything can go wrong on
-its way. It knows the simulator, and nothing of what reads it."""
+its way. Its ids are those that a client of `fanout` gets. It knows the simulator, and nothing of
+what reads it."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -48,7 +50,8 @@ class Market:
     def _note(self, row: Row) -> None:
         kind = row.kind if row.kind in TradeKind.__members__ else "OTHER"
         facts = Decimal(row.price), Decimal(row.quantity), row.time_ms, row.buyer_is_maker, kind
-        self._rows["trade", row.symbol, row.trade_id] = facts
+        wire_id = self._simulator._exchange.wire_id(row.symbol, "trade", row.trade_id)
+        self._rows["trade", row.symbol, wire_id] = facts
 
     def _note_aggregate(self, row: Aggregate) -> None:
         facts = Decimal(row.price), Decimal(row.quantity), row.time_ms, row.buyer_is_maker
@@ -73,13 +76,16 @@ class Market:
             else f"{trade.symbol} {trade.trade_id} is {facts} there, and {got} here"
         )
 
-    def issued(self, symbol: str, stream: StreamKind, first: int, last: int) -> dict[int, str]:
-        """Ids and kinds, from the first to the last of them."""
-        return {
-            trade_id: each.kind
+    def issued(self, symbol: str, stream: StreamKind, told: Collection[int]) -> dict[int, str]:
+        """Ids and kinds, in the order in which they were issued, from the first to the last of
+        `told`. The venue's ids need not ascend."""
+        issued = [
+            (trade_id, each.kind)
             for each in self._simulator.issued(symbol, stream=stream)
-            for trade_id in range(max(each.first_id, first), min(each.last_id, last) + 1)
-        }
+            for trade_id in range(each.first_id, each.last_id + 1)
+        ]
+        places = [place for place, (trade_id, _) in enumerate(issued) if trade_id in told]
+        return dict(issued[places[0] : places[-1] + 1]) if places else {}
 
     def stream_of_id(self, symbol: str, trade_id: int) -> StreamKind:
         """The numbering that has an id. Those of the simulator have none in common."""

@@ -159,7 +159,7 @@ class Book:
     ) -> dict[str, list[int]]:
         if not told:
             return {}
-        issued = self._oracle.market.issued(symbol, stream, min(told), max(told))
+        issued = self._oracle.market.issued(symbol, stream, told)
         nowhere = (each for each in issued.keys() - told if issued[each] != SPENT)
         return {
             "made up": list(told - issued.keys()),

@@ -12,6 +12,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -30,6 +31,9 @@ from fanout.simulator.faults import (
 )
 from fanout.simulator.market.ticks import Tick, Trade
 
+_NUMBER = re.compile(rb"[0-9]+(?:\.[0-9]+)?")
+_BARE = re.compile(rb"(?<=[:,\[ ])-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?=[,}\] ])")
+"""Numbers of JSON that are no part of a text."""
 _RECORDED_LEVEL = re.compile(rb'"([0-9.]+)"\s*,\s*(?:"B"\s*:\s*)?"([0-9.]+)"')
 _RECORDED_ID = re.compile(rb'"u"\s*:\s*([0-9]+)')
 
@@ -215,7 +219,7 @@ class _Shuffled:
 def garbled(tick: Tick, payload: bytes) -> bytes:
     """The payload after its faults. A fault that no longer finds its field, since an earlier one
     changed it, changes nothing."""
-    for how in tick.garbled:
+    for how in dict.fromkeys(tick.garbled):
         match how:
             case "cut":
                 payload = _cut(payload)
@@ -235,20 +239,43 @@ def _cut(payload: bytes) -> bytes:
 
 def _with_no_price(tick: Tick, payload: bytes) -> bytes:
     price, _, _ = _values(tick)
-    return payload.replace(b'"%b"' % price, b'"not a price"', 1)
+    return _replaced(payload, price, lambda found: b'"not a price"')
 
 
 def _with_negative_quantity(tick: Tick, payload: bytes) -> bytes:
     _, quantity, _ = _values(tick)
-    return payload.replace(b'"%b"' % quantity, b'"-%b"' % quantity, 1)
+    return _replaced(payload, quantity, _negative)
 
 
 def _with_other_types(tick: Tick, payload: bytes) -> bytes:
-    """The id becomes text, the price and the quantity numbers."""
-    price, quantity, row_id = _values(tick)
-    for number in (price, quantity):
-        payload = payload.replace(b'"%b"' % number, number, 1)
-    return re.sub(rb"(?<=[:,\[ ])%b(?=[,}\] ])" % row_id, b'"%b"' % row_id, payload, count=1)
+    """Text becomes a number, and a number text: the id, the price and the quantity."""
+    for number in _values(tick):
+        payload = _replaced(payload, number, _of_other_type)
+    return payload
+
+
+def _replaced(payload: bytes, number: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The payload with the first text of a number changed. Without such a text it is the first
+    JSON number of the same value, which a venue may spell differently, and with a sign."""
+    if not _NUMBER.fullmatch(number):
+        return payload
+    text, value = b'"%b"' % number, Decimal(number.decode())
+    if text in payload:
+        return payload.replace(text, change(text), 1)
+    for match in _BARE.finditer(payload):
+        if abs(Decimal(match[0].decode())) == value:
+            return payload[: match.start()] + change(match[0]) + payload[match.end() :]
+    return payload
+
+
+def _negative(found: bytes) -> bytes:
+    if found.startswith(b'"'):
+        return b'"-' + found[1:]
+    return found.removeprefix(b"-") if found.startswith(b"-") else b"-" + found
+
+
+def _of_other_type(found: bytes) -> bytes:
+    return found.strip(b'"') if found.startswith(b'"') else b'"%b"' % found
 
 
 def _values(tick: Tick) -> tuple[bytes, bytes, bytes]:

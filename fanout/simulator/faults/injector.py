@@ -163,7 +163,7 @@ class FaultInjector:
                 for symbol in self._concerned(fault.symbol):
                     self._send(self._engine.change_book(fault, symbol))
             case Renumber():
-                self._engine.renumber(fault)
+                self._send(self._engine.renumber(fault))
             case List():
                 like = self._engine.listings.get(self._engine.traded[0])
                 like = like or next(iter(self._engine.listings.values()))

@@ -29,6 +29,7 @@ from fanout.simulator.faults import (
     Unchain,
 )
 from fanout.simulator.market.aggregate import Aggregator
+from fanout.simulator.market.batch import Batcher
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.books import Books, Moment, Ticks
 from fanout.simulator.market.clock import NS_PER_MS, NS_PER_S, Clock
@@ -66,6 +67,7 @@ class Engine:
         books: Books,
         others: Iterable[Listing] = (),
         aggregator: Aggregator | None = None,
+        batcher: Batcher | None = None,
     ) -> None:
         self.listings = listed(source.listings, others)
         """The rows of the venue's listing now, by symbol."""
@@ -76,6 +78,8 @@ class Engine:
         self.former: list[str] = []
         """Names that renamed symbols had. The ledger still accounts for their ids."""
         self.aggregator = aggregator or Aggregator()
+        self.batcher = batcher
+        """Of a venue that sends several trades in one message."""
         self.history = History(self.listings, kept_trades)
         self.ledger = Ledger(kept_ids)
         self.books = books
@@ -190,19 +194,23 @@ class Engine:
         ticks = [tick_of(self._newest_ns, row) for row in rows]
         for tick, row in zip(ticks, rows, strict=True):
             self._enter(tick.stream, tick.due_ns, row)
+        if self.batcher is not None:
+            ticks = self.batcher.together(ticks)
         if fault.kind != MARKET or not self.books.is_started(symbol):
             return ticks
         terms, at = [(row.price, row.quantity) for row in rows], self._now()
         before = self.books.before(symbol, terms, buys=False, at=at)
         return before + ticks + self.books.after(symbol, terms, buys=False, at=at)
 
-    def renumber(self, fault: Renumber) -> None:
+    def renumber(self, fault: Renumber) -> Ticks:
         """Change the next id. History is ordered by id, so it is dropped if the ids start again."""
+        held = self._held(fault.symbol)
         instrument = self._instruments[fault.symbol]
         if fault.next_id < instrument.next_id:
             self.history.forget(fault.symbol, 0)
             self.aggregator.close(fault.symbol)
         instrument.renumber(fault.next_id)
+        return held
 
     def enlist(self, fault: List, like: Listing) -> None:
         """List a new instrument, which trades from now on. `like` has what the fault leaves out."""
@@ -216,23 +224,24 @@ class Engine:
 
     def rename(self, fault: Rename) -> Ticks:
         self._refuse_known(fault.to)
+        held = self._held(fault.symbol)
         instrument = self._instruments.pop(fault.symbol)
         self.listings.pop(fault.symbol, None)
         self.traded = [each for each in self.traded if each != fault.symbol]
         self.former.append(fault.symbol)
         self.aggregator.close(fault.symbol)
         self._add(instrument.rename(fault.to), instrument)
-        return self._relisted(fault.symbol, instrument)
+        return held + self._relisted(fault.symbol, instrument)
 
     def relist(self, fault: Relist) -> Ticks:
         instrument = self._instruments[fault.symbol]
         self.listings[fault.symbol] = instrument.relist(fault)
-        return self._relisted(fault.symbol, instrument)
+        return self._held(fault.symbol) + self._relisted(fault.symbol, instrument)
 
     def delist(self, symbol: str) -> Ticks:
         self._instruments[symbol].delist()
         self.listings.pop(symbol, None)
-        return self._relisted(symbol, self._instruments[symbol])
+        return self._held(symbol) + self._relisted(symbol, self._instruments[symbol])
 
     def make_odd(self, fault: Odd) -> None:
         found = self.quirks.get(fault.symbol, ())
@@ -258,6 +267,10 @@ class Engine:
         self._instruments[symbol] = instrument
         self.traded.append(symbol)
         self.history.enlist(symbol)
+
+    def _held(self, symbol: str) -> Ticks:
+        """The trades that wait for others of their message, to be sent ahead of a change."""
+        return [] if self.batcher is None else self.batcher.close(symbol, self._newest_ns)
 
     def _refuse_known(self, symbol: str) -> None:
         if symbol in self._instruments:

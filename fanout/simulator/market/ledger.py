@@ -3,9 +3,13 @@
 Tests account for every id with it: the ids that a consumer received, those reported to it as
 missing, and those that are no trade add up to the issued ones. The newest ids of each stream are
 kept, as ranges of one kind. A request for older ones is an error, rather than a short answer.
+
+The ids are the market's. A venue may name trades otherwise: `on_wire` has the ids that a client of
+`fanout` gets.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -39,8 +43,8 @@ class Ledger:
         self._issued[stream].add(new_id, kind)
 
     def withhold(self, tick: Tick) -> None:
-        if tick.trade is not None:
-            self._withheld[tick.stream].add(tick.trade.trade_id, tick.trade.kind)
+        for trade in tick.trades:
+            self._withheld[tick.stream].add(trade.trade_id, trade.kind)
         if tick.aggregate is not None:
             self._withheld[tick.stream].add(tick.aggregate.aggregate_id, AGGREGATE_KIND)
 
@@ -49,6 +53,35 @@ class Ledger:
 
     def withheld(self, stream: str, after: int | None) -> tuple[IdRange, ...]:
         return self._withheld[stream].ranges(after) if stream in self._withheld else ()
+
+
+ToWire = Callable[[int], int]
+"""The id of a client for one of the market."""
+
+
+def on_wire(ranges: Iterable[IdRange], to_wire: ToWire) -> tuple[IdRange, ...]:
+    """The ranges with a client's ids, in the order in which they were issued. Where those have no
+    order, each id is a range of its own."""
+    return tuple(found for each in ranges for found in _on_wire(each, to_wire))
+
+
+def _on_wire(ids: IdRange, to_wire: ToWire) -> Sequence[IdRange]:
+    first_id, last_id = to_wire(ids.first_id), to_wire(ids.last_id)
+    if last_id - first_id == ids.last_id - ids.first_id:
+        return (IdRange(first_id, last_id, ids.kind),)
+    market_ids = range(ids.first_id, ids.last_id + 1)
+    return [IdRange(each, each, ids.kind) for each in map(to_wire, market_ids)]
+
+
+def market_id_of(wire_id: int, issued: Sequence[IdRange], to_wire: ToWire) -> int:
+    """The market's id for a client's. Raises `ForgottenError` if it is none of the issued ones."""
+    if to_wire(wire_id) == wire_id:
+        return wire_id
+    for ids in reversed(issued):
+        for market_id in range(ids.last_id, ids.first_id - 1, -1):
+            if to_wire(market_id) == wire_id:
+                return market_id
+    raise ForgottenError(f"id {wire_id} is none of those that were issued and are kept")
 
 
 class _Ids:

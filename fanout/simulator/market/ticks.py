@@ -108,7 +108,8 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     It holds a trade, an aggregate, a quote, a depth update, or only a payload. `recorded` is the
     payload of a recording, to be sent as it is. `garbled` names what a fault does to the payload,
     in order. The first trade of a `sweep` has all of its trades. `others` are the trades that
-    follow `trade` in one message, at a venue that batches them.
+    follow `trade` in one message, at a venue that batches them. In a batch all of them have been
+    issued before.
     """
 
     due_ns: int
@@ -121,6 +122,12 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     depth: Depth | None = None
     sweep: tuple[Trade, ...] = ()
     others: tuple[Trade, ...] = ()
+    is_batch: bool = False
+
+    @property
+    def trades(self) -> tuple[Trade, ...]:
+        """All trades of the message."""
+        return () if self.trade is None else (self.trade, *self.others)
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from fanout.simulator.faults import (
     Skip,
     StreamFault,
 )
+from fanout.simulator.faults.impairments import garbled
 from fanout.simulator.faults.streams import StreamFaults
 from fanout.simulator.market.aggregate import Aggregator
 from fanout.simulator.market.ticks import Tick, Trade
@@ -253,3 +254,21 @@ def test_a_fault_that_stands_on_several_streams_is_listed_once() -> None:
     fault = Silence()
     faults.begin(fault, [STREAM, "ETHUSDT@trade"])
     assert faults.standing() == [fault]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("price", b'[5,"te",[1,1500,-0.2500,"not a price"]]'),
+        ("negative", b'[5,"te",[1,1500,0.2500,5e-7]]'),
+        ("types", b'[5,"te",["1",1500,"-0.2500","5e-7"]]'),
+    ],
+)
+def test_numbers_of_a_message_are_garbled_as_its_venue_spells_them(
+    how: Literal["price", "negative", "types"], said: bytes
+) -> None:
+    row = tick(trade(1, price="0.0000005", quantity="0.25"))
+    faults = StreamFaults(lambda each: None, 0)
+    faults.begin(Garble(how=how), [row.stream])
+    (broken,) = faults.through(row)
+    assert garbled(broken, b'[5,"te",[1,1500,-0.2500,5e-7]]') == said
