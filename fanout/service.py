@@ -217,15 +217,8 @@ async def _open_sources(
 @asynccontextmanager
 async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
     """The venue of a source, with the simulator beside it if it is that one."""
-    key = config.feed.api_key
-    make = partial(
-        VENUES[config.venue],
-        stream="aggTrade" if config.feed.stream == "aggTrade" else "trade",
-        credentials=Credentials(secret=key.reveal()) if key else None,
-        data=config.kinds,
-    )
     if config.sim is None:
-        yield make(ws_url=config.ws_url, rest_url=config.rest_url)
+        yield _venue(config, ws_url=config.ws_url, rest_url=config.rest_url)
         return
     # It brings numpy: a quarter of a second and 20 MiB that a real exchange does not take.
     from fanout.simulator import SimulatorConfig, run_simulator
@@ -235,5 +228,18 @@ async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
         simulated = replace(simulated, symbols=config.assets)
     async with trio.open_nursery() as nursery:
         simulator = await nursery.start(run_simulator, simulated)
-        yield make(ws_url=simulator.ws_url, rest_url=simulator.rest_url)
+        yield _venue(config, ws_url=simulator.ws_url, rest_url=simulator.rest_url)
         nursery.cancel_scope.cancel()
+
+
+def _venue(config: SourceConfig, *, ws_url: str | None, rest_url: str | None) -> Venue:
+    """The venue of a source, which takes no other kind of trades than the operator chose."""
+    make, stream, key = VENUES[config.venue], config.feed.stream, config.feed.api_key
+    venue = make(
+        stream=make.streams[0] if stream == "auto" else stream,
+        ws_url=ws_url,
+        rest_url=rest_url,
+        credentials=Credentials(secret=key.reveal()) if key else None,
+        data=config.kinds,
+    )
+    return venue if stream == "auto" else venue.without_fallback()

@@ -14,7 +14,6 @@ from fanout.cli.secrets import read_api_key, read_token
 from fanout.cli.source_tables import SourceTable, source_of
 from fanout.cli.venues import check_venue, keyed, spelled
 from fanout.config import (
-    DEFAULT_ASSETS,
     Config,
     FeedConfig,
     HttpConfig,
@@ -27,6 +26,7 @@ from fanout.config.options import made_from
 from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import serves_loopback
 from fanout.transports import TRANSPORTS, TransportEntry
+from fanout.venues import VENUES
 
 
 class ServeOptions(msgspec.Struct, kw_only=True):
@@ -97,7 +97,7 @@ def serve(options: ServeOptions) -> None:
     config = config_of(options)
     log_to_stderr()
     if not (options.has_assets or options.tables):
-        say(f"no --assets given: taking {','.join(DEFAULT_ASSETS)}")
+        say(f"no --assets given: taking {','.join(config.sources[0].assets)}")
     for words in open_to_all(config):
         say(words, logging.WARNING)
     from fanout.cli.running import run_until_signal
@@ -140,7 +140,8 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
     feed = made_from(FeedConfig, said, api_key=read_api_key())
     named: dict[str, list[SourceConfig]] = {}
     if options.has_assets or not options.tables:
-        assets = parse_assets(said["assets"], venue=venue)
+        words = said["assets"] if options.has_assets else VENUES[venue].default_assets
+        assets = parse_assets(words, venue=venue)
         named["--assets"] = [_source(said, feed, *each) for each in assets.items()]
     for table in options.tables:
         named[table.where] = [
@@ -153,7 +154,6 @@ def _source(
     said: dict[str, Any], feed: FeedConfig, venue: str, assets: tuple[str, ...]
 ) -> SourceConfig:
     """The source of a venue that --assets names. The URLs are those of --venue's."""
-    check_venue("--assets", venue)
     is_default = venue == said["venue"]
     return SourceConfig(
         venue=venue,

@@ -14,6 +14,7 @@ from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of,
 from fanout.cli.source_tables import KEYS, NAMES, SourceTable
 from fanout.config import SourceConfig
 from fanout.net.addresses import parse_proxy
+from fanout.venues import VENUES
 
 NOTES_COLUMN: Final = 36
 """Where the source of a value is printed, unless the value is longer."""
@@ -128,8 +129,9 @@ def _settings(context: typer.Context) -> list[Setting]:
 
 
 def _value(context: typer.Context, name: str) -> Any:
-    if name == "assets" and _has_tables(context) and source_of(context, name) == DEFAULT:
-        return None  # the tables are all
+    if name == "assets" and source_of(context, name) == DEFAULT:
+        is_all = _has_tables(context)  # the tables name all assets
+        return None if is_all else VENUES[context.params["venue"]].default_assets
     return _public(name, context.params[settings_of(context.command)[name].name])
 
 

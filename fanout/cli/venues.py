@@ -16,8 +16,18 @@ def check_venue(flag: str, venue: str) -> None:
 
 def spelled(venue: str, assets: tuple[str, ...]) -> tuple[str, ...]:
     """Assets as the venue spells them. Raises `UsageError` for one that it cannot have."""
-    spell = VENUES[venue].spell
-    return tuple(each if each == ALL else spell(each) for each in assets)
+    return tuple(each if each == ALL else _spelled(venue, each) for each in assets)
+
+
+def _spelled(venue: str, asset: str) -> str:
+    try:
+        return VENUES[venue].spell(asset)
+    except UsageError as error:
+        prefix, colon, _ = asset.partition(":")
+        if not colon:
+            raise
+        names = ", ".join(VENUES)
+        raise UsageError(f"{error}; and {shown(prefix)[:40]!r} is no venue: {names}") from None
 
 
 def keyed(feed: FeedConfig, venue: str) -> FeedConfig:

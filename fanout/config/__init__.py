@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from fanout.config.options import Kind, Option
-from fanout.config.source import DEFAULT_ASSETS, FeedConfig, SimConfig, SourceConfig, check_names
+from fanout.config.source import FeedConfig, SimConfig, SourceConfig, check_names
 from fanout.errors import UsageError
 from fanout.net.addresses import check_port, is_host
 
@@ -88,7 +88,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "DEFAULT_ASSETS",
     "DEFAULT_LOG_BYTES",
     "MIN_LOG_BYTES",
     "Config",

@@ -1,5 +1,8 @@
 """Assets as people write them: `SYMBOL`, `VENUE:SYMBOL`, `all`, or a pattern such as `*USDT`.
 
+A colon belongs to the symbol unless a venue's name stands before it: `tTESTBTC:TESTUSD` is a symbol
+of Bitfinex.
+
 A symbol is spelled as its venue spells it: `BTC-USD`, `BTC-PERPETUAL` and `tBTCUSD` pass through
 unchanged. Whether upper case is meant where lower case was typed is for the venue's class to say.
 A pattern is resolved from the venue's listing, which only the running service knows.
@@ -10,6 +13,7 @@ from typing import Final
 
 from fanout.errors import UsageError, shown
 from fanout.protocol.constants import MAX_INSTRUMENTS, MAX_SYMBOL_BYTES
+from fanout.venues import VENUES
 
 ALL: Final = "all"
 """Stands for every symbol that trades at the venue."""
@@ -33,15 +37,18 @@ def typed_symbols(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_assets(values: Iterable[str], *, venue: str) -> dict[str, tuple[str, ...]]:
-    """The assets of each venue, from words as `split_words` takes them. What names no venue is
-    `venue`'s.
+    """The assets of each venue, from words as `split_words` takes them. A word that names no venue
+    is an asset of `venue`.
 
     Raises `UsageError` for none.
     """
     assets: dict[str, list[str]] = {}
     for word in split_words(values):
         prefix, colon, symbol = word.partition(":")
-        assets.setdefault(prefix if colon else venue, []).append(symbol if colon else word)
+        names_venue = bool(colon) and prefix in VENUES
+        assets.setdefault(prefix if names_venue else venue, []).append(
+            symbol if names_venue else word
+        )
     if not assets:
         raise UsageError("no symbol: name some as assets, such as BTCUSDT,ETHUSDT")
     return {name: tuple(symbols) for name, symbols in assets.items()}

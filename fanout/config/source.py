@@ -21,10 +21,9 @@ from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
 from fanout.venues.values import DATA
 
-DEFAULT_ASSETS: Final = ("BTCUSDT", "ETHUSDT")
-
 STREAMS: Final = ("auto", "trade", "aggTrade")
-"""Single trades with aggregates as the fallback (auto), or only one of the two."""
+"""Single trades, with aggregates as the fallback where the venue has them (auto), or only one of
+the two."""
 
 MAX_CONNECTIONS: Final = 4
 
@@ -111,9 +110,9 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Option(
             "Symbols, comma-separated or repeated: SYMBOL of --venue, VENUE:SYMBOL, a pattern such "
-            "as '*USDT', or all.",
+            "as '*USDT', or all. \\[default: two of --venue]",
             metavar="SYMBOL,...",
-            default=DEFAULT_ASSETS,
+            default=(),
         ),
     ]
     venue: Annotated[
@@ -142,7 +141,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         fault = channel_fault(self.channel) if self.channel else None
         if fault:
             raise UsageError(shown(fault))
-        check_data(self.data, self.feed.stream)
+        check_data(self.data)
+        check_offer(self.venue, self.kinds, self.feed.stream)
 
     @property
     def kinds(self) -> DataKinds:
@@ -155,17 +155,39 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.channel or self.venue
 
 
-def check_data(data: tuple[str, ...], stream: str) -> None:
-    """Raises `UsageError` for an unknown kind, none or one twice, and for kinds that do not come
-    with the stream."""
+def check_data(data: tuple[str, ...]) -> None:
+    """Raises `UsageError` for an unknown kind, none or one twice."""
     for each in data:
         if each not in DATA:
             raise UsageError(f"--data {shown(each)!r} is unknown: {', '.join(DATA)}")
     if not data or len(set(data)) < len(data):
         raise UsageError(f"--data {','.join(data)!r}: name each kind once: {', '.join(DATA)}")
-    if stream == "aggTrade" and data != ("trades",):
-        others = " or ".join(each for each in data if each != "trades")
-        raise UsageError(f"--stream aggTrade brings no {others}: take --stream trade, or auto")
+
+
+def check_offer(name: str, kinds: DataKinds, stream: str) -> None:
+    """Raises `UsageError` for a venue that does not exist, and for kinds of data or of trades that
+    it does not bring."""
+    if name not in VENUES:
+        raise UsageError(f"unknown venue {shown(name)!r}: {', '.join(VENUES)}")
+    venue = VENUES[name]
+    if kinds not in venue.kinds:
+        offer = ", ".join(names_of(venue.kinds))
+        raise UsageError(f"--data {','.join(names_of(kinds))}: {name} has {offer}")
+    if stream == "auto":
+        return
+    if stream not in venue.streams:
+        offer = ", ".join(venue.streams)
+        raise UsageError(f"--stream {stream}: {name} has no such trades: take {offer}, or auto")
+    lacking = kinds & ~venue.kinds_with(stream)
+    if lacking:
+        others = " or ".join(names_of(lacking))
+        choice = next(each for each in venue.streams if kinds in venue.kinds_with(each))
+        raise UsageError(f"--stream {stream} brings no {others}: take --stream {choice}, or auto")
+
+
+def names_of(kinds: DataKinds) -> tuple[str, ...]:
+    """The names of kinds of data, in the order of `DATA`."""
+    return tuple(name for name, kind in DATA.items() if kind in kinds)
 
 
 def check_names(sources: tuple[SourceConfig, ...]) -> None:

@@ -42,6 +42,10 @@ class VenueClass(Protocol):
         """The kinds of trades to choose from with `--stream`, the preferred one first."""
         ...
 
+    def kinds_with(self, stream: str) -> DataKinds:
+        """The kinds of data that can come together with this kind of trades."""
+        ...
+
     @property
     def continuity(self) -> Continuity:
         """The continuity of its trades."""

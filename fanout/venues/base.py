@@ -172,6 +172,11 @@ class Venue(Protocol):
         """The same venue without the key, after the venue has rejected it."""
         ...
 
+    def without_fallback(self) -> "Venue":
+        """The same venue for an operator who chose the kind of stream. Where it would take less
+        than that, because its credentials are rejected for instance, it raises an error."""
+        ...
+
     def fallback(self) -> "Venue | None":
         """The venue with another kind of stream for the same trades, to use if this one is silent;
         None without one."""
@@ -303,13 +308,21 @@ class VenueDefaults:
     """A venue without a key and without an endpoint for its time, with one kind of stream at one
     URL, with a listing in one page, and with whole books over REST."""
 
+    kinds: ClassVar[DataKinds]
     book_source: ClassVar[BookSource] = BookSource.REST
     has_book_ids: bool = True
     quotes_from_book: bool = False
     brings_signs: bool = False
     silence_advice: str = "--ws-url must be the exchange's"
 
+    @classmethod
+    def kinds_with(cls, stream: str) -> DataKinds:
+        return cls.kinds
+
     def without_key(self) -> Self:
+        return self
+
+    def without_fallback(self) -> Self:
         return self
 
     def fallback(self) -> Self | None:

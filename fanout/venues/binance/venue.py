@@ -86,8 +86,7 @@ class BinanceVenue(VenueDefaults, ABC):
         credentials: Credentials | None = None,
         data: DataKinds = DataKinds.TRADES,
     ) -> None:
-        """Aggregates come without other kinds: at USDⓈ-M they need another connection."""
-        assert stream == "trade" or data == DataKinds.TRADES, "the configuration refuses it"
+        assert data in self.kinds_with(stream), "the configuration refuses it"
         self.stream = stream
         self.data = data
         self._streams = tuple(
@@ -115,6 +114,11 @@ class BinanceVenue(VenueDefaults, ABC):
     @property
     def reach(self) -> str:
         return self._records.reach
+
+    @classmethod
+    def kinds_with(cls, stream: str) -> DataKinds:
+        """Aggregates come without other kinds: at USDⓈ-M they need another connection."""
+        return DataKinds.TRADES if stream == "aggTrade" else cls.kinds
 
     @staticmethod
     def spell(text: str) -> str:

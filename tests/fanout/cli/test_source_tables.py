@@ -152,7 +152,7 @@ def test_an_option_that_a_table_leaves_out_keeps_its_dashes_in_an_error() -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--assets", "nyse:IBM", "tcp"], "--assets: unknown venue 'nyse': binance"),
+        (["--assets", "nyse:IBM", "tcp"], "and 'nyse' is no venue: binance, binance-spot,"),
         (["--assets", "sim:", "tcp"], "cannot be a symbol"),
         (["--assets", "sim:A,sim:a", "tcp"], "A is asked for twice"),
         (["--assets", "sim:A,B", "--log-bytes", "100KiB", "tcp"], "at least 131,072"),

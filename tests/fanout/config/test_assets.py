@@ -16,11 +16,19 @@ def test_symbols_may_be_comma_separated_or_repeated_and_keep_their_spelling() ->
 
 
 def test_a_symbol_may_name_its_venue_and_otherwise_has_the_default_venue() -> None:
-    words = ["BTCUSDT,binance-spot:*BTC", "binance:ETHUSDT", "bitfinex:tBTCF0:USTF0"]
+    words = ["BTCUSDT,binance-spot:*BTC", "binance:ETHUSDT", "sim:tBTCF0:USTF0"]
     assert parse_assets(words, venue="binance") == {
         "binance": ("BTCUSDT", "ETHUSDT"),
         "binance-spot": ("*BTC",),
-        "bitfinex": ("tBTCF0:USTF0",),
+        "sim": ("tBTCF0:USTF0",),
+    }
+
+
+def test_a_colon_behind_no_venues_name_belongs_to_the_symbol() -> None:
+    words = ["tTESTBTC:TESTUSD", ":A", "sim:"]
+    assert parse_assets(words, venue="binance") == {
+        "binance": ("tTESTBTC:TESTUSD", ":A"),
+        "sim": ("",),
     }
 
 

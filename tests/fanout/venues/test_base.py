@@ -17,6 +17,7 @@ def test_a_venue_by_default_is_one_part_without_key_clock_or_other_stream() -> N
     assert venue.parts() == (venue,)
     assert venue.without_key() is venue
     assert venue.fallback() is None
+    assert venue.without_fallback() is venue
     assert venue.book_source is BookSource.REST
     assert venue.time_request() is None
     with pytest.raises(AssertionError, match="no request for the time"):
