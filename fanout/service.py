@@ -30,7 +30,7 @@ from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import make_transport
 from fanout.transports.base import Transport
-from fanout.venues import VENUES, Credentials, Venue
+from fanout.venues import VENUES, Venue
 
 _LOG = logging.getLogger("fanout")
 
@@ -234,12 +234,12 @@ async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
 
 def _venue(config: SourceConfig, *, ws_url: str | None, rest_url: str | None) -> Venue:
     """The venue of a source, which takes no other kind of trades than the operator chose."""
-    make, stream, key = VENUES[config.venue], config.feed.stream, config.feed.api_key
+    make, stream = VENUES[config.venue], config.feed.stream
     venue = make(
         stream=make.streams[0] if stream == "auto" else stream,
         ws_url=ws_url,
         rest_url=rest_url,
-        credentials=Credentials(secret=key.reveal()) if key else None,
+        credentials=config.credentials,
         data=config.kinds,
     )
     return venue if stream == "auto" else venue.without_fallback()

@@ -21,6 +21,7 @@ from fanout.errors import (
     VenueBusyError,
     VenueError,
     VenueForbiddenError,
+    VenueKeyError,
 )
 from fanout.protocol.errors import FanoutError, reason
 
@@ -30,6 +31,7 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     UnknownSymbolError: 2,
     UnknownChannelError: 2,
     VenueForbiddenError: 77,
+    VenueKeyError: 77,
     VenueBusyError: 75,
     VenueError: 69,
     ConfigError: 78,

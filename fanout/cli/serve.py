@@ -10,9 +10,9 @@ import typer
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.options import with_options
 from fanout.cli.outcome import exit_codes, say
-from fanout.cli.secrets import read_api_key, read_token
+from fanout.cli.secrets import read_credentials, read_token
 from fanout.cli.source_tables import SourceTable, source_of
-from fanout.cli.venues import check_venue, keyed, spelled
+from fanout.cli.venues import check_venue, spelled
 from fanout.config import (
     Config,
     FeedConfig,
@@ -137,7 +137,7 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
     check_venue("--venue", venue)
     if venue == "sim" and (said["ws-url"] or said["rest-url"]):
         raise UsageError("--venue sim brings its own URLs: leave --ws-url and --rest-url out")
-    feed = made_from(FeedConfig, said, api_key=read_api_key())
+    feed = made_from(FeedConfig, said)
     named: dict[str, list[SourceConfig]] = {}
     if options.has_assets or not options.tables:
         words = said["assets"] if options.has_assets else VENUES[venue].default_assets
@@ -147,7 +147,12 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
         named[table.where] = [
             source_of(table, venue=venue, data=split_words(said["data"]), feed=feed)
         ]
-    return named
+    return {where: list(map(_with_credentials, sources)) for where, sources in named.items()}
+
+
+def _with_credentials(source: SourceConfig) -> SourceConfig:
+    credentials = read_credentials(VENUES[source.venue].secrets)
+    return msgspec.structs.replace(source, credentials=credentials)
 
 
 def _source(
@@ -161,7 +166,7 @@ def _source(
         data=split_words(said["data"]),
         ws_url=said["ws-url"] if is_default else None,
         rest_url=said["rest-url"] if is_default else None,
-        feed=keyed(feed, venue),
+        feed=feed,
         sim=SimConfig() if venue == "sim" else None,
     )
 

@@ -1,7 +1,6 @@
 """`fanout config`: the configuration in force, and where each value came from."""
 
 import json
-import os
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -9,7 +8,7 @@ import typer
 
 from fanout.cli.config_file import DEFAULT, SOURCE, settings_of, source_of
 from fanout.cli.outcome import emit, exit_codes
-from fanout.cli.secrets import API_KEY_VARIABLE, VARIABLE, read_api_key
+from fanout.cli.secrets import known_variables
 from fanout.cli.serve import ServeOptions, add_transports, config_of, fanout_of, transports_in
 from fanout.cli.source_tables import KEYS, NAMES, SourceTable
 from fanout.config import SourceConfig
@@ -56,7 +55,7 @@ def _show_toml(options: ServeOptions) -> None:
     front, *transports = options.contexts
     for line in _lines(front):
         emit(line)
-    for variable, is_set in _secrets().items():
+    for variable, is_set in known_variables().items():
         if is_set:
             emit(f"# {variable} is set in the environment, and not shown")
     for table in options.tables:
@@ -81,7 +80,7 @@ def _show_json(options: ServeOptions) -> None:
             {"transport": context.info_name, "options": _settings(context)}
             for context in transports
         ],
-        "secrets": _secrets(),
+        "secrets": known_variables(),
     }
     emit(msgspec.json.encode(shown).decode())
 
@@ -113,12 +112,6 @@ def _shown_source(source: SourceConfig) -> dict[str, Any]:
 def _public(name: str, value: Any) -> Any:
     """A value without the password that the URL of a proxy may hold."""
     return str(parse_proxy("--proxy", value)) if name == "proxy" and value else value
-
-
-def _secrets() -> dict[str, bool]:
-    """The variables that hold one, and whether they do."""
-    read_api_key()
-    return {each: bool(os.environ.get(each)) for each in (VARIABLE, API_KEY_VARIABLE)}
 
 
 def _settings(context: typer.Context) -> list[Setting]:

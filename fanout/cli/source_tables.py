@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.cli.venues import check_venue, keyed, spelled
+from fanout.cli.venues import check_venue, spelled
 from fanout.config import FeedConfig, SimConfig, SourceConfig
 from fanout.config.assets import split_words
 from fanout.config.options import options_of
@@ -90,9 +90,7 @@ def source_of(
             raise UsageError("the venue sim brings its own URLs: leave ws-url and rest-url out")
         return SourceConfig(
             **values,
-            feed=msgspec.structs.replace(
-                keyed(feed, venue), **{name: table.values[name] for name in own}
-            ),
+            feed=msgspec.structs.replace(feed, **{name: table.values[name] for name in own}),
             sim=SimConfig() if venue == "sim" else None,
         )
     except UsageError as error:

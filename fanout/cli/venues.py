@@ -1,8 +1,5 @@
 """Venues as people name them, and assets in a venue's own spelling."""
 
-import msgspec
-
-from fanout.config import FeedConfig
 from fanout.config.assets import ALL
 from fanout.errors import UsageError, shown
 from fanout.venues import VENUES
@@ -28,10 +25,3 @@ def _spelled(venue: str, asset: str) -> str:
             raise
         names = ", ".join(VENUES)
         raise UsageError(f"{error}; and {shown(prefix)[:40]!r} is no venue: {names}") from None
-
-
-def keyed(feed: FeedConfig, venue: str) -> FeedConfig:
-    """A feed as this venue may have it. FANOUT_BINANCE_API_KEY is sent to Binance, and to the
-    simulator that plays it."""
-    is_binance = venue == "sim" or venue.partition("-")[0] == "binance"
-    return feed if is_binance else msgspec.structs.replace(feed, api_key=None)

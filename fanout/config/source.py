@@ -13,13 +13,12 @@ import msgspec
 from fanout.config.assets import check_assets
 from fanout.config.options import Option
 from fanout.config.ranges import check_range
-from fanout.config.secret import Secret
 from fanout.errors import UsageError, shown
 from fanout.net.addresses import check_url, parse_proxy
 from fanout.protocol.constants import MAX_CHANNELS, DataKinds
 from fanout.protocol.text import channel_fault
 from fanout.venues import VENUES
-from fanout.venues.values import DATA
+from fanout.venues.values import DATA, Credentials
 
 STREAMS: Final = ("auto", "trade", "aggTrade")
 """Single trades, with aggregates as the fallback where the venue has them (auto), or only one of
@@ -36,8 +35,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     average `symbols_per_connection` on each, or fewer where the venue allows fewer. A symbol
     without a trade within `first_trade_timeout_s` is reported as STALE; with `strict` that ends the
     service. A `patient` source waits at its start for a venue that limits or bans it, rather than
-    end the service. `proxy` is a URL; None takes the environment's. With an `api_key` trades can be
-    asked for by their ids.
+    end the service. `proxy` is a URL; None takes the environment's.
     """
 
     stream: Annotated[
@@ -77,7 +75,6 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
             metavar="URL",
         ),
     ] = None
-    api_key: Secret | None = None
 
     def __post_init__(self) -> None:
         if self.stream not in STREAMS:
@@ -103,7 +100,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     `venue` is a name of the registry (`fanout.venues.VENUES`). `assets` are symbols as the venue
     spells them, or patterns. `channel` is the name of the channel that the source feeds, by
     default the venue's. `ws_url` and `rest_url` replace the venue's own addresses. `sim` is None
-    unless the venue is the simulator inside the service.
+    unless the venue is the simulator inside the service. `credentials` are those of the venue that
+    the operator has set; `VenueClass.secrets` says where.
     """
 
     assets: Annotated[
@@ -133,6 +131,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
     sim: SimConfig | None = None
+    credentials: Credentials | None = None
 
     def __post_init__(self) -> None:
         check_assets(self.assets)
