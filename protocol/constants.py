@@ -223,8 +223,16 @@ class InstrumentType(_Code):
     INVERSE_PERPETUAL = 2
     """A perpetual future that is settled in the base."""
     FUTURE = 3
+    """A future with an expiry that is settled in the quote currency."""
     OPTION = 4
+    INVERSE_FUTURE = 5
+    """A future with an expiry that is settled in the base."""
     OTHER = 0xFF
+
+    @property
+    def is_inverse(self) -> bool:
+        """Whether quantities are amounts of the quote, and not of the base."""
+        return self in (InstrumentType.INVERSE_PERPETUAL, InstrumentType.INVERSE_FUTURE)
 
 
 class FeedState(_Code):

@@ -20,7 +20,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     `tick` and `lot` are the smallest steps of price and quantity, in units of the exponents; 0
     where unknown. `base` and `quote` are the names of the two assets, empty where unknown. One unit
-    of quantity is `contract_mantissa` * 10**`contract_exponent` of the base: 1 for spot.
+    of quantity is `contract_mantissa` * 10**`contract_exponent` of the base, or of the quote if
+    `type` is inverse: 1 for spot.
     """
 
     index: int

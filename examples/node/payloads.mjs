@@ -19,7 +19,14 @@ const WHOLE_FEED = 65_535;
 
 const ALL_DATA = 0x0f;
 
-const instrumentType = codes("SPOT", "LINEAR_PERPETUAL", "INVERSE_PERPETUAL", "FUTURE", "OPTION");
+const instrumentType = codes(
+  "SPOT",
+  "LINEAR_PERPETUAL",
+  "INVERSE_PERPETUAL",
+  "FUTURE",
+  "OPTION",
+  "INVERSE_FUTURE",
+);
 const statusState = codes("CONNECTING", "LIVE", "STALE", "DOWN", "HALTED");
 const gapState = codes("OPEN", "BACK_FILLED", "UNRECOVERABLE", "NO_TRADE");
 const lossReason = codes(

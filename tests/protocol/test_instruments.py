@@ -128,6 +128,11 @@ def test_an_unknown_instrument_type_is_read_as_other() -> None:
     assert changed.instruments[0].type is InstrumentType.OTHER
 
 
+def test_quantities_of_inverse_contracts_are_amounts_of_the_quote() -> None:
+    inverse = {each.name for each in InstrumentType if each.is_inverse}
+    assert inverse == {"INVERSE_PERPETUAL", "INVERSE_FUTURE"}
+
+
 def test_instruments_that_do_not_fit_one_frame_take_several() -> None:
     header = of(*(f"{i:064}" for i in range(1_024)))
     runs = encode_instruments(header, 3, 1_024)

@@ -47,6 +47,7 @@ INSTRUMENT_TYPES = {
     "INVERSE_PERPETUAL": 2,
     "FUTURE": 3,
     "OPTION": 4,
+    "INVERSE_FUTURE": 5,
     "OTHER": 255,
 }
 

@@ -61,6 +61,7 @@ def _headers() -> list[Vector]:
         ),
         instrument("A", type="INVERSE_PERPETUAL"),
         instrument("B", type="FUTURE"),
+        instrument("C", type="INVERSE_FUTURE"),
     )
     named = {"channel": "a", "channels": [f"{place:03}" + "c" * 29 for place in range(255)]}
     at_zero = header(epoch_ns=0, next_seq=1)
