@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from fanout.channel.channel import Channel
 from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.config.assets import is_pattern
+from fanout.feed.listing_pages import fetch_listing
 from fanout.http.monitor import Monitor
 from fanout.net.addresses import Proxy
 from fanout.net.proxy import proxy_for
@@ -30,7 +31,7 @@ from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import make_transport
 from fanout.transports.base import Transport
-from fanout.venues import VENUES, Venue
+from fanout.venues import VENUES, Listing, Venue
 
 _LOG = logging.getLogger("fanout")
 
@@ -230,6 +231,15 @@ async def open_venue(config: SourceConfig) -> AsyncIterator[Venue]:
         simulator = await nursery.start(run_simulator, simulated)
         yield _venue(config, ws_url=simulator.ws_url, rest_url=simulator.rest_url)
         nursery.cancel_scope.cancel()
+
+
+async def fetch_symbols(config: SourceConfig, *, attempts: int) -> Listing:
+    """The listing of a source's venue. Raises `VenueError`; like every nursery, perhaps in an
+    exception group."""
+    async with open_venue(config) as venue:
+        proxy = proxy_for(venue.rest_url, config.feed.proxy)
+        async with open_rest(venue, proxy=proxy, attempts=attempts) as rest:
+            return await fetch_listing(rest, venue)
 
 
 def _venue(config: SourceConfig, *, ws_url: str | None, rest_url: str | None) -> Venue:

@@ -24,7 +24,9 @@ from fanout.cli.serve import (
 from fanout.cli.show_config import show_config
 from fanout.cli.simulate import simulate
 from fanout.cli.status import status
+from fanout.cli.symbols import symbols
 from fanout.cli.tail import tail
+from fanout.cli.venue_list import venues
 from fanout.config import Config, SourceConfig
 from fanout.config.options import options_of
 from fanout.config.simulate import SimulateConfig
@@ -144,6 +146,8 @@ app.command("check", context_settings=TRANSPORT_SETTINGS)(check)
 app.command("tail")(tail)
 app.command("save")(save)
 app.command("book")(book)
+app.command("venues")(venues)
+app.command("symbols")(symbols)
 app.command("simulate")(with_options(simulate, options_of(SimulateConfig), command="simulate"))
 
 

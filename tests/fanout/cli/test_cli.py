@@ -34,7 +34,10 @@ def test_help_shows_the_commands_and_examples() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"],
+    [
+        *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"),
+        *("venues", "symbols"),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = at_once(command, "--help")
