@@ -1,5 +1,9 @@
 """What every venue and its dialogues have to do. Subclass `VenueContract`, give a few real
-messages, and inherit the tests."""
+messages, and inherit the tests.
+
+Venues differ in where the rows of an answer stand and in the names of their columns, so a subclass
+says that too. A venue whose rows are no JSON objects overrides `listing` and `spoil`.
+"""
 
 import contextlib
 import json
@@ -19,7 +23,7 @@ from fanout.feed.roster import NO_REFERENCE
 from fanout.net.websocket import MAX_MESSAGE_BYTES
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
-from fanout.venues import Venue, VenueClass, VenueItem, VenueTrade
+from fanout.venues import Credentials, Dialogue, Venue, VenueClass, VenueItem, VenueTrade
 from fanout.venues.values import Continuity, Refusal
 
 GARBAGE = [
@@ -40,6 +44,14 @@ GARBAGE = [
 ]
 
 
+def rows_at(keys: tuple[str | int, ...], body: Any) -> list[Any]:
+    """The rows of an answer, where its keys lead."""
+    for key in keys:
+        body = body[key]
+    assert isinstance(body, list)
+    return body
+
+
 TERMS: dict[str, Any] = {"tick": 0, "lot": 0, "base": "", "quote": ""}
 """Terms that can be unknown, and how an instrument says so."""
 
@@ -47,10 +59,21 @@ TERMS: dict[str, Any] = {"tick": 0, "lot": 0, "base": "", "quote": ""}
 class VenueContract(ABC):
     trade_message: ClassVar[bytes]
     trade: ClassVar[VenueTrade]
+    preamble: ClassVar[tuple[bytes, ...]] = ()
+    """What a connection must have received before the trade can be read: the number of its
+    channel, for instance."""
     acknowledgement: ClassVar[bytes]
     instruments_body: ClassVar[bytes]
+    listing_rows: ClassVar[tuple[str | int, ...]]
+    """The keys that lead to the rows in the listing's answer."""
+    symbol_column: ClassVar[str]
+    status_column: ClassVar[str]
     symbols: ClassVar[tuple[str, ...]]
     recent_trades_body: ClassVar[bytes]
+    recent_rows: ClassVar[tuple[str | int, ...]]
+    """The keys that lead to the rows in an answer with recent trades."""
+    bad_trade: ClassVar[dict[str, object]] = {"price": None}
+    """Changes to a recent trade that make it unreadable, but for its id."""
     error_body: ClassVar[bytes]
     odd_row: ClassVar[dict[str, object]]
     """Changes to the listing's first row that make it unreadable."""
@@ -65,27 +88,77 @@ class VenueContract(ABC):
     def make(self) -> Venue:
         """The adapter."""
 
+    def acknowledgements(self) -> tuple[bytes, ...]:
+        """The messages that confirm the subscriptions to all of `symbols`."""
+        return (self.acknowledgement,)
+
+    def next_trade_message(self) -> bytes:
+        """The message after `trade_message`, with the same trade: it may have another number."""
+        return self.trade_message
+
+    def listing(self, *more: dict[str, object]) -> bytes:
+        """The listing with more rows: changes to its first. "symbol" and "status" stand for the
+        venue's own names of these columns."""
+        names = {"symbol": self.symbol_column, "status": self.status_column}
+        body = json.loads(self.instruments_body)
+        rows = rows_at(self.listing_rows, body)
+        for changes in more:
+            own = {names.get(name, name): value for name, value in changes.items()}
+            rows.append({**rows[0], **own})
+        return json.dumps(body).encode()
+
+    def empty_listing(self) -> bytes:
+        body = json.loads(self.instruments_body)
+        rows_at(self.listing_rows, body).clear()
+        return json.dumps(body).encode()
+
+    def spoil(self, row: Any) -> None:
+        """Make a row of recent trades unreadable, but for its id."""
+        row.update(self.bad_trade)
+
+    def unsubscribed(self, symbol: str) -> str:
+        """What stands in a request to unsubscribe the first symbol: its name, or a number."""
+        return symbol
+
+    def opened(self, *symbols: str) -> Dialogue:
+        """A dialogue that has received what comes before the trade."""
+        dialogue = self.make().dialogue(symbols or self.symbols)
+        if self.preamble:
+            dialogue.opening()
+        for message in self.preamble:
+            dialogue.receive(message, [])
+        return dialogue
+
+    def parse(self, message: bytes) -> VenueItem | None:
+        """What a new connection takes from a message, if that is an item."""
+        items: list[VenueItem] = []
+        self.opened().receive(message, items)
+        return items[0] if items else None
+
+    def instruments(self, body: bytes, symbols: tuple[str, ...]) -> list[Instrument]:
+        listing = self.make().parse_listing(body)
+        return [listing.instrument(symbol, index) for index, symbol in enumerate(symbols)]
+
     def test_a_trade_is_parsed_into_the_venues_own_words(self) -> None:
-        assert self.make().parse(self.trade_message) == self.trade
+        assert self.parse(self.trade_message) == self.trade
 
     def test_an_acknowledgement_needs_no_answer(self) -> None:
-        assert self.make().parse(self.acknowledgement) is None
+        assert self.parse(self.acknowledgement) is None
 
     @pytest.mark.parametrize("message", GARBAGE, ids=lambda each: repr(each[:20]))
     def test_garbage_is_refused_as_a_message(self, message: bytes) -> None:
         if message in self.understood:
             return
         with pytest.raises(VenueMessageError):
-            self.make().parse(message)
+            self.parse(message)
 
     def test_every_truncation_is_refused_as_a_message(self) -> None:
-        venue = self.make()
         for length in range(len(self.trade_message)):
             with pytest.raises(VenueMessageError):
-                venue.parse(self.trade_message[:length])
+                self.parse(self.trade_message[:length])
 
     def test_damage_gives_a_venue_error_or_something_well_formed(self) -> None:
-        venue, whole = self.make(), self.trade_message
+        whole = self.trade_message
         damage = st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255))
 
         @given(st.lists(damage, min_size=1, max_size=4))
@@ -94,37 +167,40 @@ class VenueContract(ABC):
             for place, value in damages:
                 message[place] = value
             with contextlib.suppress(VenueMessageError, VenueRefusalError):
-                item = venue.parse(bytes(message))
+                item = self.parse(bytes(message))
                 assert item is None or isinstance(item.symbol, str)
 
         check()
 
     def test_what_it_says_of_a_bad_message_is_short(self) -> None:
         with pytest.raises(VenueMessageError) as caught:
-            self.make().parse(b"x" * 1_000_000)
+            self.parse(b"x" * 1_000_000)
         assert len(str(caught.value)) < 300
 
     def test_the_subscription_names_every_symbol(self) -> None:
         venue = self.make()
-        said = " ".join(venue.subscriptions(self.symbols)).lower()
+        said = " ".join(venue.dialogue(self.symbols).opening()).lower()
         assert all(each.lower() in said for each in self.symbols)
         assert venue.stream_url().startswith(("ws://", "wss://"))
 
     def test_instruments_come_in_the_order_they_were_asked_for(self) -> None:
         backwards = tuple(reversed(self.symbols))
-        instruments = self.make().parse_instruments(self.instruments_body, backwards)
+        instruments = self.instruments(self.instruments_body, backwards)
         assert [each.symbol for each in instruments] == list(backwards)
         assert [each.index for each in instruments] == list(range(len(backwards)))
 
     def test_a_symbol_that_is_not_listed_is_told_with_a_suggestion(self) -> None:
         almost = self.symbols[0] + "X"
         with pytest.raises(ConfigError, match=f"{almost} is not listed .*{self.symbols[0]}"):
-            self.make().parse_instruments(self.instruments_body, (almost,))
+            self.instruments(self.instruments_body, (almost,))
 
-    @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"symbols":[{}]}', b"\xff"])
+    @pytest.mark.parametrize(
+        "body", [b"", b"<html>", b"[]", b"{}", b'{"symbols":[{}]}', b"[{}]", b"\xff"]
+    )
     def test_an_answer_that_is_nonsense_is_a_message_error(self, body: bytes) -> None:
-        with pytest.raises(VenueMessageError):
-            self.make().parse_instruments(body, self.symbols)
+        if body != self.empty_listing():
+            with pytest.raises(VenueMessageError):
+                self.make().parse_listing(body)
         with pytest.raises(VenueMessageError):
             self.make().parse_recent_trades(body if body != b"[]" else b"{}", self.symbols[0])
 
@@ -141,12 +217,6 @@ class VenueContract(ABC):
         assert [venue.explain(400, each) for each in (b"", b"<html>", b"[]", b"\xff")] == [""] * 4
 
     # The listing.
-
-    def listing(self, *more: dict[str, object]) -> bytes:
-        """The listing with more rows: changes to its first."""
-        body = json.loads(self.instruments_body)
-        body["symbols"] += [{**body["symbols"][0], **changes} for changes in more]
-        return json.dumps(body).encode()
 
     def test_an_instrument_has_the_units_and_terms_of_its_row(self) -> None:
         listing = self.make().parse_listing(self.instruments_body)
@@ -223,14 +293,18 @@ class VenueContract(ABC):
         assert all(each.isprintable() for each in listing.odd)
 
     def test_an_empty_listing_is_one(self) -> None:
-        assert self.make().parse_listing(b'{"symbols":[]}').rows == {}
+        assert self.make().parse_listing(self.empty_listing()).rows == {}
 
     def test_a_recent_trade_that_cannot_be_read_keeps_its_id_and_hides_no_other(self) -> None:
-        rows = json.loads(self.recent_trades_body)
-        rows[0]["price"] = None
-        trades = self.make().parse_recent_trades(json.dumps(rows).encode(), self.symbols[0])
-        assert [each.trade_id for each in trades] == [each["id"] for each in rows]
-        assert trades[0].price == ""
+        venue, symbol, body = self.make(), self.symbols[0], json.loads(self.recent_trades_body)
+        whole = venue.parse_recent_trades(self.recent_trades_body, symbol)
+        self.spoil(rows_at(self.recent_rows, body)[0])
+        trades = venue.parse_recent_trades(json.dumps(body).encode(), symbol)
+        assert [each.trade_id for each in trades] == [each.trade_id for each in whole]
+        (odd,) = (each for each in trades if not each.price)
+        assert [each for each in trades if each != odd] == [
+            each for each in whole if each.trade_id != odd.trade_id
+        ]
 
     def test_how_a_symbol_is_spelled_is_the_same_when_spelled_again(self) -> None:
         venue = self.make()
@@ -252,10 +326,24 @@ class VenueContract(ABC):
         made: VenueClass = type(venue)
         assert made.title.isprintable()
         assert venue.stream in made.streams
-        assert venue.data in made.kinds
+        assert venue.data in made.kinds_with(venue.stream)
+        assert all(made.kinds_with(each) in made.kinds for each in made.streams)
         assert made.continuity == venue.continuity
         assert made.book_source == venue.book_source
         assert tuple(map(made.spell, made.default_assets)) == made.default_assets
+
+    def test_a_venue_with_credentials_shows_them_nowhere(self) -> None:
+        made: VenueClass = type(self.make())
+        credentials = Credentials(id="NotForAnybody", secret="NotForAnybodysEyes")
+        venue = made(stream=made.streams[0], ws_url=None, rest_url=None, credentials=credentials)
+        names = made.secrets
+        assert names is None or "NotForAnybody" not in names.secret + str(names.id)
+        for each in (venue, venue.without_fallback(), venue.dialogue(self.symbols), credentials):
+            assert "NotForAnybody" not in repr(each) + str(each)
+        requests = (venue.history_request(self.symbols[0], 1), *venue.listing_requests())
+        assert "NotForAnybody" not in repr(requests)
+        assert venue.without_fallback().stream == venue.stream
+        assert venue.without_key().stream == venue.stream
 
     def test_its_parts_are_the_same_venue_and_bring_each_kind_of_data_once(self) -> None:
         venue = self.make()
@@ -292,34 +380,38 @@ class VenueContract(ABC):
         dialogue = self.make().dialogue(self.symbols)
         assert dialogue.unanswered == frozenset()
         dialogue.opening()
-        assert dialogue.unanswered == set(self.symbols)
-        outcome = dialogue.receive(self.acknowledgement, [])
-        assert outcome is not None
-        assert set(outcome.confirmed) == set(self.symbols)
-        assert dialogue.unanswered == frozenset()
+        waiting = set(self.symbols)
+        for message in self.acknowledgements():
+            assert dialogue.unanswered == waiting
+            outcome = dialogue.receive(message, [])
+            assert outcome is not None
+            assert waiting.issuperset(outcome.confirmed)
+            waiting.difference_update(outcome.confirmed)
+        assert waiting == dialogue.unanswered == frozenset()
 
     def test_a_dialogue_appends_trades_in_their_order(self) -> None:
-        dialogue = self.make().dialogue(self.symbols)
+        dialogue = self.opened()
         items: list[VenueItem] = []
         assert dialogue.receive(self.trade_message, items) is None
-        assert dialogue.receive(self.trade_message, items) is None
+        assert dialogue.receive(self.next_trade_message(), items) is None
         assert items == [self.trade, self.trade]
 
     def test_a_message_that_is_refused_brings_nothing(self) -> None:
         items: list[VenueItem] = []
         for message in [*GARBAGE, self.trade_message[:-1]]:
             with contextlib.suppress(VenueMessageError):
-                self.make().dialogue(self.symbols).receive(message, items)
+                self.opened().receive(message, items)
         assert items == []
 
     def test_one_symbol_more_or_less_is_said_in_mid_stream(self) -> None:
         dialogue = self.make().dialogue(self.symbols[:1])
         opening = dialogue.opening()
-        (more,) = dialogue.subscribe(self.symbols[1:2])
-        (less,) = dialogue.unsubscribe(self.symbols[:1])
-        assert self.symbols[1].lower() in more.lower()
-        assert self.symbols[0].lower() in less.lower()
-        assert len({*opening, more, less}) == 3
+        for message in self.preamble:
+            dialogue.receive(message, [])
+        more, less = dialogue.subscribe(self.symbols[1:2]), dialogue.unsubscribe(self.symbols[:1])
+        assert self.symbols[1].lower() in " ".join(more).lower()
+        assert self.unsubscribed(self.symbols[0]).lower() in " ".join(less).lower()
+        assert len({*opening, *more, *less}) == len(opening) + len(more) + len(less)
 
     def test_a_book_is_asked_for_anew_within_the_limits_or_by_a_new_connection(self) -> None:
         venue, symbol = self.make(), self.symbols[0]

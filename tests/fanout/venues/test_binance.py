@@ -75,6 +75,10 @@ class TestBinanceUsdm(VenueContract):
         b'"isBuyerMaker":true,"isRPITrade":true},{"id":28458,"price":"4.10","qty":"1.000",'
         b'"quoteQty":"4.1","time":1499865549591,"isBuyerMaker":false}]'
     )
+    listing_rows: ClassVar[tuple[str, ...]] = ("symbols",)
+    symbol_column = "symbol"
+    status_column = "status"
+    recent_rows = ()
     error_body = b'{"code":-1121,"msg":"Invalid symbol."}'
     instrument = Instrument(
         index=7,

@@ -72,6 +72,10 @@ class TestBinanceSpot(VenueContract):
         b'"price":"4.10000000","qty":"1.00000000","quoteQty":"4.1","time":1499865549591,'
         b'"isBuyerMaker":false,"isBestMatch":true}]'
     )
+    listing_rows: ClassVar[tuple[str, ...]] = ("symbols",)
+    symbol_column = "symbol"
+    status_column = "status"
+    recent_rows = ()
     error_body = b'{"code":-1121,"msg":"Invalid symbol."}'
     instrument = Instrument(
         index=7,
