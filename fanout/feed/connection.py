@@ -139,6 +139,13 @@ class Connection:
         self._outbox.extend(words)
         self._news.set()
 
+    def refresh(self, symbol: str) -> bool:
+        """Ask the venue to send the whole book of a symbol anew on this connection. False if only a
+        new connection brings it."""
+        words = self.dialogue.refresh(symbol)
+        self.say(words)
+        return bool(words)
+
     async def run(self, hub: Hub) -> None:
         """Open, subscribe, and pass on all messages until the connection ends."""
         try:

@@ -34,13 +34,18 @@ class Sink(Protocol):
 
     def attempting(self) -> None: ...
     def opened(self, shard: Shard, *, is_first: bool) -> None: ...
-    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken: ...
+    def take(
+        self, items: list[VenueItem], shard: Shard, burst: Burst, connection: Connection
+    ) -> Taken:
+        """Take the items of one read of a connection of this shard."""
+        ...
+
     def misfit(self) -> None:
         """A value does not fit the units of its instrument."""
         ...
 
-    def ended(self, shard: Shard, why: str, *, is_last: bool) -> None:
-        """A connection ended. `is_last` if the feed has no other."""
+    def ended(self, shard: Shard, connection: Connection, why: str, *, is_last: bool) -> None:
+        """A connection ended, or could not be opened. `is_last` if the feed has no other."""
         ...
 
     def parted(self) -> None:
@@ -218,7 +223,7 @@ class Connections:
     def ended(self, connection: Connection, why: str) -> None:
         shard = self._of(connection)
         shard.open.discard(connection)
-        self._sink.ended(shard, why, is_last=not self.open_count)
+        self._sink.ended(shard, connection, why, is_last=not self.open_count)
 
     def refused(self, error: VenueForbiddenError) -> None:
         if not self.connections:
@@ -290,7 +295,7 @@ class Connections:
                 if symbol in wanted:
                     connection.heard[symbol + SUFFIXES.get(kind, "")] = now_s
                     connection.has_delivered = True
-        taken = self._sink.take(items, shard, burst)
+        taken = self._sink.take(items, shard, burst, connection)
         connection.link.won += sum(type(each) is Trade for each in taken.records)
         for symbol, stream in taken.turned:
             self._part(symbol, stream)

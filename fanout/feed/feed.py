@@ -27,7 +27,7 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
-from fanout.feed.connection import Connect
+from fanout.feed.connection import Connect, Connection
 from fanout.feed.intake import Intake
 from fanout.feed.liveness import Change
 from fanout.feed.market import Market
@@ -181,10 +181,12 @@ class Feed:
 
     # Trades and events of the connections.
 
-    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
+    def take(
+        self, items: list[VenueItem], shard: Shard, burst: Burst, connection: Connection
+    ) -> Taken:
         """Publish the items of one read, after the changes of state that follow from them."""
         if self._intake is not None:
-            return self._take_in(self._intake, items, shard, burst)
+            return self._take_in(self._intake, items, shard, burst, connection)
         now_s = trio.current_time()
         trades = cast(list[VenueTrade | SpentId], items)  # the venue brings nothing else
         taken = self._parts.sequences.take(trades, shard.venue.stream, now_s)
@@ -205,11 +207,18 @@ class Feed:
     def misfit(self) -> None:
         self._upkeep.doubt()
 
-    def _take_in(self, intake: Intake, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
+    def _take_in(
+        self,
+        intake: Intake,
+        items: list[VenueItem],
+        shard: Shard,
+        burst: Burst,
+        connection: Connection,
+    ) -> Taken:
         """The same for a feed that takes more than trades."""
         if self._parts.announcer.state is not FeedState.LIVE:
             self._parts.announcer.turn(FeedState.LIVE, self._venue.name)
-        taken = intake.take(items, shard, burst)
+        taken = intake.take(items, shard, burst, connection)
         gaps = [each for each in taken.records if type(each) is Gap]
         if gaps:
             self._see_to(gaps)
@@ -245,7 +254,7 @@ class Feed:
             self._say(self._parts.liveness.subscribed(shard.indexes, now_s, how))
         self._count_connections()
 
-    def ended(self, shard: Shard, why: str, *, is_last: bool) -> None:
+    def ended(self, shard: Shard, connection: Connection, why: str, *, is_last: bool) -> None:
         announcer = self._parts.announcer
         if is_last and announcer.state is not FeedState.DOWN:
             announcer.turn(FeedState.DOWN, why)

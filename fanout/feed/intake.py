@@ -11,6 +11,7 @@ import trio
 
 from fanout.channel.channel import Channel, Published
 from fanout.feed.books import BOOK, WHOLE
+from fanout.feed.connection import Connection
 from fanout.feed.liveness import Change
 from fanout.feed.parts import Parts
 from fanout.feed.sequences import Taken
@@ -60,18 +61,21 @@ class Intake:
         for index in indexes:
             self._balance.restart(index, now_s)
 
-    def take(self, items: list[VenueItem], shard: Shard, burst: Burst) -> Taken:
+    def take(
+        self, items: list[VenueItem], shard: Shard, burst: Burst, connection: Connection
+    ) -> Taken:
         """Publish the items of one read. The result has the trades and gaps among them."""
-        return _Read(self, shard, burst).take(items)
+        return _Read(self, shard, burst, connection).take(items)
 
 
 class _Read:
     """One read, and what is not published of it yet."""
 
-    def __init__(self, intake: Intake, shard: Shard, burst: Burst) -> None:
+    def __init__(self, intake: Intake, shard: Shard, burst: Burst, connection: Connection) -> None:
         self._of = intake
         self._shard = shard
         self._burst = burst
+        self._connection = connection
         self._now_s = trio.current_time()
         self._ready: list[Published] = []
         self._taken = Taken([])
