@@ -7,11 +7,10 @@ successor delivers the same symbols. So a replacement loses no trades. With seve
 of one connection loses none either.
 
     connect --> opening messages --> receive, receive, ...         run
-                     '--> batches, answers, keep-alive             speak, at the venue's pace
+                     '--> batches, answers, keep-alive             speak: see `outbox`
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ import msgspec
 import trio
 
 from fanout.errors import VenueBusyError, VenueError, VenueForbiddenError
+from fanout.feed.outbox import Outbox
 from fanout.net.websocket import Burst, WebSocket
 from fanout.protocol.backoff import backoff
 from fanout.venues.base import Dialogue
@@ -119,8 +119,7 @@ class Connection:
         """Set when it has opened or failed."""
         self.gone = trio.Event()
         self._scope = trio.CancelScope()
-        self._outbox: deque[str] = deque()
-        self._news = trio.Event()
+        self._outbox = Outbox(self.dialogue, link.subject.messages_a_second)
         self._websocket: WebSocket | None = None
 
     @property
@@ -134,10 +133,10 @@ class Connection:
     def close(self) -> None:
         self._scope.cancel()
 
-    def say(self, words: Iterable[str]) -> None:
-        """Queue messages to be sent in order, within the venue's message limit."""
-        self._outbox.extend(words)
-        self._news.set()
+    def say(self, words: Iterable[str], *, urgent: bool = False) -> None:
+        """Queue messages to be sent in order, within the venue's message limit. Urgent ones go
+        before all others."""
+        self._outbox.say(words, urgent=urgent)
 
     def refresh(self, symbol: str) -> bool:
         """Ask the venue to send the whole book of a symbol anew on this connection. False if only a
@@ -152,9 +151,7 @@ class Connection:
             with self._scope:
                 subject = self.link.subject
                 async with self.link.dialling.connect(subject.stream_url()) as websocket:
-                    self._outbox.extend(self.dialogue.opening())
-                    if self._outbox:
-                        await websocket.send(self._outbox.popleft())
+                    await self._outbox.open(websocket)
                     self._websocket = websocket
                     self.opened_s = trio.current_time()
                     hub.opened(self)
@@ -166,7 +163,7 @@ class Connection:
         finally:
             self.gone.set()
             self.settled.set()
-            self._news.set()
+            self._outbox.end()
         hub.ended(self, str(self.why) if self.why else "it was replaced")
 
     async def speak(self) -> None:
@@ -175,22 +172,9 @@ class Connection:
         Send errors are ignored, since the reading task notices the end too.
         """
         await self.settled.wait()
-        with suppress(VenueError, trio.ClosedResourceError):
-            while self.is_open:
-                assert self._websocket is not None, "it has opened"
-                if self._outbox:
-                    await trio.sleep(1 / self.link.subject.messages_a_second)
-                    await self._websocket.send(self._outbox.popleft())
-                else:
-                    await self._wait_for_words()
-
-    async def _wait_for_words(self) -> None:
-        self._news = trio.Event()
-        due_s = self.opened_s + self.dialogue.due_s
-        with trio.move_on_at(due_s):
-            await self._news.wait()
-        if self.is_open and trio.current_time() >= due_s:
-            self._outbox.extend(self.dialogue.tick(trio.current_time() - self.opened_s))
+        if self._websocket is not None:
+            with suppress(VenueError, trio.ClosedResourceError):
+                await self._outbox.run(self._websocket)
 
 
 class Link:

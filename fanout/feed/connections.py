@@ -268,8 +268,7 @@ class Connections:
                 self._heed(outcome, connection)
 
     def _heed(self, outcome: Outcome, connection: Connection) -> None:
-        if outcome.answers:
-            connection.say(outcome.answers)
+        connection.say(outcome.answers, urgent=True)
         if outcome.refused:
             self._sink.turned_down(outcome.refused)
         if outcome.closes:
