@@ -31,6 +31,7 @@ from fanout.errors import (
     VenueUnreachableError,
 )
 from fanout.feed import Feed
+from fanout.feed.listing import check_connections
 from fanout.feed.market import Market, ask_market
 from fanout.feed.roster import NO_REFERENCE
 from fanout.net.budget import MINUTE_S, SHARE
@@ -107,7 +108,7 @@ class Source:
     async def _ask_once(self) -> None:
         """Ask the venue. A patient source pauses while the venue limits or bans it."""
         try:
-            self._market = await ask_market(self._rest, self.venue, self._config.assets)
+            self._market = await self._ask_market()
         except* VenueBusyError as group:
             if not self._config.feed.patient:
                 raise
@@ -117,6 +118,13 @@ class Source:
             await trio.sleep(pause_s)
         else:
             self.failure, self.why = None, ""
+
+    async def _ask_market(self) -> Market:
+        """Raises `ConfigError` for more symbols than the venue allows connections for, too."""
+        market = await ask_market(self._rest, self.venue, self._config.assets)
+        symbols = [each.symbol for each in market.instruments]
+        check_connections(symbols, self.venue, self._config.feed)
+        return market
 
     def _warn_of_many(self, market: Market) -> None:
         """Say how long many symbols wait for REST."""
@@ -188,7 +196,7 @@ class Source:
 
     async def _learn(self) -> None:
         """Ask for what was not known when the channel was opened, and add it to the channel."""
-        market = self._market = await ask_market(self._rest, self.venue, self._config.assets)
+        market = self._market = await self._ask_market()
         self._warn_of_many(market)
         self.channel.change(market.instruments, market.references)
         self.channel.seed(market.newest)

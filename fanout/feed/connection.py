@@ -32,9 +32,6 @@ LONGEST_PAUSE_S: Final = 30.0
 FORBIDDEN_PAUSE_S: Final = 300.0
 """Pause between attempts after the venue has refused this address."""
 
-SPACING_S: Final = 1.05
-"""Time between attempts of all links together: the venue allows 300 in five minutes per address."""
-
 JITTER: Final = 0.9
 """Earliest replacement, as a share of the maximum age, so that links do not replace theirs at the
 same time."""
@@ -73,15 +70,17 @@ class Hub(Protocol):
 
 
 class Pacer:
-    """Spaces attempts to connect."""
+    """Spaces the attempts of all links to connect, since the venue limits an address."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
         self._next_s = float("-inf")
 
     async def wait(self) -> None:
         now_s = trio.current_time()
-        self._next_s = max(self._next_s, now_s) + SPACING_S
-        await trio.sleep_until(self._next_s - SPACING_S)
+        at_s = max(self._next_s, now_s)
+        self._next_s = at_s + self._every_s
+        await trio.sleep_until(at_s)
 
 
 class Dialling(msgspec.Struct, frozen=True):

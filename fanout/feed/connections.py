@@ -81,7 +81,8 @@ class Connections:
         self._config = config
         self._sink = sink
         self._anomalies = anomalies
-        self._dialling = Dialling(connect, Pacer(), uniform, config.rotate_after_s)
+        pacer = Pacer(venue.limits.connect_every_s)
+        self._dialling = Dialling(connect, pacer, uniform, config.rotate_after_s)
         self._shards: list[Shard] = []
         self._main: dict[int, Shard] = {}
         """Shards of the feed's main kind of stream, by number. Numbers without instruments have

@@ -12,8 +12,10 @@ from hashlib import blake2b
 from typing import Final
 
 from fanout.config.assets import ALL, is_pattern
+from fanout.config.source import FeedConfig
 from fanout.errors import ConfigError, shown
 from fanout.protocol.constants import MAX_INSTRUMENTS
+from fanout.venues.base import Venue
 from fanout.venues.values import Limits, Listing
 
 MAX_MATCHES: Final = 2_000
@@ -81,6 +83,26 @@ def shard_count(symbols: Sequence[str], per_connection: int, limits: Limits) -> 
             best[symbol] = max(best[symbol], (_bid(symbol, count), count))
         count += 1
     return count
+
+
+def check_connections(symbols: Sequence[str], venue: Venue, config: FeedConfig) -> None:
+    """Raise `ConfigError` if symbols need more connections than the venue allows an address.
+
+    One has to stay free, since a connection is replaced by opening its successor first.
+    """
+    most = venue.limits.connections
+    if most is None:
+        return
+    shards = sum(
+        shard_count(symbols, config.symbols_per_connection, each.limits) for each in venue.parts()
+    )
+    count = shards * config.connections
+    if count >= most:
+        raise ConfigError(
+            f"connections needed: {count:,}, and one for replacements; {venue.name} allows an "
+            f"address {most:,}: take fewer symbols, fewer --connections, or more "
+            "--symbols-per-connection"
+        )
 
 
 def _bid(symbol: str, shard: int) -> bytes:

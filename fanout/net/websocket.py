@@ -32,15 +32,19 @@ READ_BYTES: Final = 256 * 1024
 """Most bytes of one read, some 1,500 trades. Limits the size of a burst."""
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""Longest message. The protocol core closes the connection instead of buffering a longer one."""
+"""Longest message, unless the venue's limits call for more. The protocol core closes the connection
+instead of buffering a longer one."""
+
+ROOM: Final = 2
+"""Longest message as a multiple of the longest that is parsed. One in between costs what is in it,
+and not the connection."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 5.0
 """Longest time for the venue to accept bytes. Also the silence before a ping, and the time for its
 answer, unless the venue's limits have another value."""
 
-PONGS_A_SECOND: Final = 5
-"""Most pongs, unless the venue's limits have another value: a venue counts a pong as a message."""
+_USUAL: Final = Limits()
 
 BUSY_S: Final = {Refusal.BUSY: 60.0, Refusal.BANNED: 120.0}
 """Pause after a limit or a ban for which the venue names none."""
@@ -56,12 +60,13 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Protocol(ClientProtocol):
-    """The protocol core, with a limit on pongs. In a flood of pings it is enough to answer the
-    newest (RFC 6455, 5.5.3), and the venue counts pongs as messages."""
+    """The protocol core, with limits on messages and pongs. In a flood of pings it is enough to
+    answer the newest (RFC 6455, 5.5.3), and the venue counts pongs as messages."""
 
-    def __init__(self, uri: WebSocketURI, pongs_a_second: int = PONGS_A_SECOND) -> None:
-        super().__init__(uri, max_size=MAX_MESSAGE_BYTES)
-        self._pongs: deque[float] = deque([float("-inf")] * pongs_a_second, pongs_a_second)
+    def __init__(self, uri: WebSocketURI, limits: Limits = _USUAL) -> None:
+        super().__init__(uri, max_size=max(MAX_MESSAGE_BYTES, ROOM * limits.message_bytes))
+        pongs = limits.pongs_a_second
+        self._pongs: deque[float] = deque([float("-inf")] * pongs, pongs)
 
     def send_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
@@ -187,16 +192,15 @@ async def open_websocket(
     proxy: Proxy | None = None,
     ssl_context: ssl.SSLContext | None = None,
     wall_ns: Callable[[], int] = time.time_ns,
-    limits: Limits | None = None,
+    limits: Limits = _USUAL,
     refusal: Callable[[int], Refusal] = usual_refusal,
 ) -> AsyncIterator[WebSocket]:
     """Connect, and close at the end. Raises a `VenueError` if the connection fails.
 
     `proxy` is the proxy to connect through, if any. `ssl_context` is for `wss://`; None trusts the
     system's certificates. `wall_ns` gives unix ns, for bursts. `limits` and `refusal` are the
-    venue's: when to ping, and the meaning of the HTTP status of a handshake.
+    venue's: the longest message, when to ping, and the meaning of the HTTP status of a handshake.
     """
-    limits = limits or Limits()
     try:
         uri = parse_uri(url)
     except InvalidURI as error:
@@ -212,7 +216,7 @@ async def open_websocket(
                 )
             websocket = WebSocket(
                 stream,
-                Protocol(uri, limits.pongs_a_second),
+                Protocol(uri, limits),
                 wall_ns=wall_ns,
                 idle_s=limits.idle_s,
                 refusal=refusal,

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from fanout.errors import ConfigError, VenueMessageError, VenueRefusalError
 from fanout.feed.roster import NO_REFERENCE
-from fanout.net.websocket import MAX_MESSAGE_BYTES
 from fanout.protocol import Header, Instrument
 from fanout.protocol.header import decode_opening, opening
 from fanout.venues import Credentials, Dialogue, Venue, VenueClass, VenueItem, VenueTrade
@@ -317,7 +316,8 @@ class VenueContract(ABC):
         limits = self.make().limits
         assert min(limits.weight, limits.subscriptions, limits.pongs_a_second) >= 1
         assert limits.messages_a_second > 0
-        assert len(self.trade_message) < limits.message_bytes < MAX_MESSAGE_BYTES
+        assert len(self.trade_message) < limits.message_bytes <= 16 * 1024 * 1024
+        assert limits.connect_every_s > 0
         assert isinstance(self.make().continuity, Continuity)
         assert self.make().short_name
 

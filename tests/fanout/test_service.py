@@ -165,6 +165,18 @@ async def test_an_unknown_symbol_is_refused_before_anything_listens() -> None:
     assert "did you mean BTCUSDT?" in str(error)
 
 
+async def test_more_connections_than_the_venue_allows_are_refused_before_anything_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BinanceUsdm, "limits", replace(BinanceUsdm.limits, connections=1))
+    script = ScriptedRest(answer(200, info("BTCUSDT")), answer(200, b"[]"))
+    async with script.running() as venue:
+        config = one_source(assets=("BTCUSDT",), transports=(), rest_url=venue.rest_url)
+        error = await failure_of(config)
+    assert isinstance(error, ConfigError)
+    assert "1, and one for replacements; binance-usdm allows an address 1" in str(error)
+
+
 async def test_a_symbol_the_simulator_does_not_know_is_refused() -> None:
     config = one_source(assets=("NOSUCHUSDT",), transports=(), venue="sim", sim=SimConfig())
     assert isinstance(await failure_of(config), ConfigError)

@@ -13,7 +13,7 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueForbiddenError, VenueRefusalError, VenueUnreachableError
 from fanout.feed import Feed
-from fanout.feed.connection import LONGEST_PAUSE_S, SPACING_S
+from fanout.feed.connection import LONGEST_PAUSE_S
 from fanout.feed.market import Market
 from fanout.net.budget import Budget
 from fanout.net.websocket import Burst
@@ -23,6 +23,8 @@ from fanout.venues import BinanceUsdm, Request
 from tests.protocol.golden import BTC
 from tests.stand.channels import new_channel
 from tests.stand.subscriber import LogSubscriber
+
+SPACING_S = BinanceUsdm.limits.connect_every_s
 
 
 def message(trade_id: int, price: str = "61800.30") -> bytes:

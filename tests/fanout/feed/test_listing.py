@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 
+from fanout.config import FeedConfig
 from fanout.errors import ConfigError
-from fanout.feed.listing import is_pattern, resolve, shard_count, shard_of
+from fanout.feed.listing import check_connections, is_pattern, resolve, shard_count, shard_of
 from fanout.protocol.constants import MAX_INSTRUMENTS
+from fanout.venues import BinanceUsdm
 from fanout.venues.values import Limits, Listed, Listing
 
 SYMBOLS = [f"A{number:04}USDT" for number in range(800)]
@@ -103,3 +105,17 @@ def test_there_are_as_many_connections_as_the_average_asks_for(
 def test_no_connection_has_more_than_the_venue_allows() -> None:
     count = shard_count(SYMBOLS, 200, Limits(subscriptions=25))
     assert max(Counter(shard_of(each, count) for each in SYMBOLS).values()) <= 25
+
+
+@pytest.mark.parametrize(("connections", "most"), [(1, 5), (2, 9), (4, 17), (4, None)])
+def test_one_connection_of_those_that_a_venue_allows_stays_free(
+    connections: int, most: int | None
+) -> None:
+    venue, config = BinanceUsdm(), FeedConfig(connections=connections)
+    venue.limits = Limits(connections=most)
+    check_connections(SYMBOLS, venue, config)
+    if most is not None:
+        venue.limits = Limits(connections=most - 1)
+        said = rf"^connections needed: {most - 1}, and one .* address {most - 1}: .*fewer --conn"
+        with pytest.raises(ConfigError, match=said):
+            check_connections(SYMBOLS, venue, config)

@@ -3,6 +3,7 @@ that violate the protocol."""
 
 import ssl
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,13 +28,13 @@ from fanout.net import websocket
 from fanout.net.websocket import (
     IDLE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
-    PONGS_A_SECOND,
     Protocol,
     WebSocket,
     open_websocket,
 )
-from fanout.venues.values import Refusal
+from fanout.venues.values import Limits, Refusal
 
+LIMITS = Limits()
 Stream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
 
@@ -74,10 +75,10 @@ class Venue:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[WebSocket, Venue]]:
+async def connected(limits: Limits = LIMITS) -> AsyncIterator[tuple[WebSocket, Venue]]:
     ours, theirs = memory_stream_pair()
     venue = Venue(theirs)
-    protocol = Protocol(parse_uri("ws://venue/public/stream"))
+    protocol = Protocol(parse_uri("ws://venue/public/stream"), limits)
     client = WebSocket(ours, protocol, wall_ns=lambda: 123, monotonic_ns=lambda: 456)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.open)
@@ -244,6 +245,31 @@ async def test_a_protocol_violation_ends_the_connection(data: bytes) -> None:
             await client.receive()
 
 
+async def test_a_message_may_be_twice_as_long_as_the_longest_that_is_parsed() -> None:
+    limits = Limits(message_bytes=MAX_MESSAGE_BYTES)
+    async with connected(limits) as (client, venue):
+        longest = b"x" * 2 * MAX_MESSAGE_BYTES
+        await venue.send(longest)
+        assert (await client.receive()).messages == [longest]
+        await venue.stream.send_all(b"\x81\x7f" + (len(longest) + 1).to_bytes(8, "big"))
+        with pytest.raises(VenueUnreachableError, match="closed the stream"):
+            await client.receive()
+
+
+async def test_an_announced_message_takes_no_memory_before_it_comes(
+    autojump_clock: object,
+) -> None:
+    async with connected(Limits(message_bytes=1 << 30)) as (client, venue):
+        await venue.stream.send_all(b"\x81\x7f" + (1 << 30).to_bytes(8, "big") + bytes(1_000))
+        tracemalloc.start()
+        try:
+            with trio.move_on_after(1):
+                await client.receive()
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
 async def test_a_flood_of_pings_is_answered_within_the_venues_message_limit(
     autojump_clock: object,
 ) -> None:
@@ -260,7 +286,7 @@ async def test_a_flood_of_pings_is_answered_within_the_venues_message_limit(
         while (frame := await venue.received_next()).opcode is Opcode.PONG:
             pongs.append(frame)
         assert [each.data for each in pongs] == [
-            b"%d" % second for second in range(3) for _ in range(PONGS_A_SECOND)
+            b"%d" % second for second in range(3) for _ in range(LIMITS.pongs_a_second)
         ]
 
 
@@ -429,7 +455,7 @@ async def test_the_venue_defines_the_meaning_of_a_handshake_status(
 async def test_the_venue_defines_the_ping_intervals(autojump_clock: object) -> None:
     ours, theirs = memory_stream_pair()
     venue = Venue(theirs)
-    protocol = Protocol(parse_uri("ws://venue/"), pongs_a_second=2)
+    protocol = Protocol(parse_uri("ws://venue/"), Limits(pongs_a_second=2))
     client = WebSocket(ours, protocol, idle_s=30.0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.open)
