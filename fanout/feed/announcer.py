@@ -5,7 +5,10 @@ It holds the last published state of the feed. No other module changes the chann
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Final
+
+import trio
 
 from fanout.channel.channel import Channel
 from fanout.config.assets import FEW_SYMBOLS
@@ -33,6 +36,8 @@ class Announcer:
         """`wall_ns` gives unix ns."""
         self.state = FeedState.DOWN
         """The state of the feed as a whole."""
+        self._noted = ("", -inf)
+        """The words of the last `note`, and when that was."""
         self._channel = channel
         self._roster = roster
         self._wall_ns = wall_ns
@@ -41,6 +46,17 @@ class Announcer:
         """Publish a new state of the feed."""
         self.state = state
         self._channel.publish_status(None, state, why)
+
+    def note(self, words: str, *, again_s: float = inf) -> bool:
+        """Publish words with the feed's state, which stays as it is. False without publishing if
+        they were the last ones, less than `again_s` ago: each connection may bring them."""
+        now_s = trio.current_time()
+        noted, noted_s = self._noted
+        if words == noted and now_s < noted_s + again_s:
+            return False
+        self._noted = words, now_s
+        self._channel.publish_status(None, self.state, words)
+        return True
 
     def say(self, changes: Iterable[Change]) -> None:
         """Publish and log new states of instruments."""

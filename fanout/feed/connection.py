@@ -46,6 +46,9 @@ OVERLAP_S: Final = 2.0
 """How long both connections stay open after the handover, so that messages in flight on the old one
 arrive."""
 
+LONGEST_MAINTENANCE_S: Final = 3600.0
+"""How long an announced maintenance excuses silence. After that, silence is looked into as ever."""
+
 _LOOK_S: Final = 1.0
 
 Connect = Callable[[str], AbstractAsyncContextManager[WebSocket]]
@@ -112,6 +115,9 @@ class Connection:
         of trio's clock."""
         self.opened_s = 0.0
         self.has_delivered = False
+        self.paused_s: float | None = None
+        """When the venue announced that it pauses, in seconds of trio's clock; None if it has not,
+        or has sent something since."""
         self.why: VenueError | None = None
         """The error that ended it; None while it is open, and if the link closed it."""
         self.settled = trio.Event()
@@ -124,6 +130,12 @@ class Connection:
     @property
     def is_open(self) -> bool:
         return self.settled.is_set() and not self.gone.is_set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its silence is announced."""
+        paused_s = self.paused_s
+        return paused_s is not None and trio.current_time() < paused_s + LONGEST_MAINTENANCE_S
 
     def heard_since(self, since_s: float) -> set[str]:
         """Symbols with a message since `since_s`."""
@@ -246,13 +258,16 @@ class Link:
         """Wait before the next attempt. The pause grows until a connection delivers trades."""
         if ended.has_delivered:
             self._pauses = self._new_pauses()
-        pause_s = next(self._pauses)
-        if isinstance(ended.why, VenueForbiddenError):
-            pause_s += FORBIDDEN_PAUSE_S
-        elif isinstance(ended.why, VenueBusyError):
-            pause_s += ended.why.pause_s
+        pause_s = self._next_pause_s(ended)
         _LOG.warning("%s: %s; connecting again in %.1f s", self.name, ended.why, pause_s)
         await trio.sleep(pause_s)
+
+    def _next_pause_s(self, failed: Connection) -> float:
+        if isinstance(failed.why, VenueForbiddenError):
+            return next(self._pauses) + FORBIDDEN_PAUSE_S
+        if isinstance(failed.why, VenueBusyError):
+            return next(self._pauses) + failed.why.pause_s
+        return next(self._pauses)
 
     def _new_pauses(self) -> Iterator[float]:
         return backoff(first_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, uniform=self.dialling.uniform)
@@ -270,7 +285,7 @@ class Link:
             new.close()
             why = new.why or "the new one does not deliver all symbols of the old one"
             _LOG.warning("%s: cannot replace the connection: %s", self.name, why)
-            with trio.move_on_after(next(self._pauses)):
+            with trio.move_on_after(self._next_pause_s(new)):
                 await old.gone.wait()
         await self._pause(old)
         return await self._connected(nursery)

@@ -56,6 +56,22 @@ class Sink(Protocol):
         """The venue refused subscriptions. `refused` maps symbols to reasons."""
         ...
 
+    def lost(self, shard: Shard, connection: Connection, why: str) -> None:
+        """Messages of a connection are missing. It is replaced."""
+        ...
+
+    def paused(self, shard: Shard, why: str) -> None:
+        """The venue announced that it pauses, on all connections of a shard."""
+        ...
+
+    def closing(self, why: str) -> None:
+        """The venue announced that it closes a connection. It is replaced."""
+        ...
+
+    def notice(self, words: str) -> None:
+        """The venue has something to tell the operator."""
+        ...
+
     def refused(self, error: VenueForbiddenError) -> None:
         """The venue refused the very first connection permanently."""
         ...
@@ -240,7 +256,7 @@ class Connections:
         shard = self._of(connection)
         shard.messages += len(burst.messages)
         try:
-            self._read(shard, burst.messages, connection, items)
+            self._read(shard, burst, connection, items)
         finally:
             if items:
                 self._hand_on(shard, items, burst, connection)
@@ -248,12 +264,12 @@ class Connections:
     def _read(
         self,
         shard: Shard,
-        messages: list[bytes],
+        burst: Burst,
         connection: Connection,
         items: list[VenueItem],
     ) -> None:
         receive, longest = connection.dialogue.receive, shard.venue.limits.message_bytes
-        for message in messages:
+        for message in burst.messages:
             if len(message) > longest:
                 self._anomalies.note(TOO_LONG, f"{len(message):,} bytes")
                 connection.dialogue.skip(message, items)
@@ -265,16 +281,31 @@ class Connections:
                 if isinstance(error, VenueUnitsError):
                     self._sink.misfit()
                 continue
-            if outcome is not None:
-                self._heed(outcome, connection)
+            if outcome is None:
+                continue
+            if items and (outcome.lost or outcome.pauses):  # what came before is not concerned
+                self._hand_on(shard, items.copy(), burst, connection)
+                items.clear()
+            self._heed(outcome, shard, connection)
 
-    def _heed(self, outcome: Outcome, connection: Connection) -> None:
+    def _heed(self, outcome: Outcome, shard: Shard, connection: Connection) -> None:
         connection.say(outcome.answers, urgent=True)
         if outcome.refused:
             self._sink.turned_down(outcome.refused)
+        if outcome.notice:
+            self._sink.notice(outcome.notice)
+        if outcome.pauses:
+            connection.paused_s = trio.current_time()
+            if shard.is_paused:
+                self._sink.paused(shard, outcome.pauses)
+        if outcome.lost:
+            self._anomalies.note("messages lost", f"{connection.link.name}: {outcome.lost}")
+            self._sink.lost(shard, connection, outcome.lost)
+            connection.link.rotate()
         if outcome.closes:
             _LOG.warning("%s: %s; replacing it", connection.link.name, outcome.closes)
             self._anomalies.counts["announced closes"] += 1
+            self._sink.closing(outcome.closes)
             connection.link.rotate()
 
     def _hand_on(
@@ -285,6 +316,7 @@ class Connections:
         connection: Connection,
     ) -> None:
         now_s, wanted = trio.current_time(), shard.instruments
+        connection.paused_s = None
         if shard.venue.data == DataKinds.TRADES:
             for symbol in {each.symbol for each in items}:
                 if symbol in wanted:

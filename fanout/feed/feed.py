@@ -19,7 +19,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 import trio
@@ -59,6 +59,9 @@ from fanout.venues.base import Venue
 from fanout.venues.values import Continuity, SpentId, VenueItem, VenueTrade
 
 _LOG = logging.getLogger("fanout")
+
+CLOSING_S: Final = 60.0
+"""Time in which the same announcement on another connection is the same event."""
 
 _UNPROVEN = "; nothing proves that all trades come"
 
@@ -270,6 +273,30 @@ class Feed:
             if index is not None:
                 self._say(self._parts.liveness.halted(index, f"the venue refuses it: {why}"))
 
+    def lost(self, shard: Shard, connection: Connection, why: str) -> None:
+        why = f"messages are missing: {why}"
+        if self._intake is not None:
+            self._intake.lost(shard, connection, why)
+        self._heal(shard, why)
+
+    def _heal(self, shard: Shard, why: str) -> None:
+        """Report that trades of a shard may be missing, although no id says so."""
+        if DataKinds.TRADES in shard.venue.data:
+            self._parts.announcer.note(why, again_s=0.0)
+
+    def paused(self, shard: Shard, why: str) -> None:
+        _LOG.warning("the venue pauses: %s", why)
+        self._say(self._parts.liveness.paused(shard.indexes, f"the venue pauses: {why}"))
+        for index in shard.indexes:
+            self._nursery.start_soon(self._look_into, index)
+
+    def closing(self, why: str) -> None:
+        self._parts.announcer.note(f"the venue closes its connections: {why}", again_s=CLOSING_S)
+
+    def notice(self, words: str) -> None:
+        if self._parts.announcer.note(words):
+            _LOG.warning("%s", words)
+
     def refused(self, error: VenueForbiddenError) -> None:
         self._fail(error)
 
@@ -331,7 +358,7 @@ class Feed:
         liveness, connections = self._parts.liveness.trades, self._parts.connections
         instrument = self._parts.roster[index].instrument
         shard = connections.shard_of(instrument.symbol)
-        if shard is None:
+        if shard is None or shard.is_paused:
             return
         has_traded = liveness.has_traded(index)
         is_first |= liveness.state(index) is FeedState.HALTED

@@ -61,6 +61,14 @@ class Intake:
         for index in indexes:
             self._balance.restart(index, now_s)
 
+    def lost(self, shard: Shard, connection: Connection, why: str) -> None:
+        """Messages of a connection are missing, and nothing says which."""
+        if BOOK not in shard.venue.data:
+            return
+        for index in shard.indexes:
+            if self._books.doubt(index, why):
+                self._say(self._parts.liveness.lost(index, BOOK, why))
+
     def take(
         self, items: list[VenueItem], shard: Shard, burst: Burst, connection: Connection
     ) -> Taken:

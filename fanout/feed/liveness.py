@@ -187,6 +187,19 @@ class Liveness:
         """Note that the venue trades an instrument again. It is STALE until its first trade."""
         return self._turn(index, FeedState.STALE, why)
 
+    def paused(self, indexes: Iterable[int], why: str) -> list[Change]:
+        """Note that the venue pauses. Instruments are STALE until they trade again.
+
+        That is reported of STALE instruments too, since `why` is news of them.
+        """
+        changes: list[Change] = []
+        for index in indexes:
+            if self.state(index) is FeedState.STALE:
+                changes.append(Change(index, FeedState.STALE, why))
+            elif self.state(index) in (FeedState.CONNECTING, FeedState.LIVE):
+                changes += self._turn(index, FeedState.STALE, why)
+        return changes
+
     def traded(self, index: int, now_s: float) -> list[Change]:
         """Note that a read at `now_s` had trades of an instrument."""
         pulse = self._pulses[index]
@@ -299,6 +312,11 @@ class LivenessOfKinds(Liveness):
         indexes = tuple(indexes)
         self._trades.down(indexes, why)
         return super().down(indexes, why)
+
+    def paused(self, indexes: Iterable[int], why: str) -> list[Change]:
+        indexes = tuple(indexes)
+        self._trades.paused(indexes, why)
+        return super().paused(indexes, why)
 
     def halted(self, index: int, why: str) -> list[Change]:
         self._trades.halted(index, why)

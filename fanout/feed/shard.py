@@ -85,6 +85,11 @@ class Shard:
         """Whether the subscription is unanswered on all open connections."""
         return bool(self.open) and all(symbol in each.dialogue.unanswered for each in self.open)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the venue has announced the silence of all open connections."""
+        return bool(self.open) and all(each.is_paused for each in self.open)
+
     def note_opened(self, connection: Connection) -> bool:
         """Add an open connection. Returns whether it is the only one."""
         if not self.open:
@@ -137,7 +142,8 @@ class Shard:
             everything = set[str]().union(*heard.values())
             for connection in self.open:
                 missing = everything - heard[connection]
-                if missing and connection.opened_s < since_s:
+                is_old = connection.opened_s < since_s
+                if missing and is_old and not connection.is_paused:
                     _LOG.warning(
                         "%s stopped delivering %s; replacing it",
                         connection.link.name,

@@ -10,12 +10,15 @@ import trio
 from trio.testing import MockClock
 
 from fanout.config import FeedConfig
-from fanout.protocol import Gap, Status, Trade
+from fanout.errors import VenueBusyError
+from fanout.feed.connection import LONGEST_MAINTENANCE_S
+from fanout.protocol import BookUpdate, DataKinds, Gap, Status, Trade
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.fanout.feed.toy import KEEP_ALIVE_S, ToyVenue
 from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
+ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
 
 
 def said(running: RunningFeed, place: int = 0) -> list[str]:
@@ -136,6 +139,137 @@ async def test_an_announced_close_replaces_the_connection_beforehand(
         assert "DOWN" not in states, "the successor came first"
         assert running.feed.stats().links[0].rotations == 1
         assert "maintenance in a minute; replacing it" in caplog.text
+
+
+def whys(running: RunningFeed) -> list[tuple[str, str, str]]:
+    """The symbol, state and reason of each status."""
+    running.read()
+    return [
+        (each.instrument.symbol if each.instrument else "", each.state.name, each.why)
+        for each in running.records
+        if isinstance(each, Status)
+    ]
+
+
+async def test_a_notice_is_told_once_however_many_connections_bring_it(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, FeedConfig(connections=2), venue_class=ToyVenue) as running:
+        await trio.sleep(3)
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        for socket in (*exchange.sockets, *exchange.sockets):
+            socket.push(b'{"toy":"notice","words":"prices are delayed"}')
+        await trio.sleep(1)
+        exchange.sockets[1].push(b'{"toy":"notice","words":"prices are in time"}')
+        await trio.sleep(1)
+        told = [each for each in whys(running) if "prices" in each[2]]
+        assert told == [("", "LIVE", "prices are delayed"), ("", "LIVE", "prices are in time")]
+        assert caplog.text.count("prices are delayed") == 1
+        assert len(exchange.opened) == 2
+
+
+async def test_a_connection_that_lost_messages_is_replaced_and_the_loss_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue, data=ALL) as running:
+        exchange.trade(BTC)
+        exchange.change(BTC, {"61800.10": "1"})
+        await trio.sleep(2)
+        assert running.feed.states() == {BTC: "LIVE"}
+        exchange.change(BTC, {"61800.10": "2"})
+        exchange.sockets[0].push(b'{"toy":"lost"}')
+        await trio.sleep(0.1)
+        why = "messages are missing: number 8 follows 6"
+        assert whys(running)[-2:] == [(BTC, "STALE", why), ("", "LIVE", why)]
+        changes = [each for each in running.records if isinstance(each, BookUpdate)]
+        assert changes[-1].update_id == 5_000_000_000_200, "it came before the loss"
+        for _ in range(10):
+            exchange.trade(BTC)
+            exchange.change(BTC, {"61800.10": "1"})
+            exchange.quote(BTC)
+            await trio.sleep(1)
+        assert len(exchange.opened) == 2
+        assert running.feed.states() == {BTC: "LIVE"}
+        assert ids(running) == list(range(11))
+        assert running.feed.stats().anomalies["messages lost"] == 1
+
+
+async def test_announced_maintenance_excuses_silence_until_the_venue_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    config = FeedConfig(connections=2)
+    async with running_feed(exchange, config, venue_class=ToyVenue) as running:
+        await trio.sleep(3)
+        for _ in range(30):
+            exchange.trade(BTC)
+            await trio.sleep(1)
+        exchange.sockets[0].push(b'{"toy":"pauses"}')
+        await trio.sleep(1)
+        assert running.feed.states()[BTC] == "LIVE", "the other connection goes on"
+        exchange.sockets[1].push(b'{"toy":"pauses"}')
+        requests = len(exchange.requests)
+        exchange.trade(BTC, *["MARKET"] * 10, skip=True)
+        await trio.sleep(1_000)
+        told = [each for each in whys(running) if "maintenance" in each[2]]
+        assert told == [
+            (each, "STALE", "the venue pauses: maintenance has begun") for each in (BTC, ETH)
+        ]
+        assert len(exchange.opened) == 2
+        asked = {each.path for each in exchange.requests[requests:]}
+        assert asked <= {"/fapi/v1/time", "/fapi/v1/exchangeInfo"}
+        for socket in exchange.sockets:
+            socket.push(b'{"toy":"closing"}')
+        await trio.sleep(1)
+        for _ in range(70):
+            exchange.trade(BTC)
+            await trio.sleep(1)
+        assert [each.rotations for each in running.feed.stats().links] == [1, 1]
+        assert running.feed.states()[BTC] == "LIVE"
+        words = "the venue closes its connections: maintenance in a minute"
+        assert [each[2] for each in whys(running)].count(words) == 1
+
+
+async def test_silence_beyond_an_hour_of_maintenance_is_looked_into(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        exchange.sockets[0].push(b'{"toy":"pauses"}')
+        exchange.trade(BTC, *["MARKET"] * 10, skip=True)
+        await trio.sleep(LONGEST_MAINTENANCE_S - 60)
+        exchange.trade(BTC, *["MARKET"] * 10, skip=True)
+        assert len(exchange.opened) == 1
+        await trio.sleep(240)
+        assert len(exchange.opened) > 1
+        assert running.feed.states() == {BTC: "STALE"}
+
+
+async def test_a_venue_that_is_busy_gets_no_new_connection_before_its_time(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        await trio.sleep(10)
+        exchange.sockets[0].push(b'{"toy":"busy"}')
+        await trio.sleep(100)
+        exchange.trade(BTC)
+        exchange.refusals.append(VenueBusyError("too many connections", 60.0))
+        exchange.sockets[0].push(b'{"toy":"closing"}')
+        for _ in range(100):
+            exchange.trade(BTC)
+            await trio.sleep(1)
+        opened = [at_s for at_s, _ in exchange.opened]
+        pauses = [later - earlier for earlier, later in pairwise(opened)]
+        assert len(pauses) == 3
+        assert pauses[0] > 70
+        assert pauses[2] > 60, "the successor was refused"
+        assert ids(running) == list(range(102))
 
 
 async def test_subscription_batches_keep_to_the_venues_message_limit(

@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
-from fanout.errors import VenueMessageError
+from fanout.errors import VenueBusyError, VenueMessageError
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
+from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
 from fanout.venues.values import Limits
 
@@ -30,11 +31,23 @@ class ToyDialogue(TradeDialogue):
                 return Outcome(refused={symbol: why})
             case {"toy": "closing"}:
                 return Outcome(closes="maintenance in a minute")
+            case {"toy": "lost"}:
+                return Outcome(lost="number 8 follows 6")
+            case {"toy": "pauses"}:
+                return Outcome(pauses="maintenance has begun")
+            case {"toy": "busy"}:
+                raise VenueBusyError("too many requests", 60.0)
+            case {"toy": "notice", "words": words}:
+                return Outcome(notice=words)
         raise VenueMessageError("unexpected event", message[:80])
 
     def tick(self, now_s: float) -> tuple[str, ...]:
         self.due_s = now_s + KEEP_ALIVE_S
         return ('{"method":"keep-alive","params":[]}',)
+
+
+class ToyDataDialogue(MarketDataDialogue, ToyDialogue):
+    """The same with quotes and books."""
 
 
 class ToyVenue(BinanceUsdm):
@@ -44,6 +57,7 @@ class ToyVenue(BinanceUsdm):
     continuity = Continuity.NOTHING
     limits = Limits(weight=2_400, messages_a_second=2, subscriptions=40, request_bytes=256)
     trade_dialogue = ToyDialogue
+    data_dialogue = ToyDataDialogue  # type: ignore[assignment]
 
     def fallback(self) -> None:  # type: ignore[override]
         return None
