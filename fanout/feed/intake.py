@@ -186,7 +186,7 @@ class _Read:
 
     def _take_quote(self, item: VenueQuote) -> None:
         try:
-            quote = self._of._quotes.take(item)
+            quote = self._of._quotes.take(item, self._now_s, self._connection, self._shard.open)
         except NotRepresentableError:
             self._taken.has_misfits = True
             return
