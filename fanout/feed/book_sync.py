@@ -184,19 +184,19 @@ class BookSync:
         if len(newer) < len(kept):  # not every venue dates its snapshots
             time = max(snapshot.time, kept[-len(newer) - 1].update.time)
             snapshot = replace(snapshot, time=time)
-        fault = _applied(book, snapshot)
+        fault = applied(book, snapshot)
         while newer and not fault:
             if follows(newer[0]) > book.update_id:
-                fault = _missing(book.update_id, newer[0])
+                fault = missing(book.update_id, newer[0])
                 break
-            fault = _applied(book, newer.pop(0).update)
+            fault = applied(book, newer.pop(0).update)
         if fault:
             self._kept.keep_only(newer)
         return fault
 
     def _apply(self, depth: VenueDepth) -> str:
         """Apply a change to the book. Gives what is wrong with the book then, or nothing."""
-        fault = _applied(self.book, depth.update)
+        fault = applied(self.book, depth.update)
         self._room -= len(depth.update.packed_bids) + len(depth.update.packed_asks)
         return fault if fault or self._room >= 0 else self._measure(depth)
 
@@ -218,7 +218,7 @@ class BookSync:
             self._back_since_s = now_s
         elif now_s - self._back_since_s > BACK_S:
             last_id = self.book.update_id
-            broken = self._break(f"update ids went back from {last_id} to {id_of(depth)}")
+            broken = self._break(went_back(last_id, id_of(depth)))
             self._kept.clear()
             self._kept.add(depth)
             return Taken((), broken)
@@ -233,7 +233,7 @@ class BookSync:
         return _NOTHING
 
     def _hole(self) -> str:
-        return _missing(self.book.update_id, self._early.changes[0])
+        return missing(self.book.update_id, self._early.changes[0])
 
     def _catch_up(self, first: BookUpdate) -> Taken:
         """Apply the early changes that follow now."""
@@ -273,7 +273,7 @@ class BookSync:
         self._wait_until_s = None
 
 
-def _applied(book: OrderBook, update: BookUpdate) -> str:
+def applied(book: OrderBook, update: BookUpdate) -> str:
     """Apply an update. Gives what is wrong with the book then, or nothing."""
     try:
         book.apply(update)
@@ -290,15 +290,19 @@ def _crossing(book: OrderBook, update: BookUpdate) -> str:
     return f"the best bid {shown(bid.price)} is not below the best ask {shown(ask.price)}"
 
 
-def _missing(last_id: int, depth: VenueDepth) -> str:
+def missing(last_id: int, depth: VenueDepth) -> str:
     return f"changes are missing between update {last_id} and {follows(depth)}"
+
+
+def went_back(last_id: int, update_id: int) -> str:
+    return f"update ids went back from {last_id} to {update_id}"
 
 
 def _too_old(last_id: int, depth: VenueDepth, is_before_all: bool) -> str:
     """Why a snapshot cannot be joined to the first change that is newer."""
     if is_before_all:
         return f"the whole book is of update {last_id}, before the first change: {follows(depth)}"
-    return _missing(last_id, depth)
+    return missing(last_id, depth)
 
 
 def _too_old_to_replace(book: OrderBook, other: OrderBook) -> str:

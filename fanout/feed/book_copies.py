@@ -1,0 +1,141 @@
+"""One order book that the stream brings whole, on several connections. Pure.
+
+Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
+to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
+them that is whole leads from then on: its whole book is published, and readers miss nothing.
+Without one the book is unknown. A leader that lags behind the others, by the venue's clock, is
+replaced after a moment too.
+"""
+
+from collections.abc import Hashable
+from typing import Final
+
+from fanout.feed.book_copy import BookCopy
+from fanout.feed.book_sync import Joined, Taken
+from fanout.protocol.book import OrderBook
+from fanout.protocol.book_records import BookUpdate
+from fanout.venues.values import VenueDepth
+
+LAG_S: Final = 1.0
+"""How long another connection may be ahead of the one that leads."""
+
+_NOTHING: Final = Taken()
+
+
+class BookCopies:
+    """The copies of one book, by their connection."""
+
+    def __init__(self, book: OrderBook, *, can_join: bool = False) -> None:
+        """`can_join` is as in `BookCopy`."""
+        self.book = book
+        """What was published. Known exactly while a copy leads."""
+        self.leader: Hashable | None = None
+        """The connection whose copy leads."""
+        self.breaks = 0
+        """How often the book became unknown."""
+        self.copies: dict[Hashable, BookCopy] = {}
+        self.fault = ""
+        """Why the newest update broke its copy, if it did."""
+        self._can_join = can_join
+        self._ahead: tuple[float, int] | None = None
+        """Since when another copy is ahead, and with which of the venue's times."""
+        self._published = -1
+        self._repeats = 0
+        """Of copies whose connection has ended."""
+
+    @property
+    def is_following(self) -> bool:
+        return self.leader is not None
+
+    @property
+    def repeats(self) -> int:
+        """Changes that a copy had already."""
+        return self._repeats + sum(each.repeats for each in self.copies.values())
+
+    @property
+    def standbys(self) -> int:
+        """Copies that could lead, if the one that leads breaks."""
+        return sum(each.is_following for each in self.copies.values()) - self.is_following
+
+    def take(self, depth: VenueDepth, now_s: float, connection: Hashable) -> Taken:
+        """Take an update from a connection."""
+        copy = self.copies.get(connection)
+        if copy is None:
+            copy = self.copies[connection] = BookCopy(can_join=self._can_join)
+        taken = copy.take(depth, now_s)
+        self.fault = taken.broken
+        if connection == self.leader:
+            return self._replaced(taken.broken) if taken.broken else taken
+        if self.leader is not None and copy.is_following:
+            return self._compare(depth.update.time, now_s)
+        return self._follow(connection, copy)
+
+    @property
+    def due_s(self) -> float | None:
+        """When a leader that lags is to be replaced; None if it does not lag."""
+        return None if self._ahead is None else self._ahead[0] + LAG_S
+
+    def due(self, now_s: float) -> Taken:
+        """Replace the leader if it has lagged behind for long enough."""
+        if self._ahead is None:
+            return _NOTHING
+        since_s, time = self._ahead
+        if self.leader is None or self.book.time >= time:
+            self._ahead = None
+        elif now_s >= since_s + LAG_S:
+            return self._replaced("")
+        return _NOTHING
+
+    def _compare(self, time: int, now_s: float) -> Taken:
+        """Note that a copy that stands by is at this time of the venue's."""
+        if self._ahead is None and time > self.book.time:
+            self._ahead = now_s, time
+        return self.due(now_s)
+
+    def join(self, snapshot: BookUpdate, connection: Hashable) -> Joined:
+        """Take the whole book from REST, for the copy of a connection."""
+        copy = self.copies[connection]
+        joined = copy.join(snapshot)
+        return Joined(self._follow(connection, copy).updates, joined.fault)
+
+    def lose(self, connection: Hashable, why: str) -> Taken:
+        """Make the copy of a connection unknown, since its stream has lost something."""
+        copy = self.copies.get(connection)
+        if copy is None or not copy.lose(why) or connection != self.leader:
+            return _NOTHING
+        return self._replaced(why)
+
+    def gone(self, connection: Hashable, why: str) -> Taken:
+        """Forget the copy of a connection that has ended."""
+        taken = self.lose(connection, why)
+        copy = self.copies.pop(connection, None)
+        self._repeats += copy.repeats if copy is not None else 0
+        return taken
+
+    def lose_all(self, why: str) -> str:
+        """Make all copies unknown. Gives `why`, or nothing if the book was unknown."""
+        broken = ""
+        for connection in [each for each in self.copies if each != self.leader]:
+            self.lose(connection, why)
+        if self.leader is not None:
+            broken = self.lose(self.leader, why).broken
+        return broken
+
+    def _follow(self, connection: Hashable, copy: BookCopy) -> Taken:
+        """Let a copy lead that is whole, if no other does."""
+        if self.leader is not None or not copy.is_following:
+            return _NOTHING
+        self.leader = connection
+        return Taken(copy.lead(self.book, self._published))
+
+    def _replaced(self, why: str) -> Taken:
+        """Let another copy lead: the newest that is whole. Without one the book is lost."""
+        assert self.leader is not None, "there is one to replace"
+        self._published = self.copies[self.leader].step_down()
+        self.leader = self._ahead = None
+        whole = [each for each, copy in self.copies.items() if copy.is_following]
+        if whole:
+            newest = max(whole, key=lambda each: self.copies[each].book.time)
+            return self._follow(newest, self.copies[newest])
+        self.breaks += 1
+        return Taken((), why)
