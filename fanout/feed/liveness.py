@@ -7,9 +7,12 @@ Where quotes or books are taken too, they count like trades: an instrument whose
 silent because nothing trades. An instrument that *lacks* a kind of data is not LIVE: its book is
 unknown, or one of its streams is silent while the others prove that it should not be.
 
-Only a trade proves a subscription. Neither an acknowledgement nor an open connection does.
+Only a trade proves a subscription, or a sign of life on it: the venue says that nothing happened,
+or sends its last trades as the answer to the subscription. Neither an acknowledgement nor an open
+connection does.
+
 Instruments differ: some trade a hundred times a second, some once a minute. So the limit of silence
-is a multiple of the instrument's recent times between trades, and at least `FLOOR_S`.
+is a multiple of the instrument's recent times between trades, and at least the venue's `silence_s`.
 
 Pure: seconds in, changes out.
 """
@@ -24,8 +27,8 @@ import msgspec
 from fanout.protocol.constants import DataKinds, FeedState
 
 FLOOR_S: Final = 12.0
-"""Shortest silence before an instrument is stale. The feed notices a dead connection sooner, and
-reports that instead."""
+"""Shortest silence before an instrument is stale, at most venues. The feed notices a dead
+connection sooner, and reports that instead."""
 
 FACTOR: Final = 10.0
 """Limit of silence as a multiple of the usual pause. Were trades independent, a pause would exceed
@@ -52,11 +55,15 @@ class Change(msgspec.Struct, frozen=True):
 
 class _Pulse(msgspec.Struct):
     usual_s: float
+    floor_s: float
+    """Shortest silence that counts."""
     longest_s: float = 0.0
     """Longest recent pause between two trades."""
     state: FeedState = FeedState.DOWN
     since_s: float = 0.0
     """Time of the last trade, or of the subscription if there was no trade since."""
+    heard_s: float = 0.0
+    """Time of the last sign of life that was no trade."""
     scheduled_s: float = inf
     """Time of the next check, never later than `due_s`."""
     has_traded: bool = False
@@ -68,19 +75,23 @@ class _Pulse(msgspec.Struct):
 
     @property
     def limit_s(self) -> float:
-        return max(FLOOR_S, FACTOR * self.usual_s, LONGEST_FACTOR * self.longest_s)
+        return max(self.floor_s, FACTOR * self.usual_s, LONGEST_FACTOR * self.longest_s)
+
+    @property
+    def quiet_since_s(self) -> float:
+        return max(self.since_s, self.heard_s)
 
     def due_s(self, first_trade_timeout_s: float) -> float:
         """When it becomes stale without a trade; infinite in states in which silence is normal."""
         match self.state:
             case FeedState.CONNECTING if self.lacks and self.has_traded:
-                return self.since_s + max(first_trade_timeout_s, self.limit_s)
+                return self.quiet_since_s + max(first_trade_timeout_s, self.limit_s)
             case FeedState.CONNECTING if self.has_ever_traded:
-                return self.since_s + max(first_trade_timeout_s, self.limit_s)
+                return self.quiet_since_s + max(first_trade_timeout_s, self.limit_s)
             case FeedState.CONNECTING:
-                return self.since_s + first_trade_timeout_s
+                return self.quiet_since_s + first_trade_timeout_s
             case FeedState.LIVE:
-                return self.since_s + self.limit_s
+                return self.quiet_since_s + self.limit_s
             case _:
                 return inf
 
@@ -100,10 +111,13 @@ class Liveness:
         *,
         first_trade_timeout_s: float,
         lacks: DataKinds = DataKinds.NONE,
+        silence_s: float = FLOOR_S,
     ) -> None:
         """Mean and longest seconds between recent trades of each instrument; 0 if unknown. `lacks`
-        are kinds of data that each instrument has to get after each subscription."""
+        are kinds of data that each instrument has to get after each subscription. `silence_s` is
+        the shortest silence after which an instrument may be stale."""
         self._lacks = lacks.value
+        self._silence_s = silence_s
         self._first_trade_timeout_s = first_trade_timeout_s
         self._pulses: list[_Pulse] = []
         self._schedule: list[tuple[float, int]] = []
@@ -117,7 +131,8 @@ class Liveness:
 
     def add(self, usual_s: float, longest_s: float) -> None:
         """Add an instrument with the next index."""
-        self._pulses.append(_Pulse(usual_s=usual_s, longest_s=longest_s))
+        pulse = _Pulse(usual_s=usual_s, floor_s=self._silence_s, longest_s=longest_s)
+        self._pulses.append(pulse)
 
     def expect(self, index: int, usual_s: float, longest_s: float) -> None:
         """Learn from REST how often an instrument trades."""
@@ -207,12 +222,13 @@ class Liveness:
         if pulse.has_traded and pause_s > 0:  # trades of one read are one sign of life
             # What is longer than plausible was no pause of its own, or is learnt bit by bit.
             usual_s, longest_s = pulse.usual_s, pulse.longest_s
-            counted_s = min(pause_s, max(FLOOR_S, FACTOR * usual_s, LONGEST_FACTOR * longest_s))
+            most_s = max(pulse.floor_s, FACTOR * usual_s, LONGEST_FACTOR * longest_s)
+            counted_s = min(pause_s, most_s)
             pulse.usual_s = usual_s + (counted_s - usual_s) * _WEIGHT
             pulse.longest_s = max(counted_s, longest_s * _FADING)
         pulse.since_s, pulse.has_traded, pulse.has_ever_traded = now_s, True, True
         if pulse.state is FeedState.LIVE:
-            if now_s + FLOOR_S < pulse.scheduled_s:  # the limit may have shrunk
+            if now_s + pulse.floor_s < pulse.scheduled_s:  # the limit may have shrunk
                 self._look_at(index, now_s + pulse.limit_s)
             return []
         if pulse.lacks:
@@ -221,6 +237,17 @@ class Liveness:
         is_back = pulse.state in (FeedState.STALE, FeedState.HALTED)
         why = f"recovered after {pause_s:.0f} s" if is_back else "first trade"
         changes = self._turn(index, FeedState.LIVE, why)
+        self._look_at(index, now_s + pulse.limit_s)
+        return changes
+
+    def heard(self, index: int, now_s: float) -> list[Change]:
+        """Note a sign of life that is no new trade. It postpones STALE, and changes no usual pause:
+        the silence of trades goes on."""
+        pulse = self._pulses[index]
+        pulse.heard_s = now_s
+        if pulse.lacks or pulse.state not in (FeedState.CONNECTING, FeedState.STALE):
+            return []
+        changes = self._turn(index, FeedState.LIVE, "the venue says that its stream works")
         self._look_at(index, now_s + pulse.limit_s)
         return changes
 
@@ -257,7 +284,7 @@ class Liveness:
             _, index = heappop(self._schedule)
             pulse = self._pulses[index]
             pulse.scheduled_s = inf
-            quiet_s = now_s - pulse.since_s
+            quiet_s = now_s - pulse.quiet_since_s
             why = f"quiet for {quiet_s:.0f} s"
             if pulse.usual_s:
                 why += f", usually for {pulse.usual_s:.3g} s"
@@ -286,10 +313,17 @@ class LivenessOfKinds(Liveness):
         *,
         first_trade_timeout_s: float,
         lacks: DataKinds,
+        silence_s: float = FLOOR_S,
     ) -> None:
-        self._trades = Liveness((), (), first_trade_timeout_s=first_trade_timeout_s)
+        self._trades = Liveness(
+            (), (), first_trade_timeout_s=first_trade_timeout_s, silence_s=silence_s
+        )
         super().__init__(
-            usual_s, longest_s, first_trade_timeout_s=first_trade_timeout_s, lacks=lacks
+            usual_s,
+            longest_s,
+            first_trade_timeout_s=first_trade_timeout_s,
+            lacks=lacks,
+            silence_s=silence_s,
         )
 
     @property

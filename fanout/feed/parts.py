@@ -95,4 +95,5 @@ def _liveness(venue: Venue, market: Market, first_trade_timeout_s: float) -> Liv
         market.longest_s,
         first_trade_timeout_s=first_trade_timeout_s,
         lacks=venue.data & DataKinds.BOOK_BY_PRICE,
+        silence_s=venue.limits.silence_s,
     )

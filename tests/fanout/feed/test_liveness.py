@@ -139,3 +139,34 @@ def test_each_kind_of_data_that_is_lost_is_reported_and_all_have_to_be_back() ->
     assert liveness.stale_count(0) == 1
     assert liveness.back(0, quotes, "quotes are back") == []
     assert liveness.back(0, book, "whole") == [Change(0, LIVE, "whole")]
+
+
+def test_a_sign_of_life_postpones_stale_and_changes_no_usual_pause() -> None:
+    liveness = live(0.1)
+    for second in range(1, 101):
+        assert liveness.check(second) == liveness.heard(0, second) == []
+    assert liveness.check(100 + FLOOR_S - 0.1) == []
+    assert liveness.check(100 + FLOOR_S) == [Change(0, STALE, "quiet for 12 s, usually for 0.1 s")]
+    (change,) = liveness.heard(0, 120.0)
+    assert change.state is LIVE
+    assert liveness.check(120 + FLOOR_S)[0].state is STALE
+
+
+def test_a_sign_of_life_proves_a_subscription_but_is_no_trade() -> None:
+    liveness = subscribed(0.0)
+    assert [each.state for each in liveness.heard(0, 1.0)] == [LIVE]
+    assert not liveness.has_traded(0)
+    liveness.halted(0, "the venue says so")
+    assert liveness.heard(0, 2.0) == []
+    waiting = Liveness([0.0], [0.0], first_trade_timeout_s=20.0, lacks=DataKinds.BOOK_BY_PRICE)
+    waiting.subscribed([0], 0.0, "subscribed")
+    assert waiting.heard(0, 19.0) == waiting.check(38.9) == []
+    assert waiting.check(39.0) == [Change(0, STALE, "no trade within 20 s")]
+
+
+def test_the_venue_may_have_a_longer_shortest_silence() -> None:
+    liveness = Liveness([0.1], [0.0], first_trade_timeout_s=20.0, silence_s=35.0)
+    liveness.subscribed([0], 0.0, "subscribed")
+    liveness.traded(0, 0.0)
+    assert liveness.check(34.9) == []
+    assert [each.state for each in liveness.check(35.0)] == [STALE]
