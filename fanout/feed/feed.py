@@ -5,7 +5,7 @@
          |                     '-- open gaps --> recovery, over REST --> channel
          '-- remedies -- silence <-- liveness --states--> channel
 
-Quotes and changes of order books take a way beside the sequences: see `intake`.
+Quotes, changes of order books and signs of life take a way beside the sequences: see `intake`.
 
 The items of one read pass through the sequences to the channel without a checkpoint, so that one
 read becomes one block. Each step returns its outcome as a value, and this file passes it on.
@@ -131,8 +131,8 @@ class Feed:
         self._recovery.cover(venue)
         self.view = FeedView(parts, clock, rest, anomalies)
         self._intake: Intake | None = None
-        """None if the feed takes only trades."""
-        if venue.data != DataKinds.TRADES:
+        """None if the venue brings only new trades."""
+        if venue.data != DataKinds.TRADES or venue.brings_signs:
             self._intake = Intake(
                 parts, channel, self.view, say=self._say, monotonic_ns=monotonic_ns
             )
@@ -218,7 +218,7 @@ class Feed:
         burst: Burst,
         connection: Connection,
     ) -> Taken:
-        """The same for a feed that takes more than trades."""
+        """The same for a feed that takes more than new trades."""
         if self._parts.announcer.state is not FeedState.LIVE:
             self._parts.announcer.turn(FeedState.LIVE, self._venue.name)
         taken = intake.take(items, shard, burst, connection)

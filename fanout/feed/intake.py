@@ -1,10 +1,12 @@
-"""Publishes what the connections of a feed bring if that is more than trades.
+"""Publishes what the connections of a feed bring if that is more than new trades.
 
 Trades, quotes and changes of books are published in the order in which a read brought them, and the
-states of instruments between them. A feed that takes only trades publishes them in `Feed.take`.
+states of instruments between them. Past trades, which a venue sends as the answer to a
+subscription, are published as back-filled if they are missing. A feed that takes only trades, from
+a venue that brings nothing else, publishes them in `Feed.take`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeGuard
 
 import trio
@@ -18,7 +20,7 @@ from fanout.feed.sequences import Taken
 from fanout.feed.shard import Shard
 from fanout.feed.view import FeedView
 from fanout.net.websocket import Burst
-from fanout.protocol.constants import DataKinds, TradeKind
+from fanout.protocol.constants import BlockFlags, DataKinds, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
 from fanout.venues.values import DepthLost, SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
@@ -52,6 +54,7 @@ class Intake:
         self._balance = parts.balance
         self._say = say
         self._monotonic_ns = monotonic_ns
+        self._brings_signs = parts.connections.venue.brings_signs
 
     def restart(self, indexes: tuple[int, ...]) -> None:
         """A first connection brings these instruments: what came before it leads nowhere."""
@@ -99,7 +102,7 @@ class _Read:
                 trades.append(item)
                 continue
             if trades:
-                self._take_trades(trades)
+                self._take_of_trades(trades)
                 trades = []
             if type(item) is VenueDepth:
                 self._take_depth(item)
@@ -109,7 +112,7 @@ class _Read:
                 assert type(item) is VenueQuote, "there are no other items"
                 self._take_quote(item)
         if trades:
-            self._take_trades(trades)
+            self._take_of_trades(trades)
         self._publish()
         self._compare()
         return self._taken
@@ -122,11 +125,11 @@ class _Read:
         for index in self._filled:
             self._note_silence(index, balance.heard_fill(index, now_s))
 
-    def _publish(self) -> None:
+    def _publish(self, flags: BlockFlags = BlockFlags.NONE) -> None:
         if self._ready:
             held_ns = self._of._monotonic_ns() - self._burst.received_at_ns
             self._of._channel.publish(
-                self._ready, received_ns=self._burst.received_ns, held_ns=held_ns
+                self._ready, received_ns=self._burst.received_ns, held_ns=held_ns, flags=flags
             )
             self._ready = []
 
@@ -141,6 +144,38 @@ class _Read:
             self._alive.add(index)
             self._say(self._of._parts.liveness.traded(index, self._now_s))
 
+    def _take_of_trades(self, items: list[VenueTrade | SpentId]) -> None:
+        if not self._of._brings_signs:
+            self._take_trades(items)
+            return
+        for is_past, run in _runs(items):
+            if is_past:
+                self._take_past(run)
+            else:
+                self._take_trades(run)
+
+    def _take_past(self, items: list[VenueTrade | SpentId]) -> None:
+        """Past trades are a sign of life. Those that are missing are published as back-filled."""
+        for symbol in {each.symbol: None for each in items}:
+            self._note_sign(symbol)
+        sequences, stream = self._of._parts.sequences, self._shard.venue.stream
+        taken = sequences.take_past(items, stream, self._now_s)
+        if taken.records:
+            self._publish()
+            self._ready += taken.records
+            self._publish(BlockFlags.BACK_FILLED)
+        self._add(taken)
+
+    def _note_sign(self, symbol: str) -> None:
+        """Note a sign of life of an instrument's trades that is no new trade."""
+        index = self._of._parts.roster.index_of(symbol)
+        if index is None or self._of._parts.roster[index].is_gone:
+            return
+        liveness = self._of._parts.liveness
+        if liveness.trades is not liveness:
+            liveness.trades.heard(index, self._now_s)
+        self._say(liveness.heard(index, self._now_s))
+
     def _take_trades(self, items: list[VenueTrade | SpentId]) -> None:
         taken = self._of._parts.sequences.take(items, self._shard.venue.stream, self._now_s)
         traded = set[int]()
@@ -154,6 +189,9 @@ class _Read:
             if each.kind in _FILLS:
                 self._filled.add(index)
         self._ready += taken.records
+        self._add(taken)
+
+    def _add(self, taken: Taken) -> None:
         whole = self._taken
         whole.records += taken.records
         whole.has_misfits |= taken.has_misfits
@@ -221,6 +259,23 @@ class _Read:
         self._ready += taken.updates
         if taken.updates and liveness.lacks(index, BOOK):
             self._say(liveness.back(index, BOOK, WHOLE))
+
+
+def _runs(
+    items: Iterable[VenueTrade | SpentId],
+) -> Iterator[tuple[bool, list[VenueTrade | SpentId]]]:
+    """Trades in runs that are past or not. Spent ids belong to the trade behind them."""
+    is_past, run, spent = False, list[VenueTrade | SpentId](), list[VenueTrade | SpentId]()
+    for item in items:
+        spent.append(item)
+        if type(item) is VenueTrade:
+            if item.is_past is not is_past and run:
+                yield is_past, run
+                run = []
+            is_past = item.is_past
+            run += spent
+            spent = []
+    yield is_past, run + spent
 
 
 def _is_of_trades(item: VenueItem) -> TypeGuard[VenueTrade | SpentId]:

@@ -1,5 +1,8 @@
 """The trades of one instrument in one kind of stream: units, trade ids, and counts of outcomes.
 
+A sequence begins with the first id that comes. If that is of a *past* trade, which the venue sends
+as the answer to the subscription, the sequence begins behind it.
+
 An instrument of a stream whose ids prove nothing has an `Unproven` sequence. It drops trades with
 an id that it saw recently, and never opens a gap.
 """
@@ -76,6 +79,30 @@ class IdSequence(msgspec.Struct):
     """Time of the newest trade taken, in the venue's units."""
     strange: list[int] = []
     """Implausible ids so far that follow each other."""
+
+    def expect(self, trade_id: int) -> None:
+        """Note that the stream may still deliver a trade which came another way. Only where ids
+        prove nothing does that make a difference."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an id has come."""
+        return self.continuity.next_id is not None
+
+    def begin_behind(self, item: VenueTrade | SpentId) -> None:
+        """Begin behind a past id, or behind a later one of the same answer."""
+        self._pass_by(item.trade_id)
+        if type(item) is VenueTrade:
+            self.newest_time = max(self.newest_time, item.time)
+
+    def _pass_by(self, trade_id: int) -> None:
+        self.continuity.next_id = max(self.continuity.next_id or 0, trade_id + 1)
+
+    def misses(self, item: VenueTrade | SpentId) -> bool:
+        """Whether the stream should have delivered a past id, and did not."""
+        next_id = self.continuity.next_id
+        assert next_id is not None, "a sequence that has not begun misses nothing"
+        return self.continuity.is_new(item.trade_id) and item.trade_id - next_id <= MAX_JUMP
 
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
@@ -168,22 +195,48 @@ class IdSequence(msgspec.Struct):
 class Unproven(IdSequence):
     """A sequence of ids that cannot be compared, so that missing trades cannot be detected."""
 
-    seen: dict[int, None] = {}
+    seen: dict[int, bool] = {}
+    """The newest ids, and whether the stream may still deliver a trade that came another way."""
+
+    def expect(self, trade_id: int) -> None:
+        self.seen[trade_id] = True
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.seen)
+
+    def _pass_by(self, trade_id: int) -> None:
+        self._note(trade_id)
+
+    def misses(self, item: VenueTrade | SpentId) -> bool:
+        """Whether a past id may have been missed. A trade that is older than the newest one may be
+        of before the beginning."""
+        is_old = type(item) is VenueTrade and item.time < self.newest_time
+        return item.trade_id not in self.seen and not is_old
+
+    def _note(self, trade_id: int) -> None:
+        self.seen[trade_id] = False
+        if len(self.seen) > REMEMBERED_IDS:
+            del self.seen[next(iter(self.seen))]
 
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
     ) -> bool:
-        if item.trade_id not in self.seen:
+        is_expected = self.seen.get(item.trade_id)
+        if is_expected is None:
             return True
+        if is_expected:
+            self.seen[item.trade_id] = False
+            return False
         self.tally.duplicates += 1
         if is_alone:
             self.anomalies.note("trade id seen before", f"{item.symbol} {item.trade_id}")
         return False
 
     def take(self, trade: Trade, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
-        self.seen[item.trade_id] = None
-        if len(self.seen) > REMEMBERED_IDS:
-            del self.seen[next(iter(self.seen))]
+        self._note(item.trade_id)
+        if item.time > self.newest_time:
+            self.newest_time = item.time
         self.tally.trades += 1
         out.append(trade)
 

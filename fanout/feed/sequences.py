@@ -190,6 +190,31 @@ class Sequences:
             sequence.take(trade, item, now_s, out)
         return taken
 
+    def take_past(self, items: Sequence[VenueTrade | SpentId], stream: str, now_s: float) -> Taken:
+        """Process past ids, which the venue sends as the answer to a subscription.
+
+        An instrument's sequence begins behind the first answer. In a later one, known ids are
+        dropped. The others are missing: the result has their trades, which count as back-filled.
+        """
+        sequences = self._all[stream]
+        begun = {each.symbol for each in items if _has_begun(sequences.get(each.symbol))}
+        missing: list[VenueTrade | SpentId] = []
+        for item in items:
+            sequence = sequences.get(item.symbol)
+            if sequence is None or not 0 <= item.trade_id <= U64_MAX or sequence.is_over:
+                missing.append(item)  # which is noted as of any trade
+            elif item.symbol not in begun:
+                sequence.begin_behind(item)
+            elif sequence.misses(item):
+                missing.append(item)
+        taken = self.take(missing, stream, now_s)
+        for each in taken.records:
+            if type(each) is Trade:
+                sequence = sequences[each.instrument.symbol]
+                sequence.tally.back_filled += 1
+                sequence.expect(each.trade_id)
+        return taken
+
     def due(self, now_s: float) -> list[Gap]:
         """Report holes older than `WINDOW_S` as open gaps."""
         gaps: list[Gap] = []
@@ -231,6 +256,10 @@ class Sequences:
         sequence = self._all[stream][symbol]
         told = sequence.continuity.settle(gap, spent)
         return sequence.told(told, _FROM_RECORDS | {_LOST: why_lost})
+
+
+def _has_begun(sequence: IdSequence | None) -> bool:
+    return sequence is not None and sequence.has_begun
 
 
 def _decide(sequence: IdSequence, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:

@@ -14,7 +14,7 @@ from fanout.errors import VenueBusyError
 from fanout.feed.connection import LONGEST_MAINTENANCE_S
 from fanout.protocol import BookUpdate, DataKinds, Gap, Status, Trade
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.fanout.feed.toy import KEEP_ALIVE_S, ToyVenue
+from tests.fanout.feed.toy import KEEP_ALIVE_S, TalkativeVenue, ToyVenue, past
 from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -303,3 +303,29 @@ async def test_a_venue_with_few_subscriptions_a_connection_gets_more_connections
         names = [each.name for each in running.feed.stats().links]
         assert names[0].startswith("trade connection 1 of 1, shard 1 of ")
         assert len(set(names)) == len(exchange.sockets) == len(names)
+
+
+async def test_past_trades_begin_a_sequence_and_later_fill_it(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    old = exchange.trade(BTC, "MARKET", "MARKET", skip=True)
+    async with running_feed(exchange, venue_class=TalkativeVenue) as running:
+        exchange.sockets[0].push(past(*old))
+        await trio.sleep(1)
+        assert running.told() == [
+            ("", "CONNECTING"),
+            (BTC, "CONNECTING"),
+            ("", "LIVE"),
+            (BTC, "LIVE"),
+        ]
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        exchange.sockets[0].break_off()
+        missed = exchange.trade(BTC, "MARKET", "MARKET", skip=True)
+        await trio.sleep(3)
+        exchange.sockets[0].push(
+            past(missed[1]), *[each.message for each in exchange.trade(BTC, skip=True)]
+        )
+        await trio.sleep(3)
+        told = [each for each in running.told() if not isinstance(each, tuple) or len(each) == 3]
+        assert told == [2, "4+", 5, (3, 3, "OPEN"), "3+", (3, 3, "BACK_FILLED")]
+        assert running.feed.stats().anomalies == {}

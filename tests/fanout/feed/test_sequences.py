@@ -9,7 +9,7 @@ from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
 from fanout.feed.sequences import Sequences, Taken
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.values import SpentId, VenueTrade
+from fanout.venues.values import Continuity, SpentId, VenueTrade
 from tests.fanout.feed.test_normalise import BTC, venue_trade
 
 ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)
@@ -24,9 +24,9 @@ OPEN, FILLED, LOST, NO_TRADE = (
 class Desk:
     """Sequences, and what they gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, continuity: Continuity = Continuity.IDS) -> None:
         self.anomalies = Anomalies(clock=lambda: 0.0)
-        self.sequences = Sequences([BTC, ETH], "trade", self.anomalies)
+        self.sequences = Sequences([BTC, ETH], "trade", self.anomalies, continuity)
 
     def step(self, *items: VenueTrade | SpentId, stream: str = "trade") -> Taken:
         """What came of items that one read brought."""
@@ -37,6 +37,10 @@ class Desk:
 
     def ids(self, *ids: int) -> list[object]:
         return told(self.take(*map(venue_trade, ids)))
+
+    def past(self, *items: VenueTrade | SpentId) -> list[object]:
+        """What comes of past ids, which answer a subscription."""
+        return told(self.sequences.take_past(items, "trade", 0.0).records)
 
     def due(self) -> list[object]:
         return told(self.sequences.due(WINDOW_S))
@@ -317,3 +321,48 @@ def test_a_missing_id_that_arrives_without_a_trade_is_no_trade() -> None:
     assert (gap.first_id, gap.last_id, gap.state) == (102, 102, GapState.NO_TRADE)
     assert gap.why == "the venue used the id without a trade"
     assert desk.sequences.tally("trade", "BTCUSDT").no_trade == 1
+
+
+def test_a_sequence_begins_behind_the_past_ids_of_the_first_subscription() -> None:
+    desk = Desk()
+    assert desk.past(SpentId("BTCUSDT", 6), venue_trade(7), venue_trade(8)) == []
+    assert desk.ids(11) == [11]
+    assert desk.due() == [(9, 10, OPEN)]
+    assert desk.sequences.tally("trade", "BTCUSDT").trades == 1
+
+
+def test_past_ids_of_a_later_subscription_are_back_filled_if_they_are_missing() -> None:
+    desk = Desk()
+    desk.past(venue_trade(4))
+    assert desk.past(venue_trade(6), venue_trade(7)) == [6, 7]
+    assert desk.due() == [(5, 5, OPEN)]
+    assert desk.past(venue_trade(7), venue_trade(5), venue_trade(4)) == [5, (5, 5, FILLED)]
+    assert desk.past(venue_trade(7 + 2 * MAX_JUMP)) == [], "an id that may be wrong"
+    assert desk.ids(8) == [8]
+    tally = desk.sequences.tally("trade", "BTCUSDT")
+    assert (tally.trades, tally.back_filled, tally.duplicates) == (4, 3, 0)
+    assert not desk.anomalies.counts
+
+
+def test_past_rows_of_no_use_are_noted_as_any_trade() -> None:
+    desk = Desk()
+    desk.sequences.give_up("ETHUSDT")
+    rows = (venue_trade(1, "XRPUSDT"), venue_trade(2**64), venue_trade(1, "ETHUSDT"))
+    assert desk.past(*rows) == []
+    assert sum(desk.anomalies.counts.values()) == 2
+
+
+@pytest.mark.parametrize("continuity", [Continuity.SEQUENCE, Continuity.NOTHING])
+def test_past_trades_without_consecutive_ids_are_back_filled_if_they_are_not_older(
+    continuity: Continuity,
+) -> None:
+    desk = Desk(continuity)
+    now = venue_trade(1).time
+    first, old, last = (venue_trade(i, time=now + at) for i, at in ((50, 5), (20, 1), (90, 9)))
+    missed, new = venue_trade(10, time=now + 9), venue_trade(70, time=now + 9)
+    assert desk.past(first) == []
+    assert told(desk.take(last)) == [90]
+    assert desk.past(first, old, last, missed) == [10]
+    assert told(desk.take(missed, new)) == [70], "the stream delivers the missed one too"
+    assert not desk.anomalies.counts
+    assert desk.sequences.tally("trade", "BTCUSDT").back_filled == 1

@@ -9,7 +9,8 @@ from fanout.errors import VenueBusyError, VenueMessageError
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
-from fanout.venues.values import Limits
+from fanout.venues.values import Limits, VenueTrade
+from tests.stand.loopback import Row
 
 KEEP_ALIVE_S: Final = 20.0
 
@@ -29,6 +30,9 @@ class ToyDialogue(TradeDialogue):
                 return Outcome(answers=(json.dumps({"method": "pong", "params": [number]}),))
             case {"toy": "refused", "symbol": symbol, "why": why}:
                 return Outcome(refused={symbol: why})
+            case {"toy": "past", "rows": rows}:
+                out += [msgspec.structs.replace(each, is_past=True) for each in _trades(rows)]
+                return None
             case {"toy": "closing"}:
                 return Outcome(closes="maintenance in a minute")
             case {"toy": "lost"}:
@@ -50,6 +54,18 @@ class ToyDataDialogue(MarketDataDialogue, ToyDialogue):
     """The same with quotes and books."""
 
 
+def past(*rows: Row) -> bytes:
+    """The message that answers a subscription with the last trades."""
+    return json.dumps({"toy": "past", "rows": [each.message.decode() for each in rows]}).encode()
+
+
+def _trades(messages: list[str]) -> list[VenueTrade]:
+    items: list[VenueItem] = []
+    for each in messages:
+        TradeDialogue((), "trade", Limits()).receive(each.encode(), items)
+    return [each for each in items if isinstance(each, VenueTrade)]
+
+
 class ToyVenue(BinanceUsdm):
     """Its trade ids are unique, and prove nothing."""
 
@@ -61,3 +77,11 @@ class ToyVenue(BinanceUsdm):
 
     def fallback(self) -> None:  # type: ignore[override]
         return None
+
+
+class TalkativeVenue(ToyVenue):
+    """Its trade ids are consecutive. It answers a subscription with its last trades, and gives
+    signs of life."""
+
+    continuity = Continuity.IDS
+    brings_signs = True
