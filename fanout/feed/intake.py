@@ -23,7 +23,16 @@ from fanout.net.websocket import Burst
 from fanout.protocol.constants import BlockFlags, DataKinds, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
-from fanout.venues.values import DepthLost, SpentId, VenueDepth, VenueItem, VenueQuote, VenueTrade
+from fanout.venues.values import (
+    Alive,
+    DepthLost,
+    NewestId,
+    SpentId,
+    VenueDepth,
+    VenueItem,
+    VenueQuote,
+    VenueTrade,
+)
 
 _NAMES: Final = {DataKinds.QUOTES: "quotes", BOOK: "changes of the order book"}
 
@@ -106,11 +115,15 @@ class _Read:
                 trades = []
             if type(item) is VenueDepth:
                 self._take_depth(item)
+            elif type(item) is VenueQuote:
+                self._take_quote(item)
             elif type(item) is DepthLost:
                 self._lose_book(item)
+            elif type(item) is NewestId:
+                self._take_newest(item)
             else:
-                assert type(item) is VenueQuote, "there are no other items"
-                self._take_quote(item)
+                assert type(item) is Alive, "there are no other items"
+                self._note_sign(item.symbol, of_trades=False)
         if trades:
             self._take_of_trades(trades)
         self._publish()
@@ -166,13 +179,25 @@ class _Read:
             self._publish(BlockFlags.BACK_FILLED)
         self._add(taken)
 
-    def _note_sign(self, symbol: str) -> None:
-        """Note a sign of life of an instrument's trades that is no new trade."""
+    def _take_newest(self, item: NewestId) -> None:
+        """The venue's newest trade is a sign of life if it has come. If not, it is missing."""
+        stream = self._shard.venue.stream
+        is_complete, gaps = self._of._parts.sequences.heed_newest(item, stream, self._now_s)
+        self._ready += gaps
+        self._taken.records += gaps
+        if is_complete:
+            self._note_sign(item.symbol)
+        else:
+            self._taken.has_holes = True
+
+    def _note_sign(self, symbol: str, *, of_trades: bool = True) -> None:
+        """Note a sign of life of an instrument that is no new trade. `of_trades`: it is of the
+        stream of trades, not of any stream."""
         index = self._of._parts.roster.index_of(symbol)
         if index is None or self._of._parts.roster[index].is_gone:
             return
         liveness = self._of._parts.liveness
-        if liveness.trades is not liveness:
+        if of_trades and liveness.trades is not liveness:
             liveness.trades.heard(index, self._now_s)
         self._say(liveness.heard(index, self._now_s))
 

@@ -21,7 +21,7 @@ from fanout.protocol.constants import U64_MAX, GapState
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.values import Continuity, SpentId, VenueTrade
+from fanout.venues.values import Continuity, NewestId, SpentId, VenueTrade
 
 _LOST: Final = GapState.UNRECOVERABLE
 _FROM_RECORDS: Final = {
@@ -125,6 +125,25 @@ class Sequences:
         sequence = self._all[stream][symbol]
         self._holed[stream, symbol] = sequence
         return sequence.miss(trade_id, now_s)
+
+    def heed_newest(self, item: NewestId, stream: str, now_s: float) -> tuple[bool, list[Gap]]:
+        """Take the venue's word for which trade is the newest.
+
+        If ids up to it have not come, they have half a second to do so, and are a gap then. Returns
+        whether all have come, and the gaps that follow at once: of too many holes.
+        """
+        sequence = self._all[stream].get(item.symbol)
+        if sequence is None or sequence.is_over:
+            return False, []
+        next_id = sequence.continuity.next_id
+        if next_id is None:
+            return sequence.has_begun, []
+        if item.trade_id < next_id:
+            return True, []
+        if item.trade_id - next_id > MAX_JUMP:
+            self._anomalies.note("newest trade id implausible", f"{item.symbol} {item.trade_id}")
+            return False, []
+        return False, self.miss(stream, item.symbol, item.trade_id, now_s)
 
     def end(self) -> list[Gap]:
         """Report all missing ids, and close all gaps as lost, since the feed ends."""

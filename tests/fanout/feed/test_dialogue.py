@@ -14,7 +14,14 @@ from fanout.errors import VenueBusyError
 from fanout.feed.connection import LONGEST_MAINTENANCE_S
 from fanout.protocol import BookUpdate, DataKinds, Gap, Status, Trade
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.fanout.feed.toy import KEEP_ALIVE_S, TalkativeVenue, ToyVenue, past
+from tests.fanout.feed.toy import (
+    KEEP_ALIVE_S,
+    TalkativeVenue,
+    ToyVenue,
+    alive,
+    newest,
+    past,
+)
 from tests.stand.loopback import Exchange
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -329,3 +336,40 @@ async def test_past_trades_begin_a_sequence_and_later_fill_it(autojump_clock: Mo
         told = [each for each in running.told() if not isinstance(each, tuple) or len(each) == 3]
         assert told == [2, "4+", 5, (3, 3, "OPEN"), "3+", (3, 3, "BACK_FILLED")]
         assert running.feed.stats().anomalies == {}
+
+
+async def test_the_venues_newest_id_proves_silence_and_reveals_a_loss(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=TalkativeVenue) as running:
+        (row,) = exchange.trade(BTC)
+        for _ in range(100):
+            exchange.sockets[0].push(newest(row))
+            await trio.sleep(1)
+        assert running.feed.states() == {BTC: "LIVE"}
+        asked = [each.path.rpartition("/")[2] for each in exchange.requests]
+        assert asked.count("trades") == 1, "nobody looked into a silence"
+        late, lost = exchange.trade(BTC, "MARKET", "MARKET", skip=True)
+        running.told()
+        exchange.sockets[0].push(newest(lost))
+        await trio.sleep(0.4)
+        exchange.deliver(late)
+        assert running.told() == []
+        await trio.sleep(0.4)
+        assert running.told() == [1, (2, 2, "OPEN"), "2+", (2, 2, "BACK_FILLED")]
+        assert running.feed.stats().anomalies == {}
+
+
+async def test_a_venue_that_says_nothing_happened_keeps_an_instrument_live(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=TalkativeVenue) as running:
+        exchange.trade(BTC)
+        for _ in range(10):
+            exchange.sockets[0].push(alive(BTC), alive(ETH), alive("XRPUSDT"))
+            await trio.sleep(10)
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        await trio.sleep(13)
+        assert running.feed.states() == {BTC: "STALE", ETH: "STALE"}

@@ -9,7 +9,7 @@ from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
 from fanout.feed.sequences import Sequences, Taken
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
-from fanout.venues.values import Continuity, SpentId, VenueTrade
+from fanout.venues.values import Continuity, NewestId, SpentId, VenueTrade
 from tests.fanout.feed.test_normalise import BTC, venue_trade
 
 ETH = Instrument(index=1, symbol="ETHUSDT", price_exponent=-2, quantity_exponent=-3)
@@ -366,3 +366,23 @@ def test_past_trades_without_consecutive_ids_are_back_filled_if_they_are_not_old
     assert told(desk.take(missed, new)) == [70], "the stream delivers the missed one too"
     assert not desk.anomalies.counts
     assert desk.sequences.tally("trade", "BTCUSDT").back_filled == 1
+
+
+def test_the_venues_newest_id_is_believed_within_reason() -> None:
+    desk = Desk()
+    sequences = desk.sequences
+
+    def newest(trade_id: int, symbol: str = "BTCUSDT") -> bool:
+        is_complete, gaps = sequences.heed_newest(NewestId(symbol, trade_id), "trade", 0.0)
+        assert gaps == []
+        return is_complete
+
+    assert not newest(7), "nothing has come: it may have been before the beginning"
+    desk.ids(7)
+    assert newest(7)
+    assert newest(3)
+    assert not newest(9)
+    assert not newest(10 + 2 * MAX_JUMP)
+    assert not newest(7, "XRPUSDT")
+    assert desk.due() == [(8, 9, OPEN)]
+    assert desk.anomalies.counts == {"newest trade id implausible": 1}

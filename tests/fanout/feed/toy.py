@@ -9,7 +9,7 @@ from fanout.errors import VenueBusyError, VenueMessageError
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
-from fanout.venues.values import Limits, VenueTrade
+from fanout.venues.values import Alive, Limits, NewestId, VenueTrade
 from tests.stand.loopback import Row
 
 KEEP_ALIVE_S: Final = 20.0
@@ -32,6 +32,12 @@ class ToyDialogue(TradeDialogue):
                 return Outcome(refused={symbol: why})
             case {"toy": "past", "rows": rows}:
                 out += [msgspec.structs.replace(each, is_past=True) for each in _trades(rows)]
+                return None
+            case {"toy": "newest", "symbol": symbol, "id": trade_id}:
+                out.append(NewestId(symbol, trade_id))
+                return None
+            case {"toy": "alive", "symbol": symbol}:
+                out.append(Alive(symbol))
                 return None
             case {"toy": "closing"}:
                 return Outcome(closes="maintenance in a minute")
@@ -57,6 +63,16 @@ class ToyDataDialogue(MarketDataDialogue, ToyDialogue):
 def past(*rows: Row) -> bytes:
     """The message that answers a subscription with the last trades."""
     return json.dumps({"toy": "past", "rows": [each.message.decode() for each in rows]}).encode()
+
+
+def newest(row: Row) -> bytes:
+    """The message that names an instrument's newest trade."""
+    return json.dumps({"toy": "newest", "symbol": row.symbol, "id": row.trade_id}).encode()
+
+
+def alive(symbol: str) -> bytes:
+    """The message of an instrument to which nothing happened."""
+    return json.dumps({"toy": "alive", "symbol": symbol}).encode()
 
 
 def _trades(messages: list[str]) -> list[VenueTrade]:
