@@ -46,6 +46,7 @@ from fanout.stats.anomalies import Anomalies
 from fanout.stats.naming import name_lines
 from fanout.stats.snapshots import FeedStats
 from fanout.venues import Venue
+from fanout.venues.values import Continuity
 
 _LOG = logging.getLogger("fanout")
 
@@ -166,7 +167,13 @@ class Source:
             data=self.venue.data,
         )
         self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
-        self.channel.seed(market.newest)
+        self._seed(market)
+
+    def _seed(self, market: Market) -> None:
+        """Show readers that join the newest trades until the stream brings newer ones. Where ids do
+        not ascend, nothing tells which are newer, so the snapshot begins empty."""
+        if self.venue.continuity is not Continuity.NOTHING:
+            self.channel.seed(market.newest)
 
     async def run(self) -> None:
         """Feed the channel until cancelled, or until a failure that no retry mends, which
@@ -199,7 +206,7 @@ class Source:
         market = self._market = await self._ask_market()
         self._warn_of_many(market)
         self.channel.change(market.instruments, market.references)
-        self.channel.seed(market.newest)
+        self._seed(market)
 
     def _is_retried(self, failure: Exception) -> bool:
         """Whether to ask the venue again: if it did not answer before there was a feed, or refuses

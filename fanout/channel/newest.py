@@ -6,6 +6,8 @@ stands in the snapshot, since nothing else is known. Once a reader has had the s
 begins behind it: trades up to the seed that the stream then brings precede the beginning, and are
 left out. In mid-stream nothing may be left out any more; when REST is asked again there, only a
 seed that the stream has passed stands in the snapshot.
+
+Whether a trade precedes a seed follows from their ids, so only venues whose ids ascend have seeds.
 """
 
 from collections.abc import Sequence

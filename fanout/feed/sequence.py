@@ -170,6 +170,14 @@ class IdSequence(msgspec.Struct):
         """Note that the venue used an id which the stream did not deliver."""
         return self.told(self.continuity.miss(trade_id, now_s))
 
+    def undelivered(
+        self, rows: Sequence[VenueTrade], since: int, looked_at: VenueTrade | None
+    ) -> int:
+        """How many of REST's trades the stream did not deliver, of those made after `since` and not
+        before `looked_at`, the newest one at the last look."""
+        due_id = max(self.continuity.next_id or 0, looked_at.trade_id + 1 if looked_at else 0)
+        return sum(each.trade_id >= due_id and each.time > since for each in rows)
+
     def told(self, told: Sequence[Told], why: dict[GapState, str] | None = None) -> list[Gap]:
         """Count the outcomes of ids, and turn them into gap records."""
         words = _WHY | (why or {})
@@ -245,3 +253,10 @@ class Unproven(IdSequence):
 
     def miss(self, trade_id: int, now_s: float) -> list[Gap]:
         return []
+
+    def undelivered(
+        self, rows: Sequence[VenueTrade], since: int, looked_at: VenueTrade | None
+    ) -> int:
+        if looked_at is not None:
+            since = max(since, looked_at.time)
+        return sum(each.time > since and each.trade_id not in self.seen for each in rows)

@@ -126,6 +126,18 @@ class Sequences:
         self._holed[stream, symbol] = sequence
         return sequence.miss(trade_id, now_s)
 
+    def undelivered(
+        self,
+        stream: str,
+        symbol: str,
+        rows: Sequence[VenueTrade],
+        since: int,
+        looked_at: VenueTrade | None = None,
+    ) -> int:
+        """How many of REST's trades, oldest first, the stream did not deliver, of those made after
+        `since` and not before `looked_at`, the newest one at the last look."""
+        return self._all[stream][symbol].undelivered(rows, since, looked_at)
+
     def heed_newest(self, item: NewestId, stream: str, now_s: float) -> tuple[bool, list[Gap]]:
         """Take the venue's word for which trade is the newest.
 

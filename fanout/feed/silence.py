@@ -21,7 +21,7 @@ from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.instrument import Instrument
 from fanout.venues.base import Venue
-from fanout.venues.values import Listing
+from fanout.venues.values import Listing, VenueTrade
 
 _LOG = logging.getLogger("fanout")
 
@@ -114,8 +114,8 @@ class Silence:
         self._settling_s = min(SETTLING_S, first_trade_timeout_s / 4)
         self._wall_ns = wall_ns
         self._limiter = trio.CapacityLimiter(LOOKS_AT_ONCE)
-        self._seen_ids: dict[tuple[str, int], int] = {}
-        """The newest id in REST at the last look, by stream and instrument."""
+        self._looked_at: dict[tuple[str, int], VenueTrade] = {}
+        """The newest trade in REST at the last look, by stream and instrument."""
 
     async def find(self, shard: Shard, instrument: Instrument) -> Finding:
         """Investigate why a shard delivers no trades of an instrument."""
@@ -131,14 +131,15 @@ class Silence:
             return Finding("and REST does not answer: check the network, a firewall, or a ban")
         of = venue.stream, instrument.index
         next_id = self._sequences.next_id(venue.stream, symbol)
-        due_id = max(next_id or 0, self._seen_ids.get(of, -1) + 1)
-        since = self._in_force_since(shard)
-        newer = sum(each.trade_id >= due_id and each.time > since for each in rows)
+        newer = self._sequences.undelivered(
+            venue.stream, symbol, rows, self._in_force_since(shard), self._looked_at.get(of)
+        )
         newest_id = rows[-1].trade_id if rows else -1
         is_missing = next_id is not None and newest_id >= next_id
         if newer or is_missing:
             await trio.sleep(CONFIRM_S)
-        self._seen_ids[of] = newest_id
+        if rows:
+            self._looked_at[of] = rows[-1]
         finding = (
             _silent(shard, symbol, newer) if newer else await self._ask_whether_it_trades(symbol)
         )

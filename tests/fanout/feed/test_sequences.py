@@ -386,3 +386,23 @@ def test_the_venues_newest_id_is_believed_within_reason() -> None:
     assert not newest(7, "XRPUSDT")
     assert desk.due() == [(8, 9, OPEN)]
     assert desk.anomalies.counts == {"newest trade id implausible": 1}
+
+
+@pytest.mark.parametrize(
+    ("continuity", "counts"), [(Continuity.IDS, (3, 2, 1)), (Continuity.NOTHING, (2, 1, 1))]
+)
+def test_undelivered_trades_are_found_by_their_ids_or_by_not_being_known(
+    continuity: Continuity, counts: tuple[int, int, int]
+) -> None:
+    desk = Desk(continuity)
+    began = venue_trade(1).time
+    rows = [venue_trade(each, time=began + each) for each in (1, 2, 3, 4)]
+    desk.take(rows[0])
+    if continuity is Continuity.NOTHING:  # of which the stream brought this one out of its turn
+        desk.take(rows[2])
+
+    def undelivered(since: int, looked_at: VenueTrade | None = None) -> int:
+        return desk.sequences.undelivered("trade", "BTCUSDT", rows, since, looked_at)
+
+    found = undelivered(began), undelivered(began + 2), undelivered(began, rows[2])
+    assert found == counts
