@@ -3,6 +3,7 @@
     connections --items--> sequences --trades, gaps--> channel
          ^                     |
          |                     '-- open gaps --> recovery, over REST --> channel
+         |-- interruptions --> healing, over REST --> channel
          '-- remedies -- silence <-- liveness --states--> channel
 
 Quotes, changes of order books and signs of life take a way beside the sequences: see `intake`.
@@ -28,6 +29,7 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.errors import VenueForbiddenError, VenueUnreachableError
 from fanout.feed.connection import Connect, Connection
+from fanout.feed.healing import Healing
 from fanout.feed.intake import Intake
 from fanout.feed.liveness import Change
 from fanout.feed.market import Market
@@ -129,6 +131,17 @@ class Feed:
             uniform=uniform,
         )
         self._recovery.cover(venue)
+        self._healing = Healing(
+            rest,
+            parts.sequences,
+            parts.announcer,
+            parts.liveness,
+            clock,
+            on_misfit=self._upkeep.doubt,
+            wall_ns=wall_ns,
+            uniform=uniform,
+        )
+        self._healing.cover(venue)
         self.view = FeedView(parts, clock, rest, anomalies)
         self._intake: Intake | None = None
         """None if the venue brings only new trades."""
@@ -145,6 +158,7 @@ class Feed:
         """
         async with trio.open_nursery() as self._nursery:
             self._recovery.begin(self._nursery)
+            self._healing.begin(self._nursery)
             start = self._nursery.start_soon
             start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
@@ -255,6 +269,7 @@ class Feed:
             if shard.venue.continuity is not Continuity.IDS:
                 how += _UNPROVEN
             self._say(self._parts.liveness.subscribed(shard.indexes, now_s, how))
+            self._heal(shard, "the connection came back")
         self._count_connections()
 
     def ended(self, shard: Shard, connection: Connection, why: str, *, is_last: bool) -> None:
@@ -277,12 +292,9 @@ class Feed:
         why = f"messages are missing: {why}"
         if self._intake is not None:
             self._intake.lost(shard, connection, why)
-        self._heal(shard, why)
-
-    def _heal(self, shard: Shard, why: str) -> None:
-        """Report that trades of a shard may be missing, although no id says so."""
         if DataKinds.TRADES in shard.venue.data:
             self._parts.announcer.note(why, again_s=0.0)
+        self._heal(shard, why)
 
     def paused(self, shard: Shard, why: str) -> None:
         _LOG.warning("the venue pauses: %s", why)
@@ -296,6 +308,11 @@ class Feed:
     def notice(self, words: str) -> None:
         if self._parts.announcer.note(words):
             _LOG.warning("%s", words)
+
+    def _heal(self, shard: Shard, why: str) -> None:
+        """Fetch the trades that a shard may have missed, where ids do not tell."""
+        if DataKinds.TRADES in shard.venue.data:
+            self._healing.heal_all(shard.venue.stream, shard.symbols, why)
 
     def refused(self, error: VenueForbiddenError) -> None:
         self._fail(error)
@@ -390,10 +407,12 @@ class Feed:
                 instrument.symbol, shard.venue.stream, fallback.stream, fallback.continuity
             )
             self._recovery.cover(fallback)
+            self._healing.cover(fallback)
             self._parts.connections.fall_back(instrument, fallback, finding.why)
         elif finding.remedy is Remedy.RECONNECT:
             _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
             shard.rotate()
+            self._healing.heal(shard.venue.stream, instrument.symbol, finding.why)
 
     def _miss(self, symbol: str, stream: str, trade_id: int) -> None:
         """Report all trades up to `trade_id` that did not arrive as missing, and recover them."""

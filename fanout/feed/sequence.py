@@ -4,11 +4,13 @@ A sequence begins with the first id that comes. If that is of a *past* trade, wh
 as the answer to the subscription, the sequence begins behind it.
 
 An instrument of a stream whose ids prove nothing has an `Unproven` sequence. It drops trades with
-an id that it saw recently, and never opens a gap.
+an id that it saw recently, and never opens a gap. After an interruption it takes from REST the
+trades that it has not seen.
 """
 
 import logging
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -60,6 +62,8 @@ class Tally(msgspec.Struct):
     missing: int = 0
     lost: int = 0
     no_trade: int = 0
+    unproven_s: float = 0.0
+    """Seconds of the venue's time in which trades may be missing, where ids do not tell."""
 
 
 class IdSequence(msgspec.Struct):
@@ -79,10 +83,6 @@ class IdSequence(msgspec.Struct):
     """Time of the newest trade taken, in the venue's units."""
     strange: list[int] = []
     """Implausible ids so far that follow each other."""
-
-    def expect(self, trade_id: int) -> None:
-        """Note that the stream may still deliver a trade which came another way. Only where ids
-        prove nothing does that make a difference."""
 
     @property
     def has_begun(self) -> bool:
@@ -200,21 +200,67 @@ class IdSequence(msgspec.Struct):
         ]
 
 
+class Way(IntEnum):
+    """The way on which a trade came that an `Unproven` sequence remembers."""
+
+    LIVE = 0
+    ANSWER = 1
+    """In the answer to a subscription. It may still come live."""
+    REST = 2
+    """So may this one."""
+
+
 class Unproven(IdSequence):
     """A sequence of ids that cannot be compared, so that missing trades cannot be detected."""
 
-    seen: dict[int, bool] = {}
-    """The newest ids, and whether the stream may still deliver a trade that came another way."""
+    seen: dict[int, Way] = {}
+    """The newest ids."""
+    was_answered: bool = False
+    """Whether the venue answers subscriptions with past trades."""
+    began_time: int | None = None
+    """Time of the first trade, or of the newest one that answered the first subscription."""
+    resumed_time: int | None = None
+    """Time of the first trade that the stream delivered since the last interruption."""
+    bridges: int = 0
+    """How many answers to a subscription reached back to a trade that was known."""
 
-    def expect(self, trade_id: int) -> None:
-        self.seen[trade_id] = True
+    def begin_behind(self, item: VenueTrade | SpentId) -> None:
+        super().begin_behind(item)
+        self.began_time = self.newest_time
+        self.was_answered = True
+
+    def missed(self, rows: Sequence[VenueTrade], since: int) -> list[VenueTrade]:
+        """REST's trades that the stream has not delivered, of those made at `since` or later."""
+        since = max(since, self.began_time or 0)
+        return [each for each in rows if each.time >= since and each.trade_id not in self.seen]
+
+    def is_foreign(self, rows: Sequence[VenueTrade], interrupted: int) -> bool:
+        """Whether REST has other ids than the stream: it has trades of a time in which the stream
+        delivered all, up to `interrupted` or since it resumed, and none of them is known."""
+        resumed = self.resumed_time
+        ids = [
+            each.trade_id
+            for each in rows
+            if each.time <= interrupted
+            or (resumed is not None and resumed <= each.time <= self.newest_time)
+        ]
+        return bool(ids) and all(self.seen.get(each, Way.REST) is Way.REST for each in ids)
+
+    def admit(self, row: VenueTrade) -> Trade | None:
+        """Convert a trade of REST, and count it. None if a value fits no field."""
+        trade = self.trade(row)
+        if trade is not None:
+            self._note(row.trade_id, Way.REST)
+            self.tally.trades += 1
+            self.tally.back_filled += 1
+        return trade
 
     @property
     def has_begun(self) -> bool:
         return bool(self.seen)
 
     def _pass_by(self, trade_id: int) -> None:
-        self._note(trade_id)
+        self._note(trade_id, Way.ANSWER)
 
     def misses(self, item: VenueTrade | SpentId) -> bool:
         """Whether a past id may have been missed. A trade that is older than the newest one may be
@@ -222,19 +268,19 @@ class Unproven(IdSequence):
         is_old = type(item) is VenueTrade and item.time < self.newest_time
         return item.trade_id not in self.seen and not is_old
 
-    def _note(self, trade_id: int) -> None:
-        self.seen[trade_id] = False
+    def _note(self, trade_id: int, way: Way) -> None:
+        self.seen[trade_id] = way
         if len(self.seen) > REMEMBERED_IDS:
             del self.seen[next(iter(self.seen))]
 
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
     ) -> bool:
-        is_expected = self.seen.get(item.trade_id)
-        if is_expected is None:
+        way = self.seen.get(item.trade_id)
+        if way is None:
             return True
-        if is_expected:
-            self.seen[item.trade_id] = False
+        if way:
+            self.seen[item.trade_id] = Way.LIVE
             return False
         self.tally.duplicates += 1
         if is_alone:
@@ -242,9 +288,13 @@ class Unproven(IdSequence):
         return False
 
     def take(self, trade: Trade, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
-        self._note(item.trade_id)
+        self._note(item.trade_id, Way.ANSWER if item.is_past else Way.LIVE)
         if item.time > self.newest_time:
             self.newest_time = item.time
+        if self.resumed_time is None:
+            self.resumed_time = item.time
+            if self.began_time is None:
+                self.began_time = item.time
         self.tally.trades += 1
         out.append(trade)
 

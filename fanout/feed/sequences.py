@@ -138,6 +138,11 @@ class Sequences:
         `since` and not before `looked_at`, the newest one at the last look."""
         return self._all[stream][symbol].undelivered(rows, since, looked_at)
 
+    def unproven(self, stream: str, symbol: str) -> Unproven | None:
+        """The sequence of an instrument whose ids do not tell what is missing. None if they do."""
+        sequence = self._all.get(stream, {}).get(symbol)
+        return sequence if isinstance(sequence, Unproven) else None
+
     def heed_newest(self, item: NewestId, stream: str, now_s: float) -> tuple[bool, list[Gap]]:
         """Take the venue's word for which trade is the newest.
 
@@ -238,12 +243,12 @@ class Sequences:
                 sequence.begin_behind(item)
             elif sequence.misses(item):
                 missing.append(item)
+            elif isinstance(sequence, Unproven) and item.trade_id in sequence.seen:
+                sequence.bridges += 1
         taken = self.take(missing, stream, now_s)
         for each in taken.records:
             if type(each) is Trade:
-                sequence = sequences[each.instrument.symbol]
-                sequence.tally.back_filled += 1
-                sequence.expect(each.trade_id)
+                sequences[each.instrument.symbol].tally.back_filled += 1
         return taken
 
     def due(self, now_s: float) -> list[Gap]:

@@ -136,6 +136,7 @@ class FeedView:
             open_gaps=self._parts.sequences.open_gaps(instrument.symbol),
             delay=arrivals.delay.quantiles(),
             continuity=self._parts.sequences.continuity(stream).name,
+            unproven_s=tally.unproven_s,
             quotes=quotes.quotes,
             old_quotes=quotes.old,
             book=self._book(instrument.index),

@@ -56,6 +56,11 @@ _INSTRUMENT: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = 
     ("trade_ids_missing", "Ids that did not arrive in sequence.", lambda each: each.missing),
     ("trade_ids_no_trade", "Missing ids that were never trades.", lambda each: each.no_trade),
     ("trade_ids_lost", "Missing ids that could not be recovered.", lambda each: each.lost),
+    (
+        "trades_unproven_seconds",
+        "Time in which trades may be missing, where ids do not tell.",
+        lambda each: each.unproven_s,
+    ),
 ]
 
 _QUOTES: Final[list[tuple[str, str, Callable[[InstrumentStats], float]]]] = [

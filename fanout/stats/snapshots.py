@@ -55,7 +55,9 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     trade that waited longest.
 
     `continuity` tells what the venue's numbers prove. With IDS the service knows every missing
-    trade. With any other value, nothing proves that all trades arrived.
+    trade. With any other value, nothing proves that all trades arrived. Then `unproven_s` counts
+    the seconds, by the venue's clock, in which trades may be missing: the stream was interrupted,
+    and REST does not reach back to the last trade before.
 
     `quotes` counts the quotes that were published, and `old_quotes` those that were dropped, since
     they were not newer than the one before. `book` is None where no books are taken.
@@ -77,6 +79,7 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
     open_gaps: int
     delay: Quantiles | None
     continuity: str = "IDS"
+    unproven_s: float = 0.0
     quotes: int = 0
     old_quotes: int = 0
     book: BookStats | None = None

@@ -177,20 +177,21 @@ class Continuity(Enum):
 
     A feed accounts for every id of an `IDS` stream. A skipped id becomes a gap, the feed back-fills
     the gap over REST, and reports the remaining ids as lost. The other three kinds prove nothing
-    about a single id. The feed then drops a trade whose id it saw recently, opens no gap, and
-    back-fills nothing. Its status says that nothing proves the trades complete.
+    about a single id, so the feed opens no gap. It drops a trade whose id it saw recently, and its
+    status says that nothing proves the trades complete. After an interruption it takes the trades
+    from REST that it has not seen, and reports a time that REST does not cover.
     """
 
     IDS = auto()
     """Trade ids of an instrument are consecutive."""
     SEQUENCE = auto()
-    """Messages of a connection are numbered. The dialogue checks the numbers and raises
-    `VenueMessageError` for a hole, which counts the loss; which trades were lost is unknown."""
+    """Messages of a connection are numbered. The dialogue checks the numbers, and reports a hole as
+    `Outcome.lost`; which trades were lost is unknown. Trade ids of an instrument ascend."""
     CHAIN = auto()
     """Each update names its predecessor. Order books use this: after a broken chain they need a
     snapshot, not the missing updates."""
     NOTHING = auto()
-    """Ids cannot be compared."""
+    """Ids cannot be compared: any may follow any other."""
 
 
 class BookSource(Enum):

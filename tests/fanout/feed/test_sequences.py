@@ -3,6 +3,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S
 from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
@@ -40,7 +41,10 @@ class Desk:
 
     def past(self, *items: VenueTrade | SpentId) -> list[object]:
         """What comes of past ids, which answer a subscription."""
-        return told(self.sequences.take_past(items, "trade", 0.0).records)
+        rows = [
+            replace(each, is_past=True) if isinstance(each, VenueTrade) else each for each in items
+        ]
+        return told(self.sequences.take_past(rows, "trade", 0.0).records)
 
     def due(self) -> list[object]:
         return told(self.sequences.due(WINDOW_S))

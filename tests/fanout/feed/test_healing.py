@@ -1,0 +1,159 @@
+"""Interruptions of streams whose ids do not tell what is missing, on a virtual clock."""
+
+import pytest
+import trio
+from msgspec.structs import replace
+from trio.testing import MockClock
+
+from fanout.errors import VenueUnreachableError
+from fanout.feed.healing import SETTLE_S
+from fanout.protocol import Status
+from fanout.stats.snapshots import InstrumentStats
+from fanout.venues import Continuity, Request, VenueTrade
+from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.fanout.feed.toy import ToyVenue, past
+from tests.stand.loopback import Exchange
+
+BTC = "BTCUSDT"
+
+
+def told(running: RunningFeed) -> list[object]:
+    """The trades that were published, in short."""
+    return [each for each in running.told() if not isinstance(each, tuple)]
+
+
+def words(running: RunningFeed) -> list[str]:
+    """What was said about trades that may be missing."""
+    running.read()
+    whys = [each.why for each in running.records if isinstance(each, Status)]
+    return [each for each in whys if "may be missing" in each]
+
+
+def stats(running: RunningFeed) -> InstrumentStats:
+    (found,) = running.feed.stats().instruments
+    return found
+
+
+async def interrupted(running: RunningFeed, *, missed: int) -> None:
+    """Trades 0 and 1; an outage, in which some are missed, 10 ms apart; then a connection."""
+    exchange = running.exchange
+    exchange.trade(BTC, "MARKET", "MARKET")
+    await trio.sleep(1)
+    exchange.sockets[0].break_off()
+    for _ in range(missed):
+        await trio.sleep(0.01)
+        exchange.trade(BTC, skip=True)
+    await trio.sleep(2)
+
+
+@pytest.mark.parametrize("continuity", [Continuity.SEQUENCE, Continuity.NOTHING])
+async def test_trades_of_an_outage_are_back_filled_and_each_comes_once(
+    continuity: Continuity, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyVenue, "continuity", continuity)
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        await interrupted(running, missed=3)
+        (crack,) = exchange.trade(BTC, skip=True)
+        exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        exchange.deliver(crack)
+        await trio.sleep(1)
+        assert told(running) == [0, 1, "2+", "3+", "4+", 6, "5+"]
+        assert (stats(running).back_filled, stats(running).unproven_s, words(running)) == (4, 0, [])
+        assert running.feed.stats().anomalies == {}
+        assert stats(running).duplicates == 0
+
+
+async def test_what_rest_does_not_reach_is_named_and_counted(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, reach=2)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        await interrupted(running, missed=5)
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 1, "5+", "6+"]
+        (said,) = words(running)
+        assert said == (
+            "trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:21.040 may be missing: "
+            "REST reaches back to 2026-09-21 14:13:21.040"
+        )
+        assert stats(running).unproven_s == pytest.approx(1.04)
+        assert stats(running).missing == 0, "no id can be named"
+
+
+class Foreign(ToyVenue):
+    """Its REST has other ids than its stream."""
+
+    def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
+        rows = super().parse_recent_trades(body, symbol)
+        return tuple(replace(each, trade_id=each.trade_id + 10**12) for each in rows)
+
+
+async def test_nothing_is_back_filled_if_rest_has_other_ids(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=Foreign) as running:
+        await interrupted(running, missed=3)
+        exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 1, 5]
+        assert words(running)[0].endswith("REST has other trade ids than the stream")
+        assert 0 < stats(running).unproven_s < 4
+
+
+async def test_an_outage_of_rest_too_is_reported(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.rest_fault = VenueUnreachableError("no answer from REST")
+        await interrupted(running, missed=1)
+        await trio.sleep(60)
+        assert told(running) == [0, 1]
+        assert words(running)[0].endswith("may be missing: no answer from REST")
+        assert len(words(running)) <= 2
+
+
+async def test_a_silent_stream_is_healed_when_rest_shows_its_trades(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        exchange.sockets[0].silent.add(BTC)
+        for _ in range(30):
+            await trio.sleep(1)
+            exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        ids = [int(str(each).rstrip("+")) for each in told(running)]
+        assert sorted(ids) == list(range(31))
+        assert stats(running).back_filled > 10
+
+
+async def test_an_answer_that_reaches_back_saves_the_request(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyVenue, "brings_signs", True)
+    exchange = Exchange(BTC)
+    old = exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.sockets[0].push(past(*old))
+        await trio.sleep(0.5)
+        exchange.trade(BTC)
+        await trio.sleep(0.5)
+        exchange.sockets[0].break_off()
+        exchange.trade(BTC, skip=True)
+        await trio.sleep(2)
+        exchange.sockets[0].push(past(*exchange.rows[BTC][-2:]))
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [1, "2+"]
+        assert _trade_requests(exchange) == 1, "that of the start"
+        exchange.sockets[0].break_off()
+        exchange.trade(BTC, "MARKET", "MARKET", skip=True)
+        await trio.sleep(2)
+        exchange.sockets[0].push(past(*exchange.rows[BTC][-1:]))
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == ["4+", "3+"], "the answer did not reach back"
+        assert _trade_requests(exchange) == 2
+        assert running.feed.stats().anomalies == {}
+
+
+def _trade_requests(exchange: Exchange) -> int:
+    asked: list[Request] = exchange.requests
+    return sum(each.path.endswith("/trades") for each in asked)
