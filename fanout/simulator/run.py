@@ -113,7 +113,7 @@ async def _source(config: SimulatorConfig) -> Source:
     if config.captures:
         # The survey only reads, so a cancellation need not wait for it.
         return await trio.to_thread.run_sync(
-            survey, config.captures, dialect, dialect.table, abandon_on_cancel=True
+            survey, config.captures, dialect.reader, dialect.table, abandon_on_cancel=True
         )
     return SyntheticMarket(config.listings, config.rate, config.seed, dialect.kinds)
 

@@ -16,13 +16,10 @@ from fanout.simulator.faults import AuthFault, Refusal
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import Listing, Quirk
+from fanout.simulator.market.reader import Reader
 from fanout.simulator.market.ticks import (
     BookRules,
     Kinds,
-    Recorded,
-    RecordedBook,
-    RecordedLevels,
-    RecordedMessage,
     Tick,
     Trade,
 )
@@ -264,7 +261,8 @@ class Dialect(Protocol):
         the venue may name it by a UUID, or number all symbols together."""
 
     def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
-        """One message, without an envelope. `tick.others` has further trades of it."""
+        """One message, without an envelope: `tick.recorded` as it is, if there is one.
+        `tick.others` has further trades of it."""
 
     def envelope(self, stream: str, payload: bytes) -> bytes:
         """A payload in a combined stream. `stream` is the name as a subscriber spells it."""
@@ -298,18 +296,8 @@ class Dialect(Protocol):
     def lacks(self, quirk: Quirk) -> bool:
         """Whether the venue's listing lacks the field of a quirk."""
 
-    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
-        """A trade, a quote or a depth update in a recorded frame; None for another frame.
-
-        Raises ValueError for an invalid trade.
-        """
-
-    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
-        """A whole book in a recorded answer of REST, whose URL may be unknown; None for another
-        answer."""
-
-    def recorded_levels(self, payload: bytes) -> RecordedLevels:
-        """The levels of a recorded update or whole book. Raises ValueError."""
+    def reader(self) -> Reader:
+        """A new reader, for one recorded file."""
 
 
 class DialectDefaults:
@@ -361,6 +349,3 @@ class DialectDefaults:
 
     def lacks(self, quirk: Quirk) -> bool:
         return True
-
-    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
-        return None

@@ -1,21 +1,22 @@
 """Recorded frames, played again byte for byte.
 
-A capture is a file, gzip or plain, of lines `<receive time, unix ns> <frame>`. The dialect finds
-trades, quotes and depth updates among the frames, and whole books among the answers of REST. All
-other lines are ignored, and so are books of symbols without a trade. Several files are merged by
-receive time. Within a file the order of lines is kept: a receive time lower than the one above it
-counts as that one.
+A capture is a file, gzip or plain, of lines `<receive time, unix ns> <frame>`. The dialect's reader
+finds trades, quotes and depth updates among the frames, and whole books among the answers of REST.
+All other lines are ignored, and so is a symbol whose units cannot be learned: it has neither a
+trade nor a level of a book. Several files are merged by receive time. Within a file the order of
+lines is kept: a receive time lower than the one above it counts as that one.
 
 The line of an answer may begin with `= <URL>`. Without a URL the answer is that of the only symbol
-in the file so far.
+in the file so far. The line of a client's message begins with `> `.
 
 A capture is read twice. Before anything opens, the survey checks every line, finds the symbols and
 their decimals, and keeps the first rows. The replay then reads the files line by line. No file is
 held in memory.
 
-A recording has no past, and REST must not answer with trades that the stream has yet to send. So
-`prime` makes a past up: the first rows, mirrored in time, under the ids before the first one. Only
-this past is not recorded, and no stream sends it.
+REST must not answer with trades that the stream has yet to send. So the past has the trades that a
+venue sent on subscribing. A recording without those has no past, and `prime` makes one up: the
+first rows, mirrored in time, under the ids before the first one. Only this past is not recorded,
+and no stream sends it.
 """
 
 import gzip
@@ -23,173 +24,205 @@ import heapq
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from fanout.errors import ConfigError
 from fanout.simulator.market.listing import Listing, decimals, unit
-from fanout.simulator.market.recorded_books import Message, RecordedBooks
-from fanout.simulator.market.ticks import (
+from fanout.simulator.market.reader import (
+    Found,
+    Reader,
     Recorded,
+    RecordedAggregate,
     RecordedBook,
-    RecordedLevels,
     RecordedMessage,
-    Rows,
-    Tick,
-    Trade,
-    stream_of,
+    RecordedPast,
 )
+from fanout.simulator.market.recorded_books import Message, RecordedBooks
+from fanout.simulator.market.ticks import AGGREGATE, TRADE, Aggregate, Rows, Tick, Trade, stream_of
 
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024  # a depth snapshot has some 60 kB
 PAST_ROWS: Final = 50
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_DECIMAL: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_PRICE: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a combination of options may cost less than 0
+_QUANTITY: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _SENT: Final = b"> "
 _ANSWERED: Final = b"= "
 
-Found = Recorded | RecordedMessage | RecordedBook
-
-
-class Reader(Protocol):
-    """How a dialect reads recordings."""
-
-    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
-        """A trade or a message of a book; None for another frame. Raises ValueError."""
-
-    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
-        """A whole book that REST has answered with; None for another answer."""
-
-    def recorded_levels(self, payload: bytes) -> RecordedLevels:
-        """Of an update or a whole book. Raises ValueError."""
+MakeReader = Callable[[], Reader]
+"""Each file has a reader of its own."""
 
 
 class _Row(msgspec.Struct, frozen=True):
     received_ns: int
     found: Found
 
-    @property
-    def symbol(self) -> str | None:
-        if isinstance(self.found, Recorded):
-            return self.found.trade.symbol
-        return self.found.symbol
-
 
 class Capture:
     """The files as one market. Made by `survey`."""
 
-    def __init__(
-        self,
-        paths: tuple[Path, ...],
-        reader: Reader,
-        listings: tuple[Listing, ...],
-        first_rows: tuple[list[Trade], ...],
-        first_books: dict[str, bytes],
-        opening_ns: int,
-    ) -> None:
-        self.listings = listings
-        self.recorded_books = RecordedBooks(reader.recorded_levels, first_books, self._sent)
+    def __init__(self, paths: tuple[Path, ...], make_reader: MakeReader, found: "_Survey") -> None:
+        assert found.opening_ns is not None, "there is something to replay"
+        self.listings = found.listings()
+        self.aggregated = frozenset(found.aggregated)
+        self.recorded_books = RecordedBooks(make_reader().levels, found.first_books, self._sent)
         self._paths = paths
-        self._reader = reader
-        self._symbols = {listing.symbol for listing in listings}
-        self._first_rows = first_rows
-        self._opening_ns = opening_ns
+        self._make_reader = make_reader
+        self._symbols = {listing.symbol for listing in self.listings}
+        self._past = found.past()
+        self._opening_ns = found.opening_ns
         self._rows_sent = 0
 
     def prime(self, rows: Rows, origin_ms: int) -> None:
-        for first_rows in self._first_rows:
-            for trade in _mirrored(first_rows):
+        for past in self._past:
+            for trade in past:
                 rows.add(trade)
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
         self._rows_sent = 0
-        for row in _merged(self._paths, self._reader):
+        for row in _merged(self._paths, self._make_reader):
             found, due_ns = row.found, row.received_ns - self._opening_ns
-            match found:
-                case Recorded():
-                    stream = stream_of(found.trade.symbol, "trade")
-                    yield Tick(due_ns, stream, found.trade, recorded=found.payload)
-                case RecordedMessage() if found.symbol in self._symbols:
-                    stream = stream_of(found.symbol, found.kind)
-                    yield Tick(due_ns, stream, recorded=found.payload)
-                case RecordedBook():
-                    self.recorded_books.met(found)
+            if isinstance(found, RecordedBook):
+                self.recorded_books.met(found)
+            elif found.symbol in self._symbols:
+                yield _tick(due_ns, found)
             self._rows_sent += 1
 
     def _sent(self) -> Iterator[Message]:
         """The messages of books among the rows that the replay has sent so far."""
-        for row in islice(_merged(self._paths, self._reader), self._rows_sent):
-            if not isinstance(row.found, Recorded):
+        for row in islice(_merged(self._paths, self._make_reader), self._rows_sent):
+            if isinstance(row.found, RecordedMessage | RecordedBook):
                 yield row.found
 
     def enlist(self, listing: Listing) -> None:
         """A recording holds no trades of a symbol that is listed later."""
 
 
+def _tick(
+    due_ns: int, found: Recorded | RecordedAggregate | RecordedPast | RecordedMessage
+) -> Tick:
+    payload = found.payload
+    match found:
+        case Recorded(trade=trade, others=others):
+            stream = stream_of(found.symbol, TRADE)
+            return Tick(due_ns, stream, trade, recorded=payload, others=others)
+        case RecordedAggregate(aggregate=aggregate, trades=trades):
+            stream = stream_of(found.symbol, AGGREGATE)
+            return Tick(due_ns, stream, aggregate=aggregate, recorded=payload, others=trades)
+        case RecordedPast(kind=kind) | RecordedMessage(kind=kind):
+            return Tick(due_ns, stream_of(found.symbol, kind), recorded=payload)
+
+
 class _Survey:
     """The results of reading the files once."""
 
-    def __init__(self, table: Mapping[str, Listing]) -> None:
+    def __init__(self, table: Mapping[str, Listing], reader: Reader) -> None:
         self._table = table
-        self.price_decimals: dict[str, int] = {}
-        self.quantity_decimals: dict[str, int] = {}
-        self.first: dict[str, list[Trade]] = {}
+        self._reader = reader
+        self._first: dict[str, list[Trade]] = {}
+        self._before: dict[str, list[Trade]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        self._prices: dict[str, str] = {}
+        self.aggregated: dict[str, None] = {}
         self.first_books: dict[str, bytes] = {}
         self.opening_ns: int | None = None
 
     def add(self, row: _Row) -> None:
-        if isinstance(row.found, RecordedBook) and row.found.symbol is not None:
-            self.first_books.setdefault(row.found.symbol, row.found.body)
         if self.opening_ns is None:
             self.opening_ns = row.received_ns
-        if not isinstance(row.found, Recorded):
-            return
-        trade = row.found.trade
-        symbol = trade.symbol
-        _raise_to(self.price_decimals, symbol, decimals(trade.price))
-        _raise_to(self.quantity_decimals, symbol, decimals(trade.quantity))
-        first = self.first.setdefault(symbol, [])
-        if len(first) < PAST_ROWS:
-            first.append(trade)
+        match row.found:
+            case Recorded(trades=trades):
+                self._add_trades(self._first, trades)
+            case RecordedPast(trades=trades):
+                self._add_trades(self._before, trades)
+            case RecordedAggregate(aggregate=aggregate, trades=trades):
+                self.aggregated[aggregate.symbol] = None
+                self._learn(aggregate.symbol, aggregate.price, aggregate.quantity)
+                self._add_trades(self._first, trades)
+            case RecordedMessage(symbol=symbol, payload=payload):
+                if symbol not in self._places or not self._reader.has_fixed_decimals:
+                    self._add_levels(symbol, payload)
+            case RecordedBook(symbol=str(symbol), body=body):
+                self.first_books.setdefault(symbol, body)
 
-    def listing(self, symbol: str) -> Listing:
+    def listings(self) -> tuple[Listing, ...]:
+        """First those with trades, in the order of their first ones."""
+        traded = dict.fromkeys((*self._first, *self.aggregated))
+        return tuple(map(self._listing, dict.fromkeys((*traded, *self._places))))
+
+    def past(self) -> list[list[Trade]]:
+        """The trades from before the recording, of each symbol."""
+        return [
+            _before(self._before[symbol], self._first.get(symbol))
+            if symbol in self._before
+            else _mirrored(self._first[symbol])
+            for symbol in dict.fromkeys((*self._first, *self._before))
+        ]
+
+    def _add_trades(self, to: dict[str, list[Trade]], trades: Sequence[Trade]) -> None:
+        for trade in trades:
+            self._learn(trade.symbol, trade.price, trade.quantity)
+            kept = to.setdefault(trade.symbol, [])
+            if len(kept) < PAST_ROWS:
+                kept.append(trade)
+
+    def _add_levels(self, symbol: str, payload: bytes) -> None:
+        with suppress(ValueError):  # a message that cannot be read is replayed all the same
+            levels = self._reader.levels(payload)
+            for price, quantity in (*levels.bids, *levels.asks):
+                self._learn(symbol, price, quantity)
+
+    def _learn(self, symbol: str, price: str, quantity: str) -> None:
+        places = decimals(price), decimals(quantity)
+        known = self._places.get(symbol)
+        if known is None:
+            self._places[symbol], self._prices[symbol] = places, price
+        elif known != places:
+            self._places[symbol] = max(known[0], places[0]), max(known[1], places[1])
+
+    def _listing(self, symbol: str) -> Listing:
         """The table's listing if it has the recording's decimals; otherwise one made from them."""
-        places = self.price_decimals[symbol], self.quantity_decimals[symbol]
-        first, known = self.first[symbol][0], self._table.get(symbol)
+        places, known = self._places[symbol], self._table.get(symbol)
+        first_id = self._first[symbol][0].trade_id if symbol in self._first else 1
         if known and (known.price_precision, known.quantity_precision) == places:
-            return msgspec.structs.replace(known, first_trade_id=first.trade_id)
+            return msgspec.structs.replace(known, first_trade_id=first_id)
         tick_size, step_size = map(unit, places)
         kind = next((each.contract_type for each in self._table.values()), "")
-        return Listing(
-            symbol, first.price, tick_size, step_size, first.trade_id, contract_type=kind
-        )
+        price = self._prices[symbol]
+        listing = Listing(symbol, price, tick_size, step_size, first_id, contract_type=kind)
+        return self._reader.described(listing)
 
 
-def survey(paths: tuple[Path, ...], reader: Reader, table: Mapping[str, Listing]) -> Capture:
+def survey(
+    paths: tuple[Path, ...], make_reader: MakeReader, table: Mapping[str, Listing]
+) -> Capture:
     """Read the files once. Takes about 6 us a line, and blocks: call it in a thread.
 
     Raises `ConfigError`, naming file and line, for a file that cannot be read, a line that is not
-    as described above, and files without any trade.
+    as described above, and files without anything to replay.
     """
-    found = _Survey(table)
-    for row in _merged(paths, reader):
+    found = _Survey(table, make_reader())
+    for row in _merged(paths, make_reader):
         found.add(row)
-    if found.opening_ns is None or not found.first:
+    if not found.listings():
         names = ", ".join(str(path) for path in paths)
-        raise ConfigError(f"{names}: no line holds a trade of this venue; nothing to replay")
-    listings = tuple(found.listing(symbol) for symbol in found.first)
-    return Capture(
-        paths,
-        reader,
-        listings,
-        tuple(found.first.values()),
-        found.first_books,
-        found.opening_ns,
-    )
+        raise ConfigError(
+            f"{names}: no line holds a trade or a level of this venue; nothing to replay"
+        )
+    return Capture(paths, make_reader, found)
+
+
+def _before(past: list[Trade], first: list[Trade] | None) -> list[Trade]:
+    """The past without what the recording has later, and each trade once."""
+    end = first[0].trade_id if first else None
+    rows = {row.trade_id: row for row in past if end is None or row.trade_id < end}
+    return [rows[trade_id] for trade_id in sorted(rows)]
 
 
 def _mirrored(rows: list[Trade]) -> list[Trade]:
@@ -207,33 +240,32 @@ def _mirrored(rows: list[Trade]) -> list[Trade]:
     return [row for row in reversed(past) if row.trade_id > 0]
 
 
-def _merged(paths: tuple[Path, ...], reader: Reader) -> Iterator[_Row]:
-    return heapq.merge(*(_rows(path, reader) for path in paths), key=lambda row: row.received_ns)
+def _merged(paths: tuple[Path, ...], make_reader: MakeReader) -> Iterator[_Row]:
+    rows = (_rows(path, make_reader()) for path in paths)
+    return heapq.merge(*rows, key=lambda row: row.received_ns)
 
 
 def _rows(path: Path, reader: Reader) -> Iterator[_Row]:
     latest_ns = 0
-    symbols: set[str | None] = set()
+    symbols: set[str] = set()
     for number, line in enumerate(_lines(path), 1):
         try:
-            row = _parse(line, reader)
+            received_ns, items = _parse(line, reader)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}, line {number}: {error}") from error
-        if row is None:
-            continue
-        symbols.add(row.symbol)
-        if row.received_ns < latest_ns:
-            row = msgspec.structs.replace(row, received_ns=latest_ns)
-        latest_ns = row.received_ns
-        yield _attributed(row, symbols) if row.symbol is None else row
+        for found in items:
+            latest_ns = max(latest_ns, received_ns)
+            if found.symbol is not None:
+                symbols.add(found.symbol)
+                yield _Row(latest_ns, found)
+            else:
+                yield _Row(latest_ns, _attributed(found, symbols))
 
 
-def _attributed(row: _Row, symbols: set[str | None]) -> _Row:
+def _attributed(found: Found, symbols: set[str]) -> RecordedBook:
     """A book whose request was not recorded is that of the file's only symbol."""
-    assert isinstance(row.found, RecordedBook), "every other row has a symbol"
-    known = [symbol for symbol in symbols if symbol is not None]
-    symbol = known[0] if len(known) == 1 else None
-    return _Row(row.received_ns, RecordedBook(symbol, row.found.body))
+    assert isinstance(found, RecordedBook), "everything else has a symbol"
+    return RecordedBook(next(iter(symbols)) if len(symbols) == 1 else None, found.body)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -255,31 +287,30 @@ def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path) if is_gzip else path.open("rb")
 
 
-def _parse(line: bytes, reader: Reader) -> _Row | None:
-    """What a line holds; None for a valid line without anything to replay. Raises ValueError."""
+def _parse(line: bytes, reader: Reader) -> tuple[int, Sequence[Found]]:
+    """The time of a line, and everything in it that is to be replayed. Raises ValueError."""
     received, _, frame = line.strip().partition(b" ")
     if not received.isdigit():
         raise ValueError("does not begin with a receive time in nanoseconds")
     if frame.startswith(_SENT):
-        return None
+        reader.sent(frame.removeprefix(_SENT))
+        return int(received), ()
     if frame.startswith(_ANSWERED):
         url, _, body = frame.removeprefix(_ANSWERED).partition(b" ")
-        return _row(received, reader.recorded_book(url.decode(), body))
-    if not (frame.startswith(b"{") and frame.endswith(b"}")):
-        raise ValueError("has no whole JSON object after the receive time")
-    found = reader.recorded(frame)
-    if found is None:
-        return _row(received, reader.recorded_book(None, frame))
-    if isinstance(found, Recorded):
-        for text in (found.trade.price, found.trade.quantity):
-            if not _DECIMAL.fullmatch(text):
-                raise ValueError(f"{text!r} is not a decimal number")
-    return _Row(int(received), found)
+        return int(received), reader.answered(url.decode(), body)
+    if (frame[:1], frame[-1:]) not in ((b"{", b"}"), (b"[", b"]")):
+        raise ValueError("has no whole JSON object or array after the receive time")
+    items = reader.read(frame)
+    for found in items:
+        if isinstance(found, RecordedAggregate):
+            _check(found.aggregate)
+        if isinstance(found, Recorded | RecordedAggregate | RecordedPast):
+            for trade in found.trades:
+                _check(trade)
+    return int(received), items
 
 
-def _row(received: bytes, found: RecordedBook | None) -> _Row | None:
-    return None if found is None else _Row(int(received), found)
-
-
-def _raise_to(maxima: dict[str, int], symbol: str, value: int) -> None:
-    maxima[symbol] = max(maxima.get(symbol, 0), value)
+def _check(row: Trade | Aggregate) -> None:
+    for text, pattern in ((row.price, _PRICE), (row.quantity, _QUANTITY)):
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{text!r} is not a decimal number")

@@ -38,7 +38,7 @@ from fanout.simulator.market.instrument import Instrument
 from fanout.simulator.market.ledger import AGGREGATE_KIND, Ledger
 from fanout.simulator.market.listing import Listing, Quirk, listed
 from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
-from fanout.simulator.market.ticks import MARKET, Source, Tick, Trade, tick_of
+from fanout.simulator.market.ticks import MARKET, TRADE, Source, Tick, Trade, stream_of, tick_of
 
 MAX_SYMBOLS = 5_000
 NEWEST_MS = 2**62  # later than any update: a snapshot as of then ends where an update ends
@@ -108,6 +108,8 @@ class Engine:
         if aggregate is not None:
             self.ledger.issue(tick.stream, aggregate.aggregate_id, AGGREGATE_KIND)
             self.history.add_aggregate(aggregate)
+            for fill in tick.others:
+                self.history.add(fill)
             return tick
         if trade is None:
             if tick.recorded is not None:
@@ -117,10 +119,24 @@ class Engine:
         issued = self._by_source[trade.symbol].issue(trade, self._clock.offset_ms)
         if issued is None:
             return None
+        if tick.others:
+            return self._issue_others(tick, trade, issued)
         if issued is not trade:
             tick = tick_of(tick.due_ns, issued)
         self._enter(tick.stream, tick.due_ns, issued)
         return tick
+
+    def _issue_others(self, tick: Tick, trade: Trade, first: Trade) -> Tick:
+        """A recorded message of several trades. It is sent as recorded unless a fault has changed
+        one of them."""
+        instrument, offset_ms = self._by_source[trade.symbol], self._clock.offset_ms
+        issued = [first, *filter(None, (instrument.issue(row, offset_ms) for row in tick.others))]
+        stream = stream_of(first.symbol, TRADE)
+        for row in issued:
+            self._enter(stream, tick.due_ns, row)
+        if all(new is old for new, old in zip(issued, tick.trades, strict=True)):
+            return tick
+        return Tick(tick.due_ns, stream, first, others=tuple(issued[1:]))
 
     def before(self, tick: Tick) -> Ticks:
         """The messages of a book ahead of a trade. Called only if there are books."""
@@ -253,7 +269,8 @@ class Engine:
         issued = self._by_source[trade.symbol].issue(trade, 0)
         assert issued is not None, "no fault has changed any instrument yet"
         self.history.add(issued)
-        self.aggregator.add(0, issued)
+        if issued.symbol not in self._source.aggregated:
+            self.aggregator.add(0, issued)
 
     def _prime(self, source: Source) -> None:
         source.prime(self, self._clock.true_ms())
@@ -296,7 +313,8 @@ class Engine:
     def _enter(self, stream: str, due_ns: int, trade: Trade) -> None:
         self.ledger.issue(stream, trade.trade_id, trade.kind)
         self.history.add(trade)
-        self.aggregator.add(due_ns, trade)
+        if trade.symbol not in self._source.aggregated:
+            self.aggregator.add(due_ns, trade)
 
     def _market_ms(self) -> int:
         """Now, by the market's clock, and never before the newest trade."""

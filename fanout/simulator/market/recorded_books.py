@@ -1,9 +1,13 @@
-"""The books of a replay, for REST: the recorded snapshot, and the recorded updates since.
+"""The books of a replay, for REST and for greetings: the recorded snapshot, and the recorded
+updates since.
 
 A replay sends recorded updates as they are, and needs no book for them. A snapshot is another
-matter: a recording has one at most, and clients request theirs at any time. So a book begins with
-the first recorded snapshot of its symbol, and follows the updates that are sent. Until a later
-update comes, REST answers with the recorded body itself.
+matter: a recording has few, and clients want theirs at any time. So a book begins with the first
+recorded snapshot of its symbol, and follows the updates that are sent. Until a later update comes,
+REST answers with the recorded body itself. A whole book on the stream replaces the book, too.
+
+REST has a book for each symbol, which follows all streams of updates. A greeting has one for its
+stream, which follows only that, and is not known before the stream has brought a whole book.
 
 A book costs nothing until somebody asks for it. Then the files are read again up to where the
 replay is, which takes seconds in the middle of a long recording, and blocks.
@@ -11,19 +15,14 @@ replay is, which takes seconds in the middle of a long recording, and blocks.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import Final
 
-from fanout.simulator.market.book import Snapshot, integer
+from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.books import Moment, Rows, Ticks
 from fanout.simulator.market.listing import Listing
-from fanout.simulator.market.ticks import (
-    DEPTH,
-    RecordedBook,
-    RecordedLevels,
-    RecordedMessage,
-    Tick,
-    symbol_of_book,
-)
+from fanout.simulator.market.reader import RecordedBook, RecordedLevels, RecordedMessage
+from fanout.simulator.market.ticks import DEPTH, Tick, stream_of, symbol_of_book
 
 ReadLevels = Callable[[bytes], RecordedLevels]
 """The levels of an update or of a whole book, as a dialect finds them. Raises ValueError."""
@@ -48,7 +47,7 @@ class RecordedBooks:
         self._read = read
         self._first = first
         self._sent = sent
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, _Book] = {}  # by symbol for REST, by stream for greetings
 
     @property
     def active(self) -> bool:
@@ -74,7 +73,7 @@ class RecordedBooks:
 
     def replayed(self, tick: Tick) -> None:
         symbol = symbol_of_book(tick.stream)
-        if symbol in self._books and tick.recorded is not None:
+        if symbol is not None and tick.recorded is not None:
             kind = tick.stream.partition("@")[2]
             self._follow(RecordedMessage(symbol, kind, tick.recorded))
 
@@ -83,14 +82,22 @@ class RecordedBooks:
         self._follow(book)
 
     def snapshot(self, symbol: str, limit: int, until_ms: int | None) -> Snapshot:
-        if symbol not in self._books:
-            self._books[symbol] = _Book(self._read)
+        book = self._books.get(symbol)
+        if book is None:
+            book = _Book(self._read)
             if symbol in self._first:
-                self._books[symbol].replace(self._first[symbol])
-            for message in self._sent():
-                if message.symbol == symbol:
-                    self._follow(message)
-        return self._books[symbol].snapshot(limit)
+                book.replace(self._first[symbol])
+            self._books[symbol] = self._caught_up(book, symbol, None)
+        return book.snapshot(limit)
+
+    def whole(self, stream: str) -> Snapshot | None:
+        """All levels after the last update of a stream that has been sent; None before the stream
+        has brought a whole book."""
+        book = self._books.get(stream)
+        if book is None:
+            symbol, _, kind = stream.partition("@")
+            book = self._books[stream] = self._caught_up(_Book(self._read), symbol, kind)
+        return book.snapshot(None) if book.is_known else None
 
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         raise AssertionError(FIXED)
@@ -106,26 +113,45 @@ class RecordedBooks:
     ) -> Ticks:
         return []
 
+    def _caught_up(self, book: "_Book", symbol: str, kind: str | None) -> "_Book":
+        """The book after what the replay has sent: of one stream, or of the symbol."""
+        for message in self._sent():
+            if message.symbol == symbol and _is_for(kind, message):
+                _take(book, message)
+        return book
+
     def _follow(self, message: Message) -> None:
-        book = self._books.get(message.symbol or "")
-        if book is None:
-            return
-        with suppress(ValueError):  # a message that cannot be read is replayed all the same
-            if isinstance(message, RecordedBook):
-                book.replace(message.body)
-            elif message.kind.startswith(DEPTH):
-                book.change(message.payload)
+        if (book := self._books.get(message.symbol or "")) is not None:
+            _take(book, message)
+        if isinstance(message, RecordedMessage):
+            stream = stream_of(message.symbol, message.kind)
+            if (book := self._books.get(stream)) is not None:
+                _take(book, message)
+
+
+def _is_for(kind: str | None, message: Message) -> bool:
+    return kind is None or (isinstance(message, RecordedMessage) and message.kind == kind)
+
+
+def _take(book: "_Book", message: Message) -> None:
+    with suppress(ValueError):  # a message that cannot be read is replayed all the same
+        if isinstance(message, RecordedBook):
+            book.replace(message.body)
+        elif message.kind.startswith(DEPTH):
+            book.change(message.payload)
 
 
 class _Book:
-    """Levels as the recording spells them, by their prices as integers."""
+    """Levels as the recording spells them, by their prices."""
 
     def __init__(self, read: ReadLevels) -> None:
         self._read = read
+        self.is_known = False
+        """Whether the stream has brought a whole book."""
         self._last_id = 0
         self._time_ms = 0
         self._raw: bytes | None = None
-        self._sides: tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str]]] = ({}, {})
+        self._sides: tuple[_Side, _Side] = ({}, {})
 
     def replace(self, body: bytes) -> None:
         levels = self._read(body)
@@ -136,12 +162,16 @@ class _Book:
         self._raw = body
 
     def change(self, payload: bytes) -> None:
+        """An update without an id is always the next one."""
         levels = self._read(payload)
-        if levels.last_id > self._last_id:
-            self._apply(levels)
-            self._raw = None
+        if levels.is_whole:
+            self._sides, self.is_known = ({}, {}), True
+        elif levels.last_id and levels.last_id <= self._last_id:
+            return
+        self._apply(levels)
+        self._raw = None
 
-    def snapshot(self, limit: int) -> Snapshot:
+    def snapshot(self, limit: int | None) -> Snapshot:
         bids, asks = self._sides
         first_bids = [bids[key] for key in sorted(bids, reverse=True)[:limit]]
         first_asks = [asks[key] for key in sorted(asks)[:limit]]
@@ -152,6 +182,9 @@ class _Book:
         for side, rows in zip(self._sides, (levels.bids, levels.asks), strict=True):
             for price, quantity in rows:
                 if quantity.strip("0."):
-                    side[integer(price)] = price, quantity
+                    side[Decimal(price)] = price, quantity
                 else:
-                    side.pop(integer(price), None)
+                    side.pop(Decimal(price), None)
+
+
+_Side = dict[Decimal, tuple[str, str]]

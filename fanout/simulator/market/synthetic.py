@@ -37,6 +37,7 @@ class SyntheticMarket:
     """All symbols together, in order of time. `rate` is trades per second over all of them."""
 
     recorded_books = None
+    aggregated: frozenset[str] = frozenset()
 
     def __init__(self, listings: tuple[Listing, ...], rate: float, seed: int, kinds: Kinds) -> None:
         self.listings = listings

@@ -108,8 +108,8 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     It holds a trade, an aggregate, a quote, a depth update, or only a payload. `recorded` is the
     payload of a recording, to be sent as it is. `garbled` names what a fault does to the payload,
     in order. The first trade of a `sweep` has all of its trades. `others` are the trades that
-    follow `trade` in one message, at a venue that batches them. In a batch all of them have been
-    issued before.
+    follow `trade` in one message, at a venue that batches them; with a recorded aggregate they are
+    its fills. In a batch all trades have been issued before.
     """
 
     due_ns: int
@@ -128,37 +128,6 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     def trades(self) -> tuple[Trade, ...]:
         """All trades of the message."""
         return () if self.trade is None else (self.trade, *self.others)
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """A trade in a recording, and its payload byte for byte."""
-
-    trade: Trade
-    payload: bytes
-
-
-class RecordedMessage(msgspec.Struct, frozen=True):
-    """A quote or a depth update in a recording, of the stream `symbol@kind` of the market."""
-
-    symbol: str
-    kind: str
-    payload: bytes
-
-
-class RecordedBook(msgspec.Struct, frozen=True):
-    """A whole book in a recording: the body of an answer of REST, whose request may be missing."""
-
-    symbol: str | None
-    body: bytes
-
-
-class RecordedLevels(msgspec.Struct, frozen=True):
-    """The levels of a recorded depth update or book, as they are spelled there."""
-
-    last_id: int
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-    time_ms: int = 0
 
 
 class BookRules(msgspec.Struct, frozen=True):
@@ -216,6 +185,11 @@ class Source(Protocol):
     @property
     def recorded_books(self) -> "RecordedBooks | None":
         """The books of a recording; None for a market that needs synthetic ones."""
+
+    @property
+    def aggregated(self) -> frozenset[str]:
+        """The symbols whose aggregates the source has itself. Those of others are made of their
+        trades."""
 
     def prime(self, rows: Rows, origin_ms: int) -> None: ...
 

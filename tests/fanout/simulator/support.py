@@ -67,6 +67,7 @@ class ListedMarket:
     """A source with the given ticks and no past."""
 
     recorded_books = None
+    aggregated: frozenset[str] = frozenset()
 
     def __init__(self, *ticks: Tick) -> None:
         self.listings = (LISTING,)

@@ -11,7 +11,6 @@ from fanout.simulator.dialects.binance.requests import (
     TOO_MANY_REQUESTS,
 )
 from fanout.simulator.market.made_up import made_up_symbol
-from fanout.simulator.market.ticks import RecordedBook, RecordedLevels
 
 
 class BinanceDialect(DialectDefaults):
@@ -24,12 +23,6 @@ class BinanceDialect(DialectDefaults):
 
     def envelope(self, stream: str, payload: bytes) -> bytes:
         return frames.envelope(stream, payload)
-
-    def recorded_book(self, url: str | None, body: bytes) -> RecordedBook | None:
-        return frames.recorded_book(url, body)
-
-    def recorded_levels(self, payload: bytes) -> RecordedLevels:
-        return frames.recorded_levels(payload)
 
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
         return error(status, self.words, weight_limit=weight_limit, banned_until_ms=banned_until_ms)

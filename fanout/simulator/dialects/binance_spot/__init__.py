@@ -19,7 +19,7 @@ from fanout.simulator.dialects.base import (
     Venue,
 )
 from fanout.simulator.dialects.binance.dialect import BinanceDialect, binance_limits
-from fanout.simulator.dialects.binance.frames import recorded
+from fanout.simulator.dialects.binance.recordings import BinanceReader
 from fanout.simulator.dialects.binance.requests import answer
 from fanout.simulator.dialects.binance_spot import frames
 from fanout.simulator.dialects.binance_spot.rest import WORDS, rest
@@ -27,14 +27,13 @@ from fanout.simulator.dialects.binance_spot.routes import BOOKS, destination
 from fanout.simulator.dialects.binance_spot.table import PLACES, TABLE, UNTRADED, spelled
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
+from fanout.simulator.market.reader import Reader
 from fanout.simulator.market.ticks import (
     AGGREGATE,
     MARKET,
     TRADE,
     BookRules,
     Kinds,
-    Recorded,
-    RecordedMessage,
     Tick,
 )
 
@@ -88,8 +87,8 @@ class BinanceSpot(BinanceDialect):
     def lacks(self, quirk: Quirk) -> bool:
         return quirk == "null-type"
 
-    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
-        return recorded(frame, frames.trade_of, BOOKS)
+    def reader(self) -> Reader:
+        return BinanceReader(frames.trade_of, BOOKS)
 
 
 def _is_id(value: Any) -> bool:

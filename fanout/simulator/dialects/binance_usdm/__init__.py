@@ -17,7 +17,7 @@ from fanout.simulator.dialects.base import (
     Venue,
 )
 from fanout.simulator.dialects.binance.dialect import BinanceDialect, binance_limits
-from fanout.simulator.dialects.binance.frames import recorded
+from fanout.simulator.dialects.binance.recordings import BinanceReader
 from fanout.simulator.dialects.binance.requests import answer, is_unsigned
 from fanout.simulator.dialects.binance_usdm import frames
 from fanout.simulator.dialects.binance_usdm.rest import WORDS, rest
@@ -25,6 +25,7 @@ from fanout.simulator.dialects.binance_usdm.routes import BOOKS, ROUTES, STREAMS
 from fanout.simulator.dialects.binance_usdm.table import PERPETUAL, TABLE, UNTRADED
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.made_up import made_up
+from fanout.simulator.market.reader import Reader
 from fanout.simulator.market.ticks import (
     ADL,
     INSURANCE_FUND,
@@ -33,8 +34,6 @@ from fanout.simulator.market.ticks import (
     RPI,
     BookRules,
     Kinds,
-    Recorded,
-    RecordedMessage,
     Tick,
 )
 
@@ -90,5 +89,5 @@ class BinanceUsdm(BinanceDialect):
     def lacks(self, quirk: Quirk) -> bool:
         return False
 
-    def recorded(self, frame: bytes) -> Recorded | RecordedMessage | None:
-        return recorded(frame, frames.trade_of, BOOKS)
+    def reader(self) -> Reader:
+        return BinanceReader(frames.trade_of, BOOKS)

@@ -33,6 +33,7 @@ from fanout.simulator.faults import (
 from fanout.simulator.market.aggregate import Aggregator
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
+from fanout.simulator.market.reader import Recorded, RecordedAggregate
 from fanout.simulator.market.ticks import MARKET
 from fanout.venues import BinanceSpot, BinanceUsdm
 from tests.fanout.simulator.support import MemoryExchange, no_snapshot, tick, trade
@@ -93,8 +94,8 @@ def test_a_message_of_a_trade_is_read_back_as_the_trade(dialect: Dialect) -> Non
         n for n, (kind, _) in dialect.stream_names("币安人生USDT").items() if kind == "trade"
     ]
     payload = dialect.payload(row, microseconds=False)
-    found = dialect.recorded(dialect.envelope(name, payload))
-    assert found is not None
+    (found,) = dialect.reader().read(dialect.envelope(name, payload))
+    assert isinstance(found, Recorded)
     assert (found.trade, found.payload) == (row.trade, payload)
 
 
@@ -105,7 +106,9 @@ def test_a_message_of_an_aggregate_is_no_trade(dialect: Dialect) -> None:
     (row,) = aggregator.rest()
     payload = dialect.payload(row, microseconds=False)
     assert json.loads(payload)["e"] == "aggTrade"
-    assert dialect.recorded(dialect.envelope("btcusdt@aggTrade", payload)) is None
+    found = dialect.reader().read(dialect.envelope("btcusdt@aggTrade", payload))
+    assert row.aggregate is not None
+    assert list(found) == [RecordedAggregate(row.aggregate, payload)]
 
 
 @each_dialect

@@ -34,7 +34,7 @@ def played(*paths: Path) -> list[Tick]:
 
 
 def survey(paths: tuple[Path, ...], dialect: Dialect = USDM) -> Capture:
-    return survey_of(paths, dialect, dialect.table)
+    return survey_of(paths, dialect.reader, dialect.table)
 
 
 def past(capture: Capture, symbol: str) -> list[Trade]:
