@@ -5,7 +5,7 @@ engine issues it, the stream faults may hold or drop it, and the streams send it
 all places where a fault can act.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -37,6 +37,7 @@ from fanout.simulator.market.engine import Engine
 from fanout.simulator.market.ledger import IdRange, market_id_of, on_wire
 from fanout.simulator.market.listing import no_such_symbol
 from fanout.simulator.market.ticks import (
+    BOOKS,
     TRADE,
     Source,
     StreamKind,
@@ -163,6 +164,9 @@ class Exchange:
         if tick.is_batch and engine.batcher is not None:
             self._send(engine.batcher.ready())
             return
+        if tick.stream == BOOKS:
+            self._send(engine.books.due(tick.due_ns))
+            return
         has_books = engine.books.active
         if has_books:
             self._send(engine.before(tick))
@@ -173,7 +177,7 @@ class Exchange:
         if has_books:
             self._send(engine.after(tick, issued))
 
-    def _send(self, ticks: list[Tick]) -> None:
+    def _send(self, ticks: Iterable[Tick]) -> None:
         for tick in ticks:
             self._streams.publish(self._stream_faults.through(tick))
 

@@ -17,7 +17,7 @@ two integers in an array, some 16 bytes.
 import random
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -227,10 +227,7 @@ class Book:
         """
         if until_ms is None:
             return self._shown(self.bids, self.asks, limit, self.last_id, self.time_ms)
-        bids, asks = Levels(1), Levels(-1)
-        for old, levels in ((bids, self.bids), (asks, self.asks)):
-            for price, quantity in reversed(levels.first()):
-                old.put(price, quantity)
+        bids, asks = self._copies()
         last_id, time_ms = self._closed_id, self.time_ms
         undone = [_packed(self._open)]
         for each in reversed(self._kept):
@@ -244,12 +241,32 @@ class Book:
                 (bids if price > 0 else asks).put(abs(price), before)
         return self._shown(bids, asks, limit, last_id, time_ms)
 
+    def whole(
+        self, before: Mapping[tuple[bool, int], int] | None = None, last_id: int | None = None
+    ) -> Snapshot:
+        """All levels after the last transaction; or after the one with `last_id`, if `before` has
+        the sides and prices that have changed since, and their quantities then."""
+        bids, asks = self._copies()
+        for is_bid, price, quantity in reversed(self._open):
+            (bids if is_bid else asks).put(price, quantity)
+        for (is_bid, price), quantity in (before or {}).items():
+            (bids if is_bid else asks).put(price, quantity)
+        last_id = self._closed_id if last_id is None else last_id
+        return self._shown(bids, asks, None, last_id, self.time_ms)
+
     def spelled(self, levels: list[Level]) -> list[tuple[str, str]]:
         spell = self.units.spelled
         return [spell(price, quantity) for price, quantity in levels]
 
+    def _copies(self) -> tuple[Levels, Levels]:
+        copies = Levels(1), Levels(-1)
+        for copy, levels in zip(copies, (self.bids, self.asks), strict=True):
+            for price, quantity in reversed(levels.first()):
+                copy.put(price, quantity)
+        return copies
+
     def _shown(
-        self, bids: Levels, asks: Levels, limit: int, last_id: int, time_ms: int
+        self, bids: Levels, asks: Levels, limit: int | None, last_id: int, time_ms: int
     ) -> Snapshot:
         bid_levels, ask_levels = (self.spelled(side.first(limit)) for side in (bids, asks))
         return Snapshot(last_id, time_ms, bid_levels, ask_levels)

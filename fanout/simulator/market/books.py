@@ -12,6 +12,7 @@ subscribed to are not made.
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import ceil
 from typing import Final, NamedTuple, Protocol
 
 from fanout.simulator.market.book import Book, Fill, Snapshot, Transaction, sweeps_of
@@ -19,6 +20,7 @@ from fanout.simulator.market.clock import NS_PER_MS, NS_PER_S
 from fanout.simulator.market.levels import Level
 from fanout.simulator.market.listing import Listing
 from fanout.simulator.market.ticks import (
+    BOOKS,
     QUOTE,
     BookRules,
     Depth,
@@ -35,6 +37,8 @@ WEIGHT_OF_MOST: Final = 40.0
 LEAST_UPDATES_PER_S: Final = 1.0
 MEAN_CHANGES: Final = 30.0
 MOST_CHANGES: Final = 200
+GRAIN_NS: Final = NS_PER_MS
+"""Books that are due within it act together, which saves a busy market many wake-ups."""
 
 Ticks = list[Tick]
 Rows = Sequence[tuple[str, str]]
@@ -59,6 +63,10 @@ class Books(Protocol):
 
     def is_due(self, now_ns: int) -> bool: ...
 
+    @property
+    def next_ns(self) -> int:
+        """When the first book is due. Called only if one is."""
+
     def due(self, now_ns: int) -> Iterator[Tick]:
         """What makers do, and the updates of the streams with intervals, up to now."""
 
@@ -72,6 +80,10 @@ class Books(Protocol):
         """Called for each recorded message of a book that is sent."""
 
     def snapshot(self, symbol: str, limit: int, until_ms: int | None) -> Snapshot: ...
+
+    def whole(self, stream: str) -> Snapshot | None:
+        """All levels after the last update of a stream that has been sent; None if the book is not
+        known."""
 
     def jump(self, symbol: str, by: int, at: "Moment") -> Ticks: ...
 
@@ -97,12 +109,14 @@ class _Batch:
 
     def __init__(self, first: Transaction) -> None:
         self.first_id, self.previous_id = first.first_id, first.previous_id
-        self.touched: set[tuple[bool, int]] = set()
+        self.touched: dict[tuple[bool, int], int] = {}
+        """The levels that have changed, and their quantities before."""
         self.latest = first
 
     def add(self, transaction: Transaction) -> None:
         self.latest = transaction
-        self.touched.update((change.is_bid, change.price) for change in transaction.changes)
+        for is_bid, price, before in transaction.changes:
+            self.touched.setdefault((is_bid, price), before)
 
 
 class _Kept:
@@ -172,6 +186,10 @@ class SyntheticBooks:
     def is_due(self, now_ns: int) -> bool:
         return bool(self._due) and self._due[0][0] <= now_ns
 
+    @property
+    def next_ns(self) -> int:
+        return ceil(self._due[0][0])
+
     def due(self, now_ns: int) -> Iterator[Tick]:
         while self.is_due(now_ns):
             due_ns, order, what = heapq.heappop(self._due)
@@ -225,6 +243,14 @@ class SyntheticBooks:
         if until_ms is None and is_quiet and kept.book.dice.random() < 0.5:
             kept.book.move(3)
         return kept.book.snapshot(limit, until_ms)
+
+    def whole(self, stream: str) -> Snapshot | None:
+        symbol, _, kind = stream.partition("@")
+        kept = self._books[symbol]
+        for interval_ms, batch in kept.batches.items():
+            if depth_kind(interval_ms) == kind:
+                return kept.book.whole(batch.touched, batch.previous_id)
+        return kept.book.whole()
 
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         kept = self._books[symbol]
@@ -329,10 +355,15 @@ class SyntheticBooks:
 
 
 def with_books(ticks: Iterable[Tick], books: Books) -> Iterator[Tick]:
-    """The ticks, and between them those of books that have become due, in order of `due_ns`."""
+    """The ticks, and between them a tick of `BOOKS` whenever books are due, in order of `due_ns`.
+    At that tick `Books.due` has to be called.
+
+    So a book changes when its time has come, and its messages are sent at once. Whoever looks at a
+    book between two ticks sees the one that has been sent.
+    """
     for tick in ticks:
-        if books.is_due(tick.due_ns):
-            yield from books.due(tick.due_ns)
+        while books.is_due(tick.due_ns):
+            yield Tick(min(books.next_ns + GRAIN_NS, tick.due_ns), BOOKS)
         yield tick
 
 
@@ -347,7 +378,7 @@ def _changes(book: Book) -> int:
     return min(MOST_CHANGES, 1 + int(book.dice.expovariate(1 / MEAN_CHANGES)))
 
 
-def _touched(book: Book, touched: set[tuple[bool, int]], *, is_bid: bool) -> list[Level]:
+def _touched(book: Book, touched: Iterable[tuple[bool, int]], *, is_bid: bool) -> list[Level]:
     """The levels of one side, from the best outwards, with their quantities now."""
     side = book.bids if is_bid else book.asks
     prices = sorted((price for bid, price in touched if bid == is_bid), reverse=is_bid)

@@ -38,7 +38,16 @@ from fanout.simulator.market.instrument import Instrument
 from fanout.simulator.market.ledger import AGGREGATE_KIND, Ledger
 from fanout.simulator.market.listing import Listing, Quirk, listed
 from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
-from fanout.simulator.market.ticks import MARKET, TRADE, Source, Tick, Trade, stream_of, tick_of
+from fanout.simulator.market.ticks import (
+    MARKET,
+    TRADE,
+    Source,
+    Tick,
+    Trade,
+    stream_of,
+    symbol_of_book,
+    tick_of,
+)
 
 MAX_SYMBOLS = 5_000
 NEWEST_MS = 2**62  # later than any update: a snapshot as of then ends where an update ends
@@ -192,6 +201,25 @@ class Engine:
         """After the newest update, with the market's own time. No fault acts on it."""
         self.start_book(symbol)
         return self.books.snapshot(symbol, limit, NEWEST_MS)
+
+    # What a greeting and a pulse may tell of a symbol.
+
+    def whole(self, stream: str) -> Snapshot | None:
+        """The book as the last update of a stream left it, with the times of the exchange's clock;
+        None if its symbol does not trade."""
+        symbol = symbol_of_book(stream)
+        if symbol is None or symbol not in self.traded:
+            return None
+        self.start_book(symbol)
+        found = self.books.whole(stream)
+        if found is None:
+            return None
+        return msgspec.structs.replace(found, time_ms=found.time_ms + self._clock.offset_ms)
+
+    def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
+        if symbol not in self.history.trades:
+            return ()
+        return tuple(self.history.newest(symbol, count))
 
     def change_book(self, fault: Unchain | Empty | Deepen, symbol: str) -> Ticks:
         self.start_book(symbol)

@@ -25,6 +25,9 @@ QUOTE: Final = "bookTicker"
 DEPTH: Final = "depth"
 """The streams of a book: its best prices; and its updates, in one stream for each interval."""
 
+BOOKS: Final = "@books"
+"""The stream of a tick without a message, at which books are due."""
+
 MARKET: Final = "MARKET"
 RPI: Final = "RPI"
 NOT_A_FILL: Final = "NA"
