@@ -15,6 +15,7 @@ import trio
 from fanout.errors import UsageError
 from fanout.simulator.config import SimulatorConfig
 from fanout.simulator.connection.connections import Connection, Connections, end_as
+from fanout.simulator.connection.desk import Desk
 from fanout.simulator.connection.head import Head, RefusedError, Replayed, read_head, refuse
 from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import RateLimit
@@ -62,9 +63,11 @@ class Exchange:
         self._source = source
         self._clock = clock
         symbols = [listing.symbol for listing in source.listings]
-        self._streams = Streams(dialect, symbols, self._subscribed)
         self._synthetic = SyntheticBooks(
-            dialect.book_rules, config.seed, self._streams.is_heard, lambda: clock.offset_ms
+            dialect.book_rules,
+            config.seed,
+            lambda stream: self._streams.is_heard(stream),
+            lambda: clock.offset_ms,
         )
         gathering, batching = dialect.aggregation, dialect.batching
         self._engine = Engine(
@@ -78,6 +81,14 @@ class Exchange:
             batcher=None if batching is None else Batcher(batching.interval_ms, batching.most),
         )
         self._stream_faults = StreamFaults(self._engine.ledger.withhold, config.seed)
+        self._streams = Streams(
+            dialect,
+            symbols,
+            self._subscribed,
+            market=self._engine,
+            silent=self._stream_faults.is_silent,
+        )
+        self._desk = Desk(dialect, self._streams, clock)
         self._connections = Connections()
         weight_limit = config.weight_limit or dialect.limits.weight_per_minute
         self._rest_faults = RestFaults(dialect, weight_limit)
@@ -211,9 +222,7 @@ class Exchange:
             if fault.status is not None:
                 raise RefusedError(fault.status, fault.retry_after_s)
         connection = Connection(stream, self._connections, where.route)
-        await serve_websocket(
-            connection, where, self._streams, self._clock, self._config, self._dialect
-        )
+        await serve_websocket(connection, where.session, self._desk, self._config)
         return connection.drop_as
 
     def _respond(self, request: Request) -> Response:

@@ -1,50 +1,76 @@
-"""The streams that exist, and the subscribers of each.
+"""The streams that exist, the subscribers of each, and all messages to a subscriber.
 
 A name is a stream only if it is spelled as the venue spells it, and subscribed to on its own route.
 Any other name is acknowledged by the dialect, and stays silent. A message is encoded at most once
-for each form, for any number of subscribers: a server's frames carry no mask.
+for each form, for any number of subscribers: a server's frames carry no mask. A venue that numbers
+the messages of each connection has a personal dialect. Its frames are made for each subscriber.
+
+Replies and greetings pass through the outbox too, so a subscriber gets all messages in the order in
+which they were made.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
 import trio
 
 from fanout.simulator.connection.frames import text_frame
 from fanout.simulator.connection.outbox import Outbox
-from fanout.simulator.dialects.base import Dialect, Form, Session
+from fanout.simulator.dialects.base import Answer, Dialect, Form, Market, Session
 from fanout.simulator.faults.impairments import garbled
-from fanout.simulator.market.ticks import Tick, stream_of
+from fanout.simulator.market.book import Snapshot
+from fanout.simulator.market.ticks import Tick, Trade, stream_of
 
 SETTLED_BYTES: Final = 128 * 1024  # most backlog of a subscriber when a replay sends its next burst
 
 
 class Subscriber:
-    """One connection, as the market sees it. Only `Streams` changes `heard` and `form`."""
+    """One connection, as the market sees it. Only `Streams` changes it."""
 
     def __init__(self, route: str) -> None:
         self.route = route
+        self.session = Session()
         self.form = Form()
+        self.names: dict[str, str] = {}
+        """The streams that it hears: the market's name of each, and its own."""
         self.heard: frozenset[str] = frozenset()
         self.outbox = Outbox()
+        self.changed = trio.Event()
+        """Set when its session changes. Then there is a new one."""
+        self.count = 0
+        """Of its numbered messages, at a venue that numbers them."""
+
+
+class _NoMarket:
+    def whole(self, stream: str) -> Snapshot | None:
+        return None
+
+    def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
+        return ()
 
 
 class Streams:
     """`heard` and `_listeners` have the market's names of streams, not the venue's. `subscribed` is
-    called with a stream's name for each subscription."""
+    called with a stream's name for each subscription. A stream that is `silent` greets nobody."""
 
     def __init__(
         self,
         dialect: Dialect,
         symbols: Iterable[str],
         subscribed: Callable[[str], None] | None = None,
+        *,
+        market: Market | None = None,
+        silent: Callable[[str], bool] = lambda stream: False,
     ) -> None:
+        self.market = market or _NoMarket()
         self._dialect = dialect
         self._subscribed = subscribed
+        self._silent = silent
         self._found: dict[str, tuple[str, str]] = {}  # venue's name to market's name, route
         self._spelled: dict[str, str] = {}  # market's name to venue's name
         self._listeners: dict[str, set[Subscriber]] = {}
-        self._sessions: dict[Subscriber, Session] = {}
+        self._tuned: set[Subscriber] = set()
         self._audience: set[Subscriber] = set()
         self._heard = trio.Event()
         for symbol in symbols:
@@ -53,30 +79,56 @@ class Streams:
     def add(self, symbol: str) -> None:
         """Add the streams of a symbol, also for subscribers that asked for them before."""
         names = self._add(symbol)
-        for subscriber, session in tuple(self._sessions.items()):
-            if not names.isdisjoint(session.streams):
-                self.tune(subscriber, session)
+        for subscriber in tuple(self._tuned):
+            if not names.isdisjoint(subscriber.session.streams):
+                self.tune(subscriber, subscriber.session)
+
+    def answer(self, subscriber: Subscriber, answer: Answer) -> None:
+        """Send the replies, subscribe to what the session has from now on, and send greetings."""
+        self.tune(subscriber, answer.session)
+        for reply in answer.replies:
+            self.send(subscriber, reply.encode())
+        for name in answer.greeted:
+            stream, _ = self._found.get(name, ("", ""))
+            if subscriber.names.get(stream) == name:
+                self._greet(subscriber, stream)
 
     def tune(self, subscriber: Subscriber, session: Session) -> None:
         """Subscribe it to those streams of its session that exist, and to no others."""
-        found = (self._found.get(name) for name in session.streams)
-        heard = frozenset(each[0] for each in found if each and each[1] == subscriber.route)
+        names: dict[str, str] = {}
+        for name in session.streams:
+            stream, route = self._found.get(name, ("", ""))
+            if stream and route == subscriber.route:
+                names.setdefault(stream, name)
+        heard = frozenset(names)
         for stream in subscriber.heard - heard:
             self._listeners[stream].discard(subscriber)
         for stream in heard - subscriber.heard:
             self._listeners[stream].add(subscriber)
             if self._subscribed is not None:
                 self._subscribed(stream)
-        subscriber.heard, subscriber.form = heard, session.form
-        self._sessions[subscriber] = session
+        is_changed = session != subscriber.session
+        subscriber.names, subscriber.heard = names, heard
+        subscriber.session, subscriber.form = session, session.form
+        self._tuned.add(subscriber)
         self._count_in(subscriber)
+        if is_changed:
+            subscriber.changed.set()
+            subscriber.changed = trio.Event()
+
+    def mute(self, subscriber: Subscriber) -> None:
+        """Send it no more data, since its connection ends after the messages queued so far."""
+        self.tune(subscriber, msgspec.structs.replace(subscriber.session, streams=()))
 
     def leave(self, subscriber: Subscriber) -> None:
         self.tune(subscriber, Session())
-        self._sessions.pop(subscriber)
+        self._tuned.discard(subscriber)
         subscriber.outbox.close()
 
     def publish(self, ticks: Iterable[Tick]) -> None:
+        if self._dialect.is_personal:
+            self._publish_personally(ticks)
+            return
         for tick in ticks:
             listeners = self._listeners[tick.stream]
             if not listeners:
@@ -88,6 +140,14 @@ class Streams:
                 if frame is None:
                     frame = frames[form] = self._frame(tick, form)
                 subscriber.outbox.put(frame)
+
+    def send(self, subscriber: Subscriber, message: bytes, name: str | None = None) -> None:
+        """Queue one message, as this subscriber gets it. `name` is its name of the stream."""
+        if self._dialect.is_personal:
+            message, subscriber.count = self._dialect.personal(
+                message, name, subscriber.session, subscriber.count
+            )
+        subscriber.outbox.put(text_frame(message))
 
     def is_heard(self, stream: str) -> bool:
         """Whether a stream has a subscriber."""
@@ -102,13 +162,33 @@ class Streams:
         for subscriber in tuple(self._audience):
             await subscriber.outbox.settled(backlog_bytes)
 
+    def _publish_personally(self, ticks: Iterable[Tick]) -> None:
+        for tick in ticks:
+            payloads: dict[bool, bytes] = {}
+            for subscriber in self._listeners[tick.stream]:
+                form, name = subscriber.form, subscriber.names[tick.stream]
+                payload = payloads.get(form.microseconds)
+                if payload is None:
+                    payload = payloads[form.microseconds] = self._payload(tick, form)
+                self.send(subscriber, self._enveloped(payload, name, form), name)
+
+    def _greet(self, subscriber: Subscriber, stream: str) -> None:
+        if self._silent(stream):
+            return
+        name, session = subscriber.names[stream], subscriber.session
+        for payload in self._dialect.greeting(name, stream, self.market, session):
+            self.send(subscriber, self._enveloped(payload, name, session.form), name)
+
     def _frame(self, tick: Tick, form: Form) -> bytes:
+        payload = self._payload(tick, form)
+        return text_frame(self._enveloped(payload, self._spelled[tick.stream], form))
+
+    def _payload(self, tick: Tick, form: Form) -> bytes:
         payload = self._dialect.payload(tick, microseconds=form.microseconds)
-        if tick.garbled:
-            payload = garbled(tick, payload)
-        if form.combined:
-            payload = self._dialect.envelope(self._spelled[tick.stream], payload)
-        return text_frame(payload)
+        return garbled(tick, payload) if tick.garbled else payload
+
+    def _enveloped(self, payload: bytes, name: str, form: Form) -> bytes:
+        return self._dialect.envelope(name, payload) if form.combined else payload
 
     def _add(self, symbol: str) -> set[str]:
         names = self._dialect.stream_names(symbol)

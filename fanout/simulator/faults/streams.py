@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from fanout.errors import UsageError
-from fanout.simulator.faults import MAX_STANDING, StreamFault
+from fanout.simulator.faults import MAX_STANDING, Silence, StreamFault
 from fanout.simulator.faults.impairments import Impairment, Withhold, impairment_of
 from fanout.simulator.market.ticks import Tick
 
@@ -39,6 +39,10 @@ class StreamFaults:
         """The messages to send for this one, which the market has issued."""
         standing = self._standing.get(tick.stream)
         return (tick,) if standing is None else self._through(tick, standing)
+
+    def is_silent(self, stream: str) -> bool:
+        """Whether a stream sends nothing."""
+        return any(isinstance(fault, Silence) for fault, _ in self._left(stream))
 
     def release(self) -> list[Tick]:
         """All messages that are held back, to be sent now, in the order of each stream."""

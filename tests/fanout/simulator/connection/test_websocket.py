@@ -13,6 +13,7 @@ from wsproto.events import CloseConnection, Message, Ping, TextMessage
 
 from fanout.simulator.config import SimulatorConfig
 from fanout.simulator.connection.connections import Connection, Connections
+from fanout.simulator.connection.desk import Desk
 from fanout.simulator.connection.head import Replayed
 from fanout.simulator.connection.outbox import OUTBOX_BYTES
 from fanout.simulator.connection.streams import Streams
@@ -46,8 +47,8 @@ class ServedConnection(MemoryServer):
     async def _serve(self, server: trio.abc.HalfCloseableStream) -> None:
         where = self._where
         connection = Connection(Replayed(server, b""), self.connections, where.route)
-        clock = Clock(START_NS)
-        await serve_websocket(connection, where, self.streams, clock, SimulatorConfig(), USDM)
+        desk = Desk(USDM, self.streams, Clock(START_NS))
+        await serve_websocket(connection, where.session, desk, SimulatorConfig())
 
     async def raw(self) -> RawClient:
         client = RawClient(self.client)
