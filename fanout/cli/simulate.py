@@ -43,6 +43,16 @@ def simulate(context: typer.Context, **said: Any) -> None:
       malformed  text: a frame that is not JSON
       event      name: an event that nobody subscribed to
       garbage    size_bytes, framed (true, or false to break WebSocket)
+      lose       count: messages are numbered, but not sent
+
+    Answers, and books on the stream, at venues that have the thing
+      refuse     symbol, count, how (topic, request, missing): subscriptions
+      ignore     symbol, count: requests that subscribe get no answer
+      mute       for_s: the venue's own kind of ping gets no answer
+      auth       how (reject, expire, revoke), for_s: credentials or tokens
+      maintain   for_s: announced, then silent, then announced to be over
+      resnapshot symbol, resets: the whole book again, with ids from 1
+      checksum   symbol: a wrong one
 
     Streams: the next messages, or at random with chance=0.01
       silence    symbol, stream (trade, aggTrade, bookTicker, depth), for_s:

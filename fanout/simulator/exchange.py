@@ -117,8 +117,7 @@ class Exchange:
             rest_faults=self._rest_faults,
             rate_limit=rate_limit,
             connections=self._connections,
-            publish=self._streams.publish,
-            listed=self._streams.add,
+            desk=self._desk,
         )
         self._control = Control(
             self.faults, issued=self.issued, withheld=self.withheld, release=self.released.set

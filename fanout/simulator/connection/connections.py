@@ -18,7 +18,7 @@ import trio
 from fanout.errors import UsageError
 from fanout.simulator.connection.streams import Subscriber
 from fanout.simulator.dialects.base import Form
-from fanout.simulator.faults import MAX_STANDING, ConnectionFault, Drop, Stall
+from fanout.simulator.faults import MAX_STANDING, ConnectionFault, Drop, Lose, Stall
 
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # a linger time of zero: closing the socket sends a reset
 
@@ -31,15 +31,17 @@ class Connection(trio.abc.Stream):
         self.subscriber = Subscriber(route)
         self.dropped = trio.Event()
         self.drop_as: Drop | None = None
+        self.ends_after_replies = False
+        """Whether a drop waits until all queued messages are sent."""
         self.ends = trio.CancelScope()
         """The connection ends at its deadline, without a close frame."""
         self._stream = stream
         self._connections = connections
 
-    def drop(self, fault: Drop) -> None:
+    def drop(self, fault: Drop, *, after_replies: bool = False) -> None:
         """Mark the connection as dropped. A later call changes nothing."""
         if self.drop_as is None:
-            self.drop_as = fault
+            self.drop_as, self.ends_after_replies = fault, after_replies
             self.dropped.set()
 
     def listed(self) -> AbstractContextManager[None]:
@@ -86,6 +88,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._open)
+
     @contextmanager
     def listed(self, connection: Connection) -> Iterator[None]:
         self._open.append(connection)
@@ -112,25 +117,36 @@ class Connections:
 
     def stall(self, fault: Stall) -> None:
         """Raises `UsageError` if `MAX_STANDING` stalls stand already."""
-        if len(self.standing()) == MAX_STANDING:
+        if len(self._standing_stalls()) == MAX_STANDING:
             raise UsageError(f"{MAX_STANDING:,} stalls stand already: clear them")
         until_s = trio.current_time() + fault.for_s
         chosen = None if fault.which == "all" else frozenset(self._concerned(fault))
         self._stalled.append(_Stalled(fault, until_s, chosen))
 
+    def lose(self, fault: Lose) -> None:
+        for connection in self._concerned(fault):
+            connection.subscriber.loses += fault.count
+
     def resume(self) -> None:
+        """End all stalls and losses."""
+        for connection in self._open:
+            connection.subscriber.loses = 0
         self._stalled.clear()
         self._resumed.set()
         self._resumed = trio.Event()
 
-    def standing(self) -> list[Stall]:
-        """The stalls that are not over."""
+    def standing(self) -> list[ConnectionFault]:
+        """The stalls that are not over, and what connections have still to lose."""
+        lost = {each.subscriber.loses for each in self._open if each.subscriber.loses}
+        return [*self._standing_stalls(), *(Lose(count=count) for count in sorted(lost))]
+
+    def _standing_stalls(self) -> list[Stall]:
         now_s = trio.current_time()
         self._stalled = [each for each in self._stalled if now_s < each.until_s]
         return [each.fault for each in self._stalled]
 
     async def flowing(self, connection: Connection) -> None:
-        while self.standing():
+        while self._standing_stalls():
             until_s = max((e.until_s for e in self._stalled if e.acts_on(connection)), default=None)
             if until_s is None:
                 return

@@ -26,7 +26,7 @@ SETTLED_BYTES: Final = 128 * 1024  # most backlog of a subscriber when a replay 
 
 
 class Subscriber:
-    """One connection, as the market sees it. Only `Streams` changes it."""
+    """One connection, as the market sees it. Only `Streams` changes it, but for `loses`."""
 
     def __init__(self, route: str) -> None:
         self.route = route
@@ -40,6 +40,8 @@ class Subscriber:
         """Set when its session changes. Then there is a new one."""
         self.count = 0
         """Of its numbered messages, at a venue that numbers them."""
+        self.loses = 0
+        """So many numbered messages will not be sent."""
 
 
 class _NoMarket:
@@ -144,10 +146,35 @@ class Streams:
     def send(self, subscriber: Subscriber, message: bytes, name: str | None = None) -> None:
         """Queue one message, as this subscriber gets it. `name` is its name of the stream."""
         if self._dialect.is_personal:
+            before = subscriber.count
             message, subscriber.count = self._dialect.personal(
-                message, name, subscriber.session, subscriber.count
+                message, name, subscriber.session, before
             )
+            if subscriber.loses and subscriber.count != before:
+                subscriber.loses -= 1
+                return
         subscriber.outbox.put(text_frame(message))
+
+    def symbol_of(self, name: str) -> str | None:
+        """The symbol of a stream under the venue's name; None if there is no such stream."""
+        found = self._found.get(name)
+        return None if found is None else found[0].partition("@")[0]
+
+    def greet(self, streams: Iterable[str]) -> None:
+        """Greet all subscribers of these streams anew."""
+        for stream in streams:
+            for subscriber in self._listeners.get(stream, ()):
+                self._greet(subscriber, stream)
+
+    def send_wrong_checksums(self, streams: Iterable[str]) -> None:
+        """To all subscribers of these streams that get checksums."""
+        for stream in streams:
+            for subscriber in self._listeners.get(stream, ()):
+                name = subscriber.names[stream]
+                for message in self._dialect.wrong_checksum(
+                    name, stream, self.market, subscriber.session
+                ):
+                    self.send(subscriber, message, name)
 
     def is_heard(self, stream: str) -> bool:
         """Whether a stream has a subscriber."""

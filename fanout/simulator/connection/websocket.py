@@ -104,6 +104,7 @@ class _Conversation:
             self._push,
             self._keep_alive,
             self._beat,
+            self._tell_of_maintenance,
             self._wait_for_requests,
             self._overflow,
             self._grow_old,
@@ -195,10 +196,17 @@ class _Conversation:
                 await changed.wait()
 
     def _send_pulse(self, pulse: Pulse, now_s: float) -> None:
-        self._desk.pulse(self._subscriber, pulse)
-        if pulse.answer_s is not None:
+        is_sent = self._desk.pulse(self._subscriber, pulse)
+        if is_sent and pulse.answer_s is not None:
             deadline = self._request_due.deadline
             self._request_due.deadline = min(deadline, now_s + pulse.answer_s)
+
+    async def _tell_of_maintenance(self) -> None:
+        while True:
+            await self._desk.faults.maintenance(begins=True)
+            self._desk.announce_maintenance(self._subscriber, begins=True)
+            await self._desk.faults.maintenance(begins=False)
+            self._desk.announce_maintenance(self._subscriber, begins=False)
 
     async def _wait_for_requests(self) -> None:
         with self._request_due:
@@ -216,6 +224,8 @@ class _Conversation:
     async def _obey(self) -> None:
         await self._connection.dropped.wait()
         fault = self._connection.drop_as
+        if self._connection.ends_after_replies:
+            await self._send_replies()
         if fault is not None and fault.how == "close":
             await self._close(Close(fault.code, fault.reason))
 

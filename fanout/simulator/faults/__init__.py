@@ -2,7 +2,7 @@
 
 These three inject the same fault: `Simulator.faults.inject(Skip("BTCUSDT"))`,
 `POST /control/skip?symbol=BTCUSDT`, and `fanout simulate --fault "skip BTCUSDT"`. The fields are
-those of the struct, in its order; `FAULTS` has the names. Each fault acts in one of four places,
+those of the struct, in its order; `FAULTS` has the names. Each fault acts in one of six places,
 which the headings below name. No fault belongs to a dialect. A fault that a venue cannot have is
 refused, with the reason.
 
@@ -114,6 +114,74 @@ class Garbage(ConnectionFault, frozen=True, tag="garbage"):
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_GARBAGE_BYTES)] = 64
     framed: bool = True
+
+
+class Lose(ConnectionFault, frozen=True, tag="lose"):
+    """The next `count` messages that a connection numbers vanish behind their numbers: they are
+    counted, and not sent. REST and other connections have them."""
+
+    count: Count = 1
+
+
+# Answers, in `faults.answers`: to the requests of clients -----------------------------------------
+
+
+class Refuse(Fault, frozen=True, tag="refuse"):
+    """The next `count` subscriptions to a symbol are refused: each of its topics by an error, or
+    the whole request by one; or the answer is good, but the symbol's topics are missing in it."""
+
+    symbol: str | None = None
+    count: Count = 1
+    how: Refusal = "topic"
+
+
+class Ignore(Fault, frozen=True, tag="ignore"):
+    """The next `count` requests that subscribe to a symbol get no answer, and subscribe to
+    nothing."""
+
+    symbol: str | None = None
+    count: Count = 1
+
+
+class Mute(Fault, frozen=True, tag="mute"):
+    """Pings in the venue's own messages get no answer: for a while, or until cleared. Those of
+    WebSocket do."""
+
+    for_s: Seconds | None = None
+
+
+class Auth(Fault, frozen=True, tag="auth"):
+    """Authentication fails: for a while, or until cleared.
+
+    `reject` refuses credentials. `expire` ends the access of the connections that have it now, and
+    refuses access tokens, but not credentials. `revoke` ends it too, and refuses both.
+    """
+
+    how: AuthFault = "reject"
+    for_s: Seconds | None = None
+
+
+class Maintain(Fault, frozen=True, tag="maintain"):
+    """The venue announces maintenance, sends no data for a while, and then announces its end. The
+    market goes on, so trades of the meantime are only in REST."""
+
+    for_s: Seconds = 10.0
+
+
+# Books on the stream: what subscribers of a symbol get without asking -----------------------------
+
+
+class Resnapshot(Fault, frozen=True, tag="resnapshot"):
+    """Subscribers get the whole book again. With `resets` its update ids begin anew at 1."""
+
+    symbol: str | None = None
+    resets: bool = False
+
+
+class Checksum(Fault, frozen=True, tag="checksum"):
+    """Subscribers get a checksum that is not the book's."""
+
+    symbol: str | None = None
 
 
 # Streams, in `faults.streams`: between the market and the subscribers -----------------------------
@@ -352,7 +420,9 @@ class ShiftClock(Fault, frozen=True, tag="clock"):
 FAULTS: Final[dict[str, type[Fault]]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        *(Drop, Stall, Shutdown, Malformed, UnknownEvent, Garbage),
+        *(Drop, Stall, Shutdown, Malformed, UnknownEvent, Garbage, Lose),
+        *(Refuse, Ignore, Mute, Auth, Maintain),
+        *(Resnapshot, Checksum),
         *(Silence, Skip, Garble, Repeat, Delay, Shuffle, Cross),
         *(Http, Spend, Forget, Stale),
         *(Insert, Renumber, List, Relist, Decimals, Rename, Delist, Odd),

@@ -5,7 +5,6 @@ injector never waits and never repeats a fault: a test, or `schedule`, injects i
 """
 
 import random
-from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -13,11 +12,14 @@ import msgspec
 
 from fanout.errors import UsageError
 from fanout.simulator.connection.connections import Connections
+from fanout.simulator.connection.desk import Desk
 from fanout.simulator.connection.frames import binary_frame, event_frame, text_frame
 from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects.base import Dialect, Form
 from fanout.simulator.faults import (
     MAX_ROWS,
+    Auth,
+    Checksum,
     ConnectionFault,
     CountedFault,
     Cross,
@@ -30,13 +32,19 @@ from fanout.simulator.faults import (
     Forget,
     Garbage,
     Http,
+    Ignore,
     Insert,
     List,
+    Lose,
+    Maintain,
     Malformed,
+    Mute,
     Odd,
+    Refuse,
     Relist,
     Rename,
     Renumber,
+    Resnapshot,
     ShiftClock,
     Shutdown,
     Silence,
@@ -58,6 +66,15 @@ NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does no
 
 Units = TypeVar("Units", List, Relist)
 
+_LACKS: Final[dict[type[Fault], str]] = {
+    Refuse: "does not refuse subscriptions so",
+    Mute: "has no pings in its own messages; use stall",
+    Auth: "has no authentication",
+    Maintain: "does not announce maintenance; use silence",
+    Resnapshot: "sends no whole books on its streams",
+    Checksum: "sends no checksums",
+}
+
 
 class FaultInjector:
     """All its parts but the dice belong to the exchange."""
@@ -73,8 +90,7 @@ class FaultInjector:
         rest_faults: RestFaults,
         rate_limit: RateLimit,
         connections: Connections,
-        publish: Callable[[list[Tick]], None],
-        listed: Callable[[str], None],
+        desk: Desk,
     ) -> None:
         self._dialect = dialect
         self._clock = clock
@@ -83,8 +99,8 @@ class FaultInjector:
         self._rest_faults = rest_faults
         self._rate_limit = rate_limit
         self._connections = connections
-        self._publish = publish
-        self._listed = listed
+        self._desk = desk
+        self._streams = desk.streams
         self._dice = random.Random(f"{seed}/garbage")
 
     def inject(self, fault: Fault) -> None:
@@ -101,8 +117,9 @@ class FaultInjector:
     def clear(self) -> None:
         """End all standing faults, and send what they held back. Changes of the listing, the clock
         and ids stay."""
-        self._publish(self._stream_faults.clear())
+        self._streams.publish(self._stream_faults.clear())
         self._rest_faults.clear()
+        self._desk.faults.clear()
         self._engine.aged.clear()
         self._connections.resume()
         self._engine.quirks.clear()
@@ -115,6 +132,7 @@ class FaultInjector:
             *self._rest_faults.standing(),
             *self._engine.aged.standing(),
             *self._connections.standing(),
+            *self._desk.faults.standing(),
             *(Odd(symbol, how) for symbol, all_ in self._engine.quirks.items() for how in all_),
         )
 
@@ -140,8 +158,18 @@ class FaultInjector:
             case Garbage():
                 garbage = self._garbage(fault)
                 self._connections.say(fault, lambda form: garbage)
+            case Lose():
+                self._connections.lose(fault)
+            case Refuse() | Ignore():
+                self._desk.faults.begin(fault, self._concerned(fault.symbol))
+            case Mute() | Auth() | Maintain():
+                self._change_answers(fault)
+            case Resnapshot():
+                self._resnapshot(fault)
+            case Checksum():
+                self._streams.send_wrong_checksums(self._books_of(fault))
             case Silence() | CountedFault() | Cross():
-                self._stream_faults.begin(fault, self._streams(fault))
+                self._stream_faults.begin(fault, self._streams_of(fault))
             case Stale():
                 self._engine.aged.begin(fault, self._concerned(fault.symbol))
             case Http():
@@ -153,6 +181,25 @@ class FaultInjector:
                     self._engine.history.forget(symbol, fault.kept)
             case _:
                 self._change_market(fault)
+
+    def _change_answers(self, fault: Mute | Auth | Maintain) -> None:
+        self._desk.faults.begin_lasting(fault)
+        match fault:
+            case Maintain():
+                silence = Silence(for_s=fault.for_s)
+                self._stream_faults.begin(silence, self._streams_of(silence))
+            case Auth(how="expire" | "revoke"):
+                for connection in self._connections:
+                    close = self._desk.deprive(connection.subscriber, fault.how)
+                    if close is not None:
+                        drop = Drop(code=close.code, reason=close.reason)
+                        connection.drop(drop, after_replies=True)
+
+    def _resnapshot(self, fault: Resnapshot) -> None:
+        if fault.resets:
+            for symbol in self._concerned(fault.symbol):
+                self._send(self._engine.restart_book(symbol))
+        self._streams.greet(self._books_of(fault))
 
     def _change_market(self, fault: Fault) -> None:
         match fault:
@@ -168,14 +215,14 @@ class FaultInjector:
                 like = self._engine.listings.get(self._engine.traded[0])
                 like = like or next(iter(self._engine.listings.values()))
                 self._engine.enlist(self._spelled(fault), like)
-                self._listed(fault.symbol)
+                self._streams.add(fault.symbol)
             case Relist():
                 self._send(self._engine.relist(self._spelled(fault)))
             case Decimals():
                 self._send(self._engine.relist(self._spelled(_relist(fault))))
             case Rename():
                 self._send(self._engine.rename(fault))
-                self._listed(fault.to)
+                self._streams.add(fault.to)
             case Odd():
                 self._engine.make_odd(fault)
             case Delist():
@@ -187,7 +234,7 @@ class FaultInjector:
 
     def _send(self, ticks: list[Tick]) -> None:
         for tick in ticks:
-            self._publish(list(self._stream_faults.through(tick)))
+            self._streams.publish(list(self._stream_faults.through(tick)))
 
     def _refuse_unknown(self, fault: Fault) -> None:
         symbol = getattr(fault, "symbol", None)
@@ -211,6 +258,14 @@ class FaultInjector:
                         else "leave it out"
                     )
                 )
+            case Lose() if not dialect.is_personal:
+                raise UsageError(
+                    f"fault lose: {dialect.title} does not number its messages; use skip"
+                )
+            case Refuse() | Mute() | Auth() | Maintain() | Resnapshot() | Checksum() if (
+                _ability(fault) not in dialect.abilities
+            ):
+                raise UsageError(f"fault {_ability(fault)}: {dialect.title} {_LACKS[type(fault)]}")
             case Shutdown() if dialect.shutdown(0, Form()) is None:
                 raise UsageError(
                     f"fault shutdown: {dialect.title} closes without an announcement; "
@@ -225,7 +280,7 @@ class FaultInjector:
                 raise UsageError(f"fault insert: no more than {MAX_ROWS:,} rows in all at once")
             case Unchain(by=0):
                 raise UsageError("fault unchain: by is 0; give a number above or below it")
-            case Unchain() | Empty() | Deepen() | Cross() | Stale() if (
+            case Resnapshot(resets=True) | Unchain() | Empty() | Deepen() | Cross() | Stale() if (
                 not self._engine.books.can_change
             ):
                 name = fault.__struct_config__.tag
@@ -258,7 +313,7 @@ class FaultInjector:
     def _concerned(self, symbol: str | None) -> tuple[str, ...]:
         return tuple(self._engine.traded) if symbol is None else (symbol,)
 
-    def _streams(self, fault: Silence | CountedFault | Cross) -> list[str]:
+    def _streams_of(self, fault: Silence | CountedFault | Cross) -> list[str]:
         depths = [depth_kind(each) for each in self._dialect.book_rules.intervals_ms]
         match fault:
             case Cross() | Silence(stream="depth") | CountedFault(stream="depth"):
@@ -271,10 +326,20 @@ class FaultInjector:
             stream_of(symbol, kind) for symbol in self._concerned(fault.symbol) for kind in kinds
         ]
 
+    def _books_of(self, fault: Resnapshot | Checksum) -> list[str]:
+        """The streams of the books of its symbols."""
+        kinds = [QUOTE, *map(depth_kind, self._dialect.book_rules.intervals_ms)]
+        return [stream_of(each, kind) for each in self._concerned(fault.symbol) for kind in kinds]
+
     def _garbage(self, fault: Garbage) -> bytes:
         if not fault.framed:
             return NO_FRAME * fault.size_bytes
         return binary_frame(self._dice.randbytes(fault.size_bytes))
+
+
+def _ability(fault: Fault) -> str:
+    tag = str(fault.__struct_config__.tag)
+    return f"{tag} {fault.how}" if isinstance(fault, Refuse) else tag
 
 
 def _relist(fault: Decimals) -> Relist:

@@ -87,6 +87,9 @@ class Books(Protocol):
 
     def jump(self, symbol: str, by: int, at: "Moment") -> Ticks: ...
 
+    def restart(self, symbol: str, at: "Moment") -> Ticks:
+        """The update ids begin anew at 1."""
+
     def empty(self, symbol: str, at: "Moment") -> Ticks: ...
 
     def deepen(self, symbol: str, levels: int, at: "Moment") -> Ticks: ...
@@ -256,6 +259,12 @@ class SyntheticBooks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
         kept.book.jump(by)
+        return ticks
+
+    def restart(self, symbol: str, at: Moment) -> Ticks:
+        kept = self._books[symbol]
+        ticks = self._all_closed(kept, at)
+        kept.book.jump(1 - kept.book.last_id)
         return ticks
 
     def empty(self, symbol: str, at: Moment) -> Ticks:

@@ -231,6 +231,11 @@ class Engine:
             case Deepen():
                 return self.books.deepen(symbol, fault.levels, self._now())
 
+    def restart_book(self, symbol: str) -> Ticks:
+        """The update ids of a book begin anew."""
+        self.start_book(symbol)
+        return self.books.restart(symbol, self._now())
+
     def insert(self, fault: Insert, symbol: str) -> list[Tick]:
         """Insert rows now, between the source's latest tick and its next one."""
         now_ms = self._market_ms() + self._clock.offset_ms

@@ -102,6 +102,9 @@ class RecordedBooks:
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         raise AssertionError(FIXED)
 
+    def restart(self, symbol: str, at: Moment) -> Ticks:
+        raise AssertionError(FIXED)
+
     def empty(self, symbol: str, at: Moment) -> Ticks:
         raise AssertionError(FIXED)
 
