@@ -3,6 +3,8 @@
 The dialect words all of it. The faults of answers may change it on the way.
 """
 
+import msgspec
+
 from fanout.simulator.connection.streams import Streams, Subscriber
 from fanout.simulator.dialects.base import Close, Dialect, Pulse, Session
 from fanout.simulator.faults import AuthFault
@@ -33,7 +35,8 @@ class Desk:
     def answer(self, subscriber: Subscriber, text: str) -> Close | None:
         """Answer a request. Returns how the connection ends, if it does."""
         session, faults = subscriber.session, self.faults
-        answer = self.dialect.answer(session, text, self.clock.now_ms(), faults.mood())
+        mood = msgspec.structs.replace(faults.mood(), streams=self.streams.names)
+        answer = self.dialect.answer(session, text, self.clock.now_ms(), mood)
         answer = faults.through(answer, session, self.streams.symbol_of)
         self.streams.answer(subscriber, answer)
         return answer.close

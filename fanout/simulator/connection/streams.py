@@ -9,7 +9,7 @@ Replies and greetings pass through the outbox too, so a subscriber gets all mess
 which they were made.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 import msgspec
@@ -20,7 +20,7 @@ from fanout.simulator.connection.outbox import Outbox
 from fanout.simulator.dialects.base import Answer, Dialect, Form, Market, Session
 from fanout.simulator.faults.impairments import garbled
 from fanout.simulator.market.book import Snapshot
-from fanout.simulator.market.ticks import Tick, Trade, stream_of
+from fanout.simulator.market.ticks import Quote, Tick, Trade, stream_of
 
 SETTLED_BYTES: Final = 128 * 1024  # most backlog of a subscriber when a replay sends its next burst
 
@@ -46,6 +46,9 @@ class Subscriber:
 
 class _NoMarket:
     def whole(self, stream: str) -> Snapshot | None:
+        return None
+
+    def best(self, symbol: str) -> Quote | None:
         return None
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
@@ -154,6 +157,11 @@ class Streams:
                 subscriber.loses -= 1
                 return
         subscriber.outbox.put(text_frame(message))
+
+    @property
+    def names(self) -> Container[str]:
+        """The venue's names of all streams."""
+        return self._found
 
     def symbol_of(self, name: str) -> str | None:
         """The symbol of a stream under the venue's name; None if there is no such stream."""

@@ -4,7 +4,7 @@ A dialect has no state, no clock, no socket and no faults. It turns the market's
 clients' requests into bytes to send.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from math import inf
 from typing import Final, Literal, Protocol
 
@@ -20,6 +20,7 @@ from fanout.simulator.market.reader import Reader
 from fanout.simulator.market.ticks import (
     BookRules,
     Kinds,
+    Quote,
     Tick,
     Trade,
 )
@@ -77,11 +78,17 @@ class Mood(msgspec.Struct, frozen=True):
     an error for each of its topics; `request` an error for the whole request, in which the other
     symbols may have been subscribed or not, as at the venue; and `missing` an answer that is good,
     and does not list its topics. `auth` says that credentials are refused (`reject`), that access
-    tokens are (`expire`), or both (`revoke`).
+    tokens are (`expire`), or both (`revoke`). `streams` has the names of the streams that exist, as
+    the venue spells them; None if all do.
     """
 
     refused: Mapping[str, Refusal] = {}
     auth: AuthFault | None = None
+    streams: Container[str] | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether a stream exists."""
+        return self.streams is None or name in self.streams
 
 
 CALM: Final = Mood()
@@ -152,6 +159,9 @@ class Market(Protocol):
     def whole(self, stream: str) -> Snapshot | None:
         """The book as the last update of a depth stream left it, under the market's name of the
         stream; None before a recording has brought one."""
+
+    def best(self, symbol: str) -> Quote | None:
+        """The newest quote, or the one that the book makes now; None without a book."""
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
         """The newest trades, oldest first."""

@@ -70,13 +70,17 @@ class _Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Levels from the best outwards, as the venue spells them. A recording may have it `raw`."""
+    """Levels from the best outwards, as the venue spells them. A recording may have it `raw`.
+
+    `number` is that of the stream's last update, if the book is as of that one.
+    """
 
     last_id: int
     time_ms: int
     bids: list[tuple[str, str]]
     asks: list[tuple[str, str]]
     raw: bytes | None = None
+    number: int = 0
 
 
 class Units:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from fanout.simulator.market.book import Book, Fill, Snapshot, Transaction, sweeps_of
 from fanout.simulator.market.clock import NS_PER_MS, NS_PER_S
 from fanout.simulator.market.levels import Level
@@ -85,6 +87,9 @@ class Books(Protocol):
         """All levels after the last update of a stream that has been sent; None if the book is not
         known."""
 
+    def best(self, symbol: str) -> Quote | None:
+        """The newest quote, or the one that the book makes now; None if the book is not known."""
+
     def jump(self, symbol: str, by: int, at: "Moment") -> Ticks: ...
 
     def restart(self, symbol: str, at: "Moment") -> Ticks:
@@ -125,14 +130,20 @@ class _Batch:
 class _Kept:
     """A book, and its messages to come."""
 
-    def __init__(self, symbol: str, book: Book, updates_per_s: float) -> None:
+    def __init__(
+        self, symbol: str, book: Book, updates_per_s: float, intervals_ms: tuple[int, ...]
+    ) -> None:
         self.symbol = symbol
         self.book = book
         self.gap_ns = NS_PER_S / updates_per_s
         self.is_trading = True
         self.is_swept = False  # between the first and the last trade of a sweep
         self.quoted: tuple[Level | None, Level | None] = (None, None)
+        self.quote: Quote | None = None
+        """The newest one that was sent, with the best levels in `quoted`."""
         self.batches: dict[int, _Batch] = {}
+        self.number = dict.fromkeys(intervals_ms, book.last_id)
+        """Of the last update of each stream."""
 
 
 class SyntheticBooks:
@@ -181,7 +192,7 @@ class SyntheticBooks:
         book.time_ms = at.time_ms
         share = (listing.weight or WEIGHT_OF_MOST) / WEIGHT_OF_MOST
         rate = min(max(share * MOST_UPDATES_PER_S, LEAST_UPDATES_PER_S), MOST_UPDATES_PER_S)
-        kept = self._books[symbol] = _Kept(symbol, book, rate)
+        kept = self._books[symbol] = _Kept(symbol, book, rate, self._rules.intervals_ms)
         kept.quoted = book.bids.best(), book.asks.best()
         self._started += 1
         self._schedule(self._now_ns + self._gap_ns(kept), self._started, kept)
@@ -250,21 +261,37 @@ class SyntheticBooks:
     def whole(self, stream: str) -> Snapshot | None:
         symbol, _, kind = stream.partition("@")
         kept = self._books[symbol]
-        for interval_ms, batch in kept.batches.items():
+        for interval_ms, number in kept.number.items():
             if depth_kind(interval_ms) == kind:
-                return kept.book.whole(batch.touched, batch.previous_id)
+                batch = kept.batches.get(interval_ms)
+                since = (batch.touched, batch.previous_id) if batch else ()
+                return msgspec.structs.replace(kept.book.whole(*since), number=number)
         return kept.book.whole()
+
+    def best(self, symbol: str) -> Quote | None:
+        kept = self._books[symbol]
+        if kept.quote is not None and kept.quoted == (kept.book.bids.best(), kept.book.asks.best()):
+            return kept.quote
+        whole = kept.book.whole()
+        if not whole.bids or not whole.asks:
+            return None
+        time_ms = whole.time_ms + self._offset_ms()
+        return Quote(time_ms, time_ms, symbol, whole.last_id, whole.bids[0], whole.asks[0])
 
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
         kept.book.jump(by)
+        for interval_ms in kept.number:
+            kept.number[interval_ms] += by
         return ticks
 
     def restart(self, symbol: str, at: Moment) -> Ticks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
         kept.book.jump(1 - kept.book.last_id)
+        kept.number = dict.fromkeys(kept.number, 1)
+        kept.quote = None
         return ticks
 
     def empty(self, symbol: str, at: Moment) -> Ticks:
@@ -341,6 +368,7 @@ class SyntheticBooks:
         quote = Quote(
             time_ms + 1, time_ms, kept.symbol, transaction.last_id, spell(*bid), spell(*ask)
         )
+        kept.quote = quote
         return [Tick(at.due_ns, stream, quote=quote)]
 
     def _flushed(self, kept: _Kept, interval_ms: int, at: Moment) -> Ticks:
@@ -348,6 +376,7 @@ class SyntheticBooks:
         if batch is None:
             return []
         book, offset_ms = kept.book, self._offset_ms()
+        kept.number[interval_ms] += 1
         bids, asks = (_touched(book, batch.touched, is_bid=is_bid) for is_bid in (True, False))
         depth = Depth(
             at.time_ms + offset_ms + 1,
@@ -359,6 +388,7 @@ class SyntheticBooks:
             book.spelled(bids),
             book.spelled(asks),
             _crossing(book),
+            kept.number[interval_ms],
         )
         return [Tick(at.due_ns, stream_of(kept.symbol, depth_kind(interval_ms)), depth=depth)]
 

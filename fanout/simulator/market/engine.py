@@ -41,6 +41,7 @@ from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
 from fanout.simulator.market.ticks import (
     MARKET,
     TRADE,
+    Quote,
     Source,
     Tick,
     Trade,
@@ -215,6 +216,12 @@ class Engine:
         if found is None:
             return None
         return msgspec.structs.replace(found, time_ms=found.time_ms + self._clock.offset_ms)
+
+    def best(self, symbol: str) -> Quote | None:
+        if symbol not in self.traded:
+            return None
+        self.start_book(symbol)
+        return self.books.best(symbol)
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
         if symbol not in self.history.trades:

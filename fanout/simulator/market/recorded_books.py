@@ -22,7 +22,7 @@ from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.books import Moment, Rows, Ticks
 from fanout.simulator.market.listing import Listing
 from fanout.simulator.market.reader import RecordedBook, RecordedLevels, RecordedMessage
-from fanout.simulator.market.ticks import DEPTH, Tick, stream_of, symbol_of_book
+from fanout.simulator.market.ticks import DEPTH, Quote, Tick, stream_of, symbol_of_book
 
 ReadLevels = Callable[[bytes], RecordedLevels]
 """The levels of an update or of a whole book, as a dialect finds them. Raises ValueError."""
@@ -62,6 +62,10 @@ class RecordedBooks:
     def is_due(self, now_ns: int) -> bool:
         return False
 
+    @property
+    def next_ns(self) -> int:
+        raise AssertionError("no book of a recording is due")
+
     def due(self, now_ns: int) -> Iterator[Tick]:
         return iter(())
 
@@ -98,6 +102,10 @@ class RecordedBooks:
             symbol, _, kind = stream.partition("@")
             book = self._books[stream] = self._caught_up(_Book(self._read), symbol, kind)
         return book.snapshot(None) if book.is_known else None
+
+    def best(self, symbol: str) -> Quote | None:
+        """None: a recording repeats its quotes itself."""
+        return None
 
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         raise AssertionError(FIXED)

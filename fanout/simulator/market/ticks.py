@@ -90,8 +90,9 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
 class Depth(msgspec.Struct, frozen=True, gc=False):
     """An update of a book: levels from the best outwards, with their quantities after it.
 
-    `previous_id` is the last id of the stream's update before. `crossing` is a bid that would cross
-    the book, which only a fault sends.
+    `previous_id` is the last id of the stream's update before. `number` counts the updates of the
+    stream, for venues whose ids are consecutive. `crossing` is a bid that would cross the book,
+    which only a fault sends.
     """
 
     event_ms: int
@@ -103,6 +104,7 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
     bids: list[tuple[str, str]]
     asks: list[tuple[str, str]]
     crossing: tuple[str, str] | None = None
+    number: int = 0
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):

@@ -9,8 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from fanout.simulator.faults import Silence, Stall
+from fanout.simulator.market.reader import RecordedLevels, RecordedMessage
 from fanout.simulator.market.recorded_books import RecordedBooks
-from fanout.simulator.market.ticks import RecordedBook, RecordedLevels, RecordedMessage, Tick
+from fanout.simulator.market.ticks import Tick
 from tests.fanout.simulator.support import MemoryExchange
 from tests.fanout.simulator.toy_client import (
     DEPTH,
@@ -103,14 +104,13 @@ async def test_a_silent_stream_greets_nobody(
 def test_a_recorded_book_is_known_once_the_replay_has_come_to_it() -> None:
     def levels(body: bytes) -> RecordedLevels:
         last_id, bid, quantity = body.decode().split()
-        return RecordedLevels(int(last_id), [(bid, quantity)], [])
+        return RecordedLevels(int(last_id), [(bid, quantity)], [], is_whole=last_id == "5")
 
-    book, update = RecordedBook("A", b"5 10 1"), RecordedMessage("A", "depth@100ms", b"6 11 2")
     sent: list[Any] = [RecordedMessage("A", "depth@100ms", b"4 9 1")]
-    books = RecordedBooks(levels, {"A": b"5 10 1"}, lambda: sent)
+    books = RecordedBooks(levels, {}, lambda: sent)
     assert books.whole("A@depth@100ms") is None
-    books.met(book)
-    books.replayed(Tick(0, "A@depth@100ms", recorded=update.payload))
+    for payload in (b"5 10 1", b"6 11 2"):
+        books.replayed(Tick(0, "A@depth@100ms", recorded=payload))
     whole = books.whole("A@depth@100ms")
     assert whole is not None
     assert (whole.last_id, whole.bids) == (6, [("11", "2"), ("10", "1")])
