@@ -272,7 +272,7 @@ class Engine:
         """List a new instrument, which trades from now on. `like` has what the fault leaves out."""
         given = msgspec.structs.asdict(fault)
         changes = {name: value for name, value in given.items() if value is not None}
-        listing = msgspec.structs.replace(like, **changes)
+        listing = msgspec.structs.replace(like, base="", **changes)
         self._refuse_known(listing.symbol)
         self._add(listing, Instrument(listing))
         self._by_source[listing.symbol] = self._instruments[listing.symbol]

@@ -11,6 +11,7 @@ import msgspec
 
 TRADING: Final = "TRADING"
 MAX_NAMED: Final = 40
+QUIET: Final = 1e-9
 
 Quirk = Literal["null-type", "no-filters", "twice", "conflict"]
 """How a row of the listing may be odd: its contract type is null; it has no filters; it is there
@@ -18,10 +19,14 @@ twice, the second time unchanged or with other units."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """One instrument. `weight` is its share of a synthetic market's trades, in parts.
+    """One instrument. `weight` is its share of a synthetic market's trades, in parts; one of
+    `QUIET` or less never trades by itself.
 
     It trades while its status is TRADING. Other statuses, `contract_type` and `underlying_type` are
-    the venue's terms.
+    the venue's terms. `base` is the currency or the underlying that is traded, `quote` that of the
+    price, and `settled_in` that of profits; each is empty where the symbol says it. A contract is
+    `contract_size` of the base, or of the quote at an inverse one; empty where quantities are not
+    counted in contracts. A future or an option expires, and a perpetual does not.
     """
 
     symbol: str
@@ -33,6 +38,11 @@ class Listing(msgspec.Struct, frozen=True):
     contract_type: str = ""
     status: str = TRADING
     underlying_type: str = "COIN"
+    base: str = ""
+    quote: str = ""
+    settled_in: str = ""
+    contract_size: str = ""
+    expires_ms: int | None = None
 
     @property
     def price_precision(self) -> int:

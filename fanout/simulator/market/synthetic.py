@@ -5,7 +5,8 @@ chunk of a tape lies before the opening: it is the past that REST answers with a
 rows share one numbering. Market time is the time in the trades: at a speed other than 1 it differs
 from wall time, as in a replay.
 
-An instrument that is listed later gets a tape that begins with the market's latest trade.
+An instrument that is listed later gets a tape that begins with the market's latest trade. A quiet
+one has no tape.
 """
 
 import heapq
@@ -16,7 +17,7 @@ from typing import Final
 from zlib import crc32
 
 from fanout.simulator.market.clock import NS_PER_MS
-from fanout.simulator.market.listing import Listing, decimals
+from fanout.simulator.market.listing import QUIET, Listing, decimals
 from fanout.simulator.market.sweeps import CHUNK_SWEEPS, Chunk, chunks
 from fanout.simulator.market.ticks import (
     NOT_A_FILL,
@@ -48,7 +49,7 @@ class SyntheticMarket:
         self._sweeps = max(
             LEAST_SWEEPS, CHUNK_SWEEPS * MANY_SYMBOLS // max(len(listings), MANY_SYMBOLS)
         )
-        self._tapes = [self._tape(listing) for listing in listings]
+        self._tapes = [self._tape(listing) for listing in listings if listing.weight > QUIET]
         self._added: list[_Tape] = []
 
     def prime(self, rows: Rows, origin_ms: int) -> None:
@@ -57,7 +58,8 @@ class SyntheticMarket:
                 rows.add(trade)
 
     def enlist(self, listing: Listing) -> None:
-        self._added.append(self._tape(listing))
+        if listing.weight > QUIET:
+            self._added.append(self._tape(listing))
 
     def ticks(self, origin_ms: int) -> Iterator[Tick]:
         tapes = (tape.sweeps(origin_ms) for tape in self._tapes)

@@ -33,6 +33,11 @@ RPI: Final = "RPI"
 NOT_A_FILL: Final = "NA"
 INSURANCE_FUND: Final = "INSURANCE_FUND"
 ADL: Final = "ADL"
+LIQUIDATION: Final = "LIQUIDATION"
+BLOCK: Final = "BLOCK"
+FILLS: Final = frozenset((MARKET, RPI, LIQUIDATION, BLOCK))
+"""The kinds that count as market trades. A liquidation is one by its cause, a block by the way it
+was agreed; no market of Binance has them."""
 
 NOTHING: Final = "0"  # the price and the quantity of an NA row
 
@@ -55,7 +60,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_fill(self) -> bool:
         """Whether it counts as a market trade. REST and aggregates have no other kind."""
-        return self.kind in (MARKET, RPI)
+        return self.kind in FILLS
 
 
 class Aggregate(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """The listing in mid-run: symbols that come, go, change their name or units, and odd rows of it."""
 
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -22,8 +23,15 @@ from fanout.simulator.faults import (
     Rename,
     Skip,
 )
-from fanout.simulator.market.listing import Quirk, no_such_symbol, unit
+from fanout.simulator.market.books import Moment, SyntheticBooks
+from fanout.simulator.market.history import History
+from fanout.simulator.market.listing import Quirk, decimals, no_such_symbol, unit
+from fanout.simulator.market.made_up import numbered
+from fanout.simulator.market.options import option_listing, options
+from fanout.simulator.market.synthetic import SyntheticMarket
+from fanout.simulator.market.ticks import ADL, BLOCK, LIQUIDATION, BookRules
 from tests.fanout.simulator.support import (
+    USDM,
     MemoryExchange,
     ask,
     connect,
@@ -35,6 +43,8 @@ from tests.fanout.simulator.support import (
     trade,
 )
 from tests.stand.callers import RawClient
+
+ORIGIN_MS = 1_790_000_000_000
 
 NS_PER_S = 1_000_000_000
 BOTH = "/public/stream?streams=btcusdt@trade/newusdt@trade"
@@ -252,3 +262,51 @@ def test_of_many_symbols_an_error_names_the_first() -> None:
 @pytest.mark.parametrize(("places", "text"), [(0, "1"), (1, "0.1"), (3, "0.001")])
 def test_a_unit_is_one_of_its_last_decimal(places: int, text: str) -> None:
     assert unit(places) == text
+
+
+def test_prices_are_made_up_with_few_digits_and_with_many() -> None:
+    found = {
+        digits: numbered("tA", 1, digits=digits, magnitude=magnitude, contract_type="x")
+        for digits, magnitude in ((3, 4), (5, 3), (5, -6), (12, 2), (15, -7))
+    }
+    dice = found[12].price[:3].replace(".", "")
+    assert found[3].price == dice + "00"
+    assert found[3].tick_size == "100"
+    assert (len(found[12].price), found[12].tick_size) == (13, "0.000000001")
+    assert found[5].price.startswith("0.00000" + dice)
+    assert (found[15].price_precision, found[15].contract_type) == (21, "x")
+    for listing in found.values():
+        assert listing.price_precision == decimals(listing.price)
+        source = SyntheticMarket((listing,), 100.0, 0, USDM.kinds)
+        prices = [tick.trade.price for tick in islice(source.ticks(0), 50) if tick.trade]
+        assert {decimals(price) for price in prices} == {listing.price_precision}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_fill"), [(LIQUIDATION, True), (BLOCK, True), (ADL, False), ("THE_END", False)]
+)
+def test_rest_has_liquidations_and_blocks_and_no_unknown_kind(kind: str, is_fill: bool) -> None:
+    history = History(["BTCUSDT"], 1)
+    history.add(trade(kind=kind))
+    assert bool(history.newest("BTCUSDT", 1)) is is_fill
+
+
+def test_a_market_of_options_by_the_thousand_is_cheap_and_only_a_few_trade() -> None:
+    found = options("BTC", 83_680, 1_600, ORIGIN_MS)
+    listings = tuple(
+        option_listing(f"O{number}", option, 83_680, tick_size="0.0005", quote="BTC")
+        for number, option in enumerate(found)
+    )
+    assert len({(each.expires_ms, each.strike, each.is_call) for each in found}) == 1_600
+    assert all(each.price_precision == 4 and float(each.price) > 0 for each in listings)
+    assert all((each.expires_ms or 0) > ORIGIN_MS for each in listings)
+    source = SyntheticMarket(listings, 100.0, 0, USDM.kinds)
+    heard = {tick.trade.symbol for tick in islice(source.ticks(0), 500) if tick.trade}
+    assert heard <= {f"O{number}" for number in range(6)}
+    history = History((listing.symbol for listing in listings), 10)
+    source.prime(history, 0)
+    assert sum(bool(history.newest(listing.symbol, 1)) for listing in listings) == 6
+    source.enlist(listings[-1])
+    books = SyntheticBooks(BookRules(True, (0,)), 0, lambda stream: True, lambda: 0)
+    books.start(listings[0], listings[0].price, Moment(0, 0))
+    assert books.snapshot("O0", 5, 0).asks
