@@ -19,6 +19,7 @@ connection or falls back to another kind of stream.
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
@@ -40,6 +41,7 @@ from fanout.feed.shard import Shard
 from fanout.feed.silence import (
     EVIDENCE,
     LOOK_AGAIN_S,
+    LOOK_SOON_S,
     MANY_QUIET,
     Finding,
     Listings,
@@ -96,6 +98,10 @@ class Feed:
         self._monotonic_ns = monotonic_ns
         self._failure: Exception | None = None
         self._looked_into: set[int] = set()
+        self._remedies: Counter[int] = Counter()
+        """Remedies for a silent stream since an instrument went quiet, by index."""
+        self._resubscribed: set[int] = set()
+        """Instruments for which a new subscription was the only remedy so far."""
         self._complained: set[tuple[str, int]] = set()
         _note_oddities(market, anomalies)
 
@@ -362,10 +368,13 @@ class Feed:
             if not self._upkeep.is_pending(index):  # its reference will tell how often it trades
                 await self._look(index, is_first=looks == 0)
                 looks += 1
-            await trio.sleep(LOOK_AGAIN_S * max(1.0, len(self._looked_into) / MANY_QUIET))
+            pause_s = LOOK_SOON_S if index in self._resubscribed else LOOK_AGAIN_S
+            await trio.sleep(pause_s * max(1.0, len(self._looked_into) / MANY_QUIET))
             if liveness.stale_count(index) != stale_count:  # it recovered in between
                 looks, stale_count = 0, liveness.stale_count(index)
+                self._note_recovery(index)
         self._looked_into.discard(index)
+        self._note_recovery(index)
 
     def _is_quiet(self, index: int) -> bool:
         is_quiet = self._parts.liveness.trades.state(index) in (FeedState.STALE, FeedState.HALTED)
@@ -378,7 +387,7 @@ class Feed:
         if shard is None or shard.is_paused:
             return
         has_traded = liveness.has_traded(index)
-        is_first |= liveness.state(index) is FeedState.HALTED
+        is_first |= liveness.state(index) is FeedState.HALTED or index in self._resubscribed
         finding = await self._silence.find(shard, instrument)
         if not self._is_quiet(index) or connections.shard_of(instrument.symbol) is not shard:
             return
@@ -410,9 +419,38 @@ class Feed:
             self._healing.cover(fallback)
             self._parts.connections.fall_back(instrument, fallback, finding.why)
         elif finding.remedy is Remedy.RECONNECT:
-            _LOG.warning("%s: %s; connecting anew", instrument.symbol, finding.why)
-            shard.rotate()
+            self._wake_up(index, shard, finding.why)
             self._healing.heal(shard.venue.stream, instrument.symbol, finding.why)
+        elif shard.unanswered(instrument.symbol):
+            _LOG.warning(
+                "%s: the venue never answered the subscription; subscribing anew", instrument.symbol
+            )
+            shard.resubscribe(instrument.symbol)
+
+    def _wake_up(self, index: int, shard: Shard, why: str) -> None:
+        """Subscribe to a silent instrument anew, or open another connection.
+
+        A new connection concerns all instruments of the shard. So it comes first only if half of
+        them are quiet, and for the others it comes ever more seldom: it is the second remedy, the
+        4th, the 8th, the 16th.
+        """
+        symbol = self._parts.roster[index].instrument.symbol
+        self._remedies[index] += 1
+        count = self._remedies[index]
+        is_its_turn = count > 1 and count & (count - 1) == 0
+        if is_its_turn or 2 * sum(map(self._is_quiet, shard.indexes)) > len(shard.indexes):
+            self._resubscribed.discard(index)
+            _LOG.warning("%s: %s; connecting anew", symbol, why)
+            shard.rotate()
+        else:
+            if count == 1:
+                self._resubscribed.add(index)
+            _LOG.warning("%s: %s; subscribing anew", symbol, why)
+            shard.resubscribe(symbol)
+
+    def _note_recovery(self, index: int) -> None:
+        del self._remedies[index]
+        self._resubscribed.discard(index)
 
     def _miss(self, symbol: str, stream: str, trade_id: int) -> None:
         """Report all trades up to `trade_id` that did not arrive as missing, and recover them."""

@@ -109,6 +109,12 @@ class Shard:
         for each in self.open:
             each.say(each.dialogue.subscribe((instrument.symbol,)))
 
+    def resubscribe(self, symbol: str) -> None:
+        """Unsubscribe and subscribe an instrument. The others of its connections go on."""
+        for each in self.open:
+            each.say(each.dialogue.unsubscribe((symbol,)))
+            each.say(each.dialogue.subscribe((symbol,)))
+
     def give_up(self, symbol: str, *, unsubscribe: bool = False) -> None:
         """Drop an instrument. An empty shard ends."""
         self.instruments.pop(symbol, None)

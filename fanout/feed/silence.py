@@ -28,6 +28,9 @@ _LOG = logging.getLogger("fanout")
 LOOK_AGAIN_S: Final = 60.0
 """Interval between investigations of one quiet instrument."""
 
+LOOK_SOON_S: Final = 15.0
+"""The same after a new subscription, which brings trades at once or not at all."""
+
 LOOKS_AT_ONCE: Final = 8
 
 MANY_QUIET: Final = 50

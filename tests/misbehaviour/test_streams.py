@@ -132,7 +132,7 @@ async def test_a_symbol_falls_silent_and_aggregates_take_over(autojump_clock: Mo
     async with playing(rate=10) as scene:
         scene.told()
         scene.inject(Silence(BTC, stream="trade"))
-        await trio.sleep(90)
+        await trio.sleep(110)
         told = scene.told(BTC)
         assert statuses(told) == [(BTC, "STALE"), (BTC, "CONNECTING"), (BTC, "LIVE")]
         assert are_closed(told)

@@ -125,7 +125,7 @@ class Socket:
         else:
             self._asked_for -= set(request["params"])
         self.said_s.append(trio.current_time())
-        self.push(b'{"result":null,"id":1}')
+        self.push(json.dumps({"result": None, "id": request.get("id", 1)}).encode())
 
     async def receive(self) -> Burst:
         while not self._messages and self._end is None:

@@ -85,6 +85,8 @@ class BinanceDialogue(DialogueDefaults, ABC):
         return tuple(self._requests("SUBSCRIBE", symbols))
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for number, asked in tuple(self._asked.items()):
+            self._asked[number] = tuple(each for each in asked if each not in symbols)
         return tuple(self._requests("UNSUBSCRIBE", symbols))
 
     def _requests(self, method: str, symbols: tuple[str, ...]) -> Iterator[str]:

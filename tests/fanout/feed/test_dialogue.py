@@ -22,7 +22,7 @@ from tests.fanout.feed.toy import (
     newest,
     past,
 )
-from tests.stand.loopback import Exchange
+from tests.stand.loopback import Exchange, Socket
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
@@ -277,6 +277,56 @@ async def test_a_venue_that_is_busy_gets_no_new_connection_before_its_time(
         assert pauses[0] > 70
         assert pauses[2] > 60, "the successor was refused"
         assert ids(running) == list(range(102))
+
+
+async def test_a_silent_symbol_is_subscribed_to_anew_before_its_connection_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        for second in range(60):
+            if second == 10:
+                exchange.sockets[0]._asked_for.discard("ethusdt@trade")
+            exchange.trade(BTC)
+            exchange.trade(ETH)
+            await trio.sleep(1)
+        requests = [each for each in said(running) if each != "keep-alive"]
+        assert requests == ["SUBSCRIBE", "UNSUBSCRIBE", "SUBSCRIBE"]
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        assert len(exchange.opened) == 1
+        # Nothing helps from now on: the others are disturbed ever more seldom.
+        exchange.mute.add("ethusdt@trade")
+        for _ in range(1_200):
+            exchange.trade(BTC)
+            exchange.trade(ETH)
+            await trio.sleep(1)
+        assert ids(running) == list(range(1_260))
+        opened = [round(at_s / 60) for at_s, _ in exchange.opened[1:]]
+        assert opened == [2, 4, 8, 16]
+
+
+async def test_an_unanswered_subscription_of_a_quiet_symbol_is_repeated(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = Socket.push
+
+    def push_no_answer(self: Socket, *messages: bytes) -> None:
+        if b'"id": 2}' not in messages[0]:
+            push(self, *messages)
+
+    monkeypatch.setattr(Socket, "push", push_no_answer)
+    symbols = [f"SYMBOL{number:02}USDT" for number in range(30)]
+    exchange = Exchange(*symbols)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        for _ in range(100):
+            for symbol in symbols[:15]:
+                exchange.trade(symbol)
+            await trio.sleep(1)
+        (socket,) = exchange.sockets
+        again = [each for each in socket.sent if '"UNSUBSCRIBE"' in each]
+        assert len(again) == len(set(again)) == 3, "one for each in the second request"
+        (shard,) = running.feed._parts.connections
+        assert not any(map(shard.unanswered, symbols[15:]))
 
 
 async def test_subscription_batches_keep_to_the_venues_message_limit(
