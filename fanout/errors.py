@@ -75,7 +75,22 @@ class VenueMessageError(VenueError):
 
 
 class VenueUnitsError(VenueMessageError):
-    """A value does not fit the units of its instrument, which the venue may have changed."""
+    """A value does not fit the units of its instrument, which the venue may have changed.
+
+    `values` are pairs of price and quantity, as received, of which at least one does not fit.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: object,
+        *,
+        symbol: str = "",
+        values: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(kind, detail)
+        self.symbol = symbol
+        self.values = values
 
 
 MAX_SHOWN_CHARS: Final = 200

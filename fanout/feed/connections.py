@@ -40,7 +40,7 @@ class Sink(Protocol):
         """Take the items of one read of a connection of this shard."""
         ...
 
-    def misfit(self) -> None:
+    def misfit(self, error: VenueUnitsError) -> None:
         """A value does not fit the units of its instrument."""
         ...
 
@@ -279,7 +279,10 @@ class Connections:
             except VenueMessageError as error:
                 self._anomalies.note(error.kind, error.detail)
                 if isinstance(error, VenueUnitsError):
-                    self._sink.misfit()
+                    if items:  # which are in the units that are
+                        self._hand_on(shard, items.copy(), burst, connection)
+                        items.clear()
+                    self._sink.misfit(error)
                 continue
             if outcome is None:
                 continue

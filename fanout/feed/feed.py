@@ -28,7 +28,7 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
-from fanout.errors import VenueForbiddenError, VenueUnreachableError
+from fanout.errors import VenueForbiddenError, VenueUnitsError, VenueUnreachableError
 from fanout.feed.connection import Connect, Connection
 from fanout.feed.healing import Healing
 from fanout.feed.intake import Intake
@@ -142,6 +142,7 @@ class Feed:
             parts.sequences,
             parts.announcer,
             parts.liveness,
+            parts.units,
             clock,
             on_misfit=self._upkeep.doubt,
             wall_ns=wall_ns,
@@ -150,8 +151,9 @@ class Feed:
         self._healing.cover(venue)
         self.view = FeedView(parts, clock, rest, anomalies)
         self._intake: Intake | None = None
-        """None if the venue brings only new trades."""
-        if venue.data != DataKinds.TRADES or venue.brings_signs:
+        """None if the venue brings only new trades, in units that it lists."""
+        has_more = venue.data != DataKinds.TRADES or venue.brings_signs
+        if has_more or parts.units.follow_values:
             self._intake = Intake(
                 parts, channel, self.view, say=self._say, monotonic_ns=monotonic_ns
             )
@@ -227,8 +229,12 @@ class Feed:
             self._parts.watch.wake()
         return taken
 
-    def misfit(self) -> None:
-        self._upkeep.doubt()
+    def misfit(self, error: VenueUnitsError) -> None:
+        finer = self._parts.units.finer(error.symbol, error.values)
+        if finer is not None:
+            self._parts.units.change(finer)
+        else:
+            self._upkeep.doubt()
 
     def _take_in(
         self,

@@ -31,6 +31,7 @@ from fanout.feed.announcer import Announcer
 from fanout.feed.liveness import Change, Liveness
 from fanout.feed.sequence import Unproven
 from fanout.feed.sequences import Sequences
+from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.backoff import backoff
@@ -97,6 +98,7 @@ class Healing:
         sequences: Sequences,
         announcer: Announcer,
         liveness: Liveness,
+        units: Units,
         clock: VenueClock,
         *,
         on_misfit: Callable[[], None],
@@ -108,6 +110,7 @@ class Healing:
         self._sequences = sequences
         self._announcer = announcer
         self._liveness = liveness
+        self._units = units
         self._clock = clock
         self._on_misfit = on_misfit
         self._wall_ns = wall_ns
@@ -204,6 +207,9 @@ class Healing:
             return
         reach = f"REST reaches back to {_in_words(wound.venue, rows[0].time)}"
         self._doubt(wound, rows[0].time, reach)
+        finer = self._units.finer(wound.symbol, ((each.price, each.quantity) for each in missed))
+        if finer is not None:
+            self._units.change(finer)
         trades = [trade for row in missed if (trade := sequence.admit(row)) is not None]
         if len(trades) < len(missed):
             self._on_misfit()

@@ -64,6 +64,7 @@ class Intake:
         self._say = say
         self._monotonic_ns = monotonic_ns
         self._brings_signs = parts.connections.venue.brings_signs
+        self._units = parts.units
 
     def restart(self, indexes: tuple[int, ...]) -> None:
         """A first connection brings these instruments: what came before it leads nowhere."""
@@ -157,7 +158,18 @@ class _Read:
             self._alive.add(index)
             self._say(self._of._parts.liveness.traded(index, self._now_s))
 
+    def _refine(self, symbol: str, *values: tuple[str, str]) -> None:
+        """Make units finer if these prices and quantities need that, behind what came before."""
+        finer = self._of._units.finer(symbol, values)
+        if finer is not None:
+            self._publish()
+            self._of._units.change(finer)
+
     def _take_of_trades(self, items: list[VenueTrade | SpentId]) -> None:
+        if self._of._units.follow_values:
+            for item in items:
+                if type(item) is VenueTrade:
+                    self._refine(item.symbol, (item.price, item.quantity))
         if not self._of._brings_signs:
             self._take_trades(items)
             return
@@ -248,6 +260,9 @@ class _Read:
                     shard.rotate()
 
     def _take_quote(self, item: VenueQuote) -> None:
+        if self._of._units.follow_values:
+            bid, ask = (item.bid_price, item.bid_quantity), (item.ask_price, item.ask_quantity)
+            self._refine(item.symbol, bid, ask)
         try:
             quote = self._of._quotes.take(item, self._now_s, self._connection, self._shard.open)
         except NotRepresentableError:
@@ -271,8 +286,11 @@ class _Read:
 
     def _take_depth(self, depth: VenueDepth) -> None:
         index, liveness = depth.update.instrument.index, self._of._parts.liveness
-        if self._of._parts.roster[index].is_gone:
+        entry = self._of._parts.roster[index]
+        if entry.is_gone:
             return
+        if entry.instrument is not depth.update.instrument and self._of._units.follow_values:
+            return  # it was read in the units before, and its book begins anew
         taken = self._of._books.take(depth, self._now_s, is_alone=len(self._shard.open) <= 1)
         self._of._balance.heard_book(index, self._now_s)
         if taken.broken:  # before the sign of life, which would turn a STALE instrument LIVE

@@ -16,6 +16,7 @@ from fanout.feed.market import Market
 from fanout.feed.quotes import Quotes
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences
+from fanout.feed.units import Units
 from fanout.feed.watch import Watch
 from fanout.net.rest import RestClient
 from fanout.protocol.constants import DataKinds
@@ -35,6 +36,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
     quotes: Quotes
     books: Books
+    units: Units
     balance: Balance
 
 
@@ -58,6 +60,16 @@ def made_parts(
     liveness = _liveness(venue, market, config.first_trade_timeout_s)
     watch = Watch(sequences, liveness)
     announcer = Announcer(channel, roster, wall_ns=wall_ns)
+    books = Books(
+        venue,
+        rest,
+        channel.books,
+        roster,
+        liveness,
+        announcer,
+        anomalies,
+        wake=watch.wake,
+    )
     return Parts(
         roster=roster,
         sequences=sequences,
@@ -74,16 +86,8 @@ def made_parts(
             units=roster.units,
         ),
         quotes=Quotes(roster, anomalies),
-        books=Books(
-            venue,
-            rest,
-            channel.books,
-            roster,
-            liveness,
-            announcer,
-            anomalies,
-            wake=watch.wake,
-        ),
+        books=books,
+        units=Units(venue, roster, sequences, books, announcer),
         balance=Balance(venue.data),
     )
 

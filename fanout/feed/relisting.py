@@ -4,7 +4,7 @@ No fault of a listing may end the service or cause a wrong price. A listing that
 most of the served symbols is ignored. An unreadable row does not change its instrument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,11 @@ from fanout.feed.listing import resolve
 from fanout.feed.roster import Roster
 from fanout.protocol.constants import MAX_INSTRUMENTS
 from fanout.protocol.instrument import Instrument
-from fanout.venues.values import Listing
+from fanout.venues.base import VenueDefaults
+from fanout.venues.values import Listed, Listing
+
+_LISTED_UNITS: Final = VenueDefaults().still_fits
+"""An instrument keeps its units only if they are the listed ones."""
 
 BELIEVED_FROM: Final = 10
 """From this number of instruments on, a listing that lacks half of them is ignored."""
@@ -38,8 +42,14 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     odd: tuple[tuple[str, str], ...] = ()
 
 
-def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Changes:
-    """Compare `roster`, which serves `patterns`, with a new listing."""
+def compare(
+    roster: Roster,
+    listing: Listing,
+    patterns: Sequence[str],
+    still_fits: Callable[[Instrument, Listed], bool] = _LISTED_UNITS,
+) -> Changes:
+    """Compare `roster`, which serves `patterns`, with a new listing. `still_fits` is the venue's:
+    whether an instrument may keep its units."""
     fault = _implausible(roster, listing)
     if fault:
         return Changes(odd=(("listing not believed", fault),))
@@ -58,10 +68,10 @@ def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Change
             halted[index] = f"{symbol} {row.fault}"
         elif entry.is_gone:
             back.append(row.instrument(index))
-        elif not has_units(instrument, row.instrument(index)):
+        elif not still_fits(instrument, row):
             other_units.append(row.instrument(index))
-        elif instrument != row.instrument(index):
-            other_terms.append(row.instrument(index))
+        elif instrument != (same := _in_units_of(instrument, row)):
+            other_terms.append(same)
     return Changes(
         joined=joined,
         other_units=tuple(other_units),
@@ -73,12 +83,20 @@ def compare(roster: Roster, listing: Listing, patterns: Sequence[str]) -> Change
     )
 
 
-def has_units(one: Instrument, other: Instrument) -> bool:
-    """Whether two instruments have the same units."""
-    return (one.price_exponent, one.quantity_exponent, one.time_exponent) == (
-        other.price_exponent,
-        other.quantity_exponent,
-        other.time_exponent,
+def _in_units_of(instrument: Instrument, row: Listed) -> Instrument:
+    """The row in the units of an instrument, which are as fine or finer."""
+    listed = row.instrument(instrument.index)
+    price_digits = listed.price_exponent - instrument.price_exponent
+    quantity_digits = listed.quantity_exponent - instrument.quantity_exponent
+    if not price_digits and not quantity_digits:
+        return listed
+    assert price_digits >= 0 <= quantity_digits, "a venue does not keep units that are too coarse"
+    return msgspec.structs.replace(
+        listed,
+        price_exponent=instrument.price_exponent,
+        quantity_exponent=instrument.quantity_exponent,
+        tick=listed.tick * 10**price_digits,
+        lot=listed.lot * 10**quantity_digits,
     )
 
 

@@ -117,7 +117,8 @@ class Upkeep:
         except VenueError as error:
             self._anomalies.note("request for the listing failed", error)
             return False
-        await self._apply(compare(self._parts.roster, listing, self._patterns))
+        still_fits = self._venue.still_fits
+        await self._apply(compare(self._parts.roster, listing, self._patterns, still_fits))
         return True
 
     async def _apply(self, changes: Changes) -> None:

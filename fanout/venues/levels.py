@@ -17,6 +17,7 @@ from fanout.protocol.instrument import Instrument
 def packed_side(pairs: Iterable[tuple[str, str]], instrument: Instrument, side: Side) -> bytes:
     """Levels of one side, each a price and a quantity, packed from the best outwards. If a price
     comes twice, the later quantity counts. Raises `VenueUnitsError`."""
+    pairs = tuple(pairs)
     try:
         levels = {
             from_text(price, instrument.price_exponent): from_text(
@@ -27,4 +28,6 @@ def packed_side(pairs: Iterable[tuple[str, str]], instrument: Instrument, side: 
         return pack_levels(sorted(levels.items(), reverse=side == Side.BID))
     except NotRepresentableError as error:
         detail = f"{instrument.symbol}: {shown(error)}"
-        raise VenueUnitsError("depth with a level that cannot be", detail) from error
+        raise VenueUnitsError(
+            "depth with a level that cannot be", detail, symbol=instrument.symbol, values=pairs
+        ) from error

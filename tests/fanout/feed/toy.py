@@ -6,10 +6,11 @@ from typing import Final
 import msgspec
 
 from fanout.errors import VenueBusyError, VenueMessageError
+from fanout.protocol import Instrument
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
-from fanout.venues.values import Alive, Limits, NewestId, VenueTrade
+from fanout.venues.values import Alive, Limits, Listed, NewestId, VenueTrade
 from tests.stand.loopback import Row
 
 KEEP_ALIVE_S: Final = 20.0
@@ -93,6 +94,13 @@ class ToyVenue(BinanceUsdm):
 
     def fallback(self) -> None:  # type: ignore[override]
         return None
+
+
+class FineVenue(ToyVenue):
+    """It lists no units, only a guess."""
+
+    def still_fits(self, old: Instrument, new: Listed) -> bool:
+        return 0 <= new.price_exponent - old.price_exponent <= 3
 
 
 class TalkativeVenue(ToyVenue):
