@@ -78,7 +78,9 @@ class _Wound(msgspec.Struct):
     @property
     def since(self) -> int:
         """From when on trades are taken from REST."""
-        return max(0, self.reached - LATE_MS * int(10 ** (-3 - self.venue.time_exponent)))
+        if self.reached > self.at:
+            return self.reached
+        return max(0, self.at - LATE_MS * int(10 ** (-3 - self.venue.time_exponent)))
 
     @property
     def is_closed(self) -> bool:

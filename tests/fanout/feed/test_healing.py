@@ -1,17 +1,19 @@
 """Interruptions of streams whose ids do not tell what is missing, on a virtual clock."""
 
+from typing import ClassVar
+
 import pytest
 import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
 from fanout.errors import VenueUnreachableError
-from fanout.feed.healing import SETTLE_S
+from fanout.feed.healing import SETTLE_S, _in_words
 from fanout.protocol import Status
 from fanout.stats.snapshots import InstrumentStats
 from fanout.venues import Continuity, Request, VenueTrade
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.fanout.feed.toy import ToyVenue, past
+from tests.fanout.feed.toy import FineVenue, ToyVenue, past
 from tests.stand.loopback import Exchange
 
 BTC = "BTCUSDT"
@@ -157,3 +159,59 @@ async def test_an_answer_that_reaches_back_saves_the_request(
 def _trade_requests(exchange: Exchange) -> int:
     asked: list[Request] = exchange.requests
     return sum(each.path.endswith("/trades") for each in asked)
+
+
+class Paged(ToyVenue):
+    """Its REST shows three trades at a time, from a time on."""
+
+    since: ClassVar[list[int]] = [0]
+
+    def recent_trades_request(self, symbol: str, since: int | None = None) -> Request:
+        request = super().recent_trades_request(symbol)
+        self.since[0] = since or 0
+        return replace(request, query={**request.query, "since": str(since)})
+
+    def parse_recent_trades(self, body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
+        rows = super().parse_recent_trades(body, symbol)
+        return tuple(each for each in rows if each.time >= self.since[0])[:3]
+
+
+async def test_pages_are_taken_up_to_now_and_through_another_interruption(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=Paged) as running:
+        await interrupted(running, missed=6)
+        await trio.sleep(1)
+        exchange.trade(BTC)
+        exchange.sockets[0].break_off()
+        exchange.trade(BTC, skip=True)
+        await trio.sleep(2)
+        exchange.trade(BTC)
+        await trio.sleep(3 * SETTLE_S)
+        first, second, *healed = told(running)
+        assert (first, second) == (0, 1)
+        assert sorted(int(str(each).rstrip("+")) for each in healed) == list(range(2, 11))
+        assert (stats(running).back_filled, stats(running).unproven_s) == (7, 0)
+        assert running.feed.stats().anomalies == {}
+
+
+@pytest.mark.parametrize(("venue_class", "refused"), [(ToyVenue, 1), (FineVenue, 0)])
+async def test_a_back_filled_trade_may_need_finer_units(
+    venue_class: type[ToyVenue], refused: int, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=venue_class) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        exchange.sockets[0].break_off()
+        exchange.trade(BTC, price="61800.305", skip=True)
+        await trio.sleep(2 * SETTLE_S)
+        assert stats(running).back_filled == 1 - refused
+        assert bool(stats(running).refused) is bool(refused)
+        (instrument,) = running.publisher.header.instruments
+        assert instrument.price_exponent == (-2 if refused else -3)
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
+    assert _in_words(ToyVenue(), 10**25) == str(10**25)
