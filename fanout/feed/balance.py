@@ -28,9 +28,11 @@ class _Heard(msgspec.Struct):
 class Balance:
     """The streams of each instrument, by its index."""
 
-    def __init__(self, data: DataKinds) -> None:
-        self._has_quotes = DataKinds.QUOTES in data
-        self._has_books = DataKinds.BOOK_BY_PRICE in data
+    def __init__(self, data: DataKinds, *, book: DataKinds = DataKinds.BOOK_BY_PRICE) -> None:
+        """`data` are the kinds that have a stream of their own. `book` is the kind that the stream
+        of the book serves: quotes, where these are taken from books that are not published."""
+        self._has_quotes = DataKinds.QUOTES in data and book is not DataKinds.QUOTES
+        self._book = book & data
         self._heard: dict[int, _Heard] = {}
 
     def restart(self, index: int, now_s: float) -> None:
@@ -68,8 +70,8 @@ class Balance:
         if not heard.without_book:
             heard.book_s = now_s
         heard.without_book += 1
-        if self._has_books and _is_silent(heard.without_book, now_s - heard.book_s):
-            return DataKinds.BOOK_BY_PRICE
+        if self._book and _is_silent(heard.without_book, now_s - heard.book_s):
+            return self._book
         return DataKinds.NONE
 
 

@@ -7,11 +7,11 @@ Without one the book is unknown. A leader that lags behind the others, by the ve
 replaced after a moment too.
 """
 
-from collections.abc import Hashable
 from typing import Final
 
 from fanout.feed.book_copy import BookCopy
 from fanout.feed.book_sync import Joined, Taken
+from fanout.feed.connection import Connection
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
 from fanout.venues.values import VenueDepth
@@ -29,11 +29,11 @@ class BookCopies:
         """`can_join` is as in `BookCopy`."""
         self.book = book
         """What was published. Known exactly while a copy leads."""
-        self.leader: Hashable | None = None
+        self.leader: Connection | None = None
         """The connection whose copy leads."""
         self.breaks = 0
         """How often the book became unknown."""
-        self.copies: dict[Hashable, BookCopy] = {}
+        self.copies: dict[Connection, BookCopy] = {}
         self.fault = ""
         """Why the newest update broke its copy, if it did."""
         self._can_join = can_join
@@ -57,7 +57,7 @@ class BookCopies:
         """Copies that could lead, if the one that leads breaks."""
         return sum(each.is_following for each in self.copies.values()) - self.is_following
 
-    def take(self, depth: VenueDepth, now_s: float, connection: Hashable) -> Taken:
+    def take(self, depth: VenueDepth, now_s: float, connection: Connection) -> Taken:
         """Take an update from a connection."""
         copy = self.copies.get(connection)
         if copy is None:
@@ -92,20 +92,20 @@ class BookCopies:
             self._ahead = now_s, time
         return self.due(now_s)
 
-    def join(self, snapshot: BookUpdate, connection: Hashable) -> Joined:
+    def join(self, snapshot: BookUpdate, connection: Connection) -> Joined:
         """Take the whole book from REST, for the copy of a connection."""
         copy = self.copies[connection]
         joined = copy.join(snapshot)
         return Joined(self._follow(connection, copy).updates, joined.fault)
 
-    def lose(self, connection: Hashable, why: str) -> Taken:
+    def lose(self, connection: Connection, why: str) -> Taken:
         """Make the copy of a connection unknown, since its stream has lost something."""
         copy = self.copies.get(connection)
         if copy is None or not copy.lose(why) or connection != self.leader:
             return _NOTHING
         return self._replaced(why)
 
-    def gone(self, connection: Hashable, why: str) -> Taken:
+    def gone(self, connection: Connection, why: str) -> Taken:
         """Forget the copy of a connection that has ended."""
         taken = self.lose(connection, why)
         copy = self.copies.pop(connection, None)
@@ -121,7 +121,7 @@ class BookCopies:
             broken = self.lose(self.leader, why).broken
         return broken
 
-    def _follow(self, connection: Hashable, copy: BookCopy) -> Taken:
+    def _follow(self, connection: Connection, copy: BookCopy) -> Taken:
         """Let a copy lead that is whole, if no other does."""
         if self.leader is not None or not copy.is_following:
             return _NOTHING

@@ -17,6 +17,7 @@ from fanout.channel.books import ChannelBooks
 from fanout.errors import VenueError, VenueMessageError
 from fanout.feed.announcer import Announcer
 from fanout.feed.book_sync import WAIT_S, BookSync, Joined, Taken
+from fanout.feed.connection import Connection
 from fanout.feed.liveness import Liveness
 from fanout.feed.roster import Roster
 from fanout.net.rest import RestClient
@@ -24,8 +25,9 @@ from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
+from fanout.stats.snapshots import BookStats
 from fanout.venues.base import Venue
-from fanout.venues.values import VenueDepth
+from fanout.venues.values import BookChecksum, VenueDepth
 
 AT_ONCE: Final = 8
 """Snapshots that are asked for at the same time."""
@@ -40,6 +42,20 @@ LASTING_S: Final = 10.0
 BOOK: Final = DataKinds.BOOK_BY_PRICE
 
 WHOLE: Final = "the order book is whole"
+
+_NOTHING: Final = Taken()
+
+
+def are_derived(venue: Venue) -> bool:
+    """Whether the feed takes quotes from its books."""
+    return venue.quotes_from_book and DataKinds.QUOTES in venue.data
+
+
+def kind_of(venue: Venue) -> DataKinds:
+    """The kind of data that an instrument lacks while its book is unknown; NONE without books."""
+    if BOOK in venue.data:
+        return BOOK
+    return DataKinds.QUOTES if are_derived(venue) else DataKinds.NONE
 
 
 class Books:
@@ -58,6 +74,7 @@ class Books:
         wake: Callable[[], None],
     ) -> None:
         """`wake` is called after a change of state, which may bring a new time to look again."""
+        self.kind = kind_of(venue)
         self._venue = venue
         self._rest = rest
         self._books = books
@@ -79,9 +96,9 @@ class Books:
         self._ahead = trio.Event()
         self._answered = trio.Event()
         self._more = trio.Event()
-        self.updates: Counter[int] = Counter()
+        self._updates: Counter[int] = Counter()
         """Changes that were published, whole books not counted, by index."""
-        self.snapshots: Counter[int] = Counter()
+        self._snapshots: Counter[int] = Counter()
         """Whole books that were published, by index."""
 
     def sync(self, index: int) -> BookSync:
@@ -90,6 +107,22 @@ class Books:
         if sync is None:
             sync = self._syncs[index] = BookSync(self._books.of(index))
         return sync
+
+    def stats(self, index: int) -> BookStats:
+        sync = self.sync(index)
+        return BookStats(
+            is_whole=sync.is_following,
+            bids=sync.book.bid_count,
+            asks=sync.book.ask_count,
+            updates=self._updates[index],
+            snapshots=self._snapshots[index],
+            breaks=sync.breaks,
+            repeats=sync.repeats,
+        )
+
+    def newest_id(self, index: int) -> int:
+        """The update id of a book, 0 while it is unknown."""
+        return self.sync(index).book.update_id
 
     async def asked(self) -> None:
         """Return once no book needs the REST budget now."""
@@ -117,13 +150,16 @@ class Books:
 
     # What the stream brings.
 
-    def take(self, depth: VenueDepth, now_s: float, *, is_alone: bool) -> Taken:
-        """Take a change of a book. `is_alone`: only one connection brings it."""
+    def take(
+        self, depth: VenueDepth, now_s: float, connection: Connection, *, is_alone: bool
+    ) -> Taken:
+        """Take a change of a book, which all connections feed together. `is_alone`: only this one
+        brings it."""
         index = depth.update.instrument.index
         sync = self._syncs.get(index) or self.sync(index)
         taken = sync.take(depth, now_s, is_alone=is_alone)
         if taken.updates:
-            self.updates[index] += len(taken.updates)
+            self._updates[index] += len(taken.updates)
         if taken.broken:
             self._note_break(depth.update.instrument, taken.broken)
         if sync.is_following and sync.due_s is not None:
@@ -155,14 +191,26 @@ class Books:
         for each in instruments:
             self._lose(each, self.sync(each.index).lose("the venue changed its units"))
 
-    def doubt(self, index: int, why: str) -> bool:
-        """Make a book unknown, since its stream has lost something. False if it was unknown. The
-        caller publishes that."""
+    def doubt(self, index: int, why: str, connection: Connection | None = None) -> Taken:
+        """Make a book unknown, since its stream has lost something, on whichever connection."""
         if not self.sync(index).lose(why):
             self._joined_s[index] = trio.current_time()  # its snapshot would not have lasted
-            return False
+            return _NOTHING
         self._note_break(self._roster[index].instrument, why)
-        return True
+        return Taken((), why)
+
+    def verify(self, item: BookChecksum, connection: Connection) -> Taken:
+        raise AssertionError("a venue with checksums sends whole books on its stream")
+
+    def lost(self, connection: Connection, indexes: tuple[int, ...], why: str) -> None:
+        """Messages of a connection are missing, and nothing says which."""
+        for index in indexes:
+            if self.doubt(index, why).broken:
+                self._announcer.say(self._liveness.lost(index, BOOK, why))
+        self._wake()
+
+    def gone(self, connection: Connection, why: str) -> None:
+        """A connection has ended. The next change tells whether something is missing."""
 
     def drop(self, index: int) -> None:
         """Forget the book of an instrument that is delisted."""
@@ -265,7 +313,7 @@ class Books:
     def _publish(self, instrument: Instrument, joined: Joined) -> None:
         index = instrument.index
         self._joined_s[index] = trio.current_time()
-        self.snapshots[index] += 1
+        self._snapshots[index] += 1
         self._announcer.whole_book(joined.whole)
         self._announcer.say(self._liveness.back(index, BOOK, WHOLE))
         self._wake()

@@ -133,7 +133,7 @@ class Feed:
             parts.sequences,
             parts.announcer,
             on_misfit=self._upkeep.doubt,
-            books_whole=parts.books.whole if venue.data & DataKinds.BOOK_BY_PRICE else None,
+            books_whole=parts.books.whole if parts.books.kind else None,
             uniform=uniform,
         )
         self._recovery.cover(venue)
@@ -170,7 +170,7 @@ class Feed:
             start = self._nursery.start_soon
             start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
-            if DataKinds.BOOK_BY_PRICE in self._venue.data:
+            if self._parts.books.kind:
                 start(self._parts.books.run)
             start(self._upkeep.relist)
             start(self._upkeep.refer)
@@ -292,6 +292,7 @@ class Feed:
             changes = self._parts.liveness.down(shard.indexes, why)
             if not is_last:  # otherwise the state of the feed reports it
                 self._say(changes)
+        self._parts.books.gone(connection, why)
         self._count_connections()
 
     def turned_down(self, refused: Mapping[str, str]) -> None:

@@ -12,12 +12,14 @@ from typing import Final, TypeGuard
 import trio
 
 from fanout.channel.channel import Channel, Published
+from fanout.feed.book_sync import Taken as BookTaken
 from fanout.feed.books import BOOK, WHOLE
 from fanout.feed.connection import Connection
 from fanout.feed.liveness import Change
 from fanout.feed.parts import Parts
 from fanout.feed.sequences import Taken
 from fanout.feed.shard import Shard
+from fanout.feed.stream_books import WithQuotes
 from fanout.feed.view import FeedView
 from fanout.net.websocket import Burst
 from fanout.protocol.constants import BlockFlags, DataKinds, TradeKind
@@ -25,6 +27,7 @@ from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
 from fanout.venues.values import (
     Alive,
+    BookChecksum,
     DepthLost,
     NewestId,
     SpentId,
@@ -76,11 +79,8 @@ class Intake:
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
         """Messages of a connection are missing, and nothing says which."""
-        if BOOK not in shard.venue.data:
-            return
-        for index in shard.indexes:
-            if self._books.doubt(index, why):
-                self._say(self._parts.liveness.lost(index, BOOK, why))
+        if self._books.kind & shard.venue.data:
+            self._books.lost(connection, shard.indexes, why)
 
     def take(
         self, items: list[VenueItem], shard: Shard, burst: Burst, connection: Connection
@@ -122,6 +122,8 @@ class _Read:
                 self._lose_book(item)
             elif type(item) is NewestId:
                 self._take_newest(item)
+            elif type(item) is BookChecksum:
+                self._verify_book(item)
             else:
                 assert type(item) is Alive, "there are no other items"
                 self._note_sign(item.symbol, of_trades=False)
@@ -249,7 +251,7 @@ class _Read:
         if kind:
             why = f"its {_NAMES[kind]} are silent, and the rest goes on"
             self._of._balance.restart(index, self._now_s)
-            if kind is BOOK:
+            if kind is self._of._books.kind:
                 self._of._books.doubt(index, why)
             else:
                 self._of._quotes.restart((index,))  # their ids may have gone back
@@ -281,8 +283,16 @@ class _Read:
 
     def _lose_book(self, lost: DepthLost) -> None:
         """A change cannot be read, so the book is not the venue's any more."""
-        if self._of._books.doubt(lost.index, lost.why):
-            self._say(self._of._parts.liveness.lost(lost.index, BOOK, lost.why))
+        self._note_loss(lost.index, self._of._books.doubt(lost.index, lost.why, self._connection))
+
+    def _verify_book(self, item: BookChecksum) -> None:
+        self._note_loss(item.index, self._of._books.verify(item, self._connection))
+
+    def _note_loss(self, index: int, taken: BookTaken | WithQuotes) -> None:
+        self._ready += taken.updates
+        if taken.broken:
+            kind = self._of._books.kind
+            self._say(self._of._parts.liveness.lost(index, kind, taken.broken))
 
     def _take_depth(self, depth: VenueDepth) -> None:
         index, liveness = depth.update.instrument.index, self._of._parts.liveness
@@ -291,17 +301,18 @@ class _Read:
             return
         if entry.instrument is not depth.update.instrument and self._of._units.follow_values:
             return  # it was read in the units before, and its book begins anew
-        taken = self._of._books.take(depth, self._now_s, is_alone=len(self._shard.open) <= 1)
+        books = self._of._books
+        is_alone = len(self._shard.open) <= 1
+        taken = books.take(depth, self._now_s, self._connection, is_alone=is_alone)
         self._of._balance.heard_book(index, self._now_s)
         if taken.broken:  # before the sign of life, which would turn a STALE instrument LIVE
-            self._ready += taken.updates
-            self._say(liveness.lost(index, BOOK, taken.broken))
+            self._note_loss(index, taken)
             self._note_life(index)
             return
         self._note_life(index)
         self._ready += taken.updates
-        if taken.updates and liveness.lacks(index, BOOK):
-            self._say(liveness.back(index, BOOK, WHOLE))
+        if taken.updates and liveness.lacks(index, books.kind):
+            self._say(liveness.back(index, books.kind, WHOLE))
 
 
 def _runs(

@@ -8,7 +8,7 @@ from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
 from fanout.feed.announcer import Announcer
 from fanout.feed.balance import Balance
-from fanout.feed.books import Books
+from fanout.feed.books import Books, are_derived, kind_of
 from fanout.feed.connection import Connect
 from fanout.feed.connections import Connections, Sink
 from fanout.feed.liveness import Liveness, LivenessOfKinds
@@ -16,12 +16,14 @@ from fanout.feed.market import Market
 from fanout.feed.quotes import Quotes
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences
+from fanout.feed.stream_books import StreamBooks
 from fanout.feed.units import Units
 from fanout.feed.watch import Watch
 from fanout.net.rest import RestClient
 from fanout.protocol.constants import DataKinds
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
+from fanout.venues.values import BookSource
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +37,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     announcer: Announcer
     connections: Connections
     quotes: Quotes
-    books: Books
+    books: Books | StreamBooks
     units: Units
     balance: Balance
 
@@ -60,15 +62,12 @@ def made_parts(
     liveness = _liveness(venue, market, config.first_trade_timeout_s)
     watch = Watch(sequences, liveness)
     announcer = Announcer(channel, roster, wall_ns=wall_ns)
-    books = Books(
-        venue,
-        rest,
-        channel.books,
-        roster,
-        liveness,
-        announcer,
-        anomalies,
-        wake=watch.wake,
+    quotes = Quotes(roster, anomalies)
+    of_books = venue, rest, channel.books, roster, liveness, announcer, anomalies
+    books = (
+        StreamBooks(*of_books, quotes, wake=watch.wake)
+        if venue.book_source is BookSource.STREAM
+        else Books(*of_books, wake=watch.wake)
     )
     return Parts(
         roster=roster,
@@ -85,11 +84,15 @@ def made_parts(
             uniform=uniform,
             units=roster.units,
         ),
-        quotes=Quotes(roster, anomalies),
+        quotes=quotes,
         books=books,
         units=Units(venue, roster, sequences, books, announcer),
-        balance=Balance(venue.data),
+        balance=Balance(_own_streams(venue) | books.kind, book=books.kind),
     )
+
+
+def _own_streams(venue: Venue) -> DataKinds:
+    return venue.data & ~DataKinds.QUOTES if are_derived(venue) else venue.data
 
 
 def _liveness(venue: Venue, market: Market, first_trade_timeout_s: float) -> Liveness:
@@ -98,6 +101,6 @@ def _liveness(venue: Venue, market: Market, first_trade_timeout_s: float) -> Liv
         market.usual_s,
         market.longest_s,
         first_trade_timeout_s=first_trade_timeout_s,
-        lacks=venue.data & DataKinds.BOOK_BY_PRICE,
+        lacks=kind_of(venue),
         silence_s=venue.limits.silence_s,
     )

@@ -19,6 +19,7 @@ from fanout.feed.announcer import Announcer
 from fanout.feed.books import Books
 from fanout.feed.roster import Roster
 from fanout.feed.sequences import Sequences
+from fanout.feed.stream_books import StreamBooks
 from fanout.protocol.constants import I64_MAX, U64_MAX
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.fixedpoint import from_text
@@ -47,7 +48,7 @@ class Units:
         venue: Venue,
         roster: Roster,
         sequences: Sequences,
-        books: Books,
+        books: Books | StreamBooks,
         announcer: Announcer,
     ) -> None:
         self.follow_values = follows_values(venue)

@@ -28,7 +28,7 @@ from fanout.feed.roster import NO_REFERENCE
 from fanout.feed.silence import Listings
 from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
-from fanout.protocol.constants import DataKinds, FeedState
+from fanout.protocol.constants import FeedState
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Reference
 from fanout.stats.anomalies import Anomalies
@@ -314,8 +314,8 @@ class Upkeep:
         """The reference with the newest update id of the instrument's quotes and book; 0 before the
         first."""
         newest = max(0, self._parts.quotes.tally(index).last_id)
-        if DataKinds.BOOK_BY_PRICE in self._venue.data:
-            newest = max(newest, self._parts.books.sync(index).book.update_id)
+        if self._parts.books.kind:
+            newest = max(newest, self._parts.books.newest_id(index))
         return msgspec.structs.replace(reference, update_id=newest)
 
     def _pace_s(self, index: int) -> float:

@@ -11,7 +11,6 @@ from typing import Final
 from fanout.feed.parts import Parts
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
-from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
@@ -143,19 +142,8 @@ class FeedView:
         )
 
     def _book(self, index: int) -> BookStats | None:
-        if DataKinds.BOOK_BY_PRICE not in self._parts.connections.venue.data:
-            return None
         books = self._parts.books
-        sync = books.sync(index)
-        return BookStats(
-            is_whole=sync.is_following,
-            bids=sync.book.bid_count,
-            asks=sync.book.ask_count,
-            updates=books.updates[index],
-            snapshots=books.snapshots[index],
-            breaks=sync.breaks,
-            repeats=sync.repeats,
-        )
+        return books.stats(index) if books.kind else None
 
 
 def _rate(past: Sequence[tuple[float, int]], trades: int, now_s: float) -> float:

@@ -35,6 +35,9 @@ class BookStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `updates` counts the changes that were published, `snapshots` the whole books, and `breaks` how
     often the book was lost. `repeats` are changes that the book had already.
+
+    Where the stream brings whole books, each connection has a copy: `standbys` are those that could
+    take over at once, and `refreshes` how often the venue was asked to send the book anew.
     """
 
     is_whole: bool
@@ -44,6 +47,8 @@ class BookStats(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: int
     breaks: int
     repeats: int
+    standbys: int = 0
+    refreshes: int = 0
 
 
 class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):

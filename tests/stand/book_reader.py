@@ -86,14 +86,20 @@ class Joiner:
             self._take(self._reader.next_piece())
         book = self._books[symbol]
         if book.is_known:
-            assert book.update_id == self._exchange.books[symbol].update_id
+            self._check_newest(book.prices, self._exchange.books[symbol])
         return book.is_known
 
     def _take(self, data: bytes) -> None:
         for each in self._subscriber.receive(data):
             self._books.apply(each)
             for book in self._books.known:
-                assert_is_the_exchanges(book.prices, self._exchange.books[book.symbol])
+                self._check(book.prices, self._exchange.books[book.symbol])
+
+    def _check(self, book: OrderBook, theirs: Book) -> None:
+        assert_is_the_exchanges(book, theirs)
+
+    def _check_newest(self, book: OrderBook, theirs: Book) -> None:
+        assert book.update_id == theirs.update_id
 
 
 def assert_is_the_exchanges(book: OrderBook, theirs: Book) -> None:

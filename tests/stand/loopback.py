@@ -65,8 +65,12 @@ class Book:
         self.bids: dict[str, str] = {"61800.20": "2.500"}
         self.asks: dict[str, str] = {"61800.30": "1.200"}
         self.update_id = 5_000_000_000_000
+        self.time = BEGAN_MS
+        """One ms more for each change, told by an exchange that brings whole books."""
         self.history = {self.update_id: (self.bids.copy(), self.asks.copy())}
         """What it was at each update id."""
+        self.states = {self.time: self.history[self.update_id]}
+        """What it was at each time."""
 
     def snapshot(self, limit: int | None = None) -> dict[str, object]:
         """What REST answers."""
@@ -81,6 +85,7 @@ class Book:
         """Set quantities, and say it as a message does."""
         before = self.update_id
         self.update_id += 100
+        self.time += 1
         for side, changes in ((self.bids, bids), (self.asks, asks)):
             for price, quantity in changes.items():
                 if float(quantity):
@@ -88,6 +93,7 @@ class Book:
                 else:
                     side.pop(price, None)
         self.history[self.update_id] = self.bids.copy(), self.asks.copy()
+        self.states[self.time] = self.history[self.update_id]
         data = {"e": "depthUpdate", "E": BEGAN_MS, "T": BEGAN_MS, "U": before + 50}
         data |= {"u": self.update_id, "pu": before}
         return data | {"b": list(bids.items()), "a": list(asks.items())}
@@ -126,6 +132,10 @@ class Socket:
             self._asked_for -= set(request["params"])
         self.said_s.append(trio.current_time())
         self.push(json.dumps({"result": None, "id": request.get("id", 1)}).encode())
+        if self._exchange.brings_wholes and request["method"] == "SUBSCRIBE":
+            for symbol in self._exchange.books:
+                if f"{symbol.lower()}@depth@0ms" in request["params"]:
+                    self._exchange.tell_whole(symbol, self)
 
     async def receive(self) -> Burst:
         while not self._messages and self._end is None:
@@ -194,6 +204,10 @@ class Exchange:
         self.mute: set[str] = set()
         """Streams of which nothing is delivered to anybody."""
         self.books: dict[str, Book] = {each: Book() for each in symbols}
+        self.brings_wholes = False
+        """Whether a subscription brings the whole book: see `stream_venue`."""
+        self.withheld: set[str] = set()
+        """Symbols whose whole book it does not bring all the same."""
         self.snapshots: dict[str, list[dict[str, object]]] = {}
         """What REST answers for the next whole books of a symbol, in place of what is true."""
         self.budget = Budget(2_400, wall_s=lambda: 0.0)
@@ -248,6 +262,8 @@ class Exchange:
         """Change an order book. With `skip` nobody is told. `odd` fields are told wrong. Gives the
         message, which `tell_change` tells late."""
         data = self.books[symbol].change(bids or {}, asks or {}) | {"s": symbol} | odd
+        if self.brings_wholes:
+            data["T"] = self.books[symbol].time
         if not skip:
             self.tell_change(data, *self.sockets)
         return data
@@ -255,6 +271,15 @@ class Exchange:
     def tell_change(self, data: dict[str, object], *sockets: Socket) -> None:
         for socket in sockets:
             socket.tell(f"{str(data['s']).lower()}@depth@0ms", data)
+
+    def tell_whole(self, symbol: str, *sockets: Socket) -> None:
+        """Tell the whole book, in a form of its own."""
+        book = self.books[symbol]
+        data = {"whole": symbol, "u": book.update_id, "T": book.time}
+        message = json.dumps(data | {"b": list(book.bids.items()), "a": list(book.asks.items())})
+        for socket in sockets:
+            if symbol not in self.withheld and symbol not in socket.silent:
+                socket.push(message.encode())
 
     def quote(self, symbol: str, **odd: object) -> None:
         """Tell the best prices."""
