@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from wsproto.events import TextMessage
 
 from fanout.errors import ConfigError
 from fanout.simulator.config import SimulatorConfig
+from fanout.simulator.dialects import DIALECTS
 from fanout.simulator.exchange import Exchange
 from fanout.simulator.faults import Insert
 from fanout.simulator.market.capture import Capture, survey
@@ -29,7 +31,9 @@ from fanout.simulator.market.reader import (
 )
 from fanout.simulator.market.ticks import MARKET, TRADE, Trade
 from tests.captures import capture_path
-from tests.fanout.simulator.support import USDM, trade
+from tests.fanout.simulator.support import USDM, trade, write_capture
+from tests.fanout.simulator.toy import Toy
+from tests.fanout.simulator.toy_client import ToyClient
 from tests.stand.callers import RawClient
 from tests.stand.memory import MemoryServer
 
@@ -237,3 +241,30 @@ def test_recorded_aggregates_are_played_and_none_are_made() -> None:
     sent = [each for each in capture.ticks(0) if each.aggregate is not None]
     assert len(sent) > 500
     assert all(b'"aggTrade"' in (each.recorded or b"") for each in sent)
+
+
+async def test_a_personal_dialect_numbers_recorded_messages_for_each_connection(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy()
+    monkeypatch.setitem(DIALECTS, "toy", toy)
+    path = write_capture(tmp_path / "capture", (1, trade(5)), (2, trade(6)))
+    capture = survey((path,), toy.reader, toy.table)
+    exchange = Exchange(capture, Clock(0), SimulatorConfig(dialect="toy"))
+    clients = []
+    for requests in (("sub btcusdt@trade",), ("sub btcusdt@trade", "sub btcusdt@trade")):
+        raw = RawClient(MemoryServer(nursery, exchange.serve).connect())
+        await raw.shake_hands("/ws")
+        clients.append(ToyClient(raw))
+        nursery.start_soon(clients[-1].listen)
+        for request in requests:
+            await raw.send(TextMessage(data=request))
+    await trio.testing.wait_all_tasks_blocked()
+    await exchange.play(None)
+    await trio.testing.wait_all_tasks_blocked()
+    recorded = [tick.recorded or b"" for tick in capture.ticks(0)]
+    for client in clients:
+        assert client.numbers == list(range(1, len(client.numbers) + 1))
+        payloads = [text.split(" ", 2)[2].encode() for text in client.heard[-2:]]
+        assert payloads == recorded
+    assert len(clients[1].numbers) > len(clients[0].numbers) > len(recorded)
