@@ -232,7 +232,9 @@ class Dialect(Protocol):
         """The destination of a WebSocket request's target; None if the venue has no such path."""
 
     def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
-        """The streams of a symbol by name, each with its kind and its route."""
+        """The streams of a symbol by name, each with its kind and its route. Several names can have
+        one stream: a connection gets it once, under the first name that it asked for. Only a
+        personal dialect can then tell the names apart in its messages."""
 
     def welcome(self, session: Session) -> Answer | None:
         """What the venue says first on a new connection; None if it waits for the client."""
@@ -243,7 +245,8 @@ class Dialect(Protocol):
 
     def greeting(self, name: str, stream: str, market: Market, session: Session) -> list[bytes]:
         """The payloads that answer a new subscription: the whole book, or past trades. `name` is
-        the venue's name of the stream, and `stream` the market's."""
+        the venue's name of the stream, and `stream` the market's. A combined form adds an envelope.
+        They also come when a fault asks for them: a book whose last id is 1 has then begun anew."""
 
     def pulses(self, session: Session) -> tuple[Pulse, ...]:
         """The messages on a clock that this connection gets now."""

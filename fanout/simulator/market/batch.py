@@ -74,6 +74,11 @@ class Batcher:
         closed = self._closed(symbol, due_ns)
         return [] if closed is None else [closed]
 
+    def waiting(self, symbol: str) -> int:
+        """How many fills of a symbol wait for others of their message."""
+        found = self._open.get(symbol)
+        return 0 if found is None else sum(trade.is_fill for trade in found.trades)
+
     def is_due(self, now_ns: int) -> bool:
         return bool(self._waiting) and self._waiting[0].due_ns <= now_ns
 

@@ -224,9 +224,12 @@ class Engine:
         return self.books.best(symbol)
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
+        """The newest fills, without those that a stream is still to send."""
         if symbol not in self.history.trades:
             return ()
-        return tuple(self.history.newest(symbol, count))
+        held = 0 if self.batcher is None else self.batcher.waiting(symbol)
+        rows = self.history.newest(symbol, count + held)
+        return tuple(rows[: len(rows) - held])
 
     def change_book(self, fault: Unchain | Empty | Deepen, symbol: str) -> Ticks:
         self.start_book(symbol)

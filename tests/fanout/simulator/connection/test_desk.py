@@ -8,17 +8,21 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fanout.simulator.dialects import DIALECTS
+from fanout.simulator.dialects.base import Batching
 from fanout.simulator.faults import Silence, Stall
 from fanout.simulator.market.reader import RecordedLevels, RecordedMessage
 from fanout.simulator.market.recorded_books import RecordedBooks
 from fanout.simulator.market.ticks import Tick
 from tests.fanout.simulator.support import MemoryExchange
+from tests.fanout.simulator.toy import Toy
 from tests.fanout.simulator.toy_client import (
     DEPTH,
     SLOW_DEPTH,
     TRADES,
     ToyClient,
     toy_client,
+    toy_exchange,
 )
 
 Side = dict[str, str]
@@ -86,6 +90,32 @@ async def test_a_greeting_is_the_book_that_the_next_update_of_its_stream_changes
         assert all(last + 1 == begins for (_, last), (begins, _) in pairwise(book.ids))
         assert all(first[last_id] == state for last_id, state in book.states.items())
     assert toy.exchange.book("BTCUSDT", 5).bids[0][0] in first[max(first)][0]
+
+
+class _Batched(Toy):
+    """A message has the ids of its trades, which are a second's."""
+
+    batching: Batching | None = Batching(1_000, most=100)
+
+    def payload(self, tick: Tick, *, microseconds: bool) -> bytes:
+        return " ".join(str(each.trade_id) for each in tick.trades).encode()
+
+
+async def test_past_trades_are_not_those_that_wait_for_others_of_their_message(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    monkeypatch.setitem(DIALECTS, "toy", _Batched())
+    client = await toy_client(nursery, toy_exchange(nursery))
+    await client.say(f"sub {TRADES}")
+    await client.until(1.55)
+    await client.say(f"sub {TRADES}")
+    await client.until(2.35)
+    assert [text.partition(f"{TRADES} ")[2] for text in client.heard if text[0].isdecimal()] == [
+        "1 2 3 4 5 6 7 8 9 10",
+        "past 9",
+        "past 10",
+        "11 12 13 14 15 16 17 18 19 20",
+    ]
 
 
 async def test_a_silent_stream_greets_nobody(
