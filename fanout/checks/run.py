@@ -204,7 +204,13 @@ class Inspection:
         return judge_stream(heard, self._venue, self._symbols, silences, timeout_s=self._timeout_s)
 
     async def _listen(self, venue: Venue, symbols: tuple[str, ...], timeout_s: float) -> Heard:
-        connect = partial(open_websocket, proxy=self._stream_proxy, wall_ns=self._wall_ns)
+        connect = partial(
+            open_websocket,
+            proxy=self._stream_proxy,
+            wall_ns=self._wall_ns,
+            limits=venue.limits,
+            refusal=venue.refusal,
+        )
         return await listen(
             connect, venue, symbols, self._patience, timeout_s=timeout_s, progress=self._progress
         )

@@ -6,7 +6,7 @@ the wrong route as well, and then stays silent. Silence may also mean a quiet ma
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 import msgspec
@@ -17,6 +17,7 @@ from fanout.checks.report import Check, Fault, Name, Subject, any_failed, time_t
 from fanout.checks.silence import Silence
 from fanout.checks.venue import failure_of
 from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
+from fanout.feed.outbox import Outbox
 from fanout.net.websocket import Burst, WebSocket
 from fanout.venues import Dialogue, Venue, VenueItem, VenueTrade
 
@@ -43,6 +44,8 @@ class Heard(msgspec.Struct):
     """Answers to requests."""
     unreadable: int = 0
     """Messages that the venue's parser refused."""
+    notices: list[str] = []
+    """What the venue told the operator, each once."""
     error: VenueError | None = None
 
 
@@ -58,17 +61,15 @@ async def listen(
     """Subscribe, and wait up to `timeout_s` for a first trade on every symbol."""
     heard = Heard(awaited=set(symbols))
     began_s, dialogue = trio.current_time(), venue.dialogue(symbols)
+    outbox = Outbox(dialogue, venue.limits.messages_a_second)
     with trio.move_on_at(patience.deadline_s(OPEN_S)) as opening:
         try:
             async with connect(venue.stream_url()) as websocket:
                 heard.opened_s = trio.current_time() - began_s
-                for number, text in enumerate(dialogue.opening()):
-                    if number:
-                        await trio.sleep(1 / venue.limits.messages_a_second)
-                    await websocket.send(text)
+                await outbox.open(websocket)
                 opening.deadline = float("inf")
                 with trio.move_on_at(patience.deadline_s(timeout_s)):
-                    await _collect(websocket, dialogue, heard, progress)
+                    await _Listener(venue, dialogue, outbox, heard, progress).run(websocket)
         except VenueError as error:
             heard.error = error
     if opening.cancelled_caught:
@@ -76,29 +77,61 @@ async def listen(
     return heard
 
 
-async def _collect(
-    websocket: WebSocket, dialogue: Dialogue, heard: Heard, progress: Progress
-) -> None:
-    subscribed_s, count = trio.current_time(), len(heard.awaited)
-    while heard.awaited:
-        progress(f"waiting for first trades: {count - len(heard.awaited)} of {count}")
-        _take(await websocket.receive(), dialogue, heard, subscribed_s)
+class _Listener(msgspec.Struct, frozen=True):
+    """Talks to the venue on an open connection until every symbol has had a trade."""
 
+    venue: Venue
+    dialogue: Dialogue
+    outbox: Outbox
+    heard: Heard
+    progress: Progress
 
-def _take(burst: Burst, dialogue: Dialogue, heard: Heard, subscribed_s: float) -> None:
-    items: list[VenueItem] = []
-    for message in burst.messages:
+    async def run(self, websocket: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._speak, websocket)
+            try:
+                await self._collect(websocket)
+            except VenueError as error:
+                self.heard.error = error
+            nursery.cancel_scope.cancel()
+
+    async def _speak(self, websocket: WebSocket) -> None:
+        with suppress(VenueError):  # whoever listens notices the end too
+            await self.outbox.run(websocket)
+
+    async def _collect(self, websocket: WebSocket) -> None:
+        awaited, subscribed_s = self.heard.awaited, trio.current_time()
+        count = len(awaited)
+        while awaited:
+            self.progress(f"waiting for first trades: {count - len(awaited)} of {count}")
+            self._take(await websocket.receive(), subscribed_s)
+
+    def _take(self, burst: Burst, subscribed_s: float) -> None:
+        items: list[VenueItem] = []
+        for message in burst.messages:
+            self._read(message, items)
+        for item in items:
+            # A trade from before the subscription does not prove that others will come.
+            is_proof = isinstance(item, VenueTrade) and not item.is_past
+            if is_proof and item.symbol in self.heard.awaited:
+                self.heard.awaited.discard(item.symbol)
+                self.heard.first_s[item.symbol] = trio.current_time() - subscribed_s
+
+    def _read(self, message: bytes, items: list[VenueItem]) -> None:
+        if len(message) > self.venue.limits.message_bytes:
+            self.heard.unreadable += 1
+            return
         try:
-            outcome = dialogue.receive(message, items)
+            outcome = self.dialogue.receive(message, items)
         except VenueMessageError:
-            heard.unreadable += 1
-            continue
-        if outcome is not None:
-            heard.answers += 1
-    for item in items:
-        if isinstance(item, VenueTrade) and item.symbol in heard.awaited:
-            heard.awaited.discard(item.symbol)
-            heard.first_s[item.symbol] = trio.current_time() - subscribed_s
+            self.heard.unreadable += 1
+            return
+        if outcome is None:
+            return
+        self.heard.answers += bool(outcome.confirmed or outcome.refused)
+        self.outbox.say(outcome.answers, urgent=True)
+        if outcome.notice and outcome.notice not in self.heard.notices:
+            self.heard.notices.append(outcome.notice)
 
 
 def judge_stream(
@@ -129,7 +162,8 @@ def _websocket(heard: Heard, venue: Venue, trades: Sequence[Check], timeout_s: f
     if heard.error is not None:
         return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
     assert took_s is not None, "it opened, since there is no error"
-    opened, count = f"open in {time_text(took_s)}", len(heard.awaited) + len(heard.first_s)
+    opened = "; ".join((f"open in {time_text(took_s)}", *heard.notices))
+    count = len(heard.awaited) + len(heard.first_s)
     if not count:
         return subject.passed(f"{opened}; nothing to subscribe to", took_s=took_s)
     if heard.first_s:

@@ -4,9 +4,11 @@ import json
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.errors import VenueBusyError, VenueMessageError
 from fanout.protocol import Instrument
+from fanout.protocol.constants import TradeKind
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
@@ -14,6 +16,8 @@ from fanout.venues.values import Alive, Limits, Listed, NewestId, VenueTrade
 from tests.stand.loopback import Row
 
 KEEP_ALIVE_S: Final = 20.0
+
+PAST: Final = VenueTrade("", 7, 0, "61800.30", "0.500", False, TradeKind.MARKET, is_past=True)
 
 
 class ToyDialogue(TradeDialogue):
@@ -46,6 +50,9 @@ class ToyDialogue(TradeDialogue):
                 return Outcome(lost="number 8 follows 6")
             case {"toy": "pauses"}:
                 return Outcome(pauses="maintenance has begun")
+            case {"toy": "past"}:
+                out.append(replace(PAST, symbol=self._symbols[0]))
+                return None
             case {"toy": "busy"}:
                 raise VenueBusyError("too many requests", 60.0)
             case {"toy": "notice", "words": words}:
