@@ -65,6 +65,7 @@ class Protocol(ClientProtocol):
 
     def __init__(self, uri: WebSocketURI, limits: Limits = _USUAL) -> None:
         super().__init__(uri, max_size=max(MAX_MESSAGE_BYTES, ROOM * limits.message_bytes))
+        self.debug = False  # else the core logs all frames, and ours may hold a secret
         pongs = limits.pongs_a_second
         self._pongs: deque[float] = deque([float("-inf")] * pongs, pongs)
 

@@ -362,3 +362,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     lost: str | None = None
     pauses: str | None = None
     notice: str | None = None
+
+    def __repr__(self) -> str:
+        # Answers may hold a secret, so they are counted.
+        others = [each for each in self.__struct_fields__[1:] if getattr(self, each)]
+        words = "".join(f", {each}={getattr(self, each)!r}" for each in others)
+        return f"Outcome(answers={len(self.answers)}{words})"

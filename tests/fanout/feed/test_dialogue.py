@@ -3,6 +3,7 @@ prove nothing."""
 
 import json
 import logging
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -10,13 +11,15 @@ import trio
 from trio.testing import MockClock
 
 from fanout.config import FeedConfig
-from fanout.errors import VenueBusyError
+from fanout.errors import VenueBusyError, VenueUnreachableError
 from fanout.feed.connection import LONGEST_MAINTENANCE_S
 from fanout.protocol import BookUpdate, DataKinds, Gap, Status, Trade
+from fanout.venues import Outcome, VenueItem
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.fanout.feed.toy import (
     KEEP_ALIVE_S,
     TalkativeVenue,
+    ToyDialogue,
     ToyVenue,
     alive,
     newest,
@@ -26,6 +29,35 @@ from tests.stand.loopback import Exchange, Socket
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+
+
+SECRET = "swordfish"
+
+
+class SecretDialogue(ToyDialogue):
+    """Every request holds a secret."""
+
+    def _requests(self, method: str, symbols: tuple[str, ...]) -> Iterator[str]:
+        for each in super()._requests(method, symbols):
+            yield each.replace("{", f'{{"token":"{SECRET}",', 1)
+
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
+        outcome = super().receive(message, out)
+        if outcome is not None and outcome.answers:
+            return Outcome(answers=(f'{{"method":"{SECRET}","params":[]}}',))
+        return outcome
+
+    def tick(self, now_s: float) -> tuple[str, ...]:
+        super().tick(now_s)
+        return (f'{{"method":"{SECRET}","params":[]}}',)
+
+
+class SecretVenue(ToyVenue):
+    trade_dialogue = SecretDialogue
+
+
+async def refuse(socket: Socket, text: str) -> None:
+    raise VenueUnreachableError("the venue accepted no bytes for 5 s")
 
 
 def said(running: RunningFeed, place: int = 0) -> list[str]:
@@ -327,6 +359,31 @@ async def test_an_unanswered_subscription_of_a_quiet_symbol_is_repeated(
         assert len(again) == len(set(again)) == 3, "one for each in the second request"
         (shard,) = running.feed._parts.connections
         assert not any(map(shard.unanswered, symbols[15:]))
+
+
+async def test_nothing_shows_what_is_sent(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of a dialogue may hold a secret. Here each of them does."""
+    caplog.set_level(logging.DEBUG)
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=SecretVenue) as running:
+        (link,) = running.feed._parts.connections.links
+        for second in range(90):
+            exchange.trade(BTC)
+            if second == 10:
+                exchange.sockets[0].push(b'{"toy":"ping","n":7}', b'{"toy":"pauses"}')
+            if second == 50:
+                monkeypatch.setattr(Socket, "send", refuse)
+            if second == 70:
+                exchange.sockets[0].break_off()
+            await trio.sleep(1)
+        connection = link._current
+        shown = [connection, link, connection and vars(connection), connection and connection.why]
+        shown += [Outcome(answers=(SECRET,)), running.feed.stats(), running.read(), caplog.text]
+        assert len(exchange.opened) > 2
+    assert "the venue accepted no bytes" in caplog.text
+    assert SECRET not in "".join(map(repr, shown))
 
 
 async def test_subscription_batches_keep_to_the_venues_message_limit(

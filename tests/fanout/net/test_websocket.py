@@ -1,6 +1,7 @@
 """The client against the server core of `websockets` over a stream in memory, and against peers
 that violate the protocol."""
 
+import logging
 import ssl
 import sys
 import tracemalloc
@@ -93,6 +94,20 @@ async def test_the_messages_of_one_read_are_one_burst() -> None:
         burst = await client.receive()
         assert burst.messages == [b"one", b"two", b"three", b"four"]
         assert (burst.received_ns, burst.received_at_ns) == (123, 456)
+
+
+async def test_a_message_that_is_sent_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with connected() as (client, venue):
+        await client.send("secret")
+        assert (await venue.received()).data == b"secret"
+        assert "secret" not in str(
+            [each.getMessage() for each in caplog.records if "server" not in each.name]
+        )
+        await client._stream.aclose()
+        with pytest.raises(trio.ClosedResourceError) as caught:
+            await client.send("secret")
+        assert "secret" not in f"{caught.value!r}"
 
 
 async def test_messages_right_behind_the_handshake_are_not_lost() -> None:
