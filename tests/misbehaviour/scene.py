@@ -1,23 +1,42 @@
 """A simulator, a service and a TCP client in one process, over real sockets and on a virtual clock.
 
-The records that the client got are held against what the simulator says it issued. From the first
-trade that the client got on, every id of every symbol was a trade, or reported as missing and then
-as what became of it, or used by the venue without a trade. None came twice, and none was made up.
+The records that the client got are held against what the simulator says it issued, from the first
+trade that the client got on. None came twice, and none was made up. Where ids are consecutive,
+every id of every symbol was a trade, or reported as missing and then as what became of it, or used
+by the venue without a trade. Elsewhere `tests.stand.account` says what holds.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 import trio
 
+from fanout.clients.books import Books
+from fanout.clients.outcomes import Received
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import FeedConfig
-from fanout.protocol import End, Gap, GapState, Loss, Status, Trade
+from fanout.protocol import (
+    BookUpdate,
+    End,
+    FeedState,
+    Gap,
+    GapState,
+    Loss,
+    Quote,
+    Status,
+    Trade,
+)
 from fanout.simulator import Simulator, SimulatorConfig
+from fanout.simulator.dialects import dialect_of, symbols_of
 from fanout.simulator.faults import Fault
+from fanout.simulator.market.ledger import IdRange
 from fanout.transports.tcp.config import TcpConfig
+from fanout.venues import VENUES, Continuity
+from tests.stand.account import Issued, fault_of, spans_of
+from tests.stand.exchange import SPENT, Market
 from tests.stand.inside import one_source, running_service, running_simulator
 
 BEGAN_NS = 1_790_000_000_000_000_000
@@ -27,10 +46,10 @@ DIALECT_OF = {
     "binance": "binance-usdm",
     "binance-spot": "binance-spot",
 }
-"""By venue of the service, the simulator's dialect. Scenes that make sense at both run at both."""
+"""By venue of the service, the simulator's dialect. `test_every_venue` plays at each."""
 
-SPENT = "NA"
-"""The kind of the ids that the exchange spends without a trade."""
+BEST_LEVELS: Final = 20
+"""Levels of a side that are compared: those that are complete while a symbol is LIVE."""
 
 
 Short = tuple[str, str] | tuple[str, int, str]
@@ -39,11 +58,22 @@ Short = tuple[str, str] | tuple[str, int, str]
 class Scene:
     """What happens, and what a client has been told of it so far."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(
+        self, simulator: Simulator, venue: str = "binance", symbols: Sequence[str] = (BTC, ETH)
+    ) -> None:
         self.simulator = simulator
+        self.symbols = symbols
+        self._has_ids = VENUES[venue].continuity is Continuity.IDS
+        self._market = None if self._has_ids else Market(simulator, *symbols)
+        self.books = Books()
+        """What a client builds of the records so far."""
         self.inject = simulator.faults.inject
         self.records: list[object] = []
         self._told = 0
+        self._states: dict[str, FeedState] = {}
+        """The newest state of each symbol."""
+        self._missing = 0
+        """Ids of open gaps."""
 
     async def until(self, condition: Callable[[], bool], *, within_s: float = 120) -> None:
         """Let time pass until something is so."""
@@ -57,6 +87,40 @@ class Scene:
         new, self._told = self.records[self._told :], len(self.records)
         shorts = [_short(each) for each in new if isinstance(each, Status | Gap)]
         return [each for each in shorts if of is None or each[0] in (of, "")]
+
+    def take(self, record: Received) -> None:
+        """Note what the client got."""
+        self.records.append(record)
+        self.books.apply(record)
+        if isinstance(record, Status) and record.instrument is not None:
+            self._states[record.instrument.symbol] = record.state
+        if isinstance(record, Gap):
+            count = record.last_id - record.first_id + 1
+            self._missing += count if record.state is GapState.OPEN else -count
+
+    @property
+    def are_books_the_exchanges(self) -> bool:
+        """Whether the best levels of all books are known, and are the exchange's now."""
+        return all(map(self._is_the_exchanges, self.symbols))
+
+    def _is_the_exchanges(self, symbol: str) -> bool:
+        book, theirs = self.books[symbol], self.simulator.book(symbol, BEST_LEVELS)
+        of = book.instrument
+        if not book.is_known or of is None:
+            return False
+        ours = [
+            [(of.price_decimal(price), of.quantity_decimal(size)) for price, size in levels]
+            for levels in book.prices.levels(BEST_LEVELS)
+        ]
+        return ours == [
+            [(Decimal(price), Decimal(size)) for price, size in levels]
+            for levels in (theirs.bids, theirs.asks)
+        ]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all symbols are LIVE, and no gap is open."""
+        return set(self._states.values()) == {FeedState.LIVE} and not self._missing
 
     def lost(self, symbol: str) -> int:
         return len(self.gap_ids(symbol, GapState.UNRECOVERABLE))
@@ -76,10 +140,30 @@ class Scene:
     def account(self, *symbols: str, stream: Any = "trade") -> None:
         """Hold what was told against what was issued."""
         assert not [each for each in self.records if isinstance(each, Loss)]
-        seqs = [each.seq for each in self.records if isinstance(each, Trade | Gap | Status)]
+        numbered = Trade | Gap | Status | Quote | BookUpdate
+        seqs = [each.seq for each in self.records if isinstance(each, numbered) and each.seq]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-        for symbol in symbols:
-            self._account(symbol, stream)
+        for symbol in symbols or self.symbols:
+            if self._has_ids:
+                self._account(symbol, stream)
+            else:
+                self.hold(symbol)
+
+    def hold(self, symbol: str) -> None:
+        """Hold the trades of a symbol whose ids prove nothing against those that were issued.
+        Nobody can miss a trade that the exchange has withheld from its streams."""
+        assert self._market is not None
+        received = [each.trade_id for each in self.trades if each.symbol == symbol]
+        withheld = set(_ids(self.simulator.withheld(symbol))).difference(received)
+        issued = [
+            Issued(trade_id, each.kind, self._market.time_ms(symbol, trade_id))
+            for each in self.simulator.issued(symbol)
+            for trade_id in _ids((each,))
+            if trade_id not in withheld
+        ]
+        statuses = [each for each in self.records if isinstance(each, Status)]
+        fault = fault_of(issued, received, [*spans_of(symbol, statuses)])
+        assert not fault, fault
 
     def _account(self, symbol: str, stream: Any) -> None:
         trades = Counter(each.trade_id for each in self.trades if each.symbol == symbol)
@@ -104,6 +188,11 @@ class Scene:
         assert {issued[each] for each in nowhere} <= {SPENT}, "every id is somewhere"
 
 
+def _ids(ranges: Iterable[IdRange]) -> Iterator[int]:
+    for each in ranges:
+        yield from range(each.first_id, each.last_id + 1)
+
+
 def _short(record: Status | Gap) -> Short:
     if isinstance(record, Gap):
         count = record.last_id - record.first_id + 1
@@ -116,15 +205,19 @@ async def playing(
     *faults: Fault,
     rate: float = 20,
     market: dict[str, Any] | None = None,
-    assets: tuple[str, ...] = (BTC, ETH),
+    assets: tuple[str, ...] = (),
     venue: str = "binance",
+    data: tuple[str, ...] = ("trades",),
+    count: int = 2,
     **feed: Any,
 ) -> AsyncIterator[Scene]:
     """A scene that has begun, with a trade of each symbol. `faults` are there from the start,
-    `market` are fields of `SimulatorConfig`, and `feed` of `FeedConfig`.
+    `market` are fields of `SimulatorConfig`, and `feed` of `FeedConfig`. Without `assets` the
+    symbols are the first `count` that the simulator has.
 
     At the end the service is stopped in good order, and the client reads to its END.
     """
+    assets = assets or symbols_of(dialect_of(DIALECT_OF[venue]), count)
     fields: dict[str, Any] = {"dialect": DIALECT_OF[venue], "symbols": assets} | (market or {})
     config = SimulatorConfig(rate=rate, start_ns=BEGAN_NS, **fields)
     began_s = trio.current_time()
@@ -138,6 +231,7 @@ async def playing(
         service = one_source(
             venue=venue,
             assets=assets,
+            data=data,
             transports=(TcpConfig(port=0),),
             ws_url=simulator.ws_url,
             rest_url=simulator.rest_url,
@@ -147,7 +241,7 @@ async def playing(
             trio.open_nursery() as reading,
             running_service(service, wall_ns=wall_ns) as running,
         ):
-            scene = Scene(simulator)
+            scene = Scene(simulator, venue, fields["symbols"])
             reading.start_soon(_read, running.url, scene)
             await scene.until(
                 lambda: {each.symbol for each in scene.trades} == set(fields["symbols"])
@@ -159,6 +253,6 @@ async def playing(
 async def _read(url: str, scene: Scene) -> None:
     async with TrioTcpClient(url, start="oldest") as client:
         async for record in client:
-            scene.records.append(record)
+            scene.take(record)
             if isinstance(record, End):
                 return

@@ -92,6 +92,10 @@ class Market:
         is_aggregate = ("aggTrade", symbol, trade_id) in self._rows
         return "aggTrade" if is_aggregate else "trade"
 
+    def time_ms(self, symbol: str, trade_id: int) -> int:
+        """When a trade happened."""
+        return self._rows["trade", symbol, trade_id][2]
+
     @property
     def issued_count(self) -> int:
         """Ids of trades that were used since the market opened."""

@@ -1,0 +1,90 @@
+"""Scenes that make sense at every venue, whatever its ids prove and wherever its books come from.
+
+The suite plays three of them: a connection that is lost, messages that are lost, and a book that is
+broken. FANOUT_EVERY_VENUE=1 plays all.
+"""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.errors import UsageError
+from fanout.simulator.faults import (
+    Delay,
+    Drop,
+    Empty,
+    Fault,
+    Garbage,
+    Http,
+    Malformed,
+    Repeat,
+    Shuffle,
+    Shutdown,
+    Silence,
+    Skip,
+    Stall,
+    Unchain,
+    UnknownEvent,
+)
+from tests.misbehaviour.scene import Scene, playing
+from tests.thoroughness import EVERY_VENUE
+
+ALWAYS: tuple[Fault, ...] = (Drop(), Skip(count=3))
+MORE: tuple[Fault, ...] = (
+    *(Drop(how="cut"), Drop(how="reset"), Drop(how="half-open"), Drop(code=1008)),
+    *(Stall(for_s=3), Stall(for_s=30), Shutdown(), Malformed(), UnknownEvent()),
+    *(Garbage(), Garbage(framed=False)),
+    *(Silence(for_s=5), Skip(count=50), Repeat(count=5), Delay(count=5, by=3), Shuffle(window=4)),
+    *(Http(status=503, requests=3), Http(status=429, retry_after_s=2), Http(body="<html>")),
+)
+ALWAYS_OF_BOOKS: tuple[Fault, ...] = (Unchain(),)
+MORE_OF_BOOKS: tuple[Fault, ...] = (
+    *(Drop(), Drop(how="half-open"), Skip(count=3, stream="depth"), Empty()),
+    *(Shuffle(window=3, stream="depth"), Repeat(count=3, stream="depth"), Silence(for_s=5)),
+)
+
+A_WHILE_S = 8.0
+"""Longer than the service needs to ask REST for what a new connection may have missed."""
+
+
+def played(always: tuple[Fault, ...], more: tuple[Fault, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("fault", always + more * EVERY_VENUE, ids=repr)
+
+
+def inject(scene: Scene, fault: Fault) -> None:
+    """A venue may refuse a fault that it cannot have. Then the scene goes on without."""
+    try:
+        scene.inject(fault)
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
+async def trades_go_on(scene: Scene) -> None:
+    """Wait until each symbol trades again after a while."""
+    await trio.sleep(A_WHILE_S)
+    before = len(scene.trades)
+    everything = set(scene.symbols)
+    await scene.until(lambda: {each.symbol for each in scene.trades[before:]} == everything)
+    await scene.until(lambda: scene.is_quiet)
+
+
+@played(ALWAYS, MORE)
+async def test_every_trade_is_received_or_accounted_for(
+    autojump_clock: MockClock, any_venue: str, fault: Fault
+) -> None:
+    async with playing(venue=any_venue) as scene:
+        inject(scene, fault)
+        await trades_go_on(scene)
+    scene.account()
+
+
+@played(ALWAYS_OF_BOOKS, MORE_OF_BOOKS)
+async def test_the_books_are_the_exchanges_again(
+    autojump_clock: MockClock, any_venue: str, fault: Fault
+) -> None:
+    async with playing(venue=any_venue, rate=2, data=("trades", "book"), count=1) as scene:
+        await scene.until(lambda: scene.are_books_the_exchanges)
+        inject(scene, fault)
+        await trades_go_on(scene)
+        await scene.until(lambda: scene.are_books_the_exchanges)
+    scene.account()
