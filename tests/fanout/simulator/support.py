@@ -69,8 +69,8 @@ class ListedMarket:
     recorded_books = None
     aggregated: frozenset[str] = frozenset()
 
-    def __init__(self, *ticks: Tick) -> None:
-        self.listings = (LISTING,)
+    def __init__(self, *ticks: Tick, listing: Listing = LISTING) -> None:
+        self.listings = (listing,)
         self._ticks = ticks
 
     def prime(self, rows: Rows, origin_ms: int) -> None:
@@ -143,8 +143,11 @@ async def rest_ids(simulator: Simulator) -> list[int]:
 class MemoryExchange(MemoryServer):
     """An exchange without sockets, for virtual clocks."""
 
-    def __init__(self, nursery: trio.Nursery, *ticks: Tick, **config: Any) -> None:
-        self.exchange = Exchange(ListedMarket(*ticks), Clock(0), SimulatorConfig(**config))
+    def __init__(
+        self, nursery: trio.Nursery, *ticks: Tick, listing: Listing = LISTING, **config: Any
+    ) -> None:
+        market = ListedMarket(*ticks, listing=listing)
+        self.exchange = Exchange(market, Clock(0), SimulatorConfig(**config))
         self.faults = self.exchange.faults
         super().__init__(nursery, self.exchange.serve)
 

@@ -1,17 +1,24 @@
-"""What holds for every dialect: its messages can be read back, and every fault works with it."""
+"""What holds for every dialect: its messages can be read back, and every fault works with it.
+
+They are read by the venue of the service that speaks with it, which subscribes as it would with the
+exchange.
+"""
 
 import json
+from collections import deque
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import CloseConnection, Ping, TextMessage
 
-from fanout.errors import UsageError
+from fanout.errors import UsageError, VenueMessageError
 from fanout.simulator.connection.http import Request
 from fanout.simulator.connection.rate_limit import RateLimit
 from fanout.simulator.dialects import DIALECTS, dialect_of, listing_of, symbols_of
-from fanout.simulator.dialects.base import Dialect, Form, Venue
+from fanout.simulator.dialects.base import Dialect, Form, RestSide, Venue
 from fanout.simulator.faults import (
     Delay,
     Drop,
@@ -35,8 +42,10 @@ from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import listed
 from fanout.simulator.market.reader import Recorded, RecordedAggregate
 from fanout.simulator.market.ticks import MARKET
-from fanout.venues import BinanceSpot, BinanceUsdm
+from fanout.venues import VENUES, VenueItem, VenueTrade
+from fanout.venues import Venue as FanoutVenue
 from tests.fanout.simulator.support import MemoryExchange, no_snapshot, tick, trade
+from tests.misbehaviour.scene import DIALECT_OF
 from tests.stand.callers import RawClient
 
 NS_PER_S = 1_000_000_000
@@ -44,10 +53,77 @@ URLS = {
     "binance-usdm": "/public/stream?streams=btcusdt@trade",
     "binance-spot": "/stream?streams=btcusdt@trade",
 }
-
-VENUES = {"binance-usdm": BinanceUsdm, "binance-spot": BinanceSpot}
+"""Targets that subscribe by themselves, as Binance's can."""
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda each: each.name)
+of_binance = pytest.mark.parametrize("dialect", URLS)
+
+
+def venue_of(dialect: str) -> FanoutVenue:
+    """The service's venue that speaks with a dialect, for trades."""
+    (name,) = (each for each, spoken in DIALECT_OF.items() if spoken == dialect)
+    made = VENUES[name]
+    venue = made(
+        stream=made.streams[0],
+        ws_url="ws://simulator",
+        rest_url="http://simulator",
+        credentials=None,
+    )
+    return venue.parts()[0]
+
+
+def symbol_of(dialect: str) -> str:
+    (symbol,) = symbols_of(DIALECTS[dialect], 1)
+    return symbol
+
+
+class Heard:
+    """What the service's venue reads on one connection to the exchange."""
+
+    def __init__(self, client: RawClient, venue: FanoutVenue, symbol: str) -> None:
+        self.client = client
+        self._dialogue = venue.dialogue((symbol,))
+        self._items: deque[VenueItem] = deque()
+
+    async def subscribe(self) -> None:
+        for words in self._dialogue.opening():
+            await self.client.send(TextMessage(words))
+        while self._dialogue.unanswered:
+            await self._read()
+
+    async def trade(self) -> VenueTrade:
+        """The next trade. Raises `VenueMessageError` for a message that cannot be read."""
+        while True:
+            while not self._items:
+                await self._read()
+            item = self._items.popleft()
+            if isinstance(item, VenueTrade) and not item.is_past:
+                return item
+
+    async def ids(self, count: int) -> list[int]:
+        return [(await self.trade()).trade_id for _ in range(count)]
+
+    async def _read(self) -> None:
+        event = await self.client.event()
+        if isinstance(event, Ping):
+            return
+        assert isinstance(event, TextMessage)
+        items: list[VenueItem] = []
+        outcome = self._dialogue.receive(event.data.encode(), items)
+        self._items.extend(items)
+        for words in outcome.answers if outcome else ():
+            await self.client.send(TextMessage(words))
+
+
+def listing_bodies(venue: FanoutVenue, rest: RestSide) -> list[bytes]:
+    """The answers that make up the listing."""
+    requests, bodies = deque(venue.listing_requests()), list[bytes]()
+    while requests:
+        request = requests.popleft()
+        target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
+        bodies.append(rest.respond(Request("GET", target, headers={}), 0).body)
+        requests.extend(venue.more_listing(request, bodies[-1]))
+    return bodies
 
 
 @each_dialect
@@ -79,34 +155,32 @@ def test_as_many_symbols_are_listed_as_trading_as_the_market_has(
             snapshot=no_snapshot,
         )
     )
-    venue = VENUES[dialect.name]()
-    (request,) = venue.listing_requests()
-    body = rest.respond(Request("GET", request.path, headers={}), 0).body
-    listing = venue.parse_listing(body)
+    venue = venue_of(dialect.name)
+    listing = venue.parse_listing(*listing_bodies(venue, rest))
     assert [each for each in listing.rows if listing.fault(each) is None] == list(symbols)
     assert len(listing.rows) == count + len(dialect.untraded)
 
 
 @each_dialect
 def test_a_message_of_a_trade_is_read_back_as_the_trade(dialect: Dialect) -> None:
-    row = tick(trade(2**33, symbol="币安人生USDT", buyer_is_maker=True, price="0.14530000"))
-    (name,) = [
-        n for n, (kind, _) in dialect.stream_names("币安人生USDT").items() if kind == "trade"
-    ]
+    symbol = "币安人生USDT" if dialect.name in URLS else symbol_of(dialect.name)
+    row = tick(trade(2**33, symbol=symbol, buyer_is_maker=True, price="0.14530000"))
+    (name,) = [n for n, (kind, _) in dialect.stream_names(symbol).items() if kind == "trade"]
     payload = dialect.payload(row, microseconds=False)
     (found,) = dialect.reader().read(dialect.envelope(name, payload))
     assert isinstance(found, Recorded)
     assert (found.trade, found.payload) == (row.trade, payload)
 
 
-@each_dialect
-def test_a_message_of_an_aggregate_is_no_trade(dialect: Dialect) -> None:
+@of_binance
+def test_a_message_of_an_aggregate_is_no_trade(dialect: str) -> None:
     aggregator = Aggregator()
     aggregator.add(0, trade(7))
     (row,) = aggregator.rest()
-    payload = dialect.payload(row, microseconds=False)
+    spoken = DIALECTS[dialect]
+    payload = spoken.payload(row, microseconds=False)
     assert json.loads(payload)["e"] == "aggTrade"
-    found = dialect.reader().read(dialect.envelope("btcusdt@aggTrade", payload))
+    found = spoken.reader().read(spoken.envelope("btcusdt@aggTrade", payload))
     assert row.aggregate is not None
     assert list(found) == [RecordedAggregate(row.aggregate, payload)]
 
@@ -124,7 +198,10 @@ def test_every_symbol_of_the_table_has_streams_units_and_a_weight(dialect: Diale
     for symbol, listing in dialect.table.items():
         depths = {f"depth@{each}ms" for each in dialect.book_rules.intervals_ms}
         kinds = {kind for kind, _ in dialect.stream_names(symbol).values()}
-        assert kinds == {"trade", "aggTrade", "bookTicker"} | depths
+        all_kinds = {"trade", "aggTrade", "bookTicker"} | depths
+        assert {"trade"} <= kinds <= all_kinds
+        if dialect.name in URLS:
+            assert kinds == all_kinds
         assert dialect.spelled(listing.tick_size) == listing.tick_size
         assert listing.weight > 0
         assert listing.first_trade_id > 0
@@ -141,16 +218,40 @@ def test_symbols_are_made_up_by_number_and_known_again_by_name(dialect: Dialect)
         assert listing.symbol == symbol
         assert float(listing.price) > 100 * float(listing.tick_size)
         assert dialect.spelled(listing.tick_size) == listing.tick_size
-    assert listing_of(dialect, "S21USDT") is None
+    assert listing_of(dialect, "NOT A SYMBOL") is None
+    if dialect.name in URLS:
+        assert listing_of(dialect, "S21USDT") is None
 
 
 async def exchange(nursery: trio.Nursery, dialect: str, count: int = 10) -> MemoryExchange:
-    rows = (trade(n, price=f"8368{n}.50000000") for n in range(1, count + 1))
+    symbol = symbol_of(dialect)
+    listing = DIALECTS[dialect].table[symbol]
+    rows = (trade(n, symbol=symbol, price=f"8368{n}.50000000") for n in range(1, count + 1))
     ticks = (tick(row, row.trade_id * NS_PER_S) for row in rows)
-    return MemoryExchange(nursery, *ticks, dialect=dialect)
+    return MemoryExchange(nursery, *ticks, listing=listing, dialect=dialect)
+
+
+async def heard_at(venue: MemoryExchange, dialect: str) -> Heard:
+    """A connection that is subscribed to the trades of the exchange's symbol."""
+    parts = urlsplit(venue_of(dialect).stream_url())
+    client = await venue.client(parts.path + (f"?{parts.query}" if parts.query else ""))
+    heard = Heard(client, venue_of(dialect), symbol_of(dialect))
+    await heard.subscribe()
+    return heard
+
+
+def on_wire(dialect: str, ids: list[int]) -> list[int]:
+    return [DIALECTS[dialect].wire_id(symbol_of(dialect), each) for each in ids]
+
+
+def of_its_symbol(dialect: str, fault: Fault) -> Fault:
+    """The same fault for the dialect's own symbol."""
+    has_symbol = getattr(fault, "symbol", None) is not None
+    return replace(fault, symbol=symbol_of(dialect)) if has_symbol else fault
 
 
 async def ids(client: RawClient, count: int) -> list[int]:
+    """Ids of Binance's messages."""
     found = []
     while len(found) < count:
         event = await client.event()
@@ -178,15 +279,34 @@ async def test_stream_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault, heard: list[int]
 ) -> None:
     venue = await exchange(nursery, dialect)
-    client = await venue.client(URLS[dialect])
-    venue.faults.inject(fault)
+    reader = await heard_at(venue, dialect)
+    venue.faults.inject(of_its_symbol(dialect, fault))
     nursery.start_soon(venue.exchange.play, 1.0)
-    assert await ids(client, len(heard)) == heard
+    assert await reader.ids(len(heard)) == on_wire(dialect, heard)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("how", ["cut", "price", "types"])
 async def test_a_message_is_garbled_in_every_dialect(
+    nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, how: str
+) -> None:
+    """The venue refuses the message, or reads a price that is none. The next ones are whole."""
+    venue = await exchange(nursery, dialect)
+    reader = await heard_at(venue, dialect)
+    venue.faults.inject(Garble(symbol_of(dialect), how=how))  # type: ignore[arg-type]
+    nursery.start_soon(venue.exchange.play, 1.0)
+    try:
+        assert (await reader.trade()).price == "not a price"
+    except VenueMessageError:
+        pass
+    else:
+        assert how == "price"
+    assert await reader.ids(2) == on_wire(dialect, [2, 3])
+
+
+@of_binance
+@pytest.mark.parametrize("how", ["cut", "price", "types"])
+async def test_a_message_of_binance_is_garbled(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, how: str
 ) -> None:
     venue = await exchange(nursery, dialect)
@@ -213,7 +333,7 @@ async def test_connection_faults_act_alike_in_every_dialect(
     nursery: trio.Nursery, autojump_clock: MockClock, dialect: str, fault: Fault
 ) -> None:
     venue = await exchange(nursery, dialect)
-    client = await venue.client(URLS[dialect])
+    client = (await heard_at(venue, dialect)).client
     venue.faults.inject(fault)
     event = await client.event()
     assert event is None if fault == Drop(how="cut") else event is not None
@@ -222,6 +342,17 @@ async def test_connection_faults_act_alike_in_every_dialect(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_rest_fault_acts_in_every_dialect(nursery: trio.Nursery, dialect: str) -> None:
+    venue = await exchange(nursery, dialect)
+    request = venue_of(dialect).listing_requests()[0]
+    target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
+    for status in (503, 404):
+        venue.faults.inject(Http(status))
+        assert (await venue.get(target)).status == status
+        assert (await venue.get(target)).status == 200
+
+
+@of_binance
 async def test_without_a_path_a_rest_fault_acts_on_every_path(
     nursery: trio.Nursery, dialect: str
 ) -> None:
@@ -239,11 +370,14 @@ async def test_without_a_path_a_rest_fault_acts_on_every_path(
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_rows_may_be_inserted_in_every_dialect(nursery: trio.Nursery, dialect: str) -> None:
     venue = await exchange(nursery, dialect)
-    client = await venue.client(URLS[dialect])
-    await wait_all_tasks_blocked()  # a row before the client is subscribed goes to no stream
-    venue.faults.inject(Insert("BTCUSDT", MARKET, 3))
-    first = venue.exchange.issued("BTCUSDT")[0].first_id
-    assert await ids(client, 3) == [first, first + 1, first + 2]
+    reader, symbol = await heard_at(venue, dialect), symbol_of(dialect)
+    venue.faults.inject(Insert(symbol, MARKET, 3))
+    issued = [
+        trade_id
+        for each in venue.exchange.issued(symbol)
+        for trade_id in range(each.first_id, each.last_id + 1)
+    ]
+    assert await reader.ids(3) == issued[:3]
 
 
 @pytest.mark.parametrize(
