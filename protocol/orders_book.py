@@ -119,6 +119,8 @@ class OrdersBook:
                 update.received_ns,
             )
             self.prices.apply(by_price)
+            if int(update.flags) & BookFlags.TOP_ONLY.value:
+                self.prices.is_top_only = True
         except FanoutError:
             self.clear()
             raise
@@ -160,5 +162,10 @@ class OrdersBook:
         bids, asks = pack_orders(self.orders(Side.BID)), pack_orders(self.orders(Side.ASK))
         return [
             OrderUpdate(self.instrument, self.prices.update_id, self.prices.time, *piece)
-            for piece in pieces(bids, asks, MAX_BLOCK_ORDERS * _ORDER.size)
+            for piece in pieces(
+                bids,
+                asks,
+                MAX_BLOCK_ORDERS * _ORDER.size,
+                is_top_only=self.prices.is_top_only,
+            )
         ]

@@ -9,14 +9,20 @@ newer than the place in the log where the reader goes on. The reader then ignore
 already. A book that does not change is encoded once for each header, however many readers join.
 """
 
+from collections.abc import Iterator, Sequence
+
 from fanout.channel.encoding import snapshot_of
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import LENGTH_BYTES
 from fanout.protocol.framing import frame
 from fanout.protocol.instrument import Instrument
+from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.records import Header
 from fanout.protocol.runs import renumbered
+
+AnyBook = OrderBook | OrdersBook
+"""By price, or by order."""
 
 
 class WholeBook:
@@ -30,9 +36,11 @@ class WholeBook:
     and the reader ignores the ones that the book has already.
     """
 
-    def __init__(self, book: OrderBook, header: Header) -> None:
+    def __init__(self, book: AnyBook, header: Header) -> None:
         self.header = header
-        self._updates = book.pieces()
+        self._updates: Iterator[BookUpdate | OrderUpdate] = (
+            book.pieces() if isinstance(book, OrderBook) else iter(book.whole())
+        )
         self._pieces: list[tuple[int, bytes]] = []
         """Encoded so far, each with the number that it says follows. That number is all that
         readers at other places have differently."""
@@ -45,7 +53,7 @@ class WholeBook:
         if place == len(self._pieces):
             update = next(self._updates)
             self._pieces.append(
-                (next_seq, snapshot_of(BookUpdate, [update], next_seq, self.header))
+                (next_seq, snapshot_of(type(update), [update], next_seq, self.header))
             )
             self.is_encoded = not update.has_more
         made_for, made = self._pieces[place]
@@ -60,19 +68,26 @@ class WholeBook:
 
 
 class ChannelBooks:
-    """The books by the index of their instrument."""
+    """The books by the index of their instrument, all by price or all by order."""
 
-    def __init__(self) -> None:
-        self._books: dict[int, OrderBook] = {}
+    def __init__(self, *, by_order: bool = False) -> None:
+        self._by_order = by_order
+        self._books: dict[int, AnyBook] = {}
         self._encoded: dict[int, WholeBook] = {}
         self._withheld: dict[int, bool] = {}
         """The books that no reader is given now, and whether a reader was refused."""
 
     def of(self, index: int) -> OrderBook:
-        """The book of an instrument, which is made unknown if there is none."""
+        """The book of an instrument by price, which is made unknown if there is none."""
+        book = self.any_of(index)
+        assert isinstance(book, OrderBook), "the channel has them by price"
+        return book
+
+    def any_of(self, index: int) -> AnyBook:
+        """The same by price or by order."""
         book = self._books.get(index)
         if book is None:
-            book = self._books[index] = OrderBook()
+            book = self._books[index] = OrdersBook() if self._by_order else OrderBook()
         return book
 
     def forget(self, index: int) -> None:
@@ -87,7 +102,7 @@ class ChannelBooks:
         for book in self._books.values():
             book.clear()
 
-    def changed(self, updates: list[BookUpdate]) -> None:
+    def changed(self, updates: Sequence[BookUpdate | OrderUpdate]) -> None:
         """Note what was published. A reader that was refused a book has it now if it is whole.
         Until `release` the book stays withheld from readers that join later."""
         if self._encoded or self._withheld:
@@ -102,7 +117,7 @@ class ChannelBooks:
         for index in self._books if instrument is None else (instrument.index,):
             self._withheld.setdefault(index, False)
 
-    def release(self, index: int) -> list[BookUpdate]:
+    def release(self, index: int) -> list[BookUpdate] | list[OrderUpdate]:
         """Give the book to readers again, now that its instrument is LIVE. Returns the whole book
         to publish if it was withheld from a reader. Empty if the book is unknown."""
         is_missed = self._withheld.pop(index, False)

@@ -36,7 +36,7 @@ from fanout.protocol import (
     frame,
     opening,
 )
-from fanout.protocol.book_records import BookUpdate, Quote
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
@@ -44,7 +44,9 @@ from fanout.protocol.text import fitting
 _NONE: Final = BlockFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
 
-Published = Trade | Gap | Quote | BookUpdate
+_BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
+
+Published = Trade | Gap | Quote | BookUpdate | OrderUpdate
 """What a feed gives a channel to number."""
 
 
@@ -59,7 +61,7 @@ class Channel:
         self._wall_ns = wall_ns
         self._newest = Newest()
         self._opener = Opener()
-        self.books = ChannelBooks()
+        self.books = ChannelBooks(by_order=DataKinds.BOOK_BY_ORDER in header.data)
         self._quotes: dict[int, Quote] = {}
         """The newest quote of each instrument, by index."""
         self.trades = 0
@@ -158,7 +160,8 @@ class Channel:
             self.books.withhold(instrument)
         elif instrument is not None:
             whole = self.books.release(instrument.index)
-            self._publish_run(BookUpdate, whole, self._wall_ns(), 0, _NONE)
+            if whole:
+                self._publish_run(type(whole[0]), whole, self._wall_ns(), 0, _NONE)
 
     def _publish_event(self, event: Status | Gap) -> None:
         self.log.append(frame(encode_event(event)), count=1)
@@ -207,7 +210,7 @@ class Channel:
 
     @property
     def has_books(self) -> bool:
-        return DataKinds.BOOK_BY_PRICE in self.header.data
+        return bool(self.header.data & _BOOKS)
 
     def heartbeat(self, time_ns: int) -> bytes:
         """A framed HEARTBEAT for readers that have everything. `time_ns` is unix ns."""

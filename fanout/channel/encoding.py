@@ -10,11 +10,21 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fanout.protocol.block import encode_block
-from fanout.protocol.book_block import encode_book
+from fanout.protocol.book_block import encode_book, encode_orders
 from fanout.protocol.book_common import pieces
-from fanout.protocol.book_records import LEVEL, BookBlock, BookUpdate, Quote, QuoteBlock
+from fanout.protocol.book_records import (
+    LEVEL,
+    ORDER,
+    BookBlock,
+    BookUpdate,
+    OrderBlock,
+    OrderUpdate,
+    Quote,
+    QuoteBlock,
+)
 from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
+    MAX_BLOCK_ORDERS,
     MAX_BLOCK_QUOTES,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
@@ -24,8 +34,6 @@ from fanout.protocol.constants import (
 from fanout.protocol.framing import frame
 from fanout.protocol.quote_block import encode_quotes
 from fanout.protocol.records import Block, Header, Trade
-
-_MOST_BYTES: Final = MAX_BLOCK_LEVELS * LEVEL.size
 
 
 class Form(NamedTuple):
@@ -89,6 +97,20 @@ def _updates(
     return encode_book(block, header)
 
 
+def _order_updates(
+    first_seq: int,
+    updates: Sequence[OrderUpdate],
+    received_ns: int,
+    held_ns: int,
+    flags: BlockFlags,
+    header: Header,
+) -> bytes:
+    block = OrderBlock(
+        first_seq=first_seq, updates=updates, received_ns=received_ns, held_ns=held_ns, flags=flags
+    )
+    return encode_orders(block, header)
+
+
 def _divided_at(most: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
     def divided(run: list[Any]) -> Iterable[list[Any]]:
         if len(run) <= most:
@@ -98,31 +120,35 @@ def _divided_at(most: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
     return divided
 
 
-def _divided_by_levels(updates: list[BookUpdate]) -> Iterator[list[BookUpdate]]:
-    """Updates in runs that fit a block each. One with too many levels is divided, into updates that
-    are continued."""
-    block: list[BookUpdate] = []
-    room = _MOST_BYTES
-    for update in updates:
-        size = len(update.packed_bids) + len(update.packed_asks)
-        if size > room or len(block) == MAX_BLOCK_UPDATES:
-            if block:
-                yield block
-            block, room = [], _MOST_BYTES
-        if size > _MOST_BYTES:
-            parts = _parts_of(update)
-            yield from ([each] for each in parts[:-1])
-            update = parts[-1]
+def _divided_by_bytes(most_bytes: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
+    """For updates of books: runs that fit a block each. An update with too many levels or orders is
+    divided, into updates that are continued."""
+
+    def divided(updates: list[Any]) -> Iterator[list[Any]]:
+        block: list[Any] = []
+        room = most_bytes
+        for update in updates:
             size = len(update.packed_bids) + len(update.packed_asks)
-        block.append(update)
-        room -= size
-    if block:
-        yield block
+            if size > room or len(block) == MAX_BLOCK_UPDATES:
+                if block:
+                    yield block
+                block, room = [], most_bytes
+            if size > most_bytes:
+                parts = _parts_of(update, most_bytes)
+                yield from ([each] for each in parts[:-1])
+                update = parts[-1]
+                size = len(update.packed_bids) + len(update.packed_asks)
+            block.append(update)
+            room -= size
+        if block:
+            yield block
+
+    return divided
 
 
-def _parts_of(update: BookUpdate) -> list[BookUpdate]:
+def _parts_of(update: Any, most_bytes: int) -> list[Any]:
     kept = update.flags & (BookFlags.MORE | BookFlags.TOP_ONLY)
-    cut = list(pieces(update.packed_bids, update.packed_asks, _MOST_BYTES))
+    cut = list(pieces(update.packed_bids, update.packed_asks, most_bytes))
     parts = []
     for number, (bids, asks, flags) in enumerate(cut, 1):
         if not update.is_whole:
@@ -137,5 +163,6 @@ def _parts_of(update: BookUpdate) -> list[BookUpdate]:
 FORMS: Final[dict[type, Form]] = {
     Trade: Form(_divided_at(MAX_BLOCK_TRADES), _trades),
     Quote: Form(_divided_at(MAX_BLOCK_QUOTES), _quotes),
-    BookUpdate: Form(_divided_by_levels, _updates),
+    BookUpdate: Form(_divided_by_bytes(MAX_BLOCK_LEVELS * LEVEL.size), _updates),
+    OrderUpdate: Form(_divided_by_bytes(MAX_BLOCK_ORDERS * ORDER.size), _order_updates),
 }

@@ -13,10 +13,10 @@ Whether a trade precedes a seed follows from their ids, so only venues whose ids
 from collections.abc import Sequence
 from typing import TypeVar
 
-from fanout.protocol.book_records import BookUpdate, Quote
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.records import Gap, Trade
 
-R = TypeVar("R", bound=Trade | Gap | Quote | BookUpdate)
+R = TypeVar("R", bound=Trade | Gap | Quote | BookUpdate | OrderUpdate)
 
 
 class Newest:
@@ -43,7 +43,7 @@ class Newest:
         """Those of the stream's records that do not precede what readers have been shown."""
         return [each for each in records if self._is_begun(each)] if self.awaited else records
 
-    def _is_begun(self, record: Trade | Gap | Quote | BookUpdate) -> bool:
+    def _is_begun(self, record: Trade | Gap | Quote | BookUpdate | OrderUpdate) -> bool:
         """Whether a trade follows the seed that readers have had of its instrument. Ids that start
         anew do: their times are later."""
         seed = self.awaited.get(record.instrument.index)

@@ -161,6 +161,11 @@ def check_data(data: tuple[str, ...]) -> None:
             raise UsageError(f"--data {shown(each)!r} is unknown: {', '.join(DATA)}")
     if not data or len(set(data)) < len(data):
         raise UsageError(f"--data {','.join(data)!r}: name each kind once: {', '.join(DATA)}")
+    if "book" in data and "orders" in data:
+        raise UsageError(
+            "--data book,orders: a channel has the order book by price or by order; take one of "
+            "them, or two sources with a channel each"
+        )
 
 
 def check_offer(name: str, kinds: DataKinds, stream: str) -> None:

@@ -14,7 +14,7 @@ from fanout.channel.channel import Channel
 from fanout.config.assets import FEW_SYMBOLS
 from fanout.feed.liveness import Change
 from fanout.feed.roster import Roster
-from fanout.protocol.book_records import BookUpdate, Quote
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import BlockFlags, FeedState, GapState
 from fanout.protocol.records import Gap, Trade
 
@@ -91,7 +91,7 @@ class Announcer:
         )
         self.log_gaps([each for each in records if type(each) is Gap])
 
-    def whole_book(self, updates: Sequence[BookUpdate | Quote]) -> None:
+    def whole_book(self, updates: Sequence[BookUpdate | OrderUpdate | Quote]) -> None:
         """Publish a whole book, and the quote that follows from it, which no single read brought:
         it is made from an answer of REST and what the stream brought since, or is the copy of
         another connection."""

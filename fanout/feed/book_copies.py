@@ -9,12 +9,13 @@ replaced after a moment too.
 
 from typing import Final
 
-from fanout.feed.book_copy import BookCopy
+from fanout.channel.books import AnyBook
+from fanout.feed.book_copy import BookCopy, Change, prices_of
 from fanout.feed.book_sync import Joined, Taken
 from fanout.feed.connection import Connection
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
-from fanout.venues.values import VenueDepth
+from fanout.protocol.orders_book import OrdersBook
 
 LAG_S: Final = 1.0
 """How long another connection may be ahead of the one that leads."""
@@ -25,7 +26,7 @@ _NOTHING: Final = Taken()
 class BookCopies:
     """The copies of one book, by their connection."""
 
-    def __init__(self, book: OrderBook, *, can_join: bool = False) -> None:
+    def __init__(self, book: AnyBook, *, can_join: bool = False) -> None:
         """`can_join` is as in `BookCopy`."""
         self.book = book
         """What was published. Known exactly while a copy leads."""
@@ -36,12 +37,18 @@ class BookCopies:
         self.copies: dict[Connection, BookCopy] = {}
         self.fault = ""
         """Why the newest update broke its copy, if it did."""
+        self._by_order = isinstance(book, OrdersBook)
         self._can_join = can_join
         self._ahead: tuple[float, int] | None = None
         """Since when another copy is ahead, and with which of the venue's times."""
         self._published = -1
         self._repeats = 0
         """Of copies whose connection has ended."""
+
+    @property
+    def prices(self) -> OrderBook:
+        """The levels of the book."""
+        return prices_of(self.book)
 
     @property
     def is_following(self) -> bool:
@@ -57,11 +64,13 @@ class BookCopies:
         """Copies that could lead, if the one that leads breaks."""
         return sum(each.is_following for each in self.copies.values()) - self.is_following
 
-    def take(self, depth: VenueDepth, now_s: float, connection: Connection) -> Taken:
+    def take(self, depth: Change, now_s: float, connection: Connection) -> Taken:
         """Take an update from a connection."""
         copy = self.copies.get(connection)
         if copy is None:
-            copy = self.copies[connection] = BookCopy(can_join=self._can_join)
+            copy = self.copies[connection] = BookCopy(
+                by_order=self._by_order, can_join=self._can_join
+            )
         taken = copy.take(depth, now_s)
         self.fault = taken.broken
         if connection == self.leader:
@@ -80,7 +89,7 @@ class BookCopies:
         if self._ahead is None:
             return _NOTHING
         since_s, time = self._ahead
-        if self.leader is None or self.book.time >= time:
+        if self.leader is None or self.prices.time >= time:
             self._ahead = None
         elif now_s >= since_s + LAG_S:
             return self._replaced("")
@@ -88,7 +97,7 @@ class BookCopies:
 
     def _compare(self, time: int, now_s: float) -> Taken:
         """Note that a copy that stands by is at this time of the venue's."""
-        if self._ahead is None and time > self.book.time:
+        if self._ahead is None and time > self.prices.time:
             self._ahead = now_s, time
         return self.due(now_s)
 
@@ -135,7 +144,7 @@ class BookCopies:
         self.leader = self._ahead = None
         whole = [each for each, copy in self.copies.items() if copy.is_following]
         if whole:
-            newest = max(whole, key=lambda each: self.copies[each].book.time)
+            newest = max(whole, key=lambda each: prices_of(self.copies[each].book).time)
             return self._follow(newest, self.copies[newest])
         self.breaks += 1
         return Taken((), why)

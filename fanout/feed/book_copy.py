@@ -26,24 +26,45 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fanout.feed.book_sync import BACK_S, BookSync, Joined, Taken, applied, missing, went_back
+from fanout.channel.books import AnyBook
+from fanout.feed.book_sync import (
+    BACK_S,
+    BookSync,
+    Joined,
+    Taken,
+    Update,
+    applied,
+    crossing,
+    missing,
+    went_back,
+)
 from fanout.feed.kept_changes import follows
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import U64_MAX, BookFlags
-from fanout.venues.values import VenueDepth
+from fanout.protocol.errors import FanoutError
+from fanout.protocol.orders_book import OrdersBook
+from fanout.venues.values import VenueDepth, VenueOrders
 
 _NOTHING: Final = Taken()
 _NO_FLAGS: Final = BookFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
 
 
+Change = VenueDepth | VenueOrders
+
+
+def prices_of(book: AnyBook) -> OrderBook:
+    """The levels of a book by price or by order."""
+    return book.prices if isinstance(book, OrdersBook) else book
+
+
 class BookCopy:
     """Keeps the book of one connection."""
 
-    def __init__(self, *, can_join: bool = False) -> None:
+    def __init__(self, *, by_order: bool = False, can_join: bool = False) -> None:
         """`can_join`: a whole book over REST may take the place of one on the stream."""
-        self.book = OrderBook()
+        self.book: AnyBook = OrdersBook() if by_order else OrderBook()
         """Known exactly while the copy is followed. Its update ids are those to publish."""
         self.is_following = False
         self.repeats = 0
@@ -62,7 +83,7 @@ class BookCopy:
         """Whether a whole book over REST is needed, and has something to join."""
         return not self.is_following and self._joiner is not None and self._joiner.needs_snapshot
 
-    def take(self, depth: VenueDepth, now_s: float) -> Taken:
+    def take(self, depth: Change, now_s: float) -> Taken:
         """Take an update, and give what to publish of it. It may break an unknown copy too."""
         update = depth.update
         if update.flags is not _NO_FLAGS and update.is_whole:
@@ -89,7 +110,7 @@ class BookCopy:
         self._begin_at(joined.whole[0].update_id)
         return Joined(self._applied(joined.whole))
 
-    def lead(self, book: OrderBook, published: int) -> list[BookUpdate]:
+    def lead(self, book: AnyBook, published: int) -> list[Update]:
         """Make `book` the one that is kept from now on, and give the whole of it to publish.
         `published` is the last id that was published of it."""
         whole, last_id = self.book.whole(), self._last_id
@@ -108,11 +129,11 @@ class BookCopy:
         self._forget()
         return lost
 
-    def _replace(self, update: BookUpdate) -> Taken:
+    def _replace(self, update: Update) -> Taken:
         self._begin_at(update.update_id)
         return self._apply(update)
 
-    def _begin_anew(self, depth: VenueDepth) -> Taken:
+    def _begin_anew(self, depth: Change) -> Taken:
         """The venue's ids go back with a change that follows the one before."""
         if follows(depth) != self._last_id:
             return self._missed(depth)
@@ -129,15 +150,15 @@ class BookCopy:
         self._shift = 0 if first_id > self._published else self._published + 1 - first_id
         self._last_id = first_id - 1
 
-    def _applied(self, updates: Iterable[BookUpdate]) -> list[BookUpdate]:
+    def _applied(self, updates: Iterable[Update]) -> list[Update]:
         return [each for update in updates for each in self._apply(update).updates]
 
-    def _apply(self, update: BookUpdate) -> Taken:
+    def _apply(self, update: Update) -> Taken:
         """Apply an update, with the id to publish."""
         last_id = update.update_id
         if self._shift:
             update = replace(update, update_id=(last_id + self._shift) & U64_MAX)
-        fault = applied(self.book, update)
+        fault = _applied_to(self.book, update)
         if fault:
             return Taken((), self._break(fault))
         self._last_id, self._back_since_s = last_id, None
@@ -146,7 +167,7 @@ class BookCopy:
             self._forget()
         return Taken((update,))
 
-    def _repeated(self, update: BookUpdate, now_s: float) -> Taken:
+    def _repeated(self, update: Update, now_s: float) -> Taken:
         last_id = self._last_id
         if update.update_id == last_id and not update.packed_bids and not update.packed_asks:
             return _NOTHING  # a sign of life
@@ -157,7 +178,7 @@ class BookCopy:
             return Taken((), self._break(went_back(last_id, update.update_id)))
         return _NOTHING
 
-    def _missed(self, depth: VenueDepth) -> Taken:
+    def _missed(self, depth: Change) -> Taken:
         """The book is unknown without the changes before this one, which is kept."""
         broken = self._break(missing(self._last_id, depth))
         self._keep(depth, 0.0)
@@ -169,8 +190,8 @@ class BookCopy:
         self._back_since_s = None
         return why
 
-    def _keep(self, depth: VenueDepth, now_s: float) -> None:
-        if self._joiner is not None:
+    def _keep(self, depth: Change, now_s: float) -> None:
+        if self._joiner is not None and type(depth) is VenueDepth:
             if depth.resets:
                 self._forget()
             self._joiner.take(depth, now_s)
@@ -179,3 +200,16 @@ class BookCopy:
         """Forget what was kept."""
         if self._joiner is not None:
             self._joiner.restart()
+
+
+def _applied_to(book: AnyBook, update: Update) -> str:
+    """As `book_sync.applied`, for a book of either kind."""
+    if isinstance(book, OrderBook):
+        assert isinstance(update, BookUpdate), "the dialogue brings one kind"
+        return applied(book, update)
+    assert isinstance(update, OrderUpdate), "the dialogue brings one kind"
+    try:
+        book.apply(update)
+    except FanoutError as error:
+        return str(error)
+    return crossing(book.prices, update.instrument) if book.prices.is_crossed else ""

@@ -37,9 +37,10 @@ from msgspec.structs import replace
 from fanout.feed.book_edges import Edges, edges_of, measured
 from fanout.feed.kept_changes import KeptChanges, follows, id_of
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.errors import FanoutError
-from fanout.venues.values import VenueDepth
+from fanout.protocol.instrument import Instrument
+from fanout.venues.values import VenueDepth, VenueOrders
 
 WAIT_S: Final = 0.5
 """How long a missing change may take to come on another connection."""
@@ -50,11 +51,14 @@ several connections, a change counts only if it is newer than the book by the ve
 ones come from a connection that lags behind, which may take longer than this at a quiet symbol."""
 
 
+Update = BookUpdate | OrderUpdate
+
+
 class Taken(NamedTuple):
     """The outcome of a change: the changes to publish, in order, and then why the book is unknown
     from now on, if it is."""
 
-    updates: Sequence[BookUpdate] = ()
+    updates: Sequence[Update] = ()
     broken: str = ""
 
 
@@ -62,7 +66,7 @@ class Joined(NamedTuple):
     """The outcome of a snapshot: the whole book to publish, or why the snapshot is of no use. Both
     are empty if none is needed, or before the first change."""
 
-    whole: Sequence[BookUpdate] = ()
+    whole: Sequence[Update] = ()
     fault: str = ""
 
 
@@ -279,18 +283,18 @@ def applied(book: OrderBook, update: BookUpdate) -> str:
         book.apply(update)
     except FanoutError as error:
         return str(error)
-    return _crossing(book, update) if book.is_crossed else ""
+    return crossing(book, update.instrument) if book.is_crossed else ""
 
 
-def _crossing(book: OrderBook, update: BookUpdate) -> str:
+def crossing(book: OrderBook, instrument: Instrument) -> str:
     bid, ask = book.best_bid, book.best_ask
     assert bid is not None, "a book that is crossed has two sides"
     assert ask is not None, "a book that is crossed has two sides"
-    shown = update.instrument.price_decimal
+    shown = instrument.price_decimal
     return f"the best bid {shown(bid.price)} is not below the best ask {shown(ask.price)}"
 
 
-def missing(last_id: int, depth: VenueDepth) -> str:
+def missing(last_id: int, depth: VenueDepth | VenueOrders) -> str:
     return f"changes are missing between update {last_id} and {follows(depth)}"
 
 

@@ -27,7 +27,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import BookStats
 from fanout.venues.base import Venue
-from fanout.venues.values import BookChecksum, VenueDepth
+from fanout.venues.values import BookChecksum, VenueDepth, VenueOrders
 
 AT_ONCE: Final = 8
 """Snapshots that are asked for at the same time."""
@@ -53,8 +53,9 @@ def are_derived(venue: Venue) -> bool:
 
 def kind_of(venue: Venue) -> DataKinds:
     """The kind of data that an instrument lacks while its book is unknown; NONE without books."""
-    if BOOK in venue.data:
-        return BOOK
+    for kind in (BOOK, DataKinds.BOOK_BY_ORDER):
+        if kind in venue.data:
+            return kind
     return DataKinds.QUOTES if are_derived(venue) else DataKinds.NONE
 
 
@@ -151,10 +152,16 @@ class Books:
     # What the stream brings.
 
     def take(
-        self, depth: VenueDepth, now_s: float, connection: Connection, *, is_alone: bool
+        self,
+        depth: VenueDepth | VenueOrders,
+        now_s: float,
+        connection: Connection,
+        *,
+        is_alone: bool,
     ) -> Taken:
         """Take a change of a book, which all connections feed together. `is_alone`: only this one
         brings it."""
+        assert type(depth) is VenueDepth, "books by order come whole on the stream"
         index = depth.update.instrument.index
         sync = self._syncs.get(index) or self.sync(index)
         taken = sync.take(depth, now_s, is_alone=is_alone)

@@ -2,7 +2,7 @@
 
 from fanout.feed.quotes import Quotes
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate, Level, Quote
+from fanout.protocol.book_records import BookUpdate, Level, OrderUpdate, Quote
 
 _NOTHING = Level(0, 0)
 
@@ -20,7 +20,7 @@ class DerivedQuotes:
         """Give the next quote though it may equal the newest: readers may have missed some."""
         self._best.pop(index, None)
 
-    def behind(self, update: BookUpdate, book: OrderBook) -> Quote | None:
+    def behind(self, update: BookUpdate | OrderUpdate, book: OrderBook) -> Quote | None:
         """The quote to publish behind an update that was applied to a book. None if its best levels
         are as before.
 

@@ -33,11 +33,16 @@ from fanout.venues.values import (
     SpentId,
     VenueDepth,
     VenueItem,
+    VenueOrders,
     VenueQuote,
     VenueTrade,
 )
 
-_NAMES: Final = {DataKinds.QUOTES: "quotes", BOOK: "changes of the order book"}
+_NAMES: Final = {
+    DataKinds.QUOTES: "quotes",
+    BOOK: "changes of the order book",
+    DataKinds.BOOK_BY_ORDER: "changes of the order book",
+}
 
 
 _FILLS: Final = (TradeKind.MARKET, TradeKind.AGGREGATE)
@@ -122,6 +127,8 @@ class _Read:
                 self._lose_book(item)
             elif type(item) is NewestId:
                 self._take_newest(item)
+            elif type(item) is VenueOrders:
+                self._take_depth(item)
             elif type(item) is BookChecksum:
                 self._verify_book(item)
             else:
@@ -294,7 +301,7 @@ class _Read:
             kind = self._of._books.kind
             self._say(self._of._parts.liveness.lost(index, kind, taken.broken))
 
-    def _take_depth(self, depth: VenueDepth) -> None:
+    def _take_depth(self, depth: VenueDepth | VenueOrders) -> None:
         index, liveness = depth.update.instrument.index, self._of._parts.liveness
         entry = self._of._parts.roster[index]
         if entry.is_gone:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from typing import Final
 
-from fanout.venues.values import VenueDepth
+from fanout.venues.values import VenueDepth, VenueOrders
 
 MAX_KEPT_UPDATES: Final = 4_096
 """Limit of the changes that are kept for a snapshot: over a minute of a busy symbol."""
@@ -71,7 +71,7 @@ def id_of(depth: VenueDepth) -> int:
     return depth.update.update_id
 
 
-def follows(depth: VenueDepth) -> int:
+def follows(depth: VenueDepth | VenueOrders) -> int:
     """The update id that a change follows."""
     return depth.first_id - 1 if depth.previous_id is None else depth.previous_id
 

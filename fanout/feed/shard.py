@@ -13,7 +13,7 @@ import trio
 from fanout.feed.connection import Connection, Link
 from fanout.protocol.instrument import Instrument
 from fanout.venues.base import NO_UNITS, Dialogue, Venue
-from fanout.venues.values import DepthLost, VenueDepth, VenueQuote
+from fanout.venues.values import DepthLost, VenueDepth, VenueOrders, VenueQuote
 
 _LOG = logging.getLogger("fanout")
 
@@ -26,6 +26,7 @@ _MANY: Final = 10
 SUFFIXES: Final[dict[type, str]] = {
     VenueQuote: "'s quotes",
     VenueDepth: "'s book",
+    VenueOrders: "'s book",
     DepthLost: "'s book",
 }
 """What a connection has heard of a symbol beside its trades, in words for the log."""

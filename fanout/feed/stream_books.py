@@ -25,7 +25,8 @@ from fanout.channel.books import ChannelBooks
 from fanout.errors import VenueError, VenueMessageError
 from fanout.feed.announcer import Announcer
 from fanout.feed.book_copies import BookCopies
-from fanout.feed.book_sync import Joined, Taken
+from fanout.feed.book_copy import Change, prices_of
+from fanout.feed.book_sync import Joined, Taken, Update
 from fanout.feed.books import (
     AT_ONCE,
     FIRST_PAUSE_S,
@@ -48,7 +49,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import BookStats
 from fanout.venues.base import Venue
-from fanout.venues.values import BookChecksum, Request, VenueDepth
+from fanout.venues.values import BookChecksum, Request
 
 REFRESH_S: Final = 10.0
 """How long a whole book may take to come after it was asked for."""
@@ -60,7 +61,7 @@ _NO_FLAGS: Final = BookFlags.NONE
 class WithQuotes(NamedTuple):
     """What `Taken` has, with the quotes that are taken from the book."""
 
-    updates: Sequence[BookUpdate | Quote]
+    updates: Sequence[Update | Quote]
     broken: str
 
 
@@ -122,8 +123,8 @@ class StreamBooks:
         copies = self._copies(index)
         return BookStats(
             is_whole=copies.is_following,
-            bids=copies.book.bid_count,
-            asks=copies.book.ask_count,
+            bids=copies.prices.bid_count,
+            asks=copies.prices.ask_count,
             updates=self._updates[index],
             snapshots=self._snapshots[index],
             breaks=copies.breaks,
@@ -134,7 +135,7 @@ class StreamBooks:
 
     def newest_id(self, index: int) -> int:
         """The update id of a book, 0 while it is unknown."""
-        return self._copies(index).book.update_id
+        return self._copies(index).prices.update_id
 
     async def asked(self) -> None:
         """Return once no book needs the REST budget now. They do so rarely that nobody waits."""
@@ -146,7 +147,7 @@ class StreamBooks:
         copies = self._of.get(index)
         if copies is None:
             copies = self._of[index] = BookCopies(
-                OrderBook() if self.kind is DataKinds.QUOTES else self._books.of(index),
+                OrderBook() if self.kind is DataKinds.QUOTES else self._books.any_of(index),
                 can_join=self._request(self._roster[index].instrument) is not None,
             )
         return copies
@@ -154,7 +155,7 @@ class StreamBooks:
     # What the stream brings.
 
     def take(
-        self, depth: VenueDepth, now_s: float, connection: Connection, *, is_alone: bool
+        self, depth: Change, now_s: float, connection: Connection, *, is_alone: bool
     ) -> Taken | WithQuotes:
         """Take an update of a book from a connection, whether it is alone or not."""
         index = depth.update.instrument.index
@@ -172,7 +173,7 @@ class StreamBooks:
         copy = self._copies(item.index).copies.get(connection)
         if copy is None or not copy.is_following:
             return _NOTHING
-        if self._venue.checksum(copy.book) in (None, item.value):
+        if self._venue.checksum(prices_of(copy.book)) in (None, item.value):
             return _NOTHING
         return self.doubt(item.index, "the venue's checksum differs", connection)
 
@@ -236,7 +237,7 @@ class StreamBooks:
             self._derived.forget(index)
         if not updates:
             return taken
-        quote = self._derived.behind(updates[-1], self._of[index].book)
+        quote = self._derived.behind(updates[-1], self._of[index].prices)
         quotes = () if quote is None else (quote,)
         if self.kind is DataKinds.QUOTES:
             return WithQuotes(quotes, taken.broken)
@@ -368,6 +369,6 @@ class StreamBooks:
 
     def _request(self, instrument: Instrument) -> Request | None:
         """The request for a whole book that can be joined to the changes on the stream."""
-        if not self._venue.has_book_ids:
+        if not self._venue.has_book_ids or self.kind is DataKinds.BOOK_BY_ORDER:
             return None
         return self._venue.book_request(instrument.symbol)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from fanout.errors import ConfigError, VenueMessageError, shown
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import MAX_SYMBOL_BYTES, DataKinds, InstrumentType, TradeKind
 from fanout.protocol.instrument import Instrument
 
@@ -88,6 +88,19 @@ class VenueDepth(msgspec.Struct, frozen=True, gc=False):
         return self.update.instrument.symbol
 
 
+class VenueOrders(msgspec.Struct, frozen=True, gc=False):
+    """Changes of an order book by order, in place of a `VenueDepth`, and chained as that is."""
+
+    update: OrderUpdate
+    first_id: int
+    previous_id: int | None
+    resets: bool = False
+
+    @property
+    def symbol(self) -> str:
+        return self.update.instrument.symbol
+
+
 class VenueQuote(msgspec.Struct, frozen=True, gc=False):
     """The best bid and ask in the venue's terms, with decimal strings as received. `time` is 0 at a
     venue that does not send it. `resets`: the venue begins its ids anew with this quote, as a
@@ -147,7 +160,15 @@ class BookChecksum(msgspec.Struct, frozen=True, gc=False):
 
 
 VenueItem = (
-    VenueTrade | SpentId | VenueQuote | VenueDepth | DepthLost | NewestId | Alive | BookChecksum
+    VenueTrade
+    | SpentId
+    | VenueQuote
+    | VenueDepth
+    | VenueOrders
+    | DepthLost
+    | NewestId
+    | Alive
+    | BookChecksum
 )
 """What a dialogue takes from a message."""
 
@@ -155,6 +176,7 @@ DATA: Final = {
     "trades": DataKinds.TRADES,
     "quotes": DataKinds.QUOTES,
     "book": DataKinds.BOOK_BY_PRICE,
+    "orders": DataKinds.BOOK_BY_ORDER,
 }
 """The names of the kinds of data."""
 

@@ -74,6 +74,18 @@ def test_a_copy_is_a_book_of_its_own(
         kept.apply(update([(1, 100, 5)]))
 
 
+def test_a_book_that_is_cut_off_says_so_and_so_does_a_copy_of_it(book: OrdersBook) -> None:
+    top = WHOLE | BookFlags.TOP_ONLY
+    assert not book.prices.is_top_only
+    book.apply(update([(1, 100, 5)], [(4, 101, 8)], top))
+    book.apply(update([(2, 99, 5)]))
+    assert book.prices.is_top_only
+    assert book.prices.bid_count == 2
+    assert [each.flags for each in book.whole()] == [top]
+    book.apply(update([(1, 100, 5)], [(4, 101, 8)], WHOLE))
+    assert not book.prices.is_top_only
+
+
 def test_an_update_gives_what_it_changed_by_price(book: OrdersBook) -> None:
     by_price = book.apply(update([(1, 100, 0), (3, 100, 7), (9, 98, 1)], [(5, 101, 1)], NONE, 12))
     assert by_price.bids == [(100, 13), (99, 0), (98, 1)]

@@ -10,7 +10,8 @@ from fanout.channel.reader import Reader
 from fanout.clients.books import Books
 from fanout.feed.book_edges import EXACT_LEVELS
 from fanout.protocol import DataKinds, FeedState, OrderBook, Record, Request, Start, Status
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate
+from fanout.protocol.orders_book import OrdersBook
 from tests.fanout.feed.running import RunningFeed
 from tests.stand.loopback import Book, Exchange
 from tests.stand.subscriber import Subscriber
@@ -26,14 +27,16 @@ class BookReader:
     def __init__(self, running: RunningFeed) -> None:
         self._running = running
         self.books: dict[str, OrderBook] = {}
+        self._orders: dict[str, OrdersBook] = {}
+        """Of a channel with books by order."""
         self.states: dict[str, FeedState] = {}
         self.records: list[Record] = []
 
     def read(self) -> list[Record]:
         new = self._running.read()
         for each in new:
-            if isinstance(each, BookUpdate):
-                self.books.setdefault(each.symbol, OrderBook()).apply(each)
+            if isinstance(each, BookUpdate | OrderUpdate):
+                self._apply(each)
                 if not each.has_more:
                     self._check(each.symbol)
             elif isinstance(each, Status) and each.instrument is not None:
@@ -42,6 +45,14 @@ class BookReader:
                 self.states = dict.fromkeys(self.states, FeedState.DOWN)  # all are with the feed
         self.records += new
         return new
+
+    def _apply(self, update: BookUpdate | OrderUpdate) -> None:
+        if isinstance(update, BookUpdate):
+            self.books.setdefault(update.symbol, OrderBook()).apply(update)
+            return
+        orders = self._orders.setdefault(update.symbol, OrdersBook())
+        orders.apply(update)
+        self.books[update.symbol] = orders.prices
 
     def why(self, symbol: str) -> list[str]:
         """What was said of its states."""

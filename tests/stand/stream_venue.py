@@ -10,12 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from fanout.protocol import DataKinds, FeedState, OrderBook, Quote, Record
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, pack_orders
 from fanout.protocol.constants import BookFlags, Side
 from fanout.venues import BinanceUsdm, Outcome, VenueItem
 from fanout.venues.binance.usdm import DataDialogue
 from fanout.venues.levels import packed_side
-from fanout.venues.values import BookChecksum, BookSource, VenueDepth
+from fanout.venues.values import BookChecksum, BookSource, VenueDepth, VenueOrders
 from tests.fanout.feed.running import RunningFeed
 from tests.stand.book_reader import BookReader, Joiner
 from tests.stand.loopback import Book, Exchange
@@ -98,6 +98,37 @@ class CountingVenue(StreamVenue):
     def __init__(self, *, data: DataKinds, **more: Any) -> None:
         super().__init__(data=data, **more)
         self._streams = ("trade", "depth@0ms") if DataKinds.TRADES in data else ("depth@0ms",)
+
+
+class OrdersDialogue(StreamDialogue):
+    """Brings the same books by order: each level is one order, whose id is its price."""
+
+    def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:
+        items: list[VenueItem] = []
+        try:
+            return super().receive(message, items)
+        finally:
+            out += [_by_order(each) if isinstance(each, VenueDepth) else each for each in items]
+
+
+class OrdersVenue(StreamVenue):
+    """It has books by order, and no quotes."""
+
+    quotes_from_book = True
+    data_dialogue = OrdersDialogue
+
+    def __init__(self, *, data: DataKinds, **more: Any) -> None:
+        super().__init__(data=data | DataKinds.BOOK_BY_PRICE, **more)
+        self.data = data
+
+
+def _by_order(depth: VenueDepth) -> VenueOrders:
+    update = depth.update
+    bids, asks = (
+        pack_orders([(each.price, *each) for each in side]) for side in (update.bids, update.asks)
+    )
+    orders = OrderUpdate(update.instrument, update.update_id, update.time, bids, asks, update.flags)
+    return VenueOrders(orders, depth.first_id, depth.previous_id, depth.resets)
 
 
 def checksum_of(bids: int, asks: int) -> int:

@@ -10,6 +10,7 @@ from fanout.channel.books import WholeBook
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol import (
+    DataKinds,
     FeedState,
     Gap,
     GapState,
@@ -24,13 +25,20 @@ from fanout.protocol import (
     Trade,
 )
 from fanout.protocol.book_block import encode_book
-from fanout.protocol.book_records import BookBlock, BookUpdate, pack_levels
+from fanout.protocol.book_records import (
+    BookBlock,
+    BookUpdate,
+    OrderUpdate,
+    pack_levels,
+    pack_orders,
+)
 from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_QUOTES,
     MAX_BLOCK_UPDATES,
     BookFlags,
 )
+from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.request import Position
 from tests.protocol.golden import BTC
 from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
@@ -129,6 +137,30 @@ def test_an_update_that_is_larger_than_a_block_is_continued() -> None:
     assert b"".join(each.packed_bids for each in parts) == change.packed_bids
     assert {each.update_id for each in parts} == {change.update_id}
     reader.kept.assert_right(0)
+
+
+def test_books_by_order_are_divided_and_given_to_who_joins_too() -> None:
+    channel = new_channel()
+    header = replace(channel.header, data=DataKinds.BOOK_BY_ORDER)
+    channel = Channel(header, log_bytes=50_000_000, wall_ns=lambda: 1)
+    present, orders = Keeper(channel), pack_orders([(each, 5, 1) for each in range(4_000)])
+    whole = OrderUpdate(BTC, 7, 5, orders, b"", BookFlags.WHOLE | BookFlags.TOP_ONLY)
+    book = channel.books.any_of(BTC.index)
+    assert isinstance(book, OrdersBook)
+    book.apply(whole)
+    channel.publish([whole], received_ns=1, held_ns=1)
+    late = Keeper(channel)
+    for reader, is_numbered in ((present, True), (late, False)):
+        parts = [each for each in reader.read() if isinstance(each, OrderUpdate)]
+        assert [each.is_whole for each in parts] == [True, False, False]
+        assert [each.has_more for each in parts] == [True, True, False]
+        assert b"".join(each.packed_bids for each in parts) == orders
+        assert all(each.is_top_only for each in parts)
+        assert all(bool(each.seq) is is_numbered for each in parts)
+    channel.publish_status(BTC, FeedState.STALE, "a test")
+    refused = Keeper(channel)
+    channel.publish_status(BTC, FeedState.LIVE, "a test")
+    assert len([each for each in refused.read() if isinstance(each, OrderUpdate)]) == 3
 
 
 def test_who_joins_gets_the_whole_books_and_the_newest_quotes_without_numbers() -> None:

@@ -68,7 +68,12 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["--ws-url", "nonsense", "tcp"], 2, "--ws-url 'nonsense'"),
         (["--venue", "sim", "--ws-url", "ws://h", "tcp"], 2, "leave --ws-url"),
         (["--stream", "depth", "tcp"], 2, "--stream 'depth': auto, trade, aggTrade"),
-        (["--data", "foo", "tcp"], 2, "--data 'foo' is unknown: trades, quotes, book"),
+        (["--data", "foo", "tcp"], 2, "--data 'foo' is unknown: trades, quotes, book, orders"),
+        (
+            ["--data", "book,orders", "tcp"],
+            2,
+            "--data book,orders: a channel has the order book",
+        ),
         (["--data", "book,book", "tcp"], 2, "--data 'book,book': name each kind once: trades"),
         (["--connections", "0", "tcp"], 2, "--connections 0: 1 to 4"),
         (["--rotate-after", "5", "tcp"], 2, "--rotate-after 5: 60 to 86,400"),

@@ -11,13 +11,15 @@ from fanout.feed.book_copies import LAG_S
 from fanout.feed.books import LASTING_S
 from fanout.feed.stream_books import REFRESH_S
 from fanout.protocol import DataKinds, Quote, Status, Trade
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, Order, OrderUpdate
+from fanout.protocol.orders_book import OrdersBook
 from fanout.stats.snapshots import BookStats
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.stand.book_reader import ALL, BOOK, BTC, settled
 from tests.stand.loopback import Exchange
 from tests.stand.stream_venue import (
     CountingVenue,
+    OrdersVenue,
     StreamJoiner,
     StreamReader,
     StreamVenue,
@@ -276,6 +278,39 @@ async def test_a_book_goes_on_in_new_units(autojump_clock: MockClock) -> None:
         assert reader.is_live()
         assert reader.books[BTC].instrument is not None
         assert reader.books[BTC].instrument.price_exponent == -3
+
+
+async def test_books_by_order_are_kept_as_those_by_price(autojump_clock: MockClock) -> None:
+    exchange = with_wholes(BTC)
+    data = DataKinds.BOOK_BY_ORDER | QUOTES
+    async with running_feed(exchange, TWO, venue_class=OrdersVenue, data=data) as running:
+        reader, changes = StreamReader(running), prices()
+        await settled(2)
+        exchange.change(BTC, next(changes))
+        exchange.change(BTC, {"61800.20": "2.000"})
+        await settled()
+        new = [type(each) for each in reader.read() if not isinstance(each, Status)]
+        assert new == [OrderUpdate, Quote, OrderUpdate, OrderUpdate, Quote]
+        joiner = StreamJoiner(running)
+        for fault in ({"b": "nothing"}, {"skip": True}):
+            exchange.change(BTC, next(changes), **fault)  # type: ignore[arg-type]
+            exchange.change(BTC, next(changes))
+            await settled(LASTING_S)
+            assert reader.is_live()
+            assert joiner.shows()
+        exchange.sockets[0].break_off()
+        exchange.sockets[1].break_off()
+        await settled()
+        late = StreamJoiner(running)
+        assert not late.shows(), "the instrument is DOWN"
+        await settled(5)
+        exchange.change(BTC, next(changes))
+        await settled()
+        assert late.shows()
+        book = running.publisher.books.any_of(0)
+        assert isinstance(book, OrdersBook)
+        assert book.order(61800_00) == Order(61800_00, 61800_00, 6_000)
+        assert (stats(running).bids, stats(running).asks) == (2, 1)
 
 
 # Quotes that are taken from books.
