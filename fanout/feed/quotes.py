@@ -117,8 +117,9 @@ class Quotes:
             self._anomalies.note("quote of a symbol that was not subscribed", item.symbol)
             return None
         tally = self.tally(instrument.index)
-        is_certain = item.update_id > tally.last_id and not item.resets and not tally.behind
-        if not is_certain and not tally.is_newer(item, now_s, connection, open_):
+        if (item.update_id <= tally.last_id or tally.behind) and not tally.is_newer(
+            item, now_s, connection, open_
+        ):
             tally.old += 1
             return None
         try:
@@ -126,6 +127,7 @@ class Quotes:
         except NotRepresentableError as error:
             self._anomalies.note("quote refused", error)
             raise
-        tally.last_id, tally.time = item.update_id, item.time
+        tally.last_id = item.update_id
+        tally.time = item.time
         tally.quotes += 1
         return quote
