@@ -198,9 +198,14 @@ class StreamBooks:
         """A first connection brings these. It begins with the whole books."""
 
     def lost(self, connection: Connection, indexes: tuple[int, ...], why: str) -> None:
-        """Messages of a connection are missing, and nothing says which."""
+        """Messages of a connection are missing, and nothing says which. It is replaced, and the new
+        one brings the whole books. So this one is not asked for them at once."""
+        due_s = trio.current_time() + REFRESH_S
         for index in indexes:
             self._settle(index, self.doubt(index, why, connection))
+            need = self._needs.get((index, connection))
+            if need is not None:
+                need.due_s = max(need.due_s, due_s)
 
     def gone(self, connection: Connection, why: str) -> None:
         """A connection has ended."""
@@ -316,6 +321,9 @@ class StreamBooks:
     def _remedy(self, index: int, connection: Connection, now_s: float) -> None:
         need, copy = self._needs[index, connection], self._of[index].copies[connection]
         instrument = self._roster[index].instrument
+        if self._roster[index].is_gone:
+            del self._needs[index, connection]
+            return
         if need.has_waited and copy.needs_snapshot:
             need.due_s = inf
             assert self._nursery is not None, "it runs"

@@ -15,7 +15,7 @@ from fanout.protocol.book_records import BookUpdate, Order, OrderUpdate
 from fanout.protocol.orders_book import OrdersBook
 from fanout.stats.snapshots import BookStats
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.stand.book_reader import ALL, BOOK, BTC, settled
+from tests.stand.book_reader import ALL, BOOK, BTC, ETH, settled
 from tests.stand.loopback import Exchange
 from tests.stand.stream_venue import (
     CountingVenue,
@@ -175,6 +175,27 @@ async def test_a_connection_is_replaced_without_a_gap(autojump_clock: MockClock)
         await settled(2)
         assert reader.is_live()
         assert reader.told() == ["CONNECTING", "LIVE", "STALE", "LIVE"]
+        assert stats(running).refreshes == 0, "the new connection brings the book"
+
+
+async def test_a_book_that_is_listed_again_begins_anew(autojump_clock: MockClock) -> None:
+    exchange = with_wholes(BTC, ETH)
+    async with running_feed(exchange, venue_class=CountingVenue, data=BOOK | QUOTES) as running:
+        reader, changes = StreamReader(running), prices()
+        await settled(1)
+        exchange.delisted.add(BTC)
+        await settled(700)
+        exchange.sockets[0].push(b'{"whole":"BTCUSDT","u":1,"T":1,"b":[],"a":[]}')
+        exchange.change(BTC, next(changes), b="nothing")
+        await settled(60)
+        assert not reader.is_live()
+        assert stats(running).refreshes == 0
+        exchange.delisted.clear()
+        await settled(700)
+        exchange.change(BTC, next(changes))
+        await settled()
+        assert reader.is_live()
+        assert reader.is_live(ETH) is False, "it is quiet"
 
 
 async def test_a_venue_that_begins_anew_is_followed(autojump_clock: MockClock) -> None:
