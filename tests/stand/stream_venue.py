@@ -114,6 +114,7 @@ class OrdersDialogue(StreamDialogue):
 class OrdersVenue(StreamVenue):
     """It has books by order, and no quotes."""
 
+    kinds = BinanceUsdm.kinds | DataKinds.BOOK_BY_ORDER
     quotes_from_book = True
     data_dialogue = OrdersDialogue
 
