@@ -9,7 +9,7 @@ Replies and greetings pass through the outbox too, so a subscriber gets all mess
 which they were made.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -135,7 +135,7 @@ class Streams:
             self._publish_personally(ticks)
             return
         for tick in ticks:
-            listeners = self._listeners[tick.stream]
+            listeners = self._listeners.get(tick.stream)  # the venue may lack a stream
             if not listeners:
                 continue
             frames: dict[Form, bytes] = {}
@@ -199,13 +199,15 @@ class Streams:
 
     def _publish_personally(self, ticks: Iterable[Tick]) -> None:
         for tick in ticks:
-            payloads: dict[bool, bytes] = {}
-            for subscriber in self._listeners[tick.stream]:
+            payloads: dict[bool, Sequence[bytes]] = {}
+            for subscriber in self._listeners.get(tick.stream, ()):
                 form, name = subscriber.form, subscriber.names[tick.stream]
-                payload = payloads.get(form.microseconds)
-                if payload is None:
-                    payload = payloads[form.microseconds] = self._payload(tick, form)
-                self.send(subscriber, self._enveloped(payload, name, form), name)
+                messages = payloads.get(form.microseconds)
+                if messages is None:
+                    messages = self._dialect.split(self._payload(tick, form))
+                    payloads[form.microseconds] = messages
+                for each in messages:
+                    self.send(subscriber, self._enveloped(each, name, form), name)
 
     def _greet(self, subscriber: Subscriber, stream: str) -> None:
         if self._silent(stream):

@@ -4,7 +4,7 @@ A dialect has no state, no clock, no socket and no faults. It turns the market's
 clients' requests into bytes to send.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from math import inf
 from typing import Final, Literal, Protocol
 
@@ -277,6 +277,10 @@ class Dialect(Protocol):
         """One message, without an envelope: `tick.recorded` as it is, if there is one.
         `tick.others` has further trades of it."""
 
+    def split(self, payload: bytes) -> Sequence[bytes]:
+        """The messages that a personal dialect sends for a payload, if it sends several: one for
+        each level of a book, for instance. A fault may have changed the payload."""
+
     def envelope(self, stream: str, payload: bytes) -> bytes:
         """A payload in a combined stream. `stream` is the name as a subscriber spells it."""
 
@@ -342,6 +346,9 @@ class DialectDefaults:
 
     def wire_id(self, symbol: str, trade_id: int) -> int:
         return trade_id
+
+    def split(self, payload: bytes) -> Sequence[bytes]:
+        return (payload,)
 
     def envelope(self, stream: str, payload: bytes) -> bytes:
         return payload

@@ -15,6 +15,7 @@ from fanout.simulator.dialects.base import Dialect, Form, Session
 from fanout.simulator.dialects.binance_usdm.routes import MARKET, PRIVATE, PUBLIC
 from fanout.simulator.market.ticks import Tick
 from tests.fanout.simulator.support import SPOT, USDM, tick, trade
+from tests.fanout.simulator.toy import Toy
 
 AGGREGATE = Tick(0, "BTCUSDT@aggTrade", recorded=b'{"e":"aggTrade"}')
 
@@ -169,3 +170,34 @@ async def test_each_subscriber_chooses_its_unit_of_time() -> None:
     streams.publish([tick(trade(5, time_ms=7, event_ms=8, beyond_us=123))])
     assert [(row["T"], row["E"]) for row in await heard(coarse)] == [(7, 8)]
     assert [(row["T"], row["E"]) for row in await heard(fine)] == [(7_123, 8_123)]
+
+
+class Splits(Toy):
+    """A venue without aggregates, which sends each letter of a recorded payload by itself."""
+
+    def stream_names(self, symbol: str) -> dict[str, tuple[str, str]]:
+        return {"trades": ("trade", "")}
+
+    def split(self, payload: bytes) -> list[bytes]:
+        return [bytes([each]) for each in payload]
+
+    def personal(
+        self, message: bytes, name: str | None, session: Session, count: int
+    ) -> tuple[bytes, int]:
+        return b'[%d,"%b"]' % (count + 1, message), count + 1
+
+
+async def test_a_payload_may_be_several_numbered_messages_of_each_subscriber() -> None:
+    streams = Streams(Splits(), ["BTCUSDT"])
+    first = listener(streams, "", "trades")
+    streams.publish([Tick(0, "BTCUSDT@trade", recorded=b"a")])
+    second = listener(streams, "", "trades")
+    streams.publish([AGGREGATE, Tick(0, "BTCUSDT@trade", recorded=b"bc")])
+    assert await heard(first) == [[1, "a"], [2, "b"], [3, "c"]]
+    assert await heard(second) == [[1, "b"], [2, "c"]]
+
+
+async def test_a_stream_that_the_venue_lacks_is_sent_to_nobody() -> None:
+    streams = Streams(SPOT, [])
+    streams.publish([tick(trade()), AGGREGATE])
+    assert not streams.is_heard("BTCUSDT@trade")
