@@ -7,7 +7,8 @@
                <- {"event":"subscribed","channel":"trades","chanId":19111,"symbol":"tBTCUSD",...}
                <- [19111,[[ID,MTS,AMOUNT,PRICE],...],1,TIME]    30 trades, the newest first
     then:      <- [19111,"te",[ID,MTS,AMOUNT,PRICE],2,TIME]     a trade
-               <- [10092,[PRICE,COUNT,AMOUNT],3,TIME]           a change of a book
+               <- [10092,[PRICE,COUNT,AMOUNT],3,TIME]           a change of a book by price
+               <- [10092,[ORDER_ID,PRICE,AMOUNT],3,TIME]        or of a book by order
                <- [10092,"cs",CHECKSUM,4,TIME]                  the book's checksum
                <- [19111,"hb",5,TIME]                           every 15 s, on each channel
     each 15 s  -> {"event":"ping","cid":1}
@@ -40,7 +41,7 @@ from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.venues.acks import Ask, Topics
 from fanout.venues.base import DialogueDefaults
-from fanout.venues.bitfinex.book import is_whole, read_change, read_whole
+from fanout.venues.bitfinex.book import is_whole, read_change, read_orders, read_whole
 from fanout.venues.bitfinex.messages import Event, decode, event_of, request
 from fanout.venues.bitfinex.trades import read_trade
 from fanout.venues.times import MAX_TIME_MS
@@ -53,6 +54,7 @@ from fanout.venues.values import (
     Outcome,
     VenueDepth,
     VenueItem,
+    VenueOrders,
 )
 
 TRADES: Final = "trades"
@@ -126,9 +128,11 @@ class BitfinexDialogue(DialogueDefaults):
         self._units = units
         self._flags = TIMESTAMP | SEQ_ALL | (CHECKSUMS if checksums else 0)
         self._names: tuple[str, ...] = (TRADES,) if DataKinds.TRADES in data else ()
-        if data & (DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE):
+        if data & ~DataKinds.TRADES:
             self._names += (BOOK,)
-        self._length = LEVELS if DataKinds.BOOK_BY_PRICE in data else QUOTE_LEVELS
+        self._is_by_order = DataKinds.BOOK_BY_ORDER in data
+        has_book = self._is_by_order or DataKinds.BOOK_BY_PRICE in data
+        self._length = LEVELS if has_book else QUOTE_LEVELS
         self._topics = Topics(
             lambda symbol: tuple(_topic(name, symbol) for name in self._names),
             most=1,
@@ -181,8 +185,8 @@ class BitfinexDialogue(DialogueDefaults):
         name, _, symbol = topic.partition(":")
         if name == TRADES:
             return request("subscribe", channel=TRADES, symbol=symbol)
-        book = {"prec": "P0", "freq": "F0", "len": str(self._length)}
-        return request("subscribe", channel=BOOK, symbol=symbol, **book)
+        book = {"prec": "R0"} if self._is_by_order else {"prec": "P0", "freq": "F0"}
+        return request("subscribe", channel=BOOK, symbol=symbol, **book, len=str(self._length))
 
     def _leave(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Forget the channels of some topics. The result unsubscribes from them."""
@@ -280,12 +284,17 @@ class BitfinexDialogue(DialogueDefaults):
             return  # the whole book has not come
         number = channel.count = channel.count + 1
         try:
-            read = read_whole if whole else read_change
-            update = read(content, instrument, number, time)
+            if self._is_by_order:
+                rows = content if whole else (content,)
+                orders = read_orders(rows, instrument, number, time, whole=whole)
+                out.append(VenueOrders(orders, number, number - 1))
+            else:
+                read = read_whole if whole else read_change
+                update = read(content, instrument, number, time)
+                out.append(VenueDepth(update, number, number - 1))
         except VenueMessageError as error:
             out.append(DepthLost(symbol, instrument.index, error.kind))
             raise
-        out.append(VenueDepth(update, number, number - 1))
 
     # Events.
 

@@ -6,6 +6,7 @@ What is sure and what is not:
   Trade ids ascend, and prove nothing. Over REST the trades of a time can be asked for, so what a
   hole or a reconnect cost comes back, but without a proof.
 - A book by price is exact in its best 100 levels. With checksums the venue proves it.
+- A book by order has the best 100 orders of each side.
 - Quotes are those of the book.
 - The venue has no tick sizes, and units are inferred from prices: see `rows`.
 - The venue does not show its time.
@@ -74,7 +75,9 @@ class Bitfinex(VenueDefaults):
     title: ClassVar[str] = "Bitfinex"
     name: ClassVar[str] = "bitfinex"
     short_name: ClassVar[str] = "bitfinex"
-    kinds: ClassVar[DataKinds] = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+    kinds: ClassVar[DataKinds] = (
+        DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
+    )
     streams: ClassVar[tuple[str, ...]] = ("trade",)
     secrets: ClassVar[SecretNames | None] = None
     default_assets: ClassVar[tuple[str, ...]] = ("tBTCUSD", "tETHUSD")
@@ -96,14 +99,14 @@ class Bitfinex(VenueDefaults):
         data: DataKinds = DataKinds.TRADES,
         checksums: bool = False,
     ) -> None:
-        """With `checksums` the venue sends one after each change of a book."""
+        """With `checksums` the venue sends one after each change of a book by price. Those of books
+        by order are not asked for: nobody says in which order orders of one price stand."""
         self.stream = stream
         self.data = data
         self.ws_url = (ws_url or WS_URL).rstrip("/")
         self.rest_url = (rest_url or REST_URL).rstrip("/")
-        self._checksums = checksums
-        has_book = data & (DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE)
-        channels = (DataKinds.TRADES in data) + bool(has_book)
+        self._checksums = checksums and DataKinds.BOOK_BY_ORDER not in data
+        channels = (DataKinds.TRADES in data) + bool(data & ~DataKinds.TRADES)
         self.limits = msgspec.structs.replace(LIMITS, subscriptions=CHANNELS // max(1, channels))
 
     @staticmethod

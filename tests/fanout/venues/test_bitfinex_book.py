@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from fanout.errors import VenueMessageError, VenueUnitsError
-from fanout.protocol import Instrument, OrderBook, OrdersBook
+from fanout.protocol import DataKinds, Instrument, OrderBook, OrdersBook
 from fanout.protocol.book_records import Order
 from fanout.protocol.constants import BookFlags, Side
 from fanout.venues import VenueDepth, VenueItem, VenueTrade
 from fanout.venues.bitfinex import Bitfinex
 from fanout.venues.bitfinex.book import checksum, read_change, read_orders, script_text
 from fanout.venues.bitfinex.messages import decode
-from fanout.venues.values import BookChecksum, DepthLost
+from fanout.venues.values import BookChecksum, DepthLost, VenueOrders
 from tests.captures import capture_path
 from tests.fanout.venues.test_bitfinex import ALL, subscribed
 from tests.fanout.venues.test_bitfinex_dialogue import BTC, DEPTH, TRADES, opened, received
@@ -137,6 +137,21 @@ def test_orders_make_a_book_and_a_price_of_zero_removes_one() -> None:
 def test_orders_that_cannot_be_read_are_refused(row: bytes, said: str) -> None:
     with pytest.raises(VenueMessageError, match=said):
         read_orders([decode(row)], BTC, 1, 5, whole=True)
+
+
+def test_a_dialogue_brings_a_book_by_order() -> None:
+    dialogue, book = opened(DataKinds.BOOK_BY_ORDER), OrdersBook(BTC)
+    whole, gone = f"[{DEPTH},[[7,7294.7,1.5],[9,7294.8,-2]]]", f"[{DEPTH},[7,0,1]]"
+    for number, each in enumerate(received(dialogue, gone, whole, gone), 1):
+        assert isinstance(each, VenueOrders)
+        assert (each.symbol, each.first_id, each.previous_id) == ("tBTCUSD", number, number - 1)
+        book.apply(each.update)
+    assert book.orders(Side.BID) == []
+    assert book.orders(Side.ASK) == [Order(9, 729480000000, 200000000)]
+    items: list[VenueItem] = []
+    with pytest.raises(VenueMessageError, match="depth of the wrong shape"):
+        dialogue.receive(f"[{DEPTH},[7,7294.7]]".encode(), items)
+    assert items == [DepthLost("tBTCUSD", 3, "depth of the wrong shape")]
 
 
 # Checksums.

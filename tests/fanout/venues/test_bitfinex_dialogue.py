@@ -16,6 +16,7 @@ from tests.fanout.venues.test_bitfinex import ALL, BOOK, TE, subscribed
 
 BTC = Instrument(index=3, symbol="tBTCUSD", price_exponent=-8, quantity_exponent=-8)
 UNITS = {"tBTCUSD": BTC}
+ORDERS = DataKinds.BOOK_BY_ORDER
 TRADES, DEPTH = 17470, 10092
 CONF = b'{"event":"conf","status":"OK","flags":98304}'
 
@@ -62,6 +63,7 @@ def outcome(dialogue: BitfinexDialogue, message: bytes) -> Outcome:
         (DataKinds.TRADES, [("trades", None)]),
         (BOOK, [("book", "100")]),
         (DataKinds.QUOTES, [("book", "25")]),
+        (DataKinds.QUOTES | ORDERS, [("book", "100")]),
         (ALL, [("trades", None), ("book", "100")]),
     ],
 )
@@ -72,12 +74,15 @@ def test_the_opening_asks_for_numbers_and_for_each_channel(
     assert conf == {"event": "conf", "flags": 32768 | 65536}
     assert [(each["channel"], each.get("len")) for each in asked] == channels
     assert {each["symbol"] for each in asked} == {"tBTCUSD"}
-    assert {each.get("prec", "P0") + each.get("freq", "F0") for each in asked} == {"P0F0"}
+    forms = [each["prec"] + each.get("freq", "") for each in asked if each["channel"] == "book"]
+    assert set(forms) <= {"R0" if ORDERS in data else "P0F0"}
 
 
 def test_checksums_are_asked_for_with_a_flag() -> None:
     conf = Bitfinex(data=ALL, checksums=True).dialogue(("tBTCUSD",)).opening()[0]
     assert json.loads(conf)["flags"] == 32768 | 65536 | 131072
+    by_order = Bitfinex(data=ORDERS, checksums=True).dialogue(("tBTCUSD",)).opening()[0]
+    assert json.loads(by_order)["flags"] == 32768 | 65536, "what they are of is unknown"
 
 
 def test_a_symbol_is_confirmed_with_its_last_channel() -> None:
