@@ -33,6 +33,7 @@ from tests.bench import (
     scale,
     shm,
     size,
+    venues,
 )
 from tests.bench.against import compared
 from tests.bench.report import (
@@ -64,6 +65,7 @@ NAMED: Final[dict[str, Stage]] = {
     "reconnect": reconnect,
     "joiners": joiners,
     "pure-client": pure_client,
+    "venues": venues,
 }
 """Stages of a whole service, which has no rivals. They run only if they are named: `scale` takes
 half an hour, and the others ten minutes together."""

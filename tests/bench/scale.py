@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -223,13 +223,13 @@ class Service:
     def age_s(self) -> float:
         return time.monotonic() - self._began_s
 
-    def url(self) -> str:
-        """Of its TCP port, once it has printed it."""
+    def url(self, scheme: str = "tcp") -> str:
+        """Of its TCP port, or of another one, once it has printed it."""
         while True:
             for word in self._log.read_text().split():
-                if word.startswith("tcp://"):
-                    return word.rstrip(",")
-            self.require_patience("no TCP address was printed")
+                if word.startswith(f"{scheme}://"):
+                    return word.rstrip(",").removesuffix("/status")
+            self.require_patience(f"no {scheme} address was printed")
             time.sleep(TICK_S)
 
     def require_patience(self, so_far: str) -> None:
@@ -249,12 +249,16 @@ class Service:
         return int(peak) * 1024
 
 
-@contextmanager
-def serving(port: int, *options: str) -> Iterator[Service]:
+def serving(port: int, *options: str) -> AbstractContextManager[Service]:
     """The service of an exchange on this port, with all of its symbols."""
-    urls = ["--ws-url", f"ws://127.0.0.1:{port}", "--rest-url", f"http://127.0.0.1:{port}"]
-    command = [sys.executable, "-m", "fanout", "--assets", "all", *options, *urls, "tcp"]
-    command += ["--port", "0"]
+    urls = ("--ws-url", f"ws://127.0.0.1:{port}", "--rest-url", f"http://127.0.0.1:{port}")
+    return running_service("--assets", "all", *options, *urls)
+
+
+@contextmanager
+def running_service(*options: str) -> Iterator[Service]:
+    """`fanout` with these options, and TCP at a free port."""
+    command = [sys.executable, "-m", "fanout", *options, "tcp", "--port", "0"]
     kept = {name: each for name, each in os.environ.items() if not name.startswith("FANOUT_")}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")

@@ -106,7 +106,10 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
             f'[[source]]\nassets = "A"\nchannel = "{"a" * 33}"',
             "1 to 32 characters of a-z",
         ),
-        ('[[source]]\nassets = "A"\ndata = ["orders"]', "1: data orders: binance has trades, quotes, book"),
+        (
+            '[[source]]\nassets = "A"\ndata = ["orders"]',
+            "1: data orders: binance has trades, quotes, book",
+        ),
         (
             '[[source]]\nassets = "A"\ndata = ["book", "book"]',
             "1: data 'book,book': name each kind once",
