@@ -251,7 +251,7 @@ class Source:
         self.has_ended = True
 
     def _make_feed(self, market: Market) -> Feed:
-        proxy = proxy_for(self.venue.stream_url(), self._config.feed.proxy)
+        proxy = proxy_for(self.venue.parts()[0].stream_url(), self._config.feed.proxy)
         return Feed(
             self.venue,
             market,

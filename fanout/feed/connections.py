@@ -1,7 +1,8 @@
 """The connections of a feed. Instruments are spread over shards, and each shard has its links.
 
-An instrument is in one shard, or in two while another kind of stream takes over. An empty shard is
-closed.
+An instrument is in one shard for each part of its venue: usually one, or two where trades and books
+come at different URLs. It is in a further one while another kind of stream takes over. An empty
+shard is closed.
 
     link --burst--> dialogue --items--> Sink.take --Taken--> links, shards
 """
@@ -24,7 +25,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import NO_UNITS, Venue
-from fanout.venues.values import TOO_LONG, Outcome, VenueItem
+from fanout.venues.values import DATA, TOO_LONG, Outcome, VenueItem
 
 _LOG = logging.getLogger("fanout")
 
@@ -100,12 +101,15 @@ class Connections:
         pacer = Pacer(venue.limits.connect_every_s)
         self._dialling = Dialling(connect, pacer, uniform, config.rotate_after_s)
         self._shards: list[Shard] = []
-        self._main: dict[int, Shard] = {}
-        """Shards of the feed's main kind of stream, by number. Numbers without instruments have
-        none."""
-        self._count = 1
-        """How many numbers there are, fixed at the start."""
-        self._shard_of: dict[str, Shard] = {}
+        self._venues = venue.parts()
+        self._main: dict[tuple[int, int], Shard] = {}
+        """Shards of the feed's main kind of stream, by the part of the venue and the number.
+        Numbers without instruments have none."""
+        self._counts = [1] * len(self._venues)
+        """How many numbers each part has, fixed at the start."""
+        self._kind = next(iter(self._venues[0].data))
+        """The kind of data that stands for an instrument: trades, if the feed takes them."""
+        self._shard_of: dict[tuple[str, DataKinds], Shard] = {}
         self._messages_before = 0
         self._connections_before = 0
         """Connections of closed shards."""
@@ -130,48 +134,88 @@ class Connections:
     def open_count(self) -> int:
         return sum(len(each.open) for each in self._shards)
 
+    @property
+    def open_trades(self) -> int:
+        """Open connections that bring trades, or whatever stands for an instrument."""
+        return sum(len(each.open) for each in self._shards if self._kind in each.venue.data)
+
+    @property
+    def are_divided(self) -> bool:
+        """Whether the kinds of data come at different URLs."""
+        return len(self._venues) > 1
+
     def shard_of(self, symbol: str) -> Shard | None:
-        """The shard of an instrument; None if the feed does not take it."""
-        return self._shard_of.get(symbol)
+        """The shard of an instrument's trades, or of its other data in a feed without trades; None
+        if the feed does not take it."""
+        return self._shard_of.get((symbol, self._kind))
 
     def stream_of(self, symbol: str) -> str:
         """The kind of stream that delivers an instrument."""
-        shard = self._shard_of.get(symbol)
+        shard = self.shard_of(symbol)
         return (shard.venue if shard else self.venue).stream
+
+    def beside(self, shard: Shard) -> dict[int, DataKinds]:
+        """The kinds of data that other open shards bring, by the index of instruments that are in
+        this shard too."""
+        kinds = dict.fromkeys(shard.indexes, DataKinds.NONE)
+        for other in self._shards:
+            if other is not shard and other.open:
+                for index in kinds.keys() & other.instruments.values():
+                    kinds[index] |= other.venue.data
+        return kinds
 
     async def run(self, instruments: tuple[Instrument, ...]) -> None:
         """Connect for these instruments, until cancelled."""
         symbols = [each.symbol for each in instruments]
-        self._count = shard_count(symbols, self._config.symbols_per_connection, self.venue.limits)
         async with trio.open_nursery() as self._nursery:
-            for number in range(self._count):
-                own = tuple(
-                    each for each in instruments if shard_of(each.symbol, self._count) == number
+            for part, venue in enumerate(self._venues):
+                count = self._counts[part] = shard_count(
+                    symbols, self._config.symbols_per_connection, venue.limits
                 )
-                if own:
-                    self._main[number] = self._open(self.venue, own, "subscribed", number)
+                for number in range(count):
+                    own = (each for each in instruments if shard_of(each.symbol, count) == number)
+                    self._open_main(part, number, *own)
             await trio.sleep_forever()  # all instruments may leave, and others join
+
+    def _open_main(self, part: int, number: int, *instruments: Instrument) -> None:
+        if not instruments:
+            return
+        count = self._counts[part]
+        of = f", shard {number + 1} of {count}" if count > 1 else ""
+        shard = self._open(self._venues[part], instruments, "subscribed", of)
+        self._main[part, number] = shard
 
     def add(self, instrument: Instrument) -> bool:
         """Add an instrument to the shard of its symbol. False if the venue allows no more
         subscriptions there."""
-        number = shard_of(instrument.symbol, self._count)
-        shard = self._main.get(number)
-        if shard is None or shard not in self._shards:
-            self._main[number] = self._open(self.venue, (instrument,), "subscribed", number)
-            return True
-        if len(shard.instruments) >= self.venue.limits.subscriptions:
+        places = [
+            (part, shard_of(instrument.symbol, count)) for part, count in enumerate(self._counts)
+        ]
+        shards = {each: self._main.get(each) for each in places}
+        if any(
+            shard is not None and len(shard.instruments) >= shard.venue.limits.subscriptions
+            for shard in shards.values()
+        ):
             return False
-        shard.add(instrument)
-        self._shard_of[instrument.symbol] = shard
+        for (part, number), shard in shards.items():
+            if shard is None or shard not in self._shards:
+                self._open_main(part, number, instrument)
+            else:
+                shard.add(instrument)
+                self._assign(shard, instrument.symbol)
         return True
+
+    def _assign(self, shard: Shard, symbol: str) -> None:
+        for kind in shard.venue.data:
+            self._shard_of[symbol, kind] = shard
 
     def remove(self, symbol: str) -> None:
         """Unsubscribe from an instrument."""
         for shard in self._shards:
             if symbol in shard.instruments:
                 shard.give_up(symbol, unsubscribe=True)
-        self._shard_of.pop(symbol, None)
+        for kind in self.venue.data:
+            self._shard_of.pop((symbol, kind), None)
         self._drop_empty()
 
     def fall_back(self, instrument: Instrument, fallback: Venue, why: str) -> None:
@@ -179,14 +223,14 @@ class Connections:
         stream = self.stream_of(instrument.symbol)
         how = f"{fallback.stream} instead of {stream}: {why}"
         _LOG.warning("%s: taking %s", instrument.symbol, how)
-        self._open(fallback, (instrument,), how)
+        self._open(fallback, (instrument,), how, f" for {instrument.symbol}")
 
     def _part(self, symbol: str, stream: str) -> None:
         """Keep the instrument in the shard of `stream`, and drop it from the other."""
         for shard in self._shards:
-            if symbol in shard.instruments:
+            if symbol in shard.instruments and DataKinds.TRADES in shard.venue.data:
                 if shard.venue.stream == stream:
-                    self._shard_of[symbol] = shard
+                    self._shard_of[symbol, DataKinds.TRADES] = shard
                 elif shard.venue.data == DataKinds.TRADES:  # else it brings other kinds
                     shard.give_up(symbol)
         self._drop_empty()
@@ -203,22 +247,23 @@ class Connections:
         venue: Venue,
         instruments: tuple[Instrument, ...],
         how: str,
-        number: int | None = None,
+        of: str,
     ) -> Shard:
+        """`of` tells its links from others by name."""
         shard = Shard(venue, instruments, how, self._units)
-        shard.links += self._links(shard, number)
+        shard.links += self._links(shard, of)
         self._shards.append(shard)
         for each in instruments:
-            self._shard_of[each.symbol] = shard
+            self._assign(shard, each.symbol)
         self._nursery.start_soon(shard.run)
         return shard
 
-    def _links(self, shard: Shard, number: int | None) -> Iterator[Link]:
-        of = f" for {','.join(shard.symbols)}" if number is None else ""
-        if number is not None and self._count > 1:
-            of = f", shard {number + 1} of {self._count}"
-        for place in range(1, self._config.connections + 1):
-            name = f"{shard.venue.stream} connection {place} of {self._config.connections}{of}"
+    def _links(self, shard: Shard, of: str) -> Iterator[Link]:
+        what, count = shard.venue.stream, self._config.connections
+        if self.are_divided and DataKinds.TRADES not in shard.venue.data:
+            what = " and ".join(each for each, kind in DATA.items() if kind in shard.venue.data)
+        for place in range(1, count + 1):
+            name = f"{what} connection {place} of {count}{of}"
             yield Link(name, shard, self, self._dialling)
 
     # Events of the links.

@@ -277,10 +277,10 @@ class Feed:
             now_s = trio.current_time()
             how = shard.how
             if self._intake is not None and shard.venue.data != DataKinds.TRADES:
-                self._intake.restart(shard.indexes)
+                self._intake.restart(shard.indexes, shard.venue.data)
             if shard.venue.continuity is not Continuity.IDS:
                 how += _UNPROVEN
-            self._say(self._parts.liveness.subscribed(shard.indexes, now_s, how))
+            self._say(self._subscribed(shard, now_s, how))
             self._heal(shard, "the connection came back")
         self._count_connections()
 
@@ -289,11 +289,39 @@ class Feed:
         if is_last and announcer.state is not FeedState.DOWN:
             announcer.turn(FeedState.DOWN, why)
         if not shard.open:
-            changes = self._parts.liveness.down(shard.indexes, why)
+            changes = self._down(shard, why)
             if not is_last:  # otherwise the state of the feed reports it
                 self._say(changes)
         self._parts.books.gone(connection, why)
         self._count_connections()
+
+    def _subscribed(self, shard: Shard, now_s: float, how: str) -> list[Change]:
+        """Note the first connection of a shard. Of an instrument that has a connection for other
+        kinds of data, the kinds of this shard are back."""
+        liveness, connections = self._parts.liveness, self._parts.connections
+        if not connections.are_divided:
+            return liveness.subscribed(shard.indexes, now_s, how)
+        own, changes = shard.venue.data, list[Change]()
+        for index, others in connections.beside(shard).items():
+            if others and not others & own:
+                changes += liveness.part_up(index, own, now_s)
+            else:
+                missing = self._venue.data & ~(own | others)
+                changes += liveness.subscribed((index,), now_s, how, missing)
+        return changes
+
+    def _down(self, shard: Shard, why: str) -> list[Change]:
+        """Note the end of the last connection of a shard."""
+        liveness, connections = self._parts.liveness, self._parts.connections
+        if not connections.are_divided:
+            return liveness.down(shard.indexes, why)
+        own, changes = shard.venue.data, list[Change]()
+        for index, others in connections.beside(shard).items():
+            if not others:
+                changes += liveness.down((index,), why)
+            elif not others & own:
+                changes += liveness.part_down(index, own, why)
+        return changes
 
     def turned_down(self, refused: Mapping[str, str]) -> None:
         for symbol, why in refused.items():
@@ -334,7 +362,7 @@ class Feed:
         self._count_connections()
 
     def _count_connections(self) -> None:
-        self._parts.sequences.is_alone = self._parts.connections.open_count <= 1
+        self._parts.sequences.is_alone = self._parts.connections.open_trades <= 1
 
     def _fail(self, error: Exception) -> None:
         """End the feed with this error."""

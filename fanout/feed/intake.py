@@ -74,10 +74,13 @@ class Intake:
         self._brings_signs = parts.connections.venue.brings_signs
         self._units = parts.units
 
-    def restart(self, indexes: tuple[int, ...]) -> None:
-        """A first connection brings these instruments: what came before it leads nowhere."""
-        self._quotes.restart(indexes)
-        self._books.restart(indexes)
+    def restart(self, indexes: tuple[int, ...], kinds: DataKinds) -> None:
+        """A first connection brings these kinds of data of instruments: what came before it leads
+        nowhere."""
+        if DataKinds.QUOTES in kinds:
+            self._quotes.restart(indexes)
+        if kinds & ~(DataKinds.TRADES | DataKinds.QUOTES):
+            self._books.restart(indexes)
         now_s = trio.current_time()
         for index in indexes:
             self._balance.restart(index, now_s)
@@ -256,17 +259,23 @@ class _Read:
     def _note_silence(self, index: int, kind: DataKinds) -> None:
         """Act on a kind of data that is silent: connect anew."""
         if kind:
-            why = f"its {_NAMES[kind]} are silent, and the rest goes on"
             self._of._balance.restart(index, self._now_s)
+            symbol = self._of._parts.roster[index].instrument.symbol
+            shards = [
+                each
+                for each in self._of._parts.connections
+                if symbol in each.instruments and kind in each.venue.data
+            ]
+            if not any(each.open for each in shards):
+                return  # it has no connection, which is known
+            why = f"its {_NAMES[kind]} are silent, and the rest goes on"
             if kind is self._of._books.kind:
                 self._of._books.doubt(index, why)
             else:
                 self._of._quotes.restart((index,))  # their ids may have gone back
             self._say(self._of._parts.liveness.lost(index, kind, why))
-            symbol = self._of._parts.roster[index].instrument.symbol
-            for shard in self._of._parts.connections:
-                if symbol in shard.instruments and kind in shard.venue.data:
-                    shard.rotate()
+            for shard in shards:
+                shard.rotate()
 
     def _take_quote(self, item: VenueQuote) -> None:
         if self._of._units.follow_values:

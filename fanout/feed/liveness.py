@@ -44,6 +44,13 @@ _WEIGHT: Final = 1 / 16
 _FADING: Final = 0.999
 """Factor by which the longest pause shrinks after each shorter one."""
 
+_NAMES: Final = {
+    DataKinds.TRADES: "trades",
+    DataKinds.QUOTES: "quotes",
+    DataKinds.BOOK_BY_PRICE: "order book",
+    DataKinds.BOOK_BY_ORDER: "order book",
+}
+
 
 class Change(msgspec.Struct, frozen=True):
     """A new state of an instrument, and the reason."""
@@ -175,13 +182,16 @@ class Liveness:
             pulse.scheduled_s = due_s
             heappush(self._schedule, (due_s, index))
 
-    def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
-        """Note the subscription to instruments on a new connection."""
+    def subscribed(
+        self, indexes: Iterable[int], now_s: float, how: str, missing: DataKinds = DataKinds.NONE
+    ) -> list[Change]:
+        """Note the subscription to instruments on a new connection. `missing` are kinds of data
+        that come on another one, which is not open."""
         changes = []
         for index in indexes:
             pulse = self._pulses[index]
             pulse.since_s, pulse.has_traded = now_s, False
-            pulse.lacks = self._lacks
+            pulse.lacks = self._lacks | missing.value
             changes += self._turn(index, FeedState.CONNECTING, how)
             self._look_at(index, pulse.due_s(self._first_trade_timeout_s))
         return changes
@@ -193,6 +203,21 @@ class Liveness:
             self._pulses[index].lacks |= self._lacks
             changes += self._turn(index, FeedState.DOWN, why)
         return changes
+
+    def part_up(self, index: int, kinds: DataKinds, now_s: float) -> list[Change]:
+        """Note the subscription to these kinds of data on a new connection, while another is open
+        for the rest. Books are back once they are whole."""
+        kinds &= ~DataKinds(self._lacks)
+        if not self.lacks(index, kinds):
+            return []
+        return self.back(index, kinds, f"its {_named(kinds)} are subscribed again")
+
+    def part_down(self, index: int, kinds: DataKinds, why: str) -> list[Change]:
+        """Note that an instrument has no connection for these kinds of data, and one for the
+        rest. That is reported once, although each further attempt to connect may fail."""
+        if self._pulses[index].lacks & kinds == kinds:
+            return []
+        return self.lost(index, kinds, f"no connection for its {_named(kinds)}: {why}")
 
     def halted(self, index: int, why: str) -> list[Change]:
         """Note that the venue has halted an instrument."""
@@ -337,10 +362,23 @@ class LivenessOfKinds(Liveness):
     def expect(self, index: int, usual_s: float, longest_s: float) -> None:
         self._trades.expect(index, usual_s, longest_s)
 
-    def subscribed(self, indexes: Iterable[int], now_s: float, how: str) -> list[Change]:
+    def subscribed(
+        self, indexes: Iterable[int], now_s: float, how: str, missing: DataKinds = DataKinds.NONE
+    ) -> list[Change]:
         indexes = tuple(indexes)
-        self._trades.subscribed(indexes, now_s, how)
-        return super().subscribed(indexes, now_s, how)
+        if DataKinds.TRADES not in missing:
+            self._trades.subscribed(indexes, now_s, how)
+        return super().subscribed(indexes, now_s, how, missing)
+
+    def part_up(self, index: int, kinds: DataKinds, now_s: float) -> list[Change]:
+        if DataKinds.TRADES in kinds:
+            self._trades.subscribed((index,), now_s, "")
+        return super().part_up(index, kinds, now_s)
+
+    def part_down(self, index: int, kinds: DataKinds, why: str) -> list[Change]:
+        if DataKinds.TRADES in kinds:
+            self._trades.down((index,), why)
+        return super().part_down(index, kinds, why)
 
     def down(self, indexes: Iterable[int], why: str) -> list[Change]:
         indexes = tuple(indexes)
@@ -359,3 +397,7 @@ class LivenessOfKinds(Liveness):
     def resumed(self, index: int, why: str) -> list[Change]:
         self._trades.resumed(index, why)
         return super().resumed(index, why)
+
+
+def _named(kinds: DataKinds) -> str:
+    return " and ".join(name for kind, name in _NAMES.items() if kind in kinds)

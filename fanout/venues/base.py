@@ -121,7 +121,7 @@ class Venue(Protocol):
     def continuity(self) -> Continuity: ...
     @property
     def data(self) -> DataKinds:
-        """The kinds of data to take. One connection brings all of them."""
+        """The kinds of data to take. One connection of a part brings all of them."""
         ...
 
     @property

@@ -1,14 +1,14 @@
 """Venues that are not Binance: what the next ones will ask of a feed, at the exchange in memory."""
 
 import json
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 from msgspec.structs import replace
 
 from fanout.errors import VenueBusyError, VenueMessageError
 from fanout.protocol import Instrument
-from fanout.protocol.constants import TradeKind
+from fanout.protocol.constants import DataKinds, TradeKind
 from fanout.venues import BinanceUsdm, Continuity, Outcome, VenueItem
 from fanout.venues.binance.market_data import MarketDataDialogue
 from fanout.venues.binance.usdm import TradeDialogue
@@ -116,3 +116,24 @@ class TalkativeVenue(ToyVenue):
 
     continuity = Continuity.IDS
     brings_signs = True
+
+
+class DividedToy(ToyVenue):
+    """Its trades come at one URL, and quotes and books at another."""
+
+    continuity = Continuity.IDS
+
+    def parts(self) -> tuple[Self, ...]:
+        others = self.data & ~DataKinds.TRADES
+        if not others or DataKinds.TRADES not in self.data:
+            return (self,)
+        return self._of(DataKinds.TRADES, subscriptions=40), self._of(others, subscriptions=20)
+
+    def _of(self, data: DataKinds, subscriptions: int) -> Self:
+        part = type(self)(ws_url=self.ws_url, rest_url=self.rest_url, data=data)
+        part.limits = replace(self.limits, subscriptions=subscriptions)
+        return part
+
+    def stream_url(self) -> str:
+        assert self.parts() == (self,), "a venue of two parts has no connection of its own"
+        return f"{self.ws_url}/{'trades' if DataKinds.TRADES in self.data else 'others'}"
