@@ -144,8 +144,12 @@ class Client:
     def received(self) -> int:
         return len(self._bytes)
 
+    def join(self) -> None:
+        """Wait for the end of the connection."""
+        self._thread.join()
+
     def _read(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError), self._socket:
             while data := self._socket.recv(65_536):
                 self._bytes += data
 
