@@ -2,7 +2,7 @@
 the documented ones, or recorded by others from 2017 to 2021."""
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.structs import replace
@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from fanout.errors import ConfigError, UsageError, VenueMessageError
 from fanout.protocol import DataKinds, Instrument, TradeKind
 from fanout.protocol.constants import InstrumentType
-from fanout.venues import VenueItem, VenueTrade
+from fanout.venues import VenueTrade
 from fanout.venues.bitfinex import Bitfinex
-from fanout.venues.bitfinex.dialogue import BitfinexDialogue
 from fanout.venues.bitfinex.rows import price_exponent
 from fanout.venues.values import History, Refusal, Request
 from tests.contracts.venue import VenueContract
@@ -36,39 +35,21 @@ def ticker(symbol: str, price: str) -> str:
     return f'["{symbol}",1,30.1,2,27.4,-5,-0.0007,{price},1287.3,3,4]'
 
 
-class Handy(Bitfinex):
-    """The venue with what the contract asks for besides the interface."""
-
-    def opened(self, symbols: tuple[str, ...] = ("tBTCUSD",)) -> BitfinexDialogue:
-        dialogue = self.dialogue(symbols)
-        dialogue.opening()
-        dialogue.receive(subscribed("trades", 17470, symbols[0]), [])
-        return dialogue
-
-    def parse(self, message: bytes) -> VenueItem | None:
-        items: list[VenueItem] = []
-        self.opened().receive(message, items)
-        return items[0] if items else None
-
-    def subscriptions(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        return self.dialogue(symbols).opening()
-
-    def parse_instruments(self, body: bytes, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-        listing = self.parse_listing(body)
-        return tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))
-
-
 class TestBitfinex(VenueContract):
+    """A row of the listing is a name. Pairs that do not trade are not listed."""
+
     trade_message = TE
     trade = VenueTrade(
         "tBTCUSD", 401597395, 1574694478808, "7245.3", "0.005", False, TradeKind.MARKET
     )
     symbols: ClassVar[tuple[str, ...]] = ("tBTCUSD", "tTESTBTC:TESTUSD", "tBTCF0:USTF0")
+    preamble: ClassVar[tuple[bytes, ...]] = (subscribed("trades", 17470, "tBTCUSD"),)
     acknowledgement = subscribed("trades", 19111, "tBTCUSD")
     instruments_body = pairs("BTCUSD", "TESTBTC:TESTUSD", futures=("BTCF0:USTF0",))
     recent_trades_body = (
         b"[[401597395,1574694478808,0.005,7245.3],[401597393,1574694475039,-0.005,7244.9]]"
     )
+    recent_rows = ()
     error_body = b'["error",10020,"symbol: invalid"]'
     odd_row: ClassVar[dict[str, object]] = {}
     odd_terms = ()
@@ -82,13 +63,28 @@ class TestBitfinex(VenueContract):
         type=InstrumentType.SPOT,
     )
 
-    def make(self) -> Handy:
-        return Handy()
+    def make(self) -> Bitfinex:
+        return Bitfinex()
+
+    def acknowledgements(self) -> tuple[bytes, ...]:
+        return tuple(subscribed("trades", n, each) for n, each in enumerate(self.symbols))
 
     def listing(self, *more: dict[str, object]) -> bytes:
-        """A row is a name, and has nothing else."""
+        """A row with a status of its own stands among the futures."""
         exchange, futures = json.loads(self.instruments_body)
-        return pairs(*exchange, *(each.get("symbol", "BTCUSD") for each in more), futures=futures)
+        for each in more:
+            rows = futures if "status" in each else exchange
+            rows.append(each.get("symbol", "BTCUSD"))
+        return pairs(*exchange, futures=futures)
+
+    def empty_listing(self) -> bytes:
+        return pairs()
+
+    def spoil(self, row: Any) -> None:
+        row[3] = None
+
+    def unsubscribed(self, symbol: str) -> str:
+        return "17470"
 
     def test_an_odd_row_is_named_and_hides_no_other(self) -> None:
         for odd in (7, None, "", ["BTCUSD"]):
@@ -102,61 +98,10 @@ class TestBitfinex(VenueContract):
         with pytest.raises(VenueMessageError, match="a symbol of 65 bytes"):
             listing.instrument(symbol, 0)
 
-    def test_of_two_different_rows_of_a_symbol_none_is_believed(self) -> None:
-        listing = self.make().parse_listing(pairs("BTCUSD", futures=("BTCUSD",)))
-        assert listing.rows == {}
-        assert "two different rows" in listing.odd["tBTCUSD"]
-        assert self.make().parse_listing(self.listing({})).fault("tBTCUSD") is None
-
     def test_a_row_with_an_unknown_status_does_not_trade(self) -> None:
-        """Pairs that do not trade are not listed."""
         listing = self.make().parse_listing(self.instruments_body)
         with pytest.raises(ConfigError, match="NEWUSD is not listed"):
             listing.instrument("tNEWUSD", 0)
-
-    def test_an_empty_listing_is_one(self) -> None:
-        assert self.make().parse_listing(b"[[],[]]", b"[]").rows == {}
-
-    def test_a_recent_trade_that_cannot_be_read_keeps_its_id_and_hides_no_other(self) -> None:
-        good = [7, 1574694475039, 0.005, 7244.9]
-        for place, odd in ((1, -1), (1, None), (2, "0.005"), (2, 0), (2, 1e-9), (3, None)):
-            bad = [*good]
-            bad[place] = odd  # type: ignore[call-overload]
-            rows = [[9, *good[1:]], [8, *bad[1:]], good]
-            trades = self.make().parse_recent_trades(json.dumps(rows).encode(), "tBTCUSD")
-            assert [(each.trade_id, each.price) for each in trades] == [
-                (7, "7244.9"),
-                (8, ""),
-                (9, "7244.9"),
-            ]
-
-    def test_a_dialogue_knows_what_was_not_answered(self) -> None:
-        dialogue = self.make().dialogue(self.symbols)
-        assert dialogue.unanswered == frozenset()
-        dialogue.opening()
-        waiting = set(self.symbols)
-        for number, symbol in enumerate(self.symbols):
-            assert dialogue.unanswered == waiting
-            outcome = dialogue.receive(subscribed("trades", number, symbol), [])
-            assert outcome is not None
-            assert outcome.confirmed == (symbol,)
-            waiting.remove(symbol)
-        assert dialogue.unanswered == frozenset()
-
-    def test_a_dialogue_appends_trades_in_their_order(self) -> None:
-        dialogue, items = self.make().opened(), list[VenueItem]()
-        for _ in range(2):
-            assert dialogue.receive(TE, items) is None
-        assert items == [self.trade, self.trade]
-
-    def test_one_symbol_more_or_less_is_said_in_mid_stream(self) -> None:
-        """The opening has more than subscriptions, and unsubscriptions have a number."""
-        dialogue = self.make().opened()
-        (more,) = dialogue.subscribe(("tETHUSD",))
-        (less,) = dialogue.unsubscribe(("tBTCUSD",))
-        assert json.loads(more) == {"event": "subscribe", "channel": "trades", "symbol": "tETHUSD"}
-        assert json.loads(less) == {"event": "unsubscribe", "chanId": 17470}
-        assert dialogue.unsubscribe(("tBTCUSD",)) == ()
 
 
 # URLs, kinds of data, symbols.
@@ -310,6 +255,22 @@ def test_requests_name_what_they_ask_for() -> None:
     assert (venue.time_request(), venue.book_request("tBTCUSD")) == (None, None)
     with pytest.raises(AssertionError, match="no request for whole books"):
         venue.parse_book(b"[]", TestBitfinex.instrument)
+
+
+@pytest.mark.parametrize(
+    ("place", "odd"), [(1, -1), (1, None), (2, "0.005"), (2, 0), (2, 1e-9), (3, None)]
+)
+def test_a_past_trade_with_any_odd_value_keeps_its_id(place: int, odd: object) -> None:
+    good = [7, 1574694475039, 0.005, 7244.9]
+    bad: list[object] = [8, *good[1:]]
+    bad[place] = odd
+    body = json.dumps([[9, *good[1:]], bad, good]).encode()
+    trades = Bitfinex().parse_recent_trades(body, "tBTCUSD")
+    assert [(each.trade_id, each.price) for each in trades] == [
+        (7, "7244.9"),
+        (8, ""),
+        (9, "7244.9"),
+    ]
 
 
 def test_history_is_the_newest_trades() -> None:
