@@ -76,8 +76,8 @@ def _lines(shown: list[ShownVenue]) -> Iterator[str]:
     rows = [
         (
             each.name,
-            ", ".join(each.data),
-            ", ".join(each.streams),
+            ",".join(each.data),
+            ",".join(each.streams),
             each.continuity,
             each.book_source,
         )

@@ -15,6 +15,7 @@ from fanout.net.addresses import check_port
 DIALECTS: Final = (
     "binance-usdm",
     "binance-spot",
+    "bitfinex",
 )
 
 
@@ -23,7 +24,7 @@ class SimulateConfig(msgspec.Struct, frozen=True, kw_only=True):
     "max"."""
 
     dialect: Annotated[
-        str, Option(f"The exchange: {' or '.join(DIALECTS)}.", metavar="DIALECT", choices=DIALECTS)
+        str, Option(f"The exchange: {', '.join(DIALECTS)}.", metavar="DIALECT", choices=DIALECTS)
     ] = DIALECTS[0]
     port: Annotated[int, Option("Port to listen on; 0 takes a free one.")] = 0
     host: Annotated[str, Option("Address to listen on.")] = "127.0.0.1"

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 from fanout.protocol.constants import DataKinds
 from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
+from fanout.venues.bitfinex import Bitfinex
 from fanout.venues.values import (
     DATA,
     BookSource,
@@ -82,6 +83,7 @@ class VenueClass(Protocol):
 VENUES: Final[dict[str, VenueClass]] = {
     "binance": BinanceUsdm,
     "binance-spot": BinanceSpot,
+    "bitfinex": Bitfinex,
     "sim": BinanceUsdm,
 }
 """`sim` is the built-in simulator. The service runs it, and it speaks like Binance USDⓈ-M."""
@@ -91,6 +93,7 @@ __all__ = [
     "VENUES",
     "BinanceSpot",
     "BinanceUsdm",
+    "Bitfinex",
     "Continuity",
     "Credentials",
     "Dialogue",

@@ -45,6 +45,7 @@ BTC, ETH = "BTCUSDT", "ETHUSDT"
 DIALECT_OF = {
     "binance": "binance-usdm",
     "binance-spot": "binance-spot",
+    "bitfinex": "bitfinex",
 }
 """By venue of the service, the simulator's dialect. `test_every_venue` plays at each."""
 

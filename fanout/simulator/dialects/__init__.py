@@ -6,12 +6,14 @@ from fanout.errors import UsageError
 from fanout.simulator.dialects.base import Dialect
 from fanout.simulator.dialects.binance_spot import BinanceSpot
 from fanout.simulator.dialects.binance_usdm import BinanceUsdm
+from fanout.simulator.dialects.bitfinex import Bitfinex
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
 _ALL: Final[tuple[Dialect, ...]] = (
     BinanceUsdm(),
     BinanceSpot(),
+    Bitfinex(),
 )
 DIALECTS: Final = {each.name: each for each in _ALL}
 

@@ -46,7 +46,7 @@ def test_every_venue_is_listed_with_what_it_brings_in_80_columns() -> None:
     assert lines[0].split() == ["VENUE", "DATA", "STREAMS", "CONTINUITY", "BOOK"]
     assert [each.split()[0] for each in lines[1:] if not each.startswith(" ")] == list(VENUES)
     assert [" ".join(each.split()) for each in lines[-4:]] == [
-        "longest-name-here trades, quotes, book trade sequence stream",
+        "longest-name-here trades,quotes,book trade sequence stream",
         "Other Exchange",
         "default symbols BTCEUR",
         "optional FANOUT_OTHER_CLIENT_ID, FANOUT_OTHER_CLIENT_SECRET",
