@@ -25,6 +25,7 @@ from fanout.protocol import (
     Gap,
     GapState,
     Loss,
+    OrderUpdate,
     Quote,
     Status,
     Trade,
@@ -141,7 +142,7 @@ class Scene:
     def account(self, *symbols: str, stream: Any = "trade") -> None:
         """Hold what was told against what was issued."""
         assert not [each for each in self.records if isinstance(each, Loss)]
-        numbered = Trade | Gap | Status | Quote | BookUpdate
+        numbered = Trade | Gap | Status | Quote | BookUpdate | OrderUpdate
         seqs = [each.seq for each in self.records if isinstance(each, numbered) and each.seq]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
         for symbol in symbols or self.symbols:

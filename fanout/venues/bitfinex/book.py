@@ -102,32 +102,38 @@ def read_orders(
 ) -> OrderUpdate:
     """A whole book by order, or changes of it, in the order of the venue. Raises
     `VenueMessageError`."""
+    texts = [_order(row) for row in rows]
+    if whole and any(quantity == "0" for _, _, _, quantity in texts):
+        raise VenueMessageError("depth of the wrong shape", "a removal in a whole book")
     bids: list[tuple[int, int, int]] = []
     asks: list[tuple[int, int, int]] = []
     try:
-        for row in rows:
-            is_bid, order = _order(row, instrument)
-            if whole and not order[2]:
-                raise VenueMessageError("depth of the wrong shape", "a removal in a whole book")
-            (bids if is_bid else asks).append(order)
+        for is_bid, order_id, price, quantity in texts:
+            ticks = from_text(price, instrument.price_exponent)
+            size = from_text(quantity, instrument.quantity_exponent)
+            (bids if is_bid else asks).append((order_id, ticks, size))
         packed = pack_orders(bids), pack_orders(asks)
     except NotRepresentableError as error:
-        detail = f"{instrument.symbol}: {shown(error)}"
-        raise VenueUnitsError("depth with an order that cannot be", detail) from error
+        raise VenueUnitsError(
+            "depth with an order that cannot be",
+            f"{instrument.symbol}: {shown(error)}",
+            symbol=instrument.symbol,
+            values=tuple((price, quantity) for _, _, price, quantity in texts),
+        ) from error
     flags = _WHOLE if whole else BookFlags.NONE
     return OrderUpdate(instrument, number, time, *packed, flags)
 
 
-def _order(row: Any, instrument: Instrument) -> tuple[bool, tuple[int, int, int]]:
+def _order(row: Any) -> tuple[bool, int, str, str]:
+    """Whether it is a bid, its id, its price and its quantity, "0" to remove it."""
     if type(row) is not list or len(row) < 3:
         raise VenueMessageError("depth of the wrong shape", shown(repr(row)[:80]))
     order_id = row[0]
     if type(order_id) is not int or not 0 <= order_id <= U64_MAX:
         raise VenueMessageError("depth of the wrong shape", f"order {shown(repr(order_id)[:80])}")
     is_bid, quantity = _signed(row[2])
-    price = from_text(price_text(row[1]), instrument.price_exponent)
-    size = from_text(quantity, instrument.quantity_exponent) if price else 0
-    return is_bid, (order_id, price, size)
+    price = price_text(row[1])
+    return is_bid, order_id, price, quantity if price.strip("-0.") else "0"
 
 
 def checksum(book: OrderBook) -> int:

@@ -154,6 +154,23 @@ def test_a_dialogue_brings_a_book_by_order() -> None:
     assert items == [DepthLost("tBTCUSD", 3, "depth of the wrong shape")]
 
 
+@pytest.mark.parametrize("rows", [b"[[1,7294.7,1],[2,1.2345e-9,1]]", b"[2,1.2345e-9,1]"])
+@pytest.mark.parametrize("data", [DataKinds.BOOK_BY_PRICE, DataKinds.BOOK_BY_ORDER])
+def test_a_value_that_is_too_fine_comes_with_the_error(data: DataKinds, rows: bytes) -> None:
+    """The feed makes the units finer by these."""
+    dialogue = opened(data)
+    if data is DataKinds.BOOK_BY_PRICE:
+        rows = rows.replace(b"[1,7294.7,1]", b"[7294.7,1,1]").replace(
+            b"[2,1.2345e-9", b"[1.2345e-9,2"
+        )
+    if not rows.startswith(b"[["):
+        received(dialogue, f"[{DEPTH},[]]")
+    with pytest.raises(VenueUnitsError) as caught:
+        dialogue.receive(b"[%d,%b]" % (DEPTH, rows), [])
+    assert caught.value.symbol == "tBTCUSD"
+    assert ("0.0000000012345", "1") in caught.value.values
+
+
 # Checksums.
 
 
