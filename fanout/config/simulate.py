@@ -16,6 +16,7 @@ DIALECTS: Final = (
     "binance-usdm",
     "binance-spot",
     "bitfinex",
+    "deribit",
 )
 
 

@@ -6,6 +6,7 @@ from fanout.protocol.constants import DataKinds
 from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
 from fanout.venues.bitfinex import Bitfinex
+from fanout.venues.deribit import Deribit
 from fanout.venues.values import (
     DATA,
     BookSource,
@@ -84,6 +85,7 @@ VENUES: Final[dict[str, VenueClass]] = {
     "binance": BinanceUsdm,
     "binance-spot": BinanceSpot,
     "bitfinex": Bitfinex,
+    "deribit": Deribit,
     "sim": BinanceUsdm,
 }
 """`sim` is the built-in simulator. The service runs it, and it speaks like Binance USDⓈ-M."""
@@ -96,6 +98,7 @@ __all__ = [
     "Bitfinex",
     "Continuity",
     "Credentials",
+    "Deribit",
     "Dialogue",
     "History",
     "Listing",

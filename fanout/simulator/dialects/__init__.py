@@ -7,6 +7,7 @@ from fanout.simulator.dialects.base import Dialect
 from fanout.simulator.dialects.binance_spot import BinanceSpot
 from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.dialects.bitfinex import Bitfinex
+from fanout.simulator.dialects.deribit import Deribit
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
@@ -14,6 +15,7 @@ _ALL: Final[tuple[Dialect, ...]] = (
     BinanceUsdm(),
     BinanceSpot(),
     Bitfinex(),
+    Deribit(),
 )
 DIALECTS: Final = {each.name: each for each in _ALL}
 

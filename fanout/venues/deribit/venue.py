@@ -5,8 +5,8 @@ What is sure and what is not:
 - Trades are complete by `trade_seq`, and back-filled exactly.
 - Books come whole on the stream, and each change names its predecessor. REST is not used for them.
 - Quotes are those of the book. Without it they come from a book of one level, every 100 ms.
-- REST limits for those without a key are not documented. With one, a request costs 500 of 10,000
-  credits a second, and a listing 10,000. We use a quarter of that.
+- REST limits for those without a key are not documented. With one, a request costs 500 of 50,000
+  credits, and a listing 10,000; 10,000 come back each second. We use half of that.
 - An address has 32 connections, and REST requests are said to count among them.
   https://docs.deribit.com/articles/rate-limits
 - Errors have HTTP 400 and a code in the body. A limit may be 429 without one.
@@ -51,15 +51,16 @@ from fanout.venues.values import (
     VenueTrade,
 )
 
-WS_URL: Final = "wss://www.deribit.com/ws/api/v2"
+WS_URL: Final = "wss://www.deribit.com"
 REST_URL: Final = "https://www.deribit.com"
 API: Final = "/api/v2"
+WS_PATH: Final = "/ws" + API
 
 LISTING_WEIGHT: Final = 20
 
 LIMITS: Final = Limits(
-    weight=10,
-    window_s=1.0,
+    weight=50,
+    window_s=5.0,
     busy_s=10.0,
     connections=28,  # of 32: some stay for REST, and for one that replaces another
     messages_a_second=3.0,  # of 3.3: a subscription costs 3,000 of 10,000 credits
@@ -119,7 +120,7 @@ class Deribit(VenueDefaults):
         and trades and books come every 100 ms."""
         self.stream = stream
         self.data = data
-        self.ws_url = (ws_url or WS_URL).rstrip("/")
+        self.ws_url = (ws_url or WS_URL).rstrip("/").removesuffix(WS_PATH)
         self.rest_url = (rest_url or REST_URL).rstrip("/")
         self.quotes_from_book = DataKinds.BOOK_BY_PRICE in data
         self._credentials = credentials
@@ -151,7 +152,7 @@ class Deribit(VenueDefaults):
         )
 
     def stream_url(self) -> str:
-        return self.ws_url
+        return self.ws_url + WS_PATH
 
     def dialogue(
         self, symbols: tuple[str, ...], units: Mapping[str, Instrument] = NO_UNITS

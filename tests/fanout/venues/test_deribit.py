@@ -464,8 +464,10 @@ def test_it_is_at_the_exchange_or_where_it_is_told() -> None:
     venue = Deribit()
     assert venue.stream_url() == "wss://www.deribit.com/ws/api/v2"
     assert venue.rest_url == "https://www.deribit.com"
-    other = Deribit(ws_url="ws://127.0.0.1:9/", rest_url="http://127.0.0.1:8/")
-    assert (other.stream_url(), other.rest_url) == ("ws://127.0.0.1:9", "http://127.0.0.1:8")
+    for ws_url in ("ws://127.0.0.1:9", "ws://127.0.0.1:9/", "ws://127.0.0.1:9/ws/api/v2"):
+        other = Deribit(ws_url=ws_url, rest_url="http://127.0.0.1:8/")
+        assert other.stream_url() == "ws://127.0.0.1:9/ws/api/v2"
+        assert other.rest_url == "http://127.0.0.1:8"
 
 
 def test_quotes_come_from_the_book_where_it_is_taken() -> None:

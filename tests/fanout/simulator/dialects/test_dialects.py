@@ -184,7 +184,7 @@ def test_a_message_of_a_trade_is_read_back_as_the_trade(dialect: Dialect) -> Non
     symbol = "币安人生USDT" if dialect.name in URLS else symbol_of(dialect.name)
     price = "0.14530000" if dialect.name in URLS else "0.1453"
     row = tick(trade(2**33, symbol=symbol, buyer_is_maker=True, price=price))
-    (name,) = [n for n, (kind, _) in dialect.stream_names(symbol).items() if kind == "trade"]
+    name = next(n for n, (kind, _) in dialect.stream_names(symbol).items() if kind == "trade")
     payload = dialect.payload(row, microseconds=False)
     reader, message = dialect.reader(), dialect.envelope(name, payload)
     if dialect.is_personal:
