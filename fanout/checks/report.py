@@ -47,7 +47,7 @@ class Fault(StrEnum):
     """
 
     FORBIDDEN = "forbidden"
-    """The venue does not serve this address."""
+    """The venue does not serve this address, or rejects the credentials."""
     CONFIG = "config"
     """The configuration names something unusable, such as a symbol or a certificate."""
     BUSY = "busy"

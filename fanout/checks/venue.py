@@ -21,6 +21,7 @@ from fanout.errors import (
     VenueBusyError,
     VenueError,
     VenueForbiddenError,
+    VenueKeyError,
     VenueUnreachableError,
 )
 from fanout.feed.listing import resolve
@@ -47,6 +48,11 @@ REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
         VenueForbiddenError,
         Fault.FORBIDDEN,
         "the exchange does not serve this region (451), or a firewall refuses (403): run elsewhere",
+    ),
+    (
+        VenueKeyError,
+        Fault.FORBIDDEN,
+        "correct the credentials, or unset them; `fanout venues` names their variables",
     ),
     (
         VenueBusyError,

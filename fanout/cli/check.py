@@ -56,7 +56,8 @@ def check(
     Exit code: 0 if nothing failed. Of several failures, the first in this list
     sets it:
 
-      77  the exchange refuses this region or network (451, 403)
+      77  the exchange refuses this region or network (451, 403), or rejects
+          the credentials
       78  a symbol is unknown or does not trade, a certificate cannot be used
       75  the exchange limits or bans this address (429, 418)
       69  the exchange, or a symbol's trades, cannot be reached

@@ -14,7 +14,13 @@ from typing import Protocol
 import trio
 
 from fanout.config import FeedConfig
-from fanout.errors import VenueForbiddenError, VenueMessageError, VenueUnitsError
+from fanout.errors import (
+    VenueError,
+    VenueForbiddenError,
+    VenueKeyError,
+    VenueMessageError,
+    VenueUnitsError,
+)
 from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
 from fanout.feed.listing import shard_count, shard_of
 from fanout.feed.sequences import Taken
@@ -73,8 +79,8 @@ class Sink(Protocol):
         """The venue has something to tell the operator."""
         ...
 
-    def refused(self, error: VenueForbiddenError) -> None:
-        """The venue refused the very first connection permanently."""
+    def refused(self, error: VenueError) -> None:
+        """The venue refused the very first connection permanently, or the credentials."""
         ...
 
 
@@ -113,6 +119,8 @@ class Connections:
         self._messages_before = 0
         self._connections_before = 0
         """Connections of closed shards."""
+        self._has_subscribed = False
+        """Whether the venue has accepted any subscription."""
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self._shards)
@@ -286,6 +294,8 @@ class Connections:
         shard = self._of(connection)
         shard.open.discard(connection)
         self._sink.ended(shard, connection, why, is_last=not self.open_count)
+        if isinstance(connection.why, VenueKeyError) and not self._has_subscribed:
+            self._sink.refused(connection.why)
 
     def refused(self, error: VenueForbiddenError) -> None:
         if not self.connections:
@@ -337,6 +347,7 @@ class Connections:
             self._heed(outcome, shard, connection)
 
     def _heed(self, outcome: Outcome, shard: Shard, connection: Connection) -> None:
+        self._has_subscribed |= bool(outcome.confirmed)
         connection.say(outcome.answers, urgent=True)
         if outcome.refused:
             self._sink.turned_down(outcome.refused)

@@ -28,7 +28,7 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.config import FeedConfig
-from fanout.errors import VenueForbiddenError, VenueUnitsError, VenueUnreachableError
+from fanout.errors import VenueError, VenueUnitsError, VenueUnreachableError
 from fanout.feed.connection import Connect, Connection
 from fanout.feed.healing import Healing
 from fanout.feed.intake import Intake
@@ -161,7 +161,8 @@ class Feed:
     async def run(self) -> None:
         """Feed the channel until cancelled.
 
-        Raises `VenueForbiddenError` if the venue refuses the very first connection permanently.
+        Raises `VenueForbiddenError` if the venue refuses the very first connection permanently,
+        and `VenueKeyError` if it refuses the credentials before it accepted any subscription.
         With `strict`, raises `VenueUnreachableError` for a symbol without a first trade in time.
         """
         async with trio.open_nursery() as self._nursery:
@@ -355,7 +356,7 @@ class Feed:
         if DataKinds.TRADES in shard.venue.data:
             self._healing.heal_all(shard.venue.stream, shard.symbols, why)
 
-    def refused(self, error: VenueForbiddenError) -> None:
+    def refused(self, error: VenueError) -> None:
         self._fail(error)
 
     def parted(self) -> None:

@@ -75,7 +75,8 @@ class Dialogue(Protocol):
 
         Returns None unless the message had other content. Appends `DepthLost`, and raises, for
         changes of a book that cannot be read. Raises `VenueMessageError` for an undocumented
-        message, `VenueRefusalError` for a refusal that makes the connection useless, and
+        message, `VenueRefusalError` for a refusal that makes the connection useless,
+        `VenueKeyError` if the venue refuses credentials that the operator wants to be used, and
         `VenueBusyError` if the venue wants no new connection for some time.
         """
         ...

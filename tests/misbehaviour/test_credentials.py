@@ -29,8 +29,11 @@ from tests.fanout.http.watched import Watched
 from tests.misbehaviour.scene import BEGAN_NS, DIALECT_OF
 from tests.stand.inside import one_source, running_service, running_simulator
 
-KEYED = ("binance",)
+KEYED = ("binance", "deribit")
 """The venues that take credentials and have a dialect, one of each exchange."""
+
+TOKENS = {"deribit": ["1MbQ-J_4", "1GP4rQd0"]}
+"""Parts of the tokens that an exchange gives for them."""
 
 FIELDS: dict[str, dict[str, object]] = {
     "http": {"status": 503},
@@ -106,13 +109,14 @@ async def test_no_words_of_the_credentials_are_shown(
         ):
             http = Watched(running, simulator)
             reading.start_soon(read, http.tcp_url, shown)
-            assert await do_all_faults(simulator, symbols[0]) > 0.8 * len(FAULTS)
+            assert await do_all_faults(simulator, symbols[0]) > 0.7 * len(FAULTS)
             shown += [(await http.get(path)).text for path in ("/status", "/metrics", "/readyz")]
         shown += await what_ends_it(config, simulator)
         shown += running.urls
     shown += [repr(config), caplog.text, *capfd.readouterr()]
     assert len(shown) > 100
     assert "anomalies" in "".join(shown)
+    words += TOKENS.get(name, [])
     assert [each for each in shown if any(word in each for word in words)] == []
 
 

@@ -66,7 +66,6 @@ def full(quote: Quote) -> bytes:
 
 
 def _change(depth: Depth) -> bytes:
-    bids = depth.bids if depth.crossing is None else [depth.crossing, *depth.bids]
     return msgspec.json.encode(
         {
             "type": "change",
@@ -74,7 +73,7 @@ def _change(depth: Depth) -> bytes:
             "prev_change_id": depth.previous_id,
             "instrument_name": depth.symbol,
             "change_id": depth.last_id,
-            "bids": _levels(bids, "change"),
+            "bids": _levels(depth.bids, "change"),
             "asks": _levels(depth.asks, "change"),
         }
     )

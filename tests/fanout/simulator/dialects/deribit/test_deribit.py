@@ -85,7 +85,8 @@ def test_a_liquidation_and_a_block_trade_are_marked_on_the_stream_and_over_rest(
 
 
 def test_a_change_names_the_one_before() -> None:
-    depth = Depth(6, 5, BTC, 3, 8, 2, [("83671.0", "10")], [("83671.5", "0.0")])
+    crossing = ("83672.0", "10")  # which only a fault adds to the bids
+    depth = Depth(6, 5, BTC, 3, 8, 2, [("83671.0", "10")], [("83671.5", "0.0")], crossing)
     data = said(f"book.{BTC}.raw", depth=depth)["params"]["data"]
     assert (data["type"], data["prev_change_id"], data["change_id"]) == ("change", 2, 8)
     assert data["bids"] == [["change", 83671.0, 10]]
