@@ -67,6 +67,9 @@ _LOG = logging.getLogger("fanout")
 CLOSING_S: Final = 60.0
 """Time in which the same announcement on another connection is the same event."""
 
+MOST_DOUBLINGS: Final = 5
+"""How often the time between subscriptions to a refused instrument doubles: to half an hour."""
+
 _UNPROVEN = "; nothing proves that all trades come"
 
 
@@ -102,6 +105,10 @@ class Feed:
         """Remedies for a silent stream since an instrument went quiet, by index."""
         self._resubscribed: set[int] = set()
         """Instruments for which a new subscription was the only remedy so far."""
+        self._refused: set[int] = set()
+        """Instruments that the venue refused, until the next subscription."""
+        self._refusals: Counter[int] = Counter()
+        """New subscriptions since an instrument was refused first, by index."""
         self._complained: set[tuple[str, int]] = set()
         _note_oddities(market, anomalies)
 
@@ -327,8 +334,15 @@ class Feed:
     def turned_down(self, refused: Mapping[str, str]) -> None:
         for symbol, why in refused.items():
             index = self._parts.roster.index_of(symbol)
-            if index is not None:
-                self._say(self._parts.liveness.halted(index, f"the venue refuses it: {why}"))
+            if index is None:
+                continue
+            liveness = self._parts.liveness
+            if liveness.trades.state(index) is FeedState.LIVE:
+                del self._refusals[index]
+            self._say(liveness.halted(index, f"the venue refuses it: {why}"))
+            if index not in self._refused:
+                self._refused.add(index)
+                self._nursery.start_soon(self._subscribe_again, index)
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
         why = f"messages are missing: {why}"
@@ -393,6 +407,19 @@ class Feed:
 
     # Remedies for silence.
 
+    async def _subscribe_again(self, index: int) -> None:
+        """Subscribe anew to an instrument that the venue refused, ever more seldom: the reason may
+        pass."""
+        await trio.sleep(LOOK_AGAIN_S * 2 ** min(self._refusals[index], MOST_DOUBLINGS))
+        self._refused.discard(index)
+        self._refusals[index] += 1
+        shard = self._parts.connections.shard_of(self._parts.roster[index].instrument.symbol)
+        if shard is None or self._parts.liveness.trades.state(index) is not FeedState.HALTED:
+            return
+        self._say(self._parts.liveness.resumed(index, "subscribing anew: the venue refused it"))
+        shard.resubscribe(self._parts.roster[index].instrument.symbol)
+        await self._look_into(index)
+
     async def _look_into(self, index: int) -> None:
         """Investigate a quiet instrument and apply remedies until it trades."""
         if index in self._looked_into:
@@ -420,7 +447,7 @@ class Feed:
         liveness, connections = self._parts.liveness.trades, self._parts.connections
         instrument = self._parts.roster[index].instrument
         shard = connections.shard_of(instrument.symbol)
-        if shard is None or shard.is_paused:
+        if shard is None or shard.is_paused or index in self._refused:
             return
         has_traded = liveness.has_traded(index)
         is_first |= liveness.state(index) is FeedState.HALTED or index in self._resubscribed
