@@ -35,7 +35,7 @@ from fanout.simulator.dialects import dialect_of, symbols_of
 from fanout.simulator.faults import Fault
 from fanout.simulator.market.ledger import IdRange
 from fanout.transports.tcp.config import TcpConfig
-from fanout.venues import VENUES, Continuity
+from fanout.venues import VENUES, Continuity, Credentials
 from tests.stand.account import Issued, fault_of, spans_of
 from tests.stand.exchange import SPENT, Market
 from tests.stand.inside import one_source, running_service, running_simulator
@@ -212,11 +212,14 @@ async def playing(
     venue: str = "binance",
     data: tuple[str, ...] = ("trades",),
     count: int = 2,
+    credentials: Credentials | None = None,
+    traded: tuple[str, ...] = (),
     **feed: Any,
 ) -> AsyncIterator[Scene]:
     """A scene that has begun, with a trade of each symbol. `faults` are there from the start,
     `market` are fields of `SimulatorConfig`, and `feed` of `FeedConfig`. Without `assets` the
-    symbols are the first `count` that the simulator has.
+    symbols are the first `count` that the simulator has. Where most symbols are quiet, `traded` are
+    those whose trades are waited for.
 
     At the end the service is stopped in good order, and the client reads to its END.
     """
@@ -235,6 +238,7 @@ async def playing(
             venue=venue,
             assets=assets,
             data=data,
+            credentials=credentials,
             transports=(TcpConfig(port=0),),
             ws_url=simulator.ws_url,
             rest_url=simulator.rest_url,
@@ -246,9 +250,8 @@ async def playing(
         ):
             scene = Scene(simulator, venue, fields["symbols"])
             reading.start_soon(_read, running.url, scene)
-            await scene.until(
-                lambda: {each.symbol for each in scene.trades} == set(fields["symbols"])
-            )
+            begun = set(traded or fields["symbols"])
+            await scene.until(lambda: begun <= {each.symbol for each in scene.trades})
             yield scene
     assert isinstance(scene.records[-1], End)
 
