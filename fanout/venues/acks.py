@@ -7,7 +7,8 @@ answer in three ways, and some in two of them:
   `confirm`, and `refuse` with the symbols of the topics that do not;
 - by request: `confirm(asked.pop(number))`;
 - by refusing a request whole, because one topic in it is bad: `refuse_request`. The rest is asked
-  for again, without the symbol that the venue names, or in halves until one symbol is left.
+  for again, without the symbol that the venue names, or in halves until one symbol is left. At
+  Bybit a topic that is subscribed already is bad too, and blames no symbol.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -105,13 +106,20 @@ class Topics:
         return refused
 
     def refuse_request(
-        self, number: int | None, why: str, *, named: Collection[str] = ()
+        self,
+        number: int | None,
+        why: str,
+        *,
+        named: Collection[str] = (),
+        live: Collection[str] = (),
     ) -> tuple[dict[str, str], tuple[Ask, ...]]:
         """Note that the venue refuses a request whole, and names symbols as the reason, or none.
+        Or it names topics that are subscribed already, which are `live` and have been confirmed.
 
         Returns the symbols that are refused, and the requests for the others.
         """
         topics = self.pop(number)
+        is_blameless = any(topic in live for topic in topics)
         waiting: dict[str, list[str]] = {}
         for topic in topics:
             symbol = self._symbols.get(topic, "")
@@ -119,11 +127,12 @@ class Topics:
                 waiting.setdefault(symbol, []).append(topic)
         bad = set(waiting).intersection(named)
         # A symbol that was refused or left meanwhile may have been the reason.
-        if not bad and len(waiting) == 1 and all(topic in self._symbols for topic in topics):
+        is_alone = len(waiting) == 1 and all(topic in self._symbols for topic in topics)
+        if is_alone and not bad and not is_blameless:
             bad = set(waiting)
         refused = self.refuse(bad, why)
         rest = [topics for symbol, topics in waiting.items() if symbol not in bad]
-        middle = 0 if bad else len(rest) // 2
+        middle = 0 if bad or is_blameless else len(rest) // 2
         halves = rest[:middle], rest[middle:]
         return refused, tuple(ask for half in halves for ask in self._requests(chain(*half)))
 

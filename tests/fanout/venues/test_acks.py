@@ -118,6 +118,19 @@ def test_a_symbol_is_not_blamed_for_one_that_was_refused_or_left_meanwhile() -> 
     assert asked.refuse_request(3, "no") == ({"A": "no"}, ())
 
 
+def test_a_topic_that_is_subscribed_already_blames_no_symbol() -> None:
+    asked = topics()
+    asked.ask(("A", "B"))
+    asked.confirm(["book.A"])
+    assert asked.refuse_request(1, "no", live=("book.A",)) == (
+        {},
+        (Ask(2, ("trades.A", *both("B"))),),
+    )
+    asked.confirm(["trades.A", "trades.B"])
+    assert asked.refuse_request(2, "no", live=("trades.B",)) == ({}, (Ask(3, ("book.B",)),))
+    assert asked.refuse_request(3, "no", live=("trades.B",)) == ({"B": "no"}, ()), "not in it"
+
+
 def test_a_refusal_of_what_was_not_asked_does_nothing() -> None:
     asked = topics()
     asked.ask(("A",))
