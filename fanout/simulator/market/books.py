@@ -11,7 +11,8 @@ subscribed to are not made.
 
 import heapq
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import ceil
 from typing import Final, NamedTuple, Protocol
 
@@ -281,6 +282,7 @@ class SyntheticBooks:
     def jump(self, symbol: str, by: int, at: Moment) -> Ticks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
+        kept.batches.clear()  # what is left in them, no stream shows
         kept.book.jump(by)
         for interval_ms in kept.number:
             kept.number[interval_ms] += by
@@ -289,6 +291,7 @@ class SyntheticBooks:
     def restart(self, symbol: str, at: Moment) -> Ticks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
+        kept.batches.clear()
         kept.book.jump(1 - kept.book.last_id)
         kept.number = dict.fromkeys(kept.number, 1)
         kept.quote = None
@@ -372,12 +375,20 @@ class SyntheticBooks:
         return [Tick(at.due_ns, stream, quote=quote)]
 
     def _flushed(self, kept: _Kept, interval_ms: int, at: Moment) -> Ticks:
-        batch = kept.batches.pop(interval_ms, None)
+        batch = kept.batches.get(interval_ms)
         if batch is None:
             return []
-        book, offset_ms = kept.book, self._offset_ms()
+        book, offset_ms, levels = kept.book, self._offset_ms(), self._rules.levels
+        bids, asks = (
+            _touched(book, batch.touched, is_bid=is_bid)
+            if levels is None
+            else _shown(book, batch.touched, levels, is_bid=is_bid)
+            for is_bid in (True, False)
+        )
+        if levels is not None and not bids and not asks:
+            return []
+        del kept.batches[interval_ms]
         kept.number[interval_ms] += 1
-        bids, asks = (_touched(book, batch.touched, is_bid=is_bid) for is_bid in (True, False))
         depth = Depth(
             at.time_ms + offset_ms + 1,
             batch.latest.time_ms + offset_ms,
@@ -422,6 +433,26 @@ def _touched(book: Book, touched: Iterable[tuple[bool, int]], *, is_bid: bool) -
     side = book.bids if is_bid else book.asks
     prices = sorted((price for bid, price in touched if bid == is_bid), reverse=is_bid)
     return [Level(price, side.quantities.get(price, 0)) for price in prices]
+
+
+def _shown(
+    book: Book, touched: Mapping[tuple[bool, int], int], count: int, *, is_bid: bool
+) -> list[Level]:
+    """The changes of one side among its best `count` levels. A level that has left them has no
+    quantity."""
+    side = book.bids if is_bid else book.asks
+    before_of = {price: before for (bid, price), before in touched.items() if bid == is_bid}
+    if not before_of:
+        return []
+    # No more levels than were touched can have come before one that was among the best.
+    near = {level.price: level.quantity for level in side.first(count + len(before_of))}
+    now = dict(islice(near.items(), count))
+    near |= before_of
+    prices = sorted((price for price, before in near.items() if before), reverse=is_bid)
+    were = set(prices[:count])
+    changed = [price for price in now if price in before_of or price not in were]
+    gone = were.difference(now)
+    return [Level(price, now.get(price, 0)) for price in sorted([*changed, *gone], reverse=is_bid)]
 
 
 def _crossing(book: Book) -> tuple[str, str] | None:

@@ -142,10 +142,14 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 class BookRules(msgspec.Struct, frozen=True):
     """How a venue numbers and sends updates: whether each change of a level takes the next id, and
-    the intervals of its depth streams. At 0 an update is sent at once."""
+    the intervals of its depth streams. At 0 an update is sent at once.
+
+    With `levels`, a stream shows so many of the best levels of each side, and no others: a level
+    that is no longer among them is removed, and one that is among them again is sent."""
 
     is_contiguous: bool
     intervals_ms: tuple[int, ...]
+    levels: int | None = None
 
 
 class Kinds(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from fanout.simulator.faults import Cross, Deepen, Delay, Empty, Garble, Skip, S
 from fanout.simulator.market.book import Book
 from fanout.simulator.market.books import Moment, SyntheticBooks, Ticks
 from fanout.simulator.market.listing import Listing
+from fanout.simulator.market.ticks import BookRules
 from tests.captures import capture_path
 from tests.fanout.simulator.support import capture_of, connect, data, rest, start
 
@@ -575,3 +576,34 @@ async def test_ids_cannot_jump_by_zero() -> None:
         with pytest.raises(UsageError, match="by is 0"):
             simulator.faults.inject(Unchain(by=0))
         nursery.cancel_scope.cancel()
+
+
+def test_a_stream_that_shows_the_best_levels_tells_which_come_and_go() -> None:
+    symbol, count = "BTCUSDT", 20
+    rules = BookRules(is_contiguous=False, intervals_ms=(100,), levels=count)
+    books = SyntheticBooks(rules, 7, lambda stream: True, lambda: 0)
+    books.start(Listing(symbol, "100.00", "0.01", "0.001", weight=40), "100.00", Moment(0, 0))
+    stream, sides, number, compared = f"{symbol}@depth@100ms", list[dict[str, str]](), 0, 0
+    for turn in range(300):
+        now_ns = turn * 20_000_000
+        for depth in filter(None, (tick.depth for tick in books.due(now_ns))):
+            for side, rows in zip(sides, (depth.bids, depth.asks), strict=False):
+                for price, quantity in rows:
+                    side[price] = quantity
+                    if not quantity.strip("0."):
+                        del side[price]
+            number = depth.number if sides else 0
+        whole = books.whole(stream)
+        assert whole is not None
+        shown = [dict(whole.bids[:count]), dict(whole.asks[:count])]
+        if turn == 10:  # in the middle of an update
+            sides, number = shown, whole.number
+        elif sides:
+            assert (sides, number) == (shown, whole.number)
+            compared += 1
+        if turn % 7 == 0:  # the price moves through the levels
+            at, row = Moment(now_ns, turn * 20), (f"{100 + turn % 41 / 100:.2f}", "0.010")
+            books.before(symbol, [row], buys=True, at=at)
+            books.after(symbol, [row], buys=True, at=at)
+    assert compared == 289
+    assert number > 40
