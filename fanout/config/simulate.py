@@ -16,6 +16,8 @@ DIALECTS: Final = (
     "binance-usdm",
     "binance-spot",
     "bitfinex",
+    "bybit",
+    "bybit-spot",
     "deribit",
 )
 

@@ -6,6 +6,7 @@ from fanout.protocol.constants import DataKinds
 from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
 from fanout.venues.bitfinex import Bitfinex
+from fanout.venues.bybit import Bybit, BybitSpot
 from fanout.venues.deribit import Deribit
 from fanout.venues.values import (
     DATA,
@@ -85,6 +86,8 @@ VENUES: Final[dict[str, VenueClass]] = {
     "binance": BinanceUsdm,
     "binance-spot": BinanceSpot,
     "bitfinex": Bitfinex,
+    "bybit": Bybit,
+    "bybit-spot": BybitSpot,
     "deribit": Deribit,
     "sim": BinanceUsdm,
 }
@@ -96,6 +99,8 @@ __all__ = [
     "BinanceSpot",
     "BinanceUsdm",
     "Bitfinex",
+    "Bybit",
+    "BybitSpot",
     "Continuity",
     "Credentials",
     "Deribit",

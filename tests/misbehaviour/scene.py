@@ -47,6 +47,8 @@ DIALECT_OF = {
     "binance": "binance-usdm",
     "binance-spot": "binance-spot",
     "bitfinex": "bitfinex",
+    "bybit": "bybit",
+    "bybit-spot": "bybit-spot",
     "deribit": "deribit",
 }
 """By venue of the service, the simulator's dialect. `test_every_venue` plays at each."""

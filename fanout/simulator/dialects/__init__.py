@@ -7,6 +7,7 @@ from fanout.simulator.dialects.base import Dialect
 from fanout.simulator.dialects.binance_spot import BinanceSpot
 from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.dialects.bitfinex import Bitfinex
+from fanout.simulator.dialects.bybit import BybitLinear, BybitSpot
 from fanout.simulator.dialects.deribit import Deribit
 from fanout.simulator.market.listing import Listing
 
@@ -15,6 +16,8 @@ _ALL: Final[tuple[Dialect, ...]] = (
     BinanceUsdm(),
     BinanceSpot(),
     Bitfinex(),
+    BybitLinear(),
+    BybitSpot(),
     Deribit(),
 )
 DIALECTS: Final = {each.name: each for each in _ALL}
