@@ -35,6 +35,7 @@ NEAR: Final = -2.0  # exponent of the power law of distances: most orders are ne
 FARTHEST: Final = 2_000  # ticks from the other side, for orders of makers
 MAX_ID_STEP: Final = 8  # ids that a change uses, where they are not contiguous
 MAX_ID_GAP: Final = 200
+MAX_FIRST_ID: Final = 10**12  # ids of trades may have 19 digits, and ids of books have 64 bits
 
 
 class Fill(NamedTuple):
@@ -130,7 +131,7 @@ class Book:
         self._kept: deque[_Kept] = deque(maxlen=KEPT_TRANSACTIONS)
         self.time_ms = 0
         self._first_id = 0
-        self._closed_id = self.last_id = 1_000_000 + 10 * listing.first_trade_id
+        self._closed_id = self.last_id = 1_000_000 + 10 * (listing.first_trade_id % MAX_FIRST_ID)
         self.begin(listing, price)
         self._open.clear()
         self._closed_id = self.last_id
