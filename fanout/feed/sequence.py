@@ -9,6 +9,7 @@ trades that it has not seen.
 """
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
@@ -38,7 +39,12 @@ STRANGE_STEP: Final = 1_000
 """Largest step between two implausible ids that follow each other."""
 
 REMEMBERED_IDS: Final = 4_096
-"""Ids of an instrument that an `Unproven` sequence remembers to detect repeats."""
+REMEMBERED_S: Final = 90
+MOST_IDS: Final = 65_536
+"""An `Unproven` sequence remembers ids to detect repeats: so many of them, those of so many seconds
+of the venue's time, and never more than the last number. A connection that stalls is closed within
+those seconds. Until then it may bring all at once what another one brought long ago. An id takes
+some 150 bytes."""
 
 _WHY: Final = {
     GapState.OPEN: "not in the stream",
@@ -91,9 +97,9 @@ class IdSequence(msgspec.Struct):
 
     def begin_behind(self, item: VenueTrade | SpentId) -> None:
         """Begin behind a past id, or behind a later one of the same answer."""
-        self._pass_by(item.trade_id)
         if type(item) is VenueTrade:
             self.newest_time = max(self.newest_time, item.time)
+        self._pass_by(item.trade_id)
 
     def _pass_by(self, trade_id: int) -> None:
         self.continuity.next_id = max(self.continuity.next_id or 0, trade_id + 1)
@@ -215,6 +221,8 @@ class Unproven(IdSequence):
 
     seen: dict[int, Way] = {}
     """The newest ids."""
+    ages: deque[tuple[int, int]] = msgspec.field(default_factory=deque)
+    """The same ids, oldest first, with the times of their trades."""
     was_answered: bool = False
     """Whether the venue answers subscriptions with past trades."""
     began_time: int | None = None
@@ -232,7 +240,8 @@ class Unproven(IdSequence):
     def missed(self, rows: Sequence[VenueTrade], since: int) -> list[VenueTrade]:
         """REST's trades that the stream has not delivered, of those made at `since` or later."""
         since = max(since, self.began_time or 0)
-        return [each for each in rows if each.time >= since and each.trade_id not in self.seen]
+        new = {each.trade_id: each for each in rows if each.trade_id not in self.seen}
+        return [each for each in new.values() if each.time >= since]
 
     def is_foreign(self, rows: Sequence[VenueTrade], interrupted: int) -> bool:
         """Whether REST has other ids than the stream: it has trades of a time in which the stream
@@ -250,7 +259,7 @@ class Unproven(IdSequence):
         """Convert a trade of REST, and count it. None if a value fits no field."""
         trade = self.trade(row)
         if trade is not None:
-            self._note(row.trade_id, Way.REST)
+            self._note(row.trade_id, Way.REST, row.time)
             self.tally.trades += 1
             self.tally.back_filled += 1
         return trade
@@ -260,7 +269,7 @@ class Unproven(IdSequence):
         return bool(self.seen)
 
     def _pass_by(self, trade_id: int) -> None:
-        self._note(trade_id, Way.ANSWER)
+        self._note(trade_id, Way.ANSWER, self.newest_time)
 
     def misses(self, item: VenueTrade | SpentId) -> bool:
         """Whether a past id may have been missed. A trade that is older than the newest one may be
@@ -268,10 +277,23 @@ class Unproven(IdSequence):
         is_old = type(item) is VenueTrade and item.time < self.newest_time
         return item.trade_id not in self.seen and not is_old
 
-    def _note(self, trade_id: int, way: Way) -> None:
+    def _note(self, trade_id: int, way: Way, time: int) -> None:
+        if trade_id not in self.seen:
+            self.ages.append((trade_id, time))
         self.seen[trade_id] = way
         if len(self.seen) > REMEMBERED_IDS:
-            del self.seen[next(iter(self.seen))]
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the oldest id, or two of them, unless it is remembered for its time."""
+        span = REMEMBERED_S * int(10**-self.instrument.time_exponent)
+        for _ in range(2):
+            trade_id, time = self.ages[0]
+            is_old = len(self.seen) > REMEMBERED_IDS and time < self.newest_time - span
+            if not is_old and len(self.seen) <= MOST_IDS:
+                return
+            self.ages.popleft()
+            del self.seen[trade_id]
 
     def is_news(
         self, item: VenueTrade | SpentId, out: list[Trade | Gap], *, is_alone: bool
@@ -288,9 +310,9 @@ class Unproven(IdSequence):
         return False
 
     def take(self, trade: Trade, item: VenueTrade, now_s: float, out: list[Trade | Gap]) -> None:
-        self._note(item.trade_id, Way.ANSWER if item.is_past else Way.LIVE)
         if item.time > self.newest_time:
             self.newest_time = item.time
+        self._note(item.trade_id, Way.ANSWER if item.is_past else Way.LIVE, item.time)
         if self.resumed_time is None:
             self.resumed_time = item.time
             if self.began_time is None:

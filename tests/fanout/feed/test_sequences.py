@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.feed.continuity import MAX_RUNS, WINDOW_S
-from fanout.feed.sequence import MAX_JUMP, STRANGE_IDS
+from fanout.feed.sequence import (
+    MAX_JUMP,
+    MOST_IDS,
+    REMEMBERED_IDS,
+    REMEMBERED_S,
+    STRANGE_IDS,
+    Way,
+)
 from fanout.feed.sequences import Sequences, Taken
 from fanout.protocol import Gap, GapState, Instrument, Trade
 from fanout.stats.anomalies import Anomalies
@@ -370,6 +377,33 @@ def test_past_trades_without_consecutive_ids_are_back_filled_if_they_are_not_old
     assert told(desk.take(missed, new)) == [70], "the stream delivers the missed one too"
     assert not desk.anomalies.counts
     assert desk.sequences.tally("trade", "BTCUSDT").back_filled == 1
+
+
+def test_ids_without_order_are_remembered_for_a_time_and_many_of_them() -> None:
+    """Another connection may bring what it held back all at once."""
+    desk = Desk(Continuity.NOTHING)
+    desk.sequences.is_alone = False
+    sequence = desk.sequences.unproven("trade", "BTCUSDT")
+    assert sequence is not None
+    rows = [replace(venue_trade(each), time=1_000 + each) for each in range(REMEMBERED_IDS + 900)]
+    assert len(desk.take(*rows)) == len(rows)
+    assert desk.take(*rows) == []
+    later = REMEMBERED_S * 1_000 + rows[-1].time + 1
+    for number, time in enumerate((later, later + 1), 10_000):
+        desk.take(replace(venue_trade(number), time=time))
+    assert sequence.ages[0] == (4, rows[4].time), "each new one lets two old ones be forgotten"
+    sequence.seen |= dict.fromkeys(range(10**6, 10**6 + MOST_IDS), Way.LIVE)
+    sequence.ages += ((each, later) for each in range(10**6, 10**6 + MOST_IDS))
+    desk.take(replace(venue_trade(7 * 10**6), time=later))
+    assert sequence.ages[0] == (6, rows[6].time)
+
+
+def test_a_trade_that_rest_shows_twice_is_taken_once() -> None:
+    desk = Desk(Continuity.NOTHING)
+    desk.take(venue_trade(1))
+    sequence = desk.sequences.unproven("trade", "BTCUSDT")
+    assert sequence is not None
+    assert sequence.missed([venue_trade(2), venue_trade(2)], 0) == [venue_trade(2)]
 
 
 def test_the_venues_newest_id_is_believed_within_reason() -> None:
