@@ -20,7 +20,7 @@ from fanout.simulator.connection.outbox import Outbox
 from fanout.simulator.dialects.base import Answer, Dialect, Form, Market, Session
 from fanout.simulator.faults.impairments import garbled
 from fanout.simulator.market.book import Snapshot
-from fanout.simulator.market.ticks import Quote, Tick, Trade, stream_of
+from fanout.simulator.market.ticks import Aggregate, Quote, Tick, Trade, stream_of
 
 SETTLED_BYTES: Final = 128 * 1024  # most backlog of a subscriber when a replay sends its next burst
 
@@ -53,6 +53,9 @@ class _NoMarket:
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
         return ()
+
+    def newest_aggregate(self, symbol: str) -> Aggregate | None:
+        return None
 
 
 class Streams:

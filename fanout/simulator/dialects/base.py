@@ -18,6 +18,7 @@ from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.reader import Reader
 from fanout.simulator.market.ticks import (
+    Aggregate,
     BookRules,
     Kinds,
     Quote,
@@ -165,6 +166,9 @@ class Market(Protocol):
 
     def newest(self, symbol: str, count: int) -> tuple[Trade, ...]:
         """The newest trades, oldest first."""
+
+    def newest_aggregate(self, symbol: str) -> Aggregate | None:
+        """The newest aggregate that a stream has sent, or would have; None if there is none."""
 
 
 class RestSide(Protocol):

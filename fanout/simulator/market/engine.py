@@ -41,6 +41,7 @@ from fanout.simulator.market.snapshots import NO_BOOK, AgedSnapshots
 from fanout.simulator.market.ticks import (
     MARKET,
     TRADE,
+    Aggregate,
     Quote,
     Source,
     Tick,
@@ -230,6 +231,10 @@ class Engine:
         held = 0 if self.batcher is None else self.batcher.waiting(symbol)
         rows = self.history.newest(symbol, count + held)
         return tuple(rows[: len(rows) - held])
+
+    def newest_aggregate(self, symbol: str) -> Aggregate | None:
+        found = self.history.aggregates.get(symbol)
+        return None if found is None else next(iter(found.newest(1)), None)
 
     def change_book(self, fault: Unchain | Empty | Deepen, symbol: str) -> Ticks:
         self.start_book(symbol)
