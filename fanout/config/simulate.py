@@ -19,6 +19,7 @@ DIALECTS: Final = (
     "bybit",
     "bybit-spot",
     "deribit",
+    "okx",
 )
 
 

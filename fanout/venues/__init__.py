@@ -8,6 +8,7 @@ from fanout.venues.binance import BinanceSpot, BinanceUsdm
 from fanout.venues.bitfinex import Bitfinex
 from fanout.venues.bybit import Bybit, BybitSpot
 from fanout.venues.deribit import Deribit
+from fanout.venues.okx import Okx
 from fanout.venues.values import (
     DATA,
     BookSource,
@@ -89,6 +90,7 @@ VENUES: Final[dict[str, VenueClass]] = {
     "bybit": Bybit,
     "bybit-spot": BybitSpot,
     "deribit": Deribit,
+    "okx": Okx,
     "sim": BinanceUsdm,
 }
 """`sim` is the built-in simulator. The service runs it, and it speaks like Binance USDⓈ-M."""

@@ -50,6 +50,7 @@ DIALECT_OF = {
     "bybit": "bybit",
     "bybit-spot": "bybit-spot",
     "deribit": "deribit",
+    "okx": "okx",
 }
 """By venue of the service, the simulator's dialect. `test_every_venue` plays at each."""
 

@@ -9,6 +9,7 @@ from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.dialects.bitfinex import Bitfinex
 from fanout.simulator.dialects.bybit import BybitLinear, BybitSpot
 from fanout.simulator.dialects.deribit import Deribit
+from fanout.simulator.dialects.okx import Okx
 from fanout.simulator.market.listing import Listing
 
 DEFAULT: Final = "binance-usdm"
@@ -19,6 +20,7 @@ _ALL: Final[tuple[Dialect, ...]] = (
     BybitLinear(),
     BybitSpot(),
     Deribit(),
+    Okx(),
 )
 DIALECTS: Final = {each.name: each for each in _ALL}
 
