@@ -3,8 +3,8 @@
     machine | of each source, side by side:
               paths to the venue, side by side -> REST -> stream -> second look at silent symbols
 
-The checks put little load on an exchange: five requests and one connection. If a symbol stays
-silent, they send a few more requests and open a second connection.
+The checks put little load on an exchange: five requests and one connection, or one for each URL of
+its data. If a symbol stays silent, they send a few more requests and open a second connection.
 """
 
 import math
@@ -21,7 +21,15 @@ from fanout.checks.network import Endpoint, check_way, endpoint_of
 from fanout.checks.patience import Patience
 from fanout.checks.report import Check, Fault, Name, Report, State, Subject, any_failed
 from fanout.checks.silence import LOOK_S, Age, Silence, explain, look_again, newest_age_s
-from fanout.checks.stream import Heard, Progress, judge_stream, listen, skip_stream
+from fanout.checks.stream import (
+    OPEN_S,
+    Heard,
+    Progress,
+    judge_part,
+    judge_stream,
+    listen,
+    skip_stream,
+)
 from fanout.checks.venue import (
     SYMBOL_ADVICE,
     Answers,
@@ -94,11 +102,20 @@ async def _check_source(
     try:
         # Trades prove that an exchange can be reached; a quiet book says nothing.
         async with open_venue(msgspec.structs.replace(source, data=("trades",))) as venue:
-            rows = await Inspection(source, venue, timeout_s, progress, wall_ns).run()
+            others = await _other_parts(source, venue)
+            rows = await Inspection(source, venue, others, timeout_s, progress, wall_ns).run()
     except* ConfigError as group:
         subject = Subject(Name.SIMULATOR, ",".join(source.assets))
         rows = (subject.failed(reason(group), SYMBOL_ADVICE, Fault.CONFIG),)
     return rows
+
+
+async def _other_parts(source: SourceConfig, venue: Venue) -> tuple[Venue, ...]:
+    """The parts of a source's venue that have another URL than its trades."""
+    if source.sim is not None:
+        return ()
+    async with open_venue(source) as whole:
+        return tuple(each for each in whole.parts() if each.stream_url() != venue.stream_url())
 
 
 def _folded(rows: tuple[Check, ...]) -> Iterator[Check]:
@@ -132,14 +149,17 @@ class Inspection:
         self,
         config: SourceConfig,
         venue: Venue,
+        others: tuple[Venue, ...],
         timeout_s: float,
         progress: Progress,
         wall_ns: Callable[[], int],
     ) -> None:
+        """`others` are the parts of the venue that bring no trades."""
         self._is_auto = config.feed.stream == "auto"
         self._is_strict = config.feed.strict
         self._symbols = config.assets
         self._venue = venue
+        self._others = others
         self._timeout_s = timeout_s
         self._progress = progress
         self._wall_ns = wall_ns
@@ -197,11 +217,16 @@ class Inspection:
         symbols = self._symbols
         tradable = answers.tradable(symbols) if answers else without_patterns(symbols)
         heard = await self._listen(self._venue, tradable, self._timeout_s)
+        parts = [
+            judge_part(await self._listen(each, tradable, OPEN_S), each, timeout_s=OPEN_S)
+            for each in self._others
+        ]
         silences: dict[str, Silence] = {}
         if heard.error is None and heard.awaited:
             silent = tuple(each for each in tradable if each in heard.awaited)
             silences = await self._look_again(rest, answers, silent)
-        return judge_stream(heard, self._venue, self._symbols, silences, timeout_s=self._timeout_s)
+        rows = judge_stream(heard, self._venue, self._symbols, silences, timeout_s=self._timeout_s)
+        return (*rows, *parts)
 
     async def _listen(self, venue: Venue, symbols: tuple[str, ...], timeout_s: float) -> Heard:
         connect = partial(

@@ -19,7 +19,8 @@ from fanout.checks.venue import failure_of
 from fanout.errors import VenueError, VenueMessageError, VenueUnreachableError
 from fanout.feed.outbox import Outbox
 from fanout.net.websocket import Burst, WebSocket
-from fanout.venues import Dialogue, Venue, VenueItem, VenueTrade
+from fanout.protocol.constants import DataKinds
+from fanout.venues import DATA, Dialogue, Venue, VenueItem, VenueTrade
 
 OPEN_S: Final = 5.0
 """Time limit for the connection and its handshake."""
@@ -35,13 +36,16 @@ class Heard(msgspec.Struct):
     """The messages of a connection so far."""
 
     awaited: set[str]
-    """Symbols that have had no trade yet."""
+    """Symbols that have had no trade yet. Where no trades were asked for, symbols that the venue
+    has not answered yet."""
     opened_s: float | None = None
     """Seconds until the connection was open."""
     first_s: dict[str, float] = {}
     """Seconds from subscription to first trade, by symbol."""
     answers: int = 0
     """Answers to requests."""
+    refused: dict[str, str] = {}
+    """The venue's words, by symbol."""
     unreadable: int = 0
     """Messages that the venue's parser refused."""
     notices: list[str] = []
@@ -58,7 +62,8 @@ async def listen(
     timeout_s: float,
     progress: Progress,
 ) -> Heard:
-    """Subscribe, and wait up to `timeout_s` for a first trade on every symbol."""
+    """Subscribe, and wait up to `timeout_s` for a first trade on every symbol. A venue that is not
+    asked for trades has to answer for every symbol: a quiet book says nothing."""
     heard = Heard(awaited=set(symbols))
     began_s, dialogue = trio.current_time(), venue.dialogue(symbols)
     outbox = Outbox(dialogue, venue.limits.messages_a_second)
@@ -101,10 +106,13 @@ class _Listener(msgspec.Struct, frozen=True):
 
     async def _collect(self, websocket: WebSocket) -> None:
         awaited, subscribed_s = self.heard.awaited, trio.current_time()
-        count = len(awaited)
+        count, has_trades = len(awaited), DataKinds.TRADES in self.venue.data
+        what = "first trades" if has_trades else "answers"
         while awaited:
-            self.progress(f"waiting for first trades: {count - len(awaited)} of {count}")
+            self.progress(f"waiting for {what}: {count - len(awaited)} of {count}")
             self._take(await websocket.receive(), subscribed_s)
+            if not has_trades:
+                awaited &= self.dialogue.unanswered
 
     def _take(self, burst: Burst, subscribed_s: float) -> None:
         items: list[VenueItem] = []
@@ -129,6 +137,7 @@ class _Listener(msgspec.Struct, frozen=True):
         if outcome is None:
             return
         self.heard.answers += bool(outcome.confirmed or outcome.refused)
+        self.heard.refused |= outcome.refused
         self.outbox.say(outcome.answers, urgent=True)
         if outcome.notice and outcome.notice not in self.heard.notices:
             self.heard.notices.append(outcome.notice)
@@ -148,6 +157,23 @@ def judge_stream(
     """
     trades = [_first_trade(heard, each, venue, silences.get(each), timeout_s) for each in symbols]
     return _websocket(heard, venue, trades, timeout_s), *trades
+
+
+def judge_part(heard: Heard, part: Venue, *, timeout_s: float) -> Check:
+    """Return a row for the connection of a part of the venue that brings no trades."""
+    subject, took_s = Subject(Name.WEBSOCKET, part.stream_url()), heard.opened_s
+    if heard.error is not None:
+        return failure_of(subject, heard.error, "--ws-url", took_s=took_s)
+    assert took_s is not None, "it opened, since there is no error"
+    opened = "; ".join((f"open in {time_text(took_s)}", *heard.notices))
+    what = " and ".join(name for name, kind in DATA.items() if kind in part.data)
+    for symbol, words in heard.refused.items():
+        found = f"{opened}, {what} of {symbol} refused: {words}"
+        return subject.failed(found, part.silence_advice, Fault.UNREACHABLE, took_s=took_s)
+    if heard.awaited:
+        found = f"{opened}, {what} not acknowledged within {time_text(timeout_s)}"
+        return subject.failed(found, part.silence_advice, Fault.UNREACHABLE, took_s=took_s)
+    return subject.passed(f"{opened}, {what} acknowledged", took_s=took_s)
 
 
 def skip_stream(venue: Venue, symbols: tuple[str, ...], why: str) -> tuple[Check, ...]:

@@ -78,6 +78,8 @@ class Answers(msgspec.Struct):
     """By symbol: the reason why the service cannot serve it, or None if it can. The whole is None
     until the listing has arrived."""
     used_weight: int = 0
+    others_weight: int = 0
+    """The part of it that other programs used."""
     error: VenueError | None = None
 
     def meant(self, assets: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ async def ask_venue(
             answers.error = error
     if scope.cancelled_caught:
         answers.error = VenueUnreachableError(f"no answer within {time_text(ANSWERS_S)}")
-    answers.used_weight = rest.budget.used
+    answers.used_weight, answers.others_weight = rest.budget.used, rest.budget.others
     return answers
 
 
@@ -203,7 +205,7 @@ def _weight(answers: Answers, venue: Venue) -> Check:
     window_s = venue.limits.window_s
     window = "this minute" if window_s == MINUTE_S else f"these {window_s:g} s"
     found = f"{max(0, limit - answers.used_weight):,} of {limit:,} are left in {window}"
-    if answers.used_weight > limit * SHARE:
+    if answers.others_weight > limit * SHARE:
         advice = (
             "other programs at this address use most of it: fanout stops at "
             f"{SHARE:.0%} of the weight, and would delay its requests"

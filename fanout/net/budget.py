@@ -37,6 +37,13 @@ class Budget:
         self._wall_s = wall_s
         self._window = 0
         self._used = 0
+        self._ours = 0
+
+    @property
+    def others(self) -> int:
+        """The part of `used` that the venue counted, and that no request of ours explains."""
+        self._turn()
+        return self._used - self._ours
 
     @property
     def used(self) -> int:
@@ -59,6 +66,7 @@ class Budget:
         """Count a request of this weight. Returns its window, for `counted`."""
         self._turn()
         self._used += weight
+        self._ours += weight
         return self._window
 
     def counted(self, used: int, window: int) -> None:
@@ -70,4 +78,4 @@ class Budget:
     def _turn(self) -> None:
         window = int(self._wall_s() // self.window_s)
         if window != self._window:
-            self._window, self._used = window, 0
+            self._window, self._used, self._ours = window, 0, 0

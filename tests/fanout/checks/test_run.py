@@ -13,7 +13,7 @@ import trio
 import trustme
 from msgspec.structs import replace
 
-from fanout.checks import State, run_checks
+from fanout.checks import Report, State, run_checks
 from fanout.checks.machine import check_machine
 from fanout.config import Config, FeedConfig, SimConfig, SourceConfig
 from fanout.errors import UsageError
@@ -41,6 +41,41 @@ async def test_a_healthy_exchange_passes_every_row() -> None:
     assert row(report, "websocket").target.endswith("/public/stream")
     assert "give or take" in row(report, "clock").found
     assert all(each.advice == "" for each in report.checks)
+
+
+async def okx_checked(*faults: str) -> Report:
+    """The report about two symbols of an exchange that has trades and books at two URLs."""
+    symbols = ("BTC-USDT-SWAP", "ETH-USDT-SWAP")
+    market = SimulatorConfig(
+        dialect="okx", symbols=symbols, rate=200, faults=tuple(map(scheduled, faults))
+    )
+    async with running_simulator(market) as simulator:
+        config = one_source(
+            venue="okx",
+            assets=symbols,
+            data=("trades", "quotes", "book"),
+            transports=(TcpConfig(port=0),),
+            ws_url=simulator.ws_url,
+            rest_url=simulator.rest_url,
+        )
+        return await run_checks(config, timeout_s=5)
+
+
+async def test_each_url_of_a_venue_has_a_row() -> None:
+    report = await okx_checked()
+    trades, others = rows(report, "websocket").values()
+    assert trades.target.endswith("/business")
+    assert others.target.endswith("/public")
+    assert others.found.endswith("quotes and book acknowledged")
+    assert {each.state for each in report.checks} == {State.OK}, "its own weight is no warning"
+
+
+async def test_a_url_without_trades_can_fail() -> None:
+    report = await okx_checked("http 503 /public requests=null")
+    (failed,) = (each for each in report.checks if each.state is State.FAIL)
+    assert failed.target.endswith("/public")
+    assert "HTTP 503" in failed.found
+    assert exit_code(report) == 69
 
 
 NO_SYMBOL = ("BTCUSDT", "ETHUSDC")

@@ -6,8 +6,10 @@ import trio
 from trio.testing import MockClock
 
 from fanout.checks.patience import Patience
+from fanout.checks.report import State
 from fanout.checks.run import no_progress
-from fanout.checks.stream import Heard, judge_stream, listen
+from fanout.checks.stream import Heard, judge_part, judge_stream, listen
+from fanout.protocol import DataKinds
 from tests.fanout.feed.toy import KEEP_ALIVE_S, ToyVenue
 from tests.stand.loopback import Exchange
 
@@ -51,3 +53,16 @@ async def test_the_check_answers_the_venue_and_keeps_the_connection_alive(
     assert (heard.notices, heard.unreadable, heard.error) == (["prices are delayed"], 1, None)
     row, _ = judge_stream(heard, ToyVenue(), (BTC,), {}, timeout_s=60)
     assert "; prices are delayed, trade of 1 symbols" in row.found
+
+
+def test_an_answer_for_each_symbol_is_wanted_where_there_are_no_trades() -> None:
+    part = ToyVenue(data=DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE)
+    for awaited, refused, said in (
+        (set[str](), {}, "quotes and book acknowledged"),
+        ({BTC}, {}, "quotes and book not acknowledged within 5.0 s"),
+        (set[str](), {BTC: "no such topic"}, f"quotes and book of {BTC} refused: no such topic"),
+    ):
+        heard = Heard(awaited=awaited, refused=refused, opened_s=0.1)
+        row = judge_part(heard, part, timeout_s=5)
+        assert row.found.endswith(said)
+        assert (row.state is State.OK) == said.endswith("k acknowledged")
