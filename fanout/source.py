@@ -46,7 +46,7 @@ from fanout.stats.anomalies import Anomalies
 from fanout.stats.naming import name_lines
 from fanout.stats.snapshots import FeedStats
 from fanout.venues import Venue
-from fanout.venues.values import Continuity
+from fanout.venues.values import BookSource, Continuity
 
 _LOG = logging.getLogger("fanout")
 
@@ -135,7 +135,8 @@ class Source:
         symbol = market.instruments[0].symbol
         weight, what = self.venue.recent_trades_request(symbol).weight, "latest trades"
         book = self.venue.book_request(symbol)
-        if DataKinds.BOOK_BY_PRICE in self.venue.data and book is not None:
+        is_over_rest = self.venue.book_source is BookSource.REST
+        if is_over_rest and DataKinds.BOOK_BY_PRICE in self.venue.data and book is not None:
             weight, what = weight + book.weight, f"{what} and books"
         limits = self.venue.limits
         minute = int(limits.weight * SHARE * MINUTE_S / limits.window_s)
