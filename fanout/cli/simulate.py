@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def simulate(context: typer.Context, **said: Any) -> None:
-    """Run a Binance on loopback: USDⓈ-M or spot, WebSocket and REST on one port.
+    """Run an exchange on loopback, with WebSocket and REST on one port.
 
     Prints one line of JSON once ready: {"ws": "ws://...", "rest": "http://..."}
 
@@ -39,13 +39,13 @@ def simulate(context: typer.Context, **said: Any) -> None:
     Connections: all, or route=public, route=market, which=oldest, which=newest
       drop       how (close, cut, reset, half-open), code, reason
       stall      for_s: nothing is sent, then all at once
-      shutdown   within_s: announced, then closed (spot only)
+      shutdown   within_s: announced, then closed
       malformed  text: a frame that is not JSON
       event      name: an event that nobody subscribed to
       garbage    size_bytes, framed (true, or false to break WebSocket)
       lose       count: messages are numbered, but not sent
 
-    Answers, and books on the stream, at venues that have the thing
+    Answers, announcements and books, at exchanges that have the thing
       refuse     symbol, count, how (topic, request, missing): subscriptions
       ignore     symbol, count: requests that subscribe get no answer
       mute       for_s: the venue's own kind of ping gets no answer

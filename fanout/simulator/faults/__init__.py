@@ -62,7 +62,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 class ConnectionFault(Fault, frozen=True, kw_only=True):
     """Acts on all connections, on those of one route, or on the oldest or newest one."""
 
-    route: Literal["public", "market", "private"] | None = None
+    route: Literal["public", "market", "private", "business"] | None = None
     which: Literal["all", "oldest", "newest"] = "all"
 
 

@@ -72,7 +72,7 @@ def test_null_is_text_in_a_field_that_takes_only_text() -> None:
         ("drop", {"reason": "x" * 124}, r"reason is 'x+'; give up to 123 ASCII characters"),
         ("drop", {"reason": "x" * 9_999}, r"reason is 'x{199}\.\.\.; give"),
         ("drop", {"speed": 1}, "no field 'speed'; it has how, code, reason, route, which"),
-        ("drop", {"route": "sideways"}, "give market, private or public, or null"),
+        ("drop", {"route": "sideways"}, "give business, market, private or public, or null"),
         ("stall", {"for_s": 0}, "for_s is 0; give a number above 0, to 1,000,000,000"),
         ("stall", {"for_s": "nan"}, "for_s is 'nan'"),
         ("stall", {"for_s": "inf"}, "for_s is 'inf'"),
