@@ -282,6 +282,7 @@ class Sequences:
             told += sequence.told(done, _FROM_RECORDS)
             sequence.tally.trades += 1
             sequence.tally.back_filled += 1
+            sequence.newest_time = max(sequence.newest_time, row.time)
             trades.append(trade)
         return Filled([*trades, *told] if trades else [], refused, bool(refused))
 

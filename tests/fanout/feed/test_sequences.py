@@ -270,6 +270,18 @@ def test_a_restart_of_the_venues_numbering_loses_no_trade(
     assert "BTCUSDT: the venue restarted its trade ids at 1" in caplog.text
 
 
+def test_trades_that_rest_had_before_the_stream_are_no_restart() -> None:
+    """A stream that stalls brings them at last, when they are newer than its own newest one."""
+    desk, late = Desk(), later(*range(5_001, 5_010))
+    desk.ids(5_000)
+    desk.sequences.miss("trade", "BTCUSDT", 5_009, 0.0)
+    assert desk.due() == [(5_001, 5_009, OPEN)]
+    (gap,) = desk.sequences.gaps("trade", "BTCUSDT")
+    desk.sequences.back_fill("trade", gap, late, 1.0)
+    assert told(desk.take(*late, *later(5_010))) == [5_010]
+    assert desk.due() == []
+
+
 @pytest.mark.parametrize("odd", [3, 2**63])
 def test_a_single_implausible_id_changes_nothing(odd: int) -> None:
     desk = Desk()
