@@ -413,11 +413,13 @@ class Feed:
         await trio.sleep(LOOK_AGAIN_S * 2 ** min(self._refusals[index], MOST_DOUBLINGS))
         self._refused.discard(index)
         self._refusals[index] += 1
-        shard = self._parts.connections.shard_of(self._parts.roster[index].instrument.symbol)
-        if shard is None or self._parts.liveness.trades.state(index) is not FeedState.HALTED:
+        symbol = self._parts.roster[index].instrument.symbol
+        shards = [each for each in self._parts.connections if symbol in each.instruments]
+        if not shards or self._parts.liveness.trades.state(index) is not FeedState.HALTED:
             return
         self._say(self._parts.liveness.resumed(index, "subscribing anew: the venue refused it"))
-        shard.resubscribe(self._parts.roster[index].instrument.symbol)
+        for shard in shards:
+            shard.resubscribe(symbol)
         await self._look_into(index)
 
     async def _look_into(self, index: int) -> None:
