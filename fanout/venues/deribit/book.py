@@ -10,10 +10,14 @@ predecessor in `prev_change_id`. Ids ascend and are not consecutive; a book that
 has id 0. Amounts are absolute. Prices of combos can be negative.
 https://docs.deribit.com/subscriptions/orderbook/bookinstrument_nameinterval
 
+Levels are read in one pass, without an object for each, by writing them as pairs of strings, which
+`packed_levels` reads. Levels that are not in the ordinary form are read one by one.
+
 The channel of one level (`book.I.none.1.100ms`) sends the best bid and ask again and again, whole,
 as pairs of price and amount, the best first.
 """
 
+import re
 from typing import Final, Literal
 
 import msgspec
@@ -22,12 +26,26 @@ from fanout.errors import VenueMessageError
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import BookFlags, Side
 from fanout.protocol.instrument import Instrument
+from fanout.protocol.level_text import packed_levels
 from fanout.venues.deribit.messages import Natural, fits
 from fanout.venues.levels import packed_side
 from fanout.venues.numbers import BROKEN, decimal_text
 from fanout.venues.values import VenueDepth, VenueQuote
 
 _WRONG: Final = "depth of the wrong shape"
+
+_DELETE: Final = b'"delete"'
+_DELETED: Final = re.compile(rb'\["delete",([0-9.]+),[0-9.]+\]')
+_TO_PAIRS: Final = (
+    (b'["new",', b'["'),
+    (b'["change",', b'["'),
+    (b"],[", b'"]|['),
+    (b",", b'","'),
+    (b"|", b","),
+    (b"]]", b'"]]'),
+)
+"""Replacements that make `[["new",5042.34,30],...]` an array of pairs of strings. In levels of any
+other form they leave something that `packed_levels` does not read."""
 
 _Level = tuple[Literal["new", "change", "delete"], msgspec.Raw, msgspec.Raw]
 _Pair = tuple[msgspec.Raw, msgspec.Raw]
@@ -38,8 +56,8 @@ class _Depth(msgspec.Struct, gc=False):
     timestamp: Natural
     instrument_name: str
     change_id: Natural
-    bids: list[_Level]
-    asks: list[_Level]
+    bids: msgspec.Raw
+    asks: msgspec.Raw
     prev_change_id: Natural | None = None
 
     @property
@@ -72,6 +90,7 @@ class _BestNotification(msgspec.Struct, gc=False):
 
 
 _decode_depth = msgspec.json.Decoder(_DepthNotification).decode
+_decode_levels = msgspec.json.Decoder(list[_Level]).decode
 _decode_best = msgspec.json.Decoder(_BestNotification).decode
 
 
@@ -92,14 +111,32 @@ def read_depth(message: bytes, instrument: Instrument) -> VenueDepth:
         instrument,
         row.change_id,
         row.timestamp,
-        _packed(row, row.bids, instrument, Side.BID),
-        _packed(row, row.asks, instrument, Side.ASK),
+        _packed(row, bytes(row.bids), instrument, Side.BID),
+        _packed(row, bytes(row.asks), instrument, Side.ASK),
         BookFlags.WHOLE if row.is_whole else BookFlags.NONE,
     )
     return VenueDepth(update, row.change_id, None if row.is_whole else row.prev_change_id)
 
 
-def _packed(row: _Depth, levels: list[_Level], instrument: Instrument, side: Side) -> bytes:
+def _packed(row: _Depth, raw: bytes, instrument: Instrument, side: Side) -> bytes:
+    found = None if row.is_whole and _DELETE in raw else _packed_fast(raw, instrument, side)
+    return _packed_slowly(row, raw, instrument, side) if found is None else found
+
+
+def _packed_fast(raw: bytes, instrument: Instrument, side: Side) -> bytes | None:
+    """None for levels that are not in the ordinary form."""
+    text = _DELETED.sub(rb'["\1,0]', raw) if _DELETE in raw else raw
+    for old, new in _TO_PAIRS:
+        text = text.replace(old, new)
+    found = packed_levels(text, 0, instrument.price_exponent, instrument.quantity_exponent, side)
+    return None if found is None or found[1] != len(text) else found[0]
+
+
+def _packed_slowly(row: _Depth, raw: bytes, instrument: Instrument, side: Side) -> bytes:
+    try:
+        levels = _decode_levels(raw)
+    except BROKEN as error:
+        raise VenueMessageError(_WRONG, f"{error}: {raw[:80]!r}") from error
     if row.is_whole and any(action == "delete" for action, _, _ in levels):
         raise VenueMessageError(_WRONG, f"{instrument.symbol}, a snapshot that deletes levels")
     pairs = (

@@ -1,6 +1,7 @@
 """Books and quotes of Deribit: the documented messages, and two recordings of options of 2021. The
 books of the recordings are built a second time here, from the raw file."""
 
+import contextlib
 import gzip
 import json
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from fanout.protocol import DataKinds, Instrument, Level
 from fanout.protocol.book import OrderBook
 from fanout.protocol.constants import BookFlags, Side
 from fanout.venues import VenueDepth, VenueItem, VenueQuote
-from fanout.venues.deribit import Deribit
+from fanout.venues.deribit import Deribit, book
 from fanout.venues.values import DepthLost
 from tests.captures import capture_path
 from tests.contracts.venue import GARBAGE
@@ -171,6 +172,36 @@ def test_a_book_is_lost_with_a_message_that_is_too_long(
     assert items == [DepthLost(each, 3, "message too long") for each in symbols]
     Deribit().dialogue((), {BTC.symbol: BTC}).skip(message, items)
     assert len(items) == len(symbols)
+
+
+@pytest.mark.parametrize("side", ["bids", "asks"])
+def test_what_the_fast_reader_takes_is_read_alike_one_by_one(
+    side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte of the levels is removed, or replaced by each that has a meaning in them."""
+    levels = [["delete", 5041.94, 7.0], ["change", 5042.3, 7], ["new", 5042.55, 10]]
+    text = json.dumps(levels, separators=(",", ":")).encode()
+    others = [b"", *(bytes([each]) for each in b'[]",|. 0-en')]
+    changed = {
+        text[:place] + other + text[place + 1 :] for place in range(len(text)) for other in others
+    }
+    mark = b"41.25"
+    frame = depth(CHANGE, **{side: 41.25})
+
+    def results() -> list[list[VenueItem]]:
+        found: list[list[VenueItem]] = []
+        for each in changed:
+            items: list[VenueItem] = []
+            talk = Deribit(data=BOOK).dialogue((), {BTC.symbol: BTC})
+            with contextlib.suppress(VenueMessageError):
+                talk.receive(frame.replace(mark, each), items)
+            found.append(items)
+        return found
+
+    fast = results()
+    monkeypatch.setattr(book, "_packed_fast", lambda *of: None)
+    assert fast == results()
+    assert sum(isinstance(each[0], VenueDepth) for each in fast) > 30
 
 
 def test_a_book_of_no_symbol_of_ours_is_nobodys() -> None:
