@@ -48,6 +48,8 @@ from fanout.simulator.market.ticks import (
 
 NEVER_S: Final = float("inf")
 BOOK_MS: Final = 100
+LEVELS: Final = 400
+"""Of a side. What leaves them is removed, and what comes among them is sent."""
 KEEP_ALIVE: Final = Pulse("keep-alive", every_s=60.0)
 
 _NO_LIMIT: Final = Close(1008, "")
@@ -75,7 +77,7 @@ class Okx(DialectDefaults):
     kinds = Kinds((MARKET, RPI), (0.97, 0.03), is_open=False)
     # An aggregate is the fills of one order at one price: here those of one millisecond.
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
-    book_rules = BookRules(is_contiguous=False, intervals_ms=(BOOK_MS,))
+    book_rules = BookRules(is_contiguous=False, intervals_ms=(BOOK_MS,), levels=LEVELS)
     table = TABLE
     untraded = UNTRADED
     abilities: frozenset[Ability] = frozenset({"resnapshot", "refuse topic", "mute"})
@@ -115,7 +117,7 @@ class Okx(DialectDefaults):
             newest = market.newest_aggregate(symbol) or next(iter(market.newest(symbol, 1)), None)
             return [] if newest is None else [frames.past(newest)]
         whole = market.whole(stream) if channel == "books" else None
-        return [] if whole is None else [frames.whole(symbol, whole)]
+        return [] if whole is None else [frames.whole(symbol, whole, LEVELS)]
 
     def pulses(self, session: Session) -> tuple[Pulse, ...]:
         return (KEEP_ALIVE,) if _books_of(session) else ()

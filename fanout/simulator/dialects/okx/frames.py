@@ -40,9 +40,10 @@ def past(newest: Aggregate | Trade) -> bytes:
     return _message("trades", newest.symbol, [{**_fill(newest), "count": "1"}])
 
 
-def whole(symbol: str, book: Snapshot) -> bytes:
-    """A recorded book without ids is sent without them."""
-    row = _book(book.bids, book.asks, book.time_ms, book.last_id, FIRST)
+def whole(symbol: str, book: Snapshot, levels: int) -> bytes:
+    """The best levels. A recorded book without ids is sent without them."""
+    bids, asks = book.bids[:levels], book.asks[:levels]
+    row = _book(bids, asks, book.time_ms, book.last_id, FIRST)
     if not book.last_id:
         del row["seqId"], row["prevSeqId"]
     return _message("books", symbol, [row], action="snapshot")
