@@ -250,6 +250,17 @@ def test_lower_ids_that_may_be_repeats_do_not_restart_the_numbering() -> None:
     assert desk.ids(5_000, 5_001, 3, 4) == [5_000, 5_001]
 
 
+def test_a_stream_that_brings_late_what_rest_had_does_not_restart_the_numbering() -> None:
+    desk = Desk()
+    desk.ids(1)
+    delayed = later(2, 3, 4, 5)
+    for trade_id in range(2, 6):
+        desk.sequences.miss("trade", "BTCUSDT", trade_id, 0.0)
+    desk.due()
+    desk.sequences.back_fill("trade", (2, 5), delayed, 1.0)
+    assert told(desk.take(*delayed, venue_trade(6))) == [6]
+
+
 def later(*ids: int) -> list[VenueTrade]:
     """Trades that were made later than all others."""
     return [venue_trade(each, time=venue_trade(1).time + each) for each in ids]
