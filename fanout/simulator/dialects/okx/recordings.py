@@ -2,7 +2,8 @@
 
 A message of `trades` is an aggregate, also from before 2024, when it had no `count` and was one
 fill. The first one behind the answer to a subscription is the newest trade of before. Books for
-subscribers who pay (`books-l2-tbt`) have the form of `books`. Those of 2022 have no ids.
+subscribers who pay (`books-l2-tbt`) have the form of `books`, and are played under that name. Those
+of 2022 have no ids.
 """
 
 import re
@@ -36,6 +37,7 @@ BOOK: Final = depth_kind(100)
 
 _HEAD: Final = re.compile(rb'\{"arg":\{"channel":"([a-z0-9-]+)","instId":"([^"]+)"')
 _KINDS: Final = {"books": BOOK, "books-l2-tbt": BOOK, "bbo-tbt": QUOTE}
+_PAID, _FREE = b'"books-l2-tbt"', b'"books"'
 
 
 class _Arg(msgspec.Struct):
@@ -93,7 +95,8 @@ class OkxReader(ReaderDefaults):
             return ()
         channel, symbol = head[1].decode(), head[2].decode()
         if channel in _KINDS:
-            return (RecordedMessage(symbol, _KINDS[channel], frame),)
+            payload = frame.replace(_PAID, _FREE, 1)
+            return (RecordedMessage(symbol, _KINDS[channel], payload),)
         if channel not in ("trades", "trades-all"):
             return ()
         (row,) = _decode_trades(frame).data

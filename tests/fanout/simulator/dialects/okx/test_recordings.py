@@ -62,7 +62,8 @@ def test_books_are_read_with_and_without_ids() -> None:
         arg = {"channel": channel, "instId": "BTC-USDT"}
         body = {"arg": arg, "action": "snapshot", "data": [row]}
         frame = json.dumps(body, separators=(",", ":")).encode()
-        assert one(OkxReader(), frame) == RecordedMessage("BTC-USDT", kind, frame)
+        payload = frame.replace(b"books-l2-tbt", b"books")
+        assert one(OkxReader(), frame) == RecordedMessage("BTC-USDT", kind, payload)
         levels = OkxReader().levels(frame)
         assert levels == RecordedLevels(0, [], [("3", "4")], 5, is_whole=True)
     assert not OkxReader().read(frame.replace(b"bbo-tbt", b"tickers"))
