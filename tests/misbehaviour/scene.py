@@ -159,7 +159,9 @@ class Scene:
         """Hold the trades of a symbol whose ids prove nothing against those that were issued.
         Nobody can miss a trade that the exchange has withheld from its streams."""
         assert self._market is not None
-        received = [each.trade_id for each in self.trades if each.symbol == symbol]
+        trades = [each for each in self.trades if each.symbol == symbol]
+        assert not [fault for each in trades if (fault := self._market.fault_of(each))]
+        received = [each.trade_id for each in trades]
         withheld = set(_ids(self.simulator.withheld(symbol))).difference(received)
         issued = [
             Issued(trade_id, each.kind, self._market.time_ms(symbol, trade_id))
