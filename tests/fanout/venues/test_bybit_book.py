@@ -283,7 +283,8 @@ def sides_of(data: dict[str, Any]) -> Sides:
 
 def as_books(frames: Iterator[bytes], window: int) -> Iterator[tuple[bytes, str, Sides]]:
     """The recorded tops as the books of a venue: a book has the last `window` prices of each side
-    that were at the top. Yields the frame of each change, its symbol, and the book after it."""
+    that were at the top, but for those that are better than the new one. Yields the frame of each
+    change, its symbol, and the book after it."""
     books: dict[str, Sides] = {}
     ids: dict[str, int] = {}
     for message in frames:
@@ -293,8 +294,13 @@ def as_books(frames: Iterator[bytes], window: int) -> Iterator[tuple[bytes, str,
         symbol, new = whole["data"]["s"], sides_of(whole["data"])
         old = books.get(symbol, ({}, {}))
         book: Sides = ({}, {})
-        for old_side, new_side, side in zip(old, new, book, strict=True):
-            kept = {price: size for price, size in old_side.items() if price not in new_side}
+        for sign, old_side, new_side, side in zip((1, -1), old, new, book, strict=True):
+            best = sign * max(sign * Decimal(price) for price in new_side)
+            kept = {
+                price: size
+                for price, size in old_side.items()
+                if sign * Decimal(price) < sign * best
+            }
             side.update(islice((new_side | kept).items(), window))
         is_first = symbol not in books
         changes = book if is_first else tuple(map(difference, old, book))

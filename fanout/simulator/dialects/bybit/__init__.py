@@ -8,6 +8,8 @@ it answers `{"op":"ping"}`. It shares no code with the service's venue.
 
 from typing import Final
 
+import msgspec
+
 from fanout.simulator.dialects.base import (
     CALM,
     Ability,
@@ -122,9 +124,11 @@ class _Bybit(DialectDefaults):
         return (REPEATED,) if _quotes_of(session) else ()
 
     def pulse(self, name: str, session: Session, market: Market, now_ms: int) -> list[bytes]:
-        """Every quote again. Bybit repeats one only after three seconds without a newer one."""
-        quotes = (market.best(symbol) for symbol in _quotes_of(session))
-        return [frames.quote(each) for each in quotes if each is not None]
+        """Every quote again, with new times, as recorded. Bybit repeats one only after three
+        seconds without a newer one."""
+        quotes = filter(None, map(market.best, _quotes_of(session)))
+        again = {"event_ms": now_ms, "time_ms": now_ms}
+        return [frames.quote(msgspec.structs.replace(each, **again)) for each in quotes]
 
     def wire_id(self, symbol: str, trade_id: int) -> int:
         return self.ids.wire_id(symbol, trade_id)

@@ -82,9 +82,8 @@ def test_a_quote_is_whole_and_repeated() -> None:
     ]
     session = Session((QUOTES, TRADES, "orderbook.1.ETHUSDT"))
     (pulse,) = LINEAR.pulses(session)
-    assert LINEAR.pulse(pulse.name, session, Market(), 0) == LINEAR.greeting(
-        QUOTES, "", Market(), session
-    )
+    (again,) = LINEAR.pulse(pulse.name, session, Market(), 3_006)
+    assert json.loads(again) == message | {"ts": 3_006, "cts": 3_006}
     assert LINEAR.pulses(Session((TRADES,))) == ()
     assert LINEAR.greeting(TRADES, "", Market(), session) == []
 
