@@ -232,7 +232,7 @@ class Book:
         """
         if until_ms is None:
             return self._shown(self.bids, self.asks, limit, self.last_id, self.time_ms)
-        bids, asks = self._copies()
+        bids, asks = self.bids.copy(), self.asks.copy()
         last_id, time_ms = self._closed_id, self.time_ms
         undone = [_packed(self._open)]
         for each in reversed(self._kept):
@@ -247,28 +247,26 @@ class Book:
         return self._shown(bids, asks, limit, last_id, time_ms)
 
     def whole(
-        self, before: Mapping[tuple[bool, int], int] | None = None, last_id: int | None = None
+        self,
+        before: Mapping[tuple[bool, int], int] | None = None,
+        last_id: int | None = None,
+        *,
+        limit: int | None = None,
     ) -> Snapshot:
-        """All levels after the last transaction; or after the one with `last_id`, if `before` has
-        the sides and prices that have changed since, and their quantities then."""
-        bids, asks = self._copies()
+        """All levels after the last transaction, or the first `limit` of each side; or after the
+        one with `last_id`, if `before` has the sides and prices that have changed since, and their
+        quantities then."""
+        bids, asks = self.bids.copy(), self.asks.copy()
         for is_bid, price, quantity in reversed(self._open):
             (bids if is_bid else asks).put(price, quantity)
         for (is_bid, price), quantity in (before or {}).items():
             (bids if is_bid else asks).put(price, quantity)
         last_id = self._closed_id if last_id is None else last_id
-        return self._shown(bids, asks, None, last_id, self.time_ms)
+        return self._shown(bids, asks, limit, last_id, self.time_ms)
 
     def spelled(self, levels: list[Level]) -> list[tuple[str, str]]:
         spell = self.units.spelled
         return [spell(price, quantity) for price, quantity in levels]
-
-    def _copies(self) -> tuple[Levels, Levels]:
-        copies = Levels(1), Levels(-1)
-        for copy, levels in zip(copies, (self.bids, self.asks), strict=True):
-            for price, quantity in reversed(levels.first()):
-                copy.put(price, quantity)
-        return copies
 
     def _shown(
         self, bids: Levels, asks: Levels, limit: int | None, last_id: int, time_ms: int

@@ -85,8 +85,8 @@ class Books(Protocol):
     def snapshot(self, symbol: str, limit: int, until_ms: int | None) -> Snapshot: ...
 
     def whole(self, stream: str) -> Snapshot | None:
-        """All levels after the last update of a stream that has been sent; None if the book is not
-        known."""
+        """The levels that a stream shows, after its last update that has been sent; None if the
+        book is not known."""
 
     def best(self, symbol: str) -> Quote | None:
         """The newest quote, or the one that the book makes now; None if the book is not known."""
@@ -261,19 +261,20 @@ class SyntheticBooks:
 
     def whole(self, stream: str) -> Snapshot | None:
         symbol, _, kind = stream.partition("@")
-        kept = self._books[symbol]
+        kept, limit = self._books[symbol], self._rules.levels
         for interval_ms, number in kept.number.items():
             if depth_kind(interval_ms) == kind:
                 batch = kept.batches.get(interval_ms)
                 since = (batch.touched, batch.previous_id) if batch else ()
-                return msgspec.structs.replace(kept.book.whole(*since), number=number)
-        return kept.book.whole()
+                found = kept.book.whole(*since, limit=limit)
+                return msgspec.structs.replace(found, number=number)
+        return kept.book.whole(limit=limit)
 
     def best(self, symbol: str) -> Quote | None:
         kept = self._books[symbol]
         if kept.quote is not None and kept.quoted == (kept.book.bids.best(), kept.book.asks.best()):
             return kept.quote
-        whole = kept.book.whole()
+        whole = kept.book.whole(limit=1)
         if not whole.bids or not whole.asks:
             return None
         time_ms = whole.time_ms + self._offset_ms()

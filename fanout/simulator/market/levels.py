@@ -25,6 +25,11 @@ class Levels:
         self.quantities: dict[int, int] = {}
         self._keys: list[int] = []  # sign * price, ascending
 
+    def copy(self) -> "Levels":
+        copy = Levels(self.sign)
+        copy.quantities, copy._keys = self.quantities.copy(), self._keys.copy()
+        return copy
+
     def __len__(self) -> int:
         return len(self._keys)
 
