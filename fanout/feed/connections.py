@@ -329,6 +329,7 @@ class Connections:
                 self._anomalies.note(TOO_LONG, f"{len(message):,} bytes")
                 connection.dialogue.skip(message, items)
                 continue
+            before = len(items)
             try:
                 outcome = receive(message, items)
             except VenueMessageError as error:
@@ -341,10 +342,13 @@ class Connections:
                 continue
             if outcome is None:
                 continue
+            behind = items[before:] if outcome.lost else []  # the first that is not lost
+            del items[len(items) - len(behind) :]
             if items and (outcome.lost or outcome.pauses):  # what came before is not concerned
                 self._hand_on(shard, items.copy(), burst, connection)
                 items.clear()
             self._heed(outcome, shard, connection)
+            items += behind
 
     def _heed(self, outcome: Outcome, shard: Shard, connection: Connection) -> None:
         self._has_subscribed |= bool(outcome.confirmed)

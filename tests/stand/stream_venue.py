@@ -45,7 +45,9 @@ class StreamDialogue(DataDialogue):
                 out += [msgspec.structs.replace(each, resets=True) for each in depths]
             case {"sum": value, "s": symbol}:
                 out.append(BookChecksum(symbol, self._units[symbol].index, value))
-            case {"lost": why}:
+            case {"lost": why, **more}:
+                if more:
+                    super().receive(_json(more), out)
                 return Outcome(lost=why)
             case _:
                 return super().receive(message, out)
@@ -204,6 +206,11 @@ def assert_is_the_exchanges(book: OrderBook, theirs: Book) -> None:
 def begins_anew(symbol: str, data: dict[str, object]) -> bytes:
     """The message of a change that begins the ids anew."""
     return _json({"anew": symbol, "data": data})
+
+
+def shows_a_loss(why: str, symbol: str, data: dict[str, object]) -> bytes:
+    """The message of a change whose number shows that others are missing."""
+    return _json({"lost": why, "stream": f"{symbol.lower()}@depth@0ms", "data": data})
 
 
 def _json(value: object) -> bytes:

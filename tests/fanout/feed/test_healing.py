@@ -13,7 +13,7 @@ from fanout.protocol import Status
 from fanout.stats.snapshots import InstrumentStats
 from fanout.venues import Continuity, Request, VenueTrade
 from tests.fanout.feed.running import RunningFeed, running_feed
-from tests.fanout.feed.toy import FineVenue, ToyVenue, past
+from tests.fanout.feed.toy import FineVenue, ToyVenue, lost, past
 from tests.stand.loopback import Exchange
 
 BTC = "BTCUSDT"
@@ -126,6 +126,22 @@ async def test_a_silent_stream_is_healed_when_rest_shows_its_trades(
         ids = [int(str(each).rstrip("+")) for each in told(running)]
         assert sorted(ids) == list(range(31))
         assert stats(running).back_filled > 10
+
+
+async def test_a_trade_that_comes_with_a_loss_is_behind_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyVenue, "continuity", Continuity.SEQUENCE)
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        await trio.sleep(3)
+        exchange.trade(BTC, skip=True)
+        await trio.sleep(3)
+        exchange.sockets[0].push(lost(*exchange.trade(BTC, skip=True)))
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 2, "1+"]
+        assert words(running) == []
 
 
 async def test_an_answer_that_reaches_back_saves_the_request(

@@ -25,6 +25,7 @@ from tests.stand.stream_venue import (
     StreamVenue,
     begins_anew,
     checksum_of,
+    shows_a_loss,
     with_wholes,
 )
 
@@ -141,6 +142,21 @@ async def test_one_of_two_connections_takes_over_from_one_that_lost_a_change(
             await settled(LASTING_S)
         assert reader.told() == ["CONNECTING", "LIVE"]
         assert stats(running).breaks == 0
+
+
+async def test_the_change_that_shows_a_loss_is_not_published_on_a_book_without_the_lost_ones(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = with_wholes(BTC)
+    async with running_feed(exchange, venue_class=CountingVenue, data=BOOK) as running:
+        reader, changes = StreamReader(running), prices()
+        await settled(2)
+        exchange.change(BTC, {"61800.10": "1.000"}, skip=True)
+        data = exchange.change(BTC, next(changes), skip=True)
+        exchange.sockets[0].push(shows_a_loss("number 8 follows 6", BTC, data))
+        await settled(5)
+        assert reader.is_live(), "reading compares each book with the exchange's"
+        assert reader.told() == ["CONNECTING", "LIVE", "STALE", "LIVE"]
 
 
 async def test_a_connection_that_lags_behind_is_not_waited_for(autojump_clock: MockClock) -> None:

@@ -46,7 +46,8 @@ class ToyDialogue(TradeDialogue):
                 return None
             case {"toy": "closing"}:
                 return Outcome(closes="maintenance in a minute")
-            case {"toy": "lost"}:
+            case {"toy": "lost"} as lost:
+                out += _trades(lost.get("rows", []))
                 return Outcome(lost="number 8 follows 6")
             case {"toy": "pauses"}:
                 return Outcome(pauses="maintenance has begun")
@@ -71,6 +72,11 @@ class ToyDataDialogue(MarketDataDialogue, ToyDialogue):
 def past(*rows: Row) -> bytes:
     """The message that answers a subscription with the last trades."""
     return json.dumps({"toy": "past", "rows": [each.message.decode() for each in rows]}).encode()
+
+
+def lost(*rows: Row) -> bytes:
+    """The message whose number shows that others are missing, with its trades."""
+    return json.dumps({"toy": "lost", "rows": [each.message.decode() for each in rows]}).encode()
 
 
 def newest(row: Row) -> bytes:
