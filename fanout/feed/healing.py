@@ -85,9 +85,10 @@ class _Wound(msgspec.Struct):
     @property
     def is_closed(self) -> bool:
         """Whether the stream has delivered all trades since: from its first trade on, or after an
-        answer to the subscription that reaches back to a known one."""
+        answer to the subscription that reaches back to a known one. A first trade of the same time
+        proves nothing: the fills of one order have the same."""
         resumed = self.sequence.resumed_time
-        has_overlap = resumed is not None and resumed <= self.reached
+        has_overlap = resumed is not None and resumed < self.reached
         return has_overlap or self.sequence.bridges > self.bridges
 
 
@@ -146,8 +147,10 @@ class Healing:
             wound = _Wound(self._venues[stream], sequence, why, at, at, sequence.bridges)
             self._wounds[stream, symbol] = wound
             self._nursery.start_soon(self._heal, wound)
+            sequence.interrupt()
         elif wound.is_closed:
             wound.at = wound.reached = at
+            sequence.interrupt()
         wound.is_new, wound.bridges = True, sequence.bridges
         sequence.resumed_time = None
 
@@ -159,6 +162,7 @@ class Healing:
             await trio.sleep(SETTLE_S)
             if not wound.is_closed:
                 await self._ask(wound)
+        wound.sequence.whole_until = None
         del self._wounds[wound.venue.stream, wound.symbol]
         if wound.filled:
             words = "%s: %s; %d trades are back-filled"

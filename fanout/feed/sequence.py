@@ -230,7 +230,10 @@ class Unproven(IdSequence):
     resumed_time: int | None = None
     """Time of the first trade that the stream delivered since the last interruption."""
     bridges: int = 0
-    """How many answers to a subscription reached back to a trade that was known."""
+    """How many answers to a subscription reached back to a trade that was known, and from before
+    the interruption if there is one."""
+    whole_until: tuple[int, int] | None = None
+    """Time and id of the newest trade before an interruption that is being healed."""
 
     def begin_behind(self, item: VenueTrade | SpentId) -> None:
         super().begin_behind(item)
@@ -271,11 +274,24 @@ class Unproven(IdSequence):
     def _pass_by(self, trade_id: int) -> None:
         self._note(trade_id, Way.ANSWER, self.newest_time)
 
+    def interrupt(self) -> None:
+        """Note that trades may be missing behind the newest one."""
+        self.whole_until = self.newest_time, self.ages[-1][0]
+
     def misses(self, item: VenueTrade | SpentId) -> bool:
         """Whether a past id may have been missed. A trade that is older than the newest one may be
-        of before the beginning."""
-        is_old = type(item) is VenueTrade and item.time < self.newest_time
+        of before the beginning, unless the stream was interrupted since."""
+        since = self.newest_time if self.whole_until is None else self.whole_until[0]
+        is_old = type(item) is VenueTrade and item.time < since
         return item.trade_id not in self.seen and not is_old
+
+    def is_bridge(self, item: VenueTrade) -> bool:
+        """Whether an answer to a subscription that has this trade leaves out none that is missed.
+        Others of the same time as the newest one may be behind the hole."""
+        if self.whole_until is None:
+            return item.trade_id in self.seen
+        time, trade_id = self.whole_until
+        return item.trade_id == trade_id or (item.time < time and item.trade_id in self.seen)
 
     def _note(self, trade_id: int, way: Way, time: int) -> None:
         if trade_id not in self.seen:

@@ -243,8 +243,8 @@ class Sequences:
                 sequence.begin_behind(item)
             elif sequence.misses(item):
                 missing.append(item)
-            elif isinstance(sequence, Unproven) and item.trade_id in sequence.seen:
-                sequence.bridges += 1
+            elif isinstance(sequence, Unproven) and type(item) is VenueTrade:
+                sequence.bridges += sequence.is_bridge(item)
         taken = self.take(missing, stream, now_s)
         for each in taken.records:
             if type(each) is Trade:

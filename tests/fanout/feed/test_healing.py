@@ -144,6 +144,33 @@ async def test_a_trade_that_comes_with_a_loss_is_behind_it(
         assert words(running) == []
 
 
+@pytest.mark.parametrize("apart_s", [3.0, 0.0])
+@pytest.mark.parametrize("answered", [0, 1, 2])
+async def test_trades_behind_a_loss_do_not_prove_that_nothing_is_missing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, apart_s: float, answered: int
+) -> None:
+    """Not even if they are of the same time, as the fills of one order are."""
+    monkeypatch.setattr(ToyVenue, "brings_signs", True)
+    monkeypatch.setattr(ToyVenue, "continuity", Continuity.SEQUENCE)
+    exchange = Exchange(BTC)
+    old = exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.sockets[0].push(past(*old))
+        await trio.sleep(0.5)
+        exchange.trade(BTC)
+        await trio.sleep(apart_s)
+        exchange.trade(BTC, skip=True)
+        await trio.sleep(apart_s)
+        exchange.sockets[0].push(lost(*exchange.trade(BTC, skip=True)))
+        await trio.sleep(2)
+        if answered:
+            exchange.sockets[-1].push(past(*exchange.rows[BTC][-answered:]))
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [1, 3, "2+"]
+        assert _trade_requests(exchange) == 2, "no answer reached back"
+        assert words(running) == []
+
+
 async def test_an_answer_that_reaches_back_saves_the_request(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
