@@ -158,19 +158,19 @@ class Healing:
         while wound.is_new:
             wound.is_new = False
             if not wound.sequence.was_answered:
-                await self._ask(wound)
+                await self._ask(wound, is_last=False)
             await trio.sleep(SETTLE_S)
             if not wound.is_closed:
-                await self._ask(wound)
+                await self._ask(wound, is_last=True)
         wound.sequence.whole_until = None
         del self._wounds[wound.venue.stream, wound.symbol]
         if wound.filled:
             words = "%s: %s; %d trades are back-filled"
             _LOG.info(words, wound.symbol, wound.why, wound.filled)
 
-    async def _ask(self, wound: _Wound) -> None:
+    async def _ask(self, wound: _Wound, *, is_last: bool) -> None:
         """Take the trades that REST shows up to now: page by page, if the venue can select by
-        time. A failure of REST is reported."""
+        time. A failure of REST is reported, and if `is_last` too many pages are."""
         now_ms = self._clock.latest_venue_ms(self._wall_ns())
         until = now_ms * int(10 ** (-3 - wound.venue.time_exponent))
         asked = None
@@ -181,13 +181,19 @@ class Healing:
             try:
                 rows = await self._fetch(wound, request)
             except VenueError as error:
-                self._doubt(wound, until, str(error))
-                wound.reached = max(wound.reached, until)
+                self._give_up(wound, until, str(error))
                 return
             asked = request
             if rows:
                 self._take(wound, rows)
                 wound.reached = max(wound.reached, rows[-1].time)
+        if is_last:
+            self._give_up(wound, until, f"REST has more than {MAX_PAGES} pages")
+
+    def _give_up(self, wound: _Wound, until: int, why: str) -> None:
+        """Report the rest of an interruption, up to the time `until`."""
+        self._doubt(wound, until, why)
+        wound.reached = max(wound.reached, until)
 
     async def _fetch(self, wound: _Wound, request: Request) -> tuple[VenueTrade, ...]:
         """A page of trades, oldest first. Raises the `VenueError` of the last attempt."""

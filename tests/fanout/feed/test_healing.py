@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from fanout.errors import VenueUnreachableError
+from fanout.feed import healing
 from fanout.feed.healing import SETTLE_S, _in_words
 from fanout.protocol import Status
 from fanout.stats.snapshots import InstrumentStats
@@ -237,6 +238,20 @@ async def test_pages_are_taken_up_to_now_and_through_another_interruption(
         assert sorted(int(str(each).rstrip("+")) for each in healed) == list(range(2, 11))
         assert (stats(running).back_filled, stats(running).unproven_s) == (7, 0)
         assert running.feed.stats().anomalies == {}
+
+
+async def test_pages_beyond_the_most_are_reported(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(healing, "MAX_PAGES", 2)
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=Paged) as running:
+        await interrupted(running, missed=20)
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 1, *[f"{each}+" for each in range(2, 9)]]
+        (said,) = words(running)
+        assert "14:13:21.070 and 2026" in said, "from the newest of them"
+        assert said.endswith("may be missing: REST has more than 2 pages")
 
 
 @pytest.mark.parametrize(("venue_class", "refused"), [(ToyVenue, 1), (FineVenue, 0)])
