@@ -17,6 +17,7 @@ connection or falls back to another kind of stream.
 """
 
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -102,7 +103,9 @@ class Feed:
         self._failure: Exception | None = None
         self._looked_into: set[int] = set()
         self._remedies: Counter[int] = Counter()
-        """Remedies for a silent stream since an instrument went quiet, by index."""
+        """Remedies for a silent stream since an instrument traded last, by index."""
+        self._remedied_s: dict[int, float] = {}
+        """When the last of them was applied, in trio's time."""
         self._resubscribed: set[int] = set()
         """Instruments for which a new subscription was the only remedy so far."""
         self._refused: set[int] = set()
@@ -427,6 +430,7 @@ class Feed:
         if index in self._looked_into:
             return
         self._looked_into.add(index)
+        self._note_recovery(index)  # it may have traded since the last look
         liveness = self._parts.liveness.trades
         looks, stale_count = 0, liveness.stale_count(index)
         while self._is_quiet(index):
@@ -501,6 +505,7 @@ class Feed:
         """
         symbol = self._parts.roster[index].instrument.symbol
         self._remedies[index] += 1
+        self._remedied_s[index] = trio.current_time()
         count = self._remedies[index]
         is_its_turn = count > 1 and count & (count - 1) == 0
         if is_its_turn or 2 * sum(map(self._is_quiet, shard.indexes)) > len(shard.indexes):
@@ -514,6 +519,11 @@ class Feed:
             shard.resubscribe(symbol)
 
     def _note_recovery(self, index: int) -> None:
+        """Forget the remedies for an instrument that has traded since. Other signs of life prove
+        nothing: the answer to a new subscription is one, whatever follows it."""
+        since_s = self._remedied_s.get(index, -math.inf)
+        if not self._parts.liveness.trades.has_traded_since(index, since_s):
+            return
         del self._remedies[index]
         self._resubscribed.discard(index)
 

@@ -154,6 +154,11 @@ class Liveness:
         """Whether a trade has arrived since the subscription."""
         return self._pulses[index].has_traded
 
+    def has_traded_since(self, index: int, since_s: float) -> bool:
+        """Whether a trade has arrived after this time and since the subscription."""
+        pulse = self._pulses[index]
+        return pulse.has_traded and pulse.since_s > since_s
+
     def has_ever_traded(self, index: int) -> bool:
         return self._pulses[index].has_ever_traded
 

@@ -337,6 +337,26 @@ async def test_a_silent_symbol_is_subscribed_to_anew_before_its_connection_is_re
         assert opened == [2, 4, 8]
 
 
+async def test_answers_to_new_subscriptions_do_not_hide_that_nothing_follows_them(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH, "XRPUSDT")
+    async with running_feed(exchange, venue_class=TalkativeVenue) as running:
+        (socket,) = exchange.sockets
+        for second in range(120):
+            for symbol in exchange.rows:
+                exchange.trade(symbol)
+            if second == 10:
+                socket.silent.add(ETH)
+            if "UNSUBSCRIBE" in said(running) and len(exchange.opened) == 1:
+                socket.push(past(*exchange.rows[ETH][-2:]))
+                socket.sent.clear()
+            await trio.sleep(1)
+        assert len(exchange.opened) == 2, "the second remedy"
+        assert ids(running, "XRPUSDT") == list(range(120))
+        assert sorted(ids(running, ETH)) == list(range(120))
+
+
 async def test_an_unanswered_subscription_of_a_quiet_symbol_is_repeated(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
