@@ -3,11 +3,13 @@
 Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
 to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
 them that is whole leads from then on: its whole book is published, and readers miss nothing.
-Without one the book is unknown. A leader that lags behind the others, by the venue's clock, is
-replaced after a moment too.
+Without one the book is unknown. A leader that lags behind another, by the venue's clock and by its
+levels, is replaced after a moment too.
 """
 
 from typing import Final
+
+import msgspec
 
 from fanout.channel.books import AnyBook
 from fanout.feed.book_copy import BookCopy, Change, prices_of
@@ -15,12 +17,22 @@ from fanout.feed.book_sync import Joined, Taken
 from fanout.feed.connection import Connection
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.constants import Side
 from fanout.protocol.orders_book import OrdersBook
 
 LAG_S: Final = 1.0
 """How long another connection may be ahead of the one that leads."""
 
 _NOTHING: Final = Taken()
+
+
+class _Ahead(msgspec.Struct):
+    """Another copy is ahead of the one that leads, by the venue's clock."""
+
+    time: int
+    since_s: float
+    due_s: float
+    """When to compare them."""
 
 
 class BookCopies:
@@ -39,8 +51,7 @@ class BookCopies:
         """Why the newest update broke its copy, if it did."""
         self._by_order = isinstance(book, OrdersBook)
         self._can_join = can_join
-        self._ahead: tuple[float, int] | None = None
-        """Since when another copy is ahead, and with which of the venue's times."""
+        self._ahead: _Ahead | None = None
         self._published = -1
         self._repeats = 0
         """Of copies whose connection has ended."""
@@ -81,24 +92,39 @@ class BookCopies:
 
     @property
     def due_s(self) -> float | None:
-        """When a leader that lags is to be replaced; None if it does not lag."""
-        return None if self._ahead is None else self._ahead[0] + LAG_S
+        """When to look whether the leader lags; None if no other copy is ahead."""
+        return None if self._ahead is None else self._ahead.due_s
 
     def due(self, now_s: float) -> Taken:
-        """Replace the leader if it has lagged behind for long enough."""
-        if self._ahead is None:
+        """Replace the leader if it has lagged behind for long enough.
+
+        It lags if it has not the levels of the newest copy, after half that time and after all of
+        it. Its time alone proves nothing: some venues take the time for each connection by itself.
+        """
+        ahead = self._ahead
+        if ahead is None:
             return _NOTHING
-        since_s, time = self._ahead
-        if self.leader is None or self.prices.time >= time:
+        if self.leader is None or self.prices.time >= ahead.time:
             self._ahead = None
-        elif now_s >= since_s + LAG_S:
-            return self._replaced("")
+        elif now_s >= ahead.due_s:
+            newest = self.copies[self._newest()].book
+            if _levels(newest) == _levels(self.book):
+                self._ahead = None
+            elif now_s >= ahead.since_s + LAG_S:
+                return self._replaced("")
+            else:
+                ahead.due_s = ahead.since_s + LAG_S
         return _NOTHING
+
+    def _newest(self) -> Connection:
+        """The newest connection whose copy is whole."""
+        whole = [each for each, copy in self.copies.items() if copy.is_following]
+        return max(whole, key=lambda each: prices_of(self.copies[each].book).time)
 
     def _compare(self, time: int, now_s: float) -> Taken:
         """Note that a copy that stands by is at this time of the venue's."""
         if self._ahead is None and time > self.prices.time:
-            self._ahead = now_s, time
+            self._ahead = _Ahead(time, now_s, now_s + LAG_S / 2)
         return self.due(now_s)
 
     def join(self, snapshot: BookUpdate, connection: Connection) -> Joined:
@@ -142,9 +168,15 @@ class BookCopies:
         assert self.leader is not None, "there is one to replace"
         self._published = self.copies[self.leader].step_down()
         self.leader = self._ahead = None
-        whole = [each for each, copy in self.copies.items() if copy.is_following]
-        if whole:
-            newest = max(whole, key=lambda each: prices_of(self.copies[each].book).time)
+        if any(each.is_following for each in self.copies.values()):
+            newest = self._newest()
             return self._follow(newest, self.copies[newest])
         self.breaks += 1
         return Taken((), why)
+
+
+def _levels(book: AnyBook) -> object:
+    """The levels of a book by price, or its orders."""
+    if isinstance(book, OrdersBook):
+        return [sorted(book.orders(side)) for side in Side]
+    return book.packed()

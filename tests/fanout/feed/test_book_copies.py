@@ -10,9 +10,10 @@ from fanout.feed.book_copies import LAG_S, BookCopies
 from fanout.feed.book_copy import BookCopy
 from fanout.feed.book_sync import BACK_S, Joined, Taken
 from fanout.protocol import OrderBook
-from fanout.protocol.book_records import BookUpdate, pack_levels
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, pack_levels, pack_orders
 from fanout.protocol.constants import MAX_BOOK_LEVELS, U64_MAX, BookFlags
-from fanout.venues.values import VenueDepth
+from fanout.protocol.orders_book import OrdersBook
+from fanout.venues.values import VenueDepth, VenueOrders
 from tests.protocol.golden import BTC
 from tests.thoroughness import examples
 
@@ -206,19 +207,51 @@ def test_without_one_that_is_whole_the_book_is_lost() -> None:
 def test_a_leader_that_lags_is_replaced_after_a_moment() -> None:
     copies, _ = two()
     assert copies.due(0.0) == Taken()
-    copies.take(change(11, time=6), 1.0, "b")
+    copies.take(change(11, bids=[(90, 11)], time=6), 1.0, "b")
+    assert copies.due_s == 1.0 + LAG_S / 2
+    assert copies.due(1.0 + LAG_S / 2) == Taken()
     assert copies.due_s == 1.0 + LAG_S
-    assert ids(copies.take(change(11, time=6), 1.5, "a")) == [11]
+    assert ids(copies.take(change(11, bids=[(90, 11)], time=6), 1.5, "a")) == [11]
     assert copies.due(1.0 + LAG_S) == Taken(), "it came"
     assert copies.due_s is None
-    copies.take(change(12, time=7), 3.0, "b")
-    assert copies.take(change(13, time=8), 3.1, "b") == Taken()
+    copies.take(change(12, bids=[(90, 12)], time=7), 3.0, "b")
+    assert copies.take(change(13, bids=[(90, 13)], time=8), 3.1, "b") == Taken()
     assert ids(copies.due(3.0 + LAG_S)) == [13]
     assert (copies.leader, copies.standbys) == ("b", 1)
-    assert copies.take(change(12, time=7), 5.0, "a") == Taken()
-    copies.take(change(13, time=9), 5.0, "a")
-    taken = copies.take(change(14, time=10), 5.0 + LAG_S, "a")
+    assert copies.take(change(12, bids=[(90, 12)], time=7), 5.0, "a") == Taken()
+    copies.take(change(13, bids=[(90, 13)], time=9), 5.0, "a")
+    taken = copies.take(change(14, bids=[(90, 14)], time=10), 5.0 + LAG_S, "a")
     assert ids(taken) == [14], "it is the other one that lags"
+
+
+@pytest.mark.parametrize("by_order", [False, True])
+def test_a_leader_whose_time_alone_is_lower_keeps_leading(by_order: bool) -> None:
+    """The venue takes the time for each connection by itself."""
+    copies = BookCopies(OrdersBook() if by_order else OrderBook())
+
+    def take(depth: VenueDepth, connection: str, now_s: float, late: int) -> Taken:
+        time, update = int(now_s * 1_000) + late, depth.update
+        sides = update.packed_bids, update.packed_asks
+        if by_order:
+            bids, asks = ([(p, p, q) for p, q in side] for side in (update.bids, update.asks))
+            sides = pack_orders(bids), pack_orders(asks)
+        made = (OrderUpdate if by_order else BookUpdate)(
+            BTC, update.update_id, time, *sides, update.flags
+        )
+        item = (VenueOrders if by_order else VenueDepth)(made, depth.first_id, depth.previous_id)
+        return copies.take(item, now_s, connection)
+
+    for connection in "ab":
+        take(whole(10), connection, 0.0, 0)
+    for number, late in zip(range(11, 31), [1, -1] * 10, strict=True):
+        depth, now_s = change(number, bids=[(90, number)]), 2.0 * number
+        assert ids(take(depth, "a", now_s, 0)) == [number]
+        assert take(depth, "b", now_s, late) == Taken()
+        assert copies.due(now_s + LAG_S) == Taken()
+    take(change(31, bids=[(90, 1)]), "b", 70.0, 0)
+    assert copies.due(70.0 + LAG_S / 2) == Taken()
+    assert copies.due(70.0 + LAG_S).updates, "this one the other lacks"
+    assert copies.leader == "b"
 
 
 def test_a_whole_book_over_rest_is_joined_to_one_connection() -> None:
