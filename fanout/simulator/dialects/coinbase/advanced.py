@@ -21,9 +21,9 @@ from fanout.simulator.dialects.base import (
     Venue,
 )
 from fanout.simulator.dialects.coinbase import advanced_frames as frames
+from fanout.simulator.dialects.coinbase.advanced_recordings import AdvancedReader
 from fanout.simulator.dialects.coinbase.advanced_rest import rest
 from fanout.simulator.dialects.coinbase.dialect import CoinbaseDialect
-from fanout.simulator.dialects.coinbase.recordings import NoReader
 from fanout.simulator.dialects.coinbase.requests import (
     Asked,
     RefusedError,
@@ -89,7 +89,7 @@ class CoinbaseAdvanced(CoinbaseDialect):
         return rest(venue)
 
     def reader(self) -> Reader:
-        return NoReader()
+        return AdvancedReader()
 
 
 def _asked(request: dict[str, Any]) -> Sequence[Asked]:

@@ -91,13 +91,3 @@ class ExchangeReader(ReaderDefaults):
         time_ms = unix_us(row.time) // 1_000 if row.time else 0
         is_whole = row.type == "snapshot"
         return RecordedLevels(0, row.bids + bids, row.asks + asks, time_ms, is_whole)
-
-
-class NoReader(ReaderDefaults):
-    """For a venue without recordings."""
-
-    def read(self, frame: bytes) -> Sequence[Found]:
-        return ()
-
-    def levels(self, payload: bytes) -> RecordedLevels:
-        raise ValueError("there are no recordings of this venue")

@@ -10,9 +10,16 @@ from fanout.protocol import DataKinds
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import Batching, Mood, Session
 from fanout.simulator.dialects.coinbase import CoinbaseAdvanced
+from fanout.simulator.dialects.coinbase import advanced_frames as frames
 from fanout.simulator.dialects.coinbase.advanced_rest import Words
 from fanout.simulator.market.listing import Quirk
-from fanout.simulator.market.ticks import Tick
+from fanout.simulator.market.reader import (
+    Recorded,
+    RecordedLevels,
+    RecordedMessage,
+    RecordedPast,
+)
+from fanout.simulator.market.ticks import TRADE, Tick
 from fanout.venues import Outcome, VenueDepth, VenueItem, VenueTrade
 from fanout.venues.coinbase import CoinbaseAdvanced as Venue
 from tests.fanout.simulator.dialects.coinbase.test_exchange import (
@@ -245,6 +252,41 @@ def test_errors_and_the_time_are_as_documented() -> None:
     for _ in range(20):
         last = side.respond(Request("GET", f"{root}/time", headers={}), NOW_MS)
     assert (last.status, Venue().explain(429, last.body)) == (429, "Public rate limit exceeded")
-    assert ADVANCED.reader().read(b"{}") == ()
-    with pytest.raises(ValueError, match="no recordings"):
-        ADVANCED.reader().levels(b"{}")
+
+
+# Recordings.
+
+
+def test_recorded_messages_are_played_as_they_are_and_numbered_anew() -> None:
+    market, reader = FakeMarket(sold(1), sold(2)), ADVANCED.reader()
+    (past,) = ADVANCED.greeting("", "BTC-USD@trade", market, Session())
+    (whole,) = ADVANCED.greeting("", STREAM, market, Session())
+    batch = ADVANCED.payload(
+        msgspec.structs.replace(tick(sold(3)), others=(sold(4),)), microseconds=False
+    )
+    change = ADVANCED.payload(depth(), microseconds=False)
+    heartbeats = ADVANCED.pulse("heartbeats", Session(), market, NOW_MS)
+    messages = (past, whole, *heartbeats, change, batch)
+    assert [each for frame in numbered(*messages) for each in reader.read(frame)] == [
+        RecordedPast("BTC-USD", TRADE, (sold(1), sold(2)), past),
+        RecordedMessage("BTC-USD", STREAM.partition("@")[2], whole),
+        RecordedMessage("BTC-USD", STREAM.partition("@")[2], change),
+        Recorded(sold(3), batch, (sold(4),)),
+    ]
+    assert reader.levels(whole) == RecordedLevels(
+        0, list(BOOK.bids), list(BOOK.asks), NOW_MS, is_whole=True
+    )
+    assert reader.levels(change).bids == [("99.50", "0.00")]
+    assert not reader.levels(change).is_whole
+
+
+def test_recorded_messages_that_are_not_as_documented_are_refused() -> None:
+    reader = ADVANCED.reader()
+    none = b'{"channel":"market_trades","sequence_num":1,"events":[{"type":"update"}]}'
+    assert reader.read(none) == ()
+    empty = b'{"channel":"l2_data","events":[{"type":"update","product_id":"BTC-USD"}]}'
+    assert reader.levels(empty) == RecordedLevels(0, [], [])
+    mixed = frames.trades("update", (sold(1), sold(2, symbol="ETH-USD")), NOW_MS)
+    for frame in (mixed, none.replace(b'{"type":"update"}', b"")):
+        with pytest.raises(ValueError, match=r"BTC-USD and ETH-USD|array"):
+            reader.read(frame)
