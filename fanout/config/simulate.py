@@ -18,6 +18,8 @@ DIALECTS: Final = (
     "bitfinex",
     "bybit",
     "bybit-spot",
+    "coinbase",
+    "coinbase-advanced",
     "deribit",
     "okx",
 )

@@ -7,6 +7,7 @@ from fanout.venues.base import Dialogue, Venue
 from fanout.venues.binance import BinanceSpot, BinanceUsdm
 from fanout.venues.bitfinex import Bitfinex
 from fanout.venues.bybit import Bybit, BybitSpot
+from fanout.venues.coinbase import Coinbase, CoinbaseAdvanced
 from fanout.venues.deribit import Deribit
 from fanout.venues.okx import Okx
 from fanout.venues.values import (
@@ -89,6 +90,8 @@ VENUES: Final[dict[str, VenueClass]] = {
     "bitfinex": Bitfinex,
     "bybit": Bybit,
     "bybit-spot": BybitSpot,
+    "coinbase": Coinbase,
+    "coinbase-advanced": CoinbaseAdvanced,
     "deribit": Deribit,
     "okx": Okx,
     "sim": BinanceUsdm,
@@ -103,6 +106,8 @@ __all__ = [
     "Bitfinex",
     "Bybit",
     "BybitSpot",
+    "Coinbase",
+    "CoinbaseAdvanced",
     "Continuity",
     "Credentials",
     "Deribit",

@@ -49,6 +49,8 @@ DIALECT_OF = {
     "bitfinex": "bitfinex",
     "bybit": "bybit",
     "bybit-spot": "bybit-spot",
+    "coinbase": "coinbase",
+    "coinbase-advanced": "coinbase-advanced",
     "deribit": "deribit",
     "okx": "okx",
 }

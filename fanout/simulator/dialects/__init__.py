@@ -8,6 +8,7 @@ from fanout.simulator.dialects.binance_spot import BinanceSpot
 from fanout.simulator.dialects.binance_usdm import BinanceUsdm
 from fanout.simulator.dialects.bitfinex import Bitfinex
 from fanout.simulator.dialects.bybit import BybitLinear, BybitSpot
+from fanout.simulator.dialects.coinbase import CoinbaseAdvanced, CoinbaseExchange
 from fanout.simulator.dialects.deribit import Deribit
 from fanout.simulator.dialects.okx import Okx
 from fanout.simulator.market.listing import Listing
@@ -19,6 +20,8 @@ _ALL: Final[tuple[Dialect, ...]] = (
     Bitfinex(),
     BybitLinear(),
     BybitSpot(),
+    CoinbaseExchange(),
+    CoinbaseAdvanced(),
     Deribit(),
     Okx(),
 )

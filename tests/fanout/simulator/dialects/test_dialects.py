@@ -256,7 +256,7 @@ async def exchange(nursery: trio.Nursery, dialect: str, count: int = 10) -> Memo
 async def heard_at(venue: MemoryExchange, dialect: str) -> Heard:
     """A connection that is subscribed to the trades of the exchange's symbol."""
     parts = urlsplit(venue_of(dialect).stream_url())
-    client = await venue.client(parts.path + (f"?{parts.query}" if parts.query else ""))
+    client = await venue.client((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     heard = Heard(client, venue_of(dialect), symbol_of(dialect))
     await heard.subscribe()
     return heard
