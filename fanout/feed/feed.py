@@ -192,8 +192,9 @@ class Feed:
         raise self._failure
 
     def finish(self) -> None:
-        """Report missing ids and close all gaps. The feed must not publish after this."""
+        """Report what is missing, and close all gaps. The feed must not publish after this."""
         self._parts.announcer.gaps(self._parts.sequences.end())
+        self._healing.end()
 
     @property
     def gone(self) -> frozenset[int]:

@@ -154,6 +154,14 @@ class Healing:
         wound.is_new, wound.bridges = True, sequence.bridges
         sequence.resumed_time = None
 
+    def end(self) -> None:
+        """Report what is not healed yet, since the feed ends."""
+        now_ms = self._clock.latest_venue_ms(self._wall_ns())
+        for wound in self._wounds.values():
+            if not wound.is_closed:
+                until = now_ms * int(10 ** (-3 - wound.venue.time_exponent))
+                self._doubt(wound, until, "the service ended first")
+
     async def _heal(self, wound: _Wound) -> None:
         while wound.is_new:
             wound.is_new = False

@@ -83,6 +83,33 @@ async def test_what_rest_does_not_reach_is_named_and_counted(autojump_clock: Moc
         assert stats(running).missing == 0, "no id can be named"
 
 
+async def test_what_is_not_healed_when_the_service_ends_is_named(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyVenue, "brings_signs", True)  # so REST is asked after five seconds
+    exchange = Exchange(BTC)
+    old = exchange.trade(BTC, skip=True)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.sockets[0].push(past(*old))
+        await interrupted(running, missed=3)
+        exchange.sockets[0].push(past(*exchange.rows[BTC][-1:]))
+        await trio.sleep(1)
+        assert told(running) == [1, 2, "5+"]
+        running.feed.finish()
+        (said,) = words(running)
+        assert said == (
+            "trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:21.030 may be missing: "
+            "the service ended first"
+        )
+    async with running_feed(Exchange(BTC), venue_class=ToyVenue) as running:
+        running.exchange.trade(BTC)
+        await interrupted(running, missed=0)
+        running.exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        running.feed.finish()
+        assert words(running) == [], "it was healed"
+
+
 class Foreign(ToyVenue):
     """Its REST has other ids than its stream."""
 
