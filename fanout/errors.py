@@ -34,6 +34,10 @@ class VenueUnreachableError(VenueError):
     """The venue gave no usable answer, and retries did not help."""
 
 
+class VenueRequestError(VenueUnreachableError):
+    """The venue refuses one request to REST, and would refuse it again."""
+
+
 MAX_BAN_S: Final = 3 * 86_400.0
 """Longest pause after a ban. Binance documents bans of two minutes to three days. A longer one is
 an error, and must not stop the service for good."""

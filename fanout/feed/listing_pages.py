@@ -1,14 +1,17 @@
 """Fetches a venue's listing, which may need several requests: one for each kind of instrument, or
 for each page."""
 
+import logging
 from collections import deque
 from functools import partial
 from typing import Final
 
-from fanout.errors import VenueMessageError
+from fanout.errors import VenueMessageError, VenueRequestError
 from fanout.net.rest import RestClient
 from fanout.venues.base import Venue
 from fanout.venues.values import Listing, Request
+
+_LOG = logging.getLogger("fanout")
 
 MAX_PAGES: Final = 64
 """Most answers that make up a listing. A venue whose pages name each other would never end."""
@@ -18,7 +21,7 @@ async def fetch_listing(rest: RestClient, venue: Venue) -> Listing:
     """Fetch every page of the listing, and parse them together.
 
     Raises `VenueError`. An unreadable page is fetched again, and so is the last page if the listing
-    is unreadable.
+    is unreadable. An optional page that the venue refuses is left out.
     """
     waiting = deque(venue.listing_requests())
     bodies: list[bytes] = []
@@ -32,7 +35,13 @@ async def fetch_listing(rest: RestClient, venue: Venue) -> Listing:
 
     for _ in range(MAX_PAGES):
         request = waiting.popleft()
-        listing = await rest.fetch(request, partial(take, request))
+        try:
+            listing = await rest.fetch(request, partial(take, request))
+        except VenueRequestError as error:
+            if not request.is_optional:
+                raise
+            _LOG.warning("the listing lacks a part: %s %s", error, request.query)
+            listing = None if waiting else venue.parse_listing(*bodies)
         if listing is not None:
             return listing
     raise VenueMessageError("listing has no end", f"more than {MAX_PAGES} answers")

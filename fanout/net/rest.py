@@ -26,6 +26,7 @@ from fanout.errors import (
     VenueForbiddenError,
     VenueKeyError,
     VenueMessageError,
+    VenueRequestError,
     VenueUnreachableError,
     shown,
 )
@@ -220,7 +221,7 @@ class RestClient:
             case Refusal.PASSING:
                 return _WorthAnotherTryError(VenueUnreachableError(what + said))
             case Refusal.OTHER:
-                return VenueUnreachableError(what + said)
+                return VenueRequestError(what + said)
 
     def _ban_s(self, headers: httpx2.Headers, body: bytes) -> float:
         until_ms = self._venue.banned_until_ms(body) or 0

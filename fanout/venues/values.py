@@ -36,12 +36,15 @@ class SecretNames(msgspec.Struct, frozen=True, kw_only=True):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A REST GET: a path behind the venue's REST URL, its query and headers, and the weight that
-    the venue counts for it. Headers may hold a key, so they are never shown."""
+    the venue counts for it. Headers may hold a key, so they are never shown.
+
+    `is_optional`: the venue may refuse it, and then this part of the listing is left out."""
 
     path: str
     query: dict[str, str] = {}
     headers: dict[str, str] = {}
     weight: int = 1
+    is_optional: bool = False
 
     def __repr__(self) -> str:
         return f"Request({self.path!r}, {self.query!r})"

@@ -8,7 +8,8 @@ https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
 There is a request for each type of instrument, and for options one for each underlying. Another
 request brings the names of the underlyings, in an answer with one row, an array. Options are asked
 for by `uly`, which the documentation no longer names: clients reported in 2026 that OKX refuses
-`instFamily` for some of the underlyings that it lists.
+`instFamily` for some of the underlyings that it lists. Should it refuse one by `uly` too, the
+listing lacks its options.
 
 The strings of the stream have as many decimals as `tickSz` and `lotSz`. The tick of an option is
 the least of several that depend on its price. One unit of quantity is a contract of `ctVal` times
@@ -87,7 +88,7 @@ def more_listing(request: Request, body: bytes) -> tuple[Request, ...]:
     except BROKEN as error:
         raise VenueMessageError(_FAULT, error) from error
     return tuple(
-        Request(path=_PATH, query={"instType": "OPTION", "uly": name})
+        Request(path=_PATH, query={"instType": "OPTION", "uly": name}, is_optional=True)
         for name in dict.fromkeys(names)
     )
 

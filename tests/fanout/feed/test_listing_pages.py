@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from fanout.errors import VenueMessageError
+from fanout.errors import VenueMessageError, VenueRequestError
 from fanout.feed.listing_pages import MAX_PAGES, fetch_listing
 from fanout.venues import BinanceUsdm, Listing, Request
 from tests.stand.loopback import Exchange
@@ -27,7 +27,8 @@ class Paged(BinanceUsdm):
             cursor = json.loads(body).get("next")
         except ValueError as error:
             raise VenueMessageError("listing is not as documented", error) from error
-        return (Request(path=request.path, query={"cursor": cursor}),) if cursor else ()
+        query = {"cursor": cursor}
+        return (Request(path=request.path, query=query, is_optional=True),) if cursor else ()
 
 
 class Pages:
@@ -36,10 +37,13 @@ class Pages:
     def __init__(self, answers: dict[str, list[bytes]]) -> None:
         self._answers = answers
         self.requests: list[str] = []
+        self.refused = ""
 
     async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
         name = request.path + request.query.get("cursor", "")
         self.requests.append(name)
+        if name == self.refused:
+            raise VenueRequestError(f"the venue refuses {name}")
         try:
             return parse(self._answers[name].pop(0))
         except VenueMessageError:
@@ -71,6 +75,23 @@ async def test_all_pages_of_all_parts_make_up_the_listing() -> None:
 async def test_an_unreadable_page_is_read_again_and_counts_once() -> None:
     pages = Pages({"/spot": [b"<html>", page(BTC)], "/futures": [b'{"symbols":1}', page(ETH)]})
     assert list((await fetched(pages)).rows) == [BTC, ETH]
+
+
+@pytest.mark.parametrize("refused", ["/spot2", "/futures2"])
+async def test_an_optional_page_that_the_venue_refuses_is_left_out(refused: str) -> None:
+    pages = Pages(
+        {
+            "/spot": [page(BTC, following="2")],
+            "/futures": [page(ETH, following="2")],
+            "/spot2": [page(SOL)],
+            "/futures2": [page(SOL)],
+        }
+    )
+    pages.refused = refused
+    assert list((await fetched(pages)).rows) == [BTC, ETH, SOL]
+    pages.refused = "/spot"
+    with pytest.raises(VenueRequestError):
+        await fetched(pages)
 
 
 async def test_pages_that_name_each_other_are_an_error_of_one_line() -> None:
