@@ -280,7 +280,6 @@ class Sequences:
                 continue
             done = sequence.continuity.take(row.trade_id, now_s)
             told += sequence.told(done, _FROM_RECORDS)
-            sequence.newest_time = max(sequence.newest_time, row.time)
             sequence.tally.trades += 1
             sequence.tally.back_filled += 1
             sequence.newest_time = max(sequence.newest_time, row.time)
