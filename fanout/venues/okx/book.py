@@ -20,10 +20,13 @@ no longer come on the stream, and still sent them in 2026-09. So there is a requ
 too. The documentation of 2026 has its `seqId`, and the change log of 2026-02-12 how to join it: the
 first change to apply has `prevSeqId` <= the `seqId` of the whole book < its own `seqId`.
 
+Levels are read in one pass, without an object for each: without its last two fields a level is a
+pair, which `packed_levels` reads. Levels that are not in the ordinary form are read one by one.
+
 Messages of 2022 have neither `seqId` nor `prevSeqId`. The dialogue numbers them.
 """
 
-from collections.abc import Iterator
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -32,6 +35,7 @@ from fanout.errors import VenueMessageError
 from fanout.protocol.book_records import LEVEL, BookUpdate
 from fanout.protocol.constants import U64_MAX, BookFlags, Side
 from fanout.protocol.instrument import Instrument
+from fanout.protocol.level_text import packed_levels
 from fanout.venues.levels import packed_side
 from fanout.venues.numbers import BROKEN
 from fanout.venues.okx.rest import data_of
@@ -46,19 +50,21 @@ _Best = Annotated[list[_Level], msgspec.Meta(max_length=1)]
 _NO_LEVEL: Final = ["0", "0"]
 """In place of a side that is empty, as it happens with options."""
 
+_LAST_FIELDS: Final = re.compile(rb'","[0-9]+","[0-9]+"\]')
+
 _NO_BOOK: Final = "whole book of the wrong shape"
 
 
 class _Whole(msgspec.Struct, gc=False):
-    asks: list[_Level]
-    bids: list[_Level]
+    asks: msgspec.Raw
+    bids: msgspec.Raw
     ts: UNSIGNED
     seqId: UNSIGNED  # noqa: N815  the venue's name
 
 
 class _Changes(msgspec.Struct, gc=False):
-    asks: list[_Level]
-    bids: list[_Level]
+    asks: msgspec.Raw
+    bids: msgspec.Raw
     ts: UNSIGNED
     seqId: UNSIGNED | None = None  # noqa: N815
     prevSeqId: int | None = None  # noqa: N815
@@ -83,6 +89,7 @@ class _QuoteMessage(msgspec.Struct, gc=False):
 # Not strict: some numbers come as text.
 _decode_book = msgspec.json.Decoder(_BookMessage, strict=False).decode
 _decode_quotes = msgspec.json.Decoder(_QuoteMessage, strict=False).decode
+_decode_levels = msgspec.json.Decoder(list[_Level]).decode
 _decode_wholes = msgspec.json.Decoder(tuple[_Whole], strict=False).decode
 
 
@@ -127,10 +134,10 @@ class BookReader:
         `VenueMessageError`."""
         try:
             found = _decode_book(message)
+            is_whole = found.action == "snapshot"
+            return [self._meaning(row, instrument, is_whole) for row in found.data]
         except BROKEN as error:
             raise _wrong(f"{error}: {message[:80]!r}") from error
-        is_whole = found.action == "snapshot"
-        return [self._meaning(row, instrument, is_whole) for row in found.data]
 
     def _meaning(self, row: _Changes, instrument: Instrument, is_whole: bool) -> VenueDepth | Alive:
         symbol, last, previous = instrument.symbol, row.seqId, row.prevSeqId
@@ -142,7 +149,7 @@ class BookReader:
         elif previous is None or previous < 0:
             raise _wrong(f"{symbol}, update {last} behind {previous}")
         elif previous == last:
-            if row.asks or row.bids:
+            if _has_levels(row.asks) or _has_levels(row.bids):
                 raise _wrong(f"{symbol}, update {last} with levels behind itself")
             return Alive(symbol)
         if max(last, previous or 0, row.ts) > U64_MAX:
@@ -162,11 +169,11 @@ def parse_book(body: bytes, instrument: Instrument) -> BookUpdate:
     """Raises `VenueMessageError`."""
     try:
         (row,) = _decode_wholes(data_of(body, _NO_BOOK))
+        bids, asks = _packed(row, instrument)
     except BROKEN as error:
         raise VenueMessageError(_NO_BOOK, error) from error
     if max(row.seqId, row.ts) > U64_MAX:
         raise VenueMessageError(_NO_BOOK, f"update {row.seqId}, time {row.ts}")
-    bids, asks = _packed(row, instrument)
     flags = BookFlags.WHOLE
     if max(len(bids), len(asks)) >= LEVELS * LEVEL.size:
         flags |= BookFlags.TOP_ONLY
@@ -174,13 +181,26 @@ def parse_book(body: bytes, instrument: Instrument) -> BookUpdate:
 
 
 def _packed(row: _Changes | _Whole, instrument: Instrument) -> tuple[bytes, bytes]:
-    """The bids and the asks. Raises `VenueUnitsError`."""
-    bids = packed_side(_pairs(row.bids), instrument, Side.BID)
-    return bids, packed_side(_pairs(row.asks), instrument, Side.ASK)
+    """The bids and the asks. Raises `VenueUnitsError`, and an error of `BROKEN`."""
+    bids = _packed_side(bytes(row.bids), instrument, Side.BID)
+    return bids, _packed_side(bytes(row.asks), instrument, Side.ASK)
 
 
-def _pairs(levels: list[_Level]) -> Iterator[tuple[str, str]]:
-    return ((level[0], level[1]) for level in levels)
+def _packed_side(raw: bytes, instrument: Instrument, side: Side) -> bytes:
+    text = _LAST_FIELDS.sub(b'"]', raw)
+    found = packed_levels(text, 0, instrument.price_exponent, instrument.quantity_exponent, side)
+    if found is not None and found[1] == len(text):
+        return found[0]
+    try:
+        pairs = [(each[0], each[1]) for each in _decode_levels(raw)]
+    except BROKEN as error:
+        name = "bids" if side == Side.BID else "asks"
+        raise msgspec.ValidationError(f"{error} of {name}") from error
+    return packed_side(pairs, instrument, side)
+
+
+def _has_levels(raw: msgspec.Raw) -> bool:
+    return bool(_decode_levels(raw))
 
 
 def _wrong(detail: str) -> VenueMessageError:

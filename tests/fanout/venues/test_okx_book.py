@@ -177,6 +177,27 @@ def test_depth_of_a_symbol_that_was_not_subscribed_is_refused() -> None:
 # Quotes.
 
 
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [["2", "3", "0", "1"], ["1", "0", "0", "0"]],
+        [["1", "0", "0", "0"], ["2", "3", "0", "1"]],
+        [["2", "3"], ["1", "0"]],
+        [["2", "3", "0"], ["1", "0", "0"]],
+        [["2", "3", "0", "1", "new"], ["1", "0", "0", "1", "new"]],
+        [["2", "3", "x", ""], ["1", "0", "-1", "1.5"]],
+        [["2.0", "3.000", "0", "1"], ["1", "0.0", "0", "0"]],
+        [["2", "9", "0", "1"], ["1", "0", "0", "0"], ["2", "3", "0", "1"]],
+    ],
+    ids=str,
+)
+def test_levels_in_any_order_and_with_any_fields_behind_them_are_read_alike(
+    levels: list[list[str]],
+) -> None:
+    """Only the first form is read in one pass."""
+    assert depth_of(update(1, 2, bids=levels)).update.bids == [Level(200, 30), Level(100, 0)]
+
+
 def quote(**changes: Any) -> bytes:
     levels = {"asks": [["111.06", "5", "0", "2"]], "bids": [["111.05", "7", "0", "2"]]}
     whole = json.loads(message(channel="bbo-tbt", **{"prevSeqId": ..., **levels, **changes}))
