@@ -123,6 +123,7 @@ class Connection:
         self.settled = trio.Event()
         """Set when it has opened or failed."""
         self.gone = trio.Event()
+        self.must_rotate = trio.Event()
         self._scope = trio.CancelScope()
         self._outbox = Outbox(self.dialogue, link.subject.messages_a_second)
         self._websocket: WebSocket | None = None
@@ -140,6 +141,10 @@ class Connection:
     def heard_since(self, since_s: float) -> set[str]:
         """Symbols with a message since `since_s`."""
         return {symbol for symbol, at_s in self.heard.items() if at_s >= since_s}
+
+    def rotate(self) -> None:
+        """Have the link replace it now, or once it has taken over from another."""
+        self.must_rotate.set()
 
     def close(self) -> None:
         self._scope.cancel()
@@ -200,7 +205,6 @@ class Link:
         """Trades that its connections delivered first."""
         self._hub = hub
         self._pauses = self._new_pauses()
-        self._must_rotate = trio.Event()
         self._current: Connection | None = None
 
     @property
@@ -211,7 +215,8 @@ class Link:
 
     def rotate(self) -> None:
         """Replace the connection now."""
-        self._must_rotate.set()
+        if self._current is not None:
+            self._current.rotate()
 
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
@@ -227,11 +232,10 @@ class Link:
 
     async def _is_to_be_replaced(self, connection: Connection) -> bool:
         """Wait until the connection is due for replacement. False if it ends before."""
-        self._must_rotate = trio.Event()
         rotate_after_s = self.dialling.rotate_after_s
         age_s = self.dialling.uniform(JITTER * rotate_after_s, rotate_after_s)
         with trio.move_on_after(age_s):
-            await _first_of(connection.gone, self._must_rotate)
+            await _first_of(connection.gone, connection.must_rotate)
         return connection.is_open
 
     async def _connected(self, nursery: trio.Nursery) -> Connection:

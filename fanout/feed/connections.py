@@ -364,12 +364,12 @@ class Connections:
         if outcome.lost:
             self._anomalies.note("messages lost", f"{connection.link.name}: {outcome.lost}")
             self._sink.lost(shard, connection, outcome.lost)
-            connection.link.rotate()
+            connection.rotate()
         if outcome.closes:
             _LOG.warning("%s: %s; replacing it", connection.link.name, outcome.closes)
             self._anomalies.counts["announced closes"] += 1
             self._sink.closing(outcome.closes)
-            connection.link.rotate()
+            connection.rotate()
 
     def _hand_on(
         self,

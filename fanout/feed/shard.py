@@ -156,7 +156,7 @@ class Shard:
                         connection.link.name,
                         named(sorted(missing)),
                     )
-                    connection.link.rotate()
+                    connection.rotate()
 
 
 def named(symbols: Sequence[str]) -> str:

@@ -333,7 +333,7 @@ class StreamBooks:
         if is_asked:
             self._refreshes[index] += 1
         else:
-            connection.link.rotate()
+            connection.rotate()
         need.has_waited, need.is_refreshed = True, is_asked
         need.due_s = now_s + REFRESH_S + self._pause_s(index)
 

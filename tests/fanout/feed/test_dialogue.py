@@ -22,6 +22,7 @@ from tests.fanout.feed.toy import (
     ToyDialogue,
     ToyVenue,
     alive,
+    lost,
     newest,
     past,
 )
@@ -234,6 +235,23 @@ async def test_a_connection_that_lost_messages_is_replaced_and_the_loss_is_told(
         assert running.feed.states() == {BTC: "LIVE"}
         assert ids(running) == list(range(11))
         assert running.feed.stats().anomalies["messages lost"] == 1
+
+
+async def test_a_connection_that_lost_messages_before_it_took_over_is_replaced_too(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        for second in range(30):
+            exchange.trade(BTC)
+            if second == 5:
+                exchange.sockets[0].push(lost())
+            if second == 7:
+                assert len(exchange.sockets) == 2
+                exchange.sockets[1].push(lost())
+            await trio.sleep(1)
+        assert len(exchange.opened) == 3
+        assert ids(running) == list(range(30))
 
 
 async def test_announced_maintenance_excuses_silence_until_the_venue_goes_on(
