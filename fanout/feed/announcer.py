@@ -37,7 +37,7 @@ class Announcer:
         self.state = FeedState.DOWN
         """The state of the feed as a whole."""
         self._noted = ("", -inf)
-        """The words of the last `note`, and when that was."""
+        """The event of the last `note`, and when that was."""
         self._channel = channel
         self._roster = roster
         self._wall_ns = wall_ns
@@ -47,14 +47,15 @@ class Announcer:
         self.state = state
         self._channel.publish_status(None, state, why)
 
-    def note(self, words: str, *, again_s: float = inf) -> bool:
+    def note(self, words: str, *, again_s: float = inf, event: str = "") -> bool:
         """Publish words with the feed's state, which stays as it is. False without publishing if
-        they were the last ones, less than `again_s` ago: each connection may bring them."""
-        now_s = trio.current_time()
+        they were the last ones, less than `again_s` ago: each connection may bring them. Words of
+        the same `event` count as the same."""
+        now_s, event = trio.current_time(), event or words
         noted, noted_s = self._noted
-        if words == noted and now_s < noted_s + again_s:
+        if event == noted and now_s < noted_s + again_s:
             return False
-        self._noted = words, now_s
+        self._noted = event, now_s
         self._channel.publish_status(None, self.state, words)
         return True
 

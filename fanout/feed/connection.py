@@ -13,6 +13,7 @@ of one connection loses none either.
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
+from math import inf
 from typing import Final, Protocol
 
 import msgspec
@@ -48,6 +49,9 @@ arrive."""
 
 LONGEST_MAINTENANCE_S: Final = 3600.0
 """How long an announced maintenance excuses silence. After that, silence is looked into as ever."""
+
+STABLE_S: Final = 60.0
+"""How long after a replacement a loss does not count as one more of a series."""
 
 _LOOK_S: Final = 1.0
 
@@ -124,6 +128,7 @@ class Connection:
         """Set when it has opened or failed."""
         self.gone = trio.Event()
         self.must_rotate = trio.Event()
+        self.has_lost = trio.Event()
         self._scope = trio.CancelScope()
         self._outbox = Outbox(self.dialogue, link.subject.messages_a_second)
         self._websocket: WebSocket | None = None
@@ -145,6 +150,11 @@ class Connection:
     def rotate(self) -> None:
         """Have the link replace it now, or once it has taken over from another."""
         self.must_rotate.set()
+
+    def rotate_for_loss(self) -> None:
+        """Have the link replace it, since messages are missing: after a pause if that happens again
+        and again."""
+        self.has_lost.set()
 
     def close(self) -> None:
         self._scope.cancel()
@@ -201,6 +211,7 @@ class Link:
         self.subject = subject
         self.dialling = dialling
         self.rotations = 0
+        self._rotated_s = -inf
         self.won = 0
         """Trades that its connections delivered first."""
         self._hub = hub
@@ -235,8 +246,18 @@ class Link:
         rotate_after_s = self.dialling.rotate_after_s
         age_s = self.dialling.uniform(JITTER * rotate_after_s, rotate_after_s)
         with trio.move_on_after(age_s):
-            await _first_of(connection.gone, connection.must_rotate)
+            await _first_of(connection.gone, connection.must_rotate, connection.has_lost)
+        if connection.has_lost.is_set():
+            with trio.move_on_after(self._loss_pause_s()):
+                await _first_of(connection.gone, connection.must_rotate)
         return connection.is_open
+
+    def _loss_pause_s(self) -> float:
+        """How long to wait after a loss. The pause grows as long as losses follow replacements."""
+        if trio.current_time() < self._rotated_s + STABLE_S:
+            return next(self._pauses)
+        self._pauses = self._new_pauses()
+        return 0.0
 
     async def _connected(self, nursery: trio.Nursery) -> Connection:
         """Try until a connection opens, and return it."""
@@ -282,6 +303,7 @@ class Link:
             new = await self._attempt(nursery)
             if new.is_open and await self._has_taken_over(new, old):
                 self.rotations += 1
+                self._rotated_s = trio.current_time()
                 old.close()
                 await old.gone.wait()
                 _LOG.info("%s: the connection was replaced", self.name)

@@ -364,7 +364,7 @@ class Connections:
         if outcome.lost:
             self._anomalies.note("messages lost", f"{connection.link.name}: {outcome.lost}")
             self._sink.lost(shard, connection, outcome.lost)
-            connection.rotate()
+            connection.rotate_for_loss()
         if outcome.closes:
             _LOG.warning("%s: %s; replacing it", connection.link.name, outcome.closes)
             self._anomalies.counts["announced closes"] += 1

@@ -71,6 +71,10 @@ CLOSING_S: Final = 60.0
 MOST_DOUBLINGS: Final = 5
 """How often the time between subscriptions to a refused instrument doubles: to half an hour."""
 
+LOSS_S: Final = 1.0
+"""Time in which the losses of all connections are one event."""
+
+_LOST = "messages are missing"
 _UNPROVEN = "; nothing proves that all trades come"
 
 
@@ -349,11 +353,11 @@ class Feed:
                 self._nursery.start_soon(self._subscribe_again, index)
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
-        why = f"messages are missing: {why}"
+        why = f"{_LOST}: {why}"
         if self._intake is not None:
             self._intake.lost(shard, connection, why)
         if DataKinds.TRADES in shard.venue.data:
-            self._parts.announcer.note(why, again_s=0.0)
+            self._parts.announcer.note(why, again_s=LOSS_S, event=_LOST)
         self._heal(shard, why)
 
     def paused(self, shard: Shard, why: str) -> None:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueBusyError, VenueUnreachableError
-from fanout.feed.connection import LONGEST_MAINTENANCE_S
+from fanout.feed.connection import LONGEST_MAINTENANCE_S, STABLE_S
 from fanout.protocol import BookUpdate, DataKinds, Gap, Status, Trade
 from fanout.venues import Outcome, VenueItem
 from tests.fanout.feed.running import RunningFeed, running_feed
@@ -252,6 +252,28 @@ async def test_a_connection_that_lost_messages_before_it_took_over_is_replaced_t
             await trio.sleep(1)
         assert len(exchange.opened) == 3
         assert ids(running) == list(range(30))
+
+
+async def test_connections_that_lose_messages_again_and_again_are_replaced_ever_more_seldom(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        for number in range(240):
+            exchange.trade(BTC)
+            for socket in exchange.sockets:
+                socket.push(lost(number=number))
+            await trio.sleep(0.5)
+        assert 5 < len(exchange.opened) < 12
+        told = [each for each in whys(running) if "messages are missing" in each[2]]
+        assert 100 < len(told) <= 120, "each second at most"
+        assert told[0] == ("", "LIVE", "messages are missing: number 0 follows -2")
+        before = len(exchange.opened)
+        await trio.sleep(STABLE_S)
+        exchange.sockets[0].push(lost())
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        assert len(exchange.opened) == before + 1, "it is replaced at once"
 
 
 async def test_announced_maintenance_excuses_silence_until_the_venue_goes_on(

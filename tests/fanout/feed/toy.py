@@ -48,7 +48,8 @@ class ToyDialogue(TradeDialogue):
                 return Outcome(closes="maintenance in a minute")
             case {"toy": "lost"} as lost:
                 out += _trades(lost.get("rows", []))
-                return Outcome(lost="number 8 follows 6")
+                number = lost.get("number", 8)
+                return Outcome(lost=f"number {number} follows {number - 2}")
             case {"toy": "pauses"}:
                 return Outcome(pauses="maintenance has begun")
             case {"toy": "past"}:
@@ -74,9 +75,10 @@ def past(*rows: Row) -> bytes:
     return json.dumps({"toy": "past", "rows": [each.message.decode() for each in rows]}).encode()
 
 
-def lost(*rows: Row) -> bytes:
+def lost(*rows: Row, number: int = 8) -> bytes:
     """The message whose number shows that others are missing, with its trades."""
-    return json.dumps({"toy": "lost", "rows": [each.message.decode() for each in rows]}).encode()
+    messages = [each.message.decode() for each in rows]
+    return json.dumps({"toy": "lost", "rows": messages, "number": number}).encode()
 
 
 def newest(row: Row) -> bytes:
