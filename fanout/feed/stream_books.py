@@ -324,6 +324,9 @@ class StreamBooks:
         if self._roster[index].is_gone:
             del self._needs[index, connection]
             return
+        if connection.is_paused:
+            need.due_s = now_s + REFRESH_S
+            return
         if need.has_waited and copy.needs_snapshot:
             need.due_s = inf
             assert self._nursery is not None, "it runs"

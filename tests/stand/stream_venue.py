@@ -15,7 +15,7 @@ from fanout.protocol.constants import BookFlags, Side
 from fanout.venues import BinanceUsdm, Outcome, VenueItem
 from fanout.venues.binance.usdm import DataDialogue
 from fanout.venues.levels import packed_side
-from fanout.venues.values import BookChecksum, BookSource, VenueDepth, VenueOrders
+from fanout.venues.values import BookChecksum, BookSource, DepthLost, VenueDepth, VenueOrders
 from tests.fanout.feed.running import RunningFeed
 from tests.stand.book_reader import BookReader, Joiner
 from tests.stand.loopback import Book, Exchange
@@ -45,6 +45,9 @@ class StreamDialogue(DataDialogue):
                 out += [msgspec.structs.replace(each, resets=True) for each in depths]
             case {"sum": value, "s": symbol}:
                 out.append(BookChecksum(symbol, self._units[symbol].index, value))
+            case {"pauses": why, "s": symbol}:
+                out.append(DepthLost(symbol, self._units[symbol].index, why))
+                return Outcome(pauses=why)
             case {"lost": why, **more}:
                 if more:
                     super().receive(_json(more), out)

@@ -300,6 +300,24 @@ async def test_a_book_that_comes_nowhere_gets_other_connections_at_a_pace(
         assert reader.told() == ["CONNECTING", "LIVE", "STALE", "LIVE"]
 
 
+async def test_a_book_that_is_lost_waits_for_the_end_of_an_announced_maintenance(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = with_wholes(BTC)
+    async with running_feed(exchange, venue_class=CountingVenue, data=BOOK) as running:
+        reader = StreamReader(running)
+        await settled(1)
+        exchange.withheld = {BTC}
+        exchange.sockets[0].push(b'{"pauses":"maintenance","s":"BTCUSDT"}')
+        await settled(600)
+        assert (len(exchange.opened), stats(running).refreshes) == (1, 0)
+        exchange.withheld = set()
+        exchange.change(BTC, {PRICE: "2.000"})
+        await settled(REFRESH_S + 1)
+        assert reader.is_live()
+        assert (len(exchange.opened), stats(running).refreshes) == (1, 1)
+
+
 async def test_a_book_goes_on_in_new_units(autojump_clock: MockClock) -> None:
     exchange = with_wholes(BTC)
     async with running_feed(exchange, TWO, venue_class=StreamVenue, data=BOOK) as running:
