@@ -54,6 +54,8 @@ class QuoteTally(msgspec.Struct):
         """Whether a quote is newer than the one before, if ids alone may not tell."""
         if self.is_dropped:
             return False
+        if self.behind:
+            self.behind = self.behind & open_
         if connection not in self.behind:
             if item.resets:
                 self.behind = open_ - {connection}

@@ -88,6 +88,16 @@ def test_the_only_connection_that_is_left_is_believed() -> None:
     assert two.take("b", 5_002) == 5_002
 
 
+def test_a_connection_that_has_ended_is_not_kept_among_those_with_the_old_ids() -> None:
+    two = Two()
+    two.take("a", 5_000)
+    two.take("a", 1, resets=True)
+    assert two.quotes.tally(0).behind == {"b"}
+    two.open = {"a", "c"}
+    assert two.take("a", 2) == 2
+    assert two.quotes.tally(0).behind == set()
+
+
 def test_ids_that_go_back_without_a_word_are_followed_after_a_while() -> None:
     two = Two()
     assert two.take("a", 5_000, time=10) == 5_000
