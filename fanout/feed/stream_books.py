@@ -220,11 +220,13 @@ class StreamBooks:
             self._settle(each.index, self.doubt(each.index, "the venue changed its units"))
 
     def drop(self, index: int) -> None:
-        """Forget the book of an instrument that is delisted."""
+        """Forget the book of an instrument that is delisted. Its connections may end with it, and
+        nobody is told of that."""
         copies = self._copies(index)
         copies.lose_all("delisted")
-        for each in copies.copies:
+        for each in tuple(copies.copies):
             self._needs.pop((index, each), None)
+            copies.gone(each, "delisted")
         if self._derived is not None:
             self._derived.forget(index)
 

@@ -9,7 +9,7 @@ from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
 from fanout.feed.book_copies import LAG_S
 from fanout.feed.books import LASTING_S
-from fanout.feed.stream_books import REFRESH_S
+from fanout.feed.stream_books import REFRESH_S, StreamBooks
 from fanout.protocol import DataKinds, Quote, Status, Trade
 from fanout.protocol.book_records import BookUpdate, Order, OrderUpdate
 from fanout.protocol.orders_book import OrdersBook
@@ -194,13 +194,23 @@ async def test_a_connection_is_replaced_without_a_gap(autojump_clock: MockClock)
         assert stats(running).refreshes == 0, "the new connection brings the book"
 
 
-async def test_a_book_that_is_listed_again_begins_anew(autojump_clock: MockClock) -> None:
-    exchange = with_wholes(BTC, ETH)
-    async with running_feed(exchange, venue_class=CountingVenue, data=BOOK | QUOTES) as running:
+@pytest.mark.parametrize(("other", "connections"), [(ETH, 1), ("ADAUSDT", 2)])
+async def test_a_book_that_is_listed_again_begins_anew(
+    autojump_clock: MockClock, other: str, connections: int
+) -> None:
+    exchange = with_wholes(BTC, other)
+    config = FeedConfig(symbols_per_connection=3 - connections)
+    data = BOOK | QUOTES
+    async with running_feed(exchange, config, venue_class=CountingVenue, data=data) as running:
         reader, changes = StreamReader(running), prices()
-        await settled(1)
+        await settled(2)
+        assert len(exchange.sockets) == connections, "one for both, or one for each"
         exchange.delisted.add(BTC)
         await settled(700)
+        assert len(exchange.sockets) == 1
+        books = running.feed._parts.books
+        assert isinstance(books, StreamBooks)
+        assert not books._copies(0).copies
         exchange.sockets[0].push(b'{"whole":"BTCUSDT","u":1,"T":1,"b":[],"a":[]}')
         exchange.change(BTC, next(changes), b="nothing")
         await settled(60)
@@ -211,7 +221,7 @@ async def test_a_book_that_is_listed_again_begins_anew(autojump_clock: MockClock
         exchange.change(BTC, next(changes))
         await settled()
         assert reader.is_live()
-        assert reader.is_live(ETH) is False, "it is quiet"
+        assert reader.is_live(other) is False, "it is quiet"
 
 
 async def test_a_venue_that_begins_anew_is_followed(autojump_clock: MockClock) -> None:
