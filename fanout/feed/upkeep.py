@@ -129,10 +129,10 @@ class Upkeep:
         for index, why in changes.halted.items():
             if self._parts.liveness.state(index) is not FeedState.LIVE:  # its trades say otherwise
                 self._parts.announcer.say(self._parts.liveness.halted(index, why))
+        if changes.other_terms:  # at once, since values may make units finer at any time
+            self._restate(changes.other_terms)
         if changes.other_units:
             await self._renew(changes.other_units)
-        if changes.other_terms:
-            self._restate(changes.other_terms)
         self._take(changes)
 
     def _leave(self, index: int, why: str) -> None:

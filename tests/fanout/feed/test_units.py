@@ -12,7 +12,7 @@ from tests.fanout.feed.test_normalise import BTC as INSTRUMENT
 from tests.fanout.feed.toy import FineVenue
 from tests.stand.loopback import Exchange
 
-BTC = "BTCUSDT"
+BTC, ETH = "BTCUSDT", "ETHUSDT"
 REFERENCE = Reference(price=6_180_030, quantity=500, trade_id=7, time=1)
 EVERYTHING = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
 
@@ -96,6 +96,25 @@ async def test_a_finer_level_begins_the_book_anew_in_finer_units(
         assert whole.instrument.price_exponent == -3
         book = running.publisher.books.of(0)
         assert {price for price, _ in book.levels(10)[0]} >= {61_800_112, 61_800_110, 61_800_080}
+
+
+async def test_units_that_become_finer_while_the_listing_is_applied_stay_so(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=FineVenue) as running:
+        exchange.trade(ETH)
+        await trio.sleep(1)
+        exchange.precisions[BTC], exchange.ticks[ETH] = 4, "0.05"
+        exchange.rest_delay_s = 10.0
+        await trio.sleep(RELIST_EVERY_S + 14)
+        assert exchange.requests[-1].path.endswith("trades"), "for the reference of the first"
+        exchange.trade(ETH, price="61800.305")
+        await trio.sleep(60)
+        btc, eth = running.publisher.header.instruments
+        assert (btc.price_exponent, eth.price_exponent, eth.tick) == (-4, -3, 50)
+        trades = [each.price_text for each in running.read() if isinstance(each, Trade)]
+        assert trades == ["61800.30", "61800.305"]
 
 
 def exponents(running: RunningFeed) -> tuple[int, int]:
