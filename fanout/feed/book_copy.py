@@ -197,9 +197,9 @@ class BookCopy:
             self._joiner.take(depth, now_s)
 
     def _forget(self) -> None:
-        """Forget what was kept."""
+        """Forget what was kept, and a book that was joined to it."""
         if self._joiner is not None:
-            self._joiner.restart()
+            self._joiner.lose("")
 
 
 def _applied_to(book: AnyBook, update: Update) -> str:

@@ -146,6 +146,8 @@ def test_a_whole_book_over_rest_takes_the_place_of_one_that_does_not_come() -> N
     assert ids(copy.join(whole(14).update)) == [16], "the change behind the hole was kept"
     assert copy.lose("unreadable") == "unreadable"
     assert copy.lose("unreadable") == ""
+    copy.take(change(17), 0.0)
+    assert ids(copy.join(whole(16).update)) == [17], "it is joined anew"
     assert not BookCopy().needs_snapshot
 
 
