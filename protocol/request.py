@@ -11,7 +11,7 @@ ignores unknown members, so that an older service serves a newer reader as far a
 """
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -62,6 +62,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             f"Request(start={self.start!r}, slow={self.slow!r}, token={token}, "
             f"channel={self.channel!r})"
         )
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The same for rich, which would show the fields of a struct."""
+        shown = msgspec.structs.asdict(self)
+        if self.token is not None:
+            shown["token"] = "***"
+        return list(shown.items())
 
 
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]*)\Z", max_length=20)]

@@ -7,7 +7,7 @@ Logs, errors and reports show a proxy without its login.
 
 import ipaddress
 import socket
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 import msgspec
@@ -40,6 +40,9 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<Proxy {self}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("url", str(self))]
 
 
 def check_port(port: int) -> None:

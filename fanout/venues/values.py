@@ -5,7 +5,7 @@ All of these are values. `base` is the interface whose methods take and give the
 
 from difflib import get_close_matches
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return "Credentials(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("secret", "***")]  # of a struct, rich would show the fields
 
 
 class SecretNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Request({self.path!r}, {self.query!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("path", self.path), ("query", self.query)]
 
 
 class VenueTrade(msgspec.Struct, frozen=True, gc=False):
@@ -389,7 +395,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     notice: str | None = None
 
     def __repr__(self) -> str:
+        return f"Outcome({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
         # Answers may hold a secret, so they are counted.
         others = [each for each in self.__struct_fields__[1:] if getattr(self, each)]
-        words = "".join(f", {each}={getattr(self, each)!r}" for each in others)
-        return f"Outcome(answers={len(self.answers)}{words})"
+        return [("answers", len(self.answers)), *((each, getattr(self, each)) for each in others)]

@@ -4,6 +4,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from fanout.protocol import (
     LimitExceededError,
@@ -122,3 +123,6 @@ def test_a_token_is_not_shown_but_whether_there_is_one() -> None:
     )
     assert repr(Request(token="hunter2")) == shown.format("***")
     assert repr(Request()) == shown.format("None")
+    assert "token='***'" in pretty_repr(Request(token="hunter2"))
+    assert "hunter2" not in pretty_repr(Request(token="hunter2"))
+    assert "token=None" in pretty_repr(Request())

@@ -1,4 +1,5 @@
 import pytest
+from rich.pretty import pretty_repr
 
 from fanout.errors import UsageError
 from fanout.net.addresses import is_loopback, parse_proxy, serves_loopback
@@ -84,6 +85,7 @@ def test_a_proxy_is_shown_without_its_login() -> None:
     proxy = parse_proxy("--proxy", "socks5h://me:mellon@[::1]:1080")
     assert proxy.login == (b"me", b"mellon")
     assert (str(proxy), repr(proxy)) == ("socks5h://[::1]:1080", "<Proxy socks5h://[::1]:1080>")
+    assert pretty_repr(proxy) == "Proxy(url='socks5h://[::1]:1080')"
 
 
 def test_a_proxys_name_is_given_to_the_resolver_in_ascii() -> None:
