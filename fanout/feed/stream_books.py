@@ -162,7 +162,8 @@ class StreamBooks:
         copies = self._of.get(index) or self._copies(index)
         taken = copies.take(depth, now_s, connection)
         if copies.fault:
-            self._note_break(index, copies.fault)
+            is_standby = copies.is_following and not taken.updates
+            self._note_break(index, copies.fault, is_standby=is_standby)
             self._need(index, connection, now_s)
         elif self._needs or not taken.updates:
             self._look_at(index, connection, now_s)
@@ -182,16 +183,17 @@ class StreamBooks:
     ) -> Taken | WithQuotes:
         """Make the copy of a connection unknown, or all, since the stream has lost something."""
         copies, now_s = self._copies(index), trio.current_time()
-        is_followed = copies.is_following
         if connection is None:
+            is_whole = copies.is_following
             taken = Taken((), copies.lose_all(why))
         else:
+            is_whole = connection in copies.copies and copies.copies[connection].is_following
             taken = copies.lose(connection, why)
         for each in copies.copies:
             if connection in (None, each):
                 self._need(index, each, now_s)
-        if is_followed:
-            self._note_break(index, why)
+        if is_whole:
+            self._note_break(index, why, is_standby=not taken.broken and not taken.updates)
         return self._given(index, taken)
 
     def restart(self, indexes: tuple[int, ...]) -> None:
@@ -250,9 +252,10 @@ class StreamBooks:
             return WithQuotes(quotes, taken.broken)
         return WithQuotes((*updates, *quotes), taken.broken)
 
-    def _note_break(self, index: int, why: str) -> None:
+    def _note_break(self, index: int, why: str, *, is_standby: bool) -> None:
         symbol = self._roster[index].instrument.symbol
-        self._anomalies.note("order book lost", f"{symbol}: {why}")
+        kind = "standby copy of an order book lost" if is_standby else "order book lost"
+        self._anomalies.note(kind, f"{symbol}: {why}")
 
     def _settle(self, index: int, taken: Taken | WithQuotes) -> None:
         """Publish an outcome outside of a read."""

@@ -144,6 +144,28 @@ async def test_one_of_two_connections_takes_over_from_one_that_lost_a_change(
         assert stats(running).breaks == 0
 
 
+async def test_a_copy_that_stands_by_and_breaks_is_no_book_that_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = with_wholes(BTC)
+    async with running_feed(exchange, TWO, venue_class=StreamVenue, data=BOOK) as running:
+        reader, changes = StreamReader(running), prices()
+        await settled(2)
+        exchange.sockets[1].push(b'{"sum":7,"s":"BTCUSDT"}')
+        await settled(LASTING_S)
+        first, second = (exchange.change(BTC, next(changes), skip=True) for _ in range(2))
+        exchange.tell_change(first, exchange.sockets[0])
+        exchange.tell_change(second, *exchange.sockets)
+        await settled(LASTING_S)
+        standby, book = "standby copy of an order book lost", "order book lost"
+        assert running.feed.stats().anomalies == {standby: 2}
+        exchange.sockets[0].push(b'{"sum":7,"s":"BTCUSDT"}')
+        await settled(LASTING_S)
+        assert running.feed.stats().anomalies == {standby: 2, book: 1}
+        assert reader.is_live()
+        assert (stats(running).refreshes, stats(running).breaks) == (3, 0)
+
+
 async def test_the_change_that_shows_a_loss_is_not_published_on_a_book_without_the_lost_ones(
     autojump_clock: MockClock,
 ) -> None:
