@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from fanout.channel.books import ChannelBooks
-from fanout.errors import VenueError, VenueMessageError
+from fanout.errors import VenueError, VenueMessageError, VenueUnitsError
 from fanout.feed.announcer import Announcer
 from fanout.feed.book_sync import WAIT_S, BookSync, Joined, Taken
 from fanout.feed.connection import Connection
@@ -73,8 +73,10 @@ class Books:
         anomalies: Anomalies,
         *,
         wake: Callable[[], None],
+        on_misfit: Callable[[VenueUnitsError], None],
     ) -> None:
-        """`wake` is called after a change of state, which may bring a new time to look again."""
+        """`wake` is called after a change of state, which may bring a new time to look again, and
+        `on_misfit` if a level does not fit the units."""
         self.kind = kind_of(venue)
         self._venue = venue
         self._rest = rest
@@ -85,6 +87,7 @@ class Books:
         self._announcer = announcer
         self._anomalies = anomalies
         self._wake = wake
+        self._on_misfit = on_misfit
         self._syncs: dict[int, BookSync] = {}
         self._needs: dict[int, float] = {}
         """When a snapshot may be asked for, in trio's time, by index; the oldest need first."""
@@ -291,6 +294,8 @@ class Books:
             )
         except VenueMessageError as error:
             self._anomalies.note(error.kind, f"{instrument.symbol}: {error.detail}")
+            if isinstance(error, VenueUnitsError):
+                self._on_misfit(error)
             joined = Joined(fault="it cannot be read")
         except VenueError as error:
             self._anomalies.note("request for an order book failed", error)

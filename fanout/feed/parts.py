@@ -65,9 +65,9 @@ def made_parts(
     quotes = Quotes(roster, anomalies)
     of_books = venue, rest, channel.books, roster, liveness, announcer, anomalies
     books = (
-        StreamBooks(*of_books, quotes, wake=watch.wake)
+        StreamBooks(*of_books, quotes, wake=watch.wake, on_misfit=sink.misfit)
         if venue.book_source is BookSource.STREAM
-        else Books(*of_books, wake=watch.wake)
+        else Books(*of_books, wake=watch.wake, on_misfit=sink.misfit)
     )
     return Parts(
         roster=roster,

@@ -22,7 +22,7 @@ import msgspec
 import trio
 
 from fanout.channel.books import ChannelBooks
-from fanout.errors import VenueError, VenueMessageError
+from fanout.errors import VenueError, VenueMessageError, VenueUnitsError
 from fanout.feed.announcer import Announcer
 from fanout.feed.book_copies import BookCopies
 from fanout.feed.book_copy import Change, prices_of
@@ -91,8 +91,10 @@ class StreamBooks:
         quotes: Quotes,
         *,
         wake: Callable[[], None],
+        on_misfit: Callable[[VenueUnitsError], None],
     ) -> None:
-        """`wake` is called after a change of state, which may bring a new time to look again."""
+        """`wake` is called after a change of state, which may bring a new time to look again, and
+        `on_misfit` if a level does not fit the units."""
         self.kind = kind_of(venue)
         self._venue = venue
         self._rest = rest
@@ -103,6 +105,7 @@ class StreamBooks:
         self._announcer = announcer
         self._anomalies = anomalies
         self._wake = wake
+        self._on_misfit = on_misfit
         self._derived = DerivedQuotes(quotes) if are_derived(venue) else None
         self._of: dict[int, BookCopies] = {}
         self._needs: dict[tuple[int, Connection], _Need] = {}
@@ -358,6 +361,8 @@ class StreamBooks:
                 )
         except VenueMessageError as error:
             self._anomalies.note(error.kind, f"{instrument.symbol}: {error.detail}")
+            if isinstance(error, VenueUnitsError):
+                self._on_misfit(error)
         except VenueError as error:
             self._anomalies.note("request for an order book failed", error)
         else:

@@ -15,11 +15,13 @@ from fanout.protocol.book_records import BookUpdate, Order, OrderUpdate
 from fanout.protocol.orders_book import OrdersBook
 from fanout.stats.snapshots import BookStats
 from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.fanout.feed.toy import FineVenue
 from tests.stand.book_reader import ALL, BOOK, BTC, ETH, settled
 from tests.stand.loopback import Exchange
 from tests.stand.stream_venue import (
     CountingVenue,
     OrdersVenue,
+    StreamDialogue,
     StreamJoiner,
     StreamReader,
     StreamVenue,
@@ -309,6 +311,31 @@ async def test_a_book_that_does_not_come_is_fetched_over_rest(autojump_clock: Mo
             exchange.change(BTC, next(changes))
             await settled(1)
         assert reader.is_live()
+
+
+class FineStreamVenue(FineVenue, StreamVenue):
+    """It lists no units, only a guess."""
+
+    data_dialogue = StreamDialogue  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("venue_class", [FineVenue, FineStreamVenue])
+async def test_a_book_over_rest_may_need_finer_units(
+    autojump_clock: MockClock, venue_class: type[FineVenue]
+) -> None:
+    exchange = with_wholes(BTC)
+    exchange.withheld = {BTC}
+    book = exchange.books[BTC]
+    book.bids, book.asks = {"61800.200": "2.000"}, {"61800.305": "2.000"}
+    async with running_feed(exchange, venue_class=venue_class, data=BOOK) as running:
+        reader = StreamReader(running)
+        for quantity in range(1, 30):
+            exchange.change(BTC, {"61800.100": f"{quantity}.000"})
+            await settled(1)
+        assert reader.is_live()
+        (instrument,) = running.publisher.header.instruments
+        assert instrument.price_exponent == -3
+        assert len(exchange.opened) == 1
 
 
 async def test_a_book_that_comes_nowhere_gets_other_connections_at_a_pace(
