@@ -240,10 +240,15 @@ class Feed:
         if len(oldest) < len(records):
             self._see_to([each for each in records if type(each) is Gap])
         if taken.has_misfits:
-            self._upkeep.doubt()
+            self._doubt_units(taken, shard)
         if taken.has_holes:
             self._parts.watch.wake()
         return taken
+
+    def _doubt_units(self, taken: Taken, shard: Shard) -> None:
+        """The listing may say why a value does not fit. A trade that was not taken is missing."""
+        self._upkeep.doubt()
+        self._healing.heal_all(shard.venue.stream, taken.refused, "a trade was unreadable")
 
     def misfit(self, error: VenueUnitsError) -> None:
         finer = self._parts.units.finer(error.symbol, error.values)
@@ -268,7 +273,7 @@ class Feed:
         if gaps:
             self._see_to(gaps)
         if taken.has_misfits:
-            self._upkeep.doubt()
+            self._doubt_units(taken, shard)
         if taken.has_holes:
             self._parts.watch.wake()
         return taken

@@ -2,8 +2,9 @@
 
 Where trade ids are consecutive, each missing id is known, and `recovery` fills it. At other venues
 nothing is known but that the stream was interrupted: its only connection ended and came back,
-numbered messages are missing, or it is silent while REST has trades. Healing then asks REST for the
-recent trades, and publishes those that the stream has not delivered, as back-filled.
+numbered messages are missing, a trade was unreadable, or it is silent while REST has trades.
+Healing then asks REST for the recent trades, and publishes those that the stream has not delivered,
+as back-filled.
 
 REST is asked at once, since it may show only the newest trades, and again when the subscription is
 active for sure. A venue that answers a subscription with its last trades is asked only if those do
@@ -70,6 +71,8 @@ class _Wound(msgspec.Struct):
     is_new: bool = False
     """Whether REST has not been asked since it happened, or happened again."""
     filled: int = 0
+    refused: dict[int, int] = {}
+    """Trades of REST among which some were not taken, since a value fits no field: times by id."""
 
     @property
     def symbol(self) -> str:
@@ -158,6 +161,7 @@ class Healing:
         """Report what is not healed yet, since the feed ends."""
         now_ms = self._clock.latest_venue_ms(self._wall_ns())
         for wound in self._wounds.values():
+            self._report_refused(wound)
             if not wound.is_closed:
                 until = now_ms * int(10 ** (-3 - wound.venue.time_exponent))
                 self._doubt(wound, until, "the service ended first")
@@ -168,8 +172,9 @@ class Healing:
             if not wound.sequence.was_answered:
                 await self._ask(wound, is_last=False)
             await trio.sleep(SETTLE_S)
-            if not wound.is_closed:
+            if wound.refused or not wound.is_closed:  # the units may be finer by now
                 await self._ask(wound, is_last=True)
+        self._report_refused(wound)
         wound.sequence.whole_until = None
         del self._wounds[wound.venue.stream, wound.symbol]
         if wound.filled:
@@ -233,9 +238,20 @@ class Healing:
         trades = [trade for row in missed if (trade := sequence.admit(row)) is not None]
         if len(trades) < len(missed):
             self._on_misfit()
+            wound.refused |= {row.trade_id: row.time for row in missed}
         if trades:
             wound.filled += len(trades)
             self._announcer.back_filled(trades)
+
+    def _report_refused(self, wound: _Wound) -> None:
+        """Report trades of REST that were not taken, since a value fits no field."""
+        times = [time for each, time in wound.refused.items() if each not in wound.sequence.seen]
+        if not times:
+            return
+        span = f"{_in_words(wound.venue, min(times))} and {_in_words(wound.venue, max(times))}"
+        words = f"trades between {span} may be missing: {len(times)} of REST fit no field"
+        index = wound.sequence.instrument.index
+        self._announcer.say([Change(index, self._liveness.state(index), words)])
 
     def _doubt(self, wound: _Wound, until: int, why: str) -> None:
         """Report that trades may be missing, up to the time `until` or to the stream's first trade

@@ -246,6 +246,7 @@ class _Read:
         whole.has_misfits |= taken.has_misfits
         whole.has_holes |= taken.has_holes
         whole.turned = whole.turned + taken.turned
+        whole.refused += taken.refused
 
     def _note_trade(self, trade: Trade, index: int) -> None:
         liveness = self._of._parts.liveness

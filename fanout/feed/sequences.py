@@ -33,14 +33,16 @@ _FROM_RECORDS: Final = {
 class Taken(msgspec.Struct):
     """The outcome of one read: trades and gaps in the order to publish.
 
-    `has_misfits`: a trade does not fit the units. `has_holes`: ids were skipped. `turned`: symbols
-    that two kinds of stream competed for, with the kind that won.
+    `has_misfits`: a value does not fit the units. `has_holes`: ids were skipped. `turned`: symbols
+    that two kinds of stream competed for, with the kind that won. `refused`: symbols of trades that
+    were not taken, since a value fits no field.
     """
 
     records: list[Trade | Gap]
     has_misfits: bool = False
     has_holes: bool = False
     turned: list[tuple[str, str]] = []
+    refused: tuple[str, ...] = ()
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -217,6 +219,7 @@ class Sequences:
             trade = sequence.trade(item)
             if trade is None:
                 taken.has_misfits = taken.has_holes = True
+                taken.refused += (item.symbol,)
                 self._holed[stream, item.symbol] = sequence
                 out += sequence.miss(trade_id, now_s)
                 continue

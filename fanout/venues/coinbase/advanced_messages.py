@@ -17,9 +17,11 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 """
 
 import re
+from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import Side, TradeKind
@@ -59,6 +61,14 @@ class Trade(msgspec.Struct, gc=False):
         )
 
 
+class _Part(msgspec.Struct):
+    """What has to be readable of a trade, so that it can be missed."""
+
+    trade_id: str
+    product_id: str = ""
+    time: str = ""
+
+
 class _Trades(msgspec.Struct):
     type: EventType
     trades: list[msgspec.Raw]
@@ -96,6 +106,7 @@ class _Product(msgspec.Struct):
 
 _decode_trades = msgspec.json.Decoder(list[_Trades]).decode
 _decode_trade = msgspec.json.Decoder(Trade).decode
+_decode_part = msgspec.json.Decoder(_Part).decode
 _decode_events = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_depth = msgspec.json.Decoder(DepthEvent).decode
 _decode_product = msgspec.json.Decoder(_Product).decode
@@ -108,9 +119,21 @@ def trade_id(text: str) -> int:
     return int(text)
 
 
+def unreadable(raw: msgspec.Raw, symbol: str = "") -> VenueTrade:
+    """A trade that cannot be read, with empty values, which fit no field. So it counts as missing.
+    Raises `VenueMessageError`, or one of `BROKEN`, if its id is unreadable too."""
+    part = _decode_part(raw)
+    try:
+        time = micros_of(part.time)
+    except VenueMessageError:
+        time = 0
+    symbol = symbol or part.product_id
+    return VenueTrade(symbol, trade_id(part.trade_id), time, "", "", False, TradeKind.OTHER)
+
+
 def read_trades(events: msgspec.Raw, out: list[VenueItem]) -> None:
-    """Append trades, oldest first. Raises `VenueMessageError`, after all readable trades are
-    appended, if some are unreadable."""
+    """Append trades, oldest first. Raises `VenueMessageError`, after all trades with a readable id
+    are appended, if some are unreadable."""
     try:
         rows = _decode_trades(events)
     except BROKEN as error:
@@ -123,6 +146,8 @@ def read_trades(events: msgspec.Raw, out: list[VenueItem]) -> None:
                 out.append(_decode_trade(raw).meaning(is_past=is_past))
             except (*BROKEN, VenueMessageError) as error:
                 faults.append(error)
+                with suppress(*BROKEN, VenueMessageError):
+                    out.append(replace(unreadable(raw), is_past=is_past))
     if faults:
         count = sum(len(event.trades) for event in rows)
         detail = f"{len(faults)} of {count} in a message, the first: {faults[0]}"

@@ -24,7 +24,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
-from fanout.venues.coinbase.advanced_messages import Trade, trade_id
+from fanout.venues.coinbase.advanced_messages import Trade, unreadable
 from fanout.venues.coinbase.exchange_messages import Id, MakerSide
 from fanout.venues.numbers import BROKEN
 from fanout.venues.times import micros_of
@@ -45,10 +45,6 @@ class _ExchangeTrade(_ExchangeId):
     time: str
 
 
-class _AdvancedId(msgspec.Struct):
-    trade_id: str
-
-
 class _Ticker(msgspec.Struct):
     trades: list[msgspec.Raw]
 
@@ -58,7 +54,6 @@ _decode_exchange = msgspec.json.Decoder(_ExchangeTrade).decode
 _decode_exchange_id = msgspec.json.Decoder(_ExchangeId).decode
 _decode_ticker = msgspec.json.Decoder(_Ticker).decode
 _decode_advanced = msgspec.json.Decoder(Trade).decode
-_decode_advanced_id = msgspec.json.Decoder(_AdvancedId).decode
 
 
 def _fault(symbol: str) -> str:
@@ -139,7 +134,7 @@ def _of_advanced(raw: msgspec.Raw, symbol: str) -> VenueTrade:
     try:
         trade = _decode_advanced(raw).meaning()
     except (msgspec.ValidationError, VenueMessageError):
-        return _unreadable(symbol, trade_id(_decode_advanced_id(raw).trade_id))
+        return unreadable(raw, symbol)
     if trade.symbol != symbol:
         raise VenueMessageError("a row of another product", repr(trade.symbol[:80]))
     return trade

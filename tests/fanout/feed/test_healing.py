@@ -296,6 +296,28 @@ async def test_a_back_filled_trade_may_need_finer_units(
         assert bool(stats(running).refused) is bool(refused)
         (instrument,) = running.publisher.header.instruments
         assert instrument.price_exponent == (-2 if refused else -3)
+        assert len(words(running)) == refused
+
+
+async def test_an_unreadable_trade_of_the_stream_is_taken_from_rest_or_named(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        (row,) = exchange.trade(BTC, skip=True)
+        exchange.sockets[0].push(row.message.replace(b'"p": "', b'"p": "x'))
+        exchange.trade(BTC)
+        await trio.sleep(3 * SETTLE_S)
+        assert told(running) == [0, 2, "1+"]
+        assert words(running) == []
+        exchange.trade(BTC, price="61800.305")
+        exchange.trade(BTC, price="61800.305")
+        await trio.sleep(3 * SETTLE_S)
+        assert told(running) == []
+        said = words(running)
+        assert said[0].endswith("may be missing: 2 of REST fit no field")
+        assert stats(running).refused > 2
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
