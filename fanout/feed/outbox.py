@@ -71,7 +71,9 @@ class Outbox:
             self._news = trio.Event()
             now_s = trio.current_time()
             if not self._urgent and now_s >= self._due_s:
-                self._urgent.extend(self._dialogue.tick(now_s - self._opened_s))
+                # The difference may round to less than what is due, and then nothing would be sent.
+                age_s = max(now_s - self._opened_s, self._dialogue.due_s)
+                self._urgent.extend(self._dialogue.tick(age_s))
             queue, at_s = self._next()
             if queue and at_s <= now_s:
                 await self._send(queue, sender)

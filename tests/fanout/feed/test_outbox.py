@@ -33,6 +33,7 @@ class Dialogue(DialogueDefaults):
     unsubscribe = subscribe
 
     def tick(self, now_s: float) -> tuple[str, ...]:
+        assert now_s >= self.due_s
         self.due_s = now_s + PING_S
         return ("ping",)
 
@@ -67,6 +68,15 @@ async def test_the_first_message_goes_at_once_and_the_others_at_the_pace(
     async with running(Dialogue(NEVER_S)) as (_, wire):
         await trio.sleep(5)
         assert wire.sent == [(0.0, "first"), (0.5, "second"), (1.0, "third")]
+
+
+async def test_a_ping_is_due_though_its_time_is_rounded(autojump_clock: MockClock) -> None:
+    opened_s, due_s = 2.3, 0.3
+    assert opened_s + due_s - opened_s < due_s
+    autojump_clock.jump(opened_s)
+    async with running(Dialogue(due_s)) as (_, wire):
+        await trio.sleep(1)
+        assert wire.when("ping") == [opened_s + due_s]
 
 
 async def test_a_ping_is_in_time_although_hundreds_of_messages_are_queued(
