@@ -252,4 +252,6 @@ def _venue(config: SourceConfig, *, ws_url: str | None, rest_url: str | None) ->
         credentials=config.credentials,
         data=config.kinds,
     )
+    if config.checksums:
+        venue = venue.with_checksums()
     return venue if stream == "auto" else venue.without_fallback()

@@ -145,7 +145,13 @@ def _sources(options: ServeOptions) -> dict[str, list[SourceConfig]]:
         named["--assets"] = [_source(said, feed, *each) for each in assets.items()]
     for table in options.tables:
         named[table.where] = [
-            source_of(table, venue=venue, data=split_words(said["data"]), feed=feed)
+            source_of(
+                table,
+                venue=venue,
+                data=split_words(said["data"]),
+                feed=feed,
+                checksums=said["checksums"],
+            )
         ]
     return {where: list(map(_with_credentials, sources)) for where, sources in named.items()}
 
@@ -166,6 +172,7 @@ def _source(
         data=split_words(said["data"]),
         ws_url=said["ws-url"] if is_default else None,
         rest_url=said["rest-url"] if is_default else None,
+        checksums=said["checksums"],
         feed=feed,
         sim=SimConfig() if venue == "sim" else None,
     )

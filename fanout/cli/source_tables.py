@@ -75,14 +75,19 @@ def _advice(key: str) -> str:
 
 
 def source_of(
-    table: SourceTable, *, venue: str, data: tuple[str, ...], feed: FeedConfig
+    table: SourceTable,
+    *,
+    venue: str,
+    data: tuple[str, ...],
+    feed: FeedConfig,
+    checksums: bool = False,
 ) -> SourceConfig:
-    """The source of a table. What it does not say is `venue`, `data` and `feed`. Raises
-    `ConfigError`."""
+    """The source of a table. What it does not say is as given. Raises `ConfigError`."""
     own = {name for name in table.values if name in FeedConfig.__struct_fields__}
     values = {name: value for name, value in table.values.items() if name not in own}
     venue = values.setdefault("venue", venue)
     values.setdefault("data", data)
+    values.setdefault("checksums", checksums)
     try:
         check_venue("venue", venue)
         values["assets"] = spelled(venue, values["assets"])

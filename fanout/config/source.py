@@ -101,7 +101,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     spells them, or patterns. `channel` is the name of the channel that the source feeds, by
     default the venue's. `ws_url` and `rest_url` replace the venue's own addresses. `sim` is None
     unless the venue is the simulator inside the service. `credentials` are those of the venue that
-    the operator has set; `VenueClass.secrets` says where.
+    the operator has set; `VenueClass.secrets` says where. With `checksums` each book is compared
+    with the checksums that the venue sends of it.
     """
 
     assets: Annotated[
@@ -129,6 +130,10 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     ws_url: Annotated[str | None, Option("WebSocket base URL instead of the venue's.")] = None
     rest_url: Annotated[str | None, Option("REST base URL instead of the venue's.")] = None
+    checksums: Annotated[
+        bool,
+        Option("Compare each order book with the exchange's checksums, where it sends any."),
+    ] = False
     feed: FeedConfig = msgspec.field(default_factory=FeedConfig)
     sim: SimConfig | None = None
     credentials: Credentials | None = None
@@ -142,6 +147,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(shown(fault))
         check_data(self.data)
         check_offer(self.venue, self.kinds, self.feed.stream)
+        if self.checksums:
+            check_checksums(self.venue, self.kinds)
 
     @property
     def kinds(self) -> DataKinds:
@@ -187,6 +194,15 @@ def check_offer(name: str, kinds: DataKinds, stream: str) -> None:
         others = " or ".join(names_of(lacking))
         choice = next(each for each in venue.streams if kinds in venue.kinds_with(each))
         raise UsageError(f"--stream {stream} brings no {others}: take --stream {choice}, or auto")
+
+
+def check_checksums(name: str, kinds: DataKinds) -> None:
+    """Raises `UsageError` for a venue that sends no checksums, and for data that has none."""
+    if not VENUES[name].has_checksums:
+        senders = " or ".join(each for each, venue in VENUES.items() if venue.has_checksums)
+        raise UsageError(f"--checksums: {name} sends none: leave it out, or take {senders}")
+    if DataKinds.BOOK_BY_PRICE not in kinds:
+        raise UsageError("--checksums: they are of order books by price: take --data book too")
 
 
 def names_of(kinds: DataKinds) -> tuple[str, ...]:

@@ -59,6 +59,11 @@ class VenueClass(Protocol):
     @property
     def book_source(self) -> BookSource: ...
     @property
+    def has_checksums(self) -> bool:
+        """Whether it sends checksums of order books by price, if it is asked to."""
+        ...
+
+    @property
     def secrets(self) -> SecretNames | None:
         """The environment variables of its credentials; None if it takes none."""
         ...

@@ -178,6 +178,11 @@ class Venue(Protocol):
         than that, because its credentials are rejected for instance, it raises an error."""
         ...
 
+    def with_checksums(self) -> "Venue":
+        """The same venue, which sends checksums of its order books. Only called where the class
+        has `has_checksums`."""
+        ...
+
     def fallback(self) -> "Venue | None":
         """The venue with another kind of stream for the same trades, to use if this one is silent;
         None without one."""
@@ -312,6 +317,7 @@ class VenueDefaults:
     kinds: ClassVar[DataKinds]
     book_source: ClassVar[BookSource] = BookSource.REST
     has_book_ids: bool = True
+    has_checksums: ClassVar[bool] = False
     quotes_from_book: bool = False
     brings_signs: bool = False
     silence_advice: str = "--ws-url must be the exchange's"
@@ -325,6 +331,9 @@ class VenueDefaults:
 
     def without_fallback(self) -> Self:
         return self
+
+    def with_checksums(self) -> Self:
+        raise AssertionError("it sends none")
 
     def fallback(self) -> Self | None:
         return None

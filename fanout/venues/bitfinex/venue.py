@@ -19,7 +19,8 @@ What is sure and what is not:
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from copy import copy
+from typing import ClassVar, Final, Self
 
 import msgspec
 
@@ -83,6 +84,7 @@ class Bitfinex(VenueDefaults):
     default_assets: ClassVar[tuple[str, ...]] = ("tBTCUSD", "tETHUSD")
     continuity: ClassVar[Continuity] = Continuity.SEQUENCE
     book_source: ClassVar[BookSource] = BookSource.STREAM
+    has_checksums: ClassVar[bool] = True
     has_book_ids = False
     quotes_from_book = True
     brings_signs = True
@@ -97,15 +99,12 @@ class Bitfinex(VenueDefaults):
         rest_url: str | None = None,
         credentials: Credentials | None = None,
         data: DataKinds = DataKinds.TRADES,
-        checksums: bool = False,
     ) -> None:
-        """With `checksums` the venue sends one after each change of a book by price. Those of books
-        by order are not asked for: nobody says in which order orders of one price stand."""
         self.stream = stream
         self.data = data
         self.ws_url = (ws_url or WS_URL).rstrip("/")
         self.rest_url = (rest_url or REST_URL).rstrip("/")
-        self._checksums = checksums and DataKinds.BOOK_BY_ORDER not in data
+        self._checksums = False
         channels = (DataKinds.TRADES in data) + bool(data & ~DataKinds.TRADES)
         self.limits = msgspec.structs.replace(LIMITS, subscriptions=CHANNELS // max(1, channels))
 
@@ -120,6 +119,14 @@ class Bitfinex(VenueDefaults):
         if _SPELLED.match(text):
             return "t" + text[1:].upper()
         return text.upper() if text.startswith(_ANY) else f"t{text.upper()}"
+
+    def with_checksums(self) -> Self:
+        """The venue sends one after each change of a book by price, of its best 25 levels. The book
+        has 100 all the same: gocryptotrader takes checksums with as many. Those of books by order
+        are not asked for: nobody says in which order orders of one price stand."""
+        same = copy(self)
+        same._checksums = DataKinds.BOOK_BY_ORDER not in self.data
+        return same
 
     def stream_url(self) -> str:
         return self.ws_url + WS_PATH

@@ -120,6 +120,8 @@ def test_assets_add_sources_to_those_of_the_tables(file: Path) -> None:
         ),
         ('[[source]]\nassets = "A"\ndata = []', "1: data '': name each kind once"),
         ('[[source]]\nassets = "A"\nws-url = "http://h"', "1: ws-url 'http://h'"),
+        ('[[source]]\nassets = "A"\nchecksums = true', "1: checksums: binance sends none"),
+        ('checksums = true\n[[source]]\nassets = "A"', "1: --checksums: binance sends none"),
         (
             '[[source]]\nassets = "A"\nvenue = "sim"\nws-url = "ws://h"',
             "1: the venue sim brings its own URLs",

@@ -55,6 +55,20 @@ def test_what_a_venue_does_not_bring_is_refused_in_words(
         SourceConfig(assets=("A",), venue=venue, data=data, feed=FeedConfig(stream=stream))
 
 
+@pytest.mark.parametrize(
+    ("venue", "data", "says"),
+    [
+        ("binance", ("book",), "--checksums: binance sends none: leave it out, or take bitfinex"),
+        ("bitfinex", ("trades", "orders"), "they are of order books by price: take --data book"),
+    ],
+)
+def test_checksums_are_refused_where_there_are_none(
+    venue: str, data: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        SourceConfig(assets=("A",), venue=venue, data=data, checksums=True)
+
+
 @pytest.mark.parametrize(("stream", "is_strict"), [("auto", False), ("trade", True)])
 async def test_a_venue_learns_whether_the_operator_chose_the_stream(
     stream: str, is_strict: bool

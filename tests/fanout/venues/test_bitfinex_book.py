@@ -201,7 +201,7 @@ def frames_of(kind: str) -> list[str]:
 
 def test_the_checksum_of_a_book_is_the_venues() -> None:
     whole, change, cs = frames_of("with checksum")
-    dialogue = Bitfinex(data=ALL, checksums=True).dialogue(("tBTCUSD",), {"tBTCUSD": BTC})
+    dialogue = Bitfinex(data=ALL).with_checksums().dialogue(("tBTCUSD",), {"tBTCUSD": BTC})
     dialogue.opening()
     dialogue.receive(subscribed("book", 81757, "tBTCUSD"), [])
     first, second, sum_ = received(dialogue, whole, change, cs)

@@ -79,9 +79,9 @@ def test_the_opening_asks_for_numbers_and_for_each_channel(
 
 
 def test_checksums_are_asked_for_with_a_flag() -> None:
-    conf = Bitfinex(data=ALL, checksums=True).dialogue(("tBTCUSD",)).opening()[0]
+    conf = Bitfinex(data=ALL).with_checksums().dialogue(("tBTCUSD",)).opening()[0]
     assert json.loads(conf)["flags"] == 32768 | 65536 | 131072
-    by_order = Bitfinex(data=ORDERS, checksums=True).dialogue(("tBTCUSD",)).opening()[0]
+    by_order = Bitfinex(data=ORDERS).with_checksums().dialogue(("tBTCUSD",)).opening()[0]
     assert json.loads(by_order)["flags"] == 32768 | 65536, "what they are of is unknown"
 
 

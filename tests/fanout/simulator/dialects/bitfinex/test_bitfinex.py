@@ -327,7 +327,7 @@ def levels_of(book: OrderBook) -> list[list[tuple[Decimal, Decimal]]]:
 
 def test_the_venue_follows_trades_and_a_book() -> None:
     wire = Conversation(AMarket((row(7), row(8, buyer_is_maker=True)), SNAPSHOT))
-    venue = TheVenue(data=ALL, checksums=True)
+    venue = TheVenue(data=ALL).with_checksums()
     dialogue = venue.dialogue(("tBTCUSD",), UNITS)
     heard(dialogue, BITFINEX.welcome(wire.session).replies[0].encode(), [])
     items = served(wire, dialogue, dialogue.opening())

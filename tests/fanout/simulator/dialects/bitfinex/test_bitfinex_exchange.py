@@ -43,7 +43,7 @@ class Ends:
         self.exchange = Exchange(market, Clock(BEGAN_NS), SimulatorConfig(dialect="bitfinex"))
         self._server = MemoryServer(nursery, self.exchange.serve)
         data = DataKinds.TRADES | DataKinds.BOOK_BY_PRICE
-        self.venue = TheVenue(data=data, checksums=True)
+        self.venue = TheVenue(data=data).with_checksums()
         self.dialogue = self.venue.dialogue(SYMBOLS, UNITS)
         self.books = {each: OrderBook(UNITS[each]) for each in SYMBOLS}
         self.items: list[VenueItem] = []
