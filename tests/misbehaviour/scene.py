@@ -220,6 +220,7 @@ async def playing(
     data: tuple[str, ...] = ("trades",),
     count: int = 2,
     credentials: Credentials | None = None,
+    checksums: bool = False,
     traded: tuple[str, ...] = (),
     **feed: Any,
 ) -> AsyncIterator[Scene]:
@@ -246,6 +247,7 @@ async def playing(
             assets=assets,
             data=data,
             credentials=credentials,
+            checksums=checksums,
             transports=(TcpConfig(port=0),),
             ws_url=simulator.ws_url,
             rest_url=simulator.rest_url,

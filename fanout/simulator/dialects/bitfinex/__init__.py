@@ -6,8 +6,7 @@ service's venue.
 
 Where the simulator differs:
 
-- A book has all levels of the market. The exchange sends the best 100, and what enters and leaves
-  these.
+- A book has the best 100 levels for whatever length it is asked.
 - A level has one order, which a book by order shows.
 - Checksums come on a clock, as well as when a fault asks for a wrong one.
 - Ids of trades are consecutive. At the exchange they ascend.
@@ -75,7 +74,7 @@ class Bitfinex(DialectDefaults):
     )
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
-    book_rules = BookRules(is_contiguous=False, intervals_ms=(0,))
+    book_rules = BookRules(is_contiguous=False, intervals_ms=(0,), levels=100)
     table = TABLE
     is_personal = True
     abilities: frozenset[Ability] = frozenset(

@@ -34,6 +34,9 @@ UNITS = {
 }
 
 
+LEVELS = 100
+
+
 class Ends:
     """The exchange, and what a client understands of it."""
 
@@ -87,8 +90,8 @@ class Ends:
         self._heard = len(self.client.heard)
 
     def is_whole(self, symbol: str) -> bool:
-        """Whether a book is the exchange's."""
-        found, unit = self.exchange.book(symbol, 10_000), UNITS[symbol]
+        """Whether a book has the best levels of the exchange's, and no others."""
+        found, unit = self.exchange.book(symbol, LEVELS), UNITS[symbol]
         return [
             [(unit.price_decimal(price), unit.quantity_decimal(size)) for price, size in side]
             for side in self.books[symbol].levels()
