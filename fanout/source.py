@@ -22,7 +22,6 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.config import SourceConfig
-from fanout.config.assets import FEW_SYMBOLS
 from fanout.errors import (
     ConfigError,
     VenueBusyError,
@@ -130,7 +129,7 @@ class Source:
     def _warn_of_many(self, market: Market) -> None:
         """Say how long many symbols wait for REST."""
         count = len(market.instruments)
-        if count <= FEW_SYMBOLS:
+        if not market.pending:
             return
         symbol = market.instruments[0].symbol
         weight, what = self.venue.recent_trades_request(symbol).weight, "latest trades"

@@ -19,6 +19,7 @@ from fanout.feed.listing import resolve
 from fanout.feed.listing_pages import fetch_listing
 from fanout.feed.normalise import to_trade
 from fanout.feed.roster import NO_REFERENCE
+from fanout.net.budget import MINUTE_S, SHARE
 from fanout.net.rest import RestClient
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.instrument import Instrument
@@ -29,7 +30,8 @@ from fanout.venues.values import Listing
 _LOG = logging.getLogger("fanout")
 
 FEW: Final = 10
-"""Up to this number of symbols, the service has all references before it listens."""
+"""Up to this number of symbols, the service has all references before it listens, if the REST
+budget of a minute is enough for them."""
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -85,10 +87,17 @@ async def ask_market(rest: RestClient, venue: Venue, patterns: tuple[str, ...]) 
     symbols = resolve(spelled, listing)
     instruments = tuple(listing.instrument(symbol, index) for index, symbol in enumerate(symbols))
     _log_odd(listing, spelled)
-    market = (
-        _unasked(instruments) if len(instruments) > FEW else await _asked(rest, venue, instruments)
-    )
+    is_few = len(symbols) <= FEW and _is_within_a_minute(venue, symbols)
+    market = await _asked(rest, venue, instruments) if is_few else _unasked(instruments)
     return msgspec.structs.replace(market, patterns=spelled, odd=listing.odd)
+
+
+def _is_within_a_minute(venue: Venue, symbols: Sequence[str]) -> bool:
+    """Whether the REST budget of a minute is enough for the listing and these references."""
+    requests = [*venue.listing_requests(), *map(venue.recent_trades_request, symbols)]
+    limits = venue.limits
+    budget = limits.weight * SHARE * max(1.0, MINUTE_S / limits.window_s)
+    return sum(each.weight for each in requests) <= budget
 
 
 def _log_odd(listing: Listing, patterns: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from fanout.errors import ConfigError, VenueMessageError
@@ -44,6 +45,24 @@ async def test_symbols_are_spelled_as_the_venue_does(autojump_clock: MockClock) 
     exchange = Exchange(BTC, ETH)
     market = await ask_market(exchange, BinanceUsdm(), ("eth*", "btcusdt"))  # type: ignore[arg-type]
     assert [each.symbol for each in market.instruments] == [ETH, BTC]
+
+
+class Sparing(BinanceUsdm):
+    """A venue whose REST limit of a minute is small."""
+
+    limits = replace(BinanceUsdm.limits, weight=100)
+
+
+@pytest.mark.parametrize(("venue", "asks"), [(BinanceUsdm(), True), (Sparing(), False)])
+async def test_references_that_take_more_than_a_minute_of_rest_follow_later(
+    autojump_clock: MockClock, venue: BinanceUsdm, asks: bool
+) -> None:
+    symbols = [f"S{number}USDT" for number in range(10)]
+    exchange = Exchange(*symbols)
+    for symbol in symbols:
+        exchange.trade(symbol)
+    market = await ask_market(exchange, venue, ("*",))  # type: ignore[arg-type]
+    assert (len(market.newest), len(market.pending)) == ((10, 0) if asks else (0, 10))
 
 
 async def test_a_symbol_that_is_not_listed_is_refused(autojump_clock: MockClock) -> None:
