@@ -4,7 +4,7 @@ The messages of a connection are numbered, so each loss shows, but not which tra
 trades ascend. They may be the Exchange's, which are consecutive; the documentation promises
 neither. REST has the newest trades.
 
-Limits: 8 connections, and 8 messages a second, from an address without an account.
+Limits of an address without an account: 8 new connections a second, and 8 messages a second.
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-rate-limits
 """
 
