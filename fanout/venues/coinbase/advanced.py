@@ -38,11 +38,13 @@ class CoinbaseAdvanced(CoinbaseVenue):
         return AdvancedDialogue(symbols, self.data, self.limits, units)
 
     def listing_requests(self) -> tuple[Request, ...]:
-        return (Request(path="/api/v3/brokerage/market/products"),)
+        return rows.advanced_requests()
+
+    def more_listing(self, request: Request, body: bytes) -> tuple[Request, ...]:
+        return rows.next_page(request, body)
 
     def parse_listing(self, *bodies: bytes) -> Listing:
-        (body,) = bodies
-        return rows.parse_advanced(body, self.name)
+        return rows.parse_advanced(bodies, self.name)
 
     def recent_trades_request(self, symbol: str, since: int | None = None) -> Request:
         return records.advanced_newest_request(symbol)

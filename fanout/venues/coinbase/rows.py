@@ -5,28 +5,39 @@
       "base_increment":"0.00000001","status":"online","trading_disabled":false,...}]
     https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-all-known-trading-pairs
 
-    GET /api/v3/brokerage/market/products             Advanced Trade
+    GET /api/v3/brokerage/market/products?product_type=SPOT          Advanced Trade
     {"products":[{"product_id":"BTC-USD","price_increment":"0.01","base_increment":"0.00000001",
       "base_currency_id":"BTC","quote_currency_id":"USD","product_type":"SPOT","status":"online",
-      "alias":"","trading_disabled":false,...}],"num_products":1}
+      "alias":"","trading_disabled":false,...}],"num_products":1,
+     "pagination":{"next_cursor":"","has_next":false,...}}
     https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/list-public-products
+
+Advanced Trade's documentation says that all types of products come without `product_type`. Other
+libraries find only spot there, and ask for futures in a request of their own (ccxt). So the service
+names both types. An answer is a page, and `has_next` tells whether `cursor` brings another.
 
 At Advanced Trade BTC-USDC is an alias of BTC-USD: the stream sends BTC-USD for it. Futures have an
 empty status, and their quantities are contracts.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.errors import VenueMessageError, shown
 from fanout.protocol.constants import InstrumentType
 from fanout.venues.numbers import BROKEN
 from fanout.venues.rows import ABSENT, RowError, asset, exponent_of, in_units, named, parse_rows
-from fanout.venues.values import Listed, Listing
+from fanout.venues.values import Listed, Listing, Request
 
 ONLINE: Final = "online"
 TIME_EXPONENT: Final = -6
+
+ADVANCED_PATH: Final = "/api/v3/brokerage/market/products"
+SPOT: Final = "SPOT"
+FUTURE: Final = "FUTURE"
 
 _WRONG: Final = "listing is not as documented"
 
@@ -68,8 +79,14 @@ class _AdvancedRow(_Switches, kw_only=True):
     future_product_details: msgspec.Raw = ABSENT
 
 
+class _Pagination(msgspec.Struct):
+    has_next: bool = False
+    next_cursor: str = ""
+
+
 class _Products(msgspec.Struct):
     products: list[msgspec.Raw]
+    pagination: _Pagination | None = None
 
 
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -90,15 +107,35 @@ def parse_exchange(body: bytes, venue: str) -> Listing:
     )
 
 
-def parse_advanced(body: bytes, venue: str) -> Listing:
-    """Raises `VenueMessageError`."""
-    try:
-        rows = _decode_products(body).products
-    except BROKEN as error:
-        raise VenueMessageError(_WRONG, error) from error
+def advanced_requests() -> tuple[Request, ...]:
+    """The first page of each type of product. The venue may have no futures to show."""
+    return (
+        Request(path=ADVANCED_PATH, query={"product_type": SPOT}),
+        Request(path=ADVANCED_PATH, query={"product_type": FUTURE}, is_optional=True),
+    )
+
+
+def next_page(request: Request, body: bytes) -> tuple[Request, ...]:
+    """The request for the page after this one, if there is one. Raises `VenueMessageError`."""
+    page = _page(body).pagination
+    if page is None or not page.has_next or page.next_cursor in ("", request.query.get("cursor")):
+        return ()
+    return (replace(request, query={**request.query, "cursor": page.next_cursor}),)
+
+
+def parse_advanced(bodies: Iterable[bytes], venue: str) -> Listing:
+    """Parse all pages. Raises `VenueMessageError`."""
+    rows = [raw for body in bodies for raw in _page(body).products]
     return parse_rows(
         rows, venue, lambda raw: _of_advanced(_decode_advanced(raw), venue), named("product_id")
     )
+
+
+def _page(body: bytes) -> _Products:
+    try:
+        return _decode_products(body)
+    except BROKEN as error:
+        raise VenueMessageError(_WRONG, error) from error
 
 
 def _of_exchange(row: _ExchangeRow, venue: str) -> Listed:
@@ -127,7 +164,7 @@ def _of_advanced(row: _AdvancedRow, venue: str) -> Listed:
     )
     future = _future(row.future_product_details)
     mantissa, exponent = _contract(future)
-    fault = _fault(row, venue, (ONLINE, "") if row.product_type == "FUTURE" else (ONLINE,))
+    fault = _fault(row, venue, (ONLINE, "") if row.product_type == FUTURE else (ONLINE,))
     if row.alias:
         alias = shown(row.alias)
         fault = f"is an alias of {alias} at {venue}, whose stream names {alias}: use that"
@@ -166,9 +203,9 @@ def _future(raw: msgspec.Raw) -> _Future:
 
 
 def _type(product: str, future: _Future) -> InstrumentType:
-    if product == "SPOT":
+    if product == SPOT:
         return InstrumentType.SPOT
-    if product != "FUTURE":
+    if product != FUTURE:
         return InstrumentType.OTHER
     is_perpetual = future.contract_expiry_type == "PERPETUAL"
     return InstrumentType.LINEAR_PERPETUAL if is_perpetual else InstrumentType.FUTURE

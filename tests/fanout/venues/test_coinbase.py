@@ -213,8 +213,10 @@ def test_each_has_its_own_hosts() -> None:
     assert CoinbaseAdvanced().stream_url() == "wss://advanced-trade-ws.coinbase.com"
     assert CoinbaseAdvanced().rest_url == "https://api.coinbase.com"
     assert [each.path for each in Coinbase().listing_requests()] == ["/products"]
-    (request,) = CoinbaseAdvanced().listing_requests()
-    assert request.path == "/api/v3/brokerage/market/products"
+    spot, future = CoinbaseAdvanced().listing_requests()
+    assert {spot.path, future.path} == {"/api/v3/brokerage/market/products"}
+    assert (spot.query, spot.is_optional) == ({"product_type": "SPOT"}, False)
+    assert (future.query, future.is_optional) == ({"product_type": "FUTURE"}, True)
 
 
 @pytest.mark.parametrize("text", ["BTC/USD", "BTC USD", "币", "BTC:USD"])
@@ -319,6 +321,27 @@ def test_a_future_has_contracts_and_no_status(expiry: str, kind: InstrumentType)
     row["product_type"] = "SOMETHING_NEW"
     listing = CoinbaseAdvanced().parse_listing(products([{**row, "status": "online"}]))
     assert listing.rows["BIT-24APR26-CDE"].type is InstrumentType.OTHER
+
+
+def test_a_page_of_a_listing_names_the_next_one_and_all_pages_are_joined() -> None:
+    venue = CoinbaseAdvanced()
+    spot, future = venue.listing_requests()
+    row = advanced_row(product_id="BIT-24APR26-CDE", product_type="FUTURE", status="")
+    page = json.loads(products([row]))
+    page["pagination"] = {"next_cursor": "QklU=", "has_next": True, "prev_cursor": ""}
+    body = json.dumps(page).encode()
+    (more,) = venue.more_listing(future, body)
+    assert (more.path, more.is_optional) == (future.path, True)
+    assert more.query == {"product_type": "FUTURE", "cursor": "QklU="}
+    assert venue.more_listing(more, body) == (), "the same cursor again is no next page"
+    page["pagination"]["has_next"] = False
+    assert venue.more_listing(future, json.dumps(page).encode()) == ()
+    assert venue.more_listing(spot, products([])) == ()
+    listing = venue.parse_listing(products([advanced_row()]), products([]), body, body)
+    assert (set(listing.rows), listing.odd) == ({"BTC-USD", "BIT-24APR26-CDE"}, {})
+    page["pagination"] = 7
+    with pytest.raises(VenueMessageError, match="listing is not as documented"):
+        venue.more_listing(future, json.dumps(page).encode())
 
 
 # History.

@@ -25,6 +25,10 @@ ROOT: Final = "/api/v3/brokerage"
 MAX_ROWS: Final = 1_000
 MS_PER_S: Final = 1_000
 
+SPOT: Final = "SPOT"
+FUTURE: Final = "FUTURE"
+TYPES: Final = ("UNKNOWN_PRODUCT_TYPE", SPOT, FUTURE)
+
 _NO_STEPS: Final[Row] = {"price_increment": None, "base_increment": None}
 
 
@@ -67,7 +71,10 @@ class _Answers:
         self._venue = venue
 
     def products(self, call: Call) -> bytes:
+        """The pairs. There is no future, and one page has all rows."""
         venue = self._venue
+        if call.values.choice("product_type", TYPES, default=SPOT) == FUTURE:
+            return encode({"products": [], "num_products": 0, "pagination": None})
         rows = odd_rows(venue.listings.values(), venue.quirks, product, {"no-filters": _NO_STEPS})
         return encode({"products": rows, "num_products": len(rows), "pagination": None})
 
@@ -117,7 +124,7 @@ def product(listing: Listing) -> Row:
         "post_only": False,
         "trading_disabled": status_of(listing) != "online",
         "auction_mode": False,
-        "product_type": "SPOT",
+        "product_type": SPOT,
         "quote_currency_id": quote,
         "base_currency_id": base,
         "fcm_trading_session_details": None,

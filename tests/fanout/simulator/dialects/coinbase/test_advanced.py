@@ -197,9 +197,13 @@ def test_one_bad_product_fails_its_request_whole() -> None:
 
 
 def test_the_service_reads_the_listing() -> None:
-    (request,) = Venue().listing_requests()
+    spot, future = Venue().listing_requests()
     quirks: dict[str, tuple[Quirk, ...]] = {"ETH-USD": ("no-filters",), "SOL-USD": ("twice",)}
-    listing = Venue().parse_listing(query_of(side_of(ADVANCED, quirks=quirks), request))
+    side = side_of(ADVANCED, quirks=quirks)
+    assert body(side, f"{spot.path}?product_type=FUTURE")["products"] == []
+    assert body(side, spot.path) == json.loads(query_of(side, spot)), "the default is spot"
+    assert body(side, f"{spot.path}?product_type=x")["message"] == "product_type is invalid"
+    listing = Venue().parse_listing(query_of(side, spot), query_of(side, future))
     assert set(listing.odd) == {"ETH-USD"}
     for symbol, row in ADVANCED.table.items():
         if symbol not in listing.odd:

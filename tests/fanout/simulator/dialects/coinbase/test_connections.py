@@ -63,7 +63,7 @@ class Client:
     """A connection of the service. It takes everything, and answers pings."""
 
     def __init__(self, venue: CoinbaseVenue, raw: RawClient) -> None:
-        (request,) = venue.listing_requests()
+        request, *_ = venue.listing_requests()
         listing = venue.parse_listing(query_of(side_of(DIALECT_OF[type(venue)]), request))
         unit = listing.instrument(SYMBOL, 0)
         self.dialogue = venue.dialogue((SYMBOL,), {SYMBOL: unit})
