@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.errors import VenueMessageError, shown
 from fanout.protocol.constants import DataKinds
@@ -157,12 +158,12 @@ class AdvancedDialogue(DialogueDefaults):
         if row.sequence_num is None:
             raise VenueMessageError("message without a number", f"{message[:80]!r}")
         self._sequence.take(row.sequence_num)
-        confirmed = self._take(row.channel, row.events, out)
+        outcome = self._take(row.channel, row.events, out)
         lost = self._sequence.pop_lost()
-        return Outcome(confirmed=confirmed, lost=lost) if confirmed or lost else None
+        return replace(outcome or Outcome(), lost=lost) if lost else outcome
 
-    def _take(self, channel: str, events: msgspec.Raw, out: list[VenueItem]) -> tuple[str, ...]:
-        """Append the items of a message, or return the symbols that it confirms."""
+    def _take(self, channel: str, events: msgspec.Raw, out: list[VenueItem]) -> Outcome | None:
+        """Append the items of a message, or return the outcome of an answer."""
         match channel:
             case "market_trades":
                 read_trades(events, out)
@@ -174,7 +175,7 @@ class AdvancedDialogue(DialogueDefaults):
                 pass
             case _:
                 raise VenueMessageError("unexpected channel", repr(channel[:80]))
-        return ()
+        return None
 
     def _take_depth(self, events: msgspec.Raw, out: list[VenueItem]) -> None:
         """If the change of one book is unreadable, the others in the message still count."""
@@ -190,15 +191,16 @@ class AdvancedDialogue(DialogueDefaults):
     def _take_change(self, symbol: str, raw: msgspec.Raw, out: list[VenueItem]) -> None:
         self._books.take(symbol, lambda instrument: read_depth(raw, instrument), out)
 
-    def _listed(self, events: msgspec.Raw) -> tuple[str, ...]:
+    def _listed(self, events: msgspec.Raw) -> Outcome | None:
         try:
             rows = _decode_listed(events)
         except BROKEN as error:
             raise VenueMessageError("answer of the wrong shape", error) from error
-        confirmed: tuple[str, ...] = ()
+        listed: dict[str, list[str]] = {}
         for row in rows:
-            confirmed += self._subscriptions.confirm(row.subscriptions)
-        return confirmed
+            for channel, products in row.subscriptions.items():
+                listed.setdefault(channel, []).extend(products)
+        return self._subscriptions.confirm(listed)
 
 
 def _request(kind: str, products: tuple[str, ...], channels: tuple[str, ...]) -> str:

@@ -165,8 +165,7 @@ class ExchangeDialogue(DialogueDefaults):
             BOOK if each.name.startswith("level2") else each.name: each.product_ids
             for each in channels
         }
-        confirmed = self._subscriptions.confirm(listed)
-        return Outcome(confirmed=confirmed) if confirmed else None
+        return self._subscriptions.confirm(listed)
 
     def _refused(self, error: _Other) -> Outcome:
         words = ": ".join(shown(each) for each in (error.message, error.reason) if each)

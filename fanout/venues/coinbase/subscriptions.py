@@ -8,6 +8,7 @@ One bad product fails its request whole, as the venue's own library says
     {"type":"error","message":"Failed to subscribe","reason":"FOO-USD is not a valid product"}
 
 So an error counts for the oldest open request with a product that it names, or for the oldest one.
+A product that one channel refuses is left on the others, before or after they list it.
 """
 
 import re
@@ -32,6 +33,8 @@ class _Group:
     def __init__(self, channels: tuple[str, ...], topics: Topics) -> None:
         self.channels = channels
         self.topics = topics
+        self.live: set[str] = set()
+        """Products that the venue has listed."""
 
 
 class Subscriptions:
@@ -66,14 +69,11 @@ class Subscriptions:
         )
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(
-            self._write("unsubscribe", ask.topics, group.channels)
-            for group in self._groups
-            for ask in group.topics.leave(symbols)
-        )
+        return tuple(words for group in self._groups for words in self._leave(group, symbols))
 
-    def confirm(self, listed: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-        """The symbols that are subscribed now. `listed` has the products of each channel."""
+    def confirm(self, listed: Mapping[str, Collection[str]]) -> Outcome | None:
+        """Note the products of each channel. The result has the symbols that are subscribed now,
+        and leaves those that another channel has refused."""
         done: list[str] = []
         for group in self._groups:
             common = set(listed.get(group.channels[0], ()))
@@ -81,8 +81,22 @@ class Subscriptions:
                 common.intersection_update(listed.get(channel, ()))
             done += group.topics.confirm(sorted(common))
             self._close(group, common)
-        unanswered = self.unanswered
-        return tuple(symbol for symbol in dict.fromkeys(done) if symbol not in unanswered)
+            group.live |= common
+        unanswered, answers = self.unanswered, self._leave_refused()
+        confirmed = tuple(symbol for symbol in dict.fromkeys(done) if symbol not in unanswered)
+        return Outcome(confirmed=confirmed, answers=answers) if confirmed or answers else None
+
+    def _leave_refused(self) -> tuple[str, ...]:
+        return tuple(
+            words
+            for group in self._groups
+            for words in self._leave(group, sorted(group.live & self._refused))
+        )
+
+    def _leave(self, group: _Group, symbols: Collection[str]) -> Iterator[str]:
+        group.live.difference_update(symbols)
+        for ask in group.topics.leave(symbols):
+            yield self._write("unsubscribe", ask.topics, group.channels)
 
     def _close(self, group: _Group, common: set[str]) -> None:
         """Forget the requests of a group that a list of its products has answered."""
@@ -110,7 +124,7 @@ class Subscriptions:
         self._refused.update(refused)
         for other in self._groups:
             other.topics.refuse(refused, why)
-        answers = tuple(self._requests(group, again))
+        answers = (*self._requests(group, again), *self._leave_refused())
         if not (refused or answers):
             return Outcome(notice=f"the venue refuses a request: {why}")
         return Outcome(refused=refused, answers=answers)

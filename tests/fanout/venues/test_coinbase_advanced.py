@@ -294,6 +294,21 @@ def test_a_product_that_both_channels_refuse_is_refused_once_and_costs_no_other(
     assert last == Outcome(notice="the venue refuses a request: no reason given")
 
 
+@pytest.mark.parametrize("step", [1, -1], ids=["listed-first", "refused-first"])
+def test_a_product_that_one_channel_refuses_is_left_on_the_other(step: int) -> None:
+    dialogue = dialogue_of("BTC-USD", "ETH-USD")
+    dialogue.opening()
+    listing = subscribed(0, market_trades=["BTC-USD", "ETH-USD"])
+    messages = [listing, failure("ETH-USD is not a valid product for level2")][::step]
+    outcomes = [dialogue.receive(each, []) or Outcome() for each in messages]
+    assert [set(each.refused) for each in outcomes][::step] == [set(), {"ETH-USD"}]
+    answers = [words for each in outcomes for words in each.answers]
+    left = '{"type":"unsubscribe","product_ids":["ETH-USD"],"channel":"market_trades"}'
+    assert answers.count(left) == 1
+    outcome = dialogue.receive(subscribed(1, market_trades=["BTC-USD"], level2=["BTC-USD"]), [])
+    assert outcome == Outcome(confirmed=("BTC-USD",)), "it is left once"
+
+
 def test_a_book_is_asked_for_anew_by_itself() -> None:
     assert dialogue_of().refresh("BTC-USD") == (
         '{"type":"unsubscribe","product_ids":["BTC-USD"],"channel":"level2"}',
