@@ -40,8 +40,6 @@ from fanout.venues.values import TOO_LONG, Limits, Outcome, VenueItem
 TRADES: Final = "market_trades"
 BOOK: Final = "level2"
 """What the book's channel is called in requests and answers."""
-BOOK_DATA: Final = "l2_data"
-"""What it is called in its messages."""
 HEARTBEATS: Final = '{"type":"subscribe","channel":"heartbeats"}'
 
 PRODUCTS_A_REQUEST: Final = 25
@@ -50,6 +48,7 @@ PRODUCTS_A_REQUEST: Final = 25
 _LONGEST_HEAD: Final = 400
 """How far into a message its number and its first product may be, if it is too long to parse."""
 _NUMBER: Final = re.compile(rb'"sequence_num":([0-9]{1,18})[,}]')
+_BOOK_HEAD: Final = re.compile(rb'"channel":"l2_data"')
 _PRODUCT: Final = re.compile(rb'"product_id":"([^"]{1,80})"')
 
 
@@ -138,11 +137,12 @@ class AdvancedDialogue(DialogueDefaults):
         return tuple(_request(each, (symbol,), (BOOK,)) for each in ("unsubscribe", "subscribe"))
 
     def skip(self, message: bytes, out: list[VenueItem]) -> None:
+        """Only a message of a book that is lost here counts as received. After any other one the
+        next message shows a hole, so trades of it are missed."""
         head = message[:_LONGEST_HEAD]
         number, product = _NUMBER.search(head), _PRODUCT.search(head)
-        if number:
+        if number and product and _BOOK_HEAD.search(head):
             self._sequence.take(int(number[1]))
-        if product and BOOK_DATA.encode() in head:
             self._books.lose(product[1].decode(errors="replace"), TOO_LONG, out)
 
     def receive(self, message: bytes, out: list[VenueItem]) -> Outcome | None:

@@ -233,9 +233,17 @@ def test_a_message_that_is_too_long_loses_its_book_and_keeps_its_number() -> Non
     dialogue, items = dialogue_of(), list[VenueItem]()
     dialogue.receive(numbered(1, "heartbeats"), items)
     dialogue.skip(numbered(2, "l2_data", SNAPSHOT), items)
-    dialogue.skip(MARKET_TRADES.replace(b":5,", b":3,"), items)
     assert items == [DepthLost("BTC-USD", 0, TOO_LONG)]
-    assert dialogue.receive(numbered(4, "heartbeats"), items) is None
+    assert dialogue.receive(numbered(3, "heartbeats"), items) is None
+
+
+def test_trades_in_a_message_that_is_too_long_are_missed() -> None:
+    dialogue, items = dialogue_of(), list[VenueItem]()
+    dialogue.receive(numbered(1, "heartbeats"), items)
+    dialogue.skip(MARKET_TRADES.replace(b":5,", b":2,"), items)
+    assert items == []
+    outcome = dialogue.receive(numbered(3, "heartbeats"), items)
+    assert outcome == Outcome(lost="sequence_num 3 came after 1")
 
 
 # Subscriptions.
