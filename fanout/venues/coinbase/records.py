@@ -9,12 +9,18 @@
       "time":"2026-04-07T00:28:58.544778Z","side":"SELL",...}],"best_bid":"...","best_ask":"..."}
     https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
 
-The newest trade comes first in both, and `side` is the maker's. At the Exchange `after` selects the
+The newest trade comes first in both. At the Exchange `side` is the maker's, `after` selects the
 trades below an id, and ids of a product are consecutive. So the page that begins with an id is the
 one below the id 1,000 further.
 
-Advanced Trade has the newest trades only, as used here: a range of time would need its end, and no
-clock is read here. The largest `limit` is undocumented; ccxt, another library, sends up to 1,000.
+At Advanced Trade `side` is taken for the maker's, as on the stream. For REST that is unproven: the
+documentation does not say it, and some users take it for the taker's.
+
+Advanced Trade has the newest trades only, as used here. `start` and `end` select by time, in unix
+seconds. But the newest of a span come first, so `start` alone reaches back no further than the
+limit, and ccxt, another library, refuses it without `end`. Older trades would need spans that are
+cut to fit a page, whose ends need a clock. The largest `limit` is undocumented; ccxt sends up to
+1,000.
 """
 
 from itertools import pairwise
