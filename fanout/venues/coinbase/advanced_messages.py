@@ -12,7 +12,8 @@ below. The documentation does not say it for this channel.
      "updates":[{"side":"bid","event_time":"2026-04-07T14:30:01.456789Z","price_level":"68900.00",
       "new_quantity":"2.00000000"}]}]}
 
-A `snapshot` has the whole book. A quantity of 0 removes a level, also one that is not there.
+A `snapshot` has the whole book. A quantity of 0 removes a level, also one that is not there. A
+level without a time has 0001-01-01T00:00:00Z.
 https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels
 """
 
@@ -33,6 +34,8 @@ from fanout.venues.times import micros_of
 from fanout.venues.values import VenueItem, VenueTrade
 
 EventType = Literal["snapshot", "update"]
+
+_NO_TIME: Final = "0001-01-01T00:00:00Z"
 
 _ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -89,12 +92,13 @@ class DepthEvent(msgspec.Struct):
     updates: list[_Level]
 
     def change(self, instrument: Instrument) -> Change:
-        """Raises `VenueMessageError`. The time is that of the last change."""
+        """Raises `VenueMessageError`. The time is that of the last change, 0 if none has one."""
+        times = {row.event_time for row in self.updates}
         bids = [(row.price_level, row.new_quantity) for row in self.updates if row.side == "bid"]
         asks = [(row.price_level, row.new_quantity) for row in self.updates if row.side == "offer"]
         return Change(
             is_whole=self.type == "snapshot",
-            time=micros_of(max(row.event_time for row in self.updates)) if self.updates else 0,
+            time=max((micros_of(time) for time in times if time != _NO_TIME), default=0),
             bids=packed_side(bids, instrument, Side.BID),
             asks=packed_side(asks, instrument, Side.ASK),
         )

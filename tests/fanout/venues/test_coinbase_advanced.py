@@ -145,6 +145,24 @@ def test_a_snapshot_is_the_whole_book_and_changes_are_counted_behind_it() -> Non
 
 
 @pytest.mark.parametrize(
+    ("times", "microseconds"),
+    [
+        (["2026-04-07T14:30:01Z", "2026-04-07T14:30:01.9Z"], 1775572201900000),
+        (["2026-04-07T14:30:01.123456789Z", "2026-04-07T14:30:01.2Z"], 1775572201200000),
+        (["0001-01-01T00:00:00Z", "2026-04-07T14:30:01Z"], 1775572201000000),
+        (["0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"], 0),
+    ],
+)
+def test_the_time_of_a_book_is_its_newest_whatever_its_decimals(
+    times: list[str], microseconds: int
+) -> None:
+    levels = [{**level("bid", "1", "1"), "event_time": time} for time in times]
+    (whole,) = received(numbered(0, "l2_data", depth("snapshot", *levels)))
+    assert isinstance(whole, VenueDepth)
+    assert whole.update.time == microseconds
+
+
+@pytest.mark.parametrize(
     ("bad", "kind"),
     [
         (depth("update", level("ask", "1", "1")), "depth of the wrong shape"),
