@@ -115,18 +115,21 @@ class AdvancedDialogue(DialogueDefaults):
         )
         self._books = CountedBooks(units)
         self._sequence = _Sequence()
+        self._has_heartbeats = False
 
     @property
     def unanswered(self) -> frozenset[str]:
         return self._subscriptions.unanswered
 
     def opening(self) -> tuple[str, ...]:
-        if not self._symbols:
-            return ()
-        return (HEARTBEATS, *self.subscribe(self._symbols))
+        return self.subscribe(self._symbols)
 
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        return self._subscriptions.subscribe(symbols)
+        if not symbols:
+            return ()
+        first = () if self._has_heartbeats else (HEARTBEATS,)
+        self._has_heartbeats = True
+        return first + self._subscriptions.subscribe(symbols)
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         return self._subscriptions.unsubscribe(symbols)

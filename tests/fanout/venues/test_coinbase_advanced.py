@@ -281,6 +281,11 @@ def test_heartbeats_come_first_and_each_channel_has_a_request_of_its_own() -> No
         '{"type":"subscribe","product_ids":["BTC-USD","ETH-USD"],"channel":"market_trades"}',
         '{"type":"subscribe","product_ids":["BTC-USD","ETH-USD"],"channel":"level2"}',
     )
+    later = CoinbaseAdvanced(data=DataKinds.TRADES).dialogue((), UNITS)
+    assert later.opening() == ()
+    heartbeats, _ = later.subscribe(("BTC-USD",))
+    assert heartbeats == '{"type":"subscribe","channel":"heartbeats"}'
+    assert len(later.subscribe(("ETH-USD",))) == 1, "once is enough"
     _, words = dialogue_of(data=DataKinds.QUOTES).opening()
     assert json.loads(words)["channel"] == "level2"
 
