@@ -14,8 +14,9 @@
     each 15 s  -> {"event":"ping","cid":1}
 
 *Numbers.* With the flag SEQ_ALL a connection numbers its arrays, from 1 in steps of one. Events are
-not numbered. A number that does not follow means that messages are lost, of any channel. If the
-venue does not confirm the flags, nothing is checked, and the dialogue says so.
+not numbered. The count begins with the flag: both recorded sessions have 1 first. A number that
+does not follow, or another one first, means that messages are lost, of any channel. If the venue
+does not confirm the flags, nothing is checked, and the dialogue says so.
 
 *Trades* come as `te` at once, and again as `tu` a moment later. A few never come as `tu` (8 of
 4,473 recorded), so `te` is the one to take.
@@ -143,7 +144,7 @@ class BitfinexDialogue(DialogueDefaults):
         self._has_numbers = self._has_times = False
         self._places = 0
         """How many numbers are at the end of an array."""
-        self._number: int | None = None
+        self._number = 0
         self._lost: str | None = None
         self._pings = 0
 
@@ -263,8 +264,9 @@ class BitfinexDialogue(DialogueDefaults):
         if time > MAX_TIME_MS:
             raise VenueMessageError("message without its time", shown(repr(frame)[:80]))
         if self._has_numbers:
-            if self._number is not None and number != self._number + 1:
-                self._lost = f"message {number:,} came after message {self._number:,}"
+            if number != self._number + 1:
+                last = f"after message {self._number:,}" if self._number else "first"
+                self._lost = f"message {number:,} came {last}"
             self._number = number
         return time
 
@@ -337,7 +339,7 @@ class BitfinexDialogue(DialogueDefaults):
         self._has_numbers = bool(flags & SEQ_ALL)
         self._has_times = bool(flags & TIMESTAMP)
         self._places = self._has_numbers + self._has_times
-        self._number = None
+        self._number = 0
         return None if self._has_numbers else Outcome(notice=_NO_NUMBERS)
 
     def _subscribed(self, event: Event) -> Outcome | None:

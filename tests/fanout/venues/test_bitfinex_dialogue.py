@@ -165,8 +165,12 @@ def test_messages_of_unknown_channels_are_numbered_too() -> None:
     assert outcome(dialogue, b'[5,"hb",9,1700000000000]').lost
 
 
-def test_the_first_number_may_be_any() -> None:
-    assert received(opened(numbered=True), numbered(127), numbered(128))
+def test_messages_before_the_first_one_are_missed() -> None:
+    items: list[VenueItem] = []
+    dialogue = opened(numbered=True)
+    assert dialogue.receive(numbered(127), items) == Outcome(lost="message 127 came first")
+    assert items == [Alive("tBTCUSD")]
+    assert received(dialogue, numbered(128))
 
 
 def test_without_times_the_number_is_the_last_element() -> None:
