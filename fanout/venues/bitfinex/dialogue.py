@@ -315,7 +315,7 @@ class BitfinexDialogue(DialogueDefaults):
         raise VenueMessageError("unexpected event", shown(event.event))
 
     def _info(self, event: Event) -> Outcome | None:
-        words = f"{shown(event.msg) or 'no reason given'} ({event.code})"
+        words = event.words
         match event.code:
             case None:
                 return self._welcome(event)
@@ -329,13 +329,14 @@ class BitfinexDialogue(DialogueDefaults):
 
     def _welcome(self, event: Event) -> Outcome | None:
         if event.version is not None and event.version != VERSION:
-            raise VenueRefusalError(f"the venue speaks version {event.version}, not {VERSION}")
-        if event.platform is not None and event.platform.get("status") == 0:
+            version = shown(event.version)
+            raise VenueRefusalError(f"the venue speaks version {version}, not {VERSION}")
+        if type(event.platform) is dict and event.platform.get("status") == 0:
             return Outcome(pauses="Bitfinex is in maintenance")
         return None
 
     def _configured(self, event: Event) -> Outcome | None:
-        flags = event.flags if event.status == "OK" else 0
+        flags = event.flags if event.status == "OK" and type(event.flags) is int else 0
         self._has_numbers = bool(flags & SEQ_ALL)
         self._has_times = bool(flags & TIMESTAMP)
         self._places = self._has_numbers + self._has_times
@@ -354,8 +355,7 @@ class BitfinexDialogue(DialogueDefaults):
         return Outcome(confirmed=confirmed) if confirmed else None
 
     def _refused(self, event: Event) -> Outcome | None:
-        code = event.code
-        words = f"{shown(event.msg) or 'no reason given'} ({code})"
+        code, words = event.code, event.words
         if code == _TOO_MANY_CHANNELS:
             raise VenueRefusalError(f"the venue refuses one more channel: {words}")
         if code == _NOT_READY:

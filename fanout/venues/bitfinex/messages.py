@@ -39,19 +39,26 @@ class Number(str):
 
 
 class Event(msgspec.Struct):
-    """Any event. Each has some of these fields."""
+    """Any event. Each has some of these fields. Those of any type are not worth losing an
+    announcement for."""
 
     event: str
     channel: str = ""
     symbol: str = ""
     pair: str = ""
     code: int | None = None
-    msg: str = ""
-    version: int | None = None
-    platform: dict[str, Any] | None = None
+    msg: Any = None
+    version: Any = None
+    platform: Any = None
     status: Any = None
-    flags: int = 0
+    flags: Any = None
     chanId: int | None = None  # noqa: N815  the venue's name
+
+    @property
+    def words(self) -> str:
+        """The venue's words, and its code."""
+        said = "" if self.msg is None else shown(self.msg)
+        return f"{said or 'no reason given'} ({self.code})"
 
 
 _decode = msgspec.json.Decoder(float_hook=Number).decode

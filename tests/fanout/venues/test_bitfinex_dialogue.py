@@ -45,7 +45,7 @@ def event(name: str, **fields: object) -> bytes:
 
 
 def refusal(code: int, **fields: object) -> bytes:
-    return event("error", msg="no", code=code, **fields)
+    return event("error", **{"msg": "no", "code": code, **fields})
 
 
 def outcome(dialogue: BitfinexDialogue, message: bytes) -> Outcome:
@@ -187,7 +187,10 @@ def test_the_number_may_stand_on_either_side_of_the_time() -> None:
     received(dialogue, numbered(2))
 
 
-@pytest.mark.parametrize("answer", [{"status": "FAILED"}, {"status": "OK", "flags": 32768}, {}])
+@pytest.mark.parametrize(
+    "answer",
+    [{"status": "FAILED"}, {"status": "OK", "flags": 32768}, {"status": "OK", "flags": None}, {}],
+)
 def test_without_numbers_the_operator_is_told_and_nothing_is_checked(answer: Any) -> None:
     dialogue = opened()
     found = outcome(dialogue, event("conf", **answer))
@@ -394,9 +397,21 @@ def test_books_of_before_the_maintenance_are_lost() -> None:
     assert len(received(dialogue, change, whole, change)) == 2, "the first change follows no book"
 
 
-def test_another_version_is_refused() -> None:
-    with pytest.raises(VenueRefusalError, match="speaks version 3, not 2"):
-        opened().receive(info(version=3), [])
+@pytest.mark.parametrize("version", [3, 1.1, "2"])
+def test_another_version_is_refused(version: object) -> None:
+    with pytest.raises(VenueRefusalError, match=f"speaks version {version}, not 2"):
+        opened().receive(info(version=version), [])
+
+
+@pytest.mark.parametrize(
+    ("msg", "words"), [(None, "no reason given"), (7, "7"), ({"a": "b"}, "{'a': 'b'}")]
+)
+def test_an_announcement_counts_whatever_its_words_are(msg: object, words: str) -> None:
+    found = outcome(opened(), info(code=20051, msg=msg, platform=7))
+    assert found == Outcome(closes=f"Bitfinex restarts: {words} (20051)")
+    assert outcome(opened(), refusal(10999, msg=msg)).notice == (
+        f"Bitfinex refuses a request: {words} (10999)"
+    )
 
 
 def test_a_book_is_lost_with_a_message_that_is_too_long_and_trades_are_not() -> None:
