@@ -33,6 +33,7 @@ https://docs.bitfinex.com/docs/ws-general
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -44,7 +45,7 @@ from fanout.venues.acks import Ask, Topics
 from fanout.venues.base import DialogueDefaults
 from fanout.venues.bitfinex.book import is_whole, read_change, read_orders, read_whole
 from fanout.venues.bitfinex.messages import Event, decode, event_of, request
-from fanout.venues.bitfinex.trades import read_trade
+from fanout.venues.bitfinex.trades import read_trade, unreadable
 from fanout.venues.times import MAX_TIME_MS
 from fanout.venues.values import (
     TOO_LONG,
@@ -380,11 +381,26 @@ class BitfinexDialogue(DialogueDefaults):
 def _take_trades(frame: list[Any], symbol: str, out: list[VenueItem]) -> None:
     content = frame[1]
     if content == "te":
-        out.append(read_trade(frame[2] if len(frame) > 2 else None, symbol))
+        _take_rows((frame[2] if len(frame) > 2 else None,), symbol, out, is_past=False)
     elif type(content) is list:
-        out += [read_trade(row, symbol, is_past=True) for row in reversed(content)]
+        _take_rows(reversed(content), symbol, out, is_past=True)
     elif content not in _IGNORED:
         raise VenueMessageError("unexpected event", shown(repr(content)[:80]))
+
+
+def _take_rows(rows: Iterable[Any], symbol: str, out: list[VenueItem], *, is_past: bool) -> None:
+    """Append trades. Raises `VenueMessageError` if one is unreadable, after all of those with a
+    readable id are appended."""
+    fault: VenueMessageError | None = None
+    for row in rows:
+        try:
+            out.append(read_trade(row, symbol, is_past=is_past))
+        except VenueMessageError as error:
+            fault = fault or error
+            with suppress(VenueMessageError):
+                out.append(unreadable(row, symbol, is_past=is_past))
+    if fault is not None:
+        raise fault
 
 
 def _checksum(frame: list[Any]) -> int:

@@ -11,9 +11,8 @@ https://docs.bitfinex.com/reference/rest-public-trades
 from typing import Any, Final
 
 from fanout.errors import VenueMessageError
-from fanout.protocol.constants import TradeKind
 from fanout.venues.bitfinex.rest import rows_of
-from fanout.venues.bitfinex.trades import read_id, read_trade
+from fanout.venues.bitfinex.trades import read_trade, unreadable
 from fanout.venues.values import History, Request, VenueTrade
 
 REACH: Final = "10,000 trades of each instrument, selected by time"
@@ -52,11 +51,10 @@ def parse_recent(body: bytes, symbol: str) -> tuple[VenueTrade, ...]:
 
 
 def _row(row: Any, symbol: str) -> VenueTrade:
-    trade_id = read_id(row)
     try:
         return read_trade(row, symbol)
     except VenueMessageError:
-        return VenueTrade(symbol, trade_id, 0, "", "", False, TradeKind.OTHER)
+        return unreadable(row, symbol)
 
 
 def parse_history(body: bytes, symbol: str) -> History | None:

@@ -21,7 +21,7 @@ def read_trade(row: Any, symbol: str, *, is_past: bool = False) -> VenueTrade:
     if type(row) is not list or len(row) < 4:
         raise VenueMessageError("trade of the wrong shape", shown(repr(row)[:80]))
     time = row[1]
-    if type(time) is not int or not 0 <= time <= MAX_TIME_MS:
+    if not _is_time(time):
         raise VenueMessageError("trade of the wrong shape", f"time {shown(repr(time)[:80])}")
     amount = amount_text(row[2])
     if not amount.strip("-0."):
@@ -29,7 +29,7 @@ def read_trade(row: Any, symbol: str, *, is_past: bool = False) -> VenueTrade:
     sold = amount.startswith("-")
     return VenueTrade(
         symbol,
-        read_id(row),
+        _id_of(row),
         time,
         price_text(row[3]),
         amount[1:] if sold else amount,
@@ -39,8 +39,19 @@ def read_trade(row: Any, symbol: str, *, is_past: bool = False) -> VenueTrade:
     )
 
 
-def read_id(row: Any) -> int:
-    """The id of a row whose other values may be unreadable. Raises `VenueMessageError`."""
+def unreadable(row: Any, symbol: str, *, is_past: bool = False) -> VenueTrade:
+    """A trade that cannot be read, with empty values, which fit no field. So it counts as missing.
+    Its time is 0 if that is unreadable. Raises `VenueMessageError` if its id is."""
+    number = _id_of(row)
+    time = row[1] if len(row) > 1 and _is_time(row[1]) else 0
+    return VenueTrade(symbol, number, time, "", "", False, TradeKind.OTHER, is_past=is_past)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TIME_MS
+
+
+def _id_of(row: Any) -> int:
     if type(row) is list and row:
         number = row[0]
         if type(number) is int and 0 <= number <= U64_MAX:

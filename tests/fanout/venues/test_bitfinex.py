@@ -271,6 +271,7 @@ def test_a_past_trade_with_any_odd_value_keeps_its_id(place: int, odd: object) -
         (8, ""),
         (9, "7244.9"),
     ]
+    assert trades[1].time == (0 if place == 1 else 1574694475039), "it is reported by its time"
 
 
 def test_history_is_the_newest_trades() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fanout.errors import VenueBusyError, VenueMessageError, VenueRefusalError
-from fanout.protocol import DataKinds, Instrument
+from fanout.protocol import DataKinds, Instrument, TradeKind
 from fanout.venues import VenueItem, VenueTrade
 from fanout.venues.bitfinex import Bitfinex
 from fanout.venues.bitfinex.dialogue import BitfinexDialogue
@@ -46,6 +46,10 @@ def event(name: str, **fields: object) -> bytes:
 
 def refusal(code: int, **fields: object) -> bytes:
     return event("error", **{"msg": "no", "code": code, **fields})
+
+
+def missed(number: int, time: int) -> VenueTrade:
+    return VenueTrade("tBTCUSD", number, time, "", "", False, TradeKind.OTHER)
 
 
 def outcome(dialogue: BitfinexDialogue, message: bytes) -> Outcome:
@@ -269,12 +273,27 @@ def test_numbers_are_read_by_their_digits(written: str, price: str) -> None:
         ("[1,2,0.005,0.07698900000000001]", "price with the digits of a double"),
     ],
 )
-def test_an_unreadable_trade_is_refused_in_words(row: str, said: str) -> None:
+def test_an_unreadable_trade_is_refused_in_words_and_missed(row: str, said: str) -> None:
     items: list[VenueItem] = []
     with pytest.raises(VenueMessageError, match=said) as caught:
         opened().receive(f'[{TRADES},"te",{row}]'.encode(), items)
-    assert items == []
+    time = 2 if row.startswith("[1,2,") else 0
+    assert items == ([missed(1, time)] if row.startswith("[1,") else [])
     assert len(str(caught.value)) < 300
+
+
+def test_an_unreadable_trade_hides_no_other() -> None:
+    rows = "[9,5,0.005,7245.3],[8,4,0.30000000000000004,7245.3],[7,3,0.005,7245.3],[]"
+    dialogue, items = opened(numbered=True), list[VenueItem]()
+    with pytest.raises(VenueMessageError, match="trade of the wrong shape"):
+        dialogue.receive(f"[{TRADES},[{rows}],1,1574694478810]".encode(), items)
+    found = [each for each in items if isinstance(each, VenueTrade)]
+    assert [(each.trade_id, each.is_past, each.price) for each in found] == [
+        (7, True, "7245.3"),
+        (8, True, ""),
+        (9, True, "7245.3"),
+    ]
+    assert received(dialogue, numbered(2)), "its number is known"
 
 
 @pytest.mark.parametrize(
