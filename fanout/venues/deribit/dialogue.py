@@ -390,9 +390,14 @@ class DeribitDialogue:
 
     # Access.
 
+    def _asked_access(self) -> Access:
+        """Raises `VenueMessageError` where no access was asked for."""
+        if self._access is None:
+            raise VenueMessageError("unexpected event", "an answer about access")
+        return self._access
+
     def _granted(self, result: msgspec.Raw) -> Outcome | None:
-        access = self._access
-        assert access is not None, "its request was sent"
+        access = self._asked_access()
         was_settled, was_granted = access.is_settled, access.is_granted
         access.grant(result)
         self._interval = RAW
@@ -401,8 +406,7 @@ class DeribitDialogue:
         return None if was_granted else Outcome(notice="Deribit accepts the credentials again")
 
     def _denied(self, code: int, words: str) -> Outcome:
-        access = self._access
-        assert access is not None, "its request was sent"
+        access = self._asked_access()
         if access.is_settled:
             pause_s = access.refuse()
             return Outcome(

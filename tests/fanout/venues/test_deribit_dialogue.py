@@ -308,6 +308,16 @@ def test_what_was_not_asked_for_and_what_makes_no_sense_is_refused(
         opened("A", keyed=keyed).receive(message, [])
 
 
+@pytest.mark.parametrize("data", [DataKinds.TRADES, DataKinds.QUOTES])
+@pytest.mark.parametrize("message", [answer(TOKEN, ACCESS), refusal(13004, "no", ACCESS)])
+def test_an_answer_about_access_that_was_not_asked_for_is_refused(
+    message: bytes, data: DataKinds
+) -> None:
+    talk = opened("A", data=data)
+    with pytest.raises(VenueMessageError, match="unexpected event: an answer about access"):
+        talk.receive(message, [])
+
+
 def test_the_members_of_a_message_may_come_in_another_order() -> None:
     params = json.loads(trades())["params"]
     turned = compact({"params": dict(reversed(params.items())), "method": "subscription"})
