@@ -18,6 +18,10 @@ If it was a live one, the sequence of trades begins one trade later.
 No recording shows what `trades-all` sends first, and the documentation names only live trades. So
 none of its trades counts as past. One that came before is dropped by its id.
 
+OKX takes 480 requests an hour on a connection. A subscription, or a book asked for anew, is one;
+pings are not counted. So after `REFRESHES_UNTIL` requests a dialogue asks for no book anew, the
+connection is replaced for it, and the next one begins at 0. The other 80 are for subscriptions.
+
 A notice of code 64008 comes 60 s before OKX closes the connection.
 https://www.okx.com/docs-v5/en/#overview-websocket-subscribe
 
@@ -48,6 +52,9 @@ BOOK: Final = "books"
 
 ARGS_A_REQUEST: Final = 300
 """Most arguments of a request. OKX limits only its length."""
+
+REFRESHES_UNTIL: Final = 400
+"""Requests of a connection after which a new connection brings a book anew."""
 
 PING_S: Final = 20.0
 _PONG: Final = b"pong"
@@ -107,6 +114,8 @@ class OkxDialogue(DialogueDefaults):
             room=limits.request_bytes - _REQUEST,
             around=_AROUND,
         )
+        self._sent = 0
+        """Requests so far."""
         self._numbers: deque[int] = deque()
         """Of the requests, oldest first."""
         self._fresh: set[str] = set()
@@ -136,13 +145,14 @@ class OkxDialogue(DialogueDefaults):
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         self._fresh.difference_update(symbols)
         self._older.difference_update(symbols)
-        return tuple(_request("unsubscribe", ask.topics) for ask in self._topics.leave(symbols))
+        asks = self._topics.leave(symbols)
+        return tuple(self._request("unsubscribe", ask.topics) for ask in asks)
 
     def refresh(self, symbol: str) -> tuple[str, ...]:
         # A second subscription brings the whole book again (recorded in 2022).
-        if BOOK not in self._channels:
+        if BOOK not in self._channels or self._sent >= REFRESHES_UNTIL:
             return ()
-        return (_request("subscribe", (f"{BOOK}:{symbol}",)),)
+        return (self._request("subscribe", (f"{BOOK}:{symbol}",)),)
 
     def tick(self, now_s: float) -> tuple[str, ...]:
         if now_s < self.due_s:
@@ -161,7 +171,14 @@ class OkxDialogue(DialogueDefaults):
     def _requests(self, asks: Iterable[Ask]) -> Iterator[str]:
         for ask in asks:
             self._numbers.append(ask.number)
-            yield _request("subscribe", ask.topics)
+            yield self._request("subscribe", ask.topics)
+
+    def _request(self, op: str, topics: Iterable[str]) -> str:
+        self._sent += 1
+        args = [
+            dict(zip(("channel", "instId"), each.split(":", 1), strict=True)) for each in topics
+        ]
+        return msgspec.json.encode({"op": op, "args": args}).decode()
 
     # What the channels bring.
 
@@ -268,8 +285,3 @@ def _topic_in(other: _Other) -> str | None:
         return other.arg.topic
     found = _NAMED.search(other.msg)
     return f"{found[1]}:{found[2]}" if found else None
-
-
-def _request(op: str, topics: Iterable[str]) -> str:
-    args = [dict(zip(("channel", "instId"), each.split(":", 1), strict=True)) for each in topics]
-    return msgspec.json.encode({"op": op, "args": args}).decode()

@@ -370,3 +370,16 @@ def test_only_a_book_can_be_asked_for_anew() -> None:
     assert args(text) == [("books", "BTC-USDT")]
     assert told(dialogue, confirmed("BTC-USDT", "books")).confirmed == ("BTC-USDT",)
     assert received(dialogue, confirmed("BTC-USDT", "books")) == []
+
+
+def test_a_connection_keeps_to_the_480_requests_of_an_hour() -> None:
+    """Five books, each asked for anew every 30 s, would be 600 an hour."""
+    dialogue = Okx(data=DataKinds.BOOK_BY_PRICE).dialogue(tuple("ABCDE"))
+    sent = len(dialogue.opening())
+    dialogue.tick(20)
+    for symbol in "AB":
+        sent += len(dialogue.unsubscribe((symbol,)) + dialogue.subscribe((symbol,)))
+    while (words := dialogue.refresh("A")) and sent < 480:
+        sent += len(words)
+    assert sent == 400
+    assert dialogue.subscribe(("F",)) != (), "only books are left to a new connection"
