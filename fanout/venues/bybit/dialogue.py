@@ -18,11 +18,12 @@ The first form is in the docs, without `req_id`. The others were seen by users o
 request are subscribed. So the dialogue asks for them again, and takes "already subscribed" as a
 confirmation. That one fails a whole request too.
 
-An answer without `req_id` counts for the oldest request without an answer.
+An answer without `req_id` counts for the oldest request without an answer. A refusal counts for the
+oldest one with a topic or symbol that it names, if there is one.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -87,6 +88,8 @@ class BybitDialogue(DialogueDefaults):
         self._prefixes = prefixes
         self._units = units
         self._topics = Topics(self._topics_of, most=most, room=limits.request_bytes - 64)
+        self._open: dict[int, tuple[str, ...]] = {}
+        """Topics of the requests without an answer, by number, oldest first."""
         self._quoted: dict[str, int] = {}
         """By symbol, the id of the last quote."""
         self.due_s = PING_S
@@ -104,10 +107,14 @@ class BybitDialogue(DialogueDefaults):
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         for symbol in symbols:
             self._quoted.pop(symbol, None)
-        return tuple(_requests("subscribe", self._topics.ask(symbols)))
+        return self._subscriptions(self._topics.ask(symbols))
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_requests("unsubscribe", self._topics.leave(symbols)))
+        return _requests("unsubscribe", self._topics.leave(symbols))
+
+    def _subscriptions(self, asks: tuple[Ask, ...]) -> tuple[str, ...]:
+        self._open.update((each.number, each.topics) for each in asks)
+        return _requests("subscribe", asks)
 
     def refresh(self, symbol: str) -> tuple[str, ...]:
         if BOOK not in self._prefixes:
@@ -185,14 +192,22 @@ class BybitDialogue(DialogueDefaults):
         is_counted = not answer.req_id or _is_number(answer.req_id)
         if answer.op != "subscribe" or not is_counted:
             return None if answer.success else _notice(answer)
-        number = int(answer.req_id) if answer.req_id else None
+        words = () if answer.success else tuple(_WORD.findall(answer.ret_msg))
+        number = int(answer.req_id) if answer.req_id else self._oldest(words)
+        self._open.pop(number, None)
         if not answer.success:
-            return self._refused(number, answer)
+            return self._refused(number, words, answer)
         symbols = self._topics.confirm(self._topics.pop(number))
         return Outcome(confirmed=symbols) if symbols else None
 
-    def _refused(self, number: int | None, answer: _AnyMessage) -> Outcome:
-        words = _WORD.findall(answer.ret_msg)
+    def _oldest(self, words: tuple[str, ...]) -> int:
+        """The number of the oldest request with a topic or symbol among these words, or of the
+        oldest one; 0 if none is open."""
+        named = {topic for word in words for topic in (word, *self._topics_of(word))}
+        oldest = min(self._open, default=0)
+        return next((each for each in self._open if named.intersection(self._open[each])), oldest)
+
+    def _refused(self, number: int, words: tuple[str, ...], answer: _AnyMessage) -> Outcome:
         why = shown(answer.ret_msg) or "refused without a reason"
         confirmed: tuple[str, ...] = ()
         if _REPEATED in answer.ret_msg:
@@ -203,7 +218,7 @@ class BybitDialogue(DialogueDefaults):
             refused, again = self._topics.refuse_request(number, why, named=named)
         if not (confirmed or refused or again):
             return _notice(answer)
-        answers = tuple(_requests("subscribe", again))
+        answers = self._subscriptions(again)
         return Outcome(answers=answers, confirmed=confirmed, refused=refused)
 
 
@@ -225,8 +240,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 20
 
 
-def _requests(operation: str, asks: Iterable[Ask]) -> Iterator[str]:
-    return (_request(operation, str(each.number), each.topics) for each in asks)
+def _requests(operation: str, asks: tuple[Ask, ...]) -> tuple[str, ...]:
+    return tuple(_request(operation, str(each.number), each.topics) for each in asks)
 
 
 def _request(operation: str, number: str, topics: tuple[str, ...]) -> str:

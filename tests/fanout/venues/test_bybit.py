@@ -428,6 +428,32 @@ def test_a_bad_symbol_is_refused_and_the_others_are_asked_for_again() -> None:
     )
 
 
+def test_a_refusal_without_a_number_is_about_the_request_that_has_the_name() -> None:
+    symbols = tuple(f"A{number}USDT" for number in range(150))
+    dialogue = dialogue_of(*symbols, data=DataKinds.TRADES)
+    assert [len(each) for each in args(*dialogue.opening())] == [100, 50]
+    outcome = dialogue.receive(failure("Invalid symbol :[A120USDT]"), [])
+    assert outcome is not None
+    assert outcome.refused == {"A120USDT": "Invalid symbol :[A120USDT]"}
+    assert [len(each) for each in args(*outcome.answers)] == [49]
+    nameless = ACK.replace(b'"1"', b'""')
+    for confirmed in (symbols[:100], symbols[100:120] + symbols[121:]):
+        assert dialogue.receive(nameless, []) == Outcome(confirmed=confirmed)
+    assert dialogue.unanswered == frozenset()
+
+
+def test_each_request_with_topics_of_a_bad_symbol_is_refused_by_its_name() -> None:
+    dialogue = dialogue_of("A", "B", "BAD", most=4)
+    assert [len(each) for each in args(*dialogue.opening())] == [4, 4, 1]
+    first, second = (dialogue.receive(failure("Invalid symbol :[BAD]"), []) for _ in range(2))
+    assert first is not None
+    assert first.refused == {"BAD": "Invalid symbol :[BAD]"}
+    assert args(*first.answers) == [["orderbook.1.B", "orderbook.200.B"]]
+    assert second is not None
+    assert (second.refused, second.answers) == ({}, ())
+    assert dialogue.receive(ACK, []) == Outcome(confirmed=("A",))
+
+
 def test_a_bad_topic_refuses_its_symbol() -> None:
     dialogue = dialogue_of("BTCUSDT", "NOPEUSDT")
     dialogue.opening()
