@@ -16,7 +16,8 @@ Data may come before the answer to its subscription. One bad topic fails its who
 The first form is in the docs, without `req_id`. The others were seen by users of the exchange
 (https://github.com/ccxt/ccxt/issues/30284). It is not documented whether the good topics of such a
 request are subscribed. So the dialogue asks for them again, and takes "already subscribed" as a
-confirmation. That one fails a whole request too.
+confirmation. That one fails a whole request too. Where it names no topic, a request with one symbol
+confirms it.
 
 An answer without `req_id` counts for the oldest request without an answer. A refusal counts for the
 oldest one with a topic or symbol that it names, if there is one.
@@ -194,9 +195,9 @@ class BybitDialogue(DialogueDefaults):
             return None if answer.success else _notice(answer)
         words = () if answer.success else tuple(_WORD.findall(answer.ret_msg))
         number = int(answer.req_id) if answer.req_id else self._oldest(words)
-        self._open.pop(number, None)
+        topics = self._open.pop(number, ())
         if not answer.success:
-            return self._refused(number, words, answer)
+            return self._refused(number, topics, words, answer)
         symbols = self._topics.confirm(self._topics.pop(number))
         return Outcome(confirmed=symbols) if symbols else None
 
@@ -207,12 +208,22 @@ class BybitDialogue(DialogueDefaults):
         oldest = min(self._open, default=0)
         return next((each for each in self._open if named.intersection(self._open[each])), oldest)
 
-    def _refused(self, number: int, words: tuple[str, ...], answer: _AnyMessage) -> Outcome:
+    def _live(self, topics: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
+        """The topics that are subscribed already: those that a refusal names, or all of a request
+        with one symbol. If one of the latter is not, the feed notices that it is silent."""
+        is_nameless = not set(words).intersection(topics)
+        is_alone = len(set(map(self._topics.symbol_of, topics))) == 1
+        return words + topics if is_nameless and is_alone else words
+
+    def _refused(
+        self, number: int, topics: tuple[str, ...], words: tuple[str, ...], answer: _AnyMessage
+    ) -> Outcome:
         why = shown(answer.ret_msg) or "refused without a reason"
         confirmed: tuple[str, ...] = ()
         if _REPEATED in answer.ret_msg:
-            confirmed = self._topics.confirm(words)
-            refused, again = self._topics.refuse_request(number, why, live=words)
+            live = self._live(topics, words)
+            confirmed = self._topics.confirm(live)
+            refused, again = self._topics.refuse_request(number, why, live=live)
         else:
             named = {self._topics.symbol_of(word) or word for word in words}
             refused, again = self._topics.refuse_request(number, why, named=named)

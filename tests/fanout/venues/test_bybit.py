@@ -483,8 +483,9 @@ def test_a_refusal_that_names_nothing_is_narrowed_down() -> None:
 
 @pytest.mark.parametrize("survive", [True, False])
 @pytest.mark.parametrize("are_named", [True, False])
+@pytest.mark.parametrize("are_live_ones_named", [True, False])
 def test_the_good_topics_of_a_refused_request_may_be_subscribed_or_not(
-    survive: bool, are_named: bool
+    survive: bool, are_named: bool, are_live_ones_named: bool
 ) -> None:
     """A venue that checks topic by topic, and stops at the first that is bad or there already."""
     good, live = {"BTCUSDT", "ETHUSDT", "XRPUSDT"}, set[str]()
@@ -497,7 +498,8 @@ def test_the_good_topics_of_a_refused_request_may_be_subscribed_or_not(
         words, new = "", set[str]()
         for topic in asked["args"]:
             if topic in live:
-                words = f"error:already subscribed,topic:{topic}"
+                named = f",topic:{topic}" if are_live_ones_named else ""
+                words = f"error:already subscribed{named}"
             elif topic.rpartition(".")[2] not in good:
                 words = "error:handler not found" + (f",topic:{topic}" if are_named else "")
             if words:
@@ -515,6 +517,16 @@ def test_the_good_topics_of_a_refused_request_may_be_subscribed_or_not(
     assert live >= {prefix + each for prefix in Bybit(data=ALL)._prefixes for each in good}
     assert dialogue.unanswered == frozenset()
     assert sent < 20
+
+
+def test_a_topic_that_is_subscribed_already_confirms_no_other_of_its_symbol() -> None:
+    dialogue = dialogue_of("BTCUSDT")
+    dialogue.opening()
+    words = "error:already subscribed,topic:publicTrade.BTCUSDT"
+    outcome = dialogue.receive(failure(words, req_id="1"), [])
+    assert outcome is not None
+    assert args(*outcome.answers) == [["orderbook.1.BTCUSDT", "orderbook.200.BTCUSDT"]]
+    assert dialogue.unanswered == {"BTCUSDT"}
 
 
 def test_a_symbol_that_is_left_is_not_waited_for() -> None:
