@@ -10,6 +10,9 @@ There is an answer for each argument of a request, in any order. An error names 
 words, if at all; where it names none, the oldest request that still waits is asked for again in
 halves. OKX closes a connection that brings no data for 30 s, hence the `ping`, which is bare text.
 
+A symbol is refused with the first of its channels. The dialogue then leaves the others, those that
+are subscribed at once, and one that is confirmed later on its confirmation.
+
 On subscribing `trades` sends the newest trade, which can be hours old, as a message like any other
 (18 of 23 instruments in recordings of 2022, all within a second). Nothing in it says so. So the
 first message behind the answer counts as past, unless it comes later than `PING_S` to twice that.
@@ -109,11 +112,15 @@ class OkxDialogue(DialogueDefaults):
         self._channels = channels
         self._units = units
         self._topics = Topics(
-            lambda symbol: tuple(f"{each}:{symbol}" for each in channels),
+            self._topics_of,
             most=ARGS_A_REQUEST,
             room=limits.request_bytes - _REQUEST,
             around=_AROUND,
         )
+        self._confirmed: set[str] = set()
+        """The topics that are subscribed."""
+        self._refused: set[str] = set()
+        """The symbols that OKX has refused."""
         self._sent = 0
         """Requests so far."""
         self._numbers: deque[int] = deque()
@@ -132,6 +139,9 @@ class OkxDialogue(DialogueDefaults):
         }
         self._readers = {each.encode(): readers[each] for each in channels}
 
+    def _topics_of(self, symbol: str) -> tuple[str, ...]:
+        return tuple(f"{each}:{symbol}" for each in self._channels)
+
     @property
     def unanswered(self) -> frozenset[str]:
         return self._topics.unanswered
@@ -140,12 +150,16 @@ class OkxDialogue(DialogueDefaults):
         return self.subscribe(self._symbols)
 
     def subscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        self._refused.difference_update(symbols)
         return tuple(self._requests(self._topics.ask(symbols)))
 
     def unsubscribe(self, symbols: tuple[str, ...]) -> tuple[str, ...]:
         self._fresh.difference_update(symbols)
         self._older.difference_update(symbols)
+        self._refused.difference_update(symbols)
         asks = self._topics.leave(symbols)
+        for ask in asks:
+            self._confirmed.difference_update(ask.topics)
         return tuple(self._request("unsubscribe", ask.topics) for ask in asks)
 
     def refresh(self, symbol: str) -> tuple[str, ...]:
@@ -255,9 +269,12 @@ class OkxDialogue(DialogueDefaults):
         raise VenueMessageError("unexpected event", f"{other.event!r}, {words}")
 
     def _confirm(self, arg: _Arg) -> Outcome | None:
-        is_ours = self._topics.symbol_of(arg.topic) is not None
-        if is_ours and arg.channel == AGGREGATES:
-            self._fresh.add(arg.instId)
+        if arg.instId in self._refused:
+            return Outcome(answers=(self._request("unsubscribe", (arg.topic,)),))
+        if self._topics.symbol_of(arg.topic) is not None:
+            self._confirmed.add(arg.topic)
+            if arg.channel == AGGREGATES:
+                self._fresh.add(arg.instId)
         confirmed = self._topics.confirm((arg.topic,))
         return Outcome(confirmed=confirmed) if confirmed else None
 
@@ -269,14 +286,29 @@ class OkxDialogue(DialogueDefaults):
             return self._refuse_oldest(words)
         symbol = self._topics.symbol_of(topic)
         refused = {} if symbol is None else self._topics.refuse((symbol,), words)
-        return Outcome(refused=refused) if refused else Outcome(notice=words)
+        if not refused:
+            return Outcome(notice=words)
+        return Outcome(refused=refused, answers=self._leave(refused))
 
     def _refuse_oldest(self, words: str) -> Outcome:
         while self._numbers:
             refused, asks = self._topics.refuse_request(self._numbers.popleft(), words)
             if refused or asks:
-                return Outcome(refused=refused, answers=tuple(self._requests(asks)))
+                answers = self._leave(refused) + tuple(self._requests(asks))
+                return Outcome(refused=refused, answers=answers)
         return Outcome(notice=words)
+
+    def _leave(self, refused: Iterable[str]) -> tuple[str, ...]:
+        """The request that unsubscribes from what there is of refused symbols."""
+        self._refused.update(refused)
+        topics = [
+            topic
+            for symbol in refused
+            for topic in self._topics_of(symbol)
+            if topic in self._confirmed
+        ]
+        self._confirmed.difference_update(topics)
+        return (self._request("unsubscribe", topics),) if topics else ()
 
 
 def _topic_in(other: _Other) -> str | None:

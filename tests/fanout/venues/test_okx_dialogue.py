@@ -284,6 +284,33 @@ def test_an_error_refuses_the_symbol_that_it_names(code: str, msg: str) -> None:
     assert told(dialogue, error(code, msg)).notice, "refused before"
 
 
+@pytest.mark.parametrize(
+    "words", [MISSING.format(channel="books", symbol="BTC-USDT"), "nothing named"]
+)
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_symbol_that_is_refused_for_one_channel_is_left_on_the_others(
+    words: str, is_late: bool
+) -> None:
+    data = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
+    dialogue: Any = Okx(data=data).dialogue(("BTC-USDT",))
+    dialogue.opening()
+    quotes = confirmed("BTC-USDT", "bbo-tbt")
+    if not is_late:
+        assert received(dialogue, quotes) == []
+    outcome = told(dialogue, error("60018", words))
+    assert set(outcome.refused) == {"BTC-USDT"}
+    answers = outcome.answers
+    if is_late:
+        assert answers == ()
+        answers = told(dialogue, quotes).answers
+    (text,) = answers
+    assert (json.loads(text)["op"], args(text)) == ("unsubscribe", [("bbo-tbt", "BTC-USDT")])
+    dialogue.subscribe(("BTC-USDT",))
+    assert received(dialogue, quotes) == [], "asked for again"
+    dialogue.receive(confirmed("BTC-USDT", "books"), [])
+    assert dialogue.unanswered == frozenset()
+
+
 def test_an_error_may_name_its_symbol_as_an_answer_does() -> None:
     dialogue = fills()
     dialogue.opening()
