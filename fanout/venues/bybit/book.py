@@ -26,6 +26,7 @@ from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import U64_MAX, BookFlags, Side
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.level_text import packed_levels
+from fanout.venues.bybit.trades import Millis
 from fanout.venues.levels import packed_side
 from fanout.venues.numbers import BROKEN
 from fanout.venues.values import VenueDepth, VenueQuote
@@ -55,9 +56,9 @@ class _Message(msgspec.Struct, gc=False):
     """A message with its levels."""
 
     type: _Type
-    ts: _Id
+    ts: Millis
     data: _Levels
-    cts: _Id = 0
+    cts: Millis = 0
 
 
 class _Rest(msgspec.Struct, gc=False):
@@ -72,9 +73,9 @@ class _Rest(msgspec.Struct, gc=False):
 
 class _RestMessage(msgspec.Struct, gc=False):
     type: _Type
-    ts: _Id
+    ts: Millis
     data: _Rest
-    cts: _Id = 0
+    cts: Millis = 0
 
 
 _decode = msgspec.json.Decoder(_Message).decode
@@ -90,6 +91,8 @@ def read_quote(message: bytes) -> VenueQuote:
         raise VenueMessageError("quote of the wrong shape", f"{error}: {message[:80]!r}") from error
     if row.type != "snapshot":
         raise VenueMessageError("quote that is no snapshot", f"{row.data.s}, {row.type}")
+    if row.data.u > U64_MAX:
+        raise VenueMessageError("quote of the wrong shape", f"{row.data.s}, id {row.data.u}")
     bid, ask = next(iter(row.data.b), _NO_LEVEL), next(iter(row.data.a), _NO_LEVEL)
     restarted = row.data.u == RESTARTED
     return VenueQuote(row.data.s, row.data.u, row.cts or row.ts, *bid, *ask, resets=restarted)
@@ -105,7 +108,7 @@ def read_depth(message: bytes, instrument: Instrument) -> VenueDepth:
     symbol, update_id, time = row.data.s, row.data.u, row.cts or row.ts
     if symbol != instrument.symbol:
         raise VenueMessageError("depth of another symbol", f"{symbol} for {instrument.symbol}")
-    if max(update_id, time) > U64_MAX:
+    if update_id > U64_MAX:
         raise VenueMessageError("depth of the wrong shape", f"{symbol}, id {update_id}")
     is_restart = update_id == RESTARTED
     if row.type == "delta" and not is_restart:

@@ -32,7 +32,7 @@ class _Trade(_Id):
     price: str
     size: str
     side: Side
-    time: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,19}$")]
+    time: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,13}$")]
     isBlockTrade: bool = False  # noqa: N815
     isRPITrade: bool = False  # noqa: N815
 

@@ -23,9 +23,11 @@ import msgspec
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
 from fanout.venues.numbers import BROKEN
+from fanout.venues.times import MAX_TIME_MS
 from fanout.venues.values import VenueItem, VenueTrade
 
 Side = Literal["Buy", "Sell"]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 
 _UUID: Final = re.compile(
     r"([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
@@ -34,7 +36,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 class _Trade(msgspec.Struct, gc=False):
-    T: Annotated[int, msgspec.Meta(ge=0)]
+    T: Millis
     s: str
     S: Side
     v: str

@@ -27,7 +27,7 @@ from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import BookFlags, Side
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.level_text import packed_levels
-from fanout.venues.deribit.messages import Natural, fits
+from fanout.venues.deribit.messages import Millis, Natural, fits
 from fanout.venues.levels import packed_side
 from fanout.venues.numbers import BROKEN, decimal_text
 from fanout.venues.values import VenueDepth, VenueQuote
@@ -53,7 +53,7 @@ _Pair = tuple[msgspec.Raw, msgspec.Raw]
 
 class _Depth(msgspec.Struct, gc=False):
     type: Literal["snapshot", "change"]
-    timestamp: Natural
+    timestamp: Millis
     instrument_name: str
     change_id: Natural
     bids: msgspec.Raw
@@ -74,7 +74,7 @@ class _DepthNotification(msgspec.Struct, gc=False):
 
 
 class _Best(msgspec.Struct, gc=False):
-    timestamp: Natural
+    timestamp: Millis
     instrument_name: str
     change_id: Natural
     bids: list[_Pair]
@@ -105,7 +105,7 @@ def read_depth(message: bytes, instrument: Instrument) -> VenueDepth:
         raise VenueMessageError("unexpected event", f"{row.type} of {row.instrument_name}")
     if not row.is_whole and row.prev_change_id is None:
         raise VenueMessageError(_WRONG, f"{instrument.symbol}, a change without prev_change_id")
-    if not fits(row.change_id, row.timestamp, row.prev_change_id or 0):
+    if not fits(row.change_id, row.prev_change_id or 0):
         raise VenueMessageError(_WRONG, f"{instrument.symbol}, change {row.change_id}")
     update = BookUpdate(
         instrument,
@@ -153,7 +153,7 @@ def read_quote(message: bytes) -> VenueQuote:
         row = _decode_best(message).params.data
     except BROKEN as error:
         raise VenueMessageError("quote of the wrong shape", f"{error}: {message[:80]!r}") from error
-    if not fits(row.change_id, row.timestamp):
+    if not fits(row.change_id):
         raise VenueMessageError(
             "quote of the wrong shape", f"{row.instrument_name}, change {row.change_id}"
         )

@@ -19,6 +19,7 @@ import msgspec
 from fanout.errors import shown
 from fanout.protocol.constants import U64_MAX
 from fanout.venues.numbers import BROKEN
+from fanout.venues.times import MAX_TIME_MS
 
 NO_VALUE: Final = msgspec.Raw(b"")
 """A field that is not there. `null` is."""
@@ -35,6 +36,7 @@ UNREADABLE: Final = frozenset({-32700, -32600, -32601})
 """Codes of JSON-RPC for a request that is too large, or that the venue cannot read at all."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 
 
 class Error(msgspec.Struct, gc=False):

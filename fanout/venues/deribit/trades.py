@@ -18,7 +18,7 @@ import msgspec
 
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import TradeKind
-from fanout.venues.deribit.messages import Natural, fits
+from fanout.venues.deribit.messages import Millis, Natural, fits
 from fanout.venues.numbers import BROKEN, decimal_text
 from fanout.venues.values import VenueTrade
 
@@ -27,7 +27,7 @@ class Row(msgspec.Struct, gc=False):
     """One trade. The last five fields have the kinds above; their values do not matter."""
 
     trade_seq: Natural
-    timestamp: Natural
+    timestamp: Millis
     price: msgspec.Raw
     amount: msgspec.Raw
     direction: Literal["buy", "sell"]
@@ -47,7 +47,7 @@ class Row(msgspec.Struct, gc=False):
             or self.combo_id is not None
             or self.combo_trade_id is not None
         )
-        if not fits(self.trade_seq, self.timestamp):
+        if not fits(self.trade_seq):
             raise VenueMessageError(_WRONG, f"{self.instrument_name}, trade {self.trade_seq}")
         return VenueTrade(
             self.instrument_name,

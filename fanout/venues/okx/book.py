@@ -39,7 +39,7 @@ from fanout.protocol.level_text import packed_levels
 from fanout.venues.levels import packed_side
 from fanout.venues.numbers import BROKEN
 from fanout.venues.okx.rest import data_of
-from fanout.venues.okx.trades import UNSIGNED
+from fanout.venues.okx.trades import MILLIS, UNSIGNED
 from fanout.venues.values import Alive, Request, VenueDepth, VenueQuote
 
 LEVELS: Final = 400
@@ -58,14 +58,14 @@ _NO_BOOK: Final = "whole book of the wrong shape"
 class _Whole(msgspec.Struct, gc=False):
     asks: msgspec.Raw
     bids: msgspec.Raw
-    ts: UNSIGNED
+    ts: MILLIS
     seqId: UNSIGNED  # noqa: N815  the venue's name
 
 
 class _Changes(msgspec.Struct, gc=False):
     asks: msgspec.Raw
     bids: msgspec.Raw
-    ts: UNSIGNED
+    ts: MILLIS
     seqId: UNSIGNED | None = None  # noqa: N815
     prevSeqId: int | None = None  # noqa: N815
 
@@ -73,7 +73,7 @@ class _Changes(msgspec.Struct, gc=False):
 class _Quote(msgspec.Struct, gc=False):
     asks: _Best
     bids: _Best
-    ts: UNSIGNED
+    ts: MILLIS
     seqId: UNSIGNED | None = None  # noqa: N815
 
 
@@ -112,8 +112,8 @@ class QuoteReader:
     def _quote(self, row: _Quote, symbol: str) -> VenueQuote:
         bid, ask = (side[0] if side else _NO_LEVEL for side in (row.bids, row.asks))
         update_id = row.ts if row.seqId is None else row.seqId
-        if max(update_id, row.ts) > U64_MAX:
-            raise VenueMessageError("quote of the wrong shape", f"{symbol}, {update_id}, {row.ts}")
+        if update_id > U64_MAX:
+            raise VenueMessageError("quote of the wrong shape", f"{symbol}, {update_id}")
         # A quote does not name the one before. A later one with a lower id begins the ids anew.
         last = self._newest.get(symbol)
         resets = last is not None and update_id < last.update_id and row.ts > last.time
@@ -152,8 +152,8 @@ class BookReader:
             if _has_levels(row.asks) or _has_levels(row.bids):
                 raise _wrong(f"{symbol}, update {last} with levels behind itself")
             return Alive(symbol)
-        if max(last, previous or 0, row.ts) > U64_MAX:
-            raise _wrong(f"{symbol}, update {last} behind {previous}, time {row.ts}")
+        if max(last, previous or 0) > U64_MAX:
+            raise _wrong(f"{symbol}, update {last} behind {previous}")
         flags = BookFlags.WHOLE | BookFlags.TOP_ONLY if is_whole else BookFlags.NONE
         update = BookUpdate(instrument, last, row.ts, *_packed(row, instrument), flags)
         if previous is None or previous > last:
@@ -172,8 +172,8 @@ def parse_book(body: bytes, instrument: Instrument) -> BookUpdate:
         bids, asks = _packed(row, instrument)
     except BROKEN as error:
         raise VenueMessageError(_NO_BOOK, error) from error
-    if max(row.seqId, row.ts) > U64_MAX:
-        raise VenueMessageError(_NO_BOOK, f"update {row.seqId}, time {row.ts}")
+    if row.seqId > U64_MAX:
+        raise VenueMessageError(_NO_BOOK, f"update {row.seqId}")
     flags = BookFlags.WHOLE
     if max(len(bids), len(asks)) >= LEVELS * LEVEL.size:
         flags |= BookFlags.TOP_ONLY

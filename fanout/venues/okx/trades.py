@@ -24,6 +24,7 @@ import msgspec
 from fanout.errors import VenueMessageError
 from fanout.protocol.constants import U64_MAX, TradeKind
 from fanout.venues.numbers import BROKEN
+from fanout.venues.times import MAX_TIME_MS
 from fanout.venues.values import SpentId, VenueItem, VenueTrade
 
 MAX_FILLS: Final = 10_000
@@ -31,6 +32,7 @@ MAX_FILLS: Final = 10_000
 becomes an item."""
 
 UNSIGNED = Annotated[int, msgspec.Meta(ge=0)]
+MILLIS = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 
 _KINDS: Final = {"0": TradeKind.MARKET, "1": TradeKind.RPI}
 
@@ -41,7 +43,7 @@ class Trade(msgspec.Struct, gc=False):
     px: str
     sz: str
     side: Literal["buy", "sell"]
-    ts: UNSIGNED
+    ts: MILLIS
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_FILLS)] = 1
     source: str = "0"
 
@@ -88,7 +90,7 @@ def read_trades(message: bytes) -> list[Trade]:
     except BROKEN as error:
         raise VenueMessageError("trade of the wrong shape", f"{error}: {message[:80]!r}") from error
     for row in rows:
-        if not row.count - 1 <= row.tradeId <= U64_MAX or row.ts > U64_MAX:
-            detail = f"{row.instId}, id {row.tradeId} of {row.count}, time {row.ts}"
+        if not row.count - 1 <= row.tradeId <= U64_MAX:
+            detail = f"{row.instId}, id {row.tradeId} of {row.count}"
             raise VenueMessageError("trade of the wrong shape", detail)
     return rows

@@ -110,6 +110,7 @@ def test_a_side_without_an_offer_has_no_quantity() -> None:
         {"a": None},
         {"u": "24042997"},
         {"u": -1},
+        {"u": 2**64},
         {"s": None},
     ],
     ids=str,
@@ -117,6 +118,13 @@ def test_a_side_without_an_offer_has_no_quantity() -> None:
 def test_an_unreadable_quote_is_refused_in_words(bad: dict[str, object]) -> None:
     with pytest.raises(VenueMessageError, match="quote of the wrong shape"):
         received(changed(QUOTE, **bad))
+
+
+@pytest.mark.parametrize("message", [QUOTE, SNAPSHOT, DELTA], ids=["quote", "snapshot", "delta"])
+@pytest.mark.parametrize("name", ["ts", "cts"])
+def test_a_time_that_cannot_be_is_refused(message: bytes, name: str) -> None:
+    with pytest.raises(VenueMessageError, match="of the wrong shape"):
+        received(json.dumps({**json.loads(message), name: 10**13 + 1}).encode())
 
 
 def test_a_change_of_a_quote_is_refused() -> None:

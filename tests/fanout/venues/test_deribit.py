@@ -193,6 +193,7 @@ def test_a_trade_that_is_no_fill_against_the_book_is_of_another_kind(field: dict
         {"trade_seq": None},
         {"timestamp": 1.5},
         {"timestamp": 10**400},
+        {"timestamp": 10**13 + 1},
         {"price": "92294.5"},
         {"price": None},
         {"price": [1]},
@@ -375,6 +376,8 @@ def test_a_page_of_history_covers_its_trades_and_no_id_before_them() -> None:
     assert isinstance(history, History)
     assert (history.first_id, history.last_id, history.is_newest) == (7, 8, False)
     assert [each.trade_id for each in history.trades] == [7, 8]
+    (late,) = Deribit().parse_recent_trades(page({"timestamp": 10**13 + 1}), "BTC-PERPETUAL")
+    assert (late.time, late.price) == (0, ""), "a time that cannot be read"
     last = Deribit().parse_history(page({"trade_seq": 9}), "BTC-PERPETUAL", 9)
     assert last is not None
     assert last.is_newest

@@ -127,6 +127,7 @@ def test_numbers_in_exponent_form_are_exact() -> None:
         (depth(SNAPSHOT, change_id=2**64), "depth of the wrong shape"),
         (depth(SNAPSHOT, timestamp=-1), "depth of the wrong shape"),
         (depth(SNAPSHOT, timestamp=2**64), "depth of the wrong shape"),
+        (depth(SNAPSHOT, timestamp=10**13 + 1), "depth of the wrong shape"),
         (depth(SNAPSHOT, asks=...), "depth of the wrong shape"),
         (depth(SNAPSHOT, asks=None), "depth of the wrong shape"),
         (depth(SNAPSHOT, asks=[["new", 1]]), "depth of the wrong shape"),
@@ -263,6 +264,7 @@ def test_an_empty_side_of_a_quote_has_no_quantity() -> None:
         {"change_id": -1},
         {"change_id": 2**64},
         {"timestamp": "1"},
+        {"timestamp": 10**13 + 1},
         {"instrument_name": None},
     ],
 )

@@ -376,6 +376,8 @@ def test_recent_trades_are_asked_for_and_read() -> None:
             (9, False, TradeKind.RPI),
         )
     )
+    (late,) = Okx().parse_recent_trades(answer(record(7, ts=str(10**13 + 1))), "BTC-USDT")
+    assert (late.trade_id, late.time, late.price) == (7, 0, ""), "a time that cannot be read"
     assert ids(answer()) == []
 
 

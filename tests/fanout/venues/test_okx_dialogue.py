@@ -178,6 +178,7 @@ def test_a_message_in_another_order_is_read_alike() -> None:
         (trade(tradeId=str(2**64)), "trade of the wrong shape"),
         (trade(tradeId="9" * 5_000), "trade of the wrong shape"),
         (trade(ts=str(2**64)), "trade of the wrong shape"),
+        (trade(ts=str(10**13 + 1)), "trade of the wrong shape"),
         (trade(ts=""), "trade of the wrong shape"),
         (trade(px=42219.9), "trade of the wrong shape"),
         (trade(sz=None), "trade of the wrong shape"),
