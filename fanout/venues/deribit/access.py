@@ -106,5 +106,8 @@ class Access:
     def hide(self, text: str) -> str:
         """Text of the venue, without the secrets that it may repeat."""
         for secret in (self._credentials.secret, self._credentials.id, self._refresh_token):
-            text = text.replace(secret, "***") if secret else text
+            if secret:
+                # Also as it stands in a request, which the text may quote.
+                escaped = msgspec.json.encode(secret)[1:-1].decode()
+                text = text.replace(escaped, "***").replace(secret, "***")
         return text

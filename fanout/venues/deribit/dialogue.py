@@ -40,6 +40,7 @@ from fanout.errors import (
     VenueKeyError,
     VenueMessageError,
     VenueRefusalError,
+    VenueUnitsError,
     shown,
 )
 from fanout.protocol.constants import DataKinds
@@ -284,15 +285,28 @@ class DeribitDialogue:
 
     def _notified(self, params: _Params, message: bytes, out: list[VenueItem]) -> Outcome | None:
         kind, _, rest = params.channel.partition(".")
-        if kind == "trades":
-            out.extend(read_trades(message))
-        elif kind == "book":
-            self._take_book(message, rest.partition(".")[0], out)
+        if kind in ("trades", "book"):
+            self._take_turned(message, kind, rest.partition(".")[0], out)
         elif kind == PLATFORM:
             return self._platform(params.data)
         else:
             raise VenueMessageError("unexpected event", f"channel {shown(params.channel)}")
         return None
+
+    def _take_turned(self, message: bytes, kind: str, symbol: str, out: list[VenueItem]) -> None:
+        """Read trades or a book whose channel does not come first."""
+        try:
+            if kind == "trades":
+                out.extend(read_trades(message))
+            else:
+                self._take_book(message, symbol, out)
+        except VenueUnitsError:
+            raise
+        except VenueMessageError as error:
+            if self._access is None:
+                raise
+            # It quotes the beginning of the message, which may hold a token.
+            raise VenueMessageError(error.kind, "its members are in another order") from None
 
     def _platform(self, data: msgspec.Raw) -> Outcome | None:
         """News of maintenance, and of an index whose instruments stop trading."""

@@ -17,6 +17,7 @@ from fanout.protocol import DataKinds
 from fanout.venues import Outcome, VenueItem
 from fanout.venues.deribit import Deribit
 from fanout.venues.deribit.dialogue import DeribitDialogue
+from fanout.venues.values import Credentials
 from tests.fanout.venues.test_deribit import (
     ALL,
     CREDENTIALS,
@@ -495,6 +496,10 @@ def test_no_secret_is_in_any_words() -> None:
         answer({**TOKEN, "expires_in": TOKEN["access_token"]}, ACCESS),
         *(refusal(code, echo, ACCESS, data={"reason": echo}) for code in (13004, 10028, 1)),
         *(refusal(code, "x" * 190 + echo, 1) for code in (13778, 11050, 13888, -32600)),
+        *(
+            compact({"result": TOKEN, **json.loads(notification(channel, [{}]))})
+            for channel in ("trades.A.raw", "book.A.raw", "ticker.A.raw")
+        ),
     ]
     words: list[str] = []
     for is_open in (False, True):
@@ -515,3 +520,12 @@ def test_no_secret_is_in_any_words() -> None:
     assert not [each for each in SECRETS if each in everything]
     assert "W0H6FJ" not in everything, "not a part of it either"
     assert "***" in everything
+
+
+def test_a_secret_is_hidden_in_the_form_of_a_request_too() -> None:
+    secrets = Credentials(id="i\\d", secret='p"w')
+    talk = Deribit(credentials=secrets).dialogue(("A",))
+    request = next(each for each in talk.opening() if "public/auth" in each)
+    outcome = received(talk, refusal(13004, request, ACCESS))
+    assert outcome is not None
+    assert '"client_id":"***","client_secret":"***"' in outcome.notice
