@@ -64,7 +64,24 @@ def test_a_command_that_is_the_first_process_ends_on_sigterm(
         while not handles_sigterm(child):
             time.sleep(0.01)
         subprocess.run(["kill", "-TERM", str(child)], check=True)
-        assert process.wait(30) == 143
+        try:
+            assert process.wait(30) == 143
+        finally:
+            process.kill()
+
+
+def test_sigterm_ends_a_command_also_where_no_exception_could() -> None:
+    code = """if True:
+        import os, signal
+        from fanout.cli.termination import end_on_sigterm
+        class Finalized:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+        end_on_sigterm()
+        Finalized()
+        print("it goes on")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
 
 
 def test_tail_and_a_watched_status_end_with_143() -> None:
