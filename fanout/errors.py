@@ -97,6 +97,15 @@ class VenueUnitsError(VenueMessageError):
         self.values = values
 
 
+class VenueTradesError(VenueMessageError):
+    """Trades of a symbol cannot be read. Where ids do not tell which are missing, the service asks
+    REST for them."""
+
+    def __init__(self, kind: str, detail: object, *, symbol: str) -> None:
+        super().__init__(kind, detail)
+        self.symbol = symbol
+
+
 MAX_SHOWN_CHARS: Final = 200
 
 

@@ -19,6 +19,7 @@ from fanout.errors import (
     VenueForbiddenError,
     VenueKeyError,
     VenueMessageError,
+    VenueTradesError,
     VenueUnitsError,
 )
 from fanout.feed.connection import Connect, Connection, Dialling, Link, Pacer
@@ -49,6 +50,10 @@ class Sink(Protocol):
 
     def misfit(self, error: VenueUnitsError) -> None:
         """A value does not fit the units of its instrument."""
+        ...
+
+    def unreadable(self, shard: Shard, symbol: str) -> None:
+        """Trades of a symbol cannot be read, and their ids are unknown."""
         ...
 
     def ended(self, shard: Shard, connection: Connection, why: str, *, is_last: bool) -> None:
@@ -339,6 +344,8 @@ class Connections:
                         self._hand_on(shard, items.copy(), burst, connection)
                         items.clear()
                     self._sink.misfit(error)
+                elif isinstance(error, VenueTradesError):
+                    self._sink.unreadable(shard, error.symbol)
                 continue
             if outcome is None:
                 continue

@@ -78,6 +78,9 @@ _LOST = "messages are missing"
 _UNPROVEN = "; nothing proves that all trades come"
 
 
+UNREADABLE: Final = "a trade was unreadable"
+
+
 class Feed:
     """One venue, from its sockets to a channel."""
 
@@ -248,7 +251,7 @@ class Feed:
     def _doubt_units(self, taken: Taken, shard: Shard) -> None:
         """The listing may say why a value does not fit. A trade that was not taken is missing."""
         self._upkeep.doubt()
-        self._healing.heal_all(shard.venue.stream, taken.refused, "a trade was unreadable")
+        self._healing.heal_all(shard.venue.stream, taken.refused, UNREADABLE)
 
     def misfit(self, error: VenueUnitsError) -> None:
         finer = self._parts.units.finer(error.symbol, error.values)
@@ -256,6 +259,9 @@ class Feed:
             self._parts.units.change(finer)
         else:
             self._upkeep.doubt()
+
+    def unreadable(self, shard: Shard, symbol: str) -> None:
+        self._healing.heal(shard.venue.stream, symbol, UNREADABLE)
 
     def _take_in(
         self,

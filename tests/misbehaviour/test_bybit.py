@@ -7,7 +7,7 @@ had, all levels of it, and none from before the one that it had then. So is each
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 import trio
@@ -18,6 +18,7 @@ from fanout.errors import VenueForbiddenError
 from fanout.protocol import BookUpdate, Quote, Status
 from fanout.simulator.faults import (
     Drop,
+    Garble,
     Http,
     Insert,
     Mute,
@@ -246,4 +247,16 @@ async def test_a_quiet_connection_is_kept_though_pings_get_no_answer(
         scene.inject(Mute())
         await trio.sleep(660)  # ten minutes without a message of the client end a connection
         assert ("", "DOWN") not in scene.told()
+    scene.account()
+
+
+@pytest.mark.parametrize("how", ["cut", "types", "price"])
+async def test_an_unreadable_trade_is_taken_from_rest(
+    autojump_clock: MockClock, how: Literal["cut", "types", "price"]
+) -> None:
+    async with playing(venue="bybit", rate=4, count=1) as scene:
+        scene.inject(Garble(BTC, count=2, how=how, stream="trade"))
+        await trio.sleep(12)
+        assert sum(each.back_filled for each in scene.trades) >= 2
+        assert not [why for why in whys(scene) if "may be missing" in why]
     scene.account()

@@ -20,7 +20,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from fanout.errors import VenueMessageError
+from fanout.errors import VenueMessageError, VenueTradesError
 from fanout.protocol.constants import U64_MAX, TradeKind
 from fanout.venues.numbers import BROKEN
 from fanout.venues.times import MAX_TIME_MS
@@ -32,6 +32,7 @@ Millis = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 _UUID: Final = re.compile(
     r"([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII
 )
+_TOPIC: Final = re.compile(rb'"topic"\s*:\s*"publicTrade\.([^"]{1,64})"')
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
@@ -60,7 +61,7 @@ _decode_row = msgspec.json.Decoder(_Trade).decode
 
 
 def read_trades(message: bytes, out: list[VenueItem]) -> None:
-    """Append the trades of a message. Raises `VenueMessageError`, after all readable trades are
+    """Append the trades of a message. Raises `VenueTradesError`, after all readable trades are
     appended, if some are unreadable."""
     try:
         out += [_meaning(row) for row in _decode(message).data]
@@ -70,12 +71,13 @@ def read_trades(message: bytes, out: list[VenueItem]) -> None:
 
 def _read_one_by_one(message: bytes, out: list[VenueItem]) -> None:
     """Nothing would fill the hole if one unreadable trade took 1,023 others with it."""
+    topic = _TOPIC.search(message)
+    symbol = topic[1].decode(errors="replace") if topic else ""
     try:
         rows = _decode_rows(message).data
     except BROKEN as error:
-        raise VenueMessageError(
-            "trades of the wrong shape", f"{error}: {message[:80]!r}"
-        ) from error
+        detail = f"{error}: {message[:80]!r}"
+        raise VenueTradesError("trades of the wrong shape", detail, symbol=symbol) from error
     faults: list[Exception] = []
     for raw in rows:
         try:
@@ -84,7 +86,7 @@ def _read_one_by_one(message: bytes, out: list[VenueItem]) -> None:
             faults.append(error)
     if faults:
         detail = f"{len(faults)} of {len(rows)} in a message, the first: {faults[0]}"
-        raise VenueMessageError("trade of the wrong shape", detail) from faults[0]
+        raise VenueTradesError("trade of the wrong shape", detail, symbol=symbol) from faults[0]
 
 
 def _meaning(row: _Trade) -> VenueTrade:
