@@ -438,8 +438,14 @@ class Feed:
             return
         self._say(self._parts.liveness.resumed(index, "subscribing anew: the venue refused it"))
         for shard in shards:
-            shard.resubscribe(symbol)
+            self._resubscribe(shard, symbol, "the venue refused it for a while")
         await self._look_into(index)
+
+    def _resubscribe(self, shard: Shard, symbol: str, why: str) -> None:
+        """Subscribe to an instrument anew, and fetch what it traded until now."""
+        shard.resubscribe(symbol)
+        if DataKinds.TRADES in shard.venue.data:
+            self._healing.heal(shard.venue.stream, symbol, why)
 
     async def _look_into(self, index: int) -> None:
         """Investigate a quiet instrument and apply remedies until it trades."""
@@ -510,7 +516,7 @@ class Feed:
             _LOG.warning(
                 "%s: the venue never answered the subscription; subscribing anew", instrument.symbol
             )
-            shard.resubscribe(instrument.symbol)
+            self._resubscribe(shard, instrument.symbol, "the venue did not answer its subscription")
 
     def _wake_up(self, index: int, shard: Shard, why: str) -> None:
         """Subscribe to a silent instrument anew, or open another connection.

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from fanout.errors import VenueUnreachableError
 from fanout.feed import healing
+from fanout.feed.feed import LOOK_AGAIN_S
 from fanout.feed.healing import SETTLE_S, _in_words
 from fanout.protocol import Status
 from fanout.stats.snapshots import InstrumentStats
@@ -138,6 +139,25 @@ async def test_an_outage_of_rest_too_is_reported(autojump_clock: MockClock) -> N
         assert told(running) == [0, 1]
         assert words(running)[0].endswith("may be missing: no answer from REST")
         assert len(words(running)) <= 2
+
+
+async def test_trades_while_the_venue_refused_a_symbol_are_back_filled(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        exchange.sockets[0].push(b'{"toy":"refused","symbol":"BTCUSDT","why":"not now"}')
+        for _ in range(3):
+            await trio.sleep(LOOK_AGAIN_S / 4)
+            exchange.trade(BTC, skip=True)
+        exchange.rest_fault = VenueUnreachableError("no answer from REST")
+        await trio.sleep(LOOK_AGAIN_S / 4)
+        exchange.trade(BTC)
+        exchange.rest_fault = None
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 4, "1+", "2+", "3+"]
 
 
 async def test_a_silent_stream_is_healed_when_rest_shows_its_trades(
