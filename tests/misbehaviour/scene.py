@@ -7,7 +7,7 @@ by the venue without a trade. Elsewhere `tests.stand.account` says what holds.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Final
@@ -33,10 +33,9 @@ from fanout.protocol import (
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.simulator.dialects import dialect_of, symbols_of
 from fanout.simulator.faults import Fault
-from fanout.simulator.market.ledger import IdRange
 from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import VENUES, Continuity, Credentials
-from tests.stand.account import Issued, fault_of, spans_of
+from tests.stand.account import fault_of, spans_of
 from tests.stand.exchange import SPENT, Market
 from tests.stand.inside import one_source, running_service, running_simulator
 
@@ -158,21 +157,14 @@ class Scene:
                 self.hold(symbol)
 
     def hold(self, symbol: str) -> None:
-        """Hold the trades of a symbol whose ids prove nothing against those that were issued.
-        Nobody can miss a trade that the exchange has withheld from its streams."""
+        """Hold the trades of a symbol whose ids prove nothing against those that were issued."""
         assert self._market is not None
         trades = [each for each in self.trades if each.symbol == symbol]
         assert not [fault for each in trades if (fault := self._market.fault_of(each))]
         received = [each.trade_id for each in trades]
-        withheld = set(_ids(self.simulator.withheld(symbol))).difference(received)
-        issued = [
-            Issued(trade_id, each.kind, self._market.time_ms(symbol, trade_id))
-            for each in self.simulator.issued(symbol)
-            for trade_id in _ids((each,))
-            if trade_id not in withheld
-        ]
         statuses = [each for each in self.records if isinstance(each, Status)]
-        fault = fault_of(issued, received, [*spans_of(symbol, statuses)])
+        spans = [*spans_of(symbol, statuses)]
+        fault = fault_of(self._market.sent(symbol, received), received, spans)
         assert not fault, fault
 
     def _account(self, symbol: str, stream: Any) -> None:
@@ -196,11 +188,6 @@ class Scene:
         assert told_ids <= set(issued), "nothing is made up"
         nowhere = set(issued) - told_ids
         assert {issued[each] for each in nowhere} <= {SPENT}, "every id is somewhere"
-
-
-def _ids(ranges: Iterable[IdRange]) -> Iterator[int]:
-    for each in ranges:
-        yield from range(each.first_id, each.last_id + 1)
 
 
 def _short(record: Status | Gap) -> Short:

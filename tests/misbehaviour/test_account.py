@@ -8,7 +8,8 @@ from fanout.protocol import FeedState, Instrument, Status
 from fanout.simulator.faults import Skip
 from fanout.venues import VENUES, BinanceUsdm, Continuity
 from tests.misbehaviour import scene as scenes
-from tests.stand.account import Issued, Span, fault_of, spans_of
+from tests.stand.account import Span, fault_of, spans_of
+from tests.stand.exchange import Issued
 
 BTC = Instrument(index=0, symbol="BTC", price_exponent=-2, quantity_exponent=-3)
 ETH = Instrument(index=1, symbol="ETH", price_exponent=-2, quantity_exponent=-3)

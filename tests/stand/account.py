@@ -14,19 +14,11 @@ from typing import Final
 import msgspec
 
 from fanout.protocol import Status
-from tests.stand.exchange import SPENT
+from tests.stand.exchange import SPENT, Issued
 
 _SPAN: Final = re.compile(r"trades between (\S+ \S+) and (\S+ \S+) may be missing")
 
 _MOST_NAMED: Final = 5
-
-
-class Issued(msgspec.Struct, frozen=True):
-    """A trade of the exchange, by the id under which a client gets it."""
-
-    trade_id: int
-    kind: str
-    time_ms: int
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -72,8 +72,10 @@ class BlockingConsumer(Consumer):
 class AsyncioConsumer(Consumer):
     """Over TCP, in a thread with an event loop of its own."""
 
-    def __init__(self, oracle: Oracle, name: str, url: str, **options: Any) -> None:
-        super().__init__(oracle, name)
+    def __init__(
+        self, oracle: Oracle, name: str, url: str, *, is_concerned: bool = True, **options: Any
+    ) -> None:
+        super().__init__(oracle, name, is_concerned=is_concerned)
         self._make = partial(AsyncioTcpClient, url, **options)
         self._stop: Callable[[], object] = lambda: None
 

@@ -2,12 +2,15 @@
 its way. Its ids are those that a client of `fanout` gets. It knows the simulator, and nothing of
 what reads it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import Final, Literal
 
+import msgspec
+
 from fanout.protocol import Trade, TradeKind
 from fanout.simulator import Simulator
+from fanout.simulator.market.ledger import IdRange
 from fanout.simulator.market.ticks import Aggregate
 from fanout.simulator.market.ticks import Trade as Row
 
@@ -18,6 +21,14 @@ SPENT: Final = "NA"
 
 Facts = tuple[Decimal, Decimal, int, bool, str]
 """Price, quantity, time in ms, whether the buyer is the maker, kind."""
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """A trade of the exchange, by the id under which a client gets it."""
+
+    trade_id: int
+    kind: str
+    time_ms: int
 
 
 class Market:
@@ -96,6 +107,18 @@ class Market:
         """When a trade happened."""
         return self._rows["trade", symbol, trade_id][2]
 
+    def sent(self, symbol: str, received: Collection[int]) -> list[Issued]:
+        """The trades of a symbol in the order in which they were issued, without those that the
+        exchange has withheld from its streams: where ids prove nothing, nobody can miss them. Those
+        among `received` came from REST."""
+        withheld = set(_ids(self._simulator.withheld(symbol))).difference(received)
+        return [
+            Issued(trade_id, each.kind, self.time_ms(symbol, trade_id))
+            for each in self._simulator.issued(symbol)
+            for trade_id in _ids((each,))
+            if trade_id not in withheld
+        ]
+
     @property
     def issued_count(self) -> int:
         """Ids of trades that were used since the market opened."""
@@ -104,6 +127,11 @@ class Market:
             for symbol in self.symbols
             for each in self._simulator.issued(symbol)
         )
+
+
+def _ids(ranges: Iterable[IdRange]) -> Iterator[int]:
+    for each in ranges:
+        yield from range(each.first_id, each.last_id + 1)
 
 
 def stream_of(trade: Trade) -> StreamKind:

@@ -3,11 +3,12 @@ holds equals the exchange's, or it is unknown.
 
 The exchange's books are followed at the market itself, before a fault can act on a message. Kept is
 the digest of each, which is cheap and complete, and for some updates all levels: a book of which
-only the top is known has no digest to compare with.
+only the top is known has no digest to compare with. Update ids say which book is compared with
+which. `tests.stand.shown_books` is for venues at which they do not.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -28,6 +29,12 @@ MOST_LEVELS_KEPT: Final = 3_000
 Id = tuple[str, int]
 """Symbol and update id."""
 
+Change = tuple[bool, int, int]
+"""Whether it is a bid, its price, and its quantity now."""
+
+Seen = dict[tuple[str, str], int]
+"""The place of the newest book, or quote, among those of the exchange, by symbol and kind."""
+
 
 class ExchangeBooks:
     """The quotes of some symbols that were sent, and the books of those that have them."""
@@ -40,6 +47,7 @@ class ExchangeBooks:
         self._digests: dict[Id, int] = {}
         self._levels: dict[Id, tuple[bytes, bytes]] = {}
         self._kept: deque[Id] = deque()
+        self._noted = 0
         self._quotes: dict[Id, tuple[tuple[str, str], tuple[str, str]]] = {}
         exchange = simulator._exchange
         self._trims = exchange._dialect.name != "binance-usdm"
@@ -62,25 +70,22 @@ class ExchangeBooks:
 
         books.start, books._quoted = start_and_follow, note_quotes
 
+    _is_by_level: bool = False
+    """Whether each level of a transaction is noted for itself."""
+
     def _follow(self, listing: Listing, book: MarketBook) -> None:
         unit = self._ticks(listing)
         bids, asks = sides = RawSide(-1), RawSide(1)
-        noted = 0
 
         def put(price: int, quantity: int, *, is_bid: bool) -> None:
             sides[not is_bid].put(price // unit, quantity)
 
         def note() -> None:
-            nonlocal noted
-            for change in book._open:
-                levels = book.bids if change.is_bid else book.asks
-                now = levels.quantities.get(change.price, 0)
-                put(change.price, now, is_bid=change.is_bid)
-            at, packed = (listing.symbol, book.last_id), (bytes(bids.packed), bytes(asks.packed))
-            self._digests[at] = digest_of(*packed)
-            noted += 1
-            if noted % LEVELS_EVERY == 0:
-                self._keep(at, packed)
+            for is_bid, price, quantity in self._in_order(book):
+                put(price, quantity, is_bid=is_bid)
+                if self._is_by_level:
+                    self._note(listing, book.last_id, bids.packed, asks.packed)
+            self._note(listing, book.last_id, bids.packed, asks.packed)
 
         for levels, is_bid in ((book.bids, True), (book.asks, False)):
             for price, quantity in levels.first():
@@ -104,6 +109,19 @@ class ExchangeBooks:
 
         before.close, before.snapshot, before.jump = note_and_close, note_and_show, jump_and_note
 
+    def _in_order(self, book: MarketBook) -> Iterable[Change]:
+        """The levels that the open transaction has changed."""
+        for is_bid, price, _ in book._open:
+            yield is_bid, price, (book.bids if is_bid else book.asks).quantities.get(price, 0)
+
+    def _note(self, listing: Listing, last_id: int, bids: bytearray, asks: bytearray) -> None:
+        """The levels of a book after an update, best first."""
+        at, packed = (listing.symbol, last_id), (bytes(bids), bytes(asks))
+        self._digests[at] = digest_of(*packed)
+        self._noted += 1
+        if self._noted % LEVELS_EVERY == 0:
+            self._keep(at, packed)
+
     def _ticks(self, listing: Listing) -> int:
         """What a price's unit is in those of the market. Spot spells zeros behind the tick."""
         size = listing.tick_size
@@ -125,6 +143,15 @@ class ExchangeBooks:
         )
         there = sent and tuple((Decimal(price), Decimal(size)) for price, size in sent)
         return "" if got == there else f"{quote} is {there} there"
+
+    def fault_of_known(self, book: Book, seen: Seen) -> str:
+        """In what a consumer's known book differs from the exchange's; empty if in nothing. `seen`
+        is what this consumer has been shown of the exchange so far."""
+        return self.fault_of(book.symbol, book.prices)
+
+    def fault_of_next(self, quote: Quote, seen: Seen) -> str:
+        """In what is wrong with a quote after those that a consumer had; empty if nothing is."""
+        return ""
 
     def fault_of(self, symbol: str, book: OrderBook) -> str:
         """In what a book differs from the exchange's; empty if in nothing. With `is_top_only` its
@@ -150,6 +177,7 @@ class BookKeeper:
         """How often a book was compared."""
         self._exchange = exchange
         self._books = Books()
+        self._seen: Seen = {}
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -165,6 +193,10 @@ class BookKeeper:
         self._books.apply(record)
         if isinstance(record, BookUpdate):
             yield from self._judged(self._books[record.symbol], record)
+        elif isinstance(record, Quote) and record.seq:
+            fault = self._exchange.fault_of_next(record, self._seen)
+            if fault:
+                yield fault
         elif isinstance(record, Status):
             for book in self._books.known:
                 if record.instrument is None or record.instrument.symbol == book.symbol:
@@ -174,7 +206,7 @@ class BookKeeper:
         if not book.is_known:
             return
         self.compared += 1
-        fault = self._exchange.fault_of(book.symbol, book.prices)
+        fault = self._exchange.fault_of_known(book, self._seen)
         if not fault and update is not None and update.seq and book.update_id < update.update_id:
             fault = f"{book!r} is older than update {update.update_id}"
         if fault:

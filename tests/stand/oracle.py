@@ -34,6 +34,7 @@ from fanout.protocol import (
     Trade,
 )
 from fanout.protocol.book_records import BookUpdate
+from tests.stand.account import fault_of, spans_of
 from tests.stand.exchange import SPENT, Market, StreamKind, stream_of
 from tests.stand.exchange_books import BookKeeper, ExchangeBooks
 
@@ -49,9 +50,17 @@ Numbered = Trade | Status | Gap | Quote | BookUpdate
 class Oracle:
     """Everything that was told, to anybody."""
 
-    def __init__(self, market: Market, exchange_books: ExchangeBooks | None = None) -> None:
-        """Without `exchange_books` nobody keeps books."""
+    def __init__(
+        self,
+        market: Market,
+        exchange_books: ExchangeBooks | None = None,
+        *,
+        has_ids: bool = True,
+    ) -> None:
+        """Without `exchange_books` nobody keeps books. `has_ids`: the venue's trade ids prove which
+        trades are missing."""
         self.market = market
+        self.has_ids = has_ids
         self.exchange_books = exchange_books
         self.books: dict[int, Book] = {}
         self.complaints: list[str] = []
@@ -110,9 +119,25 @@ class Book:
         ended in good order, so that what it opened is closed."""
         told: Counter[str] = Counter()
         for symbol in self._oracle.market.symbols:
+            if not self._oracle.has_ids:
+                told += self._hold(symbol)
+                continue
             for stream in ("trade", "aggTrade"):
                 told += self._account(symbol, stream, is_whole)
         return told
+
+    def _hold(self, symbol: str) -> Counter[str]:
+        """Hold trades whose ids prove nothing against those that were issued."""
+        records = [self.records[seq] for seq in sorted(self.records)]
+        received = [
+            each.trade_id for each in records if isinstance(each, Trade) and each.symbol == symbol
+        ]
+        statuses = (each for each in records if isinstance(each, Status))
+        spans = [*spans_of(symbol, statuses)]
+        fault = fault_of(self._oracle.market.sent(symbol, received), received, spans)
+        if fault:
+            self._oracle.complain("P2", f"{symbol}: {fault}")
+        return Counter({"trades": len(received), "spans named": len(spans)})
 
     def reasons(self) -> Counter[str]:
         """Ids that are lost, by what was said of them: the beginning of that, as it fits a line."""

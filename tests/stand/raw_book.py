@@ -75,7 +75,7 @@ class RawBook:
                 side.put(whole(price, price_decimals), whole(quantity, quantity_decimals))
 
 
-def digest_of(bids: bytes, asks: bytes) -> int:
+def digest_of(bids: bytes | bytearray, asks: bytes | bytearray) -> int:
     """What `OrderBook.digest` is defined as, of the packed levels of both sides."""
     counts = struct.pack("<II", len(bids) // LEVEL.size, len(asks) // LEVEL.size)
     return zlib.crc32(asks, zlib.crc32(bids, zlib.crc32(counts)))
