@@ -67,6 +67,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     """How often a consumer's book was held against the exchange's."""
     feed_connections: int = 0
     mischief: dict[str, int] = {}
+    deeds: list[str] = []
+    """What went wrong, in order, each with its unix time: for the JSON report."""
+    findings: dict[str, float] = {}
+    """Further figures of a form."""
     exit_code: int = 0
 
 
@@ -190,6 +194,7 @@ class Soak:
             comes=self.crowd.comes,
             feed_connections=last.feed.connections if last else 0,
             mischief=dict(mischief.done),
+            deeds=mischief.deeds,
             exit_code=exit_code,
             complaints=self.oracle.complaints,
         )
