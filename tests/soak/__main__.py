@@ -2,6 +2,7 @@
 
     python -m tests.soak --minutes 10                 the report to stdout
     python -m tests.soak --minutes 10 --wide          200 symbols, two venues, four channels
+    python -m tests.soak --minutes 10 --venues        six exchanges, one misbehaves at a time
     python -m tests.soak --minutes 60 --seed 7 --json soak.json
 
 The exit code is 0 only if every promise held; what did not is printed. The load is bounded, and on
@@ -15,6 +16,7 @@ import tempfile
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,7 @@ from msgspec.structs import replace
 from tests.bench.report import Result, Row, as_text, environment
 from tests.soak.figures import Sampler
 from tests.soak.run import Outcome, soak
+from tests.soak.venues import PLANS, venues_soak
 from tests.soak.wide import wide_soak
 
 JUDGED_FROM_MINUTES: Final = 10
@@ -41,14 +44,28 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m tests.soak", description="Everything at once.")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument(
         "--wide", action="store_true", help="200 symbols of two venues in four channels"
+    )
+    forms.add_argument(
+        "--venues",
+        nargs="?",
+        const=",".join(PLANS),
+        metavar="VENUE,...",
+        help="20 symbols of each exchange, which misbehave in turn; or some venues only",
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
+    names = options.venues.split(",") if options.venues else []
+    if not set(names) <= PLANS.keys():
+        parser.error(f"--venues {options.venues}: choose from {', '.join(PLANS)}")
+    plans = [PLANS[each] for each in names]
     print(f"soak of {options.minutes:g} minutes (seed {options.seed})", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         run = wide_soak if options.wide else soak
+        if plans:
+            run = partial(venues_soak, plans)
         outcome, sampler = trio.run(run, options.minutes * 60, options.seed, Path(directory))
     result = _result(outcome, sampler)
     print(as_text(environment(datetime.now(UTC), "the simulator's"), [result]))
@@ -67,7 +84,7 @@ def _result(outcome: Outcome, sampler: Sampler) -> Result:
 
 
 def _account(outcome: Outcome) -> list[Row]:
-    counts = {
+    counts: dict[str, float] = {
         "ids issued by the exchange": outcome.issued,
         "consumers": outcome.consumers,
         "trades delivered, to all of them": outcome.delivered,
@@ -81,6 +98,7 @@ def _account(outcome: Outcome) -> list[Row]:
         "comings of those who come and go": outcome.comes,
         "connections to the exchange": outcome.feed_connections,
         **{f"fault: {name}": count for name, count in sorted(outcome.mischief.items())},
+        **outcome.findings,
         "promises broken": len(outcome.complaints),
     }
     return [Row(name=name, value=value, unit="") for name, value in counts.items()]
