@@ -31,6 +31,9 @@ USUAL_LEVELS: Final = 500
 LEAST_LEVELS: Final = 10
 KEPT_TRANSACTIONS: Final = 1_000
 LOT_NOTIONAL: Final = 3_000.0
+MOST_QUANTITY: Final = 2**63
+"""That makers leave at a level, since a client has 64 bits for it. Some hundred orders reach it
+where a coin of a millionth has eight decimals."""
 NEAR: Final = -2.0  # exponent of the power law of distances: most orders are near the touch
 FARTHEST: Final = 2_000  # ticks from the other side, for orders of makers
 MAX_ID_STEP: Final = 8  # ids that a change uses, where they are not contiguous
@@ -91,6 +94,7 @@ class Units:
         self._places = listing.price_precision, listing.quantity_precision
         self.tick = integer(listing.tick_size)
         self.step = integer(listing.step_size)
+        self.most = MOST_QUANTITY // self.step * self.step
 
     def spelled(self, price: int, quantity: int) -> tuple[str, str]:
         places, quantity_places = self._places
@@ -307,7 +311,8 @@ class Book:
         away = 1 + int(chance**NEAR - 1) % FARTHEST
         price = base - side.sign * away * tick
         if price > 0:
-            self._set(side, price, side.quantities.get(price, 0) + self._lots())
+            quantity = side.quantities.get(price, 0) + self._lots()
+            self._set(side, price, min(quantity, self.units.most))
 
     def _cancel(self, side: Levels, chance: float) -> None:
         """Mostly near the touch. A side with too many levels loses its last ones as well."""

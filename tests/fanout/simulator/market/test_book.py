@@ -53,6 +53,17 @@ def test_the_past_of_a_book_takes_little_memory() -> None:
     assert used < 200 * 30 * 40, "some 120 bytes a change, were each an object"
 
 
+def test_makers_do_not_fill_a_level_beyond_64_bits() -> None:
+    book = new_book()
+    most = book.units.most
+    levels = {price for price, _ in book.bids.first()}
+    for price in levels:
+        book.bids.put(price, most)
+    moved(book, 1, changes=200)
+    assert {quantity for price, quantity in book.bids.first() if price in levels} >= {most}
+    assert max(quantity for _, quantity in book.bids.first()) == most
+
+
 def test_a_quantity_beyond_64_bits_is_kept_as_well() -> None:
     book = new_book()
     price = book.asks.first(1)[0].price
