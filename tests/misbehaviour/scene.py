@@ -1,9 +1,10 @@
 """A simulator, a service and a TCP client in one process, over real sockets and on a virtual clock.
 
 The records that the client got are held against what the simulator says it issued, from the first
-trade that the client got on. None came twice, and none was made up. Where ids are consecutive,
-every id of every symbol was a trade, or reported as missing and then as what became of it, or used
-by the venue without a trade. Elsewhere `tests.stand.account` says what holds.
+trade that the client got on. Each trade has the exchange's price, quantity, time and side. None
+came twice, and none was made up. Where ids are consecutive, every id of every symbol was a trade,
+or reported as missing and then as what became of it, or used by the venue without a trade.
+Elsewhere `tests.stand.account` says what holds.
 """
 
 from collections import Counter
@@ -71,7 +72,7 @@ class Scene:
         self.simulator = simulator
         self.symbols = symbols
         self._has_ids = VENUES[venue].continuity is Continuity.IDS
-        self._market = None if self._has_ids else Market(simulator, *symbols)
+        self._market = Market(simulator, *symbols)
         self.books = Books()
         """What a client builds of the records so far."""
         self.inject = simulator.faults.inject
@@ -150,7 +151,10 @@ class Scene:
         numbered = Trade | Gap | Status | Quote | BookUpdate | OrderUpdate
         seqs = [each.seq for each in self.records if isinstance(each, numbered) and each.seq]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-        for symbol in symbols or self.symbols:
+        of = symbols or self.symbols
+        trades = [each for each in self.trades if each.symbol in of]
+        assert not [fault for each in trades if (fault := self._market.fault_of(each))]
+        for symbol in of:
             if self._has_ids:
                 self._account(symbol, stream)
             else:
@@ -158,10 +162,7 @@ class Scene:
 
     def hold(self, symbol: str) -> None:
         """Hold the trades of a symbol whose ids prove nothing against those that were issued."""
-        assert self._market is not None
-        trades = [each for each in self.trades if each.symbol == symbol]
-        assert not [fault for each in trades if (fault := self._market.fault_of(each))]
-        received = [each.trade_id for each in trades]
+        received = [each.trade_id for each in self.trades if each.symbol == symbol]
         statuses = [each for each in self.records if isinstance(each, Status)]
         spans = [*spans_of(symbol, statuses)]
         fault = fault_of(self._market.sent(symbol, received), received, spans)

@@ -100,7 +100,7 @@ async def playing_two(
             trio.open_nursery() as reading,
             running_service(config, wall_ns=wall_ns) as running,
         ):
-            pair = Pair(Scene(sound), Scene(sick), running)
+            pair = Pair(Scene(sound, symbols=(BTC,)), Scene(sick, symbols=(ETH,)), running)
             reading.start_soon(_read, running.url, "sound", pair.sound)
             reading.start_soon(_read, running.url, "ailing", pair.ailing)
             await pair.sound.until(lambda: bool(pair.sound.trades))
