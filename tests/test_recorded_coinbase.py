@@ -100,7 +100,8 @@ class FarEnd:
     def __init__(self, rows: list[Row]) -> None:
         self.raw = RawBooks(rows)
         self.trades: list[Row] = []
-        self.quotes = self.compared = 0
+        self.quotes = self.compared = self.best_changes = 0
+        self._best: dict[str, list[bytes]] = {}
         self._books = Books()
 
     def take(self, record: object) -> None:
@@ -123,12 +124,16 @@ class FarEnd:
         """A book is shown once its instrument is LIVE."""
         book = self._books[symbol]
         if book.is_known:
-            assert book.prices.packed() == self.raw.packed(symbol)
+            packed = self.raw.packed(symbol)
+            assert book.prices.packed() == packed
+            best = [side[: LEVEL.size] for side in packed]
+            self.best_changes += best != self._best.get(symbol)
+            self._best[symbol] = best
             self.compared += 1
 
     @property
     def is_done(self) -> bool:
-        return not any(self.raw.left.values())
+        return not any(self.raw.left.values()) and self.quotes == self.best_changes
 
 
 async def test_a_client_gets_the_recorded_trades_quotes_and_books(
@@ -165,5 +170,5 @@ async def test_a_client_gets_the_recorded_trades_quotes_and_books(
     matches = [expected(row) for row in rows if row["type"] == "match"]
     assert far.trades == matches[: len(far.trades)]
     assert len(far.trades) >= len(matches) - 5
-    assert far.quotes > len(updates)
+    assert far.quotes == far.best_changes > 400
     assert far.compared == sum(updates.values()) > 2_500
