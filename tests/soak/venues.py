@@ -79,6 +79,8 @@ class Calm:
         self.slowest_s = 0.0
         """The longest from the end of a turn until all was well."""
         self._ended_s: float | None = None
+        self._is_overdue = False
+        """Whether it is reported that it is not well since its turn."""
         self._told = 0
         self._states: dict[str, FeedState] = {}
         self._missing = 0
@@ -94,7 +96,7 @@ class Calm:
     def begin(self) -> None:
         """Its market begins to misbehave."""
         self.look()
-        self.is_concerned, self._ended_s = True, None
+        self.is_concerned, self._ended_s, self._is_overdue = True, None, False
         self._turns.append((time() - UNSHARP_S, inf))
 
     def end(self, now_s: float) -> None:
@@ -110,20 +112,45 @@ class Calm:
         self._told = len(told)
 
     def settle(self, now_s: float) -> None:
-        """From here on nothing may be wrong, if all is well."""
+        """From here on nothing may be wrong, if all is well. It has to be, in time."""
         if not self.is_concerned or self._ended_s is None:
             return
         after_s = now_s - self._ended_s
         if not self.is_well:
             self.slowest_s = max(self.slowest_s, after_s)
+            if after_s > RECOVERY_S:
+                self.require_well(f"{RECOVERY_S:.0f} s after it misbehaved")
         elif after_s > AFTERMATH_S:
             self.is_concerned = False
 
+    def require_well(self, when: str) -> None:
+        """Complain if it is not, once a turn."""
+        if self.is_well or self._is_overdue:
+            return
+        self._is_overdue = True
+        self.channel.oracle.complain("P4", f"{when} it is not well: {self._wrong()}")
+
     @property
     def is_well(self) -> bool:
-        states = [self._states.get(each) for each in self.channel.symbols]
-        reader = self.channel.witness.reader
-        return set(states) == {FeedState.LIVE} and not self._missing and not reader.unknown_books
+        return not (self._not_live() or self._missing or self._unknown_books)
+
+    def _wrong(self) -> str:
+        found = [f"{self._missing} ids in open gaps"] if self._missing else []
+        if self._unknown_books:
+            found.append(f"no book of {', '.join(sorted(self._unknown_books))}")
+        found += [
+            f"{symbol} is {state.name if state else 'without a state'}"
+            for symbol, state in self._not_live().items()
+        ]
+        return "; ".join(found)
+
+    def _not_live(self) -> dict[str, FeedState | None]:
+        states = {each: self._states.get(each) for each in self.channel.symbols}
+        return {each: state for each, state in states.items() if state is not FeedState.LIVE}
+
+    @property
+    def _unknown_books(self) -> list[str]:
+        return self.channel.witness.reader.unknown_books
 
     def _take(self, record: Received) -> None:
         if isinstance(record, Snapshot) or self._is_live(record):
@@ -192,6 +219,8 @@ class Venues(ManyChannels):
                 for number, site in enumerate(cycle(self.sites)):
                     await self._turn(site, number, turn_s, done)
             await self._until_well(RECOVERY_S)
+            for each in self._calms.values():
+                each.require_well("at the end")
             nursery.cancel_scope.cancel()
         return done
 
@@ -199,8 +228,7 @@ class Venues(ManyChannels):
         """Until all channels are well: nothing misbehaves yet."""
         await self._until_well(COME_UP_S)
         for each in self._calms.values():
-            if not each.is_well:
-                each.channel.oracle.complain("P4", "it has not come up")
+            each.require_well(f"{COME_UP_S:.0f} s after the beginning")
             each.is_concerned = not each.is_well
 
     async def _until_well(self, within_s: float) -> None:
