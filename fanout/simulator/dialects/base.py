@@ -95,6 +95,7 @@ class Mood(msgspec.Struct, frozen=True):
 CALM: Final = Mood()
 
 Ability = Literal[
+    "lose",
     "resnapshot",
     "refuse topic",
     "refuse request",
@@ -104,8 +105,8 @@ Ability = Literal[
     "auth",
     "checksum",
 ]
-"""A fault of `fanout.simulator.faults` that needs the dialect's part: a book on the stream, errors
-of its own, pings in its own messages, announcements, authentication, checksums."""
+"""A fault of `fanout.simulator.faults` that needs the dialect's part: numbered messages, a book on
+the stream, errors and pings in its own messages, announcements, authentication, checksums."""
 
 
 class Pulse(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ NO_FRAME: Final = b"\xff"  # reserved bits, and an opcode that WebSocket does no
 Units = TypeVar("Units", List, Relist)
 
 _LACKS: Final[dict[type[Fault], str]] = {
+    Lose: "does not number its messages; use skip",
     Refuse: "does not refuse subscriptions so",
     Mute: "has no pings in its own messages; use stall",
     Auth: "has no authentication",
@@ -258,11 +259,7 @@ class FaultInjector:
                         else "leave it out"
                     )
                 )
-            case Lose() if not dialect.is_personal:
-                raise UsageError(
-                    f"fault lose: {dialect.title} does not number its messages; use skip"
-                )
-            case Refuse() | Mute() | Auth() | Maintain() | Resnapshot() | Checksum() if (
+            case Lose() | Refuse() | Mute() | Auth() | Maintain() | Resnapshot() | Checksum() if (
                 _ability(fault) not in dialect.abilities
             ):
                 raise UsageError(f"fault {_ability(fault)}: {dialect.title} {_LACKS[type(fault)]}")

@@ -40,6 +40,7 @@ class Toy(BinanceSpot):
     )
     abilities: frozenset[Ability] = frozenset(
         {
+            "lose",
             "resnapshot",
             "refuse topic",
             "refuse request",

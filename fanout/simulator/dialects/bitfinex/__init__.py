@@ -78,7 +78,7 @@ class Bitfinex(DialectDefaults):
     table = TABLE
     is_personal = True
     abilities: frozenset[Ability] = frozenset(
-        {"resnapshot", "refuse topic", "mute", "maintain", "checksum"}
+        {"lose", "resnapshot", "refuse topic", "mute", "maintain", "checksum"}
     )
 
     def made_up(self, symbol: str) -> Listing | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fanout.simulator.dialects.base import (
     CALM,
+    Ability,
     Answer,
     Batching,
     Market,
@@ -55,6 +56,7 @@ class CoinbaseAdvanced(CoinbaseDialect):
     book = "level2"
     untraded = (*UNTRADED, *ALIASES)
     is_personal = True
+    abilities: frozenset[Ability] = CoinbaseDialect.abilities | {"lose"}
     batching: Batching | None = Batching(interval_ms=250, most=MOST_TRADES)
 
     def answer(self, session: Session, text: str, now_ms: int, mood: Mood = CALM) -> Answer:

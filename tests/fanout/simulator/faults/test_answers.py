@@ -174,6 +174,14 @@ async def test_a_venue_without_the_thing_refuses_the_fault(
     assert faults.standing == ()
 
 
+async def test_a_venue_with_bytes_for_each_connection_may_not_number_them(
+    nursery: trio.Nursery,
+) -> None:
+    deribit = MemoryExchange(nursery, dialect="deribit")
+    with pytest.raises(UsageError, match="fault lose: Deribit does not number its messages"):
+        deribit.faults.inject(Lose())
+
+
 async def test_standing_faults_are_limited() -> None:
     faults = AnswerFaults()
     for _ in range(MAX_STANDING):
