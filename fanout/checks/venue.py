@@ -47,7 +47,7 @@ REMEDIES: Final[tuple[tuple[type[VenueError], Fault, str], ...]] = (
     (
         VenueForbiddenError,
         Fault.FORBIDDEN,
-        "the exchange does not serve this region (451), or a firewall refuses (403): run elsewhere",
+        "the exchange does not serve this region, or a firewall refuses (451, 403): run elsewhere",
     ),
     (
         VenueKeyError,

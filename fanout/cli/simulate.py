@@ -45,7 +45,7 @@ def simulate(context: typer.Context, **said: Any) -> None:
       garbage    size_bytes, framed (true, or false to break WebSocket)
       lose       count: messages are numbered, but not sent
 
-    Answers, announcements and books, at exchanges that have the thing
+    Answers, announcements and books, where the exchange has the feature
       refuse     symbol, count, how (topic, request, missing): subscriptions
       ignore     symbol, count: requests that subscribe get no answer
       mute       for_s: the venue's own kind of ping gets no answer

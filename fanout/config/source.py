@@ -55,8 +55,8 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True):
     rotate_after_s: Annotated[
         float,
         Option(
-            "Seconds after which a connection is replaced, without a break; the exchange cuts it "
-            "after 24 hours."
+            "Seconds after which a connection is replaced, without a break; Binance cuts it after "
+            "24 hours."
         ),
     ] = 23 * 3600.0
     first_trade_timeout_s: Annotated[
