@@ -89,6 +89,10 @@ class _Sequence:
             self._lost = f"sequence_num {number} came after {self._last}"
         self._last = number
 
+    def miss(self) -> None:
+        """The last message cannot be read, so it is as good as lost."""
+        self._lost = f"sequence_num {self._last} cannot be read"
+
     def pop_lost(self) -> str | None:
         """Words for a hole that was not reported yet. It waits for a message that is readable."""
         lost, self._lost = self._lost, None
@@ -169,7 +173,7 @@ class AdvancedDialogue(DialogueDefaults):
         """Append the items of a message, or return the outcome of an answer."""
         match channel:
             case "market_trades":
-                read_trades(events, out)
+                self._take_trades(events, out)
             case "l2_data":
                 self._take_depth(events, out)
             case "subscriptions":
@@ -180,10 +184,24 @@ class AdvancedDialogue(DialogueDefaults):
                 raise VenueMessageError("unexpected channel", repr(channel[:80]))
         return None
 
+    def _take_trades(self, events: msgspec.Raw, out: list[VenueItem]) -> None:
+        before = len(out)
+        try:
+            read_trades(events, out)
+        except VenueMessageError:
+            if len(out) == before:
+                self._sequence.miss()
+            raise
+
     def _take_depth(self, events: msgspec.Raw, out: list[VenueItem]) -> None:
         """If the change of one book is unreadable, the others in the message still count."""
         fault: VenueMessageError | None = None
-        for symbol, raw in depth_events(events):
+        try:
+            changes = depth_events(events)
+        except VenueMessageError:
+            self._sequence.miss()
+            raise
+        for symbol, raw in changes:
             try:
                 self._take_change(symbol, raw, out)
             except VenueMessageError as error:

@@ -247,6 +247,16 @@ def test_a_hole_before_an_unreadable_message_is_reported_with_the_next() -> None
     assert outcome == Outcome(lost="sequence_num 3 came after 1")
 
 
+@pytest.mark.parametrize("channel", ["market_trades", "l2_data"])
+def test_a_numbered_message_that_cannot_be_read_at_all_is_lost(channel: str) -> None:
+    dialogue = dialogue_of()
+    with pytest.raises(VenueMessageError, match="wrong shape"):
+        dialogue.receive(numbered(7, channel, {"product_id": 7, "trades": 7}), [])
+    trades = {"type": "update", "trades": [row("7")]}
+    outcome = dialogue.receive(numbered(8, "market_trades", trades), [])
+    assert outcome == Outcome(lost="sequence_num 7 cannot be read")
+
+
 def test_a_message_that_is_too_long_loses_its_book_and_keeps_its_number() -> None:
     dialogue, items = dialogue_of(), list[VenueItem]()
     dialogue.receive(numbered(1, "heartbeats"), items)
