@@ -7,7 +7,8 @@ What is sure and what is not:
 - Quotes are those of the book. Without it they come from a book of one level, every 100 ms.
 - REST limits for those without a key are not documented. With one, a request costs 500 of 50,000
   credits, and a listing 10,000; 10,000 come back each second. We use half of that.
-- An address has 32 connections, and REST requests are said to count among them.
+- An address has 32 connections, and REST requests are said to count among them. A key has 16
+  sessions, of which each connection with credentials is one.
   https://docs.deribit.com/articles/rate-limits
 - Errors have HTTP 400 and a code in the body. A limit may be 429 without one.
 - Whether the venue answers pings of WebSocket is unknown. Its heartbeats come more often than the
@@ -81,6 +82,11 @@ _TYPED: Final = re.compile(r"[A-Za-z0-9_.*?\[\]-]+")
 _POINT: Final = re.compile(r"(?<=[0-9])D(?=[0-9])")
 
 
+SESSIONS: Final = 14
+"""Connections with credentials, of the 16 sessions of a key: some stay for other programs, and for
+one that replaces another."""
+
+
 class _Time(msgspec.Struct):
     result: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME_MS)]
 
@@ -125,6 +131,8 @@ class Deribit(VenueDefaults):
         self.quotes_from_book = DataKinds.BOOK_BY_PRICE in data
         self._credentials = credentials
         self._is_strict = is_strict
+        if credentials is not None:
+            self.limits = msgspec.structs.replace(LIMITS, connections=SESSIONS)
 
     @staticmethod
     def spell(text: str) -> str:

@@ -478,6 +478,12 @@ def test_quotes_come_from_the_book_where_it_is_taken() -> None:
     assert not Deribit(data=DataKinds.QUOTES).quotes_from_book
 
 
+def test_connections_with_a_key_are_within_its_16_sessions() -> None:
+    venue = Deribit(credentials=CREDENTIALS)
+    assert (venue.limits.connections, venue.without_key().limits.connections) == (14, 28)
+    assert venue.limits.subscriptions == venue.without_key().limits.subscriptions
+
+
 def test_without_the_key_it_is_the_same_venue() -> None:
     venue = Deribit(ws_url="ws://a", rest_url="http://b", data=ALL, credentials=CREDENTIALS)
     other = venue.without_key()
