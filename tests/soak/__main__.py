@@ -109,11 +109,12 @@ def _health(outcome: Outcome, sampler: Sampler) -> list[Row]:
     first, last = samples[0], samples[-1]
     cpu_share = (last.cpu_s - first.cpu_s) / max(1, last.at_s - first.at_s)
     resident = _spread("resident memory", [each.resident_mib for each in samples], "MiB")
+    allowed = (STEP_MIB + outcome.filling_mib) / sampler.settled_hours
     growth = Row(name="growth once settled", value=sampler.growth_mib_per_hour, unit="MiB/hour")
     left = Row(name="descriptors left over", value=sampler.left_over, unit="")
     return [
         replace(resident, at_most=MAX_RESIDENT_MIB),
-        replace(growth, at_most=MAX_GROWTH_MIB_PER_HOUR + STEP_MIB / sampler.settled_hours),
+        replace(growth, at_most=MAX_GROWTH_MIB_PER_HOUR + allowed),
         _spread("descriptors", [each.descriptors for each in samples]),
         replace(left, at_most=MAX_LEFT_OVER * outcome.sources),
         _spread("tasks", [each.tasks for each in samples]),

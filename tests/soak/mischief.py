@@ -54,7 +54,7 @@ from fanout.simulator.faults import (
     Unchain,
     UnknownEvent,
 )
-from fanout.venues import VENUES, BookSource
+from fanout.venues import VENUES, BookSource, Continuity
 from tests.soak.crowd import Crowd
 from tests.stand.proxy import Proxy
 
@@ -88,8 +88,9 @@ UNNUMBERED_BOOKS: Final = ("bitfinex", "coinbase", "coinbase-advanced")
 """Dialects whose updates of books have no ids of their own, so nobody can notice one that is lost
 or late on its stream. Two of them number the messages of a connection: there is `Lose`."""
 
-UNNUMBERED: Final = ("coinbase",)
-"""Where nothing shows that a change of a book was lost, and an unreadable message may be one."""
+UNNUMBERED: Final = ("bybit", "bybit-spot", "coinbase")
+"""Dialects with messages of which nothing shows that one was lost: trades of Bybit, and books of
+Coinbase. So none is made unreadable."""
 
 Deed = Callable[[], Awaitable[None]]
 
@@ -200,7 +201,7 @@ class Mischief:
             Forget(symbol, kept=500),
             Insert(symbol, count=few),
             Insert(symbol, kind=chance.choice(("INSURANCE_FUND", "ADL", "MARKET", "NEW"))),
-            ShiftClock(chance.randint(-3_000, 3_000)),
+            *self._shifts(),
             *self._of_venues(symbol, booked, few),
         )
 
@@ -222,14 +223,23 @@ class Mischief:
                 Silence(chance.choice((symbol, booked)), for_s=self._up_to(1, 10)),
                 Silence(booked, "depth", for_s=self._up_to(1, 10)),
             ]
+        garbles = [Garble(*sent, how=chance.choice(("cut", "price", "types")))]
+        if sent is trades and self._venue.continuity is Continuity.NOTHING:
+            garbles = []
         return (
             *silences,
-            Garble(*sent, how=chance.choice(("cut", "price", "types"))),
+            *garbles,
             Skip(*any_sent),
             Repeat(*any_sent, later=few),
             Delay(*any_sent, by=few),
             Shuffle(*any_sent, window=few + 1),
         )
+
+    def _shifts(self) -> Sequence[Fault]:
+        """Where ids tell what is missing. Elsewhere only the times of trades do."""
+        if self._venue.continuity is not Continuity.IDS:
+            return ()
+        return (ShiftClock(self._chance.randint(-3_000, 3_000)),)
 
     def _bans(self, rest: str) -> Sequence[Fault]:
         """Where the exchange has them, and says how long they last."""

@@ -71,6 +71,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     """What went wrong, in order, each with its unix time: for the JSON report."""
     findings: dict[str, float] = {}
     """Further figures of a form."""
+    filling_mib: float = 0.0
+    """Growth of memory that is none in the long run."""
     exit_code: int = 0
 
 

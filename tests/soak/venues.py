@@ -40,14 +40,15 @@ clock may be wrong by some seconds."""
 LOOK_EVERY_S: Final = 0.1
 
 
-def _plan(venue: str, count: int, dialect: str = "") -> Plan:
-    return Plan(venue, venue, dialect or venue, {venue: (count, DATA)}, RATE * count)
+def _plan(venue: str, count: int, dialect: str = "", skipped: int = 0) -> Plan:
+    return Plan(venue, venue, dialect or venue, {venue: (count, DATA)}, RATE * count, skipped)
 
 
 _ALL: Final = (
     _plan("binance", 10, "binance-usdm"),
     _plan("binance-spot", 10),
-    _plan("bitfinex", 20),
+    # Each level is a message, of which the busiest symbols have hundreds a second.
+    _plan("bitfinex", 20, skipped=10),
     _plan("bybit", 10),
     _plan("bybit-spot", 10),
     _plan("coinbase", 10),
@@ -188,6 +189,7 @@ class Calm:
 
 class Venues(ManyChannels):
     log_bytes = "8MiB"
+    filling_mib = 20.0  # 4,096 ids of each symbol whose ids prove nothing, within half an hour
 
     def environment(self) -> dict[str, str]:
         return environment(**CREDENTIALS)

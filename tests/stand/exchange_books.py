@@ -64,12 +64,13 @@ class ExchangeBooks:
         def note_quotes(*arguments: Any) -> Any:
             ticks = quotes_of(*arguments)
             for quote in (tick.quote for tick in ticks):
-                if quote.symbol in known:
+                if quote.symbol in known and self._notes_quotes:
                     self._quotes[quote.symbol, quote.update_id] = quote.bid, quote.ask
             return ticks
 
         books.start, books._quoted = start_and_follow, note_quotes
 
+    _notes_quotes = True
     _is_by_level: bool = False
     """Whether each level of a transaction is noted for itself."""
 

@@ -15,7 +15,7 @@ P7, that nobody is trusted with a length, shows in memory and in words; tests lo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fanout.clients.outcomes import Disconnected, Received, Restarted
@@ -118,17 +118,18 @@ class Book:
         """Hold ids against what was issued, and give what became of them. `is_whole`: the service
         ended in good order, so that what it opened is closed."""
         told: Counter[str] = Counter()
+        kept = (self.records[seq] for seq in sorted(self.records))
+        records = [each for each in kept if not isinstance(each, int)]
         for symbol in self._oracle.market.symbols:
             if not self._oracle.has_ids:
-                told += self._hold(symbol)
+                told += self._hold(symbol, records)
                 continue
             for stream in ("trade", "aggTrade"):
-                told += self._account(symbol, stream, is_whole)
+                told += self._account(symbol, stream, records, is_whole)
         return told
 
-    def _hold(self, symbol: str) -> Counter[str]:
+    def _hold(self, symbol: str, records: Sequence[Numbered]) -> Counter[str]:
         """Hold trades whose ids prove nothing against those that were issued."""
-        records = [self.records[seq] for seq in sorted(self.records)]
         received = [
             each.trade_id for each in records if isinstance(each, Trade) and each.symbol == symbol
         ]
@@ -147,8 +148,10 @@ class Book:
                 reasons[each.why[:70]] += each.last_id - each.first_id + 1
         return reasons
 
-    def _account(self, symbol: str, stream: StreamKind, is_whole: bool) -> Counter[str]:
-        market, records = self._oracle.market, self.records.values()
+    def _account(
+        self, symbol: str, stream: StreamKind, records: Sequence[Numbered], is_whole: bool
+    ) -> Counter[str]:
+        market = self._oracle.market
         trades = Counter(
             each.trade_id
             for each in records

@@ -75,6 +75,8 @@ class _States:
 class ShownBooks(ExchangeBooks):
     """All symbols have books, or none is quoted."""
 
+    _notes_quotes = False
+
     def __init__(
         self, simulator: Simulator, quoted: Sequence[str], with_books: Sequence[str]
     ) -> None:
