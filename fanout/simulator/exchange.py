@@ -89,7 +89,8 @@ class Exchange:
             silent=self._stream_faults.is_silent,
         )
         self._desk = Desk(dialect, self._streams, clock)
-        self._connections = Connections()
+        limits = dialect.limits
+        self._connections = Connections(limits.connections, limits.connections_per_window)
         weight_limit = config.weight_limit or dialect.limits.weight_per_minute
         self._rest_faults = RestFaults(dialect, weight_limit)
         rate_limit = RateLimit(
@@ -220,8 +221,9 @@ class Exchange:
                 return None  # nothing of the answer is sent
             if fault.status is not None:
                 raise RefusedError(fault.status, fault.retry_after_s)
-        connection = Connection(stream, self._connections, where.route)
-        await serve_websocket(connection, where.session, self._desk, self._config)
+        with self._connections.admitted():
+            connection = Connection(stream, self._connections, where.route)
+            await serve_websocket(connection, where.session, self._desk, self._config)
         return connection.drop_as
 
     def _respond(self, request: Request) -> Response:

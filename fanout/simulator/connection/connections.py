@@ -10,12 +10,15 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 import trio
 
 from fanout.errors import UsageError
+from fanout.simulator.connection.head import RefusedError
+from fanout.simulator.connection.rate_limit import Rate
 from fanout.simulator.connection.streams import Subscriber
 from fanout.simulator.dialects.base import Form
 from fanout.simulator.faults import MAX_STANDING, ConnectionFault, Drop, Lose, Stall
@@ -78,9 +81,16 @@ class _Stalled(msgspec.Struct, frozen=True):
 
 
 class Connections:
-    """All connections after their handshake."""
+    """All connections after their handshake. `most` may be open or in their handshake at once, and
+    `per_window` is how many may begin in so many seconds. None is no limit."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, most: int | None = None, per_window: tuple[int, float] | None = None
+    ) -> None:
+        self._most = most
+        self._per_window = per_window
+        self._rate = None if per_window is None else Rate(*per_window)
+        self._admitted = 0
         self._open: list[Connection] = []  # oldest first
         self._stalled: list[_Stalled] = []
         self._resumed = trio.Event()
@@ -90,6 +100,22 @@ class Connections:
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._open)
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """For a handshake, and the connection that it begins. Raises `RefusedError` beyond the
+        limits."""
+        if self._most is not None and self._admitted >= self._most:
+            raise _too_many(f"{self._most:,} are open, and an address may have no more")
+        if self._rate is not None and not self._rate.allows(trio.current_time()):
+            assert self._per_window is not None, "the rate is made of it"
+            count, window_s = self._per_window
+            raise _too_many(f"an address may open {count:,} in {window_s:g} s")
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
 
     @contextmanager
     def listed(self, connection: Connection) -> Iterator[None]:
@@ -156,6 +182,10 @@ class Connections:
     def _concerned(self, fault: ConnectionFault) -> list[Connection]:
         on_route = [each for each in self._open if fault.route in (None, each.route)]
         return {"all": on_route, "oldest": on_route[:1], "newest": on_route[-1:]}[fault.which]
+
+
+def _too_many(why: str) -> RefusedError:
+    return RefusedError(HTTPStatus.TOO_MANY_REQUESTS, words=f"too many connections: {why}")
 
 
 async def end_as(fault: Drop, stream: trio.abc.Stream) -> None:

@@ -26,11 +26,12 @@ _NON_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
 class RefusedError(PeerError):
-    """The head is refused. `status` is the answer."""
+    """The head is refused. `status` is the answer, and `words` are its body."""
 
-    def __init__(self, status: int, retry_after_s: int | None = None) -> None:
+    def __init__(self, status: int, retry_after_s: int | None = None, words: str = "") -> None:
         super().__init__(f"{status} {phrase(status)}")
         self.status = status
+        self.words = words
         self.retry_after_s = retry_after_s
 
 
@@ -105,11 +106,13 @@ class Replayed(trio.abc.HalfCloseableStream):
 
 
 def _refusal(error: RefusedError) -> bytes:
-    """A whole answer with no body, after which the connection ends."""
+    """A whole answer, after which the connection ends."""
     lines = [f"HTTP/1.1 {error.status} {phrase(error.status)}", "Connection: close"]
     if error.retry_after_s is not None:
         lines.append(f"Retry-After: {error.retry_after_s}")
-    return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
+    if error.words:
+        lines.append("Content-Type: text/plain")
+    return "\r\n".join([*lines, f"Content-Length: {len(error.words)}", "", error.words]).encode()
 
 
 def _first_line_end(raw: bytes | bytearray) -> int:

@@ -88,15 +88,17 @@ class RateLimit:
         return -((now_ms - until_ms) // 1000)
 
 
-class MessageRate:
-    """The limit on messages per second that one connection may send."""
+class Rate:
+    """At most `count` in any `window_s`: messages of a connection, or connections of an address.
+    One that is not allowed does not count."""
 
-    def __init__(self, per_second: int) -> None:
-        self._times_s: deque[float] = deque(maxlen=per_second)
+    def __init__(self, count: int, window_s: float = WINDOW_S) -> None:
+        self._times_s: deque[float] = deque(maxlen=count)
+        self._window_s = window_s
 
     def allows(self, now_s: float) -> bool:
         times_s = self._times_s
-        if len(times_s) == times_s.maxlen and now_s - times_s[0] < WINDOW_S:
+        if len(times_s) == times_s.maxlen and now_s - times_s[0] < self._window_s:
             return False
         times_s.append(now_s)
         return True

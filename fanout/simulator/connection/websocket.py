@@ -24,7 +24,7 @@ from fanout.simulator.config import SimulatorConfig
 from fanout.simulator.connection.connections import Connection
 from fanout.simulator.connection.desk import Desk
 from fanout.simulator.connection.head import MAX_HEAD_BYTES
-from fanout.simulator.connection.rate_limit import MessageRate
+from fanout.simulator.connection.rate_limit import Rate
 from fanout.simulator.dialects.base import Close, Pulse, Session
 
 STALLED_S: Final = 10.0  # a client that does not take one burst in this time is not reading
@@ -92,7 +92,7 @@ class _Conversation:
         self._desk = desk
         self._lifetime_s = config.lifetime_s
         self._limits = limits = desk.dialect.limits
-        self._rate = MessageRate(config.requests_per_second or limits.messages_per_second)
+        self._rate = Rate(config.requests_per_second or limits.messages_per_second)
         self._ping_every_s = config.ping_every_s or limits.ping_every_s
         first_s = trio.current_time() + limits.first_request_s
         self._request_due = trio.CancelScope(deadline=first_s)

@@ -137,6 +137,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ban_status: int | None = 418
     """`weight_per_minute` is counted in windows of `window_ms`. Beyond it REST answers with
     `over_status`; a client that goes on is banned and gets `ban_status`, None without bans."""
+    connections: int | None = None
+    """Open connections of an address. One more is refused with HTTP 429."""
+    connections_per_window: tuple[int, float] | None = None
+    """New connections of an address, in so many seconds. More are refused with HTTP 429."""
 
 
 class Aggregation(msgspec.Struct, frozen=True):

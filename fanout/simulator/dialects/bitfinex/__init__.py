@@ -71,6 +71,7 @@ class Bitfinex(DialectDefaults):
         too_many_streams=Close(1008, "too many channels"),
         too_many_messages=Close(1008, "too many messages"),
         ban_status=None,
+        connections_per_window=(20, 60.0),
     )
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)

@@ -80,6 +80,8 @@ class _Bybit(DialectDefaults):
         too_many_streams=Close(1008, ""),
         too_many_messages=Close(1008, "too many requests"),
         request_s=600.0,
+        connections=1_000,
+        connections_per_window=(500, 300.0),
     )
     kinds = Kinds((MARKET, RPI), (0.97, 0.03), is_open=False)
     batching = Batching(interval_ms=0, most=MOST_TRADES)

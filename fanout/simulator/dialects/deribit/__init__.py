@@ -70,6 +70,7 @@ class Deribit(DialectDefaults):
         streams=100_000,
         too_many_streams=Close(1008, ""),
         too_many_messages=Close(1008, "too_many_requests"),
+        connections=32,
     )
     kinds = Kinds((MARKET, LIQUIDATION, BLOCK), (0.98, 0.01, 0.01), is_open=False)
     batching = Batching(interval_ms=0, most=1_000)

@@ -73,6 +73,7 @@ class Okx(DialectDefaults):
         # Documented for a connection without data. Here also for one with data, since a client that
         # pings in time is not cut either way.
         request_s=30.0,
+        connections_per_window=(3, 1.0),
     )
     kinds = Kinds((MARKET, RPI), (0.97, 0.03), is_open=False)
     # An aggregate is the fills of one order at one price: here those of one millisecond.

@@ -35,6 +35,7 @@ from tests.fanout.simulator.support import (
     start,
     tick,
     trade,
+    upgrade,
 )
 from tests.stand.callers import RawClient
 
@@ -368,3 +369,38 @@ async def test_unframed_garbage_is_no_websocket(nursery: trio.Nursery) -> None:
     event = await said(nursery, Garbage(framed=False))
     assert isinstance(event, CloseConnection)  # what our own end makes of it
     assert event.code == 1002
+
+
+@pytest.mark.parametrize(
+    ("dialect", "target", "count", "wait_s", "says"),
+    [
+        ("deribit", "/ws/api/v2", 32, 0.01, b"32 are open, and an address may have no more"),
+        ("bitfinex", "/ws/2", 20, 60.0, b"an address may open 20 in 60 s"),
+        ("okx", "/ws/v5/public", 3, 1.0, b"an address may open 3 in 1 s"),
+    ],
+)
+async def test_an_address_has_so_many_connections(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    dialect: str,
+    target: str,
+    count: int,
+    wait_s: float,
+    says: bytes,
+) -> None:
+    exchange = MemoryExchange(nursery, dialect=dialect)
+
+    async def opened() -> tuple[trio.abc.Stream, bytes]:
+        stream = exchange.connect()
+        await stream.send_all(upgrade(target))
+        return stream, bytes(await stream.receive_some())
+
+    streams = [await opened() for _ in range(count)]
+    assert {answer.split()[1] for _, answer in streams} == {b"101"}
+    _, refusal = await opened()
+    head, _, body = refusal.partition(b"\r\n\r\n")
+    assert (head.split()[1], body) == (b"429", b"too many connections: " + says)
+    assert b"Content-Length: %d" % len(body) in head
+    await streams[0][0].aclose()
+    await trio.sleep(wait_s)
+    assert (await opened())[1].split()[1] == b"101"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fanout.simulator.connection.rate_limit import LONGEST_BAN_MS, MessageRate, RateLimit, Spent
+from fanout.simulator.connection.rate_limit import LONGEST_BAN_MS, Rate, RateLimit, Spent
 
 MINUTE_MS = 60_000
 
@@ -52,13 +52,13 @@ def test_bans_grow_to_three_days(limit: RateLimit) -> None:
 
 
 def test_fifteen_requests_in_a_second_pass_and_the_sixteenth_does_not() -> None:
-    rate = MessageRate(15)
+    rate = Rate(15)
     assert all(rate.allows(0.01 * number) for number in range(15))
     assert not rate.allows(0.99)
 
 
 def test_a_second_after_the_first_request_another_passes() -> None:
-    rate = MessageRate(15)
+    rate = Rate(15)
     for number in range(15):
         rate.allows(0.01 * number)
     assert rate.allows(1.0)
