@@ -325,6 +325,7 @@ def test_an_error_may_name_its_symbol_as_an_answer_does() -> None:
     [
         ("60012", 'Invalid request: {"op": "subscribe", "argss":[{ "channel" : "trades"}]}'),
         ("60018", "Wrong URL"),
+        ("64001", "This channel has been migrated to the '/business' URL. Please subscribe using"),
         ("64000", "Subscription parameter uly is unavailable anymore."),
         ("60028", ""),
     ],

@@ -6,8 +6,9 @@ Each argument gets an answer of its own. `trades` begins with its newest message
 the whole book. A second subscription is acknowledged as the first one was. Then `books` sends the
 whole book again, and `trades` nothing (recorded in 2022).
 
-An error has the code 60018 for a channel or an instrument that the route does not have, and 60012
-for a message that is no request (https://www.okx.com/docs-v5/en/#error-code-websocket).
+An error has the code 64001 for a channel that is at `business` only, in words that name no channel,
+60018 for any other channel or instrument that the route does not have, and 60012 for a message that
+is no request (https://www.okx.com/docs-v5/en/#error-code-websocket).
 """
 
 from typing import Any, Final
@@ -60,8 +61,11 @@ def _subscribe(session: Session, args: list[_Arg], mood: Mood) -> Answer:
         is_wrong = mood.refused.get(arg.instId) == "topic"
         if is_wrong:
             refused.append(arg.instId)
-        if is_wrong or not mood.has(arg.name) or _is_elsewhere(session, arg.channel):
+        if is_wrong or not mood.has(arg.name):
             replies.append(_no_topic(arg))
+            continue
+        if _is_elsewhere(session, arg.channel):
+            replies.append(_migrated() if arg.channel in ON_BUSINESS else _no_topic(arg))
             continue
         names.append(arg.name)
         replies.append(_event("subscribe", arg))
@@ -96,6 +100,11 @@ def _event(event: str, arg: _Arg) -> str:
 def _no_topic(arg: _Arg) -> str:
     what = f"Wrong URL or channel:{arg.channel},instId:{arg.instId} doesn't exist"
     return _error("60018", f"{what}. Please use the correct URL, channel and parameters")
+
+
+def _migrated() -> str:
+    what = "This channel has been migrated to the '/business' URL"
+    return _error("64001", f"{what}. Please subscribe using the new URL.")
 
 
 def _error(code: str, message: str) -> str:

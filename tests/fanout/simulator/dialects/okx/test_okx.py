@@ -77,7 +77,9 @@ def test_each_argument_has_an_answer_of_its_own() -> None:
     answer = asked(PUBLIC, *names, mood=Mood(streams=set(OKX.stream_names(BTC))))
     replies = [json.loads(each) for each in answer.replies]
     assert [each["event"] for each in replies] == ["subscribe", "error", "subscribe", "error"]
-    assert [replies[index]["code"] for index in (1, 3)] == ["60018", "60018"]
+    assert [replies[index]["code"] for index in (1, 3)] == ["60018", "64001"]
+    assert "migrated to the '/business' URL" in replies[3]["msg"]
+    assert json.loads(asked(BUSINESS, f"books:{BTC}").replies[0])["code"] == "60018"
     assert "channel:books,instId:NO-SUCH doesn't exist" in replies[1]["msg"]
     assert answer.session.streams == answer.greeted == (f"books:{BTC}", f"trades:{BTC}")
     again = asked(answer.session, f"books:{BTC}", f"trades:{BTC}")
