@@ -36,7 +36,8 @@ def simulate(context: typer.Context, **said: Any) -> None:
     A fault is a name, values in the order below or as FIELD=VALUE, and when:
     after 10s, every 5m, until 1h. Fields have defaults; no symbol means all.
 
-    Connections: all, or route=public, route=market, which=oldest, which=newest
+    Connections: all, or which=oldest, which=newest, or those of one route:
+    route=public, route=market (binance-usdm), route=business (okx)
       drop       how (close, cut, reset, half-open), code, reason
       stall      for_s: nothing is sent, then all at once
       shutdown   within_s: announced, then closed
@@ -54,7 +55,8 @@ def simulate(context: typer.Context, **said: Any) -> None:
       resnapshot symbol, resets: the whole book again, with ids from 1
       checksum   symbol: a wrong one
 
-    Streams: the next messages, or at random with chance=0.01
+    Streams: the next messages, or at random with chance=0.01. The names of
+    streams are the market's own, the same for all exchanges.
       silence    symbol, stream (trade, aggTrade, bookTicker, depth), for_s:
                  acked, then silent
       skip       symbol, count, stream, chance: not sent, but in REST
