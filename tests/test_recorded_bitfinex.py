@@ -52,9 +52,9 @@ Change = list[Any]
 Row = tuple[int, Decimal, Decimal]
 """A trade: id, price and signed amount."""
 
-QUIET_2018: Final = 47_400
-"""The line of the recording of 2018 before the first minute without a change of the book. The
-service reports such a book as STALE."""
+QUIET_2018: Final = 10_070
+"""The line of the recording of 2018 after which the book is silent for 24 seconds while trades
+come. The service reports such a book as STALE, and takes another."""
 
 LAST_S: Final = 1.0
 """How long the client listens after the last change of a book."""
