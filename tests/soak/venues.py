@@ -140,7 +140,7 @@ class Calm:
         if self._unknown_books:
             found.append(f"no book of {', '.join(sorted(self._unknown_books))}")
         found += [
-            f"{symbol} is {state.name if state else 'without a state'}"
+            f"{symbol} is {'without a state' if state is None else state.name}"
             for symbol, state in self._not_live().items()
         ]
         return "; ".join(found)
