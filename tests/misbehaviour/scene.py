@@ -38,7 +38,9 @@ from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import VENUES, Continuity, Credentials
 from tests.stand.account import fault_of, spans_of
 from tests.stand.exchange import SPENT, Market
+from tests.stand.exchange_books import BookKeeper
 from tests.stand.inside import one_source, running_service, running_simulator
+from tests.stand.shown_books import ShownBooks
 
 BEGAN_NS = 1_790_000_000_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -59,20 +61,36 @@ DIALECT_OF = {
 BEST_LEVELS: Final = 20
 """Levels of a side that are compared: those that are complete while a symbol is LIVE."""
 
-
 Short = tuple[str, str] | tuple[str, int, str]
+
+
+class _ShownBooks(ShownBooks):
+    """A scene is short, so that all books are compared in all their levels."""
+
+    whole_every = 1
 
 
 class Scene:
     """What happens, and what a client has been told of it so far."""
 
     def __init__(
-        self, simulator: Simulator, venue: str = "binance", symbols: Sequence[str] = (BTC, ETH)
+        self,
+        simulator: Simulator,
+        venue: str = "binance",
+        symbols: Sequence[str] = (BTC, ETH),
+        *,
+        with_books: bool = False,
     ) -> None:
+        """To be made before the market opens."""
         self.simulator = simulator
         self.symbols = symbols
         self._has_ids = VENUES[venue].continuity is Continuity.IDS
         self._market = Market(simulator, *symbols)
+        self._keeper = None
+        if with_books:
+            self._keeper = BookKeeper(_ShownBooks(simulator, symbols, symbols))
+        self.wrong_books: list[str] = []
+        """What was wrong with the books that a client built, and with its quotes, in order."""
         self.books = Books()
         """What a client builds of the records so far."""
         self.inject = simulator.faults.inject
@@ -100,6 +118,8 @@ class Scene:
         """Note what the client got."""
         self.records.append(record)
         self.books.apply(record)
+        if self._keeper is not None:
+            self.wrong_books += self._keeper.take(record)
         if isinstance(record, Status) and record.instrument is not None:
             self._states[record.instrument.symbol] = record.state
         if isinstance(record, Gap):
@@ -151,6 +171,7 @@ class Scene:
         numbered = Trade | Gap | Status | Quote | BookUpdate | OrderUpdate
         seqs = [each.seq for each in self.records if isinstance(each, numbered) and each.seq]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+        assert not self.wrong_books, self.wrong_books[0]
         of = symbols or self.symbols
         trades = [each for each in self.trades if each.symbol in of]
         assert not [fault for each in trades if (fault := self._market.fault_of(each))]
@@ -241,11 +262,11 @@ async def playing(
             rest_url=simulator.rest_url,
             feed=FeedConfig(**feed),
         )
+        scene = Scene(simulator, venue, fields["symbols"], with_books="book" in data)
         async with (
             trio.open_nursery() as reading,
             running_service(service, wall_ns=wall_ns) as running,
         ):
-            scene = Scene(simulator, venue, fields["symbols"])
             reading.start_soon(_read, running.url, scene)
             begun = set(traded or fields["symbols"])
             await scene.until(lambda: begun <= {each.symbol for each in scene.trades})

@@ -145,6 +145,8 @@ async def test_a_lost_change_of_the_exchanges_book_shows_only_when_the_book_is_w
         await trio.sleep(1)
         strangers = shown.strangers(scene)
         assert strangers, "the book was not the exchange's"
+        assert scene.wrong_books
+        scene.wrong_books.clear()
         assert strangers[0].seq < strangers[-1].seq < scene.records[came].seq  # type: ignore[attr-defined]
         await scene.until(lambda: scene.are_books_the_exchanges)
     scene.account()

@@ -115,13 +115,15 @@ async def test_maintenance_is_told_and_its_trades_are_back_filled(
     scene.account()
 
 
-BREAKS: tuple[Fault, ...] = (
-    Skip(BTC, count=3, stream="depth"),
-    Unchain(BTC, by=-1_000_000),
-    Resnapshot(BTC),
-    Resnapshot(BTC, resets=True),
-    Cross(BTC),
-    Drop(),
+LOST = ["STALE", "LIVE"]
+BREAKS: tuple[tuple[Fault, list[str]], ...] = (
+    (Skip(BTC, count=3, stream="depth"), LOST),
+    (Unchain(BTC), LOST),
+    (Unchain(BTC, by=-1_000_000), LOST),
+    (Resnapshot(BTC), []),
+    (Resnapshot(BTC, resets=True), []),
+    (Cross(BTC), LOST),
+    (Drop(), ["CONNECTING", "LIVE"]),
 )
 
 
@@ -130,10 +132,12 @@ async def test_a_raw_book_that_breaks_is_sent_anew_and_quotes_are_its_best_level
 ) -> None:
     data = ("trades", "quotes", "book")
     async with playing(venue="deribit", rate=1, data=data, credentials=KEY, assets=(BTC,)) as scene:
-        for fault in BREAKS:
+        for fault, states in BREAKS:
             await scene.until(lambda: scene.is_quiet and scene.are_books_the_exchanges)
+            scene.told()
             scene.inject(fault)
-            await trio.sleep(4)
+            await trio.sleep(8)
+            assert [each[-1] for each in scene.told() if each[0] == BTC] == states, fault
         await scene.until(lambda: scene.is_quiet and scene.are_books_the_exchanges)
         newest = [each for each in scene.records if isinstance(each, Quote)][-1]
         assert _best(newest) == _best_of(scene.books)

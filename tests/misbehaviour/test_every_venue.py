@@ -26,8 +26,14 @@ from fanout.simulator.faults import (
     Unchain,
     UnknownEvent,
 )
+from fanout.venues import VENUES
 from tests.misbehaviour.scene import Scene, playing
 from tests.thoroughness import EVERY_VENUE
+
+LOST_CHANGES = Skip(count=3, stream="depth")
+BREAK = Unchain()
+"""Where books have no ids, `LOST_CHANGES` takes its place. Nothing tells of those but a
+book that they leave crossed."""
 
 ALWAYS: tuple[Fault, ...] = (Drop(), Skip(count=3))
 MORE: tuple[Fault, ...] = (
@@ -37,9 +43,9 @@ MORE: tuple[Fault, ...] = (
     *(Silence(for_s=5), Skip(count=50), Repeat(count=5), Delay(count=5, by=3), Shuffle(window=4)),
     *(Http(status=503, requests=3), Http(status=429, retry_after_s=2), Http(body="<html>")),
 )
-ALWAYS_OF_BOOKS: tuple[Fault, ...] = (Unchain(),)
+ALWAYS_OF_BOOKS: tuple[Fault, ...] = (BREAK,)
 MORE_OF_BOOKS: tuple[Fault, ...] = (
-    *(Drop(), Drop(how="half-open"), Skip(count=3, stream="depth"), Empty()),
+    *(Drop(), Drop(how="half-open"), LOST_CHANGES, Empty()),
     *(Shuffle(window=3, stream="depth"), Repeat(count=3, stream="depth"), Silence(for_s=5)),
 )
 
@@ -82,9 +88,19 @@ async def test_every_trade_is_received_or_accounted_for(
 async def test_the_books_are_the_exchanges_again(
     autojump_clock: MockClock, any_venue: str, fault: Fault
 ) -> None:
+    has_ids = VENUES[any_venue].has_book_ids
+    if fault == BREAK and not has_ids:
+        fault = LOST_CHANGES
     async with playing(venue=any_venue, rate=2, data=("trades", "book"), count=1) as scene:
         await scene.until(lambda: scene.are_books_the_exchanges)
+        scene.told()
         inject(scene, fault)
         await trades_go_on(scene)
+        states = [each[-1] for each in scene.told(scene.symbols[0])]
+        if fault == BREAK:
+            assert states == ["STALE", "LIVE"]
+        elif not has_ids and isinstance(fault, Skip | Shuffle):
+            assert scene.wrong_books or states == ["STALE", "LIVE"]
+            scene.wrong_books.clear()
         await scene.until(lambda: scene.are_books_the_exchanges)
     scene.account()

@@ -97,12 +97,14 @@ async def test_the_newest_aggregate_that_a_subscriber_gets_first_is_no_new_one(
     assert len(ids) == len(set(ids)), "nothing comes twice"
 
 
-BREAKS: tuple[Fault, ...] = (
-    Skip(BTC, count=3, stream="depth"),
-    Unchain(BTC, by=-1_000_000),
-    Resnapshot(BTC, resets=True),
-    Cross(BTC),
-    Drop(route="public"),
+LOST = ["STALE", "LIVE"]
+BREAKS: tuple[tuple[Fault, list[str]], ...] = (
+    (Skip(BTC, count=3, stream="depth"), LOST),
+    (Unchain(BTC), LOST),
+    (Unchain(BTC, by=-1_000_000), LOST),
+    (Resnapshot(BTC, resets=True), []),
+    (Cross(BTC), LOST),
+    (Drop(route="public"), ["STALE", *LOST]),
 )
 
 
@@ -110,11 +112,13 @@ async def test_books_and_quotes_go_on_where_ids_break_or_begin_anew(
     autojump_clock: MockClock,
 ) -> None:
     async with playing(venue="okx", rate=2, data=ALL, assets=(BTC,)) as scene:
-        for fault in BREAKS:
+        for fault, states in BREAKS:
             await scene.until(lambda: scene.is_quiet and scene.are_books_the_exchanges)
-            scene.inject(fault)
             before = len(scene.records)
+            scene.told()
+            scene.inject(fault)
             await comes_back(scene)
+            assert [each[-1] for each in scene.told(BTC)] == states, fault
             assert [each for each in scene.records[before:] if isinstance(each, Quote)], fault
         ids = [each.update_id for each in scene.records if isinstance(each, BookUpdate)]
         assert ids == sorted(ids), "published ids ascend though the venue's begin anew"

@@ -85,8 +85,8 @@ class ExchangeBooks:
             for is_bid, price, quantity in self._in_order(book):
                 put(price, quantity, is_bid=is_bid)
                 if self._is_by_level:
-                    self._note(listing, book.last_id, bids.packed, asks.packed)
-            self._note(listing, book.last_id, bids.packed, asks.packed)
+                    self._note(book.listing, book.last_id, bids.packed, asks.packed)
+            self._note(book.listing, book.last_id, bids.packed, asks.packed)
 
         for levels, is_bid in ((book.bids, True), (book.asks, False)):
             for price, quantity in levels.first():

@@ -76,6 +76,7 @@ class ShownBooks(ExchangeBooks):
     """All symbols have books, or none is quoted."""
 
     _notes_quotes = False
+    whole_every = WHOLE_EVERY
 
     def __init__(
         self, simulator: Simulator, quoted: Sequence[str], with_books: Sequence[str]
@@ -104,7 +105,7 @@ class ShownBooks(ExchangeBooks):
         keys = _key(*ends, BEST), _key(*ends, 1)
         # Neighbours with the same best levels are compared together: all are whole, or none is.
         is_same = keys == states.best
-        if (states.count - 1 in states.whole) if is_same else states.count % WHOLE_EVERY == 0:
+        if (states.count - 1 in states.whole) if is_same else states.count % self.whole_every == 0:
             self._keep_whole(symbol, states, bytes(bids), bytes(asks))
         elif is_same:
             return

@@ -277,6 +277,11 @@ class FaultInjector:
                 raise UsageError(f"fault insert: no more than {MAX_ROWS:,} rows in all at once")
             case Unchain(by=0):
                 raise UsageError("fault unchain: by is 0; give a number above or below it")
+            case Unchain() if not dialect.book_rules.has_ids:
+                raise UsageError(
+                    f"fault unchain: the books of {dialect.title} have no update ids; use skip "
+                    "with stream=depth"
+                )
             case Resnapshot(resets=True) | Unchain() | Empty() | Deepen() | Cross() | Stale() if (
                 not self._engine.books.can_change
             ):

@@ -145,11 +145,13 @@ class BookRules(msgspec.Struct, frozen=True):
     the intervals of its depth streams. At 0 an update is sent at once.
 
     With `levels`, a stream shows so many of the best levels of each side, and no others: a level
-    that is no longer among them is removed, and one that is among them again is sent."""
+    that is no longer among them is removed, and one that is among them again is sent. Without
+    `has_ids` the messages do not number the updates."""
 
     is_contiguous: bool
     intervals_ms: tuple[int, ...]
     levels: int | None = None
+    has_ids: bool = True
 
 
 class Kinds(msgspec.Struct, frozen=True):

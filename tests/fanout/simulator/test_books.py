@@ -18,6 +18,7 @@ from trio_websocket import WebSocketConnection
 
 from fanout.errors import UsageError
 from fanout.simulator import Simulator
+from fanout.simulator.dialects import dialect_of, symbols_of
 from fanout.simulator.faults import Cross, Deepen, Delay, Empty, Garble, Skip, Stale, Unchain
 from fanout.simulator.market.book import Book
 from fanout.simulator.market.books import Moment, SyntheticBooks, Ticks
@@ -568,6 +569,16 @@ async def test_a_replay_sends_recorded_books_and_answers_with_the_recorded_snaps
 
     names = "trade", "bookTicker", "depth@0ms"
     await play(scene, *names, at_once=False, captures=(path,))
+
+
+@pytest.mark.parametrize("dialect", ["bitfinex", "coinbase", "coinbase-advanced"])
+async def test_the_ids_of_books_without_ids_cannot_jump(dialect: str) -> None:
+    async with trio.open_nursery() as nursery:
+        symbols = symbols_of(dialect_of(dialect), 1)
+        simulator = await start(nursery, dialect=dialect, symbols=symbols)
+        with pytest.raises(UsageError, match="have no update ids; use skip with stream=depth"):
+            simulator.faults.inject(Unchain())
+        nursery.cancel_scope.cancel()
 
 
 async def test_ids_cannot_jump_by_zero() -> None:

@@ -77,7 +77,7 @@ class Bitfinex(DialectDefaults):
     )
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
-    book_rules = BookRules(is_contiguous=False, intervals_ms=(0,), levels=100)
+    book_rules = BookRules(is_contiguous=False, intervals_ms=(0,), levels=100, has_ids=False)
     table = TABLE
     is_personal = True
     abilities: frozenset[Ability] = frozenset(

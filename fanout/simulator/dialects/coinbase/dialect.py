@@ -59,7 +59,7 @@ class CoinbaseDialect(DialectDefaults):
     kinds = Kinds((MARKET,), (1.0,), is_open=False)
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
     """No stream has aggregates."""
-    book_rules = BookRules(is_contiguous=True, intervals_ms=(INTERVAL_MS,))
+    book_rules = BookRules(is_contiguous=True, intervals_ms=(INTERVAL_MS,), has_ids=False)
     table = TABLE
     abilities: frozenset[Ability] = frozenset({"resnapshot", "refuse request"})
 
