@@ -89,8 +89,12 @@ async def test_lost_messages_make_the_book_unknown_and_a_restart_does_not(
         await comes_back(scene, after_s=12)
         assert "(20051)" in told(scene, "Bitfinex restarts: Stop/Restart")[0]
         assert [each for each in whys(scene, QUIET) if each.startswith("STALE")] == []
-        scene.inject(Lose(count=2))
-        await comes_back(scene, after_s=8)
+        before = len(scene.trades)
+        scene.inject(Lose(count=300))  # each trade is two messages, and one of the book
+        scene.inject(Insert(QUIET, kind="MARKET", count=100, away=0.001))
+        await comes_back(scene, after_s=15)
+        filled = sum(each.back_filled for each in scene.trades[before:])
+        assert filled == 70, "the answer to the subscription has the other 30"
         lost = "STALE messages are missing: message "
         assert [each.startswith(lost) for each in whys(scene, QUIET)[-2:]] == [True, False]
         assert scene.simulator.faults.connections == 1

@@ -179,8 +179,12 @@ async def test_a_hole_in_the_numbers_of_messages_costs_no_trade_and_books_begin_
     async with playing(venue="coinbase-advanced", rate=5, data=EVERYTHING, count=1) as scene:
         await trio.sleep(1)
         scene.told()
-        scene.inject(Lose(count=4))
-        await trio.sleep(7)
+        before = len(scene.trades)
+        scene.inject(Lose(count=100))
+        scene.inject(Insert(BTC, "MARKET", 100, away=0.001))
+        await trio.sleep(14)
+        filled = sum(each.back_filled for each in scene.trades[before:])
+        assert filled >= 95, "the answer to the subscription has 50"
         assert scene.told(BTC) == MESSAGES_LOST, "the connection is replaced in time"
         assert all("sequence_num" in why for why in whys(scene, "messages are missing"))
         assert scene.are_books_the_exchanges

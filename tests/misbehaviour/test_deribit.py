@@ -112,6 +112,9 @@ async def test_maintenance_is_told_and_its_trades_are_back_filled(
         assert told(scene, "Deribit ended its maintenance")
         ids = [each.update_id for each in scene.records if isinstance(each, Quote)]
         assert len(ids) > 10
+        for symbol in (BTC, ETH):
+            assert not scene.lost(symbol)
+            assert any(each.back_filled for each in scene.trades if each.symbol == symbol)
     scene.account()
 
 

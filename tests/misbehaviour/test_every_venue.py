@@ -26,7 +26,7 @@ from fanout.simulator.faults import (
     Unchain,
     UnknownEvent,
 )
-from fanout.venues import VENUES
+from fanout.venues import VENUES, Continuity
 from tests.misbehaviour.scene import Scene, playing
 from tests.thoroughness import EVERY_VENUE
 
@@ -82,6 +82,10 @@ async def test_every_trade_is_received_or_accounted_for(
         inject(scene, fault)
         await trades_go_on(scene)
     scene.account()
+    if VENUES[any_venue].continuity is Continuity.IDS and not isinstance(fault, Http):
+        assert not any(map(scene.lost, scene.symbols)), "REST has what is missing"
+        if isinstance(fault, Skip):
+            assert sum(each.back_filled for each in scene.trades) >= fault.count
 
 
 @played(ALWAYS_OF_BOOKS, MORE_OF_BOOKS)
