@@ -36,7 +36,7 @@ from fanout.simulator.dialects import dialect_of, symbols_of
 from fanout.simulator.faults import Fault
 from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import VENUES, Continuity, Credentials
-from tests.stand.account import fault_of, spans_of
+from tests.stand.account import fault_of, fault_of_spans, spans_of
 from tests.stand.exchange import SPENT, Market
 from tests.stand.exchange_books import BookKeeper
 from tests.stand.inside import one_source, running_service, running_simulator
@@ -186,7 +186,8 @@ class Scene:
         received = [each.trade_id for each in self.trades if each.symbol == symbol]
         statuses = [each for each in self.records if isinstance(each, Status)]
         spans = [*spans_of(symbol, statuses)]
-        fault = fault_of(self._market.sent(symbol, received), received, spans)
+        sent = self._market.sent(symbol, received)
+        fault = fault_of(sent, received, spans) or fault_of_spans(sent, received, spans)
         assert not fault, fault
 
     def _account(self, symbol: str, stream: Any) -> None:

@@ -8,7 +8,7 @@ from fanout.protocol import FeedState, Instrument, Status
 from fanout.simulator.faults import Skip
 from fanout.venues import VENUES, BinanceUsdm, Continuity
 from tests.misbehaviour import scene as scenes
-from tests.stand.account import Span, fault_of, spans_of
+from tests.stand.account import Span, fault_of, fault_of_spans, spans_of
 from tests.stand.exchange import Issued
 
 BTC = Instrument(index=0, symbol="BTC", price_exponent=-2, quantity_exponent=-3)
@@ -67,6 +67,17 @@ def test_each_trade_came_once_or_in_a_span_that_was_named(
     received: list[int], spans: list[Span], fault: str
 ) -> None:
     assert fault_of(ISSUED, received, spans) == fault
+
+
+def test_a_span_is_no_wider_than_its_interruption() -> None:
+    issued = [Issued(number, "MARKET", number * 1_000) for number in range(1, 30)]
+    received = [*range(1, 10), *range(20, 30)]
+    for fair in (Span(9_000, 20_000), Span(7_000, 22_000)):
+        assert fault_of_spans(issued, received, [fair]) == ""
+    for wide in (Span(0, 20_000), Span(9_000, 10**14)):
+        assert "is too wide: " in fault_of_spans(issued, received, [wide])
+    many = [Span(9_000, 20_000)] * 6
+    assert fault_of_spans(issued, received, many) == "the spans are 66000 ms in all"
 
 
 def test_many_faults_are_counted() -> None:

@@ -20,6 +20,10 @@ _SPAN: Final = re.compile(r"trades between (\S+ \S+) and (\S+ \S+) may be missin
 
 _MOST_NAMED: Final = 5
 
+SLACK_MS: Final = 3_000
+MOST_MS: Final = 60_000
+"""Of all spans of a symbol together, in a scene."""
+
 
 class Span(msgspec.Struct, frozen=True):
     """A time in which trades may be missing, in unix ms."""
@@ -57,6 +61,20 @@ def fault_of(issued: Sequence[Issued], received: Iterable[int], spans: Sequence[
         and not any(span.begin_ms <= each.time_ms <= span.end_ms for span in spans)
     ]
     return f"trades are missing, and no STATUS says so: {_named(missing)}" if missing else ""
+
+
+def fault_of_spans(issued: Sequence[Issued], received: Iterable[int], spans: Sequence[Span]) -> str:
+    """Which span is wider than its interruption; empty if none is. No trade came during one, but
+    for a few seconds at either end."""
+    ids = set(received)
+    times_ms = [each.time_ms for each in issued if each.trade_id in ids]
+    for span in spans:
+        begin_ms, end_ms = span.begin_ms + SLACK_MS, span.end_ms - SLACK_MS
+        came = sum(begin_ms < each < end_ms for each in times_ms)
+        if came:
+            return f"{span} is too wide: {came} trades of its time came"
+    total_ms = sum(span.end_ms - span.begin_ms for span in spans)
+    return f"the spans are {total_ms} ms in all" if total_ms > MOST_MS else ""
 
 
 def _named(ids: Sequence[int]) -> str:
