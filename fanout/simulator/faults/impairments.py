@@ -155,7 +155,9 @@ class _Crossed:
         depth = tick.depth
         if depth is None or depth.crossing is None or not self._turns.next():
             return (tick,)
-        crossed = msgspec.structs.replace(depth, bids=[depth.crossing, *depth.bids])
+        # The update itself may remove a bid at that price.
+        others = (each for each in depth.bids if each[0] != depth.crossing[0])
+        crossed = msgspec.structs.replace(depth, bids=[depth.crossing, *others])
         return (msgspec.structs.replace(tick, depth=crossed),)
 
     def release(self) -> Sequence[Tick]:
