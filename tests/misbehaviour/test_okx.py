@@ -102,6 +102,7 @@ BREAKS: tuple[tuple[Fault, list[str]], ...] = (
     (Skip(BTC, count=3, stream="depth"), LOST),
     (Unchain(BTC), LOST),
     (Unchain(BTC, by=-1_000_000), LOST),
+    (Resnapshot(BTC), []),
     (Resnapshot(BTC, resets=True), []),
     (Cross(BTC), LOST),
     (Drop(route="public"), ["STALE", *LOST]),

@@ -172,7 +172,8 @@ class Maintain(Fault, frozen=True, tag="maintain"):
 
 
 class Resnapshot(Fault, frozen=True, tag="resnapshot"):
-    """Subscribers get the whole book again. With `resets` its update ids begin anew at 1."""
+    """Subscribers get the whole book again. With `resets` its update ids begin anew at 1. At OKX
+    subscribers then get no whole book: the next update has a low id, and follows the one before."""
 
     symbol: str | None = None
     resets: bool = False

@@ -200,6 +200,8 @@ class FaultInjector:
         if fault.resets:
             for symbol in self._concerned(fault.symbol):
                 self._send(self._engine.restart_book(symbol))
+            if self._dialect.book_rules.is_chained_anew:
+                return
         self._streams.greet(self._books_of(fault))
 
     def _change_market(self, fault: Fault) -> None:

@@ -229,6 +229,12 @@ class Book:
         self._closed_id = self.last_id = max(0, self.last_id + by)
         self._kept.clear()
 
+    def begin_ids_anew(self) -> None:
+        """Continue at 1, between two transactions. The next one still names the one before."""
+        assert not self._open, "the transaction is closed"
+        self.last_id = 1
+        self._kept.clear()
+
     def snapshot(self, limit: int, until_ms: int | None = None) -> Snapshot:
         """The first levels now, or as they were at a time, as far back as transactions are kept.
 

@@ -292,8 +292,11 @@ class SyntheticBooks:
     def restart(self, symbol: str, at: Moment) -> Ticks:
         kept = self._books[symbol]
         ticks = self._all_closed(kept, at)
-        kept.batches.clear()
-        kept.book.jump(1 - kept.book.last_id)
+        if self._rules.is_chained_anew:
+            kept.book.begin_ids_anew()
+        else:
+            kept.batches.clear()
+            kept.book.jump(1 - kept.book.last_id)
         kept.number = dict.fromkeys(kept.number, 1)
         kept.quote = None
         return ticks

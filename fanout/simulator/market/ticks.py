@@ -146,12 +146,14 @@ class BookRules(msgspec.Struct, frozen=True):
 
     With `levels`, a stream shows so many of the best levels of each side, and no others: a level
     that is no longer among them is removed, and one that is among them again is sent. Without
-    `has_ids` the messages do not number the updates."""
+    `has_ids` the messages do not number the updates. With `is_chained_anew` ids that begin anew
+    come with an update that follows the one before, and otherwise with the whole book."""
 
     is_contiguous: bool
     intervals_ms: tuple[int, ...]
     levels: int | None = None
     has_ids: bool = True
+    is_chained_anew: bool = False
 
 
 class Kinds(msgspec.Struct, frozen=True):

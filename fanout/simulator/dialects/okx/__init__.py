@@ -78,7 +78,9 @@ class Okx(DialectDefaults):
     kinds = Kinds((MARKET, RPI), (0.97, 0.03), is_open=False)
     # An aggregate is the fills of one order at one price: here those of one millisecond.
     aggregation = Aggregation(interval_ms=1, sent_after_ms=1)
-    book_rules = BookRules(is_contiguous=False, intervals_ms=(BOOK_MS,), levels=LEVELS)
+    book_rules = BookRules(
+        is_contiguous=False, intervals_ms=(BOOK_MS,), levels=LEVELS, is_chained_anew=True
+    )
     table = TABLE
     untraded = UNTRADED
     abilities: frozenset[Ability] = frozenset({"resnapshot", "refuse topic", "mute"})
