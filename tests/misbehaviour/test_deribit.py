@@ -178,7 +178,7 @@ async def test_too_many_connections_of_an_address_are_waited_for(
 async def test_options_by_the_thousand_are_spread_over_requests_and_connections(
     autojump_clock: MockClock,
 ) -> None:
-    """At 3 requests a second. A connection that sent more than the venue allows would be cut."""
+    """A connection that sent more than ten requests within a second would be cut."""
     symbols = symbols_of(dialect_of("deribit"), 1_000)
     async with playing(
         venue="deribit", rate=5, assets=symbols, traded=(BTC, ETH), credentials=KEY
