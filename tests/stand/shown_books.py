@@ -124,12 +124,21 @@ class ShownBooks(ExchangeBooks):
             del self._states[oldest].whole[place]
 
     def fault_of_quote(self, quote: Quote) -> str:
+        if self._is_between(quote):
+            return ""
         states = self._states.get(quote.symbol)
         return "" if states and states.had(_key_of(quote)) else f"{quote} was never there"
 
     def fault_of_next(self, quote: Quote, seen: Seen) -> str:
+        if self._is_between(quote):
+            return ""
         places = self._find(_key_of(quote), (quote.symbol, "quote"), seen)
         return "" if places else f"{quote} is older than the quote before"
+
+    def _is_between(self, quote: Quote) -> bool:
+        """Whether a side is empty only between two messages of one transaction: where each level is
+        sent for itself, all of the best levels may go before the next ones come."""
+        return self._is_by_level and not (quote.bid_quantity and quote.ask_quantity)
 
     def fault_of_known(self, book: Book, seen: Seen) -> str:
         of, shown = book.instrument, book.prices
