@@ -161,17 +161,22 @@ class Calm:
             self.channel.oracle.complain("P5", f"{_short(record)}, and another market misbehaves")
 
     def _is_late(self, record: Received) -> bool:
-        """Whether it names times of a turn of this market in which trades may be missing. REST may
-        be asked no more than 15 times a minute at Bitfinex, so that takes minutes."""
+        """Whether it tells of what happened in a turn of this market. A trade that is missing shows
+        when the symbol trades again. And at Bitfinex REST may be asked no more than 15 times a
+        minute, so it takes minutes until all symbols are healed."""
+        market = self.channel.oracle.market
+        if isinstance(record, Gap):
+            symbol, ids = record.instrument.symbol, (record.first_id, record.last_id)
+            return all(self._is_of_a_turn(*[market.time_ms(symbol, each)] * 2) for each in ids)
         if not isinstance(record, Status) or record.instrument is None:
             return False
         spans = [*spans_of(record.instrument.symbol, [record])]
-        return bool(spans) and all(
-            any(
-                began_s * 1_000 <= each.begin_ms and each.end_ms <= ended_s * 1_000
-                for began_s, ended_s in self._turns
-            )
-            for each in spans
+        return bool(spans) and all(self._is_of_a_turn(each.begin_ms, each.end_ms) for each in spans)
+
+    def _is_of_a_turn(self, begin_ms: int, end_ms: int) -> bool:
+        return any(
+            began_s * 1_000 <= begin_ms and end_ms <= ended_s * 1_000
+            for began_s, ended_s in self._turns
         )
 
     def _is_live(self, record: Received) -> bool:

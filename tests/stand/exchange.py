@@ -105,7 +105,8 @@ class Market:
 
     def time_ms(self, symbol: str, trade_id: int) -> int:
         """When a trade happened."""
-        return self._rows["trade", symbol, trade_id][2]
+        stream = self.stream_of_id(symbol, trade_id)
+        return self._rows[stream, symbol, trade_id][2]
 
     def sent(self, symbol: str, received: Collection[int]) -> list[Issued]:
         """The trades of a symbol in the order in which they were issued, without those that the
