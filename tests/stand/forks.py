@@ -23,10 +23,12 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Final, NamedTuple, Self
 
 import msgspec
 
+ROOT: Final = Path(__file__).parents[2]
 MAX_REQUEST_BYTES: Final = 128 * 1024
 STREAMS: Final = 3
 """File descriptors of a request: standard output, standard error, and the one for the end."""
@@ -132,6 +134,7 @@ def _server() -> socket.socket:
             [sys.executable, "-m", "tests.stand.forks", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            cwd=ROOT,
         )
     atexit.register(server.wait)
     atexit.register(ours.close)
