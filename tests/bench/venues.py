@@ -48,12 +48,16 @@ KINDS: Final = {
 
 
 class Dose(msgspec.Struct, frozen=True, kw_only=True):
+    """Which venues, with how many symbols, and for how long each."""
+
+    venues: tuple[str, ...] = tuple(DIALECT_OF)
     symbols: int = 10
     seconds: float = 15.0
 
 
 WHOLE: Final = Dose()
-SMALL: Final = Dose(symbols=2, seconds=1.0)
+SMALL: Final = Dose(venues=("bitfinex", "bybit", "okx"), symbols=2, seconds=1.0)
+"""One venue of each kind of continuity."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -67,7 +71,7 @@ class Found(msgspec.Struct, frozen=True):
 def run(*, small: bool) -> list[Row]:
     """See `tests.bench.report.Stage`."""
     dose = SMALL if small else WHOLE
-    return [row for venue in DIALECT_OF for row in rows(venue, measured(venue, dose))]
+    return [row for venue in dose.venues for row in rows(venue, measured(venue, dose))]
 
 
 def rows(venue: str, found: Found) -> Iterator[Row]:
