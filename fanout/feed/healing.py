@@ -36,6 +36,7 @@ from fanout.feed.units import Units
 from fanout.feed.venue_clock import VenueClock
 from fanout.net.rest import RestClient
 from fanout.protocol.backoff import backoff
+from fanout.protocol.constants import FeedState
 from fanout.venues.base import Venue
 from fanout.venues.values import Request, VenueTrade
 
@@ -158,7 +159,18 @@ class Healing:
         sequence.resumed_time = None
 
     def end(self) -> None:
-        """Report what is not healed yet, since the feed ends."""
+        """Report what is not healed yet, since the feed ends.
+
+        Of an instrument that is not LIVE now, since the venue refuses or does not answer its
+        subscription, that is all since its newest trade."""
+        for stream, sequence in self._sequences.all_unproven():
+            is_live = self._liveness.trades.state(sequence.instrument.index) is FeedState.LIVE
+            of = stream, sequence.instrument.symbol
+            if is_live or not sequence.has_begun or sequence.is_over or of in self._wounds:
+                continue
+            at = sequence.newest_time
+            self._wounds[of] = _Wound(self._venues[stream], sequence, "", at, at, sequence.bridges)
+            sequence.resumed_time = None
         now_ms = self._clock.latest_venue_ms(self._wall_ns())
         for wound in self._wounds.values():
             self._report_refused(wound)

@@ -145,6 +145,13 @@ class Sequences:
         sequence = self._all.get(stream, {}).get(symbol)
         return sequence if isinstance(sequence, Unproven) else None
 
+    def all_unproven(self) -> Iterator[tuple[str, Unproven]]:
+        """All of these, with the kind of stream."""
+        for stream, sequences in self._all.items():
+            for each in sequences.values():
+                if isinstance(each, Unproven):
+                    yield stream, each
+
     def heed_newest(self, item: NewestId, stream: str, now_s: float) -> tuple[bool, list[Gap]]:
         """Take the venue's word for which trade is the newest.
 

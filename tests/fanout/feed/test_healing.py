@@ -84,6 +84,22 @@ async def test_what_rest_does_not_reach_is_named_and_counted(autojump_clock: Moc
         assert stats(running).missing == 0, "no id can be named"
 
 
+async def test_all_since_the_newest_trade_of_a_refused_symbol_is_named_at_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        exchange.sockets[0].push(b'{"toy":"refused","symbol":"BTCUSDT","why":"x"}')
+        exchange.trade(BTC, skip=True)
+        await trio.sleep(2)
+        running.feed.finish()
+        (said,) = words(running)
+        assert said.startswith("trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:23.0")
+        assert said.endswith("may be missing: the service ended first")
+
+
 async def test_what_is_not_healed_when_the_service_ends_is_named(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
