@@ -125,6 +125,8 @@ class Healing:
         self._venues: dict[str, Venue] = {}
         """The venue for each kind of stream."""
         self._wounds: dict[tuple[str, str], _Wound] = {}
+        self._reached: dict[tuple[str, str], int] = {}
+        """Up to when the last interruption of an instrument was healed, or reported."""
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
 
     def cover(self, venue: Venue) -> None:
@@ -168,7 +170,7 @@ class Healing:
             of = stream, sequence.instrument.symbol
             if is_live or not sequence.has_begun or sequence.is_over or of in self._wounds:
                 continue
-            at = sequence.newest_time
+            at = max(sequence.newest_time, self._reached.get(of, 0))
             self._wounds[of] = _Wound(self._venues[stream], sequence, "", at, at, sequence.bridges)
             sequence.resumed_time = None
         now_ms = self._clock.latest_venue_ms(self._wall_ns())
@@ -188,7 +190,9 @@ class Healing:
                 await self._ask(wound, is_last=True)
         self._report_refused(wound)
         wound.sequence.whole_until = None
-        del self._wounds[wound.venue.stream, wound.symbol]
+        of = wound.venue.stream, wound.symbol
+        self._reached[of] = wound.reached
+        del self._wounds[of]
         if wound.filled:
             words = "%s: %s; %d trades are back-filled"
             _LOG.info(words, wound.symbol, wound.why, wound.filled)
