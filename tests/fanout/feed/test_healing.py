@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from fanout.errors import VenueUnreachableError
 from fanout.feed import healing
-from fanout.feed.feed import LOOK_AGAIN_S
 from fanout.feed.healing import SETTLE_S, _in_words
+from fanout.feed.silence import LOOK_AGAIN_S
 from fanout.protocol import Status
 from fanout.stats.snapshots import InstrumentStats
 from fanout.venues import Continuity, Request, VenueTrade
