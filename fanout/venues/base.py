@@ -21,7 +21,7 @@ A new venue is one folder, one line in the registry, and the contract checks in
 
 from collections.abc import Mapping
 from math import inf
-from typing import ClassVar, Final, Protocol, Self
+from typing import ClassVar, Final, Protocol, Self, TypedDict
 
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
@@ -30,6 +30,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.venues.values import (
     BookSource,
     Continuity,
+    Credentials,
     History,
     Limits,
     Listed,
@@ -310,17 +311,46 @@ class DialogueDefaults:
         return ()
 
 
+class VenueOptions(TypedDict, total=False):
+    """What a venue is made with. URLs stand in place of the exchange's own, and can point to a
+    simulator."""
+
+    stream: str
+    ws_url: str | None
+    rest_url: str | None
+    credentials: Credentials | None
+    data: DataKinds
+
+
 class VenueDefaults:
     """A venue without a key and without an endpoint for its time, with one kind of stream at one
     URL, with a listing in one page, and with whole books over REST."""
 
     kinds: ClassVar[DataKinds]
+    ws_default: ClassVar[str] = ""
+    rest_default: ClassVar[str] = ""
+    """The exchange's own URLs."""
     book_source: ClassVar[BookSource] = BookSource.REST
     has_book_ids: bool = True
     has_checksums: ClassVar[bool] = False
     quotes_from_book: bool = False
     brings_signs: bool = False
     silence_advice: str = "--ws-url must be the exchange's"
+
+    def __init__(
+        self,
+        *,
+        stream: str = "trade",
+        ws_url: str | None = None,
+        rest_url: str | None = None,
+        credentials: Credentials | None = None,
+        data: DataKinds = DataKinds.TRADES,
+    ) -> None:
+        self.stream = stream
+        self.data = data
+        self.ws_url = (ws_url or self.ws_default).rstrip("/")
+        self.rest_url = (rest_url or self.rest_default).rstrip("/")
+        self._credentials = credentials
 
     @classmethod
     def kinds_with(cls, stream: str) -> DataKinds:

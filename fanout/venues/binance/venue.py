@@ -8,7 +8,7 @@ key as `credentials` allows requests for trades by id; it needs no permissions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, Unpack
 
 import msgspec
 
@@ -16,7 +16,7 @@ from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds, InstrumentType
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, VenueDefaults
+from fanout.venues.base import NO_UNITS, VenueDefaults, VenueOptions
 from fanout.venues.binance import rest, whole_book
 from fanout.venues.binance.dialogue import BinanceDialogue
 from fanout.venues.binance.market_data import QUOTES, MarketDataDialogue
@@ -25,7 +25,6 @@ from fanout.venues.binance.rows import TRADING, Row
 from fanout.venues.rows import asset, in_units
 from fanout.venues.values import (
     Continuity,
-    Credentials,
     History,
     Limits,
     Listed,
@@ -77,18 +76,10 @@ class BinanceVenue(VenueDefaults, ABC):
         "/market): --ws-url must be the exchange's, without a route at its end"
     )
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-    ) -> None:
+    def __init__(self, **options: Unpack[VenueOptions]) -> None:
+        super().__init__(**options)
+        stream, data, credentials = self.stream, self.data, self._credentials
         assert data in self.kinds_with(stream), "the configuration refuses it"
-        self.stream = stream
-        self.data = data
         self._streams = tuple(
             name
             for kind, name in (
@@ -103,8 +94,6 @@ class BinanceVenue(VenueDefaults, ABC):
         )
         if DataKinds.BOOK_BY_PRICE in data:
             self.limits = msgspec.structs.replace(self.limits, message_bytes=DEPTH_BYTES)
-        self.ws_url = (ws_url or self.ws_default).rstrip("/")
-        self.rest_url = (rest_url or self.rest_default).rstrip("/")
         self._recent = self._records = self.aggregates
         if stream == "trade":
             self._recent = self.newest

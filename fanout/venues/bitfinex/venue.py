@@ -20,7 +20,7 @@ What is sure and what is not:
 import re
 from collections.abc import Mapping
 from copy import copy
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, Unpack
 
 import msgspec
 
@@ -29,13 +29,12 @@ from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, VenueDefaults
+from fanout.venues.base import NO_UNITS, VenueDefaults, VenueOptions
 from fanout.venues.bitfinex import book, records, rest, rows
 from fanout.venues.bitfinex.dialogue import BitfinexDialogue
 from fanout.venues.values import (
     BookSource,
     Continuity,
-    Credentials,
     History,
     Limits,
     Listed,
@@ -73,6 +72,8 @@ _ANY: Final = ("*", "?", "[")
 class Bitfinex(VenueDefaults):
     """The venue. It takes no credentials for market data."""
 
+    ws_default = WS_URL
+    rest_default = REST_URL
     title: ClassVar[str] = "Bitfinex"
     name: ClassVar[str] = "bitfinex"
     short_name: ClassVar[str] = "bitfinex"
@@ -91,21 +92,10 @@ class Bitfinex(VenueDefaults):
     time_exponent = rows.TIME_EXPONENT
     reach = records.REACH
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-    ) -> None:
-        self.stream = stream
-        self.data = data
-        self.ws_url = (ws_url or WS_URL).rstrip("/")
-        self.rest_url = (rest_url or REST_URL).rstrip("/")
+    def __init__(self, **options: Unpack[VenueOptions]) -> None:
+        super().__init__(**options)
         self._checksums = False
-        channels = (DataKinds.TRADES in data) + bool(data & ~DataKinds.TRADES)
+        channels = (DataKinds.TRADES in self.data) + bool(self.data & ~DataKinds.TRADES)
         self.limits = msgspec.structs.replace(LIMITS, subscriptions=CHANNELS // max(1, channels))
 
     @staticmethod

@@ -16,7 +16,7 @@ It is not known whether Bybit answers WebSocket pings, or announces a close. The
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Unpack
 
 import msgspec
 
@@ -24,13 +24,12 @@ from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, VenueDefaults
+from fanout.venues.base import NO_UNITS, VenueDefaults, VenueOptions
 from fanout.venues.bybit import records, rest, rows
 from fanout.venues.bybit.dialogue import BOOK, QUOTES, TRADES, BybitDialogue
 from fanout.venues.values import (
     BookSource,
     Continuity,
-    Credentials,
     History,
     Limits,
     Listing,
@@ -60,6 +59,8 @@ LIMITS: Final = Limits(
 class BybitVenue(VenueDefaults, ABC):
     """A market of Bybit. The URLs can point to a simulator."""
 
+    ws_default = WS_URL
+    rest_default = REST_URL
     title: ClassVar[str]
     name: ClassVar[str]
     short_name: ClassVar[str]
@@ -78,18 +79,9 @@ class BybitVenue(VenueDefaults, ABC):
     time_exponent = -3
     silence_advice = "--ws-url must be the exchange's, without a path"
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-    ) -> None:
-        assert stream in self.streams, "the configuration refuses it"
-        self.stream = stream
-        self.data = data
+    def __init__(self, **options: Unpack[VenueOptions]) -> None:
+        super().__init__(**options)
+        assert self.stream in self.streams, "the configuration refuses it"
         self._prefixes = tuple(
             prefix
             for kind, prefix in (
@@ -97,13 +89,11 @@ class BybitVenue(VenueDefaults, ABC):
                 (DataKinds.QUOTES, QUOTES),
                 (DataKinds.BOOK_BY_PRICE, BOOK),
             )
-            if kind in data
+            if kind in self.data
         )
         self.limits = msgspec.structs.replace(
             LIMITS, subscriptions=TOPICS_A_CONNECTION // len(self._prefixes)
         )
-        self.ws_url = (ws_url or WS_URL).rstrip("/")
-        self.rest_url = (rest_url or REST_URL).rstrip("/")
 
     @property
     def reach(self) -> str:

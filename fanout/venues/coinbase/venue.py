@@ -9,19 +9,18 @@ https://docs.cdp.coinbase.com/exchange/rest-api/rate-limits
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Unpack
 
 from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import VenueDefaults
+from fanout.venues.base import VenueDefaults, VenueOptions
 from fanout.venues.coinbase import rest
 from fanout.venues.coinbase.rows import TIME_EXPONENT
 from fanout.venues.values import (
     BookSource,
     Continuity,
-    Credentials,
     Limits,
     Request,
     SecretNames,
@@ -58,21 +57,10 @@ class CoinbaseVenue(VenueDefaults, ABC):
     time_exponent = TIME_EXPONENT
     silence_advice = "--ws-url must be the exchange's, without a path"
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-    ) -> None:
-        assert stream in self.streams, "the configuration refuses it"
-        self.stream = stream
-        self.data = data
-        self.ws_url = (ws_url or self.ws_default).rstrip("/")
-        self.rest_url = (rest_url or self.rest_default).rstrip("/")
-        has_books = bool(data & (DataKinds.BOOK_BY_PRICE | DataKinds.QUOTES))
+    def __init__(self, **options: Unpack[VenueOptions]) -> None:
+        super().__init__(**options)
+        assert self.stream in self.streams, "the configuration refuses it"
+        has_books = bool(self.data & (DataKinds.BOOK_BY_PRICE | DataKinds.QUOTES))
         self.limits = Limits(
             weight=REST_WEIGHT,
             window_s=REST_WINDOW_S,

@@ -19,7 +19,7 @@ Amounts of inverse futures and perpetuals are in USD, all others in coins.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Self, Unpack
 
 import msgspec
 
@@ -27,7 +27,7 @@ from fanout.errors import UsageError, VenueMessageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, VenueDefaults
+from fanout.venues.base import NO_UNITS, VenueDefaults, VenueOptions
 from fanout.venues.deribit import records, rows
 from fanout.venues.deribit.dialogue import DeribitDialogue
 from fanout.venues.deribit.messages import (
@@ -42,7 +42,6 @@ from fanout.venues.times import MAX_TIME_MS
 from fanout.venues.values import (
     BookSource,
     Continuity,
-    Credentials,
     History,
     Limits,
     Listing,
@@ -97,6 +96,8 @@ _decode_time = msgspec.json.Decoder(_Time).decode
 class Deribit(VenueDefaults):
     """The venue. With credentials it takes raw channels."""
 
+    ws_default = WS_URL
+    rest_default = REST_URL
     title = "Deribit"
     name = "deribit"
     short_name = "deribit"
@@ -112,26 +113,14 @@ class Deribit(VenueDefaults):
     time_exponent = rows.TIME_EXPONENT
     reach = "all trades that the venue has not moved to its archive, by their sequence number"
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-        is_strict: bool = False,
-    ) -> None:
+    def __init__(self, *, is_strict: bool = False, **options: Unpack[VenueOptions]) -> None:
         """`is_strict`: credentials that Deribit refuses are an error. Otherwise they are noticed,
         and trades and books come every 100 ms."""
-        self.stream = stream
-        self.data = data
-        self.ws_url = (ws_url or WS_URL).rstrip("/").removesuffix(WS_PATH)
-        self.rest_url = (rest_url or REST_URL).rstrip("/")
-        self.quotes_from_book = DataKinds.BOOK_BY_PRICE in data
-        self._credentials = credentials
+        super().__init__(**options)
+        self.ws_url = self.ws_url.removesuffix(WS_PATH)
+        self.quotes_from_book = DataKinds.BOOK_BY_PRICE in self.data
         self._is_strict = is_strict
-        if credentials is not None:
+        if self._credentials is not None:
             self.limits = msgspec.structs.replace(LIMITS, connections=SESSIONS)
 
     @staticmethod

@@ -15,7 +15,7 @@ Quantities of contracts are contracts, as on the stream; the instrument has the 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, Unpack
 
 import msgspec
 
@@ -23,13 +23,12 @@ from fanout.errors import UsageError, shown
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
-from fanout.venues.base import NO_UNITS, VenueDefaults
+from fanout.venues.base import NO_UNITS, VenueDefaults, VenueOptions
 from fanout.venues.okx import book, records, rest, rows
 from fanout.venues.okx.dialogue import AGGREGATES, BOOK, FILLS, QUOTES, OkxDialogue
 from fanout.venues.values import (
     BookSource,
     Continuity,
-    Credentials,
     History,
     Limits,
     Listing,
@@ -64,6 +63,8 @@ _TIME_WEIGHT: Final = 2  # ten requests in two seconds
 class Okx(VenueDefaults):
     """The venue."""
 
+    ws_default = WS_URL
+    rest_default = REST_URL
     title: ClassVar[str] = "OKX spot, perpetuals, futures and options"
     name: ClassVar[str] = "okx"
     short_name: ClassVar[str] = "okx"
@@ -80,23 +81,12 @@ class Okx(VenueDefaults):
         "without /public or /business at its end"
     )
 
-    def __init__(
-        self,
-        *,
-        stream: str = "trade",
-        ws_url: str | None = None,
-        rest_url: str | None = None,
-        credentials: Credentials | None = None,
-        data: DataKinds = DataKinds.TRADES,
-    ) -> None:
+    def __init__(self, **options: Unpack[VenueOptions]) -> None:
         """OKX takes no credentials for market data."""
-        self.stream = stream
-        self.data = data
-        self.ws_url = (ws_url or WS_URL).rstrip("/")
-        self.rest_url = (rest_url or REST_URL).rstrip("/")
-        self.brings_signs = stream == "aggTrade"  # trades of before
+        super().__init__(**options)
+        self.brings_signs = self.stream == "aggTrade"  # trades of before
         self.limits = LIMITS
-        if DataKinds.BOOK_BY_PRICE in data:
+        if DataKinds.BOOK_BY_PRICE in self.data:
             self.limits = msgspec.structs.replace(
                 LIMITS, subscriptions=BOOK_SUBSCRIPTIONS, message_bytes=BOOK_BYTES
             )
