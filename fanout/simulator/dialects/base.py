@@ -6,12 +6,13 @@ clients' requests into bytes to send.
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from math import inf
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 import msgspec
 
 from fanout.simulator.connection.http import Request, Response
 from fanout.simulator.connection.rate_limit import RateLimit
+from fanout.simulator.dialects.rest import Words
 from fanout.simulator.faults import AuthFault, Refusal
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.history import History
@@ -330,11 +331,16 @@ class DialectDefaults:
     """A dialect with one route, that waits for the client, sends nothing on subscribing and on no
     clock, the same bytes to everybody, one trade a message, and has no fault of its own."""
 
+    words: ClassVar[Words]
+    """The venue's errors over REST."""
     routes: tuple[str, ...] = ()
     untraded: tuple[Listing, ...] = ()
     is_personal: bool = False
     batching: Batching | None = None
     abilities: frozenset[Ability] = frozenset()
+
+    def spelled(self, unit: str) -> str:
+        return unit
 
     def welcome(self, session: Session) -> Answer | None:
         return None
@@ -375,6 +381,9 @@ class DialectDefaults:
         self, name: str, stream: str, market: Market, session: Session
     ) -> list[bytes]:
         return []
+
+    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
+        return self.words.error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         return True

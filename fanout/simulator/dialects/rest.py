@@ -18,18 +18,22 @@ document says.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Mapping
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
-from fanout.simulator.connection.http import HTML, Request, Response, phrase
+from fanout.simulator.connection.http import HTML, JSON, Request, Response, phrase
 from fanout.simulator.connection.rate_limit import RateLimit, Spent
 from fanout.simulator.market.history import Shelf
 from fanout.simulator.market.ticks import Aggregate, Trade
 
 MAX_DIGITS: Final = 18  # of a whole number in a query
+
+Errors = Mapping[int, tuple[int | str, str]]
+"""Codes and messages by status."""
 
 R = TypeVar("R", Trade, Aggregate)
 
@@ -42,22 +46,34 @@ class RejectedError(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-class Words(Protocol):
+class Words(ABC):
     """The venue's errors for bad requests, and their bodies."""
 
+    by_status: ClassVar[Errors] = {}
+    """The code and the message of an error that has nothing to do with the request. Errors of other
+    statuses come from a proxy or firewall."""
+
+    @abstractmethod
     def no_path(self, request: Request) -> RejectedError:
         """For an unknown path, and for a method other than GET."""
 
+    @abstractmethod
     def missing(self, name: str) -> RejectedError: ...
 
+    @abstractmethod
     def invalid(self, name: str, value: str) -> RejectedError: ...
 
+    @abstractmethod
     def no_symbol(self, symbol: str) -> RejectedError: ...
 
+    @abstractmethod
     def body(self, rejected: RejectedError, now_ms: int) -> bytes: ...
 
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
         """The body and the content type of an error by status, as `Dialect.error` has it."""
+        if status not in self.by_status:
+            return proxy_page(status)
+        return self.body(RejectedError(status, *self.by_status[status]), 0), JSON
 
 
 class Values:

@@ -1,10 +1,7 @@
 """The parts of a dialect that are the same for all markets of Binance."""
 
-from typing import ClassVar
-
 from fanout.simulator.dialects.base import DialectDefaults, Limits
 from fanout.simulator.dialects.binance import frames
-from fanout.simulator.dialects.binance.bodies import Words, error
 from fanout.simulator.dialects.binance.requests import (
     INVALID_REQUEST,
     MAX_STREAMS,
@@ -16,16 +13,11 @@ from fanout.simulator.market.made_up import made_up_symbol
 class BinanceDialect(DialectDefaults):
     """A dialect without its market: listing, routes, messages and REST endpoints."""
 
-    words: ClassVar[Words]
-
     def made_up_symbol(self, number: int) -> str:
         return made_up_symbol(number)
 
     def envelope(self, stream: str, payload: bytes) -> bytes:
         return frames.envelope(stream, payload)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status, self.words, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
 
 def binance_limits(

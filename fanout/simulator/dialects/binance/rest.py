@@ -1,23 +1,27 @@
 """Binance's REST side: its errors, its header of used weight, and values of its queries.
 
+Errors are as documented or as seen in production. The exchange itself answers in JSON, and a proxy
+or firewall in front of it in HTML.
+
 Weights are the documented ones. They are counted by UTC minute, also for rejected requests.
 """
 
 import re
 from collections.abc import Container, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
-from fanout.simulator.connection.http import Request
+from fanout.simulator.connection.http import JSON, Request
 from fanout.simulator.connection.rate_limit import RateLimit, Spent
-from fanout.simulator.dialects.binance import bodies
-from fanout.simulator.dialects.binance.bodies import error_body
 from fanout.simulator.dialects.listings import Row
 from fanout.simulator.dialects.rest import (
     Endpoint,
+    Errors,
     RejectedError,
     Rest,
     Span,
     Values,
+    Words,
+    encode,
     is_number,
     rows_of,
 )
@@ -31,14 +35,30 @@ ODD: Final[Mapping[Quirk, Row]] = {
     "null-type": {"contractType": None},
     "no-filters": {"filters": []},
 }
+TOO_MANY: Final = -1003
+RESTRICTED: Final = (
+    "Service unavailable from a restricted location according to 'b. Eligibility' in "
+    "https://www.binance.com/en/terms. Please contact customer service if you believe you received "
+    "this message in error."
+)
 _KEY: Final = re.compile(r"[A-Za-z0-9]+")
 
 
-class Words:
-    """Binance's errors. `limits` has the market's messages about its limits."""
+class BinanceWords(Words):
+    """Binance's errors. `too_many` and `banned` are the market's messages about its limits: `{}` is
+    the limit, or the end of a ban in unix ms."""
 
-    def __init__(self, limits: bodies.Words) -> None:
-        self._limits = limits
+    by_status: ClassVar[Errors] = {
+        401: (-2015, "Invalid API-key, IP, or permissions for action."),
+        408: (-1007, "Timeout waiting for response from backend server."),
+        451: (0, RESTRICTED),
+        500: (-1000, "An unknown error occurred while processing the request."),
+        503: (-1008, "Server is currently overloaded with other requests. Please try again later."),
+    }
+
+    def __init__(self, too_many: str, banned: str) -> None:
+        self._too_many = too_many
+        self._banned = banned
 
     def no_path(self, request: Request) -> RejectedError:
         what = f"Path {request.path}, Method {request.method} is invalid"
@@ -55,23 +75,27 @@ class Words:
         return RejectedError(400, -1121, "Invalid symbol.")
 
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
-        return error_body(int(rejected.code), rejected.message)
+        return encode({"code": rejected.code, "msg": rejected.message})
 
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return bodies.error(
-            status, self._limits, weight_limit=weight_limit, banned_until_ms=banned_until_ms
-        )
+        of_limits = {
+            429: self._too_many.format(weight_limit),
+            418: self._banned.format(banned_until_ms),
+        }
+        if status in of_limits:
+            return self.body(RejectedError(status, TOO_MANY, of_limits[status]), 0), JSON
+        return super().error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
 
 def binance_rest(
     endpoints: Mapping[str, Endpoint],
     limit: RateLimit,
-    limits: bodies.Words,
+    words: BinanceWords,
     *,
     tells_when: bool = False,
 ) -> Rest:
     """With `tells_when` a refusal has a Retry-After, as documented for spot."""
-    return Rest(endpoints, limit, Words(limits), headers=_used, tells_when=tells_when)
+    return Rest(endpoints, limit, words, headers=_used, tells_when=tells_when)
 
 
 def depth_limit_of(values: Values, default: int, valid: Container[int]) -> int:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
-from fanout.simulator.dialects.binance.bodies import Words
 from fanout.simulator.dialects.binance.frames import levels
 from fanout.simulator.dialects.binance.rest import (
+    BinanceWords,
     binance_rest,
     of_span,
     span_of,
@@ -34,7 +34,7 @@ DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1_000, 50))
 MOST_DEPTH_WEIGHT: Final = 250
 TIME_UNIT: Final = "x-mbx-time-unit"
 
-WORDS: Final = Words(
+WORDS: Final = BinanceWords(
     "Too much request weight used; current limit is {} request weight per 1 MINUTE. Please use "
     "WebSocket Streams for live updates to avoid polling the API.",
     "Way too much request weight used; IP banned until {}. Please use WebSocket Streams for live "

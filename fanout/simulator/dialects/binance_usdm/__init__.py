@@ -64,9 +64,6 @@ class BinanceUsdm(BinanceDialect):
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol, contract_type=PERPETUAL)
 
-    def spelled(self, unit: str) -> str:
-        return unit
-
     def destination(self, target: str) -> Destination | None:
         return destination(target)
 

@@ -4,9 +4,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from fanout.simulator.dialects.base import RestSide, Venue
-from fanout.simulator.dialects.binance.bodies import Words
 from fanout.simulator.dialects.binance.frames import levels
 from fanout.simulator.dialects.binance.rest import (
+    BinanceWords,
     binance_rest,
     depth_limit_of,
     of_span,
@@ -30,7 +30,7 @@ MAX_DEPTH: Final = 1_000
 DEPTH_WEIGHTS: Final = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, MAX_DEPTH: 20}
 """By limit, which can have no other value."""
 
-WORDS: Final = Words(
+WORDS: Final = BinanceWords(
     "Too many requests; current limit is {} requests per minute. Please use the websocket for live "
     "updates to avoid polling the API.",
     "Way too many requests; IP banned until {}. Please use the websocket for live updates to avoid "

@@ -64,6 +64,7 @@ class Bitfinex(DialectDefaults):
     name: Final = "bitfinex"
     title: Final = "Bitfinex"
     rest_root: Final = "/v2"
+    words = WORDS
     limits = Limits(
         messages_per_second=60,
         weight_per_minute=WEIGHT_A_MINUTE,
@@ -89,9 +90,6 @@ class Bitfinex(DialectDefaults):
 
     def made_up_symbol(self, number: int) -> str:
         return made_up_symbol(number)
-
-    def spelled(self, unit: str) -> str:
-        return unit
 
     def destination(self, target: str) -> Destination | None:
         if target.partition("?")[0] != _PATH:
@@ -145,9 +143,6 @@ class Bitfinex(DialectDefaults):
 
     def rest(self, venue: Venue) -> RestSide:
         return rest(venue)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return WORDS.error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         """A row of the listing is a name."""

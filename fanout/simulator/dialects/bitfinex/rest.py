@@ -4,20 +4,21 @@ The exchange limits each endpoint by itself: names of pairs 90 times a minute, t
 trades 15 times. Here they share one limit of 90, with weights.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
-from fanout.simulator.connection.http import JSON, Request
+from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.bitfinex.frames import trade_row
 from fanout.simulator.dialects.bitfinex.numbers import spelled
 from fanout.simulator.dialects.rest import (
     Call,
     Endpoint,
+    Errors,
     RejectedError,
     Rest,
     Span,
+    Words,
     encode,
-    proxy_page,
     rows_of,
 )
 from fanout.simulator.market.listing import TRADING, Listing
@@ -39,8 +40,14 @@ MAINTENANCE: Final = 20060
 _LISTS: Final = {"pub:list:pair:exchange": "", "pub:list:pair:futures": PERPETUAL}
 
 
-class _Words:
+class BitfinexWords(Words):
     """An error is an array, with HTTP status 500."""
+
+    by_status: ClassVar[Errors] = {
+        429: (TOO_MANY, "ratelimit: error"),
+        500: (10000, "unknown error"),
+        503: (MAINTENANCE, "maintenance"),
+    }
 
     def no_path(self, request: Request) -> RejectedError:
         return RejectedError(404, INVALID, "path: invalid")
@@ -57,19 +64,8 @@ class _Words:
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
         return encode(["error", rejected.code, rejected.message])
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        if status in _ERRORS:
-            return encode(["error", *_ERRORS[status]]), JSON
-        return proxy_page(status)
 
-
-_ERRORS: Final = {
-    429: (TOO_MANY, "ratelimit: error"),
-    500: (10000, "unknown error"),
-    503: (MAINTENANCE, "maintenance"),
-}
-
-WORDS: Final = _Words()
+WORDS: Final = BitfinexWords()
 
 
 def rest(venue: Venue) -> RestSide:

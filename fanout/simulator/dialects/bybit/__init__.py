@@ -68,6 +68,7 @@ class _Bybit(DialectDefaults):
     """Trades that REST has."""
 
     rest_root: Final = "/v5"
+    words = rest.WORDS
     limits = Limits(
         messages_per_second=100,  # no limit is documented
         weight_per_minute=600,
@@ -95,9 +96,6 @@ class _Bybit(DialectDefaults):
     def made_up(self, symbol: str) -> Listing | None:
         found = made_up(symbol)
         return None if found is None else described(found, self.category)
-
-    def spelled(self, unit: str) -> str:
-        return unit
 
     def destination(self, target: str) -> Destination | None:
         path = target.partition("?")[0]
@@ -140,9 +138,6 @@ class _Bybit(DialectDefaults):
 
     def rest(self, venue: Venue) -> RestSide:
         return rest.rest(venue, self.category, self.ids, self.most_trades)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return rest.WORDS.error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         return quirk == "null-type" and self.category == SPOT_CATEGORY

@@ -6,10 +6,10 @@ https://bybit-exchange.github.io/docs/v5/error
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from fanout.simulator.connection.http import JSON, Request
+from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import Venue
 from fanout.simulator.dialects.bybit.frames import Ids
 from fanout.simulator.dialects.bybit.table import SPOT_CATEGORY, described
@@ -17,10 +17,11 @@ from fanout.simulator.dialects.listings import Row, odd_rows, page_of
 from fanout.simulator.dialects.rest import (
     Call,
     Endpoint,
+    Errors,
     RejectedError,
     Rest,
+    Words,
     encode,
-    proxy_page,
 )
 from fanout.simulator.market.listing import TRADING, Listing, Quirk
 from fanout.simulator.market.ticks import RPI, Trade
@@ -32,15 +33,15 @@ ODD: Final[Mapping[Quirk, Row]] = {
     "no-filters": {"priceFilter": None},
 }
 
-_BY_STATUS: Final = {
-    403: (10006, "access too frequent"),
-    429: (10006, "Too many visits. Exceeded the API Rate Limit."),
-    503: (10016, "Server error."),
-}
 
-
-class Words:
+class BybitWords(Words):
     """Bybit's errors."""
+
+    by_status: ClassVar[Errors] = {
+        403: (10006, "access too frequent"),
+        429: (10006, "Too many visits. Exceeded the API Rate Limit."),
+        503: (10016, "Server error."),
+    }
 
     def no_path(self, request: Request) -> RejectedError:
         return RejectedError(404, 404, "404 page not found")
@@ -57,13 +58,8 @@ class Words:
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
         return _envelope(int(rejected.code), rejected.message, {}, now_ms)
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        if status not in _BY_STATUS:
-            return proxy_page(status)
-        return self.body(RejectedError(status, *_BY_STATUS[status]), 0), JSON
 
-
-WORDS: Final = Words()
+WORDS: Final = BybitWords()
 
 
 def rest(venue: Venue, category: str, ids: Ids, most_trades: int) -> Rest:

@@ -23,7 +23,7 @@ from fanout.simulator.dialects.base import (
 )
 from fanout.simulator.dialects.coinbase import advanced_frames as frames
 from fanout.simulator.dialects.coinbase.advanced_recordings import AdvancedReader
-from fanout.simulator.dialects.coinbase.advanced_rest import rest
+from fanout.simulator.dialects.coinbase.advanced_rest import WORDS, rest
 from fanout.simulator.dialects.coinbase.dialect import CoinbaseDialect
 from fanout.simulator.dialects.coinbase.requests import (
     Asked,
@@ -52,6 +52,7 @@ class CoinbaseAdvanced(CoinbaseDialect):
     name: Final = "coinbase-advanced"
     title: Final = "Coinbase Advanced Trade"
     rest_root: Final = "/api/v3/brokerage"
+    words = WORDS
     trades = "market_trades"
     book = "level2"
     untraded = (*UNTRADED, *ALIASES)

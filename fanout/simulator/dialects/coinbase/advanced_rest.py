@@ -5,7 +5,7 @@ from typing import Any, Final
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
 from fanout.simulator.dialects.coinbase.advanced_frames import trade_row
-from fanout.simulator.dialects.coinbase.dialect import error
+from fanout.simulator.dialects.coinbase.dialect import CoinbaseWords
 from fanout.simulator.dialects.coinbase.table import alias_of, status_of
 from fanout.simulator.dialects.coinbase.texts import instant
 from fanout.simulator.dialects.listings import Row, odd_rows
@@ -32,7 +32,7 @@ TYPES: Final = ("UNKNOWN_PRODUCT_TYPE", SPOT, FUTURE)
 _NO_STEPS: Final[Row] = {"price_increment": None, "base_increment": None}
 
 
-class Words:
+class AdvancedWords(CoinbaseWords):
     """Advanced Trade's errors: a code, and a message twice."""
 
     def no_path(self, request: Request) -> RejectedError:
@@ -51,8 +51,8 @@ class Words:
         words = rejected.message
         return encode({"error": rejected.code, "error_details": words, "message": words})
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status)
+
+WORDS: Final = AdvancedWords()
 
 
 def rest(venue: Venue) -> RestSide:
@@ -63,7 +63,7 @@ def rest(venue: Venue) -> RestSide:
         f"{ROOT}/market/products/{{symbol}}": Endpoint(1, answers.product),
         f"{ROOT}/market/products/{{symbol}}/ticker": Endpoint(1, answers.ticker),
     }
-    return Rest(paths, venue.limit, Words())
+    return Rest(paths, venue.limit, WORDS)
 
 
 class _Answers:

@@ -1,5 +1,6 @@
 """The parts of a dialect that Coinbase's two venues share."""
 
+from abc import ABC
 from typing import ClassVar, Final
 
 from fanout.simulator.connection.http import JSON, phrase
@@ -17,7 +18,7 @@ from fanout.simulator.dialects.coinbase.table import (
     made_up,
     made_up_symbol,
 )
-from fanout.simulator.dialects.rest import encode, proxy_page
+from fanout.simulator.dialects.rest import Words, encode, proxy_page
 from fanout.simulator.market.listing import Listing, Quirk
 from fanout.simulator.market.ticks import MARKET, TRADE, BookRules, Kinds, depth_kind
 
@@ -69,9 +70,6 @@ class CoinbaseDialect(DialectDefaults):
     def made_up_symbol(self, number: int) -> str:
         return made_up_symbol(number)
 
-    def spelled(self, unit: str) -> str:
-        return unit
-
     def destination(self, target: str) -> Destination | None:
         return Destination("") if target.partition("?")[0] in ("", "/") else None
 
@@ -84,12 +82,11 @@ class CoinbaseDialect(DialectDefaults):
     def lacks(self, quirk: Quirk) -> bool:
         return quirk == "null-type"
 
+
+class CoinbaseWords(Words, ABC):
+    """Errors that have nothing to do with the request. A 403 comes from the firewall."""
+
     def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status)
-
-
-def error(status: int) -> tuple[bytes, str]:
-    """The body of an error, and its content type. A 403 comes from the firewall."""
-    if status == 403:
-        return proxy_page(status)
-    return encode({"message": _MESSAGES.get(status, phrase(status))}), JSON
+        if status == 403:
+            return proxy_page(status)
+        return encode({"message": _MESSAGES.get(status, phrase(status))}), JSON

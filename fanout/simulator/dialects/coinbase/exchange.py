@@ -19,7 +19,7 @@ from fanout.simulator.dialects.base import (
 )
 from fanout.simulator.dialects.coinbase import exchange_frames as frames
 from fanout.simulator.dialects.coinbase.dialect import CoinbaseDialect
-from fanout.simulator.dialects.coinbase.exchange_rest import rest
+from fanout.simulator.dialects.coinbase.exchange_rest import WORDS, rest
 from fanout.simulator.dialects.coinbase.recordings import ExchangeReader
 from fanout.simulator.dialects.coinbase.requests import (
     Asked,
@@ -42,6 +42,7 @@ class CoinbaseExchange(CoinbaseDialect):
     name: Final = "coinbase"
     title: Final = "Coinbase Exchange"
     rest_root: Final = "/"
+    words = WORDS
     trades = "matches"
     book = frames.BOOK
     untraded = UNTRADED

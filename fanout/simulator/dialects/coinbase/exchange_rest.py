@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import RestSide, Venue
-from fanout.simulator.dialects.coinbase.dialect import error
+from fanout.simulator.dialects.coinbase.dialect import CoinbaseWords
 from fanout.simulator.dialects.coinbase.table import status_of
 from fanout.simulator.dialects.coinbase.texts import instant
 from fanout.simulator.dialects.listings import Row, odd_rows
@@ -28,7 +28,7 @@ MAX_ROWS: Final = 1_000
 _NO_STEPS: Final[Row] = {"quote_increment": None, "base_increment": None}
 
 
-class Words:
+class ExchangeWords(CoinbaseWords):
     """The Exchange's errors: a message, and a status."""
 
     def no_path(self, request: Request) -> RejectedError:
@@ -46,8 +46,8 @@ class Words:
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
         return encode({"message": rejected.message})
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return error(status)
+
+WORDS: Final = ExchangeWords()
 
 
 def rest(venue: Venue) -> RestSide:
@@ -58,7 +58,7 @@ def rest(venue: Venue) -> RestSide:
         "/products/{symbol}": Endpoint(1, answers.product),
         "/products/{symbol}/trades": Endpoint(1, answers.trades),
     }
-    return Rest(paths, venue.limit, Words())
+    return Rest(paths, venue.limit, WORDS)
 
 
 class _Answers:

@@ -59,6 +59,7 @@ class Deribit(DialectDefaults):
     name: Final = "deribit"
     title: Final = "Deribit"
     rest_root: Final = "/api/v2"
+    words = rest.WORDS
     is_personal = True
     limits = Limits(
         messages_per_second=10,  # a subscription costs 3,000 of 30,000 credits
@@ -87,9 +88,6 @@ class Deribit(DialectDefaults):
 
     def made_up(self, symbol: str) -> Listing | None:
         return made_up(symbol)
-
-    def spelled(self, unit: str) -> str:
-        return unit
 
     def destination(self, target: str) -> Destination | None:
         path = target.partition("?")[0]
@@ -143,9 +141,6 @@ class Deribit(DialectDefaults):
 
     def rest(self, venue: Venue) -> RestSide:
         return rest.rest(venue)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return rest.WORDS.error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         return False

@@ -3,11 +3,11 @@
 An answer is `{"jsonrpc":"2.0","result":...}`. An error has HTTP status 400 and a code.
 """
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from fanout.simulator.connection.http import JSON, Request
+from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import Venue
 from fanout.simulator.dialects.deribit.frames import number, trade_row
 from fanout.simulator.dialects.deribit.table import PERPETUAL
@@ -15,11 +15,12 @@ from fanout.simulator.dialects.listings import Row, odd_rows
 from fanout.simulator.dialects.rest import (
     Call,
     Endpoint,
+    Errors,
     RejectedError,
     Rest,
     Span,
+    Words,
     encode,
-    proxy_page,
     rows_of,
 )
 from fanout.simulator.market.listing import TRADING, Listing, Quirk
@@ -34,14 +35,14 @@ ODD: Final[dict[Quirk, Row]] = {
     "no-filters": {"tick_size": None},
 }
 
-_BY_STATUS: Final = {
-    429: (10028, "too_many_requests"),
-    503: (13028, "temporarily_unavailable"),
-}
 
-
-class Words:
+class DeribitWords(Words):
     """Deribit's errors."""
+
+    by_status: ClassVar[Errors] = {
+        429: (10028, "too_many_requests"),
+        503: (13028, "temporarily_unavailable"),
+    }
 
     def no_path(self, request: Request) -> RejectedError:
         return RejectedError(400, -32601, "Method not found")
@@ -59,13 +60,8 @@ class Words:
         error = {"code": rejected.code, "message": rejected.message}
         return encode({"jsonrpc": "2.0", "error": error, "testnet": False})
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        if status not in _BY_STATUS:
-            return proxy_page(status)
-        return self.body(RejectedError(status, *_BY_STATUS[status]), 0), JSON
 
-
-WORDS: Final = Words()
+WORDS: Final = DeribitWords()
 
 
 def rest(venue: Venue) -> Rest:

@@ -60,6 +60,7 @@ class Okx(DialectDefaults):
     title: Final = "OKX"
     routes: tuple[str, ...] = ("public", "business")
     rest_root: Final = "/api/v5"
+    words = rest.WORDS
     limits = Limits(
         messages_per_second=100,  # the documented limit is 480 an hour
         weight_per_minute=20,
@@ -93,9 +94,6 @@ class Okx(DialectDefaults):
         if found is None or symbol != f"{found.symbol[:-4]}-USDT":
             return None
         return described(msgspec.structs.replace(found, symbol=symbol))
-
-    def spelled(self, unit: str) -> str:
-        return unit
 
     def destination(self, target: str) -> Destination | None:
         """`/public`, with or without OKX's path before it."""
@@ -143,9 +141,6 @@ class Okx(DialectDefaults):
 
     def rest(self, venue: Venue) -> RestSide:
         return rest.rest(venue)
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return rest.WORDS.error(status, weight_limit=weight_limit, banned_until_ms=banned_until_ms)
 
     def lacks(self, quirk: Quirk) -> bool:
         return False

@@ -6,21 +6,22 @@ all paths share the strictest usual one, 20 requests in two seconds.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from fanout.simulator.connection.http import JSON, Request
+from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import Venue
 from fanout.simulator.dialects.listings import Row, odd_rows
 from fanout.simulator.dialects.okx.table import LIVE
 from fanout.simulator.dialects.rest import (
     Call,
     Endpoint,
+    Errors,
     RejectedError,
     Rest,
     Span,
     Values,
+    Words,
     encode,
-    proxy_page,
     rows_of,
 )
 from fanout.simulator.market.listing import TRADING, Listing, Quirk
@@ -33,14 +34,14 @@ MAX_DEPTH: Final = 400
 ODD: Final[Mapping[Quirk, Row]] = {"null-type": {"ctType": None}, "no-filters": {"tickSz": None}}
 KINDS: Final = ("SPOT", "SWAP", "FUTURES", "OPTION")
 
-_BY_STATUS: Final = {
-    429: ("50011", "Requests too frequent."),
-    503: ("50001", "Service temporarily unavailable. Please try again later."),
-}
 
-
-class Words:
+class OkxWords(Words):
     """OKX's errors."""
+
+    by_status: ClassVar[Errors] = {
+        429: ("50011", "Requests too frequent."),
+        503: ("50001", "Service temporarily unavailable. Please try again later."),
+    }
 
     def no_path(self, request: Request) -> RejectedError:
         return RejectedError(404, "404", "Not Found")
@@ -57,13 +58,8 @@ class Words:
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
         return encode({"code": str(rejected.code), "msg": rejected.message, "data": []})
 
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        if status not in _BY_STATUS:
-            return proxy_page(status)
-        return self.body(RejectedError(status, *_BY_STATUS[status]), 0), JSON
 
-
-WORDS: Final = Words()
+WORDS: Final = OkxWords()
 
 
 def rest(venue: Venue) -> Rest:

@@ -14,8 +14,8 @@ from fanout.simulator.dialects.rest import (
     RejectedError,
     Rest,
     Span,
+    Words,
     encode,
-    proxy_page,
     rows_of,
 )
 from fanout.simulator.market.history import Shelf
@@ -24,7 +24,7 @@ from fanout.simulator.market.ticks import Trade
 from tests.fanout.simulator.support import trade
 
 
-class Words:
+class ToyWords(Words):
     def no_path(self, request: Request) -> RejectedError:
         return RejectedError(404, "path", request.path)
 
@@ -39,9 +39,6 @@ class Words:
 
     def body(self, rejected: RejectedError, now_ms: int) -> bytes:
         return encode([rejected.code, rejected.message, now_ms])
-
-    def error(self, status: int, *, weight_limit: int, banned_until_ms: int) -> tuple[bytes, str]:
-        return proxy_page(status)
 
 
 def values_of(call: Call) -> bytes:
@@ -60,7 +57,7 @@ def rest_of(weight: Any = 1, **limits: Any) -> Rest:
         "/v5/kind": Endpoint(1, lambda call: encode(call.values.choice("kind", {"spot"}))),
     }
     limit = RateLimit(weight_limit=3, tolerated_429s=1, **limits)
-    return Rest(endpoints, limit, Words(), headers=lambda spent: {"used": str(spent.used)})
+    return Rest(endpoints, limit, ToyWords(), headers=lambda spent: {"used": str(spent.used)})
 
 
 def get(rest: Rest, target: str, now_ms: int = 0, method: str = "GET") -> Response:

@@ -11,7 +11,7 @@ from fanout.simulator.connection.http import Request
 from fanout.simulator.dialects.base import Batching, Mood, Session
 from fanout.simulator.dialects.coinbase import CoinbaseAdvanced
 from fanout.simulator.dialects.coinbase import advanced_frames as frames
-from fanout.simulator.dialects.coinbase.advanced_rest import Words
+from fanout.simulator.dialects.coinbase.advanced_rest import WORDS
 from fanout.simulator.market.listing import Quirk
 from fanout.simulator.market.reader import (
     Recorded,
@@ -250,7 +250,7 @@ def test_errors_and_the_time_are_as_documented() -> None:
             words,
         )
     assert body(side, f"{root}/market/products/BTC-USD")["alias_to"] == ["BTC-USDC"]
-    assert Words().missing("x").message == "x is required"
+    assert WORDS.missing("x").message == "x is required"
     said = query_of(side, Venue().time_request())
     assert Venue().parse_time(said) == NOW_MS
     for _ in range(20):

@@ -22,7 +22,7 @@ from fanout.simulator.dialects.base import (
     Venue,
 )
 from fanout.simulator.dialects.coinbase import CoinbaseExchange
-from fanout.simulator.dialects.coinbase.exchange_rest import Words
+from fanout.simulator.dialects.coinbase.exchange_rest import WORDS
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.history import History
 from fanout.simulator.market.listing import Listing, Quirk, listed
@@ -343,7 +343,7 @@ def test_errors_are_messages() -> None:
     ):
         assert body(side, target) == {"message": words}
     assert body(side, "/products/BTC-USD")["id"] == "BTC-USD"
-    assert Words().missing("after").message == "after is required"
+    assert WORDS.missing("after").message == "after is required"
     statuses = [side.respond(Request("GET", "/time", headers={}), NOW_MS).status for _ in range(20)]
     assert statuses[-1] == 429, "10 requests a second"
     later = side.respond(Request("GET", "/time", headers={}), NOW_MS + 1_000)
