@@ -226,13 +226,17 @@ class Mischief:
         garbles = [Garble(*sent, how=chance.choice(("cut", "price", "types")))]
         if sent is trades and self._venue.continuity is Continuity.NOTHING:
             garbles = []
+        lags = [Delay(*any_sent, by=few), Shuffle(*any_sent, window=few + 1)]
+        if any_sent is trades and self._venue.continuity is not Continuity.IDS:
+            # One that is late by more than healing reaches back would be missed by nobody if its
+            # connection ended before it came.
+            lags = []
         return (
             *silences,
             *garbles,
             Skip(*any_sent),
             Repeat(*any_sent, later=few),
-            Delay(*any_sent, by=few),
-            Shuffle(*any_sent, window=few + 1),
+            *lags,
         )
 
     def _shifts(self) -> Sequence[Fault]:
