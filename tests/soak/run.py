@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import trio
 
+from fanout.net.rest import BAN_S
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig
 from tests.soak.crowd import Crowd
@@ -37,8 +38,9 @@ DATA: Final = "trades,quotes,book"
 CALM_S: Final = 4.0
 """The while without faults at the end. A short soak has a shorter one: as long as itself."""
 CATCH_UP_S: Final = 60.0
-RECOVERY_S: Final = 100.0
-"""The longest pause before the exchange is connected to again, and what a limit adds to it."""
+RECOVERY_S: Final = BAN_S + 30.0
+"""The longest until all is well once nothing goes wrong any more. A ban whose end cannot be read,
+or is past, is taken to be as long as the shortest one, and then each book asks again."""
 
 ORDERLY: Final = 143
 """The exit code after SIGTERM."""

@@ -19,12 +19,11 @@ import trio
 
 from fanout.clients.outcomes import Received
 from fanout.clients.tcp import TcpClient
-from fanout.net.rest import BAN_S
 from fanout.protocol import FeedState, Gap, GapState, Snapshot, Status
 from tests.fanout.cli.processes import environment
 from tests.soak.channels import Channel, ManyChannels, Plan, Site, soak_of
 from tests.soak.figures import Sampler
-from tests.soak.run import DATA, Outcome
+from tests.soak.run import DATA, RECOVERY_S, Outcome
 from tests.stand.account import spans_of
 from tests.stand.consumers import AsyncioConsumer, BlockingConsumer, Consumer, TrioConsumer
 
@@ -33,9 +32,6 @@ RATE: Final = 3.0
 AFTERMATH_S: Final = 30.0
 """For so long after its turn a market may still show what was wrong, and then until all is well:
 silence is told after 12 seconds, and a limit ends with its minute."""
-WELL_AGAIN_S: Final = BAN_S + 30.0
-"""The longest from the end of a turn until all is well. A ban whose end cannot be read, or is
-past, is taken to be as long as the shortest one, and then each book asks again."""
 LONGEST_TURN_S: Final = 60.0
 COME_UP_S: Final = 30.0
 UNSHARP_S: Final = 15.0
@@ -123,8 +119,8 @@ class Calm:
         after_s = now_s - self._ended_s
         if not self.is_well:
             self.slowest_s = max(self.slowest_s, after_s)
-            if after_s > WELL_AGAIN_S:
-                self.require_well(f"{WELL_AGAIN_S:.0f} s after it misbehaved")
+            if after_s > RECOVERY_S:
+                self.require_well(f"{RECOVERY_S:.0f} s after it misbehaved")
         elif after_s > AFTERMATH_S:
             self.is_concerned = False
 
@@ -229,7 +225,7 @@ class Venues(ManyChannels):
             with trio.move_on_after(duration_s):
                 for number, site in enumerate(cycle(self.sites)):
                     await self._turn(site, number, turn_s, done)
-            await self._until_well(WELL_AGAIN_S)
+            await self._until_well(RECOVERY_S)
             for each in self._calms.values():
                 each.require_well("at the end")
             nursery.cancel_scope.cancel()
