@@ -460,8 +460,10 @@ def _shown(
 
 
 def _crossing(book: Book) -> tuple[str, str] | None:
-    """A bid a tick above the best ask, of the least quantity."""
-    ask = book.asks.best()
+    """A bid a hundredth above the best ask, of the least quantity. The market would come to a tick
+    above it soon, and the book would be wrong without a sign of it."""
+    ask, tick = book.asks.best(), book.units.tick
     if ask is None:
         return None
-    return book.units.spelled(ask.price + book.units.tick, book.units.step)
+    above = max(1, ask.price // (100 * tick)) * tick
+    return book.units.spelled(ask.price + above, book.units.step)
