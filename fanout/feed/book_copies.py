@@ -3,7 +3,8 @@
 Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
 to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
 them that is whole leads from then on: its whole book is published, and readers miss nothing.
-Without one the book is unknown. A leader that lags behind another, by the venue's clock and by its
+Without one the book is unknown. So it is while the others are far behind what was published: a
+book must not go back in time. A leader that lags behind another, by the venue's clock and by its
 levels, is replaced after a moment too.
 """
 
@@ -21,7 +22,11 @@ from fanout.protocol.constants import Side
 from fanout.protocol.orders_book import OrdersBook
 
 LAG_S: Final = 1.0
-"""How long another connection may be ahead of the one that leads."""
+"""How long another connection may be ahead of the one that leads. A copy that is to lead may be so
+far behind, too."""
+
+PATIENCE_S: Final = 10.0
+"""How long a copy that is further behind may take to come up. Then the venue's clock went back."""
 
 _NOTHING: Final = Taken()
 
@@ -35,11 +40,20 @@ class _Ahead(msgspec.Struct):
     """When to compare them."""
 
 
+class _Awaited(msgspec.Struct):
+    """No copy leads, since those that are whole are too far behind what was published."""
+
+    time: int
+    """From which time of the venue's on a copy leads."""
+    since_s: float | None = None
+    """When the first of them brought something."""
+
+
 class BookCopies:
     """The copies of one book, by their connection."""
 
-    def __init__(self, book: AnyBook, *, can_join: bool = False) -> None:
-        """`can_join` is as in `BookCopy`."""
+    def __init__(self, book: AnyBook, *, can_join: bool = False, time_exponent: int = -3) -> None:
+        """`can_join` is as in `BookCopy`, and `time_exponent` is the instrument's."""
         self.book = book
         """What was published. Known exactly while a copy leads."""
         self.leader: Connection | None = None
@@ -52,7 +66,11 @@ class BookCopies:
         self._by_order = isinstance(book, OrdersBook)
         self._can_join = can_join
         self._ahead: _Ahead | None = None
+        self._awaited: _Awaited | None = None
+        self._lag = int(LAG_S * 10**-time_exponent)
         self._published = -1
+        self._reached = 0
+        """The time of the newest update that was published."""
         self._repeats = 0
         """Of copies whose connection has ended."""
 
@@ -85,10 +103,13 @@ class BookCopies:
         taken = copy.take(depth, now_s)
         self.fault = taken.broken
         if connection == self.leader:
-            return self._replaced(taken.broken) if taken.broken else taken
+            if taken.broken:
+                return self._replaced(taken.broken)
+            self._reached = depth.update.time
+            return taken
         if self.leader is not None and copy.is_following:
             return self._compare(depth.update.time, now_s)
-        return self._follow(connection, copy)
+        return self._follow(connection, copy) if self._has_come_up(copy, now_s) else _NOTHING
 
     @property
     def due_s(self) -> float | None:
@@ -160,7 +181,8 @@ class BookCopies:
         """Let a copy lead that is whole, if no other does."""
         if self.leader is not None or not copy.is_following:
             return _NOTHING
-        self.leader = connection
+        self.leader, self._awaited = connection, None
+        self._reached = prices_of(copy.book).time
         return Taken(copy.lead(self.book, self._published))
 
     def _replaced(self, why: str) -> Taken:
@@ -169,10 +191,22 @@ class BookCopies:
         self._published = self.copies[self.leader].step_down()
         self.leader = self._ahead = None
         if any(each.is_following for each in self.copies.values()):
-            newest = self._newest()
-            return self._follow(newest, self.copies[newest])
+            newest, least = self._newest(), self._reached - self._lag
+            if prices_of(self.copies[newest].book).time >= least:
+                return self._follow(newest, self.copies[newest])
+            self._awaited = _Awaited(least)
         self.breaks += 1
         return Taken((), why)
+
+    def _has_come_up(self, copy: BookCopy, now_s: float) -> bool:
+        """Whether a copy may lead, where those that are whole were too far behind."""
+        awaited = self._awaited
+        if awaited is None or not copy.is_following:
+            return True
+        if awaited.since_s is None:
+            awaited.since_s = now_s
+        is_late = now_s - awaited.since_s > PATIENCE_S
+        return is_late or prices_of(copy.book).time >= awaited.time
 
 
 def _levels(book: AnyBook) -> object:

@@ -149,9 +149,11 @@ class StreamBooks:
     def _copies(self, index: int) -> BookCopies:
         copies = self._of.get(index)
         if copies is None:
+            instrument = self._roster[index].instrument
             copies = self._of[index] = BookCopies(
                 OrderBook() if self.kind is DataKinds.QUOTES else self._books.any_of(index),
-                can_join=self._request(self._roster[index].instrument) is not None,
+                can_join=self._request(instrument) is not None,
+                time_exponent=instrument.time_exponent,
             )
         return copies
 

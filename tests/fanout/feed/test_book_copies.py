@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.feed.book_copies import LAG_S, BookCopies
+from fanout.feed.book_copies import LAG_S, PATIENCE_S, BookCopies
 from fanout.feed.book_copy import BookCopy
 from fanout.feed.book_sync import BACK_S, Joined, Taken
 from fanout.protocol import OrderBook
@@ -189,6 +189,26 @@ def test_one_that_stands_by_leads_if_the_leader_breaks_or_ends(how: str) -> None
     broken = copies.take(change(16), 0.0, "b")
     assert ids(broken) == [14]
     assert book.update_id == 14
+
+
+def test_one_that_is_far_behind_leads_once_it_has_come_up() -> None:
+    copies, book = two()
+    copies.take(change(11, bids=[(98, 3)], time=3_005), 0.0, "a")
+    assert copies.gone("a", "closed").broken == "closed"
+    assert (copies.leader, copies.breaks, book.is_known) == (None, 1, False)
+    assert copies.take(change(11, bids=[(98, 3)], time=2_004), 1.0, "b") == Taken()
+    (update,) = copies.take(change(12, asks=[(103, 1)], time=2_005), 1.0, "b").updates
+    assert (update.is_whole, update.update_id, update.time) == (True, 12, 2_005)
+    assert (copies.leader, book.bid_count, book.ask_count) == ("b", 2, 2)
+
+
+def test_one_that_stays_behind_leads_after_a_while() -> None:
+    copies, _ = two()
+    copies.take(change(11, time=3_005), 0.0, "a")
+    assert copies.lose("a", "unreadable").broken == "unreadable"
+    assert copies.take(change(11, time=6), 7.0, "b") == Taken()
+    assert copies.take(change(12, time=7), 7.0 + PATIENCE_S, "b") == Taken()
+    assert ids(copies.take(change(13, time=8), 7.1 + PATIENCE_S, "b")) == [13]
 
 
 def test_without_one_that_is_whole_the_book_is_lost() -> None:
