@@ -6,9 +6,10 @@ numbered messages are missing, a trade was unreadable, or it is silent while RES
 Healing then asks REST for the recent trades, and publishes those that the stream has not delivered,
 as back-filled.
 
-REST is asked at once, since it may show only the newest trades, and again when the subscription is
-active for sure. A venue that answers a subscription with its last trades is asked only if those do
-not reach back to a trade that is known.
+REST is asked at once, since it may show only the newest trades, and again when the subscription
+should be active. If the instrument is not LIVE then, REST is asked once more when it is. A venue
+that answers a subscription with its last trades is asked only if those do not reach back to a
+trade that is known.
 
 If REST does not reach back either, trades may be missing for good. No id can be named for them, so
 there is no gap. A STATUS names the time, and `/status` counts it.
@@ -43,7 +44,7 @@ from fanout.venues.values import Request, VenueTrade
 _LOG = logging.getLogger("fanout")
 
 SETTLE_S: Final = 5.0
-"""How long a subscription may take to become active."""
+"""How long a subscription usually takes to become active, at the most."""
 
 ATTEMPTS: Final = 5
 """Requests that may fail one after another, with pauses between them."""
@@ -166,9 +167,13 @@ class Healing:
         Of an instrument that is not LIVE now, since the venue refuses or does not answer its
         subscription, that is all since its newest trade."""
         for stream, sequence in self._sequences.all_unproven():
-            is_live = self._liveness.trades.state(sequence.instrument.index) is FeedState.LIVE
             of = stream, sequence.instrument.symbol
-            if is_live or not sequence.has_begun or sequence.is_over or of in self._wounds:
+            if (
+                self._is_live(sequence)
+                or not sequence.has_begun
+                or sequence.is_over
+                or of in self._wounds
+            ):
                 continue
             at = max(sequence.newest_time, self._reached.get(of, 0))
             self._wounds[of] = _Wound(self._venues[stream], sequence, "", at, at, sequence.bridges)
@@ -188,14 +193,37 @@ class Healing:
             await trio.sleep(SETTLE_S)
             if wound.refused or not wound.is_closed:  # the units may be finer by now
                 await self._ask(wound, is_last=True)
-        self._report_refused(wound)
+            self._conclude(wound)
+            if await self._settles_late(wound) and not wound.is_closed:
+                await self._ask(wound, is_last=True)
+                self._conclude(wound)
         wound.sequence.whole_until = None
         of = wound.venue.stream, wound.symbol
         self._reached[of] = wound.reached
         del self._wounds[of]
+
+    def _conclude(self, wound: _Wound) -> None:
+        """Report what REST brought."""
+        self._report_refused(wound)
+        wound.refused = {}
         if wound.filled:
             words = "%s: %s; %d trades are back-filled"
             _LOG.info(words, wound.symbol, wound.why, wound.filled)
+            wound.filled = 0
+
+    async def _settles_late(self, wound: _Wound) -> bool:
+        """Wait while the subscription is not known to be active, unless it is interrupted again.
+        Whether there was anything to wait for: then REST has to be asked once more."""
+        is_late = False
+        while not (wound.is_new or wound.is_closed or wound.sequence.is_over):
+            if self._is_live(wound.sequence):
+                break
+            is_late = True
+            await trio.sleep(SETTLE_S)
+        return is_late and not wound.is_new
+
+    def _is_live(self, sequence: Unproven) -> bool:
+        return self._liveness.trades.state(sequence.instrument.index) is FeedState.LIVE
 
     async def _ask(self, wound: _Wound, *, is_last: bool) -> None:
         """Take the trades that REST shows up to now: page by page, if the venue can select by

@@ -84,6 +84,21 @@ async def test_what_rest_does_not_reach_is_named_and_counted(autojump_clock: Moc
         assert stats(running).missing == 0, "no id can be named"
 
 
+async def test_trades_before_a_subscription_that_becomes_active_late_are_back_filled(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        await interrupted(running, missed=1)
+        await trio.sleep(2 * SETTLE_S)
+        exchange.trade(BTC, skip=True)  # the connection is there, and brings nothing yet
+        await trio.sleep(1)
+        exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, 1, "2+", 4, "3+"]
+        assert words(running) == []
+
+
 async def test_all_since_the_newest_trade_of_a_refused_symbol_is_named_at_the_end(
     autojump_clock: MockClock,
 ) -> None:
