@@ -3,8 +3,9 @@
 Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
 to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
 them that is whole leads from then on: its whole book is published, and readers miss nothing.
-Without one the book is unknown. So it is while the others are far behind what was published: a
-book must not go back in time. A leader that lags behind another, by the venue's clock and by its
+Without one the book is unknown, until a copy is whole. So it is while that copy is far behind what
+was published: a book must not go back in time, and a connection that was held back brings an old
+one. A leader that lags behind another, by the venue's clock and by its
 levels, is replaced after a moment too.
 """
 
@@ -41,7 +42,8 @@ class _Ahead(msgspec.Struct):
 
 
 class _Awaited(msgspec.Struct):
-    """No copy leads, since those that are whole are too far behind what was published."""
+    """No copy leads, since none is whole, or those that are come too far behind what was
+    published."""
 
     time: int
     """From which time of the venue's on a copy leads."""
@@ -113,18 +115,25 @@ class BookCopies:
 
     @property
     def due_s(self) -> float | None:
-        """When to look whether the leader lags; None if no other copy is ahead."""
-        return None if self._ahead is None else self._ahead.due_s
+        """When to look whether the leader lags, or to wait no longer for one that is behind.
+        None if there is neither."""
+        if self._ahead is not None:
+            return self._ahead.due_s
+        awaited = self._awaited
+        if awaited is None or awaited.since_s is None:
+            return None
+        return awaited.since_s + PATIENCE_S
 
     def due(self, now_s: float) -> Taken:
-        """Replace the leader if it has lagged behind for long enough.
+        """Replace the leader if it has lagged behind for long enough, or let a copy lead that stays
+        behind.
 
         It lags if it has not the levels of the newest copy, after half that time and after all of
         it. Its time alone proves nothing: some venues take the time for each connection by itself.
         """
         ahead = self._ahead
         if ahead is None:
-            return _NOTHING
+            return self._waited(now_s)
         if self.leader is None or self.prices.time >= ahead.time:
             self._ahead = None
         elif now_s >= ahead.due_s:
@@ -137,6 +146,17 @@ class BookCopies:
                 ahead.due_s = ahead.since_s + LAG_S
         return _NOTHING
 
+    def _waited(self, now_s: float) -> Taken:
+        """Let the newest copy that is whole lead, if it did not come up in time."""
+        awaited = self._awaited
+        if awaited is None or awaited.since_s is None or now_s < awaited.since_s + PATIENCE_S:
+            return _NOTHING
+        if not any(each.is_following for each in self.copies.values()):
+            awaited.since_s = None  # it has broken, or ended
+            return _NOTHING
+        newest = self._newest()
+        return self._follow(newest, self.copies[newest])
+
     def _newest(self) -> Connection:
         """The newest connection whose copy is whole."""
         whole = [each for each, copy in self.copies.items() if copy.is_following]
@@ -148,10 +168,12 @@ class BookCopies:
             self._ahead = _Ahead(time, now_s, now_s + LAG_S / 2)
         return self.due(now_s)
 
-    def join(self, snapshot: BookUpdate, connection: Connection) -> Joined:
+    def join(self, snapshot: BookUpdate, connection: Connection, now_s: float) -> Joined:
         """Take the whole book from REST, for the copy of a connection."""
         copy = self.copies[connection]
         joined = copy.join(snapshot)
+        if not self._has_come_up(copy, now_s):
+            return joined._replace(whole=())
         return Joined(self._follow(connection, copy).updates, joined.fault)
 
     def lose(self, connection: Connection, why: str) -> Taken:
@@ -190,23 +212,25 @@ class BookCopies:
         assert self.leader is not None, "there is one to replace"
         self._published = self.copies[self.leader].step_down()
         self.leader = self._ahead = None
+        least = self._reached - self._lag
         if any(each.is_following for each in self.copies.values()):
-            newest, least = self._newest(), self._reached - self._lag
+            newest = self._newest()
             if prices_of(self.copies[newest].book).time >= least:
                 return self._follow(newest, self.copies[newest])
-            self._awaited = _Awaited(least)
+        self._awaited = _Awaited(least)
         self.breaks += 1
         return Taken((), why)
 
     def _has_come_up(self, copy: BookCopy, now_s: float) -> bool:
-        """Whether a copy may lead, where those that are whole were too far behind."""
-        awaited = self._awaited
-        if awaited is None or not copy.is_following:
+        """Whether a copy may lead, after a break. One without a time may: some venues give a whole
+        book none, and nothing else may follow it for long."""
+        awaited, time = self._awaited, prices_of(copy.book).time
+        if awaited is None or not copy.is_following or not time:
             return True
         if awaited.since_s is None:
             awaited.since_s = now_s
         is_late = now_s - awaited.since_s > PATIENCE_S
-        return is_late or prices_of(copy.book).time >= awaited.time
+        return is_late or time >= awaited.time
 
 
 def _levels(book: AnyBook) -> object:

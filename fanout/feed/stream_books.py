@@ -114,7 +114,7 @@ class StreamBooks:
         self._whole_s: dict[int, float] = {}
         """When a copy was whole last, by index, in trio's time."""
         self._lagging: set[int] = set()
-        """Books whose leader may lag behind."""
+        """Books whose leader may lag behind, or that wait for a copy to come up."""
         self._news = trio.Event()
         self._at_once = trio.CapacityLimiter(AT_ONCE)
         self._nursery: trio.Nursery | None = None
@@ -383,7 +383,7 @@ class StreamBooks:
             return Joined()  # its units changed meanwhile
         if connection not in copies.copies:
             return Joined()  # it has ended
-        joined = copies.join(snapshot, connection)
+        joined = copies.join(snapshot, connection, trio.current_time())
         if joined.fault:
             self._anomalies.note(
                 "whole book that does not fit", f"{instrument.symbol}: {joined.fault}"

@@ -211,6 +211,45 @@ def test_one_that_stays_behind_leads_after_a_while() -> None:
     assert ids(copies.take(change(13, time=8), 7.1 + PATIENCE_S, "b")) == [13]
 
 
+def lost(*, time: int, can_join: bool = False) -> BookCopies:
+    """The copies of a book that was at this time when its only connection ended."""
+    copies = BookCopies(OrderBook(), can_join=can_join)
+    copies.take(whole(10, time=time), 0.0, "a")
+    assert copies.gone("a", "closed").broken == "closed"
+    return copies
+
+
+def test_a_whole_book_that_comes_far_behind_leads_once_it_has_come_up() -> None:
+    copies = lost(time=3_005)
+    assert copies.take(whole(10, time=2_004), 1.0, "b") == Taken()
+    (update,) = copies.take(change(11, time=2_005), 1.0, "b").updates
+    assert (update.is_whole, update.time, copies.due_s) == (True, 2_005, None)
+
+
+def test_a_whole_book_that_comes_without_a_time_leads() -> None:
+    assert ids(lost(time=3_005).take(whole(10, time=0), 1.0, "b")) == [11]
+
+
+def test_a_whole_book_over_rest_that_comes_far_behind_waits_too() -> None:
+    copies = lost(time=3_005, can_join=True)
+    assert copies.take(change(12, time=2_003), 1.0, "b") == Taken()
+    assert copies.join(whole(11, time=2_002).update, "b", 1.0) == Joined()
+    assert ids(copies.take(change(13, time=2_005), 1.0, "b")) == [13]
+
+
+def test_one_that_stays_behind_leads_though_nothing_more_comes() -> None:
+    copies = lost(time=3_005)
+    copies.take(whole(10, time=6), 1.0, "b")
+    assert copies.due_s == 1.0 + PATIENCE_S
+    assert copies.due(0.9 + PATIENCE_S) == Taken()
+    assert ids(copies.due(1.0 + PATIENCE_S)) == [11]
+    copies = lost(time=3_005)
+    copies.take(whole(10, time=6), 1.0, "b")
+    copies.lose("b", "unreadable")
+    assert copies.due(1.0 + PATIENCE_S) == Taken()
+    assert copies.due_s is None, "nothing waits"
+
+
 def test_without_one_that_is_whole_the_book_is_lost() -> None:
     copies, book = two()
     assert copies.take(change(13), 0.0, "b") == Taken()
@@ -279,11 +318,11 @@ def test_a_leader_whose_time_alone_is_lower_keeps_leading(by_order: bool) -> Non
 def test_a_whole_book_over_rest_is_joined_to_one_connection() -> None:
     copies = BookCopies(OrderBook(), can_join=True)
     copies.take(change(10, bids=[(98, 1)]), 0.0, "a")
-    assert copies.join(whole(3).update, "a").fault
-    assert ids(copies.join(whole(9).update, "a")) == [10]
+    assert copies.join(whole(3).update, "a", 0.0).fault
+    assert ids(copies.join(whole(9).update, "a", 0.0)) == [10]
     assert copies.leader == "a"
     copies.take(change(10, bids=[(98, 1)]), 0.0, "b")
-    assert copies.join(whole(9).update, "b") == Joined(), "it stands by"
+    assert copies.join(whole(9).update, "b", 0.0) == Joined(), "it stands by"
     assert copies.standbys == 1
 
 
