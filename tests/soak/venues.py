@@ -202,9 +202,10 @@ class Venues(ManyChannels):
         return environment(**CREDENTIALS)
 
     def consumers(self, channel: Channel, url: str) -> list[Consumer]:
-        """The witness, and one that reads in a thread, of which there are two kinds."""
+        """The witness, and one that reads in a thread, of which there are two kinds. All begin with
+        the oldest record: one that joins when the symbols are LIVE is not told so."""
         oracle, name = channel.oracle, channel.name
-        witness = TrioConsumer(oracle, f"{name} witness", url, is_concerned=False)
+        witness = TrioConsumer(oracle, f"{name} witness", url, start="oldest", is_concerned=False)
         if self.channels.index(channel) % 2:
             client = TcpClient(url, start="oldest")
             return [
