@@ -142,8 +142,17 @@ class Remedies:
         self._note_recovery(index)
 
     def _is_quiet(self, index: int) -> bool:
-        is_quiet = self._parts.liveness.trades.state(index) in (FeedState.STALE, FeedState.HALTED)
-        return is_quiet and not self._parts.roster[index].is_gone
+        """Whether its trades are missed. Of one that trades rarely they may not be for minutes. If
+        it brings nothing else either, and its subscription is unanswered, that is reason enough."""
+        liveness, entry = self._parts.liveness, self._parts.roster[index]
+        if entry.is_gone:
+            return False
+        if liveness.trades.state(index) in (FeedState.STALE, FeedState.HALTED):
+            return True
+        if liveness.state(index) is not FeedState.STALE:
+            return False
+        shard = self._parts.connections.shard_of(entry.instrument.symbol)
+        return shard is not None and shard.unanswered(entry.instrument.symbol)
 
     async def _look(self, index: int, *, is_first: bool) -> None:
         liveness, connections = self._parts.liveness.trades, self._parts.connections

@@ -421,6 +421,36 @@ async def test_an_unanswered_subscription_of_a_quiet_symbol_is_repeated(
         assert not any(map(shard.unanswered, symbols[15:]))
 
 
+async def test_an_ignored_subscription_is_repeated_though_the_symbol_trades_rarely(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, heeded = Socket.send, list[str]()
+
+    async def ignore_the_second(self: Socket, text: str) -> None:
+        if len(exchange.opened) == 2 and (heeded or '"UNSUBSCRIBE"' in text):
+            heeded.append(text)
+        if len(exchange.opened) == 1 or heeded:
+            await send(self, text)
+
+    monkeypatch.setattr(Socket, "send", ignore_the_second)
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue, data=ALL) as running:
+        for second in range(200):
+            if second % 40 == 0:
+                exchange.trade(BTC)
+            exchange.change(BTC, {"61800.10": str(1 + second % 5)})
+            exchange.quote(BTC)
+            await trio.sleep(1)
+        exchange.sockets[0].break_off()
+        await trio.sleep(30)
+        assert '"SUBSCRIBE"' in heeded[1], "it was left, and asked for anew"
+        for _ in range(3):
+            exchange.change(BTC, {"61800.10": "1"})
+            await trio.sleep(1)
+        assert running.feed.states() == {BTC: "LIVE"}
+        assert len(exchange.opened) == 2
+
+
 async def test_nothing_shows_what_is_sent(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
