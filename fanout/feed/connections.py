@@ -60,6 +60,11 @@ class Sink(Protocol):
         """A connection ended, or could not be opened. `is_last` if the feed has no other."""
         ...
 
+    def left_alone(self, shard: Shard, symbols: tuple[str, ...], why: str) -> None:
+        """A connection ended by itself while others are open, which may have begun to deliver these
+        symbols after it brought its last message."""
+        ...
+
     def parted(self) -> None:
         """A shard dropped an instrument, and may be closed."""
         ...
@@ -297,8 +302,12 @@ class Connections:
 
     def ended(self, connection: Connection, why: str) -> None:
         shard = self._of(connection)
+        is_loss = connection in shard.open and connection.why is not None
         shard.open.discard(connection)
         self._sink.ended(shard, connection, why, is_last=not self.open_count)
+        symbols = shard.left_alone if is_loss else ()
+        if symbols:
+            self._sink.left_alone(shard, symbols, why)
         if isinstance(connection.why, VenueKeyError) and not self._has_subscribed:
             self._sink.refused(connection.why)
 

@@ -333,6 +333,21 @@ class Feed:
                 changes += liveness.part_down(index, own, why)
         return changes
 
+    def left_alone(self, shard: Shard, symbols: tuple[str, ...], why: str) -> None:
+        """Where ids do not tell whether trades are missing, they may be. The trades of those that
+        no connection has brought yet are CONNECTING until one does: healing waits for that."""
+        has_trades = DataKinds.TRADES in shard.venue.data
+        if not has_trades or shard.venue.continuity is Continuity.IDS:
+            return
+        liveness, how = self._parts.liveness, f"{why}, and another connection took over"
+        heard = set[str]().union(*(each.heard for each in shard.open))
+        waiting = [shard.instruments[each] for each in symbols if each not in heard]
+        waiting = [each for each in waiting if liveness.trades.state(each) is FeedState.LIVE]
+        changes = liveness.trades.subscribed(waiting, trio.current_time(), how)
+        if liveness.trades is liveness:
+            self._say(changes)
+        self._healing.heal_all(shard.venue.stream, symbols, how)
+
     def turned_down(self, refused: Mapping[str, str]) -> None:
         self._remedies.turned_down(refused)
 

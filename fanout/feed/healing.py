@@ -1,10 +1,10 @@
 """Fetches over REST the trades that an interruption may have cost, where ids do not tell.
 
 Where trade ids are consecutive, each missing id is known, and `recovery` fills it. At other venues
-nothing is known but that the stream was interrupted: its only connection ended and came back,
-numbered messages are missing, a trade was unreadable, or it is silent while REST has trades.
-Healing then asks REST for the recent trades, and publishes those that the stream has not delivered,
-as back-filled.
+nothing is known but that the stream was interrupted: its only connection ended and came back, or
+ended when its successor had just opened, numbered messages are missing, a trade was unreadable, or
+it is silent while REST has trades. Healing then asks REST for the recent trades, and publishes
+those that the stream has not delivered, as back-filled.
 
 REST is asked at once, since it may show only the newest trades, and again when the subscription
 should be active. If the instrument is not LIVE then, REST is asked once more when it is. A venue

@@ -20,6 +20,9 @@ _LOG = logging.getLogger("fanout")
 DEAF_S: Final = 60.0
 """Interval at which the connections of a shard are compared."""
 
+UNNOTICED_S: Final = 60.0
+"""Longest time for which a connection may have been dead when its end is noticed."""
+
 _MANY: Final = 10
 """The log names up to this number of symbols, and counts more."""
 
@@ -85,6 +88,19 @@ class Shard:
     def unanswered(self, symbol: str) -> bool:
         """Whether the subscription is unanswered on all open connections."""
         return bool(self.open) and all(symbol in each.dialogue.unanswered for each in self.open)
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Symbols that no open connection need have delivered since another one, which ended just
+        now, brought its last message: all but those that one has been subscribed to for so long."""
+        if not self.open:
+            return ()
+        since_s = trio.current_time() - UNNOTICED_S
+        old = [each for each in self.open if each.opened_s <= since_s]
+        unanswered = [each.dialogue.unanswered for each in old]
+        return tuple(
+            symbol for symbol in self.symbols if all(symbol in each for each in unanswered)
+        )
 
     @property
     def is_paused(self) -> bool:

@@ -7,6 +7,7 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
+from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
 from fanout.feed import healing
 from fanout.feed.healing import SETTLE_S, _in_words
@@ -97,6 +98,46 @@ async def test_trades_before_a_subscription_that_becomes_active_late_are_back_fi
         await trio.sleep(2 * SETTLE_S)
         assert told(running) == [0, 1, "2+", 4, "3+"]
         assert words(running) == []
+
+
+async def test_trades_between_an_end_and_the_subscription_of_a_successor_are_back_filled(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=ToyVenue) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        exchange.silent.add(BTC)
+        exchange.sockets[0].push(b'{"toy":"closing"}')
+        await trio.sleep(1)
+        assert len(exchange.sockets) == 2, "the successor is open, and not subscribed"
+        exchange.sockets[0].break_off()
+        await trio.sleep(1)
+        exchange.trade(BTC)
+        await trio.sleep(3 * SETTLE_S)
+        exchange.trade(BTC)
+        exchange.sockets[0].silent.clear()
+        await trio.sleep(1)
+        exchange.trade(BTC)
+        await trio.sleep(2 * SETTLE_S)
+        assert told(running) == [0, "1+", 3, "2+"]
+        assert words(running) == []
+
+
+async def test_the_end_of_one_of_two_old_connections_costs_no_request(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    config = FeedConfig(connections=2)
+    async with running_feed(exchange, config, venue_class=ToyVenue) as running:
+        for _ in range(70):
+            exchange.trade(BTC)
+            await trio.sleep(1)
+        exchange.requests.clear()
+        exchange.sockets[0].break_off()
+        await trio.sleep(2 * SETTLE_S)
+        assert _trade_requests(exchange) == 0
+        assert told(running) == list(range(70))
 
 
 async def test_all_since_the_newest_trade_of_a_refused_symbol_is_named_at_the_end(
