@@ -3,10 +3,10 @@
 Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
 to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
 them that is whole leads from then on: its whole book is published, and readers miss nothing.
-Without one the book is unknown, until a copy is whole. So it is while that copy is far behind what
-was published: a book must not go back in time, and a connection that was held back brings an old
-one. A leader that lags behind another, by the venue's clock and by its
-levels, is replaced after a moment too.
+Without one the book is unknown, until a copy is whole. So it is while that copy is behind what was
+published: a book must not go back in time, and a connection that was held back brings an old one. A
+leader that lags behind another, by the venue's clock and by its levels, is replaced after a moment
+too.
 """
 
 from typing import Final
@@ -23,8 +23,11 @@ from fanout.protocol.constants import Side
 from fanout.protocol.orders_book import OrdersBook
 
 LAG_S: Final = 1.0
-"""How long another connection may be ahead of the one that leads. A copy that is to lead may be so
-far behind, too."""
+"""How long another connection may be ahead of the one that leads."""
+
+SKEW_S: Final = 0.1
+"""How far behind what was published a copy may be that takes over at once. Some venues take the
+time of a change for each connection by itself."""
 
 PATIENCE_S: Final = 10.0
 """How long a copy that is further behind may take to come up. Then the venue's clock went back."""
@@ -42,8 +45,7 @@ class _Ahead(msgspec.Struct):
 
 
 class _Awaited(msgspec.Struct):
-    """No copy leads, since none is whole, or those that are come too far behind what was
-    published."""
+    """No copy leads, since none is whole, or those that are come behind what was published."""
 
     time: int
     """From which time of the venue's on a copy leads."""
@@ -69,7 +71,7 @@ class BookCopies:
         self._can_join = can_join
         self._ahead: _Ahead | None = None
         self._awaited: _Awaited | None = None
-        self._lag = int(LAG_S * 10**-time_exponent)
+        self._skew = int(SKEW_S * 10**-time_exponent)
         self._published = -1
         self._reached = 0
         """The time of the newest update that was published."""
@@ -212,12 +214,11 @@ class BookCopies:
         assert self.leader is not None, "there is one to replace"
         self._published = self.copies[self.leader].step_down()
         self.leader = self._ahead = None
-        least = self._reached - self._lag
         if any(each.is_following for each in self.copies.values()):
             newest = self._newest()
-            if prices_of(self.copies[newest].book).time >= least:
+            if prices_of(self.copies[newest].book).time >= self._reached - self._skew:
                 return self._follow(newest, self.copies[newest])
-        self._awaited = _Awaited(least)
+        self._awaited = _Awaited(self._reached)
         self.breaks += 1
         return Taken((), why)
 

@@ -191,15 +191,26 @@ def test_one_that_stands_by_leads_if_the_leader_breaks_or_ends(how: str) -> None
     assert book.update_id == 14
 
 
-def test_one_that_is_far_behind_leads_once_it_has_come_up() -> None:
+def test_one_that_is_behind_leads_once_it_has_come_up() -> None:
     copies, book = two()
     copies.take(change(11, bids=[(98, 3)], time=3_005), 0.0, "a")
     assert copies.gone("a", "closed").broken == "closed"
     assert (copies.leader, copies.breaks, book.is_known) == (None, 1, False)
-    assert copies.take(change(11, bids=[(98, 3)], time=2_004), 1.0, "b") == Taken()
-    (update,) = copies.take(change(12, asks=[(103, 1)], time=2_005), 1.0, "b").updates
-    assert (update.is_whole, update.update_id, update.time) == (True, 12, 2_005)
+    assert copies.take(change(11, bids=[(98, 3)], time=3_004), 1.0, "b") == Taken()
+    (update,) = copies.take(change(12, asks=[(103, 1)], time=3_005), 1.0, "b").updates
+    assert (update.is_whole, update.update_id, update.time) == (True, 12, 3_005)
     assert (copies.leader, book.bid_count, book.ask_count) == ("b", 2, 2)
+
+
+@pytest.mark.parametrize(("time", "leader"), [(2_905, "b"), (2_904, None)])
+def test_one_that_is_no_further_behind_than_clocks_differ_leads_at_once(
+    time: int, leader: str | None
+) -> None:
+    copies, _ = two()
+    copies.take(change(11, time=3_005), 0.0, "a")
+    copies.take(change(11, time=time), 0.0, "b")
+    copies.gone("a", "closed")
+    assert copies.leader == leader
 
 
 def test_one_that_stays_behind_leads_after_a_while() -> None:
@@ -219,22 +230,22 @@ def lost(*, time: int, can_join: bool = False) -> BookCopies:
     return copies
 
 
-def test_a_whole_book_that_comes_far_behind_leads_once_it_has_come_up() -> None:
+def test_a_whole_book_that_comes_behind_leads_once_it_has_come_up() -> None:
     copies = lost(time=3_005)
-    assert copies.take(whole(10, time=2_004), 1.0, "b") == Taken()
-    (update,) = copies.take(change(11, time=2_005), 1.0, "b").updates
-    assert (update.is_whole, update.time, copies.due_s) == (True, 2_005, None)
+    assert copies.take(whole(10, time=3_004), 1.0, "b") == Taken()
+    (update,) = copies.take(change(11, time=3_005), 1.0, "b").updates
+    assert (update.is_whole, update.time, copies.due_s) == (True, 3_005, None)
 
 
 def test_a_whole_book_that_comes_without_a_time_leads() -> None:
     assert ids(lost(time=3_005).take(whole(10, time=0), 1.0, "b")) == [11]
 
 
-def test_a_whole_book_over_rest_that_comes_far_behind_waits_too() -> None:
+def test_a_whole_book_over_rest_that_comes_behind_waits_too() -> None:
     copies = lost(time=3_005, can_join=True)
-    assert copies.take(change(12, time=2_003), 1.0, "b") == Taken()
-    assert copies.join(whole(11, time=2_002).update, "b", 1.0) == Joined()
-    assert ids(copies.take(change(13, time=2_005), 1.0, "b")) == [13]
+    assert copies.take(change(12, time=3_003), 1.0, "b") == Taken()
+    assert copies.join(whole(11, time=3_002).update, "b", 1.0) == Joined()
+    assert ids(copies.take(change(13, time=3_005), 1.0, "b")) == [13]
 
 
 def test_one_that_stays_behind_leads_though_nothing_more_comes() -> None:
