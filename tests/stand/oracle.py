@@ -222,6 +222,8 @@ class Reader:
         self._is_concerned = is_concerned
         self._is_connected = False
         self._heard_s: dict[str, float] = {}
+        self._rest_heard_s: dict[str, float] = {}
+        """Of trades and quotes."""
         self._book_heard_s: dict[str, float] = {}
         self._live: set[str] = set()
 
@@ -259,9 +261,10 @@ class Reader:
         self._oracle.book(epoch_ns).enter(self.name, record)
         if isinstance(record, Trade):
             self.trades += 1
-            self._heard_s[record.symbol] = now_s
+            self._heard_s[record.symbol] = self._rest_heard_s[record.symbol] = now_s
         elif isinstance(record, Quote):
             self.quotes += 1
+            self._rest_heard_s[record.symbol] = now_s
         elif isinstance(record, BookUpdate):
             self.updates += 1
             self._book_heard_s[record.symbol] = now_s
@@ -288,7 +291,7 @@ class Reader:
     def _take_status(self, status: Status, now_s: float) -> None:
         symbols = [status.instrument.symbol] if status.instrument else list(self._heard_s)
         for symbol in symbols:
-            self._heard_s[symbol] = self._book_heard_s[symbol] = now_s
+            self._heard_s[symbol] = self._rest_heard_s[symbol] = self._book_heard_s[symbol] = now_s
             if status.state is FeedState.LIVE and status.instrument:
                 self._live.add(symbol)
             elif status.state is not FeedState.LIVE:
@@ -326,10 +329,16 @@ class Reader:
                 self._complain("P4", f"{symbol} is quiet for {quiet_s:.0f} s and nobody says so")
             if self.books is None or symbol not in self.books.symbols:
                 continue
-            quiet_s = now_s - self._book_heard_s[symbol]
+            quiet_s = self._book_quiet_s(symbol, now_s)
             if quiet_s > SILENCE_S:
-                self._book_heard_s[symbol] = now_s
+                self._book_heard_s[symbol] = self._rest_heard_s[symbol] = now_s
                 self._complain("P4", f"the book of {symbol} is quiet for {quiet_s:.0f} s, and LIVE")
+
+    def _book_quiet_s(self, symbol: str, now_s: float) -> float:
+        """How long a book has been quiet while the rest went on, or with the rest. One may follow
+        the other: while all is quiet, nothing shows that the book should change."""
+        rest_s, book_s = self._rest_heard_s[symbol], self._book_heard_s[symbol]
+        return max(rest_s - book_s, now_s - max(rest_s, book_s))
 
     @property
     def unknown_books(self) -> list[str]:
