@@ -1,5 +1,6 @@
 """The composition root: what runs beside what, and in which order it begins and ends.
 
+    journal: disk --> what is kept of earlier starts    before a venue is asked
     source:  venue --REST--> instruments               before anything listens
              venue --WebSocket--> feed -> channel -.
     source:  venue ----------------> feed -> channel -+-> transports -> clients
@@ -20,6 +21,7 @@ import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
+from fanout.channel.past import PastOf
 from fanout.config import Config, HttpConfig, SourceConfig
 from fanout.config.assets import is_pattern
 from fanout.feed.listing_pages import fetch_listing
@@ -60,16 +62,19 @@ async def run_service(
     async with (
         _open_to_questions(config.http, announce) as show,
         _open_sources(config, wall_ns) as sources,
+        AsyncExitStack() as opened,
     ):
+        transports = [make_transport(each) for each in config.transports]
+        past_of = await _open_past(transports, opened)
         venues = " and ".join(each.venue.rest_url for each in sources)
         begin = partial(_begin, sources)
         if not await _until(stop, begin, waiting=f"waiting for {venues} to answer"):
             return
         names = tuple(each.name for each in sources)
         for each in sources:
-            each.open(log_bytes=config.channel_log_bytes, channels=names)
+            past = past_of(each.name) if past_of else None
+            each.open(log_bytes=config.channel_log_bytes, channels=names, past=past)
         channels = [each.channel for each in sources]
-        transports = [make_transport(each) for each in config.transports]
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
             show(Monitor(sources, transports))
@@ -86,6 +91,13 @@ async def run_service(
             failures += [each.failure for each in sources if each.failure]
         if failures:
             raise failures[0]
+
+
+async def _open_past(transports: Sequence[Transport], opened: AsyncExitStack) -> PastOf | None:
+    """What is kept of earlier starts, by the one transport that keeps anything. It stays open until
+    `opened` is closed. Raises an `OperatorError` where a transport cannot be opened."""
+    kept = [await opened.enter_async_context(each.opened()) for each in transports]
+    return next((each for each in kept if each is not None), None)
 
 
 async def _begin(sources: Sequence[Source]) -> bool:

@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.past import Past
 from fanout.config import SourceConfig
 from fanout.errors import (
     ConfigError,
@@ -150,14 +151,15 @@ class Source:
             minutes,
         )
 
-    def open(self, *, log_bytes: int, channels: tuple[str, ...]) -> None:
+    def open(self, *, log_bytes: int, channels: tuple[str, ...], past: Past | None = None) -> None:
         """Make the channel, one of these. It has no instruments if the venue has not said what it
-        lists."""
+        lists. `past` is what is kept of earlier starts: the new epoch is later than those, also if
+        the clock was set back."""
         if self._market is None and self.failure is None:
             self.failure = VenueUnreachableError(f"no answer from {self.venue.rest_url} yet")
         market = self._market or _UNKNOWN
         header = Header(
-            epoch_ns=self._wall_ns(),
+            epoch_ns=max(self._wall_ns(), past.newest_epoch_ns + 1 if past else 0),
             next_seq=1,
             venue=self.venue.name,
             channel=self.name,
@@ -166,7 +168,7 @@ class Source:
             references=market.references,
             data=self.venue.data,
         )
-        self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
+        self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns, past=past)
         self._seed(market)
 
     def _seed(self, market: Market) -> None:

@@ -275,6 +275,8 @@ class LossReason(_Code):
     """Published while this reader was not connected. Said by a client, not on the wire."""
     UNANNOUNCED = 5
     """A hole that nobody spoke of. Said by a client, not on the wire."""
+    DAMAGED = 6
+    """They stood in a part of the journal that cannot be read any more."""
     OTHER = 0xFF
 
 
@@ -290,4 +292,6 @@ class EndReason(_Code):
     """The venue cannot be served from here any more."""
     BAD_REQUEST = 5
     """What the reader asked for cannot be understood, or cannot be served."""
+    EPOCH_OVER = 6
+    """The reader has all that is kept of an older epoch. The next epoch can be asked for."""
     OTHER = 0xFF

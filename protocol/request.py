@@ -3,6 +3,7 @@
     {"start": "live"}                                        from the next frame on
     {"start": "oldest"}                                      from the oldest frame that is kept
     {"start": {"epoch_ns": 1795219200000000000, "seq": 1001}}   from that sequence number on
+    {"start": {"time_ns": 1795219200000000000}}              from the first record of that time on
     {"channel": "binance-spot"}                              a channel; without it the first one
     {"slow": "disconnect", "token": "..."}                   each member may be left out
 
@@ -46,10 +47,20 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
 
 
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a stream by time: the first record at or after `time_ns`, in unix ns."""
+
+    time_ns: int
+
+
+Begin = Start | Position | Moment
+"""Where a reader begins."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader asks for."""
 
-    start: Start | Position = Start.LIVE
+    start: Begin = Start.LIVE
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
     channel: str = ""
@@ -74,15 +85,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A(0|[1-9][0-9]*)\Z", max_length=20)]
 
 
-class _SpeltPosition(msgspec.Struct):
-    """A position as a peer may spell it: a language whose numbers are doubles writes strings."""
+class _SpeltPlace(msgspec.Struct):
+    """A position or a moment as a peer may spell it: a language whose numbers are doubles writes
+    strings."""
 
-    epoch_ns: int | _Digits
-    seq: int | _Digits
+    epoch_ns: int | _Digits | None = None
+    seq: int | _Digits | None = None
+    time_ns: int | _Digits | None = None
 
 
 class _SpeltRequest(msgspec.Struct):
-    start: Start | _SpeltPosition = Start.LIVE
+    start: Start | _SpeltPlace = Start.LIVE
     slow: SlowPolicy = SlowPolicy.SKIP
     token: str | None = None
     channel: str = ""
@@ -121,14 +134,19 @@ def decode_request(payload: bytes) -> Request:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         # The message may quote the reader's own text, which may be as long as its request.
         raise MalformedError(f"not a request: {fitting(str(error), 120)}") from error
-    start = _position(spelt.start) if isinstance(spelt.start, _SpeltPosition) else spelt.start
+    start = _place(spelt.start) if isinstance(spelt.start, _SpeltPlace) else spelt.start
     request = Request(start=start, slow=spelt.slow, token=spelt.token, channel=spelt.channel)
     _check(request)
     return request
 
 
-def _position(spelt: _SpeltPosition) -> Position:
-    return Position(epoch_ns=int(spelt.epoch_ns), seq=int(spelt.seq))
+def _place(spelt: _SpeltPlace) -> Position | Moment:
+    match (spelt.epoch_ns, spelt.seq, spelt.time_ns):
+        case (None, None, int() | str() as time_ns):
+            return Moment(time_ns=int(time_ns))
+        case (int() | str() as epoch_ns, int() | str() as seq, None):
+            return Position(epoch_ns=int(epoch_ns), seq=int(seq))
+    raise MalformedError("not a request: start has epoch_ns and seq, or time_ns")
 
 
 def _check(request: Request) -> None:
@@ -136,3 +154,5 @@ def _check(request: Request) -> None:
     if isinstance(at, Position) and not (0 <= at.epoch_ns <= U64_MAX and 1 <= at.seq <= MAX_SEQ):
         what = "seq" if 0 <= at.epoch_ns <= U64_MAX else "epoch_ns"
         raise MalformedError(f"position: {what} is out of range")
+    if isinstance(at, Moment) and not 0 <= at.time_ns <= U64_MAX:
+        raise MalformedError("moment: time_ns is out of range")

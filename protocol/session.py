@@ -42,7 +42,7 @@ from fanout.protocol.joining import run_of
 from fanout.protocol.listing import Listing
 from fanout.protocol.phases import Input, Phase, input_of, next_phase
 from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Skipped, Snapshot
-from fanout.protocol.request import Position, Start
+from fanout.protocol.request import Begin, Position, Start
 
 _TRADES: Final = FrameKind.TRADES.value
 
@@ -98,7 +98,7 @@ class SubscriberSession:
         """The current header, with its instruments; None before the first."""
         self.next_seq: int | None = None
         """The sequence number that comes next; None before the first header."""
-        self._asked: Start | Position = Start.LIVE
+        self._asked: Begin = Start.LIVE
         self._hole = LossReason.UNANNOUNCED
         """Reason reported for an unannounced sequence gap. Not UNANNOUNCED from a header to the
         first number after it, if the request named a place to begin at."""
@@ -151,7 +151,7 @@ class SubscriberSession:
             connections=self._connections,
         )
 
-    def ask(self, start: Start | Position, *, insist: bool = False, channel: str = "") -> None:
+    def ask(self, start: Begin, *, insist: bool = False, channel: str = "") -> None:
         """Tell the session what the next connection requests. Without this call, the connection
         begins where its header says.
 

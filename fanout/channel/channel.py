@@ -17,6 +17,7 @@ from fanout.channel.books import ChannelBooks
 from fanout.channel.encoding import FORMS, snapshot_of
 from fanout.channel.log import Log
 from fanout.channel.newest import Newest
+from fanout.channel.past import Past
 from fanout.protocol import (
     START,
     BlockFlags,
@@ -53,8 +54,17 @@ Published = Trade | Gap | Quote | BookUpdate | OrderUpdate
 class Channel:
     """Numbers records, encodes them and appends them to `log`. Nobody else writes to `log`."""
 
-    def __init__(self, header: Header, *, log_bytes: int, wall_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        *,
+        log_bytes: int,
+        wall_ns: Callable[[], int],
+        past: Past | None = None,
+    ) -> None:
         """`log_bytes` is what the log may take in memory. `wall_ns` gives unix ns."""
+        self.past = past
+        """What is kept of the time before the log, None where nothing is."""
         self.log = Log(capacity_bytes=log_bytes, context=header, first_seq=header.next_seq)
         self.header = header
         """The header in force: instruments, units and references of what is published next."""

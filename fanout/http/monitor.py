@@ -59,7 +59,8 @@ class Monitor:
             await trio.sleep(SLICE_S)
 
     def not_live(self, channel: str | None = None) -> list[str]:
-        """Return a line for each symbol that is not live, and each channel without a feed.
+        """Return a line for each symbol that is not live, each channel without a feed, and each
+        transport that does not serve a channel as it should.
 
         The list is empty if the service, or the given channel, is ready. Raises `KeyError` for an
         unknown channel.
@@ -73,11 +74,13 @@ class Monitor:
         if source.feed is None or source.has_ended:
             return [f"{prefix}{FeedState.DOWN.name}, {source.why or 'its source is starting'}"]
         states = source.feed.states()
-        return [
+        not_live = [
             f"{prefix}{symbol} is {state}"
             for symbol, state in states.items()
             if state != FeedState.LIVE.name
         ]
+        troubles = (line for each in self.transports for line in each.troubles(source.name))
+        return not_live + [prefix + line for line in troubles]
 
     def stats(self) -> ServiceStats:
         return at_once(self.pieces())

@@ -8,10 +8,12 @@ the log and how a session opens, never the feed. When the log is closed it deliv
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.past import PastOf
 from fanout.channel.reader import CHUNK_BYTES
 from fanout.config import TransportConfig
 from fanout.errors import ConfigError, shown
@@ -34,6 +36,17 @@ class Transport(ABC):
     def stats(self) -> TransportStats:
         """What there is to be known of it and its readers now."""
         return TransportStats(url=self.url, send=self.sending.quantiles())
+
+    def troubles(self, channel: str) -> Sequence[str]:
+        """Why a channel is not served by it as it should be, in lines for `/readyz`. Empty while
+        all is well."""
+        return ()
+
+    def opened(self) -> AbstractAsyncContextManager[PastOf | None]:
+        """What it keeps of the time before this start, if it keeps anything. The service asks
+        before it asks any venue. Raises an `OperatorError` where the transport cannot be opened at
+        all, and then the service does not start."""
+        return nullcontext()
 
     @abstractmethod
     async def run(

@@ -1,0 +1,47 @@
+"""What came before a channel's log, as whoever serves readers may ask for it.
+
+A transport that keeps what it is given (the journal) offers the `Past` of each channel. The other
+transports see only what stands here: no file, no folder.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from fanout.protocol.request import Begin
+
+
+class Passage(Protocol):
+    """Old frames of one epoch, from a place on, for one reader."""
+
+    epoch_ns: int
+    next_seq: int
+    """The number that is due behind everything that was read so far."""
+    greeting: bytes
+    """START, the header in force at the place and its instruments, as a connection begins."""
+
+    async def read(self) -> bytes:
+        """The frames that follow, at most some hundred KiB; LOSS stands for what cannot be read.
+        Empty when there are no more: not yet, if it is the present epoch."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Past(Protocol):
+    """What is kept of a channel."""
+
+    newest_epoch_ns: int
+    """The newest epoch that is kept from before this start; 0 if there is none."""
+
+    async def find(self, begin: Begin, *, epoch_ns: int) -> Passage | None:
+        """The passage that begins where a reader asks for; None where the log has that place, or
+        nothing is kept of it. `epoch_ns` is the present epoch.
+
+        An epoch that is not kept stands for the first one after it. "oldest" is the oldest number
+        that is kept of the present epoch.
+        """
+        ...
+
+
+PastOf = Callable[[str], Past]
+"""Gives what is kept of a channel, by its name."""
