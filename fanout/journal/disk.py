@@ -1,0 +1,145 @@
+"""What a journal asks of the operating system, and nothing else does.
+
+Everything that writes a journal goes through a `Disk`. The tests put one in its place that fails,
+fills up or loses power at any byte. All calls may block, so none is made in the event loop's
+thread. All raise `OSError`.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+_MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
+"""How many pieces one call takes."""
+
+
+class Disk(Protocol):
+    """Files of a journal. A descriptor is an integer of this disk's own."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; none for a folder that is missing."""
+        ...
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it that are missing."""
+        ...
+
+    def open(self, path: str, *, make: bool = False) -> int:
+        """Open a file to read and to write. With `make` it must not be there yet. A symbolic link
+        is refused."""
+        ...
+
+    def close(self, descriptor: int) -> None: ...
+
+    def size(self, descriptor: int) -> int: ...
+
+    def read(self, descriptor: int, offset: int, size: int) -> bytes:
+        """Up to so many bytes from there; fewer at the end."""
+        ...
+
+    def write(self, descriptor: int, offset: int, pieces: Sequence[bytes]) -> int:
+        """Write pieces one behind the other from `offset` on. Returns how many bytes were taken,
+        which may be fewer than there are."""
+        ...
+
+    def truncate(self, descriptor: int, size: int) -> None: ...
+
+    def sync(self, descriptor: int) -> None:
+        """Return once the file's bytes would outlive a power cut. After a failure nobody knows
+        which of them would: the descriptor must not be used again."""
+        ...
+
+    def sync_folder(self, path: str) -> None:
+        """The same for the names in a folder."""
+        ...
+
+    def rename(self, path: str, new_path: str) -> None: ...
+
+    def remove(self, path: str) -> None: ...
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder that is empty."""
+        ...
+
+    def is_at(self, descriptor: int, path: str) -> bool:
+        """Whether the open file is still the one with this name."""
+        ...
+
+    def free_bytes(self, folder: str) -> int:
+        """What this user may still write there."""
+        ...
+
+    def lock(self, descriptor: int) -> bool:
+        """Take the lock of an open file for this descriptor alone. It ends with the descriptor.
+        False if another descriptor has it: a reader that keeps the file, or another writer."""
+        ...
+
+
+class RealDisk:
+    """The disk of this machine."""
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, path: str) -> None:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+
+    def open(self, path: str, *, make: bool = False) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(path, flags | (os.O_CREAT | os.O_EXCL if make else 0), 0o644)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def read(self, descriptor: int, offset: int, size: int) -> bytes:
+        return os.pread(descriptor, size, offset)
+
+    def write(self, descriptor: int, offset: int, pieces: Sequence[bytes]) -> int:
+        return os.pwritev(descriptor, pieces[:_MOST_PIECES], offset)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        os.fdatasync(descriptor)
+
+    def sync_folder(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, path: str, new_path: str) -> None:
+        os.rename(path, new_path)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        os.rmdir(path)
+
+    def is_at(self, descriptor: int, path: str) -> bool:
+        try:
+            there = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(descriptor), there)
+
+    def free_bytes(self, folder: str) -> int:
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
+    def lock(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
