@@ -1,0 +1,97 @@
+"""Searching the index of a segment without decoding all of it.
+
+An index of a long segment has thousands of places. A search decodes the dozen that it looks at, and
+checks the CRC of the one it returns. A place is a hint: the caller checks the frame that it names.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from fanout.protocol.errors import PeerError
+from fanout.protocol.journal import (
+    FILE_HEADER_BYTES,
+    INDEX_MAGIC,
+    PLACE_BYTES,
+    Place,
+    PlaceKind,
+    decode_file_header,
+    decode_places,
+)
+
+_U64 = Struct("<Q")
+_TIME_AT: Final = 8
+_OFFSET_AT: Final = 16
+_KIND_AT: Final = 32
+_CHANGES: Final = re.compile(bytes((PlaceKind.CHANGE,)))
+_HEADERS: Final = re.compile(b"[%c%c]" % (PlaceKind.OPENING, PlaceKind.CHANGE))
+
+
+class Index:
+    """The places of one segment, in the order of its frames."""
+
+    def __init__(self, data: bytes, epoch_ns: int, first_seq: int) -> None:
+        """`data` is the whole file. One of another segment, or none at all, has no places."""
+        self._data = data
+        self._count = (len(data) - FILE_HEADER_BYTES) // PLACE_BYTES
+        try:
+            header = decode_file_header(data, INDEX_MAGIC)
+            is_ours = (header.epoch_ns, header.first_seq) == (epoch_ns, first_seq)
+        except PeerError:
+            is_ours = False
+        if not is_ours:
+            self._count = 0
+        self._kinds = data[FILE_HEADER_BYTES + _KIND_AT :: PLACE_BYTES][: self._count]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._data)
+
+    def before_seq(self, seq: int) -> Iterator[Place]:
+        """The places at which `seq` or an earlier number is due, the last one first."""
+        return self._back_from(bisect_right(range(self._count), seq, key=self._seq))
+
+    def before_time(self, time_ns: int) -> Iterator[Place]:
+        """The places before which every frame is earlier than `time_ns`, the last one first."""
+        return self._back_from(bisect_left(range(self._count), time_ns, key=self._time))
+
+    def behind(self, offset: int) -> Iterator[Place]:
+        """The places behind an offset, the first one first."""
+        first = bisect_right(range(self._count), offset, key=self._offset)
+        return filter(None, map(self._place, range(first, self._count)))
+
+    def changes(self, start: int, stop: int) -> list[int]:
+        """The offsets of INSTRUMENTS in mid-stream, from `start` up to before `stop`."""
+        return self._found(_CHANGES, start, stop)
+
+    def has_header(self, start: int, stop: int) -> bool:
+        """Whether the header in force changes at a frame from `start` up to before `stop`."""
+        return bool(self._found(_HEADERS, start, stop))
+
+    def _found(self, kinds: re.Pattern[bytes], start: int, stop: int) -> list[int]:
+        first = bisect_left(range(self._count), start, key=self._offset)
+        last = bisect_left(range(self._count), stop, key=self._offset)
+        return [self._offset(each.start()) for each in kinds.finditer(self._kinds, first, last)]
+
+    def _back_from(self, stop: int) -> Iterator[Place]:
+        return filter(None, map(self._place, range(stop - 1, -1, -1)))
+
+    def _place(self, index: int) -> Place | None:
+        at = FILE_HEADER_BYTES + index * PLACE_BYTES
+        places = decode_places(self._data[at : at + PLACE_BYTES])
+        return places[0] if places else None
+
+    def _seq(self, index: int) -> int:
+        return self._field(index, 0)
+
+    def _time(self, index: int) -> int:
+        return self._field(index, _TIME_AT)
+
+    def _offset(self, index: int) -> int:
+        return self._field(index, _OFFSET_AT)
+
+    def _field(self, index: int, at: int) -> int:
+        (value,) = _U64.unpack_from(self._data, FILE_HEADER_BYTES + index * PLACE_BYTES + at)
+        return int(value)

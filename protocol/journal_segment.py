@@ -1,0 +1,456 @@
+"""One segment of a journal, for a reader: where a number or a time stands in it, and its frames.
+
+A `Spot` is a place between two frames, with all that is needed to go on there: the number that is
+due, and the header in force. `advance` reads on from a spot, `seek` and `seek_time` find one, and
+`resync` finds the next good frame behind one that is damaged.
+
+    | 64 bytes | START | header, instruments | snapshots | frames ...       | maybe torn |
+                                             ^ head                 ^ spot
+
+A segment may be read while it is written. It then ends for now behind its last whole frame.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from struct import Struct
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from fanout.protocol.blocks import block_from
+from fanout.protocol.constants import (
+    LENGTH_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_SEQ,
+    NUMBERED_KINDS,
+    START,
+    BlockFlags,
+    FrameKind,
+    LossReason,
+)
+from fanout.protocol.errors import MalformedError, PeerError
+from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.framing import frame
+from fanout.protocol.header import MAX_OPENING_BYTES, decode_header, decode_opening
+from fanout.protocol.instruments import with_instruments
+from fanout.protocol.joining import first_seq as number_of
+from fanout.protocol.journal import FILE_HEADER_BYTES, PLACE_EVERY_BYTES, Place, decode_file_header
+from fanout.protocol.journal_index import Index
+from fanout.protocol.journal_scan import Fault, Scan, scan
+from fanout.protocol.records import Header, Loss
+
+READ_BYTES: Final = 256 * 1024
+"""How much is read at once. The longest opening fits."""
+
+assert MAX_OPENING_BYTES < READ_BYTES
+
+MAX_RESYNC_BYTES: Final = 1024 * 1024
+"""How far behind a damaged frame the next good one is looked for, byte by byte. Beyond it only the
+places of the index are tried."""
+
+MAX_RESYNC_TRIES: Final = 4_096
+"""How many bytes that look like the beginning of a frame are tried in one such search. Limits the
+work that a file made for that purpose can cause: each try is a CRC of 64 KiB at the most."""
+
+MAX_PLACES_TRIED: Final = 8
+"""How many places of an index are tried, before the segment is read from its beginning."""
+
+_U32 = Struct("<I")
+_U16 = Struct("<H")
+_COUNT_AT: Final = 4
+"""Where INSTRUMENTS have the number of their entries, in the payload."""
+
+_PEEK_BYTES: Final = LENGTH_BYTES + MAX_FRAME_BYTES
+"""The longest frame."""
+
+_LIMIT: Final = 2**64
+_SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
+_START: Final = frame(START)
+_HEADER_KINDS: Final = (bytes((FrameKind.HEADER,)), bytes((FrameKind.INSTRUMENTS,)))
+
+_KINDS: Final = bytes((*NUMBERED_KINDS, *FrameKind))
+_FRAME = re.compile(b"(?s)(?=..[\x00\x01]\x00[" + re.escape(_KINDS) + b"])")
+"""Matches where a length and a known kind may stand: a length is at most 65,536."""
+
+
+class SegmentFile(Protocol):
+    """A segment that is open to be read, with its index."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to so many bytes from there; fewer at the end. Raises `OSError`."""
+        ...
+
+    def size(self) -> int: ...
+
+    def index(self) -> bytes:
+        """All of the index's file; empty if there is none."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Spot(msgspec.Struct, frozen=True, gc=False):
+    """A place between two frames of a segment."""
+
+    offset: int
+    seq: int
+    """The number that is due there."""
+    header: Header
+    """In force there."""
+    time_ns: int = 0
+    """The latest time of the frames before it, as far as they were read."""
+
+
+class Advance(NamedTuple):
+    """What stands behind a spot, as far as it was read."""
+
+    data: bytes
+    """Whole frames that a connection can have in this order: no START, and no END."""
+    spot: Spot
+    """Behind them."""
+    fault: Fault
+    """What is wrong with the frame behind them. CUT: the segment ends there, for now."""
+    is_ended: bool
+    """Whether an END stands there."""
+
+
+class Seen:
+    """What was decoded of a journal, for all who read there. Bounded. Threads may share it."""
+
+    INSTRUMENTS: Final = 4
+    """How many lists of instruments are kept. The headers of an epoch mostly have the same."""
+    INDEX_BYTES: Final = 4 * 1024 * 1024
+    """What the indexes of sealed segments may take together."""
+    CREATED: Final = 4_096
+    """Of how many segments the time of creation is kept."""
+
+    def __init__(self) -> None:
+        self._instruments: dict[bytes, Header] = {}
+        self._indexes: dict[tuple[int, int], Index] = {}
+        self._created: dict[tuple[int, int], int] = {}
+
+    def header(self, payload: bytes, instruments: bytes) -> Header:
+        """The header in a payload, with the instruments in the frames behind it. Raises
+        `PeerError`."""
+        known = self._instruments.get(instruments)
+        if known is None:
+            known = decode_opening(frame(payload) + instruments)
+            self._instruments[instruments] = known
+            _shorten(self._instruments, self.INSTRUMENTS)
+            return known
+        header, _ = decode_header(payload)
+        return replace(header, instruments=known.instruments, references=known.references)
+
+    def index(self, epoch_ns: int, first_seq: int) -> Index | None:
+        """The index of a sealed segment, if it is kept."""
+        return self._indexes.get((epoch_ns, first_seq))
+
+    def keep_index(self, epoch_ns: int, first_seq: int, index: Index) -> None:
+        self._indexes[epoch_ns, first_seq] = index
+        while sum(each.size_bytes for each in list(self._indexes.values())) > self.INDEX_BYTES:
+            _shorten(self._indexes, len(self._indexes) - 1)
+
+    def created_ns(self, epoch_ns: int, first_seq: int) -> int | None:
+        """When a segment was made, if that is kept."""
+        return self._created.get((epoch_ns, first_seq))
+
+    def keep_created(self, epoch_ns: int, first_seq: int, created_ns: int) -> None:
+        self._created[epoch_ns, first_seq] = created_ns
+        _shorten(self._created, self.CREATED)
+
+
+def _shorten(known: dict[Any, Any], most: int) -> None:
+    """Forget the oldest."""
+    while len(known) > most:
+        with suppress(KeyError, RuntimeError, StopIteration):  # another thread does the same
+            del known[next(iter(known))]
+
+
+class Segment:
+    """A segment that is open to be read."""
+
+    def __init__(self, file: SegmentFile, epoch_ns: int, first_seq: int, seen: Seen) -> None:
+        """Reads the head. Raises `PeerError` for a file that is no such segment, or whose head
+        cannot be read."""
+        self.file = file
+        self.is_sealed = False
+        """Whether nothing more is written to it. The caller finds out."""
+        self.epoch_ns = epoch_ns
+        self.first_seq = first_seq
+        self._seen = seen
+        data = self.read(0, READ_BYTES)
+        found = decode_file_header(data)
+        if (found.epoch_ns, found.first_seq) != (epoch_ns, first_seq):
+            raise MalformedError("the file is named after another segment")
+        self.created_ns = found.created_ns
+        at = FILE_HEADER_BYTES + len(_START) * data.startswith(_START, FILE_HEADER_BYTES)
+        header, behind = self._opening(data, at)
+        if header.next_seq != first_seq:
+            raise MalformedError(f"the segment begins at number {header.next_seq}")
+        self.head = Spot(behind, first_seq, header)
+        """Behind the header and its instruments, before the snapshots."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the file; none of a part that the disk fails to give."""
+        try:
+            return self.file.read(offset, size)
+        except OSError:
+            return b""
+
+    def index(self) -> Index:
+        """The segment's index, which grows as long as the segment does."""
+        index = self._seen.index(self.epoch_ns, self.first_seq)
+        if index is None:
+            try:
+                data = self.file.index()
+            except OSError:
+                data = b""
+            index = Index(data, self.epoch_ns, self.first_seq)
+            if self.is_sealed:
+                self._seen.keep_index(self.epoch_ns, self.first_seq, index)
+        return index
+
+    def advance(
+        self, at: Spot, limit: int, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT
+    ) -> Advance:
+        """Read on from a spot: some `limit` bytes, at least a frame. It stops before the frame
+        with the number `until_seq`, and before the first frame of the time `until_ns` or later."""
+        for size in (limit, READ_BYTES):
+            data = self.read(at.offset, size)
+            if not data and self._size() > at.offset:
+                return Advance(b"", at, Fault.CRC, False)
+            found = scan(
+                data, 0, at.seq, at.time_ns, stop=len(data), until_seq=until_seq, until_ns=until_ns
+            )
+            ahead = self._minded(at, data, found)
+            if ahead.spot.offset > at.offset or ahead.fault is not Fault.CUT:
+                break
+        return ahead
+
+    def _size(self) -> int:
+        try:
+            return self.file.size()
+        except OSError:
+            return 0
+
+    def _minded(self, at: Spot, data: bytes, found: Scan) -> Advance:
+        """What a scan found, as far as its headers can be read."""
+        pieces, header = list[bytes](), at.header
+        begin = behind = 0
+        stop, seq, fault, is_ended = found.offset, found.next_seq, found.fault, False
+        for mark in found.marks:
+            if mark.offset < behind:
+                continue  # of the header before it
+            if mark.kind == START[0]:
+                pieces.append(data[begin : mark.offset])
+                begin = mark.offset + len(_START)
+                continue
+            is_ended = mark.kind == FrameKind.END
+            try:
+                if mark.kind == FrameKind.HEADER:
+                    header, behind = self._opening(data[: found.offset], mark.offset)
+                elif mark.kind == FrameKind.INSTRUMENTS:
+                    header = with_instruments(header, _payload(data, mark.offset))
+                elif not is_ended:
+                    continue
+            except _CutError:
+                stop, seq, fault = mark.offset, mark.seq, fault or Fault.CUT
+                break
+            except PeerError:
+                stop, seq, fault = mark.offset, mark.seq, Fault.MALFORMED
+                break
+            if is_ended:
+                stop, seq, fault = mark.offset, mark.seq, Fault.NONE
+                break
+        pieces.append(data[begin:stop])
+        spot = Spot(at.offset + stop, seq, header, found.time_ns)
+        return Advance(b"".join(pieces), spot, fault, is_ended)
+
+    def seek(self, seq: int) -> Spot:
+        """The spot before the frame with a number, or behind all frames if it is not there. If the
+        number stands in a damaged part, before that."""
+        index = self.index()
+        return self.skip(self._nearest(index, index.before_seq(seq)), until_seq=seq)
+
+    def seek_time(self, time_ns: int) -> tuple[Spot, bool]:
+        """The spot before the first frame of a time, or behind all frames; and whether there is
+        such a frame."""
+        index = self.index()
+        spot = self.skip(self._nearest(index, index.before_time(time_ns)), until_ns=time_ns)
+        return spot, self.advance(spot, _PEEK_BYTES).spot.offset > spot.offset
+
+    def skip(self, at: Spot, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT) -> Spot:
+        """Go on from a spot to the frame with a number, or to the first one of a time, as `seek`
+        and `seek_time` do."""
+        while True:
+            ahead = self.advance(at, PLACE_EVERY_BYTES, until_seq=until_seq, until_ns=until_ns)
+            if ahead.spot.offset > at.offset:
+                at = ahead.spot
+                continue
+            if ahead.fault is Fault.NONE or (ahead.fault is Fault.CUT and not self.is_sealed):
+                return at
+            found = self.resync(at)
+            if found is None or found.seq > until_seq:
+                return at
+            at = found
+
+    def rest(self, at: Spot, seq: int) -> tuple[bytes, Spot] | None:
+        """The rest, from a number on, of the frame at a spot, and the spot behind it. None if that
+        frame does not hold the number."""
+        data = self.read(at.offset, _PEEK_BYTES)
+        found = scan(data, 0, at.seq, at.time_ns, stop=1)
+        if found.next_seq <= seq:
+            return None
+        behind = Spot(at.offset + found.offset, found.next_seq, at.header, found.time_ns)
+        payload = _payload(data, 0)
+        try:
+            return frame(block_from(payload, seq, at.header)), behind
+        except PeerError:  # a LOSS, or a kind that is not known here
+            lost = Loss(first_seq=seq, last_seq=behind.seq - 1, reason=LossReason.DAMAGED)
+            if payload[0] == FrameKind.LOSS:
+                event = decode_event(payload, at.header)
+                assert isinstance(event, Loss), "its kind says so"
+                lost = replace(lost, reason=event.reason)
+            return frame(encode_event(lost)), behind
+
+    def payload(self, at: Spot) -> bytes:
+        """The payload of the good frame at a spot."""
+        return _payload(self.read(at.offset, _PEEK_BYTES), 0)
+
+    def _nearest(self, index: Index, places: Iterator[Place]) -> Spot:
+        """The spot of the first place that is right, or the segment's beginning."""
+        for place in islice(places, MAX_PLACES_TRIED):
+            spot = self._spot(index, place)
+            if spot is not None:
+                return spot
+        return self.head
+
+    def _spot(self, index: Index, place: Place) -> Spot | None:
+        """The spot at a place of the index, with the header in force there; None if the place does
+        not fit the segment."""
+        if place.offset <= self.head.offset:
+            return None
+        if _number_at(self.read(place.offset, _PEEK_BYTES), 0) != place.seq:
+            return None
+        try:
+            header, behind = self._header_at(place.opening)
+            for offset in index.changes(behind, place.offset):
+                header = with_instruments(header, _payload(self.read(offset, _PEEK_BYTES), 0))
+        except PeerError:
+            return None
+        return Spot(place.offset, place.seq, header, place.time_ns)
+
+    def resync(self, at: Spot) -> Spot | None:
+        """The first good frame behind a spot where none stands; None if none is found. The number
+        that is due there tells which are missing. Where a header may be among the missing frames,
+        it is the next header: the records before it cannot be read."""
+        window = self.read(at.offset, MAX_RESYNC_BYTES)
+        index = self.index()
+        found = self._good(at, window, index)
+        if found is None or found.offset == at.offset:
+            return found
+        is_header = window[LENGTH_BYTES : LENGTH_BYTES + 1] in _HEADER_KINDS
+        if is_header or index.has_header(at.offset, found.offset):
+            return self._next_header(found)
+        return found
+
+    def _good(self, at: Spot, window: bytes, index: Index) -> Spot | None:
+        """The first good frame behind a spot. The frame at the spot is the first one to be tried:
+        it may be good, and its number too great."""
+        for offset in _candidates(window, next(index.behind(at.offset), None), at.offset):
+            seq = _number_at(window, offset)
+            if seq is not None and (seq > at.seq or (seq == at.seq and offset)):
+                return Spot(at.offset + offset, seq, at.header, at.time_ns)
+        for place in index.behind(at.offset):
+            seq = _number_at(self.read(place.offset, _PEEK_BYTES), 0)
+            if seq is not None and seq >= at.seq:
+                return Spot(place.offset, seq, at.header, at.time_ns)
+        return None
+
+    def _next_header(self, at: Spot) -> Spot | None:
+        """The next header in mid-stream, as far as the frames until then are good."""
+        offset, seq = at.offset, at.seq
+        while True:
+            data = self.read(offset, READ_BYTES)
+            found = scan(data, 0, seq, at.time_ns, stop=len(data))
+            for mark in found.marks:
+                if mark.kind == FrameKind.HEADER:
+                    return Spot(offset + mark.offset, mark.seq, at.header, found.time_ns)
+            if not found.offset:
+                return None
+            offset, seq = offset + found.offset, found.next_seq
+
+    def _header_at(self, offset: int) -> tuple[Header, int]:
+        """The header in an opening, and the offset behind that. Raises `PeerError`."""
+        if offset < self.head.offset:
+            return self.head.header, self.head.offset
+        header, size = self._opening(self.read(offset, READ_BYTES), 0)
+        return header, offset + size
+
+    def _opening(self, data: bytes, at: int) -> tuple[Header, int]:
+        """The header and instruments that begin at an offset, and the offset behind them. Raises
+        `PeerError`; `_CutError` where the data end before they are whole."""
+        payload = _payload(data, at)
+        bare, count = decode_header(payload)
+        if bare.epoch_ns != self.epoch_ns:
+            raise MalformedError("the header of another epoch")
+        behind = at = at + LENGTH_BYTES + len(payload)
+        while count > 0:
+            run = _payload(data, at)
+            if len(run) < _COUNT_AT + _U16.size or run[0] != FrameKind.INSTRUMENTS:
+                raise MalformedError("instruments are missing behind their header")
+            count -= _U16.unpack_from(run, _COUNT_AT)[0]
+            at += LENGTH_BYTES + len(run)
+        return self._seen.header(payload, data[behind:at]), at
+
+
+class _CutError(MalformedError):
+    """The data end within a frame."""
+
+
+def _payload(data: bytes, at: int) -> bytes:
+    """The payload of the frame at an offset. Raises `_CutError`."""
+    begin = at + LENGTH_BYTES
+    if begin <= len(data):
+        (length,) = _U32.unpack_from(data, at)
+        if begin + length <= len(data):
+            return data[begin : begin + length]
+    raise _CutError(f"{len(data) - at:,} bytes hold no whole frame")
+
+
+def _number_at(data: bytes, at: int) -> int | None:
+    """The number that is due before the frame at an offset; None if no good frame stands there, or
+    none that has a number follows."""
+    while True:
+        found = scan(data, at, 0, 0, stop=at + 1)
+        if not found.frames:
+            return None
+        if found.next_seq:
+            return number_of(_payload(data, at))
+        at = found.offset
+
+
+def _candidates(window: bytes, place: Place | None, offset: int) -> Iterator[int]:
+    """Where in a window the next good frame may begin: at its beginning, behind the first frame,
+    then wherever bytes look like a frame, up to the next place of the index. The window begins at
+    an offset of the segment."""
+    yield 0
+    with suppress(_CutError):
+        yield LENGTH_BYTES + len(_payload(window, 0))
+    stop = len(window) if place is None else place.offset - offset
+    for match in islice(_FRAME.finditer(window, 1, stop), MAX_RESYNC_TRIES):
+        yield match.start()
+
+
+def snapshots_end(frames: bytes) -> int:
+    """Where the snapshots end with which whole frames begin."""
+    at = 0
+    while at < len(frames):
+        payload = _payload(frames, at)
+        if payload[0] not in NUMBERED_KINDS or not payload[1] & _SNAPSHOT:
+            break
+        at += LENGTH_BYTES + len(payload)
+    return at
