@@ -53,7 +53,7 @@ def _parameter(field: OptionField, command: str) -> inspect.Parameter:
         envvar=field.env(command),
         metavar=option.metavar,
         autocompletion=(lambda: list(option.choices)) if option.choices else None,
-        show_default=not (field.is_switch or field.default in (None, "", ())),
+        show_default=not (field.is_switch or field.default_text in (None, "", [])),
     )
     default = inspect.Parameter.empty if field.is_required else field.default_text
     return inspect.Parameter(
@@ -70,5 +70,5 @@ def _typed(field: OptionField) -> Any:
         return list[str]
     if field.option.kind is Kind.TOKEN:
         return str | None
-    typed = str if field.option.kind is Kind.SIZE else field.type
+    typed = str if field.option.kind in (Kind.SIZE, Kind.DURATION) else field.type
     return typed | None if field.default is None else typed

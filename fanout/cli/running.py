@@ -20,6 +20,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Signals that end it in good order."""
 
 
+JOURNAL: Final = "journal://"
+"""How the address of a journal begins."""
+
 MOST_NAMED: Final = 10
 """Most symbols that a message names for each source. It counts the others."""
 
@@ -59,6 +62,7 @@ async def _run_and_end(config: Config, received: list[int]) -> None:
 async def _run(config: Config, received: list[int]) -> None:
     stop = trio.Event()
     symbols = " and ".join(_served(each) for each in config.sources)
+    channels = " and ".join(each.name for each in config.sources)
     alone = config.sources[0] if len(config.sources) == 1 else None
     notifier = Notifier()
     left = len(config.transports)
@@ -67,6 +71,9 @@ async def _run(config: Config, received: list[int]) -> None:
         nonlocal left
         if url.startswith("http"):
             say(f"answering {url}/status, /metrics, /healthz and /readyz")
+        elif url.startswith(JOURNAL):
+            say(f"keeping {channels} in {url.removeprefix(JOURNAL)}")
+            left -= 1
         else:
             say(f"serving {symbols} on {url}")
             left -= 1

@@ -93,6 +93,9 @@ def view(stats: ServiceStats, limits: Limits) -> RenderableType:
     for channel in channels:
         parts += _channel(channel, limits, is_one_of_several=len(channels) > 1)
     for each in stats.transports:
+        if each.journal:
+            parts += ["", *_journal(each)]
+            continue
         parts += ["", _transport(each)]
         if each.consumers and limits.consumers:
             parts.append(
@@ -241,6 +244,32 @@ def _transport(each: TransportStats) -> Text:
         _alarming(each.lost, "bold red"),
         f" records lost\n     {send}",
     )
+
+
+def _journal(each: TransportStats) -> Iterable[RenderableType]:
+    """A journal: what its disk has room for, and a line for each channel."""
+    free_bytes = each.journal[0].free_bytes
+    yield Text.assemble(
+        (each.url, "bold"),
+        "" if free_bytes is None else f"  {size(free_bytes)} free",
+    )
+    table = _table("kept", "state", "segments", "bytes", "behind", "lost", "write p99", "sync p99")
+    for kept in each.journal:
+        is_well = not kept.why
+        table.add_row(
+            Text(kept.channel, "bold"),
+            Text(kept.state, "green" if is_well else "bold red"),
+            short(kept.segments),
+            size(kept.bytes),
+            size(kept.lag_bytes),
+            _alarming(kept.lost, "bold red"),
+            _quantiles(kept.write)[1],
+            _quantiles(kept.sync)[1],
+        )
+    yield table
+    for kept in each.journal:
+        if kept.why:
+            yield Text(f"     {kept.channel}: {kept.why}", "bold red")
 
 
 def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel: bool) -> Table:

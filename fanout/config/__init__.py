@@ -76,7 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         claims = [each.claim for each in self.transports if each.claim]
         for claim in claims:
             if claims.count(claim) > 1:
-                raise UsageError(f"{claim} is asked for twice: one for each consumer")
+                raise UsageError(f"{claim} is asked for twice: only one transport can have it")
         if self.channel_log_bytes < MIN_LOG_BYTES:
             least = MIN_LOG_BYTES * len(self.sources)
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {least:,}")

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 
 import msgspec
 
+from fanout.config.duration import duration_text, parse_duration
 from fanout.config.size import parse_size, size_text
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ class Kind(Enum):
     """It is the value: a text, a number, a switch, or several texts."""
     SIZE = auto()
     """Bytes, as `64MiB`."""
+    DURATION = auto()
+    """Seconds, as `12h30m`; empty for 0."""
     TOKEN = auto()
     """The path of a file with a secret."""
 
@@ -103,6 +106,8 @@ class OptionField(msgspec.Struct, frozen=True, kw_only=True):
         """The default as somebody would type it."""
         if self.option.kind is Kind.SIZE:
             return size_text(self.default)
+        if self.option.kind is Kind.DURATION:
+            return duration_text(self.default)
         return list(self.default) if self.is_list and not self.is_required else self.default
 
     def env(self, command: str = "") -> str:
@@ -173,6 +178,8 @@ def made_from(
 def _value(field: OptionField, said: Any, token: Reader | None) -> Any:
     if field.option.kind is Kind.SIZE:
         return parse_size(said)
+    if field.option.kind is Kind.DURATION:
+        return parse_duration(said) if said else 0
     if field.option.kind is Kind.TOKEN:
         assert token is not None, f"{field.flag} needs somebody who reads it"
         return token(said)

@@ -152,6 +152,36 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     channel: str = ""
 
 
+class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel of the journal.
+
+    `state` is WRITING, FULL (no room), AWAY (the disk fails) or ENDED. `why` says what failed, and
+    is empty while the channel is being kept.
+
+    `written_seq` is the last number in the files, and `synced_seq` the last one that would outlive
+    a power cut. `lag_bytes` were published and are not written yet. `bytes` and `segments` count
+    what was written since the start. `free_bytes` is the room left on the disk, None until known.
+
+    `write` and `sync` tell how long the disk took for each. `lost` counts the trades and events
+    that LOSS frames in the files report.
+    """
+
+    channel: str
+    state: str
+    why: str
+    epoch_ns: int
+    written_seq: int
+    synced_seq: int
+    lag_bytes: int
+    bytes: int
+    segments: int
+    free_bytes: int | None
+    write: Quantiles | None
+    sync: Quantiles | None
+    sync_failures: int
+    lost: int
+
+
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     """One transport.
 
@@ -159,7 +189,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     LOSS frames reported to all readers, including those that have left. `send` is the time from
     the venue's socket to the reader's socket or the queue, of the oldest record in each write.
     `anomalies` counts the faults of readers by kind. `channel` is empty if the transport serves
-    every channel.
+    every channel. `journal` describes the channels of a journal.
     """
 
     url: str
@@ -170,6 +200,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     send: Quantiles | None = None
     anomalies: dict[str, int] = {}
     channel: str = ""
+    journal: tuple[JournalStats, ...] = ()
 
 
 class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 Importing this package is cheap: an entry's factory and check import what they need.
 """
 
-from fanout.transports import shm, tcp
+from fanout.transports import journal, shm, tcp
 from fanout.transports.registry import (
     TRANSPORTS,
     TransportEntry,
@@ -14,5 +14,6 @@ from fanout.transports.registry import (
 
 register(tcp.ENTRY)
 register(shm.ENTRY)
+register(journal.ENTRY)
 
 __all__ = ["TRANSPORTS", "TransportEntry", "entry_of", "make_transport", "register"]

@@ -96,7 +96,7 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["shm", "--name", "q", "--capacity", "1MB"], 2, "'1MB' is not a size"),
         (["shm"], 2, "--name"),
         (["--venue", "sim", "shm", "--name", "a", "shm", "--name", "a"], 2, "queue a is asked for"),
-        (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm"),
+        (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm, journal"),
         (["tcp", "--port", "0", "shm", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),
         (["tail", "tcp://h:1", "--format", "xml"], 2, "xml"),

@@ -1,0 +1,197 @@
+"""The journal: one more reader of each log, which writes what it reads to the disk.
+
+    log --Reader--> pieces --queue--> writing thread --> segment
+                                      syncing thread --> disk
+
+One task reads all channels. Without news it waits for some; then it waits a little more, so that
+what comes meanwhile is written in one go: a wake-up for each block would cost more than writing it.
+
+The disk may be slow or hang: the task never waits for it. While a lot waits to be written, the task
+takes no more, and what follows stays in the log. Where the log drops it, the journal is a reader
+that fell behind, and its files hold a LOSS.
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from fanout.channel.channel import Channel
+from fanout.channel.past import PastOf
+from fanout.errors import BindError
+from fanout.journal.disk import Disk, RealDisk
+from fanout.journal.worker import Track, Worker
+from fanout.protocol.errors import reason
+from fanout.stats.histogram import SLICE_S
+from fanout.stats.snapshots import TransportStats
+from fanout.transports.base import Transport
+from fanout.transports.journal.config import JournalConfig
+from fanout.transports.journal.keeping import HEARTBEAT_S, Keeping
+
+_LOG = logging.getLogger("fanout")
+
+GATHER_S: Final = 0.01
+"""How long frames gather before they are written together."""
+
+MAX_BACKLOG_BYTES: Final = 1024 * 1024
+"""Most that waits for the writing thread. The rest stays in the logs."""
+
+FIRST_S: Final = 5.0
+"""How long the service waits for the first segments before it takes the disk for slow."""
+
+LAST_S: Final = 5.0
+"""How long the end waits for the disk."""
+
+CLOSE_S: Final = 1.0
+"""How long the threads may take to close their files, if the service is cancelled."""
+
+
+class JournalTransport(Transport):
+    """Keeps all channels in a directory."""
+
+    config: JournalConfig
+
+    def __init__(
+        self,
+        config: JournalConfig,
+        *,
+        disk: Disk | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`wall_ns` gives unix ns. Without a `disk` it is that of this machine."""
+        super().__init__(config)
+        self.url = f"journal://{config.dir}"
+        self._disk = disk or RealDisk()
+        self._wall_ns = wall_ns
+        self._worker = Worker(self._disk, sync_s=config.sync_s)
+        self._kept: tuple[Keeping, ...] = ()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[PastOf | None]:
+        """See `Transport.opened`. The directory is made if it is missing."""
+        try:
+            await trio.to_thread.run_sync(self._disk.make_folder, self.config.dir)
+        except OSError as error:
+            raise BindError(f"journal {self.config.dir}: {reason(error)}") from error
+        yield None
+
+    def stats(self) -> TransportStats:
+        """See `Transport.stats`."""
+        journal = tuple(each.stats(free_bytes=self._worker.free_bytes) for each in self._kept)
+        return TransportStats(
+            url=self.url, lost=sum(each.lost for each in journal), journal=journal
+        )
+
+    def troubles(self, channel: str) -> Sequence[str]:
+        """See `Transport.troubles`."""
+        return [
+            f"journal: {each.recorder.why}; {each.waiting:,} records wait"
+            for each in self._kept
+            if each.recorder.why and each.channel.name == channel
+        ]
+
+    async def run(
+        self,
+        channels: Sequence[Channel],
+        *,
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `Transport.run`. A cancellation leaves files that end in a whole frame."""
+        self._kept = tuple(map(self._keeping, channels))
+        for each in self._kept:
+            each.begin()
+        self._worker.start()
+        try:
+            await self._begin()
+            task_status.started(self.url)
+            await self._keep()
+        finally:
+            self._worker.stop()
+            with trio.move_on_after(CLOSE_S, shield=True):
+                while self._worker.is_running:  # noqa: ASYNC110  threads, no event to wait for
+                    await trio.sleep(GATHER_S)
+
+    def _keeping(self, channel: Channel) -> Keeping:
+        track = Track(os.path.join(self.config.dir, channel.name))
+        self._worker.add(track)
+        return Keeping(
+            channel,
+            track,
+            self._worker,
+            segment_bytes=self.config.segment_bytes,
+            wall_ns=self._wall_ns,
+        )
+
+    async def _begin(self) -> None:
+        """Return once each channel has a segment. Raises `BindError` if one cannot be made."""
+        with trio.move_on_after(FIRST_S):
+            while not all(each.track.published for each in self._kept):
+                await self._round()
+                why = next((each.recorder.why for each in self._kept if each.recorder.why), "")
+                if why:
+                    raise BindError(f"journal {self.config.dir}: {why}")
+                await trio.sleep(GATHER_S / 10)
+
+    async def _keep(self) -> None:
+        """Keep all channels until the END of each is on the disk."""
+        next_turn_s, last_s = trio.current_time(), math.inf
+        while not all(each.has_ended for each in self._kept):
+            now_s = trio.current_time()
+            if now_s >= next_turn_s:
+                next_turn_s = now_s + SLICE_S
+                for each in self._kept:
+                    each.turn()
+            if not await self._round():
+                await self._until_news()
+            if last_s == math.inf and all(each.channel.log.closed for each in self._kept):
+                last_s = now_s + LAST_S
+            if now_s >= last_s:
+                self._say_incomplete()
+                return
+            await trio.sleep(GATHER_S)
+
+    async def _round(self) -> bool:
+        """Take what is new of each channel. Whether there was anything, or may be soon."""
+        now_s, is_news = trio.current_time(), False
+        for each in self._kept:
+            each.look(now_s)
+            while self._worker.backlog_bytes <= MAX_BACKLOG_BYTES:
+                is_news |= each.take(now_s) > 0
+                if not each.has_more:
+                    break
+                await trio.lowlevel.checkpoint()
+            else:
+                is_news = True
+        return is_news
+
+    async def _until_news(self) -> None:
+        """Return once any channel has news, or it is time for a heartbeat or another try."""
+        going = [each for each in self._kept if not each.is_over]
+        if not going:
+            return
+        with trio.move_on_after(HEARTBEAT_S):
+            if len(going) == 1:
+                await going[0].news()
+                return
+            async with trio.open_nursery() as nursery:
+
+                async def wait(each: Keeping) -> None:
+                    await each.news()
+                    nursery.cancel_scope.cancel()
+
+                for each in going:
+                    nursery.start_soon(wait, each)
+
+    def _say_incomplete(self) -> None:
+        for each in self._kept:
+            if not each.has_ended:
+                _LOG.error(
+                    "the journal of %s ends without END: %s",
+                    each.channel.name,
+                    each.recorder.why or f"the disk took longer than {LAST_S:g} s",
+                )
