@@ -21,9 +21,14 @@ class Disconnected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Restarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The service restarted. Sequence numbers begin at 1 again, in a new epoch.
 
-    `before` is the next position that the client expected in the old epoch. Neither epoch's numbers
-    can tell how much the client missed: what the old service still published, and what the venue
-    traded until the new one was up.
+    `before` is the next position that the client expected in the old epoch. From a service with a
+    journal the client has all records of the old epoch that were kept, and gets the new epoch from
+    number 1 on, or a `Loss` of what is gone. Without a journal neither epoch's numbers can tell how
+    much the client missed: what the old service still published, and what the venue traded until
+    the new one was up.
+
+    A client can be ahead of what the old service had written to disk. Then the new epoch brings
+    those trades again, back-filled and under other numbers; their trade ids tell.
     """
 
     before: Position

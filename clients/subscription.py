@@ -25,12 +25,12 @@ from fanout.clients.outcomes import (
 from fanout.clients.wanted import Wanted
 from fanout.protocol.backoff import backoff
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import EndReason
+from fanout.protocol.constants import U64_MAX, EndReason
 from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.phases import Phase
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Skipped, Status, Trade
-from fanout.protocol.request import Position, Request, Start, encode_request
+from fanout.protocol.request import Begin, Position, Request, Start, encode_request
 from fanout.protocol.session import Mark as SessionMark
 from fanout.protocol.session import SessionStatistics, SubscriberSession
 
@@ -71,9 +71,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     end: End | None = None
     """The END of this connection."""
     due: Position | None = None
-    """The next expected position, until the next connection's header confirms the epoch."""
+    """The next expected position, until the next connection confirms its epoch or serves another
+    one. A refusal does neither: the service refuses before it knows which epoch is asked for."""
     unheard: int = 0
     """Attempts in a row at which the service began elsewhere without a report."""
+    over_ns: int = -1
+    """The epoch of which the service has sent all that it keeps; -1 before it said so of any."""
     is_settled: bool = False
     """Whether all losses of the reconnect are known: a record other than `Loss` has come."""
     is_checked: bool = False
@@ -166,27 +169,38 @@ class Subscription:
     @property
     def position(self) -> Position | None:
         """The position after the last record taken out of `ready`; None before the first header,
-        unless the request has one."""
-        at = self._session_position()
+        unless the request has one. If the request has a time: None before the first number."""
+        at = self.state.due or self._session_position()
         if at is None:
-            return self.state.due
-        # A client reads only when `ready` is empty, so all of it is of the session's epoch.
+            return None
+        # A client reads only when `ready` is empty, so all of it is of the same epoch.
         numbers = (_first_number(each) for each in self.ready)
         return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
 
     def request(self) -> bytes:
         """The frame with which a connection begins."""
-        request = self._request
-        if self._session.header is not None:
-            # Records received and not yet handed over wait in `ready`: resume after them.
-            at = self._session_position() if self._resume else None
-            request = msgspec.structs.replace(request, start=at or Start.LIVE)
+        request, header = self._request, self._session.header
+        if header is not None:
+            request = msgspec.structs.replace(request, start=self._following(header))
         if self.state.unheard >= ATTEMPTS_TO_RESUME:
             # The header then says what is lost. Otherwise the loss would show with the first
             # number, behind the whole books that come to make up for it.
             request = msgspec.structs.replace(request, start=Start.LIVE)
         self._session.ask(request.start, insist=True, channel=request.channel)
         return frame(encode_request(request))
+
+    def _following(self, header: Header) -> Begin:
+        """Where the next connection begins, after one with this header."""
+        if not self._resume:
+            return Start.LIVE
+        # Records received and not yet handed over wait in `ready`: resume after them.
+        at = self.state.due or self._session_position()
+        epoch_ns = header.epoch_ns if at is None else at.epoch_ns
+        if epoch_ns == self.state.over_ns:
+            # An epoch that is not kept stands for the next one after it.
+            return Position(epoch_ns=min(epoch_ns + 1, U64_MAX), seq=1)
+        # Without a number the request still holds: it has a time.
+        return at or self._request.start
 
     def _session_position(self) -> Position | None:
         header, next_seq = self._session.header, self._session.next_seq
@@ -220,11 +234,8 @@ class Subscription:
     def _take_header(self) -> None:
         header = self._session.header
         assert header is not None, "it has just come"
-        due = self.state.due
-        self._change(due=None)
-        if due is not None and due.epoch_ns != header.epoch_ns:
-            self.ready.append(Restarted(before=due, epoch_ns=header.epoch_ns))
-            self._note(is_new_epoch=True)
+        if self.state.due is not None and self.state.due.epoch_ns == header.epoch_ns:
+            self._change(due=None)
         if self.state.is_checked or not header.instruments:  # none: the listing is not known yet
             return
         self._change(is_checked=True)
@@ -249,6 +260,9 @@ class Subscription:
         """Collect the losses with which a connection begins. The first other record completes
         them, and with them the reconnect."""
         losses = tuple(each for each in records if isinstance(each, Loss))
+        due = self.state.due
+        if due is not None and (losses or self._session.is_answered or _is_epoch_over(records)):
+            self._tell_restart(due)
         if losses and self.state.outage is not None:
             self._note(lost=(*self.state.outage.lost, *losses)[-MAX_RECONNECTS:])
         if self._session.has_begun:
@@ -257,6 +271,13 @@ class Subscription:
             if outage is not None:
                 reconnects = (*self.state.reconnects, outage)[-MAX_RECONNECTS:]
                 self._change(reconnects=reconnects, outage=None)
+
+    def _tell_restart(self, due: Position) -> None:
+        """The service serves another epoch than that of the number that was due."""
+        assert self._session.header is not None, "it came before the service served anything"
+        self._change(due=None)
+        self.ready.append(Restarted(before=due, epoch_ns=self._session.header.epoch_ns))
+        self._note(is_new_epoch=True)
 
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
@@ -308,7 +329,7 @@ class Subscription:
             pauses=self._new_pauses() if before.is_settled else before.pauses,
             is_settled=False,
             is_checked=False,
-            due=self._session_position() or before.due,
+            due=before.due or self._session_position(),
             unheard=before.unheard + isinstance(error, NotHeardError),
         )
         why = reason(error)
@@ -325,10 +346,21 @@ class Subscription:
             self._change(is_over=True, failure=DisconnectedError(f"{self._url}: {why}"))
         else:
             asked_s = (end.retry_ms or 0) / 1000 if end else 0.0
+            is_at_once = is_own_fault or self._has_finished_epoch(end)
             pause_s = min(asked_s, LONGEST_ASKED_S) + next(self.state.pauses)
-            self._change(pause_s=0.0 if is_own_fault else pause_s)
+            self._change(pause_s=0.0 if is_at_once else pause_s)
             self._note_outage(why)
             self.ready.append(Disconnected(why=why, pause_s=self.state.pause_s))
+
+    def _has_finished_epoch(self, end: End | None) -> bool:
+        """Note that an END closed an epoch. False if it did not, or if a later epoch was over
+        before: a service that goes round in circles must not be asked without pause."""
+        header = self._session.header
+        if end is None or end.reason is not EndReason.EPOCH_OVER or header is None:
+            return False
+        is_news = header.epoch_ns > self.state.over_ns
+        self._change(over_ns=max(header.epoch_ns, self.state.over_ns))
+        return is_news
 
     def _new_pauses(self) -> Iterator[float]:
         return backoff(first_s=FIRST_PAUSE_S, cap_s=self._longest_pause_s, uniform=self._uniform)
@@ -338,6 +370,11 @@ class Subscription:
         if end is None:
             return "the service closed the connection without an END"
         return f"the service ended: {end.why or end.reason.name}"
+
+
+def _is_epoch_over(records: list[Record]) -> bool:
+    last = records[-1] if records else None
+    return isinstance(last, End) and last.reason is EndReason.EPOCH_OVER
 
 
 def _first_number(record: Received) -> int | None:

@@ -44,12 +44,13 @@ from fanout.clients.tcp_client import (
     tls_failure,
 )
 from fanout.protocol.errors import PeerError
-from fanout.protocol.request import Position
+from fanout.protocol.request import Moment, Position
 
 __all__ = [
     "AddressError",
     "Disconnected",
     "DisconnectedError",
+    "Moment",
     "Position",
     "Reconnect",
     "RefusedError",

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fanout.clients.client import Client, ClientOptions
 from fanout.clients.outcomes import AddressError, DisconnectedError
-from fanout.protocol.request import Position, Request, SlowPolicy, Start
+from fanout.protocol.request import Moment, Position, Request, SlowPolicy, Start
 from fanout.protocol.text import channel_fault
 
 READ_BYTES: Final = 256 * 1024
@@ -29,7 +29,7 @@ _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
 class TcpOptions(ClientOptions, total=False):
     """Options of every client over TCP. `NetworkClient` describes them."""
 
-    start: str | Position
+    start: str | Position | Moment
     resume: bool
     slow: str
     token: str | None
@@ -43,7 +43,7 @@ class NetworkClient(Client):
         self,
         url: str,
         *,
-        start: str | Position = "live",
+        start: str | Position | Moment = "live",
         resume: bool = True,
         slow: str = "skip",
         token: str | None = None,
@@ -53,8 +53,13 @@ class NetworkClient(Client):
         """`url` is `tcp://HOST:PORT` or `tls://HOST:PORT`, followed by `/CHANNEL` for another
         channel than the service's first. Any other URL raises `AddressError`.
 
-        `start` is where to begin: `"live"`, `"oldest"` for all records that the service still has,
-        or a client's `position`. The service reports records that it no longer has as a `Loss`.
+        `start` is where to begin: `"live"`, `"oldest"` for all records that the service still has
+        of its present epoch, a client's `position`, or a `Moment` for the first record at or after
+        a time. The service reports records that it no longer has as a `Loss`; of a time before its
+        oldest record nothing counts as lost. A service with a journal also has the records of
+        earlier epochs. It sends those of one epoch over one connection, and then the client
+        connects again by itself for the next epoch.
+
         After a disconnect the client resumes where it stopped, or, with `resume=False`, at the
         newest record. `slow` is for a client that is lapped: with `"skip"` the service reports what
         it lost, with `"disconnect"` it ends the connection. `token` is for a service that requires
@@ -65,7 +70,7 @@ class NetworkClient(Client):
         `fanout.clients.client.Client` has the other parameters.
         """
         request = Request(
-            start=start if isinstance(start, Position) else Start(start),
+            start=start if isinstance(start, Position | Moment) else Start(start),
             slow=SlowPolicy(slow),
             token=token,
             channel=channel_in(url),

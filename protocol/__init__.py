@@ -99,6 +99,7 @@ from fanout.protocol.records import (
     Trade,
 )
 from fanout.protocol.request import (
+    Moment,
     Position,
     Request,
     SlowPolicy,
@@ -147,6 +148,7 @@ __all__ = [
     "Loss",
     "LossReason",
     "MalformedError",
+    "Moment",
     "NotRepresentableError",
     "Order",
     "OrderBlock",

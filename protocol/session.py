@@ -17,7 +17,8 @@ updates of a snapshot have the number 0.
 
 `ask`, before a connection's first byte, tells the session what the client requested. Then the
 request, not the header, determines the next number. If the service begins elsewhere, the session
-notices the hole.
+notices the hole. A request by time names no number: there the first frame that shows a number
+determines where the numbering begins.
 """
 
 from operator import attrgetter
@@ -42,7 +43,7 @@ from fanout.protocol.joining import run_of
 from fanout.protocol.listing import Listing
 from fanout.protocol.phases import Input, Phase, input_of, next_phase
 from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Skipped, Snapshot
-from fanout.protocol.request import Begin, Position, Start
+from fanout.protocol.request import Begin, Moment, Position, Start
 
 _TRADES: Final = FrameKind.TRADES.value
 
@@ -97,11 +98,13 @@ class SubscriberSession:
         self.header: Header | None = None
         """The current header, with its instruments; None before the first."""
         self.next_seq: int | None = None
-        """The sequence number that comes next; None before the first header."""
+        """The sequence number that comes next; None before the first header, and after a request
+        by time until a frame shows it."""
         self._asked: Begin = Start.LIVE
-        self._hole = LossReason.UNANNOUNCED
+        self._hole: LossReason | None = LossReason.UNANNOUNCED
         """Reason reported for an unannounced sequence gap. Not UNANNOUNCED from a header to the
-        first number after it, if the request named a place to begin at."""
+        first number after it, if the request named a place to begin at; None if that was a time,
+        since then there can be no gap before the first number."""
         self._insists = False
         self._channel = ""
         self._elsewhere: Header | None = None
@@ -153,7 +156,8 @@ class SubscriberSession:
 
     def ask(self, start: Begin, *, insist: bool = False, channel: str = "") -> None:
         """Tell the session what the next connection requests. Without this call, the connection
-        begins where its header says.
+        begins where its header says. After a request by time it begins at the first number that
+        comes, and nothing counts as lost before that.
 
         With `insist`, a service that begins elsewhere without a LOSS raises `NotHeardError`, so
         that the caller can ask again: a service ignores a request that comes too late. Without it,
@@ -331,6 +335,9 @@ class SubscriberSession:
             if expected is None:
                 return []
             return self._skip(expected, header.next_seq, LossReason.DISCONNECTED)
+        if isinstance(asked, Moment):
+            self.next_seq = self._hole = None
+            return []
         due, self._hole = 1, LossReason.EVICTED
         if isinstance(asked, Position):
             is_same = asked.epoch_ns == header.epoch_ns
@@ -380,11 +387,12 @@ class SubscriberSession:
 
     def _advance(self, seq: int, count: int) -> list[Record]:
         """`count` numbers from `seq` on have come. Any numbers missing before `seq` are lost."""
-        assert self.next_seq is not None, "a header came first, and set it"
-        is_unheard = self._hole is not LossReason.UNANNOUNCED and seq > self.next_seq
-        if is_unheard and self._insists:
-            raise NotHeardError(f"the service began at {seq}, and not at {self.next_seq} as asked")
-        lost = self._skip(self.next_seq, seq, self._hole)
+        due, reason = self.next_seq, self._hole
+        if due is None or reason is None:  # a time was requested, and this is the first number
+            due, reason = seq, LossReason.UNANNOUNCED
+        elif reason is not LossReason.UNANNOUNCED and seq > due and self._insists:
+            raise NotHeardError(f"the service began at {seq}, and not at {due} as asked")
+        lost = self._skip(due, seq, reason)
         self._hole = LossReason.UNANNOUNCED
         self.next_seq = seq + count
         return lost

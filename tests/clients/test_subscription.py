@@ -1,13 +1,44 @@
 """What the clients share, without any connection."""
 
 import msgspec
+import pytest
 
+from fanout.clients.outcomes import Disconnected, DisconnectedError, Restarted
 from fanout.clients.subscription import Subscription
 from fanout.clients.wanted import Wanted
-from fanout.protocol import BookUpdate, Instrument, OrderUpdate, Position, Quote, Record, Snapshot
+from fanout.protocol import (
+    BookUpdate,
+    End,
+    EndReason,
+    Instrument,
+    Loss,
+    LossReason,
+    Moment,
+    OrderUpdate,
+    Position,
+    Quote,
+    Record,
+    Request,
+    Snapshot,
+    Start,
+    Trade,
+    decode_request,
+    encode_event,
+)
+from fanout.protocol.constants import LENGTH_BYTES, U64_MAX
 from fanout.protocol.header import opening as header_frames
+from fanout.protocol.request import Begin
 from tests.protocol.golden import BTC, HEADER, LIFE, payload
-from tests.protocol.test_session import SNAPSHOT, block, book, frame, opening, quotes
+from tests.protocol.test_session import (
+    SNAPSHOT,
+    block,
+    book,
+    end,
+    frame,
+    heartbeat,
+    opening,
+    quotes,
+)
 
 
 def test_an_unread_snapshot_does_not_change_the_position() -> None:
@@ -71,3 +102,132 @@ def test_a_subscription_returns_to_a_mark_with_every_attribute_that_changes() ->
     assert vars(subscriber) == before
     assert not subscriber.ready
     assert subscriber.position == Position(epoch_ns=7, seq=1_001)
+
+
+def asked(subscriber: Subscription) -> Begin:
+    """Where the next connection asks to begin."""
+    return decode_request(subscriber.request()[LENGTH_BYTES:]).start
+
+
+def over(last_seq: int) -> bytes:
+    end = End(reason=EndReason.EPOCH_OVER, last_seq=last_seq, retry_ms=0, why="all sent")
+    return frame(encode_event(end))
+
+
+def disconnect(subscriber: Subscription) -> None:
+    with pytest.raises(DisconnectedError) as raised:
+        subscriber.receive(b"")
+    subscriber.disconnected(raised.value)
+
+
+def begun(start: Begin, *, resume: bool = True, reconnect: bool = True) -> Subscription:
+    request = Request(start=start)
+    subscriber = Subscription(
+        "tcp://127.0.0.1:9", reconnect=reconnect, request=request, resume=resume
+    )
+    assert asked(subscriber) == start
+    return subscriber
+
+
+def test_behind_the_end_of_an_epoch_the_client_asks_at_once_for_the_next_one() -> None:
+    subscriber = begun(Position(epoch_ns=7, seq=3))
+    subscriber.receive(opening(3) + block(3, 2) + over(4))
+    disconnect(subscriber)
+    assert subscriber.ready.pop() == Disconnected(why="the service ended: all sent", pause_s=0)
+    subscriber.ready.clear()
+    place = Position(epoch_ns=7, seq=5)
+    for _ in range(2):  # an attempt that reaches nobody changes nothing
+        assert subscriber.position == place
+        assert asked(subscriber) == Position(epoch_ns=8, seq=1)
+        subscriber.disconnected(OSError("refused"))
+        assert subscriber.state.pause_s > 0
+    subscriber.ready.clear()
+    asked(subscriber)
+    subscriber.receive(opening(1, epoch_ns=9) + block(1))
+    restarted, trade = subscriber.ready
+    assert restarted == Restarted(before=place, epoch_ns=9)
+    assert isinstance(trade, Trade)
+    disconnect(subscriber)
+    assert asked(subscriber) == Position(epoch_ns=9, seq=2)
+    assert subscriber.statistics.lost == 0
+
+
+def test_a_client_that_is_ahead_of_what_was_kept_loses_nothing() -> None:
+    subscriber = begun(Position(epoch_ns=7, seq=9))
+    subscriber.receive(opening(9) + over(8))
+    assert subscriber.position == Position(epoch_ns=7, seq=9)
+    disconnect(subscriber)
+    assert subscriber.state.pause_s == 0
+    assert asked(subscriber) == Position(epoch_ns=8, seq=1)
+
+
+def test_without_a_journal_the_next_epoch_begins_with_a_loss_as_before() -> None:
+    subscriber = begun(Position(epoch_ns=7, seq=3))
+    subscriber.receive(opening(3) + over(2))
+    disconnect(subscriber)
+    asked(subscriber)
+    gone = Loss(first_seq=1, last_seq=4, reason=LossReason.OTHER_EPOCH)
+    subscriber.receive(opening(9, epoch_ns=9) + frame(encode_event(gone)) + block(5))
+    assert subscriber.ready[-2] == gone
+
+
+def test_a_service_that_ends_the_same_epoch_again_and_again_is_asked_with_pauses() -> None:
+    subscriber = begun(Position(epoch_ns=U64_MAX, seq=3))
+    for attempt in range(3):
+        subscriber.receive(opening(3, epoch_ns=U64_MAX) + over(2))
+        disconnect(subscriber)
+        assert (subscriber.state.pause_s > 0) == (attempt > 0)
+        assert asked(subscriber) == Position(epoch_ns=U64_MAX, seq=1)
+
+
+def test_without_resume_or_reconnect_no_next_epoch_is_asked_for() -> None:
+    place = Position(epoch_ns=7, seq=3)
+    live = begun(place, resume=False)
+    once = begun(place, reconnect=False)
+    for each in (live, once):
+        each.receive(opening(3) + block(3) + over(3))
+        disconnect(each)
+    assert asked(live) is Start.LIVE
+    assert once.state.is_over
+    assert isinstance(once.ready[-1], End)
+
+
+def test_a_client_asks_for_a_time_until_the_first_number_has_come() -> None:
+    moment = Moment(time_ns=5)
+    subscriber = begun(moment)
+    for frames in (b"", frame(payload("snapshot")), end(8)):
+        subscriber.receive(opening(9) + frames)
+        assert subscriber.position is None
+        disconnect(subscriber)
+        assert asked(subscriber) == moment
+    subscriber.receive(opening(9) + heartbeat(4))
+    disconnect(subscriber)
+    assert asked(subscriber) == Position(epoch_ns=7, seq=4)
+    assert subscriber.statistics.lost == 0
+
+
+def test_a_refusal_under_the_header_of_a_later_epoch_changes_no_position() -> None:
+    """A crowded service refuses before it reads the request, and greets with its present epoch."""
+    place = Position(epoch_ns=7, seq=3)
+    subscriber = begun(place)
+    full = frame(encode_event(End(reason=EndReason.FULL, last_seq=4, retry_ms=5, why="full")))
+    for _ in range(2):
+        subscriber.receive(opening(5, epoch_ns=9) + full)
+        disconnect(subscriber)
+        assert not [each for each in subscriber.ready if isinstance(each, Restarted)]
+        assert subscriber.position == asked(subscriber) == place
+    subscriber.ready.clear()
+    subscriber.receive(opening(3) + block(3) + over(3))
+    disconnect(subscriber)
+    assert asked(subscriber) == Position(epoch_ns=8, seq=1)
+    subscriber.receive(opening(5, epoch_ns=9) + full)
+    disconnect(subscriber)
+    assert asked(subscriber) == Position(epoch_ns=8, seq=1)
+
+
+def test_an_epoch_without_records_is_passed_over() -> None:
+    subscriber = begun(Position(epoch_ns=7, seq=3))
+    subscriber.receive(opening(1, epoch_ns=9) + over(0))
+    assert subscriber.ready[0] == Restarted(before=Position(epoch_ns=7, seq=3), epoch_ns=9)
+    disconnect(subscriber)
+    assert asked(subscriber) == Position(epoch_ns=10, seq=1)

@@ -26,6 +26,7 @@ from fanout.protocol import (
     Loss,
     LossReason,
     MalformedError,
+    Moment,
     OrderBlock,
     OrderUpdate,
     PeerError,
@@ -56,6 +57,7 @@ from fanout.protocol import (
 from fanout.protocol.errors import NotHeardError, WrongChannelError
 from fanout.protocol.framing import payloads_of, seal
 from fanout.protocol.header import opening as header_frames
+from fanout.protocol.request import Begin
 from tests.protocol.golden import BTC, HEADER
 
 GREETING = frame(START)
@@ -487,7 +489,7 @@ def test_each_connection_shows_whether_it_has_begun_and_is_answered(
     assert (session.has_begun, session.is_answered) == (False, False)
 
 
-def asking(start: Start | Position, *, insist: bool = False) -> SubscriberSession:
+def asking(start: Begin, *, insist: bool = False) -> SubscriberSession:
     session = SubscriberSession()
     session.ask(start, insist=insist)
     return session
@@ -589,6 +591,37 @@ def test_a_refusal_causes_no_loss(start: Start | Position) -> None:
 def test_an_end_after_a_heartbeat_is_no_refusal() -> None:
     session = asking(at(3))
     assert numbers(drain(session, opening(3) + heartbeat(3) + end(4))) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("frames", "found"),
+    [
+        (block(3, 2), [3, 4]),
+        (status(12), [12]),
+        (heartbeat(5) + block(5), [5]),
+        (loss(4, 6), [4, 5, 6]),
+        (block(9, flags=SNAPSHOT) + block(11), [11]),
+        (header_frames(replace(HEADER, epoch_ns=7, next_seq=2)) + block(2), [2]),
+    ],
+)
+@pytest.mark.parametrize("insist", [False, True])
+def test_after_a_request_by_time_the_first_number_that_comes_is_the_first(
+    frames: bytes, found: list[int], insist: bool
+) -> None:
+    session = asking(Moment(time_ns=5), insist=insist)
+    drain(session, opening(9))
+    assert session.next_seq is None
+    assert numbers(drain(session, frames)) == found
+    assert session.statistics.lost == (3 if frames == loss(4, 6) else 0)
+    (hole,) = drain(session, heartbeat(20))
+    assert hole == Loss(first_seq=found[-1] + 1, last_seq=19, reason=LossReason.UNANNOUNCED)
+
+
+def test_an_end_before_the_first_number_of_a_time_leaves_the_session_without_a_number() -> None:
+    session = asking(Moment(time_ns=5))
+    (refusal,) = drain(session, opening(9) + end(8))
+    assert isinstance(refusal, End)
+    assert (session.next_seq, session.statistics.lost) == (None, 0)
 
 
 @pytest.mark.parametrize("version", [1, *range(3, 16)])
