@@ -15,7 +15,7 @@ import msgspec
 
 from fanout.channel.books import ChannelBooks
 from fanout.channel.encoding import FORMS, snapshot_of
-from fanout.channel.log import Log
+from fanout.channel.log import Cursor, Log
 from fanout.channel.newest import Newest
 from fanout.channel.past import Past
 from fanout.protocol import (
@@ -195,6 +195,11 @@ class Channel:
         if changes:
             self.header = self.log.context = changed
             self.log.append(b"".join(map(frame, changes)), count=0)
+
+    def seek_time(self, time_ns: int) -> Cursor[Header]:
+        """The place in the log of the first frame that came at or after a time in unix ns: its
+        oldest frame if that came later, its end if none did."""
+        return self.log.seek_age(self._wall_ns() - time_ns)
 
     def greeting(self) -> bytes:
         """START, the header and its instruments, for a reader that begins at the log's end. Every

@@ -166,6 +166,21 @@ class Log(Generic[C]):
         entry = self._at(low)
         return Cursor(low, entry.first_seq, entry.context)
 
+    def seek_age(self, age_ns: int) -> Cursor[C]:
+        """The place of the first frame that came at most `age_ns` ago; the end if none did."""
+        since_ns = self._clock_ns() - age_ns
+        low, high = self.oldest, self.end
+        while low < high:
+            middle = (low + high) // 2
+            if self._at(middle).arrived_ns >= since_ns:
+                high = middle
+            else:
+                low = middle + 1
+        if low == self.end:
+            return self.live()
+        entry = self._at(low)
+        return Cursor(low, entry.first_seq, entry.context)
+
     def lag(self, cursor: Cursor[C], *, unsent_from: int, unsent_bytes: int) -> Lag:
         """How far a reader is behind that was given everything up to `cursor` and has yet to take
         `unsent_bytes` of what begins at position `unsent_from`. At least so far, where its place

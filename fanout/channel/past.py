@@ -21,7 +21,7 @@ class Passage(Protocol):
 
     async def read(self) -> bytes:
         """The frames that follow, at most some hundred KiB; LOSS stands for what cannot be read.
-        Empty when there are no more: not yet, if it is the present epoch."""
+        No END is among them. Empty when there are no more: not yet, if it is the present epoch."""
         ...
 
     async def aclose(self) -> None: ...
@@ -37,8 +37,11 @@ class Past(Protocol):
         """The passage that begins where a reader asks for; None where the log has that place, or
         nothing is kept of it. `epoch_ns` is the present epoch.
 
-        An epoch that is not kept stands for the first one after it. "oldest" is the oldest number
-        that is kept of the present epoch.
+        An epoch that is not kept stands for the first one after it, from its oldest number on.
+        "oldest" is the oldest number that is kept of the present epoch. A passage begins later than
+        asked for where the numbers before it are gone; the transport says so. A reader may ask for
+        a number of an older epoch that was never kept, since it was sent more than reached the
+        disk: then the passage begins at that number, and is empty.
         """
         ...
 

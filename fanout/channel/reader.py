@@ -10,6 +10,9 @@ class, so that each reader is told the same, however it is served:
     header            whenever another one is in force where the reader goes on
     END               the goodbye, the channel's or this reader's own
 
+A reader may have got what is older than the log from elsewhere, from a journal. It begins here by
+`take_over`, with the first number that it lacks.
+
 A transport that sends bytes takes whole pieces: `start`, then `next_piece`, which never fail to be
 delivered. A transport that may have to drop frames takes runs: `next_run` gives what follows with
 its numbers, `frames_of` divides it into frames, `drop` notes what did not fit, and `untold` gives
@@ -38,7 +41,7 @@ from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES, EndReason, L
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.records import End, Header, Loss
-from fanout.protocol.request import Position, Request, SlowPolicy, Start
+from fanout.protocol.request import Moment, Position, Request, SlowPolicy, Start
 from fanout.protocol.text import fitting
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -152,6 +155,28 @@ class Reader:
             self.show_books()
         return frames
 
+    def take_over(self, request: Request, seq: int) -> bytes:
+        """Go on from the log at number `seq`, with a reader that has everything before it: the
+        frames before the first piece. A LOSS covers what the log no longer has.
+
+        What the reader has came from the log. So it knows the header that is in force at `seq`,
+        unless it loses something there.
+        """
+        self._slow, self._snapshot = request.slow, b""
+        self.cursor = self.log.seek(seq)
+        self._skipped = self._piece_position = self.cursor.position
+        following, header = self.cursor.next_seq, self.cursor.context
+        self.told_header(header)
+        # A later place than where the reader began may have had the books that it needs.
+        self.show_books()
+        if following < seq:
+            return self._rest_from(seq)
+        if following == seq:
+            return b""
+        lost = Loss(first_seq=seq, last_seq=following - 1, reason=LossReason.EVICTED)
+        there = msgspec.structs.replace(header, next_seq=following)
+        return frame(encode_event(lost)) + framed(there)
+
     def show_books(self) -> None:
         """Give the reader the whole books before it goes on, if the channel has any."""
         if self._channel.has_books and not self.log.closed:
@@ -195,6 +220,10 @@ class Reader:
         snapshot, self._snapshot = self._snapshot, b""
         if request.start is Start.LIVE:
             return snapshot
+        if isinstance(request.start, Moment):
+            at = self._channel.seek_time(request.start.time_ns)
+            is_live = at.position == self.log.end
+            return snapshot if is_live else self._start_at(at.next_seq, LossReason.EVICTED)
         if not isinstance(request.start, Position):
             return self._start_at(1, LossReason.EVICTED)
         if request.start.epoch_ns != self._known.epoch_ns:
@@ -295,12 +324,15 @@ class Reader:
         self._known = self.cursor.context
         self._piece_position = piece_position
 
-    def end(self, reason: EndReason, *, retry_ms: int | None, why: str) -> bytes:
-        """An END for this reader alone, at its place."""
+    def end(
+        self, reason: EndReason, *, retry_ms: int | None, why: str, next_seq: int | None = None
+    ) -> bytes:
+        """An END for this reader alone, at its place. `next_seq` is the number that it would have
+        got next, if its place is not in the log."""
         self.is_over = True
         end = End(
             reason=reason,
-            last_seq=self.cursor.next_seq - 1,
+            last_seq=(self.cursor.next_seq if next_seq is None else next_seq) - 1,
             retry_ms=retry_ms,
             why=fitting(why, MAX_TEXT_BYTES),
         )

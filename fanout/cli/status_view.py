@@ -293,6 +293,8 @@ def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel
 
 
 def _time_behind(consumer: ConsumerStats) -> str:
+    if consumer.is_replaying:
+        return "replays"
     return "-" if consumer.lag_ms is None else span(consumer.lag_ms / 1000)
 
 

@@ -139,7 +139,8 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     tell how far it is behind. `channel` is the channel that it reads.
 
     A queue reader reports neither the time it attached nor its unread blocks. So its age is that
-    of the queue, and `lag_blocks` and `lag_ms` are None.
+    of the queue, and `lag_blocks` and `lag_ms` are None. So they are while a TCP client
+    `is_replaying`: it gets records from a journal that are older than the log, at its own pace.
     """
 
     address: str
@@ -150,6 +151,7 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     lag_bytes: int
     lag_ms: int | None
     channel: str = ""
+    is_replaying: bool = False
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 from fanout.channel.channel import Channel
-from fanout.protocol import Header, Position, Record, Start, SubscriberSession, Trade
+from fanout.protocol import Header, Record, SubscriberSession, Trade
+from fanout.protocol.request import Begin
 
 
 class Subscriber:
@@ -19,7 +20,7 @@ class Subscriber:
     def header(self) -> Header | None:
         return self._session.header
 
-    def ask(self, start: Start | Position) -> None:
+    def ask(self, start: Begin) -> None:
         """Note where the subscriber asked to begin."""
         self._session.ask(start)
 

@@ -1,9 +1,10 @@
 """From an accepted connection to a client that is served, or refused.
 
 With one channel, the acceptor greets a client at once. With several, it waits for the request
-first, which may name a channel. A client that sends nothing within a tenth of a second gets the
-first channel. A client that cannot be served gets an END with the reason and a retry delay. A fault
-in one client's task ends only that client's connection.
+first, which may name a channel. So it does where a journal keeps what is older than the log, since
+the request may name an older epoch, whose header comes first then. A client that sends nothing
+within a tenth of a second gets the first channel, live. A client that cannot be served gets an END
+with the reason and a retry delay. A fault in one client's task ends only that client's connection.
 """
 
 import logging
@@ -12,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -185,14 +187,13 @@ class Acceptor:
         try:
             async with trio.open_nursery() as nursery:
                 client = None
-                if len(self.outlets) == 1:
+                if len(self.outlets) == 1 and not self._default.wire.has_past:
                     client = self._greeted(visitor, self._default, nursery)
                 try:
                     outlet, request = await self._asked_for(visitor)
                 except OSError:
                     nursery.cancel_scope.cancel()  # the client is gone
                     return
-                client = client or self._greeted(visitor, outlet, nursery)
                 if room is hall and isinstance(request, Request):
                     refusal = places.enter(host)
                     if refusal is None:
@@ -201,30 +202,46 @@ class Acceptor:
                     else:
                         self._note_refusal(visitor, refusal)
                         request = Refused(EndReason.FULL, refusal.why, refusal.retry_ms)
+                replay = None
+                if client is None and isinstance(request, Request):
+                    replay = await outlet.wire.replay(request)
+                if replay is not None:
+                    client = self._connection(visitor, outlet, replay.reader, nursery)
+                    self.accepted += 1
+                    await self._attend(client, outlet.broadcaster, partial(client.replay, replay))
+                    return
+                client = client or self._greeted(visitor, outlet, nursery)
                 frames = await self._opening(client.reader, request)
                 self.accepted += not client.reader.is_over
-                await self._attend(client, outlet.broadcaster, frames)
+                await self._attend(client, outlet.broadcaster, partial(client.begin, frames))
         finally:
             room.leave(host)
 
     def _greeted(self, visitor: Visitor, outlet: Outlet, nursery: trio.Nursery) -> Connection:
-        client = Connection(
+        client = self._connection(visitor, outlet, outlet.wire.reader(), nursery)
+        client.greet()
+        return client
+
+    def _connection(
+        self, visitor: Visitor, outlet: Outlet, reader: LogReader, nursery: trio.Nursery
+    ) -> Connection:
+        return Connection(
             visitor.sock,
             visitor.name,
-            outlet.wire.reader(),
+            reader,
             nursery,
             stall_timeout_s=self._config.stall_timeout_s,
             broadcaster=outlet.broadcaster,
             oddities=self._oddities,
         )
-        client.greet()
-        return client
 
-    async def _attend(self, client: Connection, broadcaster: Broadcaster, frames: bytes) -> None:
-        """Serve a client until it leaves. `frames` come first."""
+    async def _attend(
+        self, client: Connection, broadcaster: Broadcaster, begin: Callable[[], None]
+    ) -> None:
+        """Serve a client until it leaves."""
         _LOG.debug("%s joined", client.name)
         try:
-            client.begin(frames)
+            begin()
             await client.drop_input()
         finally:
             broadcaster.leave(client)

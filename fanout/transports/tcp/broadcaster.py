@@ -6,7 +6,8 @@ A client is in one of three states.
   one call sends new frames to all of them.
 - *Apart*: the client has just joined or caught up, and has a cursor of its own. It is sent what it
   lacks until it reaches the shared position. A client with TLS stays apart.
-- *Behind*: the client's socket did not take everything. It catches up in a task of its own.
+- *Behind*: the client's socket did not take everything, or the client asked for what is older than
+  the log. It catches up in a task of its own.
 """
 
 from array import array

@@ -4,6 +4,8 @@ Sending is one non-blocking call. If the socket does not take everything, the cl
 its own, which waits for the socket and sends until the client has caught up. No other client waits
 for it. A client that takes nothing for `stall_timeout_s` is closed. The kernel finds clients that
 vanished: `tune` sets its timeouts.
+
+A client that asks for what is older than the log gets it first, by `replay`, in such a task too.
 """
 
 import fcntl
@@ -18,11 +20,13 @@ from typing import Final
 import trio
 
 from fanout.channel.log import Lag
+from fanout.channel.reader import CHUNK_BYTES
 from fanout.protocol.constants import EndReason
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp.broadcaster import Broadcaster, LogReader
 from fanout.transports.tcp.greeting import receive_some
+from fanout.transports.tcp.past import Replay
 
 _LOG = logging.getLogger("fanout")
 
@@ -70,6 +74,8 @@ class Connection:
         self.is_plain = not isinstance(sock, ssl.SSLSocket)
         """Whether bytes can be written to the descriptor directly: without TLS."""
         self.is_catching_up = False
+        self.is_replaying = False
+        """Whether the client is being sent what is older than the log."""
         self.is_finished = False
         """Whether everything has been sent, the END included."""
         self._socket = sock
@@ -93,15 +99,17 @@ class Connection:
 
     def stats(self, now_s: float, lag: Lag) -> ConsumerStats:
         """The client's row in the statistics, with its `lag`."""
+        is_replaying = self.is_replaying
         return ConsumerStats(
             address=self.name,
             channel=self.reader.channel,
             age_s=now_s - self._came_s,
             blocks=self.reader.blocks,
             lost=self.reader.lost,
-            lag_blocks=lag.blocks,
-            lag_bytes=lag.bytes,
-            lag_ms=lag.ms,
+            lag_blocks=None if is_replaying else lag.blocks,
+            lag_bytes=len(self._unsent) if is_replaying else lag.bytes,
+            lag_ms=None if is_replaying else lag.ms,
+            is_replaying=is_replaying,
         )
 
     def close(self) -> None:
@@ -118,6 +126,21 @@ class Connection:
         self._unsent = memoryview(bytes(self._unsent) + frames)
         self._broadcaster.join(self)
         self.push()
+
+    def replay(self, replay: Replay) -> None:
+        """Send what is older than the log, then everything from there on. A task of the client's
+        own does it."""
+        self._came_s = trio.current_time()
+        self.is_replaying = self.is_catching_up = True
+        self._broadcaster.join(self)
+        self._broadcaster.fall_behind(self)
+        self._nursery.start_soon(self._replay, replay)
+
+    async def _replay(self, replay: Replay) -> None:
+        frames = await replay.run(self._deliver)
+        self.is_replaying = False
+        self._unsent = memoryview(frames)
+        await self._catch_up()
 
     def say(self, frames: memoryview) -> None:
         """Send frames that are not in the log. The client has been sent all of the log."""
@@ -175,29 +198,37 @@ class Connection:
         else:
             self._unsent = self._unsent[sent:]
 
+    async def _deliver(self, frames: bytes) -> None:
+        """Send these frames at the client's pace, `CHUNK_BYTES` at a time in turns with others."""
+        for start in range(0, len(frames), CHUNK_BYTES):
+            self._unsent = memoryview(frames)[start : start + CHUNK_BYTES]
+            while self._unsent:
+                await self._writable()
+                async with self._broadcaster.turns:
+                    self._send_unsent()
+
     async def _catch_up(self) -> None:
         while self.is_catching_up:
-            if not await self._writable():
-                why = f"it took nothing for {self._stall_timeout_s:g} s"
-                self._oddities.note("client closed", f"{self.name}: {why}")
-                self._reset()
-                return
+            await self._writable()
             async with self._broadcaster.turns:
                 self.is_catching_up = not self._send()
         self._broadcaster.catch_up(self)
 
-    async def _writable(self) -> bool:
-        """Wait until the socket takes more. Returns False if the client takes nothing for
-        `stall_timeout_s`."""
+    async def _writable(self) -> None:
+        """Wait until the socket takes more. Closes the connection if the client takes nothing for
+        `stall_timeout_s`, and is cancelled then."""
         while True:
             waiting = _unacknowledged_bytes(self._socket)
             with trio.move_on_after(self._stall_timeout_s):
                 await trio.lowlevel.wait_writable(self._socket)
-                return True
+                return
             # A socket counts as writable when much of its buffer is free. A client that takes a
             # little at a time is slow, not stuck.
             if _unacknowledged_bytes(self._socket) >= waiting:
-                return False
+                why = f"it took nothing for {self._stall_timeout_s:g} s"
+                self._oddities.note("client closed", f"{self.name}: {why}")
+                self._reset()
+                await trio.sleep_forever()
 
     def _reset(self) -> None:
         """Close at once, and let the kernel drop what it holds for the client."""
@@ -260,6 +291,8 @@ class Connection:
         A client that requested old blocks starts far behind. It is not slow before it has caught
         up once.
         """
+        if self.is_replaying:
+            return
         lag = self.lag
         if self._is_slow and lag.ms <= QUICK_MS:
             lost = self.reader.lost - self._lost_logged

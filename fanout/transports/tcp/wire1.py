@@ -28,6 +28,7 @@ class Wire1:
     """What all clients of wire 1 share: the encoder's state, and the log in wire 1."""
 
     is_asked = False
+    has_past = False
 
     def __init__(self, channel: Channel) -> None:
         """Raises `ConfigError` for instruments that wire 1 cannot carry: more decimals than it
@@ -62,6 +63,9 @@ class Wire1:
 
     def reader(self) -> "Wire1Reader":
         return Wire1Reader(self)
+
+    async def replay(self, request: Request) -> None:
+        """Nothing: a client of wire 1 always begins live."""
 
     def greeting(self) -> bytes:
         """START, a header of the current state, and each asset's newest trade. They bring a

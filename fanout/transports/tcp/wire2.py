@@ -8,6 +8,8 @@ from collections.abc import Callable
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
 from fanout.protocol.constants import EndReason
+from fanout.protocol.request import Request
+from fanout.transports.tcp.past import Replay, find_passage
 
 
 class Wire2:
@@ -31,6 +33,18 @@ class Wire2:
     def reader(self) -> Reader:
         """A reader for a new client, at the log's end."""
         return Reader(self._channel, max_lag_ms=self._max_lag_ms)
+
+    @property
+    def has_past(self) -> bool:
+        """Whether a client may be sent what is older than the log. Then its header depends on its
+        request."""
+        return self._channel.past is not None
+
+    async def replay(self, request: Request) -> Replay | None:
+        """What a client gets before the log can serve it; None if the log has what it asks for, or
+        nothing older is kept."""
+        passage = await find_passage(self._channel, request)
+        return Replay(passage, self.reader(), request) if passage else None
 
     def heartbeat(self) -> bytes:
         return self._channel.heartbeat(self._wall_ns())

@@ -233,6 +233,17 @@ def test_seek_finds_every_kept_number(frames: list[tuple[int, int]], data: st.Da
         assert before.first_seq < seq
 
 
+@pytest.mark.parametrize(("age_s", "found"), [(9, 1), (3, 1), (2.5, 2), (2, 2), (0, 4), (-1, 5)])
+def test_a_place_is_found_by_its_age(age_s: float, found: int) -> None:
+    now_ns = 0
+    log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: now_ns)
+    assert log.seek_age(0).position == 0
+    for _ in range(4):
+        now_ns += 1_000_000_000
+        log.append(b"x", count=1, held_ns=1)
+    assert log.seek_age(int(age_s * 1e9) + 1).next_seq == found
+
+
 def test_lag_is_measured_in_blocks_bytes_and_time() -> None:
     now_ns = 0
     log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: now_ns)

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
+from fanout.channel.log import Log
 from fanout.channel.reader import CHUNK_BYTES, Reader
 from fanout.protocol import (
     End,
@@ -14,6 +15,7 @@ from fanout.protocol import (
     FeedState,
     Loss,
     LossReason,
+    Moment,
     Position,
     Record,
     Request,
@@ -74,6 +76,24 @@ def test_a_reader_can_start_at_any_kept_number_and_gets_each_record_once(seq: in
     assert ids(reader.read()) == list(range(seq, 12))
     publish(channel, 12, 2)
     assert ids(reader.read()) == numbers(reader.records) == list(range(seq, 14))
+
+
+@pytest.mark.parametrize(("time_ns", "first"), [(0, 3), (2, 3), (3, 4), (6, 7), (7, None)])
+def test_a_reader_can_start_at_a_time_and_loses_nothing(time_ns: int, first: int | None) -> None:
+    """Without a past; number n came at time n - 1, and 1 and 2 are gone."""
+    now_ns = 0
+    channel = filled()
+    channel._wall_ns = lambda: now_ns
+    channel.log = Log(capacity_bytes=10_000, context=channel.header, clock_ns=lambda: now_ns)
+    for _ in range(7):
+        now_ns += 1
+        publish(channel, now_ns)
+    for _ in range(2):
+        channel.log._evict()
+    reader = JoinedSubscriber(channel, Request(start=Moment(time_ns=time_ns)))
+    records = reader.read()
+    assert isinstance(records[0], Snapshot) is (first is None)
+    assert ids(records) == numbers(records) == list(range(first or 8, 8))
 
 
 def test_the_rest_of_a_cut_block_has_unchanged_trades() -> None:

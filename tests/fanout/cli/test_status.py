@@ -183,9 +183,11 @@ def test_the_slowest_consumers_are_listed_first_and_the_others_are_counted() -> 
     quick = replace(CONSUMER, address="10.0.0.1:1", lag_ms=0, lag_bytes=0, lost=0)
     slow = replace(CONSUMER, address="10.0.0.2:2")
     of_a_queue = replace(CONSUMER, address="shm://q", lag_ms=None, lag_blocks=None, lag_bytes=9)
-    transport = replace(TRANSPORT, consumers=(quick, of_a_queue, slow))
-    text = drawn(replace(STATS, transports=(transport,)), consumers=2)
-    assert text.index("10.0.0.2:2") < text.index("shm://q")
+    late = replace(of_a_queue, address="10.0.0.3:3", lag_bytes=8, is_replaying=True)
+    transport = replace(TRANSPORT, consumers=(quick, late, of_a_queue, slow))
+    text = drawn(replace(STATS, transports=(transport,)), consumers=3)
+    assert text.index("10.0.0.2:2") < text.index("shm://q") < text.index("10.0.0.3:3")
+    assert "replays" in text
     assert "10.0.0.1:1" not in text
     assert "and 1 more" in text
 
