@@ -185,7 +185,6 @@ class Segment:
         found = decode_file_header(data)
         if (found.epoch_ns, found.first_seq) != (epoch_ns, first_seq):
             raise MalformedError("the file is named after another segment")
-        self.created_ns = found.created_ns
         at = FILE_HEADER_BYTES + len(_START) * data.startswith(_START, FILE_HEADER_BYTES)
         header, behind = self._opening(data, at)
         if header.next_seq != first_seq:
@@ -220,7 +219,7 @@ class Segment:
         with the number `until_seq`, and before the first frame of the time `until_ns` or later."""
         for size in (limit, READ_BYTES):
             data = self.read(at.offset, size)
-            if not data and self._size() > at.offset:
+            if not data and self.size() > at.offset:
                 return Advance(b"", at, Fault.CRC, False)
             found = scan(
                 data, 0, at.seq, at.time_ns, stop=len(data), until_seq=until_seq, until_ns=until_ns
@@ -230,7 +229,8 @@ class Segment:
                 break
         return ahead
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Of the file; 0 if the disk does not tell."""
         try:
             return self.file.size()
         except OSError:

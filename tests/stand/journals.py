@@ -35,6 +35,8 @@ class MemoryFile:
         return bytes(self._segment.data[offset : offset + size])
 
     def size(self) -> int:
+        if self._segment.is_gone:
+            raise OSError(5, "Input/output error")
         return len(self._segment.data)
 
     def index(self) -> bytes:
@@ -54,6 +56,8 @@ class MemorySegment:
         self.index: bytes | None = b""
         self.unreadable: Sequence[int] = ()
         """Offsets that the disk fails to read."""
+        self.is_gone = False
+        """Whether the disk does not tell the size either."""
 
 
 class MemoryFiles:

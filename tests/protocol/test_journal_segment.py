@@ -1,0 +1,72 @@
+"""What one segment refuses, and the places of an index that lead nowhere."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fanout.protocol.errors import MalformedError
+from fanout.protocol.journal import (
+    INDEX_MAGIC,
+    FileHeader,
+    Place,
+    PlaceKind,
+    encode_file_header,
+    encode_places,
+)
+from fanout.protocol.journal_segment import Seen, Segment
+from tests.protocol.test_journal_play import Story, block_at, whole
+
+
+def opened(story: Story, first_seq: int) -> Segment:
+    return Segment(story.files.open(1, first_seq), 1, first_seq, Seen())
+
+
+def test_a_file_under_another_name_is_refused() -> None:
+    story = whole()
+    story.files.all[1, 10] = story.segment(19)
+    with pytest.raises(MalformedError, match="named after another segment"):
+        opened(story, 10)
+
+
+def test_a_segment_that_begins_with_another_number_is_refused() -> None:
+    story = whole()
+    head = encode_file_header(FileHeader(epoch_ns=1, first_seq=10, created_ns=0))
+    story.segment(10).data[:] = head + story.segment(19).data[64:]
+    with pytest.raises(MalformedError, match="begins at number 19"):
+        opened(story, 10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda offset: Place(seq=22, time_ns=0, offset=offset + 1, opening=73),
+        lambda offset: Place(seq=21, time_ns=0, offset=offset, opening=73),
+        lambda offset: Place(seq=22, time_ns=0, offset=offset, opening=offset),
+        lambda offset: Place(seq=22, time_ns=0, offset=2**40, opening=73),
+        lambda offset: Place(seq=22, time_ns=0, offset=64, opening=64),
+    ],
+    ids=["no frame", "another number", "no header", "behind the end", "before the head"],
+)
+def test_a_place_that_is_wrong_is_passed_over(wrong: Callable[[int], Place]) -> None:
+    story = Story().blocks(10)
+    segment = story.segment(1)
+    at, _ = block_at(segment, 22)
+    header = FileHeader(epoch_ns=1, first_seq=1, created_ns=0)
+    segment.index = encode_file_header(header, INDEX_MAGIC) + encode_places([wrong(at)])
+    found = opened(story, 1)
+    assert found.seek(22).offset == at
+    assert (found.seek(22).seq, found.seek(99).seq) == (22, 31)
+
+
+def test_a_change_that_is_not_there_makes_a_place_wrong() -> None:
+    story = Story().blocks(10)
+    segment = story.segment(1)
+    at, _ = block_at(segment, 22)
+    before, _ = block_at(segment, 10)
+    header = FileHeader(epoch_ns=1, first_seq=1, created_ns=0)
+    places = [
+        Place(seq=10, time_ns=0, offset=before, opening=73, kind=PlaceKind.CHANGE),
+        Place(seq=22, time_ns=0, offset=at, opening=73),
+    ]
+    segment.index = encode_file_header(header, INDEX_MAGIC) + encode_places(places)
+    assert opened(story, 1).seek(22).offset == at
