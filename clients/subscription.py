@@ -292,6 +292,10 @@ class Subscription:
         pause_s, attempts = outage.pause_s + self.state.pause_s, outage.attempts + 1
         self._change(outage=msgspec.structs.replace(outage, pause_s=pause_s, attempts=attempts))
 
+    def finish(self, failure: DisconnectedError | UnknownSymbolError | None = None) -> None:
+        """End the subscription. `failure` is raised once `ready` is empty."""
+        self._change(is_over=True, failure=failure)
+
     def mark(self) -> Mark:
         """The state to pass to `return_to`."""
         session = self._session

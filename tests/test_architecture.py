@@ -267,6 +267,7 @@ def test_examples_use_public_names_only_and_are_short() -> None:
         "fanout.clients.tcp_asyncio",
         "fanout.clients.shm",
         "fanout.clients.shm_asyncio",
+        "fanout.clients.journal",
         "fanout.protocol",
     ],
 )

@@ -1,0 +1,141 @@
+"""A journal's files, from a reader's side. Nothing is created and nothing is changed.
+
+A segment that is open is locked against removal, as long as the service has room to honour that.
+Files are read by `pread`, not mapped: one that is cut short meanwhile just ends.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from typing import Final
+
+from fanout.clients.outcomes import AddressError, DisconnectedError, UnknownChannelError
+from fanout.protocol.journal import INDEX, SEGMENT, number_in, numbered
+from fanout.protocol.text import channel_fault
+
+SCHEME: Final = "journal://"
+
+MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
+"""Most of an index that is read: more than the longest segment needs. A file may be anything."""
+
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class JournalError(DisconnectedError):
+    """A journal that cannot be read."""
+
+
+def path_in(url: str) -> str:
+    """The path in `journal://DIR` or `journal://DIR/CHANNEL`. Raises `AddressError`."""
+    path = url.removeprefix(SCHEME)
+    if path == url or not path or "\0" in path:
+        raise AddressError(f"{url!r} is not a journal's address: use journal://DIR/CHANNEL")
+    return path.rstrip("/") or "/"
+
+
+class ChannelFolder:
+    """The folder of a channel."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def epochs(self) -> list[int]:
+        return sorted(each for each in map(number_in, _names(self.path)) if each is not None)
+
+    def segments(self, epoch_ns: int) -> list[int]:
+        names = _names(os.path.join(self.path, numbered(epoch_ns)))
+        found = (number_in(name, SEGMENT) for name in names)
+        return sorted(each for each in found if each is not None)
+
+    def open(self, epoch_ns: int, first_seq: int) -> "OpenSegment":
+        path = os.path.join(self.path, numbered(epoch_ns), numbered(first_seq))
+        return OpenSegment(path)
+
+
+class OpenSegment:
+    """A segment's file, open to be read."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is without its ending. Raises `OSError`, also for what is no plain file, and for a
+        segment that is just being removed."""
+        self._path = path
+        self._fd = _opened(path + SEGMENT)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise
+        except OSError:
+            pass  # a file system without locks
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def index(self) -> bytes:
+        try:
+            fd = _opened(self._path + INDEX)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(fd, min(os.fstat(fd).st_size, MAX_INDEX_BYTES), 0)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        # Swapped first: an interrupt after `os.close` must not cause a second close.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _opened(path: str) -> int:
+    fd = os.open(path, _FLAGS)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file")
+    return fd
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def folder_of(url: str) -> ChannelFolder:
+    """The folder of the channel that an address names, or of the only one there is. Raises
+    `JournalError`, `UnknownChannelError` with the names of those there are, and `OSError`."""
+    path = path_in(url)
+    folder = ChannelFolder(path)
+    if folder.epochs():
+        return folder
+    if os.path.isdir(path):
+        return _only_channel(url, path)
+    above, name = os.path.split(os.path.abspath(path))
+    there = ", ".join(_channels(above))
+    if there:
+        raise UnknownChannelError(f"{url}: no channel {name}: the journal has {there}")
+    raise JournalError(f"{url}: there is no folder {path}")
+
+
+def _only_channel(url: str, path: str) -> ChannelFolder:
+    channels = _channels(path)
+    if not channels:
+        raise JournalError(f"{url}: {path} holds no journal, or one without any record")
+    if len(channels) > 1:
+        raise UnknownChannelError(
+            f"{url}: the journal has {len(channels)} channels, add one of them: "
+            f"{', '.join(channels)}"
+        )
+    return ChannelFolder(os.path.join(path, channels[0]))
+
+
+def _channels(path: str) -> list[str]:
+    """The channels in a journal's folder of which something is kept."""
+    names = (name for name in _names(path) if channel_fault(name) is None)
+    return sorted(name for name in names if ChannelFolder(os.path.join(path, name)).epochs())
