@@ -8,7 +8,7 @@ records come, one for each change of the levels asked for.
 import sys
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 import trio
@@ -49,7 +49,7 @@ def watch(
     Returns the number of the signal, or None. Raises `UsageError` for a channel without books, and
     the errors of the client, alone or in a group.
     """
-    client: Client = source.client(TrioTcpClient, TrioShmClient)
+    client: Client = source.client(TrioTcpClient, TrioShmClient, _no_journal)
     view: View
     if as_json:
         view = Lines()
@@ -60,6 +60,12 @@ def watch(
     with Signals() as signals, view if isinstance(view, Ladder) else nullcontext():
         trio.run(Watch(client, symbol, view, levels, limit).run, signals)
     return signals.first
+
+
+def _no_journal(address: str, **_: object) -> NoReturn:
+    raise UsageError(
+        f"{address}: book shows what a service sends now; tail and save read a journal"
+    )
 
 
 class Shown(msgspec.Struct, frozen=True):

@@ -34,14 +34,15 @@ def save(
     duration: Annotated[float | None, typer.Option(help="End after that many seconds.")] = None,
     symbol: Symbols = None,
     market_only: MarketOnly = False,
-    start: Begin = "live",
+    start: Begin = None,
     reconnect: Reconnects = True,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
 ) -> None:
-    """Save what a service sends to a file, until Ctrl-C.
+    """Save what a service sends to a file, until Ctrl-C; or what its journal has, to its end.
 
     Example: fanout save tcp://127.0.0.1:9000 trades.parquet
+    Example: fanout save journal:///data/journal trades.parquet
 
     .csv and .jsonl have what tail prints, .npy and .parquet exact integers and
     their exponents. .parquet needs pyarrow. .jsonl has all records, with the

@@ -2,7 +2,8 @@
 
 import ssl
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import typer
@@ -13,13 +14,13 @@ from fanout.clients.outcomes import Disconnected, Restarted
 from fanout.config.assets import typed_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
-from fanout.protocol.request import Position, Request, Start, encode_request
+from fanout.protocol.request import Moment, Position, Request, Start, encode_request
 
 Address = Annotated[
     str,
     typer.Argument(
-        help="tcp://HOST:PORT, tls://HOST:PORT or shm://NAME; with /CHANNEL behind the port for "
-        "another channel than the first",
+        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME or journal://DIR; with /CHANNEL behind "
+        "the port for another channel than the first, or behind DIR",
         metavar="ADDRESS",
     ),
 ]
@@ -31,7 +32,12 @@ MarketOnly = Annotated[
     bool, typer.Option("--market-only", help="Leave out insurance fund and ADL.")
 ]
 Begin = Annotated[
-    str, typer.Option("--start", help="live, oldest, or EPOCH_NS:SEQ as json and csv have them.")
+    str | None,
+    typer.Option(
+        "--start",
+        help="live (the default), oldest (that of a journal), EPOCH_NS:SEQ as json and csv have "
+        "them, or a time: 2026-11-29T13:00Z, or unix ns.",
+    ),
 ]
 Reconnects = Annotated[
     bool,
@@ -57,6 +63,11 @@ TlsCa = Annotated[
 
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
+OfJournal = TypeVar("OfJournal")
+
+FIRST_NS: Final = 10**18
+"""The least number that is taken for a time in ns: of September 2001. A smaller one is a time in
+another unit."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,31 +76,49 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     symbols: list[str] | None
     market_only: bool
-    start: str
+    start: str | None
     reconnect: bool
     token_file: str | None
     tls_ca: str | None
 
     def client(
-        self, over_tcp: Callable[..., OverTcp], of_queue: Callable[..., OfQueue]
-    ) -> OverTcp | OfQueue:
-        """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient` and
-        `fanout.clients.shm.ShmClient`, or their like. Raises `FanoutError` for what cannot be asked
-        for."""
+        self,
+        over_tcp: Callable[..., OverTcp],
+        of_queue: Callable[..., OfQueue],
+        of_journal: Callable[..., OfJournal],
+        *,
+        follow: bool = False,
+    ) -> OverTcp | OfQueue | OfJournal:
+        """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient`,
+        `fanout.clients.shm.ShmClient` and `fanout.clients.journal.JournalClient`, or their like.
+        `follow` is for a journal. Raises `FanoutError` for what cannot be asked for."""
+        if self.is_journal:
+            return of_journal(
+                self.address,
+                start=_parse_start(self.start or Start.OLDEST),
+                follow=follow,
+                symbols=typed_symbols(self.symbols or ()),
+                market_only=self.market_only,
+            )
+        start = self.start or Start.LIVE
         if self.address.startswith("shm://"):
-            if self.start != "live":
-                raise UsageError(f"--start {self.start}: a queue is read from where it was left")
+            if start != Start.LIVE:
+                raise UsageError(f"--start {start}: a queue is read from where it was left")
             return of_queue(self.address, **self._options())
         if self.tls_ca is not None and not self.address.startswith("tls://"):
             raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")
         token = read_token(self.token_file)
         return over_tcp(
             self.address,
-            start=_parse_start(self.start),
+            start=_parse_start(start),
             token=None if token is None else token.reveal(),
             tls=_tls(self.tls_ca),
             **self._options(),
         )
+
+    @property
+    def is_journal(self) -> bool:
+        return self.address.startswith("journal://")
 
     def _options(self) -> ClientOptions:
         return {
@@ -106,18 +135,38 @@ def told(url: str, record: Disconnected | Restarted) -> str:
     return f"{url}: the service was started anew: numbers begin at 1 again"
 
 
-def _parse_start(text: str) -> str | Position:
+def _parse_start(text: str) -> str | Position | Moment:
     if text in tuple(Start):
         return text
-    epoch, _, seq = text.partition(":")
     try:
-        position = Position(epoch_ns=int(epoch), seq=int(seq))
-        encode_request(Request(start=position))
+        start = _position(text) or Moment(time_ns=_time_ns(text))
+        encode_request(Request(start=start))
     except ValueError:
         raise UsageError(
-            f"--start {text!r}: live, oldest, or EPOCH_NS:SEQ, like 1795219200000000000:1001"
+            f"--start {text!r}: live, oldest, EPOCH_NS:SEQ like 1795219200000000000:1001, or a "
+            "time like 2026-11-29T13:00Z or 1795219200000000000"
         ) from None
-    return position
+    return start
+
+
+def _position(text: str) -> Position | None:
+    """The position in `EPOCH_NS:SEQ`; None for another form."""
+    epoch, _, seq = text.partition(":")
+    if not (epoch.isdecimal() and seq.isdecimal()):
+        return None
+    return Position(epoch_ns=int(epoch), seq=int(seq))
+
+
+def _time_ns(text: str) -> int:
+    """A time in unix ns, from such a number or from ISO 8601. Without a zone it is UTC. Raises
+    `ValueError`."""
+    if text.isdecimal():
+        if int(text) < FIRST_NS:
+            raise UsageError(f"--start {text}: a time in unix ns has 19 digits, this {len(text)}")
+        return int(text)
+    time = datetime.fromisoformat(text)
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
+    return since // timedelta(microseconds=1) * 1000
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | None:

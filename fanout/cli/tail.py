@@ -19,9 +19,11 @@ from fanout.cli.source import (
     told,
 )
 from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.errors import UsageError
 from fanout.protocol.records import Header
 
 if TYPE_CHECKING:
+    from fanout.clients.journal import JournalClient
     from fanout.clients.shm import ShmClient
     from fanout.clients.tcp import TcpClient
 
@@ -40,19 +42,25 @@ def tail(
     ] = None,
     symbol: Symbols = None,
     market_only: MarketOnly = False,
-    start: Begin = "live",
+    start: Begin = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow/--no-follow", help="Wait for more at the end of a journal."),
+    ] = True,
     reconnect: Reconnects = True,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
 ) -> None:
-    """Print what a service sends: trades, quotes, book updates and events to stdout, the rest to
-    stderr.
+    """Print what a service sends, or what its journal has: trades, quotes, book updates and events
+    to stdout, the rest to stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
+    Example: fanout tail journal:///data/journal --start 2026-11-29T13:00Z --no-follow
 
     csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
     updates. Other records go to stderr, and do not count for --limit.
     """
+    from fanout.clients.journal import JournalClient
     from fanout.clients.shm import ShmClient  # with what a service has no use for
     from fanout.clients.tcp import TcpClient
 
@@ -66,14 +74,18 @@ def tail(
             token_file=token_file,
             tls_ca=tls_ca,
         )
-        with source.client(TcpClient, ShmClient) as client:
+        if not follow and not source.is_journal:
+            raise UsageError("--no-follow is for a journal: a service has no end")
+        with source.client(TcpClient, ShmClient, JournalClient, follow=follow) as client:
             if limit == 0:
                 client.connect()
             else:
                 _print_all(client, output, limit)
 
 
-def _print_all(client: "TcpClient | ShmClient", output: Format, limit: int | None) -> None:
+def _print_all(
+    client: "TcpClient | ShmClient | JournalClient", output: Format, limit: int | None
+) -> None:
     line_of: Line | None = None
     count = 0
     for record in client:

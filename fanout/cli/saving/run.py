@@ -8,6 +8,7 @@ import trio
 
 from fanout.cli.formats import is_new, text_line
 from fanout.cli.saving.aside import require_free
+from fanout.cli.saving.journal import TrioJournalClient
 from fanout.cli.saving.progress import Progress
 from fanout.cli.saving.recordings import Recording, in_words, left_behind, recording_of
 from fanout.cli.saving.signals import Signals
@@ -39,7 +40,7 @@ def record(
     """
     make = recording_of(target)
     require_free(target, force=force)
-    client = source.client(TrioTcpClient, TrioShmClient)
+    client = source.client(TrioTcpClient, TrioShmClient, TrioJournalClient)
     progress = Progress()
     for path in left_behind(target):
         progress.say(f"{path} is left from an interrupted recording: see docs/data.md")
@@ -64,7 +65,7 @@ class Saving:
 
     def __init__(
         self,
-        client: TrioTcpClient | TrioShmClient,
+        client: TrioTcpClient | TrioShmClient | TrioJournalClient,
         recording: Recording,
         progress: Progress,
         *,
