@@ -75,6 +75,11 @@ class Disk(Protocol):
         False if another descriptor has it: a reader that keeps the file, or another writer."""
         ...
 
+    def share(self, descriptor: int) -> bool:
+        """Take the lock of an open file together with others that share it, as a reader does that
+        keeps the file. It ends with the descriptor. False if another descriptor has it alone."""
+        ...
+
 
 class RealDisk:
     """The disk of this machine."""
@@ -138,8 +143,15 @@ class RealDisk:
         return found.f_bavail * found.f_frsize
 
     def lock(self, descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return _has_locked(descriptor, fcntl.LOCK_EX)
+
+    def share(self, descriptor: int) -> bool:
+        return _has_locked(descriptor, fcntl.LOCK_SH)
+
+
+def _has_locked(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -32,6 +32,15 @@ class Places:
         """How many instruments the header in force still lacks."""
         self._last = FILE_HEADER_BYTES
 
+    @classmethod
+    def behind(cls, place: Place) -> "Places":
+        """To go on at a place, as if the frames before it had been taken. The next places are
+        those behind it."""
+        places = cls(place.seq)
+        places.offset = places._last = place.offset
+        places.time_ns, places._opening = place.time_ns, place.opening
+        return places
+
     def take(self, frames: bytes) -> list[Place]:
         """The places in the whole frames that follow."""
         places = []

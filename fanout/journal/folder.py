@@ -1,0 +1,105 @@
+"""A channel's folder in a journal: which epochs and segments it has, and where.
+
+    DIR/CHANNEL/EPOCH/FIRSTSEQ.fj     a segment; .fi its index, .fs its state, .torn its cut-off end
+
+Names that no journal gives are passed over here. Nothing is checked but names: a file that has the
+name of a segment may be none.
+"""
+
+from collections.abc import Sequence
+from os.path import join
+from typing import Final
+
+from fanout.journal.disk import Disk
+from fanout.protocol.journal import INDEX, SEGMENT, TORN, number_in, numbered
+
+STATE: Final = ".fs"
+
+
+class ChannelFolder:
+    """The folder of one channel. All methods may block, and raise `OSError`."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self.path = path
+        self._disk = disk
+
+    def epochs(self) -> list[int]:
+        """The epochs that have a folder, in order."""
+        return _numbers(self._disk.names(self.path))
+
+    def segments(self, epoch_ns: int) -> list[int]:
+        """The first numbers of an epoch's segments, in order."""
+        return _numbers(self._disk.names(self.epoch_path(epoch_ns)), SEGMENT)
+
+    def open(self, epoch_ns: int, first_seq: int) -> "KeptSegment":
+        """Open a segment to read it. Retention leaves it alone until it is closed."""
+        return KeptSegment(self._disk, self, epoch_ns, first_seq)
+
+    def epoch_path(self, epoch_ns: int) -> str:
+        return join(self.path, numbered(epoch_ns))
+
+    def file_path(self, epoch_ns: int, first_seq: int, ending: str = SEGMENT) -> str:
+        return join(self.path, numbered(epoch_ns), numbered(first_seq, ending))
+
+
+class KeptSegment:
+    """A segment that is being read, by whoever opened it alone."""
+
+    def __init__(self, disk: Disk, folder: ChannelFolder, epoch_ns: int, first_seq: int) -> None:
+        self._disk = disk
+        self._index_path = folder.file_path(epoch_ns, first_seq, INDEX)
+        self._descriptor = disk.open(folder.file_path(epoch_ns, first_seq))
+        try:
+            disk.share(self._descriptor)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to so many bytes from there; fewer at the end."""
+        return self._disk.read(self._descriptor, offset, size)
+
+    def size(self) -> int:
+        return self._disk.size(self._descriptor)
+
+    def index(self) -> bytes:
+        """What the segment's index holds; nothing where there is none."""
+        return contents(self._disk, self._index_path)
+
+    def close(self) -> None:
+        self._disk.close(self._descriptor)
+
+
+def first_seq_of(name: str) -> int | None:
+    """The first number of the segment that a file in an epoch's folder belongs to, None for names
+    that no journal gives."""
+    whole, torn, turn = name.partition(TORN)
+    if torn and (not turn or (turn[0] == "." and turn[1:].isdecimal())):
+        return number_in(whole) or None
+    found = (number_in(name, each) for each in (SEGMENT, INDEX, STATE))
+    return next((each for each in found if each), None)
+
+
+def contents(disk: Disk, path: str) -> bytes:
+    """All bytes of a small file; none if there is no such file. Raises `OSError`."""
+    try:
+        descriptor = disk.open(path)
+    except FileNotFoundError:
+        return b""
+    try:
+        return disk.read(descriptor, 0, disk.size(descriptor))
+    finally:
+        disk.close(descriptor)
+
+
+def write_all(disk: Disk, descriptor: int, offset: int, data: bytes) -> None:
+    """Write all of it, in as many calls as the disk takes. Raises `OSError`."""
+    view = memoryview(data)
+    while view:
+        taken = disk.write(descriptor, offset, [bytes(view)])
+        offset, view = offset + taken, view[taken:]
+
+
+def _numbers(names: Sequence[str], ending: str = "") -> list[int]:
+    found = (number_in(each, ending) for each in names)
+    return sorted(each for each in found if each)
