@@ -1,0 +1,218 @@
+"""Removes the oldest segments of a journal, so that it stays within an age and a size.
+
+    choose    which segments go: values in, values out
+    prune     removes them, and what belongs to them
+
+The newest segment of a channel never goes. A segment that is being read stays, and all later ones
+of its channel, since its reader is to go on to them; but not for ever: a reader that is stuck must
+not fill the disk. One whose segment is removed reads it to its end, and then gets a LOSS.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from os.path import join
+from typing import Final
+
+import msgspec
+
+from fanout.journal.disk import Disk
+from fanout.journal.folder import ChannelFolder, first_seq_of
+from fanout.protocol.errors import PeerError
+from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header
+from fanout.protocol.text import channel_fault
+
+_LOG = logging.getLogger("fanout")
+
+GRACE_NS: Final = 3_600 * 10**9
+"""How much older than allowed a segment may grow while it is being read."""
+
+GRACE_SHARE: Final = 4
+"""A journal may grow by one part in so many over its size while its oldest segments are read."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is kept. With 0 there is no limit."""
+
+    keep_ns: int = 0
+    """How long a segment is kept after its last record."""
+    keep_bytes: int = 0
+    """Size of all segments of all channels together."""
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment that is complete: a later one of its channel follows."""
+
+    channel: str
+    epoch_ns: int
+    first_seq: int
+    size_bytes: int
+    """With its index and what else belongs to it."""
+    end_ns: int
+    """When the next one was begun, or later."""
+
+
+def choose(
+    segments: Sequence[Sealed],
+    limits: Limits,
+    *,
+    now_ns: int,
+    more_bytes: int = 0,
+    held: Collection[Sealed] = (),
+) -> list[Sealed]:
+    """The segments to remove, the oldest first. `segments` has those of each channel in order.
+
+    `more_bytes` is the size of what is kept besides. `held` are those that are being read.
+    """
+    size_bytes = more_bytes + sum(each.size_bytes for each in segments)
+    settled: set[str] = set()
+    gone: list[Sealed] = []
+    for each in sorted(segments, key=lambda each: each.end_ns):
+        if each.channel in settled:
+            continue
+        if _is_over(limits, now_ns - each.end_ns, size_bytes, is_held=each in held):
+            gone.append(each)
+            size_bytes -= each.size_bytes
+        else:
+            settled.add(each.channel)
+    return gone
+
+
+def _is_over(limits: Limits, age_ns: int, size_bytes: int, *, is_held: bool) -> bool:
+    keep_ns, keep_bytes = limits.keep_ns, limits.keep_bytes
+    is_old = 0 < keep_ns < age_ns - is_held * GRACE_NS
+    is_much = 0 < keep_bytes < size_bytes - is_held * (keep_bytes // GRACE_SHARE)
+    return is_old or is_much
+
+
+class Retention:
+    """Keeps a journal within its limits. For one thread at a time."""
+
+    def __init__(self, disk: Disk, directory: str, limits: Limits) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._limits = limits
+        self._known: dict[str, tuple[int, int]] = {}
+        """When a segment was made, and its size, by path: each is opened once."""
+
+    def prune(self, now_ns: int) -> list[Sealed]:
+        """Remove what is too old or too much. Returns what was removed. Raises `OSError`."""
+        if self._limits == Limits():
+            return []
+        segments, more_bytes = self._look()
+        removed: list[Sealed] = []
+        held: set[Sealed] = set()
+        while chosen := choose(
+            segments, self._limits, now_ns=now_ns, more_bytes=more_bytes, held=held
+        ):
+            for each in chosen:
+                if not self._remove(each, is_held=each in held):
+                    held.add(each)
+                    break  # those behind it stay for its reader, and others may have to go
+                segments.remove(each)
+                removed.append(each)
+        return removed
+
+    def _look(self) -> tuple[list[Sealed], int]:
+        """The segments that are complete, and the size of the newest ones."""
+        sealed: list[Sealed] = []
+        more_bytes = 0
+        for name in self._disk.names(self._directory):
+            if channel_fault(name):
+                continue
+            with suppress(NotADirectoryError):
+                found, newest_bytes = self._look_at(name)
+                sealed += found
+                more_bytes += newest_bytes
+        return sealed, more_bytes
+
+    def _look_at(self, channel: str) -> tuple[list[Sealed], int]:
+        folder = self._folder(channel)
+        epochs = folder.epochs()
+        order = [(epoch, seq) for epoch in epochs for seq in folder.segments(epoch)]
+        sealed: list[Sealed] = []
+        end_ns = 0
+        for (epoch_ns, first_seq), following in pairwise(order):
+            created_ns, size_bytes = self._facts(folder.file_path(epoch_ns, first_seq))
+            followed_ns, _ = self._facts(folder.file_path(*following))
+            end_ns = max(end_ns, followed_ns or created_ns)
+            if size_bytes:
+                sealed.append(
+                    Sealed(
+                        channel=channel,
+                        epoch_ns=epoch_ns,
+                        first_seq=first_seq,
+                        size_bytes=size_bytes,
+                        end_ns=end_ns,
+                    )
+                )
+        if not order:
+            return [], 0
+        self._sweep(folder, epochs, order[0])
+        newest = folder.file_path(*order[-1])
+        _, newest_bytes = self._facts(newest)
+        self._known.pop(newest, None)  # it grows
+        return sealed, newest_bytes
+
+    def _facts(self, path: str) -> tuple[int, int]:
+        """When a segment was made, and its size; zeros for what is none."""
+        if path not in self._known:
+            try:
+                descriptor = self._disk.open(path)
+            except OSError:
+                return 0, 0
+            try:
+                head = self._disk.read(descriptor, 0, FILE_HEADER_BYTES)
+                self._known[path] = (_created_ns(head), self._disk.size(descriptor))
+            finally:
+                self._disk.close(descriptor)
+        return self._known[path]
+
+    def _remove(self, segment: Sealed, *, is_held: bool) -> bool:
+        """Remove a segment, and then what belongs to it. False if it is being read and is not known
+        to be held."""
+        folder = self._folder(segment.channel)
+        path = folder.file_path(segment.epoch_ns, segment.first_seq)
+        with suppress(FileNotFoundError):  # somebody else removed it
+            descriptor = self._disk.open(path)
+            try:
+                if not self._disk.lock(descriptor) and not is_held:
+                    return False
+                self._disk.remove(path)
+            finally:
+                self._disk.close(descriptor)
+        if is_held:
+            _LOG.warning("%s: removed while it was being read, to stay within the limits", path)
+        self._known.pop(path, None)
+        self._remove_rest(folder, segment.epoch_ns, {segment.first_seq})
+        return True
+
+    def _sweep(self, folder: ChannelFolder, epochs: Sequence[int], oldest: tuple[int, int]) -> None:
+        """Remove what is left of segments before the oldest one, if removing them was cut short."""
+        for epoch_ns in epochs:
+            if epoch_ns <= oldest[0]:
+                names = self._disk.names(folder.epoch_path(epoch_ns))
+                found = {seq for seq in map(first_seq_of, names) if seq}
+                left = {seq for seq in found if (epoch_ns, seq) < oldest}
+                if left or not names:
+                    self._remove_rest(folder, epoch_ns, left)
+
+    def _remove_rest(self, folder: ChannelFolder, epoch_ns: int, seqs: Collection[int]) -> None:
+        """Remove the files of segments that are gone, and the folder if it is empty then."""
+        path = folder.epoch_path(epoch_ns)
+        for name in self._disk.names(path):
+            if first_seq_of(name) in seqs:
+                self._disk.remove(join(path, name))
+        if not self._disk.names(path):
+            self._disk.remove_folder(path)
+
+    def _folder(self, channel: str) -> ChannelFolder:
+        return ChannelFolder(self._disk, join(self._directory, channel))
+
+
+def _created_ns(head: bytes) -> int:
+    try:
+        return decode_file_header(head).created_ns
+    except PeerError:
+        return 0

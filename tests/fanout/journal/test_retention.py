@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import pytest
+
+from fanout.journal.disk import RealDisk
+from fanout.journal.folder import ChannelFolder
+from fanout.journal.retention import GRACE_NS, Limits, Retention, Sealed, choose
+from fanout.protocol.journal import numbered
+from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel
+
+HOUR_NS = 3_600 * 10**9
+FREE = Limits()
+
+
+def sealed(first_seq: int, *, end_ns: int, size_bytes: int = 10, channel: str = "a") -> Sealed:
+    return Sealed(
+        channel=channel, epoch_ns=1, first_seq=first_seq, size_bytes=size_bytes, end_ns=end_ns
+    )
+
+
+A = [sealed(seq, end_ns=seq * HOUR_NS) for seq in range(1, 6)]
+B = [sealed(seq, end_ns=seq * HOUR_NS + 1, channel="b") for seq in range(1, 6)]
+NOW_NS = 6 * HOUR_NS
+
+
+def test_without_limits_everything_stays() -> None:
+    assert choose(A, FREE, now_ns=10**30) == []
+
+
+def test_what_is_too_old_goes() -> None:
+    limits = Limits(keep_ns=3 * HOUR_NS)
+    assert choose([*A, *B], limits, now_ns=NOW_NS) == [A[0], B[0], A[1], B[1]]
+
+
+def test_the_oldest_of_all_channels_go_until_the_size_is_right() -> None:
+    limits = Limits(keep_bytes=95)
+    assert choose([*B, *A], limits, now_ns=NOW_NS) == [A[0]]
+    assert choose([*B, *A], limits, now_ns=NOW_NS, more_bytes=20) == [A[0], B[0], A[1]]
+    assert choose(A, limits, now_ns=NOW_NS, more_bytes=1_000) == A, "the newest stay all the same"
+
+
+def test_a_segment_that_is_read_stays_and_the_later_ones_of_its_channel() -> None:
+    limits = Limits(keep_bytes=90)
+    assert choose([*A, *B], limits, now_ns=NOW_NS, held={A[0]}) == [B[0]]
+    limits = Limits(keep_ns=4 * HOUR_NS - GRACE_NS // 2)
+    assert choose([*A, *B], limits, now_ns=NOW_NS, held={A[1]}) == [A[0], B[0], B[1]]
+
+
+def test_a_segment_that_is_read_goes_after_a_grace() -> None:
+    much = Limits(keep_bytes=40)
+    assert choose(A, much, now_ns=NOW_NS, held={A[0]}) == []
+    assert choose(A, much, now_ns=NOW_NS, more_bytes=1, held={A[0]}) == [A[0], A[1]]
+    age_ns = NOW_NS - A[0].end_ns - GRACE_NS
+    assert choose(A, Limits(keep_ns=age_ns), now_ns=NOW_NS, held={A[0]}) == []
+    assert choose(A, Limits(keep_ns=age_ns - 1), now_ns=NOW_NS, held={A[0]})[0] == A[0]
+
+
+def keep(directory: Path, count: int, *, epoch_ns: int = EPOCH_NS, first: int = 1) -> Path:
+    """Segments of three trades, of which one is made each second."""
+    keeper = Keeper(str(directory), make_channel(epoch_ns), created_ns=first * 10**9)
+    for second in range(first + 1, first + count):
+        keeper.publish(3)
+        keeper.seal()
+        keeper.begin(second * 10**9)
+    keeper.publish(3)
+    keeper.seal()
+    return Path(keeper.folder)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def prune(directory: Path, limits: Limits, now_ns: int) -> list[int]:
+    removed = Retention(RealDisk(), str(directory), limits).prune(now_ns)
+    return [each.first_seq for each in removed]
+
+
+def test_a_segment_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    folder = keep(tmp_path, 4)
+    (folder / numbered(1, ".fs")).write_bytes(b"state")
+    (folder / numbered(1, ".torn.2")).write_bytes(b"torn")
+    (folder / "notes").write_bytes(b"mine")
+    (tmp_path / "lock").write_bytes(b"1")
+    assert prune(tmp_path, FREE, 10**30) == []
+    assert prune(tmp_path, Limits(keep_ns=10**9), 4 * 10**9) == [1]
+    assert names(folder) == [
+        *(numbered(seq, ending) for seq in (4, 7, 10) for ending in (".fi", ".fj")),
+        "notes",
+    ]
+
+
+def test_the_newest_segment_of_a_channel_stays(tmp_path: Path) -> None:
+    old = keep(tmp_path, 3)
+    new = keep(tmp_path, 2, epoch_ns=EPOCH_NS + 1, first=10)
+    (tmp_path / "test" / numbered(EPOCH_NS + 2)).mkdir()  # of an epoch that begins
+    assert prune(tmp_path, Limits(keep_bytes=1), 0) == [1, 4, 7, 1]
+    assert not old.exists()
+    assert names(new) == [numbered(4, ".fi"), numbered(4, ".fj")]
+    assert names(tmp_path / "test") == [numbered(EPOCH_NS + 1), numbered(EPOCH_NS + 2)]
+
+
+def test_what_an_interrupted_removal_left_goes(tmp_path: Path) -> None:
+    old = keep(tmp_path, 1)
+    (old / numbered(1, ".fj")).unlink()
+    empty = tmp_path / "test" / numbered(EPOCH_NS - 1)
+    empty.mkdir()
+    keep(tmp_path, 1, epoch_ns=EPOCH_NS + 1)
+    assert prune(tmp_path, Limits(keep_bytes=1), 0) == []
+    assert names(tmp_path / "test") == [numbered(EPOCH_NS + 1)]
+
+
+def test_a_segment_that_is_read_stays_for_its_reader(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = keep(tmp_path, 5)
+    other = keep(tmp_path / "more", 1)
+    assert other.exists()
+    size = sum(each.stat().st_size for each in folder.iterdir() if each.suffix == ".fj")
+    reader = ChannelFolder(RealDisk(), str(tmp_path / "test")).open(EPOCH_NS, 4)
+    assert prune(tmp_path, Limits(keep_bytes=size - 1), 0) == [1]
+    assert prune(tmp_path, Limits(keep_bytes=size * 7 // 10), 0) == []
+    assert caplog.messages == []
+    assert prune(tmp_path, Limits(keep_bytes=size // 2), 0) == [4, 7]
+    assert caplog.messages == [
+        f"{folder / numbered(4, '.fj')}: removed while it was being read, to stay within the limits"
+    ]
+    assert reader.read(0, 8) == b"fanoutFJ", "its descriptor lives on"
+    reader.close()
+    assert prune(tmp_path, Limits(keep_bytes=1), 0) == [10]
+
+
+def test_a_file_that_is_no_segment_does_not_stop_retention(tmp_path: Path) -> None:
+    folder = keep(tmp_path, 3)
+    (folder / numbered(2, ".fj")).mkdir()
+    (folder / numbered(3, ".fj")).write_bytes(b"none")
+    assert prune(tmp_path, Limits(keep_ns=1), 10**10) == [1, 3, 4]
+    assert numbered(2, ".fj") in names(folder)
