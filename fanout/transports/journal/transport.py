@@ -25,8 +25,9 @@ from fanout.channel.channel import Channel
 from fanout.channel.past import PastOf
 from fanout.errors import BindError
 from fanout.journal.disk import Disk, RealDisk
+from fanout.journal.retention import Limits
+from fanout.journal.store import Journal, open_journal
 from fanout.journal.worker import Track, Worker
-from fanout.protocol.errors import reason
 from fanout.stats.histogram import SLICE_S
 from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import Transport
@@ -68,17 +69,21 @@ class JournalTransport(Transport):
         self.url = f"journal://{config.dir}"
         self._disk = disk or RealDisk()
         self._wall_ns = wall_ns
-        self._worker = Worker(self._disk, sync_s=config.sync_s)
+        self._worker = Worker(self._disk, sync_s=config.sync_s, chore=self._tidy)
         self._kept: tuple[Keeping, ...] = ()
+        self._journal: Journal | None = None
+        """None unless the directory is ours."""
+        self._tidied_segments = 0
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[PastOf | None]:
         """See `Transport.opened`. The directory is made if it is missing."""
-        try:
-            await trio.to_thread.run_sync(self._disk.make_folder, self.config.dir)
-        except OSError as error:
-            raise BindError(f"journal {self.config.dir}: {reason(error)}") from error
-        yield None
+        limits = Limits(keep_ns=self.config.keep_s * 10**9, keep_bytes=self.config.keep_bytes)
+        async with open_journal(
+            self.config.dir, limits=limits, disk=self._disk, wall_ns=self._wall_ns
+        ) as journal:
+            self._journal = journal
+            yield journal.past_of
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`."""
@@ -115,6 +120,13 @@ class JournalTransport(Transport):
             with trio.move_on_after(CLOSE_S, shield=True):
                 while self._worker.is_running:  # noqa: ASYNC110  threads, no event to wait for
                     await trio.sleep(GATHER_S)
+
+    def _tidy(self) -> None:
+        """Remove old segments, at the latest after each new one. For the thread that syncs."""
+        segments = sum(each.track.segments for each in self._kept)
+        if self._journal is not None:
+            self._journal.tidy(now=segments > self._tidied_segments)
+        self._tidied_segments = segments
 
     def _keeping(self, channel: Channel) -> Keeping:
         track = Track(os.path.join(self.config.dir, channel.name))

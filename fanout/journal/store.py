@@ -1,0 +1,191 @@
+"""A journal's directory, while a service has it.
+
+    DIR/lock                  held by the service that writes there; its text is the pid
+    DIR/CHANNEL/...           see `folder`
+
+`open_journal` takes the lock, brings the directory in order and gives a `Journal`. One service
+writes in a directory: a second one is refused. Everything that touches the disk runs in threads.
+"""
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from errno import ENOTDIR
+from os.path import join
+from typing import Final, TypeVar
+
+import trio
+
+from fanout.errors import BindError
+from fanout.journal.disk import Disk, RealDisk
+from fanout.journal.folder import ChannelFolder, write_all
+from fanout.journal.reading import READERS, JournalPast
+from fanout.journal.recovery import recover
+from fanout.journal.retention import Limits, Retention
+from fanout.protocol.errors import FanoutError, reason
+from fanout.protocol.journal import LOCK
+
+_LOG = logging.getLogger("fanout")
+
+PATIENCE_S: Final = 1.0
+"""After so long without an end, the log says that the journal is looked through."""
+
+MAX_PID_BYTES: Final = 20
+"""How much of a lock file is read."""
+
+T = TypeVar("T")
+
+TIDY_S: Final = 60.0
+"""How often old segments are looked for."""
+
+
+class Journal:
+    """A journal's directory that is ours. Made by `open_journal`."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        retention: Retention,
+        newest: dict[str, int],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        """`newest` has the newest epoch of each channel from before this start."""
+        self.directory = directory
+        self._disk = disk
+        self._retention = retention
+        self._newest = newest
+        self._wall_ns = wall_ns
+        self._limiter = trio.CapacityLimiter(READERS)
+        self._tidied_s = time.monotonic()
+        self._failure = ""
+
+    def past_of(self, channel: str) -> JournalPast:
+        """What is kept of a channel. See `channel.past.PastOf`."""
+        folder = ChannelFolder(self._disk, join(self.directory, channel))
+        return JournalPast(folder, self._newest.get(channel, 0), self._limiter)
+
+    def tidy(self, *, now: bool = False) -> None:
+        """Remove segments that are too old or too many, if it is time for that, or `now`. For the
+        thread that syncs, which calls it after each round and says `now` after a rotation. Raises
+        nothing: what cannot be removed is logged, and tried again."""
+        now_s = time.monotonic()
+        if not now and now_s < self._tidied_s + TIDY_S:
+            return
+        self._tidied_s = now_s
+        try:
+            removed = self._retention.prune(self._wall_ns())
+        except OSError as error:
+            if self._failure != reason(error):
+                self._failure = reason(error)
+                where = error.filename or self.directory
+                _LOG.warning("journal: cannot remove old segments: %s: %s", where, self._failure)
+            return
+        self._failure = ""
+        if removed:
+            size = sum(each.size_bytes for each in removed)
+            _LOG.info("journal: removed %d old segments, %s bytes", len(removed), f"{size:,}")
+
+
+@asynccontextmanager
+async def open_journal(
+    directory: str,
+    *,
+    limits: Limits | None = None,
+    disk: Disk | None = None,
+    wall_ns: Callable[[], int] = time.time_ns,
+) -> AsyncIterator[Journal]:
+    """Have a journal's directory, made if it is missing, locked and in order.
+
+    Raises `BindError` if another service has it, or it cannot be used, and `ConfigError` if its
+    files are of a later version.
+    """
+    disk = disk or RealDisk()
+    lock = await _in_thread(take_lock, disk, directory)
+    try:
+        newest = await _recovered(disk, directory)
+        retention = Retention(disk, directory, limits or Limits())
+        journal = Journal(disk, directory, retention, newest, wall_ns)
+        await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
+        yield journal
+    finally:
+        with trio.move_on_after(PATIENCE_S, shield=True):
+            await trio.to_thread.run_sync(disk.close, lock, abandon_on_cancel=True)
+
+
+async def _recovered(disk: Disk, directory: str) -> dict[str, int]:
+    """Bring the journal in order. Says so if that takes long."""
+    found: dict[str, int] = {}
+    failure: FanoutError | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_say_after_a_while, directory)
+        try:
+            found = await _in_thread(recover, disk, directory)
+        except FanoutError as error:
+            failure = error  # raised as it is, not in the nursery's group
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return found
+
+
+async def _say_after_a_while(directory: str) -> None:
+    await trio.sleep(PATIENCE_S)
+    _LOG.info("journal %s: looking through the last segments", directory)
+
+
+async def _in_thread(work: Callable[[Disk, str], T], disk: Disk, directory: str) -> T:
+    """Do something with the directory. It is done to its end, also if the task is cancelled."""
+    try:
+        return await trio.to_thread.run_sync(work, disk, directory)
+    except OSError as error:
+        where = error.filename or directory
+        raise BindError(f"cannot keep a journal in {where}: {reason(error)}") from error
+
+
+def take_lock(disk: Disk, directory: str) -> int:
+    """Lock a journal's directory, which is made if it is missing. The lock ends with the
+    descriptor that is returned. Raises `OSError`, and `BindError` if another process has it."""
+    try:
+        disk.make_folder(directory)
+    except FileExistsError:
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), directory) from None
+    path = join(directory, LOCK)
+    try:
+        lock = disk.open(path)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # made by another process meanwhile
+            disk.close(disk.open(path, make=True))
+        lock = disk.open(path)
+    try:
+        if not disk.lock(lock):
+            raise BindError(
+                f"journal {directory} belongs to {_holder(disk, lock)}, which is running: stop it, "
+                "or give another --dir"
+            )
+        disk.truncate(lock, 0)
+        write_all(disk, lock, 0, str(os.getpid()).encode())
+    except BaseException:
+        disk.close(lock)
+        raise
+    return lock
+
+
+def lock_holder(disk: Disk, directory: str) -> str | None:
+    """Which process has a journal's directory, in words; None if it is free. Raises `OSError`."""
+    try:
+        lock = disk.open(join(directory, LOCK))
+    except FileNotFoundError:
+        return None
+    try:
+        return None if disk.lock(lock) else _holder(disk, lock)
+    finally:
+        disk.close(lock)
+
+
+def _holder(disk: Disk, lock: int) -> str:
+    """Who has the lock, in words."""
+    pid = disk.read(lock, 0, MAX_PID_BYTES)
+    return f"process {pid.decode()}" if pid.isdigit() else "another process"

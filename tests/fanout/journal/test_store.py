@@ -1,0 +1,132 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.errors import BindError, ConfigError
+from fanout.journal import store
+from fanout.journal.disk import RealDisk
+from fanout.journal.folder import ChannelFolder
+from fanout.journal.retention import Limits
+from fanout.journal.store import PATIENCE_S, lock_holder, open_journal
+from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel, write_journal
+
+
+async def test_a_directory_is_made_locked_and_released(tmp_path: Path) -> None:
+    directory = tmp_path / "some" / "where"
+    for _ in range(2):
+        async with open_journal(str(directory)):
+            assert (directory / "lock").read_text() == str(os.getpid())
+            assert lock_holder(RealDisk(), str(directory)) == f"process {os.getpid()}"
+        assert lock_holder(RealDisk(), str(directory)) is None
+
+
+async def test_a_second_service_is_refused(tmp_path: Path) -> None:
+    async with open_journal(str(tmp_path)):
+        with pytest.raises(BindError) as caught:
+            async with open_journal(str(tmp_path)):
+                raise AssertionError
+        assert str(caught.value) == (
+            f"journal {tmp_path} belongs to process {os.getpid()}, which is running: stop it, or "
+            "give another --dir"
+        )
+        (tmp_path / "lock").write_text("me")
+        with pytest.raises(BindError, match="belongs to another process, which is running"):
+            async with open_journal(str(tmp_path)):
+                raise AssertionError
+
+
+async def test_a_directory_that_cannot_be_used_is_refused_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for path, why in ((file, "Not a directory"), (file / "below", "Not a directory")):
+        with pytest.raises(BindError) as caught:
+            async with open_journal(str(path)):
+                raise AssertionError
+        assert str(caught.value) == f"cannot keep a journal in {path}: {why}"
+
+
+async def test_what_is_found_wrong_ends_the_start_and_the_lock(tmp_path: Path) -> None:
+    segment = write_journal(tmp_path, 3)
+    data = bytearray(segment.read_bytes())
+    data[8] = 2
+    segment.write_bytes(data)
+    with pytest.raises(ConfigError, match="is of a later version"):
+        async with open_journal(str(tmp_path)):
+            raise AssertionError
+    assert lock_holder(RealDisk(), str(tmp_path)) is None
+
+
+async def test_the_past_of_a_channel_knows_its_newest_epoch(tmp_path: Path) -> None:
+    write_journal(tmp_path, 3)
+    write_journal(tmp_path, 3, epoch_ns=EPOCH_NS + 7)
+    async with open_journal(str(tmp_path)) as journal:
+        assert journal.past_of("test").newest_epoch_ns == EPOCH_NS + 7
+        assert journal.past_of("other").newest_epoch_ns == 0
+
+
+async def test_an_error_of_the_body_is_not_taken_for_one_of_the_journal(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError):
+        async with open_journal(str(tmp_path)):
+            raise ConnectionResetError
+
+
+async def test_old_segments_are_removed_at_the_start_and_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    keeper = Keeper(str(tmp_path), make_channel())
+
+    def next_segment() -> None:
+        keeper.publish(3)
+        keeper.seal()
+        keeper.begin()
+
+    next_segment()
+    async with open_journal(str(tmp_path), limits=Limits(keep_bytes=1)) as journal:
+        folder = ChannelFolder(RealDisk(), str(tmp_path / "test"))
+        assert folder.segments(EPOCH_NS) == [4]
+        assert caplog.messages[-1].startswith("journal: removed 1 old segments, ")
+        next_segment()
+        journal.tidy()
+        assert folder.segments(EPOCH_NS) == [4, 7], "it is not time yet"
+        journal.tidy(now=True)
+        assert folder.segments(EPOCH_NS) == [7]
+        next_segment()
+        monkeypatch.setattr(store, "TIDY_S", 0.0)
+        journal.tidy()
+        assert folder.segments(EPOCH_NS) == [10]
+    keeper.seal()
+
+
+async def test_a_removal_that_fails_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Protected(RealDisk):
+        def remove(self, path: str) -> None:
+            raise PermissionError(13, "Permission denied", path)
+
+    write_journal(tmp_path, 3)
+    segment = write_journal(tmp_path, 3, epoch_ns=EPOCH_NS - 1)
+    disk = Protected()
+    async with open_journal(str(tmp_path), disk=disk, limits=Limits(keep_bytes=1)) as journal:
+        journal.tidy(now=True)
+    assert caplog.messages == [f"journal: cannot remove old segments: {segment}: Permission denied"]
+
+
+async def test_a_long_recovery_is_announced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    class Slow(RealDisk):
+        def names(self, folder: str) -> list[str]:
+            trio.from_thread.run(trio.sleep, PATIENCE_S * 2)
+            return super().names(folder)
+
+    async with open_journal(str(tmp_path), disk=Slow()):
+        pass
+    assert caplog.messages == [f"journal {tmp_path}: looking through the last segments"]
