@@ -19,6 +19,7 @@ class Name(StrEnum):
     CERTIFICATE = "certificate"
     MEMORY = "memory"
     QUEUE = "queue"
+    JOURNAL = "journal"
     SIMULATOR = "simulator"
     DNS = "dns"
     TCP = "tcp"
@@ -55,7 +56,7 @@ class Fault(StrEnum):
     UNREACHABLE = "unreachable"
     """The venue does not answer, or its trades do not arrive."""
     MACHINE = "machine"
-    """This machine lacks something: a port, a queue, memory, descriptors."""
+    """This machine lacks something: a port, a queue, a journal, memory, descriptors."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,3 +136,11 @@ def any_failed(checks: Iterable[Check]) -> bool:
 def time_text(seconds: float) -> str:
     """A duration for people."""
     return f"{seconds * 1_000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+
+
+def room_text(size_bytes: int) -> str:
+    """A size for people."""
+    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:,.1f} {name}"
+    return f"{size_bytes} bytes"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from fanout.checks.report import Check, Fault, Name, Subject
+from fanout.checks.report import Check, Fault, Name, Subject, room_text
 from fanout.protocol.errors import reason
 from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm.config import ShmConfig
@@ -39,15 +39,15 @@ def _check_room(directory: str, wanted_bytes: int, statvfs: Statvfs) -> Check:
         advice = f"run as a user with write permission, or chmod 1777 {directory} as root"
         return subject.failed("the directory is not writable", advice, Fault.MACHINE)
     free_bytes = status.f_bavail * status.f_frsize
-    found = f"{_size(free_bytes)} free of {_size(status.f_blocks * status.f_frsize)}"
+    found = f"{room_text(free_bytes)} free of {room_text(status.f_blocks * status.f_frsize)}"
     if free_bytes < wanted_bytes:
         advice = (
             "lower --capacity, remove files there, or enlarge the shared memory: "
             f"mount -o remount,size=... {directory}, docker --shm-size"
         )
-        found = f"{found}, {_size(wanted_bytes)} needed"
+        found = f"{found}, {room_text(wanted_bytes)} needed"
         return subject.failed(found, advice, Fault.MACHINE)
-    return subject.passed(f"{found}, {_size(wanted_bytes)} needed, writable")
+    return subject.passed(f"{found}, {room_text(wanted_bytes)} needed, writable")
 
 
 def check_queue(config: ShmConfig) -> Check:
@@ -70,10 +70,3 @@ def check_queue(config: ShmConfig) -> Check:
         case Holder.STRANGER:
             found = "the file exists and is no queue"
     return subject.failed(found, advice, Fault.MACHINE)
-
-
-def _size(size_bytes: int) -> str:
-    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
-        if size_bytes >= unit:
-            return f"{size_bytes / unit:,.1f} {name}"
-    return f"{size_bytes} bytes"
