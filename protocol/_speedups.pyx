@@ -2,8 +2,10 @@
 """Compiled twins of the functions that do the work per trade and per frame.
 
 Each does what the function of its name does in `fanout.protocol.block`, `fanout.protocol.rows`,
-`fanout.protocol.quote_block`, `fanout.protocol.book_block` or `fanout.protocol.ring`, for arguments and bytes that are in order. Whatever is out of order it leaves to
-that one: so there is one place for every check's words, and a twin has nothing to say of its own.
+`fanout.protocol.quote_block`, `fanout.protocol.book_block`, `fanout.protocol.ring` or
+`fanout.protocol.journal_scan`, for arguments and bytes that are in order. Whatever is out of order
+it leaves to that one: so there is one place for every check's words, and a twin has nothing to say
+of its own.
 What it must not do is take something that the plain function refuses.
 
 Fields of records and of slotted objects are read and filled at their offsets, as CPython's own
@@ -17,7 +19,7 @@ from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fanout.protocol import constants, ring_page
 from fanout.protocol.book_records import (
@@ -44,7 +46,8 @@ cdef extern from "_speedups.h":
     void RELAX()
     void STORE(uint64_t *word, uint64_t value)
     void fill_crc_table()
-    uint32_t crc32_of(const uint8_t *data, Py_ssize_t size)
+    uint32_t crc32_of(const uint8_t *data, Py_ssize_t size) noexcept nogil
+    uint32_t crc32_by_tables(const uint8_t *data, Py_ssize_t size)
 
     PyObject *PyType_GenericAlloc(PyTypeObject *type, Py_ssize_t count) except NULL
     PyObject *PyLong_FromLongLong(long long value) except NULL
@@ -68,6 +71,12 @@ def plain(name):
     from fanout.protocol.speedups import twin
 
     return twin.plain[name]
+
+
+def crc32s(bytes data):
+    """The CRC in the way that this CPU takes, and by tables, which others take: for a test."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    return crc32_of(at, len(data)), crc32_by_tables(at, len(data))
 
 
 # What the wire says, as C has it.
@@ -209,6 +218,7 @@ cdef Py_ssize_t reference_update_id = offset_of(Reference, "update_id")
 include "_block.pxi"
 include "_books.pxi"
 include "_ring.pxi"
+include "_journal.pxi"
 
 
 # What is relied upon above, or this module is not there: fields are members, and a record that is
