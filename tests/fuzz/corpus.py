@@ -9,6 +9,13 @@ from typing import Any
 
 from fanout.protocol import START, Position, Request, encode_request, frame
 from fanout.protocol.framing import seal
+from fanout.protocol.journal import (
+    INDEX_MAGIC,
+    FileHeader,
+    Place,
+    encode_file_header,
+    encode_places,
+)
 from fanout.protocol.ring_page import (
     CAPACITY_WORD,
     HEADER_SLOTS_AT,
@@ -104,6 +111,16 @@ def streams() -> list[bytes]:
     return [whole, begin, renewed, changed, other, *updates, *vectors]
 
 
+def journal_files() -> list[bytes]:
+    begun = FileHeader(epoch_ns=1_795_219_200_000_000_000, first_seq=1_001, created_ns=1)
+    segments = [encode_file_header(begun) + each for each in streams()[:5]]
+    places = [
+        Place(seq=1_001 + each, time_ns=each, offset=73 + 65_536 * each, opening=73)
+        for each in range(5)
+    ]
+    return [*segments, encode_file_header(begun, INDEX_MAGIC) + encode_places(places)]
+
+
 def requests() -> list[bytes]:
     position = Position(epoch_ns=1_795_219_200_000_000_000, seq=1_002)
     return [
@@ -111,6 +128,7 @@ def requests() -> list[bytes]:
         encode_request(Request(start=position, token="secret")),
         b'{"start":"oldest","slow":"disconnect","more":[{"a":null}]}',
         b'{"start":{"epoch_ns":"1795219200000000000","seq":"1"}}',
+        b'{"start":{"time_ns":1795219200000000000}}',
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
 from fanout.protocol import LimitExceededError, MalformedError, PeerError
-from tests.fuzz import books, corpus, outside, queues, venue, wire
+from tests.fuzz import books, corpus, journals, outside, queues, venue, wire
 from tests.fuzz.target import Target
 
 MIB: Final = 1024 * 1024
@@ -25,6 +25,7 @@ TARGETS: Final[dict[str, Target]] = {
     "request": Target(run=wire.request, refusals=(PeerError,), seeds=corpus.requests),
     "greeting": Target(run=wire.greeting, refusals=(PeerError,), seeds=corpus.greetings),
     "wire1": Target(run=wire.wire1, refusals=(PeerError,), seeds=corpus.wire1_streams),
+    "journal": Target(run=journals.journal, refusals=(PeerError,), seeds=corpus.journal_files),
     "ring": Target(
         run=queues.ring, refusals=(PeerError,), seeds=corpus.patches, most_besides=2 * MIB
     ),
