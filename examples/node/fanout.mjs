@@ -70,7 +70,7 @@ function payloadBytes(frame) {
 /**
  * The frame that asks where to begin. Throws RangeError for what no service understands.
  *
- * @param start "live", "oldest" or {epochNs, seq}, both BigInt
+ * @param start "live", "oldest", {epochNs, seq} or {timeNs}, all BigInt
  * @param slow "skip" or "disconnect": what becomes of a reader that cannot keep up
  * @param token what the service wants to know a reader by, if anything
  * @param channel the channel's name; empty for the service's first
@@ -99,7 +99,11 @@ export function encodeRequest({ start = "live", slow = "skip", token, channel = 
 const otherThan = (usual, value) => (value === usual ? undefined : value);
 
 /** As strings of digits: JSON.stringify takes no BigInt, and a double would lose digits. */
-function placeAsked({ epochNs, seq }) {
+function placeAsked({ epochNs, seq, timeNs }) {
+  if (timeNs !== undefined) {
+    if (timeNs < 0n || timeNs > U64_MAX) throw new RangeError(`no time ${timeNs} can be`);
+    return { time_ns: timeNs.toString() };
+  }
   if (epochNs < 0n || epochNs > U64_MAX || seq < 1n || seq > MAX_SEQ) {
     throw new RangeError(`no number ${seq} of an epoch ${epochNs} can be`);
   }
@@ -124,6 +128,9 @@ export class Session {
   // Nothing is lost by it: what was asked for can be asked for again.
   #mayBeRefused;
 
+  // The epoch is over and all of it was sent: the one after it is next, whatever its name.
+  #isOver = false;
+
   // The header whose instruments are still coming, how many it has in the end, and whether it is
   // the connection's first.
   #gathering = null;
@@ -132,12 +139,13 @@ export class Session {
 
   /** The newest header that has all its instruments, or null: it counts from the next frame on. */
   header = null;
-  /** The sequence number that is due, a BigInt, or null before the header. */
+  /** The sequence number that is due, a BigInt, or null: before the header, and where a time was
+   * asked for until a number comes. */
   due = null;
   /** How many frames of unknown kinds were skipped. */
   skipped = 0;
 
-  /** @param start what was asked for: "live", "oldest" or {epochNs, seq} */
+  /** @param start what was asked for: "live", "oldest", {epochNs, seq} or {timeNs} */
   constructor(start = "live") {
     this.#start = start;
     this.#mayBeRefused = start !== "live";
@@ -149,7 +157,8 @@ export class Session {
 
   /** Where to ask to begin after this connection: nothing is missed and nothing comes twice. */
   get resume() {
-    return this.header === null ? this.#start : { epochNs: this.header.epochNs, seq: this.due };
+    if (this.#isOver) return { epochNs: this.header.epochNs + 1n, seq: 1n };
+    return this.due === null ? this.#start : { epochNs: this.header.epochNs, seq: this.due };
   }
 
   /**
@@ -234,7 +243,10 @@ export class Session {
   *#message(message) {
     const [first, next] = this.#numbersOf(message);
     if (first !== null) yield* this.#advance(first, next);
-    if (message.type === "end") this.#phase = Phase.ENDED;
+    if (message.type === "end") {
+      this.#phase = Phase.ENDED;
+      this.#isOver = message.reason === "EPOCH_OVER";
+    }
     if (message.type === "unknown") this.skipped += 1;
     yield message;
   }
@@ -266,8 +278,8 @@ export class Session {
 
   /** Step over what was lost without a word, and refuse to go back. */
   *#advance(first, next) {
-    if (first < this.due) throw new WireError(`number ${first} comes again, ${this.due} is due`);
-    if (first > this.due) {
+    if (this.due !== null && first < this.due) throw new WireError(`number ${first} comes again, ${this.due} is due`);
+    if (this.due !== null && first > this.due) {
       yield { type: "hole", firstSeq: this.due, lastSeq: first - 1n };
     }
     this.due = next;
@@ -278,6 +290,7 @@ export class Session {
 
 function firstDue(start, { epochNs, nextSeq }) {
   if (start === "live") return nextSeq;
+  if (start.timeNs !== undefined) return null;
   if (start === "oldest" || start.epochNs !== epochNs) return 1n;
   return start.seq < nextSeq ? start.seq : nextSeq; // what is still to come is not due
 }

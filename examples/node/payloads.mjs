@@ -36,8 +36,17 @@ const lossReason = codes(
   "QUEUE_FULL",
   "DISCONNECTED",
   "UNANNOUNCED",
+  "DAMAGED",
 );
-const endReason = codes("SHUTDOWN", "SLOW", "AUTH", "FULL", "FEED_FAILED", "BAD_REQUEST");
+const endReason = codes(
+  "SHUTDOWN",
+  "SLOW",
+  "AUTH",
+  "FULL",
+  "FEED_FAILED",
+  "BAD_REQUEST",
+  "EPOCH_OVER",
+);
 
 /** `retryMs` of an END after which there is nothing to come back for. */
 const NEVER = 4294967295;

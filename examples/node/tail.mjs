@@ -1,9 +1,10 @@
 /**
  * Print what a fanout service sends as JSON lines: node tail.mjs HOST:PORT [options]
+ * or what is in a segment of a journal: node tail.mjs FILE.fj [options]
  *
- *   --start live | oldest | EPOCH_NS:SEQ    where to begin (live)
- *   --limit N                               leave after N trades
- *   --token TOKEN                           what the service knows its readers by
+ *   --start live | oldest | EPOCH_NS:SEQ | time:NS    where to begin (live)
+ *   --limit N                                         leave after N trades
+ *   --token TOKEN                                     what the service knows its readers by
  *
  * A connection that breaks is taken up again at the number that was due. Numbers that may have 64
  * bits are printed as strings of digits, since a JSON number is a double to many who read it. A line
@@ -15,6 +16,7 @@ import { parseArgs } from "node:util";
 
 import { recordsOf } from "./blocks.mjs";
 import { Disconnected, Session, connect, decimal } from "./fanout.mjs";
+import { readSegment } from "./segment.mjs";
 
 const RETRY_MS = 1_000;
 
@@ -30,6 +32,8 @@ const { values: options, positionals } = parseArgs({
 function startOf(text) {
   const [, epochNs, seq] = /^(\d+):(\d+)$/.exec(text) ?? [];
   if (seq !== undefined) return { epochNs: BigInt(epochNs), seq: BigInt(seq) };
+  const [, timeNs] = /^time:(\d+)$/.exec(text) ?? [];
+  if (timeNs !== undefined) return { timeNs: BigInt(timeNs) };
   if (text !== "live" && text !== "oldest") throw new Error(`${text} is no place to begin`);
   return text;
 }
@@ -127,11 +131,15 @@ function addressOf(text) {
   return [host, Number(port)];
 }
 
+function eventsOf(source) {
+  if (source.endsWith(".fj")) return readSegment(source);
+  const [host, port] = addressOf(source);
+  return follow(host, port, { start: startOf(options.start), token: options.token });
+}
+
 async function main() {
-  const [host, port] = addressOf(positionals[0] ?? "127.0.0.1:9000");
-  const request = { start: startOf(options.start), token: options.token };
   let left = Number(options.limit);
-  for await (const event of follow(host, port, request)) {
+  for await (const event of eventsOf(positionals[0] ?? "127.0.0.1:9000")) {
     for (const row of rowsOf(event)) {
       print(row);
       if (row.type === "trade" && !row.snapshot) left -= 1;

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { FrameReader, Session, WireError, decimal, encodeRequest } from "./fanout.mjs";
+import { FILE_HEADER_BYTES, decodeFileHeader } from "./segment.mjs";
 
 const PATH = new URL("../../tests/data/wire/vectors.json", import.meta.url);
 const VECTORS = JSON.parse(readFileSync(PATH, "utf8"));
@@ -64,6 +65,7 @@ function told({ type, ...event }, header) {
 function startOf(ask) {
   const start = ask?.start ?? "live";
   if (typeof start === "string") return start;
+  if (start.time_ns !== undefined) return { timeNs: BigInt(start.time_ns) };
   return { epochNs: BigInt(start.epoch_ns), seq: BigInt(start.seq) };
 }
 
@@ -109,6 +111,31 @@ for (const pieceBytes of [1, 7, 1_000_000]) {
     }
   });
 }
+
+test("segments are read as connections are", async (context) => {
+  for (const vector of VECTORS.segments) {
+    await context.test(vector.name, () => {
+      const file = bytesOf([vector.file]);
+      const { name, about, file: _, events, due, ...named } = vector;
+      assert.deepEqual(plain(snakeCased(decodeFileHeader(file))), plain(named));
+      const session = new Session();
+      const found = [];
+      for (const event of session.feed(file.subarray(FILE_HEADER_BYTES))) {
+        found.push(plain(snakeCased(told(event, session.header))));
+      }
+      assert.deepEqual(found, plain(events));
+      assert.equal(session.due, BigInt(due));
+    });
+  }
+});
+
+test("files that are no segments are refused", async (context) => {
+  for (const { name, file, rule } of VECTORS.segments_must_reject) {
+    await context.test(name, () => {
+      assert.throws(() => decodeFileHeader(bytesOf([file])), WireError, rule);
+    });
+  }
+});
 
 function requestTold(request) {
   return { start: "live", slow: "skip", token: null, channel: "", ...request };

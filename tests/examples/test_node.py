@@ -15,6 +15,7 @@ import trio
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason, Trade, encode_event, frame
 from fanout.protocol.constants import START
+from fanout.protocol.journal import FileHeader, encode_file_header
 from fanout.simulator import SimulatorConfig
 from tests.protocol import golden
 from tests.stand.inside import Running, config_for, running_service, running_simulator
@@ -159,6 +160,17 @@ async def test_a_tail_tells_what_is_not_a_trade_and_leaves_for_good() -> None:
     assert [row["type"] for row in rows] == types.split()
     assert rows[5]["symbol"] == golden.LIFE.symbol
     assert (rows[-2]["firstSeq"], rows[-2]["lastSeq"]) == ("2006", "2006")
+
+
+async def test_a_segment_of_a_journal_is_read_as_it_lies_there(tmp_path: Path) -> None:
+    began = FileHeader(epoch_ns=golden.HEADER.epoch_ns, first_seq=1_001, created_ns=1)
+    names = ("header", "instruments", "snapshot", "trades", "status")
+    frames = b"".join(map(frame, (START, *map(golden.payload, names))))
+    path = tmp_path / "1.fj"
+    path.write_bytes(encode_file_header(began) + frames + b"\x50\0\0\0cut")
+    printed = await run("examples/node/tail.mjs", str(path))
+    types = [json.loads(line)["type"] for line in printed.splitlines()]
+    assert types == ["header", "trade", "trade", "trade", "trade", "status"]
 
 
 async def test_a_broken_wire_is_said_and_is_the_end() -> None:

@@ -31,6 +31,8 @@ from fanout.protocol import (
 )
 from fanout.protocol.blocks import UPDATE_DECODERS
 from fanout.protocol.framing import payloads_of
+from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header, encode_file_header
+from fanout.protocol.journal_scan import Fault, scan
 from fanout.protocol.speedups import IS_COMPILED, PLAIN
 from tests.protocol import vector_values as values
 from tests.vectors import __main__ as maker
@@ -148,6 +150,7 @@ def test_the_file_is_what_the_generator_makes() -> None:
 def test_every_rule_is_a_phrase_of_the_specification() -> None:
     page = " ".join(WIRE_MD.split())
     groups = ("must_reject", "tolerated", "writer_must_refuse", "requests_must_reject")
+    groups = (*groups, "segments_must_reject")
     rules = {vector["rule"] for group in groups for vector in VECTORS[group]}
     assert [each for each in rules if each not in page] == []
 
@@ -225,6 +228,29 @@ def test_a_writer_refuses(vector: Vector) -> None:
     header = values.header_of(opening)
     with pytest.raises(NotRepresentableError):
         values.encoded(values.value_of(value, header, repeat=vector.get("repeat", 1)), header)
+
+
+@each_of("segments")
+def test_a_segment_is_read_as_a_connection_is(vector: Vector) -> None:
+    data = bytes.fromhex(vector["file"])
+    header = decode_file_header(data)
+    found = {name: getattr(header, name) for name in header.__struct_fields__}
+    assert maker.exact(found) == {name: vector[name] for name in found}
+    assert encode_file_header(header) == data[:FILE_HEADER_BYTES]
+    session, frames = SubscriberSession(), data[FILE_HEADER_BYTES:]
+    assert (
+        maker.exact(list(told(session, list(map(frame, payloads_of(frames)))))) == vector["events"]
+    )
+    looked = scan(data, FILE_HEADER_BYTES, header.first_seq, 0, stop=len(data))
+    assert (looked.offset, looked.fault) == (len(data), Fault.NONE)
+    assert maker.exact(looked.next_seq) == maker.exact(session.next_seq) == vector["due"]
+
+
+@each_of("segments_must_reject")
+def test_a_file_that_is_no_segment_is_refused(vector: Vector) -> None:
+    with pytest.raises(PeerError) as error:
+        decode_file_header(bytes.fromhex(vector["file"]))
+    assert type(error.value) is getattr(errors, vector["error"])
 
 
 @each_of("requests")

@@ -15,6 +15,16 @@ from fanout.protocol import (
     frame,
     ring_page,
 )
+from fanout.protocol.journal import (
+    FILE_HEADER_BYTES,
+    INDEX_MAGIC,
+    FileHeader,
+    Place,
+    decode_file_header,
+    decode_places,
+    encode_file_header,
+    encode_places,
+)
 from tests.protocol import golden
 
 WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
@@ -28,7 +38,7 @@ def example(name: str) -> bytes:
 
 
 def test_there_is_an_example_of_each_kind_of_frame() -> None:
-    assert set(EXAMPLES) == {*golden.NAMES, "request"}
+    assert set(EXAMPLES) == {*golden.NAMES, "request", "segment", "index"}
 
 
 def test_the_example_of_a_request_is_what_a_client_sends() -> None:
@@ -37,6 +47,17 @@ def test_the_example_of_a_request_is_what_a_client_sends() -> None:
     )
     assert example("request") == frame(encode_request(request))
     assert decode_request(example("request")[4:]) == request
+
+
+def test_the_examples_of_files_are_what_a_journal_writes() -> None:
+    header = FileHeader(
+        epoch_ns=golden.HEADER.epoch_ns, first_seq=1_001, created_ns=1_795_219_260_000_000_000
+    )
+    places = [Place(seq=2_417, time_ns=1_795_219_261_000_000_000, offset=65_612, opening=73)]
+    assert example("segment") == encode_file_header(header)
+    assert example("index") == encode_file_header(header, INDEX_MAGIC) + encode_places(places)
+    assert decode_file_header(example("segment")) == header
+    assert decode_places(example("index")[FILE_HEADER_BYTES:]) == places
 
 
 @pytest.mark.parametrize("name", golden.NAMES)

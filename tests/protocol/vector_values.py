@@ -56,6 +56,7 @@ from fanout.protocol import (
     pack_orders,
 )
 from fanout.protocol.framing import frame, unseal
+from fanout.protocol.request import Begin, Moment
 
 Dict = dict[str, Any]
 Updates = QuoteBlock | BookBlock | OrderBlock
@@ -403,9 +404,11 @@ def _event_of(told: Dict, header: Header | None) -> Event:
     return event
 
 
-def start(told: str | Dict) -> Start | Position:
+def start(told: str | Dict) -> Begin:
     if isinstance(told, str):
         return Start(told)
+    if "time_ns" in told:
+        return Moment(time_ns=number(told["time_ns"]))
     return Position(epoch_ns=number(told["epoch_ns"]), seq=number(told["seq"]))
 
 

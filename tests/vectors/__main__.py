@@ -1,6 +1,6 @@
 """Write `tests/data/wire/vectors.json`: python -m tests.vectors
 
-What the file is and how it is used stands in `protocol/WIRE.md`, section 10. It is never edited by
+What the file is and how it is used stands in `protocol/WIRE.md`, section 11. It is never edited by
 hand: a test holds it against what this makes, byte for byte.
 """
 
@@ -16,6 +16,7 @@ from tests.vectors.rejected_events import rejected_events
 from tests.vectors.rejected_headers import rejected_headers
 from tests.vectors.rejected_updates import rejected_updates
 from tests.vectors.requests import rejected_requests, requests
+from tests.vectors.segments import rejected_segments, segments
 from tests.vectors.spelling import Value
 from tests.vectors.tolerated import tolerated
 from tests.vectors.valid import valid_headers
@@ -27,7 +28,7 @@ from tests.vectors.values import OPENING, Vector, frames_of
 PATH = Path(__file__).parents[1] / "data" / "wire" / "vectors.json"
 
 ABOUT = (
-    "Conformance vectors of fanout's wire 2. protocol/WIRE.md, section 10, says how to use them. "
+    "Conformance vectors of fanout's wire 2. protocol/WIRE.md, section 11, says how to use them. "
     "Made by `python -m tests.vectors`. Bytes are hex. An integer beyond 2^53 - 1, of either sign, "
     "is a string of its digits."
 )
@@ -56,6 +57,8 @@ def text() -> str:
         "writer_must_refuse": refused(),
         "requests": requests(),
         "requests_must_reject": rejected_requests(),
+        "segments": segments(),
+        "segments_must_reject": rejected_segments(),
     }
     fields = [
         f'"about": {_json(ABOUT)}',

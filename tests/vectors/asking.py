@@ -30,7 +30,7 @@ REFUSAL = said(end(1_000, reason="BAD_REQUEST", retry_ms=None))
 
 
 def asked() -> list[Vector]:
-    return [*_resumed(), *_of_what_is_gone(), *_unheard(), *_refused()]
+    return [*_resumed(), *_of_what_is_gone(), *_unheard(), *_refused(), *_of_older_epochs()]
 
 
 def _resumed() -> list[Vector]:
@@ -174,5 +174,46 @@ def _refused() -> list[Vector]:
             hole(1_001, 1_004),
             said(end(1_004)),
             due=1_005,
+        ),
+    ]
+
+
+def _of_older_epochs() -> list[Vector]:
+    over = said(end(1_000, reason="EPOCH_OVER", retry_ms=0, why="epoch over"))
+    return [
+        vector(
+            "the rest of an older epoch",
+            "Its frames from the number on that was asked for, and then its end.",
+            *OPENING,
+            said(block(998, *WHOLE)),
+            over,
+            ask=place(998),
+            due=1_001,
+        ),
+        vector(
+            "an older epoch that is damaged",
+            "What cannot be read is told.",
+            *OPENING,
+            said(loss(990, 997, "DAMAGED")),
+            said(block(998, *WHOLE)),
+            over,
+            ask=place(990),
+            due=1_001,
+        ),
+        vector(
+            "all of an older epoch was there",
+            "The reader has its last number.",
+            *OPENING,
+            over,
+            ask=place(1_001),
+            due=1_001,
+        ),
+        vector(
+            "ahead of the journal",
+            "The reader has more than was kept: the next epoch has it again.",
+            *OPENING,
+            over,
+            ask=place(5_000),
+            due=1_001,
         ),
     ]

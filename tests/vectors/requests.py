@@ -26,6 +26,7 @@ def position(seq: int, epoch_ns: int = EPOCH_NS) -> Value:
 
 def requests() -> list[Vector]:
     at = '{"start":{"epoch_ns":%s,"seq":%s}}'
+    time = '{"start":{"time_ns":%s}}'
     first, most = position(1, 0), position(MAX_SEQ, U64_MAX)
     longest = json.dumps({"token": "x" * (_MOST_BYTES - len('{"token": ""}'))})
     return [
@@ -42,6 +43,9 @@ def requests() -> list[Vector]:
         asked("the first place of all", "Epoch 0, number 1.", at % (0, 1), start=first),
         asked("the last place of all", "Each at its limit.", at % (U64_MAX, MAX_SEQ), start=most),
         asked("strings of digits", "Likewise.", at % (f'"{U64_MAX}"', f'"{MAX_SEQ}"'), start=most),
+        asked("a time", "Unix ns.", time % EPOCH_NS, start={"time_ns": EPOCH_NS}),
+        asked("the first time of all", "1970.", time % 0, start={"time_ns": 0}),
+        asked("a time in digits", "2554.", time % f'"{U64_MAX}"', start={"time_ns": U64_MAX}),
         asked(
             "members of a later version",
             "They are ignored, in a position as well.",
@@ -100,6 +104,16 @@ _TEXTS = (
     '{"start":{"epoch_ns":7,"seq":"1_0"}}',
     '{"start":{"epoch_ns":7,"seq":"0x5"}}',
     '{"start":{"epoch_ns":7,"seq":"\u0661"}}',
+    '{"start":{"time_ns":-1}}',
+    '{"start":{"time_ns":18446744073709551616}}',
+    '{"start":{"time_ns":"18446744073709551616"}}',
+    '{"start":{"time_ns":1.5}}',
+    '{"start":{"time_ns":"05"}}',
+    '{"start":{"time_ns":"2026-11-29"}}',
+    '{"start":{"time_ns":null}}',
+    '{"start":{"time_ns":7,"seq":5}}',
+    '{"start":{"time_ns":7,"epoch_ns":7}}',
+    '{"start":{"time_ns":7,"epoch_ns":7,"seq":5}}',
     '{"slow":"wait"}',
     '{"slow":null}',
     '{"token":5}',

@@ -29,6 +29,7 @@ LOSS_REASONS = {
     "QUEUE_FULL": 3,
     "DISCONNECTED": 4,
     "UNANNOUNCED": 5,
+    "DAMAGED": 6,
     "OTHER": 255,
 }
 END_REASONS = {
@@ -38,6 +39,7 @@ END_REASONS = {
     "FULL": 3,
     "FEED_FAILED": 4,
     "BAD_REQUEST": 5,
+    "EPOCH_OVER": 6,
     "OTHER": 255,
 }
 

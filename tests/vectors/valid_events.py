@@ -27,7 +27,7 @@ def valid_events() -> list[Vector]:
 def _codes() -> list[Vector]:
     states = ("CONNECTING", "LIVE", "STALE", "DOWN", "HALTED", "OTHER")
     of_gaps = ("OPEN", "BACK_FILLED", "UNRECOVERABLE", "NO_TRADE", "OTHER")
-    reasons = ("SLOW", "EVICTED", "OTHER_EPOCH", "QUEUE_FULL", "OTHER")
+    reasons = ("SLOW", "EVICTED", "OTHER_EPOCH", "QUEUE_FULL", "DAMAGED", "OTHER")
     return [
         vector(
             "every state of an instrument, and of the feed",
@@ -52,7 +52,7 @@ def _codes() -> list[Vector]:
             "Of one number, of many, and of all that are left.",
             *OPENING,
             *(said(loss(1_001 + place, 1_001 + place, each)) for place, each in enumerate(reasons)),
-            said(loss(1_006, MAX_SEQ)),
+            said(loss(1_007, MAX_SEQ)),
             due=2**63,
         ),
     ]
@@ -88,7 +88,8 @@ def _unsaid() -> list[Vector]:
 
 
 def _ends() -> list[Vector]:
-    reasons = ("SHUTDOWN", "SLOW", "AUTH", "FULL", "FEED_FAILED", "BAD_REQUEST", "OTHER")
+    refusals = ("AUTH", "FULL", "FEED_FAILED", "BAD_REQUEST")
+    reasons = ("SHUTDOWN", "SLOW", *refusals, "EPOCH_OVER", "OTHER")
     nothing_yet = header(next_seq=1)
     traded = said(block(1_001, next_trade()))
     return [

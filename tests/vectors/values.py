@@ -295,10 +295,10 @@ OPENING = (START, said(HEADER))
 """How most vectors begin: number 1,001 is due."""
 
 
-def stream(*pieces: Piece) -> Value:
+def stream(*pieces: Piece, is_whole: bool = False) -> Value:
     """Frames and events. An `OPENING` is left out, and said to be: most vectors have one, and it
-    would be half of the file."""
-    is_opened = pieces[: len(OPENING)] == OPENING
+    would be half of the file. With `is_whole` it stays."""
+    is_opened = pieces[: len(OPENING)] == OPENING and not is_whole
     rest = pieces[len(OPENING) :] if is_opened else pieces
     return {
         **({"opened": True} if is_opened else {}),
