@@ -62,14 +62,16 @@ class JournalTransport(Transport):
         config: JournalConfig,
         *,
         disk: Disk | None = None,
+        worker: Worker | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`wall_ns` gives unix ns. Without a `disk` it is that of this machine."""
+        """`wall_ns` gives unix ns. Without a `disk` it is that of this machine; without a `worker`
+        there is one with threads of its own."""
         super().__init__(config)
         self.url = f"journal://{config.dir}"
         self._disk = disk or RealDisk()
         self._wall_ns = wall_ns
-        self._worker = Worker(self._disk, sync_s=config.sync_s, chore=self._tidy)
+        self._worker = worker or Worker(self._disk, sync_s=config.sync_s, chore=self._tidy)
         self._kept: tuple[Keeping, ...] = ()
         self._journal: Journal | None = None
         """None unless the directory is ours."""
@@ -160,6 +162,7 @@ class JournalTransport(Transport):
                     each.turn()
             if not await self._round():
                 await self._until_news()
+            now_s = trio.current_time()
             if last_s == math.inf and all(each.channel.log.closed for each in self._kept):
                 last_s = now_s + LAST_S
             if now_s >= last_s:

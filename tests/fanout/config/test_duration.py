@@ -1,0 +1,51 @@
+import pytest
+
+from fanout.config.duration import duration_text, parse_duration
+from fanout.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1),
+        ("90s", 90),
+        ("2m", 120),
+        ("12h30m", 45_000),
+        ("7d", 604_800),
+        ("1d1h1m1s", 90_061),
+        (" 5m ", 300),
+    ],
+)
+def test_units_are_understood(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "s",
+        "0s",
+        "0d0h",
+        "-1s",
+        "1.5h",
+        "30m12h",
+        "1h1h",
+        "7 d",
+        "1w",
+        "1D",
+        "9" * 10 + "s",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a duration: give 7d"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, ""), (1, "1s"), (90, "1m30s"), (604_800, "7d"), (45_000, "12h30m")]
+)
+def test_a_duration_is_shown_as_it_would_be_typed(seconds: int, text: str) -> None:
+    assert duration_text(seconds) == text
+    assert not text or parse_duration(text) == seconds
