@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "fanout/journal": {
         "fanout.journal",
+        "fanout.channel.memory",
         "fanout.channel.past",
         "fanout.errors",
         "fanout.protocol",

@@ -16,6 +16,7 @@ import msgspec
 from fanout.channel.books import ChannelBooks
 from fanout.channel.encoding import FORMS, snapshot_of
 from fanout.channel.log import Cursor, Log
+from fanout.channel.memory import Memory, OpenGaps, Remembered
 from fanout.channel.newest import Newest
 from fanout.channel.past import Past
 from fanout.protocol import (
@@ -70,6 +71,10 @@ class Channel:
         """The header in force: instruments, units and references of what is published next."""
         self._wall_ns = wall_ns
         self._newest = Newest()
+        before = past.memory if past else None
+        self._inherited = before.without_recent() if before else None
+        """What was known before this start. It counts for symbols without a trade since."""
+        self._gaps = OpenGaps(self._inherited)
         self._opener = Opener()
         self.books = ChannelBooks(by_order=DataKinds.BOOK_BY_ORDER in header.data)
         self._quotes: dict[int, Quote] = {}
@@ -89,6 +94,36 @@ class Channel:
         """Give the newest trade that REST has of each instrument, for readers that join before the
         stream's next one."""
         self._newest.seed(trades)
+
+    def recall(self, trades: Sequence[Trade]) -> None:
+        """Give the newest trades of an earlier start. They are shown in place of seeds, and nothing
+        of the stream is left out because of them."""
+        self._newest.recall(trades)
+
+    def memory(self) -> Memory:
+        """What the next start has to know of the trades so far. Takes some microseconds for each
+        instrument."""
+        before = self._inherited.symbols if self._inherited else {}
+        symbols = dict[str, Remembered]()
+        for each in self.header.instruments:
+            known = self._remembered(each, before.get(each.symbol))
+            if known is not None:
+                symbols[each.symbol] = known
+        return Memory(
+            epoch_ns=self.header.epoch_ns,
+            next_seq=self.log.next_seq,
+            time_ns=self._wall_ns(),
+            symbols=symbols if self.header.instruments else before,
+        )
+
+    def _remembered(self, instrument: Instrument, before: Remembered | None) -> Remembered | None:
+        symbol, newest = instrument.symbol, self._newest.of_stream(instrument.index)
+        next_id = None if newest is None else newest.trade_id + 1
+        if newest is None and before is not None:
+            newest = self._newest.recalled(instrument.index) or before.newest
+            next_id = before.next_id
+        next_id = self._gaps.next_id(symbol, next_id)
+        return None if next_id is None else Remembered(newest, next_id, self._gaps.of(symbol))
 
     @property
     def preceding(self) -> int:
@@ -118,6 +153,7 @@ class Channel:
                 run = []
                 why = fitting(record.why, MAX_TEXT_BYTES)
                 gap = msgspec.structs.replace(record, seq=self.log.next_seq, why=why)
+                self._gaps.take(gap)
                 self._publish_event(gap)
                 kind = Trade
         self._publish_run(kind, run, received_ns, held_ns, flags)
@@ -139,6 +175,8 @@ class Channel:
             self.trades += count
             if flags is _NONE or _is_live(flags):
                 self._newest.streamed(run)
+            else:
+                self._newest.back_filled(run)
         elif kind is Quote:
             self.quotes += count
             self._quotes.update([(each.instrument.index, each) for each in run])
@@ -186,7 +224,7 @@ class Channel:
         """
         known = self.header.instruments
         for each in instruments:
-            if each.index < len(known) and _units(known[each.index]) != _units(each):
+            if each.index < len(known) and units_of(known[each.index]) != units_of(each):
                 self._newest.forget(each.index)
                 self._quotes.pop(each.index, None)
                 self.books.forget(each.index)
@@ -243,7 +281,8 @@ class Channel:
         self.log.close()
 
 
-def _units(instrument: Instrument) -> tuple[int, int, int]:
+def units_of(instrument: Instrument) -> tuple[int, int, int]:
+    """The exponents of its prices, quantities and times."""
     return (instrument.price_exponent, instrument.quantity_exponent, instrument.time_exponent)
 
 

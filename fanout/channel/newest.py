@@ -8,6 +8,9 @@ left out. In mid-stream nothing may be left out any more; when REST is asked aga
 seed that the stream has passed stands in the snapshot.
 
 Whether a trade precedes a seed follows from their ids, so only venues whose ids ascend have seeds.
+
+The newest trade of an earlier start is no seed: the stream goes on behind it, so that nothing of
+the stream precedes it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +30,10 @@ class Newest:
         self._seeds: dict[int, Trade] = {}
         self.awaited: dict[int, Trade] = {}
         """Seeds that readers have had, by index, of instruments without a trade since."""
-        self._streamed_ids: dict[int, int] = {}  # of instruments that began, before their change
+        self._former: dict[int, Trade] = {}
+        """The newest trades of instruments that began, before their units changed."""
+        self._recalled: dict[int, Trade] = {}
+        """The newest trades of an earlier start, and those that were back-filled since."""
         self.preceding = 0
         """How many trades were left out because they precede the instrument's beginning."""
 
@@ -36,8 +42,16 @@ class Newest:
         reached in mid-stream is not used."""
         for trade in trades:
             index = trade.instrument.index
-            if trade.trade_id <= self._streamed_ids.get(index, trade.trade_id):
+            former = self._former.get(index)
+            if index not in self._recalled and (
+                former is None or trade.trade_id <= former.trade_id
+            ):
                 self._seeds[index] = trade
+
+    def recall(self, trades: Sequence[Trade]) -> None:
+        """Give the newest trades of an earlier start."""
+        for trade in trades:
+            self._recalled[trade.instrument.index] = trade
 
     def following(self, records: Sequence[R]) -> Sequence[R]:
         """Those of the stream's records that do not precede what readers have been shown."""
@@ -60,16 +74,33 @@ class Newest:
         for trade in trades:
             self._streamed[trade.instrument.index] = trade
 
+    def back_filled(self, trades: Sequence[Trade]) -> None:
+        """Note trades that were back-filled. They are shown of an instrument that goes on from an
+        earlier start, until the stream brings a trade."""
+        for trade in trades:
+            before = self._recalled.get(trade.instrument.index)
+            if before is not None and before.time <= trade.time:
+                self._recalled[trade.instrument.index] = trade
+
+    def of_stream(self, index: int) -> Trade | None:
+        """The newest trade of the stream; None before the first."""
+        return self._streamed.get(index) or self._former.get(index)
+
+    def recalled(self, index: int) -> Trade | None:
+        """The newest trade of an earlier start, or one that was back-filled since."""
+        return self._recalled.get(index)
+
     def forget(self, index: int) -> None:
         """A price in an old unit means nothing in a new one: show nothing of this instrument."""
         newest = self._streamed.pop(index, None)
         if newest is not None:
-            self._streamed_ids[index] = newest.trade_id
+            self._former[index] = newest
+        self._recalled.pop(index, None)
         self._seeds.pop(index, None)
         self.awaited.pop(index, None)
 
     def shown(self) -> list[Trade]:
         """The trades for a reader that joins now, in the order of their instruments."""
         self.awaited = {i: each for i, each in self._seeds.items() if i not in self._streamed}
-        newest = self._seeds | self._streamed
+        newest = self._seeds | self._recalled | self._streamed
         return [newest[index] for index in sorted(newest)]

@@ -7,6 +7,7 @@ transports see only what stands here: no file, no folder.
 from collections.abc import Callable
 from typing import Protocol
 
+from fanout.channel.memory import Memory
 from fanout.protocol.request import Begin
 
 
@@ -32,6 +33,9 @@ class Past(Protocol):
 
     newest_epoch_ns: int
     """The newest epoch that is kept from before this start; 0 if there is none."""
+    memory: Memory | None
+    """What was known of the channel's trades when the last start ended; None if nothing was kept.
+    The source sets it to None once its feed goes on from there."""
 
     async def find(self, begin: Begin, *, epoch_ns: int) -> Passage | None:
         """The passage that begins where a reader asks for; None where the log has that place, or

@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.past import Past
 from fanout.protocol import EndReason, FeedState, Header, Trade
 from fanout.transports.base import Transport
 from tests.protocol.golden import BTC, HEADER
 
 
-def new_channel(log_bytes: int = 50_000_000, *, name: str = "", wall_ns: int = 0) -> Channel:
+def new_channel(
+    log_bytes: int = 50_000_000, *, name: str = "", wall_ns: int = 0, past: Past | None = None
+) -> Channel:
     """A channel of the golden instruments, on a clock that stands still."""
     header = Header(
         epoch_ns=1,
@@ -22,7 +25,7 @@ def new_channel(log_bytes: int = 50_000_000, *, name: str = "", wall_ns: int = 0
         instruments=HEADER.instruments,
         references=HEADER.references,
     )
-    return Channel(header, log_bytes=log_bytes, wall_ns=lambda: wall_ns)
+    return Channel(header, log_bytes=log_bytes, wall_ns=lambda: wall_ns, past=past)
 
 
 def publish(channel: Channel, first_id: int, count: int = 1) -> None:
