@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 import trio
 
-from fanout.channel.channel import Channel
+from fanout.channel.channel import Channel, units_of
+from fanout.channel.memory import Memory
 from fanout.channel.past import Past
 from fanout.config import SourceConfig
 from fanout.errors import (
@@ -41,7 +42,8 @@ from fanout.net.websocket import open_websocket
 from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import DataKinds, EndReason, FeedState
 from fanout.protocol.errors import reason
-from fanout.protocol.records import Header
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Header, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.stats.naming import name_lines
 from fanout.stats.snapshots import FeedStats
@@ -87,6 +89,8 @@ class Source:
         self._retries = retries
         self._wall_ns = wall_ns
         self._market: Market | None = None
+        self._memory: Memory | None = None
+        """What is known of an earlier start, until the first feed goes on from there."""
 
     @property
     def has_begun(self) -> bool:
@@ -158,6 +162,7 @@ class Source:
         if self._market is None and self.failure is None:
             self.failure = VenueUnreachableError(f"no answer from {self.venue.rest_url} yet")
         market = self._market or _UNKNOWN
+        self._memory = past.memory if past else None
         header = Header(
             epoch_ns=max(self._wall_ns(), past.newest_epoch_ns + 1 if past else 0),
             next_seq=1,
@@ -172,10 +177,16 @@ class Source:
         self._seed(market)
 
     def _seed(self, market: Market) -> None:
-        """Show readers that join the newest trades until the stream brings newer ones. Where ids do
-        not ascend, nothing tells which are newer, so the snapshot begins empty."""
-        if self.venue.continuity is not Continuity.NOTHING:
-            self.channel.seed(market.newest)
+        """Show readers that join the newest trades until the stream brings newer ones: those of an
+        earlier start, else REST's. Where ids do not ascend, nothing tells which are newer, so the
+        snapshot begins empty."""
+        if self.venue.continuity is Continuity.NOTHING:
+            return
+        known = self._memory.symbols if self._memory else {}
+        served = [each for each in market.instruments if each.symbol in known]
+        before = [_in_units(known[each.symbol].newest, each) for each in served]
+        self.channel.recall([each for each in before if each is not None])
+        self.channel.seed([each for each in market.newest if each.symbol not in known])
 
     async def run(self) -> None:
         """Feed the channel until cancelled, or until a failure that no retry mends, which
@@ -248,12 +259,15 @@ class Source:
 
     def _end(self, why_code: EndReason, *, retry_ms: int | None, why: str) -> None:
         if self.feed is not None:
-            self.feed.finish()
+            self.feed.finish(goes_on=self.channel.past is not None)
         self.channel.end(why_code, retry_ms=retry_ms, why=why)
         self.has_ended = True
 
     def _make_feed(self, market: Market) -> Feed:
         proxy = proxy_for(self.venue.parts()[0].stream_url(), self._config.feed.proxy)
+        memory, self._memory = self._memory, None
+        if self.channel.past is not None:
+            self.channel.past.memory = None  # it may be large
         return Feed(
             self.venue,
             market,
@@ -268,6 +282,7 @@ class Source:
                 limits=self.venue.limits,
                 refusal=self.venue.refusal,
             ),
+            memory=memory,
             wall_ns=self._wall_ns,
         )
 
@@ -276,6 +291,13 @@ class Source:
         name_lines(self.name)
         if self.feed is not None:
             _log_totals(self.feed.stats(), self.channel)
+
+
+def _in_units(trade: Trade | None, of: Instrument) -> Trade | None:
+    """A trade of an earlier start as the channel has it now. None if the units are others."""
+    if trade is None or units_of(trade.instrument) != units_of(of):
+        return None
+    return msgspec.structs.replace(trade, instrument=of, seq=0, received_ns=0, back_filled=False)
 
 
 def served(market: Market, header: Header) -> Market:

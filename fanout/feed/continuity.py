@@ -29,6 +29,8 @@ MAX_RUNS: Final = 1_024
 late trade that would split a hole into more runs is dropped from the stream, and left to the
 back-fill."""
 
+_LOST: Final = GapState.UNRECOVERABLE
+
 Range = tuple[int, int]
 """First and last id, both included."""
 
@@ -134,9 +136,27 @@ class Continuity:
                 return self._close(hole, spent)
         return []
 
-    def begin_anew(self, next_id: int) -> list[Gap]:
-        """Restart at `next_id`, since the venue restarted its numbering. Missing old ids are
-        lost."""
+    def resume(self, next_id: int, gaps: Sequence[Range]) -> list[Gap]:
+        """Go on behind the ids of an earlier start. `gaps`, in ascending order, are open since
+        then, and are reported again. Those that are not before `next_id` are of another numbering,
+        and close as lost."""
+        self.next_id = next_id
+        told: list[Gap] = []
+        for first_id, last_id in gaps:
+            if last_id >= next_id:
+                told += [Gap(first_id, last_id, each) for each in (GapState.OPEN, _LOST)]
+                continue
+            hole = _Hole(first_id, last_id, 0.0, True, [(first_id, last_id)])
+            self._holes.append(hole)
+            self._run_count += 1
+            told.append(Gap(first_id, last_id, GapState.OPEN))
+        while self._run_count > MAX_RUNS:
+            told += self._give_up_oldest()
+        return told
+
+    def begin_anew(self, next_id: int | None) -> list[Gap]:
+        """Restart at `next_id`, since the numbering is another one. Missing old ids are lost. With
+        None the next id that comes is the first."""
         told = self.end()
         self.next_id = next_id
         return told

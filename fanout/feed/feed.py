@@ -25,6 +25,7 @@ from typing import Final, cast
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.memory import Memory
 from fanout.config import FeedConfig
 from fanout.errors import VenueError, VenueUnitsError
 from fanout.feed.connection import Connect, Connection
@@ -35,6 +36,7 @@ from fanout.feed.market import Market
 from fanout.feed.parts import made_parts
 from fanout.feed.recovery import Recovery
 from fanout.feed.remedies import Remedies
+from fanout.feed.resumption import Resumption
 from fanout.feed.sequences import Taken
 from fanout.feed.shard import Shard
 from fanout.feed.silence import Listings, Silence
@@ -79,12 +81,13 @@ class Feed:
         config: FeedConfig,
         *,
         connect: Connect,
+        memory: Memory | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`connect` opens a WebSocket. `wall_ns` gives unix ns, and `monotonic_ns` the time base
-        of `Burst.received_at_ns`."""
+        """`connect` opens a WebSocket. `memory` is what is known from an earlier start. `wall_ns`
+        gives unix ns, and `monotonic_ns` the time base of `Burst.received_at_ns`."""
         self._venue = venue
         self._channel = channel
         self._rest = rest
@@ -109,7 +112,7 @@ class Feed:
         )
         clock = self._clock = VenueClock()
         listings = Listings(venue, rest)
-        self._upkeep = Upkeep(parts, market, rest, listings, anomalies)
+        self._upkeep = Upkeep(parts, market, rest, listings, anomalies, on_newest=self._heed_newest)
         self._recovery = Recovery(
             rest,
             parts.sequences,
@@ -148,6 +151,18 @@ class Feed:
             say=self._say,
             fail=self._fail,
         )
+        self._resumption: Resumption | None = None
+        if memory is not None and DataKinds.TRADES in venue.data:
+            self._resumption = Resumption(
+                memory,
+                venue,
+                market.newest,
+                parts,
+                self._recovery,
+                self._healing,
+                clock,
+                wall_ns=wall_ns,
+            )
         self.view = FeedView(parts, clock, rest, anomalies)
         self._intake: Intake | None = None
         """None if the venue brings only new trades, in units that it lists."""
@@ -169,8 +184,10 @@ class Feed:
             self._healing.begin(self._nursery)
             self._remedies.begin(self._nursery)
             start = self._nursery.start_soon
-            start(self._parts.connections.run, self._parts.roster.served)
             start(self._keep_watch)
+            if self._resumption is not None:
+                await self._resumption.run()
+            start(self._parts.connections.run, self._parts.roster.served)
             if self._parts.books.kind:
                 start(self._parts.books.run)
             start(self._upkeep.relist)
@@ -181,10 +198,11 @@ class Feed:
         assert self._failure is not None, "only _fail() ends the nursery"
         raise self._failure
 
-    def finish(self) -> None:
-        """Report what is missing, and close all gaps. The feed must not publish after this."""
-        self._parts.announcer.gaps(self._parts.sequences.end())
-        self._healing.end()
+    def finish(self, *, goes_on: bool = False) -> None:
+        """Report what is missing, and close all gaps, unless the next start `goes_on` from here and
+        closes them. The feed must not publish after this."""
+        self._parts.announcer.gaps(self._parts.sequences.end(keeps_gaps=goes_on))
+        self._healing.end(goes_on=goes_on)
 
     @property
     def gone(self) -> frozenset[int]:
@@ -401,6 +419,10 @@ class Feed:
         """Log published gaps, and start their recovery."""
         self._parts.announcer.log_gaps(gaps)
         self._recovery.see_to(gaps)
+
+    def _heed_newest(self, newest: Trade) -> None:
+        if self._resumption is not None:
+            self._resumption.heed(newest)
 
     async def _keep_watch(self) -> None:
         while True:

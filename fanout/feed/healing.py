@@ -73,6 +73,8 @@ class _Wound(msgspec.Struct):
     is_new: bool = False
     """Whether REST has not been asked since it happened, or happened again."""
     filled: int = 0
+    was_asked: trio.Event = msgspec.field(default_factory=trio.Event)
+    """Whether REST has been asked for the first time, or need not be."""
     refused: dict[int, int] = {}
     """Trades of REST among which some were not taken, since a value fits no field: times by id."""
 
@@ -161,12 +163,18 @@ class Healing:
         wound.is_new, wound.bridges = True, sequence.bridges
         sequence.resumed_time = None
 
-    def end(self) -> None:
+    async def asked(self) -> None:
+        """Wait until REST has been asked once about each interruption."""
+        for wound in list(self._wounds.values()):
+            await wound.was_asked.wait()
+
+    def end(self, *, goes_on: bool = False) -> None:
         """Report what is not healed yet, since the feed ends.
 
         Of an instrument that is not LIVE now, since the venue refuses or does not answer its
-        subscription, that is all since its newest trade."""
-        for stream, sequence in self._sequences.all_unproven():
+        subscription, that is all since its newest trade. Not if the next start `goes_on` behind
+        that."""
+        for stream, sequence in () if goes_on else self._sequences.all_unproven():
             of = stream, sequence.instrument.symbol
             if (
                 self._is_live(sequence)
@@ -190,6 +198,7 @@ class Healing:
             wound.is_new = False
             if not wound.sequence.was_answered:
                 await self._ask(wound, is_last=False)
+            wound.was_asked.set()
             await trio.sleep(SETTLE_S)
             if wound.refused or not wound.is_closed:  # the units may be finer by now
                 await self._ask(wound, is_last=True)
@@ -305,11 +314,16 @@ class Healing:
         index = wound.sequence.instrument.index
         if until <= wound.reached or wound.sequence.is_over:
             return
-        span = f"{_in_words(wound.venue, wound.reached)} and {_in_words(wound.venue, until)}"
-        words = f"trades between {span} may be missing: {why}"
+        words = doubt_in_words(wound.venue, wound.reached, until, why)
         seconds = (until - wound.reached) * 10.0**wound.venue.time_exponent
         wound.sequence.tally.unproven_s += seconds
         self._announcer.say([Change(index, self._liveness.state(index), words)])
+
+
+def doubt_in_words(venue: Venue, since: int, until: int, why: str) -> str:
+    """The words of a STATUS that trades of a time may be missing."""
+    span = f"{_in_words(venue, since)} and {_in_words(venue, until)}"
+    return f"trades between {span} may be missing: {why}"
 
 
 def _in_words(venue: Venue, time: int) -> str:

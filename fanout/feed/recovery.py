@@ -81,6 +81,7 @@ class Recovery:
         self._venues: dict[str, Venue] = {}
         """The venue for each kind of stream."""
         self._busy: set[tuple[str, str]] = set()
+        self._idle = trio.Event()
         self._limiter = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._on_misfit = on_misfit
         self._books_whole = books_whole
@@ -93,13 +94,14 @@ class Recovery:
         """Run all recovery tasks in `nursery`."""
         self._nursery = nursery
 
-    def see_to(self, gaps: Sequence[Gap]) -> None:
-        """Start the recovery of the open gaps among `gaps`."""
+    def see_to(self, gaps: Sequence[Gap], *, before_books: bool = False) -> None:
+        """Start the recovery of the open gaps among `gaps`. With `before_books` no order book is
+        waited for."""
         opened = [each.instrument.symbol for each in gaps if each.state is GapState.OPEN]
         for symbol in dict.fromkeys(opened):
             for stream in self._venues:
                 if (stream, symbol) not in self._busy and self._sequences.gaps(stream, symbol):
-                    is_first = len(self._busy) < FIRST_SYMBOLS
+                    is_first = before_books or len(self._busy) < FIRST_SYMBOLS
                     self._busy.add((stream, symbol))
                     self._nursery.start_soon(self._close_all, stream, symbol, is_first)
 
@@ -109,6 +111,14 @@ class Recovery:
         while gaps := self._sequences.gaps(stream, symbol):
             await self._close(stream, symbol, gaps[0])
         self._busy.discard((stream, symbol))
+        if not self._busy:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no gap is being closed."""
+        while self._busy:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
     async def _let_books_go_first(self, books_whole: Callable[[], Awaitable[None]]) -> None:
         await trio.sleep(BOOKS_BEGIN_S)

@@ -12,10 +12,12 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
+from math import inf
 from typing import Final
 
 import msgspec
 
+from fanout.channel.memory import Remembered
 from fanout.feed.continuity import Continuity
 from fanout.feed.continuity import Gap as Told
 from fanout.feed.normalise import to_trade
@@ -45,6 +47,13 @@ MOST_IDS: Final = 65_536
 of the venue's time, and never more than the last number. A connection that stalls is closed within
 those seconds. Until then it may bring all at once what another one brought long ago. An id takes
 some 150 bytes."""
+
+_RESUMED: Final = {
+    GapState.OPEN: "missing since before the restart",
+    GapState.UNRECOVERABLE: "too many gaps, or ids of another numbering",
+}
+
+ANEW: Final = "the venue restarted its trade ids"
 
 _WHY: Final = {
     GapState.OPEN: "not in the stream",
@@ -138,8 +147,7 @@ class IdSequence(msgspec.Struct):
         if len(self.strange) < STRANGE_IDS:
             return False
         _LOG.error("%s: the venue restarted its trade ids at %d", item.symbol, self.strange[0])
-        told = continuity.begin_anew(self.strange[0])
-        out += self.told(told, {GapState.UNRECOVERABLE: "the venue restarted its trade ids"})
+        out += self.begin_anew(self.strange[0], ANEW)
         return True
 
     def trade(self, item: VenueTrade) -> Trade | None:
@@ -183,6 +191,26 @@ class IdSequence(msgspec.Struct):
         before `looked_at`, the newest one at the last look."""
         due_id = max(self.continuity.next_id or 0, looked_at.trade_id + 1 if looked_at else 0)
         return sum(each.trade_id >= due_id and each.time > since for each in rows)
+
+    def resume(self, known: Remembered, newest_id: int | None) -> list[Gap]:
+        """Go on behind the trades of an earlier start. `newest_id` is the newest one that the venue
+        has, None if that is unknown. Returns the gaps that are open since then."""
+        self.newest_time = known.time_ns // self._ns_per_unit
+        told = self.told(self.continuity.resume(known.next_id, known.gaps), _RESUMED)
+        if newest_id is not None:
+            missed = [*self.continuity.miss(newest_id, 0.0), *self.continuity.due(inf)]
+            told += self.told(missed, {GapState.OPEN: "the service was not running"})
+        return told
+
+    def begin_anew(self, next_id: int | None, why: str) -> list[Gap]:
+        """Go on in another numbering. Returns the gaps that this closes."""
+        return self.told(self.continuity.begin_anew(next_id), {GapState.UNRECOVERABLE: why})
+
+    @property
+    def _ns_per_unit(self) -> int:
+        """How long a unit of the venue's time is."""
+        ns: int = 10 ** (self.instrument.time_exponent + 9)
+        return ns
 
     def told(self, told: Sequence[Told], why: dict[GapState, str] | None = None) -> list[Gap]:
         """Count the outcomes of ids, and turn them into gap records."""
@@ -239,6 +267,18 @@ class Unproven(IdSequence):
         super().begin_behind(item)
         self.began_time = self.newest_time
         self.was_answered = True
+
+    def resume(self, known: Remembered, newest_id: int | None) -> list[Gap]:
+        """Go on behind the trades of an earlier start, of which those of the last seconds are known
+        one by one. They opened no gaps."""
+        times = {trade_id: ns // self._ns_per_unit for trade_id, ns in known.recent}
+        if known.newest is not None:
+            times.setdefault(known.newest.trade_id, known.time_ns // self._ns_per_unit)
+        self.newest_time = max(times.values(), default=0)
+        self.began_time = min(times.values(), default=None)
+        for trade_id, time in times.items():
+            self._note(trade_id, Way.ANSWER, time)
+        return []
 
     def missed(self, rows: Sequence[VenueTrade], since: int) -> list[VenueTrade]:
         """REST's trades that the stream has not delivered, of those made at `since` or later."""

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from fanout.channel.memory import Remembered
 from fanout.feed.continuity import Range
 from fanout.feed.sequence import MAX_JUMP, IdSequence, Tally, Unproven
 from fanout.protocol.constants import U64_MAX, GapState
@@ -171,11 +172,27 @@ class Sequences:
             return False, []
         return False, self.miss(stream, item.symbol, item.trade_id, now_s)
 
-    def end(self) -> list[Gap]:
-        """Report all missing ids, and close all gaps as lost, since the feed ends."""
+    def resume(
+        self, stream: str, symbol: str, known: Remembered, newest_id: int | None
+    ) -> list[Gap]:
+        """Go on behind the trades of an earlier start, before anything else has come. `newest_id`
+        is the venue's newest trade, None if that is unknown.
+
+        Returns the gaps that are open since then."""
+        return self._all[stream][symbol].resume(known, newest_id)
+
+    def begin_anew(self, stream: str, symbol: str, next_id: int | None, why: str) -> list[Gap]:
+        """Go on in another numbering, at `next_id` if that is known. Returns the gaps that this
+        closes."""
+        return self._all[stream][symbol].begin_anew(next_id, why)
+
+    def end(self, *, keeps_gaps: bool = False) -> list[Gap]:
+        """Report all missing ids, since the feed ends. All gaps are closed as lost, unless the next
+        start goes on with them."""
         gaps: list[Gap] = []
         for each in self._every():
-            gaps += each.told(each.continuity.end(), {_LOST: "the service ended first"})
+            told = each.continuity.due(inf) if keeps_gaps else each.continuity.end()
+            gaps += each.told(told, {_LOST: "the service ended first"})
         return gaps
 
     def turn_to(

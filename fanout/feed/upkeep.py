@@ -14,6 +14,7 @@ again within seconds.
 
 import logging
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -30,7 +31,7 @@ from fanout.net.budget import SHARE
 from fanout.net.rest import RestClient
 from fanout.protocol.constants import FeedState
 from fanout.protocol.instrument import Instrument
-from fanout.protocol.records import Reference
+from fanout.protocol.records import Reference, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues.base import Venue
 
@@ -66,8 +67,12 @@ class Upkeep:
         rest: RestClient,
         listings: Listings,
         anomalies: Anomalies,
+        *,
+        on_newest: Callable[[Trade], None],
     ) -> None:
+        """`on_newest` is called with REST's newest trade of an instrument, once that is known."""
         self._parts = parts
+        self._on_newest = on_newest
         self._patterns = market.patterns
         self._rest = rest
         self._listings = listings
@@ -287,6 +292,8 @@ class Upkeep:
         self._pending.remove(index)
         self._parts.liveness.expect(index, usual_s_of(recent.trades), longest_s_of(recent.trades))
         self._parts.roster.put(entry.instrument, self._identified(index, recent.reference))
+        if recent.trades:
+            self._on_newest(recent.trades[-1])
         if recent.left_out:
             self._anomalies.counts["recent trades left out"] += recent.left_out
         return True

@@ -122,6 +122,12 @@ class Venue(Protocol):
     @property
     def continuity(self) -> Continuity: ...
     @property
+    def shares_ids(self) -> bool:
+        """Whether all kinds of stream have one numbering: an aggregate has the id of a fill (OKX).
+        Elsewhere aggregates have a numbering of their own."""
+        ...
+
+    @property
     def data(self) -> DataKinds:
         """The kinds of data to take. One connection of a part brings all of them."""
         ...
@@ -331,6 +337,7 @@ class VenueDefaults:
     rest_default: ClassVar[str] = ""
     """The exchange's own URLs."""
     book_source: ClassVar[BookSource] = BookSource.REST
+    shares_ids: bool = False
     has_book_ids: bool = True
     has_checksums: ClassVar[bool] = False
     quotes_from_book: bool = False

@@ -37,6 +37,10 @@ class SecretNames(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
+AGGREGATES: Final = "aggTrade"
+"""The kind of stream, at every venue that has it, whose trades are aggregates of fills."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A REST GET: a path behind the venue's REST URL, its query and headers, and the weight that
     the venue counts for it. Headers may hold a key, so they are never shown.

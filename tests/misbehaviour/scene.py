@@ -11,14 +11,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final
+from unittest import mock
 
 import trio
 
+import fanout.service
+from fanout.channel.past import PastOf
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Received
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.config import FeedConfig
+from fanout.config import Config, FeedConfig
 from fanout.protocol import (
     BookUpdate,
     End,
@@ -40,6 +44,7 @@ from tests.stand.account import fault_of, fault_of_spans, spans_of
 from tests.stand.exchange import SPENT, Market
 from tests.stand.exchange_books import BookKeeper
 from tests.stand.inside import one_source, running_service, running_simulator
+from tests.stand.kept_past import KeptPast, remembered
 from tests.stand.shown_books import ShownBooks
 
 BEGAN_NS = 1_790_000_000_000_000_000
@@ -169,8 +174,9 @@ class Scene:
         """Hold what was told against what was issued."""
         assert not [each for each in self.records if isinstance(each, Loss)]
         numbered = Trade | Gap | Status | Quote | BookUpdate | OrderUpdate
-        seqs = [each.seq for each in self.records if isinstance(each, numbered) and each.seq]
-        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+        for epoch in _epochs(self.records):
+            seqs = [each.seq for each in epoch if isinstance(each, numbered) and each.seq]
+            assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
         assert not self.wrong_books, self.wrong_books[0]
         of = symbols or self.symbols
         trades = [each for each in self.trades if each.symbol in of]
@@ -213,6 +219,13 @@ class Scene:
         assert {issued[each] for each in nowhere} <= {SPENT}, "every id is somewhere"
 
 
+def _epochs(records: Sequence[object]) -> list[list[object]]:
+    """The records of each start of the service, up to its END."""
+    ends = [place for place, each in enumerate(records, 1) if isinstance(each, End)]
+    bounds = [0, *ends, len(records)]
+    return [part for begin, end in pairwise(bounds) if (part := list(records[begin:end]))]
+
+
 def _short(record: Status | Gap) -> Short:
     if isinstance(record, Gap):
         count = record.last_id - record.first_id + 1
@@ -232,12 +245,14 @@ async def playing(
     credentials: Credentials | None = None,
     checksums: bool = False,
     traded: tuple[str, ...] = (),
+    away_s: float = 0,
     **feed: Any,
 ) -> AsyncIterator[Scene]:
     """A scene that has begun, with a trade of each symbol. `faults` are there from the start,
     `market` are fields of `SimulatorConfig`, and `feed` of `FeedConfig`. Without `assets` the
-    symbols are the first `count` that the simulator has. Where most symbols are quiet, `traded` are
-    those whose trades are waited for.
+    symbols are the first `count` that the simulator has. Where most symbols are quiet, `traded`
+    are those whose trades are waited for. With `away_s` a service has run before and ended, so long
+    ago, and the scene's goes on from what a journal would have kept.
 
     At the end the service is stopped in good order, and the client reads to its END.
     """
@@ -264,15 +279,36 @@ async def playing(
             feed=FeedConfig(**feed),
         )
         scene = Scene(simulator, venue, fields["symbols"], with_books="book" in data)
-        async with (
-            trio.open_nursery() as reading,
-            running_service(service, wall_ns=wall_ns) as running,
-        ):
-            reading.start_soon(_read, running.url, scene)
-            begun = set(traded or fields["symbols"])
-            await scene.until(lambda: begun <= {each.symbol for each in scene.trades})
+        begun = set(traded or fields["symbols"])
+        if away_s:
+            async with _serving(service, scene, wall_ns, KeptPast()):
+                await scene.until(lambda: begun <= {each.symbol for each in scene.trades})
+                await scene.until(lambda: scene.is_quiet)
+            await trio.sleep(away_s)
+        before = len(scene.trades)
+        past = KeptPast(remembered(scene.records, *scene.symbols)) if away_s else None
+        async with _serving(service, scene, wall_ns, past):
+            await scene.until(lambda: begun <= {each.symbol for each in scene.trades[before:]})
             yield scene
     assert isinstance(scene.records[-1], End)
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, scene: Scene, wall_ns: Callable[[], int], past: KeptPast | None
+) -> AsyncIterator[None]:
+    """A service, with a client that reads it to its END. `past` is what a journal has kept."""
+
+    async def open_past(*_: object) -> PastOf | None:
+        return None if past is None else lambda name: past
+
+    with mock.patch.object(fanout.service, "_open_past", open_past):
+        async with (
+            trio.open_nursery() as reading,
+            running_service(config, wall_ns=wall_ns) as running,
+        ):
+            reading.start_soon(_read, running.url, scene)
+            yield
 
 
 async def _read(url: str, scene: Scene) -> None:

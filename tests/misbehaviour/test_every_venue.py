@@ -88,6 +88,16 @@ async def test_every_trade_is_received_or_accounted_for(
             assert sum(each.back_filled for each in scene.trades) >= fault.count
 
 
+@pytest.mark.skipif(not EVERY_VENUE, reason="FANOUT_EVERY_VENUE=1 plays it")
+async def test_trades_of_a_restart_with_a_journal_are_back_filled_or_accounted_for(
+    autojump_clock: MockClock, any_venue: str
+) -> None:
+    async with playing(venue=any_venue, away_s=3) as scene:
+        await trades_go_on(scene)
+    scene.account()
+    assert sum(each.back_filled for each in scene.trades) >= 40, "20 a second"
+
+
 @played(ALWAYS_OF_BOOKS, MORE_OF_BOOKS)
 async def test_the_books_are_the_exchanges_again(
     autojump_clock: MockClock, any_venue: str, fault: Fault

@@ -73,6 +73,7 @@ class Okx(VenueDefaults):
     secrets: ClassVar[SecretNames | None] = None
     default_assets: ClassVar[tuple[str, ...]] = ("BTC-USDT-SWAP", "ETH-USDT-SWAP")
     continuity: ClassVar[Continuity] = Continuity.IDS
+    shares_ids = True
     book_source: ClassVar[BookSource] = BookSource.STREAM
     time_exponent = -3
     reach = records.REACH

@@ -12,6 +12,7 @@ from fanout.feed.market import Market, ask_market
 from fanout.protocol import DataKinds, Gap, GapState, Header, Record, Status, Trade
 from fanout.stats.anomalies import Anomalies
 from fanout.venues import BinanceUsdm, Credentials
+from tests.stand.kept_past import KeptPast
 from tests.stand.loopback import Exchange
 from tests.stand.subscriber import LogSubscriber
 
@@ -80,8 +81,10 @@ async def running_feed(
     venue_class: type[BinanceUsdm] = BinanceUsdm,
     log_bytes: int = 16 * 1024 * 1024,
     data: DataKinds = DataKinds.TRADES,
+    past: KeptPast | None = None,
 ) -> AsyncIterator[RunningFeed]:
-    """A feed that runs until the end of the block. It raises what the feed does."""
+    """A feed that runs until the end of the block. It raises what the feed does. With a `past` it
+    goes on from there."""
     config = config or FeedConfig()
     stream = "aggTrade" if config.stream == "aggTrade" else "trade"
     venue = venue_class(
@@ -100,7 +103,8 @@ async def running_feed(
         references=market.references,
         data=data,
     )
-    publisher = Channel(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns)
+    memory = past.memory if past else None
+    publisher = Channel(header, log_bytes=log_bytes, wall_ns=exchange.wall_ns, past=past)
     feed = Feed(
         venue,
         market,
@@ -109,6 +113,7 @@ async def running_feed(
         Anomalies(clock=trio.current_time),
         config,
         connect=exchange.connect,  # type: ignore[arg-type]
+        memory=memory,
         uniform=lambda low, high: high,
         wall_ns=exchange.wall_ns,
         monotonic_ns=lambda: 2_500,

@@ -216,3 +216,20 @@ def numbers(told: list[Gap], *states: GapState) -> list[int]:
 @pytest.mark.parametrize("early", [3, 6])
 def test_ids_before_the_first_are_not_new(early: int) -> None:
     assert not seen(7).is_new(early)
+
+
+def test_gaps_of_an_earlier_start_are_open_again() -> None:
+    continuity = Continuity()
+    assert continuity.resume(30, [(5, 6), (20, 20)]) == [Gap(5, 6, OPEN), Gap(20, 20, OPEN)]
+    assert continuity.gaps == [(5, 6), (20, 20)]
+    assert continuity.miss(31, 1.0) == []
+    assert continuity.due(inf) == [Gap(30, 31, OPEN)]
+    assert continuity.take(20, 1.0) == [Gap(20, 20, FILLED)]
+
+
+def test_gaps_of_an_earlier_start_close_if_they_are_too_many_or_of_other_ids() -> None:
+    continuity = Continuity()
+    gaps = [(2 * each, 2 * each) for each in range(MAX_RUNS + 1)]
+    told = continuity.resume(9_000, [*gaps, (9_000, 9_001)])
+    assert told[-3:] == [Gap(9_000, 9_001, OPEN), Gap(9_000, 9_001, LOST), Gap(0, 0, LOST)]
+    assert continuity.gaps == gaps[1:]

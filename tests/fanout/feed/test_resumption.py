@@ -1,0 +1,328 @@
+"""A feed that goes on behind the trades of an earlier start, on a virtual clock.
+
+Every trade that the exchange made while the service was down is back-filled, or a GAP or a STATUS
+names it. None comes twice after the start.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fanout.channel.memory import Memory
+from fanout.config import FeedConfig
+from fanout.errors import VenueUnreachableError
+from fanout.feed import market
+from fanout.feed.resumption import CATCH_UP_S
+from fanout.protocol import Gap, Status, Trade
+from fanout.venues import Continuity, Request
+from tests.fanout.feed.running import RunningFeed, running_feed
+from tests.fanout.feed.test_healing import words
+from tests.fanout.feed.toy import ToyVenue
+from tests.stand.kept_past import KeptPast, remembered
+from tests.stand.loopback import Exchange
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+CONNECTING = ("", "CONNECTING")
+
+T = TypeVar("T")
+
+
+class Reluctant(Exchange):
+    """It may answer only so many requests for trades."""
+
+    answers = inf
+
+    async def fetch(self, request: Request, parse: Callable[[bytes], T]) -> T:
+        if request.path.endswith("/trades"):
+            self.answers -= 1
+            if self.answers < 0:
+                raise VenueUnreachableError("no answer from REST")
+        return await super().fetch(request, parse)
+
+
+@asynccontextmanager
+async def run(
+    exchange: Exchange, memory: Memory | None = None, **options: Any
+) -> AsyncIterator[RunningFeed]:
+    """A start that goes on from `memory`, and ends in good order."""
+    async with running_feed(exchange, past=KeptPast(memory), **options) as running:
+        yield running
+        running.feed.finish(goes_on=True)
+        running.read()
+
+
+def kept(running: RunningFeed, before: Memory | None = None, *, is_orderly: bool = True) -> Memory:
+    """What is remembered of a start."""
+    running.read()
+    symbols = running.exchange.rows
+    return remembered(running.records, *symbols, before=before, is_orderly=is_orderly)
+
+
+async def first_start(exchange: Exchange, **options: Any) -> Memory:
+    """A start that brings three trades of each symbol."""
+    async with run(exchange, **options) as running:
+        for symbol in exchange.rows:
+            exchange.trade(symbol, "MARKET", "MARKET", "MARKET")
+        await trio.sleep(1)
+    memory = kept(running)
+    assert _short(running.publisher.memory()) == _short(memory)
+    return memory
+
+
+def _short(memory: Memory) -> object:
+    return {
+        symbol: (each.newest and each.newest.trade_id, each.next_id, each.gaps)
+        for symbol, each in memory.symbols.items()
+    }
+
+
+def hold(running: RunningFeed, *, since: int, symbol: str = BTC) -> None:
+    """The oracle: what became of each trade from the place `since` on."""
+    trades, opened, closed = running.accounted(symbol)
+    assert max(Counter(trades).values(), default=1) == 1, "no trade comes twice"
+    assert Counter(opened) == Counter(closed), "each gap has its outcome"
+    rows = [each for each in running.exchange.rows[symbol][since:] if each.is_recorded]
+    assert not {each.trade_id for each in rows} - {*trades, *closed}, "nothing is lost in silence"
+
+
+@pytest.mark.parametrize("missed", [0, 1, 3])
+async def test_trades_of_the_time_without_a_service_are_the_first_records(
+    missed: int, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange)
+    for _ in range(missed):
+        exchange.trade(BTC)
+    async with run(exchange, memory) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        filled = [f"{3 + each}+" for each in range(missed)]
+        gap = (3, 2 + missed)
+        gaps = [[(*gap, "OPEN")], [(*gap, "BACK_FILLED")]] if missed else [[], []]
+        expected = [*gaps[0], *filled, *gaps[1], CONNECTING]
+        assert running.told()[: len(expected)] == expected
+    hold(running, since=3)
+    assert running.publisher.preceding == 0
+    assert running.feed.stats().anomalies == {}
+
+
+async def test_what_rest_does_not_reach_is_unrecoverable(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, reach=100)
+    memory = await first_start(exchange)
+    exchange.trade(BTC, *["MARKET"] * 2_000)
+    async with run(exchange, memory) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        told = running.told()
+        assert told[0] == (3, 2_002, "OPEN")
+        assert told[1:101] == [f"{each}+" for each in range(1_903, 2_003)]
+        assert told[101:103] == [(3, 1_902, "UNRECOVERABLE"), (1_903, 2_002, "BACK_FILLED")]
+    hold(running, since=3)
+
+
+async def test_an_id_that_was_spent_for_nothing_is_no_trade(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange)
+    exchange.trade(BTC, "MARKET", "NA", "MARKET")
+    async with run(exchange, memory) as running:
+        assert running.told()[:6] == [
+            *[(3, 5, "OPEN"), "3+", "5+"],
+            *[(3, 3, "BACK_FILLED"), (4, 4, "NO_TRADE"), (5, 5, "BACK_FILLED")],
+        ]
+
+
+async def test_trades_that_rest_shows_late_are_missing_until_it_does(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange)
+    rows = exchange.rows[BTC]
+    exchange.rows[BTC] = rows[:2]  # REST is behind even what the stream has brought
+    async with run(exchange, memory) as running:
+        exchange.rows[BTC] = rows
+        exchange.trade(BTC, skip=True)
+        exchange.trade(BTC)
+        await trio.sleep(3)
+        told = [each for each in running.told() if not isinstance(each, tuple) or len(each) == 3]
+        assert told == [4, (3, 3, "OPEN"), "3+", (3, 3, "BACK_FILLED")]
+    hold(running, since=3)
+
+
+async def test_the_stream_begins_if_rest_refuses_for_long(autojump_clock: MockClock) -> None:
+    exchange = Reluctant(BTC)
+    memory = await first_start(exchange)
+    exchange.trade(BTC, "MARKET", "MARKET")
+    began_s, exchange.answers = trio.current_time(), 1
+    async with run(exchange, memory) as running:
+        assert running.told() == [(3, 4, "OPEN")], "nothing is connected yet"
+        await trio.sleep(CATCH_UP_S + 1)
+        assert exchange.opened[-1][0] == began_s + CATCH_UP_S
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        assert 5 in running.told()
+        exchange.answers = inf
+        await trio.sleep(10)
+        assert running.told() == ["3+", "4+", (3, 4, "BACK_FILLED")]
+    hold(running, since=3)
+
+
+async def test_an_open_gap_is_told_in_each_start_until_its_outcome_is_known(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Reluctant(BTC)
+    memory = await first_start(exchange)
+    exchange.trade(BTC, "MARKET", "MARKET")
+    for later in range(2):
+        exchange.answers = 1
+        async with run(exchange, memory) as running:
+            await trio.sleep(CATCH_UP_S + 1)
+            exchange.trade(BTC)
+            await trio.sleep(1)
+            exchange.trade(BTC, skip=True)
+        gaps = [(3, 4, "OPEN"), (6, 6, "OPEN")]
+        assert [each for each in map(_gap, running.records) if each] == gaps[: 1 + later]
+        memory = kept(running, memory)
+    exchange.answers = inf
+    async with run(exchange, memory) as running:
+        await trio.sleep(1)
+        told = running.told()
+        assert told[:2] == [(3, 4, "OPEN"), (6, 6, "OPEN")]
+    hold(running, since=8)
+
+
+def _gap(record: object) -> tuple[int, int, str] | None:
+    if not isinstance(record, Gap):
+        return None
+    return record.first_id % 1_000_000, record.last_id % 1_000_000, record.state.name
+
+
+async def test_ids_that_were_skipped_just_before_a_kill_are_missing(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, past=KeptPast()) as running:
+        exchange.trade(BTC, "MARKET", "MARKET")
+        exchange.trade(BTC, skip=True)
+        exchange.trade(BTC)
+        await trio.sleep(0.1)
+    async with run(exchange, kept(running, is_orderly=False)) as running:
+        assert running.told()[:3] == [(2, 2, "OPEN"), "2+", (2, 2, "BACK_FILLED")]
+
+
+@pytest.mark.parametrize("first_stream", ["trade", "aggTrade"])
+async def test_another_kind_of_stream_is_told_with_the_time(
+    first_stream: str, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange, config=FeedConfig(stream=first_stream))
+    await trio.sleep(7)
+    exchange.trade(BTC, "MARKET", "MARKET")
+    other = "trade" if first_stream == "aggTrade" else "aggTrade"
+    async with run(exchange, memory, config=FeedConfig(stream=other)) as running:
+        exchange.trade(BTC)
+        await trio.sleep(1)
+    (said,) = words(running)
+    assert said == (
+        "trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:28.000 may be missing: "
+        "the service takes another kind of stream than before its restart"
+    )
+    assert isinstance(running.records[0], Status)
+    trades = [each for each in running.records if isinstance(each, Trade)]
+    assert [each.trade_id % 1_000_000 for each in trades] == [5 if other == "trade" else 7_005]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_ids_that_began_anew_are_told_with_the_time(
+    is_known: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if REST tells the newest trade of a symbol only later."""
+    monkeypatch.setattr(market, "FEW", 10 if is_known else 0)
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange)
+    await trio.sleep(7)
+    exchange.rows[BTC] = exchange.trade(BTC, "MARKET", "MARKET")
+    for each in exchange.rows[BTC]:
+        each.trade_id -= 7_999_999_000
+    async with run(exchange, memory) as running:
+        await trio.sleep(1)
+        exchange.trade(BTC)
+        await trio.sleep(1)
+        assert 1_005 in running.told()
+    assert "may be missing: the venue restarted its trade ids" in words(running)[0]
+
+
+async def test_of_many_symbols_the_newest_trades_are_learned_beside_the_stream(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market, "FEW", 0)
+    exchange = Exchange(BTC, ETH)
+    memory = await first_start(exchange)
+    exchange.trade(BTC, "MARKET", "MARKET")
+    exchange.trade(ETH, "MARKET", "MARKET")
+    async with run(exchange, memory) as running:
+        exchange.trade(ETH)
+        await trio.sleep(10)
+        assert running.told()[0] == CONNECTING
+    hold(running, since=3)
+    hold(running, since=3, symbol=ETH)
+
+
+async def test_a_symbol_that_is_new_begins_as_ever(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC, ETH)
+    memory = await first_start(exchange)
+    del memory.symbols[ETH]
+    exchange.trade(BTC)
+    exchange.trade(ETH)
+    async with run(exchange, memory) as running:
+        exchange.trade(ETH)
+        await trio.sleep(1)
+    assert running.accounted(ETH)[0] == [8_000_000_004]
+
+
+@pytest.mark.parametrize("continuity", [Continuity.SEQUENCE, Continuity.NOTHING])
+@pytest.mark.parametrize("missed", [0, 3])
+async def test_where_ids_prove_nothing_rest_is_asked_first(
+    missed: int,
+    continuity: Continuity,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ToyVenue, "continuity", continuity)
+    exchange = Exchange(BTC)
+    memory = await first_start(exchange, venue_class=ToyVenue)
+    await trio.sleep(1)
+    for _ in range(missed):
+        exchange.trade(BTC)
+    async with run(exchange, memory, venue_class=ToyVenue) as running:
+        filled = [f"{3 + each}+" for each in range(missed)]
+        assert running.told()[: missed + 1] == [*filled, CONNECTING]
+        exchange.trade(BTC)
+        await trio.sleep(20)
+        assert [each for each in running.told() if not isinstance(each, tuple)] == [3 + missed]
+    assert words(running) == []
+    assert running.feed.stats().anomalies == {}
+
+
+async def test_where_ids_prove_nothing_a_status_names_what_rest_does_not_reach(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, reach=2)
+    memory = await first_start(exchange, venue_class=ToyVenue)
+    for _ in range(4):
+        await trio.sleep(1)
+        exchange.trade(BTC)
+    async with run(exchange, memory, venue_class=ToyVenue) as running:
+        await trio.sleep(20)
+        assert [each for each in running.told() if not isinstance(each, tuple)] == ["5+", "6+"]
+    assert words(running) == [
+        (
+            "trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:24.000 may be missing: "
+            "REST reaches back to 2026-09-21 14:13:24.000"
+        )
+    ]
