@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from fanout.transports import TRANSPORTS, entry_of, make_transport, register
+from fanout.transports.journal.config import JournalConfig
+from fanout.transports.journal.transport import JournalTransport
 from fanout.transports.shm import ShmTransport
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp import TcpTransport
@@ -65,9 +67,10 @@ def test_a_transports_needs_are_checked(tmp_path: Path) -> None:
 
 
 def test_each_configuration_finds_its_transport() -> None:
-    assert list(TRANSPORTS) == ["tcp", "shm"]
+    assert list(TRANSPORTS) == ["tcp", "shm", "journal"]
     assert isinstance(make_transport(TcpConfig(port=0)), TcpTransport)
     assert isinstance(make_transport(ShmConfig(name="a")), ShmTransport)
+    assert isinstance(make_transport(JournalConfig(dir="a")), JournalTransport)
 
 
 def test_a_name_is_taken_once() -> None:
