@@ -1,6 +1,8 @@
 # Build:  docker build -t fanout .
 # Run:    docker run --rm -p 127.0.0.1:9000:9000 fanout --assets BTCUSDT,ETHUSDT tcp --host 0.0.0.0
 #
+# Journal: docker run ... -v fanout:/var/lib/fanout fanout ... tcp ... journal --dir /var/lib/fanout
+#
 # examples/deploy/compose.yaml runs it with a consumer, Prometheus and Grafana.
 #
 # A container has 64 MiB of /dev/shm by default, and queues in shared memory take their capacity
@@ -23,7 +25,9 @@ RUN /opt/fanout/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 COPY --from=build /opt/fanout /opt/fanout
-RUN useradd --system --uid 10001 --no-create-home fanout
+# /var/lib/fanout is for `journal --dir`: a volume there takes its owner from here.
+RUN useradd --system --uid 10001 --no-create-home fanout \
+    && install --directory --owner=fanout /var/lib/fanout
 USER fanout
 ENV PATH=/opt/fanout/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 9000 9464

@@ -17,6 +17,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from fanout.http.exposition import Kind, Sample, histogram_pieces, labels, pieces
 from fanout.http.monitor import Monitor
+from fanout.journal.recorder import State
 from fanout.protocol.constants import FeedState
 from fanout.stats.histogram import BOUNDS_NS, Histogram
 from fanout.stats.snapshots import (
@@ -24,6 +25,7 @@ from fanout.stats.snapshots import (
     ChannelStats,
     FeedStats,
     InstrumentStats,
+    JournalStats,
     LinkStats,
     LogStats,
     ServiceStats,
@@ -147,6 +149,37 @@ _READERS: Final[list[tuple[str, str, Callable[[TransportStats], float]]]] = [
     ),
 ]
 
+_JOURNAL: Final[list[tuple[str, str, Callable[[JournalStats], float]]]] = [
+    ("journal_written_seq", "Last number in the files.", lambda each: each.written_seq),
+    (
+        "journal_synced_seq",
+        "Last number that would outlive a power cut.",
+        lambda each: each.synced_seq,
+    ),
+    ("journal_lag_bytes", "Bytes that wait to be written.", lambda each: each.lag_bytes),
+    (
+        "journal_write_p99_seconds",
+        "How long one write in a hundred took, or longer, in about a minute.",
+        lambda each: _seconds(each.write.p99_ns if each.write else 0) or 0,
+    ),
+    (
+        "journal_sync_p99_seconds",
+        "How long one sync in a hundred took, or longer, in about a minute.",
+        lambda each: _seconds(each.sync.p99_ns if each.sync else 0) or 0,
+    ),
+]
+
+_JOURNALED: Final[list[tuple[str, str, Callable[[JournalStats], float]]]] = [
+    ("journal_written_bytes", "Bytes written.", lambda each: each.bytes),
+    ("journal_segments", "Segments begun.", lambda each: each.segments),
+    ("journal_sync_failures", "Syncs that failed.", lambda each: each.sync_failures),
+    (
+        "journal_lost_records",
+        "Trades and events that are not in the files: the disk was too slow, or away.",
+        lambda each: each.lost,
+    ),
+]
+
 
 class Metrics:
     """Renders the body of `/metrics`."""
@@ -210,6 +243,7 @@ def _families(stats: ServiceStats) -> Iterator[Family]:
     yield from _of_feeds(channels)
     yield from _of_links(channels)
     yield from _of_transports(stats.transports)
+    yield from _of_journals(stats.transports)
 
 
 def _of_channels(channels: Channels) -> Iterator[Family]:
@@ -308,6 +342,21 @@ def _of_transports(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
         for kind, times in each.anomalies.items()
     ]
     yield "consumer_anomalies", Kind.COUNTER, "Anomalies of readers, by kind.", odd
+
+
+def _of_journals(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
+    kept = [(labels(channel=row.channel), row) for each in transports for row in each.journal]
+    states = [
+        (labels(channel=row.channel, state=state), row.state == state)
+        for _, row in kept
+        for state in State.__members__
+    ]
+    yield "journal_state", Kind.GAUGE, "1 for the journal's current state, otherwise 0.", states
+    rooms = [(shown, row.free_bytes) for shown, row in kept if row.free_bytes is not None]
+    yield "journal_free_bytes", Kind.GAUGE, "Room on the journal's disk.", rooms
+    for kind, table in ((Kind.GAUGE, _JOURNAL), (Kind.COUNTER, _JOURNALED)):
+        for name, words, value in table:
+            yield name, kind, words, [(shown, value(row)) for shown, row in kept]
 
 
 def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float]:

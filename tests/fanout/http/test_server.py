@@ -28,6 +28,7 @@ from fanout.service import run_service
 from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.journal.config import JournalConfig
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.http.watched import until_ready, watched, watched_pair
@@ -138,6 +139,32 @@ async def test_prometheus_can_parse_a_scrape(accepts: str, parse: Parse) -> None
     assert counts[-1] == value(sending, f"{sending}_count") > 0
     assert value(sending, f"{sending}_sum") > 0
     assert "process_resident_memory_bytes" in families
+
+
+async def test_a_journal_has_metrics_for_each_channel(tmp_path: Path) -> None:
+    transports = (TcpConfig(port=0), JournalConfig(dir=str(tmp_path), sync="always"))
+    async with watched(transports=transports) as service:
+        await until_ready(service)
+        text = (await service.get("/metrics")).text
+        (stats,) = next(each.journal for each in (await service.stats()).transports if each.journal)
+    found = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("fanout_journal_")
+    }
+    label = f'{{channel="{stats.channel}"}}'
+    state = f'fanout_journal_state{{channel="{stats.channel}",state='
+    assert {name: found[f'{state}"{name}"}}'] for name in ("WRITING", "FULL", "AWAY", "ENDED")} == {
+        "WRITING": 1,
+        "FULL": 0,
+        "AWAY": 0,
+        "ENDED": 0,
+    }
+    assert 0 < found[f"fanout_journal_synced_seq{label}"] <= stats.synced_seq
+    assert found[f"fanout_journal_written_bytes_total{label}"] > 0
+    assert found[f"fanout_journal_segments_total{label}"] == 1
+    assert found[f"fanout_journal_lost_records_total{label}"] == 0
+    assert 0 < found[f"fanout_journal_sync_p99_seconds{label}"] < 30
 
 
 async def test_quotes_and_books_have_metrics_where_they_are_taken() -> None:
