@@ -29,6 +29,7 @@ class _File:
         self.data = bytearray(data)
         self.synced = data
         self.locked_by: int | None = None
+        self.shared_by: set[int] = set()
 
     def after_power_cut(self, unsynced: Unsynced) -> "_File":
         match unsynced:
@@ -76,6 +77,10 @@ class MemoryDisk:
 
     def contents(self, path: str) -> bytes:
         return bytes(self._files[path].data)
+
+    def paths(self) -> list[str]:
+        """All files."""
+        return sorted(self._files)
 
     def remove_tree(self, path: str) -> None:
         """Remove a folder with all that is in it, as somebody else does."""
@@ -125,6 +130,7 @@ class MemoryDisk:
         file = self._open.pop(descriptor)
         if file.locked_by == descriptor:
             file.locked_by = None
+        file.shared_by.discard(descriptor)
 
     def size(self, descriptor: int) -> int:
         self._look()
@@ -208,9 +214,17 @@ class MemoryDisk:
     def lock(self, descriptor: int) -> bool:
         self._look()
         file = self._open[descriptor]
-        if file.locked_by not in (None, descriptor):
+        if file.locked_by not in (None, descriptor) or file.shared_by - {descriptor}:
             return False
         file.locked_by = descriptor
+        return True
+
+    def share(self, descriptor: int) -> bool:
+        self._look()
+        file = self._open[descriptor]
+        if file.locked_by not in (None, descriptor):
+            return False
+        file.shared_by.add(descriptor)
         return True
 
     def _look(self) -> None:

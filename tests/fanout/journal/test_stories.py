@@ -1,0 +1,186 @@
+"""Power cuts while a journal is written and while it is recovered, against a simple model.
+
+The model is the list of numbers that were written. After a power cut and a recovery,
+
+    - what was reported as synced is there,
+    - what is there is a prefix of what was written, each number once.
+"""
+
+from itertools import count, cycle, product
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fanout.journal.disk import Disk
+from fanout.journal.folder import ChannelFolder
+from fanout.journal.recovery import recover
+from fanout.protocol.block import decode_block
+from fanout.protocol.framing import payloads_of
+from fanout.protocol.journal import numbered
+from fanout.protocol.journal_play import Playback
+from fanout.protocol.request import Position
+from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel
+from tests.stand.disk import MemoryDisk, PowerCutError, Unsynced
+from tests.thoroughness import examples
+
+DIRECTORY = "/journal"
+
+STRIDE = 1 if examples(1) > 1 else 3
+"""How far apart the bytes are at which the power goes off: all of them with FANOUT_EXAMPLES=10."""
+
+
+class Story:
+    """One service that keeps a channel until the power goes off."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        self._disk = disk
+        self.synced_seq = 0
+        """The last number that was reported as synced."""
+        self.written_seq = 0
+        """The last number of which anything was given to the disk."""
+
+    def run(self, steps: list[int]) -> None:
+        """A step is a count of trades to write, 0 for a sync, and -1 for the next segment."""
+        keeper = Keeper(DIRECTORY, make_channel(), disk=self._disk)
+        for step in steps:
+            if step > 0:
+                self.written_seq += step
+                keeper.publish(step)
+                continue
+            keeper.segment.sync()
+            self.synced_seq = keeper.segment.synced_seq - 1
+            if step < 0:
+                keeper.segment.close()
+                keeper.begin()
+
+
+def kept(disk: MemoryDisk) -> list[int]:
+    """The numbers that are in the journal. Each stands there as the id of its trade."""
+    playback = Playback(ChannelFolder(disk, f"{DIRECTORY}/test"))
+    found: list[int] = []
+    if playback.begin(Position(epoch_ns=EPOCH_NS, seq=1)):
+        while data := playback.read():
+            for payload in payloads_of(data):
+                block = decode_block(payload, playback.header)
+                found += range(block.first_seq, block.first_seq + len(block.trades))
+                assert [each.trade_id for each in block.trades] == found[-len(block.trades) :]
+    playback.close()
+    return found
+
+
+def tell(steps: list[int], power_bytes: int, unsynced: Unsynced, *, keeps_names: bool) -> bool:
+    """Play a story, with a power cut once so much was written, and judge it. Whether the power went
+    off before the end."""
+    disk = MemoryDisk()
+    disk.power_bytes = power_bytes
+    story, is_cut = Story(disk), False
+    try:
+        story.run(steps)
+    except PowerCutError:
+        is_cut = True
+    disk = disk.after_power_cut(unsynced, keeps_names=keeps_names)
+    judge(disk, story)
+    return is_cut
+
+
+def judge(disk: MemoryDisk, story: Story) -> None:
+    disk.make_folder(DIRECTORY)
+    recover(disk, DIRECTORY)
+    found = kept(disk)
+    assert found == list(range(1, len(found) + 1))
+    assert story.synced_seq <= len(found) <= story.written_seq
+    assert disk.open_files == 0
+
+
+steps = st.lists(st.integers(-1, 5), max_size=8)
+
+
+@given(steps, st.integers(0, 6_000), st.sampled_from(Unsynced), st.booleans())
+@settings(max_examples=examples(40))
+def test_what_was_synced_outlives_a_power_cut(
+    steps: list[int], power_bytes: int, unsynced: Unsynced, keeps_names: bool
+) -> None:
+    tell(steps, power_bytes, unsynced, keeps_names=keeps_names)
+
+
+def test_the_power_may_go_off_at_any_byte() -> None:
+    """In a short run, all of it: head, records, the next head, the index."""
+    kinds = cycle(product(Unsynced, (True, False)))
+    for power_bytes in count(0, STRIDE):
+        unsynced, keeps_names = next(kinds)
+        if not tell([1, 0, 2, -1, 1], power_bytes, unsynced, keeps_names=keeps_names):
+            assert power_bytes > 500
+            break
+
+
+@pytest.mark.parametrize("unsynced", Unsynced)
+def test_the_power_may_go_off_during_a_recovery(unsynced: Unsynced) -> None:
+    for power_bytes in count(0, STRIDE):
+        disk = MemoryDisk()
+        story = Story(disk)
+        story.run([1, 0, 2, 3])
+        (path,) = [each for each in disk.paths() if each.endswith(".fj")]
+        descriptor = disk.open(path)
+        disk.truncate(descriptor, disk.size(descriptor) - 5)
+        disk.remove(path.replace(".fj", ".fi"))
+        disk = disk.after_power_cut(Unsynced.KEPT)
+        disk.power_bytes = power_bytes
+        try:
+            recover(disk, DIRECTORY)
+        except PowerCutError:
+            judge(disk.after_power_cut(unsynced), story)
+        else:
+            judge(disk, story)
+            assert power_bytes > 100
+            break
+
+
+class PulledError(Exception):
+    """The process ends here."""
+
+
+class Pulled:
+    """A disk that ends the process before a call."""
+
+    def __init__(self, disk: MemoryDisk, calls: int) -> None:
+        self._disk = disk
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> object:
+        if name != "close":
+            self._calls -= 1
+            if self._calls < 0:
+                raise PulledError
+        return getattr(self._disk, name)
+
+
+def test_a_recovery_that_is_cut_short_is_done_again() -> None:
+    """At each call. The segment is torn and has no index, and files of the next one are there."""
+    origin = MemoryDisk()
+    keeper = Keeper(DIRECTORY, make_channel(), disk=origin)
+    keeper.publish(3, 2, 5)
+    folder = keeper.folder
+    segment = origin.open(f"{folder}/{numbered(1, '.fj')}")
+    origin.truncate(segment, origin.size(segment) - 3)
+    origin.remove(f"{folder}/{numbered(1, '.fi')}")
+    for name in (numbered(6, ".fj"), numbered(6, ".fi"), f"{numbered(9, '.fj')}.part"):
+        origin.close(origin.open(f"{folder}/{name}", make=True))
+
+    def left(disk: MemoryDisk) -> dict[str, bytes]:
+        return {each: disk.contents(each) for each in disk.paths()}
+
+    wanted = origin.after_power_cut(Unsynced.KEPT)
+    recover(wanted, DIRECTORY)
+    for calls in range(200):
+        disk = origin.after_power_cut(Unsynced.KEPT)
+        try:
+            recover(cast(Disk, Pulled(disk, calls)), DIRECTORY)
+        except PulledError:
+            recover(disk, DIRECTORY)
+            assert left(disk) == left(wanted), calls
+        else:
+            assert calls > 20
+            return
+    raise AssertionError("a recovery takes fewer calls")
