@@ -95,7 +95,7 @@ async def test_trades_of_a_restart_with_a_journal_are_back_filled_or_accounted_f
     async with playing(venue=any_venue, away_s=3) as scene:
         await trades_go_on(scene)
     scene.account()
-    assert sum(each.back_filled for each in scene.trades) >= 40, "20 a second"
+    assert sum(each.back_filled for each in scene.trades) >= 10, "of some 60 ids"
 
 
 @played(ALWAYS_OF_BOOKS, MORE_OF_BOOKS)
