@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from typing import Final
 
 from fanout.clients.outcomes import AddressError, DisconnectedError, UnknownChannelError
@@ -18,6 +19,10 @@ SCHEME: Final = "journal://"
 
 MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
 """Most of an index that is read: more than the longest segment needs. A file may be anything."""
+
+STEADY_NS: Final = 1_000_000_000
+"""How long ago a folder must have changed for its names to be remembered. Reading those of 100
+segments takes as long as all else of a seek."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -39,14 +44,23 @@ class ChannelFolder:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._listed: dict[int, tuple[int, list[int]]] = {}
+        """The segments of an epoch, and the time of the last change of its folder."""
 
     def epochs(self) -> list[int]:
         return sorted(each for each in map(number_in, _names(self.path)) if each is not None)
 
     def segments(self, epoch_ns: int) -> list[int]:
-        names = _names(os.path.join(self.path, numbered(epoch_ns)))
-        found = (number_in(name, SEGMENT) for name in names)
-        return sorted(each for each in found if each is not None)
+        path = os.path.join(self.path, numbered(epoch_ns))
+        changed_ns = _changed_ns(path)
+        known_ns, segments = self._listed.get(epoch_ns, (0, []))
+        if known_ns != changed_ns:
+            found = (number_in(name, SEGMENT) for name in _names(path))
+            segments = sorted(each for each in found if each is not None)
+            # A folder that changes twice within a tick of the clock shows the same time.
+            if changed_ns < time.time_ns() - STEADY_NS:
+                self._listed[epoch_ns] = changed_ns, segments
+        return segments
 
     def open(self, epoch_ns: int, first_seq: int) -> "OpenSegment":
         path = os.path.join(self.path, numbered(epoch_ns), numbered(first_seq))
@@ -98,6 +112,14 @@ def _opened(path: str) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "not a plain file")
     return fd
+
+
+def _changed_ns(path: str) -> int:
+    """When a name in a folder changed last; -1 for a folder that is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
 
 
 def _names(path: str) -> list[str]:

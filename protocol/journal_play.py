@@ -109,7 +109,7 @@ class Playback:
         Raises `OSError` if the folder cannot be read.
         """
         self.close()
-        epochs = self._kept(self._files.epochs())
+        epochs = self._epochs()
         if epoch_ns is not None:
             epochs = [each for each in epochs if each == epoch_ns]
         match start:
@@ -137,7 +137,7 @@ class Playback:
     def next_epoch(self) -> bool:
         """Begin with the next epoch, as `begin` does at number 1. False if there is none yet, and
         also if this one has more to read."""
-        later = self._kept([each for each in self._files.epochs() if each > self.epoch_ns])
+        later = [each for each in self._epochs() if each > self.epoch_ns]
         if not later or self._segment is None:
             return False
         self._segment.is_sealed = True
@@ -151,11 +151,10 @@ class Playback:
         if segment is not None:
             segment.file.close()
 
-    def _kept(self, epochs: list[int]) -> list[int]:
-        """Those of the newest epochs of which a segment is kept."""
-        kept = [each for each in epochs if self._files.segments(each)]
-        self._newest_ns = kept[-1] if kept else 0
-        return kept
+    def _epochs(self) -> list[int]:
+        epochs = self._files.epochs()
+        self._newest_ns = epochs[-1] if epochs else 0
+        return epochs
 
     def _begin_at(self, epoch_ns: int, seq: int | None) -> bool:
         """Begin at a number of an epoch, or at its end. False if no segment of it can be read."""

@@ -280,7 +280,9 @@ class Segment:
         such a frame."""
         index = self.index()
         spot = self.skip(self._nearest(index, index.before_time(time_ns)), until_ns=time_ns)
-        return spot, self.advance(spot, _PEEK_BYTES).spot.offset > spot.offset
+        data = self.read(spot.offset, _PEEK_BYTES)
+        found = scan(data, 0, spot.seq, spot.time_ns, stop=1)
+        return spot, found.frames > 0 and data[LENGTH_BYTES] != FrameKind.END
 
     def skip(self, at: Spot, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT) -> Spot:
         """Go on from a spot to the frame with a number, or to the first one of a time, as `seek`

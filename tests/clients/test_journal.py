@@ -225,11 +225,12 @@ def test_a_file_that_is_cut_while_it_is_read_just_ends(folder: Folder) -> None:
 
 def test_a_journal_without_a_segment_is_an_error_or_waited_for(folder: Folder) -> None:
     (folder.path / numbered(1)).mkdir(parents=True)
+    (folder.path / numbered(2)).write_text("")
     with pytest.raises(JournalError, match="no segment that can be read is kept there"):
         list(JournalClient(folder.url))
     with JournalClient(folder.url, follow=True) as client:
         assert not client._take()
-        folder.story().blocks(1)
+        folder.story().blocks(1)  # of epoch 1, and nothing of epoch 2
         folder.write()
         assert [next(client).seq for _ in range(3)] == [1, 2, 3]  # type: ignore[union-attr]
 
@@ -312,3 +313,19 @@ def test_an_open_segment_is_locked_against_removal(
     segment = OpenSegment(name)
     assert segment.index() == b""
     segment.close()
+
+
+def test_the_names_in_a_folder_that_does_not_change_are_read_once(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = three(folder).file(1).parent
+    os.utime(path, ns=(1, 1))
+    channel = ChannelFolder(str(folder.path))
+    assert channel.segments(1) == [1, 10, 19]
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda _: 1 / 0)
+    assert channel.segments(1) == [1, 10, 19]
+    monkeypatch.setattr(os, "listdir", listdir)
+    folder.file(1).unlink()
+    assert channel.segments(1) == [10, 19]
+    assert channel.segments(2) == []

@@ -525,7 +525,9 @@ def test_records_behind_a_damaged_header_are_lost_up_to_the_next_one() -> None:
         story = Story().blocks(1)
         at = len(story.recorder.segment.data)
         story.channel.change([replace(LIFE, tick=7)], [HEADER.references[1]])
-        story.blocks(2)
+        story.blocks(1)
+        story.channel.change([replace(LIFE, tick=8)], [HEADER.references[1]])
+        story.blocks(1)
         header = replace(story.channel.header, next_seq=10)
         story.recorder.segment.data += opening(header)
         story.blocks(1)
@@ -535,7 +537,7 @@ def test_records_behind_a_damaged_header_are_lost_up_to_the_next_one() -> None:
         found = heard(story.files)
         assert found.lost == [(4, 9, LossReason.DAMAGED)]
         assert found.numbers == [1, 2, 3, 10, 11, 12]
-        assert found.playback.header.instruments[1].tick == 7
+        assert found.playback.header.instruments[1].tick == 8
 
 
 def test_without_another_header_all_are_lost_up_to_the_next_segment() -> None:
