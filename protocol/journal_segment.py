@@ -10,7 +10,6 @@ due, and the header in force. `advance` reads on from a spot, `seek` and `seek_t
 A segment may be read while it is written. It then ends for now behind its last whole frame.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -39,7 +38,7 @@ from fanout.protocol.instruments import with_instruments
 from fanout.protocol.joining import first_seq as number_of
 from fanout.protocol.journal import FILE_HEADER_BYTES, PLACE_EVERY_BYTES, Place, decode_file_header
 from fanout.protocol.journal_index import Index
-from fanout.protocol.journal_scan import Fault, Scan, scan
+from fanout.protocol.journal_scan import Fault, Scan, find_frame, scan
 from fanout.protocol.records import Header, Loss
 
 READ_BYTES: Final = 256 * 1024
@@ -50,10 +49,6 @@ assert MAX_OPENING_BYTES < READ_BYTES
 MAX_RESYNC_BYTES: Final = 1024 * 1024
 """How far behind a damaged frame the next good one is looked for, byte by byte. Beyond it only the
 places of the index are tried."""
-
-MAX_RESYNC_TRIES: Final = 4_096
-"""How many bytes that look like the beginning of a frame are tried in one such search. Limits the
-work that a file made for that purpose can cause: each try is a CRC of 64 KiB at the most."""
 
 MAX_PLACES_TRIED: Final = 8
 """How many places of an index are tried, before the segment is read from its beginning."""
@@ -70,10 +65,6 @@ _LIMIT: Final = 2**64
 _SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
 _START: Final = frame(START)
 _HEADER_KINDS: Final = (bytes((FrameKind.HEADER,)), bytes((FrameKind.INSTRUMENTS,)))
-
-_KINDS: Final = bytes((*NUMBERED_KINDS, *FrameKind))
-_FRAME = re.compile(b"(?s)(?=..[\x00\x01]\x00[" + re.escape(_KINDS) + b"])")
-"""Matches where a length and a known kind may stand: a length is at most 65,536."""
 
 
 class SegmentFile(Protocol):
@@ -362,10 +353,16 @@ class Segment:
     def _good(self, at: Spot, window: bytes, index: Index) -> Spot | None:
         """The first good frame behind a spot. The frame at the spot is the first one to be tried:
         it may be good, and its number too great."""
-        for offset in _candidates(window, next(index.behind(at.offset), None), at.offset):
+        behind = self._good_place(at, index)
+        stop = len(window) if behind is None else behind.offset - at.offset
+        for offset in _candidates(window, stop):
             seq = _number_at(window, offset)
             if seq is not None and (seq > at.seq or (seq == at.seq and offset)):
                 return Spot(at.offset + offset, seq, at.header, at.time_ns)
+        return behind
+
+    def _good_place(self, at: Spot, index: Index) -> Spot | None:
+        """The first place of the index behind a spot at which a good frame stands."""
         for place in index.behind(at.offset):
             seq = _number_at(self.read(place.offset, _PEEK_BYTES), 0)
             if seq is not None and seq >= at.seq:
@@ -435,16 +432,15 @@ def _number_at(data: bytes, at: int) -> int | None:
         at = found.offset
 
 
-def _candidates(window: bytes, place: Place | None, offset: int) -> Iterator[int]:
+def _candidates(window: bytes, stop: int) -> Iterator[int]:
     """Where in a window the next good frame may begin: at its beginning, behind the first frame,
-    then wherever bytes look like a frame, up to the next place of the index. The window begins at
-    an offset of the segment."""
+    then wherever bytes are a frame, up to an offset."""
     yield 0
     with suppress(_CutError):
         yield LENGTH_BYTES + len(_payload(window, 0))
-    stop = len(window) if place is None else place.offset - offset
-    for match in islice(_FRAME.finditer(window, 1, stop), MAX_RESYNC_TRIES):
-        yield match.start()
+    at = 0
+    while (at := find_frame(window, at + 1, stop=stop)) > 0:
+        yield at
 
 
 def snapshots_end(frames: bytes) -> int:

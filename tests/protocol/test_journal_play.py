@@ -480,6 +480,17 @@ def test_without_an_index_damage_is_told_as_exactly() -> None:
     assert heard(story.files).lost == [(22, 24, LossReason.DAMAGED)]
 
 
+def test_a_damaged_part_may_be_longer_than_the_way_to_the_next_place() -> None:
+    story = Story().blocks(3).rotate().blocks(30).rotate().blocks(1)
+    segment = story.segment(10)
+    begin, stop = block_at(segment, 22)[0], block_at(segment, 67)[0]
+    assert stop - begin > 2 * 300
+    segment.data[begin:stop] = bytes(stop - begin)
+    found = heard(story.files)
+    assert found.lost == [(22, 66, LossReason.DAMAGED)]
+    assert found.numbers == [*range(1, 22), *range(67, 103)]
+
+
 @pytest.mark.parametrize("within", [0, 8])
 def test_a_part_that_the_disk_does_not_give_is_a_loss(within: int) -> None:
     story = Story().blocks(3).rotate().blocks(30).rotate().blocks(1)
