@@ -337,15 +337,17 @@ class Segment:
         return Spot(place.offset, place.seq, header, place.time_ns)
 
     def resync(self, at: Spot) -> Spot | None:
-        """The first good frame behind a spot where none stands; None if none is found. The number
+        """The first good frame behind a spot where none stood; None if none is found. The number
         that is due there tells which are missing. Where a header may be among the missing frames,
         it is the next header: the records before it cannot be read."""
         window = self.read(at.offset, MAX_RESYNC_BYTES)
+        is_header = window[LENGTH_BYTES : LENGTH_BYTES + 1] in _HEADER_KINDS
+        if not is_header and scan(window, 0, at.seq, at.time_ns, stop=1).frames:
+            return at  # it was just being written
         index = self.index()
         found = self._good(at, window, index)
         if found is None or found.offset == at.offset:
             return found
-        is_header = window[LENGTH_BYTES : LENGTH_BYTES + 1] in _HEADER_KINDS
         if is_header or index.has_header(at.offset, found.offset):
             return self._next_header(found)
         return found

@@ -197,6 +197,18 @@ def test_it_reads_whole_frames_only() -> None:
     assert len(found.read()) == 3
 
 
+def test_what_is_written_between_two_looks_is_not_lost() -> None:
+    story = Story().blocks(2)
+    playback = Playback(story.files)
+    playback.begin(Start.OLDEST)
+    found = Heard(playback)
+    segment = story.recorder.segment
+    story.blocks(2)
+    segment.early = (segment.reads + 1,)
+    found.read()
+    assert (found.numbers, found.lost) == (list(range(1, 13)), [])
+
+
 def test_the_live_end_is_a_place() -> None:
     story = whole()
     playback = Playback(story.files)

@@ -27,6 +27,9 @@ class MemoryFile:
 
     def read(self, offset: int, size: int) -> bytes:
         assert self.is_open
+        self._segment.reads += 1
+        if self._segment.reads in self._segment.early:
+            return b""
         for bad in self._segment.unreadable:
             if offset <= bad < offset + size:
                 size = bad - offset
@@ -56,6 +59,9 @@ class MemorySegment:
         self.index: bytes | None = b""
         self.unreadable: Sequence[int] = ()
         """Offsets that the disk fails to read."""
+        self.reads = 0
+        self.early: Sequence[int] = ()
+        """Which reads come before what they ask for is there. It is there at once after that."""
         self.is_gone = False
         """Whether the disk does not tell the size either."""
 
