@@ -38,6 +38,7 @@ from fanout.protocol import (
 )
 from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
+from tests.clients.test_journal import Folder
 from tests.stand.inside import config_for, running_service, running_simulator
 
 ROOT = Path(__file__).parents[2]
@@ -310,6 +311,21 @@ async def test_a_recorder_that_was_stopped_goes_on_without_a_hole(tmp_path: Path
     # It begins with all there is. The numbers that are no trade's tell of the feed's state.
     assert len(seqs) == 120
     assert seqs[-1] <= 120 + 6
+
+
+async def test_a_journal_is_replayed_at_a_multiple_of_its_speed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    noon = 1_796_040_000_000_000_000  # 2026-11-30T12:00Z
+    folder.story(noon).blocks(1, at_ns=noon).blocks(1, at_ns=noon + 60 * 10**9)
+    folder.story(noon + 10**12).blocks(1, at_ns=noon + 10**12)
+    folder.write()
+    code, errors, lines = await result_of("journal_replay.py", folder.url, 1e6)
+    assert (code, lines) == (0, ["5 BTCUSDT 0.06 0.007"] * 9)
+    assert errors.startswith("Restarted(before=Position(")
+    result = await result_of("journal_replay.py", folder.url, 1e6, "2026-11-30T13:01+01:00")
+    assert (result[0], len(result[2])) == (0, 6)
+    result = await result_of("journal_replay.py", f"journal://{tmp_path}/no")
+    assert result == (1, f"journal://{tmp_path}/no: no channel no: the journal has spot\n", [])
 
 
 async def test_trades_come_straight_from_the_venue_with_a_count_per_minute() -> None:
