@@ -8,6 +8,7 @@ import typer
 from fanout.cli.book import book
 from fanout.cli.check import check
 from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
+from fanout.cli.journal import JournalCommand
 from fanout.cli.logs import LogFormat, choose
 from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.options import with_options
@@ -139,7 +140,11 @@ def _serve_configured(context: typer.Context) -> None:
 
 
 for _entry in TRANSPORTS.values():
-    app.command(_entry.name, context_settings=TRANSPORT_SETTINGS)(transport_command(_entry))
+    app.command(
+        _entry.name,
+        cls=JournalCommand if _entry.name == "journal" else None,
+        context_settings=TRANSPORT_SETTINGS,
+    )(transport_command(_entry))
 app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
 app.command("status")(status)
 app.command("check", context_settings=TRANSPORT_SETTINGS)(check)

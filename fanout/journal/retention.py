@@ -96,25 +96,34 @@ class Retention:
         self._known: dict[str, tuple[int, int]] = {}
         """When a segment was made, and its size, by path: each is opened once."""
 
-    def prune(self, now_ns: int) -> list[Sealed]:
-        """Remove what is too old or too much. Returns what was removed. Raises `OSError`."""
+    def prune(
+        self, now_ns: int, *, spares_readers: bool = False, is_trial: bool = False
+    ) -> list[Sealed]:
+        """Remove what is too old or too much. Returns what was removed. Raises `OSError`.
+
+        With `spares_readers` what is being read stays however old it is. A trial removes nothing.
+        """
         if self._limits == Limits():
             return []
-        segments, more_bytes = self._look()
+        segments, more_bytes = self._look(is_trial=is_trial)
         removed: list[Sealed] = []
         held: set[Sealed] = set()
         while chosen := choose(
             segments, self._limits, now_ns=now_ns, more_bytes=more_bytes, held=held
         ):
             for each in chosen:
-                if not self._remove(each, is_held=each in held):
+                if not self._remove(each, is_held=each in held, is_trial=is_trial):
                     held.add(each)
+                    if spares_readers:
+                        stay = [one for one in segments if one.channel == each.channel]
+                        more_bytes += sum(one.size_bytes for one in stay)
+                        segments = [one for one in segments if one not in stay]
                     break  # those behind it stay for its reader, and others may have to go
                 segments.remove(each)
                 removed.append(each)
         return removed
 
-    def _look(self) -> tuple[list[Sealed], int]:
+    def _look(self, *, is_trial: bool) -> tuple[list[Sealed], int]:
         """The segments that are complete, and the size of the newest ones."""
         sealed: list[Sealed] = []
         more_bytes = 0
@@ -122,12 +131,12 @@ class Retention:
             if channel_fault(name):
                 continue
             with suppress(NotADirectoryError):
-                found, newest_bytes = self._look_at(name)
+                found, newest_bytes = self._look_at(name, is_trial=is_trial)
                 sealed += found
                 more_bytes += newest_bytes
         return sealed, more_bytes
 
-    def _look_at(self, channel: str) -> tuple[list[Sealed], int]:
+    def _look_at(self, channel: str, *, is_trial: bool) -> tuple[list[Sealed], int]:
         folder = self._folder(channel)
         epochs = folder.epochs()
         order = [(epoch, seq) for epoch in epochs for seq in folder.segments(epoch)]
@@ -149,7 +158,8 @@ class Retention:
                 )
         if not order:
             return [], 0
-        self._sweep(folder, epochs, order[0])
+        if not is_trial:
+            self._sweep(folder, epochs, order[0])
         newest = folder.file_path(*order[-1])
         _, newest_bytes = self._facts(newest)
         self._known.pop(newest, None)  # it grows
@@ -169,9 +179,9 @@ class Retention:
                 self._disk.close(descriptor)
         return self._known[path]
 
-    def _remove(self, segment: Sealed, *, is_held: bool) -> bool:
+    def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
         """Remove a segment, and then what belongs to it. False if it is being read and is not known
-        to be held."""
+        to be held. A trial only finds that out."""
         folder = self._folder(segment.channel)
         path = folder.file_path(segment.epoch_ns, segment.first_seq)
         with suppress(FileNotFoundError):  # somebody else removed it
@@ -179,6 +189,8 @@ class Retention:
             try:
                 if not self._disk.lock(descriptor) and not is_held:
                     return False
+                if is_trial:
+                    return True
                 self._disk.remove(path)
             finally:
                 self._disk.close(descriptor)

@@ -39,6 +39,8 @@ ENTRY = TransportEntry(
     check=_check,
     help="""Keep all channels on disk, as their readers get them.
 
+    What is there already: fanout journal ls, verify, index and prune, each with DIR.
+
     Example: fanout --assets BTCUSDT,ETHUSDT tcp --port 9000 journal --dir /var/lib/fanout --keep 7d
     """,
 )
