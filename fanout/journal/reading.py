@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from fanout.channel.memory import Memory
 from fanout.journal.folder import ChannelFolder
 from fanout.protocol.journal_play import Playback, Seen
 from fanout.protocol.request import Begin, Position, Start
@@ -38,6 +39,7 @@ class JournalPast:
         self, folder: ChannelFolder, newest_epoch_ns: int, limiter: trio.CapacityLimiter
     ) -> None:
         self.newest_epoch_ns = newest_epoch_ns
+        self.memory: Memory | None = None
         self._folder = folder
         self._limiter = limiter
         self._seen = Seen()
