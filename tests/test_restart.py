@@ -1,0 +1,69 @@
+"""A service with a journal is started again, and a client goes on where it was. All of it is real:
+the service, the files, the sockets. The exchange is the simulator."""
+
+from pathlib import Path
+
+import trio
+from msgspec.structs import replace
+
+from fanout.clients.outcomes import Received, Restarted
+from fanout.clients.tcp_trio import TrioTcpClient
+from fanout.config import Config
+from fanout.protocol import End, Loss, Position, Status, Trade
+from fanout.protocol.constants import EndReason
+from fanout.simulator import SimulatorConfig
+from fanout.transports.journal.config import JournalConfig
+from fanout.transports.tcp.config import TcpConfig
+from tests.stand.inside import config_for, running_service, running_simulator
+
+Reading = tuple[list[Received], Position]
+"""What a client got, and the position behind it."""
+
+
+async def read(url: str, start: Position | str, *, restarts: int = 0) -> Reading:
+    """Read until the service was restarted so often, and ten trades more."""
+    found: list[Received] = []
+    trades = 10
+    async with TrioTcpClient(url, start=start) as client:
+        async for record in client:
+            found.append(record)
+            restarts -= isinstance(record, Restarted)
+            trades -= restarts <= 0 and isinstance(record, Trade)
+            if not trades:
+                break
+        assert client.position is not None
+        return found, client.position
+
+
+def trade_ids(records: list[Received]) -> list[int]:
+    return [each.trade_id for each in records if isinstance(each, Trade)]
+
+
+async def test_a_client_goes_on_over_a_restart(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        market = SimulatorConfig(symbols=("BTCUSDT",), rate=400.0)
+        async with running_simulator(market) as simulator:
+            config: Config = replace(
+                config_for(simulator, "BTCUSDT"),
+                transports=(TcpConfig(port=0), JournalConfig(dir=str(tmp_path))),
+            )
+            async with running_service(config) as service:
+                first, position = await read(service.url, "oldest")
+                # These, and what comes until the service has ended, are only in the journal.
+                missed, _ = await read(service.url, position)
+            async with running_service(config) as service:
+                found, after = await read(service.url, position, restarts=1)
+    (end,) = [each for each in found if isinstance(each, End)]
+    (restarted,) = [each for each in found if isinstance(each, Restarted)]
+    assert end.reason is EndReason.EPOCH_OVER
+    assert restarted.before == Position(epoch_ns=position.epoch_ns, seq=end.last_seq + 1)
+    assert not any(isinstance(each, Loss) for each in found)
+    border = found.index(restarted)
+    assert found[: len(missed)] == missed
+    assert found.index(end) == end.last_seq + 1 - position.seq, "every number came"
+    begun = found[border + 1]
+    assert isinstance(begun, Status)
+    assert begun.seq == 1
+    assert after == Position(epoch_ns=restarted.epoch_ns, seq=len(found) - border)
+    ids = trade_ids([*first, *found])
+    assert ids == sorted(set(ids))
