@@ -36,10 +36,14 @@ class JournalPast:
     """What is kept of a channel. See `channel.past.Past`."""
 
     def __init__(
-        self, folder: ChannelFolder, newest_epoch_ns: int, limiter: trio.CapacityLimiter
+        self,
+        folder: ChannelFolder,
+        newest_epoch_ns: int,
+        limiter: trio.CapacityLimiter,
+        memory: Memory | None = None,
     ) -> None:
         self.newest_epoch_ns = newest_epoch_ns
-        self.memory: Memory | None = None
+        self.memory = memory
         self._folder = folder
         self._limiter = limiter
         self._seen = Seen()

@@ -18,9 +18,11 @@ from typing import Final, TypeVar
 
 import trio
 
+from fanout.channel.memory import Memory
 from fanout.errors import BindError
 from fanout.journal.disk import Disk, RealDisk
 from fanout.journal.folder import ChannelFolder, write_all
+from fanout.journal.memory import remember_all
 from fanout.journal.reading import READERS, JournalPast
 from fanout.journal.recovery import recover
 from fanout.journal.retention import Limits, Retention
@@ -41,6 +43,10 @@ TIDY_S: Final = 60.0
 """How often old segments are looked for."""
 
 
+_Found = tuple[dict[str, int], dict[str, Memory]]
+"""The newest epoch of each channel, and what is known of its trades."""
+
+
 class Journal:
     """A journal's directory that is ours. Made by `open_journal`."""
 
@@ -50,13 +56,16 @@ class Journal:
         directory: str,
         retention: Retention,
         newest: dict[str, int],
+        memories: dict[str, Memory],
         wall_ns: Callable[[], int],
     ) -> None:
-        """`newest` has the newest epoch of each channel from before this start."""
+        """`newest` has the newest epoch of each channel from before this start, and `memories` what
+        is known of its trades."""
         self.directory = directory
         self._disk = disk
         self._retention = retention
         self._newest = newest
+        self._memories = memories
         self._wall_ns = wall_ns
         self._limiter = trio.CapacityLimiter(READERS)
         self._tidied_s = time.monotonic()
@@ -65,7 +74,8 @@ class Journal:
     def past_of(self, channel: str) -> JournalPast:
         """What is kept of a channel. See `channel.past.PastOf`."""
         folder = ChannelFolder(self._disk, join(self.directory, channel))
-        return JournalPast(folder, self._newest.get(channel, 0), self._limiter)
+        memory = self._memories.pop(channel, None)
+        return JournalPast(folder, self._newest.get(channel, 0), self._limiter, memory)
 
     def tidy(self, *, now: bool = False) -> None:
         """Remove segments that are too old or too many, if it is time for that, or `now`. For the
@@ -105,9 +115,9 @@ async def open_journal(
     disk = disk or RealDisk()
     lock = await _in_thread(take_lock, disk, directory)
     try:
-        newest = await _recovered(disk, directory)
+        newest, memories = await _recovered(disk, directory)
         retention = Retention(disk, directory, limits or Limits())
-        journal = Journal(disk, directory, retention, newest, wall_ns)
+        journal = Journal(disk, directory, retention, newest, memories, wall_ns)
         await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
         yield journal
     finally:
@@ -115,20 +125,25 @@ async def open_journal(
             await trio.to_thread.run_sync(disk.close, lock, abandon_on_cancel=True)
 
 
-async def _recovered(disk: Disk, directory: str) -> dict[str, int]:
-    """Bring the journal in order. Says so if that takes long."""
-    found: dict[str, int] = {}
+async def _recovered(disk: Disk, directory: str) -> _Found:
+    """Bring the journal in order, and look at its end. Says so if that takes long."""
+    found: _Found = ({}, {})
     failure: FanoutError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_say_after_a_while, directory)
         try:
-            found = await _in_thread(recover, disk, directory)
+            found = await _in_thread(_recover, disk, directory)
         except FanoutError as error:
             failure = error  # raised as it is, not in the nursery's group
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
     return found
+
+
+def _recover(disk: Disk, directory: str) -> _Found:
+    newest = recover(disk, directory)
+    return newest, remember_all(disk, directory, newest)
 
 
 async def _say_after_a_while(directory: str) -> None:

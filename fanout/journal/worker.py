@@ -22,8 +22,11 @@ from typing import Final
 
 import msgspec
 
+from fanout.channel.memory import Memory
 from fanout.journal.disk import Disk
+from fanout.journal.memory import save
 from fanout.journal.segment import Segment
+from fanout.protocol.errors import reason
 from fanout.protocol.journal import FileHeader, numbered
 
 _LOG = logging.getLogger("fanout")
@@ -71,6 +74,9 @@ class Track:
         self.taken_bytes = 0
         self.syncs = 0
         self.sync_failures = 0
+        self.unsaved: Memory | None = None
+        """What the loop wants to be saved for the next start, once everything up to there is
+        synced."""
         self.write_ns: deque[int] = deque(maxlen=MAX_DURATIONS)
         self.sync_ns: deque[int] = deque(maxlen=MAX_DURATIONS)
 
@@ -187,6 +193,8 @@ class Worker:
         for track in self._tracks:
             if track.segment is not None:
                 self._sync(track, track.segment)
+            if track.unsaved is not None:
+                self._save(track, track.unsaved)
         if self._tracks:
             try:
                 self.free_bytes = self._disk.free_bytes(self._tracks[0].folder)
@@ -273,6 +281,20 @@ class Worker:
                 track.synced_seq = segment.synced_seq - 1
         except OSError:
             track.sync_failures += 1
+
+    def _save(self, track: Track, memory: Memory) -> None:
+        """Save what the next start has to know, if the disk has come so far. After a failure it
+        waits for the next time."""
+        is_synced = self._sync_s is not None
+        if memory.next_seq > 1 + (track.synced_seq if is_synced else track.written_seq):
+            return
+        folder = os.path.join(track.folder, numbered(memory.epoch_ns))
+        try:
+            if not save(self._disk, folder, memory, syncs=is_synced):
+                return
+        except OSError as error:
+            _LOG.warning("journal: %s: cannot save its place: %s", folder, reason(error))
+        track.unsaved = None
 
     def _fail(self, track: Track, error: Exception) -> None:
         segment, track.segment = track.segment, None

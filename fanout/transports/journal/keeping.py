@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from fanout.channel.channel import Channel, framed
 from fanout.channel.reader import Reader
+from fanout.journal.memory import SAVE_EVERY_BYTES
 from fanout.journal.recorder import Recorder, State
 from fanout.journal.worker import Failure, Track, Worker
 from fanout.protocol.constants import START
@@ -57,6 +58,8 @@ class Keeping:
         """Where the next segment begins after a failure."""
         self._lost = 0
         """Numbers in the LOSS frames of readers before this one."""
+        self._unsaved_bytes = 0
+        """How much was given since the channel's memory was. A new segment counts as much."""
         self._next_beat_s = 0.0
         self.is_over = False
         """Whether END was given to the worker."""
@@ -208,6 +211,10 @@ class Keeping:
             self._worker.write(track, recorder.serial, pieces, completes_head=completes_head)
             recorder.give(size)
             self._is_head_given |= completes_head
+            self._unsaved_bytes += SAVE_EVERY_BYTES if completes_head else size
+        if track.unsaved is None and self._unsaved_bytes >= SAVE_EVERY_BYTES:
+            self._unsaved_bytes = 0
+            track.unsaved = self.channel.memory()
         if reader.log.closed and not self.has_more:
             self.is_over = True
             self._worker.seal(track, recorder.serial)

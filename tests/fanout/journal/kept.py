@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fanout.channel.channel import Channel
+from fanout.channel.past import Past
 from fanout.channel.reader import Reader
 from fanout.journal.disk import Disk, RealDisk
 from fanout.journal.segment import Segment
@@ -14,7 +15,7 @@ from tests.stand.channels import publish
 EPOCH_NS = 1_000
 
 
-def make_channel(epoch_ns: int = EPOCH_NS) -> Channel:
+def make_channel(epoch_ns: int = EPOCH_NS, past: Past | None = None) -> Channel:
     header = Header(
         epoch_ns=epoch_ns,
         next_seq=1,
@@ -23,7 +24,7 @@ def make_channel(epoch_ns: int = EPOCH_NS) -> Channel:
         instruments=HEADER.instruments,
         references=HEADER.references,
     )
-    return Channel(header, log_bytes=10_000_000, wall_ns=lambda: 0)
+    return Channel(header, log_bytes=10_000_000, wall_ns=lambda: 0, past=past)
 
 
 class Keeper:

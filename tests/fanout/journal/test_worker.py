@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from fanout.channel.memory import Memory
 from fanout.journal.worker import Track, Worker
 from fanout.protocol.journal import FileHeader
 from tests.stand.channels import new_channel, publish
@@ -90,6 +91,35 @@ def test_with_never_nothing_is_synced() -> None:
     written.worker.do_all()
     written.worker.sync_all()
     assert (written.track.sealed, written.disk.syncs, written.disk.open_files) == (1, 0, 0)
+
+
+def states(written: Written) -> list[str]:
+    return [each for each in written.kept.names() if ".fs" in each]
+
+
+@pytest.mark.parametrize("sync_s", [1.0, 0, None])
+def test_what_the_next_start_needs_is_saved_once_the_disk_has_come_so_far(
+    sync_s: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = Written(sync_s=sync_s)
+    written.track.unsaved = Memory(epoch_ns=7, next_seq=1, time_ns=5)
+    written.worker.sync_all()
+    assert written.track.unsaved is not None, "there is no segment yet"
+    written.begin()
+    written.worker.sync_all()
+    assert (states(written), written.track.unsaved) == (["00000000000000000001.fs"], None)
+    written.disk.remove(written.kept.folder + "/00000000000000000001.fs")
+    written.track.unsaved = Memory(epoch_ns=7, next_seq=3, time_ns=5)
+    written.write()
+    written.worker.do_all()
+    written.worker.sync_all()
+    assert states(written) == []
+    written.write()
+    written.worker.do_all()
+    written.disk.make_error = errno.ENOSPC
+    written.worker.sync_all()
+    assert (states(written), written.track.unsaved) == ([], None)
+    assert "cannot save its place: No space left on device" in caplog.text
 
 
 def test_the_next_segment_seals_the_one_before() -> None:

@@ -13,6 +13,8 @@ from fanout.channel.channel import Channel
 from fanout.config import Config, SourceConfig
 from fanout.errors import BindError, UsageError
 from fanout.journal.disk import RealDisk
+from fanout.journal.folder import ChannelFolder
+from fanout.journal.memory import remember
 from fanout.journal.recorder import LEAST_FREE_BYTES
 from fanout.journal.worker import Worker
 from fanout.protocol import End, EndReason, Heartbeat, Loss, Snapshot, Trade, decode_event
@@ -216,6 +218,22 @@ async def test_a_segment_is_followed_by_the_next_one_without_a_hole(
     snapshot, *_ = stand.kept().records(second)
     assert isinstance(snapshot, Snapshot)
     assert stand.stats.segments == len(stand.kept().segments())
+
+
+async def test_what_the_next_start_needs_is_saved_with_each_segment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stand, channel = Stand(), one()
+    async with stand.serving(channel):
+        publish(channel, 1, 3)
+        for names in (["00000000000000000001.fs"], ["00000000000000000004.fs"]):
+            await trio.sleep(2)
+            stand.worker.sync_all()
+            assert [each for each in stand.kept().names() if ".fs" in each] == names
+            stand.now_ns += DAY_NS
+    memory = remember(stand.disk, ChannelFolder(stand.disk, "/j/one"))
+    assert memory is not None
+    assert (memory.next_seq, memory.symbols["BTCUSDT"].next_id) == (4, 4)
 
 
 async def test_the_next_segment_begins_at_midnight_of_utc(
