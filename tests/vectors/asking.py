@@ -30,7 +30,14 @@ REFUSAL = said(end(1_000, reason="BAD_REQUEST", retry_ms=None))
 
 
 def asked() -> list[Vector]:
-    return [*_resumed(), *_of_what_is_gone(), *_unheard(), *_refused(), *_of_older_epochs()]
+    return [
+        *_resumed(),
+        *_of_what_is_gone(),
+        *_unheard(),
+        *_refused(),
+        *_of_older_epochs(),
+        *_by_time(),
+    ]
 
 
 def _resumed() -> list[Vector]:
@@ -215,5 +222,49 @@ def _of_older_epochs() -> list[Vector]:
             over,
             ask=place(5_000),
             due=1_001,
+        ),
+    ]
+
+
+def _by_time() -> list[Vector]:
+    at = {"start": {"time_ns": EPOCH_NS + 1}}
+    return [
+        vector(
+            "from a time",
+            "The first number that comes is due, though the header's is further on.",
+            *OPENING,
+            said(block(998, *WHOLE)),
+            said(block(1_001, next_trade(3))),
+            ask=at,
+            due=1_002,
+        ),
+        vector(
+            "from a time to come",
+            "That is live.",
+            *OPENING,
+            said(heartbeat(1_001)),
+            said(block(1_001, next_trade())),
+            ask=at,
+            due=1_002,
+        ),
+        vector(
+            "from a time of an older epoch",
+            "To its end. What was damaged is told.",
+            *OPENING,
+            said(loss(990, 997, "DAMAGED")),
+            said(block(998, *WHOLE)),
+            said(end(1_000, reason="EPOCH_OVER", retry_ms=0, why="epoch over")),
+            ask=at,
+            due=1_001,
+        ),
+        vector(
+            "a loss after a time",
+            "From the first number on, every number is accounted for.",
+            *OPENING,
+            said(block(998, *WHOLE)),
+            hole(1_001, 1_009),
+            said(heartbeat(1_010)),
+            ask=at,
+            due=1_010,
         ),
     ]
