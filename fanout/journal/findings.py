@@ -90,6 +90,8 @@ class HeaderCheck:
         """Headers and INSTRUMENTS in mid-stream, by their offsets: they have places in the
         index."""
         self.is_ended = False
+        self._end = 0
+        """Where END ends."""
         self.findings: list[Finding] = []
 
     def take(self, window: bytes, base: int, marks: Iterable[Mark]) -> None:
@@ -97,18 +99,18 @@ class HeaderCheck:
         for mark in marks:
             at = mark.offset
             behind = at + LENGTH_BYTES + int.from_bytes(window[at : at + LENGTH_BYTES], "little")
-            if self.is_ended:
-                self._say("a frame behind END", base + at)
             try:
                 self._take(mark, window[at + LENGTH_BYTES : behind], base + at)
             except PeerError as error:
                 self._say(str(error), base + at)
             self._behind = base + behind
 
-    def end(self) -> None:
-        """No more frames come."""
+    def end(self, offset: int) -> None:
+        """The frames end at `offset`."""
         if self._header is None:
             self._say("no header with all its instruments", FILE_HEADER_BYTES)
+        if self.is_ended and offset > self._end:
+            self._say("more bytes behind END", self._end)
 
     def _take(self, mark: Mark, payload: bytes, offset: int) -> None:
         match mark.kind:
@@ -118,6 +120,7 @@ class HeaderCheck:
                 self._instruments(payload, offset)
             case FrameKind.END:
                 self.is_ended = True
+                self._end = offset + LENGTH_BYTES + len(payload)
             case FrameKind.LOSS if self._header is not None:
                 loss = decode_event(payload, self._header)
                 assert isinstance(loss, Loss), "its kind says so"

@@ -19,7 +19,9 @@ from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header
 from fanout.protocol.journal_scan import Fault, scan
 
 MOST_FINDINGS: Final = 1_000
-"""How many findings the frames of a segment may have. What is behind them is not looked at."""
+MOST_OF_HEADERS: Final = 100_000
+"""How many findings the frames of a segment may have, and its headers and LOSS. What is behind them
+is not looked at."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,13 +99,23 @@ class _Walk:
         self.findings: list[Finding] = []
 
     def run(self) -> None:
-        while self._offset < self._size and len(self.findings) < MOST_FINDINGS:
+        while self._offset < self._size:
             window = self._read(self._offset, WINDOW_BYTES)
             if not window:
                 break  # somebody made it shorter
+            if self._is_full:
+                why = "too much is wrong: the rest is not looked at"
+                where = {"offset": self._offset, "size": self._size - self._offset}
+                self.findings.append(Finding(kind=FindingKind.FILE, why=why, **where))
+                break
             self._look_through(window, self._offset)
-        self.headers.end()
+        self.headers.end(self._offset)
         self._index.end(self._offset, self.headers.changes)
+
+    @property
+    def _is_full(self) -> bool:
+        of_headers = len(self.headers.findings)
+        return len(self.findings) >= MOST_FINDINGS or of_headers >= MOST_OF_HEADERS
 
     def _look_through(self, window: bytes, base: int) -> None:
         """Check the frames of a window, up to the last one that is whole in it."""

@@ -183,7 +183,7 @@ RENAMED = replace(LATER.instruments[1], symbol="OTHER")
         ),
         ((HEAD, frame(seal(b"\x25\0\0\0\1\0"))), "instrument"),
         ((HEAD, frame(seal(b"\x22" + (1_001).to_bytes(8, "little") * 2))), "cut"),
-        ((HEAD, frame(payload("heartbeat")), END, LOST), "a frame behind END"),
+        ((*FRAMES, END, BEAT), "more bytes behind END"),
     ],
 )
 def test_headers_that_cannot_be_are_found(frames: tuple[bytes, ...], why: str) -> None:
@@ -277,6 +277,8 @@ def test_a_segment_full_of_faults_is_not_looked_through_to_its_end(
     many = [frame(encode_event(each)) for each in lost]
     found = [each for each in checked(segment(HEAD, *many)).findings if each.kind.is_fault]
     assert 3 <= len(found) < 20
+    assert found[-1].why.startswith("too much is wrong")
+    assert found[-1].kind is FindingKind.FILE
 
 
 def one(first: int, after: int, *findings: Finding, epoch_ns: int = 7) -> Checked:
