@@ -48,9 +48,11 @@ class ChannelFolder:
         """The segments of an epoch, and the time of the last change of its folder."""
 
     def epochs(self) -> list[int]:
+        """The epochs that have a folder, in order. Raises `OSError`."""
         return sorted(each for each in map(number_in, _names(self.path)) if each is not None)
 
     def segments(self, epoch_ns: int) -> list[int]:
+        """The first numbers of an epoch's segments, in order. Raises `OSError`."""
         path = os.path.join(self.path, numbered(epoch_ns))
         changed_ns = _changed_ns(path)
         known_ns, segments = self._listed.get(epoch_ns, (0, []))
@@ -63,6 +65,7 @@ class ChannelFolder:
         return segments
 
     def open(self, epoch_ns: int, first_seq: int) -> "OpenSegment":
+        """Open a segment to read it, as `OpenSegment` does."""
         path = os.path.join(self.path, numbered(epoch_ns), numbered(first_seq))
         return OpenSegment(path)
 
@@ -84,12 +87,15 @@ class OpenSegment:
             pass  # a file system without locks
 
     def read(self, offset: int, size: int) -> bytes:
+        """Up to so many bytes from there; fewer at the end."""
         return os.pread(self._fd, size, offset)
 
     def size(self) -> int:
+        """How large the file is now."""
         return os.fstat(self._fd).st_size
 
     def index(self) -> bytes:
+        """All of its index; empty if there is none."""
         try:
             fd = _opened(self._path + INDEX)
         except FileNotFoundError:
@@ -100,6 +106,7 @@ class OpenSegment:
             os.close(fd)
 
     def close(self) -> None:
+        """Close the file, and release its lock."""
         # Swapped first: an interrupt after `os.close` must not cause a second close.
         fd, self._fd = self._fd, -1
         if fd >= 0:

@@ -552,7 +552,7 @@ def test_a_simulator_with_a_closed_pipe_ends_without_a_traceback(target: str, co
         ("fanout --venue ''", list(VENUES)),
         ("fanout --stream a", ["auto", "aggTrade"]),
         ("fanout --log-format ''", ["human", "json"]),
-        ("fanout tail --fo", ["--format"]),
+        ("fanout tail --fo", ["--format", "--follow"]),
         ("fanout tcp --po", ["--port"]),
     ],
 )
