@@ -266,7 +266,7 @@ class Playback:
     def _catch_up(self, segment: Segment, spot: Spot) -> bytes | None:
         """Go to the frame that holds the number that is due. A reader that is due in the middle of
         a block gets the rest of it."""
-        self._spot = spot = segment.skip(spot, until_seq=self.next_seq)
+        self._spot = spot = segment.skip(spot, until_seq=self.next_seq).spot
         self._is_header_due = not _is_same(spot.header, self.header)
         if self._is_header_due or spot.seq >= self.next_seq:
             return b""

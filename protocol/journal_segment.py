@@ -44,7 +44,10 @@ from fanout.protocol.records import Header, Loss
 READ_BYTES: Final = 256 * 1024
 """How much is read at once. The longest opening fits."""
 
-assert MAX_OPENING_BYTES < READ_BYTES
+assert FILE_HEADER_BYTES + MAX_OPENING_BYTES < READ_BYTES
+
+HEAD_BYTES: Final = 16 * 1024
+"""How much of a segment is read first: the header and a hundred instruments."""
 
 MAX_RESYNC_BYTES: Final = 1024 * 1024
 """How far behind a damaged frame the next good one is looked for, byte by byte. Beyond it only the
@@ -104,8 +107,10 @@ class Advance(NamedTuple):
     """Behind them."""
     fault: Fault
     """What is wrong with the frame behind them. CUT: the segment ends there, for now."""
-    is_ended: bool
+    is_ended: bool = False
     """Whether an END stands there."""
+    is_more: bool = False
+    """Whether the frame stands there before which it was to stop."""
 
 
 class Seen:
@@ -172,12 +177,15 @@ class Segment:
         self.epoch_ns = epoch_ns
         self.first_seq = first_seq
         self._seen = seen
-        data = self.read(0, READ_BYTES)
+        data = self.read(0, HEAD_BYTES)
         found = decode_file_header(data)
         if (found.epoch_ns, found.first_seq) != (epoch_ns, first_seq):
             raise MalformedError("the file is named after another segment")
         at = FILE_HEADER_BYTES + len(_START) * data.startswith(_START, FILE_HEADER_BYTES)
-        header, behind = self._opening(data, at)
+        try:
+            header, behind = self._opening(data, at)
+        except _CutError:
+            header, behind = self._opening(self.read(0, READ_BYTES), at)
         if header.next_seq != first_seq:
             raise MalformedError(f"the segment begins at number {header.next_seq}")
         self.head = Spot(behind, first_seq, header)
@@ -211,7 +219,7 @@ class Segment:
         for size in (limit, READ_BYTES):
             data = self.read(at.offset, size)
             if not data and self.size() > at.offset:
-                return Advance(b"", at, Fault.CRC, False)
+                return Advance(b"", at, Fault.CRC)
             found = scan(
                 data, 0, at.seq, at.time_ns, stop=len(data), until_seq=until_seq, until_ns=until_ns
             )
@@ -258,36 +266,37 @@ class Segment:
                 break
         pieces.append(data[begin:stop])
         spot = Spot(at.offset + stop, seq, header, found.time_ns)
-        return Advance(b"".join(pieces), spot, fault, is_ended)
+        is_more = fault is Fault.NONE and not is_ended and stop < len(data)
+        return Advance(b"".join(pieces), spot, fault, is_ended, is_more)
 
     def seek(self, seq: int) -> Spot:
         """The spot before the frame with a number, or behind all frames if it is not there. If the
         number stands in a damaged part, before that."""
         index = self.index()
-        return self.skip(self._nearest(index, index.before_seq(seq)), until_seq=seq)
+        return self.skip(self._nearest(index, index.before_seq(seq)), until_seq=seq).spot
 
     def seek_time(self, time_ns: int) -> tuple[Spot, bool]:
         """The spot before the first frame of a time, or behind all frames; and whether there is
         such a frame."""
         index = self.index()
-        spot = self.skip(self._nearest(index, index.before_time(time_ns)), until_ns=time_ns)
-        data = self.read(spot.offset, _PEEK_BYTES)
-        found = scan(data, 0, spot.seq, spot.time_ns, stop=1)
-        return spot, found.frames > 0 and data[LENGTH_BYTES] != FrameKind.END
+        found = self.skip(self._nearest(index, index.before_time(time_ns)), until_ns=time_ns)
+        return found.spot, found.is_more
 
-    def skip(self, at: Spot, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT) -> Spot:
+    def skip(self, at: Spot, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT) -> Advance:
         """Go on from a spot to the frame with a number, or to the first one of a time, as `seek`
         and `seek_time` do."""
         while True:
             ahead = self.advance(at, PLACE_EVERY_BYTES, until_seq=until_seq, until_ns=until_ns)
+            if ahead.is_more:
+                return ahead
             if ahead.spot.offset > at.offset:
                 at = ahead.spot
                 continue
             if ahead.fault is Fault.NONE or (ahead.fault is Fault.CUT and not self.is_sealed):
-                return at
+                return ahead
             found = self.resync(at)
             if found is None or found.seq > until_seq:
-                return at
+                return ahead
             at = found
 
     def rest(self, at: Spot, seq: int) -> tuple[bytes, Spot] | None:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
+from fanout.channel.channel import Channel
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.journal import (
     INDEX_MAGIC,
@@ -13,8 +15,11 @@ from fanout.protocol.journal import (
     encode_file_header,
     encode_places,
 )
-from fanout.protocol.journal_segment import Seen, Segment
+from fanout.protocol.journal_segment import HEAD_BYTES, Seen, Segment
+from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_journal_play import Story, block_at, whole
+from tests.stand.channels import new_channel
+from tests.stand.journals import MemoryFiles, Recorder
 
 
 def opened(story: Story, first_seq: int) -> Segment:
@@ -34,6 +39,19 @@ def test_a_segment_that_begins_with_another_number_is_refused() -> None:
     story.segment(10).data[:] = head + story.segment(19).data[64:]
     with pytest.raises(MalformedError, match="begins at number 19"):
         opened(story, 10)
+
+
+def test_a_header_may_be_longer_than_what_is_read_first() -> None:
+    header = replace(
+        new_channel().header,
+        instruments=tuple(replace(BTC, index=each, symbol=f"S{each}") for each in range(300)),
+        references=HEADER.references[:1] * 300,
+    )
+    files = MemoryFiles()
+    Recorder(files, Channel(header, log_bytes=1_000_000, wall_ns=lambda: 1))
+    segment = Segment(files.open(1, 1), 1, 1, Seen())
+    assert segment.head.offset > HEAD_BYTES
+    assert segment.head.header == header
 
 
 @pytest.mark.parametrize(
