@@ -1,24 +1,16 @@
 """Reads a segment from a place to its end: what is whole, what is missing, and which places an
 index has to have. It changes nothing."""
 
-import re
 from collections.abc import Callable
-from itertools import islice
 from typing import Final
 
 import msgspec
 
 from fanout.journal.places import Places
-from fanout.protocol.constants import (
-    LENGTH_BYTES,
-    MAX_FRAME_BYTES,
-    NUMBERED_KINDS,
-    START,
-    FrameKind,
-)
+from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, START, FrameKind
 from fanout.protocol.framing import frame
 from fanout.protocol.journal import FILE_HEADER_BYTES, PLACE_EVERY_BYTES, Place
-from fanout.protocol.journal_scan import Fault, scan
+from fanout.protocol.journal_scan import Fault, find_frame, scan
 
 ReadAt = Callable[[int, int], bytes]
 """Gives up to so many bytes, the second number, from an offset on; fewer at the end."""
@@ -26,17 +18,7 @@ ReadAt = Callable[[int, int], bytes]
 WINDOW_BYTES: Final = 1024 * 1024
 """How much is held in memory at a time."""
 
-MAX_TRIES: Final = 65_536
-"""How many bytes that look like the beginning of a frame are tried behind a damaged one. Limits the
-work that a file made for that purpose can cause: each try is a CRC of 64 KiB at the most."""
-
 _LONGEST: Final = LENGTH_BYTES + MAX_FRAME_BYTES
-
-_KINDS: Final = bytes((*NUMBERED_KINDS, *FrameKind))
-_FRAME: Final = re.compile(b"(?s)(?=..[\0\1]\0[" + re.escape(_KINDS) + b"])")
-"""Matches where a length and a known kind may stand: a length is at most 65,536."""
-_SEEN_BYTES: Final = LENGTH_BYTES
-"""How much behind a frame's first byte is looked at."""
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -102,18 +84,19 @@ def begins_with_header(read: ReadAt, first_seq: int) -> bool:
 def damage(read: ReadAt, size: int, begin: int, due: int) -> Hole | None:
     """The bytes from `begin` up to the next right frame that has a number, not before the one that
     is due. None if there is no such frame."""
-    offset, tries = begin, MAX_TRIES
+    offset = begin
     while True:
         window = read(offset, WINDOW_BYTES)
         # A frame that begins in the last bytes of a window may be whole in the next one.
         stop = len(window) if _is_last(window, offset, size) else len(window) - _LONGEST
-        for match in islice(_FRAME.finditer(window, 0, stop + _SEEN_BYTES), tries):
+        at = find_frame(window, 0, stop=stop)
+        while at >= 0:
             # It stops before the first number, so this is the number that is due at the frame.
-            seq = scan(window, match.start(), 0, 0, stop=match.start() + 1, until_seq=1).next_seq
+            seq = scan(window, at, 0, 0, stop=at + 1, until_seq=1).next_seq
             if seq >= due:
-                return Hole(due, seq - 1, begin, offset + match.start() - begin)
-            tries -= 1
-        if not tries or _is_last(window, offset, size):
+                return Hole(due, seq - 1, begin, offset + at - begin)
+            at = find_frame(window, at + 1, stop=stop)
+        if _is_last(window, offset, size):
             return None
         offset += stop
 
