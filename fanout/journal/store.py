@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import trio
 
 from fanout.channel.memory import Memory
-from fanout.errors import BindError
+from fanout.errors import BindError, ConfigError
 from fanout.journal.disk import Disk, RealDisk
 from fanout.journal.folder import ChannelFolder, write_all
 from fanout.journal.memory import remember_all
@@ -72,7 +72,10 @@ class Journal:
         self._failure = ""
 
     def past_of(self, channel: str) -> JournalPast:
-        """What is kept of a channel. See `channel.past.PastOf`."""
+        """What is kept of a channel. See `channel.past.PastOf`. Raises `ConfigError` for a channel
+        whose folder would have the lock's name."""
+        if channel == LOCK:
+            raise ConfigError(f"a journal keeps no channel named {channel!r}: give it another name")
         folder = ChannelFolder(self._disk, join(self.directory, channel))
         memory = self._memories.pop(channel, None)
         return JournalPast(folder, self._newest.get(channel, 0), self._limiter, memory)

@@ -66,6 +66,8 @@ async def test_the_past_of_a_channel_knows_its_newest_epoch(tmp_path: Path) -> N
     async with open_journal(str(tmp_path)) as journal:
         assert journal.past_of("test").newest_epoch_ns == EPOCH_NS + 7
         assert journal.past_of("other").newest_epoch_ns == 0
+        with pytest.raises(ConfigError, match="keeps no channel named 'lock'"):
+            journal.past_of("lock")
 
 
 async def test_an_error_of_the_body_is_not_taken_for_one_of_the_journal(tmp_path: Path) -> None:
