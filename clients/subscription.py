@@ -73,6 +73,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     due: Position | None = None
     """The next expected position, until the next connection confirms its epoch or serves another
     one. A refusal does neither: the service refuses before it knows which epoch is asked for."""
+    held: tuple[Record, ...] = ()
+    """Records without numbers that came before it was clear which epoch the service serves. They
+    are handed over behind the `Restarted`."""
+    is_live: bool = True
+    """Whether the connection asks for the newest records, of whichever epoch."""
     unheard: int = 0
     """Attempts in a row at which the service began elsewhere without a report."""
     over_ns: int = -1
@@ -186,6 +191,7 @@ class Subscription:
             # The header then says what is lost. Otherwise the loss would show with the first
             # number, behind the whole books that come to make up for it.
             request = msgspec.structs.replace(request, start=Start.LIVE)
+        self._change(is_live=request.start is Start.LIVE)
         self._session.ask(request.start, insist=True, channel=request.channel)
         return frame(encode_request(request))
 
@@ -226,7 +232,7 @@ class Subscription:
                 header = session.header
                 self._take_header()
             if not self.state.is_settled:
-                self._watch(records)
+                records = self._watch(records)
             if records:
                 self._take(records)
         return is_any
@@ -256,13 +262,17 @@ class Subscription:
             records = self._wanted.select(records)
         self.ready.extend(records)
 
-    def _watch(self, records: list[Record]) -> None:
+    def _watch(self, records: list[Record]) -> list[Record]:
         """Collect the losses with which a connection begins. The first other record completes
-        them, and with them the reconnect."""
+        them, and with them the reconnect. Returns the records that can be handed over now."""
         losses = tuple(each for each in records if isinstance(each, Loss))
         due = self.state.due
-        if due is not None and (losses or self._session.is_answered or _is_epoch_over(records)):
-            self._tell_restart(due)
+        if due is not None:
+            if losses or self._is_epoch_certain(records):
+                self._tell_restart(due)
+            elif self._session.is_answered and self._session.phase is not Phase.ENDED:
+                self._change(held=(*self.state.held, *records))
+                return []
         if losses and self.state.outage is not None:
             self._note(lost=(*self.state.outage.lost, *losses)[-MAX_RECONNECTS:])
         if self._session.has_begun:
@@ -271,13 +281,24 @@ class Subscription:
             if outage is not None:
                 reconnects = (*self.state.reconnects, outage)[-MAX_RECONNECTS:]
                 self._change(reconnects=reconnects, outage=None)
+        return records
+
+    def _is_epoch_certain(self, records: list[Record]) -> bool:
+        """Whether the service has heard what was requested, and serves another epoch. One that did
+        not hear begins elsewhere, which the first number shows."""
+        session = self._session
+        is_served = session.has_begun or (self.state.is_live and session.is_answered)
+        return is_served or _is_epoch_over(records)
 
     def _tell_restart(self, due: Position) -> None:
         """The service serves another epoch than that of the number that was due."""
         assert self._session.header is not None, "it came before the service served anything"
-        self._change(due=None)
+        held = list(self.state.held)
+        self._change(due=None, held=())
         self.ready.append(Restarted(before=due, epoch_ns=self._session.header.epoch_ns))
         self._note(is_new_epoch=True)
+        if held:
+            self._take(held)
 
     def _change(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
@@ -329,6 +350,7 @@ class Subscription:
         end = before.end
         self._change(
             end=None,
+            held=(),
             # A connection that brought only a header does not reset the pauses.
             pauses=self._new_pauses() if before.is_settled else before.pauses,
             is_settled=False,

@@ -26,6 +26,7 @@ from fanout.protocol import (
     encode_event,
 )
 from fanout.protocol.constants import LENGTH_BYTES, U64_MAX
+from fanout.protocol.errors import NotHeardError
 from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import Begin
 from tests.protocol.golden import BTC, HEADER, LIFE, payload
@@ -231,3 +232,34 @@ def test_an_epoch_without_records_is_passed_over() -> None:
     assert subscriber.ready[0] == Restarted(before=Position(epoch_ns=7, seq=3), epoch_ns=9)
     disconnect(subscriber)
     assert asked(subscriber) == Position(epoch_ns=10, seq=1)
+
+
+def test_a_snapshot_of_another_epoch_is_handed_over_once_that_epoch_is_certain() -> None:
+    place = Position(epoch_ns=7, seq=3)
+    subscriber = begun(place)
+    snapshot = frame(payload("snapshot"))
+    subscriber.receive(opening(5, epoch_ns=9) + snapshot + quotes(1, 1, SNAPSHOT))
+    assert not subscriber.ready
+    assert subscriber.position == place
+    with pytest.raises(NotHeardError) as raised:
+        subscriber.receive(heartbeat(5))
+    subscriber.disconnected(raised.value)
+    assert subscriber.position == asked(subscriber) == place
+    subscriber.ready.clear()
+    subscriber.receive(opening(5, epoch_ns=9) + snapshot + end(4))
+    assert [type(each) for each in subscriber.ready] == [End]
+    disconnect(subscriber)
+    assert asked(subscriber) == place
+    subscriber.ready.clear()
+    subscriber.receive(opening(5, epoch_ns=9) + snapshot + block(1))
+    assert [type(each) for each in subscriber.ready] == [Restarted, Snapshot, Trade]
+
+
+def test_a_client_that_asks_for_the_newest_records_is_certain_at_once() -> None:
+    subscriber = begun(Position(epoch_ns=7, seq=3), resume=False)
+    subscriber.receive(opening(3) + block(3))
+    disconnect(subscriber)
+    subscriber.ready.clear()
+    assert asked(subscriber) is Start.LIVE
+    subscriber.receive(opening(1, epoch_ns=9) + frame(payload("snapshot")))
+    assert [type(each) for each in subscriber.ready] == [Restarted, Snapshot]
