@@ -106,7 +106,11 @@ class Reader:
         """How many pieces of it the reader has."""
         self._quotes = b""
         """The newest quotes, as frames, which come before these."""
-        self.cursor: Cursor[Header] = self.log.live()
+        # Behind a closed log there is nothing more, and the reader is to get its END.
+        is_closed = self.log.closed
+        self.cursor: Cursor[Header] = (
+            self.log.seek(self.log.next_seq) if is_closed else self.log.live()
+        )
         self.greeting = channel.greeting()
         """START and the header. They come first, whatever the reader asks for."""
         self.is_over = False

@@ -286,3 +286,12 @@ def test_readers_from_every_start_get_the_same_trades() -> None:
     last = channel.log.next_seq
     for seq in range(1, last + 1, 97):
         assert ids(asked_for(channel, seq).read()) == list(range(seq, last))
+
+
+def test_a_reader_that_comes_after_the_end_gets_the_end() -> None:
+    channel = filled(3)
+    channel.end(EndReason.SHUTDOWN, retry_ms=5, why="over")
+    for start in (Start.LIVE, Start.OLDEST):
+        end = JoinedSubscriber(channel, Request(start=start)).read()[-1]
+        assert isinstance(end, End)
+        assert end.why == "over"
