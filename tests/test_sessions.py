@@ -33,6 +33,7 @@ from tests.model.ledger import Tastes
 from tests.model.loop import Loop, open_descriptors
 from tests.model.reader import Client, SteppedReader
 from tests.protocol.golden import BTC, LIFE
+from tests.stand.past import MemoryPast
 from tests.thoroughness import examples
 
 COUNTS = st.integers(1, 40) | st.sampled_from([1_024, 1_025, 2_500])
@@ -45,6 +46,7 @@ TASTES = st.builds(
     receive_bytes=st.sampled_from([None, 4_096, 4_096]),
 )
 TAKINGS = st.integers(0, 100) | st.sampled_from([-1, -2])
+UNWRITTEN = st.sampled_from([0, 0, 1, 3, 1_000])
 RARELY = st.sampled_from([False, False, True])
 PLACES = st.sampled_from(["live", "oldest", "earlier", "later"]) | st.integers(0, 100)
 HAPPENINGS = st.sampled_from(["publish", "bulk", "renew", "silence"])
@@ -57,17 +59,21 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
         target=readers,
         log_bytes=st.sampled_from([3_000, 30_000]),
         max_clients=st.sampled_from([2, 100]),
+        has_past=st.booleans(),
         tastes=st.lists(TASTES, min_size=1, max_size=3),
     )
     def begin(
-        self, log_bytes: int, max_clients: int, tastes: list[Tastes]
+        self, log_bytes: int, max_clients: int, has_past: bool, tastes: list[Tastes]
     ) -> MultipleResults[SteppedReader]:
         self.descriptors = open_descriptors()
         self.patches = pytest.MonkeyPatch()
         # Small ones, so that a reader is behind, and falls off, soon.
         self.patches.setattr(connection, "SEND_BUFFER_BYTES", 4_096)
         self.patches.setattr(channel_reader, "CHUNK_BYTES", 4_096)
-        self.new_service = partial(Epoch, log_bytes=log_bytes, max_clients=max_clients)
+        self.past = MemoryPast() if has_past else None
+        self.new_service = partial(
+            Epoch, log_bytes=log_bytes, max_clients=max_clients, past=self.past
+        )
         self.all_readers: list[SteppedReader] = []
         self.services: dict[int, Epoch] = {}
         self.loop = Loop()
@@ -121,10 +127,12 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
             self.have_connections_break()
         self.loop.do(partial(self.loop.let_pass, seconds))
 
-    @rule(all_read=st.booleans())
-    def restart(self, all_read: bool) -> None:
+    @rule(all_read=st.booleans(), unwritten=UNWRITTEN, forgetting=RARELY)
+    def restart(self, all_read: bool, unwritten: int, forgetting: bool) -> None:
         self.loop.do(self.service.say_goodbye)
-        self.start_anew(all_read)
+        self.start_anew(all_read, unwritten)
+        if forgetting and self.past and len(self.past.epochs) > 1:
+            del self.past.epochs[min(self.past.epochs)]
 
     @rule(reader=readers, publishing=st.booleans(), all_read=st.booleans())
     def restart_while_somebody_asks(
@@ -242,11 +250,13 @@ class ReadersAgainstTheModel(RuleBasedStateMachine):
 
     # Helpers.
 
-    def start_anew(self, all_read: bool) -> None:
+    def start_anew(self, all_read: bool, unwritten: int = 0) -> None:
+        """`unwritten` of the newest frames did not reach the disk."""
         if all_read:
             self.read_to_the_close()
         self.have_connections_break()
         self.loop.do(self.service.close)
+        self.service.kept.lose_newest(unwritten)
         self.open_service()
 
     def new_reader(self, tastes: Tastes) -> SteppedReader:

@@ -8,7 +8,6 @@ import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
-from fanout.channel.log import Log
 from fanout.protocol import (
     EndReason,
     FeedState,
@@ -25,6 +24,7 @@ from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
 from tests.model.loop import Loop
 from tests.protocol.golden import HEADER
+from tests.stand.past import KeepingLog, KeptEpoch, MemoryPast
 
 Numbered = Trade | Status | Gap
 
@@ -43,8 +43,22 @@ KINDS: Final = (TradeKind.MARKET, TradeKind.RPI, TradeKind.MARKET, TradeKind.ADL
 class Epoch:
     """One start of the service: its channel, its transport, and each record by its number."""
 
-    def __init__(self, loop: Loop, *, epoch_ns: int, log_bytes: int, max_clients: int) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        epoch_ns: int,
+        log_bytes: int,
+        max_clients: int,
+        past: MemoryPast | None = None,
+    ) -> None:
+        """`past` is what a journal keeps of this epoch and of those before it."""
         self.epoch_ns = epoch_ns
+        self.past = past
+        self.greeted_seq = 1
+        """The next number when a client was greeted last."""
+        self.greeted_trades: list[Trade] = []
+        """The newest trades then."""
         self.records: list[Numbered] = []
         """The one with number n is at n - 1."""
         self.has_aged = False
@@ -56,10 +70,10 @@ class Epoch:
         self._renewals = 0
         self._returned = False
         header = replace(HEADER, epoch_ns=epoch_ns, next_seq=1)
-        self._channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
-        self.log = RememberingLog(
-            capacity_bytes=log_bytes, context=header, clock_ns=self._monotonic_ns
-        )
+        self._channel = GreetingChannel(header, log_bytes=log_bytes, wall_ns=self._wall_ns)
+        self._channel.on_greeting = self._note_greeting
+        self.kept = past.begin(self._channel) if past else KeptEpoch(header)
+        self.log = RememberingLog(self._channel, self.kept, self._monotonic_ns)
         self._channel.log = self.log
         config = TcpConfig(
             port=0, max_clients=max_clients, accept_rate=1_000_000, stall_timeout_s=STALL_S
@@ -67,6 +81,9 @@ class Epoch:
         self.transport = TcpTransport(
             config, wall_ns=self._wall_ns, monotonic=loop.clock.current_time
         )
+
+    def _note_greeting(self) -> None:
+        self.greeted_seq, self.greeted_trades = self.end.seq, self.newest
 
     def _wall_ns(self) -> int:
         return self.epoch_ns + self._monotonic_ns()
@@ -235,13 +252,22 @@ class Epoch:
         return gap
 
 
-class RememberingLog(Log):
+class GreetingChannel(Channel):
+    """A channel that says when it greets a client."""
+
+    on_greeting: Callable[[], None] | None = None
+
+    def greeting(self) -> bytes:
+        if self.on_greeting is not None:
+            self.on_greeting()
+        return super().greeting()
+
+
+class RememberingLog(KeepingLog):
     """A log that does not forget at which number each of its frames began."""
 
-    def __init__(
-        self, *, capacity_bytes: int, context: object, clock_ns: Callable[[], int]
-    ) -> None:
-        super().__init__(capacity_bytes=capacity_bytes, context=context, clock_ns=clock_ns)
+    def __init__(self, channel: Channel, kept: KeptEpoch, clock_ns: Callable[[], int]) -> None:
+        super().__init__(channel, kept, clock_ns)
         self._first_seqs: list[int] = []
 
     def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:

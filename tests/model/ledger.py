@@ -35,6 +35,10 @@ ERRORS: Final = (os.strerror(errno.ECONNRESET), os.strerror(errno.EPIPE))
 """What else a connection breaks with, if nothing is wrong with what came over it."""
 
 
+CUT_OFF: Final = "the service ends"
+"""Why a client is sent no more of the past."""
+
+
 class Tastes(msgspec.Struct, frozen=True, kw_only=True):
     """What distinguishes one reader from another."""
 
@@ -64,12 +68,15 @@ class Ledger:
         """Whether the service took notice of what was asked for, in time."""
         self.is_refused = False
         """Whether there was no place."""
+        self.over_ns = -1
+        """The epoch that the service said is over, to the client there is."""
         self._services = services
         self._tastes = tastes
         self._newest_epoch_ns = 0
         self._first_due = 1
         self._greeted_seq = 1
-        self._greeted_trades: tuple[Trade, ...] = ()
+        self._served_ns = 0
+        """The epoch that the connection serves."""
         self._is_live = False
         """Whether the connection asked for what is new, and for nothing else."""
         self.forget_connection()
@@ -83,21 +90,31 @@ class Ledger:
 
     # A connection begins.
 
-    def greet(self, service: Epoch) -> None:
-        """A service is about to greet the reader: with its next number, and its newest trades."""
+    def connect(self) -> None:
+        """A connection begins."""
         self.may_break, self.is_heard, self.is_refused = False, True, False
-        self._greeted_seq = service.end.seq
-        self._greeted_trades = tuple(filter(self._tastes.wants, service.newest))
 
-    def ask(self, start: str | Position, service: Epoch) -> None:
-        """The service has heard, or not, where the reader wants to begin."""
+    def ask(self, start: str | Position, service: Epoch, header: Header | None) -> None:
+        """The service has heard, or not, where the reader wants to begin, and has greeted it with
+        its next number and its newest trades, or with an older epoch. `header` is the client's
+        from before."""
         self._is_live = is_live = start == "live"
+        self._greeted_seq = service.greeted_seq
         self._first_due = self._greeted_seq if is_live else 1
+        self._served_ns = service.epoch_ns
         due, is_same = self._due_at(service)
         if is_live or not (self.is_heard or self.is_refused):
             first, reason = self._greeted_seq, LossReason.DISCONNECTED
-            if self._greeted_trades and not self.is_refused:
-                self._snapshot = Snapshot(trades=self._greeted_trades)
+            trades = tuple(filter(self._tastes.wants, service.greeted_trades))
+            if trades and not self.is_refused:
+                self._snapshot = Snapshot(trades=trades)
+            if is_live:
+                is_same = header is None or header.epoch_ns == service.epoch_ns
+        elif service.past is not None and not self.is_refused:
+            if isinstance(start, Position):
+                kept = [each for each in service.past.epochs if each >= start.epoch_ns]
+                self._served_ns = min(kept, default=service.epoch_ns)
+            return  # nothing is gone
         else:
             first, reason = service.log.first_kept, LossReason.EVICTED
         if start == "oldest":
@@ -113,17 +130,20 @@ class Ledger:
         is_same = self.place.epoch_ns == service.epoch_ns
         return self.place.seq if is_same else 1, is_same
 
-    def see(self, header: Header | None) -> None:
-        """The client's header, which may be a new one."""
-        if header is None:
+    def see(self, position: Position | None) -> None:
+        """The client's position, which may be in a new epoch."""
+        if position is None:
             return
-        assert header.epoch_ns >= self._newest_epoch_ns
-        self._newest_epoch_ns = header.epoch_ns
+        epoch_ns = position.epoch_ns
+        if epoch_ns in self._services:  # else it is one that the reader asked for
+            assert epoch_ns >= self._newest_epoch_ns
+            self._newest_epoch_ns = epoch_ns
         if self.place is None:
-            self.place = Position(epoch_ns=header.epoch_ns, seq=self._first_due)
-        elif self.place.epoch_ns != header.epoch_ns:
-            self._restarted = Restarted(before=self.place, epoch_ns=header.epoch_ns)
-            self.place = Position(epoch_ns=header.epoch_ns, seq=1)
+            self.place = Position(epoch_ns=epoch_ns, seq=self._first_due)
+        elif self.place.epoch_ns != epoch_ns:
+            assert epoch_ns == self._served_ns
+            self._restarted = Restarted(before=self.place, epoch_ns=epoch_ns)
+            self.place = Position(epoch_ns=epoch_ns, seq=1)
 
     # And brings something.
 
@@ -187,10 +207,21 @@ class Ledger:
             assert end.last_seq == self._greeted_seq - 1
         elif self._opening is not None:
             assert not self.is_heard, "and if it is not, nothing came and nothing is lost"
+        elif self._due.epoch_ns != self._served_ns:
+            assert self._services[self._served_ns].log.closed, "it ended before it said anything"
         else:
             assert not self.is_refused
+            kept_seq = max(self._service.kept.next_seq, self._due.seq)
             self.come_to(end.last_seq + 1)
-            self._take_end_of_service(end)
+            if end.reason is EndReason.EPOCH_OVER:
+                assert self._service is not self._newest
+                assert (end.last_seq + 1, end.retry_ms) == (kept_seq, 0)
+                self.over_ns = self._served_ns
+            elif end.why == CUT_OFF:
+                assert self._newest.past
+                assert self._newest.log.closed
+            else:
+                self._take_end_of_service(end)
 
     def _take_end_of_service(self, end: End) -> None:
         log = self._service.log
@@ -221,6 +252,11 @@ class Ledger:
     def _due(self) -> Position:
         assert self.place is not None, "a header comes before all records"
         return self.place
+
+    @property
+    def _newest(self) -> Epoch:
+        """The one that runs, or did last."""
+        return self._services[max(self._services)]
 
     @property
     def _service(self) -> Epoch:

@@ -21,7 +21,10 @@ class Client(TrioTcpClient):
     """The client; one that can be made to think before it asks."""
 
     think: Callable[[str], Awaitable[None]] | None = None
-    """Called with the connection's name once the greeting is there."""
+    """Called with the connection's name once the greeting is there, or once the service waits for
+    the request."""
+    is_greeted_first = True
+    """Whether the service greets without being asked."""
 
     async def _connect(self) -> trio.SocketStream:
         if self.think is None:
@@ -29,7 +32,10 @@ class Client(TrioTcpClient):
             assert isinstance(stream, trio.SocketStream)
             return stream
         stream = await trio.open_tcp_stream(self._host, self._port)
-        await trio.lowlevel.wait_readable(stream.socket)
+        if self.is_greeted_first:
+            await trio.lowlevel.wait_readable(stream.socket)
+        else:
+            await wait_all_tasks_blocked()
         await self.think(_name(stream))
         await stream.send_all(self._hello())
         return stream
@@ -79,12 +85,18 @@ class SteppedReader:
         return self.is_connected and not is_behind
 
     @property
+    def _is_uncertain(self) -> bool:
+        """Whether a header has come of another epoch than was asked for, and nothing else."""
+        header, position = self._client.header, self._client.position
+        return bool(header and position and header.epoch_ns != position.epoch_ns)
+
+    @property
     def _service(self) -> Epoch:
         return self._services[max(self._services)]
 
     def check(self) -> None:
         """The client's position is behind all that it handed over, and before all else."""
-        self.ledger.see(self._client.header)
+        self.ledger.see(self._client.position)
         position, place = self._client.position, self.ledger.place
         if position is None or place is None:
             assert position == place
@@ -98,7 +110,8 @@ class SteppedReader:
         place, service = self.ledger.place, self._service
         if self._stream and place and place.epoch_ns == service.epoch_ns:
             told = service.consumers().get(_name(self._stream))
-            assert told is None or told.lag_blocks <= service.log.frames_from(place.seq)
+            lag_blocks = told.lag_blocks if told else None
+            assert lag_blocks is None or lag_blocks <= service.log.frames_from(place.seq)
 
     def think_before_asking(self, thoughts: list[Act]) -> None:
         """What happens between greeting and asking, in the next connections."""
@@ -109,9 +122,11 @@ class SteppedReader:
         self.check()
         service, client, start = self._service, self._client, self._what_it_asks()
         was_full, turned_away = service.is_full, service.turned_away
-        self.ledger.greet(service)
+        header = client.header
+        self.ledger.connect()
         self._loop.receive_bytes = self._tastes.receive_bytes
         client.think = self._think if self._thoughts else None
+        client.is_greeted_first = service.past is None
         client._port = service.port
         client._subscription._change(pause_s=0.0)
         await client._step()
@@ -119,7 +134,7 @@ class SteppedReader:
         await self._hear_out(self._stream)
         self.ledger.is_refused = service.turned_away > turned_away
         assert was_full or not self.ledger.is_refused
-        self.ledger.ask(start, service)
+        self.ledger.ask(start, service, header)
 
     async def _hear_out(self, stream: trio.SocketStream) -> None:
         """Wait until the client is given its data, or the connection is closed instead."""
@@ -131,8 +146,11 @@ class SteppedReader:
             return "live"
         if self._client.header is None:
             return self._start
-        assert self.ledger.place is not None, "a header says where the stream stands"
-        return self.ledger.place if self._tastes.resume else "live"
+        place = self.ledger.place
+        assert place is not None, "a header says where the stream stands"
+        if self._tastes.resume and place.epoch_ns == self.ledger.over_ns:
+            return Position(epoch_ns=place.epoch_ns + 1, seq=1)
+        return place if self._tastes.resume else "live"
 
     async def _think(self, name: str) -> None:
         if (coming := self._thoughts.pop()()) is not None:
@@ -146,14 +164,14 @@ class SteppedReader:
         if not self.is_connected:
             await self.connect()
         elif not self.is_at_end:
-            if not self.ledger.is_heard:
+            if not self.ledger.is_heard or self._is_uncertain:
                 await self._loop.let_pass(2)  # it may have to be told by a heartbeat
             await self._read_once(limit)
 
     async def _read_once(self, limit: int = tcp_client.READ_BYTES) -> None:
         with mock.patch.object(tcp_trio, "READ_BYTES", limit):
             await self._client._step()
-        self.ledger.see(self._client.header)
+        self.ledger.see(self._client.position)
 
     async def take(self, count: int = 1_000_000) -> None:
         """Take so many records of those that were read, or all but so many."""
@@ -180,6 +198,7 @@ class SteppedReader:
         self.check()
         await self.close()
         self.ledger.forget_connection()
+        self.ledger.over_ns = -1
         self._client = self._new_client()
 
     async def close(self) -> None:
