@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from fanout.protocol.constants import GapState, TradeKind
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Record, Snapshot, Trade
 
 Range = tuple[int, int]
@@ -111,80 +112,98 @@ class OpenGaps:
         return last + 1 if is_further else next_id
 
 
+class _Symbol(msgspec.Struct):
+    """What is known of one symbol, while its records come."""
+
+    newest: Trade | None
+    newest_ns: int
+    next_id: int | None
+    instrument: Instrument | None = None
+    """That of the last trade, and how long a unit of its time is."""
+    ns_per_unit: int = 1
+    recent: deque[tuple[int, int]] = msgspec.field(
+        default_factory=lambda: deque(maxlen=MOST_RECENT)
+    )
+    skipped: list[tuple[Range, int]] = []
+    """Ids that were skipped lately, with the time at which a later one came."""
+
+    def take(self, trade: Trade, received_ns: int) -> None:
+        """Take the next trade. `received_ns` is the latest time so far."""
+        if trade.instrument is not self.instrument:
+            self.instrument = trade.instrument
+            self.ns_per_unit = 10 ** (trade.instrument.time_exponent + 9)
+        trade_id, time_ns, recent = trade.trade_id, trade.time * self.ns_per_unit, self.recent
+        recent.append((trade_id, time_ns))
+        while recent[0][1] < time_ns - RECENT_NS:
+            recent.popleft()
+        if trade_id == self.next_id and not trade.back_filled:
+            self.next_id = trade_id + 1  # the usual case takes a microsecond
+        else:
+            self._count(trade, received_ns)
+        if time_ns >= self.newest_ns:
+            self.newest, self.newest_ns = trade, time_ns
+
+    def _count(self, trade: Trade, received_ns: int) -> None:
+        """Follow the ids. Another kind of trades has a numbering of its own, which begins when it
+        comes live."""
+        trade_id, next_id, newest = trade.trade_id, self.next_id, self.newest
+        is_same = newest is None or _is_aggregate(newest) is _is_aggregate(trade)
+        if next_id is None or not (is_same and abs(trade_id - next_id) <= MAX_STEP):
+            if next_id is None or not trade.back_filled:
+                self.next_id, self.skipped = trade_id + 1, []
+        elif trade_id >= next_id:
+            self.next_id = trade_id + 1
+            if trade_id > next_id and not trade.back_filled:
+                self.skipped = [
+                    *(each for each in self.skipped if each[1] >= received_ns - UNTOLD_NS),
+                    ((next_id, trade_id - 1), received_ns),
+                ]
+        else:
+            self.find((trade_id, trade_id))
+
+    def find(self, found: Range) -> None:
+        """Note that ids came late, or were reported."""
+        if self.skipped:
+            skipped = self.skipped
+            self.skipped = [(rest, ns) for run, ns in skipped for rest in _without([run], found)]
+
+
 class Recollection:
     """Makes a `Memory` from a channel's records, in their order."""
 
     def __init__(self, before: Memory | None = None) -> None:
         """`before` is what is remembered from before the records."""
-        symbols = before.symbols if before else {}
+        known = before.symbols if before else {}
         self._gaps = OpenGaps(before)
-        self._newest = {symbol: each.newest for symbol, each in symbols.items() if each.newest}
-        self._next_ids = {symbol: each.next_id for symbol, each in symbols.items()}
-        self._recent: dict[str, deque[tuple[int, int]]] = {}
-        self._skipped: dict[str, list[tuple[Range, int]]] = {}
-        """Ids that were skipped lately, with the time at which a later one came."""
+        self._symbols = {
+            symbol: _Symbol(each.newest, each.time_ns, each.next_id)
+            for symbol, each in known.items()
+        }
         self._received_ns = 0
 
     def take(self, records: Iterable[Record]) -> None:
         for each in records:
             if type(each) is Trade:
-                self._take_trade(each)
+                if each.received_ns > self._received_ns:
+                    self._received_ns = each.received_ns
+                self._of(each.instrument.symbol).take(each, self._received_ns)
             elif type(each) is Gap:
                 self._gaps.take(each)
-                self._find(each.instrument.symbol, (each.first_id, each.last_id))
+                self._of(each.instrument.symbol).find((each.first_id, each.last_id))
             elif type(each) is Snapshot:
                 for trade in each.trades:
-                    if trade.instrument.symbol not in self._next_ids:
-                        self._take_trade(trade)
+                    known = self._of(trade.instrument.symbol)
+                    if known.next_id is None:
+                        known.take(trade, self._received_ns)
 
     def end(self, *, is_orderly: bool) -> None:
         """Note the end of an epoch. Where it was not orderly, ids that were skipped shortly before
         are missing."""
-        for symbol, skipped in self._skipped.items():
-            for run, received_ns in () if is_orderly else skipped:
+        for symbol, known in self._symbols.items():
+            for run, received_ns in () if is_orderly else known.skipped:
                 if received_ns >= self._received_ns - UNTOLD_NS:
                     self._gaps.add(symbol, run)
-        self._skipped = {}
-
-    def _take_trade(self, trade: Trade) -> None:
-        symbol, time_ns = trade.instrument.symbol, time_ns_of(trade)
-        recent = self._recent.setdefault(symbol, deque(maxlen=MOST_RECENT))
-        recent.append((trade.trade_id, time_ns))
-        while recent[0][1] < time_ns - RECENT_NS:
-            recent.popleft()
-        newest = self._newest.get(symbol)
-        self._received_ns = max(self._received_ns, trade.received_ns)
-        self._count(symbol, trade, newest)
-        if newest is None or time_ns >= time_ns_of(newest):
-            self._newest[symbol] = trade
-
-    def _count(self, symbol: str, trade: Trade, newest: Trade | None) -> None:
-        """Follow the ids of a symbol. Another kind of trades has a numbering of its own, which
-        begins when it comes live."""
-        trade_id, next_id = trade.trade_id, self._next_ids.get(symbol)
-        is_same = newest is None or _is_aggregate(newest) is _is_aggregate(trade)
-        if next_id is None or not (is_same and abs(trade_id - next_id) <= MAX_STEP):
-            if next_id is None or not trade.back_filled:
-                self._next_ids[symbol] = trade_id + 1
-                self._skipped.pop(symbol, None)
-        elif trade_id >= next_id:
-            self._next_ids[symbol] = trade_id + 1
-            if trade_id > next_id and not trade.back_filled:
-                self._skip(symbol, (next_id, trade_id - 1))
-        else:
-            self._find(symbol, (trade_id, trade_id))
-
-    def _skip(self, symbol: str, run: Range) -> None:
-        skipped = self._skipped.setdefault(symbol, [])
-        skipped.append((run, self._received_ns))
-        while skipped[0][1] < self._received_ns - UNTOLD_NS:
-            skipped.pop(0)
-
-    def _find(self, symbol: str, found: Range) -> None:
-        """Note that ids came late, or were reported."""
-        if symbol in self._skipped:
-            skipped = self._skipped[symbol]
-            self._skipped[symbol] = [(r, ns) for run, ns in skipped for r in _without([run], found)]
+            known.skipped = []
 
     def memory(self, *, epoch_ns: int, next_seq: int, symbols: Iterable[str]) -> Memory:
         """What is remembered of these symbols now."""
@@ -197,11 +216,17 @@ class Recollection:
         )
 
     def _remembered(self, symbol: str) -> Remembered | None:
-        next_id = self._gaps.next_id(symbol, self._next_ids.get(symbol))
+        known = self._of(symbol)
+        next_id = self._gaps.next_id(symbol, known.next_id)
         if next_id is None:
             return None
-        recent = tuple(self._recent.get(symbol, ()))
-        return Remembered(self._newest.get(symbol), next_id, self._gaps.of(symbol), recent)
+        return Remembered(known.newest, next_id, self._gaps.of(symbol), tuple(known.recent))
+
+    def _of(self, symbol: str) -> _Symbol:
+        known = self._symbols.get(symbol)
+        if known is None:
+            known = self._symbols[symbol] = _Symbol(None, 0, None)
+        return known
 
 
 def time_ns_of(trade: Trade) -> int:
