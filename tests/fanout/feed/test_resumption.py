@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from fanout.channel.memory import Memory
@@ -26,6 +29,7 @@ from tests.fanout.feed.test_healing import words
 from tests.fanout.feed.toy import ToyVenue
 from tests.stand.kept_past import KeptPast, remembered
 from tests.stand.loopback import Exchange
+from tests.thoroughness import examples
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 CONNECTING = ("", "CONNECTING")
@@ -326,3 +330,65 @@ async def test_where_ids_prove_nothing_a_status_names_what_rest_does_not_reach(
             "REST reaches back to 2026-09-21 14:13:24.000"
         )
     ]
+
+
+class Epoch(msgspec.Struct):
+    """What happens in one start, and until the next one."""
+
+    events: list[str]
+    """Ids that the exchange uses: T a trade, S one that the stream does not deliver, N one that is
+    spent; and W, a pause."""
+    is_killed: bool
+    answers: float
+    missed: int
+
+
+EPOCHS = st.builds(
+    Epoch,
+    events=st.lists(st.sampled_from("TTTSNW"), max_size=8),
+    is_killed=st.booleans(),
+    answers=st.sampled_from([1, 2, inf, inf]),
+    missed=st.integers(0, 4),
+)
+
+
+@given(st.lists(EPOCHS, min_size=1, max_size=4))
+@settings(max_examples=examples(15), deadline=None)
+def test_over_any_starts_each_trade_came_or_was_accounted_for(epochs: list[Epoch]) -> None:
+    trio.run(play, epochs, clock=MockClock(autojump_threshold=0))
+
+
+async def play(epochs: list[Epoch]) -> None:
+    exchange = Reluctant(BTC)
+    memory, came, accounted = await first_start(exchange), set[int](), set[int]()
+    for epoch in [*epochs, Epoch([], False, inf, 0)]:
+        exchange.answers = epoch.answers
+        async with running_feed(exchange, past=KeptPast(memory)) as running:
+            await trio.sleep(CATCH_UP_S + 1)
+            for each in epoch.events:
+                await happen(exchange, each)
+            if exchange.answers == inf:
+                await trio.sleep(0.1)
+            if not epoch.is_killed:
+                running.feed.finish(goes_on=True)
+        trades, opened, closed = running.accounted(BTC)
+        assert max(Counter(trades).values(), default=1) == 1, "no trade comes twice in an epoch"
+        assert not Counter(closed) - Counter(opened)
+        came |= set(trades)
+        accounted |= set(closed)
+        memory = kept(running, memory, is_orderly=not epoch.is_killed)
+        for _ in range(epoch.missed):
+            exchange.trade(BTC)
+    assert memory.symbols[BTC].gaps == (), "each gap has its outcome in the end"
+    recorded = {each.trade_id for each in exchange.rows[BTC][3:] if each.is_recorded}
+    assert recorded <= came | accounted
+    assert recorded <= came, "REST has all of them"
+
+
+async def happen(exchange: Exchange, event: str) -> None:
+    match event:
+        case "T" | "N":
+            exchange.trade(BTC, "NA" if event == "N" else "MARKET")
+        case "S":
+            exchange.trade(BTC, skip=True)
+    await trio.sleep(2 if event == "W" else 0.01)
