@@ -21,6 +21,7 @@ from fanout.channel.newest import Newest
 from fanout.channel.past import Past
 from fanout.protocol import (
     START,
+    Block,
     BlockFlags,
     DataKinds,
     End,
@@ -222,17 +223,52 @@ class Channel:
         the index behind the last one adds it. An index keeps its symbol. Present readers get
         INSTRUMENTS, and later ones a header with them.
         """
+        self._forget_units(instruments)
+        changed = _changed(self.header, self.log.next_seq, instruments, references)
+        changes = encode_changes(self.header, changed)
+        if changes:
+            self.header = self.log.context = changed
+            self.log.append(b"".join(map(frame, changes)), count=0)
+
+    def _forget_units(self, instruments: Sequence[Instrument]) -> None:
+        """Forget what is known of those instruments that have other units than before."""
         known = self.header.instruments
         for each in instruments:
             if each.index < len(known) and units_of(known[each.index]) != units_of(each):
                 self._newest.forget(each.index)
                 self._quotes.pop(each.index, None)
                 self.books.forget(each.index)
-        changed = _changed(self.header, self.log.next_seq, instruments, references)
-        changes = encode_changes(self.header, changed)
-        if changes:
-            self.header = self.log.context = changed
-            self.log.append(b"".join(map(frame, changes)), count=0)
+
+    # What `fanout.channel.relay` does in place of a feed.
+
+    def relay(self, frames: bytes, count: int) -> None:
+        """Append frames that were made elsewhere and take that many of the next numbers."""
+        self.log.append(frames, count=count)
+
+    def relay_change(self, changed: Header, frames: bytes) -> None:
+        """Change the header by frames that were made elsewhere: see `change`."""
+        self._forget_units(changed.instruments)
+        self.header = msgspec.structs.replace(changed, next_seq=self.log.next_seq)
+        self.log.context = self.header
+        self.log.append(frames, count=0)
+
+    def note_trades(self, block: Block) -> None:
+        """Note trades of a block for readers that join."""
+        if _is_live(block.flags):
+            self._newest.streamed(block.trades)
+
+    def note_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Note quotes for readers that join."""
+        self._quotes.update([(each.instrument.index, each) for each in quotes])
+
+    def forget_quotes(self) -> None:
+        """Show readers that join no quotes: newer ones were lost."""
+        self._quotes.clear()
+
+    def begin_here(self) -> None:
+        """Begin the log anew at the next number, before there are readers."""
+        capacity_bytes, first_seq = self.log.capacity_bytes, self.log.next_seq
+        self.log = Log(capacity_bytes=capacity_bytes, context=self.header, first_seq=first_seq)
 
     def seek_time(self, time_ns: int) -> Cursor[Header]:
         """The place in the log of the first frame that came at or after a time in unix ns: its

@@ -196,6 +196,14 @@ class Log(Generic[C]):
             ms=self._age_ms(first),
         )
 
+    def unread_bytes(self, cursor: Cursor[C]) -> int:
+        """How much of the capacity is taken by what a reader has yet to read."""
+        if cursor.position >= self.end:
+            return 0
+        before = self._entry(cursor.position).appended_bytes
+        frames = self.end - cursor.position
+        return self.appended_bytes - before + frames * ENTRY_OVERHEAD_BYTES
+
     def oldest_ms(self) -> int:
         """For how long the oldest frame has been here."""
         return 0 if self.oldest == self.end else self._age_ms(self.oldest)

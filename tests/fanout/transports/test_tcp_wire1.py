@@ -12,8 +12,19 @@ from msgspec.structs import replace
 from fanout.channel.channel import Channel
 from fanout.config.secret import Secret
 from fanout.errors import ConfigError, UsageError
-from fanout.protocol import START, EndReason, FeedState, Header, Instrument, Reference, Trade
-from fanout.protocol.framing import FrameReader
+from fanout.protocol import (
+    START,
+    EndReason,
+    FeedState,
+    Header,
+    Instrument,
+    Loss,
+    LossReason,
+    Reference,
+    Trade,
+    encode_event,
+)
+from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.wire1 import Wire1Decoder, Wire1Header, Wire1Trade
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
@@ -253,6 +264,17 @@ async def test_more_decimals_in_mid_stream_end_its_clients_and_not_the_service(
             await client.until(1)
             assert got(client.trades) == [meaning(fits)]
     assert "it cannot say what is lost" in caplog.text
+
+
+async def test_trades_that_a_replayed_journal_lacks_end_its_clients() -> None:
+    channel = channel_of(BTC, XRP)
+    lost = Loss(first_seq=1, last_seq=3, reason=LossReason.DAMAGED)
+    async with serving(channel, transport()) as url, old_client(url) as client:
+        await client.until(0)
+        channel.relay(frame(encode_event(lost)), 3)
+        while await client.read_once():
+            pass
+        assert client.trades == []
 
 
 def test_a_token_with_wire_1_is_refused() -> None:
