@@ -42,6 +42,26 @@ class Transport(ABC):
         all is well."""
         return ()
 
+    @property
+    def readers(self) -> int:
+        """How many readers it has."""
+        return len(self.stats().consumers)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a reader is so far behind that it will soon lose something. A feed cannot wait
+        for readers; a replay does."""
+        return False
+
+    @property
+    def stride_bytes(self) -> int:
+        """How much a replay may publish between two looks at `is_pressed`."""
+        return CHUNK_BYTES
+
+    def at_its_address(self) -> TransportConfig:
+        """The configuration of another transport at the address that this one had."""
+        return self.config
+
     def opened(self) -> AbstractAsyncContextManager[PastOf | None]:
         """What it keeps of the time before this start, if it keeps anything. The service asks
         before it asks any venue. Raises an `OperatorError` where the transport cannot be opened at

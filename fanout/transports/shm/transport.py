@@ -25,7 +25,7 @@ from fanout.protocol.header import decode_opening
 from fanout.protocol.records import Header
 from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.stats.snapshots import ConsumerStats, TransportStats
-from fanout.transports.base import Transport, channel_named
+from fanout.transports.base import CHUNK_BYTES, Transport, channel_named
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
@@ -56,6 +56,7 @@ class ShmTransport(Transport):
         self._path = os.path.join(config.directory, config.name)
         self._wall_ns = wall_ns
         self._queue: OwnedQueue | None = None
+        self._reader: Reader | None = None
         self._made_s = 0.0
         self._readers_before = 0
         """Of queues that were lost before this one was made."""
@@ -90,6 +91,26 @@ class ShmTransport(Transport):
             send=self.sending.quantiles(),
             anomalies={},
         )
+
+    @property
+    def readers(self) -> int:
+        """See `Transport.readers`."""
+        return 1 if self._queue and self._queue.is_whole() and self._queue.has_reader() else 0
+
+    @property
+    def is_pressed(self) -> bool:
+        """See `Transport.is_pressed`. Without a reader nobody is."""
+        queue, reader = self._queue, self._reader
+        if not self.readers or queue is None or reader is None:
+            return False
+        writer, log = queue.writer, reader.log
+        is_full = writer.unread_bytes > writer.capacity // 2
+        return is_full or log.unread_bytes(reader.cursor) > log.capacity_bytes // 2
+
+    @property
+    def stride_bytes(self) -> int:
+        """See `Transport.stride_bytes`."""
+        return min(CHUNK_BYTES, self.config.capacity_bytes // 4)
 
     async def run(
         self,
@@ -133,8 +154,8 @@ class ShmTransport(Transport):
     async def _serve(self, channel: Channel, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
         log = channel.log
-        delivery = Delivery(queue.writer, Reader(channel), self.dropped)
-        self._queue = queue
+        self._queue, self._reader = queue, Reader(channel)
+        delivery = Delivery(queue.writer, self._reader, self.dropped)
         welcomed = -1
         quiet_since_s = trio.current_time()
         is_whole = True

@@ -184,9 +184,9 @@ class Acceptor:
         if refusal is not None:
             await self._turn_away(visitor, refusal)
             return
+        client: Connection | None = None
         try:
             async with trio.open_nursery() as nursery:
-                client = None
                 if len(self.outlets) == 1 and not self._default.wire.has_past:
                     client = self._greeted(visitor, self._default, nursery)
                 try:
@@ -215,11 +215,15 @@ class Acceptor:
                 self.accepted += not client.reader.is_over
                 await self._attend(client, outlet.broadcaster, partial(client.begin, frames))
         finally:
+            if client is not None:
+                for each in self.outlets.values():
+                    each.broadcaster.greeted.discard(client)
             room.leave(host)
 
     def _greeted(self, visitor: Visitor, outlet: Outlet, nursery: trio.Nursery) -> Connection:
         client = self._connection(visitor, outlet, outlet.wire.reader(), nursery)
         client.greet()
+        outlet.broadcaster.greeted.add(client)
         return client
 
     def _connection(

@@ -120,6 +120,9 @@ class Broadcaster:
         self._descriptors: array[int] | None = None
         """Of the sharing clients; None after a change."""
         self._apart: set[Client] = set()
+        self.greeted: set[Client] = set()
+        """Clients that have not asked yet for where they begin. They may begin where they were
+        greeted."""
         self._sending = sending
         self.delivered = 0
         """Position up to which all frames have been handed on."""
@@ -160,6 +163,17 @@ class Broadcaster:
         return bool(self._sharing or self._apart)
 
     @property
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self._sharing) + len(self._apart) + len(self.behind)
+
+    def is_pressed(self, log: Log[Any]) -> bool:
+        """Whether a client has more than half of the log to read."""
+        most = log.capacity_bytes // 2
+        alone = (*self.greeted, *self._apart, *self.behind)
+        return any(log.unread_bytes(each.reader.cursor) > most for each in alone)
+
+    @property
     def clients(self) -> set[Client]:
         return self._apart | self.behind | set(self._sharing.values())
 
@@ -172,6 +186,7 @@ class Broadcaster:
         return sorted(alone + shared, key=lambda each: each.age_s, reverse=True)
 
     def join(self, client: Client) -> None:
+        self.greeted.discard(client)
         self._apart.add(client)
 
     def leave(self, client: Client) -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
 from fanout.net.descriptors import Descriptors
@@ -85,6 +86,22 @@ class TcpTransport(Transport):
             send=self.sending.quantiles(),
             anomalies=dict(self._oddities.counts),
         )
+
+    @property
+    def readers(self) -> int:
+        """See `Transport.readers`."""
+        return sum(each.count for each in self.broadcasters)
+
+    @property
+    def is_pressed(self) -> bool:
+        """See `Transport.is_pressed`."""
+        outlets = self._acceptor.outlets.values()
+        return any(each.broadcaster.is_pressed(each.wire.log) for each in outlets)
+
+    def at_its_address(self) -> TcpConfig:
+        """See `Transport.at_its_address`."""
+        port = self.url.split()[0].rpartition(":")[2] if self.url else ""
+        return replace(self.config, port=int(port)) if port else self.config
 
     async def run(
         self,

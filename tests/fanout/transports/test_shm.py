@@ -361,6 +361,21 @@ async def test_a_stalled_reader_gets_a_loss_with_the_exact_numbers(
             assert accounted(reader.records) == list(range(1, 1002))
 
 
+async def test_a_queue_is_pressed_while_its_reader_has_half_of_it_to_read(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path, capacity_bytes=4096) as served:
+        publish_bulk(channel, 3_000)
+        await settle()
+        assert (served.readers, served.is_pressed) == (0, False)
+        with reading(tmp_path) as reader:
+            assert (served.readers, served.is_pressed) == (1, True)
+            reader.all_now()
+            assert not served.is_pressed
+    assert served.stride_bytes == 1024
+
+
 async def test_a_loss_comes_before_later_records_however_slowly_the_reader_reads(
     tmp_path: Path,
 ) -> None:

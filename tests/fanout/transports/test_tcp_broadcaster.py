@@ -241,3 +241,23 @@ def test_at_the_end_of_the_log_each_client_is_served_separately(shared: SharedLo
     shared.broadcaster.hand_on(shared.log)
     assert [each.pushed[-1] for each in clients] == [b"END"] * 2
     assert [each.received() for each in clients] == [b"1 END"] * 2
+
+
+def test_a_broadcaster_is_pressed_while_a_client_has_half_of_the_log_to_read() -> None:
+    shared = SharedLog(capacity_bytes=10 * (ENTRY_OVERHEAD_BYTES + 1))
+    broadcaster, log = shared.broadcaster, shared.log
+    client = shared.client(is_shareable=False)
+    assert broadcaster.count == 1
+    for _ in range(5):
+        log.append(b"x", count=1)
+    assert not broadcaster.is_pressed(log)
+    log.append(b"x", count=1)
+    assert broadcaster.is_pressed(log)
+    broadcaster.hand_on(log)
+    assert not broadcaster.is_pressed(log)
+    broadcaster.leave(client)
+    broadcaster.greeted.add(client)
+    for _ in range(20):
+        log.append(b"x", count=1)
+    assert broadcaster.is_pressed(log)
+    client.hang_up()
