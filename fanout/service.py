@@ -10,37 +10,27 @@ transports deliver what is left and return. A source that fails leaves the other
 one ends the service.
 """
 
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 from msgspec.structs import replace
 
-from fanout.channel.channel import Channel
-from fanout.channel.past import PastOf
-from fanout.config import Config, HttpConfig, SourceConfig
+from fanout.config import Config, SourceConfig
 from fanout.config.assets import is_pattern
 from fanout.feed.listing_pages import fetch_listing
 from fanout.http.monitor import Monitor
 from fanout.net.addresses import Proxy
 from fanout.net.proxy import proxy_for
 from fanout.net.rest import RestClient, open_rest
+from fanout.serving import open_past, open_to_questions, run_transport, until
 from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import make_transport
-from fanout.transports.base import Transport
 from fanout.venues import VENUES, Listing, Venue
-
-_LOG = logging.getLogger("fanout")
-
-T = TypeVar("T")
-
-PATIENCE_S: Final = 1.0
-"""After so long without an answer of the venue, the log says that it is waited for."""
 
 GRACE_S: Final = 5.0
 """How long the first source that has begun waits for the others before the service listens."""
@@ -60,15 +50,15 @@ async def run_service(
     the last source; like every nursery, in an exception group.
     """
     async with (
-        _open_to_questions(config.http, announce) as show,
+        open_to_questions(config.http, announce) as show,
         _open_sources(config, wall_ns) as sources,
         AsyncExitStack() as opened,
     ):
         transports = [make_transport(each) for each in config.transports]
-        past_of = await _open_past(transports, opened)
+        past_of = await open_past(transports, opened)
         venues = " and ".join(each.venue.rest_url for each in sources)
         begin = partial(_begin, sources)
-        if not await _until(stop, begin, waiting=f"waiting for {venues} to answer"):
+        if not await until(stop, begin, waiting=f"waiting for {venues} to answer"):
             return
         names = tuple(each.name for each in sources)
         for each in sources:
@@ -79,9 +69,9 @@ async def run_service(
         async with trio.open_nursery() as nursery:
             show(Monitor(sources, transports))
             for transport in transports:
-                run = partial(_run_transport, transport, channels, stop, failures)
+                run = partial(run_transport, transport, channels, stop, failures)
                 announce(await nursery.start(run))
-            await _until(stop, partial(_run_all, sources))
+            await until(stop, partial(_run_all, sources))
             for each in sources:
                 each.end()
         for each in sources:
@@ -91,13 +81,6 @@ async def run_service(
             failures += [each.failure for each in sources if each.failure]
         if failures:
             raise failures[0]
-
-
-async def _open_past(transports: Sequence[Transport], opened: AsyncExitStack) -> PastOf | None:
-    """What is kept of earlier starts, by the one transport that keeps anything. It stays open until
-    `opened` is closed. Raises an `OperatorError` where a transport cannot be opened."""
-    kept = [await opened.enter_async_context(each.opened()) for each in transports]
-    return next((each for each in kept if each is not None), None)
 
 
 async def _begin(sources: Sequence[Source]) -> bool:
@@ -126,82 +109,6 @@ async def _run_all(sources: Sequence[Source]) -> None:
     async with trio.open_nursery() as nursery:
         for each in sources:
             nursery.start_soon(each.run)
-
-
-@asynccontextmanager
-async def _open_to_questions(
-    config: HttpConfig | None, announce: Callable[[str], None]
-) -> AsyncIterator[Callable[[Monitor], None]]:
-    """Answer over HTTP, where that is asked for: that the service lives from the start on, and
-    everything else once there is a monitor to be shown."""
-    if config is None:
-        yield lambda monitor: None
-        return
-    from fanout.http.server import HttpServer  # with Prometheus's library, which not all need
-
-    server = HttpServer()
-    async with trio.open_nursery() as nursery:
-        announce(await nursery.start(server.run, config.host, config.port))
-
-        def show(monitor: Monitor) -> None:
-            server.show(monitor)
-            nursery.start_soon(monitor.run)
-
-        yield show
-        nursery.cancel_scope.cancel()
-
-
-async def _run_transport(
-    transport: Transport,
-    channels: Sequence[Channel],
-    stop: trio.Event,
-    failures: list[Exception],
-    *,
-    task_status: trio.TaskStatus[str],
-) -> None:
-    """Run a transport. One that fails after its start stops the service, in good order: the
-    readers of the others get their END."""
-    url: str | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            url = await nursery.start(transport.run, channels)
-            task_status.started(url)
-    except* Exception as group:
-        if url is None:
-            raise
-        failures.append(group)
-        stop.set()
-
-
-async def _until(
-    stop: trio.Event, work: Callable[[], Awaitable[T]], *, waiting: str = ""
-) -> T | None:
-    """What `work` returns, or None if it is stopped before. Raises what it raises. After a while
-    the log says what the service is `waiting` for."""
-    result: T | None = None
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
-        if waiting:
-            nursery.start_soon(_say_after_a_while, waiting)
-        try:
-            result = await work()
-        except Exception as error:
-            failure = error  # raised as it is, not in the nursery's group
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return result
-
-
-async def _say_after_a_while(words: str) -> None:
-    await trio.sleep(PATIENCE_S)
-    _LOG.info(words)
-
-
-async def _cancel_on(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The configuration of a run: frozen values, checked before anything opens."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -25,6 +26,14 @@ class TransportConfig(msgspec.Struct, frozen=True, kw_only=True):
     def warnings(self) -> list[str]:
         """What the operator should know before the start."""
         return []
+
+
+def check_claims(transports: Sequence[TransportConfig]) -> None:
+    """Raises `UsageError` if two transports need the same."""
+    claims = [each.claim for each in transports if each.claim]
+    for claim in claims:
+        if claims.count(claim) > 1:
+            raise UsageError(f"{claim} is asked for twice: only one transport can have it")
 
 
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +82,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if not self.sources:
             raise UsageError("no source: --assets BTCUSDT,ETHUSDT, or a [[source]] table")
         check_names(self.sources)
-        claims = [each.claim for each in self.transports if each.claim]
-        for claim in claims:
-            if claims.count(claim) > 1:
-                raise UsageError(f"{claim} is asked for twice: only one transport can have it")
+        check_claims(self.transports)
         if self.channel_log_bytes < MIN_LOG_BYTES:
             least = MIN_LOG_BYTES * len(self.sources)
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {least:,}")
@@ -96,4 +102,5 @@ __all__ = [
     "SimConfig",
     "SourceConfig",
     "TransportConfig",
+    "check_claims",
 ]

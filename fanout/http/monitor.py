@@ -7,15 +7,13 @@ only timer begins a new slice of the histograms.
 import os
 import resource
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.feed import Feed
 from fanout.protocol.constants import FeedState
-from fanout.source import Source
-from fanout.stats.histogram import SLICE_S
+from fanout.stats.histogram import SLICE_S, Histogram
 from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import ChannelStats, FeedStats, LogStats, ProcessStats, ServiceStats
 from fanout.transports.base import Transport
@@ -36,15 +34,62 @@ _NO_FEED: Final = FeedStats(
 """The feed of a source whose venue refuses or has not answered yet."""
 
 
+class FeedDelays(Protocol):
+    def delay(self, index: int) -> Histogram:
+        """The delays of one of the instruments in the feed's statistics."""
+        ...
+
+
+class WatchedFeed(Protocol):
+    """What a monitor asks of a feed, which may be that of a replay."""
+
+    @property
+    def view(self) -> FeedDelays: ...
+    def turn(self) -> None:
+        """Begin a new slice of the last minute."""
+        ...
+
+    def states(self) -> dict[str, str]:
+        """The state of each symbol."""
+        ...
+
+    def pieces(self) -> Pieces[FeedStats]: ...
+
+
+class WatchedVenue(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class Watched(Protocol):
+    """What a monitor asks of a source, or of a channel that is replayed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def venue(self) -> WatchedVenue: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def feed(self) -> WatchedFeed | None: ...
+    @property
+    def why(self) -> str:
+        """Why there is no feed, in words; empty while there is one."""
+        ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+
 class Monitor:
     """Reads the parts of a service, and changes nothing but the histograms' slices."""
 
-    def __init__(self, sources: Sequence[Source], transports: Sequence[Transport]) -> None:
+    def __init__(self, sources: Sequence[Watched], transports: Sequence[Transport]) -> None:
         self.sources = tuple(sources)
         self.transports = tuple(transports)
         self._started_s = trio.current_time()
 
-    def feed_of(self, channel: str) -> Feed | None:
+    def feed_of(self, channel: str) -> WatchedFeed | None:
         """The feed of a channel, or None if no feed runs."""
         return next(each.feed for each in self.sources if each.name == channel)
 
@@ -69,7 +114,7 @@ class Monitor:
             return [line for each in self.sources for line in self._not_live(each)]
         return self._not_live({each.name: each for each in self.sources}[channel])
 
-    def _not_live(self, source: Source) -> list[str]:
+    def _not_live(self, source: Watched) -> list[str]:
         prefix = f"{source.name}: " if len(self.sources) > 1 else ""
         if source.feed is None or source.has_ended:
             return [f"{prefix}{FeedState.DOWN.name}, {source.why or 'its source is starting'}"]
@@ -109,7 +154,7 @@ class Monitor:
             channels=channels,
         )
 
-    def _channel(self, source: Source) -> Pieces[ChannelStats]:
+    def _channel(self, source: Watched) -> Pieces[ChannelStats]:
         feed = _NO_FEED if source.feed is None else (yield from source.feed.pieces())
         return ChannelStats(
             name=source.name,
