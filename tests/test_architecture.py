@@ -105,6 +105,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.config",
         "fanout.errors",
         "fanout.config.secret",
+        "fanout.replay",
         "fanout.service",
         "fanout.simulator",
         "fanout.stats.snapshots",
@@ -139,6 +140,7 @@ with a = for itself alone."""
 FORBIDDEN: dict[str, set[str]] = {
     "protocol": {"socket", "mmap", "time", "logging", "random"},
     "fanout/service.py": {"fanout.clients", "typer", "fanout.checks", "fanout.cli"},
+    "fanout/replay": {"fanout.clients", "typer", "fanout.cli", "fanout.feed", "fanout.source"},
     "fanout": {"fanout.clients", "typer", "fanout.cli"},
     "fanout/__main__.py": set(),
     "fanout/cli": {"socket"},

@@ -13,6 +13,7 @@ from fanout.cli.logs import LogFormat, choose
 from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.options import with_options
 from fanout.cli.outcome import emit, exit_codes, refuse
+from fanout.cli.replay import ReplayCommand, replay
 from fanout.cli.save import save
 from fanout.cli.serve import (
     TRANSPORT_SETTINGS,
@@ -148,6 +149,7 @@ for _entry in TRANSPORTS.values():
 app.command("config", context_settings=TRANSPORT_SETTINGS)(show_config)
 app.command("status")(status)
 app.command("check", context_settings=TRANSPORT_SETTINGS)(check)
+app.command("replay", cls=ReplayCommand, context_settings=TRANSPORT_SETTINGS)(replay)
 app.command("tail")(tail)
 app.command("save")(save)
 app.command("book")(book)

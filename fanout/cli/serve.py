@@ -23,6 +23,7 @@ from fanout.config import (
 )
 from fanout.config.assets import parse_assets, split_words
 from fanout.config.options import made_from
+from fanout.config.replay import ReplayConfig
 from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import serves_loopback
 from fanout.transports import TRANSPORTS, TransportEntry
@@ -107,7 +108,7 @@ def serve(options: ServeOptions) -> None:
         raise typer.Exit(128 + received)
 
 
-def open_to_all(config: Config) -> list[str]:
+def open_to_all(config: Config | ReplayConfig) -> list[str]:
     """Words of warning about each address that anybody on the network may use."""
     words = [each for transport in config.transports for each in transport.warnings()]
     if config.http is not None and not serves_loopback(config.http.host):

@@ -2,8 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -12,6 +11,7 @@ from fanout.cli.secrets import read_token
 from fanout.clients.client import ClientOptions
 from fanout.clients.outcomes import Disconnected, Restarted
 from fanout.config.assets import typed_symbols
+from fanout.config.moment import moment_ns
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 from fanout.protocol.request import Moment, Position, Request, Start, encode_request
@@ -64,10 +64,6 @@ TlsCa = Annotated[
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
 OfJournal = TypeVar("OfJournal")
-
-FIRST_NS: Final = 10**18
-"""The least number that is taken for a time in ns: of September 2001. A smaller one is a time in
-another unit."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +135,7 @@ def _parse_start(text: str) -> str | Position | Moment:
     if text in tuple(Start):
         return text
     try:
-        start = _position(text) or Moment(time_ns=_time_ns(text))
+        start = _position(text) or Moment(time_ns=moment_ns(text, "--start"))
         encode_request(Request(start=start))
     except ValueError:
         raise UsageError(
@@ -155,18 +151,6 @@ def _position(text: str) -> Position | None:
     if not (epoch.isdecimal() and seq.isdecimal()):
         return None
     return Position(epoch_ns=int(epoch), seq=int(seq))
-
-
-def _time_ns(text: str) -> int:
-    """A time in unix ns, from such a number or from ISO 8601. Without a zone it is UTC. Raises
-    `ValueError`."""
-    if text.isdecimal():
-        if int(text) < FIRST_NS:
-            raise UsageError(f"--start {text}: a time in unix ns has 19 digits, this {len(text)}")
-        return int(text)
-    time = datetime.fromisoformat(text)
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
-    return since // timedelta(microseconds=1) * 1000
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | None:

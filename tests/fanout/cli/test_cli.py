@@ -37,7 +37,7 @@ def test_help_shows_the_commands_and_examples() -> None:
     "command",
     [
         *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"),
-        *("venues", "symbols"),
+        *("venues", "symbols", "replay"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
@@ -153,6 +153,21 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["simulate", "--rate", "0"], 2, "rate"),
         (["simulate", "--symbols", "NOSUCHUSDT"], 78, "NOSUCHUSDT"),
         (["simulate", "--capture", "/nowhere/x.gz"], 78, "/nowhere/x.gz"),
+        (["replay"], 2, "Missing argument 'DIR'"),
+        (["replay", "d"], 2, "no transport given: fanout replay DIR tcp"),
+        (["replay", "d", "nonsense"], 2, "'nonsense' behind replay: tcp, shm"),
+        (["replay", "/nowhere", "tcp", "--port", "0"], 78, "no journal in /nowhere"),
+        (["replay", "--speed", "0", "d", "tcp"], 2, "--speed 0: a number above 0, to"),
+        (["replay", "d", "--speed", "fast", "tcp"], 2, "--speed fast: a number above 0, to"),
+        (["replay", "d", "--from", "noon", "tcp"], 2, "--from 'noon': a time like 2026-11-29"),
+        (["replay", "d", "--to", "1795219200", "tcp"], 2, "--to 1795219200: a time in unix ns"),
+        (
+            ["replay", "d", "--from", "2026-11-29T13:00Z", "--to", "2026-11-29T12:00+01:00", "tcp"],
+            2,
+            "--to 2026-11-29T11:00:00.000Z is before --from 2026-11-29T13:00:00.000Z",
+        ),
+        (["--assets", "BTCUSDT", "replay", "d", "tcp"], 2, "--assets: a replay takes what"),
+        (["--log-bytes", "1", "replay", "d", "tcp"], 2, "--log-bytes 1: at least 65,536"),
         (["nonsense"], 2, "nonsense"),
     ],
     ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else "",

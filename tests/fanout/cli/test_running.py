@@ -29,5 +29,5 @@ def test_objects_from_the_start_are_exempt_from_garbage_collection(
 
     monkeypatch.setattr(running, "run_service", run_service)
     config = one_source(assets=("BTCUSDT",), transports=(TcpConfig(port=0),))
-    trio.run(running._run, config, [])
+    trio.run(running._run, running.work_of(config), [])
     assert frozen[0] > 1_000
