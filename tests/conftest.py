@@ -1,6 +1,8 @@
 """What holds for every test."""
 
+import fcntl
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_xdist_auto_num_workers() -> int:
     """More than cores: many tests wait for processes, or for a moment that has to pass."""
     return (os.cpu_count() or 1) + 2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """One worker at a time imports a test file. After a fresh clone the first one compiles it, and
+    the others read its byte code. To compile all of them takes 8 s of CPU time."""
+    if not isinstance(collector, pytest.Module):
+        return (yield)
+    with collector.path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)
