@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from fanout.clients.client import AsyncClient, Client
+from fanout.clients.journal import JournalClient
 from fanout.clients.shm import ShmClient, Wait
 from fanout.clients.shm_asyncio import AsyncioShmClient
 from fanout.clients.shm_trio import TrioShmClient
@@ -18,7 +19,9 @@ from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import decode_block
+from fanout.protocol.journal_play import Playback
 from tests.clients.interrupts import (
+    PIECE_BYTES,
     EndlessService,
     InterruptedByUserError,
     Interrupts,
@@ -27,6 +30,8 @@ from tests.clients.interrupts import (
     undisturbed,
 )
 from tests.clients.queues import Writer, writing
+from tests.clients.test_journal import Folder
+from tests.stand.channels import publish
 
 MANY = 400
 """Points between two interrupts at the end: several reads, behind a recovery."""
@@ -209,6 +214,23 @@ def test_a_client_of_an_event_loop_of_a_queue_loses_nothing(
     client = kind("shm://q", directory=str(tmp_path), reconnect=False)
     run_async(library, client, interrupts, oracle)
     check(client, interrupts, oracle)
+
+
+def test_a_client_of_a_journal_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Playback.read, "__defaults__", (PIECE_BYTES,))
+    folder = Folder(tmp_path)
+    story = folder.story(7)
+    for seq in range(1, 9_000, 3):
+        publish(story.channel, seq, 3)
+    story.recorder.write()
+    folder.write()
+    interrupts, oracle = Interrupts(MANY), Oracle()
+    with JournalClient(folder.url, follow=True) as client:
+        interrupt(client, interrupts, oracle)
+        check(client, interrupts, oracle)
+        assert client.statistics.connections > 100
 
 
 def test_a_reader_that_pops_frames_loses_none(tmp_path: Path, queue: Filled) -> None:
