@@ -30,7 +30,7 @@ from fanout.protocol.constants import (
     FrameKind,
     LossReason,
 )
-from fanout.protocol.errors import MalformedError, PeerError
+from fanout.protocol.errors import FanoutError, MalformedError, PeerError
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import MAX_OPENING_BYTES, decode_header, decode_opening
@@ -310,7 +310,7 @@ class Segment:
         payload = _payload(data, 0)
         try:
             return frame(block_from(payload, seq, at.header)), behind
-        except PeerError:  # a LOSS, or a kind that is not known here
+        except FanoutError:  # a LOSS, or a kind that is not known here
             lost = Loss(first_seq=seq, last_seq=behind.seq - 1, reason=LossReason.DAMAGED)
             if payload[0] == FrameKind.LOSS:
                 event = decode_event(payload, at.header)
