@@ -204,8 +204,7 @@ class Connection:
             self._unsent = memoryview(frames)[start : start + CHUNK_BYTES]
             while self._unsent:
                 await self._writable()
-                async with self._broadcaster.turns:
-                    self._send_unsent()
+                await self._broadcaster.replay(self._send_unsent)
 
     async def _catch_up(self) -> None:
         while self.is_catching_up:
