@@ -351,6 +351,21 @@ async def test_a_client_goes_on_over_a_restart_and_loses_nothing(
         assert client.position == at(42, 2_000)
 
 
+async def test_the_time_0_begins_with_the_oldest_record_of_all_epochs() -> None:
+    world = World()
+    world.publish(4)
+    world.start(2_000)
+    world.publish(40)
+    async with (
+        serving(world.channel, transport(), within_s=20) as url,
+        TrioTcpClient(url, start=Moment(time_ns=0)) as client,
+    ):
+        records = await received(client, 44)
+    trades = [each for each in records if isinstance(each, Trade)]
+    assert [each.trade_id for each in trades] == list(range(1, 45))
+    assert client.statistics.lost == 0
+
+
 @asynccontextmanager
 async def asking(url: str, start: Begin | None) -> AsyncIterator[StreamSubscriber]:
     """A client with a small buffer; one without a request if there is no place to begin at."""
