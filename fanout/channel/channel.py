@@ -16,7 +16,7 @@ import msgspec
 from fanout.channel.books import ChannelBooks
 from fanout.channel.encoding import FORMS, snapshot_of
 from fanout.channel.log import Cursor, Log
-from fanout.channel.memory import Memory, OpenGaps, Remembered
+from fanout.channel.memory import Memory, OpenGaps, Remembered, time_ns_of
 from fanout.channel.newest import Newest
 from fanout.channel.past import Past
 from fanout.protocol import (
@@ -76,6 +76,8 @@ class Channel:
         self._inherited = before.without_recent() if before else None
         """What was known before this start. It counts for symbols without a trade since."""
         self._gaps = OpenGaps(self._inherited)
+        self._since_ns: dict[str, int] = {}
+        """Times of the trades that `memory` saw first, of symbols without an earlier start."""
         self._opener = Opener()
         self.books = ChannelBooks(by_order=DataKinds.BOOK_BY_ORDER in header.data)
         self._quotes: dict[int, Quote] = {}
@@ -124,7 +126,12 @@ class Channel:
             newest = self._newest.recalled(instrument.index) or before.newest
             next_id = before.next_id
         next_id = self._gaps.next_id(symbol, next_id)
-        return None if next_id is None else Remembered(newest, next_id, self._gaps.of(symbol))
+        if next_id is None:
+            return None
+        since_ns = before.since_ns if before is not None else 0
+        if newest is not None and not since_ns:
+            since_ns = self._since_ns.setdefault(symbol, time_ns_of(newest))
+        return Remembered(newest, next_id, self._gaps.of(symbol), since_ns=since_ns)
 
     @property
     def preceding(self) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.protocol.constants import GapState, TradeKind
+from fanout.protocol.constants import U64_MAX, GapState, TradeKind
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Record, Snapshot, Trade
 
@@ -43,6 +43,8 @@ class Remembered(msgspec.Struct, frozen=True):
     """Ids that were reported as missing, without an outcome so far. They ascend."""
     recent: tuple[tuple[int, int], ...] = ()
     """Ids and times in unix ns of the last trades, in the order in which they came."""
+    since_ns: int = 0
+    """Time of the first trade that was remembered. What came before is of no concern."""
 
     @property
     def is_aggregate(self) -> bool:
@@ -118,6 +120,7 @@ class _Symbol(msgspec.Struct):
     newest: Trade | None
     newest_ns: int
     next_id: int | None
+    since_ns: int
     instrument: Instrument | None = None
     """That of the last trade, and how long a unit of its time is."""
     ns_per_unit: int = 1
@@ -140,6 +143,8 @@ class _Symbol(msgspec.Struct):
             self.next_id = trade_id + 1  # the usual case takes a microsecond
         else:
             self._count(trade, received_ns)
+        if time_ns < self.since_ns:
+            self.since_ns = time_ns
         if time_ns >= self.newest_ns:
             self.newest, self.newest_ns = trade, time_ns
 
@@ -176,7 +181,13 @@ class Recollection:
         known = before.symbols if before else {}
         self._gaps = OpenGaps(before)
         self._symbols = {
-            symbol: _Symbol(each.newest, each.time_ns, each.next_id)
+            symbol: _Symbol(
+                each.newest,
+                each.time_ns,
+                each.next_id,
+                each.since_ns or U64_MAX,
+                recent=deque(each.recent, maxlen=MOST_RECENT),
+            )
             for symbol, each in known.items()
         }
         self._received_ns = 0
@@ -220,12 +231,13 @@ class Recollection:
         next_id = self._gaps.next_id(symbol, known.next_id)
         if next_id is None:
             return None
-        return Remembered(known.newest, next_id, self._gaps.of(symbol), tuple(known.recent))
+        gaps, since_ns = self._gaps.of(symbol), known.since_ns if known.newest else 0
+        return Remembered(known.newest, next_id, gaps, tuple(known.recent), since_ns)
 
     def _of(self, symbol: str) -> _Symbol:
         known = self._symbols.get(symbol)
         if known is None:
-            known = self._symbols[symbol] = _Symbol(None, 0, None)
+            known = self._symbols[symbol] = _Symbol(None, 0, None, U64_MAX)
         return known
 
 

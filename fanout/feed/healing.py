@@ -70,6 +70,9 @@ class _Wound(msgspec.Struct):
     reached: int
     """All trades up to this time are published, or reported as unproven."""
     bridges: int
+    late_ms: int = LATE_MS
+    paged: int = 0
+    """Time of the newest trade that REST has shown."""
     is_new: bool = False
     """Whether REST has not been asked since it happened, or happened again."""
     filled: int = 0
@@ -87,7 +90,7 @@ class _Wound(msgspec.Struct):
         """From when on trades are taken from REST."""
         if self.reached > self.at:
             return self.reached
-        return max(0, self.at - LATE_MS * int(10 ** (-3 - self.venue.time_exponent)))
+        return max(self.paged, self.at - self.late_ms * int(10 ** (-3 - self.venue.time_exponent)))
 
     @property
     def is_closed(self) -> bool:
@@ -145,15 +148,17 @@ class Healing:
         for symbol in symbols:
             self.heal(stream, symbol, why)
 
-    def heal(self, stream: str, symbol: str, why: str) -> None:
+    def heal(self, stream: str, symbol: str, why: str, *, late_ms: int = LATE_MS) -> None:
         """Fetch what the stream may have missed of an instrument, since `why`. Nothing happens
-        before its first trade, and where ids tell what is missing."""
+        before its first trade, and where ids tell what is missing. Trades are taken that are up to
+        `late_ms` older than the newest one."""
         sequence = self._sequences.unproven(stream, symbol)
         if sequence is None or sequence.is_over or not sequence.has_begun:
             return
         at, wound = sequence.newest_time, self._wounds.get((stream, symbol))
         if wound is None:
-            wound = _Wound(self._venues[stream], sequence, why, at, at, sequence.bridges)
+            bridges = sequence.bridges
+            wound = _Wound(self._venues[stream], sequence, why, at, at, bridges, late_ms)
             self._wounds[stream, symbol] = wound
             self._nursery.start_soon(self._heal, wound)
             sequence.interrupt()
@@ -167,6 +172,13 @@ class Healing:
         """Wait until REST has been asked once about each interruption."""
         for wound in list(self._wounds.values()):
             await wound.was_asked.wait()
+
+    def warn(self) -> None:
+        """Report interruptions about which REST has not answered, though it still may. A service
+        that is killed before that leaves no other trace of them."""
+        for wound in self._wounds.values():
+            if not wound.was_asked.is_set():
+                self._name(wound, self._now(wound), "REST has not answered yet")
 
     def end(self, *, goes_on: bool = False) -> None:
         """Report what is not healed yet, since the feed ends.
@@ -186,12 +198,15 @@ class Healing:
             at = max(sequence.newest_time, self._reached.get(of, 0))
             self._wounds[of] = _Wound(self._venues[stream], sequence, "", at, at, sequence.bridges)
             sequence.resumed_time = None
-        now_ms = self._clock.latest_venue_ms(self._wall_ns())
         for wound in self._wounds.values():
             self._report_refused(wound)
             if not wound.is_closed:
-                until = now_ms * int(10 ** (-3 - wound.venue.time_exponent))
-                self._doubt(wound, until, "the service ended first")
+                self._doubt(wound, self._now(wound), "the service ended first")
+
+    def _now(self, wound: _Wound) -> int:
+        """The latest time that the venue's clock can show, in its units."""
+        now_ms = self._clock.latest_venue_ms(self._wall_ns())
+        return now_ms * int(10 ** (-3 - wound.venue.time_exponent))
 
     async def _heal(self, wound: _Wound) -> None:
         while wound.is_new:
@@ -237,9 +252,7 @@ class Healing:
     async def _ask(self, wound: _Wound, *, is_last: bool) -> None:
         """Take the trades that REST shows up to now: page by page, if the venue can select by
         time. A failure of REST is reported, and if `is_last` too many pages are."""
-        now_ms = self._clock.latest_venue_ms(self._wall_ns())
-        until = now_ms * int(10 ** (-3 - wound.venue.time_exponent))
-        asked = None
+        until, asked = self._now(wound), None
         for _ in range(MAX_PAGES):
             request = wound.venue.recent_trades_request(wound.symbol, since=wound.since)
             if request == asked or (asked is not None and wound.reached >= until):
@@ -252,6 +265,7 @@ class Healing:
             asked = request
             if rows:
                 self._take(wound, rows)
+                wound.paged = max(wound.paged, rows[-1].time)
                 wound.reached = max(wound.reached, rows[-1].time)
         if is_last:
             self._give_up(wound, until, f"REST has more than {MAX_PAGES} pages")
@@ -311,12 +325,15 @@ class Healing:
         since. Nothing is reported if none can be."""
         if wound.sequence.resumed_time is not None:
             until = min(until, wound.sequence.resumed_time)
-        index = wound.sequence.instrument.index
         if until <= wound.reached or wound.sequence.is_over:
             return
-        words = doubt_in_words(wound.venue, wound.reached, until, why)
         seconds = (until - wound.reached) * 10.0**wound.venue.time_exponent
         wound.sequence.tally.unproven_s += seconds
+        self._name(wound, until, why)
+
+    def _name(self, wound: _Wound, until: int, why: str) -> None:
+        index = wound.sequence.instrument.index
+        words = doubt_in_words(wound.venue, wound.reached, until, why)
         self._announcer.say([Change(index, self._liveness.state(index), words)])
 
 

@@ -23,7 +23,7 @@ from fanout.feed.healing import Healing, doubt_in_words
 from fanout.feed.liveness import Change
 from fanout.feed.parts import Parts
 from fanout.feed.recovery import Recovery
-from fanout.feed.sequence import ANEW, MAX_JUMP
+from fanout.feed.sequence import ANEW, MAX_JUMP, REMEMBERED_S
 from fanout.feed.venue_clock import VenueClock
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
@@ -77,13 +77,15 @@ class Resumption:
         with trio.move_on_after(CATCH_UP_S):
             await self._recovery.idle()
             await self._healing.asked()
+        self._healing.warn()
 
     def _resume(self, of: Instrument, known: Remembered, newest: Trade | None) -> list[Gap]:
         """Take up one instrument. Returns the gaps to report."""
         sequences, stream = self._parts.sequences, self._venue.stream
         if self._venue.continuity is not Continuity.IDS:
             sequences.resume(stream, of.symbol, known, None)
-            self._healing.heal(stream, of.symbol, "the service was restarted")
+            late_ms = REMEMBERED_S * 1_000  # what a kill left to be fetched is not before that
+            self._healing.heal(stream, of.symbol, "the service was restarted", late_ms=late_ms)
             return []
         why = self._why_apart(known, newest)
         if why:

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.channel.memory import Remembered
+from fanout.channel.memory import MOST_RECENT, Remembered
 from fanout.feed.continuity import Continuity
 from fanout.feed.continuity import Gap as Told
 from fanout.feed.normalise import to_trade
@@ -274,8 +274,11 @@ class Unproven(IdSequence):
         times = {trade_id: ns // self._ns_per_unit for trade_id, ns in known.recent}
         if known.newest is not None:
             times.setdefault(known.newest.trade_id, known.time_ns // self._ns_per_unit)
-        self.newest_time = max(times.values(), default=0)
-        self.began_time = min(times.values(), default=None)
+        self.newest_time = newest = max(times.values(), default=0)
+        since_ns = max(known.since_ns, newest * self._ns_per_unit - REMEMBERED_S * 10**9)
+        self.began_time = since_ns // self._ns_per_unit
+        if len(known.recent) >= MOST_RECENT:  # those before are not known
+            self.began_time = min(times.values())
         for trade_id, time in times.items():
             self._note(trade_id, Way.ANSWER, time)
         return []

@@ -302,7 +302,7 @@ async def _serving(
     async def open_past(*_: object) -> PastOf | None:
         return None if past is None else lambda name: past
 
-    with mock.patch.object(fanout.service, "_open_past", open_past):
+    with mock.patch.object(fanout.service, "open_past", open_past):
         async with (
             trio.open_nursery() as reading,
             running_service(config, wall_ns=wall_ns) as running,

@@ -101,9 +101,9 @@ def test_a_snapshot_tells_only_what_is_not_known() -> None:
 
 
 def test_what_is_remembered_goes_on_over_several_epochs() -> None:
-    symbols = {"BTCUSDT": Remembered(trade(5), 7, ((2, 3),), ((5, S),))}
+    symbols = {"BTCUSDT": Remembered(trade(5), 7, ((2, 3),), ((5, S),), S)}
     before = Memory(epoch_ns=1, next_seq=2, time_ns=3, symbols=symbols)
-    assert recall(before=before) == replace(symbols["BTCUSDT"], recent=())
+    assert recall(before=before) == symbols["BTCUSDT"]
     known = recall(trade(7, s=2), gap(2, 2, GapState.NO_TRADE), before=before)
     assert (known.newest, known.next_id, known.gaps) == (trade(7, s=2), 8, ((3, 3),))
 
@@ -111,8 +111,8 @@ def test_what_is_remembered_goes_on_over_several_epochs() -> None:
 def test_a_channel_gives_what_it_published_and_what_it_inherited() -> None:
     life = replace(trade(50), instrument=LIFE)
     known = {
-        "BTCUSDT": Remembered(trade(5), 7, ((2, 3),), ((5, S),)),
-        LIFE.symbol: Remembered(life, 60),
+        "BTCUSDT": Remembered(trade(5), 7, ((2, 3),), ((5, S),), S),
+        LIFE.symbol: Remembered(life, 60, since_ns=S),
         "GONE": Remembered(life, 60),
     }
     before = Memory(epoch_ns=1, next_seq=2, time_ns=3, symbols=known)
@@ -130,6 +130,6 @@ def test_a_channel_gives_what_it_published_and_what_it_inherited() -> None:
     newer = replace(life, trade_id=51, time=2_000)
     channel.publish([newer], received_ns=1, held_ns=1, flags=BlockFlags.BACK_FILLED)
     assert channel.memory().symbols == {
-        "BTCUSDT": Remembered(trade(8), 9),
-        LIFE.symbol: Remembered(newer, 60),
+        "BTCUSDT": Remembered(trade(8), 9, since_ns=S),
+        LIFE.symbol: Remembered(newer, 60, since_ns=S),
     }

@@ -17,18 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from fanout.channel.memory import Memory
+from fanout.channel.memory import Memory, Remembered
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
 from fanout.feed import market
 from fanout.feed.resumption import CATCH_UP_S
 from fanout.protocol import Gap, Status, Trade
-from fanout.venues import Continuity, Request
+from fanout.venues import BinanceUsdm, Continuity, Request
 from tests.fanout.feed.running import RunningFeed, running_feed
 from tests.fanout.feed.test_healing import words
 from tests.fanout.feed.toy import ToyVenue
+from tests.stand.account import spans_of
 from tests.stand.kept_past import KeptPast, remembered
-from tests.stand.loopback import Exchange
+from tests.stand.loopback import Exchange, Row
 from tests.thoroughness import examples
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -313,6 +314,43 @@ async def test_where_ids_prove_nothing_rest_is_asked_first(
     assert running.feed.stats().anomalies == {}
 
 
+async def test_where_ids_prove_nothing_a_status_tells_that_rest_is_still_asked(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Reluctant(BTC)
+    memory = await first_start(exchange, venue_class=ToyVenue)
+    exchange.trade(BTC)
+    exchange.answers = 1
+    async with run(exchange, memory, venue_class=ToyVenue) as running:
+        await trio.sleep(CATCH_UP_S + 1)
+        exchange.answers = inf
+        (said,) = words(running)
+        assert said == (
+            "trades between 2026-09-21 14:13:20.000 and 2026-09-21 14:13:26.001 may be missing: "
+            "REST has not answered yet"
+        )
+        await trio.sleep(20)
+        assert [each for each in running.told() if not isinstance(each, tuple)] == ["3+"]
+
+
+async def test_where_ids_prove_nothing_what_a_kill_left_unfetched_is_fetched(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Reluctant(BTC)
+    memory = await first_start(exchange, venue_class=ToyVenue)
+    async with running_feed(exchange, past=KeptPast(memory), venue_class=ToyVenue) as running:
+        exchange.answers = 0
+        exchange.sockets[0].break_off()
+        await trio.sleep(0.1)
+        exchange.trade(BTC)
+        await trio.sleep(2)
+        exchange.trade(BTC)
+        await trio.sleep(1)
+    exchange.answers = inf
+    async with run(exchange, kept(running, memory), venue_class=ToyVenue) as running:
+        assert running.told()[0] == "3+"
+
+
 async def test_where_ids_prove_nothing_a_status_names_what_rest_does_not_reach(
     autojump_clock: MockClock,
 ) -> None:
@@ -336,10 +374,11 @@ class Epoch(msgspec.Struct):
     """What happens in one start, and until the next one."""
 
     events: list[str]
-    """Ids that the exchange uses: T a trade, S one that the stream does not deliver, N one that is
-    spent; and W, a pause."""
+    """Ids that the exchange uses: T a trade, N an id that is spent, S a trade that the stream does
+    not deliver; and W, a pause."""
     is_killed: bool
     answers: float
+    """How many requests for trades REST answers."""
     missed: int
 
 
@@ -352,43 +391,83 @@ EPOCHS = st.builds(
 )
 
 
-@given(st.lists(EPOCHS, min_size=1, max_size=4))
-@settings(max_examples=examples(15), deadline=None)
-def test_over_any_starts_each_trade_came_or_was_accounted_for(epochs: list[Epoch]) -> None:
-    trio.run(play, epochs, clock=MockClock(autojump_threshold=0))
+class Story:
+    """Several starts of a service, of which some are killed."""
 
+    def __init__(self, exchange: Reluctant, venue_class: type[BinanceUsdm]) -> None:
+        self.exchange = exchange
+        self._venue_class = venue_class
+        self._memory: Memory | None = None
+        self.came: set[int] = set()
+        self.statuses: list[Status] = []
 
-async def play(epochs: list[Epoch]) -> None:
-    exchange = Reluctant(BTC)
-    memory, came, accounted = await first_start(exchange), set[int](), set[int]()
-    for epoch in [*epochs, Epoch([], False, inf, 0)]:
-        exchange.answers = epoch.answers
-        async with running_feed(exchange, past=KeptPast(memory)) as running:
+    async def play(self, epochs: list[Epoch]) -> Remembered:
+        """What is known in the end, after a start to which REST answers everything."""
+        self._memory = await first_start(self.exchange, venue_class=self._venue_class)
+        for each in [*epochs, Epoch([], False, inf, 0)]:
+            await self._start(each)
+            for _ in range(each.missed):
+                await trio.sleep(0.3)
+                self.exchange.trade(BTC)
+        return self._memory.symbols[BTC]
+
+    async def _start(self, epoch: Epoch) -> None:
+        self.exchange.answers = epoch.answers
+        past, before = KeptPast(self._memory), self._memory
+        async with running_feed(self.exchange, past=past, venue_class=self._venue_class) as running:
             await trio.sleep(CATCH_UP_S + 1)
             for each in epoch.events:
-                await happen(exchange, each)
-            if exchange.answers == inf:
-                await trio.sleep(0.1)
+                await self._happen(each)
             if not epoch.is_killed:
                 running.feed.finish(goes_on=True)
         trades, opened, closed = running.accounted(BTC)
         assert max(Counter(trades).values(), default=1) == 1, "no trade comes twice in an epoch"
         assert not Counter(closed) - Counter(opened)
-        came |= set(trades)
-        accounted |= set(closed)
-        memory = kept(running, memory, is_orderly=not epoch.is_killed)
-        for _ in range(epoch.missed):
-            exchange.trade(BTC)
-    assert memory.symbols[BTC].gaps == (), "each gap has its outcome in the end"
-    recorded = {each.trade_id for each in exchange.rows[BTC][3:] if each.is_recorded}
-    assert recorded <= came | accounted
-    assert recorded <= came, "REST has all of them"
+        self.came |= set(trades)
+        self.statuses += [each for each in running.records if isinstance(each, Status)]
+        self._memory = kept(running, before, is_orderly=not epoch.is_killed)
+
+    async def _happen(self, event: str) -> None:
+        match event:
+            case "T" | "N":
+                self.exchange.trade(BTC, "NA" if event == "N" else "MARKET")
+            case "S" if self._venue_class is ToyVenue:
+                self.exchange.sockets[0].break_off()
+                await trio.sleep(0.01)
+                self.exchange.trade(BTC)
+                await trio.sleep(2)
+            case "S":
+                self.exchange.trade(BTC, skip=True)
+        await trio.sleep(2 if event == "W" else 0.01)
+
+    @property
+    def nowhere(self) -> list[Row]:
+        """Trades that never came."""
+        rows = self.exchange.rows[BTC][3:]
+        return [each for each in rows if each.is_recorded and each.trade_id not in self.came]
 
 
-async def happen(exchange: Exchange, event: str) -> None:
-    match event:
-        case "T" | "N":
-            exchange.trade(BTC, "NA" if event == "N" else "MARKET")
-        case "S":
-            exchange.trade(BTC, skip=True)
-    await trio.sleep(2 if event == "W" else 0.01)
+@given(st.lists(EPOCHS, min_size=1, max_size=4))
+@settings(max_examples=examples(10), deadline=None)
+def test_over_any_starts_each_trade_comes_in_the_end(epochs: list[Epoch]) -> None:
+    async def play() -> None:
+        story = Story(Reluctant(BTC), BinanceUsdm)
+        assert (await story.play(epochs)).gaps == ()
+        assert not story.nowhere
+
+    trio.run(play, clock=MockClock(autojump_threshold=0))
+
+
+@given(st.lists(EPOCHS, min_size=1, max_size=4))
+@settings(max_examples=examples(10), deadline=None)
+def test_where_ids_prove_nothing_a_status_names_each_trade_that_never_comes(
+    epochs: list[Epoch],
+) -> None:
+    async def play() -> None:
+        story = Story(Reluctant(BTC), ToyVenue)
+        await story.play(epochs)
+        spans = [*spans_of(BTC, story.statuses)]
+        for row in story.nowhere:
+            assert any(each.begin_ms <= row.time <= each.end_ms for each in spans)
+
+    trio.run(play, clock=MockClock(autojump_threshold=0))
