@@ -6,6 +6,7 @@ The model is the list of numbers that were written. After a power cut and a reco
     - what is there is a prefix of what was written, each number once.
 """
 
+import errno
 from itertools import count, cycle, product
 from typing import cast
 
@@ -184,3 +185,23 @@ def test_a_recovery_that_is_cut_short_is_done_again() -> None:
             assert calls > 20
             return
     raise AssertionError("a recovery takes fewer calls")
+
+
+@pytest.mark.parametrize(("room_bytes", "sync_error"), [(3, 0), (10_000, errno.EIO)])
+def test_nothing_is_cut_off_that_is_not_kept_elsewhere(room_bytes: int, sync_error: int) -> None:
+    disk = MemoryDisk()
+    keeper = Keeper(DIRECTORY, make_channel(), disk=disk)
+    keeper.publish(3, 2)
+    path = f"{keeper.folder}/{numbered(1, '.fj')}"
+    segment = disk.open(path)
+    disk.truncate(segment, disk.size(segment) - 5)
+    before = disk.contents(path)
+    disk.room_bytes, disk.sync_error = room_bytes, sync_error
+    with pytest.raises(OSError, match=r"No space left on device|Input/output error"):
+        recover(disk, DIRECTORY)
+    assert disk.contents(path) == before
+    disk.room_bytes, disk.sync_error = 10_000, 0
+    recover(disk, DIRECTORY)
+    assert kept(disk) == [1, 2, 3]
+    rest = disk.contents(path.replace(".fj", ".torn"))
+    assert disk.contents(path) + rest == before
