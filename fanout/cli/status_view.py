@@ -247,19 +247,19 @@ def _transport(each: TransportStats) -> Text:
 
 
 def _journal(each: TransportStats) -> Iterable[RenderableType]:
-    """A journal: what its disk has room for, and a line for each channel."""
+    """A journal: what its disk has room for, and a line for each channel, with the p99 of how long
+    the disk takes."""
     free_bytes = each.journal[0].free_bytes
     yield Text.assemble(
         (each.url, "bold"),
         "" if free_bytes is None else f"  {size(free_bytes)} free",
     )
-    table = _table("kept", "state", "segments", "bytes", "behind", "lost", "write p99", "sync p99")
+    table = _table("kept", "state", "bytes", "behind", "lost", "write", "sync")
     for kept in each.journal:
         is_well = not kept.why
         table.add_row(
             Text(kept.channel, "bold"),
             Text(kept.state, "green" if is_well else "bold red"),
-            short(kept.segments),
             size(kept.bytes),
             size(kept.lag_bytes),
             _alarming(kept.lost, "bold red"),

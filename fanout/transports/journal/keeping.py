@@ -60,7 +60,8 @@ class Keeping:
         """Numbers in the LOSS frames of readers before this one."""
         self._unsaved_bytes = 0
         """How much was given since the channel's memory was. A new segment counts as much."""
-        self._next_beat_s = 0.0
+        self.next_beat_s = 0.0
+        """When the next HEARTBEAT is due."""
         self.is_over = False
         """Whether END was given to the worker."""
         self._writes = Histogram()
@@ -128,10 +129,11 @@ class Keeping:
             size += len(piece)
             if not is_with_others:
                 break
-        if not self.has_more and now_s >= self._next_beat_s and not reader.log.closed:
+        if not self.has_more and now_s >= self.next_beat_s and not reader.log.closed:
             pieces.append(self.channel.heartbeat(self._wall_ns()))
             size += len(pieces[-1])
-            self._next_beat_s = now_s + HEARTBEAT_S
+            following_s = self.next_beat_s + HEARTBEAT_S  # a late one delays none
+            self.next_beat_s = following_s if following_s > now_s else now_s + HEARTBEAT_S
         self._give(pieces, size)
         return size
 

@@ -32,7 +32,7 @@ from fanout.stats.histogram import SLICE_S
 from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import Transport
 from fanout.transports.journal.config import JournalConfig
-from fanout.transports.journal.keeping import HEARTBEAT_S, Keeping
+from fanout.transports.journal.keeping import Keeping
 
 _LOG = logging.getLogger("fanout")
 
@@ -166,8 +166,8 @@ class JournalTransport(Transport):
                 next_turn_s = now_s + SLICE_S
                 for each in self._kept:
                     each.turn()
-            if not await self._round():
-                await self._until_news()
+            if not await self._round() and not await self._has_news():
+                continue
             now_s = trio.current_time()
             is_ending = all(each.channel.log.closed for each in self._kept)
             if is_ending:
@@ -191,16 +191,16 @@ class JournalTransport(Transport):
                 is_news = True
         return is_news
 
-    async def _until_news(self) -> None:
-        """Return once any channel has news, or it is time for a heartbeat. At once if the end is
-        near, or if a new segment is being tried."""
+    async def _has_news(self) -> bool:
+        """Wait for news of any channel. False once it is time for a heartbeat instead. Does not
+        wait if the end is near, or if a new segment is being tried."""
         going = [each for each in self._kept if not each.is_over]
         if not going or any(each.recorder.why for each in going):
-            return
-        with trio.move_on_after(HEARTBEAT_S):
+            return True
+        with trio.move_on_at(min(each.next_beat_s for each in going)) as scope:
             if len(going) == 1:
                 await going[0].news()
-                return
+                return True
             async with trio.open_nursery() as nursery:
 
                 async def wait(each: Keeping) -> None:
@@ -209,6 +209,7 @@ class JournalTransport(Transport):
 
                 for each in going:
                     nursery.start_soon(wait, each)
+        return not scope.cancelled_caught
 
     def _say_incomplete(self) -> None:
         for each in self._kept:

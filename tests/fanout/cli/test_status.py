@@ -24,6 +24,7 @@ from fanout.stats.snapshots import (
     ConsumerStats,
     FeedStats,
     InstrumentStats,
+    JournalStats,
     LinkStats,
     LogStats,
     ProcessStats,
@@ -239,6 +240,38 @@ def test_quotes_and_books_have_a_table_of_their_own_where_they_are_taken() -> No
     assert ["QUOTEDUSDT", *["-"] * 6, "77"] in rows
     assert max(map(len, text.splitlines())) <= 80
     assert "book" not in drawn(replace(STATS, channels=(channel("usdm", SYMBOL),)))
+
+
+def test_a_journal_has_a_line_for_each_channel_and_says_what_fails() -> None:
+    kept = JournalStats(
+        channel="usdm",
+        state="WRITING",
+        why="",
+        epoch_ns=1,
+        written_seq=5,
+        synced_seq=4,
+        lag_bytes=123_456,
+        bytes=10**10,
+        segments=1_234,
+        free_bytes=5 * 1024**3,
+        write=WORST,
+        sync=None,
+        sync_failures=0,
+        lost=0,
+    )
+    full = replace(kept, channel="c" * 32, state="FULL", why="No space left on device", lost=77)
+    journal = TransportStats(url="journal:///ticks", journal=(kept, full))
+    text = drawn(replace(STATS, transports=(journal,)))
+    assert "journal:///ticks  5 GiB free" in text
+    rows = [each.split() for each in text.splitlines()]
+    figures = ["9.31", "GiB", "121", "KiB"]
+    assert ["usdm", "WRITING", *figures, "0", "12s", "-"] in rows
+    assert ["c" * 32, "FULL", *figures, "77", "12s", "-"] in rows
+    assert f"{'c' * 32}: No space left on device" in text
+    assert "records lost" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    unknown = TransportStats(url="journal:///ticks", journal=(replace(kept, free_bytes=None),))
+    assert "free" not in drawn(replace(STATS, transports=(unknown,)))
 
 
 def test_many_symbols_are_summed_up_and_the_worst_listed_first() -> None:

@@ -24,29 +24,39 @@ class Outer(msgspec.Struct, frozen=True, kw_only=True):
     inner: Inner = msgspec.field(default_factory=Inner)
     token: Annotated[Secret | None, Option("A file.", flag="--file", kind=Kind.TOKEN)] = None
     in_a_table: Annotated[int, Option("Where.", is_in_tables_only=True)] = 0
+    keep_s: Annotated[int, Option("How long.", kind=Kind.DURATION)] = 5_400
     no_option: int = 7
 
 
 def test_annotated_fields_become_options_in_their_order() -> None:
-    assert [each.flag for each in options_of(Outer)] == ["--size", "--names", "--depth", "--file"]
+    assert [each.flag for each in options_of(Outer)] == [
+        "--size",
+        "--names",
+        "--depth",
+        "--file",
+        "--keep",
+    ]
     assert [each.env("cmd") for each in options_of(Outer)] == [
         "FANOUT_CMD_SIZE",
         "WHICH",
         "FANOUT_CMD_DEPTH",
         "FANOUT_CMD_FILE",
+        "FANOUT_CMD_KEEP",
     ]
-    assert [each.name for each in options_of(Outer, in_tables=True)][-1] == "in-a-table"
+    assert [each.name for each in options_of(Outer, in_tables=True)][-2] == "in-a-table"
 
 
 def test_a_default_is_shown_as_it_would_be_typed() -> None:
-    assert [each.default_text for each in options_of(Outer)[::2]] == ["2KiB", 2.5]
-    assert [each.is_required for each in options_of(Outer)] == [False, True, False, False]
+    assert [each.default_text for each in options_of(Outer)[::2]] == ["2KiB", 2.5, "1h30m"]
+    assert [each.is_required for each in options_of(Outer)] == [False, True, False, False, False]
 
 
 def test_typed_values_become_a_configuration() -> None:
-    said = {"size": "1MiB", "names": ["a", "b"], "file": "path", "in-a-table": 1}
+    said = {"size": "1MiB", "names": ["a", "b"], "file": "path", "in-a-table": 1, "keep": "7d"}
     made = made_from(Outer, said, token=lambda path: Secret(f"of-{path}"), no_option=8)
     assert (made.size_bytes, made.names, made.no_option) == (1024 * 1024, ("a", "b"), 8)
+    assert made.keep_s == 7 * 86_400
+    assert made_from(Outer, {**said, "keep": ""}, token=lambda path: None, no_option=8).keep_s == 0
     assert made.token is not None
     assert made.token.reveal() == "of-path"
     with pytest.raises(UsageError, match="'x' is not a size"):

@@ -201,6 +201,10 @@ async def test_a_heartbeat_comes_each_second_whatever_else_comes(
             await trio.sleep(0.1)
     beats = heartbeats(stand.kept(), channel)
     assert len(beats) in (10, 11)
+    stand, channel = Stand(), one()
+    async with stand.serving(channel):
+        await trio.sleep(100)
+    assert len(heartbeats(stand.kept(), channel)) in (100, 101)
     assert all(isinstance(each, Heartbeat) for each in beats)
 
 
