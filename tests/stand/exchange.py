@@ -19,6 +19,8 @@ StreamKind = Literal["trade", "aggTrade"]
 SPENT: Final = "NA"
 """The kind of an id that the exchange uses without a trade."""
 
+KINDS: Final = frozenset(TradeKind.__members__)
+
 Facts = tuple[Decimal, Decimal, int, bool, str]
 """Price, quantity, time in ms, whether the buyer is the maker, kind."""
 
@@ -59,7 +61,7 @@ class Market:
         engine.history.add_aggregate = note_aggregate  # type: ignore[method-assign, assignment]
 
     def _note(self, row: Row) -> None:
-        kind = row.kind if row.kind in TradeKind.__members__ else "OTHER"
+        kind = row.kind if row.kind in KINDS else "OTHER"
         facts = Decimal(row.price), Decimal(row.quantity), row.time_ms, row.buyer_is_maker, kind
         wire_id = self._simulator._exchange.wire_id(row.symbol, "trade", row.trade_id)
         self._rows["trade", row.symbol, wire_id] = facts
