@@ -121,6 +121,8 @@ class Retention:
                     break  # those behind it stay for its reader, and others may have to go
                 segments.remove(each)
                 removed.append(each)
+        if not is_trial:
+            self._remove_rests(removed)
         return removed
 
     def _look(self, *, is_trial: bool) -> tuple[list[Sealed], int]:
@@ -180,8 +182,8 @@ class Retention:
         return self._known[path]
 
     def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
-        """Remove a segment, and then what belongs to it. False if it is being read and is not known
-        to be held. A trial only finds that out."""
+        """Remove a segment's file. False if it is being read and is not known to be held. A trial
+        only finds that out."""
         folder = self._folder(segment.channel)
         path = folder.file_path(segment.epoch_ns, segment.first_seq)
         with suppress(FileNotFoundError):  # somebody else removed it
@@ -197,8 +199,16 @@ class Retention:
         if is_held:
             _LOG.warning("%s: removed while it was being read, to stay within the limits", path)
         self._known.pop(path, None)
-        self._remove_rest(folder, segment.epoch_ns, {segment.first_seq})
         return True
+
+    def _remove_rests(self, removed: Sequence[Sealed]) -> None:
+        """Remove what belongs to segments that are gone. Once for each folder: one of them may have
+        thousands of names. If this is cut short, the next look sweeps it away."""
+        gone: dict[tuple[str, int], set[int]] = {}
+        for each in removed:
+            gone.setdefault((each.channel, each.epoch_ns), set()).add(each.first_seq)
+        for (channel, epoch_ns), seqs in gone.items():
+            self._remove_rest(self._folder(channel), epoch_ns, seqs)
 
     def _sweep(self, folder: ChannelFolder, epochs: Sequence[int], oldest: tuple[int, int]) -> None:
         """Remove what is left of segments before the oldest one, if removing them was cut short."""
