@@ -201,7 +201,7 @@ class Log(Generic[C]):
         if cursor.position >= self.end:
             return 0
         before = self._entry(cursor.position).appended_bytes
-        frames = self.end - cursor.position
+        frames = self.end - max(cursor.position, self.oldest)
         return self.appended_bytes - before + frames * ENTRY_OVERHEAD_BYTES
 
     def oldest_ms(self) -> int:

@@ -6,12 +6,13 @@ Each run of the journal (what one start of a service wrote) is one run of the tr
 each channel says END, the transports return, and the next ones listen at the same addresses: to
 clients it is a restart of the service.
 
-Nothing is lost because the replay is too quick for a reader: see `Transport.is_pressed`. That holds
+Nothing is lost because the replay is too quick for a reader: see `Transport.unread`. That holds
 without limit of speed. At any other speed the replay keeps its pace, as an exchange does, and slow
 readers lose what the log cannot hold.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -38,6 +39,13 @@ _LOG = logging.getLogger("fanout")
 
 LOOK_S: Final = 0.002
 """How often a replay that waits for its readers looks whether they have caught up."""
+
+MOST_UNREAD: Final = 0.5
+"""How much of the log, or of a queue, a reader may have to read before a replay without limit of
+speed waits for it."""
+
+LAST_S: Final = 10.0
+"""How long readers have at any other speed to read what is left at the end of a run."""
 
 RETURN_S: Final = 5.0
 """How long a replay without limit of speed waits for all readers to come back in the next run. They
@@ -176,7 +184,7 @@ class Replay:
                 url = await serving.start(run)
                 self._announce(url)
             self._announce = _silent
-            await until(self._stop, partial(self._play, tracks))
+            await until(self._stop, partial(self._play_out, tracks))
             self._had_readers = max(1, self._readers)
             self._end(tracks, is_last=is_last)
         if failures:
@@ -197,6 +205,14 @@ class Replay:
     @property
     def _readers(self) -> int:
         return sum(each.readers for each in self._transports)
+
+    async def _play_out(self, tracks: Sequence[Track]) -> None:
+        """Publish everything, and let the readers read it: transports end soon after an END."""
+        await self._play(tracks)
+        limit_s = math.inf if self._config.is_unlimited else LAST_S
+        with trio.move_on_after(limit_s):
+            await trio.lowlevel.checkpoint()
+            await _while(lambda: self._unread > 0)
 
     async def _play(self, tracks: Sequence[Track]) -> None:
         """Publish all frames of the tracks in the order of their times."""
@@ -237,11 +253,11 @@ class Replay:
         and for one if there is none."""
         await trio.lowlevel.checkpoint()
         if self._config.is_unlimited:
-            await _while(lambda: not self._readers or self._is_pressed)
+            await _while(lambda: not self._readers or self._unread > MOST_UNREAD)
 
     @property
-    def _is_pressed(self) -> bool:
-        return any(each.is_pressed for each in self._transports)
+    def _unread(self) -> float:
+        return max(each.unread for each in self._transports)
 
     async def _until_read(self) -> None:
         """Wait until there is a reader; in a later run until all are back, for some time."""

@@ -48,14 +48,14 @@ class Transport(ABC):
         return len(self.stats().consumers)
 
     @property
-    def is_pressed(self) -> bool:
-        """Whether a reader is so far behind that it will soon lose something. A feed cannot wait
-        for readers; a replay does."""
-        return False
+    def unread(self) -> float:
+        """How much the reader that is furthest behind has yet to read, of what is kept for it: from
+        0, nothing, to 1. A feed cannot wait for readers; a replay does."""
+        return 0.0
 
     @property
     def stride_bytes(self) -> int:
-        """How much a replay may publish between two looks at `is_pressed`."""
+        """How much a replay may publish between two looks at `unread`."""
         return CHUNK_BYTES
 
     def at_its_address(self) -> TransportConfig:

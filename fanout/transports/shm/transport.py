@@ -98,14 +98,14 @@ class ShmTransport(Transport):
         return 1 if self._queue and self._queue.is_whole() and self._queue.has_reader() else 0
 
     @property
-    def is_pressed(self) -> bool:
-        """See `Transport.is_pressed`. Without a reader nobody is."""
+    def unread(self) -> float:
+        """See `Transport.unread`. Nothing while there is no reader."""
         queue, reader = self._queue, self._reader
         if not self.readers or queue is None or reader is None:
-            return False
+            return 0.0
         writer, log = queue.writer, reader.log
-        is_full = writer.unread_bytes > writer.capacity // 2
-        return is_full or log.unread_bytes(reader.cursor) > log.capacity_bytes // 2
+        in_log = log.unread_bytes(reader.cursor) / log.capacity_bytes
+        return max(writer.unread_bytes / writer.capacity, in_log)
 
     @property
     def stride_bytes(self) -> int:

@@ -190,11 +190,15 @@ class Broadcaster:
         """How many clients there are."""
         return len(self._sharing) + len(self._apart) + len(self.behind)
 
-    def is_pressed(self, log: Log[Any]) -> bool:
-        """Whether a client has more than half of the log to read."""
-        most = log.capacity_bytes // 2
+    def unread(self, log: Log[Any]) -> float:
+        """How much of the log the client that is furthest behind has yet to be sent, from 0 to 1.
+        Not 0 while a client's socket has not taken all of a piece."""
         alone = (*self.greeted, *self._apart, *self.behind)
-        return any(log.unread_bytes(each.reader.cursor) > most for each in alone)
+        cursors = [each.reader.cursor for each in alone]
+        if self._sharing:
+            cursors.append(self._front)
+        most = max([log.unread_bytes(each) for each in cursors], default=0)
+        return max(most, len(self.behind) > 0) / log.capacity_bytes
 
     @property
     def clients(self) -> set[Client]:

@@ -93,10 +93,10 @@ class TcpTransport(Transport):
         return sum(each.count for each in self.broadcasters)
 
     @property
-    def is_pressed(self) -> bool:
-        """See `Transport.is_pressed`."""
+    def unread(self) -> float:
+        """See `Transport.unread`."""
         outlets = self._acceptor.outlets.values()
-        return any(each.broadcaster.is_pressed(each.wire.log) for each in outlets)
+        return max([each.broadcaster.unread(each.wire.log) for each in outlets], default=0.0)
 
     def at_its_address(self) -> TcpConfig:
         """See `Transport.at_its_address`."""

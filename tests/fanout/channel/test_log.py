@@ -146,6 +146,17 @@ async def test_a_waiting_reader_is_woken_by_the_next_frame() -> None:
         log.append(b"x", count=1)
 
 
+def test_what_is_unread_counts_against_the_capacity() -> None:
+    log = Log(capacity_bytes=3 * (ENTRY_OVERHEAD_BYTES + 2), context="")
+    cursor = log.live()
+    assert log.unread_bytes(cursor) == 0
+    log.append(b"ab", count=1)
+    assert log.unread_bytes(cursor) == ENTRY_OVERHEAD_BYTES + 2
+    for _ in range(5):
+        log.append(b"ab", count=1)
+    assert log.unread_bytes(cursor) == log.capacity_bytes
+
+
 async def test_waiting_for_an_existing_frame_returns_at_once(autojump_clock: object) -> None:
     log = log_of(3)
     fill(log, 1)

@@ -17,7 +17,7 @@ from fanout.clients.tcp_trio import TrioTcpClient as TcpClient
 from fanout.config import HttpConfig
 from fanout.config.replay import UNLIMITED, ReplayConfig
 from fanout.errors import ConfigError
-from fanout.protocol import End, EndReason, Loss, LossReason, Record, Trade
+from fanout.protocol import End, EndReason, Loss, LossReason, Record, Status, Trade
 from fanout.replay import run_replay
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
@@ -30,8 +30,10 @@ from tests.fanout.replay.journals import (
     replaying,
     saved,
 )
+from tests.fanout.transports.test_tcp import tcp_reader
 from tests.protocol.golden import BTC
 from tests.stand.book_channel import ALL, Feeder
+from tests.stand.channels import publish_bulk
 from tests.stand.journals import MemoryFiles
 
 TCP = TcpConfig(port=0)
@@ -189,29 +191,42 @@ async def test_books_are_whole_where_a_replay_begins(
     assert seen == [service.channel.log.next_seq - 1]
 
 
-async def test_no_reader_is_lapped_without_limit_of_speed(tmp_path: Path) -> None:
-    """Ten times as much as the log holds, to a client that takes its time."""
+async def test_no_reader_is_lapped_without_limit_of_speed(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Many times as much as the log and the sockets hold, to a client that begins late."""
     files = MemoryFiles()
     service = Service(files)
-    for _ in range(3_000):
-        service.channel.publish(
-            [Trade(BTC, each, 5, 6, 7, False) for each in range(11)],
-            received_ns=service.now_ns,
-            held_ns=0,
-        )
+    publish_bulk(service.channel, 1_000_000)
     service.recorder.write()
     directory = saved(files, tmp_path)
     config = ReplayConfig(directory=directory, transports=(TCP,), speed=UNLIMITED, log_bytes=65_536)
-    async with replaying(config) as replay, TcpClient(replay.url) as client:
-        due = 1
-        async for record in client:
-            assert not isinstance(record, Loss)
-            if isinstance(record, Trade):
-                assert record.seq == due
-                due += 1
-                if due % 5_000 == 0:
-                    await trio.sleep(0.01)
-        assert due == 33_001
+    async with replaying(config, in_thread=at_once) as replay, tcp_reader(replay.url) as reading:
+        await reading.until(Status)
+        await trio.sleep(0.1)
+        await reading.until(End)
+    last_seq = service.channel.log.next_seq - 1
+    told = [each.seq for each in reading.records if isinstance(each, Status)]
+    assert told == list(range(1, last_seq + 1))
+
+
+async def test_the_end_of_a_run_waits_for_a_client_that_is_behind(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """It fits the log, and the client takes longer for it than a transport waits after an END."""
+    files = MemoryFiles()
+    service = Service(files)
+    publish_bulk(service.channel, 1_000_000)
+    service.recorder.write()
+    config = ReplayConfig(directory=saved(files, tmp_path), transports=(TCP,), speed=UNLIMITED)
+    async with replaying(config, in_thread=at_once) as replay, tcp_reader(replay.url) as reading:
+        await reading.until(Status)
+        await trio.sleep(5)
+        await reading.until(End)
+    last = reading.records[-1]
+    assert isinstance(last, End)
+    assert last.last_seq == service.channel.log.next_seq - 1
+    assert len(reading.records) == last.last_seq + 1
 
 
 async def test_several_channels_keep_their_relation_in_time(

@@ -361,18 +361,19 @@ async def test_a_stalled_reader_gets_a_loss_with_the_exact_numbers(
             assert accounted(reader.records) == list(range(1, 1002))
 
 
-async def test_a_queue_is_pressed_while_its_reader_has_half_of_it_to_read(
+async def test_a_queue_with_a_reader_tells_how_much_of_it_is_unread(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path, capacity_bytes=4096) as served:
         publish_bulk(channel, 3_000)
         await settle()
-        assert (served.readers, served.is_pressed) == (0, False)
+        assert (served.readers, served.unread) == (0, 0)
         with reading(tmp_path) as reader:
-            assert (served.readers, served.is_pressed) == (1, True)
+            assert served.readers == 1
+            assert 0.5 < served.unread < 1
             reader.all_now()
-            assert not served.is_pressed
+            assert served.unread == 0
     assert served.stride_bytes == 1024
 
 

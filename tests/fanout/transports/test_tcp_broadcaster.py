@@ -245,24 +245,30 @@ def test_at_the_end_of_the_log_each_client_is_served_separately(shared: SharedLo
     assert [each.received() for each in clients] == [b"1 END"] * 2
 
 
-def test_a_broadcaster_is_pressed_while_a_client_has_half_of_the_log_to_read() -> None:
+def test_a_broadcaster_tells_how_much_of_the_log_is_unread() -> None:
     shared = SharedLog(capacity_bytes=10 * (ENTRY_OVERHEAD_BYTES + 1))
     broadcaster, log = shared.broadcaster, shared.log
     client = shared.client(is_shareable=False)
-    assert broadcaster.count == 1
+    assert (broadcaster.count, broadcaster.unread(log)) == (1, 0)
     for _ in range(5):
         log.append(b"x", count=1)
-    assert not broadcaster.is_pressed(log)
-    log.append(b"x", count=1)
-    assert broadcaster.is_pressed(log)
+    assert broadcaster.unread(log) == 0.5
     broadcaster.hand_on(log)
-    assert not broadcaster.is_pressed(log)
+    assert broadcaster.unread(log) == 0
+    broadcaster.fall_behind(client)
+    assert 0 < broadcaster.unread(log) < 0.001
     broadcaster.leave(client)
     broadcaster.greeted.add(client)
     for _ in range(20):
         log.append(b"x", count=1)
-    assert broadcaster.is_pressed(log)
-    client.hang_up()
+    assert broadcaster.unread(log) == 1
+    broadcaster.greeted.remove(client)
+    sharing = shared.client()
+    broadcaster.hand_on(log)
+    log.append(b"x", count=1)
+    assert broadcaster.unread(log) == 0.1
+    for each in (client, sharing):
+        each.hang_up()
 
 
 async def test_clients_that_replay_have_a_third_of_the_time_together(
