@@ -261,7 +261,7 @@ class Channel:
 
     def note_trades(self, block: Block) -> None:
         """Note trades of a block for readers that join."""
-        if _is_live(block.flags):
+        if block.flags is _NONE or _is_live(block.flags):
             self._newest.streamed(block.trades)
 
     def note_quotes(self, quotes: Sequence[Quote]) -> None:

@@ -1,5 +1,6 @@
 """When the frames of a journal are due again."""
 
+import math
 from typing import Final
 
 import trio
@@ -34,6 +35,8 @@ class Pace:
         else:
             self._begun_ns += max(0, time_ns - self.time_ns - LONGEST_HOLE_NS)
         self.time_ns = time_ns
+        if self._speed == math.inf:
+            return 0.0
         due_s = self._begun_s + (time_ns - self._begun_ns) / 1e9 / self._speed
         wait_s = due_s - trio.current_time()
         return wait_s if wait_s >= LEAST_S else 0.0

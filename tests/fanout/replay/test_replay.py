@@ -1,7 +1,9 @@
 """A journal that is replayed looks to clients as the service did that wrote it."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -18,6 +20,7 @@ from fanout.config import HttpConfig
 from fanout.config.replay import UNLIMITED, ReplayConfig
 from fanout.errors import ConfigError
 from fanout.protocol import End, EndReason, Loss, LossReason, Record, Status, Trade
+from fanout.protocol.framing import frame, seal
 from fanout.replay import run_replay
 from fanout.stats.snapshots import ServiceStats
 from fanout.transports.shm.config import ShmConfig
@@ -288,6 +291,40 @@ async def test_damage_comes_as_a_loss(autojump_clock: MockClock, tmp_path: Path)
     told = [each for each in got if isinstance(each, Trade | Loss)]
     assert told[2] == Loss(first_seq=3, last_seq=4, reason=LossReason.DAMAGED)
     assert [each.seq for each in told if isinstance(each, Trade)] == [1, 2, 5, 6]
+
+
+async def test_a_frame_that_cannot_be_decoded_comes_as_a_loss(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its CRC is right: another version may have written it."""
+    files = MemoryFiles()
+    service = Service(files)
+    service.trade(2)
+    numbers = (3).to_bytes(8, "little") + service.now_ns.to_bytes(8, "little")
+    service.channel.relay(frame(seal(b"\x10\0\0\2\0" + numbers + b"\xff" * 9)), 2)
+    service.trade(2)
+    config = ReplayConfig(directory=saved(files, tmp_path), transports=(TCP,), speed=UNLIMITED)
+    async with replaying(config, in_thread=at_once) as replay, TcpClient(replay.url) as client:
+        got = await everything(client)
+    told = [each for each in got if isinstance(each, Trade | Loss)]
+    assert told[2] == Loss(first_seq=3, last_seq=4, reason=LossReason.DAMAGED)
+    assert [each.seq for each in told if isinstance(each, Trade)] == [1, 2, 5, 6]
+    assert "test: a frame of the journal cannot be used" in caplog.text
+
+
+async def test_a_disk_that_fails_ends_the_replay(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(function: Callable[..., Any], *arguments: Any) -> Any:
+        if getattr(function, "__name__", "") == "read":
+            raise OSError(5, "Input/output error")
+        return await at_once(function, *arguments)
+
+    directory, _ = two_starts(tmp_path)
+    config = ReplayConfig(directory=directory, transports=(TCP,))
+    async with replaying(config, in_thread=failing) as replay:
+        await replay.over.wait()
+    assert "test: the rest cannot be read: Input/output error" in caplog.text
 
 
 async def test_a_source_that_failed_ends_its_channel_in_its_own_words(
