@@ -40,6 +40,7 @@ QUEUE: Final = "trade_queue"
 
 _SERVES: Final = re.compile(r"^(?!.* (check|config)\b).*fanout .*\b(tcp --port|shm --name)\b")
 _CHECKS: Final = re.compile(r"fanout .*\bcheck\b")
+_SAYS: Final = re.compile(r"\b(serving|replaying)\b")
 _PLACES: Final = re.compile(r"(?:--(?:http-)?port|--name) (\S+)")
 _LISTENS: Final = re.compile(r"(--(?:http-)?port) (\d+)")
 
@@ -117,11 +118,9 @@ class Newcomer:
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if len([each for each in said if "serving" in each]) == len(
-                re.findall("tcp|shm", text)
-            ):
+            if len(list(filter(_SAYS.search, said))) == len(re.findall("tcp|shm", text)):
                 break
-        assert "serving" in "".join(said[-1:]), f"{text}: {''.join(said)}"
+        assert _SAYS.search("".join(said[-1:])), f"{text}: {''.join(said)}"
         self._serving.append((set(_PLACES.findall(written)), process))
         self._learn_ports(written, "".join(said))
 
