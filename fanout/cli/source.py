@@ -127,7 +127,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def told(url: str, record: Disconnected | Restarted) -> str:
     """What became of the connection, in words."""
     if isinstance(record, Disconnected):
-        return f"{url}: {shown(record.why)}; trying again in {record.pause_s:.1f} s"
+        when = f"in {record.pause_s:.1f} s" if record.pause_s else "at once"
+        return f"{url}: {shown(record.why)}; trying again {when}"
     return f"{url}: the service was started anew: numbers begin at 1 again"
 
 
