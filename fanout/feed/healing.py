@@ -73,6 +73,8 @@ class _Wound(msgspec.Struct):
     late_ms: int = LATE_MS
     paged: int = 0
     """Time of the newest trade that REST has shown."""
+    is_settling: bool = False
+    """Whether REST was asked, and the subscription is waited for."""
     is_new: bool = False
     """Whether REST has not been asked since it happened, or happened again."""
     filled: int = 0
@@ -200,7 +202,7 @@ class Healing:
             sequence.resumed_time = None
         for wound in self._wounds.values():
             self._report_refused(wound)
-            if not wound.is_closed:
+            if not wound.is_closed and not (goes_on and wound.is_settling):
                 self._doubt(wound, self._now(wound), "the service ended first")
 
     def _now(self, wound: _Wound) -> int:
@@ -218,7 +220,10 @@ class Healing:
             if wound.refused or not wound.is_closed:  # the units may be finer by now
                 await self._ask(wound, is_last=True)
             self._conclude(wound)
-            if await self._settles_late(wound) and not wound.is_closed:
+            wound.is_settling = True
+            is_late = await self._settles_late(wound)
+            wound.is_settling = False
+            if is_late and not wound.is_closed:
                 await self._ask(wound, is_last=True)
                 self._conclude(wound)
         wound.sequence.whole_until = None

@@ -27,11 +27,11 @@ from fanout.protocol.request import Request, encode_request
 from fanout.service import run_service
 from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.pieces import Pieces, at_once
-from fanout.stats.snapshots import ServiceStats
+from fanout.stats.snapshots import JournalStats, ServiceStats
 from fanout.transports.journal.config import JournalConfig
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
-from tests.fanout.http.watched import until_ready, watched, watched_pair
+from tests.fanout.http.watched import Watched, until_ready, watched, watched_pair
 from tests.stand.inside import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
@@ -141,12 +141,19 @@ async def test_prometheus_can_parse_a_scrape(accepts: str, parse: Parse) -> None
     assert "process_resident_memory_bytes" in families
 
 
+async def journal_of(service: Watched) -> JournalStats:
+    (stats,) = next(each.journal for each in (await service.stats()).transports if each.journal)
+    return stats
+
+
 async def test_a_journal_has_metrics_for_each_channel(tmp_path: Path) -> None:
     transports = (TcpConfig(port=0), JournalConfig(dir=str(tmp_path), sync="always"))
     async with watched(transports=transports) as service:
         await until_ready(service)
+        while not (stats := await journal_of(service)).synced_seq:  # noqa: ASYNC110  a thread
+            await trio.sleep(0.01)
         text = (await service.get("/metrics")).text
-        (stats,) = next(each.journal for each in (await service.stats()).transports if each.journal)
+        stats = await journal_of(service)
     found = {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
         for line in text.splitlines()
