@@ -237,6 +237,13 @@ class Subscription:
                 self._take(records)
         return is_any
 
+    def rows_at(self, frames: bytes, offset: int) -> tuple[bytearray, int]:
+        """What `SubscriberSession.rows_at` gives, once nothing else is to be found out. The caller
+        selects symbols and kinds."""
+        if not self.state.is_settled:
+            return bytearray(), offset
+        return self._session.rows_at(frames, offset)
+
     def _take_header(self) -> None:
         header = self._session.header
         assert header is not None, "it has just come"
@@ -413,4 +420,5 @@ def _first_number(record: Received) -> int | None:
         case Loss(first_seq=seq) | Skipped(first_seq=seq):
             return seq
         case _:
-            return None
+            first: int | None = getattr(record, "first_seq", None)  # that of rows
+            return first

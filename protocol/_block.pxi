@@ -78,16 +78,34 @@ cdef inline const uint8_t *opened(
 ):
     """Read what a block begins with. Gives the place of its first item, and by `end` that of its
     CRC; NULL if anything about it is out of order."""
-    cdef const uint8_t *at
-    cdef uint32_t crc
-    cdef Py_ssize_t size, taken
     end[0] = NULL
     if not PyBytes_CheckExact(payload):
         return NULL
-    size = PyBytes_GET_SIZE(<object>payload) - CRC_BYTES
+    return opened_at(
+        <const uint8_t *>PyBytes_AS_STRING(<object>payload),
+        PyBytes_GET_SIZE(<object>payload),
+        kind,
+        most,
+        prefix,
+        end,
+    )
+
+
+cdef inline const uint8_t *opened_at(
+    const uint8_t *at,
+    Py_ssize_t size,
+    uint8_t kind,
+    int most,
+    Prefix *prefix,
+    const uint8_t **end,
+):
+    """The same for a payload of `size` bytes."""
+    cdef uint32_t crc
+    cdef Py_ssize_t taken
+    end[0] = NULL
+    size -= CRC_BYTES
     if size < PREFIX_BYTES:
         return NULL
-    at = <const uint8_t *>PyBytes_AS_STRING(<object>payload)
     end[0] = at + size
     memcpy(&crc, end[0], CRC_BYTES)
     if crc != crc32_of(at, size) or at[0] != kind:
@@ -107,7 +125,21 @@ cdef inline const uint8_t *opened(
 
 cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items):
     """The trades of a payload. False if anything about it is out of order."""
-    cdef const uint8_t *at
+    if not PyBytes_CheckExact(payload):
+        return False
+    return parse_at(
+        <const uint8_t *>PyBytes_AS_STRING(<object>payload),
+        PyBytes_GET_SIZE(<object>payload),
+        header,
+        prefix,
+        items,
+    )
+
+
+cdef bint parse_at(
+    const uint8_t *at, Py_ssize_t size, PyObject *header, Prefix *prefix, Item *items
+):
+    """The same for a payload of `size` bytes."""
     cdef const uint8_t *end
     cdef PyObject *references
     cdef Py_ssize_t taken, place, number, known
@@ -120,7 +152,7 @@ cdef bint parse(PyObject *payload, PyObject *header, Prefix *prefix, Item *items
     if not IS_EXACTLY(header, HEADER):
         return False
     references = tuple_in(header, header_references)
-    at = opened(payload, TRADES, MAX_TRADES, prefix, &end)
+    at = opened_at(at, size, TRADES, MAX_TRADES, prefix, &end)
     if references == NULL or at == NULL:
         return False
     known = min(PyTuple_GET_SIZE(references), MAX_INSTRUMENTS)
@@ -289,6 +321,67 @@ def rows_of(payloads, header):
             return plain("rows_of")(payloads, header)
         at = put_rows(at, &prefix, items)
     return rows
+
+
+cdef const uint8_t *due_block(
+    const uint8_t *at, const uint8_t *end, uint64_t seq, uint32_t *size, uint16_t *count
+):
+    """The payload in the frame at a place, if that seems to be the block of trades with the number
+    `seq`; NULL for another frame."""
+    if end - at < LENGTH_BYTES + PREFIX_BYTES:
+        return NULL
+    memcpy(size, at, LENGTH_BYTES)
+    at += LENGTH_BYTES
+    if not PREFIX_BYTES <= size[0] <= end - at or size[0] > MAX_FRAME_BYTES:
+        return NULL
+    memcpy(count, at + 3, 2)
+    if at[0] != TRADES or at[1] & SNAPSHOT or word_at(at + 5) != seq:
+        return NULL
+    # A trade takes a byte and four varints, so that the room for rows is within bounds.
+    return at if 5 * <uint32_t>count[0] <= size[0] else NULL
+
+
+def rows_at(frames, offset, next_seq, header):
+    """See `fanout.protocol.rows.rows_at`."""
+    cdef Prefix prefix
+    cdef Item items[MAX_TRADES]
+    cdef const uint8_t *payload
+    cdef const uint8_t *begin
+    cdef const uint8_t *start
+    cdef const uint8_t *end
+    cdef uint64_t place, first, seq
+    cdef uint32_t size
+    cdef uint16_t count
+    cdef Py_ssize_t blocks = 0
+    cdef char *at
+    if not (
+        PyBytes_CheckExact(<PyObject *>frames)
+        and as_u64(<PyObject *>offset, &place)
+        and as_u64(<PyObject *>next_seq, &first)
+        and place <= <uint64_t>len(frames)
+        and first <= MAX_SEQ
+    ):
+        return plain("rows_at")(frames, offset, next_seq, header)
+    begin = <const uint8_t *>PyBytes_AS_STRING(frames)
+    end = begin + PyBytes_GET_SIZE(frames)
+    # Room for all of them at once: to grow would be to copy, a dozen times.
+    start, seq = begin + place, first
+    while (payload := due_block(start, end, seq, &size, &count)) != NULL:
+        start, seq = payload + size, seq + count
+    cdef object rows = bytearray()
+    PyByteArray_Resize(rows, <Py_ssize_t>(seq - first) * <Py_ssize_t>sizeof(Row))
+    at = PyByteArray_AS_STRING(rows)
+    start, seq = begin + place, first
+    while (payload := due_block(start, end, seq, &size, &count)) != NULL:
+        if not parse_at(payload, size, <PyObject *>header, &prefix, items):
+            break
+        at = put_rows(at, &prefix, items)
+        start, seq, blocks = payload + size, seq + count, blocks + 1
+    PyByteArray_Resize(rows, <Py_ssize_t>(seq - first) * <Py_ssize_t>sizeof(Row))
+    if payload == NULL:
+        return rows, start - begin, blocks
+    more, behind, others = plain("rows_at")(frames, start - begin, seq, header)
+    return rows + more, behind, blocks + others
 
 
 # Trades to blocks.

@@ -44,6 +44,7 @@ from fanout.protocol.listing import Listing
 from fanout.protocol.phases import Input, Phase, input_of, next_phase
 from fanout.protocol.records import Block, End, Header, Heartbeat, Loss, Record, Skipped, Snapshot
 from fanout.protocol.request import Begin, Moment, Position, Start
+from fanout.protocol.rows import ROW_BYTES, rows_at
 
 _TRADES: Final = FrameKind.TRADES.value
 
@@ -202,6 +203,23 @@ class SubscriberSession:
         is_listed = phase is Phase.LISTING and self._listing.gathering is None
         self.phase = Phase.STREAMING if is_listed else phase
         return records
+
+    def rows_at(self, frames: bytes, offset: int) -> tuple[bytearray, int]:
+        """The trades with which whole frames go on at an offset, as rows of
+        `fanout.protocol.rows`, and the offset behind them. No rows if other frames are to be taken
+        first: by `receive`, as what stands at the offset then is. Everything that was received
+        before must have been taken."""
+        if not self.has_begun or self.phase is not Phase.STREAMING:
+            return bytearray(), offset
+        assert self.header is not None, "it comes before every number"
+        assert self.next_seq is not None, "a number has come"
+        rows, behind, blocks = rows_at(frames, offset, self.next_seq, self.header)
+        trades = len(rows) // ROW_BYTES
+        self.next_seq += trades
+        self._trades += trades
+        self._frame_count += blocks
+        self._bytes_received += behind - offset
+        return rows, behind
 
     def mark(self) -> Mark:
         """What `return_to` needs to undo everything that follows.

@@ -12,7 +12,8 @@ decimals or floats. Only floats are rounded. numpy comes with fanout. polars, py
 imported by the function that needs them, and its error names a missing one.
 
 `rows` has the arrays of trades, `updates` those of quotes and book updates, `tops` the matrices of
-a book, `frames` the conversions, `npy` and `parquet` files in batches.
+a book, `frames` the conversions, `npy` and `parquet` files in batches, and `journal` the pieces of
+a journal.
 """
 
 from fanout.clients.columns.frames import (

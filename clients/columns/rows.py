@@ -81,16 +81,34 @@ def labelled(trades: NDArray[np.void], header: Header) -> NDArray[np.void]:
     `header` is the one that the rows were decoded with. Label rows of different headers separately,
     and join them with `np.concatenate`.
     """
-    rows = np.empty(
-        trades.shape, labelled_dtype(_longest(each.symbol for each in header.instruments))
-    )
-    rows["epoch_ns"] = header.epoch_ns
+    chars = _longest(each.symbol for each in header.instruments)
+    of_each = np.zeros(len(header.instruments), labelled_dtype(chars))
+    of_each["epoch_ns"] = header.epoch_ns
     for name in _LABELS:
-        of_each = np.array([getattr(each, name) for each in header.instruments], rows.dtype[name])
-        rows[name] = of_each[trades["instrument"]]
-    for name in set(rows.dtype.names or ()).intersection(trades.dtype.names or ()):
+        of_each[name] = [getattr(each, name) for each in header.instruments]
+    spans, of_each = _spans(chars), of_each.view(_spans(chars))
+    rows, trades = np.empty(trades.shape, spans), trades.view(_TRADE_SPANS)
+    for name in ("numbers", "kind"):
         rows[name] = trades[name]
-    return rows
+    for name in ("exponents", "symbol"):
+        of_all = of_each[name]
+        rows[name] = of_all[0] if len(of_all) == 1 else of_all[trades["instrument"]]
+    return rows.view(labelled_dtype(chars))
+
+
+def _spans(symbol_chars: int) -> np.dtype[np.void]:
+    """A labelled row as few spans of bytes. To copy a row span by span takes a quarter of the time
+    that it takes field by field."""
+    sizes = (("numbers", 48), ("exponents", 11), ("kind", 3), ("symbol", 4 * symbol_chars))
+    return np.dtype([(name, f"V{size}") for name, size in sizes])
+
+
+_TRADE_SPANS: Final = np.dtype(
+    [("numbers", "V48"), ("instrument", "<u2"), ("kind", "V3"), ("zeros", "V3")]
+)
+"""Likewise a row of `TRADE`."""
+
+assert _TRADE_SPANS.itemsize == TRADE.itemsize
 
 
 def trades_in(records: Iterable[object], header: Header) -> NDArray[np.void]:

@@ -58,6 +58,7 @@ from fanout.protocol.errors import NotHeardError, WrongChannelError
 from fanout.protocol.framing import payloads_of, seal
 from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import Begin
+from fanout.protocol.rows import ROW
 from tests.protocol.golden import BTC, HEADER
 
 GREETING = frame(START)
@@ -212,6 +213,25 @@ def test_any_split_of_the_stream_gives_every_number_once(
     assert session.phase is Phase.ENDED
     assert session.statistics.unknown_frames == pieces.count("unknown")
     assert session.statistics.bytes_received == len(stream)
+
+
+def test_blocks_are_taken_as_rows_once_numbers_have_come() -> None:
+    blocks = block(1, 2) + block(3)
+    session = streaming()
+    assert session.rows_at(blocks, 0) == (b"", 0)
+    drain(session, heartbeat(1))
+    before = session.statistics
+    rows, behind = session.rows_at(blocks + heartbeat(4), 0)
+    assert [row[0] for row in ROW.iter_unpack(rows)] == [1, 2, 3]
+    assert (behind, session.next_seq) == (len(blocks), 4)
+    assert session.statistics == replace(
+        before,
+        bytes_received=before.bytes_received + len(blocks),
+        frames=before.frames + 2,
+        trades=before.trades + 3,
+    )
+    drain(session, end(3))
+    assert session.rows_at(blocks, 0) == (b"", 0)
 
 
 def test_a_snapshot_is_no_trade_and_takes_no_number() -> None:
