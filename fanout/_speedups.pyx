@@ -4,16 +4,20 @@
 As in `protocol/_speedups.pyx`: whatever is out of order is left to the plain function.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
 
 from fanout.protocol.book_records import Quote
 from fanout.venues.values import VenueQuote, VenueTrade
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
+from fanout.protocol.rows import ROW_BYTES
 
 cdef extern from "protocol/_speedups.h":
     Py_ssize_t offset_of(object type, const char *name)
@@ -255,6 +259,155 @@ def send_to_each(descriptors, bytes data not None):
         PyMem_Free(missed)
         PyBuffer_Release(&view)
     return told
+
+
+# Rows to lines of text.
+
+cdef packed struct Row:
+    # As `fanout.protocol.rows.FIELDS` has it.
+    uint64_t seq
+    uint64_t trade_id
+    uint64_t time
+    int64_t price
+    uint64_t quantity
+    uint64_t received_ns
+    uint16_t index
+    uint8_t kind
+    uint8_t buyer_is_maker
+    uint8_t back_filled
+    uint8_t reserved[3]
+
+assert sizeof(Row) == ROW_BYTES
+
+cdef enum:
+    U64_DIGITS = 20
+    MOST_EXPONENT = 18  # beyond it the plain function writes
+    NUMBER_CHARS = 48  # a sign, the digits, a point, and the zeros that an exponent may bring
+    NUMBERS = 6
+    BETWEEN = 7
+    MS_EXPONENT = 3
+
+cdef struct Label:
+    const char *symbol
+    Py_ssize_t symbol_size
+    int price
+    int quantity
+    int time
+
+
+cdef inline char *put(char *at, const char *text, Py_ssize_t size) noexcept:
+    memcpy(at, text, size)
+    return at + size
+
+
+cdef inline char *put_object(char *at, object text):
+    return put(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef inline char *put_bool(char *at, bint value) noexcept:
+    return put(at, "true", 4) if value else put(at, "false", 5)
+
+
+cdef inline char *put_number(char *at, uint64_t value, int least) noexcept:
+    """In decimal, with at least so many digits."""
+    cdef char digits[NUMBER_CHARS]
+    cdef int place = NUMBER_CHARS
+    while value or least > 0:
+        place -= 1
+        digits[place] = <char>(48 + value % 10)
+        value //= 10
+        least -= 1
+    return put(at, digits + place, NUMBER_CHARS - place)
+
+
+cdef inline char *put_scaled(char *at, uint64_t value, int exponent) noexcept:
+    """value * 10**exponent, as `to_text` writes it."""
+    cdef char *behind
+    if exponent >= 0:
+        at = put_number(at, value, 1)
+        if value:
+            memset(at, 48, exponent)
+            at += exponent
+        return at
+    behind = put_number(at, value, 1 - exponent)
+    memmove(behind + exponent + 1, behind + exponent, -exponent)
+    behind[exponent] = 46
+    return behind + 1
+
+
+cdef bint in_ms(uint64_t *time, int exponent) noexcept:
+    """Make unix ms of a time. False if they do not fit."""
+    cdef int shift = exponent + MS_EXPONENT
+    if shift < 0:
+        time[0] //= <uint64_t>TEN[-shift]
+    elif time[0] > <uint64_t>TEN[MAX_DIGITS] // <uint64_t>TEN[shift]:
+        return False
+    else:
+        time[0] *= <uint64_t>TEN[shift]
+    return True
+
+
+cdef Py_ssize_t longest(tuple texts) except -1:
+    return max([len(<bytes?>each) for each in texts], default=0)
+
+
+def trade_lines(rows, form):
+    """See `fanout.cli.lines.trade_lines`."""
+    cdef tuple symbols = form.symbols, kinds = form.kinds, between = form.between
+    cdef tuple exponents = form.exponents
+    cdef Py_ssize_t count = len(symbols), number, most, longest_row
+    cdef const Row *row
+    cdef Py_buffer view
+    cdef Label *labels
+    cdef char *at
+    cdef uint64_t time, size
+    if len(kinds) != 256 or len(between) != BETWEEN or len(exponents) != count:
+        return plain("trade_lines")(rows, form)
+    most = max([max(map(abs, each)) for each in exponents], default=0)
+    if most > MOST_EXPONENT or len(rows) % <Py_ssize_t>sizeof(Row):
+        return plain("trade_lines")(rows, form)
+    longest_row = longest(symbols) + longest(kinds) + sum(map(len, between)) + 10
+    longest_row += NUMBERS * NUMBER_CHARS
+    labels = <Label *>PyMem_Malloc(count * sizeof(Label) + 1)
+    if labels == NULL:
+        raise MemoryError
+    cdef object text = bytearray()
+    cdef bint is_whole = True
+    PyObject_GetBuffer(rows, &view, PyBUF_SIMPLE)
+    try:
+        for number in range(count):
+            labels[number].symbol = PyBytes_AS_STRING(symbols[number])
+            labels[number].symbol_size = len(symbols[number])
+            labels[number].price, labels[number].quantity, labels[number].time = exponents[number]
+        PyByteArray_Resize(text, view.len // <Py_ssize_t>sizeof(Row) * longest_row)
+        at = PyByteArray_AS_STRING(text)
+        for number in range(view.len // <Py_ssize_t>sizeof(Row)):
+            row = <const Row *>view.buf + number
+            time = row.time
+            if row.index >= count or not in_ms(&time, labels[row.index].time):
+                is_whole = False
+                break
+            at = put_number(put_object(at, between[0]), row.seq, 1)
+            at = put(at, labels[row.index].symbol, labels[row.index].symbol_size)
+            at = put_number(put_object(put_number(at, row.trade_id, 1), between[1]), time, 1)
+            at = put_object(at, between[2])
+            if row.price < 0:
+                at = put(at, "-", 1)
+            size = <uint64_t>row.price
+            at = put_scaled(at, 0 - size if row.price < 0 else size, labels[row.index].price)
+            at = put_object(at, between[3])
+            at = put_scaled(at, row.quantity, labels[row.index].quantity)
+            at = put_bool(put_object(at, between[4]), row.buyer_is_maker)
+            at = put_number(put_object(at, kinds[row.kind]), row.received_ns, 1)
+            at = put_bool(put_object(at, between[5]), row.back_filled)
+            at = put_object(at, between[6])
+        size = <uint64_t>(at - PyByteArray_AS_STRING(text))
+    finally:
+        PyMem_Free(labels)
+        PyBuffer_Release(&view)
+    if not is_whole:
+        return plain("trade_lines")(rows, form)
+    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(text), <Py_ssize_t>size)
 
 
 def _proof():

@@ -108,6 +108,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.replay",
         "fanout.service",
         "fanout.simulator",
+        "fanout.speedups",
         "fanout.stats.snapshots",
         "fanout.config.assets",
         "fanout.net.systemd",

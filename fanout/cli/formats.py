@@ -140,7 +140,7 @@ class Kind(NamedTuple):
 
     @property
     def csv_header(self) -> str:
-        return _csv_text(self.columns)
+        return csv_text(self.columns)
 
 
 _UPDATE: Final = ("seq", "symbol", "update_id", "time_ms")
@@ -229,10 +229,10 @@ def csv_line(record: Record, epoch_ns: int, table: type = Trade) -> str | None:
 
 
 def _csv_row(row: Row) -> str:
-    return _csv_text(str(each).lower() if isinstance(each, bool) else each for each in row.values())
+    return csv_text(str(each).lower() if isinstance(each, bool) else each for each in row.values())
 
 
-def _csv_text(values: Iterable[object]) -> str:
+def csv_text(values: Iterable[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()
@@ -322,4 +322,4 @@ LINES: Final[dict[Format, Line]] = {
 }
 """What each format makes of a record in an epoch: None for what has no place in it."""
 
-CSV_HEADER: Final = _csv_text(COLUMNS)
+CSV_HEADER: Final = csv_text(COLUMNS)

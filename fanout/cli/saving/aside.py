@@ -40,7 +40,7 @@ class Aside:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`. It is on disk only after `sync`."""
         rest = memoryview(data)
         with self._in_words():

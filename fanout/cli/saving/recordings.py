@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fanout.cli.formats import KINDS, Line, csv_line, json_line
+from fanout.cli.lines import Form, csv_form, json_form, trade_lines
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, leftovers, require_free
 from fanout.cli.saving.tally import counted
 from fanout.clients.columns.frames import MissingPackageError, needed
+from fanout.clients.columns.journal import TradeRows
 from fanout.clients.columns.npy import batches_of, npy_header
 from fanout.clients.columns.parquet import write_parquet
 from fanout.clients.columns.rows import labelled_dtype, trades_in
@@ -79,6 +81,10 @@ class Recording(ABC):
         """Add a record received under `header`. False if the format cannot hold its kind."""
 
     @abstractmethod
+    def add_rows(self, trades: TradeRows) -> None:
+        """Add trades that were received at once, as `add` adds each of them."""
+
+    @abstractmethod
     def save(self) -> None:
         """Return once all added records are on disk."""
 
@@ -97,6 +103,7 @@ class FileRecording(Recording, ABC):
     def __init__(self, target: Path, kind: str = "") -> None:
         super().__init__(target)
         self.aside = Aside(target, kind)
+        self._added: Counter[type] = Counter()
         self._saved: Counter[type] = Counter()
         self._pending: list[Any] = []
         self._pending_bytes = 0
@@ -130,10 +137,20 @@ class FileRecording(Recording, ABC):
 class LineRecording(FileRecording):
     """CSV or JSON Lines, the same lines that `fanout tail` prints."""
 
-    def __init__(self, target: Path, line_of: Line, first_line: str | None = None) -> None:
+    def __init__(
+        self,
+        target: Path,
+        line_of: Line,
+        form_of: Callable[[Header], Form],
+        first_line: str | None = None,
+    ) -> None:
         super().__init__(target)
         self._line_of = line_of
-        self._added: Counter[type] = Counter()
+        self._form_of = form_of
+        self._form: tuple[Header, Form] | None = None
+        """That of the newest rows, with the header that it is for."""
+        self._is_written = False
+        """Whether something is written that is not known to be on disk."""
         self._pending = [] if first_line is None else [first_line]
 
     def add(self, record: Record, header: Header) -> bool:
@@ -146,11 +163,26 @@ class LineRecording(FileRecording):
             self.save()
         return True
 
-    def save(self) -> None:
+    def add_rows(self, trades: TradeRows) -> None:
+        self._write()
+        header = trades.header
+        if self._form is None or self._form[0] is not header:
+            self._form = header, self._form_of(header)
+        self.aside.write(trade_lines(trades.packed, self._form[1]))
+        self._is_written = True
+        self._added[Trade] += len(trades)
+
+    def _write(self) -> None:
         lines = self._taken()
         if lines:
             self.aside.write("".join(f"{each}\n" for each in lines).encode())
+            self._is_written = True
+
+    def save(self) -> None:
+        self._write()
+        if self._is_written:
             self.aside.sync()
+            self._is_written = False
         self._saved = self._added.copy()
 
 
@@ -181,7 +213,9 @@ class RowRecording(FileRecording):
         self._header: Header | None = None
         """The header of the buffered records."""
         self._rows = 0
-        """Rows that are on disk."""
+        """Rows that are on disk, and counted in the file's header."""
+        self._written = 0
+        """Rows in the file."""
         self._dtype = ROWS[table].dtype(1)
         try:
             self.aside.write(npy_header(self._dtype, 0))
@@ -200,34 +234,48 @@ class RowRecording(FileRecording):
             self.save()
         return True
 
-    def save(self) -> None:
+    def add_rows(self, trades: TradeRows) -> None:
+        assert self._table is Trade, "rows of trades have no place in another table"
+        self._write()
+        self._put(trades.labelled)
+        self._added[Trade] += len(trades)
+
+    def _write(self) -> None:
         records = self._taken()
-        if not records:
-            return
-        assert self._header is not None, "add() sets it with the first record"
-        rows = ROWS[self._table].rows_in(records, self._header)
+        if records:
+            assert self._header is not None, "add() sets it with the first record"
+            self._put(ROWS[self._table].rows_in(records, self._header))
+            self._added[self._table] += len(records)
+
+    def _put(self, rows: Any) -> None:
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
-        self.aside.write(rows.astype(self._dtype).tobytes())
-        self._count(self.aside, self._dtype, self._rows + len(rows))
-        self._saved[self._table] += len(records)
+        self.aside.write(rows.astype(self._dtype, copy=False).data.cast("B"))
+        self._written += len(rows)
 
-    def _count(self, aside: Aside, dtype: Any, rows: int) -> None:
+    def save(self) -> None:
+        self._write()
+        self._count()
+        self._saved = self._added.copy()
+
+    def _count(self) -> None:
         """Put the rows on disk, then write their number into the file's header."""
-        aside.sync()
-        aside.write_front(npy_header(dtype, rows))
-        aside.sync()
-        self._rows = rows
+        if self._written > self._rows:
+            self.aside.sync()
+            self.aside.write_front(npy_header(self._dtype, self._written))
+            self.aside.sync()
+            self._rows = self._written
 
     def _widen(self, dtype: Any) -> None:
         """Rewrite the rows with a wider symbol column. That happens at the first records, and when
         a restarted service has longer symbols."""
+        self._count()
         narrow, wide = self.aside, Aside(self.target, self._kind)
         try:
-            wide.write(npy_header(dtype, 0))
+            wide.write(npy_header(dtype, self._rows))
             for rows in batches_of(narrow.path):
                 wide.write(rows.astype(dtype).tobytes())
-            self._count(wide, dtype, self._rows)
+            wide.sync()
         except BaseException:
             wide.discard()
             raise
@@ -291,12 +339,19 @@ class TableRecording(Recording):
         table = type(record)
         if table not in KINDS:
             return False
+        return self._table(table).add(record, header)
+
+    def add_rows(self, trades: TradeRows) -> None:
+        self._table(Trade).add_rows(trades)
+
+    def _table(self, table: type) -> FileRecording:
+        """The recording of a kind, which begins with its first record."""
         recording = self._tables.get(table)
         if recording is None:
             target = _target_of(self.target, table)
             require_free(target, force=self._is_forced)
             recording = self._tables[table] = self._make(target, table)
-        return recording.add(record, header)
+        return recording
 
     def save(self) -> None:
         for each in self._tables.values():
@@ -318,11 +373,12 @@ def _target_of(target: Path, table: type) -> Path:
 
 
 def _csv(target: Path, table: type) -> FileRecording:
-    return LineRecording(target, partial(csv_line, table=table), KINDS[table].csv_header)
+    line_of = partial(csv_line, table=table)
+    return LineRecording(target, line_of, csv_form, KINDS[table].csv_header)
 
 
 def _json(target: Path) -> Recording:
-    return LineRecording(target, json_line)
+    return LineRecording(target, json_line, json_form)
 
 
 def _npy(target: Path, table: type) -> FileRecording:

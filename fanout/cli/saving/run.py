@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -14,6 +14,7 @@ from fanout.cli.saving.recordings import Recording, in_words, left_behind, recor
 from fanout.cli.saving.signals import Signals
 from fanout.cli.saving.tally import Tally, counted
 from fanout.cli.source import Source, told
+from fanout.clients.columns.journal import TradeRows
 from fanout.clients.outcomes import (
     Disconnected,
     DisconnectedError,
@@ -92,9 +93,15 @@ class Saving:
     async def _receive(self, limit: int | None) -> None:
         count = 0
         try:
-            async for received in self._client:
-                self._take(received)
-                count += not isinstance(received, Disconnected | Restarted) and is_new(received)
+            async for each in self._client:
+                received = cast("Received | TradeRows", each)
+                if isinstance(received, TradeRows):
+                    rows = received if limit is None else received.until(limit - count)
+                    self._take_rows(rows)
+                    count += len(rows)
+                else:
+                    self._take(received)
+                    count += not isinstance(received, Disconnected | Restarted) and is_new(received)
                 if count == limit:
                     return
         except (DisconnectedError, UnknownSymbolError) as error:
@@ -105,14 +112,23 @@ class Saving:
         if isinstance(received, Disconnected | Restarted):
             self._progress.say(told(self._client.url, received))
             return
+        header = self._begun()
+        is_kept = self._recording.add(received, header)
+        if not is_kept and not isinstance(received, Snapshot):  # older than the recording
+            self._progress.say(text_line(received, header.epoch_ns))
+
+    def _take_rows(self, trades: TradeRows) -> None:
+        self._begun()
+        self._recording.add_rows(trades)
+
+    def _begun(self) -> Header:
+        """The header of what came last, which the recording knows of."""
         header = self._client.header
         assert header is not None, "a header precedes every record but Disconnected"
         if header is not self._header:
             self._recording.begin(header, force=self._force)
             self._header = header
-        is_kept = self._recording.add(received, header)
-        if not is_kept and not isinstance(received, Snapshot):  # older than the recording
-            self._progress.say(text_line(received, header.epoch_ns))
+        return header
 
     async def _save_now_and_again(self) -> None:
         # Saving blocks the event loop on purpose: a slow disk then slows down reading, and the
