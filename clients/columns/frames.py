@@ -156,9 +156,21 @@ def _column(
             bits = rows[name]
             return {each: pa.array((bits & flag) != 0) for each, flag in _FLAGS.items()}
         case "symbol":
-            return {name: pa.array(np.ascontiguousarray(rows[name])).dictionary_encode()}
+            return {name: _symbols(pa, np.ascontiguousarray(rows[name]))}
         case _:
             return {name: pa.array(np.ascontiguousarray(rows[name]))}
+
+
+def _symbols(pa: Any, symbols: NDArray[np.str_]) -> Any:
+    """Symbols as a dictionary. Only the first of each run is looked at as text."""
+    chars = symbols.view("<u4").reshape(len(symbols), symbols.itemsize // 4)
+    is_first = np.ones(len(symbols), np.bool_)
+    is_first[1:] = (chars[1:] != chars[:-1]).any(axis=1)
+    (firsts,) = np.nonzero(is_first)
+    encoded = pa.array(symbols[firsts]).dictionary_encode()
+    lengths = np.diff(firsts, append=len(symbols))
+    indices = pa.array(np.repeat(encoded.indices.to_numpy(), lengths))
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
 
 
 def to_polars(

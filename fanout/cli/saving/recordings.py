@@ -25,7 +25,13 @@ from fanout.cli.lines import Form, csv_form, json_form, trade_lines
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, leftovers, require_free
 from fanout.cli.saving.tally import counted
-from fanout.clients.columns.frames import MissingPackageError, needed
+from fanout.clients.columns.frames import (
+    PLACES,
+    MissingPackageError,
+    TimeUnit,
+    needed,
+    unit_of,
+)
 from fanout.clients.columns.journal import TradeRows
 from fanout.clients.columns.npy import batches_of, npy_header
 from fanout.clients.columns.parquet import write_parquet
@@ -216,6 +222,8 @@ class RowRecording(FileRecording):
         """Rows that are on disk, and counted in the file's header."""
         self._written = 0
         """Rows in the file."""
+        self._unit: TimeUnit = unit_of([])
+        """The coarsest one in which all their times are whole."""
         self._dtype = ROWS[table].dtype(1)
         try:
             self.aside.write(npy_header(self._dtype, 0))
@@ -250,6 +258,7 @@ class RowRecording(FileRecording):
     def _put(self, rows: Any) -> None:
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
+        self._unit = max(self._unit, unit_of([rows]), key=PLACES.__getitem__)
         self.aside.write(rows.astype(self._dtype, copy=False).data.cast("B"))
         self._written += len(rows)
 
@@ -297,7 +306,12 @@ class ParquetRecording(RowRecording):
         self.save()
         whole = Aside(self.target)
         try:
-            write_parquet(str(whole.path), lambda: batches_of(self.aside.path), self._dtype)
+            write_parquet(
+                str(whole.path),
+                lambda: batches_of(self.aside.path),
+                self._dtype,
+                time_unit=self._unit,
+            )
             whole.complete(force=force)
         except BaseException as error:
             whole.discard()

@@ -39,3 +39,11 @@ def test_one_unit_holds_the_times_of_all_batches() -> None:
 
 def test_no_trades_are_a_file_with_columns() -> None:
     assert written().read().schema == to_arrow(ROWS[:0]).schema
+
+
+def test_who_knows_the_unit_is_asked_for_the_batches_once() -> None:
+    file, asked = io.BytesIO(), iter([[ROWS]])
+    write_parquet(file, lambda: next(asked), time_unit="ns")
+    table = parquet.read_table(io.BytesIO(file.getvalue()))
+    assert table.schema == to_arrow(ROWS, time_unit="ns").schema
+    assert table["symbol"].to_pylist() == ROWS["symbol"].tolist()

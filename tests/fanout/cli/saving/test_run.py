@@ -343,7 +343,7 @@ def test_failed_parquet_keeps_its_rows(
 ) -> None:
     pytest.importorskip("pyarrow")
 
-    def write_half(path: str, *_: object) -> None:
+    def write_half(path: str, *_: object, **__: object) -> None:
         Path(path).write_bytes(b"PAR1")
         raise fault
 
@@ -412,5 +412,5 @@ def test_saved_rows_can_be_converted_to_parquet_by_hand(
     assert mended["price"].to_pylist() == [each.price for each, _ in EXPECTED]
 
 
-def _fail(*_: object) -> None:
+def _fail(*_: object, **__: object) -> None:
     raise OSError(5, "Input/output error")
