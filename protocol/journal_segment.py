@@ -36,7 +36,7 @@ from fanout.protocol.framing import frame
 from fanout.protocol.header import MAX_OPENING_BYTES, decode_header, decode_opening
 from fanout.protocol.instruments import with_instruments
 from fanout.protocol.joining import first_seq as number_of
-from fanout.protocol.journal import FILE_HEADER_BYTES, PLACE_EVERY_BYTES, Place, decode_file_header
+from fanout.protocol.journal import FILE_HEADER_BYTES, Place, decode_file_header
 from fanout.protocol.journal_index import Index
 from fanout.protocol.journal_scan import Fault, Scan, find_frame, scan
 from fanout.protocol.records import Header, Loss
@@ -63,6 +63,13 @@ _COUNT_AT: Final = 4
 
 _PEEK_BYTES: Final = LENGTH_BYTES + MAX_FRAME_BYTES
 """The longest frame."""
+
+_PROBE_BYTES: Final = 2 * 1024
+"""More than most frames have: as much is read first to look at one."""
+
+STEP_BYTES: Final = 16 * 1024
+"""How much is read at once on the way from a place of the index to a frame. Half of the way between
+two places is the mean: in steps of all of it, most of what is read is of no use."""
 
 _LIMIT: Final = 2**64
 _SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
@@ -128,17 +135,16 @@ class Seen:
         self._indexes: dict[tuple[int, int], Index] = {}
         self._created: dict[tuple[int, int], int] = {}
 
-    def header(self, payload: bytes, instruments: bytes) -> Header:
-        """The header in a payload, with the instruments in the frames behind it. Raises
-        `PeerError`."""
+    def header(self, payload: bytes, bare: Header, instruments: bytes) -> Header:
+        """The header in a payload, with the instruments in the frames behind it; `bare` is without
+        them. Raises `PeerError`."""
         known = self._instruments.get(instruments)
         if known is None:
             known = decode_opening(frame(payload) + instruments)
             self._instruments[instruments] = known
             _shorten(self._instruments, self.INSTRUMENTS)
             return known
-        header, _ = decode_header(payload)
-        return replace(header, instruments=known.instruments, references=known.references)
+        return replace(bare, instruments=known.instruments, references=known.references)
 
     def index(self, epoch_ns: int, first_seq: int) -> Index | None:
         """The index of a sealed segment, if it is kept."""
@@ -286,7 +292,7 @@ class Segment:
         """Go on from a spot to the frame with a number, or to the first one of a time, as `seek`
         and `seek_time` do."""
         while True:
-            ahead = self.advance(at, PLACE_EVERY_BYTES, until_seq=until_seq, until_ns=until_ns)
+            ahead = self.advance(at, STEP_BYTES, until_seq=until_seq, until_ns=until_ns)
             if ahead.is_more:
                 return ahead
             if ahead.spot.offset > at.offset:
@@ -335,7 +341,7 @@ class Segment:
         not fit the segment."""
         if place.offset <= self.head.offset:
             return None
-        if _number_at(self.read(place.offset, _PEEK_BYTES), 0) != place.seq:
+        if self._number(place.offset) != place.seq:
             return None
         try:
             header, behind = self._header_at(place.opening)
@@ -375,10 +381,15 @@ class Segment:
     def _good_place(self, at: Spot, index: Index) -> Spot | None:
         """The first place of the index behind a spot at which a good frame stands."""
         for place in index.behind(at.offset):
-            seq = _number_at(self.read(place.offset, _PEEK_BYTES), 0)
+            seq = self._number(place.offset)
             if seq is not None and seq >= at.seq:
                 return Spot(place.offset, seq, at.header, at.time_ns)
         return None
+
+    def _number(self, offset: int) -> int | None:
+        """What `_number_at` finds at an offset of the file."""
+        seq = _number_at(self.read(offset, _PROBE_BYTES), 0)
+        return _number_at(self.read(offset, _PEEK_BYTES), 0) if seq is None else seq
 
     def _next_header(self, at: Spot) -> Spot | None:
         """The next header in mid-stream, as far as the frames until then are good."""
@@ -414,7 +425,7 @@ class Segment:
                 raise MalformedError("instruments are missing behind their header")
             count -= _U16.unpack_from(run, _COUNT_AT)[0]
             at += LENGTH_BYTES + len(run)
-        return self._seen.header(payload, data[behind:at]), at
+        return self._seen.header(payload, bare, data[behind:at]), at
 
 
 class _CutError(MalformedError):
