@@ -48,6 +48,10 @@ class NotRepresentableError(CallerError, ValueError):
     """A value does not fit its field. It is refused; nothing is rounded or clipped."""
 
 
+class MissingPackageError(CallerError, ImportError):
+    """A package that is optional, and that this needs, is not installed."""
+
+
 class UnknownBookError(CallerError):
     """A change was applied to a book that is not known, or a whole book asked of it. A whole book
     has to come first."""

@@ -1,6 +1,7 @@
 """The files of a journal: their names, and the bytes around the frames.
 
     DIR/CHANNEL/EPOCH/FIRSTSEQ.fj     a segment: 64 bytes, then frames as a TCP connection has them
+    DIR/CHANNEL/EPOCH/FIRSTSEQ.fj.zst the same compressed: see `journal_packed`
     DIR/CHANNEL/EPOCH/FIRSTSEQ.fi     its index: 64 bytes, then places of 40 bytes
     DIR/lock                          held by the one service that writes there
 
@@ -50,6 +51,8 @@ MAX_SEGMENT_BYTES: Final = 16 * 1024**3
 """Limits of the size at which a writer begins the next segment."""
 
 SEGMENT: Final = ".fj"
+PACKED: Final = ".fj.zst"
+"""Of a segment that was compressed. While there is also one with `SEGMENT`, that one counts."""
 INDEX: Final = ".fi"
 TORN: Final = ".torn"
 """Ends the name of the file that keeps what was cut off behind the last whole frame."""
@@ -162,6 +165,18 @@ def decode_places(data: bytes) -> list[Place]:
 def numbered(number: int, ending: str = "") -> str:
     """The name of an epoch's folder, or with an ending that of a file that begins at a number."""
     return f"{number:0{_DIGITS}}{ending}"
+
+
+def segments_in(names: Iterable[str]) -> dict[int, str]:
+    """The segments among the names in an epoch's folder: the ending of each by its first number,
+    in order."""
+    found: dict[int, str] = {}
+    for name in names:
+        for ending in (SEGMENT, PACKED):
+            first_seq = number_in(name, ending)
+            if first_seq and found.get(first_seq) != SEGMENT:
+                found[first_seq] = ending
+    return dict(sorted(found.items()))
 
 
 def number_in(name: str, ending: str = "") -> int | None:

@@ -16,13 +16,7 @@ a book, `frames` the conversions, `npy` and `parquet` files in batches, and `jou
 a journal.
 """
 
-from fanout.clients.columns.frames import (
-    MissingPackageError,
-    Values,
-    to_arrow,
-    to_pandas,
-    to_polars,
-)
+from fanout.clients.columns.frames import Values, to_arrow, to_pandas, to_polars
 from fanout.clients.columns.parquet import write_parquet
 from fanout.clients.columns.rows import TRADE, labelled, labelled_dtype, trades_in, trades_of
 from fanout.clients.columns.tops import Tops, tops_in
@@ -35,6 +29,7 @@ from fanout.clients.columns.updates import (
     quote_dtype,
     quotes_in,
 )
+from fanout.protocol.errors import MissingPackageError
 
 __all__ = [
     "SIDES",

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from fanout.clients.columns.rows import labelled
 from fanout.clients.columns.updates import SIDES
 from fanout.protocol.constants import I64_MAX, BookFlags, TradeKind
-from fanout.protocol.errors import CallerError, NotRepresentableError
+from fanout.protocol.errors import CallerError, MissingPackageError, NotRepresentableError
 from fanout.protocol.fixedpoint import to_float
 from fanout.protocol.records import Header
 
@@ -98,10 +98,6 @@ _EXPONENT_OF: Final = {
     "bid_quantity": "quantity_exponent",
     "ask_quantity": "quantity_exponent",
 }
-
-
-class MissingPackageError(CallerError, ImportError):
-    """A package that a conversion needs is not installed."""
 
 
 def to_arrow(

@@ -10,6 +10,8 @@ from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
     INDEX,
     INDEX_MAGIC,
+    PACKED,
+    PART,
     PLACE_BYTES,
     SEGMENT,
     FileHeader,
@@ -21,6 +23,7 @@ from fanout.protocol.journal import (
     encode_places,
     number_in,
     numbered,
+    segments_in,
 )
 
 HEADER = FileHeader(epoch_ns=1795219200000000000, first_seq=1001, created_ns=1795219260000000000)
@@ -145,3 +148,13 @@ def test_names_sort_as_numbers_do(number: int) -> None:
 def test_other_names_are_no_segments(name: str) -> None:
     assert number_in(name, SEGMENT) is None
     assert INDEX != SEGMENT
+
+
+def test_of_a_segment_with_two_files_the_uncompressed_one_counts() -> None:
+    names = [numbered(3, PACKED), numbered(2, PACKED), numbered(2, SEGMENT), numbered(1, SEGMENT)]
+    others = [numbered(9, INDEX), numbered(0, SEGMENT), "lock", numbered(9, PACKED + PART)]
+    expected = {1: SEGMENT, 2: SEGMENT, 3: PACKED}
+    for each in (names, names[::-1]):
+        found = segments_in([*each, *others])
+        assert found == expected
+        assert list(found) == [1, 2, 3]

@@ -25,6 +25,7 @@ from fanout.protocol.journal import (
     encode_file_header,
     encode_places,
 )
+from fanout.protocol.journal_packed import CHUNK_BYTES, Chunk, encode_table, read_table
 from tests.protocol import golden
 
 WIRE_MD = (Path(protocol.__file__).parent / "WIRE.md").read_text()
@@ -38,7 +39,7 @@ def example(name: str) -> bytes:
 
 
 def test_there_is_an_example_of_each_kind_of_frame() -> None:
-    assert set(EXAMPLES) == {*golden.NAMES, "request", "segment", "index"}
+    assert set(EXAMPLES) == {*golden.NAMES, "request", "segment", "index", "table"}
 
 
 def test_the_example_of_a_request_is_what_a_client_sends() -> None:
@@ -115,3 +116,11 @@ def test_every_code_is_on_the_page_with_its_number(
 )
 def test_the_page_of_a_queue_is_laid_out_as_the_table_says(byte: int, field: str) -> None:
     assert f"| {byte} | {field} |" in WIRE_MD
+
+
+def test_the_table_of_a_compressed_segment_is_as_shown() -> None:
+    chunks = [Chunk(346_986, CHUNK_BYTES), Chunk(999, 3_000)]
+    table = example("table")
+    assert encode_table(chunks) == table
+    size = 346_986 + 999 + len(table)
+    assert read_table(lambda at, n: table[at - size :][:n], size) == chunks

@@ -25,13 +25,7 @@ from fanout.cli.lines import Form, csv_form, json_form, trade_lines
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, leftovers, require_free
 from fanout.cli.saving.tally import counted
-from fanout.clients.columns.frames import (
-    PLACES,
-    MissingPackageError,
-    TimeUnit,
-    needed,
-    unit_of,
-)
+from fanout.clients.columns.frames import PLACES, TimeUnit, needed, unit_of
 from fanout.clients.columns.journal import TradeRows
 from fanout.clients.columns.npy import batches_of, npy_header
 from fanout.clients.columns.parquet import write_parquet
@@ -46,7 +40,7 @@ from fanout.clients.columns.updates import (
 )
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.errors import reason
+from fanout.protocol.errors import MissingPackageError, reason
 from fanout.protocol.records import Header, Record, Trade
 
 MAX_PENDING: Final = 16_384
