@@ -30,7 +30,7 @@ from fanout.clients.outcomes import (
     UnknownSymbolError,
 )
 from fanout.protocol.constants import LENGTH_BYTES, EndReason
-from fanout.protocol.errors import PeerError, reason
+from fanout.protocol.errors import MissingPackageError, PeerError, reason
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.journal_play import Playback, Seen
@@ -94,7 +94,7 @@ class JournalReader(Client):
         self._begin()
         try:
             is_any = self._open() if self._playback is None else self._read(self._playback)
-        except (OSError, PeerError) as error:
+        except (OSError, PeerError, MissingPackageError) as error:
             is_any = True
             self._fail(error)
         self._settle()

@@ -12,7 +12,8 @@ import time
 from typing import Final
 
 from fanout.clients.outcomes import AddressError, DisconnectedError, UnknownChannelError
-from fanout.protocol.journal import INDEX, SEGMENT, number_in, numbered
+from fanout.protocol.journal import INDEX, PACKED, SEGMENT, number_in, numbered, segments_in
+from fanout.protocol.journal_packed import PackedFile
 from fanout.protocol.text import channel_fault
 
 SCHEME: Final = "journal://"
@@ -57,8 +58,7 @@ class ChannelFolder:
         changed_ns = _changed_ns(path)
         known_ns, segments = self._listed.get(epoch_ns, (0, []))
         if known_ns != changed_ns:
-            found = (number_in(name, SEGMENT) for name in _names(path))
-            segments = sorted(each for each in found if each is not None)
+            segments = list(segments_in(_names(path)))
             # A folder that changes twice within a tick of the clock shows the same time.
             if changed_ns < time.time_ns() - STEADY_NS:
                 self._listed[epoch_ns] = changed_ns, segments
@@ -75,24 +75,29 @@ class OpenSegment:
 
     def __init__(self, path: str) -> None:
         """`path` is without its ending. Raises `OSError`, also for what is no plain file, and for a
-        segment that is just being removed."""
+        segment that is just being removed; `MissingPackageError` for one that cannot be
+        decompressed here."""
         self._path = path
-        self._fd = _opened(path + SEGMENT)
+        self._packed: PackedFile | None = None
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._fd, is_packed = _opened(path + SEGMENT), False
+        except FileNotFoundError:
+            self._fd, is_packed = _opened(path + PACKED), True
+        try:
+            _share(self._fd)
+            if is_packed:
+                self._packed = PackedFile(self._read, os.fstat(self._fd).st_size)
+        except BaseException:
             os.close(self._fd)
             raise
-        except OSError:
-            pass  # a file system without locks
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to so many bytes from there; fewer at the end."""
-        return os.pread(self._fd, size, offset)
+        return self._read(offset, size) if self._packed is None else self._packed.read(offset, size)
 
     def size(self) -> int:
-        """How large the file is now."""
-        return os.fstat(self._fd).st_size
+        """How large the segment is now."""
+        return os.fstat(self._fd).st_size if self._packed is None else self._packed.size()
 
     def index(self) -> bytes:
         """All of its index; empty if there is none."""
@@ -111,6 +116,19 @@ class OpenSegment:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+
+def _share(fd: int) -> None:
+    """Lock a file against removal. Raises `BlockingIOError` if it is just being removed."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks
 
 
 def _opened(path: str) -> int:

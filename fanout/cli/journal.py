@@ -187,7 +187,7 @@ def prune(
             time.time_ns(), spares_readers=True, is_trial=dry_run
         )
         for each in removed:
-            path = Address(directory, each.channel, each.epoch_ns, each.first_seq).path
+            path = Address(directory, each.channel, each.epoch_ns, each.first_seq, each.ending).path
             emit(
                 msgspec.json.encode(Pruned(path, each.size_bytes)).decode()
                 if as_json

@@ -23,7 +23,7 @@ from fanout.errors import (
     VenueForbiddenError,
     VenueKeyError,
 )
-from fanout.protocol.errors import FanoutError, reason
+from fanout.protocol.errors import FanoutError, MissingPackageError, reason
 
 EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     UsageError: 2,
@@ -35,6 +35,7 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     VenueBusyError: 75,
     VenueError: 69,
     ConfigError: 78,
+    MissingPackageError: 78,
     FanoutError: 1,
 }
 """Exit code by kind of error; the first matching kind counts. 69, 75, 77 and 78 are the codes of

@@ -5,7 +5,7 @@ others who read, so that retention leaves it for a while.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from os.path import join
 
 import msgspec
@@ -19,6 +19,7 @@ from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
     LOCK,
+    SEGMENT,
     Place,
     decode_file_header,
     decode_places,
@@ -34,10 +35,12 @@ class Address(msgspec.Struct, frozen=True):
     channel: str
     epoch_ns: int
     first_seq: int
+    ending: str = SEGMENT
+    """Of its file's name."""
 
     @property
     def path(self) -> str:
-        return self.folder(ReadOnlyDisk()).file_path(self.epoch_ns, self.first_seq)
+        return self.folder(ReadOnlyDisk()).file_path(self.epoch_ns, self.first_seq, self.ending)
 
     def folder(self, disk: Disk) -> ChannelFolder:
         return ChannelFolder(disk, join(self.directory, self.channel))
@@ -74,9 +77,9 @@ def addresses(disk: Disk, directory: str, channel: str) -> list[Address]:
     folder = ChannelFolder(disk, join(directory, channel))
     try:
         return [
-            Address(directory, channel, epoch_ns, first_seq)
+            Address(directory, channel, epoch_ns, first_seq, ending)
             for epoch_ns in folder.epochs()
-            for first_seq in folder.segments(epoch_ns)
+            for first_seq, ending in folder.endings(epoch_ns).items()
         ]
     except NotADirectoryError:
         return []
@@ -129,11 +132,12 @@ def _kept_epoch(disk: Disk, segments: list[Address], *, is_open: bool) -> KeptEp
         except OSError:
             continue
         with closing(segment):
-            size_bytes += segment.size()
-            if each is first:
-                created_ns = _created_ns(segment.read(0, FILE_HEADER_BYTES))
-            if each is last:
-                end.find(segment, each.first_seq)
+            size_bytes += segment.file_bytes()
+            with suppress(OSError):  # a compressed one may not even tell its size
+                if each is first:
+                    created_ns = _created_ns(segment.read(0, FILE_HEADER_BYTES))
+                if each is last:
+                    end.find(segment, each.first_seq)
     state = "open" if is_open else end.state
     return KeptEpoch(
         channel=first.channel,

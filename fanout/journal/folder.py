@@ -1,17 +1,29 @@
 """A channel's folder in a journal: which epochs and segments it has, and where.
 
     DIR/CHANNEL/EPOCH/FIRSTSEQ.fj     a segment; .fi its index, .fs its state, .torn its cut-off end
+    DIR/CHANNEL/EPOCH/FIRSTSEQ.fj.zst a segment that was compressed: read as if it was not
 
 Names that no journal gives are passed over here. Nothing is checked but names: a file that has the
 name of a segment may be none.
 """
 
+import os
 from collections.abc import Sequence
+from errno import ENOENT
 from os.path import join
 from typing import Final
 
 from fanout.journal.disk import Disk
-from fanout.protocol.journal import INDEX, SEGMENT, TORN, number_in, numbered
+from fanout.protocol.journal import (
+    INDEX,
+    PACKED,
+    SEGMENT,
+    TORN,
+    number_in,
+    numbered,
+    segments_in,
+)
+from fanout.protocol.journal_packed import PackedFile
 
 STATE: Final = ".fs"
 
@@ -29,10 +41,15 @@ class ChannelFolder:
 
     def segments(self, epoch_ns: int) -> list[int]:
         """The first numbers of an epoch's segments, in order."""
-        return _numbers(self._disk.names(self.epoch_path(epoch_ns)), SEGMENT)
+        return list(self.endings(epoch_ns))
+
+    def endings(self, epoch_ns: int) -> dict[int, str]:
+        """The same, each with how its file's name ends: `SEGMENT` or `PACKED`."""
+        return segments_in(self._disk.names(self.epoch_path(epoch_ns)))
 
     def open(self, epoch_ns: int, first_seq: int) -> "KeptSegment":
-        """Open a segment to read it. Retention leaves it alone until it is closed."""
+        """Open a segment to read it, compressed or not. Retention leaves it alone until it is
+        closed. Raises `MissingPackageError` if it cannot be decompressed here."""
         return KeptSegment(self._disk, self, epoch_ns, first_seq)
 
     def epoch_path(self, epoch_ns: int) -> str:
@@ -48,18 +65,33 @@ class KeptSegment:
     def __init__(self, disk: Disk, folder: ChannelFolder, epoch_ns: int, first_seq: int) -> None:
         self._disk = disk
         self._index_path = folder.file_path(epoch_ns, first_seq, INDEX)
-        self._descriptor = disk.open(folder.file_path(epoch_ns, first_seq))
+        self._packed: PackedFile | None = None
+        self.path = folder.file_path(epoch_ns, first_seq)
+        try:
+            self._descriptor = disk.open(self.path)
+        except FileNotFoundError:
+            self._descriptor = self._open_packed(folder.file_path(epoch_ns, first_seq, PACKED))
         try:
             disk.share(self._descriptor)
+            if self.is_packed:
+                self._packed = PackedFile(self._read, self.file_bytes())
         except BaseException:
             self.close()
             raise
 
+    @property
+    def is_packed(self) -> bool:
+        return self.path.endswith(PACKED)
+
     def read(self, offset: int, size: int) -> bytes:
         """Up to so many bytes from there; fewer at the end."""
-        return self._disk.read(self._descriptor, offset, size)
+        return self._read(offset, size) if self._packed is None else self._packed.read(offset, size)
 
     def size(self) -> int:
+        return self.file_bytes() if self._packed is None else self._packed.size()
+
+    def file_bytes(self) -> int:
+        """What it takes on the disk, compressed or not."""
         return self._disk.size(self._descriptor)
 
     def index(self) -> bytes:
@@ -69,6 +101,19 @@ class KeptSegment:
     def close(self) -> None:
         self._disk.close(self._descriptor)
 
+    def _open_packed(self, path: str) -> int:
+        """A segment that has no other file. Where it has none at all, the error names the one that
+        is usual."""
+        try:
+            descriptor = self._disk.open(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), self.path) from None
+        self.path = path
+        return descriptor
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return self._disk.read(self._descriptor, offset, size)
+
 
 def first_seq_of(name: str) -> int | None:
     """The first number of the segment that a file in an epoch's folder belongs to, None for names
@@ -76,7 +121,7 @@ def first_seq_of(name: str) -> int | None:
     whole, torn, turn = name.partition(TORN)
     if torn and (not turn or (turn[0] == "." and turn[1:].isdecimal())):
         return number_in(whole) or None
-    found = (number_in(name, each) for each in (SEGMENT, INDEX, STATE))
+    found = (number_in(name, each) for each in (SEGMENT, PACKED, INDEX, STATE))
     return next((each for each in found if each), None)
 
 

@@ -24,7 +24,7 @@ from fanout.protocol.constants import START
 from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
-from fanout.protocol.journal import PART, SEGMENT, number_in, numbered
+from fanout.protocol.journal import PART, number_in, numbered, segments_in
 from fanout.protocol.journal_play import Playback
 from fanout.protocol.request import Moment, Position
 from fanout.protocol.session import SubscriberSession
@@ -41,8 +41,7 @@ def save(disk: Disk, folder: str, memory: Memory, *, syncs: bool = True) -> bool
     """Save what is remembered in the folder of an epoch, beside the segment that goes on behind it.
     It takes the place of what the epoch had. False without such a segment. Raises `OSError`."""
     names = disk.names(folder)
-    segments = (number_in(each, SEGMENT) for each in names)
-    first_seq = max((each for each in segments if each and each <= memory.next_seq), default=None)
+    first_seq = max((each for each in segments_in(names) if each <= memory.next_seq), default=None)
     if first_seq is None:
         return False
     name = numbered(first_seq, STATE)

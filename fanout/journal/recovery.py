@@ -14,11 +14,15 @@ its last whole frame.
 Its index is completed, or made anew. Files that were being made (.part) are removed. Files that no
 journal writes stay, and are named in a warning. A crash at any step leaves a journal that the next
 recovery brings to the same state: each step syncs what the next one relies on.
+
+A segment that is compressed was complete before: it is not looked through. Where a segment has both
+files, its compressing was cut short, and the compressed one is removed.
 """
 
 import errno
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import count
 from os.path import join
 from typing import Final
@@ -28,12 +32,13 @@ from fanout.journal.disk import Disk
 from fanout.journal.folder import ChannelFolder, contents, first_seq_of, write_all
 from fanout.journal.places import Places
 from fanout.journal.survey import Hole, Survey, begins_with_header, damage, is_right, survey
-from fanout.protocol.errors import PeerError
+from fanout.protocol.errors import MissingPackageError, PeerError, reason
 from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
     INDEX,
     INDEX_MAGIC,
     LOCK,
+    PACKED,
     PART,
     SEGMENT,
     SEGMENT_MAGIC,
@@ -47,8 +52,10 @@ from fanout.protocol.journal import (
     encode_places,
     number_in,
     numbered,
+    segments_in,
 )
 from fanout.protocol.text import channel_fault
+from fanout.protocol.zstd import Zstd
 
 _LOG = logging.getLogger("fanout")
 
@@ -102,6 +109,8 @@ class _Recovery:
         for name in self._disk.names(self._folder.path):
             if number_in(name) not in epochs:
                 self._foreign.append(join(self._folder.path, name))
+        for epoch_ns in epochs:
+            self._undo_compressing(epoch_ns)
         for epoch_ns in reversed(epochs):
             if self._recover_epoch(epoch_ns):
                 break
@@ -121,8 +130,42 @@ class _Recovery:
                     self._disk.remove(join(path, name))
             else:
                 self._foreign.append(join(path, name))
-        segments = self._folder.segments(epoch_ns)
-        return any(self._recover_segment(epoch_ns, each) for each in reversed(segments))
+        endings = self._folder.endings(epoch_ns)
+        return any(
+            self._recover_segment(epoch_ns, each)
+            if endings[each] == SEGMENT
+            else self._is_readable(epoch_ns, each)
+            for each in reversed(endings)
+        )
+
+    def _undo_compressing(self, epoch_ns: int) -> None:
+        """Remove compressed files of segments that are still there uncompressed. Raises
+        `ConfigError` for other compressed files, if they cannot be read here."""
+        path = self._folder.epoch_path(epoch_ns)
+        try:
+            names = self._disk.names(path)
+        except NotADirectoryError:
+            return
+        for name in names:
+            if number_in(name, PACKED + PART):
+                self._disk.remove(join(path, name))
+        for first_seq, ending in segments_in(names).items():
+            packed = numbered(first_seq, PACKED)
+            if ending == PACKED:
+                _require_zstd(join(path, packed))
+            elif packed in names:
+                self._disk.remove(join(path, packed))
+
+    def _is_readable(self, epoch_ns: int, first_seq: int) -> bool:
+        """Whether a compressed segment is one."""
+        path = self._folder.file_path(epoch_ns, first_seq, PACKED)
+        try:
+            with closing(self._folder.open(epoch_ns, first_seq)) as segment:
+                header = decode_file_header(segment.read(0, FILE_HEADER_BYTES))
+        except (OSError, PeerError) as error:
+            _LOG.warning("%s: cannot be read: %s: it stays as it is", path, reason(error))
+            return False
+        return (header.epoch_ns, header.first_seq) == (epoch_ns, first_seq)
 
     def _recover_segment(self, epoch_ns: int, first_seq: int) -> bool:
         path = self._folder.file_path(epoch_ns, first_seq)
@@ -141,6 +184,13 @@ class _Recovery:
         if segment.is_foreign:
             self._foreign.append(path)
         return is_whole
+
+
+def _require_zstd(path: str) -> None:
+    try:
+        Zstd()
+    except MissingPackageError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 class _Segment:

@@ -10,7 +10,7 @@ not fill the disk. One whose segment is removed reads it to its end, and then ge
 
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from os.path import join
 from typing import Final
@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder, first_seq_of
+from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of
 from fanout.protocol.errors import PeerError
-from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header
+from fanout.protocol.journal import FILE_HEADER_BYTES, PACKED, SEGMENT, decode_file_header
 from fanout.protocol.text import channel_fault
 
 _LOG = logging.getLogger("fanout")
@@ -51,6 +51,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """With its index and what else belongs to it."""
     end_ns: int
     """When the next one was begun, or later."""
+    ending: str = SEGMENT
+    """Of its file's name."""
 
 
 def choose(
@@ -94,7 +96,7 @@ class Retention:
         self._directory = directory
         self._limits = limits
         self._known: dict[str, tuple[int, int]] = {}
-        """When a segment was made, and its size, by path: each is opened once."""
+        """When a segment was made, and the size of its file, by path: each is opened once."""
 
     def prune(
         self, now_ns: int, *, spares_readers: bool = False, is_trial: bool = False
@@ -141,12 +143,16 @@ class Retention:
     def _look_at(self, channel: str, *, is_trial: bool) -> tuple[list[Sealed], int]:
         folder = self._folder(channel)
         epochs = folder.epochs()
-        order = [(epoch, seq) for epoch in epochs for seq in folder.segments(epoch)]
+        order = [
+            (epoch, seq, ending)
+            for epoch in epochs
+            for seq, ending in folder.endings(epoch).items()
+        ]
         sealed: list[Sealed] = []
         end_ns = 0
-        for (epoch_ns, first_seq), following in pairwise(order):
-            created_ns, size_bytes = self._facts(folder.file_path(epoch_ns, first_seq))
-            followed_ns, _ = self._facts(folder.file_path(*following))
+        for (epoch_ns, first_seq, ending), following in pairwise(order):
+            created_ns, size_bytes = self._facts(folder, epoch_ns, first_seq, ending)
+            followed_ns, _ = self._facts(folder, *following)
             end_ns = max(end_ns, followed_ns or created_ns)
             if size_bytes:
                 sealed.append(
@@ -156,36 +162,36 @@ class Retention:
                         first_seq=first_seq,
                         size_bytes=size_bytes,
                         end_ns=end_ns,
+                        ending=ending,
                     )
                 )
         if not order:
             return [], 0
         if not is_trial:
-            self._sweep(folder, epochs, order[0])
-        newest = folder.file_path(*order[-1])
-        _, newest_bytes = self._facts(newest)
-        self._known.pop(newest, None)  # it grows
+            self._sweep(folder, epochs, order[0][:2])
+        _, newest_bytes = self._facts(folder, *order[-1])
+        self._known.pop(folder.file_path(*order[-1]), None)  # it grows
         return sealed, newest_bytes
 
-    def _facts(self, path: str) -> tuple[int, int]:
-        """When a segment was made, and its size; zeros for what is none."""
-        if path not in self._known:
+    def _facts(
+        self, folder: ChannelFolder, epoch_ns: int, first_seq: int, ending: str
+    ) -> tuple[int, int]:
+        """When a segment was made, and the size of its file; zeros for what is none."""
+        known = self._known.get(folder.file_path(epoch_ns, first_seq, ending))
+        if known is None:
             try:
-                descriptor = self._disk.open(path)
+                segment = folder.open(epoch_ns, first_seq)
             except OSError:
                 return 0, 0
-            try:
-                head = self._disk.read(descriptor, 0, FILE_HEADER_BYTES)
-                self._known[path] = (_created_ns(head), self._disk.size(descriptor))
-            finally:
-                self._disk.close(descriptor)
-        return self._known[path]
+            with closing(segment):
+                known = self._known[segment.path] = _created_ns(segment), segment.file_bytes()
+        return known
 
     def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
         """Remove a segment's file. False if it is being read and is not known to be held. A trial
         only finds that out."""
         folder = self._folder(segment.channel)
-        path = folder.file_path(segment.epoch_ns, segment.first_seq)
+        path = folder.file_path(segment.epoch_ns, segment.first_seq, segment.ending)
         with suppress(FileNotFoundError):  # somebody else removed it
             descriptor = self._disk.open(path)
             try:
@@ -198,7 +204,8 @@ class Retention:
                 self._disk.close(descriptor)
         if is_held:
             _LOG.warning("%s: removed while it was being read, to stay within the limits", path)
-        self._known.pop(path, None)
+        for ending in (SEGMENT, PACKED):
+            self._known.pop(folder.file_path(segment.epoch_ns, segment.first_seq, ending), None)
         return True
 
     def _remove_rests(self, removed: Sequence[Sealed]) -> None:
@@ -233,8 +240,8 @@ class Retention:
         return ChannelFolder(self._disk, join(self._directory, channel))
 
 
-def _created_ns(head: bytes) -> int:
+def _created_ns(segment: KeptSegment) -> int:
     try:
-        return decode_file_header(head).created_ns
-    except PeerError:
+        return decode_file_header(segment.read(0, FILE_HEADER_BYTES)).created_ns
+    except (OSError, PeerError):
         return 0

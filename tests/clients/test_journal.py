@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fanout.protocol.journal import numbered
 from tests.protocol.golden import BTC
 from tests.protocol.test_journal_play import Story, block_at
 from tests.stand.journals import MemoryFiles
+from tests.stand.packed import pack_file
 
 
 class Folder:
@@ -329,3 +331,47 @@ def test_the_names_in_a_folder_that_does_not_change_are_read_once(
     folder.file(1).unlink()
     assert channel.segments(1) == [10, 19]
     assert channel.segments(2) == []
+
+
+def test_compressed_segments_are_read_as_if_they_were_not(folder: Folder) -> None:
+    three(folder)
+    for seq in (1, 10):
+        pack_file(folder.file(seq))
+    assert numbers(JournalClient(folder.url)) == list(range(1, 28))
+    for seq in (2, 9, 10, 14, 20):
+        client = JournalClient(folder.url, start=Position(epoch_ns=1, seq=seq))
+        assert numbers(client) == list(range(seq, 28))
+    with_time = Folder(folder.path.parent / "times")
+    with_time.story().blocks(2, at_ns=10).rotate(15).blocks(2, at_ns=20)
+    with_time.write()
+    pack_file(with_time.file(1))
+    pack_file(with_time.file(7))
+    client = JournalClient(with_time.url, start=Moment(time_ns=15))
+    assert numbers(client) == list(range(7, 13))
+    segment = ChannelFolder(str(folder.path)).open(1, 10)
+    assert segment.size() == len(folder.files.all[1, 10].data)
+    assert segment.read(0, 8) == b"fanoutFJ"
+    segment.close()
+
+
+def test_a_compressed_segment_that_is_damaged_is_a_loss(folder: Folder) -> None:
+    path = pack_file(three(folder).file(10))
+    path.write_bytes(path.read_bytes()[:-1])
+    client = JournalClient(folder.url)
+    assert [each for each in client if isinstance(each, Loss)] == [
+        Loss(first_seq=10, last_seq=18, reason=LossReason.DAMAGED)
+    ]
+    assert client.position == Position(epoch_ns=1, seq=28)
+
+
+def test_without_the_package_the_records_before_come_and_then_its_name(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_file(three(folder).file(10))
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    client, found = JournalClient(folder.url), []
+    needed = f"^{folder.url}: compressed segments need zstandard: pip install zstandard$"
+    with pytest.raises(JournalError, match=needed):
+        found += [each.seq for each in client if isinstance(each, Trade)]
+    assert client.position == Position(epoch_ns=1, seq=10)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from fanout.cli import journal
 from fanout.cli.journal_view import HEAD
+from fanout.errors import ConfigError
 from fanout.journal.disk import RealDisk
+from fanout.journal.recovery import recover
 from fanout.journal.store import take_lock
 from fanout.protocol.constants import START
 from fanout.protocol.framing import frame
@@ -19,6 +22,7 @@ from fanout.protocol.journal import FileHeader, encode_file_header, numbered
 from tests.fanout.cli.processes import at_once
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, files_below, make_channel
 from tests.protocol.golden import HEADER, payload
+from tests.stand.packed import pack_file
 
 FIRST = f"test/{EPOCH_NS:020}/{1:020}"
 SECOND = f"test/{EPOCH_NS:020}/{9:020}"
@@ -111,6 +115,44 @@ def test_a_journal_that_is_right_is_verified(kept: str) -> None:
         (9, 12),
     ]
     assert all(each["ok"] for each in rows("verify", kept, "--channel", "test"))
+
+
+def test_compressed_segments_are_looked_at_like_all_others(kept: str) -> None:
+    before = rows("ls", kept)
+    sizes = [each["size_bytes"] for each in rows("verify", kept)]
+    for name in (FIRST, SECOND):
+        pack_file(Path(kept) / f"{name}.fj")
+    (Path(kept) / f"{FIRST}.fi").unlink()
+    on_disk = sum(each.stat().st_size for each in Path(kept).rglob("*.zst"))
+    assert rows("ls", kept) == [before[0] | {"size_bytes": on_disk}]
+    assert [each["changed"] for each in rows("index", kept) if each.get("changed")] == []
+    checked = rows("verify", kept)
+    assert [(each["file"], each["size_bytes"]) for each in checked] == [
+        (f"{kept}/{FIRST}.fj.zst", sizes[0]),
+        (f"{kept}/{SECOND}.fj.zst", sizes[1]),
+    ]
+    assert all(each["ok"] for each in checked)
+    change(kept, f"{SECOND}.fj.zst", -1)
+    assert said("verify", kept, code=1).startswith(
+        f"{kept}/{SECOND}.fj.zst: no segment: no table of zstd frames stands at the end"
+    )
+    assert rows("ls", kept)[0]["state"] == "damaged"
+    assert rows("prune", kept, "--keep-bytes", "1")[0]["file"] == f"{kept}/{FIRST}.fj.zst"
+    assert list(files_below(Path(kept))) == [f"{SECOND}.fi", f"{SECOND}.fj.zst"]
+
+
+def test_without_the_package_of_a_compressed_journal_it_is_named(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_file(Path(kept) / f"{FIRST}.fj")
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    needed = "compressed segments need zstandard: pip install zstandard\n"
+    for command in (("verify", kept), ("ls", kept), ("prune", kept, "--keep-bytes", "1")):
+        done = at_once("journal", *command)
+        assert (done.returncode, done.stdout, done.stderr) == (78, "", f"fanout: {needed}")
+    with pytest.raises(ConfigError, match=f"{kept}/{FIRST}.fj.zst: {needed.strip()}"):
+        recover(RealDisk(), kept)
 
 
 def test_what_is_damaged_and_missing_is_told(kept: str) -> None:
