@@ -5,11 +5,14 @@ from typing import Annotated, Final
 from fanout.config import TransportConfig
 from fanout.config.duration import parse_duration
 from fanout.config.options import Kind, Option
-from fanout.errors import UsageError
+from fanout.errors import ConfigError, UsageError
+from fanout.protocol.errors import MissingPackageError
 from fanout.protocol.journal import MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES
+from fanout.protocol.zstd import Zstd
 
 ALWAYS: Final = "always"
 NEVER: Final = "never"
+ZSTD: Final = "zstd"
 
 
 class JournalConfig(TransportConfig, frozen=True, kw_only=True):
@@ -49,6 +52,15 @@ class JournalConfig(TransportConfig, frozen=True, kw_only=True):
         ),
     ] = "1s"
 
+    compress: Annotated[
+        str,
+        Option(
+            "Compress segments that are complete: zstd. Before Python 3.14 that needs the package "
+            "zstandard, here and where they are read. \\[default: none]",
+            choices=(ZSTD,),
+        ),
+    ] = ""
+
     def __post_init__(self) -> None:
         if not self.dir or "\0" in self.dir:
             raise UsageError(f"--dir {self.dir[:40]!r}: no directory")
@@ -63,6 +75,13 @@ class JournalConfig(TransportConfig, frozen=True, kw_only=True):
                 f"{2 * self.segment_bytes:,}"
             )
         self.sync_s  # noqa: B018  refused here, before anything opens
+        if self.compress not in ("", ZSTD):
+            raise UsageError(f"--compress {self.compress[:40]!r}: {ZSTD} is the only one there is")
+        if self.compress:
+            try:
+                Zstd()
+            except MissingPackageError as error:
+                raise ConfigError(f"--compress {ZSTD}: {error}") from error
 
     @property
     def sync_s(self) -> int | None:

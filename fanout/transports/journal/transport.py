@@ -24,6 +24,7 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.channel.past import PastOf
 from fanout.errors import BindError
+from fanout.journal.compressing import CompressingThread, Compressor
 from fanout.journal.disk import Disk, RealDisk
 from fanout.journal.retention import Limits
 from fanout.journal.store import Journal, open_journal
@@ -78,6 +79,9 @@ class JournalTransport(Transport):
         self._disk = disk or RealDisk()
         self._wall_ns = wall_ns
         self._worker = worker or Worker(self._disk, sync_s=config.sync_s, chore=self._tidy)
+        self._compressing: CompressingThread | None = None
+        if config.compress:
+            self._compressing = CompressingThread(Compressor(self._disk, config.dir))
         self._kept: tuple[Keeping, ...] = ()
         self._journal: Journal | None = None
         """None unless the directory is ours."""
@@ -122,12 +126,21 @@ class JournalTransport(Transport):
         try:
             await self._begin()
             task_status.started(self.url)
+            if self._compressing is not None:
+                self._compressing.start()
             await self._keep()
         finally:
             self._worker.stop()
+            if self._compressing is not None:
+                self._compressing.stop()
             with trio.move_on_after(CLOSE_S, shield=True):
-                while self._worker.is_running:  # noqa: ASYNC110  threads, no event to wait for
+                while self._is_running:  # noqa: ASYNC110  threads, no event to wait for
                     await trio.sleep(ENDING_S)
+
+    @property
+    def _is_running(self) -> bool:
+        compressing = self._compressing
+        return self._worker.is_running or (compressing is not None and compressing.is_running)
 
     def _tidy(self) -> None:
         """Remove old segments, at the latest after each new one. For the thread that syncs."""

@@ -1,5 +1,6 @@
 import errno
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ import trio.testing
 
 from fanout.channel.channel import Channel
 from fanout.config import Config, SourceConfig
-from fanout.errors import BindError, UsageError
+from fanout.errors import BindError, ConfigError, UsageError
+from fanout.journal import compressing
 from fanout.journal.disk import RealDisk
 from fanout.journal.folder import ChannelFolder
 from fanout.journal.memory import remember
@@ -24,6 +26,7 @@ from fanout.stats.snapshots import JournalStats
 from fanout.transports.journal.config import JournalConfig
 from fanout.transports.journal.transport import LAST_S, JournalTransport
 from tests.contracts.transport import TransportContract
+from tests.fanout.journal.kept import EPOCH_NS, write_journal
 from tests.stand import channels
 from tests.stand.book_channel import Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel, publish, publish_bulk
@@ -525,6 +528,7 @@ async def test_a_disk_that_hangs_at_the_end_is_given_up(
         ({"keep_bytes": 1024}, "--keep-bytes 1,024: at least two segments"),
         ({"keep_bytes": 3 * MIB, "segment_bytes": 2 * MIB}, "at least two segments, 4,194,304"),
         ({"sync": "5"}, "--sync '5' is not a duration"),
+        ({"compress": "lz4"}, "--compress 'lz4': zstd is the only one there is"),
         ({"sync": ""}, "--sync ''"),
         ({"sync": "0s"}, "--sync '0s'"),
         ({"sync": "sometimes"}, "or always, or never"),
@@ -547,3 +551,24 @@ def test_a_service_has_one_journal() -> None:
     source = SourceConfig(venue="sim", assets=("BTCUSDT",))
     with pytest.raises(UsageError, match="the journal is asked for twice"):
         Config(sources=(source,), transports=journals)
+
+
+async def test_segments_that_are_complete_are_compressed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressing, "BOTH_S", 0.0)
+    old, new = (write_journal(tmp_path, 3, epoch_ns=each) for each in (EPOCH_NS, EPOCH_NS + 1))
+    transport = JournalTransport(JournalConfig(dir=str(tmp_path), compress="zstd"))
+    async with channels.serving([one()], transport):
+        while old.exists():  # noqa: ASYNC110  a thread, no event to wait for
+            await trio.sleep(0.001)
+    assert old.with_suffix(".fj.zst").exists()
+    assert new.exists()
+    assert "journal-compress" not in [each.name for each in threading.enumerate()]
+
+
+def test_to_compress_without_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(ConfigError, match="--compress zstd: compressed segments need"):
+        JournalConfig(dir="/j", compress="zstd")
