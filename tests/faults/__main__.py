@@ -2,6 +2,7 @@
 
 python -m tests.faults --rounds 300            all kinds in turn
 python -m tests.faults --only service_killed   one kind
+python -m tests.faults --rounds 250 --only service_with_journal_killed   a thousand kills
 """
 
 import random

@@ -6,7 +6,7 @@ killed, stopped, starved and started anew. Consumers find it by a proxy, whose a
 """
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from tests.stand.exchange import Market
 from tests.stand.inside import running_simulator
 from tests.stand.oracle import Oracle
 from tests.stand.proxy import Proxy, proxying
-from tests.stand.service import Service, serving
+from tests.stand.service import Service, forked, serving
 from tests.stand.tails import Tail, instruments_of
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
@@ -34,10 +34,12 @@ ORDERLY: Final = 143
 class House:
     """What there is, and how to start the service."""
 
-    def __init__(self, simulator: Simulator, directory: Path) -> None:
+    def __init__(self, simulator: Simulator, directory: Path, journal: Sequence[str] = ()) -> None:
+        """With options of a `journal` the service keeps one, and has no queue."""
         self.simulator = simulator
         self.oracle = Oracle(Market(simulator, *SYMBOLS))
         self.directory = directory
+        self.journal = journal
         self.queue = f"faults-{random.randrange(10**12)}"
         self.consumers: list[Consumer] = []
         self.service: Service
@@ -50,8 +52,13 @@ class House:
             *("--assets", ",".join(SYMBOLS), "--http-port", "0"),
             *("--ws-url", self.simulator.ws_url, "--rest-url", self.simulator.rest_url, *more),
             *("tcp", "--port", "0", "--stall-timeout", "1"),
-            *("shm", "--name", self.queue, "--capacity", "4KiB"),
+            *self._second(),
         ]
+
+    def _second(self) -> list[str]:
+        if self.journal:
+            return ["journal", *self.journal]
+        return ["shm", "--name", self.queue, "--capacity", "4KiB"]
 
     @asynccontextmanager
     async def served(self, *more: str, **process: Any) -> AsyncIterator[Service]:
@@ -59,17 +66,33 @@ class House:
         self._starts += 1
         log = self.directory / f"log-{self._starts}"
         async with serving(*self.options(*more), log=log, **process) as self.service:
-            host, _, port = (await self.service.address("tcp"))[6:].rpartition(":")
-            self.door.target = (host, int(port))
-            self.instruments = await instruments_of(f"tcp://{host}:{port}")
+            await self._let_in()
             yield self.service
+
+    @asynccontextmanager
+    async def forked(self, *more: str, until_up: bool = True) -> AsyncIterator[Service]:
+        """The same, started in a fraction of the time. Without `until_up` it has just begun to
+        start, and nobody finds it."""
+        self._starts += 1
+        log = self.directory / f"log-{self._starts}"
+        async with forked(*self.options(*more), log=log) as self.service:
+            if until_up:
+                await self._let_in()
+            yield self.service
+
+    async def _let_in(self) -> None:
+        host, _, port = (await self.service.address("tcp"))[6:].rpartition(":")
+        self.door.target = (host, int(port))
+        if not self.instruments:
+            self.instruments = await instruments_of(f"tcp://{host}:{port}")
 
     def admit(self, nursery: trio.Nursery, **options: Any) -> None:
         """Let consumers of all kinds in, and the market open."""
         tastes = {"idle_timeout_s": IDLE_S, "start": "oldest", **options}
         self.consumers += all_kinds(self.oracle, self.door.url("tcp"), **tastes)
-        queue = f"shm://{self.queue}"
-        self.consumers.append(of_queue(self.oracle, "shm", queue, idle_timeout_s=IDLE_S))
+        if not self.journal:
+            queue = f"shm://{self.queue}"
+            self.consumers.append(of_queue(self.oracle, "shm", queue, idle_timeout_s=IDLE_S))
         for each in self.consumers:
             nursery.start_soon(each.run)
         self.simulator.release()
@@ -98,6 +121,11 @@ class House:
         enough = [(each, each.reader.trades + count) for each in self.consumers]
         await self.until(lambda: all(each.reader.trades >= goal for each, goal in enough))
 
+    async def level(self) -> None:
+        """Until everybody has come to where the first of them is now."""
+        front = max(each.reader.place for each in self.consumers)
+        await self.until(lambda: all(each.reader.place >= front for each in self.consumers))
+
     async def end(self) -> None:
         """End in good order, and judge."""
         code = await self.service.end()
@@ -106,11 +134,16 @@ class House:
             self.oracle.complain("P6", f"it ended with {code}: {self.service.said[-5:]}")
         for each in self.consumers:
             each.reader.require_goodbye()
+        if not self.journal:
+            self._account()
+        self.require_calm()
+        self.oracle.check()
+
+    def _account(self) -> None:
+        """Hold each epoch for itself against what was issued."""
         newest = max(self.oracle.books)
         for epoch_ns, book in self.oracle.books.items():
             book.account(is_whole=epoch_ns == newest)
-        self.require_calm()
-        self.oracle.check()
 
     def require_calm(self) -> None:
         """No service has said that anything was wrong with itself."""
@@ -121,11 +154,13 @@ class House:
 
 
 @asynccontextmanager
-async def opened(directory: Path, *, rate: float = 200.0) -> AsyncIterator[House]:
+async def opened(
+    directory: Path, *, rate: float = 200.0, journal: Sequence[str] = ()
+) -> AsyncIterator[House]:
     config = SimulatorConfig(symbols=SYMBOLS, rate=rate, hold=True)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running_simulator(config))
-        house = House(simulator, directory)
+        house = House(simulator, directory, journal)
         house.door = await stack.enter_async_context(proxying("tcp://127.0.0.1:1"))
         stack.callback(Path("/dev/shm", house.queue).unlink, missing_ok=True)
         yield house

@@ -18,6 +18,7 @@ import trio
 from fanout.net.websocket import IDLE_TIMEOUT_S
 from fanout.protocol import LossReason
 from tests.faults.house import IDLE_S, ORDERLY, House, opened
+from tests.faults.journal import service_with_journal_killed
 from tests.stand.consumers import TrioConsumer
 from tests.stand.service import serving
 
@@ -46,13 +47,13 @@ async def service_killed(directory: Path, chance: random.Random) -> None:
     """Those of TCP and of the queue are told, come back to the next one, and lose nothing that
     they are not told of."""
     async with opened(directory) as house, trio.open_nursery() as nursery:
-        async with house.served() as service:
+        async with house.forked() as service:
             house.admit(nursery)
             await house.more_trades(1)
             await trio.sleep(chance.random() * LONGEST_WAIT_S)
             service.signal(signal.SIGKILL)
             await house.until(lambda: all(each.reader.disconnects for each in house.consumers))
-        async with house.served():
+        async with house.forked():
             await house.more_trades()
             await house.end()
     assert all(each.reader.restarts == 1 for each in house.consumers)
@@ -60,7 +61,7 @@ async def service_killed(directory: Path, chance: random.Random) -> None:
 
 async def service_stopped(directory: Path, chance: random.Random) -> None:
     """For longer than consumers wait: they go, come back and have lost nothing."""
-    async with opened(directory) as house, house.served() as service, _visited(house):
+    async with opened(directory) as house, house.forked() as service, _visited(house):
         await trio.sleep(chance.random() * LONGEST_WAIT_S)
         service.signal(signal.SIGSTOP)
         began_s = trio.current_time()
@@ -76,7 +77,7 @@ async def service_stopped(directory: Path, chance: random.Random) -> None:
 async def service_stopped_for_long(directory: Path, chance: random.Random) -> None:
     """For longer than any wait of ours or of its own: it finds the exchange and its consumers
     again, and what it missed."""
-    async with opened(directory) as house, house.served() as service, _visited(house):
+    async with opened(directory) as house, house.forked() as service, _visited(house):
         service.signal(signal.SIGSTOP)
         await trio.sleep(LONG_S)
         service.signal(signal.SIGCONT)
@@ -86,7 +87,7 @@ async def service_stopped_for_long(directory: Path, chance: random.Random) -> No
 
 async def consumer_stopped(directory: Path, chance: random.Random) -> None:
     """For longer than the service waits for it. Nobody else notices."""
-    async with opened(directory) as house, house.served(), _visited(house) as nursery:
+    async with opened(directory) as house, house.forked(), _visited(house) as nursery:
         tail = house.tail("tail", house.door.url("tcp"), nursery)
         await house.until(lambda: tail.reader.trades > 0)
         await trio.sleep(chance.random() * LONGEST_WAIT_S)
@@ -101,7 +102,7 @@ async def consumer_stopped(directory: Path, chance: random.Random) -> None:
 
 async def reader_of_queue_killed(directory: Path, chance: random.Random) -> None:
     """What it was handing over comes again to the next one, and nothing is missing in between."""
-    async with opened(directory) as house, house.served():
+    async with opened(directory) as house, house.forked():
         house.simulator.release()
         due = None
         for number in range(3):
@@ -120,7 +121,7 @@ async def reader_of_queue_killed(directory: Path, chance: random.Random) -> None
 async def reader_of_queue_stopped(directory: Path, chance: random.Random) -> None:
     """Until the queue is full: it is told exactly what it missed."""
     loud = opened(directory, rate=1_000)
-    async with loud as house, house.served(), trio.open_nursery() as nursery:
+    async with loud as house, house.forked(), trio.open_nursery() as nursery:
         house.watch(nursery)
         tail = house.tail("reader", f"shm://{house.queue}", nursery)
         await house.until(lambda: tail.reader.trades > 0)
@@ -174,6 +175,7 @@ async def short_of_memory_when_crowded(directory: Path, chance: random.Random) -
 
 ROUNDS: Final[tuple[Round, ...]] = (
     service_killed,
+    service_with_journal_killed,
     service_stopped,
     consumer_stopped,
     reader_of_queue_killed,

@@ -46,11 +46,14 @@ class Request(msgspec.Struct, frozen=True):
 class Forked:
     """A running command, with the members of `subprocess.Popen` that the tests use."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path | None = None
+    ) -> None:
+        """With a `log` its standard error goes there, and nobody reads its standard output."""
         self.args = ["fanout", *arguments]
         self.returncode: int | None = None
-        out, theirs_out = os.pipe()
-        err, theirs_err = os.pipe()
+        out, theirs_out = os.pipe() if log is None else _file(Path(os.devnull))
+        err, theirs_err = os.pipe() if log is None else _file(log)
         self._end, theirs_end = os.pipe()
         self.stdout: IO[str] = os.fdopen(out)
         self.stderr: IO[str] = os.fdopen(err)
@@ -115,6 +118,12 @@ class Forked:
                     self.returncode = int(os.read(self._end, 20))
                     os.close(self._end)
         return self.returncode
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """A file, to read and to write."""
+    writing = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    return os.open(path, os.O_RDONLY), writing
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ P7, that nobody is trusted with a length, shows in memory and in words; tests lo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from fanout.clients.outcomes import Disconnected, Received, Restarted
@@ -43,6 +43,12 @@ SILENCE_S: Final = 18.0
 """A symbol that is traded all the time and is quiet for longer is told: after 12 s as stale, or
 after 10 as down; and REST may have to be asked first."""
 
+_WITH_LAST_SEQ: Final = (
+    *(EndReason.SHUTDOWN, EndReason.SLOW, EndReason.FEED_FAILED),
+    EndReason.EPOCH_OVER,
+)
+"""Reasons of an END whose last number is that of what came before. Others refuse."""
+
 _UNFILLED: Final = (GapState.UNRECOVERABLE, GapState.NO_TRADE)
 Numbered = Trade | Status | Gap | Quote | BookUpdate
 
@@ -64,6 +70,8 @@ class Oracle:
         self.exchange_books = exchange_books
         self.books: dict[int, Book] = {}
         self.complaints: list[str] = []
+        self.open_ids: set[tuple[str, int]] = set()
+        """Symbols and ids of gaps that are open, in whatever epoch."""
 
     def complain(self, promise: str, what: str) -> None:
         if len(self.complaints) < MAX_COMPLAINTS:
@@ -71,6 +79,86 @@ class Oracle:
 
     def book(self, epoch_ns: int) -> "Book":
         return self.books.setdefault(epoch_ns, Book(self))
+
+    def account_kept(self, kept: Mapping[int, int]) -> Counter[str]:
+        """Hold all epochs together against what was issued, as a journal keeps them: no trade is
+        missing between two epochs, and none is kept twice. `kept` has the last number of each
+        epoch that the journal has. What consumers got beyond it comes again in the next epoch."""
+        records: list[Numbered] = []
+        of_newest: list[Numbered] = []
+        for epoch_ns, last_seq in sorted(kept.items()):
+            found = self.book(epoch_ns).records
+            missing = [seq for seq in range(1, last_seq + 1) if seq not in found]
+            if missing:
+                self.complain("P2", f"epoch {epoch_ns}: {missing[:9]} were not read from it")
+            numbered = (found.get(seq) for seq in range(1, last_seq + 1))
+            of_newest = [each for each in numbered if isinstance(each, Trade | Status | Gap)]
+            records += of_newest
+        told: Counter[str] = Counter()
+        for symbol in self.market.symbols:
+            for stream in ("trade", "aggTrade"):
+                told += self.account(symbol, stream, records, newest=of_newest)
+        return told
+
+    def account(
+        self,
+        symbol: str,
+        stream: StreamKind,
+        records: Sequence[Numbered],
+        *,
+        is_whole: bool = True,
+        newest: Sequence[Numbered] | None = None,
+    ) -> Counter[str]:
+        """Hold the ids of a symbol's trades and gaps against what was issued. With `newest` the
+        records are those of several epochs, these of the last: what an epoch left open, a later one
+        may open again, and what the last one opened may still be open."""
+        trades = Counter(
+            each.trade_id
+            for each in records
+            if isinstance(each, Trade) and each.symbol == symbol and stream_of(each) == stream
+        )
+        gaps = self._gaps(symbol, stream, records)
+        opened = _ids(gaps, GapState.OPEN)
+        still_open = _ids(self._gaps(symbol, stream, newest or ()), GapState.OPEN)
+        if newest is not None:
+            opened = Counter(opened.keys())
+        filled, unfilled = _ids(gaps, GapState.BACK_FILLED), _ids(gaps, *_UNFILLED)
+        found = {
+            "told twice": [i for c in (trades, opened, filled + unfilled) for i in c if c[i] > 1],
+            "closed and never opened": list((filled + unfilled) - opened),
+            "opened and never closed": [*(opened - filled - unfilled - still_open)] * is_whole,
+            "filled, and did not come": list(filled - trades) if is_whole else [],
+            "told as missing for good, and came": list(unfilled & trades),
+        }
+        found |= self._against_issued(symbol, stream, trades.keys() | unfilled.keys(), opened)
+        for what, ids in found.items():
+            if ids:
+                self.complain("P2", f"{symbol} {stream}: {sorted(ids)[:9]} {what}")
+        counts = {"trades": trades.total(), "opened": opened.total(), "filled": filled.total()}
+        for state in _UNFILLED:
+            counts[state.name.lower().replace("_", " ")] = _ids(gaps, state).total()
+        return Counter(counts)
+
+    def _gaps(self, symbol: str, stream: StreamKind, records: Iterable[Numbered]) -> list[Gap]:
+        return [
+            each
+            for each in records
+            if isinstance(each, Gap)
+            and each.instrument.symbol == symbol
+            and self.market.stream_of_id(symbol, each.first_id) == stream
+        ]
+
+    def _against_issued(
+        self, symbol: str, stream: StreamKind, told: set[int], opened: Counter[int]
+    ) -> dict[str, list[int]]:
+        if not told:
+            return {}
+        issued = self.market.issued(symbol, stream, told)
+        nowhere = (each for each in issued.keys() - told if issued[each] != SPENT)
+        return {
+            "made up": list(told - issued.keys()),
+            "issued and never told": [each for each in nowhere if not opened[each]],
+        }
 
     def check(self) -> None:
         """Fails with all that is wrong so far."""
@@ -100,8 +188,18 @@ class Book:
         elif isinstance(record, Trade):
             self.trades[record.symbol] += 1
             self.judge(who, record)
+        elif isinstance(record, Gap):
+            self._note(record)
         elif isinstance(record, Quote):
             self.judge_quote(who, record)
+
+    def _note(self, gap: Gap) -> None:
+        ids = range(gap.first_id, gap.last_id + 1)
+        named = {(gap.instrument.symbol, each) for each in ids}
+        if gap.state is GapState.OPEN:
+            self._oracle.open_ids |= named
+        else:
+            self._oracle.open_ids -= named
 
     def judge(self, who: str, trade: Trade) -> None:
         fault = self._oracle.market.fault_of(trade)
@@ -125,7 +223,7 @@ class Book:
                 told += self._hold(symbol, records)
                 continue
             for stream in ("trade", "aggTrade"):
-                told += self._account(symbol, stream, records, is_whole)
+                told += self._oracle.account(symbol, stream, records, is_whole=is_whole)
         return told
 
     def _hold(self, symbol: str, records: Sequence[Numbered]) -> Counter[str]:
@@ -148,52 +246,6 @@ class Book:
                 reasons[each.why[:70]] += each.last_id - each.first_id + 1
         return reasons
 
-    def _account(
-        self, symbol: str, stream: StreamKind, records: Sequence[Numbered], is_whole: bool
-    ) -> Counter[str]:
-        market = self._oracle.market
-        trades = Counter(
-            each.trade_id
-            for each in records
-            if isinstance(each, Trade) and each.symbol == symbol and stream_of(each) == stream
-        )
-        gaps = [
-            each
-            for each in records
-            if isinstance(each, Gap)
-            and each.instrument.symbol == symbol
-            and market.stream_of_id(symbol, each.first_id) == stream
-        ]
-        opened = _ids(gaps, GapState.OPEN)
-        filled, unfilled = _ids(gaps, GapState.BACK_FILLED), _ids(gaps, *_UNFILLED)
-        found = {
-            "told twice": [i for c in (trades, opened, filled + unfilled) for i in c if c[i] > 1],
-            "closed and never opened": list((filled + unfilled) - opened),
-            "opened and never closed": list(opened - filled - unfilled) if is_whole else [],
-            "filled, and did not come": list(filled - trades) if is_whole else [],
-            "told as missing for good, and came": list(unfilled & trades),
-        }
-        found |= self._against_issued(symbol, stream, trades.keys() | unfilled.keys(), opened)
-        for what, ids in found.items():
-            if ids:
-                self._oracle.complain("P2", f"{symbol} {stream}: {sorted(ids)[:9]} {what}")
-        counts = {"trades": trades.total(), "opened": opened.total(), "filled": filled.total()}
-        for state in _UNFILLED:
-            counts[state.name.lower().replace("_", " ")] = _ids(gaps, state).total()
-        return Counter(counts)
-
-    def _against_issued(
-        self, symbol: str, stream: StreamKind, told: set[int], opened: Counter[int]
-    ) -> dict[str, list[int]]:
-        if not told:
-            return {}
-        issued = self._oracle.market.issued(symbol, stream, told)
-        nowhere = (each for each in issued.keys() - told if issued[each] != SPENT)
-        return {
-            "made up": list(told - issued.keys()),
-            "issued and never told": [each for each in nowhere if not opened[each]],
-        }
-
 
 class Reader:
     """One consumer's account."""
@@ -209,6 +261,8 @@ class Reader:
         self.ends: list[End] = []
         self.disconnects: list[Disconnected] = []
         self.restarts = 0
+        self.last_seqs: dict[int, int] = {}
+        """The last number of each epoch that it has left behind."""
         self.epoch_ns = first.epoch_ns if first else 0
         self.due = first.seq if first else None
         self.told: list[tuple[float, Received]] = []
@@ -299,8 +353,9 @@ class Reader:
 
     def _take_end(self, end: End) -> None:
         self.ends.append(end)
-        is_refusal = end.reason not in (EndReason.SHUTDOWN, EndReason.SLOW, EndReason.FEED_FAILED)
-        if not is_refusal and self._is_connected and end.last_seq + 1 != self.due:
+        is_refusal = end.reason not in _WITH_LAST_SEQ
+        is_counted = self._is_connected or (self.due and end.reason is EndReason.EPOCH_OVER)
+        if not is_refusal and is_counted and end.last_seq + 1 != self.due:
             self._complain("P6", f"{end}, where {self.due} was due")
 
     def _take_disconnected(self, record: Disconnected) -> None:
@@ -314,6 +369,9 @@ class Reader:
     def _take_restarted(self, record: Restarted) -> None:
         if self.due is not None and record.before.seq != self.due:
             self._complain("P2", f"{record}, where {self.due} was due")
+        if record.epoch_ns <= record.before.epoch_ns:
+            self._complain("P2", f"{record} goes back in time")
+        self.last_seqs[record.before.epoch_ns] = record.before.seq - 1
         self.epoch_ns, self.due = record.epoch_ns, 1
         self.restarts += 1
 
@@ -341,6 +399,11 @@ class Reader:
         return max(rest_s - book_s, now_s - max(rest_s, book_s))
 
     @property
+    def place(self) -> tuple[int, int]:
+        """The epoch that it is in, and the number that is due."""
+        return self.epoch_ns, self.due or 0
+
+    @property
     def unknown_books(self) -> list[str]:
         """Symbols of which it has no book now."""
         return self.books.unknown if self.books else []
@@ -349,6 +412,23 @@ class Reader:
         """Nothing has been wrong for a while, so it has all books."""
         for symbol in self.unknown_books:
             self._complain("P8", f"no book of {symbol}, and nothing goes wrong")
+
+    def require_epochs(self, kept: Mapping[int, int]) -> None:
+        """It was sent everything that a journal keeps, of each epoch since it came, and told of the
+        end of each. `kept` is as for `Oracle.account_kept`."""
+        *before, newest = sorted(kept)
+        if list(self.last_seqs) != before:
+            self._complain("P2", f"it was in the epochs {list(self.last_seqs)}, and not {before}")
+        for epoch_ns, last_seq in self.last_seqs.items():
+            if last_seq < kept.get(epoch_ns, 0):
+                self._complain(
+                    "P2", f"it left {epoch_ns} at {last_seq}, and {kept[epoch_ns]} is kept"
+                )
+        ends = [each.last_seq for each in self.ends if each.reason is EndReason.EPOCH_OVER]
+        if ends != list(self.last_seqs.values()):
+            self._complain("P2", f"it was told that epochs are over at {ends}: {self.last_seqs}")
+        if self.epoch_ns != newest:
+            self._complain("P2", f"it is in {self.epoch_ns}, not in {newest}")
 
     def require_goodbye(self) -> None:
         """The service has ended in good order while this one was connected."""

@@ -15,6 +15,7 @@ import trio
 
 from fanout.stats.snapshots import ServiceStats
 from tests.fanout.cli.processes import FANOUT, environment
+from tests.stand.forks import Forked
 
 PATIENCE_S: Final = 30.0
 NEVER: Final = -1
@@ -26,7 +27,7 @@ ROOT: Final = Path(__file__).parents[2]
 class Service:
     """A process that serves, and what it says."""
 
-    def __init__(self, process: trio.Process, log: Path) -> None:
+    def __init__(self, process: trio.Process | Forked, log: Path) -> None:
         self.pid = process.pid
         self._process = process
         self._log = log
@@ -67,7 +68,9 @@ class Service:
     async def wait(self) -> int:
         """Until it has ended by itself. Gives the exit code."""
         with trio.move_on_after(PATIENCE_S):
-            return await self._process.wait()
+            while (code := self._process.poll()) is None:  # noqa: ASYNC110  a process
+                await trio.sleep(0.01)
+            return code
         return NEVER
 
     async def end(self) -> int:
@@ -103,6 +106,18 @@ async def serving(*options: str, log: Path, **process_options: Any) -> AsyncIter
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+@asynccontextmanager
+async def forked(*options: str, log: Path) -> AsyncIterator[Service]:
+    """The same, up in a fraction of the time: see `forks`."""
+    process = await trio.to_thread.run_sync(Forked, options, environment(), log)
+    try:
+        yield Service(process, log)
+    finally:
+        process.kill()
+        with process:
+            pass
 
 
 def tailing(*arguments: str) -> Sequence[str]:
