@@ -25,6 +25,7 @@ from tests.bench import (
     ingest,
     ingest_depth,
     joiners,
+    journal,
     latency,
     market,
     memory,
@@ -66,9 +67,10 @@ NAMED: Final[dict[str, Stage]] = {
     "joiners": joiners,
     "pure-client": pure_client,
     "venues": venues,
+    "journal": journal,
 }
-"""Stages of a whole service, which has no rivals. They run only if they are named: `scale` takes
-half an hour, and the others ten minutes together."""
+"""Stages of a whole service. They run only if they are named: `scale` takes half an hour, and the
+others a quarter of an hour together."""
 ALL: Final = STAGES | NAMED
 
 
