@@ -97,7 +97,7 @@ class RowReader(JournalReader):
             rows, behind = self._subscription.rows_at(data, offset)
             if rows:
                 self._add(self._selected(rows))
-            elif behind == offset:
+            else:
                 behind += LENGTH_BYTES + _LENGTH.unpack_from(data, offset)[0]
                 self._take_frame(data[offset:behind])
             offset = behind

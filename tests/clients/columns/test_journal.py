@@ -179,6 +179,19 @@ def test_it_ends_before_an_epoch(folder: Folder) -> None:
     assert not list(read_journal(folder.url, start=Position(epoch_ns=2, seq=1), stop=stop))
 
 
+def test_a_piece_has_one_header(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    story = folder.story()
+    trades(story)
+    finer = replace(BTC, price_exponent=-4)
+    story.channel.change([finer], [Reference(price=5, quantity=1, trade_id=2, time=3)])
+    trades(story, count=2, instrument=finer)
+    trades(story, count=2, instrument=finer)
+    folder.write()
+    pieces = list(read_journal(folder.url))
+    assert [exponents(each) for each in pieces] == [[BTC.price_exponent] * 3, [-4] * 4]
+
+
 def test_what_is_no_journal_is_an_error(tmp_path: Path) -> None:
     pieces = read_journal(f"journal://{tmp_path}/none")
     with pytest.raises(JournalError):
