@@ -26,7 +26,6 @@ from fanout.protocol.constants import MAX_SEQ, START, LossReason
 from fanout.protocol.errors import PeerError
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
-from fanout.protocol.header import opening
 from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header
 from fanout.protocol.journal_scan import Fault
 from fanout.protocol.journal_segment import (
@@ -228,7 +227,7 @@ class Playback:
         self.epoch_ns, self.next_seq, self.ended = segment.epoch_ns, seq, b""
         self._header = spot.header
         self._is_header_due = self._is_at_head = False
-        self.greeting = frame(START) + opening(replace(spot.header, next_seq=seq))
+        self.greeting = frame(START) + self._seen.opening(replace(spot.header, next_seq=seq))
         return True
 
     def _go(self, segment: Segment, spot: Spot) -> None:
@@ -259,7 +258,7 @@ class Playback:
             told = _loss(self.next_seq, spot.seq - 1, self._why)
             self.next_seq = spot.seq
         if self._is_header_due:
-            told += opening(replace(spot.header, next_seq=self.next_seq))
+            told += self._seen.opening(replace(spot.header, next_seq=self.next_seq))
             self._header, self._is_header_due = spot.header, False
         return told
 

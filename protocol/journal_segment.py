@@ -33,7 +33,13 @@ from fanout.protocol.constants import (
 from fanout.protocol.errors import FanoutError, MalformedError, PeerError
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.framing import frame
-from fanout.protocol.header import MAX_OPENING_BYTES, decode_header, decode_opening
+from fanout.protocol.header import (
+    MAX_OPENING_BYTES,
+    decode_header,
+    decode_opening,
+    encode_header,
+    opening,
+)
 from fanout.protocol.instruments import with_instruments
 from fanout.protocol.joining import first_seq as number_of
 from fanout.protocol.journal import FILE_HEADER_BYTES, Place, decode_file_header
@@ -145,6 +151,15 @@ class Seen:
             _shorten(self._instruments, self.INSTRUMENTS)
             return known
         return replace(bare, instruments=known.instruments, references=known.references)
+
+    def opening(self, header: Header) -> bytes:
+        """What `fanout.protocol.header.opening` gives. Instruments that were read are not encoded
+        anew: that takes a third of the time of a seek, and with hundreds of them nearly all."""
+        for instruments, known in list(self._instruments.items()):
+            is_same = known.instruments is header.instruments
+            if is_same and known.references is header.references:
+                return frame(encode_header(header)) + instruments
+        return opening(header)
 
     def index(self, epoch_ns: int, first_seq: int) -> Index | None:
         """The index of a sealed segment, if it is kept."""
