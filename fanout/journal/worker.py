@@ -253,7 +253,10 @@ class Worker:
         if task.completes_head:
             segment.publish()
         track.write_ns.append(self._clock_ns() - begun_ns)
-        if self._sync_s == 0:
+        # A disk that failed may take what it cannot keep. Without a sync, each new segment would
+        # end the failure for a second.
+        is_trial = task.completes_head and track.failure is not None and self._sync_s is not None
+        if self._sync_s == 0 or is_trial:
             self._sync(track, segment)
             if segment.fault is not None:
                 raise segment.fault

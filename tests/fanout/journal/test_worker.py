@@ -177,6 +177,26 @@ def test_a_failed_sync_shows_with_the_next_write() -> None:
     assert (written.track.failure.next_seq, written.track.written_seq) == (2, 1)
 
 
+def test_after_a_failure_the_next_segment_has_to_be_synced_before_it_counts() -> None:
+    """Else a disk that takes everything and syncs nothing would be well each other second."""
+    written = Written().begin()
+    written.disk.sync_error = errno.EIO
+    written.write()
+    written.worker.do_all()
+    written.worker.sync_all()
+    written.write()
+    written.worker.do_all()
+    written.channel = new_channel(name="one")
+    for serial in (2, 3):
+        written.begin(serial)
+        assert written.track.failure is not None
+        assert (written.track.failure.serial, written.track.failure.next_seq) == (serial, 1)
+        assert written.track.published == 1
+    written.disk.sync_error = 0
+    written.begin(4)
+    assert (written.track.published, written.track.syncs) == (4, 1)
+
+
 def test_a_segment_that_cannot_be_sealed_fails_the_next_one() -> None:
     written = Written().begin()
     written.write(count=3)
