@@ -70,8 +70,6 @@ class Oracle:
         self.exchange_books = exchange_books
         self.books: dict[int, Book] = {}
         self.complaints: list[str] = []
-        self.open_ids: set[tuple[str, int]] = set()
-        """Symbols and ids of gaps that are open, in whatever epoch."""
 
     def complain(self, promise: str, what: str) -> None:
         if len(self.complaints) < MAX_COMPLAINTS:
@@ -79,6 +77,16 @@ class Oracle:
 
     def book(self, epoch_ns: int) -> "Book":
         return self.books.setdefault(epoch_ns, Book(self))
+
+    def open_ids(self) -> set[tuple[str, int]]:
+        """Symbols and ids of gaps that are open, over all epochs."""
+        found: set[tuple[str, int]] = set()
+        for _, book in sorted(self.books.items()):
+            for gap in sorted(book.gaps, key=lambda gap: gap.seq):
+                ids = range(gap.first_id, gap.last_id + 1)
+                named = {(gap.instrument.symbol, each) for each in ids}
+                found = found | named if gap.state is GapState.OPEN else found - named
+        return found
 
     def account_kept(self, kept: Mapping[int, int]) -> Counter[str]:
         """Hold all epochs together against what was issued, as a journal keeps them: no trade is
@@ -173,6 +181,7 @@ class Book:
         """Of quotes and updates of books, which are many, the hash alone."""
         self.trades: Counter[str] = Counter()
         """By symbol."""
+        self.gaps: list[Gap] = []
         self._oracle = oracle
 
     @property
@@ -189,17 +198,9 @@ class Book:
             self.trades[record.symbol] += 1
             self.judge(who, record)
         elif isinstance(record, Gap):
-            self._note(record)
+            self.gaps.append(record)
         elif isinstance(record, Quote):
             self.judge_quote(who, record)
-
-    def _note(self, gap: Gap) -> None:
-        ids = range(gap.first_id, gap.last_id + 1)
-        named = {(gap.instrument.symbol, each) for each in ids}
-        if gap.state is GapState.OPEN:
-            self._oracle.open_ids |= named
-        else:
-            self._oracle.open_ids -= named
 
     def judge(self, who: str, trade: Trade) -> None:
         fault = self._oracle.market.fault_of(trade)

@@ -86,12 +86,15 @@ def _get(url: str) -> bytes:
 
 
 @asynccontextmanager
-async def serving(*options: str, log: Path, **process_options: Any) -> AsyncIterator[Service]:
+async def serving(
+    *options: str, log: Path, inside: Sequence[str] = (), **process_options: Any
+) -> AsyncIterator[Service]:
     """`fanout` with these options. What it says on stderr is kept in a file, so that it never waits
-    for a reader; at the end it is killed, if it still runs."""
+    for a reader; at the end it is killed, if it still runs. `inside` is a command that runs the
+    command behind it in its own place."""
     with log.open("wb") as stderr:
         process = await trio.lowlevel.open_process(
-            [*FANOUT, *options],
+            [*inside, *FANOUT, *options],
             **{
                 "stdout": subprocess.DEVNULL,
                 "stderr": stderr,
