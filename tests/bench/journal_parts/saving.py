@@ -3,6 +3,9 @@
 The rivals read what is the usual form for them, and write all columns that it has, in batches as
 long as ours where they have batches. The figure is the CPU time of all threads: `fanout save` and
 polars use two, and the others one.
+
+Records of DBN are of fixed size, so numpy can view them without their package. That decodes nothing
+and checks no CRC: it shows the least that Parquet costs, and has no goal.
 """
 
 import contextlib
@@ -74,7 +77,8 @@ def saving(made: Made, folder: Path, rounds: int) -> Iterator[Row | Absent]:
     for rival in (DECODER, VIEWED, POLARS):
         if rival in found and OURS in found:
             times = ratios(found[rival], found[OURS])
-            yield figure(f"{rival} / {OURS}", times, "times", at_least=1)
+            goal = None if rival == VIEWED else 1
+            yield figure(f"{rival} / {OURS}", times, "times", at_least=goal)
     yield from (Absent(name, why) for name, why in absent.items() if why)
 
 
