@@ -38,6 +38,10 @@ from fanout.protocol.zstd import Zstd
 CHUNK_BYTES: Final = 1024 * 1024
 """How much of a segment a zstd frame holds. A reader unpacks that much for a single record."""
 
+START_BYTES: Final = 64 * 1024
+"""Of a segment's first bytes no more are unpacked than are asked for, up to so many: whoever begins
+in its midst looks at its header first."""
+
 MAX_CHUNK_BYTES: Final = 16 * CHUNK_BYTES
 """Most that a zstd frame may hold or take. It is what a reader holds in memory."""
 
@@ -110,6 +114,8 @@ class PackedFile:
         """Of each zstd frame in the segment, and of its end."""
         self._packed_begins: Sequence[int] = ()
         """The same in the file."""
+        self._start_bytes = 0
+        """How much can be had of the first zstd frame without the rest."""
         self._last: tuple[int, bytes] = -1, b""
         """The zstd frame that was unpacked last."""
 
@@ -120,6 +126,8 @@ class PackedFile:
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the segment; fewer at its end. Raises as `size` does."""
         begins = self._table()
+        if not offset and 0 < size <= self._start_bytes and self._last[0]:
+            return self._start(size)
         stop = min(offset + size, begins[-1])
         pieces: list[bytes] = []
         while offset < stop:
@@ -137,9 +145,19 @@ class PackedFile:
                 self._chunks = read_table(self._read, self._file_bytes)
             except MalformedError as error:
                 raise OSError(errno.EIO, str(error)) from error
+            for first in self._chunks[:1]:
+                self._start_bytes = min(START_BYTES, first.size)
             self._packed_begins = _sums(each.packed_bytes for each in self._chunks)
             self._begins = _sums(each.size for each in self._chunks)
         return self._begins
+
+    def _start(self, size: int) -> bytes:
+        """The first bytes of the segment; fewer if they are damaged. All are in the first frame."""
+        packed = self._read(0, self._chunks[0].packed_bytes)
+        try:
+            return self._zstd.unpack_start(packed, size)
+        except MalformedError:
+            return bytes(size)
 
     def _chunk(self, index: int) -> bytes:
         known, data = self._last

@@ -54,6 +54,18 @@ class Zstd:
         except module.ZstdError as error:
             raise MalformedError(f"a zstd frame is damaged: {error}") from error
 
+    def unpack_start(self, packed: bytes, size: int) -> bytes:
+        """The first bytes of a frame, up to `size` of them, without a look at its checksum. Raises
+        `MalformedError`."""
+        module = self._module
+        try:
+            decompressor = module.ZstdDecompressor()
+            if self._is_standard:
+                return bytes(decompressor.decompress(packed, size))
+            return bytes(decompressor.stream_reader(packed).read(size))
+        except module.ZstdError as error:
+            raise MalformedError(f"a zstd frame is damaged: {error}") from error
+
 
 def _found() -> tuple[ModuleType, bool]:
     """The module, and whether it is the one of the standard library."""

@@ -69,7 +69,18 @@ def test_each_zstd_frame_is_unpacked_once_by_a_reader_that_goes_on() -> None:
 
     file = PackedFile(read, len(FILE))
     assert b"".join(file.read(at, 50) for at in range(0, len(DATA), 50)) == DATA
-    assert len(reads) == 2 + 4
+    assert len(reads) == 2 + 1 + 4
+
+
+def test_the_start_of_a_segment_is_read_without_the_rest() -> None:
+    damaged = bytearray(FILE)
+    damaged[read_table(reader(FILE), len(FILE))[0].packed_bytes - 1] ^= 1  # in a checksum
+    file = opened(bytes(damaged))
+    assert file.read(0, 64) == DATA[:64]
+    assert file.read(1, 64) == bytes(64), "here the checksum counts"
+    assert file.read(0, 64) == bytes(64), "as it is known now"
+    damaged[0] ^= 1
+    assert opened(bytes(damaged)).read(0, 64) == bytes(64)
 
 
 def test_a_damaged_zstd_frame_reads_as_zeros() -> None:

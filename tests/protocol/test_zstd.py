@@ -32,9 +32,7 @@ class StandardLibrary(ModuleType):
             self._inner: Any = zstandard.ZstdDecompressor().decompressobj()
 
         def decompress(self, data: bytes, max_length: int) -> bytes:
-            found = bytes(self._inner.decompress(data))
-            assert len(found) < max_length
-            return found
+            return bytes(self._inner.decompress(data))[:max_length]
 
         @property
         def eof(self) -> bool:
@@ -71,6 +69,14 @@ def test_what_is_no_such_frame_is_refused(zstd: Zstd) -> None:
     for size in (0, len(DATA) - 1, len(DATA) + 1):
         with pytest.raises(MalformedError, match=f"of 960 bytes, where {size} are due"):
             zstd.unpack(packed, size)
+
+
+def test_the_first_bytes_of_a_frame_can_be_had_alone(zstd: Zstd) -> None:
+    packed = zstd.pack(DATA)
+    assert zstd.unpack_start(packed, 10) == DATA[:10]
+    assert zstd.unpack_start(packed[:-4], len(DATA)) == DATA
+    with pytest.raises(MalformedError, match="a zstd frame is damaged"):
+        zstd.unpack_start(b"no frame at all", 10)
 
 
 def test_the_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
