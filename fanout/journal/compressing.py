@@ -42,7 +42,7 @@ LOOK_S: Final = 10.0
 BOTH_S: Final = 1.0
 """How long both files of a segment are there."""
 
-REST: Final = 3
+REST: Final = 9
 """How many times as long as a piece of work takes, the thread rests after it."""
 
 SYNC_CHUNKS: Final = 16
