@@ -24,6 +24,7 @@ from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
 from fanout.simulator.dialects import dialect_of, listing_of
 from fanout.venues import VENUES, BookSource, Continuity
 from tests.fanout.cli.processes import environment
+from tests.soak import kept
 from tests.soak.figures import Sampler
 from tests.soak.mischief import Mischief
 from tests.soak.run import CALM_S, CATCH_UP_S, DATA, ORDERLY, RECOVERY_S, Outcome
@@ -148,6 +149,9 @@ class ManyChannels(ABC):
     log_bytes: str
     """For all channels: full within some minutes, so that memory can be judged after ten."""
 
+    has_journal: bool = False
+    """Whether the service keeps one, which is read at the end."""
+
     filling_mib: float = 0.0
     """Memory that the service takes bit by bit, up to a bound that is reached after the run."""
 
@@ -158,6 +162,7 @@ class ManyChannels(ABC):
         self.seed = seed
         self.deeds: list[str] = []
         self._directory = directory
+        self._journal = directory / "journal"
 
     @abstractmethod
     def consumers(self, channel: Channel, url: str) -> list[Consumer]:
@@ -180,6 +185,8 @@ class ManyChannels(ABC):
         config = self._directory / "fanout.toml"
         config.write_text("\n".join(each.table() for each in self.channels))
         words = f"--config {config} --log-bytes {self.log_bytes} --http-port 0 tcp --port 0".split()
+        if self.has_journal:
+            words += kept.options(self._journal).split()
         log = self._directory / "log"
         async with serving(*words, log=log, env=self.environment()) as service:
             url = await service.address("tcp")
@@ -197,7 +204,11 @@ class ManyChannels(ABC):
                 done = await self.trouble(duration_s)
                 exit_code = await self._finish(service, duration_s)
                 nursery.cancel_scope.cancel()
-        return self._outcome(duration_s, done, exit_code)
+        findings = self.findings()
+        if self.has_journal:
+            oracles = {each.name: each.oracle for each in self.channels}
+            findings |= await kept.looked_through(self._journal, oracles)
+        return self._outcome(duration_s, done, exit_code, findings)
 
     def mischief(self, site: Site, number: int, longest_s: float) -> Mischief:
         """What goes wrong at a site, from a seed of its own."""
@@ -278,11 +289,13 @@ class ManyChannels(ABC):
             if "Traceback" in line or "fault of ours" in line:
                 complain("P5", f"the service logged: {line}")
 
-    def _outcome(self, duration_s: float, done: Counter[str], exit_code: int) -> Outcome:
+    def _outcome(
+        self, duration_s: float, done: Counter[str], exit_code: int, findings: dict[str, float]
+    ) -> Outcome:
         books = [c.oracle.book(c.witness.reader.epoch_ns) for c in self.channels]
         readers = [each.reader for channel in self.channels for each in channel.consumers]
         losses = sum((each.losses for each in readers), Counter[LossReason]())
-        accounts = sum((each.account() for each in books), Counter[str]())
+        accounts = sum((each.account(goes_on=self.has_journal) for each in books), Counter[str]())
         complaints = [
             f"{channel.name}: {each}"
             for channel in self.channels
@@ -304,7 +317,7 @@ class ManyChannels(ABC):
             reconnects=sum(len(each.disconnects) for each in readers),
             mischief=dict(done),
             deeds=self.deeds,
-            findings=self.findings(),
+            findings=findings,
             filling_mib=self.filling_mib,
             exit_code=exit_code,
             complaints=complaints,

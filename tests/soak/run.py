@@ -2,9 +2,11 @@
 
     simulator --stream, rest: spoiled--> service (a process) --way: spoiled--> consumers
                                              |'------------------------------> consumers, witnesses
-                                             '--- two queues ----------------> two readers
+                                             |'-- two queues ----------------> two readers
+                                             '--- journal
 
 It ends with a while of calm, in which everybody catches up, and an orderly end of the service.
+Then the journal is read.
 """
 
 import random
@@ -18,6 +20,7 @@ import trio
 from fanout.net.rest import BAN_S
 from fanout.protocol import LossReason
 from fanout.simulator import Simulator, SimulatorConfig
+from tests.soak import kept
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Sampler
 from tests.soak.mischief import SYMBOLS, Mischief
@@ -33,6 +36,7 @@ RATE: Final = 100.0
 LOG_BYTES: Final = "1MiB"
 """Full within a minute, so that memory has nothing left to grow for."""
 
+CHANNEL: Final = "binance"
 DATA: Final = "trades,quotes,book"
 
 CALM_S: Final = 4.0
@@ -91,10 +95,15 @@ class Soak:
         self.service: Service
         self._seed = seed
         self._directory = directory
+        self._journal = directory / "journal"
 
     async def run(self, stream: Proxy, rest: Proxy, duration_s: float) -> Outcome:
         queues = [f"soak-{random.randrange(10**9)}-{each}" for each in ("quick", "slow")]
-        options = [*_options(stream, rest), *map("shm --capacity 64KiB --name {}".format, queues)]
+        options = [
+            *_options(stream, rest),
+            *map("shm --capacity 64KiB --name {}".format, queues),
+            kept.options(self._journal),
+        ]
         words, log = " ".join(options).split(), self._directory / "log"
         async with serving(*words, log=log) as self.service:
             url = await self.service.address("tcp")
@@ -140,7 +149,8 @@ class Soak:
             while not all(each.is_over for each in self.crowd.all):  # noqa: ASYNC110  threads
                 await trio.sleep(0.05)
         self._judge(exit_code)
-        return self._outcome(duration_s, mischief, exit_code)
+        findings = await kept.looked_through(self._journal, {CHANNEL: self.oracle})
+        return self._outcome(duration_s, mischief, exit_code, findings)
 
     async def _until_fed(self) -> None:
         """Until trades of each symbol come again, and each has a book."""
@@ -178,7 +188,9 @@ class Soak:
             if "Traceback" in line or "fault of ours" in line:
                 complain("P5", f"the service said: {line}")
 
-    def _outcome(self, duration_s: float, mischief: Mischief, exit_code: int) -> Outcome:
+    def _outcome(
+        self, duration_s: float, mischief: Mischief, exit_code: int, findings: dict[str, float]
+    ) -> Outcome:
         readers = [each.reader for each in self.crowd.all]
         losses = sum((each.losses for each in readers), Counter[LossReason]())
         last = self.sampler.last
@@ -191,7 +203,7 @@ class Soak:
             updates=sum(each.updates for each in readers),
             compared=sum(each.books.compared for each in readers if each.books),
             losses={reason.name: count for reason, count in losses.items()},
-            ids=dict(self._book().account()),
+            ids=dict(self._book().account(goes_on=True)),
             reasons=dict(self._book().reasons()),
             consumers=len(readers),
             reconnects=sum(len(each.disconnects) for each in readers),
@@ -199,6 +211,7 @@ class Soak:
             feed_connections=last.feed.connections if last else 0,
             mischief=dict(mischief.done),
             deeds=mischief.deeds,
+            findings=findings,
             exit_code=exit_code,
             complaints=self.oracle.complaints,
         )

@@ -38,6 +38,7 @@ PLANS: Final = (
 
 class Wide(ManyChannels):
     log_bytes = "4MiB"
+    has_journal = True
 
     def consumers(self, channel: Channel, url: str) -> list[Consumer]:
         oracle, name = channel.oracle, channel.name

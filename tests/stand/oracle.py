@@ -43,6 +43,10 @@ SILENCE_S: Final = 18.0
 """A symbol that is traded all the time and is quiet for longer is told: after 12 s as stale, or
 after 10 as down; and REST may have to be asked first."""
 
+HEALING_S: Final = 180
+"""A gap that is older is closed: the venue has been asked for its trades, also where it had banned
+the service for a while."""
+
 _WITH_LAST_SEQ: Final = (
     *(EndReason.SHUTDOWN, EndReason.SLOW, EndReason.FEED_FAILED),
     EndReason.EPOCH_OVER,
@@ -105,7 +109,7 @@ class Oracle:
         told: Counter[str] = Counter()
         for symbol in self.market.symbols:
             for stream in ("trade", "aggTrade"):
-                told += self.account(symbol, stream, records, newest=of_newest)
+                told += self.account(symbol, stream, records, recent=of_newest, reopens=True)
         return told
 
     def account(
@@ -115,11 +119,12 @@ class Oracle:
         records: Sequence[Numbered],
         *,
         is_whole: bool = True,
-        newest: Sequence[Numbered] | None = None,
+        recent: Sequence[Numbered] = (),
+        reopens: bool = False,
     ) -> Counter[str]:
-        """Hold the ids of a symbol's trades and gaps against what was issued. With `newest` the
-        records are those of several epochs, these of the last: what an epoch left open, a later one
-        may open again, and what the last one opened may still be open."""
+        """Hold the ids of a symbol's trades and gaps against what was issued. What the
+        `recent` ones of them opened may still be open. `reopens`: they are those of several epochs,
+        and what one left open, a later one may open again."""
         trades = Counter(
             each.trade_id
             for each in records
@@ -127,8 +132,8 @@ class Oracle:
         )
         gaps = self._gaps(symbol, stream, records)
         opened = _ids(gaps, GapState.OPEN)
-        still_open = _ids(self._gaps(symbol, stream, newest or ()), GapState.OPEN)
-        if newest is not None:
+        still_open = _ids(self._gaps(symbol, stream, recent), GapState.OPEN)
+        if reopens:
             opened = Counter(opened.keys())
         filled, unfilled = _ids(gaps, GapState.BACK_FILLED), _ids(gaps, *_UNFILLED)
         found = {
@@ -213,18 +218,22 @@ class Book:
         if fault:
             self._oracle.complain("P8", f"{who}: {fault}")
 
-    def account(self, *, is_whole: bool = True) -> Counter[str]:
+    def account(self, *, is_whole: bool = True, goes_on: bool = False) -> Counter[str]:
         """Hold ids against what was issued, and give what became of them. `is_whole`: the service
-        ended in good order, so that what it opened is closed."""
+        ended in good order, so that what it opened is closed. `goes_on`: it kept a journal, so what
+        it opened in the last minutes is for its next start to close."""
         told: Counter[str] = Counter()
         kept = (self.records[seq] for seq in sorted(self.records))
         records = [each for each in kept if not isinstance(each, int)]
+        recent = _recent(records) if goes_on else ()
         for symbol in self._oracle.market.symbols:
             if not self._oracle.has_ids:
                 told += self._hold(symbol, records)
                 continue
             for stream in ("trade", "aggTrade"):
-                told += self._oracle.account(symbol, stream, records, is_whole=is_whole)
+                told += self._oracle.account(
+                    symbol, stream, records, is_whole=is_whole, recent=recent
+                )
         return told
 
     def _hold(self, symbol: str, records: Sequence[Numbered]) -> Counter[str]:
@@ -440,6 +449,18 @@ class Reader:
 
     def _complain(self, promise: str, what: str) -> None:
         self._oracle.complain(promise, f"{self.name}: {what}")
+
+
+def _recent(records: Sequence[Numbered]) -> Sequence[Numbered]:
+    """Those that came in the time that a gap may take to be closed."""
+    place, newest_ns = len(records), 0
+    for place in range(len(records) - 1, -1, -1):
+        record = records[place]
+        if isinstance(record, Trade):
+            newest_ns = max(newest_ns, record.received_ns)
+            if record.received_ns < newest_ns - HEALING_S * 1_000_000_000:
+                break
+    return records[place:]
 
 
 def _ids(gaps: Iterable[Gap], *states: GapState) -> Counter[int]:
