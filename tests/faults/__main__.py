@@ -27,12 +27,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     print(f"{options.rounds} rounds (seed {options.seed})", flush=True)
-    chance, began_s, done = random.Random(options.seed), time.monotonic(), Counter[str]()
+    began_s, done = time.monotonic(), Counter[str]()
     names = [options.only] if options.only else list(KINDS)
     for number in range(options.rounds):
         name = names[number % len(names)]
-        with tempfile.TemporaryDirectory() as directory:
-            trio.run(KINDS[name], Path(directory), chance)
+        chance = random.Random(options.seed + number)
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                trio.run(KINDS[name], Path(directory), chance)
+        except BaseException:
+            print(f"round {number + 1}: {name} --seed {options.seed + number}", flush=True)
+            raise
         done[name] += 1
     told = ", ".join(f"{count} x {name}" for name, count in done.items())
     print(f"every promise held: {told}, in {time.monotonic() - began_s:.0f} s")

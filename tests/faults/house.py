@@ -129,7 +129,13 @@ class House:
     async def end(self) -> None:
         """End in good order, and judge."""
         code = await self.service.end()
-        await self.until(lambda: all(each.is_over for each in self.consumers))
+        with trio.move_on_after(PATIENCE_S):
+            while not all(each.is_over for each in self.consumers):  # noqa: ASYNC110  threads
+                await trio.sleep(0.02)
+        for each in self.consumers:
+            if not each.is_over:
+                last = each.reader.told[-3:]
+                self.oracle.complain("P6", f"{each.reader.name} waits at {each.reader.due}: {last}")
         if code != ORDERLY:
             self.oracle.complain("P6", f"it ended with {code}: {self.service.said[-5:]}")
         for each in self.consumers:
