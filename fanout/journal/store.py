@@ -54,14 +54,16 @@ class Journal:
         self,
         disk: Disk,
         directory: str,
+        lock: int,
         retention: Retention,
         newest: dict[str, int],
         memories: dict[str, Memory],
         wall_ns: Callable[[], int],
     ) -> None:
-        """`newest` has the newest epoch of each channel from before this start, and `memories` what
-        is known of its trades."""
+        """`lock` is the descriptor of the lock. `newest` has the newest epoch of each channel from
+        before this start, and `memories` what is known of its trades."""
         self.directory = directory
+        self.lock = lock
         self._disk = disk
         self._retention = retention
         self._newest = newest
@@ -70,6 +72,7 @@ class Journal:
         self._limiter = trio.CapacityLimiter(READERS)
         self._tidied_s = time.monotonic()
         self._failure = ""
+        self._lock_failure = ""
 
     def past_of(self, channel: str) -> JournalPast:
         """What is kept of a channel. See `channel.past.PastOf`. Raises `ConfigError` for a channel
@@ -83,7 +86,9 @@ class Journal:
     def tidy(self, *, now: bool = False) -> None:
         """Remove segments that are too old or too many, if it is time for that, or `now`. For the
         thread that syncs, which calls it after each round and says `now` after a rotation. Raises
-        nothing: what cannot be removed is logged, and tried again."""
+        nothing: what cannot be removed is logged, and tried again. The lock is looked after each
+        time."""
+        self._keep_lock()
         now_s = time.monotonic()
         if not now and now_s < self._tidied_s + TIDY_S:
             return
@@ -100,6 +105,22 @@ class Journal:
         if removed:
             size = sum(each.size_bytes for each in removed)
             _LOG.info("journal: removed %d old segments, %s bytes", len(removed), f"{size:,}")
+
+    def _keep_lock(self) -> None:
+        """Take the lock again if its file was removed, as with the whole directory. Without it a
+        second service would find the directory free."""
+        try:
+            if self._disk.is_at(self.lock, join(self.directory, LOCK)):
+                return
+            lock = take_lock(self._disk, self.directory)
+        except (OSError, BindError) as error:
+            if self._lock_failure != reason(error):
+                self._lock_failure = reason(error)
+                _LOG.error("journal: its lock is gone: %s", self._lock_failure)
+            return
+        self._lock_failure = ""
+        self._disk.close(self.lock)
+        self.lock = lock
 
 
 @asynccontextmanager
@@ -120,9 +141,12 @@ async def open_journal(
     try:
         newest, memories = await _recovered(disk, directory)
         retention = Retention(disk, directory, limits or Limits())
-        journal = Journal(disk, directory, retention, newest, memories, wall_ns)
-        await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
-        yield journal
+        journal = Journal(disk, directory, lock, retention, newest, memories, wall_ns)
+        try:
+            await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
+            yield journal
+        finally:
+            lock = journal.lock
     finally:
         with trio.move_on_after(PATIENCE_S, shield=True):
             await trio.to_thread.run_sync(disk.close, lock, abandon_on_cancel=True)

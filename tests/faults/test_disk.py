@@ -126,6 +126,7 @@ async def test_a_journal_goes_on_when_its_disk_is_there_again(tmp_path: Path) ->
             shutil.rmtree(outside)
             begun = await kept.stats()
             await kept.until_stats(lambda it: it.segments > begun.segments)
+            await kept.house.until((outside / "lock").exists)
             hide, show = partial(disk.hide, "journal"), partial(disk.show, "journal")
             await play(kept, hide, show, EROFS, trades=1)
             before = await kept.stats()

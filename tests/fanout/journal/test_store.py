@@ -39,6 +39,23 @@ async def test_a_second_service_is_refused(tmp_path: Path) -> None:
                 raise AssertionError
 
 
+async def test_a_lock_that_was_removed_is_taken_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "journal"
+    async with open_journal(str(directory)) as journal:
+        (directory / "lock").unlink()
+        directory.rmdir()
+        directory.write_text("in its place")
+        for _ in range(2):
+            journal.tidy()
+        assert caplog.messages == ["journal: its lock is gone: Not a directory"]
+        directory.unlink()
+        journal.tidy()
+        assert lock_holder(RealDisk(), str(directory)) == f"process {os.getpid()}"
+    assert lock_holder(RealDisk(), str(directory)) is None
+
+
 async def test_a_directory_that_cannot_be_used_is_refused_in_a_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
