@@ -21,7 +21,7 @@ from tests.stand.inside import running_simulator
 from tests.stand.oracle import Oracle
 from tests.stand.proxy import Proxy, proxying
 from tests.stand.service import Service, forked, serving
-from tests.stand.tails import Tail, instruments_of
+from tests.stand.tails import Tail, header_of
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PATIENCE_S: Final = 40.0
@@ -45,6 +45,8 @@ class House:
         self.service: Service
         self.door: Proxy
         self.instruments: dict[str, Instrument] = {}
+        self.epoch_ns = 0
+        """The service's present one."""
         self._starts = 0
 
     def options(self, *more: str) -> list[str]:
@@ -83,8 +85,9 @@ class House:
     async def _let_in(self) -> None:
         host, _, port = (await self.service.address("tcp"))[6:].rpartition(":")
         self.door.target = (host, int(port))
-        if not self.instruments:
-            self.instruments = await instruments_of(f"tcp://{host}:{port}")
+        header = await header_of(f"tcp://{host}:{port}")
+        self.epoch_ns = header.epoch_ns
+        self.instruments = {each.symbol: each for each in header.instruments}
 
     def admit(self, nursery: trio.Nursery, **options: Any) -> None:
         """Let consumers of all kinds in, and the market open."""
@@ -122,7 +125,10 @@ class House:
         await self.until(lambda: all(each.reader.trades >= goal for each, goal in enough))
 
     async def level(self) -> None:
-        """Until everybody has come to where the first of them is now."""
+        """Until everybody is in the present epoch, and then as far as the first of them."""
+        await self.until(
+            lambda: all(each.reader.epoch_ns == self.epoch_ns for each in self.consumers)
+        )
         front = max(each.reader.place for each in self.consumers)
         await self.until(lambda: all(each.reader.place >= front for each in self.consumers))
 

@@ -17,6 +17,7 @@ from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
+    Header,
     Instrument,
     Loss,
     LossReason,
@@ -102,9 +103,14 @@ class Tail(Consumer):
 
 async def instruments_of(url: str) -> dict[str, Instrument]:
     """What a service serves, by symbol."""
-    async with TrioTcpClient(url, start="oldest") as client:
-        header = await client.connect()
+    header = await header_of(url)
     return {each.symbol: each for each in header.instruments}
+
+
+async def header_of(url: str) -> Header:
+    """The header of a service's present epoch."""
+    async with TrioTcpClient(url, start="oldest") as client:
+        return await client.connect()
 
 
 def record_of(row: Row, instruments: Mapping[str, Instrument]) -> Record:
