@@ -9,6 +9,7 @@ can be given the one that counts there.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -185,11 +186,13 @@ class Log(Generic[C]):
         """How far a reader is behind that was given everything up to `cursor` and has yet to take
         `unsent_bytes` of what begins at position `unsent_from`. At least so far, where its place
         is gone."""
-        first = unsent_from if unsent_bytes else cursor.position
-        if first == self.end:
-            return Lag(blocks=0, bytes=unsent_bytes, ms=0)
         is_behind = cursor.position != self.end
         unread = self._entry(cursor.position).appended_bytes if is_behind else self.appended_bytes
+        first = cursor.position
+        if unsent_bytes:
+            first = self._holding(unread - unsent_bytes, range(unsent_from, cursor.position))
+        if first == self.end:
+            return Lag(blocks=0, bytes=unsent_bytes, ms=0)
         return Lag(
             blocks=self.end - first,
             bytes=self.appended_bytes - unread + unsent_bytes,
@@ -203,6 +206,15 @@ class Log(Generic[C]):
         before = self._entry(cursor.position).appended_bytes
         frames = self.end - max(cursor.position, self.oldest)
         return self.appended_bytes - before + frames * ENTRY_OVERHEAD_BYTES
+
+    def _holding(self, at_bytes: int, positions: range) -> int:
+        """Which of these frames holds the byte that so many were appended before: the oldest that
+        is kept, or the last one, where that is gone."""
+        kept = range(max(positions.start, self.oldest), positions.stop)
+        if not kept:
+            return positions.stop - 1
+        behind = bisect_right(kept, at_bytes, key=lambda each: self._at(each).appended_bytes)
+        return kept[max(behind - 1, 0)]
 
     def oldest_ms(self) -> int:
         """For how long the oldest frame has been here."""

@@ -265,10 +265,14 @@ def test_lag_is_measured_in_blocks_bytes_and_time() -> None:
     assert log.lag(cursor, unsent_from=0, unsent_bytes=0) == Lag(blocks=4, bytes=400, ms=3_000)
     log.read(cursor, 200)
     assert log.lag(cursor, unsent_from=0, unsent_bytes=0) == Lag(blocks=2, bytes=200, ms=1_000)
-    assert log.lag(cursor, unsent_from=0, unsent_bytes=50) == Lag(blocks=4, bytes=250, ms=3_000)
+    assert log.lag(cursor, unsent_from=0, unsent_bytes=50) == Lag(blocks=3, bytes=250, ms=2_000)
+    assert log.lag(cursor, unsent_from=0, unsent_bytes=150) == Lag(blocks=4, bytes=350, ms=3_000)
     log.read(cursor, 200)
     assert log.lag(cursor, unsent_from=2, unsent_bytes=0) == Lag(blocks=0, bytes=0, ms=0)
-    assert log.lag(cursor, unsent_from=2, unsent_bytes=7) == Lag(blocks=2, bytes=7, ms=1_000)
+    assert log.lag(cursor, unsent_from=2, unsent_bytes=7) == Lag(blocks=1, bytes=7, ms=0)
+    for _ in range(9):
+        log.append(bytes(100), count=1)
+    assert log.lag(cursor, unsent_from=2, unsent_bytes=150).blocks == 10, "3 and what follows"
 
 
 def test_the_lag_of_a_lapped_reader_counts_all_blocks_since_its_position() -> None:
