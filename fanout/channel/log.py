@@ -189,7 +189,7 @@ class Log(Generic[C]):
         is_behind = cursor.position != self.end
         unread = self._entry(cursor.position).appended_bytes if is_behind else self.appended_bytes
         first = cursor.position
-        if unsent_bytes:
+        if unsent_bytes and unsent_from < first:
             first = self._holding(unread - unsent_bytes, range(unsent_from, cursor.position))
         if first == self.end:
             return Lag(blocks=0, bytes=unsent_bytes, ms=0)
