@@ -1,10 +1,19 @@
 """How much is tried. With FANOUT_EXAMPLES=10 Hypothesis makes up ten times as many examples as in
-the suite, and with FANOUT_EVERY_VENUE=1 every scene is played at every venue."""
+the suite, and with FANOUT_EVERY_VENUE=1 every scene is played at every venue. With
+FANOUT_SMALL_DOSES=1 the suite plays a small dose of each benchmark and of the soaks, too."""
 
 import os
 from typing import Final
 
+import pytest
+
 EVERY_VENUE: Final = os.environ.get("FANOUT_EVERY_VENUE") == "1"
+
+small_dose: Final = pytest.mark.skipif(
+    os.environ.get("FANOUT_SMALL_DOSES") != "1",
+    reason=".ci/run plays it by its own command, and so does the suite with FANOUT_SMALL_DOSES=1",
+)
+"""Marks a test of a whole benchmark or soak."""
 
 _FACTOR: Final = float(os.environ.get("FANOUT_EXAMPLES", "1"))
 

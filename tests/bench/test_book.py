@@ -9,8 +9,10 @@ from tests.bench import book
 from tests.bench.book_rivals.dicts import DictAndList
 from tests.bench.book_rivals.held import Way
 from tests.bench.report import Absent, Row, why_absent
+from tests.thoroughness import small_dose
 
 
+@small_dose
 def test_every_contender_is_measured_or_absent() -> None:
     rows = book.run(small=True)
     names = [each.name for each in rows if isinstance(each, Row)]

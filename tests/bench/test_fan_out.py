@@ -27,6 +27,7 @@ from tests.bench.broadcast.contenders import (
 )
 from tests.bench.broadcast.drain import Drain, Reading
 from tests.bench.report import Absent, Row, Unavailable
+from tests.thoroughness import small_dose
 
 GOAL = fan_out.SMALL_GOAL.label
 
@@ -45,6 +46,7 @@ def absent_of(rows: Sequence[Row | Absent]) -> dict[str, str]:
     return {each.name: each.why for each in rows if isinstance(each, Absent)}
 
 
+@small_dose
 def test_everybody_delivers_every_block() -> None:
     rows = fan_out.run(small=True)
     present = CONTENDERS.keys() - absent_of(rows)

@@ -13,6 +13,7 @@ from tests.bench.ingest_rivals.sender import framed
 from tests.bench.ingest_rivals.workload import RECORD, checksum, texts
 from tests.bench.market import SYMBOLS, frames
 from tests.bench.report import Absent, Row
+from tests.thoroughness import small_dose
 
 FEW = 300
 RIVALS = (ingest.TRIO_WEBSOCKET, ingest.WEBSOCKETS_TRIO, ingest.PICOWS)
@@ -31,6 +32,7 @@ def absent_of(rows: Sequence[Row | Absent]) -> dict[str, str]:
     return {each.name: each.why for each in rows if isinstance(each, Absent)}
 
 
+@small_dose
 def test_every_contender_brings_every_trade_into_its_log() -> None:
     rows = ingest.run(small=True)
     absent = absent_of(rows)

@@ -19,6 +19,7 @@ from tests.bench.broadcast.replay import ARRIVAL, Replay, last_arrivals_ns, late
 from tests.bench.broadcast.services import SERVICES
 from tests.bench.market import SYMBOLS
 from tests.bench.report import Absent, Row
+from tests.thoroughness import small_dose
 
 BRIDGE = "nats-server, a message a trade"
 TASKS = "trio, tasks and channels"
@@ -38,6 +39,7 @@ def absent_of(rows: Sequence[Row | Absent]) -> dict[str, str]:
     return {each.name: each.why for each in rows if isinstance(each, Absent)}
 
 
+@small_dose
 @pytest.mark.usefixtures("what_is_needed")
 def test_everybody_hands_on_every_trade() -> None:
     rows = latency.run(small=True)

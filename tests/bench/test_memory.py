@@ -36,6 +36,7 @@ from tests.bench.memory_parts.crowd import Client, NotServedError
 from tests.bench.memory_parts.dialogue import Memory, part
 from tests.bench.report import Unavailable
 from tests.protocol.golden import BTC, HEADER
+from tests.thoroughness import small_dose
 
 DOSE = Dose(waves=3, clients=5, trades=1_000, log_bytes=2**20)
 BEGIN = Look(
@@ -67,6 +68,7 @@ def checkpoints(*resident_mib: float, evicted: int = 1) -> list[Checkpoint]:
     ]
 
 
+@small_dose
 def test_a_small_run_reports_what_the_service_takes() -> None:
     rows = {each.name: each for each in memory.run(small=True)}
     assert rows["trades"].value >= memory.SMALL.waves * memory.SMALL.trades

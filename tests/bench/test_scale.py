@@ -16,6 +16,7 @@ from tests.bench.memory_parts.dialogue import Part
 from tests.bench.scale import Account, Dose, Found, LostError, compared, p99_ms, rows
 from tests.bench.scale_parts.consumer import Consumer
 from tests.bench.scale_parts.exchange import Exchange, messages_of, pieces
+from tests.thoroughness import small_dose
 
 FOUND = Found(
     first_s=1,
@@ -31,6 +32,7 @@ FOUND = Found(
 )
 
 
+@small_dose
 def test_a_small_run_measures_every_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     dose = Dose(symbols=10, few=5, steady_s=0.5, few_steady_s=0.5, burst=2_000, burst_s=0.3)
     monkeypatch.setattr(scale, "SMALL", dose)

@@ -21,6 +21,7 @@ from tests.bench.shm_rivals.frames import (
     read_paced,
 )
 from tests.bench.shm_rivals.pair import CANNOT_START
+from tests.thoroughness import small_dose
 
 PACED = [framed(number, 1) for number in range(9)]
 
@@ -46,6 +47,7 @@ def result() -> tuple[dict[str, Row], dict[str, str]]:
     )
 
 
+@small_dose
 def test_every_contender_is_measured_or_left_out_by_name(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from tests.bench.broadcast.recording import Message
 from tests.bench.joiners import p99_ms
 from tests.bench.market import sources
 from tests.bench.report import Absent, Row
+from tests.thoroughness import small_dose
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def goals_of(rows: Sequence[Row | Absent]) -> dict[str, str]:
     return {each.name: each.goal for each in rows if isinstance(each, Row) and each.goal}
 
 
+@small_dose
 @pytest.mark.usefixtures("compiler")
 def test_records_of_many_books_are_measured_at_the_same_instants_and_mixed(
     monkeypatch: pytest.MonkeyPatch,

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.thoroughness import small_dose
+
 MINUTES = "0.05"
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +23,7 @@ def soaked(report: Path, *options: str) -> dict[str, object]:
     return outcome
 
 
+@small_dose
 def test_a_small_soak_breaks_no_promise(tmp_path: Path) -> None:
     outcome = soaked(tmp_path / "soak.json")
     assert outcome["consumers"] == 50
@@ -29,6 +32,7 @@ def test_a_small_soak_breaks_no_promise(tmp_path: Path) -> None:
     assert outcome["mischief"]
 
 
+@small_dose
 def test_a_small_soak_of_four_channels_breaks_no_promise(tmp_path: Path) -> None:
     outcome = soaked(tmp_path / "soak.json", "--wide")
     assert outcome["consumers"] == 20
