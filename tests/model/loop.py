@@ -91,6 +91,8 @@ class Loop(trio.abc.SocketFactory):
         return trio.socket.from_stdlib_socket(sock)
 
     async def let_pass(self, seconds: float) -> None:
+        """Time passes once all tasks wait: none of them is that slow."""
+        await wait_all_tasks_blocked()
         self.clock.jump(seconds)
         await wait_all_tasks_blocked()
 
