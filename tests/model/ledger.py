@@ -77,6 +77,8 @@ class Ledger:
         self._greeted_seq = 1
         self._served_ns = 0
         """The epoch that the connection serves."""
+        self._asked_ns = 0
+        """The epoch of the service that the connection is to: that one, or a later one."""
         self._is_live = False
         """Whether the connection asked for what is new, and for nothing else."""
         self.forget_connection()
@@ -101,7 +103,7 @@ class Ledger:
         self._is_live = is_live = start == "live"
         self._greeted_seq = service.greeted_seq
         self._first_due = self._greeted_seq if is_live else 1
-        self._served_ns = service.epoch_ns
+        self._served_ns = self._asked_ns = service.epoch_ns
         due, is_same = self._due_at(service)
         if is_live or not (self.is_heard or self.is_refused):
             first, reason = self._greeted_seq, LossReason.DISCONNECTED
@@ -218,8 +220,9 @@ class Ledger:
                 assert (end.last_seq + 1, end.retry_ms) == (kept_seq, 0)
                 self.over_ns = self._served_ns
             elif end.why == CUT_OFF:
-                assert self._newest.past
-                assert self._newest.log.closed
+                asked = self._services[self._asked_ns]
+                assert asked.past
+                assert asked.log.closed
             else:
                 self._take_end_of_service(end)
 
