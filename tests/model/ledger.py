@@ -210,7 +210,11 @@ class Ledger:
         elif self._opening is not None:
             assert not self.is_heard, "and if it is not, nothing came and nothing is lost"
         elif self._due.epoch_ns != self._served_ns:
-            assert self._services[self._served_ns].log.closed, "it ended before it said anything"
+            served = self._services[self._served_ns]
+            if end.reason is EndReason.SLOW:
+                self._take_end_of_service(end, served)
+            else:
+                assert served.log.closed, "it ended before it said anything"
         else:
             assert not self.is_refused
             kept_seq = max(self._service.kept.next_seq, self._due.seq)
@@ -224,10 +228,10 @@ class Ledger:
                 assert asked.past
                 assert asked.log.closed
             else:
-                self._take_end_of_service(end)
+                self._take_end_of_service(end, self._service)
 
-    def _take_end_of_service(self, end: End) -> None:
-        log = self._service.log
+    def _take_end_of_service(self, end: End, service: Epoch) -> None:
+        log = service.log
         if end.reason is EndReason.SLOW:
             assert self._tastes.slow == "disconnect"
             assert self.is_heard
