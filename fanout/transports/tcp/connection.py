@@ -145,6 +145,7 @@ class Connection:
     def say(self, frames: memoryview) -> None:
         """Send frames that are not in the log. The client has been sent all of the log."""
         assert not self._unsent, "a client that is not catching up was sent everything"
+        self.reader.part(self.reader.cursor.position)  # they hold no block of the log
         self._unsent = frames
         self.push()
 
