@@ -6,11 +6,12 @@ what was saved and the frames behind it.
 Only what is synced may be saved: else a restart would go on behind trades that never reached the
 disk. The first file of an epoch has what the epoch inherited.
 
-A start that finds no file of use reads the last two segments, and does not know what is older.
+A start that finds no file of use reads the last segments, and does not know what is older.
 """
 
 import logging
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from os.path import join
 from typing import Final
 from zlib import crc32
@@ -33,6 +34,9 @@ _LOG = logging.getLogger("fanout")
 
 SAVE_EVERY_BYTES: Final = 16 * 1024 * 1024
 """How much of a segment the next start may have to read, beside the last seconds."""
+
+LEAST_BYTES: Final = 16 * 1024
+"""What a segment counts as, where nothing was saved. Opening one takes as long as reading that."""
 
 _DECODER: Final = msgspec.json.Decoder(Memory)
 
@@ -133,18 +137,28 @@ def _begin(playback: Playback, folder: ChannelFolder, saved: Memory | None) -> b
     """Go to the first frame that matters: those of the last seconds before what was saved tell
     single trades, and which ids were skipped at that moment."""
     if saved is None:
-        places = [
-            Position(epoch_ns=epoch_ns, seq=first_seq)
-            for epoch_ns in folder.epochs()
-            for first_seq in folder.segments(epoch_ns)
-        ]
-        return any(map(playback.begin, places[-2:]))
+        return any(map(playback.begin, _last_places(folder)))
     behind = Position(epoch_ns=saved.epoch_ns, seq=saved.next_seq)
     if playback.begin(Moment(time_ns=max(0, saved.time_ns - RECENT_NS))):
         place = playback.epoch_ns, playback.next_seq
         if place <= (saved.epoch_ns, saved.next_seq):
             return True
     return playback.begin(behind)  # the clock was set
+
+
+def _last_places(folder: ChannelFolder) -> list[Position]:
+    """Where the last segments begin, in order: two, or more if they are short. A service that was
+    killed again and again as soon as it was up has left many, each with next to nothing."""
+    places: list[Position] = []
+    size_bytes = 0
+    for epoch_ns in reversed(folder.epochs()):
+        for first_seq in reversed(folder.segments(epoch_ns)):
+            if len(places) >= 2 and size_bytes > SAVE_EVERY_BYTES:
+                return places[::-1]
+            places.append(Position(epoch_ns=epoch_ns, seq=first_seq))
+            with suppress(OSError), closing(folder.open(epoch_ns, first_seq)) as segment:
+                size_bytes += max(segment.size(), LEAST_BYTES)
+    return places[::-1]
 
 
 def _take_epoch(playback: Playback, recollection: Recollection) -> None:

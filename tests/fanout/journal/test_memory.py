@@ -121,6 +121,16 @@ def test_an_epoch_that_saved_nothing_goes_on_from_the_one_before() -> None:
     assert (known(start.disk).next_id, known(start.disk).gaps) == (10, ((6, 7),))
 
 
+def test_starts_that_were_killed_before_they_saved_anything_are_passed_over() -> None:
+    disk = MemoryDisk()
+    for turn in range(4):
+        start = Start(disk, EPOCH_NS + turn)
+        disk.remove(start.keeper.folder + "/00000000000000000001.fs")
+        if turn == 0:
+            start.publish(5, 8, opens=range(6, 8))
+    assert (known(disk).next_id, known(disk).gaps) == (9, ((6, 7),))
+
+
 @pytest.mark.parametrize("size", [0, 5, None])
 def test_without_a_file_of_use_the_last_segments_are_read(
     size: int | None, caplog: pytest.LogCaptureFixture
