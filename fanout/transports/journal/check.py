@@ -38,7 +38,8 @@ def check_journal(
     subject = Subject(Name.JOURNAL, config.dir)
     folder = _nearest(config.dir)
     try:
-        holder = lock_holder(disk, config.dir) if folder == config.dir else None
+        is_there = folder == os.path.abspath(config.dir)
+        holder = lock_holder(disk, config.dir) if is_there else None
         if holder is not None:
             advice = "stop it, or give another --dir"
             return subject.failed(f"belongs to {holder}, which is running", advice, Fault.MACHINE)

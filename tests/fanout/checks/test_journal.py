@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from fanout.checks.machine import check_machine
 from fanout.checks.report import Fault, Name, State
 from fanout.journal.disk import RealDisk
@@ -30,9 +32,13 @@ async def test_a_directory_that_can_be_made_passes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [], "nothing is left"
 
 
-async def test_a_directory_of_a_running_service_fails(tmp_path: Path) -> None:
-    config = JournalConfig(dir=str(tmp_path))
-    async with open_journal(str(tmp_path)):
+@pytest.mark.parametrize("is_relative", [False, True])
+async def test_a_directory_of_a_running_service_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    config = JournalConfig(dir=tmp_path.name if is_relative else str(tmp_path))
+    async with open_journal(config.dir):
         row = check_journal(config)
     assert (row.state, row.fault) == (State.FAIL, Fault.MACHINE)
     assert row.found.startswith("belongs to process ")
