@@ -117,11 +117,9 @@ class RowReader(JournalReader):
         """Put rows behind what is ready."""
         if not rows:
             return
-        header, last = (
-            self._subscription.header,
-            cast(Any, self._ready[-1] if self._ready else None),
-        )
+        header = self._subscription.header
         assert header is not None, "it comes before all trades"
+        last = cast(Any, self._ready[-1] if self._ready else None)
         if isinstance(last, TradeRows) and last.header is header:
             last.packed += rows
         else:

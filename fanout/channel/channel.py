@@ -306,7 +306,7 @@ class Channel:
 
     @property
     def has_books(self) -> bool:
-        return bool(self.header.data & _BOOKS)
+        return has_books(self.header)
 
     def heartbeat(self, time_ns: int) -> bytes:
         """A framed HEARTBEAT for readers that have everything. `time_ns` is unix ns."""
@@ -350,6 +350,11 @@ def _changed(
 def _is_live(flags: BlockFlags) -> bool:
     """Whether a block brings what came in its turn."""
     return BlockFlags.BACK_FILLED not in flags
+
+
+def has_books(header: Header) -> bool:
+    """Whether a channel with this header has order books."""
+    return bool(header.data & _BOOKS)
 
 
 def framed(header: Header) -> bytes:

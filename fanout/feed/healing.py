@@ -220,10 +220,7 @@ class Healing:
             if wound.refused or not wound.is_closed:  # the units may be finer by now
                 await self._ask(wound, is_last=True)
             self._conclude(wound)
-            wound.is_settling = True
-            is_late = await self._settles_late(wound)
-            wound.is_settling = False
-            if is_late and not wound.is_closed:
+            if await self._settles_late(wound) and not wound.is_closed:
                 await self._ask(wound, is_last=True)
                 self._conclude(wound)
         wound.sequence.whole_until = None
@@ -243,12 +240,12 @@ class Healing:
     async def _settles_late(self, wound: _Wound) -> bool:
         """Wait while the subscription is not known to be active, unless it is interrupted again.
         Whether there was anything to wait for: then REST has to be asked once more."""
-        is_late = False
-        while not (wound.is_new or wound.is_closed or wound.sequence.is_over):
-            if self._is_live(wound.sequence):
-                break
+        sequence, is_late = wound.sequence, False
+        wound.is_settling = True
+        while not (wound.is_new or wound.is_closed or sequence.is_over or self._is_live(sequence)):
             is_late = True
             await trio.sleep(SETTLE_S)
+        wound.is_settling = False
         return is_late and not wound.is_new
 
     def _is_live(self, sequence: Unproven) -> bool:

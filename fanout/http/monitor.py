@@ -19,18 +19,7 @@ from fanout.stats.snapshots import ChannelStats, FeedStats, LogStats, ProcessSta
 from fanout.transports.base import Transport
 from fanout.versions import versions
 
-_NO_FEED: Final = FeedStats(
-    state=FeedState.DOWN.name,
-    messages=0,
-    connections=0,
-    links=(),
-    instruments=(),
-    clock_offset_ns=None,
-    clock_uncertainty_ns=None,
-    rest_weight=0,
-    rest_weight_limit=0,
-    anomalies={},
-)
+_NO_FEED: Final = FeedStats(state=FeedState.DOWN.name)
 """The feed of a source whose venue refuses or has not answered yet."""
 
 

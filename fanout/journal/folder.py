@@ -9,14 +9,16 @@ name of a segment may be none.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from errno import ENOENT
-from os.path import join
+from os.path import dirname, join
 from typing import Final
 
 from fanout.journal.disk import Disk
 from fanout.protocol.journal import (
     INDEX,
     PACKED,
+    PART,
     SEGMENT,
     TORN,
     number_in,
@@ -143,6 +145,23 @@ def write_all(disk: Disk, descriptor: int, offset: int, data: bytes) -> None:
     while view:
         taken = disk.write(descriptor, offset, [bytes(view)])
         offset, view = offset + taken, view[taken:]
+
+
+def write_whole(disk: Disk, path: str, data: bytes, *, syncs: bool = True) -> None:
+    """Write a small file so that its name stands for all of it, also after a crash: under another
+    name first. It takes the place of one that has the name. Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        disk.remove(path + PART)
+    part = disk.open(path + PART, make=True)
+    try:
+        write_all(disk, part, 0, data)
+        if syncs:
+            disk.sync(part)
+    finally:
+        disk.close(part)
+    disk.rename(path + PART, path)
+    if syncs:
+        disk.sync_folder(dirname(path))
 
 
 def _numbers(names: Sequence[str], ending: str = "") -> list[int]:

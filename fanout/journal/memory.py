@@ -20,12 +20,12 @@ import msgspec
 
 from fanout.channel.memory import RECENT_NS, Memory, Recollection
 from fanout.journal.disk import Disk
-from fanout.journal.folder import STATE, ChannelFolder, contents, write_all
+from fanout.journal.folder import STATE, ChannelFolder, contents, write_whole
 from fanout.protocol.constants import START
 from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
-from fanout.protocol.journal import PART, number_in, numbered, segments_in
+from fanout.protocol.journal import number_in, numbered, segments_in
 from fanout.protocol.journal_play import Playback
 from fanout.protocol.request import Moment, Position
 from fanout.protocol.session import SubscriberSession
@@ -49,17 +49,7 @@ def save(disk: Disk, folder: str, memory: Memory, *, syncs: bool = True) -> bool
     if first_seq is None:
         return False
     name = numbered(first_seq, STATE)
-    part = name + PART
-    if part in names:
-        disk.remove(join(folder, part))
-    file = disk.open(join(folder, part), make=True)
-    try:
-        write_all(disk, file, 0, encode(memory))
-        if syncs:
-            disk.sync(file)
-    finally:
-        disk.close(file)
-    disk.rename(join(folder, part), join(folder, name))
+    write_whole(disk, join(folder, name), encode(memory), syncs=syncs)
     for each in names:
         if each != name and number_in(each, STATE) is not None:
             disk.remove(join(folder, each))

@@ -29,7 +29,7 @@ from typing import Final
 
 from fanout.errors import ConfigError
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder, contents, first_seq_of, write_all
+from fanout.journal.folder import ChannelFolder, contents, first_seq_of, write_all, write_whole
 from fanout.journal.places import Places
 from fanout.journal.survey import Hole, Survey, begins_with_header, damage, is_right, survey
 from fanout.protocol.errors import MissingPackageError, PeerError, reason
@@ -259,7 +259,7 @@ class _Segment:
         complete = encode_file_header(header, INDEX_MAGIC)
         complete += encode_places((*before, *found.places))
         if index != complete:
-            self._make(INDEX, complete)
+            write_whole(self._disk, self._path(INDEX), complete)
         return True
 
     def _right_places(self, index: bytes) -> list[Place]:
@@ -349,18 +349,6 @@ class _Segment:
         self._disk.rename(self._path(SEGMENT), join(self._folder, name))
         self._disk.sync_folder(self._folder)
         _LOG.warning("%s: holds no whole record: kept as %s", self._path(SEGMENT), name)
-
-    def _make(self, ending: str, data: bytes) -> None:
-        """Write a file whole, and give it its name."""
-        path = self._path(ending)
-        part = self._disk.open(path + PART, make=True)
-        try:
-            write_all(self._disk, part, 0, data)
-            self._disk.sync(part)
-        finally:
-            self._disk.close(part)
-        self._disk.rename(path + PART, path)
-        self._disk.sync_folder(self._folder)
 
     def _path(self, ending: str) -> str:
         return join(self._folder, numbered(self._first_seq, ending))

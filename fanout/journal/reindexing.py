@@ -1,14 +1,13 @@
 """Makes the index of a segment anew, from the segment."""
 
-from contextlib import closing, suppress
-from os.path import dirname
+from contextlib import closing
 
 import msgspec
 
 from fanout.journal.browsing import Address
 from fanout.journal.disk import Disk
 from fanout.journal.findings import FindingKind
-from fanout.journal.folder import write_all
+from fanout.journal.folder import write_whole
 from fanout.journal.places import Places
 from fanout.journal.survey import ReadAt, survey
 from fanout.journal.verifying import check_segment
@@ -17,7 +16,6 @@ from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
     INDEX,
     INDEX_MAGIC,
-    PART,
     decode_file_header,
     encode_file_header,
     encode_places,
@@ -49,7 +47,7 @@ def reindex(disk: Disk, address: Address) -> Reindexed:
             if _is_right(segment.read, size, index, address):
                 return Reindexed(file=path)
             places = survey(segment.read, size, Places(header.first_seq)).places
-        _write(disk, path, encode_file_header(header, INDEX_MAGIC) + encode_places(places))
+        write_whole(disk, path, encode_file_header(header, INDEX_MAGIC) + encode_places(places))
     except PeerError as error:
         return Reindexed(file=path, fault=str(error))
     except OSError as error:
@@ -67,17 +65,3 @@ def _is_right(read: ReadAt, size: int, index: bytes, address: Address) -> bool:
         first_seq=address.first_seq,
     )
     return not {FindingKind.INDEX, FindingKind.SHORT} & {each.kind for each in checked.findings}
-
-
-def _write(disk: Disk, path: str, data: bytes) -> None:
-    """Write a file whole, and give it its name."""
-    with suppress(FileNotFoundError):
-        disk.remove(path + PART)
-    part = disk.open(path + PART, make=True)
-    try:
-        write_all(disk, part, 0, data)
-        disk.sync(part)
-    finally:
-        disk.close(part)
-    disk.rename(path + PART, path)
-    disk.sync_folder(dirname(path))

@@ -7,18 +7,7 @@ from fanout.protocol.constants import FeedState
 from fanout.stats.pieces import Pieces
 from fanout.stats.snapshots import FeedStats
 
-_STATS: Final = FeedStats(
-    state=FeedState.LIVE.name,
-    messages=0,
-    connections=0,
-    links=(),
-    instruments=(),
-    clock_offset_ns=None,
-    clock_uncertainty_ns=None,
-    rest_weight=0,
-    rest_weight_limit=0,
-    anomalies={},
-)
+_STATS: Final = FeedStats(state=FeedState.LIVE.name)
 
 
 class NoDelays:

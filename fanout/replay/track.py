@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 import trio
 
-from fanout.channel.channel import Channel
+from fanout.channel.channel import Channel, has_books
 from fanout.channel.relay import Recorded, Relay, frames_of
 from fanout.errors import ConfigError, shown
-from fanout.protocol.constants import DataKinds
 from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.events import decode_event
 from fanout.protocol.journal_play import Playback
-from fanout.protocol.records import End, Header, Heartbeat
+from fanout.protocol.records import End, Heartbeat
 from fanout.protocol.request import Position
 from fanout.replay.library import StillFolder
 from fanout.replay.pace import Pace
@@ -156,15 +155,7 @@ def _begin(playback: Playback, folder: StillFolder, epoch_ns: int, place: int | 
     firsts = folder.segments(epoch_ns)
     first = max((each for each in firsts if place is None or each <= place), default=firsts[0])
     found = playback.begin(Position(epoch_ns=epoch_ns, seq=first), epoch_ns=epoch_ns)
-    if (
-        found
-        and place is not None
-        and place > playback.next_seq
-        and not _has_books(playback.header)
-    ):
-        found = playback.begin(Position(epoch_ns=epoch_ns, seq=place), epoch_ns=epoch_ns)
+    wanted = place or 0
+    if found and wanted > playback.next_seq and not has_books(playback.header):
+        found = playback.begin(Position(epoch_ns=epoch_ns, seq=wanted), epoch_ns=epoch_ns)
     return found
-
-
-def _has_books(header: Header) -> bool:
-    return bool(header.data & (DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER))

@@ -91,7 +91,7 @@ class InstrumentStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The feed from the venue.
+    """The feed from the venue. Without more than a state: one that takes nothing from it.
 
     `clock_offset_ns` is the venue's clock minus ours, give or take `clock_uncertainty_ns`. Both are
     None until measured. `rest_weight` is the weight that all programs at this address used in this
@@ -99,15 +99,15 @@ class FeedStats(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     state: str
-    messages: int
-    connections: int
-    links: tuple[LinkStats, ...]
-    instruments: tuple[InstrumentStats, ...]
-    clock_offset_ns: int | None
-    clock_uncertainty_ns: int | None
-    rest_weight: int
-    rest_weight_limit: int
-    anomalies: dict[str, int]
+    messages: int = 0
+    connections: int = 0
+    links: tuple[LinkStats, ...] = ()
+    instruments: tuple[InstrumentStats, ...] = ()
+    clock_offset_ns: int | None = None
+    clock_uncertainty_ns: int | None = None
+    rest_weight: int = 0
+    rest_weight_limit: int = 0
+    anomalies: dict[str, int] = {}
 
 
 class LogStats(msgspec.Struct, frozen=True, kw_only=True):

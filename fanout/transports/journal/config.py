@@ -51,7 +51,6 @@ class JournalConfig(TransportConfig, frozen=True, kw_only=True):
             choices=(ALWAYS, NEVER),
         ),
     ] = "1s"
-
     compress: Annotated[
         str,
         Option(

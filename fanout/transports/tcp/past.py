@@ -20,7 +20,6 @@ from typing import Final
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.channel.log import ENTRY_OVERHEAD_BYTES
 from fanout.channel.past import Passage
 from fanout.channel.reader import Reader
 from fanout.protocol.constants import EndReason, LossReason
@@ -127,8 +126,7 @@ class Replay:
         at = log.seek(self._due)
         if not self._is_present or at.next_seq > self._due:
             return False
-        lag = log.lag(at, unsent_from=at.position, unsent_bytes=0)
-        return 2 * (lag.bytes + lag.blocks * ENTRY_OVERHEAD_BYTES) <= log.capacity_bytes
+        return 2 * log.unread_bytes(at) <= log.capacity_bytes
 
     def _following(self) -> bytes:
         """The frames behind those of the past. No checkpoint may come between the last look at the
