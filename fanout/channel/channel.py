@@ -15,7 +15,7 @@ import msgspec
 
 from fanout.channel.books import ChannelBooks
 from fanout.channel.encoding import FORMS, snapshot_of
-from fanout.channel.log import Cursor, Log
+from fanout.channel.log import Log
 from fanout.channel.memory import Memory, OpenGaps, Remembered, time_ns_of
 from fanout.channel.newest import Newest
 from fanout.channel.past import Past
@@ -176,7 +176,7 @@ class Channel:
         first_seq = log.next_seq
         for records in form.divided(run):
             payload = form.encode(log.next_seq, records, received_ns, held_ns, flags, self.header)
-            log.append(frame(payload), count=len(records), held_ns=held_ns)
+            log.append(frame(payload), count=len(records), held_ns=held_ns, time_ns=received_ns)
             self.blocks += 1
         count = log.next_seq - first_seq
         if kind is Trade:
@@ -220,7 +220,8 @@ class Channel:
                 self._publish_run(type(whole[0]), whole, self._wall_ns(), 0, _NONE)
 
     def _publish_event(self, event: Status | Gap) -> None:
-        self.log.append(frame(encode_event(event)), count=1)
+        time_ns = event.since_ns if isinstance(event, Status) else 0
+        self.log.append(frame(encode_event(event)), count=1, time_ns=time_ns)
         self.events += 1
 
     def change(self, instruments: Sequence[Instrument], references: Sequence[Reference]) -> None:
@@ -248,9 +249,10 @@ class Channel:
 
     # What `fanout.channel.relay` does in place of a feed.
 
-    def relay(self, frames: bytes, count: int) -> None:
-        """Append frames that were made elsewhere and take that many of the next numbers."""
-        self.log.append(frames, count=count)
+    def relay(self, frames: bytes, count: int, *, time_ns: int = 0) -> None:
+        """Append frames that were made elsewhere and take that many of the next numbers. `time_ns`
+        is the time that stands in them, unix ns, 0 if none does."""
+        self.log.append(frames, count=count, time_ns=time_ns)
 
     def relay_change(self, changed: Header, frames: bytes) -> None:
         """Change the header by frames that were made elsewhere: see `change`."""
@@ -276,11 +278,6 @@ class Channel:
         """Begin the log anew at the next number, before there are readers."""
         capacity_bytes, first_seq = self.log.capacity_bytes, self.log.next_seq
         self.log = Log(capacity_bytes=capacity_bytes, context=self.header, first_seq=first_seq)
-
-    def seek_time(self, time_ns: int) -> Cursor[Header]:
-        """The place in the log of the first frame that came at or after a time in unix ns: its
-        oldest frame if that came later, its end if none did."""
-        return self.log.seek_age(self._wall_ns() - time_ns)
 
     def greeting(self) -> bytes:
         """START, the header and its instruments, for a reader that begins at the log's end. Every

@@ -9,7 +9,7 @@ can be given the one that counts there.
 """
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -36,6 +36,8 @@ class Entry(msgspec.Struct, Generic[C], frozen=True, gc=False):
     appended_bytes: int
     """Of all frames before this one, since the beginning."""
     arrived_ns: int
+    time_ns: int
+    """The latest time that stands in this frame or one before it; unix ns, 0 before the first."""
 
 
 class Cursor(msgspec.Struct, Generic[C]):
@@ -98,13 +100,18 @@ class Log(Generic[C]):
         self.size_bytes = 0
         self.appended_bytes = 0
         """Of all frames, those that are gone included."""
+        self.time_ns = 0
+        """The latest time that stands in a frame; unix ns, 0 before the first."""
         self.closed = False
 
-    def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:
+    def append(self, frame: bytes, *, count: int, held_ns: int = 0, time_ns: int = 0) -> None:
         """Add a frame that takes `count` sequence numbers, and wake who waits for it. What is in
-        it came so long ago: from then on it counts as old."""
+        it came so long ago: from then on it counts as old. `time_ns` is the time that stands in it,
+        unix ns, 0 if none does."""
         assert not self.closed, "the writer closes the log when it has nothing more to say"
         next_seq = self.next_seq + count
+        if time_ns > self.time_ns:
+            self.time_ns = time_ns
         if self.end - self.oldest == len(self._entries):
             self._make_room()
         self._entries[self.end & (len(self._entries) - 1)] = Entry(
@@ -114,6 +121,7 @@ class Log(Generic[C]):
             self.context,
             self.appended_bytes,
             self._clock_ns() - held_ns,
+            self.time_ns,
         )
         self.next_seq = next_seq
         self.appended_bytes += len(frame)
@@ -167,20 +175,15 @@ class Log(Generic[C]):
         entry = self._at(low)
         return Cursor(low, entry.first_seq, entry.context)
 
-    def seek_age(self, age_ns: int) -> Cursor[C]:
-        """The place of the first frame that came at most `age_ns` ago; the end if none did."""
-        since_ns = self._clock_ns() - age_ns
-        low, high = self.oldest, self.end
-        while low < high:
-            middle = (low + high) // 2
-            if self._at(middle).arrived_ns >= since_ns:
-                high = middle
-            else:
-                low = middle + 1
-        if low == self.end:
+    def seek_time(self, time_ns: int) -> Cursor[C]:
+        """The place of the first frame with a time at or after `time_ns`, unix ns; the oldest frame
+        if an earlier one had such a time, and the end if none has."""
+        positions = range(self.oldest, self.end)
+        at = bisect_left(positions, time_ns, key=lambda each: self._at(each).time_ns)
+        if at == len(positions):
             return self.live()
-        entry = self._at(low)
-        return Cursor(low, entry.first_seq, entry.context)
+        entry = self._at(positions[at])
+        return Cursor(positions[at], entry.first_seq, entry.context)
 
     def lag(self, cursor: Cursor[C], *, unsent_from: int, unsent_bytes: int) -> Lag:
         """How far a reader is behind that was given everything up to `cursor` and has yet to take

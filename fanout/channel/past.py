@@ -38,8 +38,8 @@ class Past(Protocol):
     The source sets it to None once its feed goes on from there."""
 
     async def find(self, begin: Begin, *, epoch_ns: int) -> Passage | None:
-        """The passage that begins where a reader asks for; None where the log has that place, or
-        nothing is kept of it. `epoch_ns` is the present epoch.
+        """The passage that begins where a reader asks for. None if the log still holds that place,
+        or if nothing is kept there. `epoch_ns` is the present epoch.
 
         An epoch that is not kept stands for the first one after it, from its oldest number on.
         "oldest" is the oldest number that is kept of the present epoch. A passage begins later than

@@ -1,4 +1,4 @@
-"""One reader's place in a channel: what it gets next, and what it has to be told before.
+"""One reader's place in a channel: the frames that come next, and the losses and headers before.
 
 Pure: bytes and values out, no socket, no task. Every transport serves its readers through this
 class, so that each reader is told the same, however it is served:
@@ -231,7 +231,7 @@ class Reader:
         if request.start is Start.LIVE:
             return snapshot
         if isinstance(request.start, Moment):
-            at = self._channel.seek_time(request.start.time_ns)
+            at = self.log.seek_time(request.start.time_ns)
             is_live = at.position == self.log.end
             return snapshot if is_live else self._start_at(at.next_seq, LossReason.EVICTED)
         if not isinstance(request.start, Position):

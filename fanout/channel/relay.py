@@ -137,10 +137,10 @@ class Relay:
             if isinstance(content, Status):
                 self._take_state(content)
             channel.events += 1
-            channel.relay(recorded.frame, count)
+            channel.relay(recorded.frame, count, time_ns=recorded.time_ns)
             return
         channel.blocks += bool(count)
-        channel.relay(recorded.frame, count)
+        channel.relay(recorded.frame, count, time_ns=recorded.time_ns)
 
     def _take_state(self, status: Status) -> None:
         """As `Channel.publish_status`, but a book that was withheld from a reader of ours comes as

@@ -270,9 +270,9 @@ class RememberingLog(KeepingLog):
         super().__init__(channel, kept, clock_ns)
         self._first_seqs: list[int] = []
 
-    def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:
+    def append(self, frame: bytes, *, count: int, held_ns: int = 0, time_ns: int = 0) -> None:
         self._first_seqs.append(self.next_seq)
-        super().append(frame, count=count, held_ns=held_ns)
+        super().append(frame, count=count, held_ns=held_ns, time_ns=time_ns)
 
     @property
     def first_kept(self) -> int:

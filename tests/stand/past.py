@@ -146,6 +146,6 @@ class KeepingLog(Log[Header]):
         )
         self._kept = kept
 
-    def append(self, frame: bytes, *, count: int, held_ns: int = 0) -> None:
-        super().append(frame, count=count, held_ns=held_ns)
-        self._kept.keep(frame, self.next_seq, self.context, self._clock_ns() - held_ns)
+    def append(self, frame: bytes, *, count: int, held_ns: int = 0, time_ns: int = 0) -> None:
+        super().append(frame, count=count, held_ns=held_ns, time_ns=time_ns)
+        self._kept.keep(frame, self.next_seq, self.context, self.time_ns)

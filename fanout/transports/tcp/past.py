@@ -50,7 +50,7 @@ async def find_passage(channel: Channel, request: Request) -> Passage | None:
 def _is_in_log(channel: Channel, begin: Begin) -> bool:
     log = channel.log
     if isinstance(begin, Moment):
-        return channel.seek_time(begin.time_ns).position > log.oldest
+        return log.seek_time(begin.time_ns).position > log.oldest
     seq = begin.seq if isinstance(begin, Position) else 1
     is_present = not isinstance(begin, Position) or begin.epoch_ns == channel.header.epoch_ns
     return is_present and log.oldest_seq() <= seq
@@ -136,7 +136,7 @@ class Replay:
         if self._is_present and (is_in_log or self._is_exhausted):
             return reader.take_over(self._request, due)
         if self._is_exhausted:
-            why = "the service was restarted, and that was the last record from before"
+            why = "the service was restarted: this was the last record from before that"
             return reader.end(EndReason.EPOCH_OVER, retry_ms=0, why=why, next_seq=due)
         why = "the service ends"
         return reader.end(EndReason.SHUTDOWN, retry_ms=STOPPED_RETRY_MS, why=why, next_seq=due)

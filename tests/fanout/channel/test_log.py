@@ -244,15 +244,24 @@ def test_seek_finds_every_kept_number(frames: list[tuple[int, int]], data: st.Da
         assert before.first_seq < seq
 
 
-@pytest.mark.parametrize(("age_s", "found"), [(9, 1), (3, 1), (2.5, 2), (2, 2), (0, 4), (-1, 5)])
-def test_a_place_is_found_by_its_age(age_s: float, found: int) -> None:
-    now_ns = 0
-    log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: now_ns)
-    assert log.seek_age(0).position == 0
-    for _ in range(4):
-        now_ns += 1_000_000_000
-        log.append(b"x", count=1, held_ns=1)
-    assert log.seek_age(int(age_s * 1e9) + 1).next_seq == found
+@pytest.mark.parametrize(
+    ("time_ns", "found"), [(0, 1), (10, 1), (11, 2), (20, 2), (21, 5), (30, 5), (31, 6)]
+)
+def test_a_place_is_found_by_the_time_that_stands_in_a_frame(time_ns: int, found: int) -> None:
+    """Whatever the log's own clock shows. Time may go back, and some frames have none."""
+    log = Log(capacity_bytes=10 * ENTRY, context=None, clock_ns=lambda: 0)
+    assert log.seek_time(0).position == 0
+    for each_ns in (10, 20, 0, 15, 30):
+        log.append(b"x", count=1, time_ns=each_ns)
+    assert log.seek_time(time_ns).next_seq == found
+
+
+def test_a_time_that_is_gone_leads_to_the_oldest_frame() -> None:
+    log = Log(capacity_bytes=2 * ENTRY, context=None)
+    for each_ns in (10, 20, 0):
+        log.append(b"x" * 100, count=1, time_ns=each_ns)
+    assert log.oldest_seq() == 2
+    assert [log.seek_time(each).next_seq for each in (5, 20, 21)] == [2, 2, 4]
 
 
 def test_lag_is_measured_in_blocks_bytes_and_time() -> None:

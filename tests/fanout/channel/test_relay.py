@@ -58,6 +58,12 @@ def log_of(channel: Channel) -> bytes:
     return b"".join(log.entry(each).frame for each in range(log.oldest, log.end))
 
 
+def times_of(channel: Channel) -> list[int]:
+    """The times by which readers find their place."""
+    log = channel.log
+    return [log.entry(each).time_ns for each in range(log.oldest, log.end)]
+
+
 def shown_to_a_joiner(channel: Channel) -> bytes:
     reader = Reader(channel)
     return reader.greeting + reader.start(Request()) + new_frames(reader)
@@ -95,6 +101,8 @@ def test_a_relay_has_the_bytes_of_the_recorded_channel_and_shows_joiners_the_sam
     live_story(channel)
     repeat(relay, new_frames(reader))
     assert log_of(relay.channel) == log_of(channel)
+    assert times_of(relay.channel) == times_of(channel)
+    assert times_of(channel)[-1] > 0
     assert shown_to_a_joiner(relay.channel) == shown_to_a_joiner(channel)
     assert relay.channel.header == channel.header
     for name in ("trades", "quotes", "book_updates", "events", "blocks"):
