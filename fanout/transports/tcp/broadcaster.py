@@ -11,7 +11,6 @@ A client is in one of three states.
 """
 
 from array import array
-from collections.abc import Callable
 from copy import copy
 from typing import Any, Final, Protocol
 
@@ -23,6 +22,7 @@ from fanout.protocol.request import Request
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import ConsumerStats
 from fanout.transports.tcp.sending import send_to_each
+from fanout.transports.tcp.turns import Turns
 
 
 class LogReader(Protocol):
@@ -97,9 +97,6 @@ class Wire(Protocol):
     def heartbeat(self) -> bytes: ...
 
 
-REPLAY_S: Final = 0.001
-"""For how long clients that replay may send without a rest, which is twice as long."""
-
 HEARTBEAT_S: Final = 1.0
 """Silence after which clients get a HEARTBEAT."""
 
@@ -107,16 +104,18 @@ HEARTBEAT_S: Final = 1.0
 class Broadcaster:
     """The clients of one channel whose data has begun, by their states."""
 
-    def __init__(self, *, piece_bytes: int, sending: Histogram | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        piece_bytes: int,
+        sending: Histogram | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         """`piece_bytes` limits what is sent at once to the clients that share a position.
-        `sending` collects how old frames are when they are sent."""
+        `sending` collects how old frames are when they are sent. `turns` are those of the
+        transport, None where it has no other channel."""
         self.behind: set[Client] = set()
-        self.turns = trio.Lock()
-        """Clients that are behind send one piece at a time, one client after the other, so that
-        new frames never wait for more than one of them."""
-        self._replays = trio.Lock()
-        self._replayed_s = 0.0
-        """How long clients that replay have sent since their last rest."""
+        self.turns = turns or Turns()
         self.lost = 0
         """Records that were reported as lost to clients that have left."""
         self._piece_bytes = piece_bytes
@@ -163,22 +162,6 @@ class Broadcaster:
             self._quiet_since_s = trio.current_time()
             if self.delivered == wire.log.end:
                 self.say(wire.heartbeat())
-
-    async def replay(self, send: Callable[[], None]) -> None:
-        """Let a client send once that is sent what is older than the log.
-
-        Such clients can keep the service busy for hours. So they have a third of its time together,
-        and the rest is for new frames, also where the machine has other work and each send takes
-        longer.
-        """
-        async with self._replays:
-            async with self.turns:
-                begun_s = trio.current_time()
-                send()
-                self._replayed_s += trio.current_time() - begun_s
-            if self._replayed_s >= REPLAY_S:
-                rest_s, self._replayed_s = 2 * self._replayed_s, 0.0
-                await trio.sleep(rest_s)
 
     @property
     def is_anybody_waiting(self) -> bool:

@@ -205,12 +205,12 @@ class Connection:
             self._unsent = memoryview(frames)[start : start + CHUNK_BYTES]
             while self._unsent:
                 await self._writable()
-                await self._broadcaster.replay(self._send_unsent)
+                await self._broadcaster.turns.replay(self._send_unsent)
 
     async def _catch_up(self) -> None:
         while self.is_catching_up:
             await self._writable()
-            async with self._broadcaster.turns:
+            async with self._broadcaster.turns.one:
                 self.is_catching_up = not self._send()
         self._broadcaster.catch_up(self)
 

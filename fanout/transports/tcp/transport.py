@@ -29,6 +29,7 @@ from fanout.transports.tcp.broadcaster import Broadcaster
 from fanout.transports.tcp.config import TcpConfig
 from fanout.transports.tcp.connection import GOODBYE_S
 from fanout.transports.tcp.greeting import TlsGate, load_tls
+from fanout.transports.tcp.turns import Turns
 from fanout.transports.tcp.wire1 import Wire1
 from fanout.transports.tcp.wire2 import Wire2
 
@@ -53,6 +54,7 @@ class TcpTransport(Transport):
         """`wall_ns` gives unix ns, for heartbeats."""
         super().__init__(config)
         self._wall_ns = wall_ns
+        self._turns = Turns()
         self._oddities = Anomalies(clock=monotonic)
         self._acceptor = Acceptor(config, self._oddities, monotonic=monotonic)
 
@@ -164,7 +166,8 @@ class TcpTransport(Transport):
         return [self._outlet(make(each)) for each in channels]
 
     def _outlet(self, wire: Wire) -> Outlet:
-        return Outlet(wire, Broadcaster(piece_bytes=CHUNK_BYTES, sending=self.sending))
+        broadcaster = Broadcaster(piece_bytes=CHUNK_BYTES, sending=self.sending, turns=self._turns)
+        return Outlet(wire, broadcaster)
 
     async def _watch(self) -> None:
         while True:

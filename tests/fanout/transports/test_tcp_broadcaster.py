@@ -4,13 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-import trio
-import trio.testing
 
 from fanout.channel.log import ENTRY_OVERHEAD_BYTES, Cursor, Lag, Log
 from fanout.protocol.constants import EndReason
 from fanout.protocol.request import Request
-from fanout.transports.tcp.broadcaster import REPLAY_S, Broadcaster
+from fanout.transports.tcp.broadcaster import Broadcaster
 
 
 class Place:
@@ -269,20 +267,3 @@ def test_a_broadcaster_tells_how_much_of_the_log_is_unread() -> None:
     assert broadcaster.unread(log) == 0.1
     for each in (client, sharing):
         each.hang_up()
-
-
-async def test_clients_that_replay_have_a_third_of_the_time_together(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    broadcaster = Broadcaster(piece_bytes=100)
-    begun: list[float] = []
-
-    def send() -> None:
-        begun.append(round(trio.current_time() * 1e4))
-        autojump_clock.jump(REPLAY_S / 2)  # the send takes so long
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(6):
-            nursery.start_soon(broadcaster.replay, send)
-    assert [later - begun[0] for later in begun] == [0, 5, 30, 35, 60, 65]
-    assert not broadcaster.turns.locked()
