@@ -66,7 +66,8 @@ def ls(directory: Directory, channel: OneChannel = None, as_json: Json = False) 
     """List what a journal has: a line for each epoch of each channel.
 
     FIRST and LAST are sequence numbers. STATE is open (a service may be writing
-    it), ended (in good order), stopped (it just stops), or damaged.
+    it), ended (in good order), stopped (without an END, after a kill, say), or
+    damaged.
 
     Example: fanout journal ls /var/lib/fanout
     """
@@ -181,7 +182,8 @@ def prune(
             keep_bytes=parse_size(keep_bytes) if keep_bytes else 0,
         )
         if limits == Limits():
-            raise UsageError("nothing says what is to stay: give --keep, --keep-bytes or both")
+            raise UsageError("give --keep, --keep-bytes or both")
+        _wanted(directory, None)
         log_to_stderr()
         removed = Retention(RealDisk(), directory, limits).prune(
             time.time_ns(), spares_readers=True, is_trial=dry_run
@@ -252,9 +254,10 @@ def _looking_at(directory: str) -> Iterator[None]:
 
 def _wanted(directory: str, channel: str | None) -> list[str]:
     found = channels(ReadOnlyDisk(), directory)
+    if not found:
+        raise ConfigError(f"no journal in {directory}: it has no channel's segments")
     if channel is None:
         return found
     if channel not in found:
-        there = ", ".join(found) or "none"
-        raise UsageError(f"no channel {channel!r} in {directory}: {there}")
+        raise UsageError(f"no channel {channel!r} in {directory}: it has {', '.join(found)}")
     return [channel]

@@ -1,5 +1,6 @@
 """Where a command takes trades from: the options that say so, and the client that they make."""
 
+import os
 import ssl
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -89,6 +90,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         `fanout.clients.shm.ShmClient` and `fanout.clients.journal.JournalClient`, or their like.
         `follow` is for a journal. Raises `FanoutError` for what cannot be asked for."""
         if self.is_journal:
+            self._require_no_secrets()
             return of_journal(
                 self.address,
                 start=_parse_start(self.start or Start.OLDEST),
@@ -100,6 +102,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         if self.address.startswith("shm://"):
             if start != Start.LIVE:
                 raise UsageError(f"--start {start}: a queue is read from where it was left")
+            self._require_no_secrets()
             return of_queue(self.address, **self._options())
         if self.tls_ca is not None and not self.address.startswith("tls://"):
             raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")
@@ -111,6 +114,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             tls=_tls(self.tls_ca),
             **self._options(),
         )
+
+    def _require_no_secrets(self) -> None:
+        """Raises `UsageError` for options of a TCP connection. The environment may set them, for
+        other commands."""
+        typed = {
+            "--token-file": _is_typed(self.token_file, "FANOUT_TOKEN_FILE"),
+            "--tls-ca": _is_typed(self.tls_ca, "FANOUT_TLS_CA"),
+        }
+        for option, is_typed in typed.items():
+            if is_typed:
+                raise UsageError(f"{option} is for tcp:// and tls://: leave it out")
 
     @property
     def is_journal(self) -> bool:
@@ -152,6 +166,11 @@ def _position(text: str) -> Position | None:
     if not (epoch.isdecimal() and seq.isdecimal()):
         return None
     return Position(epoch_ns=int(epoch), seq=int(seq))
+
+
+def _is_typed(value: str | None, variable: str) -> bool:
+    """Whether an option's value is other than that of its environment variable."""
+    return value is not None and value != os.environ.get(variable)
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | None:

@@ -253,7 +253,10 @@ def test_the_oldest_segments_are_removed(kept: str) -> None:
         (("verify", "/etc/passwd"), 78, "/etc/passwd is no directory"),
         (("verify",), 2, "Missing argument 'DIR'"),
         (("verify", ".", "--jobs", "x"), 2, "--jobs"),
-        (("ls", ".", "--channel", "nyse"), 2, "no channel 'nyse' in .: "),
+        (("ls", "."), 78, "no journal in .: "),
+        (("verify", "."), 78, "no journal in .: "),
+        (("index", "."), 78, "no journal in .: "),
+        (("prune", ".", "--keep", "1d"), 78, "no journal in .: "),
         (("prune", "."), 2, "give --keep, --keep-bytes or both"),
         (("prune", ".", "--keep", "5"), 2, "'5' is not a duration"),
         (("prune", ".", "--keep-bytes", "much"), 2, "'much' is not a size"),
@@ -266,6 +269,12 @@ def test_what_cannot_be_is_refused_in_a_line(
     assert (done.returncode, done.stdout) == (code, "")
     assert why in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_channel_that_is_not_there_is_told_with_those_that_are(kept: str) -> None:
+    done = at_once("journal", "ls", kept, "--channel", "nyse")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no channel 'nyse' in {kept}: it has test" in done.stderr
 
 
 def test_a_folder_that_cannot_be_read_is_told(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
