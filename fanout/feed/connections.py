@@ -8,7 +8,7 @@ shard is closed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import trio
@@ -69,8 +69,12 @@ class Sink(Protocol):
         """A shard dropped an instrument, and may be closed."""
         ...
 
-    def turned_down(self, refused: Mapping[str, str]) -> None:
+    def turned_down(self, shard: Shard, refused: Mapping[str, str]) -> None:
         """The venue refused subscriptions. `refused` maps symbols to reasons."""
+        ...
+
+    def confirmed(self, shard: Shard, symbols: Iterable[str]) -> None:
+        """The venue confirmed all that a shard takes of these symbols."""
         ...
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
@@ -369,8 +373,10 @@ class Connections:
     def _heed(self, outcome: Outcome, shard: Shard, connection: Connection) -> None:
         self._has_subscribed |= bool(outcome.confirmed)
         connection.say(outcome.answers, urgent=True)
+        if outcome.confirmed:
+            self._sink.confirmed(shard, outcome.confirmed)
         if outcome.refused:
-            self._sink.turned_down(outcome.refused)
+            self._sink.turned_down(shard, outcome.refused)
         if outcome.notice:
             self._sink.notice(outcome.notice)
         if outcome.pauses:

@@ -19,7 +19,7 @@ connection or falls back to another kind of stream.
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, cast
 
 import trio
@@ -366,8 +366,11 @@ class Feed:
             self._say(changes)
         self._healing.heal_all(shard.venue.stream, symbols, how)
 
-    def turned_down(self, refused: Mapping[str, str]) -> None:
-        self._remedies.turned_down(refused)
+    def turned_down(self, shard: Shard, refused: Mapping[str, str]) -> None:
+        self._remedies.turned_down(shard.venue.data, refused)
+
+    def confirmed(self, shard: Shard, symbols: Iterable[str]) -> None:
+        self._remedies.confirmed(symbols)
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
         why = f"{_LOST}: {why}"

@@ -22,7 +22,7 @@ from fanout.feed.shard import Shard
 from fanout.feed.stream_books import WithQuotes
 from fanout.feed.view import FeedView
 from fanout.net.websocket import Burst
-from fanout.protocol.constants import BlockFlags, DataKinds, TradeKind
+from fanout.protocol.constants import BlockFlags, DataKinds, FeedState, TradeKind
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.records import Trade
 from fanout.venues.values import (
@@ -261,6 +261,8 @@ class _Read:
         """Act on a kind of data that is silent: connect anew."""
         if kind:
             self._of._balance.restart(index, self._now_s)
+            if self._of._parts.liveness.state(index) is FeedState.HALTED:
+                return  # the venue refuses it, or says that it does not trade
             symbol = self._of._parts.roster[index].instrument.symbol
             shards = [
                 each

@@ -224,8 +224,8 @@ class Liveness:
             return []
         return self.lost(index, kinds, f"no connection for its {_named(kinds)}: {why}")
 
-    def halted(self, index: int, why: str) -> list[Change]:
-        """Note that the venue has halted an instrument."""
+    def halted(self, index: int, why: str, *, lacks: DataKinds = DataKinds.NONE) -> list[Change]:
+        """Note that the venue has halted an instrument, or refuses these kinds of its data."""
         return self._turn(index, FeedState.HALTED, why)
 
     def resumed(self, index: int, why: str) -> list[Change]:
@@ -300,7 +300,7 @@ class Liveness:
         """Note that an instrument has a kind of data again."""
         pulse = self._pulses[index]
         pulse.lacks &= ~kind.value
-        is_waiting = pulse.state in (FeedState.CONNECTING, FeedState.STALE)
+        is_waiting = pulse.state is not FeedState.DOWN
         if pulse.lacks or not (is_waiting and pulse.has_traded):
             return []
         changes = self._turn(index, FeedState.LIVE, why)
@@ -395,12 +395,15 @@ class LivenessOfKinds(Liveness):
         self._trades.paused(indexes, why)
         return super().paused(indexes, why)
 
-    def halted(self, index: int, why: str) -> list[Change]:
-        self._trades.halted(index, why)
+    def halted(self, index: int, why: str, *, lacks: DataKinds = DataKinds.NONE) -> list[Change]:
+        if not lacks or DataKinds.TRADES in lacks:
+            self._trades.halted(index, why)
+        self._pulses[index].lacks |= lacks.value  # the others may go on
         return super().halted(index, why)
 
     def resumed(self, index: int, why: str) -> list[Change]:
-        self._trades.resumed(index, why)
+        if self._trades.state(index) is FeedState.HALTED:
+            self._trades.resumed(index, why)
         return super().resumed(index, why)
 
 

@@ -26,6 +26,7 @@ from fanout.feed.silence import (
     LOOK_AGAIN_S,
     LOOK_SOON_S,
     MANY_QUIET,
+    SETTLING_S,
     Finding,
     Remedy,
     Silence,
@@ -73,6 +74,8 @@ class Remedies:
         """Instruments for which a new subscription was the only remedy so far."""
         self._refused: set[int] = set()
         """Instruments that the venue refused, until the next subscription."""
+        self._unconfirmed: dict[int, DataKinds] = {}
+        """What was refused or ignored of an instrument, until a later subscription is confirmed."""
         self._refusals: Counter[int] = Counter()
         """New subscriptions since an instrument was refused first, by index."""
         self._complained: set[tuple[str, int]] = set()
@@ -86,8 +89,9 @@ class Remedies:
         for index in indexes:
             self._nursery.start_soon(self._look_into, index)
 
-    def turned_down(self, refused: Mapping[str, str]) -> None:
-        """The venue refused subscriptions. `refused` maps symbols to reasons."""
+    def turned_down(self, kinds: DataKinds, refused: Mapping[str, str]) -> None:
+        """The venue refused subscriptions to these kinds of data. `refused` maps symbols to
+        reasons."""
         for symbol, why in refused.items():
             index = self._parts.roster.index_of(symbol)
             if index is None:
@@ -95,10 +99,22 @@ class Remedies:
             liveness = self._parts.liveness
             if liveness.trades.state(index) is FeedState.LIVE:
                 del self._refusals[index]
-            self._say(liveness.halted(index, f"the venue refuses it: {why}"))
+            self._say(liveness.halted(index, f"the venue refuses it: {why}", lacks=kinds))
+            self._unconfirmed[index] = kinds
             if index not in self._refused:
                 self._refused.add(index)
                 self._nursery.start_soon(self._subscribe_again, index)
+
+    def confirmed(self, symbols: Iterable[str]) -> None:
+        """The venue confirmed all subscriptions of a shard to these symbols."""
+        if not self._unconfirmed:
+            return
+        now_s = trio.current_time()
+        for symbol in symbols:
+            index = self._parts.roster.index_of(symbol)
+            kinds = None if index is None else self._unconfirmed.pop(index, None)
+            if index is not None and kinds is not None:
+                self._say(self._parts.liveness.part_up(index, kinds, now_s))
 
     async def _subscribe_again(self, index: int) -> None:
         """Subscribe anew to an instrument that the venue refused, ever more seldom: the reason may
@@ -106,14 +122,24 @@ class Remedies:
         await trio.sleep(LOOK_AGAIN_S * 2 ** min(self._refusals[index], MOST_DOUBLINGS))
         self._refused.discard(index)
         self._refusals[index] += 1
-        symbol = self._parts.roster[index].instrument.symbol
-        shards = [each for each in self._parts.connections if symbol in each.instruments]
-        if not shards or self._parts.liveness.trades.state(index) is not FeedState.HALTED:
+        symbol, kinds = self._parts.roster[index].instrument.symbol, self._unconfirmed.get(index)
+        shards = [
+            each
+            for each in self._parts.connections
+            if kinds and symbol in each.instruments and each.venue.data & kinds
+        ]
+        if not (shards and self._is_refused(index)):
             return
         self._say(self._parts.liveness.resumed(index, "subscribing anew: the venue refused it"))
         for shard in shards:
             self._resubscribe(shard, symbol, "the venue refused it for a while")
         await self._look_into(index)
+
+    def _is_refused(self, index: int) -> bool:
+        """Whether an instrument still lacks something of what was refused."""
+        liveness, kinds = self._parts.liveness, self._unconfirmed[index]
+        is_halted = liveness.trades.state(index) is FeedState.HALTED
+        return is_halted or liveness.lacks(index, kinds)
 
     def _resubscribe(self, shard: Shard, symbol: str, why: str) -> None:
         """Subscribe to an instrument anew, and fetch what it traded until now."""
@@ -160,6 +186,9 @@ class Remedies:
         shard = connections.shard_of(instrument.symbol)
         if shard is None or shard.is_paused or index in self._refused:
             return
+        if is_first and self._is_ignored(instrument.symbol, shard):
+            self._subscribe_unanswered(index, shard)
+            return
         has_traded = liveness.has_traded(index)
         is_first |= liveness.state(index) is FeedState.HALTED or index in self._resubscribed
         finding = await self._silence.find(shard, instrument)
@@ -172,6 +201,23 @@ class Remedies:
                 finding = msgspec.structs.replace(finding, remedy=Remedy.FALL_BACK)
         self._complain(index, shard, finding)
         self._apply(index, shard, finding, fallback)
+
+    def _is_ignored(self, symbol: str, shard: Shard) -> bool:
+        """Whether the venue has had time to answer a subscription, and has not."""
+        is_old = trio.current_time() - shard.subscribed_s(symbol) > SETTLING_S
+        return is_old and shard.unanswered(symbol)
+
+    def _subscribe_unanswered(self, index: int, shard: Shard) -> None:
+        """The venue has ignored a subscription: that needs no proof from REST, which may be long in
+        coming where few requests are allowed."""
+        liveness, symbol = self._parts.liveness, self._parts.roster[index].instrument.symbol
+        why = "the venue never answered the subscription"
+        if liveness.trades is not liveness and liveness.trades.state(index) is FeedState.STALE:
+            self._say(liveness.lost(index, DataKinds.TRADES, why))
+            self._unconfirmed[index] = DataKinds.TRADES
+        _LOG.warning("%s: %s; subscribing anew", symbol, why)
+        self._resubscribed.add(index)
+        self._resubscribe(shard, symbol, why)
 
     def _apply(self, index: int, shard: Shard, finding: Finding, fallback: Venue | None) -> None:
         liveness = self._parts.liveness

@@ -59,6 +59,8 @@ class Shard:
         """Connections opened so far."""
         self._subscribed_s = 0.0
         """When the shard last went from no open connection to one, in trio's time."""
+        self._resubscribed_s: dict[str, float] = {}
+        """When it last subscribed anew to an instrument of open connections."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -78,12 +80,14 @@ class Shard:
     def dialogue(self) -> Dialogue:
         return self.venue.dialogue(self.symbols, self._units)
 
-    def subscribed_ns(self, wall_ns: int) -> int:
-        """Time of the subscription in unix ns, by the wall clock that shows `wall_ns` now.
+    def subscribed_s(self, symbol: str) -> float:
+        """When an instrument was subscribed to last, in trio's time."""
+        return max(self._subscribed_s, self._resubscribed_s.get(symbol, 0.0))
 
-        It is derived from trio's clock, since the wall clock may have been set in between.
-        """
-        return wall_ns - int((trio.current_time() - self._subscribed_s) * 1e9)
+    def subscribed_ns(self, symbol: str, wall_ns: int) -> int:
+        """The same in unix ns, by the wall clock that shows `wall_ns` now. That clock may have been
+        set in between."""
+        return wall_ns - int((trio.current_time() - self.subscribed_s(symbol)) * 1e9)
 
     def unanswered(self, symbol: str) -> bool:
         """Whether the subscription is unanswered on all open connections."""
@@ -128,6 +132,7 @@ class Shard:
 
     def resubscribe(self, symbol: str) -> None:
         """Unsubscribe and subscribe an instrument. The others of its connections go on."""
+        self._resubscribed_s[symbol] = trio.current_time()
         for each in self.open:
             each.say(each.dialogue.unsubscribe((symbol,)))
             each.say(each.dialogue.subscribe((symbol,)))
@@ -135,6 +140,7 @@ class Shard:
     def give_up(self, symbol: str, *, unsubscribe: bool = False) -> None:
         """Drop an instrument. An empty shard ends."""
         self.instruments.pop(symbol, None)
+        self._resubscribed_s.pop(symbol, None)
         for each in self.open:
             for suffix in ("", *SUFFIXES.values()):  # a successor need not deliver it
                 each.heard.pop(symbol + suffix, None)

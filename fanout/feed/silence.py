@@ -135,7 +135,7 @@ class Silence:
         of = venue.stream, instrument.index
         next_id = self._sequences.next_id(venue.stream, symbol)
         newer = self._sequences.undelivered(
-            venue.stream, symbol, rows, self._in_force_since(shard), self._looked_at.get(of)
+            venue.stream, symbol, rows, self._in_force_since(shard, symbol), self._looked_at.get(of)
         )
         newest_id = rows[-1].trade_id if rows else -1
         is_missing = next_id is not None and newest_id >= next_id
@@ -148,9 +148,9 @@ class Silence:
         )
         return msgspec.structs.replace(finding, newest_id=newest_id) if is_missing else finding
 
-    def _in_force_since(self, shard: Shard) -> int:
+    def _in_force_since(self, shard: Shard, symbol: str) -> int:
         """When the subscription became active, in the venue's time."""
-        ms = self._clock.latest_venue_ms(shard.subscribed_ns(self._wall_ns()))
+        ms = self._clock.latest_venue_ms(shard.subscribed_ns(symbol, self._wall_ns()))
         ms += int(self._settling_s * 1_000)
         return ms * int(10 ** (-3 - shard.venue.time_exponent))
 

@@ -1,5 +1,6 @@
 """The feed at a venue whose trades come at one URL, and quotes and books at another."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -140,3 +141,73 @@ async def test_listed_symbols_join_each_part_and_each_part_is_spread_by_its_own_
         asked = set[str]().union(*(each._asked_for for each in exchange.sockets))
         assert {f"newusdt@{each}" for each in ("trade", "bookTicker", "depth@0ms")} <= asked
         assert not any(each.startswith("s00usdt") for each in asked)
+
+
+def refuse(socket: Socket) -> None:
+    """Refuse what BTC is subscribed to there, until it is subscribed to anew."""
+    socket._asked_for = {each for each in socket._asked_for if not each.startswith("btc")}
+    socket.push(b'{"toy":"refused","symbol":"BTCUSDT","why":"not now"}')
+
+
+async def test_a_symbol_whose_trades_are_refused_is_halted_while_its_book_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    """Until a later subscription is confirmed. What was traded meanwhile proves nothing against the
+    stream."""
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=DividedToy, data=ALL) as running:
+        await go_on(exchange, 5, BTC, ETH)
+        told(running)
+        refuse(of_trades(exchange))
+        await go_on(exchange, 50, BTC, ETH)
+        assert told(running) == [("HALTED", "the venue refuses it: not now")]
+        await go_on(exchange, 90, BTC, ETH)
+        assert told(running) == [
+            ("STALE", "subscribing anew: the venue refused it"),
+            ("LIVE", "its trades are subscribed again"),
+        ]
+        assert len(exchange.opened) == 2, "no connection was replaced"
+
+
+async def test_a_symbol_whose_book_is_refused_is_halted_while_it_trades(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=DividedToy, data=ALL) as running:
+        await go_on(exchange, 5, BTC, ETH)
+        told(running)
+        refuse(of_others(exchange))
+        await go_on(exchange, 10, BTC, ETH)
+        assert told(running) == [("HALTED", "the venue refuses it: not now")]
+        await go_on(exchange, 90, BTC, ETH)
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+        whys = told(running)
+        assert whys[0] == ("STALE", "subscribing anew: the venue refused it")
+        trades, opened, _ = running.accounted(BTC)
+        assert sorted(trades) == [*range(trades[0], exchange.rows[BTC][-1].trade_id + 1)]
+        assert not opened
+
+
+async def test_an_ignored_subscription_to_trades_is_told_and_repeated_without_rest(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, ignored = Socket.send, list[str]()
+
+    async def ignore_the_first_of_the_third(self: Socket, text: str) -> None:
+        if len(exchange.opened) == 3 and not ignored:
+            ignored.append(text)
+        else:
+            await send(self, text)
+
+    exchange = Exchange(BTC)
+    async with running_feed(exchange, venue_class=DividedToy, data=ALL) as running:
+        await go_on(exchange, 5, BTC)
+        monkeypatch.setattr(Socket, "send", ignore_the_first_of_the_third)
+        exchange.rest_fault = VenueUnreachableError("no answer")
+        of_trades(exchange).break_off()
+        await go_on(exchange, 30, BTC)
+        assert ignored
+        whys = told(running)
+        assert ("STALE", "the venue never answered the subscription") in whys
+        assert whys[-1][0] == "LIVE"
+        assert len(exchange.opened) == 3
