@@ -25,7 +25,7 @@ than every rival that does the same work; the plain functions take at most 5,000
 
 Blocks of 1 are where goals are missed, or met by a little. Each trade pays for the beginning of a
 block and its CRC, which msgpack does not have. To encode one, the compiled twin reads fields at
-their offsets in memory, writes the payload on the stack, takes the CRC eight bytes at a time, and
+their offsets in memory, writes the payload on the stack, takes the CRC sixteen bytes at a time, and
 makes one object: that is about as quick as msgpack, and not quicker in every round. The plain
 decoder reads values of one or two bytes without the general varint reader, which made a level of a
 book a third quicker. The checks of a block's fields and length stay, since a reader trusts nobody.
