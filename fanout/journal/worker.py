@@ -8,7 +8,8 @@ Neither thread calls the loop. A track is written by the threads and read by the
 attributes, of which each is set in one step.
 
 A segment that fails is abandoned, and everything else for it is dropped. The loop sees the failure
-and asks for a new segment, from the number that the failure names.
+and asks for a new segment, from the number that the failure names. A segment that the loop asked
+for before it could see the failure, and that begins behind that number, fails with it.
 """
 
 import logging
@@ -21,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.channel.memory import Memory
 from fanout.journal.disk import Disk
@@ -237,10 +239,13 @@ class Worker:
                 track.taken_bytes += task.size
 
     def _open(self, task: _Open) -> None:
-        track, header = task.track, task.header
+        track, header, failure = task.track, task.header, task.track.failure
         track.serial = task.serial  # it is this one that fails if the one before cannot be sealed
         if track.segment is not None:
             self._seal(track, track.segment)
+        elif failure is not None and failure.next_seq < header.first_seq:
+            track.failure = replace(failure, serial=task.serial)
+            return
         folder = os.path.join(track.folder, numbered(header.epoch_ns))
         track.segment = Segment(self._disk, folder, header, syncs=self._sync_s is not None)
         track.segment.open(least_free_bytes=task.least_free_bytes)

@@ -1,6 +1,8 @@
 import errno
 import logging
 import threading
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
 import pytest
 
@@ -157,6 +159,40 @@ def test_after_a_failure_nothing_is_written_until_the_next_segment() -> None:
     written.write(2, count=2)
     written.worker.do_all()
     assert written.kept.accounted() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("errors", [[errno.EIO], repeat(errno.EIO)], ids=["passing", "lasting"])
+def test_a_segment_that_was_asked_for_before_the_failure_was_seen_fails_with_it(
+    errors: Iterable[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is missing between the two: the loop begins again where the first one failed."""
+    written = Written().begin()
+    written.write(count=3)
+    written.worker.do_all()
+    disk, write, faults = written.disk, written.disk.write, chain(errors, repeat(0))
+
+    def write_or_fail(descriptor: int, offset: int, pieces: Sequence[bytes]) -> int:
+        disk.write_error = next(faults)
+        return write(descriptor, offset, pieces)
+
+    monkeypatch.setattr(disk, "write", write_or_fail)
+    written.write()
+    written.begin(2, first_seq=5)
+    written.begin(3, first_seq=5)
+    failure = written.track.failure
+    assert failure is not None
+    assert (failure.serial, failure.next_seq) == (3, 4)
+    assert isinstance(failure.error, OSError)
+    assert (written.kept.segments(), written.track.published) == ([1], 1)
+    monkeypatch.undo()
+    disk.write_error = 0
+    written.channel = new_channel(name="one")
+    written.write(count=3)
+    written.begin(4, first_seq=4)
+    written.write(4, count=2)
+    written.worker.do_all()
+    assert written.kept.accounted() == [1, 2, 3, 4, 5]
+    assert written.worker.backlog_bytes == 0
 
 
 def test_a_failed_sync_shows_with_the_next_write() -> None:
