@@ -1,7 +1,9 @@
 """Searching the index of a segment without decoding all of it.
 
 An index of a long segment has thousands of places. A search decodes the dozen that it looks at, and
-checks the CRC of the one it returns. A place is a hint: the caller checks the frame that it names.
+checks the CRC of the one it returns. Where a power cut left zeros, the index ends. Other damage may
+lead a search astray: it passes over the places that it was not asked for. A place is a hint: the
+caller checks the frame that it names.
 """
 
 import re
@@ -25,6 +27,8 @@ _U64 = Struct("<Q")
 _TIME_AT: Final = 8
 _OFFSET_AT: Final = 16
 _KIND_AT: Final = 32
+_ZEROS: Final = bytes(PLACE_BYTES)
+"""As many never stand together in places: no number and no offset is 0."""
 _CHANGES: Final = re.compile(bytes((PlaceKind.CHANGE,)))
 _HEADERS: Final = re.compile(b"[%c%c]" % (PlaceKind.OPENING, PlaceKind.CHANGE))
 
@@ -35,7 +39,8 @@ class Index:
     def __init__(self, data: bytes, epoch_ns: int, first_seq: int) -> None:
         """`data` is the whole file. One of another segment, or none at all, has no places."""
         self._data = data
-        self._count = (len(data) - FILE_HEADER_BYTES) // PLACE_BYTES
+        end = data.find(_ZEROS, FILE_HEADER_BYTES)
+        self._count = ((end if end >= 0 else len(data)) - FILE_HEADER_BYTES) // PLACE_BYTES
         try:
             header = decode_file_header(data, INDEX_MAGIC)
             is_ours = (header.epoch_ns, header.first_seq) == (epoch_ns, first_seq)
@@ -51,11 +56,13 @@ class Index:
 
     def before_seq(self, seq: int) -> Iterator[Place]:
         """The places at which `seq` or an earlier number is due, the last one first."""
-        return self._back_from(bisect_right(range(self._count), seq, key=self._seq))
+        places = self._back_from(bisect_right(range(self._count), seq, key=self._seq))
+        return (each for each in places if each.seq <= seq)
 
     def before_time(self, time_ns: int) -> Iterator[Place]:
         """The places before which every frame is earlier than `time_ns`, the last one first."""
-        return self._back_from(bisect_left(range(self._count), time_ns, key=self._time))
+        places = self._back_from(bisect_left(range(self._count), time_ns, key=self._time))
+        return (each for each in places if each.time_ns < time_ns)
 
     def behind(self, offset: int) -> Iterator[Place]:
         """The places behind an offset, the first one first."""

@@ -1,8 +1,8 @@
 """What the start of a service does to the journal that the last one left.
 
 Only the last segment of a channel's newest epoch can have an end that is not whole: the others were
-synced when their writer went on to the next. It is read from the last right place of its index to
-its last whole frame.
+synced with their indexes when their writer went on to the next, or by the start after it. It is
+read from the last right place of its index to its last whole frame.
 
     what comes behind the last whole frame     is
     nothing                                    as it should be
@@ -11,7 +11,8 @@ its last whole frame.
                                                a LOSS for the numbers that are missing
     everything, and no record before it        of no use to a reader: renamed to FIRSTSEQ.torn
 
-Its index is completed, or made anew. Files that were being made (.part) are removed. Files that no
+Its index is completed, or made anew. Both are synced, which a service that was killed did not do,
+and which no later start does. Files that were being made (.part) are removed. Files that no
 journal writes stay, and are named in a warning. A crash at any step leaves a journal that the next
 recovery brings to the same state: each step syncs what the next one relies on.
 
@@ -260,7 +261,18 @@ class _Segment:
         complete += encode_places((*before, *found.places))
         if index != complete:
             write_whole(self._disk, self._path(INDEX), complete)
+        self._sync()
         return True
+
+    def _sync(self) -> None:
+        """Make the segment, its index and their names safe from a power cut."""
+        index = self._disk.open(self._path(INDEX))
+        try:
+            self._disk.sync(self._descriptor)
+            self._disk.sync(index)
+        finally:
+            self._disk.close(index)
+        self._disk.sync_folder(self._folder)
 
     def _right_places(self, index: bytes) -> list[Place]:
         """The places of its index up to the last one that is right."""

@@ -6,7 +6,7 @@ segment begins with a header and what belongs to it.
     append    whole frames, at the end
     publish   the head is whole: readers may find the segment
     sync      what was appended before would outlive a power cut
-    close     nothing follows
+    close     nothing follows: the index is synced too
     abandon   the disk failed: gives the number that has to be written anew
 
 A call that fails raises `OSError`. After that only `abandon` is left: nobody knows what the disk
@@ -114,13 +114,9 @@ class Segment:
                 raise
 
     def close(self) -> None:
-        """Close the files. What was not synced is left to the system."""
-        with self._closing:
-            files, self._file, self._index = (self._file, self._index), -1, -1
-        for each in files:
-            if each >= 0:
-                with suppress(OSError):  # the descriptor is gone all the same
-                    self._disk.close(each)
+        """Sync the index, and close the files. Of the frames, those count that were synced."""
+        self._sync_index()
+        self._close_files()
 
     def abandon(self) -> int:
         """Close the files. Returns the first number that is not known to be on the disk.
@@ -138,12 +134,13 @@ class Segment:
                 self._cut_back()
                 self.sync()
                 next_seq = self.synced_seq
+                self._sync_index()
             else:
                 self._cut_back()
         except OSError:
             pass  # it is the disk that failed before
         finally:
-            self.close()
+            self._close_files()
         return next_seq
 
     def _sync(self) -> bool:
@@ -160,6 +157,20 @@ class Segment:
             self._is_folder_synced = True
         self._synced_bytes, self.synced_seq = size, next_seq
         return True
+
+    def _sync_index(self) -> None:
+        """Readers search an index without checking all of it, so a power cut must not leave a part
+        of one behind. A start completes that of the last segment only."""
+        if self._syncs and self._index >= 0:
+            self._disk.sync(self._index)
+
+    def _close_files(self) -> None:
+        with self._closing:
+            files, self._file, self._index = (self._file, self._index), -1, -1
+        for each in files:
+            if each >= 0:
+                with suppress(OSError):  # the descriptor is gone all the same
+                    self._disk.close(each)
 
     def _cut_back(self) -> None:
         if self._is_cut_short and self.fault is None:

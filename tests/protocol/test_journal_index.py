@@ -3,6 +3,7 @@ from fanout.protocol.journal import (
     FileHeader,
     Place,
     PlaceKind,
+    decode_places,
     encode_file_header,
     encode_places,
 )
@@ -46,6 +47,29 @@ def test_a_place_that_is_damaged_is_passed_over() -> None:
         data = bytearray(WHOLE)
         data[at] ^= 1
         assert 400 not in offsets(Index(bytes(data), 7, 5).before_seq(31))
+
+
+def test_places_behind_what_was_asked_for_are_passed_over_whatever_a_search_meets() -> None:
+    for at in range(64, len(WHOLE), 40):
+        for garbage in (bytes(16), b"\xff" * 16):
+            index = Index(WHOLE[:at] + garbage + WHOLE[at + 16 :], 7, 5)
+            right = [each for each in PLACES if PLACES.index(each) != (at - 64) // 40]
+            for seq in range(4, 33):
+                assert all(each in right and each.seq <= seq for each in index.before_seq(seq))
+            for time_ns in range(0, 80, 10):
+                found = list(index.before_time(time_ns))
+                assert all(each in right and each.time_ns < time_ns for each in found)
+
+
+def test_an_index_of_which_a_power_cut_left_zeros_has_the_places_before() -> None:
+    for size in range(64, len(WHOLE)):
+        data = WHOLE[:size] + bytes(len(WHOLE) - size)
+        index, left = Index(data, 7, 5), decode_places(data[64:])
+        assert list(index.behind(0)) == left
+        for seq in range(4, 33):
+            assert list(index.before_seq(seq)) == [each for each in left if each.seq <= seq][::-1]
+        changes = [each.offset for each in left if each.kind is PlaceKind.CHANGE]
+        assert index.changes(0, 1_000) == changes
 
 
 def test_an_index_that_is_cut_has_the_places_before() -> None:

@@ -149,6 +149,18 @@ def test_it_begins_at_any_number_without_an_index() -> None:
         assert heard(story.files, Position(epoch_ns=1, seq=seq)).numbers == list(range(seq, 28))
 
 
+def test_an_index_of_which_a_power_cut_left_zeros_hides_nothing() -> None:
+    story = Story().blocks(50)
+    segment = story.segment(1)
+    index = segment.index
+    assert index is not None
+    for size in range(64, len(index), 40):
+        segment.index = index[:size] + bytes(len(index) - size)
+        for seq in (2, 90):
+            found = heard(story.files, Position(epoch_ns=1, seq=seq))
+            assert (found.numbers, found.lost) == (list(range(seq, 151)), [])
+
+
 def test_an_index_of_another_segment_does_no_harm() -> None:
     story = whole()
     story.segment(10).index = story.segment(19).index

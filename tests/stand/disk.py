@@ -22,6 +22,8 @@ class Unsynced(Enum):
     LOST = auto()
     ZERO = auto()
     """The file is as long as it was, and has zeros there."""
+    HALF = auto()
+    """The same, but the first half of them had been written back already."""
 
 
 class _File:
@@ -39,6 +41,10 @@ class _File:
                 return _File(self.synced)
             case Unsynced.ZERO:
                 return _File(self.synced + bytes(max(0, len(self.data) - len(self.synced))))
+            case Unsynced.HALF:
+                rest = bytes(self.data[len(self.synced) :])
+                written, lost = rest[: len(rest) // 2], len(rest) - len(rest) // 2
+                return _File(self.synced + written + bytes(lost))
 
 
 class MemoryDisk:
