@@ -101,11 +101,13 @@ class Segment:
         disk.rename(self._path + PART, self._path)
         self.is_published = True
 
-    def sync(self) -> bool:
-        """Sync what was appended so far, unless the segment is not published yet, or closed. False
-        if there was nothing to sync. Raises once, and keeps what it raised in `fault`."""
+    def sync(self, *, is_head: bool = False) -> bool:
+        """Sync what was appended so far, unless the segment is not published yet, or closed. With
+        `is_head` the writer syncs a head before it publishes it: only a head that the disk can keep
+        takes the place of a segment of the same name. False if there was nothing to sync. Raises
+        once, and keeps what it raised in `fault`."""
         with self._closing:
-            if not self.is_published or self._file < 0 or self.fault is not None:
+            if not (self.is_published or is_head) or self._file < 0 or self.fault is not None:
                 return False
             try:
                 return self._sync()
@@ -145,11 +147,13 @@ class Segment:
 
     def _sync(self) -> bool:
         size, next_seq = self.size_bytes, self.next_seq
-        if not self._disk.is_at(self._file, self._path):
+        if self.is_published and not self._disk.is_at(self._file, self._path):
             raise FileNotFoundError(errno.ENOENT, "the file was removed", self._path)
         if not self._syncs or size == self._synced_bytes:
             return False
         self._disk.sync(self._file)
+        if not self.is_published:
+            return True
         if not self._is_folder_synced:
             epoch = self._folder
             for folder in (epoch, os.path.dirname(epoch), os.path.dirname(os.path.dirname(epoch))):

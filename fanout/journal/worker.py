@@ -255,16 +255,17 @@ class Worker:
     def _write(self, track: Track, segment: Segment, task: _Write) -> None:
         begun_ns = self._clock_ns()
         segment.append(task.pieces)
+        # A disk that failed may take what it cannot keep. Without a sync, each new segment would
+        # end the failure for a second, and take the place of one that may have records.
+        is_trial = task.completes_head and track.failure is not None and self._sync_s is not None
+        syncs = self._sync_s == 0 or is_trial
         if task.completes_head:
+            if syncs:
+                self._sync_now(track, segment, is_head=True)
             segment.publish()
         track.write_ns.append(self._clock_ns() - begun_ns)
-        # A disk that failed may take what it cannot keep. Without a sync, each new segment would
-        # end the failure for a second.
-        is_trial = task.completes_head and track.failure is not None and self._sync_s is not None
-        if self._sync_s == 0 or is_trial:
-            self._sync(track, segment)
-            if segment.fault is not None:
-                raise segment.fault
+        if syncs:
+            self._sync_now(track, segment)
         track.written_seq = segment.next_seq - 1
         track.written_bytes += task.size
         if task.completes_head:
@@ -273,17 +274,21 @@ class Worker:
 
     def _seal(self, track: Track, segment: Segment) -> None:
         """On failure the track keeps the segment, which is to be abandoned."""
-        self._sync(track, segment)
-        if segment.fault is not None:
-            raise segment.fault
+        self._sync_now(track, segment)
         segment.close()
         track.segment = None
 
-    def _sync(self, track: Track, segment: Segment) -> None:
+    def _sync_now(self, track: Track, segment: Segment, *, is_head: bool = False) -> None:
+        """Sync a segment. Raises what failed, also what failed before in the syncer's thread."""
+        self._sync(track, segment, is_head=is_head)
+        if segment.fault is not None:
+            raise segment.fault
+
+    def _sync(self, track: Track, segment: Segment, *, is_head: bool = False) -> None:
         """Sync a segment. A failure stays in it, for the writer to find."""
         begun_ns = self._clock_ns()
         try:
-            if segment.sync():
+            if segment.sync(is_head=is_head):
                 track.sync_ns.append(self._clock_ns() - begun_ns)
                 track.syncs += 1
                 track.synced_seq = segment.synced_seq - 1

@@ -228,9 +228,11 @@ def test_after_a_failure_the_next_segment_has_to_be_synced_before_it_counts() ->
         assert written.track.failure is not None
         assert (written.track.failure.serial, written.track.failure.next_seq) == (serial, 1)
         assert written.track.published == 1
+        assert written.kept.accounted() == [1], "what is there may be all that is left of it"
     written.disk.sync_error = 0
     written.begin(4)
-    assert (written.track.published, written.track.syncs) == (4, 1)
+    assert (written.track.published, written.track.syncs) == (4, 2)
+    assert written.kept.accounted() == []
 
 
 def test_a_segment_that_cannot_be_sealed_fails_the_next_one() -> None:
