@@ -26,7 +26,7 @@ from os.path import basename, dirname, join
 from typing import Final, Protocol
 from zlib import crc32
 
-from fanout.journal.disk import Disk
+from fanout.journal.disk import NO_ROOM, Disk
 from fanout.journal.folder import ChannelFolder, write_all
 from fanout.protocol.errors import MalformedError, reason
 from fanout.protocol.journal import LOCK, PACKED, PART, SEGMENT
@@ -50,8 +50,6 @@ SYNC_CHUNKS: Final = 16
 
 NICE: Final = 19
 """The lowest priority there is."""
-
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Codec(Protocol):
@@ -85,7 +83,7 @@ class Compressor:
             try:
                 yield from self._compress(path)
             except (OSError, MalformedError) as error:
-                if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
                     self._say_full(path)
                     continue  # there may be room later
                 self._refused.add(path)

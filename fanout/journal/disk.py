@@ -5,10 +5,14 @@ fills up or loses power at any byte. All calls may block, so none is made in the
 thread. All raise `OSError`.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
 from typing import Final, Protocol
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+"""The errno of a disk that is full."""
 
 _MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
 """How many pieces one call takes."""

@@ -13,10 +13,10 @@ Segments are counted by serial numbers, so that a late report of a segment that 
 nothing.
 """
 
-import errno
 from enum import Enum, auto
 from typing import Final
 
+from fanout.journal.disk import NO_ROOM
 from fanout.protocol.errors import reason
 from fanout.protocol.journal import FileHeader
 
@@ -28,8 +28,6 @@ LEAST_FREE_BYTES: Final = 1024 * 1024
 make a head for nothing, with all books."""
 
 _DAY_NS: Final = 86_400 * 10**9
-
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class State(Enum):
@@ -118,7 +116,7 @@ class Recorder:
         interest."""
         if serial != self.serial or self.is_broken:
             return False
-        has_no_room = isinstance(error, OSError) and error.errno in _NO_ROOM
+        has_no_room = isinstance(error, OSError) and error.errno in NO_ROOM
         self._move(Event.NO_ROOM if has_no_room else Event.FAILED)
         self._failed_serial = serial
         self.retry_s = now_s + RETRY_S

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from errno import ENOTDIR
+from functools import partial
 from os.path import join
 from typing import Final, TypeVar
 
@@ -20,7 +21,7 @@ import trio
 
 from fanout.channel.memory import Memory
 from fanout.errors import BindError, ConfigError
-from fanout.journal.disk import Disk, RealDisk
+from fanout.journal.disk import NO_ROOM, Disk, RealDisk
 from fanout.journal.folder import ChannelFolder, write_all
 from fanout.journal.memory import remember_all
 from fanout.journal.reading import READERS, JournalPast
@@ -94,7 +95,7 @@ class Journal:
             return
         self._tidied_s = now_s
         try:
-            removed = self._retention.prune(self._wall_ns())
+            _prune(self._retention, self._wall_ns())
         except OSError as error:
             if self._failure != reason(error):
                 self._failure = reason(error)
@@ -102,9 +103,6 @@ class Journal:
                 _LOG.warning("journal: cannot remove old segments: %s: %s", where, self._failure)
             return
         self._failure = ""
-        if removed:
-            size = sum(each.size_bytes for each in removed)
-            _LOG.info("journal: removed %d old segments, %s bytes", len(removed), f"{size:,}")
 
     def _keep_lock(self) -> None:
         """Take the lock again if its file was removed, as with the whole directory. Without it a
@@ -139,8 +137,10 @@ async def open_journal(
     disk = disk or RealDisk()
     lock = await _in_thread(take_lock, disk, directory)
     try:
-        newest, memories = await _recovered(disk, directory)
         retention = Retention(disk, directory, limits or Limits())
+        newest, memories = await _recovered(
+            partial(_recover, make_room=lambda: _prune(retention, wall_ns())), disk, directory
+        )
         journal = Journal(disk, directory, lock, retention, newest, memories, wall_ns)
         try:
             await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
@@ -152,14 +152,16 @@ async def open_journal(
             await trio.to_thread.run_sync(disk.close, lock, abandon_on_cancel=True)
 
 
-async def _recovered(disk: Disk, directory: str) -> _Found:
+async def _recovered(
+    recover_all: Callable[[Disk, str], _Found], disk: Disk, directory: str
+) -> _Found:
     """Bring the journal in order, and look at its end. Says so if that takes long."""
     found: _Found = ({}, {})
     failure: FanoutError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_say_after_a_while, directory)
         try:
-            found = await _in_thread(_recover, disk, directory)
+            found = await _in_thread(recover_all, disk, directory)
         except FanoutError as error:
             failure = error  # raised as it is, not in the nursery's group
         nursery.cancel_scope.cancel()
@@ -168,9 +170,24 @@ async def _recovered(disk: Disk, directory: str) -> _Found:
     return found
 
 
-def _recover(disk: Disk, directory: str) -> _Found:
-    newest = recover(disk, directory)
+def _recover(disk: Disk, directory: str, *, make_room: Callable[[], bool]) -> _Found:
+    """Recover each channel. On a disk that is full, once more if room can be made."""
+    try:
+        newest = recover(disk, directory)
+    except OSError as error:
+        if error.errno not in NO_ROOM or not make_room():
+            raise
+        newest = recover(disk, directory)
     return newest, remember_all(disk, directory, newest)
+
+
+def _prune(retention: Retention, now_ns: int) -> bool:
+    """Remove what is too old or too much. Whether there was anything. Raises `OSError`."""
+    removed = retention.prune(now_ns)
+    if removed:
+        size = sum(each.size_bytes for each in removed)
+        _LOG.info("journal: removed %d old segments, %s bytes", len(removed), f"{size:,}")
+    return bool(removed)
 
 
 async def _say_after_a_while(directory: str) -> None:
@@ -207,8 +224,9 @@ def take_lock(disk: Disk, directory: str) -> int:
                 f"journal {directory} belongs to {_holder(disk, lock)}, which is running: stop it, "
                 "or give another --dir"
             )
-        disk.truncate(lock, 0)
-        write_all(disk, lock, 0, str(os.getpid()).encode())
+        with suppress(OSError):  # a disk that is full has room for no pid, and the lock counts
+            disk.truncate(lock, 0)
+            write_all(disk, lock, 0, str(os.getpid()).encode())
     except BaseException:
         disk.close(lock)
         raise

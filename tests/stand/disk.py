@@ -199,7 +199,7 @@ class MemoryDisk:
         self._look()
         if path not in self._files:
             _fail(errno.ENOENT, path)
-        del self._files[path]
+        self.room_bytes += len(self._files.pop(path).data)
 
     def remove_folder(self, path: str) -> None:
         self._look()

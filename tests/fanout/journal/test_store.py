@@ -12,7 +12,9 @@ from fanout.journal.disk import RealDisk
 from fanout.journal.folder import ChannelFolder
 from fanout.journal.retention import Limits
 from fanout.journal.store import PATIENCE_S, lock_holder, open_journal
+from fanout.protocol.journal import numbered
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel, write_journal
+from tests.stand.disk import MemoryDisk
 
 
 async def test_a_directory_is_made_locked_and_released(tmp_path: Path) -> None:
@@ -119,6 +121,24 @@ async def test_old_segments_are_removed_at_the_start_and_later(
         journal.tidy()
         assert folder.segments(EPOCH_NS) == [10]
     keeper.seal()
+
+
+async def test_a_start_makes_room_on_a_full_disk_as_far_as_the_limits_say() -> None:
+    disk = MemoryDisk()
+    keeper = Keeper("/j", make_channel(), disk=disk)
+    keeper.publish(3)
+    keeper.seal()
+    keeper.begin()
+    keeper.publish(3)
+    keeper.seal()
+    segment = disk.open(f"{keeper.folder}/{numbered(4, '.fj')}")
+    disk.write(segment, disk.size(segment), [b"half a frame"])
+    disk.room_bytes = 0
+    with pytest.raises(BindError, match="cannot keep a journal in /j: No space left on device"):
+        async with open_journal("/j", disk=disk):
+            raise AssertionError
+    async with open_journal("/j", disk=disk, limits=Limits(keep_bytes=1)):
+        assert disk.names(keeper.folder) == [numbered(4, each) for each in (".fi", ".fj", ".torn")]
 
 
 async def test_a_removal_that_fails_is_logged_once(
