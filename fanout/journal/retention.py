@@ -6,16 +6,21 @@
 The newest segment of a channel never goes. A segment that is being read stays, and all later ones
 of its channel, since its reader is to go on to them; but not for ever: a reader that is stuck must
 not fill the disk. One whose segment is removed reads it to its end, and then gets a LOSS.
+
+Ages come from clocks, which may have been wrong, or are. A time in the future is not believed. A
+clock that goes ahead makes all segments too old at once: the service then waits before it removes
+any.
 """
 
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
-from itertools import pairwise
+from itertools import accumulate
 from os.path import join
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.journal.disk import Disk
 from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of
@@ -27,6 +32,9 @@ _LOG = logging.getLogger("fanout")
 
 GRACE_NS: Final = 3_600 * 10**9
 """How much older than allowed a segment may grow while it is being read."""
+
+DOUBT_NS: Final = 3_600 * 10**9
+"""All segments that are this much too old at once cast doubt on the clock, for as long again."""
 
 GRACE_SHARE: Final = 4
 """A journal may grow by one part in so many over its size while its oldest segments are read."""
@@ -50,7 +58,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     """With its index and what else belongs to it."""
     end_ns: int
-    """When the next one was begun, or later."""
+    """When the next one was begun, as far as is known."""
     ending: str = SEGMENT
     """Of its file's name."""
 
@@ -88,6 +96,18 @@ def _is_over(limits: Limits, age_ns: int, size_bytes: int, *, is_held: bool) -> 
     return is_old or is_much
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """The file of a segment."""
+
+    epoch_ns: int
+    first_seq: int
+    ending: str
+    path: str
+    created_ns: int
+    """When the segment was made; 0 if that is not known."""
+    size_bytes: int
+
+
 class Retention:
     """Keeps a journal within its limits. For one thread at a time."""
 
@@ -97,22 +117,33 @@ class Retention:
         self._limits = limits
         self._known: dict[str, tuple[int, int]] = {}
         """When a segment was made, and the size of its file, by path: each is opened once."""
+        self._doubted_ns: int | None = None
+        """When the clock was doubted."""
+        self._is_future_told = False
+        """Whether a segment from the future was warned of."""
 
     def prune(
-        self, now_ns: int, *, spares_readers: bool = False, is_trial: bool = False
+        self,
+        now_ns: int,
+        *,
+        spares_readers: bool = False,
+        is_trial: bool = False,
+        doubts_clock: bool = False,
     ) -> list[Sealed]:
         """Remove what is too old or too much. Returns what was removed. Raises `OSError`.
 
         With `spares_readers` what is being read stays however old it is. A trial removes nothing.
+        With `doubts_clock` segments that all became too old at once stay for an hour.
         """
-        if self._limits == Limits():
+        limits = self._limits
+        if limits == Limits():
             return []
-        segments, more_bytes = self._look(is_trial=is_trial)
+        segments, more_bytes = self._look(now_ns, is_trial=is_trial)
+        if doubts_clock and self._is_doubtful(segments, now_ns):
+            limits = replace(limits, keep_ns=0)
         removed: list[Sealed] = []
         held: set[Sealed] = set()
-        while chosen := choose(
-            segments, self._limits, now_ns=now_ns, more_bytes=more_bytes, held=held
-        ):
+        while chosen := choose(segments, limits, now_ns=now_ns, more_bytes=more_bytes, held=held):
             for each in chosen:
                 if not self._remove(each, is_held=each in held, is_trial=is_trial):
                     held.add(each)
@@ -127,7 +158,21 @@ class Retention:
             self._remove_rests(removed)
         return removed
 
-    def _look(self, *, is_trial: bool) -> tuple[list[Sealed], int]:
+    def _is_doubtful(self, segments: Sequence[Sealed], now_ns: int) -> bool:
+        """Whether the clock may have gone ahead. It is doubted once."""
+        keep_ns = self._limits.keep_ns
+        ages = [now_ns - each.end_ns for each in segments]
+        if keep_ns and ages and min(ages) > keep_ns + DOUBT_NS and self._doubted_ns is None:
+            self._doubted_ns = now_ns
+            _LOG.warning(
+                "journal: all %d complete segments are older than --keep: the clock may be wrong, "
+                "so they stay for another hour",
+                len(segments),
+            )
+        since_ns = self._doubted_ns
+        return since_ns is not None and since_ns <= now_ns < since_ns + DOUBT_NS
+
+    def _look(self, now_ns: int, *, is_trial: bool) -> tuple[list[Sealed], int]:
         """The segments that are complete, and the size of the newest ones."""
         sealed: list[Sealed] = []
         more_bytes = 0
@@ -135,57 +180,57 @@ class Retention:
             if channel_fault(name):
                 continue
             with suppress(NotADirectoryError):
-                found, newest_bytes = self._look_at(name, is_trial=is_trial)
+                found, newest_bytes = self._look_at(name, now_ns, is_trial=is_trial)
                 sealed += found
                 more_bytes += newest_bytes
         return sealed, more_bytes
 
-    def _look_at(self, channel: str, *, is_trial: bool) -> tuple[list[Sealed], int]:
+    def _look_at(self, channel: str, now_ns: int, *, is_trial: bool) -> tuple[list[Sealed], int]:
         folder = self._folder(channel)
         epochs = folder.epochs()
-        order = [
-            (epoch, seq, ending)
-            for epoch in epochs
-            for seq, ending in folder.endings(epoch).items()
+        kept = [
+            self._kept(folder, epoch_ns, first_seq, ending)
+            for epoch_ns in epochs
+            for first_seq, ending in folder.endings(epoch_ns).items()
         ]
-        sealed: list[Sealed] = []
-        end_ns = 0
-        for (epoch_ns, first_seq, ending), following in pairwise(order):
-            created_ns, size_bytes = self._facts(folder, epoch_ns, first_seq, ending)
-            followed_ns, _ = self._facts(folder, *following)
-            end_ns = max(end_ns, followed_ns or created_ns)
-            if size_bytes:
-                sealed.append(
-                    Sealed(
-                        channel=channel,
-                        epoch_ns=epoch_ns,
-                        first_seq=first_seq,
-                        size_bytes=size_bytes,
-                        end_ns=end_ns,
-                        ending=ending,
-                    )
-                )
-        if not order:
+        if not kept:
             return [], 0
         if not is_trial:
-            self._sweep(folder, epochs, order[0][:2])
-        _, newest_bytes = self._facts(folder, *order[-1])
-        self._known.pop(folder.file_path(*order[-1]), None)  # it grows
-        return sealed, newest_bytes
+            self._sweep(folder, epochs, (kept[0].epoch_ns, kept[0].first_seq))
+        if self._limits.keep_ns:
+            self._warn_of_future(kept, now_ns)
+        *complete, newest = kept
+        self._known.pop(newest.path, None)  # it grows
+        ends = _ends([each.created_ns for each in kept], now_ns)
+        sealed = [
+            Sealed(
+                channel=channel,
+                epoch_ns=each.epoch_ns,
+                first_seq=each.first_seq,
+                size_bytes=each.size_bytes,
+                end_ns=end_ns,
+                ending=each.ending,
+            )
+            for each, end_ns in zip(complete, ends, strict=True)
+            if each.size_bytes
+        ]
+        return sealed, newest.size_bytes
 
-    def _facts(
-        self, folder: ChannelFolder, epoch_ns: int, first_seq: int, ending: str
-    ) -> tuple[int, int]:
-        """When a segment was made, and the size of its file; zeros for what is none."""
-        known = self._known.get(folder.file_path(epoch_ns, first_seq, ending))
-        if known is None:
-            try:
-                segment = folder.open(epoch_ns, first_seq)
-            except OSError:
-                return 0, 0
-            with closing(segment):
-                known = self._known[segment.path] = _created_ns(segment), segment.file_bytes()
-        return known
+    def _warn_of_future(self, kept: Sequence[_Kept], now_ns: int) -> None:
+        ahead = [each for each in kept if each.created_ns > now_ns + DOUBT_NS]
+        if ahead and not self._is_future_told:
+            self._is_future_told = True
+            _LOG.warning("%s: made in the future: the clock is or was wrong", ahead[0].path)
+
+    def _kept(self, folder: ChannelFolder, epoch_ns: int, first_seq: int, ending: str) -> _Kept:
+        """A segment's file; one that cannot be opened has no size."""
+        path = folder.file_path(epoch_ns, first_seq, ending)
+        created_ns, size_bytes = self._known.get(path, (0, 0))
+        if not size_bytes:
+            with suppress(OSError), closing(folder.open(epoch_ns, first_seq)) as segment:
+                created_ns, size_bytes = _created_ns(segment), segment.file_bytes()
+                self._known[segment.path] = created_ns, size_bytes
+        return _Kept(epoch_ns, first_seq, ending, path, created_ns, size_bytes)
 
     def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
         """Remove a segment's file. False if it is being read and is not known to be held. A trial
@@ -238,6 +283,18 @@ class Retention:
 
     def _folder(self, channel: str) -> ChannelFolder:
         return ChannelFolder(self._disk, join(self._directory, channel))
+
+
+def _ends(created_ns: Sequence[int], now_ns: int) -> list[int]:
+    """When each segment of a channel but the newest one ended, from when each was made: at the
+    latest when a later one was made. A time that is still to come is unknown, and so is 0. No end
+    is before that of an earlier segment: a clock that was set back makes nothing older."""
+    ends = list[int]()
+    following_ns = now_ns
+    for each in reversed(created_ns[1:]):
+        following_ns = each if 0 < each <= now_ns else following_ns
+        ends.append(following_ns)
+    return list(accumulate(reversed(ends), max))
 
 
 def _created_ns(segment: KeptSegment) -> int:

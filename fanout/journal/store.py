@@ -95,7 +95,7 @@ class Journal:
             return
         self._tidied_s = now_s
         try:
-            _prune(self._retention, self._wall_ns())
+            _prune(self._retention, self._wall_ns(), doubts_clock=True)
         except OSError as error:
             if self._failure != reason(error):
                 self._failure = reason(error)
@@ -181,9 +181,9 @@ def _recover(disk: Disk, directory: str, *, make_room: Callable[[], bool]) -> _F
     return newest, remember_all(disk, directory, newest)
 
 
-def _prune(retention: Retention, now_ns: int) -> bool:
+def _prune(retention: Retention, now_ns: int, *, doubts_clock: bool = False) -> bool:
     """Remove what is too old or too much. Whether there was anything. Raises `OSError`."""
-    removed = retention.prune(now_ns)
+    removed = retention.prune(now_ns, doubts_clock=doubts_clock)
     if removed:
         size = sum(each.size_bytes for each in removed)
         _LOG.info("journal: removed %d old segments, %s bytes", len(removed), f"{size:,}")

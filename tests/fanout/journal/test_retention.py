@@ -4,7 +4,7 @@ import pytest
 
 from fanout.journal.disk import RealDisk
 from fanout.journal.folder import ChannelFolder
-from fanout.journal.retention import GRACE_NS, Limits, Retention, Sealed, choose
+from fanout.journal.retention import DOUBT_NS, GRACE_NS, Limits, Retention, Sealed, choose
 from fanout.protocol.journal import numbered
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel
 
@@ -128,6 +128,54 @@ def test_a_segment_that_is_read_stays_for_its_reader(
     assert reader.read(0, 8) == b"fanoutFJ", "its descriptor lives on"
     reader.close()
     assert prune(tmp_path, Limits(keep_bytes=1), 0) == [10]
+
+
+def keep_made_at(directory: Path, *seconds: int) -> Path:
+    """Segments of three trades that were made at these times."""
+    keeper = Keeper(str(directory), make_channel(), created_ns=seconds[0] * 10**9)
+    for each in seconds[1:]:
+        keeper.publish(3)
+        keeper.seal()
+        keeper.begin(each * 10**9)
+    keeper.seal()
+    return Path(keeper.folder)
+
+
+def test_segments_of_a_clock_that_was_wrong_go_with_those_around_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = keep_made_at(tmp_path, 10, 20, 9_999_999, 9_999_999, 30, 5, 40, 50, 9_999_999)
+    limits, now_ns = Limits(keep_ns=25 * 10**9), 60 * 10**9
+    retention = Retention(RealDisk(), str(tmp_path), limits)
+    assert [each.first_seq for each in retention.prune(now_ns)] == [1, 4, 7, 10, 13]
+    assert retention.prune(now_ns + 4 * 10**9) == []
+    assert [each.first_seq for each in retention.prune(now_ns + 6 * 10**9)] == [16]
+    assert caplog.messages == [
+        f"{folder / numbered(7, '.fj')}: made in the future: the clock is or was wrong"
+    ]
+
+
+@pytest.mark.parametrize("is_mended", [True, False])
+def test_a_clock_that_goes_ahead_removes_nothing_for_an_hour(
+    tmp_path: Path, is_mended: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_made_at(tmp_path, 10, 20, 30, 40)
+    limits = Limits(keep_ns=25 * 10**9)
+    retention, ahead_ns = Retention(RealDisk(), str(tmp_path), limits), 10**18
+
+    def removed(now_ns: int) -> list[int]:
+        return [each.first_seq for each in retention.prune(now_ns, doubts_clock=True)]
+
+    for now_ns in (ahead_ns, ahead_ns + DOUBT_NS - 1):
+        assert removed(now_ns) == []
+    (line,) = caplog.messages
+    assert line == (
+        "journal: all 3 complete segments are older than --keep: the clock may be wrong, so they "
+        "stay for another hour"
+    )
+    if is_mended:
+        assert removed(50 * 10**9) == [1]
+    assert removed(ahead_ns + DOUBT_NS)[-2:] == [4, 7]
 
 
 def test_a_file_that_is_no_segment_does_not_stop_retention(tmp_path: Path) -> None:
