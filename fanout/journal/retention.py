@@ -13,7 +13,7 @@ any.
 """
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import accumulate
 from os.path import join
@@ -25,7 +25,13 @@ from msgspec.structs import replace
 from fanout.journal.disk import Disk
 from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of
 from fanout.protocol.errors import PeerError
-from fanout.protocol.journal import FILE_HEADER_BYTES, PACKED, SEGMENT, decode_file_header
+from fanout.protocol.journal import (
+    FILE_HEADER_BYTES,
+    PACKED,
+    SEGMENT,
+    decode_file_header,
+    segments_in,
+)
 from fanout.protocol.text import channel_fault
 
 _LOG = logging.getLogger("fanout")
@@ -46,7 +52,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     keep_ns: int = 0
     """How long a segment is kept after its last record."""
     keep_bytes: int = 0
-    """Size of all segments of all channels together."""
+    """Size of all segments of all channels together, with their indexes and all else that belongs
+    to them."""
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +104,17 @@ def _is_over(limits: Limits, age_ns: int, size_bytes: int, *, is_held: bool) -> 
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """The file of a segment."""
+    """A segment, with all that belongs to it."""
 
     epoch_ns: int
     first_seq: int
     ending: str
-    path: str
+    paths: tuple[str, ...]
+    """Of all files, that of the segment first."""
     created_ns: int
     """When the segment was made; 0 if that is not known."""
     size_bytes: int
+    """0 if the segment cannot be opened: then it stays."""
 
 
 class Retention:
@@ -116,7 +125,8 @@ class Retention:
         self._directory = directory
         self._limits = limits
         self._known: dict[str, tuple[int, int]] = {}
-        """When a segment was made, and the size of its file, by path: each is opened once."""
+        """When a segment was made, 0 for other files, and the size of the file, by path: each is
+        opened once."""
         self._doubted_ns: int | None = None
         """When the clock was doubted."""
         self._is_future_told = False
@@ -188,11 +198,7 @@ class Retention:
     def _look_at(self, channel: str, now_ns: int, *, is_trial: bool) -> tuple[list[Sealed], int]:
         folder = self._folder(channel)
         epochs = folder.epochs()
-        kept = [
-            self._kept(folder, epoch_ns, first_seq, ending)
-            for epoch_ns in epochs
-            for first_seq, ending in folder.endings(epoch_ns).items()
-        ]
+        kept = [each for epoch_ns in epochs for each in self._kept_in(folder, epoch_ns)]
         if not kept:
             return [], 0
         if not is_trial:
@@ -200,7 +206,8 @@ class Retention:
         if self._limits.keep_ns:
             self._warn_of_future(kept, now_ns)
         *complete, newest = kept
-        self._known.pop(newest.path, None)  # it grows
+        for path in newest.paths:
+            self._known.pop(path, None)  # it grows
         ends = _ends([each.created_ns for each in kept], now_ns)
         sealed = [
             Sealed(
@@ -220,17 +227,37 @@ class Retention:
         ahead = [each for each in kept if each.created_ns > now_ns + DOUBT_NS]
         if ahead and not self._is_future_told:
             self._is_future_told = True
-            _LOG.warning("%s: made in the future: the clock is or was wrong", ahead[0].path)
+            _LOG.warning("%s: made in the future: the clock is or was wrong", ahead[0].paths[0])
 
-    def _kept(self, folder: ChannelFolder, epoch_ns: int, first_seq: int, ending: str) -> _Kept:
-        """A segment's file; one that cannot be opened has no size."""
-        path = folder.file_path(epoch_ns, first_seq, ending)
-        created_ns, size_bytes = self._known.get(path, (0, 0))
-        if not size_bytes:
-            with suppress(OSError), closing(folder.open(epoch_ns, first_seq)) as segment:
-                created_ns, size_bytes = _created_ns(segment), segment.file_bytes()
-                self._known[segment.path] = created_ns, size_bytes
-        return _Kept(epoch_ns, first_seq, ending, path, created_ns, size_bytes)
+    def _kept_in(self, folder: ChannelFolder, epoch_ns: int) -> Iterator[_Kept]:
+        """What an epoch's folder has, in order."""
+        names = self._disk.names(folder.epoch_path(epoch_ns))
+        rests: dict[int, list[str]] = {}
+        for name in names:
+            first_seq = first_seq_of(name)
+            if first_seq and not name.endswith((SEGMENT, PACKED)):
+                rests.setdefault(first_seq, []).append(join(folder.epoch_path(epoch_ns), name))
+        for first_seq, ending in segments_in(names).items():
+            path, rest = folder.file_path(epoch_ns, first_seq, ending), rests.get(first_seq, [])
+            if path not in self._known:
+                with suppress(OSError), closing(folder.open(epoch_ns, first_seq)) as segment:
+                    self._known[path] = _created_ns(segment), segment.file_bytes()
+            created_ns, size_bytes = self._known.get(path, (0, 0))
+            if size_bytes:
+                size_bytes += sum(map(self._size, rest))
+            yield _Kept(epoch_ns, first_seq, ending, (path, *rest), created_ns, size_bytes)
+
+    def _size(self, path: str) -> int:
+        """The size of a file that is no segment; 0 if it cannot be opened."""
+        if path not in self._known:
+            with suppress(OSError):
+                descriptor = self._disk.open(path)
+                try:
+                    self._known[path] = 0, self._disk.size(descriptor)
+                finally:
+                    self._disk.close(descriptor)
+        _, size_bytes = self._known.get(path, (0, 0))
+        return size_bytes
 
     def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
         """Remove a segment's file. False if it is being read and is not known to be held. A trial
@@ -278,6 +305,7 @@ class Retention:
         for name in self._disk.names(path):
             if first_seq_of(name) in seqs:
                 self._disk.remove(join(path, name))
+                self._known.pop(join(path, name), None)
         if not self._disk.names(path):
             self._disk.remove_folder(path)
 

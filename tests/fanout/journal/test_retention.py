@@ -90,6 +90,20 @@ def test_a_segment_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     ]
 
 
+def test_the_size_is_that_of_all_files_of_a_journal(tmp_path: Path) -> None:
+    folder = keep(tmp_path, 4)
+    (folder / numbered(4, ".fs")).write_bytes(bytes(300))
+    (folder / numbered(10, ".torn")).write_bytes(bytes(5_000))
+    (folder / "notes").write_bytes(bytes(5_000))
+    size = sum(each.stat().st_size for each in folder.iterdir() if each.name != "notes")
+    retention = Retention(RealDisk(), str(tmp_path), Limits(keep_bytes=size))
+    assert retention.prune(0) == []
+    (folder / numbered(10, ".torn.2")).write_bytes(b"more")
+    oldest = sum(each.stat().st_size for each in folder.glob(f"{numbered(1)}.*"))
+    (gone,) = retention.prune(0)
+    assert (gone.first_seq, gone.size_bytes) == (1, oldest)
+
+
 def test_the_newest_segment_of_a_channel_stays(tmp_path: Path) -> None:
     old = keep(tmp_path, 3)
     new = keep(tmp_path, 2, epoch_ns=EPOCH_NS + 1, first=10)
@@ -116,7 +130,7 @@ def test_a_segment_that_is_read_stays_for_its_reader(
     folder = keep(tmp_path, 5)
     other = keep(tmp_path / "more", 1)
     assert other.exists()
-    size = sum(each.stat().st_size for each in folder.iterdir() if each.suffix == ".fj")
+    size = sum(each.stat().st_size for each in folder.iterdir())
     reader = ChannelFolder(RealDisk(), str(tmp_path / "test")).open(EPOCH_NS, 4)
     assert prune(tmp_path, Limits(keep_bytes=size - 1), 0) == [1]
     assert prune(tmp_path, Limits(keep_bytes=size * 7 // 10), 0) == []
