@@ -139,6 +139,15 @@ def contents(disk: Disk, path: str) -> bytes:
         disk.close(descriptor)
 
 
+def size_of(disk: Disk, path: str) -> int:
+    """Raises `OSError`."""
+    descriptor = disk.open(path)
+    try:
+        return disk.size(descriptor)
+    finally:
+        disk.close(descriptor)
+
+
 def write_all(disk: Disk, descriptor: int, offset: int, data: bytes) -> None:
     """Write all of it, in as many calls as the disk takes. Raises `OSError`."""
     view = memoryview(data)

@@ -23,13 +23,14 @@ import msgspec
 from msgspec.structs import replace
 
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of
+from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of, size_of
 from fanout.protocol.errors import PeerError
 from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
     PACKED,
     SEGMENT,
     decode_file_header,
+    numbered,
     segments_in,
 )
 from fanout.protocol.text import channel_fault
@@ -41,6 +42,8 @@ GRACE_NS: Final = 3_600 * 10**9
 
 DOUBT_NS: Final = 3_600 * 10**9
 """All segments that are this much too old at once cast doubt on the clock, for as long again."""
+
+_SEGMENTS: Final = (SEGMENT, PACKED)
 
 GRACE_SHARE: Final = 4
 """A journal may grow by one part in so many over its size while its oldest segments are read."""
@@ -57,7 +60,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment that is complete: a later one of its channel follows."""
+    """A segment that is complete: a later one of its channel follows. Or what else stands in its
+    place: see `_Kept`."""
 
     channel: str
     epoch_ns: int
@@ -67,7 +71,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int
     """When the next one was begun, as far as is known."""
     ending: str = SEGMENT
-    """Of its file's name."""
+    """Of its first file's name."""
 
 
 def choose(
@@ -104,17 +108,25 @@ def _is_over(limits: Limits, age_ns: int, size_bytes: int, *, is_held: bool) -> 
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """A segment, with all that belongs to it."""
+    """A segment with all that belongs to it; or the same without the segment, of which a start kept
+    the bytes as FIRSTSEQ.torn, or whose removal was cut short."""
 
-    epoch_ns: int
-    first_seq: int
-    ending: str
-    paths: tuple[str, ...]
-    """Of all files, that of the segment first."""
+    place: tuple[int, int]
+    """The epoch and the first number."""
+    endings: tuple[str, ...]
+    """Of the files' names, that of the segment first if there is one."""
     created_ns: int
     """When the segment was made; 0 if that is not known."""
     size_bytes: int
-    """0 if the segment cannot be opened: then it stays."""
+
+    @property
+    def has_segment(self) -> bool:
+        return self.endings[0] in _SEGMENTS
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether something else has the name of the segment. Then it stays."""
+        return self.has_segment and not self.size_bytes
 
 
 class Retention:
@@ -197,67 +209,71 @@ class Retention:
 
     def _look_at(self, channel: str, now_ns: int, *, is_trial: bool) -> tuple[list[Sealed], int]:
         folder = self._folder(channel)
-        epochs = folder.epochs()
-        kept = [each for epoch_ns in epochs for each in self._kept_in(folder, epoch_ns)]
+        names = {each: self._disk.names(folder.epoch_path(each)) for each in folder.epochs()}
+        kept = [one for each in names for one in self._kept_in(folder, each, names[each])]
         if not kept:
             return [], 0
+        newest = max((at for at, each in enumerate(kept) if each.has_segment), default=0)
         if not is_trial:
-            self._sweep(folder, epochs, (kept[0].epoch_ns, kept[0].first_seq))
+            for epoch_ns, found in names.items():
+                if epoch_ns < kept[newest].place[0] and not found:
+                    self._disk.remove_folder(folder.epoch_path(epoch_ns))
         if self._limits.keep_ns:
-            self._warn_of_future(kept, now_ns)
-        *complete, newest = kept
-        for path in newest.paths:
-            self._known.pop(path, None)  # it grows
-        ends = _ends([each.created_ns for each in kept], now_ns)
+            self._warn_of_future(folder, kept, now_ns)
+        for ending in kept[newest].endings:  # they grow
+            self._known.pop(folder.file_path(*kept[newest].place, ending), None)
+        ends = _ends([each.created_ns for each in kept[: newest + 1]], now_ns)
         sealed = [
             Sealed(
                 channel=channel,
-                epoch_ns=each.epoch_ns,
-                first_seq=each.first_seq,
+                epoch_ns=each.place[0],
+                first_seq=each.place[1],
                 size_bytes=each.size_bytes,
                 end_ns=end_ns,
-                ending=each.ending,
+                ending=each.endings[0],
             )
-            for each, end_ns in zip(complete, ends, strict=True)
-            if each.size_bytes
+            for each, end_ns in zip(kept, ends, strict=False)
+            if not each.is_foreign
         ]
-        return sealed, newest.size_bytes
+        return sealed, sum(each.size_bytes for each in kept[newest:])
 
-    def _warn_of_future(self, kept: Sequence[_Kept], now_ns: int) -> None:
+    def _warn_of_future(self, folder: ChannelFolder, kept: Sequence[_Kept], now_ns: int) -> None:
         ahead = [each for each in kept if each.created_ns > now_ns + DOUBT_NS]
         if ahead and not self._is_future_told:
             self._is_future_told = True
-            _LOG.warning("%s: made in the future: the clock is or was wrong", ahead[0].paths[0])
+            path = folder.file_path(*ahead[0].place, ahead[0].endings[0])
+            _LOG.warning("%s: made in the future: the clock is or was wrong", path)
 
-    def _kept_in(self, folder: ChannelFolder, epoch_ns: int) -> Iterator[_Kept]:
+    def _kept_in(
+        self, folder: ChannelFolder, epoch_ns: int, names: Sequence[str]
+    ) -> Iterator[_Kept]:
         """What an epoch's folder has, in order."""
-        names = self._disk.names(folder.epoch_path(epoch_ns))
-        rests: dict[int, list[str]] = {}
+        found = {first_seq: [ending] for first_seq, ending in segments_in(names).items()}
         for name in names:
             first_seq = first_seq_of(name)
-            if first_seq and not name.endswith((SEGMENT, PACKED)):
-                rests.setdefault(first_seq, []).append(join(folder.epoch_path(epoch_ns), name))
-        for first_seq, ending in segments_in(names).items():
-            path, rest = folder.file_path(epoch_ns, first_seq, ending), rests.get(first_seq, [])
-            if path not in self._known:
-                with suppress(OSError), closing(folder.open(epoch_ns, first_seq)) as segment:
-                    self._known[path] = _created_ns(segment), segment.file_bytes()
-            created_ns, size_bytes = self._known.get(path, (0, 0))
-            if size_bytes:
-                size_bytes += sum(map(self._size, rest))
-            yield _Kept(epoch_ns, first_seq, ending, (path, *rest), created_ns, size_bytes)
+            if first_seq and not name.endswith(_SEGMENTS):
+                found.setdefault(first_seq, []).append(name.removeprefix(numbered(first_seq)))
+        for first_seq, endings in sorted(found.items()):
+            facts = [self._facts(folder, epoch_ns, first_seq, each) for each in endings]
+            created_ns, size_bytes = facts[0]
+            if size_bytes or endings[0] not in _SEGMENTS:
+                size_bytes = sum(each for _, each in facts)
+            yield _Kept((epoch_ns, first_seq), tuple(endings), created_ns, size_bytes)
 
-    def _size(self, path: str) -> int:
-        """The size of a file that is no segment; 0 if it cannot be opened."""
+    def _facts(
+        self, folder: ChannelFolder, epoch_ns: int, first_seq: int, ending: str
+    ) -> tuple[int, int]:
+        """When a segment was made, and the size of its file; zeros for what cannot be opened. Of
+        other files the size only."""
+        path = folder.file_path(epoch_ns, first_seq, ending)
         if path not in self._known:
             with suppress(OSError):
-                descriptor = self._disk.open(path)
-                try:
-                    self._known[path] = 0, self._disk.size(descriptor)
-                finally:
-                    self._disk.close(descriptor)
-        _, size_bytes = self._known.get(path, (0, 0))
-        return size_bytes
+                if ending in _SEGMENTS:
+                    with closing(folder.open(epoch_ns, first_seq)) as segment:
+                        self._known[path] = _created_ns(segment), segment.file_bytes()
+                else:
+                    self._known[path] = 0, size_of(self._disk, path)
+        return self._known.get(path, (0, 0))
 
     def _remove(self, segment: Sealed, *, is_held: bool, is_trial: bool) -> bool:
         """Remove a segment's file. False if it is being read and is not known to be held. A trial
@@ -276,28 +292,18 @@ class Retention:
                 self._disk.close(descriptor)
         if is_held:
             _LOG.warning("%s: removed while it was being read, to stay within the limits", path)
-        for ending in (SEGMENT, PACKED):
+        for ending in _SEGMENTS:
             self._known.pop(folder.file_path(segment.epoch_ns, segment.first_seq, ending), None)
         return True
 
     def _remove_rests(self, removed: Sequence[Sealed]) -> None:
         """Remove what belongs to segments that are gone. Once for each folder: one of them may have
-        thousands of names. If this is cut short, the next look sweeps it away."""
+        thousands of names. If this is cut short, what is left goes next time."""
         gone: dict[tuple[str, int], set[int]] = {}
         for each in removed:
             gone.setdefault((each.channel, each.epoch_ns), set()).add(each.first_seq)
         for (channel, epoch_ns), seqs in gone.items():
             self._remove_rest(self._folder(channel), epoch_ns, seqs)
-
-    def _sweep(self, folder: ChannelFolder, epochs: Sequence[int], oldest: tuple[int, int]) -> None:
-        """Remove what is left of segments before the oldest one, if removing them was cut short."""
-        for epoch_ns in epochs:
-            if epoch_ns <= oldest[0]:
-                names = self._disk.names(folder.epoch_path(epoch_ns))
-                found = {seq for seq in map(first_seq_of, names) if seq}
-                left = {seq for seq in found if (epoch_ns, seq) < oldest}
-                if left or not names:
-                    self._remove_rest(folder, epoch_ns, left)
 
     def _remove_rest(self, folder: ChannelFolder, epoch_ns: int, seqs: Collection[int]) -> None:
         """Remove the files of segments that are gone, and the folder if it is empty then."""

@@ -120,8 +120,29 @@ def test_what_an_interrupted_removal_left_goes(tmp_path: Path) -> None:
     empty = tmp_path / "test" / numbered(EPOCH_NS - 1)
     empty.mkdir()
     keep(tmp_path, 1, epoch_ns=EPOCH_NS + 1)
-    assert prune(tmp_path, Limits(keep_bytes=1), 0) == []
+    assert prune(tmp_path, Limits(keep_bytes=1), 0) == [1]
     assert names(tmp_path / "test") == [numbered(EPOCH_NS + 1)]
+
+
+def test_bytes_that_were_set_aside_stay_as_long_as_a_segment(tmp_path: Path) -> None:
+    old = keep(tmp_path, 1)
+    (old / numbered(1, ".fi")).unlink()
+    (old / numbered(1, ".fj")).rename(old / numbered(1, ".torn"))
+    assert prune(tmp_path, Limits(keep_ns=10**9), 10**12) == [], "it may be the newest"
+    keep(tmp_path, 1, epoch_ns=EPOCH_NS + 1, first=10)
+    size = sum(each.stat().st_size for each in (tmp_path / "test").rglob("*.*"))
+    assert prune(tmp_path, Limits(keep_ns=5 * 10**9, keep_bytes=size), 15 * 10**9) == []
+    assert prune(tmp_path, Limits(keep_ns=5 * 10**9), 16 * 10**9) == [1]
+    assert names(tmp_path / "test") == [numbered(EPOCH_NS + 1)]
+
+
+def test_the_newest_segment_stays_also_where_a_later_one_was_set_aside(tmp_path: Path) -> None:
+    folder = keep(tmp_path, 2)
+    (folder / numbered(4, ".fj")).rename(folder / numbered(4, ".torn"))
+    (folder / numbered(4, ".fi")).unlink()
+    assert prune(tmp_path, Limits(keep_bytes=1, keep_ns=1), 10**12) == []
+    keep(tmp_path, 1, epoch_ns=EPOCH_NS + 1)
+    assert prune(tmp_path, Limits(keep_bytes=1), 0) == [1, 4]
 
 
 def test_a_segment_that_is_read_stays_for_its_reader(
