@@ -92,6 +92,7 @@ class Keeping:
         """Take what the threads report. Where a segment failed, try a new one in time."""
         track, recorder = self.track, self.recorder
         self._count()
+        sealed = track.sealed  # first: the threads may go on, and have set the others before
         failure, state = track.failure, recorder.state
         if failure is not None and recorder.failed(failure.serial, failure.error, now_s=now_s):
             self._give_up(failure)
@@ -104,7 +105,7 @@ class Keeping:
                 )
         if recorder.headed(track.published):
             _LOG.warning("the journal of %s goes on", self.channel.name)
-        recorder.complete(track.sealed)
+        recorder.complete(sealed)
         if recorder.is_broken:
             if now_s >= recorder.retry_s:
                 self._open(self._due_seq)

@@ -17,13 +17,14 @@ from fanout.journal import compressing
 from fanout.journal.disk import RealDisk
 from fanout.journal.folder import ChannelFolder
 from fanout.journal.memory import remember
-from fanout.journal.recorder import LEAST_FREE_BYTES
-from fanout.journal.worker import Worker
+from fanout.journal.recorder import LEAST_FREE_BYTES, State
+from fanout.journal.worker import Failure, Track, Worker
 from fanout.protocol import End, EndReason, Heartbeat, Loss, Snapshot, Trade, decode_event
 from fanout.protocol.constants import FrameKind
 from fanout.protocol.framing import payloads_of
 from fanout.stats.snapshots import JournalStats
 from fanout.transports.journal.config import JournalConfig
+from fanout.transports.journal.keeping import Keeping
 from fanout.transports.journal.transport import LAST_S, JournalTransport
 from tests.contracts.transport import TransportContract
 from tests.fanout.journal.kept import EPOCH_NS, write_journal
@@ -441,6 +442,28 @@ async def test_one_channel_that_ends_leaves_the_others_and_the_news_of_each_coun
         publish(second, 1, 3)
         await trio.sleep(0.15)
         assert stand.transport.stats().journal[1].written_seq == 3
+
+
+def test_the_threads_may_go_on_while_the_loop_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment gets its head and its END between two things that the loop reads."""
+    disk, channel = MemoryDisk(), one()
+    track, worker = Track("/j/one"), InlineWorker(disk, sync_s=1)
+    keeping = Keeping(channel, track, worker, segment_bytes=MIB, wall_ns=lambda: 0)
+    keeping.begin()
+    track.failure = Failure(1, OSError(errno.EIO, "Input/output error"), 1)
+    keeping.look(0.0)
+    keeping.look(2.0)
+    headed = keeping.recorder.headed
+
+    def look_late(serial: int) -> bool:
+        track.published = track.sealed = 2
+        return headed(serial)
+
+    monkeypatch.setattr(keeping.recorder, "headed", look_late)
+    keeping.look(2.1)
+    assert keeping.recorder.state is State.AWAY
+    keeping.look(2.2)
+    assert keeping.has_ended
 
 
 async def test_a_cancellation_leaves_files_that_end_in_a_whole_frame(
