@@ -26,7 +26,7 @@ class Disk(Protocol):
         ...
 
     def make_folder(self, path: str) -> None:
-        """Make a folder and those above it that are missing."""
+        """Make a folder and those above it that are missing. Their names outlive a power cut."""
         ...
 
     def open(self, path: str, *, make: bool = False) -> int:
@@ -95,7 +95,13 @@ class RealDisk:
             return []
 
     def make_folder(self, path: str) -> None:
+        missing, above = list[str](), os.path.abspath(path)
+        while not os.path.exists(above):
+            above = os.path.dirname(above)
+            missing.append(above)
         os.makedirs(path, mode=0o755, exist_ok=True)
+        for each in missing:
+            self.sync_folder(each)
 
     def open(self, path: str, *, make: bool = False) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW

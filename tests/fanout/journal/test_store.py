@@ -26,6 +26,19 @@ async def test_a_directory_is_made_locked_and_released(tmp_path: Path) -> None:
         assert lock_holder(RealDisk(), str(directory)) is None
 
 
+async def test_the_names_of_folders_that_are_made_are_synced(tmp_path: Path) -> None:
+    synced: list[str] = []
+
+    class Noting(RealDisk):
+        def sync_folder(self, path: str) -> None:
+            synced.append(path)
+
+    for _ in range(2):
+        async with open_journal(str(tmp_path / "some" / "where"), disk=Noting()):
+            pass
+    assert synced == [str(tmp_path / "some"), str(tmp_path)]
+
+
 async def test_a_second_service_is_refused(tmp_path: Path) -> None:
     async with open_journal(str(tmp_path)):
         with pytest.raises(BindError) as caught:
