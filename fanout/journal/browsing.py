@@ -1,7 +1,8 @@
 """Looks at a journal from outside: a service may be writing it, or none.
 
-Nothing here writes, or takes the service's lock. A segment that is being looked at is locked with
-others who read, so that retention leaves it for a while.
+Nothing here writes. `is_written` shares the service's lock for a moment; a service that starts just
+then waits for it. A segment that is being looked at is locked with others who read, so that
+retention leaves it for a while.
 """
 
 from collections.abc import Iterator

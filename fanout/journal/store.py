@@ -38,6 +38,11 @@ PATIENCE_S: Final = 1.0
 MAX_PID_BYTES: Final = 20
 """How much of a lock file is read."""
 
+LOCK_TRIES: Final = 10
+LOCK_PAUSE_S: Final = 0.02
+"""How often a lock is tried, and how long after. `fanout check` and `fanout journal` share it for a
+moment, to see whether a service has it."""
+
 T = TypeVar("T")
 
 TIDY_S: Final = 60.0
@@ -149,7 +154,7 @@ async def open_journal(
             lock = journal.lock
     finally:
         with trio.move_on_after(PATIENCE_S, shield=True):
-            await trio.to_thread.run_sync(disk.close, lock, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(_release, disk, lock, abandon_on_cancel=True)
 
 
 async def _recovered(
@@ -219,7 +224,7 @@ def take_lock(disk: Disk, directory: str) -> int:
             disk.close(disk.open(path, make=True))
         lock = disk.open(path)
     try:
-        if not disk.lock(lock):
+        if not _has_locked(disk, lock):
             raise BindError(
                 f"journal {directory} belongs to {_holder(disk, lock)}, which is running: stop it, "
                 "or give another --dir"
@@ -240,12 +245,27 @@ def lock_holder(disk: Disk, directory: str) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        return None if disk.lock(lock) else _holder(disk, lock)
+        return None if disk.share(lock) else _holder(disk, lock)
     finally:
         disk.close(lock)
 
 
+def _has_locked(disk: Disk, lock: int) -> bool:
+    for _ in range(LOCK_TRIES):
+        if disk.lock(lock):
+            return True
+        time.sleep(LOCK_PAUSE_S)
+    return False
+
+
+def _release(disk: Disk, lock: int) -> None:
+    with suppress(OSError):
+        disk.truncate(lock, 0)  # the pid may be that of another process soon
+    disk.close(lock)
+
+
 def _holder(disk: Disk, lock: int) -> str:
-    """Who has the lock, in words."""
+    """Who has the lock, in words. A service that was killed leaves its pid."""
     pid = disk.read(lock, 0, MAX_PID_BYTES)
-    return f"process {pid.decode()}" if pid.isdigit() else "another process"
+    is_running = pid.isdigit() and os.path.exists(f"/proc/{int(pid)}")
+    return f"process {int(pid)}" if is_running else "another process"

@@ -24,6 +24,7 @@ async def test_a_directory_is_made_locked_and_released(tmp_path: Path) -> None:
             assert (directory / "lock").read_text() == str(os.getpid())
             assert lock_holder(RealDisk(), str(directory)) == f"process {os.getpid()}"
         assert lock_holder(RealDisk(), str(directory)) is None
+        assert (directory / "lock").read_text() == ""
 
 
 async def test_the_names_of_folders_that_are_made_are_synced(tmp_path: Path) -> None:
@@ -39,7 +40,25 @@ async def test_the_names_of_folders_that_are_made_are_synced(tmp_path: Path) -> 
     assert synced == [str(tmp_path / "some"), str(tmp_path)]
 
 
-async def test_a_second_service_is_refused(tmp_path: Path) -> None:
+async def test_a_start_waits_for_those_who_only_look(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("1")
+    looker = RealDisk().open(str(tmp_path / "lock"))
+    RealDisk().share(looker)
+    assert lock_holder(RealDisk(), str(tmp_path)) is None, "another one who looks"
+
+    class Patient(RealDisk):
+        def lock(self, descriptor: int) -> bool:
+            if super().lock(descriptor):
+                return True
+            self.close(looker)
+            return False
+
+    async with open_journal(str(tmp_path), disk=Patient()):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+async def test_a_second_service_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LOCK_PAUSE_S", 0.0)
     async with open_journal(str(tmp_path)):
         with pytest.raises(BindError) as caught:
             async with open_journal(str(tmp_path)):
@@ -48,10 +67,11 @@ async def test_a_second_service_is_refused(tmp_path: Path) -> None:
             f"journal {tmp_path} belongs to process {os.getpid()}, which is running: stop it, or "
             "give another --dir"
         )
-        (tmp_path / "lock").write_text("me")
-        with pytest.raises(BindError, match="belongs to another process, which is running"):
-            async with open_journal(str(tmp_path)):
-                raise AssertionError
+        for text in ("me", "99999999"):
+            (tmp_path / "lock").write_text(text)
+            with pytest.raises(BindError, match="belongs to another process, which is running"):
+                async with open_journal(str(tmp_path)):
+                    raise AssertionError
 
 
 async def test_a_lock_that_was_removed_is_taken_again(
