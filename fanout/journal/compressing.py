@@ -146,14 +146,14 @@ class Compressor:
             if len(data) != min(CHUNK_BYTES, size - offset):
                 raise OSError(errno.EIO, "it was read short")
             frame = codec.pack(data)
-            write_all(disk, packed, end, frame)
+            write_all(disk, packed, end, [frame])
             chunks.append(Chunk(len(frame), len(data)))
             checksums.append(crc32(data))
             end += len(frame)
             if len(chunks) % SYNC_CHUNKS == 0:
                 disk.sync(packed)
             yield 0.0
-        write_all(disk, packed, end, encode_table(chunks))
+        write_all(disk, packed, end, [encode_table(chunks)])
         disk.sync(packed)
         offset = 0
         for chunk, checksum in zip(chunks, checksums, strict=True):

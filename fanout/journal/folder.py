@@ -10,7 +10,7 @@ name of a segment may be none.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from errno import ENOENT
+from errno import EIO, ENOENT
 from os.path import dirname, join
 from typing import Final
 
@@ -148,12 +148,24 @@ def size_of(disk: Disk, path: str) -> int:
         disk.close(descriptor)
 
 
-def write_all(disk: Disk, descriptor: int, offset: int, data: bytes) -> None:
-    """Write all of it, in as many calls as the disk takes. Raises `OSError`."""
-    view = memoryview(data)
-    while view:
-        taken = disk.write(descriptor, offset, [bytes(view)])
-        offset, view = offset + taken, view[taken:]
+def write_all(disk: Disk, descriptor: int, offset: int, pieces: Sequence[bytes]) -> None:
+    """Write all pieces one behind the other, in as many calls as it takes. Raises `OSError`."""
+    taken = disk.write(descriptor, offset, pieces)
+    while taken < sum(map(len, pieces)):
+        if not taken:
+            raise OSError(EIO, "the disk took nothing")
+        offset += taken
+        pieces = _rest(pieces, taken)
+        taken = disk.write(descriptor, offset, pieces)
+
+
+def _rest(pieces: Sequence[bytes], taken: int) -> list[bytes]:
+    """What is left of pieces of which so many bytes were written."""
+    rest = list(pieces)
+    while len(rest[0]) <= taken:
+        taken -= len(rest.pop(0))
+    rest[0] = rest[0][taken:]
+    return rest
 
 
 def write_whole(disk: Disk, path: str, data: bytes, *, syncs: bool = True) -> None:
@@ -163,7 +175,7 @@ def write_whole(disk: Disk, path: str, data: bytes, *, syncs: bool = True) -> No
         disk.remove(path + PART)
     part = disk.open(path + PART, make=True)
     try:
-        write_all(disk, part, 0, data)
+        write_all(disk, part, 0, [data])
         if syncs:
             disk.sync(part)
     finally:

@@ -326,7 +326,7 @@ class _Segment:
         try:
             for offset in range(begin, self._size, COPY_BYTES):
                 data = self._read(offset, COPY_BYTES)
-                write_all(self._disk, part, offset - begin, data)
+                write_all(self._disk, part, offset - begin, [data])
             self._disk.sync(part)
         finally:
             self._disk.close(part)

@@ -20,6 +20,7 @@ from contextlib import suppress
 from threading import Lock
 
 from fanout.journal.disk import Disk
+from fanout.journal.folder import write_all
 from fanout.journal.places import Places
 from fanout.protocol.journal import (
     INDEX,
@@ -75,14 +76,14 @@ class Segment:
         if os.path.basename(part) in disk.names(self._folder):
             disk.remove(part)
         self._file = disk.open(part, make=True)
-        self._write(self._file, 0, [encode_file_header(self._header)])
+        write_all(disk, self._file, 0, [encode_file_header(self._header)])
         self.size_bytes = self._places.offset
 
     def append(self, pieces: Sequence[bytes]) -> None:
         """Write pieces of whole frames."""
         places = [place for piece in pieces for place in self._places.take(piece)]
         self._is_cut_short = True
-        self._write(self._file, self.size_bytes, pieces)
+        write_all(self._disk, self._file, self.size_bytes, pieces)
         self._is_cut_short = False
         self.next_seq = self._places.next_seq  # before the size: a sync may look between the two
         self.size_bytes = self._places.offset
@@ -186,25 +187,6 @@ class Segment:
             self._disk.remove(self._path + PART)
 
     def _write_index(self) -> None:
-        self._write(self._index, self._index_bytes, [self._pending])
+        write_all(self._disk, self._index, self._index_bytes, [self._pending])
         self._index_bytes += len(self._pending)
         self._pending = b""
-
-    def _write(self, file: int, offset: int, pieces: Sequence[bytes]) -> None:
-        """Write all pieces, in as many calls as it takes."""
-        taken = self._disk.write(file, offset, pieces)
-        while taken < sum(map(len, pieces)):
-            if not taken:
-                raise OSError(errno.EIO, "the disk took nothing")
-            offset += taken
-            pieces = _rest(pieces, taken)
-            taken = self._disk.write(file, offset, pieces)
-
-
-def _rest(pieces: Sequence[bytes], taken: int) -> list[bytes]:
-    """What is left of pieces of which so many bytes were written."""
-    rest = list(pieces)
-    while len(rest[0]) <= taken:
-        taken -= len(rest.pop(0))
-    rest[0] = rest[0][taken:]
-    return rest

@@ -231,7 +231,7 @@ def take_lock(disk: Disk, directory: str) -> int:
             )
         with suppress(OSError):  # a disk that is full has room for no pid, and the lock counts
             disk.truncate(lock, 0)
-            write_all(disk, lock, 0, str(os.getpid()).encode())
+            write_all(disk, lock, 0, [str(os.getpid()).encode()])
     except BaseException:
         disk.close(lock)
         raise

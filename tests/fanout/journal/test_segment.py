@@ -1,11 +1,12 @@
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel, framed
+from fanout.journal.folder import write_whole
 from fanout.journal.segment import Segment
 from fanout.protocol import Status, Trade, decode_event
 from fanout.protocol.constants import LENGTH_BYTES, START
@@ -152,6 +153,19 @@ def test_a_short_write_goes_on() -> None:
     written = Written(disk).begin()
     written.append(trades(1, 3), trades(4), trades(5))
     assert written.kept.accounted() == [1, 2, 3, 4, 5]
+
+
+def test_a_disk_that_takes_nothing_is_a_failure() -> None:
+    class Idle(MemoryDisk):
+        def write(self, descriptor: int, offset: int, pieces: Sequence[bytes]) -> int:
+            return 0
+
+    disk = Idle()
+    disk.make_folder("/j")
+    with pytest.raises(OSError, match="the disk took nothing"):
+        write_whole(disk, "/j/file", b"some")
+    with pytest.raises(OSError, match="the disk took nothing"):
+        Written(disk).begin()
 
 
 def test_a_full_disk_leaves_whole_frames_and_the_number_to_go_on_from() -> None:
