@@ -111,7 +111,7 @@ class _Recovery:
             if number_in(name) not in epochs:
                 self._foreign.append(join(self._folder.path, name))
         for epoch_ns in epochs:
-            self._undo_compressing(epoch_ns)
+            self._remove_unfinished(epoch_ns)
         for epoch_ns in reversed(epochs):
             if self._recover_epoch(epoch_ns):
                 break
@@ -126,10 +126,7 @@ class _Recovery:
             self._foreign.append(path)
             return False
         for name in names:
-            if first_seq_of(name.removesuffix(PART)):
-                if name.endswith(PART):
-                    self._disk.remove(join(path, name))
-            else:
+            if not first_seq_of(name):
                 self._foreign.append(join(path, name))
         endings = self._folder.endings(epoch_ns)
         return any(
@@ -139,16 +136,17 @@ class _Recovery:
             for each in reversed(endings)
         )
 
-    def _undo_compressing(self, epoch_ns: int) -> None:
-        """Remove compressed files of segments that are still there uncompressed. Raises
-        `ConfigError` for other compressed files, if they cannot be read here."""
+    def _remove_unfinished(self, epoch_ns: int) -> None:
+        """Remove files that were being made, and compressed files of segments that are still there
+        uncompressed. Raises `ConfigError` for other compressed files, if they cannot be read here.
+        """
         path = self._folder.epoch_path(epoch_ns)
         try:
             names = self._disk.names(path)
         except NotADirectoryError:
             return
         for name in names:
-            if number_in(name, PACKED + PART):
+            if name.endswith(PART) and first_seq_of(name.removesuffix(PART)):
                 self._disk.remove(join(path, name))
         for first_seq, ending in segments_in(names).items():
             packed = numbered(first_seq, PACKED)

@@ -243,6 +243,16 @@ def test_unfinished_files_are_removed(tmp_path: Path, caplog: Caplog) -> None:
     assert (files_below(tmp_path), caplog.messages) == (before, [])
 
 
+def test_unfinished_files_of_earlier_epochs_are_removed_too(tmp_path: Path) -> None:
+    """As `fanout journal index` leaves one if it is interrupted."""
+    old = write_journal(tmp_path, 3)
+    write_journal(tmp_path, 3, epoch_ns=EPOCH_NS + 1)
+    before = files_below(tmp_path)
+    (old.parent / f"{numbered(1, '.fi')}.part").write_bytes(b"half")
+    recovered(tmp_path)
+    assert files_below(tmp_path) == before
+
+
 def test_an_epoch_without_a_segment_keeps_its_number(tmp_path: Path) -> None:
     segment = write_journal(tmp_path, 3)
     whole = segment.read_bytes()
