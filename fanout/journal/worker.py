@@ -193,10 +193,13 @@ class Worker:
     def sync_all(self) -> None:
         """Sync each track, and look whether its file is still there."""
         for track in self._tracks:
-            if track.segment is not None:
-                self._sync(track, track.segment)
-            if track.unsaved is not None:
-                self._save(track, track.unsaved)
+            try:
+                if track.segment is not None:
+                    self._sync(track, track.segment)
+                if track.unsaved is not None:
+                    self._save(track, track.unsaved)
+            except Exception:  # the others are to be synced all the same
+                _LOG.exception("an internal fault in the journal")
         if self._tracks:
             try:
                 self.free_bytes = self._disk.free_bytes(self._tracks[0].folder)

@@ -73,6 +73,24 @@ def test_each_round_of_the_syncer_syncs_what_is_new() -> None:
     assert written.worker.free_bytes == written.disk.room_bytes
 
 
+def test_a_fault_at_one_channel_leaves_the_syncs_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, other = Written().begin(), Track("/j/two")
+    broken.worker.add(other)
+    assert broken.track.segment is not None
+    monkeypatch.setattr(broken.track.segment, "sync", lambda **_: 1 // 0)
+    other.unsaved = Memory(epoch_ns=7, next_seq=1, time_ns=5)
+    broken.worker.open(other, 1, FileHeader(epoch_ns=7, first_seq=1, created_ns=5))
+    head = new_channel(name="two").greeting()
+    broken.worker.write(other, 1, [head], completes_head=True)
+    broken.worker.do_all()
+    broken.worker.sync_all()
+    assert (other.syncs, other.unsaved) == (1, None)
+    assert broken.worker.free_bytes == broken.disk.room_bytes
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_with_always_nothing_counts_as_written_before_it_is_synced() -> None:
     written = Written(sync_s=0).begin()
     written.write()
