@@ -340,9 +340,9 @@ class Healing:
 
 
 def doubt_in_words(venue: Venue, since: int, until: int, why: str) -> str:
-    """The words of a STATUS that trades of a time may be missing."""
-    span = f"{_in_words(venue, since)} and {_in_words(venue, until)}"
-    return f"trades between {span} may be missing: {why}"
+    """The words of a STATUS that trades of a time may be missing. A `since` of 0 is unknown."""
+    span = f"between {_in_words(venue, since)} and" if since else "before"
+    return f"trades {span} {_in_words(venue, until)} may be missing: {why}"
 
 
 def _in_words(venue: Venue, time: int) -> str:

@@ -242,6 +242,19 @@ async def test_another_kind_of_stream_is_told_with_the_time(
     assert [each.trade_id % 1_000_000 for each in trades] == [5 if other == "trade" else 7_005]
 
 
+async def test_where_only_a_gap_is_remembered_no_time_is_made_up(autojump_clock: MockClock) -> None:
+    exchange = Exchange(BTC)
+    exchange.trade(BTC)
+    memory = Memory(
+        epoch_ns=1, next_seq=2, time_ns=0, symbols={BTC: Remembered(None, 10, ((6, 9),))}
+    )
+    async with run(exchange, memory) as running:
+        await trio.sleep(1)
+    assert words(running)[0] == (
+        "trades before 2026-09-21 14:13:20.000 may be missing: the venue restarted its trade ids"
+    )
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_ids_that_began_anew_are_told_with_the_time(
     is_known: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
