@@ -283,6 +283,8 @@ class Playback:
             return None
         segments = self._files.segments(self.epoch_ns)
         later = [each for each in segments if each > segment.first_seq]
+        if self._is_replaced(segment) and self._enter(segments, [segment.first_seq]):
+            return b""
         if later and not segment.is_sealed:
             segment.is_sealed = True
             return b""  # it may have grown before
@@ -292,6 +294,22 @@ class Playback:
         if later and self._enter(segments, later):
             return b""
         return None
+
+    def _is_replaced(self, segment: Segment) -> bool:
+        """Whether another segment has the name by now. A writer whose disk failed begins again with
+        the first number that is not safe, which may be the first one of its newest segment."""
+        if segment.is_sealed:
+            return False
+        try:
+            file = self._files.open(segment.epoch_ns, segment.first_seq)
+        except OSError:
+            return False
+        try:
+            return decode_file_header(file.read(0, FILE_HEADER_BYTES)) != segment.made
+        except (OSError, PeerError):
+            return False
+        finally:
+            file.close()
 
     def _resync(self, segment: Segment, spot: Spot, later: list[int]) -> bool:
         """Go on behind a damaged part, if the segment goes on there."""

@@ -199,7 +199,7 @@ class Segment:
         self.first_seq = first_seq
         self._seen = seen
         data = self.read(0, HEAD_BYTES)
-        found = decode_file_header(data)
+        self.made = found = decode_file_header(data)
         if (found.epoch_ns, found.first_seq) != (epoch_ns, first_seq):
             raise MalformedError("the file is named after another segment")
         at = FILE_HEADER_BYTES + len(_START) * data.startswith(_START, FILE_HEADER_BYTES)

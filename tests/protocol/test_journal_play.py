@@ -26,6 +26,7 @@ from fanout.protocol import (
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import payloads_of, seal
 from fanout.protocol.header import encode_header, opening
+from fanout.protocol.journal import FILE_HEADER_BYTES, encode_file_header
 from fanout.protocol.journal_play import Playback, Seen
 from fanout.protocol.journal_segment import snapshots_end
 from fanout.protocol.request import Begin, Moment
@@ -207,6 +208,51 @@ def test_it_reads_whole_frames_only() -> None:
         assert found.read() == []
     story.recorder.segment.data[:] = data
     assert len(found.read()) == 3
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_a_segment_that_is_replaced_under_its_reader_is_read_on(is_followed: bool) -> None:
+    """A writer whose disk failed writes the records anew, in a segment of the same name."""
+    story = Story().blocks(3).rotate(100).blocks(2)
+    playback = Playback(story.files)
+    assert playback.begin(OLDEST)
+    found = Heard(playback)
+    assert found.numbers == list(range(1, 16))
+    old, new, made = (
+        story.segment(10),
+        MemorySegment(),
+        replace(story.recorder.made, created_ns=200),
+    )
+    at, _ = block_at(old, 13)
+    new.data += encode_file_header(made) + old.data[FILE_HEADER_BYTES:at]
+    story.files.all[1, 10] = story.recorder.segment = new
+    story.recorder.made = made
+    if is_followed:
+        assert found.read() == []
+        assert found.read() == []
+    new.data += old.data[at:]
+    story.blocks(2)
+    if not is_followed:
+        story.rotate(300).blocks(1)
+    found.read()
+    assert found.numbers == list(range(1, 22 if is_followed else 25))
+    assert found.lost == []
+    playback.close()
+    assert not any(each.is_open for each in story.files.opened)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_name_that_shows_no_segment_any_more_changes_nothing(is_gone: bool) -> None:
+    story = Story().blocks(2)
+    playback = Playback(story.files)
+    assert playback.begin(OLDEST)
+    found = Heard(playback)
+    if is_gone:
+        story.files.withheld.add((1, 1))
+    else:
+        story.files.all[1, 1] = MemorySegment()
+    assert found.read() == []
+    assert found.numbers == list(range(1, 7))
 
 
 def test_what_is_written_between_two_looks_is_not_lost() -> None:

@@ -102,11 +102,11 @@ class Recorder:
         self._reader = Reader(self.channel)
         header = self.channel.header
         self.first_seq = self.channel.log.next_seq
-        self._file = FileHeader(
+        self.made = FileHeader(
             epoch_ns=header.epoch_ns, first_seq=self.first_seq, created_ns=created_ns
         )
         self.segment = self.files.all[header.epoch_ns, self.first_seq] = MemorySegment()
-        self.segment.data += encode_file_header(self._file) + self._reader.greeting
+        self.segment.data += encode_file_header(self.made) + self._reader.greeting
         self.segment.data += self._reader.start(Request())
         self.write()
 
@@ -122,7 +122,7 @@ class Recorder:
         self.index()
 
     def index(self) -> None:
-        self.segment.index = index_of(self.segment.data, self._file, self._place_every)
+        self.segment.index = index_of(self.segment.data, self.made, self._place_every)
 
 
 def index_of(data: bytes | bytearray, header: FileHeader, place_every: int) -> bytes:
