@@ -20,7 +20,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from fanout.clients.client import BlockingClient, Client
-from fanout.clients.journal_files import ChannelFolder, JournalError, folder_of, path_in
+from fanout.clients.journal_files import JournalError, folder_of, path_in
 from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
@@ -33,6 +33,7 @@ from fanout.protocol.constants import LENGTH_BYTES, EndReason
 from fanout.protocol.errors import MissingPackageError, PeerError, reason
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.framing import frame
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_play import Playback, Seen
 from fanout.protocol.records import End
 from fanout.protocol.request import Moment, Position, Request, Start, decode_request

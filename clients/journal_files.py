@@ -9,23 +9,17 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import Final
 
 from fanout.clients.outcomes import AddressError, DisconnectedError, UnknownChannelError
-from fanout.protocol.journal import INDEX, PACKED, SEGMENT, number_in, numbered, segments_in
-from fanout.protocol.journal_packed import PackedFile
+from fanout.protocol.journal_folder import SETTLED_NS, ChannelFolder, ReadingDisk
 from fanout.protocol.text import channel_fault
 
 SCHEME: Final = "journal://"
 
-MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
-"""Most of an index that is read: more than the longest segment needs. A file may be anything."""
-
-STEADY_NS: Final = 1_000_000_000
-"""How long ago a folder must have changed for its names to be remembered. Reading those of 100
-segments takes as long as all else of a seek."""
-
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Without O_NONBLOCK a pipe with the name of a segment would wait for its other end."""
 
 
 class JournalError(DisconnectedError):
@@ -40,125 +34,51 @@ def path_in(url: str) -> str:
     return path.rstrip("/") or "/"
 
 
-class ChannelFolder:
-    """The folder of a channel."""
+class LocalDisk(ReadingDisk):
+    """The disk of this machine."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._listed: dict[int, tuple[int, list[int]]] = {}
-        """The segments of an epoch, and the time of the last change of its folder."""
-
-    def epochs(self) -> list[int]:
-        """The epochs that have a folder, in order. Raises `OSError`."""
-        return sorted(each for each in map(number_in, _names(self.path)) if each is not None)
-
-    def segments(self, epoch_ns: int) -> list[int]:
-        """The first numbers of an epoch's segments, in order. Raises `OSError`."""
-        path = os.path.join(self.path, numbered(epoch_ns))
-        changed_ns = _changed_ns(path)
-        known_ns, segments = self._listed.get(epoch_ns, (0, []))
-        if known_ns != changed_ns:
-            segments = list(segments_in(_names(path)))
-            # A folder that changes twice within a tick of the clock shows the same time.
-            if changed_ns < time.time_ns() - STEADY_NS:
-                self._listed[epoch_ns] = changed_ns, segments
-        return segments
-
-    def open(self, epoch_ns: int, first_seq: int) -> "OpenSegment":
-        """Open a segment to read it, as `OpenSegment` does."""
-        path = os.path.join(self.path, numbered(epoch_ns), numbered(first_seq))
-        return OpenSegment(path)
-
-
-class OpenSegment:
-    """A segment's file, open to be read."""
-
-    def __init__(self, path: str) -> None:
-        """`path` is without its ending. Raises `OSError`, also for what is no plain file, and for a
-        segment that is just being removed; `MissingPackageError` for one that cannot be
-        decompressed here."""
-        self._path = path
-        self._packed: PackedFile | None = None
+    def names(self, folder: str) -> list[str]:
         try:
-            self._fd, is_packed = _opened(path + SEGMENT), False
+            return os.listdir(folder)
         except FileNotFoundError:
-            self._fd, is_packed = _opened(path + PACKED), True
+            return []
+
+    def settled_ns(self, folder: str) -> int:
         try:
-            _share(self._fd)
-            if is_packed:
-                self._packed = PackedFile(self._read, os.fstat(self._fd).st_size)
-        except BaseException:
-            os.close(self._fd)
-            raise
+            changed_ns = os.stat(folder).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return changed_ns if changed_ns < time.time_ns() - SETTLED_NS else 0
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Up to so many bytes from there; fewer at the end."""
-        return self._read(offset, size) if self._packed is None else self._packed.read(offset, size)
+    def open_to_read(self, path: str) -> int:
+        descriptor = os.open(path, _FLAGS)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        return descriptor
 
-    def size(self) -> int:
-        """How large the segment is now."""
-        return os.fstat(self._fd).st_size if self._packed is None else self._packed.size()
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
 
-    def index(self) -> bytes:
-        """All of its index; empty if there is none."""
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def read(self, descriptor: int, offset: int, size: int) -> bytes:
+        return os.pread(descriptor, size, offset)
+
+    def share(self, descriptor: int) -> bool:
         try:
-            fd = _opened(self._path + INDEX)
-        except FileNotFoundError:
-            return b""
-        try:
-            return os.pread(fd, min(os.fstat(fd).st_size, MAX_INDEX_BYTES), 0)
-        finally:
-            os.close(fd)
-
-    def close(self) -> None:
-        """Close the file, and release its lock."""
-        # Swapped first: an interrupt after `os.close` must not cause a second close.
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def _read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._fd, size, offset)
-
-
-def _share(fd: int) -> None:
-    """Lock a file against removal. Raises `BlockingIOError` if it is just being removed."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass  # a file system without locks
-
-
-def _opened(path: str) -> int:
-    fd = os.open(path, _FLAGS)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a plain file")
-    return fd
-
-
-def _changed_ns(path: str) -> int:
-    """When a name in a folder changed last; -1 for a folder that is not there."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
-
-
-def _names(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def folder_of(url: str) -> ChannelFolder:
     """The folder of the channel that an address names, or of the only one there is. Raises
     `JournalError`, `UnknownChannelError` with the names of those there are, and `OSError`."""
     path = path_in(url)
-    folder = ChannelFolder(path)
+    folder = ChannelFolder(LocalDisk(), path)
     if folder.epochs():
         return folder
     if os.path.isdir(path):
@@ -179,10 +99,13 @@ def _only_channel(url: str, path: str) -> ChannelFolder:
             f"{url}: the journal has {len(channels)} channels, add one of them: "
             f"{', '.join(channels)}"
         )
-    return ChannelFolder(os.path.join(path, channels[0]))
+    return ChannelFolder(LocalDisk(), os.path.join(path, channels[0]))
 
 
 def _channels(path: str) -> list[str]:
     """The channels in a journal's folder of which something is kept."""
-    names = (name for name in _names(path) if channel_fault(name) is None)
-    return sorted(name for name in names if ChannelFolder(os.path.join(path, name)).epochs())
+    disk, found = LocalDisk(), list[str]()
+    with suppress(NotADirectoryError):
+        names = (name for name in disk.names(path) if channel_fault(name) is None)
+        found += (each for each in names if ChannelFolder(disk, os.path.join(path, each)).epochs())
+    return sorted(found)

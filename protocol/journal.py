@@ -26,7 +26,7 @@ anew in the next segment. An index can always be made anew from its segment.
 This module holds values only. The callers open, lock, read and write the files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from struct import Struct
 from typing import Final
@@ -61,7 +61,6 @@ PART: Final = ".part"
 LOCK: Final = "lock"
 
 _DIGITS: Final = 20
-_DECIMAL: Final = frozenset("0123456789")
 
 _HEADER = Struct("<8sHHIQQQ20x")
 _PLACE = Struct("<QQQQI")
@@ -167,15 +166,18 @@ def numbered(number: int, ending: str = "") -> str:
     return f"{number:0{_DIGITS}}{ending}"
 
 
-def segments_in(names: Iterable[str]) -> dict[int, str]:
+def segments_in(names: Collection[str]) -> dict[int, str]:
     """The segments among the names in an epoch's folder: the ending of each by its first number,
     in order."""
+    return numbers_in(names, SEGMENT, PACKED)
+
+
+def numbers_in(names: Collection[str], *endings: str) -> dict[int, str]:
+    """The numbers in names with one of these endings, in order. Of two endings of one number the
+    first one counts."""
     found: dict[int, str] = {}
-    for name in names:
-        for ending in (SEGMENT, PACKED):
-            first_seq = number_in(name, ending)
-            if first_seq and found.get(first_seq) != SEGMENT:
-                found[first_seq] = ending
+    for ending in reversed(endings):
+        found |= {number: ending for name in names if (number := number_in(name, ending))}
     return dict(sorted(found.items()))
 
 
@@ -183,7 +185,9 @@ def number_in(name: str, ending: str = "") -> int | None:
     """The number in the name of an epoch's folder, or of a file with that ending; None for every
     other name."""
     digits = name.removesuffix(ending)
-    if digits + ending != name or len(digits) != _DIGITS or not set(digits) <= _DECIMAL:
+    if digits + ending != name or len(digits) != _DIGITS:
+        return None
+    if not (digits.isascii() and digits.isdecimal()):
         return None
     number = int(digits)
     return number if number <= U64_MAX else None

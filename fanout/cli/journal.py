@@ -22,7 +22,7 @@ from fanout.config.duration import parse_duration
 from fanout.config.size import parse_size
 from fanout.errors import ConfigError, UsageError
 from fanout.journal.browsing import Address, addresses, channels, check, is_written, kept
-from fanout.journal.disk import ReadOnlyDisk, RealDisk
+from fanout.journal.disk import RealDisk
 from fanout.journal.reindexing import Reindexed, reindex
 from fanout.journal.retention import Limits, Retention
 from fanout.journal.verifying import Checked, follow
@@ -72,7 +72,7 @@ def ls(directory: Directory, channel: OneChannel = None, as_json: Json = False) 
     Example: fanout journal ls /var/lib/fanout
     """
     with _looking_at(directory):
-        disk = ReadOnlyDisk()
+        disk = RealDisk()
         is_open = is_written(disk, directory)
         found = [
             epoch
@@ -111,10 +111,10 @@ def verify(
     Example: fanout journal verify /var/lib/fanout --json
     """
     with _looking_at(directory):
-        is_open = is_written(ReadOnlyDisk(), directory)
+        is_open = is_written(RealDisk(), directory)
         is_right = True
         for each in _wanted(directory, channel):
-            segments = addresses(ReadOnlyDisk(), directory, each)
+            segments = addresses(RealDisk(), directory, each)
             found = _checked(segments, jobs)
             checked = follow(list(found.values()), is_open=is_open)
             is_right &= all(one.is_right for one in checked)
@@ -133,10 +133,10 @@ def index(directory: Directory, channel: OneChannel = None, as_json: Json = Fals
     Example: fanout journal index /var/lib/fanout
     """
     with _looking_at(directory):
-        is_open = is_written(ReadOnlyDisk(), directory)
+        is_open = is_written(RealDisk(), directory)
         found: list[Reindexed] = []
         for each in _wanted(directory, channel):
-            segments = addresses(ReadOnlyDisk(), directory, each)
+            segments = addresses(RealDisk(), directory, each)
             found += [reindex(RealDisk(), one) for one in segments[: -1 if is_open else None]]
         for made in found:
             if as_json:
@@ -253,7 +253,7 @@ def _looking_at(directory: str) -> Iterator[None]:
 
 
 def _wanted(directory: str, channel: str | None) -> list[str]:
-    found = channels(ReadOnlyDisk(), directory)
+    found = channels(RealDisk(), directory)
     if not found:
         raise ConfigError(f"no journal in {directory}: it has no channel's segments")
     if channel is None:

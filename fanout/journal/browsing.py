@@ -11,8 +11,7 @@ from os.path import join
 
 import msgspec
 
-from fanout.journal.disk import Disk, ReadOnlyDisk
-from fanout.journal.folder import ChannelFolder, KeptSegment
+from fanout.journal.disk import Disk, RealDisk
 from fanout.journal.survey import WINDOW_BYTES, damage, is_right
 from fanout.journal.verifying import Checked, check_segment, unreadable
 from fanout.protocol.constants import FrameKind
@@ -25,6 +24,7 @@ from fanout.protocol.journal import (
     decode_file_header,
     decode_places,
 )
+from fanout.protocol.journal_folder import ChannelFolder, OpenSegment
 from fanout.protocol.journal_scan import Fault, scan
 from fanout.protocol.text import channel_fault
 
@@ -41,7 +41,7 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        return self.folder(ReadOnlyDisk()).file_path(self.epoch_ns, self.first_seq, self.ending)
+        return self.folder(RealDisk()).file_path(self.epoch_ns, self.first_seq, self.ending)
 
     def folder(self, disk: Disk) -> ChannelFolder:
         return ChannelFolder(disk, join(self.directory, self.channel))
@@ -76,20 +76,17 @@ def channels(disk: Disk, directory: str) -> list[str]:
 def addresses(disk: Disk, directory: str, channel: str) -> list[Address]:
     """A channel's segments, in order."""
     folder = ChannelFolder(disk, join(directory, channel))
-    try:
-        return [
-            Address(directory, channel, epoch_ns, first_seq, ending)
-            for epoch_ns in folder.epochs()
-            for first_seq, ending in folder.endings(epoch_ns).items()
-        ]
-    except NotADirectoryError:
-        return []
+    return [
+        Address(directory, channel, epoch_ns, first_seq, ending)
+        for epoch_ns in folder.epochs()
+        for first_seq, ending in folder.endings(epoch_ns).items()
+    ]
 
 
 def is_written(disk: Disk, directory: str) -> bool:
     """Whether a service has the journal."""
     try:
-        lock = disk.open(join(directory, LOCK))
+        lock = disk.open_to_read(join(directory, LOCK))
     except FileNotFoundError:
         return False
     try:
@@ -103,12 +100,12 @@ def check(address: Address) -> Checked | None:
     finding. For a process of its own, so it takes and gives values only."""
     where = {"epoch_ns": address.epoch_ns, "first_seq": address.first_seq}
     try:
-        segment = address.folder(ReadOnlyDisk()).open(**where)
+        segment = address.folder(RealDisk()).open(**where)
         with closing(segment):
             index = segment.index()  # first: the segment may grow
             size = segment.size()
             return check_segment(segment.read, size, index, channel=address.channel, **where)
-    except FileNotFoundError:
+    except (FileNotFoundError, BlockingIOError):
         return None
     except OSError as error:
         return unreadable(**where, size=0, why=reason(error))
@@ -161,7 +158,7 @@ class _End:
         self.time_ns = 0
         self.state = "damaged"
 
-    def find(self, segment: KeptSegment, first_seq: int) -> None:
+    def find(self, segment: OpenSegment, first_seq: int) -> None:
         if not _created_ns(segment.read(0, FILE_HEADER_BYTES)):
             return
         places = decode_places(segment.index()[FILE_HEADER_BYTES:])

@@ -27,9 +27,10 @@ from typing import Final, Protocol
 from zlib import crc32
 
 from fanout.journal.disk import NO_ROOM, Disk
-from fanout.journal.folder import ChannelFolder, write_all
+from fanout.journal.files import write_all
 from fanout.protocol.errors import MalformedError, reason
 from fanout.protocol.journal import LOCK, PACKED, PART, SEGMENT
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_packed import CHUNK_BYTES, Chunk, encode_table
 from fanout.protocol.text import channel_fault
 from fanout.protocol.zstd import Zstd
@@ -94,19 +95,18 @@ class Compressor:
         for name in self._disk.names(self._directory):
             if channel_fault(name) or name == LOCK:
                 continue
-            with suppress(NotADirectoryError):
-                folder = ChannelFolder(self._disk, join(self._directory, name))
-                found = [
-                    (folder.file_path(epoch_ns, first_seq), ending)
-                    for epoch_ns in folder.epochs()
-                    for first_seq, ending in folder.endings(epoch_ns).items()
-                ]
-                yield from (path for path, ending in found[:-1] if ending == SEGMENT)
+            folder = ChannelFolder(self._disk, join(self._directory, name))
+            found = [
+                (folder.file_path(epoch_ns, first_seq), ending)
+                for epoch_ns in folder.epochs()
+                for first_seq, ending in folder.endings(epoch_ns).items()
+            ]
+            yield from (path for path, ending in found[:-1] if ending == SEGMENT)
 
     def _compress(self, path: str) -> Generator[float]:
         disk, part = self._disk, path.removesuffix(SEGMENT) + PACKED + PART
         try:
-            segment = disk.open(path)
+            segment = disk.open_to_read(path)
         except FileNotFoundError:
             return  # it was removed since
         try:

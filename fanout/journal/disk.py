@@ -8,8 +8,12 @@ thread. All raise `OSError`.
 import errno
 import fcntl
 import os
+import stat
+import time
 from collections.abc import Sequence
 from typing import Final, Protocol
+
+from fanout.protocol.journal_folder import SETTLED_NS, ReadingDisk
 
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 """The errno of a disk that is full."""
@@ -18,12 +22,8 @@ _MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
 """How many pieces one call takes."""
 
 
-class Disk(Protocol):
-    """Files of a journal. A descriptor is an integer of this disk's own."""
-
-    def names(self, folder: str) -> list[str]:
-        """The names in a folder, sorted; none for a folder that is missing."""
-        ...
+class Disk(ReadingDisk, Protocol):
+    """Files of a journal. `names` sorts them."""
 
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it that are missing. Their names outlive a power cut."""
@@ -32,14 +32,6 @@ class Disk(Protocol):
     def open(self, path: str, *, make: bool = False) -> int:
         """Open a file to read and to write. With `make` it must not be there yet. A symbolic link
         is refused."""
-        ...
-
-    def close(self, descriptor: int) -> None: ...
-
-    def size(self, descriptor: int) -> int: ...
-
-    def read(self, descriptor: int, offset: int, size: int) -> bytes:
-        """Up to so many bytes from there; fewer at the end."""
         ...
 
     def write(self, descriptor: int, offset: int, pieces: Sequence[bytes]) -> int:
@@ -79,11 +71,6 @@ class Disk(Protocol):
         False if another descriptor has it: a reader that keeps the file, or another writer."""
         ...
 
-    def share(self, descriptor: int) -> bool:
-        """Take the lock of an open file together with others that share it, as a reader does that
-        keeps the file. It ends with the descriptor. False if another descriptor has it alone."""
-        ...
-
 
 class RealDisk:
     """The disk of this machine."""
@@ -93,6 +80,13 @@ class RealDisk:
             return sorted(os.listdir(folder))
         except FileNotFoundError:
             return []
+
+    def settled_ns(self, folder: str) -> int:
+        try:
+            changed_ns = os.stat(folder).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return changed_ns if changed_ns < time.time_ns() - SETTLED_NS else 0
 
     def make_folder(self, path: str) -> None:
         missing, above = list[str](), os.path.abspath(path)
@@ -106,6 +100,15 @@ class RealDisk:
     def open(self, path: str, *, make: bool = False) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(path, flags | (os.O_CREAT | os.O_EXCL if make else 0), 0o644)
+
+    def open_to_read(self, path: str) -> int:
+        # Without O_NONBLOCK a pipe with the name of a segment would wait for its other end.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        return descriptor
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
@@ -157,15 +160,6 @@ class RealDisk:
 
     def share(self, descriptor: int) -> bool:
         return _has_locked(descriptor, fcntl.LOCK_SH)
-
-
-class ReadOnlyDisk(RealDisk):
-    """The same for those who may only look: a file that is opened can be read and locked."""
-
-    def open(self, path: str, *, make: bool = False) -> int:
-        assert not make, "nothing is made by those who only look"
-        # Without O_NONBLOCK a pipe with the name of a segment would wait for its other end.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _has_locked(descriptor: int, kind: int) -> bool:

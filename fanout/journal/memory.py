@@ -20,12 +20,13 @@ import msgspec
 
 from fanout.channel.memory import RECENT_NS, Memory, Recollection
 from fanout.journal.disk import Disk
-from fanout.journal.folder import STATE, ChannelFolder, contents, write_whole
+from fanout.journal.files import STATE, write_whole
 from fanout.protocol.constants import START
 from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.journal import number_in, numbered, segments_in
+from fanout.protocol.journal_folder import ChannelFolder, contents
 from fanout.protocol.journal_play import Playback
 from fanout.protocol.request import Moment, Position
 from fanout.protocol.session import SubscriberSession

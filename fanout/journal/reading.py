@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from fanout.channel.memory import Memory
-from fanout.journal.folder import ChannelFolder
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_play import Playback, Seen
 from fanout.protocol.request import Begin, Position, Start
 

@@ -30,7 +30,7 @@ from typing import Final
 
 from fanout.errors import ConfigError
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder, contents, first_seq_of, write_all, write_whole
+from fanout.journal.files import first_seq_of, write_all, write_whole
 from fanout.journal.places import Places
 from fanout.journal.survey import Hole, Survey, begins_with_header, damage, is_right, survey
 from fanout.protocol.errors import MissingPackageError, PeerError, reason
@@ -55,6 +55,7 @@ from fanout.protocol.journal import (
     numbered,
     segments_in,
 )
+from fanout.protocol.journal_folder import ChannelFolder, contents
 from fanout.protocol.text import channel_fault
 from fanout.protocol.zstd import Zstd
 

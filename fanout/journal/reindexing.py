@@ -6,8 +6,8 @@ import msgspec
 
 from fanout.journal.browsing import Address
 from fanout.journal.disk import Disk
+from fanout.journal.files import write_whole
 from fanout.journal.findings import FindingKind
-from fanout.journal.folder import write_whole
 from fanout.journal.places import Places
 from fanout.journal.survey import ReadAt, survey
 from fanout.journal.verifying import check_segment

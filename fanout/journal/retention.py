@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder, KeptSegment, first_seq_of, size_of
+from fanout.journal.files import first_seq_of, size_of
 from fanout.protocol.errors import PeerError
 from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
@@ -33,6 +33,7 @@ from fanout.protocol.journal import (
     numbered,
     segments_in,
 )
+from fanout.protocol.journal_folder import ChannelFolder, OpenSegment
 from fanout.protocol.text import channel_fault
 
 _LOG = logging.getLogger("fanout")
@@ -281,7 +282,7 @@ class Retention:
         folder = self._folder(segment.channel)
         path = folder.file_path(segment.epoch_ns, segment.first_seq, segment.ending)
         with suppress(FileNotFoundError):  # somebody else removed it
-            descriptor = self._disk.open(path)
+            descriptor = self._disk.open_to_read(path) if is_trial else self._disk.open(path)
             try:
                 if not self._disk.lock(descriptor) and not is_held:
                     return False
@@ -331,7 +332,7 @@ def _ends(created_ns: Sequence[int], now_ns: int) -> list[int]:
     return list(accumulate(reversed(ends), max))
 
 
-def _created_ns(segment: KeptSegment) -> int:
+def _created_ns(segment: OpenSegment) -> int:
     try:
         return decode_file_header(segment.read(0, FILE_HEADER_BYTES)).created_ns
     except (OSError, PeerError):

@@ -20,7 +20,7 @@ from contextlib import suppress
 from threading import Lock
 
 from fanout.journal.disk import Disk
-from fanout.journal.folder import write_all
+from fanout.journal.files import write_all
 from fanout.journal.places import Places
 from fanout.protocol.journal import (
     INDEX,

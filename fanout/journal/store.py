@@ -22,13 +22,14 @@ import trio
 from fanout.channel.memory import Memory
 from fanout.errors import BindError, ConfigError
 from fanout.journal.disk import NO_ROOM, Disk, RealDisk
-from fanout.journal.folder import ChannelFolder, write_all
+from fanout.journal.files import write_all
 from fanout.journal.memory import remember_all
 from fanout.journal.reading import READERS, JournalPast
 from fanout.journal.recovery import recover
 from fanout.journal.retention import Limits, Retention
 from fanout.protocol.errors import FanoutError, reason
 from fanout.protocol.journal import LOCK
+from fanout.protocol.journal_folder import ChannelFolder
 
 _LOG = logging.getLogger("fanout")
 

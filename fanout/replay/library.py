@@ -6,7 +6,6 @@ The channels of one service begin and end together, so the epochs of several cha
 together: a *run* is what one start of a service wrote.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from os.path import join
 from typing import Final
@@ -15,9 +14,9 @@ import msgspec
 
 from fanout.errors import ConfigError, shown
 from fanout.journal.disk import Disk, RealDisk
-from fanout.journal.folder import ChannelFolder
 from fanout.protocol.errors import reason
 from fanout.protocol.journal import LOCK
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_play import Files, SegmentFile
 from fanout.protocol.text import channel_fault
 
@@ -81,19 +80,10 @@ class Run(msgspec.Struct, frozen=True):
     epochs: dict[str, int]
 
 
-class ReadingDisk(RealDisk):
-    """The disk of this machine, of which nothing but reading is asked: a journal may be on a medium
-    that cannot be written."""
-
-    def open(self, path: str, *, make: bool = False) -> int:
-        assert not make, "a replay writes nothing"
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
 def read_library(directory: str, channel: str, disk: Disk | None = None) -> dict[str, StillFolder]:
     """The channels of a journal by their names; only that one, if one is named. Raises
     `ConfigError`."""
-    disk = disk or ReadingDisk()
+    disk = disk or RealDisk()
     kept: dict[str, StillFolder] = {}
     try:
         for name in disk.names(directory):

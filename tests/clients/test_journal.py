@@ -10,7 +10,7 @@ import pytest
 
 from fanout.clients.client import Client
 from fanout.clients.journal import JournalClient, JournalError, Moment
-from fanout.clients.journal_files import ChannelFolder, OpenSegment, folder_of, path_in
+from fanout.clients.journal_files import LocalDisk, folder_of, path_in
 from fanout.clients.outcomes import (
     AddressError,
     Restarted,
@@ -20,6 +20,7 @@ from fanout.clients.outcomes import (
 from fanout.protocol import End, EndReason, Loss, LossReason, Position, Trade, frame
 from fanout.protocol.framing import seal
 from fanout.protocol.journal import numbered
+from fanout.protocol.journal_folder import ChannelFolder, OpenSegment
 from tests.protocol.golden import BTC
 from tests.protocol.test_journal_play import Story, block_at
 from tests.stand.journals import MemoryFiles
@@ -47,6 +48,9 @@ class Folder:
 
     def file(self, first_seq: int, epoch_ns: int = 1) -> Path:
         return self.path / numbered(epoch_ns) / numbered(first_seq, ".fj")
+
+    def open(self, first_seq: int) -> OpenSegment:
+        return ChannelFolder(LocalDisk(), str(self.path)).open(1, first_seq)
 
 
 @pytest.fixture
@@ -283,11 +287,11 @@ def test_only_plain_files_are_opened(folder: Folder) -> None:
     real = path.rename(path.with_name("real"))
     path.symlink_to(real)
     with pytest.raises(OSError, match="symbolic link"):
-        ChannelFolder(str(folder.path)).open(1, 1)
+        folder.open(1)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(OSError, match="not a plain file"):
-        ChannelFolder(str(folder.path)).open(1, 1)
+        folder.open(1)
     assert numbers(JournalClient(folder.url)) == list(range(10, 28))
 
 
@@ -295,24 +299,23 @@ def test_an_open_segment_is_locked_against_removal(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = three(folder).file(1)
-    name = str(path.with_suffix(""))
     with path.open() as other:
-        segment = OpenSegment(name)
+        segment = folder.open(1)
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         segment.close()
         segment.close()
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(BlockingIOError):
-            OpenSegment(name)
+            folder.open(1)
 
     def unsupported(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    OpenSegment(name).close()
+    folder.open(1).close()
     path.with_suffix(".fi").unlink()
-    segment = OpenSegment(name)
+    segment = folder.open(1)
     assert segment.index() == b""
     segment.close()
 
@@ -322,7 +325,7 @@ def test_the_names_in_a_folder_that_does_not_change_are_read_once(
 ) -> None:
     path = three(folder).file(1).parent
     os.utime(path, ns=(1, 1))
-    channel = ChannelFolder(str(folder.path))
+    channel = ChannelFolder(LocalDisk(), str(folder.path))
     assert channel.segments(1) == [1, 10, 19]
     listdir = os.listdir
     monkeypatch.setattr(os, "listdir", lambda _: 1 / 0)
@@ -348,7 +351,7 @@ def test_compressed_segments_are_read_as_if_they_were_not(folder: Folder) -> Non
     pack_file(with_time.file(7))
     client = JournalClient(with_time.url, start=Moment(time_ns=15))
     assert numbers(client) == list(range(7, 13))
-    segment = ChannelFolder(str(folder.path)).open(1, 10)
+    segment = folder.open(10)
     assert segment.size() == len(folder.files.all[1, 10].data)
     assert segment.read(0, 8) == b"fanoutFJ"
     segment.close()

@@ -69,6 +69,8 @@ class MemoryDisk:
         """The power goes off once so much was written."""
         self.short_writes = False
         """Whether each write takes half of what it is given."""
+        self.settled_since_ns = 0
+        """When every folder changed last, as it says."""
         self.syncs = 0
         self.writes = 0
         self.syncing = threading.Event()
@@ -130,6 +132,13 @@ class MemoryDisk:
         self._next_descriptor += 1
         self._open[self._next_descriptor] = self._files[path]
         return self._next_descriptor
+
+    def open_to_read(self, path: str) -> int:
+        return self.open(path)
+
+    def settled_ns(self, folder: str) -> int:
+        self._look()
+        return self.settled_since_ns
 
     def close(self, descriptor: int) -> None:
         self._look()

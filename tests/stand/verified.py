@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from fanout.journal.browsing import addresses, channels, check, is_written
-from fanout.journal.disk import ReadOnlyDisk
+from fanout.journal.disk import RealDisk
 from fanout.journal.findings import FindingKind
 from fanout.journal.verifying import Checked, follow
 
 
 def verified(directory: Path) -> dict[str, list[Checked]]:
     """The segments of each channel."""
-    disk, path = ReadOnlyDisk(), str(directory)
+    disk, path = RealDisk(), str(directory)
     is_open = is_written(disk, path)
     return {
         channel: follow(

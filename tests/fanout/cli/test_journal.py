@@ -229,7 +229,7 @@ def test_an_index_of_what_is_no_segment_is_not_made(kept: str) -> None:
     (Path(kept) / "test" / f"{EPOCH_NS:020}" / f"{11:020}.fj").mkdir()
     faults = [each["fault"] for each in rows("index", kept)]
     assert "CRC" in faults[0]
-    assert faults[1:] == ["the segment is another than its name says", "Is a directory"]
+    assert faults[1:] == ["the segment is another than its name says", "not a plain file"]
     said("index", kept, code=1)
 
 

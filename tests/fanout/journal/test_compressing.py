@@ -9,11 +9,11 @@ import pytest
 from fanout.journal import compressing
 from fanout.journal.compressing import BOTH_S, CompressingThread, Compressor
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.recovery import recover
 from fanout.journal.retention import Limits, Retention
 from fanout.protocol.constants import LossReason
 from fanout.protocol.journal import numbered
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_play import Playback
 from fanout.protocol.request import Position
 from fanout.protocol.zstd import Zstd

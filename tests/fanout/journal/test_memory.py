@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from fanout.channel.memory import RECENT_NS, Memory, Recollection, Remembered
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.memory import decode, encode, remember, remember_all, save
 from fanout.protocol import EndReason, Gap, GapState, Trade
+from fanout.protocol.journal_folder import ChannelFolder
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel
 from tests.protocol.golden import BTC, LIFE
 from tests.stand.disk import MemoryDisk

@@ -1,3 +1,5 @@
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -112,6 +114,49 @@ async def test_a_passage_keeps_its_segment_until_it_is_closed(directory: str) ->
         await passage.aclose()
         assert disk.lock(segment)
         disk.close(segment)
+
+
+async def test_what_was_kept_is_read_on_when_nothing_can_be_written_any_more(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel makes a disk read-only that fails."""
+    opens = os.open
+
+    def read_only(path: str, flags: int, *more: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return opens(path, flags, *more)
+
+    async with open_journal(directory) as journal:
+        monkeypatch.setattr(os, "open", read_only)
+        begin = Position(epoch_ns=EPOCH_NS, seq=1)
+        passage = await journal.past_of("test").find(begin, epoch_ns=NEXT_NS)
+        assert passage is not None
+        assert await numbers(passage) == (1, 10)
+        await passage.aclose()
+        monkeypatch.undo()
+
+
+async def test_folders_that_do_not_change_are_listed_once(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each, _, _ in os.walk(directory):
+        os.utime(each, ns=(1, 1))
+    listed: list[str] = []
+    async with open_journal(directory) as journal:
+        past, listdir = journal.past_of("test"), os.listdir
+
+        def note(path: str) -> list[str]:
+            listed.append(path)
+            return listdir(path)
+
+        monkeypatch.setattr(os, "listdir", note)
+        for seq in (1, 4, 7):
+            begin = Position(epoch_ns=EPOCH_NS, seq=seq)
+            passage = await past.find(begin, epoch_ns=NEXT_NS)
+            assert passage is not None
+            await passage.aclose()
+    assert len(listed) == 2
 
 
 async def test_a_folder_that_cannot_be_read_keeps_nothing(directory: str) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from fanout.journal.disk import RealDisk
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.retention import DOUBT_NS, GRACE_NS, Limits, Retention, Sealed, choose
 from fanout.protocol.journal import numbered
+from fanout.protocol.journal_folder import ChannelFolder
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel
 
 HOUR_NS = 3_600 * 10**9

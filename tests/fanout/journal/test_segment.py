@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel, framed
-from fanout.journal.folder import write_whole
+from fanout.journal.files import write_whole
 from fanout.journal.segment import Segment
 from fanout.protocol import Status, Trade, decode_event
 from fanout.protocol.constants import LENGTH_BYTES, START

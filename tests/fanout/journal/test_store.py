@@ -9,10 +9,10 @@ from trio.testing import MockClock
 from fanout.errors import BindError, ConfigError
 from fanout.journal import store
 from fanout.journal.disk import RealDisk
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.retention import Limits
 from fanout.journal.store import PATIENCE_S, lock_holder, open_journal
 from fanout.protocol.journal import numbered
+from fanout.protocol.journal_folder import ChannelFolder
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel, write_journal
 from tests.stand.disk import MemoryDisk
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from fanout.journal import places
 from fanout.journal.disk import Disk
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.recovery import recover
 from fanout.protocol.block import decode_block
 from fanout.protocol.framing import payloads_of
 from fanout.protocol.journal import numbered
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.protocol.journal_play import Playback
 from fanout.protocol.request import Position
 from tests.fanout.journal.kept import EPOCH_NS, Keeper, make_channel

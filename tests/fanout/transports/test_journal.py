@@ -15,13 +15,13 @@ from fanout.config import Config, SourceConfig
 from fanout.errors import BindError, ConfigError, UsageError
 from fanout.journal import compressing
 from fanout.journal.disk import RealDisk
-from fanout.journal.folder import ChannelFolder
 from fanout.journal.memory import remember
 from fanout.journal.recorder import LEAST_FREE_BYTES, State
 from fanout.journal.worker import Failure, Track, Worker
 from fanout.protocol import End, EndReason, Heartbeat, Loss, Snapshot, Trade, decode_event
 from fanout.protocol.constants import FrameKind
 from fanout.protocol.framing import payloads_of
+from fanout.protocol.journal_folder import ChannelFolder
 from fanout.stats.snapshots import JournalStats
 from fanout.transports.journal.config import JournalConfig
 from fanout.transports.journal.keeping import Keeping
