@@ -19,10 +19,12 @@ from typing import Any, Final
 import pytest
 import trio
 
+from fanout.clients.tcp_trio import Moment
 from fanout.stats.snapshots import JournalStats
 from tests.fanout.cli.processes import environment, fanout
 from tests.faults.house import PATIENCE_S, House, opened
 from tests.faults.journal import SHORT_LOG, require_kept
+from tests.stand.consumers import TrioConsumer
 from tests.stand.small_disk import can_mount, small_disk
 
 LOGFUL: Final = 2_500
@@ -37,9 +39,19 @@ SLOW_DISK: Final = Path(__file__).parents[1] / "stand" / "slow_disk.c"
 class Kept:
     """A service that keeps a journal, and a client that may lose nothing."""
 
-    def __init__(self, house: House, http_url: str) -> None:
+    def __init__(self, house: House, nursery: trio.Nursery, http_url: str) -> None:
         self.house = house
+        self._nursery = nursery
         self._http_url = http_url
+
+    async def replay(self) -> None:
+        """Let a client begin with the oldest record, until it has caught up."""
+        url = self.house.door.url("tcp")
+        late = TrioConsumer(self.house.oracle, "late", url, start=Moment(time_ns=0))
+        self.house.consumers.append(late)
+        self._nursery.start_soon(late.run)
+        await self.house.level()
+        assert late.reader.due == 1 + late.reader.got, "it has got every record"
 
     async def readiness(self) -> tuple[int, str]:
         """What `/readyz` answers."""
@@ -93,7 +105,7 @@ async def keeping(
         trio.open_nursery() as nursery,
     ):
         house.watch(nursery)
-        kept = Kept(house, await service.address("http"))
+        kept = Kept(house, nursery, await service.address("http"))
         await kept.until_kept()
         yield kept
         await house.end()
@@ -123,6 +135,10 @@ async def test_a_journal_goes_on_when_its_disk_is_there_again(tmp_path: Path) ->
     with small_disk(place, size="4m") as disk:
         inside, outside = disk.path / "journal", disk.outside / "journal"
         async with keeping(tmp_path, inside, *SHORT_LOG, rate=LOUD, inside=disk.inside) as kept:
+            await kept.house.more_trades(LOGFUL)
+            disk.protect("journal")
+            await kept.replay()
+            disk.show("journal")
             shutil.rmtree(outside)
             begun = await kept.stats()
             await kept.until_stats(lambda it: it.segments > begun.segments)

@@ -45,8 +45,15 @@ class SmallDisk:
         """Put an empty disk that is read-only over a folder."""
         self._run("mount", "-t", "tmpfs", "-o", "ro", "none", str(self.path / folder))
 
+    def protect(self, folder: str) -> None:
+        """Let nothing be opened to be written in a folder."""
+        path = str(self.path / folder)
+        self._run("mount", "--bind", path, path)
+        self._run("mount", "-o", "remount,bind,ro", path)
+
     def show(self, folder: str) -> None:
-        self._run("umount", str(self.path / folder))
+        """Undo either. What is open stays open."""
+        self._run("umount", "--lazy", str(self.path / folder))
 
     def _run(self, *command: str) -> None:
         subprocess.run([*self.inside, *command], check=True, capture_output=True)
