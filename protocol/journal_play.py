@@ -17,7 +17,6 @@ what it is given, and it never waits.
 """
 
 from bisect import bisect_right
-from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -120,7 +119,7 @@ class Playback:
             case Moment(time_ns=time_ns):
                 return self._begin_then(epochs, time_ns)
             case _:
-                return any(self._begin_at(each, None) for each in reversed(epochs))
+                return self._begin_at_end(epochs)
 
     def read(self, limit: int = READ_BYTES) -> bytes:
         """The frames that follow: whole ones, some `limit` bytes. Empty if there are no more in
@@ -169,29 +168,52 @@ class Playback:
                 return self._begin(segment, spot, spot.seq if seq is None else seq)
         return False
 
+    def _begin_at_end(self, epochs: list[int]) -> bool:
+        return any(self._begin_at(each, None) for each in reversed(epochs))
+
     def _begin_then(self, epochs: list[int], time_ns: int) -> bool:
         """Begin at the first record of a time, or at the end."""
-        last: tuple[Segment, Spot] | None = None
+        self._why = LossReason.DAMAGED
         for epoch_ns in epochs[max(bisect_right(epochs, time_ns) - 1, 0) :]:
             segments = self._files.segments(epoch_ns)
-            created = partial(self._created_ns, epoch_ns)
-            index = max(bisect_right(segments, time_ns, key=created) - 1, 0)
-            for first_seq in segments[index:]:
+            damaged: int | None = None
+            """The first number behind the last segment that could be read."""
+            for first_seq in segments[self._index_then(epoch_ns, segments, time_ns) :]:
                 segment = self._opened(epoch_ns, first_seq, segments)
                 if not isinstance(segment, Segment):
+                    if isinstance(segment, PeerError) and damaged is None:
+                        damaged = first_seq
                     continue
-                if last is not None:
-                    last[0].file.close()
                 spot, is_there = segment.seek_time(time_ns)
-                if is_there:
-                    # Where no frame has an earlier time, those without a time come as well.
-                    spot = spot if spot.time_ns else segment.head
-                    return self._begin(segment, spot, spot.seq)
-                last = segment, spot
-        return last is not None and self._begin(*last, last[1].seq)
+                if not is_there:
+                    segment.file.close()
+                    damaged = None
+                    continue
+                seq = spot.seq
+                if seq == first_seq or not spot.time_ns:
+                    # No record has an earlier time, so those without a time come as well. What is
+                    # damaged before them may be of that time.
+                    spot, seq = segment.head, first_seq if damaged is None else damaged
+                return self._begin(segment, spot, seq)
+        return self._begin_at_end(epochs)
 
-    def _created_ns(self, epoch_ns: int, first_seq: int) -> int:
-        """When a segment was made; 0 if that cannot be read."""
+    def _index_then(self, epoch_ns: int, segments: list[int], time_ns: int) -> int:
+        """The index of the last segment that was made at a time or before, among those that tell;
+        0 if there is none."""
+
+        def created_ns(first_seq: int) -> int:
+            """Of the segment, or of the last one before it that tells."""
+            before = reversed(segments[: bisect_right(segments, first_seq)])
+            known = (self._created_ns(epoch_ns, each) for each in before)
+            return next((each for each in known if each is not None), 0)
+
+        index = bisect_right(segments, time_ns, key=created_ns) - 1
+        while index > 0 and self._created_ns(epoch_ns, segments[index]) is None:
+            index -= 1
+        return max(index, 0)
+
+    def _created_ns(self, epoch_ns: int, first_seq: int) -> int | None:
+        """When a segment was made; None if that cannot be read."""
         known = self._seen.created_ns(epoch_ns, first_seq)
         if known is None:
             try:
@@ -201,7 +223,7 @@ class Playback:
                 finally:
                     file.close()
             except (OSError, PeerError):
-                return 0
+                return None
             self._seen.keep_created(epoch_ns, first_seq, known)
         return known
 

@@ -312,6 +312,31 @@ def test_segments_that_cannot_be_read_are_passed_over_in_the_search_for_a_time()
     assert not playback.begin(Moment(time_ns=100))
 
 
+@pytest.mark.parametrize("at", [16, 80], ids=["its file header", "the header in it"])
+def test_a_damaged_segment_hides_no_other_in_the_search_for_a_time(at: int) -> None:
+    """What is damaged may be of that time: then it is a loss, as in the search for a number."""
+    story = Story().blocks(1, at_ns=30).blocks(1, at_ns=60)
+    for made_ns in range(100, 800, 100):
+        story.rotate(made_ns).blocks(1, at_ns=made_ns + 30).blocks(1, at_ns=made_ns + 60)
+    for bad in range(8):
+        flip(story.segment(6 * bad + 1), at)
+        for time_ns in range(5, 800, 20):
+            first = 6 * (time_ns // 100) + 1 + 3 * sum(time_ns % 100 > each for each in (30, 60))
+            is_unknown = first == 6 * bad + 7 and time_ns < 100 * (bad + 1)
+            if first // 6 == bad or is_unknown:
+                first = 6 * bad + 1
+            playback = Playback(story.files)
+            assert playback.begin(Moment(time_ns=time_ns))
+            assert playback.next_seq == first, (bad, time_ns)
+            found = Heard(playback, Position(epoch_ns=1, seq=first))
+            lost = range(6 * bad + 1, 6 * bad + 7) if first <= 6 * bad + 1 else range(0)
+            if bad < 7:
+                assert [n for a, b, _ in found.lost for n in range(a, b + 1)] == [*lost]
+            assert found.numbers == [n for n in range(first, 49 - 6 * (bad == 7)) if n not in lost]
+            playback.close()
+        flip(story.segment(6 * bad + 1), at)
+
+
 def test_heartbeats_are_marks_of_time() -> None:
     story = Story()
     story.recorder.heartbeat(10)
