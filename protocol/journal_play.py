@@ -16,13 +16,14 @@ A segment may still be written, and files may vanish at any time. `Playback` doe
 what it is given, and it never waits.
 """
 
+import errno
 from bisect import bisect_right
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from fanout.protocol.constants import MAX_SEQ, START, LossReason
-from fanout.protocol.errors import PeerError
+from fanout.protocol.errors import MalformedError, PeerError, reason
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.journal import FILE_HEADER_BYTES, decode_file_header
@@ -42,6 +43,10 @@ from fanout.protocol.request import Begin, Moment, Position, Start
 __all__ = ["Files", "Playback", "Seen", "SegmentFile"]
 
 
+_NO_FILE: Final = frozenset((errno.ELOOP, errno.EINVAL, errno.ENXIO))
+"""What opening says of links, folders, pipes and sockets with the name of a segment."""
+
+
 class Files(Protocol):
     """The folder of a channel in a journal. It may change between any two calls."""
 
@@ -55,7 +60,8 @@ class Files(Protocol):
         ...
 
     def open(self, epoch_ns: int, first_seq: int) -> SegmentFile:
-        """Raises `OSError`."""
+        """Raises `FileNotFoundError` or `BlockingIOError` for a segment that was removed or is just
+        being removed, and other `OSError`s."""
         ...
 
 
@@ -104,7 +110,7 @@ class Playback:
         `Start.OLDEST` is number 1 of the first epoch, or of `epoch_ns`; what is not kept any more
         of it comes as a LOSS. `Start.LIVE` is the end. An epoch that is not kept stands for the
         first one after it, from number 1 on. A number or a time that is still to come is the end.
-        Raises `OSError` if the folder cannot be read.
+        Raises `OSError` if the folder cannot be read, or a segment that is there not be opened.
         """
         self.close()
         epochs = self._epochs()
@@ -123,7 +129,7 @@ class Playback:
 
     def read(self, limit: int = READ_BYTES) -> bytes:
         """The frames that follow: whole ones, some `limit` bytes. Empty if there are no more in
-        this epoch, or none yet. Raises `OSError` if the folder cannot be read."""
+        this epoch, or none yet. Raises `OSError` as `begin` does; it may be called again then."""
         data, self._ahead = self._ahead, b""
         while not data and self._segment is not None and self._spot is not None:
             more = self._step(self._segment, self._spot, limit)
@@ -134,7 +140,7 @@ class Playback:
 
     def next_epoch(self) -> bool:
         """Begin with the next epoch, as `begin` does at number 1. False if there is none yet, and
-        also if this one has more to read."""
+        also if this one has more to read. Raises `OSError` as `begin` does."""
         later = [each for each in self._epochs() if each > self.epoch_ns]
         if not later or self._segment is None:
             return False
@@ -216,25 +222,26 @@ class Playback:
         """When a segment was made; None if that cannot be read."""
         known = self._seen.created_ns(epoch_ns, first_seq)
         if known is None:
+            file = self._open(epoch_ns, first_seq)
+            if isinstance(file, OSError | PeerError):
+                return None
             try:
-                file = self._files.open(epoch_ns, first_seq)
-                try:
-                    known = decode_file_header(file.read(0, FILE_HEADER_BYTES)).created_ns
-                finally:
-                    file.close()
+                known = decode_file_header(file.read(0, FILE_HEADER_BYTES)).created_ns
             except (OSError, PeerError):
                 return None
+            finally:
+                file.close()
             self._seen.keep_created(epoch_ns, first_seq, known)
         return known
 
     def _opened(
         self, epoch_ns: int, first_seq: int, segments: list[int]
     ) -> Segment | OSError | PeerError:
-        """A segment, or why it cannot be read."""
-        try:
-            file = self._files.open(epoch_ns, first_seq)
-        except OSError as error:
-            return error
+        """A segment, or why there is none: `OSError` if it was removed, and `PeerError` if it is
+        damaged. Raises `OSError` for one that is there and cannot be opened now."""
+        file = self._open(epoch_ns, first_seq)
+        if isinstance(file, OSError | PeerError):
+            return file
         try:
             segment = Segment(file, epoch_ns, first_seq, self._seen)
         except PeerError as error:
@@ -242,6 +249,17 @@ class Playback:
             return error
         segment.is_sealed = first_seq != segments[-1] or epoch_ns < self._newest_ns
         return segment
+
+    def _open(self, epoch_ns: int, first_seq: int) -> SegmentFile | OSError | PeerError:
+        """A segment's file. See `_opened`."""
+        try:
+            return self._files.open(epoch_ns, first_seq)
+        except (FileNotFoundError, BlockingIOError) as error:
+            return error
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            return MalformedError(reason(error))
 
     def _begin(self, segment: Segment, spot: Spot, seq: int) -> bool:
         self.close()

@@ -226,7 +226,7 @@ class Segment:
             try:
                 data = self.file.index()
             except OSError:
-                data = b""
+                return Index(b"", self.epoch_ns, self.first_seq)  # the next try may go better
             index = Index(data, self.epoch_ns, self.first_seq)
             if self.is_sealed:
                 self._seen.keep_index(self.epoch_ns, self.first_seq, index)

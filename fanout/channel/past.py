@@ -22,7 +22,8 @@ class Passage(Protocol):
 
     async def read(self) -> bytes:
         """The frames that follow, at most some hundred KiB; LOSS stands for what cannot be read.
-        No END is among them. Empty when there are no more: not yet, if it is the present epoch."""
+        No END is among them. Empty when there are no more: not yet, if it is the present epoch.
+        Raises `OSError` if they are there and cannot be read now."""
         ...
 
     async def aclose(self) -> None: ...
@@ -46,6 +47,8 @@ class Past(Protocol):
         asked for where the numbers before it are gone; the transport says so. A reader may ask for
         a number of an older epoch that was never kept, since it was sent more than reached the
         disk: then the passage begins at that number, and is empty.
+
+        Raises `OSError` if what is kept cannot be read now.
         """
         ...
 

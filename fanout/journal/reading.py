@@ -50,12 +50,10 @@ class JournalPast:
         self._seen = Seen()
 
     async def find(self, begin: Begin, *, epoch_ns: int) -> "JournalPassage | None":
-        """See `Past.find`. A folder that cannot be read keeps nothing."""
+        """See `Past.find`."""
         passage = JournalPassage(Playback(self._folder, self._seen), self._limiter)
         try:
             is_kept = await passage.begin(partial(self._begin, begin=begin, epoch_ns=epoch_ns))
-        except OSError:
-            is_kept = False
         except BaseException:
             await passage.aclose()
             raise

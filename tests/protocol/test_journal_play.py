@@ -1,5 +1,6 @@
 """Reading a journal in memory, whole and damaged, at rest and while it is written."""
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -429,6 +430,56 @@ def test_segments_that_vanish_while_it_reads_are_a_loss(is_listed: bool) -> None
     assert found.lost == [(10, 18, LossReason.EVICTED)]
     assert found.numbers == [*range(1, 10), *range(19, 28)]
     assert sum(isinstance(each, Snapshot) for each in found.records) == 1
+
+
+def test_a_segment_that_cannot_be_opened_now_is_no_loss() -> None:
+    """A process may be out of descriptors for a moment."""
+    story = whole()
+    playback = Playback(story.files)
+    playback.begin(Start.OLDEST)
+    story.files.errors[1, 10] = OSError(errno.EMFILE, "Too many open files")
+    found: list[bytes] = [playback.read()]
+    for _ in range(2):
+        with pytest.raises(OSError, match="Too many open files"):
+            found.append(playback.read())
+    assert playback.next_seq == 10
+    starts: list[Begin] = [Position(epoch_ns=1, seq=12), Moment(time_ns=100), Moment(time_ns=200)]
+    for start in starts:
+        with pytest.raises(OSError, match="Too many open files"):
+            Playback(story.files).begin(start)
+    story.files.errors.clear()
+    while data := playback.read():
+        found.append(data)
+    session = SubscriberSession()
+    session.receive(playback.greeting + b"".join(found))
+    records: list[Record] = []
+    while (more := session.next_records()) is not None:
+        records += more
+    assert [each.seq for each in records if isinstance(each, Trade)] == list(range(1, 28))
+    assert not any(isinstance(each, Loss) for each in records)
+    playback.close()
+    assert not any(each.is_open for each in story.files.opened)
+
+
+def test_what_is_no_plain_file_is_damaged() -> None:
+    story = whole()
+    for number in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+        story.files.errors[1, 10] = OSError(number, "no plain file")
+        assert heard(story.files).lost == [(10, 18, LossReason.DAMAGED)]
+        playback = Playback(story.files)
+        assert playback.begin(Moment(time_ns=150))
+        playback.close()
+
+
+def test_an_index_that_cannot_be_read_now_is_tried_again() -> None:
+    story = whole()
+    index, seen = story.segment(10).index, Seen()
+    for each in (None, index):
+        story.segment(10).index = each
+        playback = Playback(story.files, seen)
+        assert playback.begin(Position(epoch_ns=1, seq=14))
+        assert (seen.index(1, 10) is None) == (each is None)
+        playback.close()
 
 
 def test_an_epoch_that_vanishes_has_no_more() -> None:

@@ -74,6 +74,8 @@ class MemoryFiles:
         self.opened: list[MemoryFile] = []
         self.withheld: set[tuple[int, int]] = set()
         """Segments that are listed and cannot be opened: they have just been removed."""
+        self.errors: dict[tuple[int, int], OSError] = {}
+        """What opening a segment fails with that is there."""
 
     def epochs(self) -> list[int]:
         return sorted({epoch_ns for epoch_ns, _ in self.all})
@@ -84,6 +86,8 @@ class MemoryFiles:
     def open(self, epoch_ns: int, first_seq: int) -> MemoryFile:
         if (epoch_ns, first_seq) in self.withheld:
             raise FileNotFoundError(2, "No such file or directory")
+        if (epoch_ns, first_seq) in self.errors:
+            raise self.errors[epoch_ns, first_seq]
         self.opened.append(MemoryFile(self.all[epoch_ns, first_seq]))
         return self.opened[-1]
 

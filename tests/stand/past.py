@@ -75,6 +75,8 @@ class MemoryPassage:
         self.next_seq = max(seq, kept.first_seq)
         self.is_closed = False
         self.reads = 0
+        self.error: OSError | None = None
+        """What the next read fails with."""
         self._kept = kept
         self._index = max(kept.index_of(seq), kept.gone)
         header = kept.header_at(self._index)
@@ -85,6 +87,8 @@ class MemoryPassage:
     async def read(self) -> bytes:
         await trio.lowlevel.checkpoint()
         self.reads += 1
+        if self.error is not None:
+            raise self.error
         if self._index == len(self._kept.frames):
             return b""
         kept, due, header = self._kept, self.next_seq, self._kept.header_at(self._index)
@@ -104,6 +108,8 @@ class MemoryPast:
         self.epochs: dict[int, KeptEpoch] = {}
         self.passages: list[MemoryPassage] = []
         self.newest_epoch_ns = 0
+        self.error: OSError | None = None
+        """What the next search fails with."""
 
     def begin(self, channel: Channel) -> KeptEpoch:
         """A channel whose past this is has started, and its log is a `KeepingLog` from now on."""
@@ -114,6 +120,8 @@ class MemoryPast:
 
     async def find(self, begin: Begin, *, epoch_ns: int) -> MemoryPassage | None:
         await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
         found = self._found(begin, epoch_ns)
         if found is not None:
             self.passages.append(found)

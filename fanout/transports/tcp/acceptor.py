@@ -42,6 +42,7 @@ from fanout.transports.tcp.greeting import (
     read_request,
     receive_some,
 )
+from fanout.transports.tcp.past import unreadable
 from fanout.transports.tcp.wire1 import Wire1
 from fanout.transports.tcp.wire2 import Wire2
 
@@ -50,7 +51,8 @@ _LOG = logging.getLogger("fanout")
 Wire = Wire1 | Wire2
 
 RETRY_MS: Final = 1_000
-"""Retry delay for a client whose request came incomplete or too late."""
+"""Retry delay for a client whose request came incomplete or too late, or asks for a past that
+cannot be read now."""
 
 MAX_TURNED_AWAY: Final = 64
 """Refused clients at once that get `GOODBYE_S` to read their END. For any others the service
@@ -204,7 +206,11 @@ class Acceptor:
                         request = Refused(EndReason.FULL, refusal.why, refusal.retry_ms)
                 replay = None
                 if client is None and isinstance(request, Request):
-                    replay = await outlet.wire.replay(request)
+                    try:
+                        replay = await outlet.wire.replay(request)
+                    except OSError as error:
+                        why = unreadable(error)
+                        request = self._refuse(visitor, EndReason.OTHER, why, RETRY_MS)
                 if replay is not None:
                     client = self._connection(visitor, outlet, replay.reader, nursery)
                     self.accepted += 1

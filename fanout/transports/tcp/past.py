@@ -14,6 +14,8 @@ costs two pieces of memory at most. It goes over to the log once the number that
 the newer half of it, so that a client that is only just quick enough does not fall off at once.
 """
 
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,19 +24,25 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.channel.past import Passage
 from fanout.channel.reader import Reader
+from fanout.net.descriptors import Descriptors
 from fanout.protocol.constants import EndReason, LossReason
+from fanout.protocol.errors import reason
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.records import Loss
 from fanout.protocol.request import Begin, Moment, Position, Request, Start
 
-STOPPED_RETRY_MS: Final = 1_000
-"""Retry delay for a client that the service cannot send the rest of the past, since it ends."""
+RETRY_MS: Final = 1_000
+"""Retry delay for a client that the service cannot send the past, since it ends, or the past cannot
+be read now."""
 
 
 async def find_passage(channel: Channel, request: Request) -> Passage | None:
     """Where a client begins that asks for what is older than the log. None if it does not, or if
-    nothing older is kept."""
+    nothing older is kept. `leave_passage` is for the caller to call.
+
+    Raises `OSError` if what is kept cannot be read now, or there is no descriptor left for it.
+    """
     past = channel.past
     if past is None or request.start is Start.LIVE:
         return None
@@ -44,7 +52,24 @@ async def find_passage(channel: Channel, request: Request) -> Passage | None:
         begin = Position(epoch_ns=present_ns, seq=seq)
     if _is_in_log(channel, begin):
         return None
-    return await past.find(begin, epoch_ns=present_ns)
+    if Descriptors.taken >= Descriptors.most():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    Descriptors.taken += 1
+    passage: Passage | None = None
+    try:
+        passage = await past.find(begin, epoch_ns=present_ns)
+    finally:
+        Descriptors.taken -= passage is None
+    return passage
+
+
+async def leave_passage(passage: Passage) -> None:
+    """Close what `find_passage` has given, also in a task that is cancelled."""
+    try:
+        with trio.CancelScope(shield=True):
+            await passage.aclose()
+    finally:
+        Descriptors.taken -= 1
 
 
 def _is_in_log(channel: Channel, begin: Begin) -> bool:
@@ -71,6 +96,8 @@ class Replay:
         """The next piece."""
         self._is_fresh = True
         """Whether that was read after the client had been sent everything before it."""
+        self._failure: OSError | None = None
+        """Why the next piece cannot be read."""
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> bytes:
         """Send the frames of the past. Returns those that the client gets next: the first ones of
@@ -81,7 +108,9 @@ class Replay:
         try:
             await send(self._passage.greeting + self._told_loss())
             await self._read()
-            while not (self._is_near or self._is_exhausted or self.reader.log.closed):
+            while not (
+                self._is_near or self._is_exhausted or self._failure or self.reader.log.closed
+            ):
                 if self._ahead:
                     await self._send_one(send)
                 else:
@@ -89,8 +118,7 @@ class Replay:
                     self._is_fresh = True
             return self._following()
         finally:
-            with trio.CancelScope(shield=True):
-                await self._passage.aclose()
+            await leave_passage(self._passage)
 
     def _told_loss(self) -> bytes:
         """A framed LOSS of the numbers that the client asked for and that are gone."""
@@ -103,7 +131,11 @@ class Replay:
         return frame(encode_event(lost))
 
     async def _read(self) -> None:
-        self._ahead = await self._passage.read()
+        # Raised, a failure would cancel the task that sends, in the midst of a frame.
+        try:
+            self._ahead = await self._passage.read()
+        except OSError as error:
+            self._ahead, self._failure = b"", error
 
     async def _send_one(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Send the next piece, and read the one behind it meanwhile."""
@@ -117,7 +149,9 @@ class Replay:
     def _is_exhausted(self) -> bool:
         """Whether nothing more is kept. The present epoch goes on, so there it has to be asked
         anew."""
-        return not self._ahead and (self._is_fresh or not self._is_present)
+        if self._ahead or self._failure:
+            return False
+        return self._is_fresh or not self._is_present
 
     @property
     def _is_near(self) -> bool:
@@ -138,5 +172,13 @@ class Replay:
         if self._is_exhausted:
             why = "the service was restarted: this was the last record from before that"
             return reader.end(EndReason.EPOCH_OVER, retry_ms=0, why=why, next_seq=due)
+        if self._failure and not reader.log.closed:
+            why = unreadable(self._failure)
+            return reader.end(EndReason.OTHER, retry_ms=RETRY_MS, why=why, next_seq=due)
         why = "the service ends"
-        return reader.end(EndReason.SHUTDOWN, retry_ms=STOPPED_RETRY_MS, why=why, next_seq=due)
+        return reader.end(EndReason.SHUTDOWN, retry_ms=RETRY_MS, why=why, next_seq=due)
+
+
+def unreadable(error: OSError) -> str:
+    """What a client is told that the service cannot send the past."""
+    return f"the journal cannot be read: {reason(error)}"

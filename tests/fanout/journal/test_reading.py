@@ -159,7 +159,9 @@ async def test_folders_that_do_not_change_are_listed_once(
     assert len(listed) == 2
 
 
-async def test_a_folder_that_cannot_be_read_keeps_nothing(directory: str) -> None:
+async def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(
+    directory: str,
+) -> None:
     class Failing(RealDisk):
         fails = False
 
@@ -170,9 +172,15 @@ async def test_a_folder_that_cannot_be_read_keeps_nothing(directory: str) -> Non
 
     disk = Failing()
     async with open_journal(directory, disk=disk) as journal:
-        disk.fails = True
+        past = journal.past_of("test")
         begin = Position(epoch_ns=EPOCH_NS, seq=1)
-        assert await journal.past_of("test").find(begin, epoch_ns=NEXT_NS) is None
+        disk.fails = True
+        with pytest.raises(OSError, match="Input/output error"):
+            await past.find(begin, epoch_ns=NEXT_NS)
+        disk.fails = False
+        passage = await past.find(begin, epoch_ns=NEXT_NS)
+        assert passage is not None
+        await passage.aclose()
 
 
 class Hung(RealDisk):

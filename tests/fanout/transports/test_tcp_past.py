@@ -1,5 +1,6 @@
 """A client that asks for what is older than the log: which frames it gets, and from where."""
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from fanout.channel.channel import Channel
 from fanout.channel.past import Passage
 from fanout.channel.reader import Reader
 from fanout.clients.tcp_trio import Disconnected, Restarted, TrioTcpClient
+from fanout.net.descriptors import Descriptors
 from fanout.protocol import (
     End,
     EndReason,
@@ -29,10 +31,10 @@ from fanout.protocol import (
     frame,
 )
 from fanout.protocol.request import Begin
-from fanout.transports.tcp import TcpTransport, connection
+from fanout.transports.tcp import TcpTransport, acceptor, connection
 from fanout.transports.tcp import transport as transport_module
 from fanout.transports.tcp.config import TcpConfig
-from fanout.transports.tcp.past import Replay, find_passage
+from fanout.transports.tcp.past import Replay, find_passage, leave_passage
 from tests.contracts.client import authority, client_tls
 from tests.fanout.transports.test_tcp import connected, until_clients
 from tests.protocol.golden import BTC, HEADER
@@ -75,7 +77,10 @@ class World:
         self.channel.change(instruments, HEADER.references)
 
     async def find(self, start: Begin) -> Passage | None:
-        return await find_passage(self.channel, Request(start=start))
+        passage = await find_passage(self.channel, Request(start=start))
+        if passage is not None:
+            await leave_passage(passage)
+        return passage
 
 
 class Replayed(Subscriber):
@@ -93,14 +98,16 @@ class Replayed(Subscriber):
         self._request = Request(start=start)
 
     async def run(self) -> list[Record]:
-        channel = self._world.channel
+        channel, taken = self._world.channel, Descriptors.taken
         passage = await find_passage(channel, self._request)
         assert passage is not None
+        assert Descriptors.taken == taken + 1
         reader = Reader(channel)
         self.records += self.receive(await Replay(passage, reader, self._request).run(self._send))
         while not reader.is_over and (piece := reader.next_piece()):
             self.records += self.receive(piece)
         assert self._world.past.passages[-1].is_closed
+        assert Descriptors.taken == taken
         return self.records
 
     async def _send(self, frames: bytes) -> None:
@@ -296,6 +303,57 @@ async def test_a_service_that_ends_says_so_to_a_client_far_in_the_past(is_presen
     assert numbers(records) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("is_present", [True, False])
+async def test_a_past_that_cannot_be_read_on_ends_with_a_number_to_come_back_for(
+    is_present: bool,
+) -> None:
+    world = World()
+    world.publish(40)
+    if not is_present:
+        world.start(2_000)
+    reader = Replayed(world, at(1))
+
+    def meanwhile(sent: int) -> None:
+        if sent == 5:
+            world.past.passages[-1].error = OSError(errno.EMFILE, "Too many open files")
+
+    reader.meanwhile = meanwhile
+    records = await reader.run()
+    end = records[-1]
+    assert isinstance(end, End)
+    assert (end.reason, end.retry_ms, end.last_seq) == (EndReason.OTHER, 1_000, 5)
+    assert end.why == "the journal cannot be read: Too many open files"
+    assert numbers(records) == [1, 2, 3, 4, 5]
+
+
+async def test_a_past_that_cannot_be_read_on_does_not_matter_where_the_log_has_the_rest() -> None:
+    world = World()
+    world.publish(40)
+    reader = Replayed(world, at(1))
+
+    def meanwhile(sent: int) -> None:
+        if world.channel.log.oldest_seq() <= world.past.passages[-1].next_seq:
+            world.past.passages[-1].error = OSError(5, "Input/output error")
+
+    reader.meanwhile = meanwhile
+    assert numbers(await reader.run()) == list(range(1, 41))
+    assert world.past.passages[-1].error is not None
+
+
+async def test_there_is_no_past_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.publish(40)
+    with monkeypatch.context() as full:
+        full.setattr(Descriptors, "taken", Descriptors.most())
+        with pytest.raises(OSError, match="Too many open files"):
+            await world.find(at(1))
+    before = Descriptors.taken
+    world.past.error = OSError(5, "Input/output error")
+    with pytest.raises(OSError, match="Input/output error"):
+        await world.find(at(1))
+    assert Descriptors.taken == before
+
+
 # Over sockets.
 
 
@@ -349,6 +407,30 @@ async def test_a_client_goes_on_over_a_restart_and_loses_nothing(
         (live,) = await received(client, 45)
         assert isinstance(live, Trade)
         assert client.position == at(42, 2_000)
+
+
+async def test_a_client_comes_back_when_the_past_can_be_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acceptor, "RETRY_MS", 1)
+    world = World()
+    world.publish(40)
+    world.past.error = OSError(5, "Input/output error")
+    served = transport()
+    async with (
+        serving(world.channel, served, within_s=20) as url,
+        TrioTcpClient(url, start=at(3)) as client,
+    ):
+        end = await anext(client)
+        assert isinstance(end, End)
+        assert (end.reason, end.retry_ms) == (EndReason.OTHER, 1)
+        assert end.why == "the journal cannot be read: Input/output error"
+        world.past.error = None
+        disconnected, *records = await received(client, 40)
+    assert isinstance(disconnected, Disconnected)
+    assert [each.trade_id for each in records if isinstance(each, Trade)] == list(range(3, 41))
+    assert client.statistics.lost == 0
+    assert served.stats().anomalies == {"client refused, OTHER": 1}
 
 
 async def test_the_time_0_begins_with_the_oldest_record_of_all_epochs() -> None:
