@@ -68,9 +68,14 @@ class Files(Protocol):
 class Playback:
     """One reader's place in a journal."""
 
-    def __init__(self, files: Files, seen: Seen | None = None) -> None:
-        """`seen` is what several readers of one channel share, so that they begin sooner."""
+    def __init__(
+        self, files: Files, seen: Seen | None = None, *, skips_damaged: bool = False
+    ) -> None:
+        """`seen` is what several readers of one channel share, so that they begin sooner. With
+        `skips_damaged` an epoch of which no segment can be read is passed over, as one that is not
+        kept. Otherwise it is an error, since nothing tells how many numbers it had."""
         self._files = files
+        self._skips_damaged = skips_damaged
         self._seen = seen or Seen()
         self.epoch_ns = 0
         self.next_seq = 1
@@ -110,7 +115,8 @@ class Playback:
         `Start.OLDEST` is number 1 of the first epoch, or of `epoch_ns`; what is not kept any more
         of it comes as a LOSS. `Start.LIVE` is the end. An epoch that is not kept stands for the
         first one after it, from number 1 on. A number or a time that is still to come is the end.
-        Raises `OSError` if the folder cannot be read, or a segment that is there not be opened.
+        Raises `OSError` if the folder cannot be read, a segment that is there not be opened, or no
+        segment of the epoch be read.
         """
         self.close()
         epochs = self._epochs()
@@ -161,10 +167,11 @@ class Playback:
         return epochs
 
     def _begin_at(self, epoch_ns: int, seq: int | None) -> bool:
-        """Begin at a number of an epoch, or at its end. False if no segment of it can be read."""
+        """Begin at a number of an epoch, or at its end. False if no segment of it is there."""
         segments = self._files.segments(epoch_ns)
         wanted = MAX_SEQ if seq is None else seq
         index = max(bisect_right(segments, wanted) - 1, 0)
+        is_damaged = False
         for first_seq in (*segments[index:], *reversed(segments[:index])):
             segment = self._opened(epoch_ns, first_seq, segments)
             if isinstance(segment, Segment):
@@ -172,7 +179,17 @@ class Playback:
                 is_first = first_seq == segments[0]
                 self._why = LossReason.EVICTED if is_first else LossReason.DAMAGED
                 return self._begin(segment, spot, spot.seq if seq is None else seq)
+            is_damaged |= isinstance(segment, PeerError)
+        if is_damaged:
+            self._refuse(epoch_ns)
         return False
+
+    def _refuse(self, epoch_ns: int) -> None:
+        """No segment of an epoch can be read. Raises `OSError`."""
+        if not self._skips_damaged:
+            later = next((each for each in self._epochs() if each > epoch_ns), None)
+            advice = f": begin at epoch {later} to skip it" if later else ""
+            raise OSError(errno.EIO, f"no segment of epoch {epoch_ns} can be read{advice}")
 
     def _begin_at_end(self, epochs: list[int]) -> bool:
         return any(self._begin_at(each, None) for each in reversed(epochs))
@@ -201,6 +218,8 @@ class Playback:
                     # damaged before them may be of that time.
                     spot, seq = segment.head, first_seq if damaged is None else damaged
                 return self._begin(segment, spot, seq)
+            if damaged is not None and damaged == segments[0]:
+                self._refuse(epoch_ns)
         return self._begin_at_end(epochs)
 
     def _index_then(self, epoch_ns: int, segments: list[int], time_ns: int) -> int:

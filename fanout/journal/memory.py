@@ -76,7 +76,7 @@ def remember(disk: Disk, folder: ChannelFolder) -> Memory | None:
     """What is remembered of a channel; None if nothing is. May take a second or two. Raises
     `OSError`."""
     saved = _newest_saved(disk, folder)
-    playback = Playback(folder)
+    playback = Playback(folder, skips_damaged=True)
     try:
         if not _begin(playback, folder, saved):
             return saved

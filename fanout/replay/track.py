@@ -137,8 +137,12 @@ async def open_track(
     """Open one epoch of a channel so that `place`, or the end, can be reached by `prime`. Raises
     `ConfigError` if no segment can be read."""
     playback = Playback(folder)
-    if not await in_thread(_begin, playback, folder, epoch_ns, place):
-        raise ConfigError(f"{name}: no segment of epoch {epoch_ns} can be read")
+    try:
+        is_there = await in_thread(_begin, playback, folder, epoch_ns, place)
+    except OSError as error:
+        raise ConfigError(f"{name}: {reason(error)}") from error
+    if not is_there:
+        raise ConfigError(f"{name}: no segment of epoch {epoch_ns} is there any more")
     header = msgspec.structs.replace(
         playback.header,
         next_seq=playback.next_seq,

@@ -130,6 +130,20 @@ def test_each_epoch_ends_and_the_next_one_is_a_restart(folder: Folder) -> None:
     assert [type(each) for each in ahead] == [End]
 
 
+def test_an_epoch_that_cannot_be_read_is_an_error_at_its_place(folder: Folder) -> None:
+    for epoch_ns in (5, 9, 15):
+        folder.story(epoch_ns).blocks(1)
+    folder.files.all[9, 1].data[20] ^= 1
+    folder.write()
+    client, found = JournalClient(folder.url), []
+    why = f"^{folder.url}: no segment of epoch 9 can be read: begin at epoch 15 to skip it$"
+    with pytest.raises(JournalError, match=why):
+        found += [each.seq for each in client if isinstance(each, Trade)]
+    assert client.position == Position(epoch_ns=5, seq=4)
+    behind = JournalClient(folder.url, start=Position(epoch_ns=15, seq=1))
+    assert numbers(behind) == [1, 2, 3]
+
+
 def test_removed_and_damaged_records_are_losses(folder: Folder) -> None:
     folder.story().blocks(3).rotate().blocks(3).rotate().blocks(3)
     damaged = folder.files.all[1, 19]

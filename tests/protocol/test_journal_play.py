@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -391,6 +392,37 @@ def test_it_goes_from_one_epoch_to_the_next() -> None:
     assert Heard(playback, Position(epoch_ns=9, seq=1)).numbers == list(range(1, 7))
     playback.close()
     assert not playback.next_epoch()
+
+
+def test_an_epoch_that_is_damaged_all_over_is_not_passed_over_in_silence() -> None:
+    """Nobody can tell which numbers it had."""
+    story = Story(epoch_ns=5).blocks(2)
+    Story(epoch_ns=9, files=story.files).blocks(3).rotate().blocks(1)
+    Story(epoch_ns=15, files=story.files).blocks(1)
+    for first_seq in (1, 10):
+        flip(story.segment(first_seq, 9), 20)
+    playback = Playback(story.files)
+    assert playback.begin(Start.OLDEST)
+    assert Heard(playback).numbers == list(range(1, 7))
+    starts: list[Begin] = [Position(epoch_ns=7, seq=1), Position(epoch_ns=9, seq=4)]
+    starts.append(Moment(time_ns=9))
+    attempts = [playback.next_epoch, *(partial(Playback(story.files).begin, s) for s in starts)]
+    for attempt in attempts:
+        with pytest.raises(OSError, match="no segment of epoch 9 can be read: begin at epoch 15 "):
+            attempt()
+    assert playback.begin(Position(epoch_ns=15, seq=1))
+    assert playback.begin(Moment(time_ns=15))
+    playback = Playback(story.files, skips_damaged=True)
+    assert playback.begin(Start.OLDEST)
+    Heard(playback)
+    assert playback.next_epoch()
+    assert playback.epoch_ns == 15
+    assert playback.begin(Moment(time_ns=9))
+    del story.files.all[15, 1]
+    with pytest.raises(OSError, match=r"no segment of epoch 9 can be read$"):
+        Playback(story.files).begin(Start.LIVE)
+    story.files.withheld = {(9, 1), (9, 10)}
+    assert Playback(story.files).begin(Start.LIVE), "what was removed is not kept"
 
 
 def test_the_end_of_an_epoch_is_not_read_but_shown() -> None:

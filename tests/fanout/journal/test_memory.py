@@ -121,6 +121,21 @@ def test_an_epoch_that_saved_nothing_goes_on_from_the_one_before() -> None:
     assert (known(start.disk).next_id, known(start.disk).gaps) == (10, ((6, 7),))
 
 
+def test_a_start_that_is_damaged_all_over_hides_no_other() -> None:
+    start = Start(MemoryDisk())
+    start.publish(5, 8, opens=range(6, 8))
+    start.end()
+    again = Start(start.disk, EPOCH_NS + 1)
+    again.publish(9)
+    again.end()
+    for path in start.disk.paths():
+        if path.startswith(again.keeper.folder):
+            descriptor = start.disk.open(path)
+            start.disk.write(descriptor, 0, [b"damaged"])
+            start.disk.close(descriptor)
+    assert (known(start.disk).next_id, known(start.disk).gaps) == (9, ((6, 7),))
+
+
 def test_starts_that_were_killed_before_they_saved_anything_are_passed_over() -> None:
     disk = MemoryDisk()
     for turn in range(4):

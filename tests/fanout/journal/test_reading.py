@@ -183,6 +183,19 @@ async def test_a_folder_that_cannot_be_read_now_is_not_taken_for_an_empty_one(
         await passage.aclose()
 
 
+async def test_an_epoch_that_is_damaged_all_over_is_not_taken_for_one_that_is_not_kept(
+    directory: str,
+) -> None:
+    (segment,) = Path(directory, "test", numbered(EPOCH_NS)).glob("*.fj")  # noqa: ASYNC240
+    data = bytearray(segment.read_bytes())
+    data[20] ^= 1
+    segment.write_bytes(data)
+    async with open_journal(directory) as journal:
+        past = journal.past_of("test")
+        with pytest.raises(OSError, match=f"no segment of epoch {EPOCH_NS} can be read"):
+            await past.find(Position(epoch_ns=EPOCH_NS, seq=5), epoch_ns=NEXT_NS)
+
+
 class Hung(RealDisk):
     """A disk that does not answer while it is told so."""
 
