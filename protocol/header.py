@@ -54,6 +54,7 @@ from fanout.protocol.text import channel_fault, name_fault, pack_text, unpack_te
 
 _PREFIX = Struct("<BBQQ")
 _COUNTS = Struct("<BHB")
+_NUMBER = Struct("<Q")
 assert (_PREFIX.size, _COUNTS.size) == (18, 4)
 
 _ALL_DATA = DataKinds(0x0F)
@@ -130,6 +131,13 @@ def encode_header(header: Header) -> bytes:
         raise NotRepresentableError(f"header does not fit its fields: {error}") from error
     except MalformedError as error:
         raise NotRepresentableError(str(error)) from error
+    return seal(body)
+
+
+def with_next_seq(payload: bytes, next_seq: int) -> bytes:
+    """The payload of a header, with another number due."""
+    body = bytearray(payload[:-CRC_BYTES])
+    _NUMBER.pack_into(body, _PREFIX.size - _NUMBER.size, next_seq)
     return seal(body)
 
 

@@ -117,7 +117,6 @@ class OpenSegment:
         `OSError`, as `BlockingIOError` for a segment that is just being removed, and
         `MissingPackageError` for one that cannot be decompressed here."""
         self._disk = disk
-        self._index_path = folder.file_path(epoch_ns, first_seq, INDEX)
         self._packed: PackedFile | None = None
         self.path = folder.file_path(epoch_ns, first_seq)
         try:
@@ -150,7 +149,8 @@ class OpenSegment:
 
     def index(self) -> bytes:
         """What the segment's index holds; nothing where there is none."""
-        return contents(self._disk, self._index_path)
+        ending = PACKED if self.is_packed else SEGMENT
+        return contents(self._disk, self.path.removesuffix(ending) + INDEX)
 
     def close(self) -> None:
         """Close the file, and release its lock."""

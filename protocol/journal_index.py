@@ -48,11 +48,23 @@ class Index:
             is_ours = False
         if not is_ours:
             self._count = 0
-        self._kinds = data[FILE_HEADER_BYTES + _KIND_AT :: PLACE_BYTES][: self._count]
+        kinds = data[FILE_HEADER_BYTES + _KIND_AT :: PLACE_BYTES][: self._count]
+        self._changes = [self._offset(each.start()) for each in _CHANGES.finditer(kinds)]
+        self._headers = [self._offset(each.start()) for each in _HEADERS.finditer(kinds)]
 
     @property
     def size_bytes(self) -> int:
         return len(self._data)
+
+    @property
+    def last_seq(self) -> int:
+        """The number that is due at the last place; 0 if there is none."""
+        return self._seq(self._count - 1) if self._count > 0 else 0
+
+    @property
+    def last_ns(self) -> int:
+        """The time of the last place; 0 if there is none."""
+        return self._time(self._count - 1) if self._count > 0 else 0
 
     def before_seq(self, seq: int) -> Iterator[Place]:
         """The places at which `seq` or an earlier number is due, the last one first."""
@@ -71,16 +83,11 @@ class Index:
 
     def changes(self, start: int, stop: int) -> list[int]:
         """The offsets of INSTRUMENTS in mid-stream, from `start` up to before `stop`."""
-        return self._found(_CHANGES, start, stop)
+        return self._changes[bisect_left(self._changes, start) : bisect_left(self._changes, stop)]
 
     def has_header(self, start: int, stop: int) -> bool:
         """Whether the header in force changes at a frame from `start` up to before `stop`."""
-        return bool(self._found(_HEADERS, start, stop))
-
-    def _found(self, kinds: re.Pattern[bytes], start: int, stop: int) -> list[int]:
-        first = bisect_left(range(self._count), start, key=self._offset)
-        last = bisect_left(range(self._count), stop, key=self._offset)
-        return [self._offset(each.start()) for each in kinds.finditer(self._kinds, first, last)]
+        return bisect_left(self._headers, start) < bisect_left(self._headers, stop)
 
     def _back_from(self, stop: int) -> Iterator[Place]:
         return filter(None, map(self._place, range(stop - 1, -1, -1)))
@@ -100,5 +107,5 @@ class Index:
         return self._field(index, _OFFSET_AT)
 
     def _field(self, index: int, at: int) -> int:
-        (value,) = _U64.unpack_from(self._data, FILE_HEADER_BYTES + index * PLACE_BYTES + at)
-        return int(value)
+        value: int = _U64.unpack_from(self._data, FILE_HEADER_BYTES + index * PLACE_BYTES + at)[0]
+        return value

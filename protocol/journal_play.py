@@ -226,13 +226,15 @@ class Playback:
         """The index of the last segment that was made at a time or before, among those that tell;
         0 if there is none."""
 
-        def created_ns(first_seq: int) -> int:
+        def created_ns(index: int) -> int:
             """Of the segment, or of the last one before it that tells."""
-            before = reversed(segments[: bisect_right(segments, first_seq)])
-            known = (self._created_ns(epoch_ns, each) for each in before)
-            return next((each for each in known if each is not None), 0)
+            for each in range(index, -1, -1):
+                known = self._created_ns(epoch_ns, segments[each])
+                if known is not None:
+                    return known
+            return 0
 
-        index = bisect_right(segments, time_ns, key=created_ns) - 1
+        index = bisect_right(range(len(segments)), time_ns, key=created_ns) - 1
         while index > 0 and self._created_ns(epoch_ns, segments[index]) is None:
             index -= 1
         return max(index, 0)
@@ -261,13 +263,12 @@ class Playback:
         file = self._open(epoch_ns, first_seq)
         if isinstance(file, OSError | PeerError):
             return file
+        is_sealed = first_seq != segments[-1] or epoch_ns < self._newest_ns
         try:
-            segment = Segment(file, epoch_ns, first_seq, self._seen)
+            return Segment(file, epoch_ns, first_seq, self._seen, is_sealed=is_sealed)
         except PeerError as error:
             file.close()
             return error
-        segment.is_sealed = first_seq != segments[-1] or epoch_ns < self._newest_ns
-        return segment
 
     def _open(self, epoch_ns: int, first_seq: int) -> SegmentFile | OSError | PeerError:
         """A segment's file. See `_opened`."""
@@ -286,7 +287,7 @@ class Playback:
         self.epoch_ns, self.next_seq, self.ended = segment.epoch_ns, seq, b""
         self._header = spot.header
         self._is_header_due = self._is_at_head = False
-        self.greeting = frame(START) + self._seen.opening(replace(spot.header, next_seq=seq))
+        self.greeting = frame(START) + self._seen.opening(spot.header, seq)
         return True
 
     def _go(self, segment: Segment, spot: Spot) -> None:
@@ -317,7 +318,7 @@ class Playback:
             told = _loss(self.next_seq, spot.seq - 1, self._why)
             self.next_seq = spot.seq
         if self._is_header_due:
-            told += self._seen.opening(replace(spot.header, next_seq=self.next_seq))
+            told += self._seen.opening(spot.header, self.next_seq)
             self._header, self._is_header_due = spot.header, False
         return told
 

@@ -10,11 +10,11 @@ due, and the header in force. `advance` reads on from a spot, `seek` and `seek_t
 A segment may be read while it is written. It then ends for now behind its last whole frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from struct import Struct
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -38,12 +38,13 @@ from fanout.protocol.header import (
     decode_header,
     decode_opening,
     encode_header,
-    opening,
+    with_next_seq,
 )
-from fanout.protocol.instruments import with_instruments
+from fanout.protocol.instruments import encode_instruments, with_instruments
 from fanout.protocol.joining import first_seq as number_of
-from fanout.protocol.journal import FILE_HEADER_BYTES, Place, decode_file_header
+from fanout.protocol.journal import FILE_HEADER_BYTES, FileHeader, Place, decode_file_header
 from fanout.protocol.journal_index import Index
+from fanout.protocol.journal_kept import Kept
 from fanout.protocol.journal_scan import Fault, Scan, find_frame, scan
 from fanout.protocol.records import Header, Loss
 
@@ -126,110 +127,173 @@ class Advance(NamedTuple):
     """Whether the frame stands there before which it was to stop."""
 
 
+class _Instruments(NamedTuple):
+    """A list of instruments."""
+
+    frames: bytes
+    header: Header
+    """One that has it."""
+
+
+class _Opening(NamedTuple):
+    """A header, encoded."""
+
+    header: Header
+    payload: bytes
+    instruments: bytes
+    """Their frames."""
+
+
 class Seen:
     """What was decoded of a journal, for all who read there. Bounded. Threads may share it."""
 
-    INSTRUMENTS: Final = 4
+    INSTRUMENTS: Final = 16
     """How many lists of instruments are kept. The headers of an epoch mostly have the same."""
-    INDEX_BYTES: Final = 4 * 1024 * 1024
-    """What the indexes of sealed segments may take together."""
-    CREATED: Final = 4_096
-    """Of how many segments the time of creation is kept."""
+    INDEX_BYTES: Final = 32 * 1024 * 1024
+    """What the indexes of sealed segments may take together: those of 200 of 256 MiB."""
+    OPENING_BYTES: Final = 4 * 1024 * 1024
+    """What headers with their instruments may take together, once encoded."""
+    SEGMENTS: Final = 4_096
+    """Of how many segments the head and the time of creation are kept."""
 
     def __init__(self) -> None:
-        self._instruments: dict[bytes, Header] = {}
-        self._indexes: dict[tuple[int, int], Index] = {}
-        self._created: dict[tuple[int, int], int] = {}
+        self._instruments = Kept[_Instruments](self.INSTRUMENTS)
+        self._indexes = Kept[Index](self.INDEX_BYTES)
+        self._created = Kept[int](self.SEGMENTS)
+        self._forget_headers()
+
+    def _forget_headers(self) -> None:
+        self._heads = Kept[Spot](self.SEGMENTS)
+        self._openings = Kept[_Opening](self.OPENING_BYTES)
 
     def header(self, payload: bytes, bare: Header, instruments: bytes) -> Header:
         """The header in a payload, with the instruments in the frames behind it; `bare` is without
         them. Raises `PeerError`."""
         known = self._instruments.get(instruments)
         if known is None:
-            known = decode_opening(frame(payload) + instruments)
-            self._instruments[instruments] = known
-            _shorten(self._instruments, self.INSTRUMENTS)
-            return known
-        return replace(bare, instruments=known.instruments, references=known.references)
+            header = decode_opening(frame(payload) + instruments)
+            if self._instruments.keep(instruments, _Instruments(instruments, header)):
+                self._forget_headers()  # they hold the lists that are forgotten
+            return header
+        return replace(
+            bare, instruments=known.header.instruments, references=known.header.references
+        )
 
-    def opening(self, header: Header) -> bytes:
-        """What `fanout.protocol.header.opening` gives. Instruments that were read are not encoded
-        anew: that takes a third of the time of a seek, and with hundreds of them nearly all."""
-        for instruments, known in list(self._instruments.items()):
-            is_same = known.instruments is header.instruments
-            if is_same and known.references is header.references:
-                return frame(encode_header(header)) + instruments
-        return opening(header)
+    def opening(self, header: Header, next_seq: int) -> bytes:
+        """What `fanout.protocol.header.opening` gives for a header with this number due. What was
+        read or encoded before is not encoded anew: that takes a third of the time of a seek, and
+        with hundreds of instruments nearly all."""
+        known = self._openings.get(id(header))
+        if known is None or known.header is not header:
+            known = self._encoded(header)
+        return frame(with_next_seq(known.payload, next_seq)) + known.instruments
 
-    def index(self, epoch_ns: int, first_seq: int) -> Index | None:
-        """The index of a sealed segment, if it is kept."""
-        return self._indexes.get((epoch_ns, first_seq))
+    def _encoded(self, header: Header) -> "_Opening":
+        instruments = self._frames_of(header)
+        if instruments is None:
+            payloads = encode_instruments(header, 0, len(header.instruments))
+            instruments = b"".join(map(frame, payloads))
+        known = _Opening(header, encode_header(header), instruments)
+        self._openings.keep(id(header), known, len(known.payload) + len(instruments))
+        return known
 
-    def keep_index(self, epoch_ns: int, first_seq: int, index: Index) -> None:
-        self._indexes[epoch_ns, first_seq] = index
-        while sum(each.size_bytes for each in list(self._indexes.values())) > self.INDEX_BYTES:
-            _shorten(self._indexes, len(self._indexes) - 1)
+    def _frames_of(self, header: Header) -> bytes | None:
+        """The frames of a header's instruments, if they were read."""
+        for each in self._instruments.values():
+            is_same = each.header.instruments is header.instruments
+            if is_same and each.header.references is header.references:
+                return each.frames
+        return None
+
+    def index(self, epoch_ns: int, first_seq: int, *, is_sealed: bool) -> Index | None:
+        """The index of a segment, if it is kept. One that is not sealed has a longer one by now."""
+        return self._indexes.get((epoch_ns, first_seq, is_sealed))
+
+    def keep_index(self, epoch_ns: int, first_seq: int, index: Index, *, is_sealed: bool) -> None:
+        self._indexes.keep((epoch_ns, first_seq, is_sealed), index, index.size_bytes)
+
+    def head(self, epoch_ns: int, first_seq: int) -> Spot | None:
+        """The head of a sealed segment, if it is kept."""
+        return self._heads.get((epoch_ns, first_seq))
+
+    def keep_head(self, epoch_ns: int, first_seq: int, head: Spot) -> None:
+        self._heads.keep((epoch_ns, first_seq), head)
 
     def created_ns(self, epoch_ns: int, first_seq: int) -> int | None:
         """When a segment was made, if that is kept."""
         return self._created.get((epoch_ns, first_seq))
 
     def keep_created(self, epoch_ns: int, first_seq: int, created_ns: int) -> None:
-        self._created[epoch_ns, first_seq] = created_ns
-        _shorten(self._created, self.CREATED)
-
-
-def _shorten(known: dict[Any, Any], most: int) -> None:
-    """Forget the oldest."""
-    while len(known) > most:
-        with suppress(KeyError, RuntimeError, StopIteration):  # another thread does the same
-            del known[next(iter(known))]
+        self._created.keep((epoch_ns, first_seq), created_ns)
 
 
 class Segment:
     """A segment that is open to be read."""
 
-    def __init__(self, file: SegmentFile, epoch_ns: int, first_seq: int, seen: Seen) -> None:
-        """Reads the head. Raises `PeerError` for a file that is no such segment, or whose head
-        cannot be read."""
+    def __init__(
+        self,
+        file: SegmentFile,
+        epoch_ns: int,
+        first_seq: int,
+        seen: Seen,
+        *,
+        is_sealed: bool = False,
+    ) -> None:
+        """Reads the head, unless it is kept. Raises `PeerError` for a file that is no such segment,
+        or whose head cannot be read."""
         self.file = file
-        self.is_sealed = False
+        self.is_sealed = is_sealed
         """Whether nothing more is written to it. The caller finds out."""
         self.epoch_ns = epoch_ns
         self.first_seq = first_seq
         self._seen = seen
+        self._window: tuple[int, bytes] = 0, b""
+        """What was read in advance, and its offset."""
+        self.made: FileHeader | None = None
+        """The file's header, if it was read."""
+        head = seen.head(epoch_ns, first_seq) if is_sealed else None
+        if head is None:
+            head = self._read_head()
+            if is_sealed:
+                seen.keep_head(epoch_ns, first_seq, head)
+        self.head = head
+        """Behind the header and its instruments, before the snapshots."""
+
+    def _read_head(self) -> Spot:
         data = self.read(0, HEAD_BYTES)
         self.made = found = decode_file_header(data)
-        if (found.epoch_ns, found.first_seq) != (epoch_ns, first_seq):
+        if (found.epoch_ns, found.first_seq) != (self.epoch_ns, self.first_seq):
             raise MalformedError("the file is named after another segment")
         at = FILE_HEADER_BYTES + len(_START) * data.startswith(_START, FILE_HEADER_BYTES)
         try:
             header, behind = self._opening(data, at)
         except _CutError:
             header, behind = self._opening(self.read(0, READ_BYTES), at)
-        if header.next_seq != first_seq:
+        if header.next_seq != self.first_seq:
             raise MalformedError(f"the segment begins at number {header.next_seq}")
-        self.head = Spot(behind, first_seq, header)
-        """Behind the header and its instruments, before the snapshots."""
+        return Spot(behind, self.first_seq, header)
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file; none of a part that the disk fails to give."""
+        begin, window = self._window
+        if offset == begin and size <= len(window):
+            return window[:size]
         try:
             return self.file.read(offset, size)
         except OSError:
             return b""
 
-    def index(self) -> Index:
-        """The segment's index, which grows as long as the segment does."""
-        index = self._seen.index(self.epoch_ns, self.first_seq)
-        if index is None:
+    def index(self, is_enough: Callable[[Index], bool] = lambda index: False) -> Index:
+        """The segment's index. It grows as long as the segment does: an older state of it is given
+        only if that `is_enough`."""
+        name, is_sealed = (self.epoch_ns, self.first_seq), self.is_sealed
+        index = self._seen.index(*name, is_sealed=is_sealed)
+        if index is None or not (is_sealed or is_enough(index)):
             try:
-                data = self.file.index()
+                index = Index(self.file.index(), *name)
             except OSError:
-                return Index(b"", self.epoch_ns, self.first_seq)  # the next try may go better
-            index = Index(data, self.epoch_ns, self.first_seq)
-            if self.is_sealed:
-                self._seen.keep_index(self.epoch_ns, self.first_seq, index)
+                return Index(b"", *name)  # the next try may go better
+            self._seen.keep_index(*name, index, is_sealed=is_sealed)
         return index
 
     def advance(
@@ -237,6 +301,12 @@ class Segment:
     ) -> Advance:
         """Read on from a spot: some `limit` bytes, at least a frame. It stops before the frame
         with the number `until_seq`, and before the first frame of the time `until_ns` or later."""
+        return self._advance(at, limit, until_seq, until_ns, is_read=True)
+
+    def _advance(
+        self, at: Spot, limit: int, until_seq: int, until_ns: int, *, is_read: bool
+    ) -> Advance:
+        """The same, without the data unless it is to be read."""
         for size in (limit, READ_BYTES):
             data = self.read(at.offset, size)
             if not data and self.size() > at.offset:
@@ -244,7 +314,7 @@ class Segment:
             found = scan(
                 data, 0, at.seq, at.time_ns, stop=len(data), until_seq=until_seq, until_ns=until_ns
             )
-            ahead = self._minded(at, data, found)
+            ahead = self._minded(at, data, found, is_read=is_read)
             if ahead.spot.offset > at.offset or ahead.fault is not Fault.CUT:
                 break
         return ahead
@@ -256,7 +326,7 @@ class Segment:
         except OSError:
             return 0
 
-    def _minded(self, at: Spot, data: bytes, found: Scan) -> Advance:
+    def _minded(self, at: Spot, data: bytes, found: Scan, *, is_read: bool) -> Advance:
         """What a scan found, as far as its headers can be read."""
         pieces, header = list[bytes](), at.header
         begin = behind = 0
@@ -265,7 +335,7 @@ class Segment:
             if mark.offset < behind:
                 continue  # of the header before it
             if mark.kind == START[0]:
-                pieces.append(data[begin : mark.offset])
+                pieces.append(data[begin : mark.offset] if is_read else b"")
                 begin = mark.offset + len(_START)
                 continue
             is_ended = mark.kind == FrameKind.END
@@ -285,7 +355,8 @@ class Segment:
             if is_ended:
                 stop, seq, fault = mark.offset, mark.seq, Fault.NONE
                 break
-        pieces.append(data[begin:stop])
+        if is_read:
+            pieces.append(data[begin:stop])
         spot = Spot(at.offset + stop, seq, header, found.time_ns)
         is_more = fault is Fault.NONE and not is_ended and stop < len(data)
         return Advance(b"".join(pieces), spot, fault, is_ended, is_more)
@@ -293,21 +364,24 @@ class Segment:
     def seek(self, seq: int) -> Spot:
         """The spot before the frame with a number, or behind all frames if it is not there. If the
         number stands in a damaged part, before that."""
-        index = self.index()
-        return self.skip(self._nearest(index, index.before_seq(seq)), until_seq=seq).spot
+        index = self.index(lambda index: seq < index.last_seq)
+        found = self.skip(self._nearest(index, index.before_seq(seq)), until_seq=seq)
+        self._window = 0, b""
+        return found.spot
 
     def seek_time(self, time_ns: int) -> tuple[Spot, bool]:
         """The spot before the first frame of a time, or behind all frames; and whether there is
         such a frame."""
-        index = self.index()
+        index = self.index(lambda index: time_ns <= index.last_ns)
         found = self.skip(self._nearest(index, index.before_time(time_ns)), until_ns=time_ns)
+        self._window = 0, b""
         return found.spot, found.is_more
 
     def skip(self, at: Spot, *, until_seq: int = MAX_SEQ + 1, until_ns: int = _LIMIT) -> Advance:
         """Go on from a spot to the frame with a number, or to the first one of a time, as `seek`
         and `seek_time` do."""
         while True:
-            ahead = self.advance(at, STEP_BYTES, until_seq=until_seq, until_ns=until_ns)
+            ahead = self._advance(at, STEP_BYTES, until_seq, until_ns, is_read=False)
             if ahead.is_more:
                 return ahead
             if ahead.spot.offset > at.offset:
@@ -356,6 +430,7 @@ class Segment:
         not fit the segment."""
         if place.offset <= self.head.offset:
             return None
+        self._window = place.offset, self.read(place.offset, STEP_BYTES)  # `skip` begins with it
         if self._number(place.offset) != place.seq:
             return None
         try:

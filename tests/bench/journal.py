@@ -10,8 +10,10 @@ segments that the service's own code writes. They lie in the directory of tempor
   length, CRC and number of each frame with zlib, and does nothing else.
 - Saving: `fanout save` of the journal, beside others that make Parquet of the same trades in other
   files; see `journal_parts/saving.py`.
-- Seeking: random numbers and times in a journal of 100 segments, up to what is sent first. Cold:
-  all files were taken out of the system's cache before each. Warm: with what a service remembers.
+- Seeking: random numbers and times in a journal of 100 segments of 256 MiB, up to what is sent
+  first, by a service for its readers and by a client of the files. Cold: all files were taken out
+  of the system's cache before each. Warm: with what is remembered. The same in compressed segments,
+  where whoever begins in the midst of one unpacks 1 MiB first: warm seeks have no goal there.
 - Replay: `fanout replay --speed max` on one core, and one client on the other.
 - Cost: the service of the stage `latency` with ten clients and a message each millisecond, without
   and with a journal in turns; CPU time of all its threads, and the ages of trades at the last
@@ -33,10 +35,11 @@ from typing import Final
 
 import msgspec
 
-from tests.bench.journal_parts.files import checking, seeking, sizes
+from tests.bench.journal_parts.files import checking, sizes
 from tests.bench.journal_parts.live import burden, replaying, stall
 from tests.bench.journal_parts.made import made, market_trades
 from tests.bench.journal_parts.saving import saving
+from tests.bench.journal_parts.seeking import packed, seeking, spread
 from tests.bench.report import Absent, Row
 
 
@@ -48,6 +51,8 @@ class Dose(msgspec.Struct, frozen=True, kw_only=True):
     long_blocks: int = 500_000
     """Of the journal in which is sought, and which is replayed."""
     segments: int = 100
+    segment_bytes: int = 256 * 1024 * 1024
+    """Of the segments in which is sought."""
     cold: int = 200
     warm: int = 5_000
     replays: int = 3
@@ -62,6 +67,7 @@ SMALL: Final = Dose(
     rounds=1,
     long_blocks=2_000,
     segments=10,
+    segment_bytes=8 * 1024 * 1024,
     cold=20,
     warm=200,
     replays=1,
@@ -83,7 +89,10 @@ def run(*, small: bool) -> list[Row | Absent]:
             *saving(journal, folder, dose.rounds),
         ]
         long = made(folder / "long", trades, blocks=dose.long_blocks, segments=dose.segments)
-        rows += seeking(long, cold=dose.cold, warm=dose.warm)
+        wide = spread(long, folder / "wide", dose.segment_bytes)
+        tight = packed(wide, folder / "tight")
+        for journal, name, is_judged in ((wide, "seek", True), (tight, "seek, compressed", False)):
+            rows += seeking(journal, name, cold=dose.cold, warm=dose.warm, is_judged=is_judged)
         rows += replaying(long, dose.replays)
     rows += burden(rounds=dose.cost_rounds, blocks=dose.cost_blocks)
     rows += stall(trades, span_s=dose.stall_s)

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fanout.clients.journal import JournalClient
 from fanout.journal.disk import RealDisk
 from fanout.protocol import Trade
+from fanout.protocol.journal import decode_places
 from tests.bench.codec_rivals.way import BTCUSDT
-from tests.bench.journal_parts import live, saving
-from tests.bench.journal_parts.files import checking, seeking, sizes
+from tests.bench.journal_parts import live, saving, seeking
+from tests.bench.journal_parts.files import checking, sizes
 from tests.bench.journal_parts.made import TRADES_A_BLOCK, Made, made
 from tests.bench.report import Row
 
@@ -51,10 +53,37 @@ def test_every_way_of_checking_reads_all_of_it(journal: Made) -> None:
         list(checking(journal, 1))
 
 
-def test_a_place_is_found_cold_and_warm(journal: Made) -> None:
-    rows = by_name(seeking(journal, cold=2, warm=2))
-    assert rows["seek, cold, p99"].value > 0
-    assert rows["seek, warm, p99"].goal == "<= 0.2"
+def test_a_place_is_found_cold_and_warm(
+    journal: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeking, "WARM_UP_SEEKS", 40)
+    wide = seeking.spread(journal, tmp_path / "wide", 4 * 1024 * 1024)
+    tight = seeking.packed(wide, tmp_path / "tight")
+    assert [each.suffix for each in sorted(tight.folder.glob("*.fj*"))] == [".zst"] * 3 + [".fj"]
+    for each in (wide, tight):
+        rows = by_name(seeking.seeking(each, "seek", cold=2, warm=2, is_judged=each is wide))
+        for who in ("a service", "a client"):
+            assert rows[f"seek, {who}, cold, p99"].value > 0
+            assert rows[f"seek, {who}, cold, p99"].goal == "<= 5"
+            assert rows[f"seek, {who}, warm, p99"].goal == ("<= 0.2" if each is wide else "")
+
+
+def test_an_index_is_as_long_as_that_of_a_segment_of_that_size(
+    journal: Made, tmp_path: Path
+) -> None:
+    wide = seeking.spread(journal, tmp_path / "wide", 4 * 1024 * 1024)
+    for path in wide.segments:
+        assert path.stat().st_size == 4 * 1024 * 1024
+        index = path.with_suffix(".fi").read_bytes()
+        assert len(decode_places(index[64:])) in (63, 64)
+        assert (len(index) - 64) % 40 == 0
+
+
+def test_a_seek_that_goes_elsewhere_is_noticed(journal: Made, tmp_path: Path) -> None:
+    wide = seeking.spread(journal, tmp_path / "wide", 4 * 1024 * 1024)
+    other = replace(wide, market=wide.market - 1)
+    with pytest.raises(ValueError, match="was found, and not"):
+        list(seeking.seeking(other, "seek", cold=20, warm=2, is_judged=False))
 
 
 def test_rivals_write_as_many_trades(journal: Made, tmp_path: Path) -> None:

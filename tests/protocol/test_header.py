@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.protocol import (
@@ -22,9 +23,9 @@ from fanout.protocol import (
     frame,
     opening,
 )
-from fanout.protocol.constants import MAX_FRAME_BYTES
+from fanout.protocol.constants import MAX_FRAME_BYTES, MAX_SEQ
 from fanout.protocol.framing import payloads_of, seal, unseal
-from fanout.protocol.header import Gathering, Opener
+from fanout.protocol.header import Gathering, Opener, with_next_seq
 from tests.protocol.golden import HEADER
 from tests.protocol.strategies import headers
 
@@ -48,6 +49,12 @@ def of_size(count: int) -> Header:
 @given(headers())
 def test_a_header_comes_back(header: Header) -> None:
     assert decode_opening(opening(header)) == header
+
+
+@given(headers(), st.integers(1, MAX_SEQ))
+def test_another_number_is_due_in_the_same_header(header: Header, seq: int) -> None:
+    other = encode_header(replace(header, next_seq=seq))
+    assert with_next_seq(encode_header(header), seq) == other
 
 
 @pytest.mark.parametrize("count", [0, 1, 1_024])

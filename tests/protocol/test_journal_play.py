@@ -510,7 +510,7 @@ def test_an_index_that_cannot_be_read_now_is_tried_again() -> None:
         story.segment(10).index = each
         playback = Playback(story.files, seen)
         assert playback.begin(Position(epoch_ns=1, seq=14))
-        assert (seen.index(1, 10) is None) == (each is None)
+        assert (seen.index(1, 10, is_sealed=True) is None) == (each is None)
         playback.close()
 
 
@@ -842,7 +842,7 @@ def test_whole_books_stand_in_each_head_and_are_read_only_if_they_are_needed() -
 def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     story = whole()
     monkeypatch.setattr(Seen, "INSTRUMENTS", 1)
-    monkeypatch.setattr(Seen, "CREATED", 1)
+    monkeypatch.setattr(Seen, "SEGMENTS", 1)
     monkeypatch.setattr(Seen, "INDEX_BYTES", 300)
     seen = Seen()
     playback = Playback(story.files, seen)
@@ -853,7 +853,61 @@ def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             assert playback.begin(Position(epoch_ns=1, seq=seq))
             assert playback.begin(Moment(time_ns=seq * 10))
     assert len(seen._instruments) == len(seen._created) == 1
+    assert len(seen._heads) <= 1
     assert sum(each.size_bytes for each in seen._indexes.values()) <= 300
+
+
+def test_an_older_state_of_an_index_serves_for_what_it_has() -> None:
+    """Most readers that fell off the log begin in the segment that is being written."""
+    story, seen = Story(), Seen()
+    story.blocks(10, at_ns=10).blocks(10, at_ns=20)
+    segment = story.recorder.segment
+
+    def found(start: Begin) -> int:
+        playback = Playback(story.files, seen)
+        assert playback.begin(start)
+        playback.close()
+        return playback.next_seq
+
+    assert found(Position(epoch_ns=1, seq=40)) == 40
+    story.blocks(20, at_ns=30)
+    newer, segment.index = segment.index, None
+    assert found(Position(epoch_ns=1, seq=20)) == 20
+    assert found(Moment(time_ns=15)) == 31
+    older = seen.index(1, 1, is_sealed=False)
+    segment.index = newer
+    assert found(Position(epoch_ns=1, seq=20)) == 20
+    assert seen.index(1, 1, is_sealed=False) is older
+    for start, seq in ((Moment(time_ns=25), 61), (Position(epoch_ns=1, seq=119), 119)):
+        assert found(start) == seq
+        index = seen.index(1, 1, is_sealed=False)
+        assert index is not None
+        assert index.last_seq > 100
+    story.rotate().blocks(1)
+    assert found(Position(epoch_ns=1, seq=119)) == 119
+    assert seen.index(1, 1, is_sealed=True) is not None
+
+
+def test_readers_of_a_channel_share_what_they_read_of_sealed_segments() -> None:
+    story, seen = whole(), Seen()
+
+    def reads(start: Begin) -> int:
+        """How often it is read on the way to a place."""
+        before = sum(each.reads for each in story.files.all.values())
+        playback = Playback(story.files, seen)
+        assert playback.begin(start)
+        playback.close()
+        return sum(each.reads for each in story.files.all.values()) - before
+
+    for start in (Position(epoch_ns=1, seq=14), Moment(time_ns=100)):
+        reads(start)
+    at_14 = Position(epoch_ns=1, seq=14)
+    assert reads(at_14) == 1, "the frames, and no head"
+    assert heard(story.files, at_14).numbers == list(range(14, 28))
+    story.segment(10).data[:] = b"?"
+    playback = Playback(story.files, seen)
+    assert playback.begin(at_14), "the head is known"
+    playback.close()
 
 
 @given(

@@ -18,7 +18,7 @@ from fanout.protocol.journal import (
 from fanout.protocol.journal_segment import HEAD_BYTES, Seen, Segment
 from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_journal_play import Story, block_at, whole
-from tests.stand.channels import new_channel
+from tests.stand.channels import new_channel, publish
 from tests.stand.journals import MemoryFiles, Recorder
 
 
@@ -74,6 +74,17 @@ def test_a_place_that_is_wrong_is_passed_over(wrong: Callable[[int], Place]) -> 
     found = opened(story, 1)
     assert found.seek(22).offset == at
     assert (found.seek(22).seq, found.seek(99).seq) == (22, 31)
+
+
+def test_what_is_read_at_a_place_is_not_read_again_to_go_on_from_there() -> None:
+    story = Story()
+    for seq in range(1, 1_801, 3):
+        publish(story.channel, seq, 3)
+    story.recorder.write()
+    segment = opened(story, 1)
+    before = story.segment(1).reads
+    assert segment.seek(301).seq == 301
+    assert story.segment(1).reads == before + 1
 
 
 def test_a_change_that_is_not_there_makes_a_place_wrong() -> None:

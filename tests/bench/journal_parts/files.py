@@ -1,30 +1,25 @@
-"""A journal at rest: its size, checking it, reading it in bulk, and seeking in it."""
+"""A journal at rest: its size, checking it, and reading it in bulk."""
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from statistics import quantiles
 from struct import Struct
-from typing import Final
 from zlib import crc32
 
 from fanout.cli.formats import json_line
 from fanout.clients.columns.journal import read_journal
 from fanout.clients.journal_files import folder_of
 from fanout.journal.verifying import check_segment
-from fanout.protocol import Position, Trade
+from fanout.protocol import Trade
 from fanout.protocol.journal import FILE_HEADER_BYTES, number_in
-from fanout.protocol.journal_play import Playback, Seen
-from fanout.protocol.request import Begin, Moment, Start
+from fanout.protocol.journal_play import Playback
+from fanout.protocol.request import Start
 from fanout.protocol.speedups import IS_COMPILED
-from tests.bench.journal_parts.made import EPOCH_NS, Made, forget
+from tests.bench.journal_parts.made import EPOCH_NS, Made
 from tests.bench.measure import in_rounds, ratios
 from tests.bench.report import Absent, Row, figure
 
-SEED: Final = 19
-WARM_UP_SEEKS: Final = 200
 _FRAME = Struct("<I")
 _BLOCK = Struct("<xBxHQ")
 
@@ -138,47 +133,3 @@ def _by_loop(made: Made) -> int:
                 raise ValueError(f"number {seq} comes where {due} is due")
             due, frames = due + count, frames + 1
     return frames
-
-
-def seeking(made: Made, *, cold: int, warm: int) -> Iterator[Row]:
-    """How long it takes to find a number or a time, up to the first bytes that can be sent."""
-    chance = random.Random(SEED)
-    last_ns = EPOCH_NS + made.blocks * 1_000_000
-
-    def places(count: int) -> list[Begin]:
-        return [
-            Position(epoch_ns=EPOCH_NS, seq=chance.randrange(1, made.trades))
-            if number % 2
-            else Moment(time_ns=chance.randrange(EPOCH_NS, last_ns))
-            for number in range(count)
-        ]
-
-    files = [*made.segments, *made.folder.glob("*.fi")]
-    folder, seen = folder_of(made.url), Seen()
-    cold_ms, warm_ms, cpu_ms = list[float](), list[float](), list[float]()
-    for place in places(cold):
-        forget(files)
-        cold_ms.append(_sought(made, place, Playback(folder_of(made.url)))[0])
-    for place in places(WARM_UP_SEEKS + warm):
-        wall, cpu = _sought(made, place, Playback(folder, seen))
-        warm_ms.append(wall)
-        cpu_ms.append(cpu)
-    yield _p99("seek, cold, p99", cold_ms, at_most=5)
-    yield _p99("seek, warm, p99", warm_ms[WARM_UP_SEEKS:], at_most=0.2)
-    yield _p99("seek, warm, p99 of the CPU time", cpu_ms[WARM_UP_SEEKS:])
-    yield Row(name="seek, warm, median", value=quantiles(warm_ms, n=2)[0], unit="ms")
-
-
-def _p99(name: str, values_ms: list[float], at_most: float | None = None) -> Row:
-    return Row(name=name, value=quantiles(values_ms, n=100)[98], unit="ms", at_most=at_most)
-
-
-def _sought(made: Made, place: Begin, playback: Playback) -> tuple[float, float]:
-    """Wall time and CPU time in ms. Raises `ValueError` if another place was found."""
-    began_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
-    is_found = playback.begin(place)
-    wall, cpu = time.perf_counter_ns() - began_ns, time.thread_time_ns() - cpu_ns
-    if not is_found or (isinstance(place, Position) and playback.next_seq != place.seq):
-        raise ValueError(f"{place}: {playback.next_seq} was found")
-    playback.close()
-    return wall / 1e6, cpu / 1e6

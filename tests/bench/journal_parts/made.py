@@ -22,6 +22,8 @@ from tests.bench.codec_rivals.way import INSTRUMENTS
 
 EPOCH_NS: Final = 1_000_000_000
 CHANNEL: Final = "bench"
+BLOCK_NS: Final = 1_000_000
+"""From one block to the next."""
 TRADES_A_BLOCK: Final = 30
 """They take some 200 bytes."""
 PIECE_BYTES: Final = 64 * 1024
@@ -39,6 +41,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     wire_bytes: int
     """What the same frames take on a connection, with one header."""
     blocks: int
+    market: int
+    """How many trades the market has. They come over and over."""
 
     @property
     def segments(self) -> list[Path]:
@@ -47,6 +51,11 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bytes_on_disk(self) -> int:
         return sum(each.stat().st_size for each in self.folder.iterdir())
+
+    def seq_of(self, block: int) -> int:
+        """The first number of a block. The first block is 0."""
+        turn, at = divmod(block, -(-self.market // TRADES_A_BLOCK))
+        return 1 + turn * self.market + at * TRADES_A_BLOCK
 
 
 def market_trades() -> list[Trade]:
@@ -76,7 +85,7 @@ def frames_of(trades: Sequence[Trade], header: Header, blocks: int) -> Iterator[
         block = Block(
             first_seq=seq,
             trades=list(run),
-            received_ns=EPOCH_NS + (number + 1) * 1_000_000,
+            received_ns=EPOCH_NS + (number + 1) * BLOCK_NS,
             held_ns=HELD_NS,
         )
         yield seq, frame(encode_block(block, header))
@@ -88,13 +97,13 @@ def made(folder: Path, trades: Sequence[Trade], *, blocks: int, segments: int = 
     header = header_of(trades)
     epoch = folder / CHANNEL / numbered(EPOCH_NS)
     disk, wire_bytes, due = RealDisk(), len(opening(header)), 1
-    frames = frames_of(trades, header, blocks)
-    for _ in count():
-        run = list(islice(frames, -(-blocks // segments)))
+    frames, size = frames_of(trades, header, blocks), -(-blocks // segments)
+    for number in count():
+        run = list(islice(frames, size))
         if not run:
             break
         first_seq = run[0][0]
-        created_ns = EPOCH_NS + first_seq
+        created_ns = EPOCH_NS + number * size * BLOCK_NS
         segment = Segment(
             disk,
             str(epoch),
@@ -116,6 +125,7 @@ def made(folder: Path, trades: Sequence[Trade], *, blocks: int, segments: int = 
         trades=due - 1,
         wire_bytes=wire_bytes,
         blocks=blocks,
+        market=len(trades),
     )
 
 

@@ -215,7 +215,7 @@ async def test_a_disk_that_hangs_holds_up_nobody_who_leaves(
 ) -> None:
     monkeypatch.setattr(reading, "CLOSE_S", 0.0)
     disk = Hung()
-    begin = Position(epoch_ns=EPOCH_NS, seq=1)
+    begin = Position(epoch_ns=EPOCH_NS, seq=5)
     async with open_journal(directory, disk=disk) as journal:
         past = journal.past_of("test")
         passage = await past.find(begin, epoch_ns=NEXT_NS)
