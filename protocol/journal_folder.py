@@ -14,7 +14,7 @@ from os.path import join
 from typing import Final, Protocol
 
 from fanout.protocol.journal import INDEX, PACKED, SEGMENT, numbered, numbers_in
-from fanout.protocol.journal_packed import PackedFile
+from fanout.protocol.journal_packed import PackedFile, Unpacked
 
 MAX_CONTENTS_BYTES: Final = 32 * 1024 * 1024
 """Most of a file that is read whole: more than the index of the longest segment has. A file may be
@@ -68,6 +68,8 @@ class ChannelFolder:
 
     def __init__(self, disk: ReadingDisk, path: str) -> None:
         self.path = path
+        self.unpacked = Unpacked()
+        """For all that is compressed here."""
         self._disk = disk
         self._listed: dict[str, tuple[int, dict[int, str]]] = {}
         """What stands in a folder, and when that changed last."""
@@ -126,7 +128,8 @@ class OpenSegment:
         try:
             self._keep()
             if self.is_packed:
-                self._packed = PackedFile(self._read, self.file_bytes())
+                unpacked = folder.unpacked
+                self._packed = PackedFile(self._read, self.file_bytes(), unpacked, self.path)
         except BaseException:
             self.close()
             raise

@@ -24,7 +24,7 @@ the numbers in it as lost.
 
 import errno
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate
 from struct import Struct
 from typing import Final
@@ -33,6 +33,7 @@ import msgspec
 
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.journal import MAX_SEGMENT_BYTES
+from fanout.protocol.journal_kept import Kept
 from fanout.protocol.zstd import Zstd
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -42,8 +43,12 @@ START_BYTES: Final = 64 * 1024
 """Of a segment's first bytes no more are unpacked than are asked for, up to so many: whoever begins
 in its midst looks at its header first."""
 
+PACKED_START_BYTES: Final = 64 * 1024
+"""How much of the file is read for that at first. It nearly always holds the first block of the
+zstd frame, which has 128 KiB of the segment: less than a block cannot be unpacked."""
+
 MAX_CHUNK_BYTES: Final = 16 * CHUNK_BYTES
-"""Most that a zstd frame may hold or take. It is what a reader holds in memory."""
+"""Most that a zstd frame may hold or take. It is what a reader holds in memory while it unpacks."""
 
 MAX_CHUNKS: Final = 2 * MAX_SEGMENT_BYTES // CHUNK_BYTES
 """Limits how much of a file is read as its table. A segment may become a little longer than it is
@@ -101,76 +106,97 @@ def _is_plausible(chunk: Chunk) -> bool:
     return 0 < chunk.size <= MAX_CHUNK_BYTES and 0 < chunk.packed_bytes <= MAX_CHUNK_BYTES
 
 
-class PackedFile:
-    """Reads a compressed segment as if it was not. It holds one zstd frame in memory."""
+class Table:
+    """Where each zstd frame is."""
 
-    def __init__(self, read: ReadAt, file_bytes: int) -> None:
-        """`read` reads the file, which has `file_bytes`. Raises `MissingPackageError`."""
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.chunks = chunks
+        self.begins = list(accumulate((each.size for each in chunks), initial=0))
+        """Of each zstd frame in the segment, and of its end."""
+        self.packed_begins = list(accumulate((each.packed_bytes for each in chunks), initial=0))
+        """The same in the file."""
+        self.start_bytes = min(START_BYTES, chunks[0].size if chunks else 0)
+        """How much can be had of the first zstd frame without the rest."""
+
+
+class Unpacked:
+    """What was unpacked of compressed segments, for all who read there. Bounded. Threads may share
+    it."""
+
+    TABLES: Final = 1_024
+    CHUNK_BYTES: Final = 16 * CHUNK_BYTES
+    """What zstd frames may take together, once unpacked."""
+
+    def __init__(self) -> None:
+        self.tables = Kept[Table](self.TABLES)
+        self.chunks = Kept[bytes](self.CHUNK_BYTES)
+
+
+class PackedFile:
+    """Reads a compressed segment as if it was not."""
+
+    def __init__(self, read: ReadAt, file_bytes: int, unpacked: Unpacked, name: Hashable) -> None:
+        """`read` reads the file, which has `file_bytes`. `name` is its own among those that share
+        `unpacked`. Raises `MissingPackageError`."""
         self._zstd = Zstd()
         self._read = read
         self._file_bytes = file_bytes
-        self._chunks: Sequence[Chunk] = ()
-        self._begins: Sequence[int] = ()
-        """Of each zstd frame in the segment, and of its end."""
-        self._packed_begins: Sequence[int] = ()
-        """The same in the file."""
-        self._start_bytes = 0
-        """How much can be had of the first zstd frame without the rest."""
-        self._last: tuple[int, bytes] = -1, b""
-        """The zstd frame that was unpacked last."""
+        self._unpacked = unpacked
+        self._name = name, file_bytes
 
     def size(self) -> int:
         """Of the segment. Raises `OSError` if the table is damaged, and what `read` raises."""
-        return self._table()[-1]
+        return self._table().begins[-1]
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the segment; fewer at its end. Raises as `size` does."""
-        begins = self._table()
-        if not offset and 0 < size <= self._start_bytes and self._last[0]:
-            return self._start(size)
+        table = self._table()
+        begins = table.begins
+        if not offset and 0 < size <= table.start_bytes:
+            return self._start(table, size)
         stop = min(offset + size, begins[-1])
         pieces: list[bytes] = []
         while offset < stop:
             index = bisect_right(begins, offset) - 1
             at = offset - begins[index]
-            pieces.append(self._chunk(index)[at : at + stop - offset])
+            pieces.append(self._chunk(table, index)[at : at + stop - offset])
             offset += len(pieces[-1])
         return b"".join(pieces)
 
-    def _table(self) -> Sequence[int]:
+    def _table(self) -> Table:
         """The table, which is read when it is first needed: a file with a damaged one can be
         opened, like every other damaged file."""
-        if not self._begins:
+        table = self._unpacked.tables.get(self._name)
+        if table is None:
             try:
-                self._chunks = read_table(self._read, self._file_bytes)
+                table = Table(read_table(self._read, self._file_bytes))
             except MalformedError as error:
                 raise OSError(errno.EIO, str(error)) from error
-            for first in self._chunks[:1]:
-                self._start_bytes = min(START_BYTES, first.size)
-            self._packed_begins = _sums(each.packed_bytes for each in self._chunks)
-            self._begins = _sums(each.size for each in self._chunks)
-        return self._begins
+            self._unpacked.tables.keep(self._name, table)
+        return table
 
-    def _start(self, size: int) -> bytes:
-        """The first bytes of the segment; fewer if they are damaged. All are in the first frame."""
-        packed = self._read(0, self._chunks[0].packed_bytes)
+    def _start(self, table: Table, size: int) -> bytes:
+        """The first bytes of the segment. All are in the first zstd frame."""
+        chunk = self._unpacked.chunks.get((self._name, 0))
+        if chunk is not None:
+            return chunk[:size]
+        whole = table.chunks[0].packed_bytes
         try:
-            return self._zstd.unpack_start(packed, size)
+            data = self._zstd.unpack_start(self._read(0, min(PACKED_START_BYTES, whole)), size)
+            if len(data) < size:
+                data = self._zstd.unpack_start(self._read(0, whole), size)
         except MalformedError:
             return bytes(size)
+        return data
 
-    def _chunk(self, index: int) -> bytes:
-        known, data = self._last
-        if known != index:
-            chunk = self._chunks[index]
-            packed = self._read(self._packed_begins[index], chunk.packed_bytes)
+    def _chunk(self, table: Table, index: int) -> bytes:
+        data = self._unpacked.chunks.get((self._name, index))
+        if data is None:
+            chunk = table.chunks[index]
+            packed = self._read(table.packed_begins[index], chunk.packed_bytes)
             try:
                 data = self._zstd.unpack(packed, chunk.size)
             except MalformedError:
                 data = bytes(chunk.size)
-            self._last = index, data
+            self._unpacked.chunks.keep((self._name, index), data, chunk.size)
         return data
-
-
-def _sums(sizes: Iterable[int]) -> list[int]:
-    return list(accumulate(sizes, initial=0))

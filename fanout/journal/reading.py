@@ -5,7 +5,8 @@
 
 Finding and reading run in threads, a few at a time for all readers together: a hundred that replay
 a day wait for each other, and those that read live for none of them. A reader asks for a piece when
-it has sent the one before, so it goes at its own pace.
+it has sent the one before, so it goes at its own pace. All readers of a channel share what was read
+of its indexes, and what was decompressed of its segments: see `Seen` and `Unpacked`.
 """
 
 from collections.abc import Callable

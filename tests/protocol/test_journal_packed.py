@@ -1,5 +1,6 @@
 import errno
 import io
+import random
 
 import pytest
 import zstandard
@@ -10,9 +11,11 @@ from fanout.protocol.errors import MalformedError
 from fanout.protocol.journal_packed import (
     MAX_CHUNK_BYTES,
     MAX_CHUNKS,
+    PACKED_START_BYTES,
     Chunk,
     PackedFile,
     ReadAt,
+    Unpacked,
     encode_table,
     read_table,
 )
@@ -31,7 +34,7 @@ def reader(data: bytes) -> ReadAt:
 
 
 def opened(data: bytes = FILE) -> PackedFile:
-    return PackedFile(reader(data), len(data))
+    return PackedFile(reader(data), len(data), Unpacked(), "file")
 
 
 def test_the_table_is_laid_out_as_in_the_seekable_format() -> None:
@@ -67,9 +70,43 @@ def test_each_zstd_frame_is_unpacked_once_by_a_reader_that_goes_on() -> None:
         reads.append((offset, size))
         return FILE[offset : offset + size]
 
-    file = PackedFile(read, len(FILE))
+    unpacked = Unpacked()
+    file = PackedFile(read, len(FILE), unpacked, "file")
     assert b"".join(file.read(at, 50) for at in range(0, len(DATA), 50)) == DATA
     assert len(reads) == 2 + 1 + 4
+    another = PackedFile(read, len(FILE), unpacked, "file")
+    assert another.read(0, 50) == DATA[:50]
+    assert another.read(10, len(DATA)) == DATA[10:]
+    assert len(reads) == 2 + 1 + 4, "readers share what was unpacked"
+    PackedFile(read, len(FILE), unpacked, "another file").read(10, 50)
+    assert len(reads) == 2 + 1 + 4 + 3
+
+
+def test_what_readers_share_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unpacked, "CHUNK_BYTES", 700)
+    unpacked = Unpacked()
+    file = PackedFile(reader(FILE), len(FILE), unpacked, "file")
+    for _ in range(2):
+        assert b"".join(file.read(at, 50) for at in range(0, len(DATA), 50)) == DATA
+    assert (len(unpacked.chunks), unpacked.chunks.size) == (2, len(DATA) - 600)
+
+
+@pytest.mark.parametrize(("letters", "is_enough"), [(4, True), (48, False)])
+def test_no_more_of_the_file_is_read_for_the_start_than_is_needed(
+    letters: int, is_enough: bool
+) -> None:
+    """Less than a block of 128 KiB cannot be unpacked."""
+    data = bytes(random.Random(19).choices(range(letters), k=400_000))
+    file = packed(data, len(data))
+    reads: list[int] = []
+
+    def read(offset: int, size: int) -> bytes:
+        reads.append(size)
+        return file[offset : offset + size]
+
+    assert PackedFile(read, len(file), Unpacked(), "file").read(0, 64) == data[:64]
+    whole = read_table(reader(file), len(file))[0].packed_bytes
+    assert reads[2:] == [PACKED_START_BYTES] + [whole] * (not is_enough)
 
 
 def test_the_start_of_a_segment_is_read_without_the_rest() -> None:

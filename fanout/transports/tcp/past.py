@@ -10,8 +10,9 @@ comes from the channel's `Past`, if it has one. A client is then in one of these
           '--------------------------------------------------->   END (EPOCH_OVER)
 
 The client takes the frames at its own pace. The next piece is read while one is sent, so a client
-costs two pieces of memory at most. It goes over to the log once the number that is due stands in
-the newer half of it, so that a client that is only just quick enough does not fall off at once.
+costs two pieces of memory at most, beside what the past keeps for all of them. It goes over to the
+log once the number that is due stands in the newer half of it, so that a client that is only just
+quick enough does not fall off at once.
 """
 
 import errno
