@@ -10,10 +10,21 @@ names: a file that has the name of a segment may be none.
 
 import errno
 import os
+from contextlib import suppress
 from os.path import join
 from typing import Final, Protocol
 
-from fanout.protocol.journal import INDEX, PACKED, SEGMENT, numbered, numbers_in
+from fanout.protocol.errors import PeerError
+from fanout.protocol.journal import (
+    FILE_HEADER_BYTES,
+    INDEX,
+    INDEX_MAGIC,
+    PACKED,
+    SEGMENT,
+    decode_file_header,
+    numbered,
+    numbers_in,
+)
 from fanout.protocol.journal_packed import PackedFile, Unpacked
 
 MAX_CONTENTS_BYTES: Final = 32 * 1024 * 1024
@@ -119,6 +130,7 @@ class OpenSegment:
         `OSError`, as `BlockingIOError` for a segment that is just being removed, and
         `MissingPackageError` for one that cannot be decompressed here."""
         self._disk = disk
+        self._name = epoch_ns, first_seq
         self._packed: PackedFile | None = None
         self.path = folder.file_path(epoch_ns, first_seq)
         try:
@@ -152,8 +164,17 @@ class OpenSegment:
 
     def index(self) -> bytes:
         """What the segment's index holds; nothing where there is none."""
-        ending = PACKED if self.is_packed else SEGMENT
-        return contents(self._disk, self.path.removesuffix(ending) + INDEX)
+        return self._index(MAX_CONTENTS_BYTES)
+
+    def created_ns(self) -> int:
+        """When the segment was made. The index of a compressed one tells as well, and nothing has
+        to be decompressed for it. Raises `OSError`, and `PeerError` where neither tells."""
+        if self.is_packed:
+            with suppress(PeerError):
+                head = decode_file_header(self._index(FILE_HEADER_BYTES), INDEX_MAGIC)
+                if (head.epoch_ns, head.first_seq) == self._name:
+                    return head.created_ns
+        return decode_file_header(self.read(0, FILE_HEADER_BYTES)).created_ns
 
     def close(self) -> None:
         """Close the file, and release its lock."""
@@ -161,6 +182,10 @@ class OpenSegment:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             self._disk.close(descriptor)
+
+    def _index(self, most: int) -> bytes:
+        ending = PACKED if self.is_packed else SEGMENT
+        return contents(self._disk, self.path.removesuffix(ending) + INDEX, most)
 
     def _open_packed(self, path: str) -> int:
         """A segment that has no other file. Where it has none at all, the error names the one that
@@ -185,13 +210,13 @@ class OpenSegment:
         return self._disk.read(self._descriptor, offset, size)
 
 
-def contents(disk: ReadingDisk, path: str) -> bytes:
-    """All bytes of a small file; none if there is no such file. Raises `OSError`."""
+def contents(disk: ReadingDisk, path: str, most: int = MAX_CONTENTS_BYTES) -> bytes:
+    """The bytes of a small file, up to a limit; none if there is no such file. Raises `OSError`."""
     try:
         descriptor = disk.open_to_read(path)
     except FileNotFoundError:
         return b""
     try:
-        return disk.read(descriptor, 0, min(disk.size(descriptor), MAX_CONTENTS_BYTES))
+        return disk.read(descriptor, 0, min(disk.size(descriptor), most))
     finally:
         disk.close(descriptor)

@@ -130,6 +130,15 @@ class Unpacked:
     def __init__(self) -> None:
         self.tables = Kept[Table](self.TABLES)
         self.chunks = Kept[bytes](self.CHUNK_BYTES)
+        self._zstd: Zstd | None = None
+
+    @property
+    def zstd(self) -> Zstd:
+        """What decompresses: to look for the package takes as long as all else of a search. Raises
+        `MissingPackageError`."""
+        if self._zstd is None:
+            self._zstd = Zstd()
+        return self._zstd
 
 
 class PackedFile:
@@ -138,7 +147,7 @@ class PackedFile:
     def __init__(self, read: ReadAt, file_bytes: int, unpacked: Unpacked, name: Hashable) -> None:
         """`read` reads the file, which has `file_bytes`. `name` is its own among those that share
         `unpacked`. Raises `MissingPackageError`."""
-        self._zstd = Zstd()
+        self._zstd = unpacked.zstd
         self._read = read
         self._file_bytes = file_bytes
         self._unpacked = unpacked

@@ -247,7 +247,7 @@ class Playback:
             if isinstance(file, OSError | PeerError):
                 return None
             try:
-                known = decode_file_header(file.read(0, FILE_HEADER_BYTES)).created_ns
+                known = file.created_ns()
             except (OSError, PeerError):
                 return None
             finally:

@@ -97,6 +97,10 @@ class SegmentFile(Protocol):
         """All of the index's file; empty if there is none."""
         ...
 
+    def created_ns(self) -> int:
+        """When the segment was made. Raises `OSError` or `PeerError` where nothing tells."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -26,10 +26,8 @@ from fanout.journal.disk import Disk
 from fanout.journal.files import first_seq_of, size_of
 from fanout.protocol.errors import PeerError
 from fanout.protocol.journal import (
-    FILE_HEADER_BYTES,
     PACKED,
     SEGMENT,
-    decode_file_header,
     numbered,
     segments_in,
 )
@@ -334,6 +332,6 @@ def _ends(created_ns: Sequence[int], now_ns: int) -> list[int]:
 
 def _created_ns(segment: OpenSegment) -> int:
     try:
-        return decode_file_header(segment.read(0, FILE_HEADER_BYTES)).created_ns
+        return segment.created_ns()
     except (OSError, PeerError):
         return 0

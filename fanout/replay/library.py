@@ -70,6 +70,9 @@ class _StillSegment:
     def index(self) -> bytes:
         return self._file.index()
 
+    def created_ns(self) -> int:
+        return self._file.created_ns()
+
     def close(self) -> None:
         self._file.close()
 

@@ -5,8 +5,14 @@ from contextlib import closing
 
 import pytest
 
-from fanout.protocol.errors import MissingPackageError
-from fanout.protocol.journal import numbered
+from fanout.protocol.errors import MissingPackageError, PeerError
+from fanout.protocol.journal import (
+    INDEX_MAGIC,
+    SEGMENT_MAGIC,
+    FileHeader,
+    encode_file_header,
+    numbered,
+)
 from fanout.protocol.journal_folder import MAX_CONTENTS_BYTES, ChannelFolder, contents
 from tests.stand.disk import MemoryDisk
 from tests.stand.packed import packed
@@ -88,6 +94,36 @@ def test_a_segment_is_read_compressed_or_not(
         assert segment.index() == (b"" if is_packed else b"index")
     segment.close()
     assert disk.open_files == 0
+
+
+def test_the_index_of_a_compressed_segment_tells_when_that_was_made(
+    disk: MemoryDisk, folder: ChannelFolder
+) -> None:
+    def header(created_ns: int, magic: bytes = SEGMENT_MAGIC, seq: int = 20) -> bytes:
+        return encode_file_header(
+            FileHeader(epoch_ns=5, first_seq=seq, created_ns=created_ns), magic
+        )
+
+    whole, index = f"{FOLDER}/{numbered(20, '.fj.zst')}", f"{FOLDER}/{numbered(20, '.fi')}"
+    write(disk, whole, packed(header(7) + DATA))
+    for data, created_ns in (
+        (None, 7),
+        (header(8, INDEX_MAGIC) + b"places", 8),
+        (header(8, INDEX_MAGIC, seq=21), 7),
+        (b"?", 7),
+    ):
+        if data is not None:
+            write(disk, index, data)
+        with closing(folder.open(5, 20)) as segment:
+            assert segment.created_ns() == created_ns
+        if data is not None:
+            disk.remove(index)
+    write(disk, f"{FOLDER}/{numbered(30, '.fj')}", header(9, seq=30))
+    write(disk, f"{FOLDER}/{numbered(30, '.fi')}", header(8, INDEX_MAGIC, seq=30))
+    with closing(folder.open(5, 30)) as segment:
+        assert segment.created_ns() == 9
+    with closing(folder.open(5, 10)) as segment, pytest.raises(PeerError):
+        segment.created_ns()
 
 
 def test_a_segment_that_is_not_there_or_just_being_removed_is_not_opened(

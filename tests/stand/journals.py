@@ -12,6 +12,7 @@ from fanout.protocol.journal import (
     FileHeader,
     Place,
     PlaceKind,
+    decode_file_header,
     encode_file_header,
     encode_places,
 )
@@ -46,6 +47,9 @@ class MemoryFile:
         if self._segment.index is None:
             raise OSError(5, "Input/output error")
         return self._segment.index
+
+    def created_ns(self) -> int:
+        return decode_file_header(self.read(0, FILE_HEADER_BYTES)).created_ns
 
     def close(self) -> None:
         self.is_open = False

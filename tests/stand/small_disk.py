@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, in a mount namespace of its own: it can be full, and go away.
+"""A disk of a few megabytes in a mount namespace of its own: it can be full, read-only, or gone.
 
 A process holds the namespace. Others are started in it, and the test sees the disk from outside,
 also once they have ended.
