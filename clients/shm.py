@@ -24,8 +24,8 @@ from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedErro
 from fanout.clients.shm_client import QueueClient, nap_s
 from fanout.clients.shm_file import Outcome, QueueError
 from fanout.protocol.errors import PeerError
-from fanout.protocol.ring import RingReader
-from fanout.protocol.ring_file import DIRECTORY
+from fanout.protocol.queue import QueueReader
+from fanout.protocol.queue_file import DIRECTORY
 
 __all__ = [
     "AddressError",
@@ -70,7 +70,7 @@ class ShmClient(QueueClient, BlockingClient):
     ) -> None:
         super().__init__(url, directory=directory, **options)
         self._wait = wait
-        self._reader: RingReader | None = None
+        self._reader: QueueReader | None = None
         """The reader of the attached queue, for `pop`."""
 
     def pop(self) -> bytes | None:
@@ -98,7 +98,7 @@ class ShmClient(QueueClient, BlockingClient):
             reader._position = position
             raise
 
-    def _attached_reader(self) -> RingReader:
+    def _attached_reader(self) -> QueueReader:
         """The reader of the queue, which is attached if necessary. Raises `PeerError`."""
         self._require_own()
         try:

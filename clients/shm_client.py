@@ -14,8 +14,8 @@ from fanout.clients.outcomes import AddressError
 from fanout.clients.shm_file import AttachedQueue, Outcome, QueueError, attach, outcome_of
 from fanout.clients.subscription import Mark
 from fanout.protocol.errors import PeerError
+from fanout.protocol.queue_file import DIRECTORY, name_fault, require_supported_machine
 from fanout.protocol.records import End
-from fanout.protocol.ring_file import DIRECTORY, name_fault, require_supported_machine
 
 CHECK_S: Final = 0.2
 """How often a reader checks on the queue, by a few system calls. Within this time it notices

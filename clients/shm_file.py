@@ -27,9 +27,9 @@ from fanout.protocol.constants import START
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.joining import first_seq, run_of
-from fanout.protocol.ring import RingReader
-from fanout.protocol.ring_file import lock_kind, lock_request
-from fanout.protocol.ring_page import (
+from fanout.protocol.queue import QueueReader
+from fanout.protocol.queue_file import lock_kind, lock_request
+from fanout.protocol.queue_page import (
     HEAD_BYTES,
     READER_PID_WORD,
     WORD_BYTES,
@@ -104,7 +104,7 @@ class AttachedQueue:
         self._mapped = mapped
         self._address = guard(mapped)
         try:
-            self.reader = RingReader(mapped, pid=os.getpid())
+            self.reader = QueueReader(mapped, pid=os.getpid())
         except BaseException:
             _unmap(mapped, self._address)
             raise
@@ -212,7 +212,7 @@ class AttachedQueue:
         self._finalizer.detach()
 
 
-def _close(reader: RingReader, mapped: mmap.mmap, address: int, descriptor: _Descriptor) -> None:
+def _close(reader: QueueReader, mapped: mmap.mmap, address: int, descriptor: _Descriptor) -> None:
     """Can be interrupted and repeated."""
     reader.release()
     _unmap(mapped, address)

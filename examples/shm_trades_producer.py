@@ -10,9 +10,9 @@ import sys
 import time
 
 import fanout.protocol as wire
-from fanout.protocol.ring import RingWriter
-from fanout.protocol.ring_file import lock_request
-from fanout.protocol.ring_page import PAGE_BYTES, WRITER_PID_WORD
+from fanout.protocol.queue import QueueWriter
+from fanout.protocol.queue_file import lock_request
+from fanout.protocol.queue_page import PAGE_BYTES, WRITER_PID_WORD
 
 BTC = wire.Instrument(index=0, symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3)
 ZERO = wire.Reference(price=6_000_000, quantity=0, trade_id=0, time=0)
@@ -23,7 +23,7 @@ path, count = f"/dev/shm/{sys.argv[1]}", int(sys.argv[2])
 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 os.posix_fallocate(file, 0, PAGE_BYTES + 2**20)
 fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock_request(fcntl.F_WRLCK, WRITER_PID_WORD))
-writer = RingWriter(mmap.mmap(file, PAGE_BYTES + 2**20), header=HEADER, pid=os.getpid())
+writer = QueueWriter(mmap.mmap(file, PAGE_BYTES + 2**20), header=HEADER, pid=os.getpid())
 try:
     while not writer.readers:
         time.sleep(0.01)

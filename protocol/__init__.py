@@ -82,6 +82,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
 from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.phases import Phase
+from fanout.protocol.queue import QueueReader, QueueWriter
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import (
     Block,
@@ -107,7 +108,6 @@ from fanout.protocol.request import (
     decode_request,
     encode_request,
 )
-from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 __all__ = [
@@ -158,13 +158,13 @@ __all__ = [
     "PeerError",
     "Phase",
     "Position",
+    "QueueReader",
+    "QueueWriter",
     "Quote",
     "QuoteBlock",
     "Record",
     "Reference",
     "Request",
-    "RingReader",
-    "RingWriter",
     "SessionStatistics",
     "Side",
     "Skipped",

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from fanout.checks.ports import check_port
 from fanout.checks.report import Check, Fault, Name, Subject
 from fanout.config import Config
-from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
+from fanout.protocol.queue_file import UnsupportedMachineError, require_supported_machine
 from fanout.transports import TRANSPORTS, entry_of
 from fanout.versions import versions
 

@@ -33,13 +33,13 @@ from fanout.protocol import (
     LossReason,
     PeerError,
     Position,
-    RingReader,
+    QueueReader,
     Trade,
     encode_event,
     frame,
 )
-from fanout.protocol.ring_file import UnsupportedMachineError
-from fanout.protocol.ring_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
+from fanout.protocol.queue_file import UnsupportedMachineError
+from fanout.protocol.queue_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
 from tests.clients.queues import Writer, block, goodbye, numbers, overwrite, writing
 from tests.protocol import golden
 
@@ -748,8 +748,8 @@ def test_frames_of_unknown_kinds_are_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    unread = RingReader.unread
-    monkeypatch.setattr(RingReader, "unread", lambda self: looks.append(1) or unread(self))
+    unread = QueueReader.unread
+    monkeypatch.setattr(QueueReader, "unread", lambda self: looks.append(1) or unread(self))
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         assert writer.queue.writer.push(frame(b"?") * 1_000)
         _, outcome = until_over(reader)
@@ -778,7 +778,7 @@ def test_a_file_that_is_cut_during_attaching_is_not_a_queue(
         raise NotAQueueError("it was cut")
 
     with writing(tmp_path) as writer:
-        monkeypatch.setattr("fanout.clients.shm_file.RingReader", refuse)
+        monkeypatch.setattr("fanout.clients.shm_file.QueueReader", refuse)
         with pytest.raises(QueueError, match="not a queue: it was cut"):
             attach(str(writer.path), now_s=0.0)
         assert not sigbus._guarded

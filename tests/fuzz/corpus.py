@@ -16,7 +16,7 @@ from fanout.protocol.journal import (
     encode_file_header,
     encode_places,
 )
-from fanout.protocol.ring_page import (
+from fanout.protocol.queue_page import (
     CAPACITY_WORD,
     HEADER_SLOTS_AT,
     MARK_SEQ_WORD,

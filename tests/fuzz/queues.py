@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from fanout.clients.shm_file import attach
-from fanout.protocol import FrameReader, RingReader, RingWriter
+from fanout.protocol import FrameReader, QueueReader, QueueWriter
 from fanout.protocol.framing import frame
-from fanout.protocol.ring_page import PAGE_BYTES
+from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.protocol.speedups import PLAIN
 from tests.fuzz.target import outcome_of
 from tests.protocol.golden import HEADER, NAMES, payload
@@ -25,10 +25,10 @@ ASIDE: Final = ("header", "instruments", "quotes", "book", "orders")
 FRAMES: Final = b"".join(frame(payload(each)) for each in NAMES if each not in ASIDE)
 
 
-def queue(start: int = 0) -> bytearray:
+def new_queue(start: int = 0) -> bytearray:
     """A queue with a few frames, whose cursors began at `start`."""
     buffer = bytearray(PAGE_BYTES + CAPACITY_BYTES)
-    writer = RingWriter(buffer, header=HEADER, pid=1, start=start)
+    writer = QueueWriter(buffer, header=HEADER, pid=1, start=start)
     assert writer.push(FRAMES)
     writer.mark(HEADER.next_seq)
     writer.end(frame(payload("end")))
@@ -39,7 +39,7 @@ def queue(start: int = 0) -> bytearray:
 def patched(patches: bytes) -> bytearray:
     """A queue with patches. The first byte says where its cursors began; so a frame can lie across
     the end of the data area."""
-    buffer = queue(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
+    buffer = new_queue(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
     at = 1
     while at + 4 <= len(patches):
         place = int.from_bytes(patches[at : at + 3], "little") % len(buffer)
@@ -53,26 +53,26 @@ def patch(place: int, piece: bytes) -> bytes:
     return place.to_bytes(3, "little") + bytes((len(piece),)) + piece
 
 
-def ring(patches: bytes) -> None:
+def queue(patches: bytes) -> None:
     """Frame by frame, in pieces or without taking them: a reader finds the same, compiled or not,
     and its place stays between the cursors."""
     buffer = patched(patches)
-    popped = outcome_of(_drained, buffer, RingReader.pop)
-    assert popped == outcome_of(_drained, buffer, PLAIN["RingReader_pop"])
+    popped = outcome_of(_drained, buffer, QueueReader.pop)
+    assert popped == outcome_of(_drained, buffer, PLAIN["QueueReader_pop"])
     read, seen = outcome_of(_read, buffer), outcome_of(_seen, buffer)
     if type(popped) is list:  # otherwise pieces may end before what is broken in the middle of one
         assert popped == read == seen
-    reader = RingReader(bytearray(buffer), pid=2)
+    reader = QueueReader(bytearray(buffer), pid=2)
     for ask in (reader.header, reader.tail, reader.marked_seq, lambda: reader.unread_bytes):
         outcome_of(ask)
     reader.skip()
     assert reader.pop() is None
     reader.release()
-    _drained(buffer, RingReader.pop)
+    _drained(buffer, QueueReader.pop)
 
 
-def _drained(buffer: bytearray, pop: Callable[[RingReader], bytes | None]) -> list[bytes]:
-    reader = RingReader(bytearray(buffer), pid=2)
+def _drained(buffer: bytearray, pop: Callable[[QueueReader], bytes | None]) -> list[bytes]:
+    reader = QueueReader(bytearray(buffer), pid=2)
     found = []
     while (each := pop(reader)) is not None:
         found.append(each)
@@ -81,14 +81,14 @@ def _drained(buffer: bytearray, pop: Callable[[RingReader], bytes | None]) -> li
 
 
 def _read(buffer: bytearray) -> list[bytes]:
-    reader, frames = RingReader(bytearray(buffer), pid=2), FrameReader()
+    reader, frames = QueueReader(bytearray(buffer), pid=2), FrameReader()
     while data := reader.read(100):
         frames.feed(data)
     return list(iter(frames.next_payload, None))
 
 
 def _seen(buffer: bytearray) -> list[bytes]:
-    return list(RingReader(bytearray(buffer), pid=2).unread())
+    return list(QueueReader(bytearray(buffer), pid=2).unread())
 
 
 def queue_file(patches: bytes) -> None:

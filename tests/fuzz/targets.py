@@ -26,8 +26,8 @@ TARGETS: Final[dict[str, Target]] = {
     "greeting": Target(run=wire.greeting, refusals=(PeerError,), seeds=corpus.greetings),
     "wire1": Target(run=wire.wire1, refusals=(PeerError,), seeds=corpus.wire1_streams),
     "journal": Target(run=journals.journal, refusals=(PeerError,), seeds=corpus.journal_files),
-    "ring": Target(
-        run=queues.ring, refusals=(PeerError,), seeds=corpus.patches, most_besides=2 * MIB
+    "queue": Target(
+        run=queues.queue, refusals=(PeerError,), seeds=corpus.patches, most_besides=2 * MIB
     ),
     "queue-file": Target(
         run=queues.queue_file, refusals=(PeerError, QueueError), seeds=corpus.patches

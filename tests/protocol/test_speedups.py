@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from fanout.protocol import Block, BlockFlags, Header, Trade, TradeKind
 from fanout.protocol.block import encode_block
 from fanout.protocol.framing import frame, seal, unseal
-from fanout.protocol.ring import RingReader, RingWriter
-from fanout.protocol.ring_page import PAGE_BYTES, READ_WORD, WRITE_WORD
+from fanout.protocol.queue import QueueReader, QueueWriter
+from fanout.protocol.queue_page import PAGE_BYTES, READ_WORD, WRITE_WORD
 from fanout.protocol.rows import rows_of
 from fanout.protocol.speedups import PLAIN
 from tests.protocol.golden import BTC, HEADER, TRADES
@@ -190,9 +190,9 @@ class Queue:
 
     def __init__(self, ways: Any, start: int) -> None:
         self.buffer = bytearray(PAGE_BYTES + CAPACITY)
-        self.writer = RingWriter(self.buffer, header=None, pid=1, start=start)
-        self.reader = RingReader(self.buffer, pid=2)
-        self.push, self.pop = ways["RingWriter_push"], ways["RingReader_pop"]
+        self.writer = QueueWriter(self.buffer, header=None, pid=1, start=start)
+        self.reader = QueueReader(self.buffer, pid=2)
+        self.push, self.pop = ways["QueueWriter_push"], ways["QueueReader_pop"]
 
     def words(self) -> memoryview:
         return memoryview(self.buffer).cast("Q")
@@ -274,4 +274,4 @@ def test_a_push_through_a_reader_is_refused_alike() -> None:
     for ways in (vars(twins()), PLAIN):
         for frames in (frame(b"1"), b""):
             with pytest.raises(AttributeError):
-                ways["RingWriter_push"](queue.reader, frames)
+                ways["QueueWriter_push"](queue.reader, frames)

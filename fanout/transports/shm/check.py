@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fanout.checks.report import Check, Fault, Name, Subject, room_text
 from fanout.protocol.errors import reason
-from fanout.protocol.ring_page import PAGE_BYTES
+from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import Holder, holder_of
 

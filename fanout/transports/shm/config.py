@@ -6,8 +6,8 @@ from fanout.config import TransportConfig
 from fanout.config.options import Kind, Option
 from fanout.errors import UsageError
 from fanout.protocol.errors import LimitExceededError
-from fanout.protocol.ring_file import DIRECTORY, name_fault
-from fanout.protocol.ring_page import check_capacity
+from fanout.protocol.queue_file import DIRECTORY, name_fault
+from fanout.protocol.queue_page import check_capacity
 
 
 class ShmConfig(TransportConfig, frozen=True, kw_only=True):

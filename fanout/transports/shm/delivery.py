@@ -20,8 +20,8 @@ from fanout.channel.reader import BOOKS_BYTES, Frames, Reader, Run
 from fanout.protocol.constants import LENGTH_BYTES, FrameKind, LossReason
 from fanout.protocol.framing import frame
 from fanout.protocol.instruments import encode_changes, with_instruments
+from fanout.protocol.queue import QueueWriter
 from fanout.protocol.records import Header
-from fanout.protocol.ring import RingWriter
 
 _LOG = logging.getLogger("fanout")
 
@@ -39,7 +39,7 @@ class Dropped(msgspec.Struct):
 class Delivery:
     """Pushes a channel into a queue."""
 
-    def __init__(self, writer: RingWriter, reader: Reader, dropped: Dropped) -> None:
+    def __init__(self, writer: QueueWriter, reader: Reader, dropped: Dropped) -> None:
         """The queue's header is the one that is in force where `reader` stands."""
         self._writer = writer
         self._reader = reader

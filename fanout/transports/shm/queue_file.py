@@ -19,16 +19,16 @@ from enum import Enum, auto
 
 from fanout.errors import BindError
 from fanout.protocol.errors import LimitExceededError
-from fanout.protocol.records import Header
-from fanout.protocol.ring import RingWriter
-from fanout.protocol.ring_file import lock_kind, lock_request
-from fanout.protocol.ring_page import (
+from fanout.protocol.queue import QueueWriter
+from fanout.protocol.queue_file import lock_kind, lock_request
+from fanout.protocol.queue_page import (
     MAGIC,
     PAGE_BYTES,
     READER_PID_WORD,
     WORD_BYTES,
     WRITER_PID_WORD,
 )
+from fanout.protocol.records import Header
 
 _LOG = logging.getLogger("fanout")
 
@@ -36,7 +36,7 @@ _LOG = logging.getLogger("fanout")
 class OwnedQueue:
     """A queue under its name, and ours to write. Made by `create`."""
 
-    def __init__(self, path: str, fd: int, mapped: mmap.mmap, writer: RingWriter) -> None:
+    def __init__(self, path: str, fd: int, mapped: mmap.mmap, writer: QueueWriter) -> None:
         self.writer = writer
         self._path = path
         self._fd = fd
@@ -135,7 +135,7 @@ def _make(path: str, aside: str, capacity_bytes: int, header: Header | None) -> 
         _lock(fd)
         # All pages now: a first touch costs microseconds, which one frame in forty would wait for.
         mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-        writer = RingWriter(mapped, header=header, pid=os.getpid())
+        writer = QueueWriter(mapped, header=header, pid=os.getpid())
     except BaseException:
         os.close(fd)
         raise

@@ -22,8 +22,8 @@ from fanout.errors import BindError
 from fanout.protocol.constants import LENGTH_BYTES, START
 from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import decode_opening
+from fanout.protocol.queue_file import UnsupportedMachineError, require_supported_machine
 from fanout.protocol.records import Header
-from fanout.protocol.ring_file import UnsupportedMachineError, require_supported_machine
 from fanout.stats.snapshots import ConsumerStats, TransportStats
 from fanout.transports.base import CHUNK_BYTES, Transport, channel_named
 from fanout.transports.shm.config import ShmConfig

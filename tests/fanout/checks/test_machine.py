@@ -15,7 +15,7 @@ import trustme
 from fanout.checks.machine import check_machine, check_platform
 from fanout.checks.report import Check, Fault, Name, State
 from fanout.config import Config, HttpConfig, TransportConfig
-from fanout.protocol.ring_page import PAGE_BYTES
+from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.transports.shm.check import check_memory, check_queue
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import create

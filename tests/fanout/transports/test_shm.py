@@ -29,16 +29,16 @@ from fanout.protocol import (
     Status,
     Trade,
     decode_event,
-    ring,
-    ring_page,
+    queue_page,
 )
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.constants import MAX_BLOCK_LEVELS
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_opening
 from fanout.protocol.instrument import Instrument
+from fanout.protocol.queue import QueueWriter
+from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.protocol.records import Reference
-from fanout.protocol.ring_page import PAGE_BYTES
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import Holder, holder_of
@@ -669,7 +669,7 @@ async def test_counts_in_the_page_that_a_reader_overwrote_do_no_harm(
     channel = new_channel()
     async with serving(channel, tmp_path, capacity_bytes=4096):
         with (tmp_path / "q").open("r+b") as file:
-            file.seek(8 * ring_page.DROPPED_FRAMES_WORD)
+            file.seek(8 * queue_page.DROPPED_FRAMES_WORD)
             file.write(b"\xff" * 16)
         publish_bulk(channel, 50_000)
         await trio.sleep(0.3)
@@ -818,7 +818,7 @@ async def test_the_heartbeat_changes_ten_times_a_second_in_silence(
     def note(writer: object, now_ns: int) -> None:
         times.append(trio.current_time())
 
-    with mock.patch.object(ring.RingWriter, "beat", note):
+    with mock.patch.object(QueueWriter, "beat", note):
         async with serving(new_channel(), tmp_path):
             await trio.sleep(2.05)
     assert len(times) >= 20

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final
 
 from fanout.protocol.errors import CallerError
-from fanout.protocol.ring_page import WORD_BYTES
+from fanout.protocol.queue_page import WORD_BYTES
 
 DIRECTORY: Final = "/dev/shm"
 """Directory of the queues. On Linux its files are in memory."""
@@ -30,7 +30,7 @@ class UnsupportedMachineError(CallerError):
 def require_supported_machine(machine: str) -> None:
     """Raises `UnsupportedMachineError` unless plain loads and stores are ordered on `machine`.
 
-    `machine` is a name from `platform.machine()`. See `fanout.protocol.ring`.
+    `machine` is a name from `platform.machine()`. See `fanout.protocol.queue`.
     """
     if machine.lower() not in ("x86_64", "amd64"):
         raise UnsupportedMachineError(

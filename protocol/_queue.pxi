@@ -1,4 +1,4 @@
-# The ring: what `push` and `pop` do when there is nothing special about it. Included by
+# The queue: what `push` and `pop` do when there is nothing special about it. Included by
 # `_speedups.pyx`.
 
 cdef enum:
@@ -10,21 +10,21 @@ cdef enum:
     PAGE_BYTES = 438272
     LOOKS = 64
 
-cdef uint64_t MAGIC = ring_page.MAGIC
+cdef uint64_t MAGIC = queue_page.MAGIC
 
 assert (LENGTH_BYTES, MAX_FRAME_BYTES) == (constants.LENGTH_BYTES, constants.MAX_FRAME_BYTES)
 assert (MAGIC_WORD, WRITE_WORD, READ_WORD, PAGE_BYTES) == (
-    ring_page.MAGIC_WORD,
-    ring_page.WRITE_WORD,
-    ring_page.READ_WORD,
-    ring_page.PAGE_BYTES,
+    queue_page.MAGIC_WORD,
+    queue_page.WRITE_WORD,
+    queue_page.READ_WORD,
+    queue_page.PAGE_BYTES,
 )
 
-cdef PyTypeObject *RING = <PyTypeObject *>ring_page.Ring
-cdef Py_ssize_t ring_words = offset_of(ring_page.Ring, "_words")
-cdef Py_ssize_t ring_data = offset_of(ring_page.Ring, "_data")
-cdef Py_ssize_t ring_position = offset_of(ring_page.Ring, "_position")
-cdef Py_ssize_t ring_capacity = offset_of(ring_page.Ring, "capacity")
+cdef PyTypeObject *QUEUE_END = <PyTypeObject *>queue_page.QueueEnd
+cdef Py_ssize_t queue_words = offset_of(queue_page.QueueEnd, "_words")
+cdef Py_ssize_t queue_data = offset_of(queue_page.QueueEnd, "_data")
+cdef Py_ssize_t queue_position = offset_of(queue_page.QueueEnd, "_position")
+cdef Py_ssize_t queue_capacity = offset_of(queue_page.QueueEnd, "capacity")
 cdef Py_ssize_t writer_room = -1
 cdef PyTypeObject *WRITER = NULL  # the class that has it: not there yet when this is imported
 
@@ -36,24 +36,24 @@ cdef struct End:
     uint64_t position
 
 
-cdef inline bint look(PyObject *ring, End *end):
-    """False for what is no ring, or one that has been released."""
-    if not PyObject_TypeCheck(ring, RING):
+cdef inline bint look(PyObject *queue, End *end):
+    """False for what is no queue, or one that has been released."""
+    if not PyObject_TypeCheck(queue, QUEUE_END):
         return False
-    end.words = <uint64_t *>memory_of(SLOT(ring, ring_words))
-    end.data = <uint8_t *>memory_of(SLOT(ring, ring_data))
+    end.words = <uint64_t *>memory_of(SLOT(queue, queue_words))
+    end.data = <uint8_t *>memory_of(SLOT(queue, queue_data))
     return (
         end.words != NULL
         and end.data != NULL
-        and as_u64(SLOT(ring, ring_capacity), &end.capacity)
-        and as_u64(SLOT(ring, ring_position), &end.position)
+        and as_u64(SLOT(queue, queue_capacity), &end.capacity)
+        and as_u64(SLOT(queue, queue_position), &end.position)
     )
 
 
-cdef inline bint put(PyObject *ring, Py_ssize_t offset, uint64_t value) except False:
+cdef inline bint put(PyObject *queue, Py_ssize_t offset, uint64_t value) except False:
     """Set a slot to a number."""
-    cdef PyObject *before = SLOT(ring, offset)
-    FILL(ring, offset, PyLong_FromUnsignedLongLong(value))
+    cdef PyObject *before = SLOT(queue, offset)
+    FILL(queue, offset, PyLong_FromUnsignedLongLong(value))
     Py_DECREF(before)
     return True
 
@@ -88,40 +88,40 @@ cdef inline object next_frame(object self, End *end):
     if LOAD(end.words + MAGIC_WORD) != MAGIC:
         return ODD
     end.position += LENGTH_BYTES + length
-    put(<PyObject *>self, ring_position, end.position)
+    put(<PyObject *>self, queue_position, end.position)
     return payload
 
 
-def RingReader_pop(self):
-    """See `fanout.protocol.ring.RingReader.pop`."""
+def QueueReader_pop(self):
+    """See `fanout.protocol.queue.QueueReader.pop`."""
     cdef End end
     if not look(<PyObject *>self, &end):
-        return plain("RingReader_pop")(self)
+        return plain("QueueReader_pop")(self)
     payload = next_frame(self, &end)
     if payload is ODD:
-        return plain("RingReader_pop")(self)
+        return plain("QueueReader_pop")(self)
     if payload is not None:
         STORE(end.words + READ_WORD, end.position)
     return payload
 
 
-def RingReader_take(self):
-    """See `fanout.protocol.ring.RingReader.take`."""
+def QueueReader_take(self):
+    """See `fanout.protocol.queue.QueueReader.take`."""
     cdef End end
     if not look(<PyObject *>self, &end):
-        return plain("RingReader_take")(self)
+        return plain("QueueReader_take")(self)
     STORE(end.words + READ_WORD, end.position)
     payload = next_frame(self, &end)
-    return plain("RingReader_take")(self) if payload is ODD else payload
+    return plain("QueueReader_take")(self) if payload is ODD else payload
 
 
-def RingWriter_push(self, frames):
-    """See `fanout.protocol.ring.RingWriter.push`."""
+def QueueWriter_push(self, frames):
+    """See `fanout.protocol.queue.QueueWriter.push`."""
     global writer_room, WRITER
     cdef End end
     cdef uint64_t size, room, start, split
     if WRITER == NULL:
-        of = next((each for each in type(self).__mro__ if "_room" in vars(each)), ring_page.Ring)
+        of = next((each for each in type(self).__mro__ if "_room" in vars(each)), queue_page.QueueEnd)
         writer_room = offset_of(of, "_room")
         WRITER = <PyTypeObject *>of
     if not (
@@ -131,10 +131,10 @@ def RingWriter_push(self, frames):
         and look(<PyObject *>self, &end)
         and as_u64(SLOT(<PyObject *>self, writer_room), &room)
     ):
-        return plain("RingWriter_push")(self, frames)
+        return plain("QueueWriter_push")(self, frames)
     size = PyBytes_GET_SIZE(frames)
     if size > room:
-        return plain("RingWriter_push")(self, frames)
+        return plain("QueueWriter_push")(self, frames)
     start = end.position & (end.capacity - 1)
     split = min(size, end.capacity - start)
     memcpy(end.data + start, PyBytes_AS_STRING(frames), split)
@@ -142,5 +142,5 @@ def RingWriter_push(self, frames):
     end.position += size
     STORE(end.words + WRITE_WORD, end.position)  # first of all: the reader waits for it
     put(<PyObject *>self, writer_room, room - size)
-    put(<PyObject *>self, ring_position, end.position)
+    put(<PyObject *>self, queue_position, end.position)
     return True

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fanout.protocol import LimitExceededError, MalformedError, PeerError, frame, opening
-from fanout.protocol import ring_page as page
+from fanout.protocol import queue_page as page
 from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
 from fanout.protocol.header import MAX_OPENING_BYTES
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes
-from fanout.protocol.records import Header
-from fanout.protocol.ring import RingReader, RingWriter
-from fanout.protocol.ring_file import (
+from fanout.protocol.queue import QueueReader, QueueWriter
+from fanout.protocol.queue_file import (
     UnsupportedMachineError,
     lock_kind,
     lock_request,
     name_fault,
     require_supported_machine,
 )
+from fanout.protocol.records import Header
 from tests.protocol.golden import HEADER
 from tests.thoroughness import examples
 
@@ -32,9 +32,9 @@ STARTS = [0, 1, 4095, 2**32 - 3, 2**32, 2**63 - 1, 2**64 - 4096, 2**64 - 1]
 
 def new_ring(
     start: int = 0, capacity: int = CAPACITY, header: Header | None = HEADER
-) -> tuple[bytearray, RingWriter]:
+) -> tuple[bytearray, QueueWriter]:
     buffer = bytearray(page.PAGE_BYTES + capacity)
-    return buffer, RingWriter(buffer, header=header, pid=11, start=start)
+    return buffer, QueueWriter(buffer, header=header, pid=11, start=start)
 
 
 def word(buffer: bytearray, at: int) -> int:
@@ -47,7 +47,7 @@ def put(buffer: bytearray, at: int, value: int, size: int = 8) -> None:
 
 def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     buffer, writer = new_ring(start=7)
-    RingReader(buffer, pid=22)
+    QueueReader(buffer, pid=22)
     writer.beat(5)
     writer.count_dropped(1, 4)
     writer.count_dropped(1, 5)
@@ -69,11 +69,11 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
 
 def test_a_queue_begins_at_its_start_and_ends_with_nothing_left_over() -> None:
     buffer = bytearray(page.PAGE_BYTES + CAPACITY)
-    writer = RingWriter(buffer, header=None, pid=11)
+    writer = QueueWriter(buffer, header=None, pid=11)
     assert (word(buffer, 64), word(buffer, 128)) == (0, 0)
     writer.end()
     assert word(buffer, 48) == 1
-    reader = RingReader(buffer, pid=22)
+    reader = QueueReader(buffer, pid=22)
     assert (reader.has_ended, reader.tail(), reader.pop()) == (True, b"", None)
 
 
@@ -86,7 +86,7 @@ def test_cursors_and_pids_are_on_lines_of_their_own() -> None:
 @pytest.mark.parametrize("start", STARTS)
 def test_frames_come_out_as_they_went_in_wherever_the_cursors_are(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     chance = random.Random(start)
     for _ in range(3_000):
         payloads = [chance.randbytes(chance.randint(1, 300)) for _ in range(chance.randint(1, 9))]
@@ -99,7 +99,7 @@ def test_frames_come_out_as_they_went_in_wherever_the_cursors_are(start: int) ->
 @pytest.mark.parametrize("start", STARTS)
 def test_a_full_queue_takes_nothing_and_loses_nothing(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     pushed = 0
     while writer.push(frame(pushed.to_bytes(4, "little"))):
         pushed += 1
@@ -117,7 +117,7 @@ def test_a_full_queue_takes_nothing_and_loses_nothing(start: int) -> None:
 
 def test_the_largest_frame_fits_exactly_and_one_more_byte_never_does() -> None:
     buffer, writer = new_ring(start=1000)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert not writer.push(frame(bytes(CAPACITY - 3)))
     assert writer.push(frame(bytes(CAPACITY - 4)))
     assert reader.pop() == bytes(CAPACITY - 4)
@@ -126,7 +126,7 @@ def test_the_largest_frame_fits_exactly_and_one_more_byte_never_does() -> None:
 @pytest.mark.parametrize("start", range(4090, 4097))
 def test_a_length_may_lie_across_the_end(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     writer.push(frame(b"abcdef") + frame(b"g"))
     assert [reader.pop(), reader.pop(), reader.pop()] == [b"abcdef", b"g", None]
 
@@ -134,7 +134,7 @@ def test_a_length_may_lie_across_the_end(start: int) -> None:
 @pytest.mark.parametrize("start", [0, 4000, 2**64 - 50])
 def test_read_takes_whole_frames_up_to_a_limit(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     frames = [frame(bytes([i]) * 6) for i in range(9)]
     writer.push(b"".join(frames))
     assert reader.read(1) == frames[0]
@@ -148,10 +148,10 @@ def test_read_takes_whole_frames_up_to_a_limit(start: int) -> None:
 def test_a_reader_goes_on_where_the_last_one_stopped() -> None:
     buffer, writer = new_ring(start=U64_MAX)
     writer.push(frame(b"one") + frame(b"two"))
-    first = RingReader(buffer, pid=1)
+    first = QueueReader(buffer, pid=1)
     assert first.pop() == b"one"
     first.release()
-    second = RingReader(buffer, pid=2)
+    second = QueueReader(buffer, pid=2)
     assert (second.pop(), second.pop(), writer.readers) == (b"two", None, 2)
 
 
@@ -159,12 +159,12 @@ def test_frames_that_are_read_without_a_commit_stay_for_the_next_reader() -> Non
     buffer, writer = new_ring(start=4000)
     both = frame(b"one") + frame(b"two" * 40)
     writer.push(both)
-    first = RingReader(buffer, pid=1)
+    first = QueueReader(buffer, pid=1)
     assert first.read(10**9, commit=False) == both
     assert (first.read(10**9), writer.unread_bytes) == (b"", 0)
     writer.push(both)
     assert first.read(1, commit=False) == frame(b"one")
-    second = RingReader(buffer, pid=2)
+    second = QueueReader(buffer, pid=2)
     assert second.read(10**9, commit=False) == both
     assert writer.unread_bytes == len(both)
     second.commit()
@@ -173,7 +173,7 @@ def test_frames_that_are_read_without_a_commit_stay_for_the_next_reader() -> Non
 
 def test_a_reader_sees_whether_the_writer_lives_and_which_numbering_it_began() -> None:
     buffer, writer = new_ring(start=7)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert (reader.epoch_ns, reader.pulse) == (HEADER.epoch_ns, (0, 7))
     writer.beat(2**64 + 3)
     assert reader.pulse == (3, 7)
@@ -183,7 +183,7 @@ def test_a_reader_sees_whether_the_writer_lives_and_which_numbering_it_began() -
 
 def test_a_buffer_is_free_once_both_ends_let_go_of_it() -> None:
     buffer, writer = new_ring()
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     for each in (writer, reader):
         with pytest.raises(BufferError):
             buffer.clear()
@@ -194,7 +194,7 @@ def test_a_buffer_is_free_once_both_ends_let_go_of_it() -> None:
 @pytest.mark.parametrize("start", STARTS)
 def test_skip_goes_behind_everything(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     writer.push(frame(b"one") + frame(b"two"))
     reader.skip()
     writer.push(frame(b"three"))
@@ -203,7 +203,7 @@ def test_skip_goes_behind_everything(start: int) -> None:
 
 def test_the_mark_counts_only_where_it_was_made() -> None:
     buffer, writer = new_ring()
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert reader.marked_seq() == HEADER.next_seq
     writer.push(frame(b"one"))
     assert reader.marked_seq() is None
@@ -215,7 +215,7 @@ def test_the_mark_counts_only_where_it_was_made() -> None:
 def test_a_mark_may_be_the_first_number_and_the_last(seq: int) -> None:
     buffer, writer = new_ring()
     writer.mark(seq)
-    assert RingReader(buffer, pid=1).marked_seq() == seq
+    assert QueueReader(buffer, pid=1).marked_seq() == seq
 
 
 @pytest.mark.parametrize("seq", [0, 2**63, 2**64 - 1])
@@ -223,12 +223,12 @@ def test_a_mark_that_cannot_be_a_sequence_number_is_refused(seq: int) -> None:
     buffer, writer = new_ring()
     writer.mark(seq)
     with pytest.raises(MalformedError, match=f"sequence number {seq} is out of range"):
-        RingReader(buffer, pid=1).marked_seq()
+        QueueReader(buffer, pid=1).marked_seq()
 
 
 def test_the_page_holds_the_end_and_its_tail() -> None:
     buffer, writer = new_ring()
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert (reader.has_ended, reader.tail()) == (False, b"")
     writer.end(b"x" * page.MAX_TAIL_BYTES)
     assert (reader.has_ended, reader.tail()) == (True, b"x" * 312)
@@ -243,7 +243,7 @@ def again(next_seq: int) -> Header:
 @pytest.mark.parametrize("start", STARTS)
 def test_a_reader_gets_the_header_that_applies_at_its_position(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert reader.header() == HEADER
     for turn in range(2, 40):
         assert writer.push(frame(bytes(50)))
@@ -273,7 +273,7 @@ def test_a_header_that_fills_the_queue_to_the_last_byte_has_room() -> None:
         buffer, writer = new_ring()
         writer.push(frame(bytes(CAPACITY - size - 4 + missing)))
         assert writer.push_header(again(5)) is not missing
-        reader = RingReader(buffer, pid=1)
+        reader = QueueReader(buffer, pid=1)
         assert reader.unread_bytes == (CAPACITY if not missing else CAPACITY - size + 1)
 
 
@@ -298,13 +298,13 @@ def test_the_longest_header_fits_its_slot() -> None:
         references=HEADER.references[:1] * 1_024,
     )
     buffer, _ = new_ring(header=header)
-    assert RingReader(buffer, pid=1).header() == header
+    assert QueueReader(buffer, pid=1).header() == header
     assert word(buffer, 584) == len(opening(header)) == MAX_OPENING_BYTES
 
 
 def test_a_change_counts_from_its_frame_on() -> None:
     buffer, writer = new_ring()
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     finer = msgspec.structs.replace(HEADER.instruments[1], price_exponent=-7)
     changed = msgspec.structs.replace(HEADER, instruments=(HEADER.instruments[0], finer))
     (change,) = encode_changes(HEADER, changed)
@@ -327,16 +327,16 @@ def test_a_change_without_room_changes_nothing() -> None:
 
 def test_a_reader_leaves_word_of_where_it_was() -> None:
     buffer, _ = new_ring()
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     assert reader.resume_seq == 0
     reader.leave(1_002)
-    assert RingReader(buffer, pid=2).resume_seq == word(buffer, 144) == 1_002
+    assert QueueReader(buffer, pid=2).resume_seq == word(buffer, 144) == 1_002
 
 
 def test_a_queue_without_a_session_says_so() -> None:
     buffer, _ = new_ring(header=None)
     with pytest.raises(MalformedError, match="no session header"):
-        RingReader(buffer, pid=1).header()
+        QueueReader(buffer, pid=1).header()
 
 
 @pytest.mark.parametrize("capacity", [0, 2048, 4095, 4097, 6000, 2**30 + 1, 2**31])
@@ -345,7 +345,7 @@ def test_a_capacity_that_is_no_power_of_two_is_refused(capacity: int) -> None:
         page.check_capacity(capacity)
     if capacity < 10_000:
         with pytest.raises(LimitExceededError):
-            RingWriter(bytearray(page.PAGE_BYTES + capacity), header=None, pid=1)
+            QueueWriter(bytearray(page.PAGE_BYTES + capacity), header=None, pid=1)
 
 
 def test_the_largest_capacity_is_within_the_limit() -> None:
@@ -358,7 +358,7 @@ def test_a_page_with_another_capacity_is_refused_though_the_buffer_is_as_long() 
     put(buffer, 16, 6_000)
     buffer += bytes(page.PAGE_BYTES + 6_000 - len(buffer))
     with pytest.raises(LimitExceededError, match="capacity of 6,000 bytes: a power of two"):
-        RingReader(buffer, pid=1)
+        QueueReader(buffer, pid=1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, 4097, 8191])
@@ -366,24 +366,24 @@ def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
     buffer, writer = new_ring()
     writer.release()
     with pytest.raises(page.TruncatedQueueError):
-        RingReader(buffer[:size], pid=1)
+        QueueReader(buffer[:size], pid=1)
 
 
 def test_a_page_of_another_format_or_version_is_refused() -> None:
     buffer, _ = new_ring()
     buffer[8] = 1
     with pytest.raises(page.LayoutVersionError, match="layout 1: this reader knows 2"):
-        RingReader(buffer, pid=1)
+        QueueReader(buffer, pid=1)
     buffer[0] = 0
     with pytest.raises(page.NotAQueueError):
-        RingReader(buffer, pid=1)
+        QueueReader(buffer, pid=1)
 
 
 @pytest.mark.parametrize("length", [0, 13, 14, 4096, 65536, 65537, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("start", [0, 4080, 4094])
 def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     writer.push(frame(bytes(12)))
     for offset in range(4):
         place = page.PAGE_BYTES + (start + offset) % CAPACITY
@@ -398,7 +398,7 @@ def test_a_length_that_cannot_be_true_is_refused_and_stays(start: int, length: i
 @pytest.mark.parametrize("start", [0, 4075])
 def test_an_impossible_length_is_found_after_whole_frames(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     writer.push(frame(bytes(12)) + frame(bytes(12)))
     buffer[page.PAGE_BYTES + (start + 16) % CAPACITY] = 13
     for act in (lambda: reader.read(20), lambda: list(reader.unread())):
@@ -411,7 +411,7 @@ def test_an_impossible_length_is_found_after_whole_frames(start: int) -> None:
 @pytest.mark.parametrize("start", [0, 100_000])
 def test_the_longest_payload_passes_and_a_longer_one_does_not(start: int) -> None:
     buffer, writer = new_ring(start=start, capacity=2**17)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     longest = frame(bytes(MAX_FRAME_BYTES))
     for _ in range(2):
         assert writer.push(longest)
@@ -429,7 +429,7 @@ def test_the_longest_payload_passes_and_a_longer_one_does_not(start: int) -> Non
 def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int, start: int) -> None:
     buffer, writer = new_ring(start=start)
     writer.push(frame(b"one"))
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     put(buffer, 64, start + ahead)
     for act in (reader.pop, reader.take, lambda: reader.read(0), lambda: list(reader.unread())):
         with pytest.raises(PeerError, match="frame of"):
@@ -440,7 +440,7 @@ def test_a_write_cursor_in_the_middle_of_a_length_is_refused(ahead: int, start: 
 def test_a_length_without_its_payload_is_refused(start: int) -> None:
     buffer, writer = new_ring(start=start)
     writer.push(frame(b"x"))
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     put(buffer, 64, start + 4)
     for act in (reader.pop, reader.take, lambda: reader.read(0), lambda: list(reader.unread())):
         with pytest.raises(MalformedError, match="frame of 1 bytes in 4 that were written"):
@@ -451,7 +451,7 @@ def test_a_length_without_its_payload_is_refused(start: int) -> None:
 def test_a_write_cursor_that_cannot_be_true_is_refused(cursor: int) -> None:
     buffer, writer = new_ring()
     writer.push(frame(bytes(12)))
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     put(buffer, 64, cursor)
     for act in (reader.pop, reader.take, lambda: reader.read(1), lambda: list(reader.unread())):
         with pytest.raises(MalformedError, match="unread in a queue of 4,096"):
@@ -471,7 +471,7 @@ def test_an_impossible_read_cursor_leaves_no_room(cursor: int) -> None:
 @pytest.mark.parametrize("start", [0, 4090])
 def test_a_queue_that_vanishes_under_a_reader_is_an_error(start: int) -> None:
     buffer, writer = new_ring(start=start)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     writer.push(frame(bytes(12)) * 2)
     assert reader.is_intact
     put(buffer, 0, 0)
@@ -541,7 +541,7 @@ def test_a_half_written_header_is_ignored() -> None:
 def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, at, length)
-    reader = RingReader(buffer, pid=1)
+    reader = QueueReader(buffer, pid=1)
     with pytest.raises(MalformedError, match="exceeds"):
         reader.header() if at == 584 else reader.tail()
 
@@ -556,7 +556,7 @@ def test_noise_anywhere_in_a_queue_raises_only_a_peer_error(data: st.DataObject)
     for at, value in data.draw(st.lists(noise, max_size=20)):
         buffer[at] = value
     try:
-        reader = RingReader(buffer, pid=1)
+        reader = QueueReader(buffer, pid=1)
         reader.header()
         reader.tail()
         for _ in range(60):
@@ -573,13 +573,13 @@ PAYLOADS = st.binary(min_size=1, max_size=8) | st.builds(
 """Long ones too: of `binary` itself hardly one is, and the queue would never be full."""
 
 
-class RingAgainstAList(RuleBasedStateMachine):
+class QueueAgainstAList(RuleBasedStateMachine):
     """Whatever is pushed, popped, read and attached to, the queue is a bounded list of frames."""
 
     @initialize(start=st.sampled_from(STARTS), shift=st.integers(0, 5000))
     def begin(self, start: int, shift: int) -> None:
         self.buffer, self.writer = new_ring(start=(start + shift) & U64_MAX, header=None)
-        self.reader = RingReader(self.buffer, pid=1)
+        self.reader = QueueReader(self.buffer, pid=1)
         self.model: deque[bytes] = deque()
 
     @property
@@ -609,7 +609,7 @@ class RingAgainstAList(RuleBasedStateMachine):
     @rule()
     def attach_again(self) -> None:
         self.reader.release()
-        self.reader = RingReader(self.buffer, pid=1)
+        self.reader = QueueReader(self.buffer, pid=1)
 
     @invariant()
     def nothing_is_lost(self) -> None:
@@ -618,8 +618,8 @@ class RingAgainstAList(RuleBasedStateMachine):
             assert list(self.reader.unread()) == list(self.model)
 
 
-TestRingAgainstAList = RingAgainstAList.TestCase
-TestRingAgainstAList.settings = settings(
+TestQueueAgainstAList = QueueAgainstAList.TestCase
+TestQueueAgainstAList.settings = settings(
     max_examples=examples(20), stateful_step_count=40, deadline=None
 )
 

@@ -134,7 +134,7 @@ class Buffer(Protocol):
     def __len__(self) -> int: ...
 
 
-class Ring:
+class QueueEnd:
     """The part that both ends have: views of the page and of the data area, and their cursor."""
 
     # Slots, because the compiled twins look at them.

@@ -1,8 +1,8 @@
 """The shared-memory queue: one writer, one reader, frames, no system call and no lock.
 
-`RingWriter` and `RingReader` work over any writable buffer: a bytearray in tests, a mapped file
-in use. `ring_page` draws the page in front. Neither can do the other's job, and each
-writes only what is its own: the writer all but the read cursor, the reader's pid and count.
+`QueueWriter` and `QueueReader` work over any writable buffer: a bytearray in tests, a mapped file
+in use. `queue_page` draws the page in front. Neither can do the other's job, and each writes only
+what is its own: the writer all but the read cursor, the reader's pid and count.
 
     writer: copy the frames to the data area, then store the write cursor
     reader: load the write cursor, copy a frame out, then store the read cursor
@@ -12,7 +12,7 @@ which one instruction loads or stores (`struct` goes byte by byte, and tears). C
 statements of a thread in their order. And x86-64 shows the stores of a core to the others in the
 order in which they were made, and moves no load or store before an earlier load. Other processors
 would need barriers that plain Python does not have, so code that maps memory calls
-`fanout.protocol.ring_file.require_supported_machine` first.
+`fanout.protocol.queue_file.require_supported_machine` first.
 
 Each side keeps its own cursor to itself and only ever stores it in the page. The reader trusts no
 value that it loads: it checks a length against the cursors before it copies a byte. The session
@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
-from fanout.protocol import ring_page as page
+from fanout.protocol import queue_page as page
 from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
 from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError
 from fanout.protocol.header import Opener, decode_opening
@@ -37,7 +37,7 @@ from fanout.protocol.speedups import twin
 _unpack_length: Final = Struct("<I").unpack_from
 
 
-class RingWriter(page.Ring):
+class QueueWriter(page.QueueEnd):
     """Makes a queue in a buffer, and writes to it."""
 
     __slots__ = ("_dropped_frames", "_dropped_numbers", "_opener", "_room", "_slot")
@@ -160,7 +160,7 @@ class RingWriter(page.Ring):
         self._words[page.STATE_WORD] = page.ENDED
 
 
-class RingReader(page.Ring):
+class QueueReader(page.QueueEnd):
     """Attaches to an existing queue, and reads from it."""
 
     __slots__ = ()
