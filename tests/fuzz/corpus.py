@@ -38,6 +38,7 @@ from tests.fanout.venues.test_binance_spot import SHUTDOWN, TestBinanceSpot
 from tests.fanout.venues.test_binance_spot import TRADE as SPOT_TRADE
 from tests.fuzz.queues import FRAMES, patch
 from tests.protocol.golden import EVENTS, NAMES, WIRE_DATA, payload
+from tests.protocol.test_hftp import BOOK_BYTES, TRADE_BYTES
 
 BODY = slice(0, -4)
 """A payload without its CRC."""
@@ -157,6 +158,10 @@ def patches() -> list[bytes]:
     is_empty = patch(8 * READ_WORD, len(FRAMES).to_bytes(8, "little"))
     marks = [is_empty + patch(8 * MARK_SEQ_WORD, value.to_bytes(8, "little")) for value in odd]
     return [start + each for start in (b"\0", b"\xff") for each in (b"", *one, *marks)]
+
+
+def hftp_packets() -> list[bytes]:
+    return [BOOK_BYTES, TRADE_BYTES]
 
 
 def messages() -> list[bytes]:

@@ -5,7 +5,7 @@ from typing import Final
 from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
 from fanout.protocol import LimitExceededError, MalformedError, PeerError
-from tests.fuzz import books, corpus, journals, outside, queues, venue, wire
+from tests.fuzz import books, corpus, journals, outside, queues, slots, venue, wire
 from tests.fuzz.target import Target
 
 MIB: Final = 1024 * 1024
@@ -32,6 +32,8 @@ TARGETS: Final[dict[str, Target]] = {
     "queue-file": Target(
         run=queues.queue_file, refusals=(PeerError, QueueError), seeds=corpus.patches
     ),
+    "slots": Target(run=slots.ring, refusals=(), seeds=slots.heads, most_besides=2 * MIB),
+    "hftp": Target(run=slots.packet, refusals=(PeerError,), seeds=corpus.hftp_packets),
     "trades": Target(
         run=venue.stream(venue.TRADES), refusals=(VenueRefusalError,), seeds=corpus.messages
     ),
