@@ -130,6 +130,14 @@ class ChannelBooks:
         """Those of all books, the unknown included."""
         return tuple(self._books)
 
+    def shown(self, index: int, header: Header) -> AnyBook | None:
+        """A book itself, for reading, as it is now: None if it is unknown or withheld, or if the
+        header has other units. It may be inconsistent, while more of an update is to come."""
+        book = self._books.get(index)
+        if book is None or index in self._withheld or not book.is_known:
+            return None
+        return book if _is_in_units_of(header, index, book.instrument) else None
+
     def snapshot(self, index: int, header: Header) -> WholeBook | None:
         """A whole book as it is now, for a reader with this header. None if the book is unknown or
         withheld, or if the header has other units: then the reader gets the book further on in the
@@ -137,8 +145,8 @@ class ChannelBooks:
         if index in self._withheld:
             self._withheld[index] = True
             return None
-        book = self._books[index]
-        if not book.is_consistent or not _is_in_units_of(header, index, book.instrument):
+        book = self.shown(index, header)
+        if book is None or not book.is_consistent:
             return None
         made = self._encoded.get(index)
         if made is None or made.header is not header:

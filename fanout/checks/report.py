@@ -19,6 +19,7 @@ class Name(StrEnum):
     CERTIFICATE = "certificate"
     MEMORY = "memory"
     QUEUE = "queue"
+    SLOTS = "slots"
     JOURNAL = "journal"
     SIMULATOR = "simulator"
     DNS = "dns"

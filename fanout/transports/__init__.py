@@ -3,7 +3,7 @@
 Importing this package is cheap: an entry's factory and check import what they need.
 """
 
-from fanout.transports import journal, shm, tcp
+from fanout.transports import journal, shm, slots, tcp
 from fanout.transports.registry import (
     TRANSPORTS,
     TransportEntry,
@@ -15,5 +15,6 @@ from fanout.transports.registry import (
 register(tcp.ENTRY)
 register(shm.ENTRY)
 register(journal.ENTRY)
+register(slots.ENTRY)
 
 __all__ = ["TRANSPORTS", "TransportEntry", "entry_of", "make_transport", "register"]

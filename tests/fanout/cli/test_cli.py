@@ -37,7 +37,7 @@ def test_help_shows_the_commands_and_examples() -> None:
     "command",
     [
         *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"),
-        *("venues", "symbols", "replay"),
+        *("venues", "symbols", "replay", "slots"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
@@ -96,6 +96,8 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["shm", "--name", "q", "--capacity", "1MB"], 2, "'1MB' is not a size"),
         (["shm"], 2, "--name"),
         (["--venue", "sim", "shm", "--name", "a", "shm", "--name", "a"], 2, "queue a is asked for"),
+        (["slots", "--name", "a/b"], 2, "--name 'a/b'"),
+        (["slots", "--name", "q", "--snapshot-s", "-1"], 2, "--snapshot-s -1"),
         (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm, journal"),
         (["tcp", "--port", "0", "shm", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),

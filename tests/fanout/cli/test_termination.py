@@ -18,6 +18,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-ch
 ARGUMENTS = {
     "shm": ["--name", "q"],
     "journal": ["--dir", "j"],
+    "slots": ["--name", "q"],
     "replay": ["j"],
     "symbols": ["binance"],
     "tail": ["tcp://127.0.0.1:1"],

@@ -12,6 +12,8 @@ from fanout.transports.journal.config import JournalConfig
 from fanout.transports.journal.transport import JournalTransport
 from fanout.transports.shm import ShmTransport
 from fanout.transports.shm.config import ShmConfig
+from fanout.transports.slots.config import SlotsConfig
+from fanout.transports.slots.transport import SlotsTransport
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.cli.processes import environment
@@ -67,10 +69,11 @@ def test_a_transports_needs_are_checked(tmp_path: Path) -> None:
 
 
 def test_each_configuration_finds_its_transport() -> None:
-    assert list(TRANSPORTS) == ["tcp", "shm", "journal"]
+    assert list(TRANSPORTS) == ["tcp", "shm", "journal", "slots"]
     assert isinstance(make_transport(TcpConfig(port=0)), TcpTransport)
     assert isinstance(make_transport(ShmConfig(name="a")), ShmTransport)
     assert isinstance(make_transport(JournalConfig(dir="a")), JournalTransport)
+    assert isinstance(make_transport(SlotsConfig(name="a")), SlotsTransport)
 
 
 def test_a_name_is_taken_once() -> None:
