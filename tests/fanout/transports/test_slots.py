@@ -211,6 +211,7 @@ async def test_a_program_that_opens_the_file_gets_the_whole_book(
             with program(tmp_path) as second:
                 await trio.sleep(SETTLE_S + 0.2)
                 assert second.has({1: (99, 5)}, {3: (101, 7)})
+                channel.publish_status(BTC, FeedState.LIVE, "the book is looked at again")
                 await trio.sleep(60)
                 assert second.read() == []
                 assert served.stats().accepted >= 2
@@ -469,6 +470,7 @@ async def test_finer_units_change_nothing_of_what_is_written(tmp_path: Path) -> 
     async with serving(channel, tmp_path):
         with program(tmp_path) as reading:
             Feeder(channel).trade(1)
+            channel.change([ETH], [ZERO])
             finer = replace(BTC, price_exponent=-9)
             channel.change([finer], [ZERO])
             Feeder(channel, finer).trade(2, price=10 * ONE)
@@ -542,8 +544,9 @@ async def test_a_reader_comes_through_a_restart(tmp_path: Path) -> None:
             reading = Program(tmp_path / "hft_ring")
             feeder = Feeder(channel)
             feeder.whole({1: (99, 5), 2: (98, 6)}, {3: (101, 7)})
+            await settle()
             feeder.change({2: (0, 0)})
-            feeder.trade(1)
+            feeder.trade(77)
             await settle()
             killed.cancel()
             await trio.lowlevel.checkpoint()
@@ -552,12 +555,13 @@ async def test_a_reader_comes_through_a_restart(tmp_path: Path) -> None:
     feeder = Feeder(channel)
     async with serving(channel, tmp_path):
         await settle()
+        assert [(each.id, each.action) for each in reading.read()] == [(1, DELETE), (3, DELETE)]
         assert reading.has({}, {})
         feeder.whole({3: (101, 7), 4: (99, 1)}, {})
         feeder.trade(2)
         await settle()
         assert reading.has({3: (101, 7), 4: (99, 1)}, {})
-        assert reading.trade_ids == [1, 2]
+        assert reading.trade_ids == [77, 2]
     reading.close()
 
 
