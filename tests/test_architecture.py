@@ -65,7 +65,8 @@ ALLOWED: dict[str, set[str]] = {
         "trio",
     },
     "fanout/channel": {"fanout.channel", "fanout.protocol", "msgspec", "trio"},
-    "fanout/channel/log.py": {"fanout.errors", "msgspec", "trio"},
+    "fanout/channel/log.py": {"fanout.channel.hand", "fanout.errors", "msgspec", "trio"},
+    "fanout/channel/hand.py": {"trio"},
     "fanout/stats": {"fanout.stats", "fanout.errors", "msgspec"},
     "fanout/net": {
         "fanout.net",

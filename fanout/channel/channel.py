@@ -5,7 +5,8 @@ What one read of the venue's socket brought becomes one block (more if there are
 trades, records of several kinds, or more of them than a block holds). A block is encoded once,
 however many readers there are.
 The channel also makes what a joining reader gets first: its greeting and its snapshot. It does no
-I/O and starts no task.
+I/O of its own and starts no task. Each call that publishes ends in `Log.hand_on`, in which
+transports take what was published.
 """
 
 from collections.abc import Callable, Sequence
@@ -165,6 +166,7 @@ class Channel:
                 self._publish_event(gap)
                 kind = Trade
         self._publish_run(kind, run, received_ns, held_ns, flags)
+        self.log.hand_on()
 
     def _publish_run(
         self, kind: type, run: list[Any], received_ns: int, held_ns: int, flags: BlockFlags
@@ -210,6 +212,7 @@ class Channel:
             why=fitting(why, MAX_TEXT_BYTES),
         )
         self._publish_event(status)
+        self.log.hand_on()
 
     def _withhold_or_release(self, instrument: Instrument | None, state: FeedState) -> None:
         if state is not FeedState.LIVE:
@@ -237,6 +240,7 @@ class Channel:
         if changes:
             self.header = self.log.context = changed
             self.log.append(b"".join(map(frame, changes)), count=0)
+            self.log.hand_on()
 
     def _forget_units(self, instruments: Sequence[Instrument]) -> None:
         """Forget what is known of those instruments that have other units than before."""
@@ -253,6 +257,7 @@ class Channel:
         """Append frames that were made elsewhere and take that many of the next numbers. `time_ns`
         is the time that stands in them, unix ns, 0 if none does."""
         self.log.append(frames, count=count, time_ns=time_ns)
+        self.log.hand_on()
 
     def relay_change(self, changed: Header, frames: bytes) -> None:
         """Change the header by frames that were made elsewhere: see `change`."""
@@ -260,6 +265,7 @@ class Channel:
         self.header = msgspec.structs.replace(changed, next_seq=self.log.next_seq)
         self.log.context = self.header
         self.log.append(frames, count=0)
+        self.log.hand_on()
 
     def note_trades(self, block: Block) -> None:
         """Note trades of a block for readers that join."""

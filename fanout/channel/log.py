@@ -6,15 +6,22 @@ place went with them is *lapped* and is told so, with the exact range, when it r
 are opaque bytes here. So is their context, whatever a reader has to know to understand a frame
 (the session header): it is kept with each frame, so that whoever carries on elsewhere in the log
 can be given the one that counts there.
+
+When the writer has appended all that came at once, it calls `hand_on`. A transport that has a hand
+in the log (`fanout.channel.hand`) takes the frames within this call. The other transports wait in
+tasks, which are woken.
 """
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 import msgspec
 import trio
+
+from fanout.channel.hand import Hand
 
 ENTRY_OVERHEAD_BYTES: Final = 256
 """What keeping a frame costs beside its bytes: objects and the table's slot, measured and rounded
@@ -90,6 +97,9 @@ class Log(Generic[C]):
         # be made anew every so often as frames come and go, in ten other megabytes each time.
         self._entries: list[Entry[C] | None] = [None] * FIRST_PLACES
         self._readers = trio.lowlevel.ParkingLot()
+        self._hands: list[Hand] = []
+        self._handed_on = 0
+        """Position up to which `hand_on` has told the readers."""
         self._joined: tuple[tuple[int, int, int], int, bytes] = ((-1, -1, -1), -1, b"")
         self.context = context
         self.oldest = 0
@@ -105,9 +115,9 @@ class Log(Generic[C]):
         self.closed = False
 
     def append(self, frame: bytes, *, count: int, held_ns: int = 0, time_ns: int = 0) -> None:
-        """Add a frame that takes `count` sequence numbers, and wake who waits for it. What is in
-        it came so long ago: from then on it counts as old. `time_ns` is the time that stands in it,
-        unix ns, 0 if none does."""
+        """Add a frame that takes `count` sequence numbers. What is in it came `held_ns` ago: from
+        then on it counts as old. `time_ns` is the time that stands in it, unix ns, 0 if none does.
+        Readers that wait see nothing of it before `hand_on`."""
         assert not self.closed, "the writer closes the log when it has nothing more to say"
         next_seq = self.next_seq + count
         if time_ns > self.time_ns:
@@ -129,12 +139,36 @@ class Log(Generic[C]):
         self.size_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
         while self.size_bytes > self.capacity_bytes and self.oldest < self.end - 1:
             self._evict()
+
+    def hand_on(self) -> None:
+        """Give what was appended since the last call to the hands, and wake the tasks that wait.
+        Raises nothing, whatever happens to a transport."""
+        if self._handed_on == self.end:
+            return
+        self._handed_on = self.end
+        for hand in self._hands:
+            hand.offer()
         if self._readers:  # it costs half of an append to wake nobody
             self._readers.unpark_all()
+
+    @contextmanager
+    def hand(self, take: Callable[[], bool], *, is_quick: bool = False) -> Iterator[Hand]:
+        """Let a transport take what is published while the block runs, by `take`: see `Hand`. Those
+        that are quick, however many readers they have, come first."""
+        hand = Hand(take)
+        self._hands.insert(0 if is_quick else len(self._hands), hand)
+        trio.lowlevel.add_instrument(hand)
+        try:
+            yield hand
+        finally:
+            trio.lowlevel.remove_instrument(hand)
+            self._hands.remove(hand)
 
     def close(self) -> None:
         """Say that nothing more will come. Readers may still read what is there."""
         self.closed = True
+        for hand in self._hands:
+            hand.wake()
         self._readers.unpark_all()
 
     def _make_room(self) -> None:

@@ -1,22 +1,38 @@
 import json
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
 from msgspec.structs import replace
 from outcome import acapture
 
+from fanout.channel.log import Log
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, SourceConfig
 from fanout.errors import BindError, ConfigError, VenueForbiddenError, VenueUnreachableError
 from fanout.feed.market import reference_of
-from fanout.protocol import End, EndReason, FeedState, Header, Reference, Snapshot, Status, Trade
+from fanout.protocol import (
+    End,
+    EndReason,
+    FeedState,
+    Header,
+    Loss,
+    Reference,
+    Snapshot,
+    Status,
+    Trade,
+)
 from fanout.protocol.errors import FanoutError
 from fanout.service import _open_sources, run_service
 from fanout.simulator import Simulator, SimulatorConfig
 from fanout.transports.tcp import TcpTransport
+from fanout.transports.tcp.acceptor import Outlet
+from fanout.transports.tcp.broadcaster import Broadcaster
 from fanout.transports.tcp.config import TcpConfig
+from fanout.transports.tcp.wire1 import Wire1
+from fanout.transports.tcp.wire2 import Wire2
 from fanout.venues import VENUES, BinanceUsdm
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
@@ -340,6 +356,55 @@ async def test_a_fault_of_ours_is_raised_after_the_readers_had_their_goodbye(
     end = records[-1]
     assert isinstance(end, End)
     assert (end.reason, end.why) == (EndReason.FEED_FAILED, "an internal fault")
+
+
+class FailingBroadcaster(Broadcaster):
+    """Fails within the step of the feed that publishes something, once it is to."""
+
+    is_failing = False
+
+    def take(self, log: Log[Any]) -> bool:
+        if self.is_failing:
+            raise ZeroDivisionError("a fault of ours")
+        return super().take(log)
+
+
+async def test_a_transport_that_fails_while_a_feed_publishes_ends_as_any_other_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The feed sees nothing of it: the readers of the other transports get all up to an END that
+    says that the service was stopped."""
+    records: list[object] = []
+    failing = FailingBroadcaster(piece_bytes=1)
+    outlet = TcpTransport._outlet
+
+    def fail_the_second(transport: TcpTransport, wire: Wire1 | Wire2) -> Outlet:
+        if transport.config.host == "127.0.0.2":
+            return Outlet(wire, failing)
+        return outlet(transport, wire)
+
+    async def serve_until_it_fails(config: Config) -> None:
+        async with (
+            running_service(config) as service,
+            TrioTcpClient(service.url, reconnect=False) as client,
+        ):
+            await client.connect()
+            failing.is_failing = True
+            records.extend([each async for each in client])
+
+    monkeypatch.setattr(TcpTransport, "_outlet", fail_the_second)
+    with trio.fail_after(20):
+        async with running_simulator(SimulatorConfig(symbols=("BTCUSDT",))) as simulator:
+            config = config_for(simulator, "BTCUSDT")
+            second = TcpConfig(host="127.0.0.2", port=0)
+            config = replace(config, transports=(*config.transports, second))
+            with pytest.raises(BaseExceptionGroup) as caught:
+                await serve_until_it_fails(config)
+    assert caught.group_contains(ZeroDivisionError)
+    end = records[-1]
+    assert isinstance(end, End)
+    assert (end.reason, end.why) == (EndReason.SHUTDOWN, "the service was stopped")
+    assert not any(isinstance(each, Loss) for each in records)
 
 
 async def test_a_transport_that_fails_ends_the_service_and_the_others_say_goodbye(

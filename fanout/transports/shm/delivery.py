@@ -58,28 +58,42 @@ class Delivery:
         """Where in the log the next frame is."""
         return self._reader.cursor.position
 
-    def deliver(self) -> bool:
-        """Push all that is new, as far as there is room; False if there was nothing new, or if the
-        rest of a whole book comes first."""
+    def age_ns(self, position: int) -> int:
+        """For how long the frame at a position has been in the log."""
+        return self._reader.log.age_ns(position)
+
+    def take(self) -> bool:
+        """Push what is new, as much as one push takes, unless something else comes first. False if
+        `deliver` has to do the rest."""
+        reader = self._reader
+        if not self._book_frames and self._push_plain():
+            self._mark()
+        return reader.has_everything and reader.is_told(reader.cursor.context)
+
+    def deliver(self) -> None:
+        """Push all that is new, as far as there is room. The rest of a whole book comes first."""
         reader, log = self._reader, self._reader.log
         if self._book_frames and not log.closed:
             self._push_books()
-            return False
-        is_news = reader.cursor.position != log.end
+            return
         while reader.cursor.position != log.end:
-            at = reader.cursor
-            start, first_seq, header = at.position, at.next_seq, at.context
-            plain = reader.next_plain()
-            if not plain:
+            if not self._push_plain():
                 self._push_next()
-            elif not self._writer.push(plain):
-                run = Run(plain, first_seq, header, start, at.position)
-                self._push_each(reader.frames_of(run))
         if not reader.is_told(reader.cursor.context):
             self._catch_up(reader.cursor.next_seq, reader.cursor.context)
         self._push_books()
         self._mark()
-        return is_news
+
+    def _push_plain(self) -> bool:
+        """Push what follows, or as much of it as there is room for. False, and nothing is done, if
+        nothing follows, or if the reader has to be told something before it."""
+        reader, at = self._reader, self._reader.cursor
+        start, first_seq, header = at.position, at.next_seq, at.context
+        plain = reader.next_plain()
+        if plain and not self._writer.push(plain):
+            run = Run(plain, first_seq, header, start, at.position)
+            self._push_each(reader.frames_of(run))
+        return bool(plain)
 
     def _push_books(self) -> None:
         """Push some of the whole books that are due, as far as there is room."""

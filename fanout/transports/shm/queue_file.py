@@ -45,19 +45,23 @@ class OwnedQueue:
 
     def is_whole(self) -> bool:
         """Whether this is still a queue, and the one that has the name. Raises `RuntimeError` in
-        a forked process.
+        a forked process."""
+        return self.is_uncut() and _is_queue(self._fd) and _has_name(self._path, self._fd)
 
-        A store to a file that somebody cut would end this process, so a system call reads the
-        magic. A cut between this look and the next store is not caught: the file is ours alone,
-        and whoever can cut it can as well send a signal.
+    def is_uncut(self) -> bool:
+        """Whether the file is as long as it was made, which takes one system call. Raises
+        `RuntimeError` in a forked process.
+
+        Ask before any store: one to a file that somebody cut would end this process. A cut between
+        this look and the next store is not caught: the file is ours alone, and whoever can cut it
+        can as well send a signal.
         """
         if os.getpid() != self._pid:
             raise RuntimeError(
                 f"queue {self._path} belongs to process {self._pid}, and process {os.getpid()}, "
                 "forked from it, may not write to it: make a queue of its own"
             )
-        is_long = os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
-        return _is_queue(self._fd) and is_long and _has_name(self._path, self._fd)
+        return os.lseek(self._fd, 0, os.SEEK_END) == len(self._mapped)
 
     def has_reader(self) -> bool:
         """Whether somebody has attached, and lives. A system call."""

@@ -1,9 +1,10 @@
 """Shared memory as a transport: one reader on this machine, and no system call between.
 
-Each wake-up of the log is pushed into the queue in the same pass of the scheduler. A reader
-attaches without our help: the page holds the header in force at its position and the number that
-comes next. A new reader shows itself by the count of readers only, and then gets a snapshot. While
-nothing happens, a heartbeat in the page shows that the writer is alive.
+What is published is pushed into the queue within the step that publishes it. The transport's task
+does what takes longer, and what is due in silence. A reader attaches without our help: the page
+holds the header in force at its position and the number that comes next. A new reader shows itself
+by the count of readers only, and then gets a snapshot. While nothing happens, a heartbeat in the
+page shows that the writer is alive.
 """
 
 import logging
@@ -11,19 +12,18 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.channel.log import Log
 from fanout.channel.reader import Reader
 from fanout.errors import BindError
 from fanout.protocol.constants import LENGTH_BYTES, START
 from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import decode_opening
 from fanout.protocol.queue_file import UnsupportedMachineError, require_supported_machine
-from fanout.protocol.records import Header
 from fanout.stats.snapshots import ConsumerStats, TransportStats
 from fanout.transports.base import CHUNK_BYTES, Transport, channel_named
 from fanout.transports.shm.config import ShmConfig
@@ -60,6 +60,9 @@ class ShmTransport(Transport):
         self._made_s = 0.0
         self._readers_before = 0
         """Of queues that were lost before this one was made."""
+        self._welcomed = -1
+        """How many readers of this queue have been given a snapshot."""
+        self._quiet_since_s = 0.0
         self._blocks = 0
         """Frames of the log that were due to the queue."""
         self._channel = ""
@@ -153,57 +156,61 @@ class ShmTransport(Transport):
 
     async def _serve(self, channel: Channel, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
-        log = channel.log
         self._queue, self._reader = queue, Reader(channel)
+        self._welcomed, self._quiet_since_s = -1, trio.current_time()
         delivery = Delivery(queue.writer, self._reader, self.dropped)
-        welcomed = -1
-        quiet_since_s = trio.current_time()
         is_whole = True
         try:
-            while is_whole := queue.is_whole():
-                queue.writer.beat(self._wall_ns())
-                is_news = self._deliver(delivery, log)
-                if log.closed:
-                    delivery.finish()
-                    return True
-                now_s = trio.current_time()
-                if is_news:
-                    quiet_since_s = now_s
-                elif now_s - quiet_since_s >= HEARTBEAT_S:
-                    quiet_since_s = now_s
-                    delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
-                welcomed = self._welcome(welcomed, queue.writer.readers, channel, delivery)
-                if delivery.is_giving_books:
-                    await trio.lowlevel.checkpoint()
-                    continue
-                with trio.move_on_after(BEAT_S):
-                    await log.wait_beyond(delivery.position)
+            with channel.log.hand(partial(self._take, queue, delivery), is_quick=True) as hand:
+                while is_whole := queue.is_whole():
+                    queue.writer.beat(self._wall_ns())
+                    first = delivery.position
+                    delivery.deliver()
+                    self._count(delivery, first)
+                    if channel.log.closed:
+                        delivery.finish()
+                        return True
+                    if trio.current_time() - self._quiet_since_s >= HEARTBEAT_S:
+                        self._quiet_since_s = trio.current_time()
+                        delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
+                    self._welcome(queue.writer.readers, channel, delivery)
+                    if delivery.is_giving_books:
+                        await trio.lowlevel.checkpoint()
+                        continue
+                    with trio.move_on_after(BEAT_S):
+                        await hand.wait()
             return False
         finally:
             self._queue = None
-            self._readers_before += max(welcomed, 0)
+            self._readers_before += max(self._welcomed, 0)
             queue.close(keep=self.config.keep and is_whole)
 
-    def _deliver(self, delivery: Delivery, log: Log[Header]) -> bool:
-        """Push all that is new. Whether anything was."""
+    def _take(self, queue: OwnedQueue, delivery: Delivery) -> bool:
+        """Push what was published, in the publisher's step: see `fanout.channel.hand`."""
+        if not queue.is_uncut():
+            return False
         first = delivery.position
-        is_news = delivery.deliver()
-        if is_news:
-            self._blocks += delivery.position - first
-            self.sending.add(log.age_ns(first))
-        return is_news
+        is_all = delivery.take()
+        self._count(delivery, first)
+        return is_all and queue.writer.readers == self._welcomed
 
-    def _welcome(self, welcomed: int, readers: int, channel: Channel, delivery: Delivery) -> int:
-        """Push a snapshot for a new reader, behind what it has to read. Gives how many readers
-        got theirs: as many as before while there is no room for it."""
-        if readers == welcomed:
-            return welcomed
-        if (welcomed, readers) == (0, 1):
-            return readers  # the first reader finds the snapshot that was pushed at the start
-        is_said = all(delivery.say(each) for each in payloads_of(channel.snapshot()))
-        if is_said:
+    def _count(self, delivery: Delivery, first: int) -> None:
+        """Count the frames of the log from position `first` on, which were pushed or dropped."""
+        if delivery.position != first:
+            self._blocks += delivery.position - first
+            self._quiet_since_s = trio.current_time()
+            self.sending.add(delivery.age_ns(first))
+
+    def _welcome(self, readers: int, channel: Channel, delivery: Delivery) -> None:
+        """Push a snapshot for a new reader, behind what it has to read, once there is room."""
+        if readers == self._welcomed:
+            return
+        # The first reader finds the snapshot that was pushed at the start.
+        if (self._welcomed, readers) != (0, 1):
+            if not all(delivery.say(each) for each in payloads_of(channel.snapshot())):
+                return
             delivery.show_books()
-        return readers if is_said else welcomed
+        self._welcomed = readers
 
 
 def _require_machine() -> None:

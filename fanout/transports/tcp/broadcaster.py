@@ -3,7 +3,7 @@
 A client is in one of three states.
 
 - *Sharing*: the client has everything so far, like nearly all clients. These share one cursor, and
-  one call sends new frames to all of them.
+  one call sends new frames to all of them, as soon as they are published.
 - *Apart*: the client has just joined or caught up, and has a cursor of its own. It is sent what it
   lacks until it reaches the shared position. A client with TLS stays apart.
 - *Behind*: the client's socket did not take everything, or the client asked for what is older than
@@ -12,6 +12,7 @@ A client is in one of three states.
 
 from array import array
 from copy import copy
+from functools import partial
 from typing import Any, Final, Protocol
 
 import trio
@@ -135,8 +136,8 @@ class Broadcaster:
         self._quiet_since_s = 0.0
 
     async def run(self, wire: Wire) -> None:
-        """Send new frames to all clients at each wake-up of the log, and heartbeats in silence,
-        until the log is closed."""
+        """Send what is published to all clients, and heartbeats in silence, until the log is
+        closed."""
         self._quiet_since_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._beat, wire)
@@ -144,14 +145,31 @@ class Broadcaster:
             nursery.cancel_scope.cancel()
 
     async def _deliver(self, log: Log[Any]) -> None:
-        while not log.closed:
-            await log.wait_beyond(self.delivered)
-            first, self.delivered = self.delivered, log.end
-            self._quiet_since_s = trio.current_time()
-            is_sent = first != log.end and self.is_anybody_waiting
-            self.hand_on(log)
-            if is_sent and self._sending is not None:
-                self._sending.add(log.age_ns(first))
+        with log.hand(partial(self.take, log)) as hand:
+            while not log.closed:
+                await hand.wait()
+                is_anybody_waiting = self.is_anybody_waiting
+                self.hand_on(log)
+                self._note_delivered(log, is_sent=is_anybody_waiting)
+
+    def take(self, log: Log[Any]) -> bool:
+        """Send new frames to the clients that share a position, in the publisher's step: see
+        `fanout.channel.hand`. One piece of them, which is nearly always all. False if `hand_on` has
+        to send more, or to other clients."""
+        is_sent = bool(self._sharing)
+        if self._sharing and log.oldest <= self._front.position < log.end:
+            self._send_piece(log)
+        if self._apart or (self._sharing and self._front.position != log.end):
+            return False
+        self._note_delivered(log, is_sent=is_sent)
+        return True
+
+    def _note_delivered(self, log: Log[Any], *, is_sent: bool) -> None:
+        """Note that all frames have been handed on, and whether to anybody."""
+        first, self.delivered = self.delivered, log.end
+        self._quiet_since_s = trio.current_time()
+        if is_sent and first != log.end and self._sending is not None:
+            self._sending.add(log.age_ns(first))
 
     async def _beat(self, wire: Wire) -> None:
         while True:
@@ -230,14 +248,18 @@ class Broadcaster:
         if log.closed or self._front.position < log.oldest:
             self._disperse()
         while self._sharing and self._front.position != log.end:
-            position = self._front.position
-            piece = log.read(self._front, self._piece_bytes)
-            assert isinstance(piece, bytes), "it is not lapped, and the log does not change now"
-            self._send(piece, position)
+            self._send_piece(log)
         for client in tuple(self._apart):
             client.push()
             if client in self._apart:
                 self._let_share(client)
+
+    def _send_piece(self, log: Log[Any]) -> None:
+        """Send what follows to the sharing clients."""
+        position = self._front.position
+        piece = log.read(self._front, self._piece_bytes)
+        assert isinstance(piece, bytes), "it is not lapped, and the log does not change now"
+        self._send(piece, position)
 
     def say(self, frames: bytes) -> None:
         """Send frames that are not in the log to all clients that are not behind. Those have been

@@ -1,6 +1,6 @@
 """The TCP transport: any number of clients of any channel, none of which can hold up another.
 
-A client is a position in a channel's log, and a socket. When blocks arrive, one task sends them to
+A client is a position in a channel's log, and a socket. When a block is published, it is sent to
 all clients of the channel that have everything so far, with a single non-blocking call for each.
 Nearly all clients are sent the same piece of memory. A client whose socket does not take everything
 gets a task of its own. So no client waits for another. A slow client costs its cursor and the one

@@ -91,6 +91,7 @@ class Wire1:
                 self._break("trades are missing in the journal that is replayed")
         if frames:
             self.log.append(b"".join(frames), count=len(frames), held_ns=age_ns)
+            self.log.hand_on()
 
     def _encode(self, payload: bytes) -> list[bytes]:
         trades = decode_block(payload, self._header).trades

@@ -144,6 +144,7 @@ async def test_a_waiting_reader_is_woken_by_the_next_frame() -> None:
         nursery.start_soon(log.wait_beyond, log.end)
         await trio.testing.wait_all_tasks_blocked()
         log.append(b"x", count=1)
+        log.hand_on()
 
 
 def test_what_is_unread_counts_against_the_capacity() -> None:

@@ -326,15 +326,67 @@ async def test_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         await ShmTransport(config(tmp_path)).run([new_channel()])
 
 
-async def test_a_record_is_in_the_queue_within_two_scheduler_passes(tmp_path: Path) -> None:
+async def test_a_record_is_in_the_queue_before_its_publisher_goes_on(tmp_path: Path) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path) as served:
+        with reading(tmp_path) as reader:
+            await settle()
+            publish(channel, 1, 2)
+            assert reader.all_now().trade_ids == [1, 2]
+            assert served.stats().consumers[0].blocks == 1
+
+
+async def test_a_record_after_another_is_in_the_queue_within_two_passes(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path):
         with reading(tmp_path) as reader:
             await settle()
             publish(channel, 1, 2)
+            publish(channel, 3)
             for _ in range(2):  # one pass for us, at most one for the transport
                 await trio.lowlevel.checkpoint()
-            assert reader.all_now().trade_ids == [1, 2]
+            assert reader.all_now().trade_ids == [1, 2, 3]
+
+
+async def test_a_new_reader_gets_its_snapshot_with_the_next_record(tmp_path: Path) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        for number in (1, 2):
+            with reading(tmp_path) as reader:
+                await settle()
+                publish(channel, number)
+                await settle()  # takes less time than there is between two beats
+                records = reader.all_now().records
+    assert {type(each) for each in records} == {Trade, Snapshot}
+
+
+async def test_a_fault_while_something_is_published_ends_the_transport_and_not_its_publisher(
+    tmp_path: Path,
+) -> None:
+    channel = new_channel()
+    with pytest.RaisesGroup(ZeroDivisionError):
+        async with serving(channel, tmp_path):
+            await settle()
+            with mock.patch.object(QueueWriter, "push", side_effect=ZeroDivisionError):
+                publish(channel, 1)
+            await trio.sleep_forever()
+    assert os.listdir(tmp_path) == []
+    publish(channel, 2)
+    assert channel.log.next_seq == 3
+
+
+async def test_a_queue_that_was_cut_is_not_touched_by_the_next_record(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        await settle()
+        os.truncate(tmp_path / "q", 0)
+        publish(channel, 1)  # or this process has ended by SIGBUS
+        await settle()
+        publish(channel, 2)
+        with reading(tmp_path) as reader:
+            assert reader.all_now().trade_ids == [2]
 
 
 async def test_a_stalled_reader_gets_a_loss_with_the_exact_numbers(

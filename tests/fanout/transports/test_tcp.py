@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from msgspec.structs import replace
 
 from fanout.errors import BindError
@@ -83,6 +84,21 @@ async def test_an_ipv6_address_is_written_with_brackets_in_the_url() -> None:
     transport = TcpTransport(TcpConfig(host="::1", port=0))
     async with serving(new_channel(), transport) as url:
         assert url.startswith("tcp://[::1]:")
+
+
+async def test_a_block_is_sent_before_its_publisher_goes_on() -> None:
+    channel, transport = new_channel(), new_transport()
+    async with serving(channel, transport) as url, tcp_reader(url) as reader:
+        await reader.until_header()
+        for number in (1, 2):  # from then on the client stands where others would
+            publish(channel, number)
+            await reader.until(Trade, number)
+            await trio.testing.wait_all_tasks_blocked()
+        before = transport.sending.count
+        publish(channel, 3)
+        assert transport.sending.count == before + 1
+        await reader.until(Trade, 3)
+        assert reader.trade_ids == [1, 2, 3]
 
 
 async def test_a_port_in_use_is_an_error_of_one_line() -> None:

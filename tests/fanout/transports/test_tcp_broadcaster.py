@@ -133,6 +133,73 @@ def test_clients_at_one_position_get_all_frames_in_order(shared: SharedLog) -> N
     assert len({id(each.reader.cursor) for each in clients}) == 1
 
 
+async def test_a_publisher_sends_to_clients_that_share_a_position_itself(shared: SharedLog) -> None:
+    clients = [shared.client() for _ in range(2)]
+    shared.publish(b"1 ")
+    shared.log.append(b"2 ", count=1)
+    assert shared.broadcaster.take(shared.log)
+    assert [each.received() for each in clients] == [b"1 2 "] * 2
+    assert shared.broadcaster.delivered == shared.log.end
+
+
+async def test_a_publisher_leaves_clients_of_their_own_position_to_the_task(
+    shared: SharedLog,
+) -> None:
+    sharing, alone = shared.client(), shared.client(is_shareable=False)
+    shared.publish(b"1 ")
+    shared.log.append(b"2 ", count=1)
+    assert not shared.broadcaster.take(shared.log)
+    assert (sharing.received(), alone.received()) == (b"1 2 ", b"1 ")
+    shared.publish(b"3 ")
+    assert (sharing.received(), alone.received()) == (b"3 ", b"2 3 ")
+
+
+async def test_a_publisher_sends_one_piece_and_leaves_the_rest_to_the_task(
+    shared: SharedLog,
+) -> None:
+    client = shared.client()
+    shared.publish(b"1 ")
+    for frame in (b"2 ", b"3 "):
+        shared.log.append(frame, count=1)
+    assert not shared.broadcaster.take(shared.log)
+    assert client.received() == b"1 2 "
+    shared.broadcaster.hand_on(shared.log)
+    assert client.received() == b"3 "
+
+
+async def test_a_publisher_leaves_clients_that_lost_their_place_to_the_task(
+    shared: SharedLog,
+) -> None:
+    client = shared.client()
+    shared.publish(b"1 ")
+    shared.log.capacity_bytes = 1
+    for frame in (b"2 ", b"3 "):
+        shared.log.append(frame, count=1)
+    assert not shared.broadcaster.take(shared.log)
+    assert client.received() == b"1 "
+    shared.broadcaster.hand_on(shared.log)
+    assert client.received() == b"<lapped>3 "
+
+
+async def test_a_client_that_takes_part_of_what_its_publisher_sends_falls_behind(
+    shared: SharedLog,
+) -> None:
+    quick, slow = shared.client(), shared.client()
+    shared.publish(b"1 ")
+    slow.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    shared.log.append(b"x" * 2**20, count=1)
+    shared.broadcaster.take(shared.log)
+    assert slow in shared.broadcaster.behind
+    assert slow.unsent
+    assert quick in shared.broadcaster.clients
+
+
+async def test_without_clients_a_publisher_has_nothing_to_do(shared: SharedLog) -> None:
+    shared.log.append(b"1 ", count=1)
+    assert shared.broadcaster.take(shared.log)
+    assert shared.broadcaster.delivered == shared.log.end
+
+
 def test_a_later_client_gets_the_frames_after_it_joined(shared: SharedLog) -> None:
     early = shared.client()
     shared.publish(b"1 ")
