@@ -193,6 +193,11 @@ class Reader:
             self._books = deque(self._channel.books.indexes())
             self.put_off_book()
 
+    def newest_quotes(self) -> bytes:
+        """The newest quotes, as frames, if the channel has books: for a reader at the log's end
+        that lost something. Empty without quotes."""
+        return self._channel.quote_snapshot() if self._channel.has_books else b""
+
     def next_book(self) -> WholeBook | None:
         """The whole book that the reader gets next, None if it has them all. It is as the book is
         at the first call, and comes again until `took_book` or `put_off_book`."""

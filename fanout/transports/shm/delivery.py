@@ -6,9 +6,10 @@ is room again, LOSS names that range, before anything else is pushed. So the que
 stream in which every hole is reported, wherever a reader attaches to it.
 
 In a channel with books the whole books follow each LOSS, and each new reader, as soon as there is
-room: each as it is then, in one go, since its pieces belong together. A deep book is encoded in
-steps, so that the readers of other transports need not wait for all of it. Meanwhile the queue gets
-no frame of the log: those that the book has already have to come before it.
+room: each as it is then, in one go, since its pieces belong together. After a LOSS the newest
+quotes come before them. A deep book is encoded in steps, so that the readers of other transports
+need not wait for all of it. Meanwhile the queue gets no frame of the log: those that the book has
+already have to come before it.
 """
 
 import logging
@@ -52,6 +53,8 @@ class Delivery:
         """The pieces of the next book that are encoded."""
         self._wanted_bytes = 0
         """The room that the next book needs, if it did not fit."""
+        self._owes_quotes = False
+        """Whether the reader gets the newest quotes before the next book."""
 
     @property
     def position(self) -> int:
@@ -104,10 +107,17 @@ class Delivery:
         is_begun = bool(self._book_frames)
         if not is_begun and self._wanted_bytes > writer.capacity - writer.unread_bytes:
             return
+        if self._owes_quotes and not is_begun:
+            quotes = reader.newest_quotes()
+            if quotes and not writer.push(quotes):
+                return
+            self._owes_quotes = False
         size = 0
         while book := reader.next_book():
             if size >= BOOKS_BYTES:
                 self.is_giving_books = True
+                if not self._book_frames:
+                    reader.put_off_book()  # what changes it may come before it
                 return
             piece = book.piece(len(self._book_frames), reader.cursor.next_seq)
             self._book_frames.append(piece)
@@ -216,6 +226,7 @@ class Delivery:
             if not self._writer.push(untold.loss):
                 return False
             self._dropped.losses += 1
+            self._owes_quotes = True
             self._reader.show_books()
         self._reader.told_loss()
         return untold.header is None or self._push_changes(header)

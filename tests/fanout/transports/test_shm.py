@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from fanout.channel.channel import Channel
+from fanout.channel.reader import Reader
 from fanout.clients.shm_file import AttachedQueue, Outcome, attach
 from fanout.errors import BindError, ConfigError, UsageError
 from fanout.protocol import (
@@ -31,7 +32,7 @@ from fanout.protocol import (
     decode_event,
     queue_page,
 )
-from fanout.protocol.book_records import BookUpdate
+from fanout.protocol.book_records import BookUpdate, Quote
 from fanout.protocol.constants import MAX_BLOCK_LEVELS
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import decode_opening
@@ -41,9 +42,11 @@ from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.protocol.records import Reference
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
+from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import Holder, holder_of
 from tests.clients.queues import overwrite
 from tests.contracts.transport import TransportContract
+from tests.protocol.golden import BTC
 from tests.stand import channels
 from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel, publish, publish_bulk
@@ -759,6 +762,47 @@ async def test_a_name_that_another_file_took_is_not_removed(tmp_path: Path) -> N
         (tmp_path / "q").unlink()
         (tmp_path / "q").write_bytes(b"another")
     assert (tmp_path / "q").read_bytes() == b"another"
+
+
+def test_a_whole_book_has_the_changes_that_come_before_it(tmp_path: Path) -> None:
+    """The first book takes as much as is encoded in one go. The other one changes meanwhile."""
+    channel = book_channel()
+    feeder, kept = Feeder(channel), KeptBooks(channel)
+    feeder.whole(levels=3_000)
+    feeder.whole(OTHER)
+    path, header = str(tmp_path / "q"), channel.header
+    queue = queue_file.create(path, capacity_bytes=65_536, header=header)
+    delivery = Delivery(queue.writer, Reader(channel), Dropped())
+    delivery.show_books()
+    assert delivery.is_giving_books
+    feeder.change([(990, 7)], OTHER)
+    delivery.deliver()
+    with reading(tmp_path) as reader:
+        kept.take(reader.all_now().records)
+    queue.close(keep=False)
+    kept.assert_right(0, 1)
+
+
+@pytest.mark.parametrize("sizes", [{"log_bytes": 50_000}, {"capacity_bytes": 4_096}])
+async def test_a_reader_of_a_channel_with_books_gets_the_newest_quotes_after_a_loss(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, sizes: dict[str, int]
+) -> None:
+    """Whether the log was too short or the queue was full."""
+    channel = book_channel(sizes.get("log_bytes", 50_000_000))
+    feeder = Feeder(channel)
+    async with serving(channel, tmp_path, capacity_bytes=sizes.get("capacity_bytes", 65_536)):
+        with reading(tmp_path) as reader:
+            await settle()
+            for number in range(1_000):  # in one pass
+                feeder.publish(Quote(BTC, 5 + number, 6, 100, 1, 101, 2))
+            await trio.sleep(1)
+            reader.all_now()
+            await trio.sleep(1)
+            records = reader.all_now().records
+            kept = [each for each in records if isinstance(each, Loss | Quote)]
+            assert isinstance(kept[-2], Loss)
+            assert isinstance(kept[-1], Quote)
+            assert (kept[-1].update_id, kept[-1].seq) == (1_004, 0)
 
 
 async def test_the_transport_waits_for_a_name_that_is_taken(
