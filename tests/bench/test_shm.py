@@ -35,6 +35,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(shm, "sample", sample)
     monkeypatch.setattr(shm, "limit_sample", lambda ring, dose: Sample([5] * 1_000, 1e7))
+    monkeypatch.setattr(shm, "cores_sample", lambda dose: Sample([], 0, away=0.5))
     monkeypatch.setattr(shm, "built", lambda program, directory: Path(program))
     monkeypatch.setattr(shm, "find_spec", lambda name: name)
 
@@ -53,6 +54,9 @@ def test_every_contender_is_measured_or_left_out_by_name(
 ) -> None:
     monkeypatch.setattr(shm, "PREFIX", f"fanout-test-{os.getpid()}-")
     rows, absent = result()
+    assert 0 <= rows[f"{shm.CORES}, away"].value < 100
+    for name in shm.PUBLISHED.keys() - absent.keys():
+        assert rows[f"{name}, p50"].value > 0
     assert {shm.PLAIN, "unix socket pair", "multiprocessing.Pipe", shm.CLOCK}.isdisjoint(absent)
     for name in {*shm.OURS, *shm.RIVALS, shm.LIMIT} - absent.keys():
         for percentile in shm.PERCENTILES:
@@ -90,6 +94,7 @@ def test_who_is_missing_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert absent == {
         "fanout, compiled": "fanout.protocol._speedups is not built",
         "fanout, compiled, without its client": "fanout.protocol._speedups is not built",
+        "fanout, compiled, from publishing": "fanout.protocol._speedups is not built",
         "iceoryx2": "pip install iceoryx2",
         "pyzmq": "pip install pyzmq",
         "a ring in C": "a C compiler, cc, is missing",
