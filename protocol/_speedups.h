@@ -67,6 +67,9 @@ static inline char *memory_of(PyObject *view) {
 
 #define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
 #define STORE(word, value) __atomic_store_n(word, value, __ATOMIC_RELEASE)
+/* Loads and stores before it come before those after it, but for a load after a store. No
+   instruction on x86-64: it keeps the compiler from moving them. */
+#define FENCE() __atomic_thread_fence(__ATOMIC_ACQ_REL)
 
 #if defined(__x86_64__)
 #define RELAX() __builtin_ia32_pause()

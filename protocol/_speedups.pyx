@@ -2,8 +2,8 @@
 """Compiled twins of the functions that do the work per trade and per frame.
 
 Each does what the function of its name does in `fanout.protocol.block`, `fanout.protocol.rows`,
-`fanout.protocol.quote_block`, `fanout.protocol.book_block`, `fanout.protocol.queue` or
-`fanout.protocol.journal_scan`, for arguments and bytes that are in order. Whatever is out of order
+`fanout.protocol.quote_block`, `fanout.protocol.book_block`, `fanout.protocol.queue`,
+`fanout.protocol.ring` or `fanout.protocol.journal_scan`, for arguments and bytes that are in order. Whatever is out of order
 it leaves to that one: so there is one place for every check's words, and a twin has nothing to say
 of its own.
 What it must not do is take something that the plain function refuses.
@@ -21,7 +21,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fanout.protocol import constants, queue_page
+from fanout.protocol import constants, queue_page, ring_page
 from fanout.protocol.book_records import (
     BookBlock,
     BookUpdate,
@@ -43,6 +43,7 @@ cdef extern from "_speedups.h":
     bint as_u64(PyObject *number, uint64_t *value)
     char *memory_of(PyObject *view)
     uint64_t LOAD(uint64_t *word)
+    void FENCE()
     void RELAX()
     void STORE(uint64_t *word, uint64_t value)
     void fill_crc_table()
@@ -218,6 +219,7 @@ cdef Py_ssize_t reference_update_id = offset_of(Reference, "update_id")
 include "_block.pxi"
 include "_books.pxi"
 include "_queue.pxi"
+include "_ring.pxi"
 include "_journal.pxi"
 
 
@@ -275,6 +277,7 @@ if min(
     header_instruments, header_references, instrument_index,
     reference_price, reference_trade_id, reference_time, reference_update_id,
     queue_words, queue_data, queue_position, queue_capacity,
+    ring_words, ring_data, ring_position, ring_capacity,
     least_block_place(&quote_block), least_place(&BY_PRICE), least_place(&BY_ORDER),
 ) < 0 or not _proof():
     raise ImportError("records are not laid out as the compiled twins expect")
