@@ -108,6 +108,7 @@ from fanout.protocol.request import (
     decode_request,
     encode_request,
 )
+from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.session import SessionStatistics, SubscriberSession
 
 __all__ = [
@@ -165,6 +166,8 @@ __all__ = [
     "Record",
     "Reference",
     "Request",
+    "RingReader",
+    "RingWriter",
     "SessionStatistics",
     "Side",
     "Skipped",

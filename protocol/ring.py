@@ -174,10 +174,11 @@ class RingWriter(page.RingEnd):
             raise NotRepresentableError(
                 f"frame of {longest:,} bytes exceeds a quarter of the ring, {self.longest_push:,}"
             )
+        next_seq = self._words[page.NEXT_SEQ_WORD]
         self._record_header(whole)
         self._set_landmark()
         for each in pieces:
-            self.push(each, header.next_seq)
+            self.push(each, next_seq)
 
     def _record_header(self, frames: bytes) -> None:
         self._slot ^= 1

@@ -55,7 +55,7 @@ where a queue has them.
 
 from typing import Final, Protocol
 
-from fanout.protocol.constants import MAX_SEQ, U64_MAX
+from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.header import MAX_OPENING_BYTES
 from fanout.protocol.queue_page import (
@@ -126,6 +126,10 @@ DATA_AT: Final = TABLE_AT + TABLE_BYTES
 
 ENDED: Final = 1
 
+SESSION_BYTES: Final = 2**19
+"""Least capacity for the frames of a session: a quarter of it holds the longest frame, and that is
+the most that is pushed at once."""
+
 STEP_BYTES: Final = 16 * 1024
 """Most bytes that are copied into the ring at once. The C library copies longer pieces by stores
 that may overtake the ones before, from 16,448 bytes on at the earliest."""
@@ -137,6 +141,7 @@ tries are rare: the writer has to change them each time within a microsecond."""
 assert (LANDMARK_WORDS.start, HEADER_SLOTS_AT) == (32, (1_280, 220_144))
 assert (TABLE_AT, TABLE_BYTES, DATA_AT) == (442_368, MEMORY_PAGE_BYTES, 446_464)
 assert MAX_HEADER_BYTES >= MAX_OPENING_BYTES
+assert SESSION_BYTES // 4 >= LENGTH_BYTES + MAX_FRAME_BYTES
 assert INTENT_WORD // LINE_WORDS == TAIL_WORD // LINE_WORDS
 
 View = memoryview
@@ -283,10 +288,11 @@ def read_header(page: View, words: View, position: int) -> bytes | None:
     then its frames follow there.
     """
     for _ in range(TRIES):
-        slots = [_slot(words, at // WORD_BYTES, position) for at in HEADER_SLOTS_AT]
+        slots = [_slot(words, at // WORD_BYTES, position) for at in HEADER_SLOTS_AT[::-1]]
         if not any(length for _, _, length, _ in slots):
             return b""
-        age, at, length, version = min(slots)
+        # Only the first two headers can count from the same position; the second stands first here.
+        age, at, length, version = min(slots, key=_age)
         if age >= 2**63:
             return None
         start = (at + 4) * WORD_BYTES
@@ -298,6 +304,10 @@ def read_header(page: View, words: View, position: int) -> bytes | None:
                 )
             return header
     return None
+
+
+def _age(slot: tuple[int, int, int, int]) -> int:
+    return slot[0]
 
 
 def _slot(words: View, at: int, position: int) -> tuple[int, int, int, int]:

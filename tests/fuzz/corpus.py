@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from fanout.protocol import START, Position, Request, encode_request, frame
+from fanout.protocol import START, Position, Request, encode_request, frame, ring_page
 from fanout.protocol.framing import seal
 from fanout.protocol.journal import (
     INDEX_MAGIC,
@@ -162,6 +162,23 @@ def patches() -> list[bytes]:
 
 def hftp_packets() -> list[bytes]:
     return [BOOK_BYTES, TRADE_BYTES]
+
+
+def ring_patches() -> list[bytes]:
+    words = (
+        ring_page.CAPACITY_WORD,
+        ring_page.INTENT_WORD,
+        ring_page.NEXT_SEQ_WORD,
+        ring_page.TAIL_WORD,
+        ring_page.SNAPSHOT_FROM_WORD,
+        ring_page.LANDMARK_WORDS[0],
+        ring_page.HEADER_SLOTS_AT[1] // 8,
+        ring_page.HEADER_SLOTS_AT[1] // 8 + 2,
+        ring_page.DATA_AT // 8,
+    )
+    odd = (0, 1, 4_200, 2**62, 2**64 - 1)
+    one = [patch(8 * word, value.to_bytes(8, "little")) for word in words for value in odd]
+    return [start + each for start in (b"\0", b"\xff") for each in (b"", *one)]
 
 
 def messages() -> list[bytes]:

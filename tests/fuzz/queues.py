@@ -37,9 +37,14 @@ def new_queue(start: int = 0) -> bytearray:
 
 
 def patched(patches: bytes) -> bytearray:
-    """A queue with patches. The first byte says where its cursors began; so a frame can lie across
-    the end of the data area."""
-    buffer = new_queue(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
+    """A queue with patches."""
+    return patched_over(new_queue, patches)
+
+
+def patched_over(new: Callable[[int], bytearray], patches: bytes) -> bytearray:
+    """A buffer of `new` with patches. The first byte says where its cursors began; so a frame can
+    lie across the end of the data area."""
+    buffer = new(0 if not patches or patches[0] < 128 else CAPACITY_BYTES - 64)
     at = 1
     while at + 4 <= len(patches):
         place = int.from_bytes(patches[at : at + 3], "little") % len(buffer)

@@ -5,7 +5,8 @@ from typing import Final
 from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
 from fanout.protocol import LimitExceededError, MalformedError, PeerError
-from tests.fuzz import books, corpus, journals, outside, queues, slots, venue, wire
+from fanout.protocol.ring import Lapped
+from tests.fuzz import books, corpus, journals, outside, queues, rings, slots, venue, wire
 from tests.fuzz.target import Target
 
 MIB: Final = 1024 * 1024
@@ -34,6 +35,12 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "slots": Target(run=slots.ring, refusals=(), seeds=slots.heads, most_besides=2 * MIB),
     "hftp": Target(run=slots.packet, refusals=(PeerError,), seeds=corpus.hftp_packets),
+    "ring": Target(
+        run=rings.ring,
+        refusals=(PeerError, Lapped),
+        seeds=corpus.ring_patches,
+        most_besides=4 * MIB,
+    ),
     "trades": Target(
         run=venue.stream(venue.TRADES), refusals=(VenueRefusalError,), seeds=corpus.messages
     ),

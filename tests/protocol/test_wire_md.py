@@ -14,6 +14,7 @@ from fanout.protocol import (
     encode_request,
     frame,
     queue_page,
+    ring_page,
 )
 from fanout.protocol.journal import (
     FILE_HEADER_BYTES,
@@ -115,6 +116,34 @@ def test_every_code_is_on_the_page_with_its_number(
     ],
 )
 def test_the_page_of_a_queue_is_laid_out_as_the_table_says(byte: int, field: str) -> None:
+    assert f"| {byte} | {field} |" in WIRE_MD
+
+
+@pytest.mark.parametrize(
+    ("byte", "field"),
+    [
+        (8 * ring_page.MAGIC_WORD, "ring magic"),
+        (8 * ring_page.VERSION_WORD, "ring layout version"),
+        (8 * ring_page.CAPACITY_WORD, "capacity of the ring"),
+        (8 * ring_page.EPOCH_WORD, "epoch of the ring"),
+        (8 * ring_page.WRITER_PID_WORD, "pid of the ring's writer"),
+        (8 * ring_page.STATE_WORD, "state of the ring"),
+        (8 * ring_page.INTENT_WORD, "intent"),
+        (8 * ring_page.NEXT_SEQ_WORD, "next seq"),
+        (8 * ring_page.TAIL_WORD, "ring tail"),
+        (8 * ring_page.HEARTBEAT_WORD, "heartbeat of the ring"),
+        (8 * ring_page.SNAPSHOT_VERSION_WORD, "snapshot version"),
+        (8 * ring_page.SNAPSHOT_FROM_WORD, "snapshot from"),
+        (8 * ring_page.SNAPSHOT_TO_WORD, "snapshot to"),
+        (8 * ring_page.SNAPSHOT_SEQ_WORD, "snapshot seq"),
+        (8 * ring_page.LANDMARK_WORDS[0], "landmarks"),
+        (ring_page.HEADER_SLOTS_AT[0], "ring header slot 0"),
+        (ring_page.HEADER_SLOTS_AT[1], "ring header slot 1"),
+        (ring_page.TABLE_AT, "readers of the ring"),
+        (ring_page.DATA_AT, "data of the ring"),
+    ],
+)
+def test_the_page_of_a_ring_is_laid_out_as_the_table_says(byte: int, field: str) -> None:
     assert f"| {byte} | {field} |" in WIRE_MD
 
 
