@@ -31,6 +31,7 @@ from tests.bench import (
     memory,
     pure_client,
     reconnect,
+    ring,
     scale,
     shm,
     size,
@@ -68,9 +69,10 @@ NAMED: Final[dict[str, Stage]] = {
     "pure-client": pure_client,
     "venues": venues,
     "journal": journal,
+    "ring": ring,
 }
-"""Stages of a whole service. They run only if they are named: `scale` takes half an hour, and the
-others a quarter of an hour together."""
+"""Stages of a whole service, and of the ring in shared memory. They run only if they are named:
+`scale` takes half an hour, and the others a quarter of an hour together."""
 ALL: Final = STAGES | NAMED
 
 

@@ -7,11 +7,14 @@ another. Rivals get their best: see `tests.bench.shm` for what that is.
 import os
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Final, NamedTuple
 
+from tests.bench.ring_parts.rings import new_ring, ring_reader
 from tests.bench.shm_rivals.frames import FRAME_BYTES, Receive, Send
 
 QUEUE_BYTES: Final = 2**20
+RING_BYTES: Final = 2**24
 QUEUE_FRAMES: Final = 4_096
 """Of room in a rival's queue that is counted in frames."""
 
@@ -60,6 +63,30 @@ def bare_queue(directory: str) -> Ends:
         return attached.reader.pop
 
     return Ends(lambda: _queue_writer(directory), make_receive, length_bytes=4)
+
+
+def ring(directory: str) -> Ends:
+    """Ours that many read, without a client. Its writer overwrites: the ring has to be longer than
+    what is sent before the reader has begun."""
+    writer = new_ring(f"{directory}/r", RING_BYTES)
+    numbers = count(2)
+
+    def make_send() -> Send:
+        return lambda frame: writer.push(frame, next(numbers))
+
+    return Ends(make_send, lambda: ring_reader(f"{directory}/r", 0).pop, length_bytes=4)
+
+
+def tcp(directory: str) -> Ends:
+    """A connection on loopback: one send a frame, and a reader that blocks."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    receive = ours.recv
+    return Ends(lambda: theirs.sendall, lambda: lambda: receive(FRAME_BYTES, socket.MSG_WAITALL))
 
 
 def pipe(directory: str) -> Ends:
@@ -174,6 +201,8 @@ WAYS: Final[dict[str, Callable[[str], Ends]]] = {
     for each in (
         queue,
         bare_queue,
+        ring,
+        tcp,
         pipe,
         multiprocessing_queue,
         socket_pair,

@@ -1,0 +1,1 @@
+"""What the stage `ring` runs in processes of its own."""
