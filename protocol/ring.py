@@ -126,6 +126,7 @@ class RingWriter(page.RingEnd):
         words[page.CAPACITY_WORD] = capacity
         words[page.WRITER_PID_WORD] = pid
         words[page.INTENT_WORD] = words[page.TAIL_WORD] = start
+        words[page.SNAPSHOT_BEGUN_WORD] = words[page.SNAPSHOT_TO_WORD] = start
         words[page.NEXT_SEQ_WORD] = header.next_seq if header else 1
         words[page.VERSION_WORD] = page.LAYOUT_VERSION
         if header is not None:
@@ -195,6 +196,7 @@ class RingWriter(page.RingEnd):
         may be others. One that was begun and not ended is forgotten."""
         self._asked = self._wants()
         self._snapshot = (self._position, self._words[page.NEXT_SEQ_WORD])
+        self._words[page.SNAPSHOT_BEGUN_WORD] = self._position
 
     def end_snapshot(self) -> bool:
         """The snapshot is whole: readers may begin at its first frame. False if the writer has
@@ -393,9 +395,29 @@ class RingReader(page.RingEnd):
         if found is None or (since is not None and (found[0] - since) & U64_MAX >= _BEHIND):
             return None
         try:
-            return self._begin_at_first([found])
+            return self._begin_at_first([(found[0], found[2])])
         except Lapped:
             return None
+
+    def has_passed_snapshots(self, position: int) -> bool:
+        """Whether no frame from `position` on belongs to a snapshot, up to where this reader saw
+        the live end last."""
+        words = self._words
+        # In this order: a snapshot that has begun since then ends behind it.
+        begun, stop = words[page.SNAPSHOT_BEGUN_WORD], words[page.SNAPSHOT_TO_WORD]
+        return (position - stop) & U64_MAX < _BEHIND and (stop - begun) & U64_MAX < _BEHIND
+
+    def has_snapshot_between(self, start: int, stop: int) -> bool:
+        """Whether the newest whole snapshot lies between two positions."""
+        found = page.read_snapshot(self._words)
+        if found is None:
+            return False
+        return (found[0] - start) & U64_MAX < _BEHIND and (stop - found[1]) & U64_MAX < _BEHIND
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that comes at the live end, or just came."""
+        return self._words[page.NEXT_SEQ_WORD]
 
     def ask_snapshot(self) -> int:
         """Ask the writer for a snapshot, if this reader is in the table. Gives the position at or

@@ -23,7 +23,8 @@ carries them and begins again at its start when it comes to its end.
       200   25  snapshot from    where the newest whole snapshot begins
       208   26  snapshot to      where it ends
       216   27  snapshot seq     the sequence number that comes at `from`
-      224   28  reserved
+      224   28  snapshot begun   where the newest snapshot begins, whole or not
+      232   29  reserved
       256   32  landmarks        64 places where a frame begins: u64 position, u64 sequence number
      1280       header slot 0    u64 version, u64 from, u64 length, u64 reserved, 218,832 bytes
    220144       header slot 1    likewise
@@ -85,6 +86,7 @@ SNAPSHOT_VERSION_WORD: Final = HEARTBEAT_WORD + LINE_WORDS
 SNAPSHOT_FROM_WORD: Final = SNAPSHOT_VERSION_WORD + 1
 SNAPSHOT_TO_WORD: Final = SNAPSHOT_FROM_WORD + 1
 SNAPSHOT_SEQ_WORD: Final = SNAPSHOT_TO_WORD + 1
+SNAPSHOT_BEGUN_WORD: Final = SNAPSHOT_SEQ_WORD + 1
 
 LANDMARKS: Final = 64
 """How many places there are at which a reader can begin."""
@@ -255,14 +257,15 @@ def write_snapshot(words: View, start: int, stop: int, seq: int) -> None:
     words[SNAPSHOT_VERSION_WORD] = ((version | 1) + 1) & U64_MAX
 
 
-def read_snapshot(words: View) -> tuple[int, int] | None:
-    """Where the newest whole snapshot begins, and the sequence number that comes there. None if
-    there was none yet, or while the writer is about to name another one."""
+def read_snapshot(words: View) -> tuple[int, int, int] | None:
+    """Where the newest whole snapshot begins and ends, and the sequence number that comes at its
+    beginning. None if there was none yet, or while the writer is about to name another one."""
     for _ in range(TRIES):
         version = words[SNAPSHOT_VERSION_WORD]
-        start, seq = words[SNAPSHOT_FROM_WORD], words[SNAPSHOT_SEQ_WORD]
+        start, stop = words[SNAPSHOT_FROM_WORD], words[SNAPSHOT_TO_WORD]
+        seq = words[SNAPSHOT_SEQ_WORD]
         if words[SNAPSHOT_VERSION_WORD] == version and not version & 1:
-            return (start, seq) if version and 1 <= seq <= MAX_SEQ else None
+            return (start, stop, seq) if version and 1 <= seq <= MAX_SEQ else None
     return None
 
 
