@@ -14,15 +14,15 @@ has one reader at a time; the next one resumes where the last one stopped. A rea
 nothing: the next one gets the frame again whose records it was handing over.
 """
 
-import os
 import time
-from enum import Enum
-from typing import Final, Unpack
+from typing import Unpack
 
-from fanout.clients.client import BlockingClient, ClientOptions
+from fanout.clients.client import ClientOptions
 from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
-from fanout.clients.shm_client import QueueClient, nap_s
-from fanout.clients.shm_file import Outcome, QueueError
+from fanout.clients.shared_client import BlockingSharedClient, Wait
+from fanout.clients.shared_file import Outcome
+from fanout.clients.shm_client import QueueClient
+from fanout.clients.shm_file import AttachedQueue, QueueError
 from fanout.protocol.errors import PeerError
 from fanout.protocol.queue import QueueReader
 from fanout.protocol.queue_file import DIRECTORY
@@ -38,22 +38,8 @@ __all__ = [
     "Wait",
 ]
 
-YIELDS: Final = 100
-"""Polls of an empty queue, some 50 µs, before a reader with `Wait.SLEEP` sleeps."""
 
-
-class Wait(Enum):
-    """What a blocking reader does while the queue is empty."""
-
-    SPIN = "spin"
-    """Poll again at once. The fastest, but it takes a whole core."""
-    YIELD = "yield"
-    """Let other threads have the core, then poll again."""
-    SLEEP = "sleep"
-    """Yield for a short while, then sleep, up to a millisecond at a time."""
-
-
-class ShmClient(QueueClient, BlockingClient):
+class ShmClient(QueueClient, BlockingSharedClient[AttachedQueue]):
     """A subscriber to a queue. Iterate over it; it attaches by itself.
 
     See `fanout.clients.shm_client.QueueClient` for parameters and errors. `close` ends the
@@ -102,7 +88,7 @@ class ShmClient(QueueClient, BlockingClient):
         """The reader of the queue, which is attached if necessary. Raises `PeerError`."""
         self._require_own()
         try:
-            queue = self._queue or self._open()
+            queue = self._file or self._attached()
         except PeerError as error:
             self._lose(error)  # no queue was attached that could explain it
             raise
@@ -111,33 +97,21 @@ class ShmClient(QueueClient, BlockingClient):
 
     def _look_twice(self) -> bytes | None:
         """Check the queue, then take a frame: one written before the check is still read."""
-        assert self._queue is not None, "its reader found it empty"
-        trouble = self._trouble(self._queue)
-        payload = self._queue.reader.take()
+        assert self._file is not None, "its reader found it empty"
+        trouble = self._trouble(self._file)
+        payload = self._file.reader.take()
         if payload is None and trouble:
             raise trouble
         return payload
 
     def _lose(self, error: Exception) -> Exception:
+        """Close a queue that ended with `error`. Returns the cause of the error."""
         self._reader = None
-        return super()._lose(error)
-
-    def _step(self) -> None:
-        """Attach, or poll once, and pause if the queue was empty."""
-        if self._queue is None:
-            if not self._is_closed_within(self._subscription.state.pause_s):
-                self._attach()
-        elif self._take():
-            self._idle = 0
-        else:
-            self._pause(self._idle)
-            self._idle += 1
-
-    def _pause(self, idle: int) -> None:
-        if self._wait is Wait.SLEEP and idle >= YIELDS:
-            time.sleep(nap_s(idle - YIELDS))
-        elif self._wait is not Wait.SPIN:
-            os.sched_yield()
+        queue, self._file = self._file, None
+        error = self._explained(queue, error)
+        if queue is not None:
+            queue.close()
+        return error
 
     def _drop(self) -> None:
         self._reader = None

@@ -14,8 +14,10 @@ from trio.lowlevel import current_trio_token
 
 from fanout.clients.client import AsyncClient
 from fanout.clients.outcomes import AddressError, Disconnected, DisconnectedError, Restarted
-from fanout.clients.shm_client import QueueClient, nap_s
-from fanout.clients.shm_file import Outcome, QueueError
+from fanout.clients.shared_client import nap_s
+from fanout.clients.shared_file import Outcome
+from fanout.clients.shm_client import QueueClient
+from fanout.clients.shm_file import QueueError
 
 __all__ = [
     "AddressError",
@@ -36,7 +38,7 @@ class TrioShmClient(QueueClient, AsyncClient):
 
     async def _step(self) -> None:
         # Sleep in every step, if only for 0 s, so that other tasks run.
-        if self._queue is None:
+        if self._file is None:
             await trio.sleep(self._pause_left_s(trio.current_time(), current_trio_token()))
             self._attach()
         else:

@@ -1,8 +1,8 @@
-"""Rules for the file of a shared-memory queue that writer and reader share: name, locks, machine.
+"""Rules for the file of a queue or a ring that writer and reader share: name, locks, machine.
 
 This module holds values only. The callers open, lock and map the file.
 
-The page has a pid field for the writer and one for the reader. The process that holds the lock on
+The page has a pid field for the writer, and one for each reader. The process that holds the lock on
 a field has that role. It is a lock of the open file description (`F_OFD_SETLK`). The kernel
 releases it when the owner ends for any reason. The lock is reliable where a pid is not: a pid may
 be reused, or mean another process in another container. A child that is forked while the queue is
@@ -16,15 +16,14 @@ from fanout.protocol.errors import CallerError
 from fanout.protocol.queue_page import WORD_BYTES
 
 DIRECTORY: Final = "/dev/shm"
-"""Directory of the queues. On Linux its files are in memory."""
+"""Directory of queues and rings. On Linux its files are in memory."""
 
 MAX_NAME_BYTES: Final = 200
-"""Longest name of a queue. File names may have 255 bytes, and the temporary file's name is longer
-than the queue's."""
+"""Longest name. File names may have 255 bytes, and the temporary file's name is longer."""
 
 
 class UnsupportedMachineError(CallerError):
-    """The queue does not work correctly on this processor."""
+    """Queues and rings do not work correctly on this processor."""
 
 
 def require_supported_machine(machine: str) -> None:
@@ -34,13 +33,13 @@ def require_supported_machine(machine: str) -> None:
     """
     if machine.lower() not in ("x86_64", "amd64"):
         raise UnsupportedMachineError(
-            f"shared-memory queues need an x86-64 processor, this is {machine or 'unknown'}, "
+            f"queues and rings need an x86-64 processor, this is {machine or 'unknown'}, "
             "which may reorder memory accesses: use tcp"
         )
 
 
 def name_fault(name: str) -> str | None:
-    """Why `name` cannot name a queue; None if it can."""
+    """Why `name` cannot name a queue or a ring; None if it can."""
     if not name:
         return "the name is empty"
     if "/" in name or "\0" in name:

@@ -207,7 +207,7 @@ def test_a_file_imports_only_what_it_may_know(path: Path) -> None:
 
 
 SHARED = {
-    "transports": ("base", "registry"),
+    "transports": ("base", "registry", "shared", "shared_check", "shared_file"),
     "venues": ("acks", "base", "levels", "numbers", "rows", "times", "values"),
 }
 """The modules that all transports, and all venues, may use."""

@@ -1,7 +1,7 @@
-"""Checks of this machine: processor, file descriptors, ports, certificates, shared memory, queues.
+"""Checks of this machine: processor, file descriptors, ports, certificates, shared memory.
 
 Each check opens its resource in the same way as the service, and releases it at once. Existing
-files and queues stay untouched.
+files, queues and rings stay untouched.
 """
 
 import platform
@@ -37,7 +37,7 @@ def _place(check: Check) -> int:
 
 
 def check_platform(*, is_x86_needed: bool, machine: str = platform.machine()) -> Check:
-    """Report the versions, and whether the processor supports the shared-memory queue."""
+    """Report the versions, and whether the processor supports queues and rings in shared memory."""
     subject = Subject(Name.MACHINE, f"{platform.system()} {machine}")
     known = versions()
     found = (

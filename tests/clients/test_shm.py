@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from fanout.clients import shm_client, sigbus
+from fanout.clients import shared_client, sigbus
 from fanout.clients.shm import (
     AddressError,
     Disconnected,
@@ -299,12 +299,12 @@ def make_odd_capacity(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "outcome"),
     [
-        (make_nothing, Outcome.NO_QUEUE),
-        (make_directory, Outcome.NOT_A_QUEUE),
-        (make_pipe, Outcome.NOT_A_QUEUE),
-        (make_link, Outcome.NOT_A_QUEUE),
-        (make_text, Outcome.NOT_A_QUEUE),
-        (make_zeros, Outcome.NOT_A_QUEUE),
+        (make_nothing, Outcome.ABSENT),
+        (make_directory, Outcome.FOREIGN),
+        (make_pipe, Outcome.FOREIGN),
+        (make_link, Outcome.FOREIGN),
+        (make_text, Outcome.FOREIGN),
+        (make_zeros, Outcome.FOREIGN),
         (make_other_version, Outcome.OTHER_VERSION),
         (make_empty, Outcome.TRUNCATED),
         (make_short, Outcome.TRUNCATED),
@@ -381,7 +381,7 @@ def test_too_little_memory_is_not_blamed_on_the_queue(
         raise OSError(12, "Cannot allocate memory")
 
     with writing(tmp_path), client(tmp_path) as reader:
-        monkeypatch.setattr("fanout.clients.shm_file.mmap.mmap", refuse)
+        monkeypatch.setattr("fanout.clients.shared_file.mmap.mmap", refuse)
         with pytest.raises(QueueError, match="Cannot allocate memory") as caught:
             reader.pop()
         assert caught.value.outcome is Outcome.NO_RESOURCES
@@ -439,7 +439,7 @@ def test_a_queue_that_is_created_anew_is_noticed_within_a_second(tmp_path: Path)
 
 
 def test_a_queue_without_a_name_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shm_client, "CHECK_S", 0.0)
+    monkeypatch.setattr(shared_client, "CHECK_S", 0.0)
     with writing(tmp_path) as writer, client(tmp_path) as reader:
         reader.connect()
         writer.path.unlink()
@@ -550,7 +550,7 @@ def test_close_ends_the_iteration_from_another_thread(tmp_path: Path) -> None:
 def test_pop_gives_undecoded_payloads_and_never_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shm_client, "CHECK_S", 0.0)
+    monkeypatch.setattr(shared_client, "CHECK_S", 0.0)
     with writing(tmp_path) as writer, client(tmp_path) as reader:
         assert reader.pop() is None
         writer.trades(2)
@@ -791,7 +791,7 @@ def test_a_queue_that_is_cut_before_it_is_mapped_is_truncated(
         raise ValueError("mmap length is greater than file size")
 
     with writing(tmp_path) as writer:
-        monkeypatch.setattr("fanout.clients.shm_file.mmap.mmap", refuse)
+        monkeypatch.setattr("fanout.clients.shared_file.mmap.mmap", refuse)
         with pytest.raises(QueueError, match="cut short: mmap length"):
             attach(str(writer.path), now_s=0.0)
 

@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn
 
-from fanout.clients import shm_client
+from fanout.clients import shared_client
 from fanout.clients.shm import DisconnectedError, Outcome, PeerError, QueueError, ShmClient, Wait
 from fanout.clients.shm_file import attach
 from fanout.protocol import Record, Trade, frame
@@ -167,7 +167,7 @@ def cuts(directory: Path, count: int, seed: int) -> str:
         else:
             # Cut and made long again before it was attached to, it is no queue any more.
             outcome = pop_until_error(client)
-            assert outcome in (Outcome.TRUNCATED, Outcome.NOT_A_QUEUE), outcome
+            assert outcome in (Outcome.TRUNCATED, Outcome.FOREIGN), outcome
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         writer.die()
         path.unlink()
@@ -190,7 +190,7 @@ VALUES: Final = [0, 1, 3, 4095, 65535, 65536, 65537, 2**31, 2**32, 2**63, 2**64 
 def noise(directory: Path, count: int, seed: int) -> str:
     """Noise in the page and in the frames: errors, never a crash, a hang or a wrong trade."""
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-    shm_client.CHECK_S = 0.01  # type: ignore[misc]
+    shared_client.CHECK_S = 0.01  # type: ignore[misc]
     chance = random.Random(seed)
     outcomes: set[str] = set()
     for step in range(count):

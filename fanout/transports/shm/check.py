@@ -1,15 +1,13 @@
 """Checks of the shared-memory transport: room in memory, and the names of the queues."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from fanout.checks.report import Check, Fault, Name, Subject, room_text
-from fanout.protocol.errors import reason
+from fanout.checks.report import Check, Name, Subject
 from fanout.protocol.queue_page import PAGE_BYTES
+from fanout.transports.shared_check import Statvfs, check_name, check_room
 from fanout.transports.shm.config import ShmConfig
-from fanout.transports.shm.queue_file import Holder, holder_of
-
-Statvfs = Callable[[str], os.statvfs_result]
+from fanout.transports.shm.queue_file import QUEUE
 
 
 def check(configs: Sequence[ShmConfig]) -> tuple[Check, ...]:
@@ -21,52 +19,11 @@ def check_memory(
     transports: Iterable[ShmConfig], *, statvfs: Statvfs = os.statvfs
 ) -> tuple[Check, ...]:
     """Check that each queue directory is writable and has room for all its queues."""
-    wanted: dict[str, int] = {}
-    for each in transports:
-        size_bytes = PAGE_BYTES + each.capacity_bytes
-        wanted[each.directory] = wanted.get(each.directory, 0) + size_bytes
-    return tuple(_check_room(*each, statvfs) for each in wanted.items())
-
-
-def _check_room(directory: str, wanted_bytes: int, statvfs: Statvfs) -> Check:
-    subject = Subject(Name.MEMORY, directory)
-    try:
-        status = statvfs(directory)
-    except OSError as error:
-        advice = "mount shared memory there, or serve by tcp"
-        return subject.failed(reason(error).lower(), advice, Fault.MACHINE)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        advice = f"run as a user with write permission, or chmod 1777 {directory} as root"
-        return subject.failed("the directory is not writable", advice, Fault.MACHINE)
-    free_bytes = status.f_bavail * status.f_frsize
-    found = f"{room_text(free_bytes)} free of {room_text(status.f_blocks * status.f_frsize)}"
-    if free_bytes < wanted_bytes:
-        advice = (
-            "lower --capacity, remove files there, or enlarge the shared memory: "
-            f"mount -o remount,size=... {directory}, docker --shm-size"
-        )
-        found = f"{found}, {room_text(wanted_bytes)} needed"
-        return subject.failed(found, advice, Fault.MACHINE)
-    return subject.passed(f"{found}, {room_text(wanted_bytes)} needed, writable")
+    wanted = [(each.directory, PAGE_BYTES + each.capacity_bytes) for each in transports]
+    return check_room(wanted, statvfs=statvfs)
 
 
 def check_queue(config: ShmConfig) -> Check:
     """Check that a queue's name is free, or belongs to a queue whose writer has ended."""
-    subject, path = Subject(Name.QUEUE, config.name), os.path.join(config.directory, config.name)
-    advice = f"remove {path}, or take another --name"
-    try:
-        holder, pid = holder_of(path)
-    except OSError as error:
-        found = f"the file exists and is not ours: {reason(error).lower()}"
-        return subject.failed(found, advice, Fault.MACHINE)
-    match holder:
-        case Holder.NOBODY:
-            return subject.passed("the name is free")
-        case Holder.DEAD_WRITER:
-            return subject.passed(f"process {pid} left it and has ended: the service takes it over")
-        case Holder.WRITER:
-            found = f"belongs to process {pid}, which is running"
-            advice = "stop it, or take another --name"
-        case Holder.STRANGER:
-            found = "the file exists and is no queue"
-    return subject.failed(found, advice, Fault.MACHINE)
+    path = os.path.join(config.directory, config.name)
+    return check_name(Subject(Name.QUEUE, config.name), QUEUE, path)

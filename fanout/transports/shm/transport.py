@@ -7,54 +7,39 @@ by the count of readers only, and then gets a snapshot. While nothing happens, a
 page shows that the writer is alive.
 """
 
-import logging
 import os
-import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import trio
 
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
-from fanout.errors import BindError
 from fanout.protocol.constants import LENGTH_BYTES, START
 from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import decode_opening
-from fanout.protocol.queue_file import UnsupportedMachineError, require_supported_machine
+from fanout.protocol.queue_page import READER_PID_WORD
 from fanout.stats.snapshots import ConsumerStats, TransportStats
-from fanout.transports.base import CHUNK_BYTES, Transport, channel_named
+from fanout.transports.base import CHUNK_BYTES
+from fanout.transports.shared import BEAT_S, HEARTBEAT_S, SharedTransport
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.delivery import Delivery, Dropped
 from fanout.transports.shm.queue_file import OwnedQueue, create
 
-_LOG = logging.getLogger("fanout")
 
-BEAT_S: Final = 0.1
-"""How often the page's heartbeat changes, and dropped records get another chance, while nothing is
-published. A busy machine delays it by its own scheduling: a reader should take two seconds of
-silence for a hang, and no less."""
+class ShmTransport(SharedTransport[OwnedQueue]):
+    """Serves a channel to the one reader of a queue. At each beat dropped records get another
+    chance."""
 
-HEARTBEAT_S: Final = 1.0
-"""Silence in the channel after which the reader gets a HEARTBEAT frame."""
-
-TRY_AGAIN_S: Final = 1.0
-"""Pause between two attempts to make a lost queue anew."""
-
-
-class ShmTransport(Transport):
-    """Serves a channel to the one reader of a queue."""
-
+    noun = "queue"
     config: ShmConfig
 
     def __init__(self, config: ShmConfig, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         """`wall_ns` gives unix ns, for heartbeats."""
-        super().__init__(config)
+        path = os.path.join(config.directory, config.name)
+        super().__init__(config, path=path, channel=config.channel, wall_ns=wall_ns)
         self.url = f"shm://{config.name}"
-        self._path = os.path.join(config.directory, config.name)
-        self._wall_ns = wall_ns
         self._queue: OwnedQueue | None = None
         self._reader: Reader | None = None
         self._made_s = 0.0
@@ -65,12 +50,11 @@ class ShmTransport(Transport):
         self._quiet_since_s = 0.0
         self._blocks = 0
         """Frames of the log that were due to the queue."""
-        self._channel = ""
         self.dropped = Dropped()
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. The one consumer is whoever has attached."""
-        # Touching a file that was cut would end this process, see `OwnedQueue.is_whole`.
+        # Touching a file that was cut would end this process, see `OwnedFile.is_whole`.
         queue = self._queue if self._queue and self._queue.is_whole() else None
         writer = queue.writer if queue else None
         readers = self._readers_before + (writer.readers if writer else 0)
@@ -87,7 +71,7 @@ class ShmTransport(Transport):
         return TransportStats(
             url=self.url,
             channel=self._channel,
-            consumers=(consumer,) if queue and queue.has_reader() else (),
+            consumers=(consumer,) if queue and queue.is_locked(READER_PID_WORD) else (),
             accepted=readers,
             refused=0,
             lost=self.dropped.numbers,
@@ -98,7 +82,8 @@ class ShmTransport(Transport):
     @property
     def readers(self) -> int:
         """See `Transport.readers`."""
-        return 1 if self._queue and self._queue.is_whole() and self._queue.has_reader() else 0
+        queue = self._queue
+        return int(queue is not None and queue.is_whole() and queue.is_locked(READER_PID_WORD))
 
     @property
     def unread(self) -> float:
@@ -115,44 +100,10 @@ class ShmTransport(Transport):
         """See `Transport.stride_bytes`."""
         return min(CHUNK_BYTES, self.config.capacity_bytes // 4)
 
-    async def run(
-        self,
-        channels: Sequence[Channel],
-        *,
-        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """See `Transport.run`. A cancellation leaves the reader without an END.
-
-        A queue that somebody cut, overwrote or removed is made anew, as soon as there is room and
-        no other file has its name. Raises `ConfigError` for a channel that the service lacks.
-        """
-        _require_machine()
-        channel = channel_named(channels, self.config.channel)
-        self._channel = channel.name
-        queue: OwnedQueue | None = self._create(channel)
-        task_status.started(self.url)
-        while queue and not await self._serve(channel, queue):
-            _LOG.error("queue %s was damaged or removed by somebody: making it anew", self._path)
-            queue = await self._create_again(channel)
-
-    def _create(self, channel: Channel) -> OwnedQueue:
+    def _make(self, channel: Channel) -> OwnedQueue:
         header = decode_opening(channel.greeting()[len(frame(START)) :])
         self._made_s = trio.current_time()
         return create(self._path, capacity_bytes=self.config.capacity_bytes, header=header)
-
-    async def _create_again(self, channel: Channel) -> OwnedQueue | None:
-        """None if the log is closed before. The readers of other transports must not suffer, so
-        an obstacle is logged once and waited out."""
-        has_complained = False
-        while not channel.log.closed:
-            try:
-                return self._create(channel)
-            except BindError as error:
-                if not has_complained:
-                    _LOG.error("%s; trying again every %g s", error, TRY_AGAIN_S)
-                    has_complained = True
-            await trio.sleep(TRY_AGAIN_S)
-        return None
 
     async def _serve(self, channel: Channel, queue: OwnedQueue) -> bool:
         """Serve a queue. True at the end of the log, False if the queue is not in order."""
@@ -211,10 +162,3 @@ class ShmTransport(Transport):
                 return
             delivery.show_books()
         self._welcomed = readers
-
-
-def _require_machine() -> None:
-    try:
-        require_supported_machine(platform.machine())
-    except UnsupportedMachineError as error:
-        raise BindError(str(error)) from error

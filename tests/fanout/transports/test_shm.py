@@ -16,7 +16,8 @@ import trio.testing
 
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
-from fanout.clients.shm_file import AttachedQueue, Outcome, attach
+from fanout.clients.shared_file import Outcome
+from fanout.clients.shm_file import AttachedQueue, attach
 from fanout.errors import BindError, ConfigError, UsageError
 from fanout.protocol import (
     End,
@@ -40,10 +41,12 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.queue import QueueWriter
 from fanout.protocol.queue_page import PAGE_BYTES
 from fanout.protocol.records import Reference
+from fanout.transports import shared_file
+from fanout.transports.shared_file import Holder
 from fanout.transports.shm import ShmTransport, queue_file
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.delivery import Delivery, Dropped
-from fanout.transports.shm.queue_file import Holder, holder_of
+from fanout.transports.shm.queue_file import QUEUE
 from tests.clients.queues import overwrite
 from tests.contracts.transport import TransportContract
 from tests.protocol.golden import BTC
@@ -100,6 +103,10 @@ async def serving(
 
 async def settle() -> None:
     await trio.testing.wait_all_tasks_blocked()
+
+
+def holder_of(path: Path) -> tuple[Holder, int]:
+    return shared_file.holder_of(QUEUE, str(path))
 
 
 def accounted(records: list[object]) -> list[int]:
@@ -192,13 +199,13 @@ async def test_the_holder_of_a_name_is_found_without_touching_the_file(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "q"
-    assert holder_of(str(path)) == (Holder.NOBODY, 0)
+    assert holder_of(path) == (Holder.NOBODY, 0)
     async with serving(new_channel(), tmp_path):
-        assert holder_of(str(path)) == (Holder.WRITER, os.getpid())
+        assert holder_of(path) == (Holder.WRITER, os.getpid())
     writer = abandoned_queue(path)
-    assert holder_of(str(path)) == (Holder.DEAD_WRITER, writer)
+    assert holder_of(path) == (Holder.DEAD_WRITER, writer)
     path.write_bytes(b"letters to my aunt")
-    assert holder_of(str(path)) == (Holder.STRANGER, 0)
+    assert holder_of(path) == (Holder.STRANGER, 0)
     assert path.read_bytes() == b"letters to my aunt"
 
 
@@ -869,7 +876,7 @@ async def test_a_nonsensical_read_cursor_harms_nobody(tmp_path: Path) -> None:
 def test_of_two_services_that_take_over_at_once_one_gets_the_name(tmp_path: Path) -> None:
     abandoned_queue(tmp_path / "q")
     fd = os.open(tmp_path / "q", os.O_RDWR)
-    queue_file._lock(fd)
+    shared_file._lock(fd)
     try:
         with pytest.raises(BindError, match="belongs to process"):
             queue_file.create(str(tmp_path / "q"), capacity_bytes=4096, header=new_channel().header)
@@ -940,9 +947,9 @@ def test_a_fork_keeps_no_queue_and_removes_none(tmp_path: Path) -> None:
         while not said.endswith(b"closed"):
             said += os.read(ready, 4096)
         assert b"forked from it, may not write to it" in said
-        assert holder_of(str(path)) == (Holder.WRITER, os.getpid())
+        assert holder_of(path) == (Holder.WRITER, os.getpid())
         queue.close(keep=True)
-        assert holder_of(str(path)) == (Holder.DEAD_WRITER, os.getpid())
+        assert holder_of(path) == (Holder.DEAD_WRITER, os.getpid())
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
