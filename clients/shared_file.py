@@ -135,7 +135,7 @@ class Mapping:
             self.mapped.close()
 
 
-class PageReader(Protocol):
+class _PageReader(Protocol):
     """What a reader of a queue or a ring knows of its writer."""
 
     @property
@@ -165,7 +165,7 @@ class AttachedFile(ABC):
         self,
         path: str,
         descriptor: Descriptor,
-        reader: PageReader,
+        reader: _PageReader,
         mappings: Sequence[Mapping],
         *,
         size_bytes: int,

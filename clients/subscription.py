@@ -167,6 +167,16 @@ class Subscription:
         return self._session.statistics
 
     @property
+    def next_seq(self) -> int | None:
+        """The number that comes next on this connection; None before the first header."""
+        return self._session.next_seq
+
+    @property
+    def lost(self) -> int:
+        """How many records were lost so far, as in `statistics`."""
+        return self._session.lost
+
+    @property
     def is_answered(self) -> bool:
         """Whether the service has accepted this client on this connection."""
         return self._session.is_answered

@@ -23,7 +23,7 @@ class ConfigError(OperatorError):
 
 
 class BindError(OperatorError):
-    """The service cannot listen on an address and port, or cannot create its queue."""
+    """The service cannot listen on an address and port, or cannot create its queue or ring."""
 
 
 class VenueError(FanoutError):

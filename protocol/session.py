@@ -141,6 +141,11 @@ class SubscriberSession:
         return self._frame_count
 
     @property
+    def lost(self) -> int:
+        """How many sequence numbers were lost."""
+        return self._lost
+
+    @property
     def statistics(self) -> SessionStatistics:
         """What has come so far."""
         return SessionStatistics(

@@ -37,8 +37,11 @@ LINGER_S: Final = 1.0
 """How long a command that has printed enough may take to end by itself."""
 
 QUEUE: Final = "trade_queue"
+RING: Final = "trade_ring"
 
-_SERVES: Final = re.compile(r"^(?!.* (check|config)\b).*fanout .*\b(tcp --port|shm --name)\b")
+_SERVES: Final = re.compile(
+    r"^(?!.* (check|config)\b).*fanout .*\b(tcp --port|shm --name|ring --name)\b"
+)
 _CHECKS: Final = re.compile(r"fanout .*\bcheck\b")
 _SAYS: Final = re.compile(r"\b(serving|replaying)\b")
 _PLACES: Final = re.compile(r"(?:--(?:http-)?port|--name) (\S+)")
@@ -79,8 +82,8 @@ class Newcomer:
         self._home = home
         self._stack = stack
         self._path = f"{home}/.venv/bin:{os.environ['PATH']}"
-        self._names = {QUEUE: f"{QUEUE}_{uuid.uuid4().hex[:8]}"}
-        """What documents call a port or a queue, and what it is here."""
+        self._names = {each: f"{each}_{uuid.uuid4().hex[:8]}" for each in (QUEUE, RING)}
+        """What documents call a port, a queue or a ring, and what it is here."""
         self._serving: list[tuple[set[str], subprocess.Popen[str]]] = []
         self._exchange: dict[str, str] = {}
 
@@ -118,7 +121,7 @@ class Newcomer:
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if len(list(filter(_SAYS.search, said))) == len(re.findall("tcp|shm", text)):
+            if len(list(filter(_SAYS.search, said))) == len(re.findall(r"tcp|shm|\bring\b", text)):
                 break
         assert _SAYS.search("".join(said[-1:])), f"{text}: {''.join(said)}"
         self._serving.append((set(_PLACES.findall(written)), process))

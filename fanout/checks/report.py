@@ -20,6 +20,7 @@ class Name(StrEnum):
     MEMORY = "memory"
     QUEUE = "queue"
     SLOTS = "slots"
+    RING = "ring"
     JOURNAL = "journal"
     SIMULATOR = "simulator"
     DNS = "dns"
@@ -57,7 +58,7 @@ class Fault(StrEnum):
     UNREACHABLE = "unreachable"
     """The venue does not answer, or its trades do not arrive."""
     MACHINE = "machine"
-    """This machine lacks something: a port, a queue, a journal, memory, descriptors."""
+    """This machine lacks something: a port, a queue, a ring, a journal, memory, descriptors."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

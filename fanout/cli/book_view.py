@@ -22,6 +22,7 @@ from fanout.cli.saving.signals import Signals
 from fanout.cli.source import Source, told
 from fanout.clients.books import Book, Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted
+from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.errors import UsageError, shown
@@ -38,7 +39,7 @@ _PLAIN_COLUMNS: Final = 80
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
-Client = TrioTcpClient | TrioShmClient
+Client = TrioTcpClient | TrioShmClient | TrioRingClient
 
 
 def watch(
@@ -49,7 +50,7 @@ def watch(
     Returns the number of the signal, or None. Raises `UsageError` for a channel without books, and
     the errors of the client, alone or in a group.
     """
-    client: Client = source.client(TrioTcpClient, TrioShmClient, _no_journal)
+    client: Client = source.client(TrioTcpClient, TrioShmClient, TrioRingClient, _no_journal)
     view: View
     if as_json:
         view = Lines()

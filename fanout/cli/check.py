@@ -61,7 +61,7 @@ def check(
       78  a symbol is unknown or does not trade, a certificate cannot be used
       75  the exchange limits or bans this address (429, 418)
       69  the exchange, or a symbol's trades, cannot be reached
-       1  a port, a queue, memory or descriptors of this machine
+       1  a port, a queue, a ring, memory or descriptors of this machine
     """
     with exit_codes():
         if not 0 < timeout <= MAX_TIMEOUT_S:  # NaN included

@@ -20,8 +20,8 @@ from fanout.protocol.request import Moment, Position, Request, Start, encode_req
 Address = Annotated[
     str,
     typer.Argument(
-        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME or journal://DIR; with /CHANNEL behind "
-        "the port for another channel than the first, or behind DIR",
+        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME or journal://DIR; with "
+        "/CHANNEL behind the port for another channel than the first, or behind DIR",
         metavar="ADDRESS",
     ),
 ]
@@ -64,6 +64,7 @@ TlsCa = Annotated[
 
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
+OfRing = TypeVar("OfRing")
 OfJournal = TypeVar("OfJournal")
 
 
@@ -82,13 +83,15 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         self,
         over_tcp: Callable[..., OverTcp],
         of_queue: Callable[..., OfQueue],
+        of_ring: Callable[..., OfRing],
         of_journal: Callable[..., OfJournal],
         *,
         follow: bool = False,
-    ) -> OverTcp | OfQueue | OfJournal:
+    ) -> OverTcp | OfQueue | OfRing | OfJournal:
         """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient`,
-        `fanout.clients.shm.ShmClient` and `fanout.clients.journal.JournalClient`, or their like.
-        `follow` is for a journal. Raises `FanoutError` for what cannot be asked for."""
+        `fanout.clients.shm.ShmClient`, `fanout.clients.ring.RingClient` and
+        `fanout.clients.journal.JournalClient`, or their like. `follow` is for a journal. Raises
+        `FanoutError` for what cannot be asked for."""
         if self.is_journal:
             self._require_no_secrets()
             return of_journal(
@@ -104,6 +107,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"--start {start}: a queue is read from where it was left")
             self._require_no_secrets()
             return of_queue(self.address, **self._options())
+        if self.address.startswith("ring://"):
+            place = _parse_start(start)
+            if isinstance(place, Moment):
+                raise UsageError(f"--start {start}: a ring knows no times; a service over TCP does")
+            return of_ring(self.address, start=place, **self._options())
         if self.tls_ca is not None and not self.address.startswith("tls://"):
             raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")
         token = read_token(self.token_file)

@@ -274,7 +274,8 @@ def _journal(each: TransportStats) -> Iterable[RenderableType]:
 
 def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel: bool) -> Table:
     slowest = sorted(consumers, key=lambda each: (-(each.lag_ms or 0), -each.lag_bytes))
-    table = _table("consumer", "age", "blocks", "lost", "behind: blocks", "bytes", "time")
+    laps = ("lapped",) if any(each.lapped is not None for each in consumers) else ()
+    table = _table("consumer", "age", "blocks", "lost", *laps, "behind: blocks", "bytes", "time")
     for each in slowest[:most]:
         is_slow = (each.lag_ms or 0) > _SLOW_MS
         of_what = f" {each.channel}" if names_channel else ""
@@ -283,6 +284,7 @@ def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel
             span(each.age_s),
             short(each.blocks),
             _alarming(each.lost, "bold red"),
+            *(_alarming(each.lapped or 0, "bold red") for _ in laps),
             "-" if each.lag_blocks is None else short(each.lag_blocks),
             size(each.lag_bytes),
             Text(_time_behind(each), "yellow" if is_slow else ""),

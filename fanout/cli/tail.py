@@ -24,6 +24,7 @@ from fanout.protocol.records import Header
 
 if TYPE_CHECKING:
     from fanout.clients.journal import JournalClient
+    from fanout.clients.ring import RingClient
     from fanout.clients.shm import ShmClient
     from fanout.clients.tcp import TcpClient
 
@@ -61,6 +62,7 @@ def tail(
     updates. Other records go to stderr, and do not count for --limit.
     """
     from fanout.clients.journal import JournalClient
+    from fanout.clients.ring import RingClient
     from fanout.clients.shm import ShmClient  # with what a service has no use for
     from fanout.clients.tcp import TcpClient
 
@@ -76,7 +78,9 @@ def tail(
         )
         if not follow and not source.is_journal:
             raise UsageError("--no-follow is for a journal: a service has no end")
-        with source.client(TcpClient, ShmClient, JournalClient, follow=follow) as client:
+        with source.client(
+            TcpClient, ShmClient, RingClient, JournalClient, follow=follow
+        ) as client:
             if limit == 0:
                 client.connect()
             else:
@@ -84,7 +88,7 @@ def tail(
 
 
 def _print_all(
-    client: "TcpClient | ShmClient | JournalClient", output: Format, limit: int | None
+    client: "TcpClient | ShmClient | RingClient | JournalClient", output: Format, limit: int | None
 ) -> None:
     line_of: Line | None = None
     count = 0

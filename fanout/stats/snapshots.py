@@ -138,8 +138,12 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     the trades and events that LOSS frames reported to it because it was slow. The `lag_` fields
     tell how far it is behind. `channel` is the channel that it reads.
 
+    A reader of a ring is there if it may write to the ring. It was `lapped` so many times: the ring
+    went round before the reader had read what it lost. `lapped` is None for other readers.
+
     A queue reader reports neither the time it attached nor its unread blocks. So its age is that
-    of the queue, and `lag_blocks` and `lag_ms` are None. So they are while a TCP client
+    of the queue, and `lag_blocks` and `lag_ms` are None. So they are for a reader of a ring, whose
+    age counts from when it was first seen, and while a TCP client
     `is_replaying`: it gets records from a journal that are older than the log, at its own pace.
     """
 
@@ -152,6 +156,7 @@ class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: int | None
     channel: str = ""
     is_replaying: bool = False
+    lapped: int | None = None
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 Importing this package is cheap: an entry's factory and check import what they need.
 """
 
-from fanout.transports import journal, shm, slots, tcp
+from fanout.transports import journal, ring, shm, slots, tcp
 from fanout.transports.registry import (
     TRANSPORTS,
     TransportEntry,
@@ -14,6 +14,7 @@ from fanout.transports.registry import (
 
 register(tcp.ENTRY)
 register(shm.ENTRY)
+register(ring.ENTRY)
 register(journal.ENTRY)
 register(slots.ENTRY)
 

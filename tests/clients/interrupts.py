@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import fanout.clients
-from fanout.protocol import Loss, Trade, decode_request, framing, listing, queue, session
+from fanout.protocol import Loss, Trade, decode_request, framing, listing, queue, ring, session
 from fanout.protocol.request import Position
 from tests.protocol.test_session import block, opening
 
@@ -24,7 +24,10 @@ PIECE_BYTES = 100
 """Of the stream in one read: not whole frames."""
 
 
-FILES = (*fanout.clients.__path__, *(each.__file__ for each in (framing, listing, queue, session)))
+FILES = (
+    *fanout.clients.__path__,
+    *(each.__file__ for each in (framing, listing, queue, ring, session)),
+)
 """The code of the clients, and the code of the wire that keeps state."""
 
 

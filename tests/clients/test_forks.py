@@ -18,6 +18,7 @@ import trio
 
 from fanout.clients import forks
 from fanout.clients.outcomes import ForkedError
+from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient
 from fanout.clients.shm_asyncio import AsyncioShmClient
 from fanout.clients.shm_trio import TrioShmClient
@@ -25,6 +26,8 @@ from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Trade
+from fanout.protocol.ring_page import reader_word
+from tests.clients import rings
 from tests.clients.queues import numbers, writing
 from tests.contracts.client import serving, take_request
 from tests.protocol.test_session import block, opening
@@ -128,6 +131,23 @@ def test_a_fork_may_not_read_from_its_parents_socket_and_takes_nothing_by_trying
         assert in_fork(client.close) == 0
         client._require_own()
         client.close()
+
+
+def test_a_fork_may_not_read_from_its_parents_ring_and_leaves_its_entry_alone(
+    tmp_path: Path,
+) -> None:
+    with (
+        rings.writing(tmp_path) as writer,
+        RingClient("ring://r", directory=str(tmp_path), start="oldest") as client,
+    ):
+        writer.trades(2)
+        assert numbers([next(client)]) == [1]
+        client._subscription.ready.clear()
+        assert in_fork(refused(lambda: [next(client), next(client)])) == 0
+        assert in_fork(client.close) == 0
+        (entry,) = writer.ring.writer.readers()
+        assert entry.pid == os.getpid()
+        assert writer.ring.is_locked(reader_word(entry.slot))
 
 
 @pytest.mark.parametrize("kind", [TrioTcpClient, AsyncioTcpClient])

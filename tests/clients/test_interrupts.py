@@ -12,6 +12,7 @@ import trio
 
 from fanout.clients.client import AsyncClient, Client
 from fanout.clients.journal import JournalClient
+from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient, Wait
 from fanout.clients.shm_asyncio import AsyncioShmClient
 from fanout.clients.shm_trio import TrioShmClient
@@ -20,6 +21,7 @@ from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import decode_block
 from fanout.protocol.journal_play import Playback
+from tests.clients import rings
 from tests.clients.interrupts import (
     PIECE_BYTES,
     EndlessService,
@@ -203,6 +205,30 @@ def test_a_blocking_client_of_a_queue_loses_nothing_and_stays_attached(
         assert client.statistics.connections == 1
     with ShmClient(url, directory=directory, reconnect=False) as another:
         assert another.connect().next_seq in range(oracle.next_seq - 2, oracle.next_seq + 1)
+
+
+class FollowedOracle(Oracle):
+    """One that sees to it that there is always more in a ring."""
+
+    def __init__(self, writer: rings.Writer) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def take(self, record: object) -> None:
+        super().take(record)
+        with undisturbed():
+            while self._writer.next_seq < self.next_seq + 6:
+                self._writer.trades(3)
+
+
+def test_a_blocking_client_of_a_ring_loses_nothing_and_stays_attached(tmp_path: Path) -> None:
+    with rings.writing(tmp_path, epoch_ns=7) as writer:
+        writer.trades(3)
+        interrupts, oracle = Interrupts(MANY), FollowedOracle(writer)
+        with RingClient("ring://r", directory=str(tmp_path), start="oldest") as client:
+            interrupt(client, interrupts, oracle)
+            check(client, interrupts, oracle)
+            assert client.statistics.connections < 100
 
 
 @pytest.mark.parametrize("library", ["trio", "asyncio"])

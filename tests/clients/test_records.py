@@ -1,4 +1,4 @@
-"""Quotes, book updates and books from each of the six clients."""
+"""Quotes, book updates and books from each of the clients."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,13 +11,20 @@ import trio
 
 from fanout.clients.books import Books
 from fanout.clients.client import AsyncClient, BlockingClient, Client
+from fanout.clients.ring import RingClient
+from fanout.clients.ring_asyncio import AsyncioRingClient
+from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.shm import ShmClient
 from fanout.clients.shm_asyncio import AsyncioShmClient
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.protocol import CallerError
+from fanout.protocol import CallerError, Position
+from fanout.protocol.constants import NUMBERED_KINDS
+from fanout.protocol.framing import frame, payloads_of
+from fanout.protocol.joining import run_of
+from tests.clients import rings
 from tests.clients.queues import writing
 from tests.contracts.client import serving
 from tests.contracts.records import FIRST, RecordContract, Records
@@ -78,6 +85,33 @@ class OfQueue(RecordContract):
         (self.directory / "q").unlink(missing_ok=True)
 
 
+class OfRing(RecordContract):
+    client: type
+
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self.directory = tmp_path
+
+    def received(
+        self, stream: bytes, count: int, *, with_books: bool = False, **options: Any
+    ) -> tuple[Records, Client, Books]:
+        # A long ring has only one place at which a reader can begin: before all frames.
+        long = {"capacity_bytes": 2**17, "data": rings.ALL}
+        with rings.writing(self.directory, next_seq=FIRST, **long) as writer:
+            for payload in payloads_of(stream):
+                writer.push(frame(payload), _numbers_of(payload))
+            start = Position(epoch_ns=writer.header.epoch_ns, seq=FIRST)
+            directory = str(self.directory)
+            client = self.client("ring://r", start=start, directory=directory, **options)
+            result = collected(client, count, with_books)
+        writer.path.unlink()
+        return result
+
+
+def _numbers_of(payload: bytes) -> int:
+    return run_of(payload)[1] if payload[0] in NUMBERED_KINDS else 1
+
+
 class TestTcp(OverTcp):
     client = TcpClient
 
@@ -88,6 +122,18 @@ class TestTcpAsyncio(OverTcp):
 
 class TestTcpTrio(OverTcp):
     client = TrioTcpClient
+
+
+class TestRing(OfRing):
+    client = RingClient
+
+
+class TestRingAsyncio(OfRing):
+    client = AsyncioRingClient
+
+
+class TestRingTrio(OfRing):
+    client = TrioRingClient
 
 
 class TestShm(OfQueue):

@@ -2,7 +2,8 @@
 killed, stopped, starved and started anew. Consumers find it by a proxy, whose address stays.
 
     simulator --> service (a process) --> proxy --> consumers of each kind
-                                      '-> queue --> a reader
+                                      |-> queue --> a reader
+                                      '-> ring --> a reader
 """
 
 import random
@@ -15,7 +16,7 @@ import trio
 
 from fanout.protocol import Instrument
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.stand.consumers import Consumer, TrioConsumer, all_kinds, of_queue
+from tests.stand.consumers import Consumer, TrioConsumer, all_kinds, of_queue, of_ring
 from tests.stand.exchange import Market
 from tests.stand.inside import running_simulator
 from tests.stand.oracle import Oracle
@@ -35,12 +36,13 @@ class House:
     """What there is, and how to start the service."""
 
     def __init__(self, simulator: Simulator, directory: Path, journal: Sequence[str] = ()) -> None:
-        """With options of a `journal` the service keeps one, and has no queue."""
+        """With options of a `journal` the service keeps one, and has neither queue nor ring."""
         self.simulator = simulator
         self.oracle = Oracle(Market(simulator, *SYMBOLS))
         self.directory = directory
         self.journal = journal
         self.queue = f"faults-{random.randrange(10**12)}"
+        self.ring = f"{self.queue}-ring"
         self.consumers: list[Consumer] = []
         self.service: Service
         self.door: Proxy
@@ -60,7 +62,8 @@ class House:
     def _second(self) -> list[str]:
         if self.journal:
             return ["journal", *self.journal]
-        return ["shm", "--name", self.queue, "--capacity", "4KiB"]
+        queue = ("shm", "--name", self.queue, "--capacity", "4KiB")
+        return [*queue, "ring", "--name", self.ring, "--capacity", "512KiB"]
 
     @asynccontextmanager
     async def served(self, *more: str, **process: Any) -> AsyncIterator[Service]:
@@ -96,6 +99,7 @@ class House:
         if not self.journal:
             queue = f"shm://{self.queue}"
             self.consumers.append(of_queue(self.oracle, "shm", queue, idle_timeout_s=IDLE_S))
+            self.consumers.append(of_ring(self.oracle, "ring", f"ring://{self.ring}", **tastes))
         for each in self.consumers:
             nursery.start_soon(each.run)
         self.simulator.release()
@@ -174,5 +178,6 @@ async def opened(
         simulator = await stack.enter_async_context(running_simulator(config))
         house = House(simulator, directory, journal)
         house.door = await stack.enter_async_context(proxying("tcp://127.0.0.1:1"))
-        stack.callback(Path("/dev/shm", house.queue).unlink, missing_ok=True)
+        for name in (house.queue, house.ring):
+            stack.callback(Path("/dev/shm", name).unlink, missing_ok=True)
         yield house

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient
 from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
@@ -91,9 +92,10 @@ class Crowd:
         for number in range(2):
             self.others.append(Tail(oracle, f"tail {number}", direct, instruments))
 
-    def attach(self, queue: str, *, pause_s: float = 0.0) -> None:
-        """Make the reader of a queue."""
-        reader = BlockingConsumer(self._oracle, queue, ShmClient(queue))
+    def attach(self, url: str, *, pause_s: float = 0.0) -> None:
+        """Make a reader of a queue or a ring."""
+        client = RingClient(url) if url.startswith("ring:") else ShmClient(url)
+        reader = BlockingConsumer(self._oracle, f"{url} {pause_s:g}", client)
         reader.pause_s = pause_s
         self.others.append(reader)
 

@@ -2,7 +2,7 @@
 
     simulator --stream, rest: spoiled--> service (a process) --way: spoiled--> consumers
                                              |'------------------------------> consumers, witnesses
-                                             |'-- two queues ----------------> two readers
+                                             |'-- two queues and a ring -----> four readers
                                              '--- journal
 
 It ends with a while of calm, in which everybody catches up, and an orderly end of the service.
@@ -102,6 +102,7 @@ class Soak:
         options = [
             *_options(stream, rest),
             *map("shm --capacity 64KiB --name {}".format, queues),
+            f"ring --capacity 512KiB --name {queues[0]}-ring",
             kept.options(self._journal),
         ]
         words, log = " ".join(options).split(), self._directory / "log"
@@ -112,6 +113,7 @@ class Soak:
                 self.crowd.gather(url, way.url("tcp"), await instruments_of(url))
                 for queue, pause_s in zip(queues, (0.0, 0.05), strict=True):
                     self.crowd.attach(f"shm://{queue}", pause_s=pause_s)
+                    self.crowd.attach(f"ring://{queues[0]}-ring", pause_s=pause_s)
                 await self.sampler.look()
                 for each in self.crowd.all:
                     nursery.start_soon(each.run)

@@ -11,6 +11,7 @@ import trio
 
 from fanout.clients.client import AsyncClient, BlockingClient
 from fanout.clients.outcomes import Received, RefusedError
+from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient
 from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
@@ -48,7 +49,7 @@ class Consumer:
 
 
 class BlockingConsumer(Consumer):
-    """Over TCP, or from a queue, in a thread."""
+    """Over TCP, or from a queue or a ring, in a thread."""
 
     def __init__(self, oracle: Oracle, name: str, client: BlockingClient, **options: Any) -> None:
         super().__init__(oracle, name, **options)
@@ -134,3 +135,7 @@ def one_of_trio(oracle: Oracle, url: str, **options: Any) -> list[Consumer]:
 
 def of_queue(oracle: Oracle, name: str, url: str, **options: Any) -> Consumer:
     return BlockingConsumer(oracle, name, ShmClient(url, **options))
+
+
+def of_ring(oracle: Oracle, name: str, url: str, **options: Any) -> Consumer:
+    return BlockingConsumer(oracle, name, RingClient(url, **options))

@@ -22,6 +22,7 @@ from fanout.clients.outcomes import (
     Restarted,
     UnknownSymbolError,
 )
+from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol.records import Header, Snapshot
@@ -41,7 +42,7 @@ def record(
     """
     make = recording_of(target)
     require_free(target, force=force)
-    client = source.client(TrioTcpClient, TrioShmClient, TrioJournalClient)
+    client = source.client(TrioTcpClient, TrioShmClient, TrioRingClient, TrioJournalClient)
     progress = Progress()
     for path in left_behind(target):
         progress.say(f"{path} is left from an interrupted recording: see docs/data.md")
@@ -66,7 +67,7 @@ class Saving:
 
     def __init__(
         self,
-        client: TrioTcpClient | TrioShmClient | TrioJournalClient,
+        client: TrioTcpClient | TrioShmClient | TrioRingClient | TrioJournalClient,
         recording: Recording,
         progress: Progress,
         *,

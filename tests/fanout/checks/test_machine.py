@@ -16,6 +16,9 @@ from fanout.checks.machine import check_machine, check_platform
 from fanout.checks.report import Check, Fault, Name, State
 from fanout.config import Config, HttpConfig, TransportConfig
 from fanout.protocol.queue_page import PAGE_BYTES
+from fanout.transports.ring import ring_file
+from fanout.transports.ring.check import check as check_rings
+from fanout.transports.ring.config import RingConfig
 from fanout.transports.shm.check import check_memory, check_queue
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.shm.queue_file import create
@@ -189,3 +192,18 @@ def test_a_queue_name_fails_if_another_process_or_file_has_it(tmp_path: Path) ->
     path.unlink()
     path.symlink_to("elsewhere")
     assert "not ours" in check_queue(config).found
+
+
+def test_a_ring_needs_room_and_a_free_name(tmp_path: Path) -> None:
+    config, path = RingConfig(name="r", directory=str(tmp_path)), tmp_path / "r"
+    room, name = check_rings([config])
+    assert (room.state, room.target) == (State.OK, str(tmp_path))
+    assert "16.4 MiB needed" in room.found
+    assert (name.name, name.state, name.found) == ("ring", State.OK, "the name is free")
+    owned = ring_file.create(str(path), capacity_bytes=64 * 1024, header=HEADER)
+    _, name = check_rings([config])
+    assert name.found == f"belongs to process {os.getpid()}, which is running"
+    owned.close(keep=False)
+    create(str(path), capacity_bytes=64 * 1024, header=HEADER).close(keep=True)
+    _, name = check_rings([config])
+    assert (name.state, name.found) == (State.FAIL, "the file exists and is no ring")

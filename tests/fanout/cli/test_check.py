@@ -127,7 +127,7 @@ def test_too_few_descriptors_exit_1() -> None:
     ("arguments", "code", "said"),
     [
         (("check", "--timeout", "0"), 2, "--timeout 0: above 0"),
-        (("check", "udp"), 2, "'udp' behind check: tcp, shm, journal"),
+        (("check", "udp"), 2, "'udp' behind check: tcp, shm, ring"),
         (("check", "tcp", "--port", "90000"), 2, "port 90000"),
     ],
 )

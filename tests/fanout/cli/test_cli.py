@@ -98,7 +98,7 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["--venue", "sim", "shm", "--name", "a", "shm", "--name", "a"], 2, "queue a is asked for"),
         (["slots", "--name", "a/b"], 2, "--name 'a/b'"),
         (["slots", "--name", "q", "--snapshot-s", "-1"], 2, "--snapshot-s -1"),
-        (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm, journal"),
+        (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm, ring"),
         (["tcp", "--port", "0", "shm", "--name", "a/b"], 2, "--name 'a/b'"),
         (["tail", "tcp://h:1", "--limit", "-1"], 2, "--limit"),
         (["tail", "tcp://h:1", "--format", "xml"], 2, "xml"),

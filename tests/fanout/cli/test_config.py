@@ -207,7 +207,7 @@ def test_without_a_command_the_transports_of_the_file_are_served(tmp_path: Path)
 def test_without_a_command_or_a_file_the_missing_transport_is_reported() -> None:
     result = at_once("--strict")
     assert result.returncode == 2
-    assert "no transport given: add tcp or shm or journal" in result.stderr
+    assert "no transport given: add tcp or shm or ring" in result.stderr
 
 
 def test_each_option_has_a_variable_with_the_name_of_its_flag() -> None:
