@@ -265,7 +265,7 @@ class AttachedRing(AttachedFile):
         if place is None:
             return b""
         due = beginning.due
-        seq = place.next_seq if due is None else max(place.next_seq, due)
+        seq = max(place.next_seq, self._least_seq() if due is None else due)
         header = _header_at(place, seq)
         self._take_up(header, beginning.takes)
         if place.next_seq < seq:
@@ -280,27 +280,33 @@ class AttachedRing(AttachedFile):
             return frame(START) + opening(header) + lost
         return lost + opening(header)
 
+    def _least_seq(self) -> int:
+        """The number that a session goes on with that asks for the newest records. The last
+        snapshot may stand before it."""
+        header, seq = self._subscription.header, self._subscription.next_seq
+        is_same = header is not None and header.epoch_ns == self.epoch_ns
+        return seq if seq is not None and is_same else 1
+
     def _place(self, beginning: _Beginning) -> Place | None:
         """Raises `Lapped`."""
         reader = self.reader
-        match beginning.place:
-            case _From.OLDEST:
-                return reader.begin_oldest()
-            case _From.MIDDLE:
-                return reader.begin_middle()
-            case _From.NEWEST_LANDMARK:
-                return reader.begin_before(MAX_SEQ)
-            case _From.SNAPSHOT:
-                place = reader.begin_snapshot(beginning.since)
-                if place is None and time.monotonic() >= beginning.deadline_s:
-                    return reader.begin_live()
-                return place
+        if beginning.place is _From.OLDEST:
+            return reader.begin_oldest()
+        if beginning.place is _From.MIDDLE:
+            return reader.begin_middle()
+        if beginning.place is _From.NEWEST_LANDMARK:
+            return reader.begin_before(MAX_SEQ)
+        place = reader.begin_snapshot(beginning.since)
+        if place is None and time.monotonic() >= beginning.deadline_s:
+            return reader.begin_live()
+        return place
 
     def begin_at_once(self) -> bytes:
         """Begin without waiting for a snapshot: the writer has ended, and makes none."""
         beginning = self._state.beginning
         assert beginning is not None, "the caller looked"
-        place = _From.NEWEST_LANDMARK if beginning.due is None else _From.MIDDLE
+        is_near_end = beginning.due is None or self.is_broken
+        place = _From.NEWEST_LANDMARK if is_near_end else _From.MIDDLE
         self._change(beginning=msgspec.structs.replace(beginning, place=place))
         return self._begin()
 

@@ -96,9 +96,10 @@ class SharedClient(Client, Generic[A]):
     def _require_worth(self, file: A, now_s: float) -> None:
         """Raises `SharedFileError` for a file that is in trouble and has nothing to be read."""
 
-    def _last_words(self, file: A, trouble: SharedFileError) -> bytes:
-        """What a file in trouble has beside the frames that were read."""
-        return b""
+    @abstractmethod
+    def _give_up(self, file: A, trouble: SharedFileError) -> None:
+        """Leave a file in trouble that is read to its end, except perhaps for its last words.
+        Raises `trouble`, or nothing if there is more to be read now."""
 
     def _attached(self) -> A:
         """What is attached now, and in order as far as is known. Raises `PeerError`."""
@@ -160,13 +161,6 @@ class SharedClient(Client, Generic[A]):
         if ready and isinstance(ready[-1], End):
             self._ended_epoch_ns = file.epoch_ns
             self._subscription.receive(b"")
-
-    def _give_up(self, file: A, trouble: SharedFileError) -> None:
-        """Leave a file in trouble that is read to its end, except perhaps for its last words."""
-        rest = self._last_words(file, trouble)
-        if rest:
-            self._receive(file, rest)
-        raise trouble
 
     def _detach(self, error: Exception) -> None:
         """Give up the file. It is closed once all records from it are settled."""

@@ -48,8 +48,12 @@ class QueueClient(SharedClient[AttachedQueue]):
         if not queue.reader.tail() or queue.epoch_ns == self._ended_epoch_ns:
             raise trouble
 
-    def _last_words(self, queue: AttachedQueue, trouble: SharedFileError) -> bytes:
-        return queue.reader.tail() if trouble.outcome is Outcome.ENDED else b""
+    def _give_up(self, queue: AttachedQueue, trouble: SharedFileError) -> None:
+        """Leave a queue in trouble that is read to its end, except perhaps for its tail."""
+        tail = queue.reader.tail() if trouble.outcome is Outcome.ENDED else b""
+        if tail:
+            self._receive(queue, tail)
+        raise trouble
 
     def _close_retired(self) -> None:
         queue = self._retired

@@ -268,8 +268,9 @@ def test_a_reader_that_has_its_snapshot_skips_all_others(tmp_path: Path) -> None
             writer.trades(1)
             writer.snapshot()
             writer.book(7)
-        writer.snapshot(is_ended=False)
         assert [each.seq for each in take(reader, 6)] == [1, 2, 3, 4, 5, 6]
+        writer.snapshot(is_ended=False)
+        assert not reader._take()
         writer.ring.writer.end_snapshot()
         writer.trades(1)
         assert [each.seq for each in take(reader, 1)] == [7]
@@ -336,6 +337,23 @@ def test_a_reader_that_comes_back_to_a_snapshot_before_its_number_skips_what_it_
         book, *trades = take(reader, 4)
         assert isinstance(book, BookUpdate)
         assert numbers(trades) == [2, 3, 4]
+
+
+@pytest.mark.usefixtures("_read_only")
+def test_a_reader_that_may_not_write_gets_nothing_twice_when_it_comes_back_for_the_newest(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, resume=False) as reader:
+        writer.snapshot()
+        writer.trades(5)
+        assert numbers(take(reader, 4)) == [1, 2, 3]
+        until(reader, Trade)
+        reader._subscription.ready.clear()
+        reader._lost(OSError("as if interrupted"))
+        writer.trades(2)
+        records = until(reader, Trade)
+        assert numbers(records) == [6]
+        assert reader.statistics.lost == 0
 
 
 def test_a_reader_that_finds_the_table_full_reads_all_the_same(tmp_path: Path) -> None:
