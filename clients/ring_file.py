@@ -45,9 +45,9 @@ from fanout.protocol.constants import (
     FrameKind,
     LossReason,
 )
-from fanout.protocol.errors import MalformedError
+from fanout.protocol.errors import MalformedError, PeerError
 from fanout.protocol.events import decode_event, encode_event
-from fanout.protocol.framing import frame, payloads_of
+from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.instruments import with_instruments
 from fanout.protocol.joining import first_seq, run_of
@@ -110,6 +110,10 @@ class _Takes(Enum):
     ALL = auto()
 
 
+_NONE: Final = _Takes.NONE
+"""A name of its own, since an enumeration's members are slow to look up."""
+
+
 class _Beginning(msgspec.Struct, frozen=True):
     """A beginning that has not been found yet."""
 
@@ -146,7 +150,7 @@ class _State(msgspec.Struct, frozen=True):
     @property
     def is_plain(self) -> bool:
         """Whether the reader takes all frames but snapshots."""
-        return self.rest is None and self.takes is _Takes.NONE
+        return self.rest is None and self.takes is _NONE
 
 
 class AttachedRing(AttachedFile):
@@ -322,24 +326,35 @@ class AttachedRing(AttachedFile):
 
     def read(self) -> bytes:
         """See `AttachedFile.read`."""
-        state = self._state
-        if state.beginning is not None:
+        if self._state.beginning is not None:
             return self._begin()
-        if self._subscription.lost != state.told:
-            self._look_at_losses()
-        reader = self.reader
         while True:
-            position = reader.position
+            position = self.reader.position
             try:
-                data = reader.read(READ_BYTES)
+                payloads = self._payloads()
             except Lapped:
                 return self._go_on_elsewhere()
-            if not data:
-                return data
-            if not (self._state.is_plain and reader.has_passed_snapshots(position)):
-                data = self._sifted(data)
-            if data:
-                return data
+            if not payloads:
+                return b""
+            if self._subscription.lost != self._state.told:
+                self._look_at_losses()
+            if not (self._state.is_plain and self.reader.has_passed_snapshots(position)):
+                payloads = self._sifted(payloads)
+            if payloads:
+                return b"".join([frame(each) for each in payloads])
+
+    def _payloads(self) -> list[bytes]:
+        """The frames that come next. Raises `Lapped` and `PeerError`."""
+        pop, size = self.reader.pop, 0
+        found: list[bytes] = []
+        try:
+            while size < READ_BYTES and (payload := pop()) is not None:
+                found.append(payload)
+                size += len(payload)
+        except (Lapped, PeerError):
+            if not found:  # else it comes again behind them
+                raise
+        return found
 
     def _look_at_losses(self) -> None:
         """The session has counted a loss: then the reader needs the next snapshot. If the service
@@ -359,16 +374,16 @@ class AttachedRing(AttachedFile):
         )
         return self._begin()
 
-    def _sifted(self, data: bytes) -> bytes:
+    def _sifted(self, payloads: list[bytes]) -> list[bytes]:
         """The frames that the reader is to have: without snapshots, and without those that it has
         already."""
-        kept = [self._kept(each) for each in payloads_of(data)]
+        kept = [self._kept(each) for each in payloads]
         state, reader = self._state, self.reader
         if state.takes is not _Takes.NONE and reader.has_snapshot_between(
             state.since, reader.position
         ):
             self._change(takes=_Takes.NONE)
-        return b"".join(frame(each) for each in kept if each)
+        return [each for each in kept if each]
 
     def _kept(self, payload: bytes) -> bytes:
         """What of a frame the reader is to have; empty if nothing."""
