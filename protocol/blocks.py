@@ -1,14 +1,22 @@
 """Blocks of every kind: which functions read and write them, by the first byte of a payload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from fanout.protocol.block import decode_block, encode_block
 from fanout.protocol.book_block import decode_book, decode_orders, encode_book, encode_orders
-from fanout.protocol.book_records import BookBlock, OrderBlock, QuoteBlock
-from fanout.protocol.constants import FrameKind
+from fanout.protocol.book_records import (
+    LEVEL,
+    ORDER,
+    BookBlock,
+    BookUpdate,
+    OrderBlock,
+    OrderUpdate,
+    QuoteBlock,
+)
+from fanout.protocol.constants import BlockFlags, BookFlags, FrameKind
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import Header
@@ -50,3 +58,58 @@ def block_from(payload: bytes, seq: int, header: Header) -> bytes:
     block = codec.decode(payload, header)
     records = getattr(block, codec.records)[seq - block.first_seq :]
     return codec.encode(replace(block, first_seq=seq, **{codec.records: records}), header)
+
+
+def divided(payload: bytes, header: Header, most_bytes: int) -> Iterator[bytes]:
+    """The payloads of blocks that together have the records of one, each of `most_bytes` at the
+    most. A record that does not fit even alone is left out, so its numbers are missing. Only an
+    update of a snapshot can be divided itself, since it has no number. Raises `PeerError` for a
+    payload that is no block."""
+    codec = _CODECS.get(payload[0])
+    if codec is None:
+        raise MalformedError(f"a frame of kind {payload[0]:#04x} is no block")
+    block = codec.decode(payload, header)
+    is_snapshot = bool(int(block.flags) & BlockFlags.SNAPSHOT)
+
+    def parts(records: Sequence[Any]) -> Iterator[bytes]:
+        first_seq = block.first_seq if is_snapshot else records[0].seq
+        changes = {"first_seq": first_seq, codec.records: records}
+        made = codec.encode(replace(block, **changes), header)
+        if len(made) <= most_bytes:
+            yield made
+            return
+        if len(records) == 1 and is_snapshot:
+            records = _halves(records[0])
+        if len(records) > 1:
+            half = len(records) // 2
+            yield from parts(records[:half])
+            yield from parts(records[half:])
+
+    return parts(getattr(block, codec.records))
+
+
+def _halves(update: Any) -> list[Any]:
+    """A book update as two, of which the second continues the first. Empty if it has fewer than two
+    levels or orders, or is no book update."""
+    if not isinstance(update, BookUpdate | OrderUpdate):
+        return []
+    size = LEVEL.size if isinstance(update, BookUpdate) else ORDER.size
+    bids, asks = update.packed_bids, update.packed_asks
+    cut = (len(bids) + len(asks)) // size // 2 * size
+    if not cut:
+        return []
+    before, behind = slice(0, max(0, cut - len(bids))), slice(max(0, cut - len(bids)), None)
+    return [
+        replace(
+            update,
+            packed_bids=bids[:cut],
+            packed_asks=asks[before],
+            flags=update.flags | BookFlags.MORE,
+        ),
+        replace(
+            update,
+            packed_bids=bids[cut:],
+            packed_asks=asks[behind],
+            flags=update.flags & ~BookFlags.WHOLE,
+        ),
+    ]

@@ -190,7 +190,7 @@ def with_instruments(header: Header, payload: bytes, *, first: int | None = None
     Raises `PeerError` for every other payload; for a run that leaves a hole; for another symbol at
     an index that has one; and for a symbol that stands twice.
     """
-    start, added = _decode(unseal(payload))
+    start, added = decode_run(payload)
     known = len(header.instruments)
     if start > known or first not in (None, start):
         raise MalformedError(f"instruments from index {start:,} on, where {known:,} are known")
@@ -212,8 +212,10 @@ def with_instruments(header: Header, payload: bytes, *, first: int | None = None
     return changed
 
 
-def _decode(body: bytes) -> tuple[int, list[tuple[Instrument, Reference]]]:
-    """The index of a run's first entry, and its entries."""
+def decode_run(payload: bytes) -> tuple[int, list[tuple[Instrument, Reference]]]:
+    """The index of a run's first entry, and its entries. Raises `PeerError` for a payload that is
+    not INSTRUMENTS."""
+    body = unseal(payload)
     if len(body) < _PREFIX.size or body[0] != FrameKind.INSTRUMENTS:
         raise MalformedError(f"payload of {len(body) + CRC_BYTES} bytes is not INSTRUMENTS")
     _, _, first, count = _PREFIX.unpack_from(body)

@@ -7,7 +7,7 @@ gets the rest of that block as a block of its own: see `blocks.block_from`.
 
 from struct import Struct
 
-from fanout.protocol.constants import MAX_SEQ, NUMBERED_KINDS, BlockFlags, FrameKind
+from fanout.protocol.constants import CRC_BYTES, MAX_SEQ, NUMBERED_KINDS, BlockFlags, FrameKind
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.framing import unseal
 
@@ -15,6 +15,7 @@ _RUN = Struct("<BBBHQ")
 assert _RUN.size == 13
 
 _SEQ = Struct("<Q")
+_LOST = Struct("<BQQ")
 _SEQ_AT: dict[int, int] = {
     FrameKind.HEADER: 10,
     FrameKind.STATUS: 1,
@@ -58,3 +59,30 @@ def first_seq(payload: bytes) -> int | None:
     if not 1 <= seq <= MAX_SEQ:
         raise MalformedError(f"sequence number {seq} is out of range")
     return int(seq)
+
+
+def span_of(payload: bytes, due: int) -> tuple[int, int]:
+    """The number of the first record in a payload, and the number that is due behind it, where
+    `due` is the number that is due before it. A frame that takes no numbers has one number twice:
+    the one that it says is due, or else `due`. Raises `PeerError`."""
+    kind = payload[0]
+    if kind in NUMBERED_KINDS:
+        seq, count = run_of(payload)
+        return (seq, seq + count) if count else (due, due)
+    number = first_seq(payload)
+    if number is None:
+        unseal(payload)
+        return due, due
+    if kind == FrameKind.LOSS:
+        return number, _behind_loss(payload, number)
+    is_record = kind in (FrameKind.STATUS, FrameKind.GAP)
+    return number, number + is_record
+
+
+def _behind_loss(payload: bytes, first: int) -> int:
+    if len(payload) < _LOST.size + CRC_BYTES:
+        raise MalformedError(f"LOSS of {len(payload)} bytes is cut short")
+    last: int = _LOST.unpack_from(payload)[2]
+    if not first <= last <= MAX_SEQ:
+        raise MalformedError(f"LOSS of {first} to {last} is no range")
+    return last + 1
