@@ -80,7 +80,10 @@ from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes, encode_instruments, with_instruments
+from fanout.protocol.lines import Lines, LinesStatistics, Missing
 from fanout.protocol.orders_book import OrdersBook
+from fanout.protocol.packets import Line, Packet, decode_packet, encode_packet, on_line
+from fanout.protocol.packing import Packer
 from fanout.protocol.phases import Phase
 from fanout.protocol.queue import QueueReader, QueueWriter
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
@@ -146,9 +149,13 @@ __all__ = [
     "InstrumentType",
     "Level",
     "LimitExceededError",
+    "Line",
+    "Lines",
+    "LinesStatistics",
     "Loss",
     "LossReason",
     "MalformedError",
+    "Missing",
     "Moment",
     "NotRepresentableError",
     "Order",
@@ -156,6 +163,8 @@ __all__ = [
     "OrderBook",
     "OrderUpdate",
     "OrdersBook",
+    "Packer",
+    "Packet",
     "PeerError",
     "Phase",
     "Position",
@@ -188,6 +197,7 @@ __all__ = [
     "decode_header",
     "decode_opening",
     "decode_orders",
+    "decode_packet",
     "decode_quotes",
     "decode_request",
     "encode_block",
@@ -197,11 +207,13 @@ __all__ = [
     "encode_header",
     "encode_instruments",
     "encode_orders",
+    "encode_packet",
     "encode_quotes",
     "encode_request",
     "frame",
     "from_text",
     "is_representable",
+    "on_line",
     "opening",
     "pack_levels",
     "pack_orders",

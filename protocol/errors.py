@@ -40,6 +40,22 @@ class WrongChannelError(PeerError):
     """The service sends another channel than the one that was asked for: it knows no channels."""
 
 
+class NotAPacketError(MalformedError):
+    """A datagram is no packet of this version: another program sends to the group."""
+
+
+class CutShortError(MalformedError):
+    """A packet ends before its last frame does."""
+
+
+class WrongEpochError(PeerError):
+    """The service is at another epoch than the packets: it was restarted, or is another one."""
+
+
+class RecoveryEndedError(PeerError):
+    """The service ended a connection before it sent all that was asked for."""
+
+
 class CallerError(FanoutError):
     """The code on this side asked for what cannot be done."""
 

@@ -51,7 +51,15 @@ from fanout.protocol.constants import (
     FrameKind,
     LossReason,
 )
-from fanout.protocol.errors import ChecksumError, NotHeardError, PeerError
+from fanout.protocol.errors import (
+    ChecksumError,
+    CutShortError,
+    NotAPacketError,
+    NotHeardError,
+    PeerError,
+    RecoveryEndedError,
+    WrongEpochError,
+)
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
@@ -61,20 +69,13 @@ from fanout.protocol.packet_order import EarlyPackets, LineCount, LineStatistics
 from fanout.protocol.packet_snapshots import PacketOpenings, SnapshotBlocks, has_books
 from fanout.protocol.packets import (
     END,
-    CutShortError,
     ListingSums,
-    NotAPacketError,
     Packet,
     decode_packet,
     frames_of,
 )
 from fanout.protocol.records import End, Header, Loss
-from fanout.protocol.recovery import (
-    RecoveryEndedError,
-    RecoveryStream,
-    WrongEpochError,
-    is_before_stream,
-)
+from fanout.protocol.recovery import RecoveryStream, is_before_stream
 from fanout.protocol.request import Begin, Moment, Position, Start
 
 SILENCE_S: Final = 3.0
@@ -193,6 +194,9 @@ class Lines:
         self._stream: RecoveryStream | None = None
         self._is_held = False
         """Whether packets wait until the snapshots of the TCP connection have come."""
+        self._is_apart = False
+        """Whether this reader joined over TCP, and no packet has shown yet that it is where the
+        packets are. Until then it goes on over TCP."""
         self._is_dated = False
         """Whether a time was asked for, so that the first number over TCP says where that is."""
         self._next: deque[tuple[Packet, Hashable]] = deque(maxlen=MAX_NEXT_PACKETS)
@@ -225,7 +229,7 @@ class Lines:
         is_needed = first is not None and (
             first.next_seq > self.next_seq or self._is_unreadable(first)
         )
-        if not (is_needed or self._is_held):
+        if not (is_needed or self._is_held or self._is_apart):
             return None
         return Position(epoch_ns=self.header.epoch_ns, seq=self.next_seq)
 
@@ -325,13 +329,17 @@ class Lines:
             and place == self._done + 1
             and packet.listing == self._listing == self._told_listing
             and packet.is_plain
-            and not (self._early or self._is_held)
+            and not (self._early or self._is_held or self._is_apart)
         ):  # nearly always
             self._done, self.next_seq = place, packet.stop_seq
             self._out.append(packet.frames)
             return
-        if place in self._early or self._is_old(packet, place):
+        if place in self._early:
             self._counts.second += 1
+            return
+        if self._is_old(packet, place):
+            self._counts.second += 1
+            self._is_apart = False
             return
         if packet.is_snapshot and packet.listing not in self._headers:
             self._collect(packet)
@@ -413,7 +421,7 @@ class Lines:
                 if self._hole_since_s is None:
                     self._hole_since_s = now_s
                 return
-            self._hole_since_s = None
+            self._hole_since_s, self._is_apart = None, False
             self._pass(*early.pop())
         self._hole_since_s = None
 
@@ -429,11 +437,7 @@ class Lines:
 
     def _is_unreadable(self, packet: Packet) -> bool:
         """Whether a packet has records that were made under a listing that is not known here."""
-        return (
-            packet.stop_seq > self.next_seq
-            and packet.listing != self._listing
-            and packet.listing not in self._headers
-        )
+        return packet.stop_seq > self.next_seq and self._header_of(packet) is None
 
     def _pass(self, packet: Packet, place: int) -> None:
         """Pass on a packet that is next, or leave out what has come before."""
@@ -449,17 +453,21 @@ class Lines:
         elif packet.flags & END:
             self._out.append(packet.frames)
             self.is_over = True
-        elif packet.listing == self._listing:
-            assert self.header is not None, "this reader has joined"
-            self._use(self.header)
+        elif (header := self._header_of(packet)) is not None:
+            self._use(header)
             if packet.is_listing:
-                self._change(packet, self.header)
+                self._change(packet, header)
             else:
                 self._out.append(packet.frames)
 
+    def _header_of(self, packet: Packet) -> Header | None:
+        """The header that a packet was made under; None if it is unknown."""
+        is_present = packet.listing == self._listing
+        return self.header if is_present else self._headers.get(packet.listing)
+
     def _pass_records(self, packet: Packet) -> None:
-        header = self.header if packet.listing == self._listing else self._headers[packet.listing]
-        assert header is not None, "this reader has joined"
+        header = self._header_of(packet)
+        assert header is not None, "it is readable"
         self._use(header)
         at = packet.next_seq
         for whole in frames_of(packet.frames):
@@ -473,12 +481,11 @@ class Lines:
                 self._snapshots.need_books(header)
 
     def _pass_snapshot(self, packet: Packet) -> None:
-        is_here = packet.next_seq == self.next_seq and packet.listing == self._listing
-        if is_here and self._snapshots.are_needed:
-            assert self.header is not None, "this reader has joined"
-            self._use(self.header)
+        header = self._header_of(packet) if packet.next_seq == self.next_seq else None
+        if header is not None and self._snapshots.are_needed:
+            self._use(header)
         try:
-            self._out += self._snapshots.passed(packet, self.header if is_here else None)
+            self._out += self._snapshots.passed(packet, header)
         except PeerError:
             self._counts.malformed += 1
             self._snapshots.lost()
@@ -589,7 +596,8 @@ class Lines:
         if self.epoch_ns != header.epoch_ns:
             self._set_aside(header.epoch_ns)
         self._join(header, header.next_seq)
-        self._is_held, self._is_dated = True, isinstance(self._begin, Moment)
+        self._is_held = self._is_apart = True
+        self._is_dated = isinstance(self._begin, Moment)
 
     def _set_aside(self, epoch_ns: int) -> None:
         """The service is at another epoch than the packets so far. That may be the next one."""
@@ -620,6 +628,8 @@ class Lines:
         if self._is_held:
             self._is_held = False
             self._snapshots.need_nothing()
+        if payload[0] == FrameKind.HEARTBEAT:
+            self._is_apart = False  # nothing is newer than this
         if stop > self.next_seq:
             self._take_recovered_records(payload, first, stop, header)
 
@@ -630,6 +640,7 @@ class Lines:
         is_cut = first < self.next_seq
         self._out.append(_from(payload, self.next_seq, header) if is_cut else frame(payload))
         count, self.next_seq, self._hole = stop - self.next_seq, stop, LossReason.UNANNOUNCED
+        self._snapshots.lost()  # the packets that had these records may not come any more
         if payload[0] == FrameKind.LOSS:
             self._counts.lost += count
             self._snapshots.need_books(header)

@@ -42,8 +42,10 @@ from fanout.protocol.constants import (
 )
 from fanout.protocol.errors import (
     ChecksumError,
+    CutShortError,
     LimitExceededError,
     MalformedError,
+    NotAPacketError,
     NotRepresentableError,
 )
 from fanout.protocol.instrument import Instrument
@@ -83,6 +85,8 @@ SNAPSHOT: Final = 4
 LAST: Final = 8
 """Flag of the last packet of a snapshot."""
 
+_FLAGS: Final = HEARTBEAT | END | SNAPSHOT | LAST
+
 _SUM_BITS: Final = 2**32 - 1
 
 _NUMBERS_BYTES: Final = Struct("<bbbqQQQQQQ").size
@@ -94,14 +98,6 @@ class Line(IntEnum):
 
     A = 0
     B = 1
-
-
-class NotAPacketError(MalformedError):
-    """A datagram that is no packet of this version: another program sends to the group."""
-
-
-class CutShortError(MalformedError):
-    """A packet that ends before its last frame does."""
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
@@ -176,8 +172,7 @@ def encode_packet(
 
 def on_line(packet: bytes, line: Line) -> bytes:
     """One of our packets as it is sent on a line."""
-    head = bytearray(packet[: _HEADER.size])
-    head[_LINE_AT] = line
+    head = packet[:_LINE_AT] + bytes((line,)) + packet[_LINE_AT + 1 : _HEADER.size]
     return head + _CRC.pack(crc32(head)) + packet[PACKET_HEADER_BYTES:]
 
 
@@ -204,6 +199,7 @@ def decode_packet(data: bytes) -> Packet:
         )
     if len(data) > MAX_PACKET_BYTES:
         raise LimitExceededError(f"packet of {len(data):,} bytes exceeds {MAX_PACKET_BYTES:,}")
+    flags &= _FLAGS
     stop_seq, listings, losses = _checked(data, count, next_seq, is_snapshot=bool(flags & SNAPSHOT))
     return Packet(
         flags,

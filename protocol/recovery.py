@@ -6,20 +6,11 @@ in force there, so that the reader can put it among the frames of its packets.
 """
 
 from fanout.protocol.constants import FrameKind
-from fanout.protocol.errors import PeerError
 from fanout.protocol.framing import FrameReader
 from fanout.protocol.header import Gathering
 from fanout.protocol.instruments import with_instruments
 from fanout.protocol.phases import Input, Phase, input_of, next_phase
 from fanout.protocol.records import Header
-
-
-class RecoveryEndedError(PeerError):
-    """The service ended the connection before it sent all that was asked for."""
-
-
-class WrongEpochError(PeerError):
-    """The service is at another epoch than the packets: it was restarted, or is another one."""
 
 
 class RecoveryStream:

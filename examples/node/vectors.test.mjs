@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { FrameReader, Session, WireError, decimal, encodeRequest } from "./fanout.mjs";
+import { decodePacket, listingOf } from "./packet.mjs";
 import { FILE_HEADER_BYTES, decodeFileHeader } from "./segment.mjs";
 
 const PATH = new URL("../../tests/data/wire/vectors.json", import.meta.url);
@@ -133,6 +134,35 @@ test("files that are no segments are refused", async (context) => {
   for (const { name, file, rule } of VECTORS.segments_must_reject) {
     await context.test(name, () => {
       assert.throws(() => decodeFileHeader(bytesOf([file])), WireError, rule);
+    });
+  }
+});
+
+test("packets are read one by one", async (context) => {
+  for (const { name, about, packet, ...named } of VECTORS.packets) {
+    await context.test(name, () => {
+      const { frames, ...fields } = decodePacket(bytesOf([packet]));
+      const told = { ...fields, frames: frames.map((each) => each.toString("hex")) };
+      assert.deepEqual(plain(snakeCased(told)), plain(named));
+    });
+  }
+});
+
+test("packets that are not in order are skipped", async (context) => {
+  for (const { name, packet, rule } of VECTORS.packets_must_reject) {
+    await context.test(name, () => {
+      assert.throws(() => decodePacket(bytesOf([packet])), WireError, rule);
+    });
+  }
+});
+
+test("a listing has its checksum", async (context) => {
+  for (const { name, frames, listing } of VECTORS.listings) {
+    await context.test(name, () => {
+      const session = new Session();
+      const start = Buffer.from("050000005354415254", "hex");
+      assert.equal([...session.feed(Buffer.concat([start, bytesOf(frames)]))].length, 1);
+      assert.equal(listingOf(session.header), listing);
     });
   }
 });

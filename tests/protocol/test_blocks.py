@@ -25,7 +25,7 @@ from fanout.protocol import (
     encode_orders,
     encode_quotes,
 )
-from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from
+from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from, divided
 from fanout.protocol.constants import MAX_SEQ
 from fanout.protocol.framing import seal, unseal
 from fanout.protocol.joining import run_of
@@ -246,3 +246,26 @@ def test_every_kind_of_block_is_known_by_its_first_byte() -> None:
         assert decoder(payload(name), HEADER).records == getattr(
             decode(name, payload(name)), KINDS[name].field
         )
+
+
+@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders"])
+def test_a_block_is_divided_into_blocks_with_the_same_records(name: str) -> None:
+    whole = payload(name)
+    assert list(divided(whole, HEADER, len(whole))) == [whole]
+    parts = [decode(name, each) for each in divided(whole, HEADER, len(whole) - 1)]
+    assert len(parts) > 1
+    records = "trades" if name == "trades" else "records"
+    found = [each for part in parts for each in getattr(part, records)]
+    assert found == list(getattr(decode(name, whole), records))
+    assert parts[0].first_seq == 1_001
+    assert list(divided(whole, HEADER, 20)) == []
+
+
+def test_only_a_block_can_be_divided() -> None:
+    with pytest.raises(MalformedError, match="kind 0x20 is no block"):
+        list(divided(payload("status"), HEADER, 10))
+
+
+def test_a_level_of_a_snapshot_that_is_too_long_is_left_out() -> None:
+    snapshot = replace(BOOK, flags=BlockFlags.SNAPSHOT)
+    assert list(divided(encode_book(snapshot, HEADER), HEADER, 20)) == []

@@ -4,7 +4,7 @@ import pytest
 
 from fanout.protocol import MalformedError
 from fanout.protocol.framing import seal
-from fanout.protocol.joining import first_seq, run_of
+from fanout.protocol.joining import first_seq, run_of, span_of
 from tests.protocol.golden import payload
 
 
@@ -59,3 +59,37 @@ def test_records_of_any_kind_say_their_first_number_and_how_many_they_are(kind: 
 def test_numbers_that_cannot_be_are_refused(body: bytes) -> None:
     with pytest.raises(MalformedError):
         first_seq(seal(body))
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "stop"),
+    [
+        ("header", 1_001, 1_001),
+        ("instruments", 9, 9),
+        ("trades", 1_001, 1_004),
+        ("snapshot", 9, 9),
+        ("orders", 1_001, 1_003),
+        ("status", 1_004, 1_005),
+        ("gap", 1_005, 1_006),
+        ("loss", 1_006, 2_006),
+        ("heartbeat", 2_006, 2_006),
+        ("end", 2_006, 2_006),
+    ],
+)
+def test_a_frame_takes_numbers_or_says_which_one_is_due(name: str, first: int, stop: int) -> None:
+    assert span_of(payload(name), 9) == (first, stop)
+
+
+def test_a_frame_of_an_unknown_kind_leaves_the_number_that_is_due() -> None:
+    assert span_of(seal(b"\x30new"), 9) == (9, 9)
+    with pytest.raises(MalformedError):
+        span_of(b"\x30new", 9)
+
+
+@pytest.mark.parametrize("last", [0, 4, 2**63])
+def test_a_loss_that_is_no_range_is_refused(last: int) -> None:
+    loss = b"\x22" + (5).to_bytes(8, "little") + last.to_bytes(8, "little") + b"\0"
+    with pytest.raises(MalformedError, match="is no range"):
+        span_of(seal(loss), 5)
+    with pytest.raises(MalformedError, match="is cut short"):
+        span_of(seal(loss[:12]), 5)

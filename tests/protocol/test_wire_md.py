@@ -7,12 +7,16 @@ import pytest
 
 from fanout import protocol
 from fanout.protocol import (
+    Line,
+    Packer,
     Position,
     Request,
     SlowPolicy,
+    decode_packet,
     decode_request,
     encode_request,
     frame,
+    on_line,
     queue_page,
     ring_page,
 )
@@ -40,7 +44,7 @@ def example(name: str) -> bytes:
 
 
 def test_there_is_an_example_of_each_kind_of_frame() -> None:
-    assert set(EXAMPLES) == {*golden.NAMES, "request", "segment", "index", "table"}
+    assert set(EXAMPLES) == {*golden.NAMES, "request", "segment", "index", "table", "packet"}
 
 
 def test_the_example_of_a_request_is_what_a_client_sends() -> None:
@@ -60,6 +64,14 @@ def test_the_examples_of_files_are_what_a_journal_writes() -> None:
     assert example("index") == encode_file_header(header, INDEX_MAGIC) + encode_places(places)
     assert decode_file_header(example("segment")) == header
     assert decode_places(example("index")[FILE_HEADER_BYTES:]) == places
+
+
+def test_the_example_of_a_packet_is_what_a_packer_makes() -> None:
+    frames = b"".join(frame(golden.payload(name)) for name in ("trades", "status"))
+    packer = Packer(golden.HEADER, channel=1, number=4_207)
+    (packet,) = packer.pack(frames, 1_791_382_992_840_223_456)
+    assert example("packet") == on_line(packet, Line.B)
+    assert decode_packet(example("packet")).frames == frames
 
 
 @pytest.mark.parametrize("name", golden.NAMES)

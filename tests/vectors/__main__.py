@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.vectors.asking import asked
+from tests.vectors.packets import listings, packets, rejected_packets
 from tests.vectors.refused import refused
 from tests.vectors.rejected import rejected
 from tests.vectors.rejected_blocks import rejected_blocks
@@ -59,6 +60,9 @@ def text() -> str:
         "requests_must_reject": rejected_requests(),
         "segments": segments(),
         "segments_must_reject": rejected_segments(),
+        "packets": packets(),
+        "packets_must_reject": rejected_packets(),
+        "listings": listings(),
     }
     fields = [
         f'"about": {_json(ABOUT)}',

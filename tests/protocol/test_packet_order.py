@@ -1,0 +1,103 @@
+"""Places of packets, the counts of a line, and packets that wait."""
+
+import pytest
+
+from fanout.protocol import Packet
+from fanout.protocol.packet_order import (
+    MAX_LEAP,
+    MAX_SEQ_LEAP,
+    SEEN,
+    EarlyPackets,
+    LineCount,
+    LineStatistics,
+    PacketOrder,
+)
+
+
+def packet(number: int, next_seq: int = 1) -> Packet:
+    return Packet(0, 0, 0, 0, 1, next_seq, next_seq + 1, 0, number, False, True, b"frames")
+
+
+def test_places_go_on_where_numbers_wrap() -> None:
+    order = PacketOrder()
+    numbers = (2**32 - 2, 2**32 - 1, 0, 2, 1, 2**32 - 3)
+    assert [order.place_of(packet(each)) for each in numbers] == [0, 1, 2, 4, 3, -1]
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        packet(100 + MAX_LEAP + 2),
+        packet(100 - MAX_LEAP - 1),
+        packet(101, next_seq=MAX_SEQ_LEAP + 3),
+    ],
+)
+def test_a_packet_that_is_far_from_all_others_counts_for_nothing(far: Packet) -> None:
+    order = PacketOrder()
+    assert order.place_of(packet(100)) == 0
+    assert order.place_of(far) is None
+    assert order.place_of(packet(101)) == 1
+    assert order.place_of(far) is None, "the same once more confirms nothing"
+
+
+def test_two_packets_that_agree_are_a_sender_that_counts_anew() -> None:
+    order = PacketOrder()
+    order.place_of(packet(200_000))
+    assert order.place_of(packet(5, next_seq=10**9)) is None
+    assert order.place_of(packet(400_000)) is None, "one that agrees with nobody"
+    assert order.place_of(packet(6, next_seq=10**9)) is None
+    place = order.place_of(packet(7, next_seq=10**9 + 1))
+    assert place is not None
+    assert place > MAX_LEAP, "behind all places before"
+    assert order.place_of(packet(8, next_seq=10**9 + 2)) == place + 1
+
+
+def test_numbers_far_ahead_need_two_that_agree_in_them() -> None:
+    order = PacketOrder()
+    order.place_of(packet(1))
+    assert order.place_of(packet(2, next_seq=10**9)) is None
+    assert order.place_of(packet(3, next_seq=10**12)) is None
+    assert order.place_of(packet(4, next_seq=10**12)) == 2 * MAX_LEAP
+
+
+def counted(*places: int) -> LineStatistics:
+    count = LineCount("sender", 0.0)
+    for now, place in enumerate(places):
+        count.take(place, float(now))
+    assert count.heard_s == len(places) - 1
+    return count.statistics
+
+
+@pytest.mark.parametrize(
+    ("places", "lost", "reordered", "doubled"),
+    [
+        ((5,), 0, 0, 0),
+        ((5, 6, 7), 0, 0, 0),
+        ((5, 8), 2, 0, 0),
+        ((5, 8, 6), 1, 1, 0),
+        ((5, 8, 6, 6, 8), 1, 1, 2),
+        ((5, 4), 0, 1, 0),
+        ((0, SEEN + 9), SEEN + 8, 0, 0),
+        ((0, SEEN + 9, 2), SEEN + 7, 1, 0),
+        ((0, 1, SEEN + 1, 1), SEEN - 2, 1, 0),
+        ((0, 2 * MAX_LEAP, 2 * MAX_LEAP + 2), 1, 0, 0),
+    ],
+)
+def test_a_line_counts_what_it_lost_doubled_and_reordered(
+    places: tuple[int, ...], lost: int, reordered: int, doubled: int
+) -> None:
+    assert counted(*places) == LineStatistics(
+        packets=len(places), lost=lost, reordered=reordered, doubled=doubled
+    )
+
+
+def test_packets_that_wait_come_out_by_place() -> None:
+    early = EarlyPackets()
+    assert early.first is None
+    for place in (7, 3, 5):
+        early.add(packet(place), place)
+    assert (len(early), early.bytes, 3 in early, 4 in early) == (3, 18, True, False)
+    assert [place for _, place in early.in_order()] == [3, 5, 7]
+    assert early.first_place == 3
+    assert [early.pop()[1] for _ in range(3)] == [3, 5, 7]
+    assert (len(early), early.bytes) == (0, 0)
