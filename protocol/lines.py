@@ -473,9 +473,14 @@ class Lines:
         for whole in frames_of(packet.frames):
             payload = whole[LENGTH_BYTES:]
             first, at = span_of(payload, at)
+            if first < self.next_seq < at:
+                try:
+                    whole = _from(payload, self.next_seq, header)
+                except PeerError:
+                    self._counts.malformed += 1
+                    return  # the rest of the packet is missing now
             if at > self.next_seq or first == at == self.next_seq:
-                is_cut = first < self.next_seq
-                self._out.append(_from(payload, self.next_seq, header) if is_cut else whole)
+                self._out.append(whole)
                 self.next_seq = at
             if payload[0] == FrameKind.LOSS:
                 self._snapshots.need_books(header)

@@ -6,7 +6,7 @@ from fanout.clients.shm_file import QueueError
 from fanout.errors import ConfigError, VenueError, VenueMessageError, VenueRefusalError
 from fanout.protocol import LimitExceededError, MalformedError, PeerError
 from fanout.protocol.ring import Lapped
-from tests.fuzz import books, corpus, journals, outside, queues, rings, slots, venue, wire
+from tests.fuzz import books, corpus, journals, outside, packets, queues, rings, slots, venue, wire
 from tests.fuzz.target import Target
 
 MIB: Final = 1024 * 1024
@@ -26,6 +26,8 @@ TARGETS: Final[dict[str, Target]] = {
     "request": Target(run=wire.request, refusals=(PeerError,), seeds=corpus.requests),
     "greeting": Target(run=wire.greeting, refusals=(PeerError,), seeds=corpus.greetings),
     "wire1": Target(run=wire.wire1, refusals=(PeerError,), seeds=corpus.wire1_streams),
+    "packet": Target(run=packets.packet, refusals=(PeerError,), seeds=packets.datagrams),
+    "lines": Target(run=packets.lines, refusals=(), seeds=packets.stories, most_besides=2 * MIB),
     "journal": Target(run=journals.journal, refusals=(PeerError,), seeds=corpus.journal_files),
     "queue": Target(
         run=queues.queue, refusals=(PeerError,), seeds=corpus.patches, most_besides=2 * MIB

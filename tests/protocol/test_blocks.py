@@ -266,6 +266,8 @@ def test_only_a_block_can_be_divided() -> None:
         list(divided(payload("status"), HEADER, 10))
 
 
-def test_a_level_of_a_snapshot_that_is_too_long_is_left_out() -> None:
-    snapshot = replace(BOOK, flags=BlockFlags.SNAPSHOT)
-    assert list(divided(encode_book(snapshot, HEADER), HEADER, 20)) == []
+def test_a_record_of_a_snapshot_that_is_too_long_is_left_out() -> None:
+    book = replace(BOOK, flags=BlockFlags.SNAPSHOT)
+    assert list(divided(encode_book(book, HEADER), HEADER, 20)) == []
+    quotes = replace(QUOTES, flags=BlockFlags.SNAPSHOT)
+    assert list(divided(encode_quotes(quotes, HEADER), HEADER, 20)) == []

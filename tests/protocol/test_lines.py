@@ -488,6 +488,24 @@ def test_a_packet_of_which_a_part_has_come_gives_the_rest(last: int) -> None:
     assert numbers(found) == [(1, last, "SLOW"), *range(last + 1, 9)]
 
 
+def test_a_block_that_cannot_be_cut_leaves_a_hole() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    broken = frame(seal(sender_block(sender)[:-5]))
+    part = encode_event(Loss(first_seq=1, last_seq=1, reason=LossReason.SLOW))
+    found = heard.hear([_packet(sender, frame(part), 1), _packet(sender, broken, 1, number=501)])
+    assert numbers(found) == [(1, 1, "SLOW")]
+    assert (heard.lines.next_seq, heard.lines.statistics.malformed) == (2, 1)
+    heard.hear(sender.trades())
+    assert heard.lines.missing == Missing(2, 3, 0.0)
+
+
+def sender_block(sender: Sender) -> bytes:
+    """The payload of a block with the numbers 1 to 3."""
+    (packet,) = sender.trades(3)
+    return next(frames_of(decode_packet(packet).frames))[LENGTH_BYTES:]
+
+
 def _packet(sender: Sender, frames: bytes, next_seq: int, number: int = 500) -> bytes:
     return encode_packet(
         list(frames_of(frames)),
