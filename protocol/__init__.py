@@ -18,6 +18,9 @@
     numbering  the records of blocks, STATUS and GAP count 1, 2, 3, ... within an epoch; holes are
                announced
 
+The same frames travel in datagrams, too: `Packer` makes packets of them, and `Lines` makes a stream
+of the packets of two lines.
+
 `WIRE.md` beside this file is the specification. `SubscriberSession` is a reader of all this:
 bytes in, records out.
 """

@@ -3,7 +3,8 @@
 
 Each does what the function of its name does in `fanout.protocol.block`, `fanout.protocol.rows`,
 `fanout.protocol.quote_block`, `fanout.protocol.book_block`, `fanout.protocol.queue`,
-`fanout.protocol.ring` or `fanout.protocol.journal_scan`, for arguments and bytes that are in order. Whatever is out of order
+`fanout.protocol.ring`, `fanout.protocol.packets` or `fanout.protocol.journal_scan`, for arguments
+and bytes that are in order. Whatever is out of order
 it leaves to that one: so there is one place for every check's words, and a twin has nothing to say
 of its own.
 What it must not do is take something that the plain function refuses.
@@ -221,6 +222,7 @@ include "_books.pxi"
 include "_queue.pxi"
 include "_ring.pxi"
 include "_journal.pxi"
+include "_packets.pxi"
 
 
 # What is relied upon above, or this module is not there: fields are members, and a record that is

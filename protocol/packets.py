@@ -52,6 +52,7 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_entry
 from fanout.protocol.joining import span_of
 from fanout.protocol.records import Header, Reference
+from fanout.protocol.speedups import twin
 
 PACKET_MAGIC: Final = b"fanP"
 
@@ -200,7 +201,9 @@ def decode_packet(data: bytes) -> Packet:
     if len(data) > MAX_PACKET_BYTES:
         raise LimitExceededError(f"packet of {len(data):,} bytes exceeds {MAX_PACKET_BYTES:,}")
     flags &= _FLAGS
-    stop_seq, listings, losses = _checked(data, count, next_seq, is_snapshot=bool(flags & SNAPSHOT))
+    stop_seq, listings, losses = check_frames(
+        data, PACKET_HEADER_BYTES, count, next_seq, bool(flags & SNAPSHOT)
+    )
     return Packet(
         flags,
         channel,
@@ -217,10 +220,14 @@ def decode_packet(data: bytes) -> Packet:
     )
 
 
-def _checked(data: bytes, count: int, due: int, *, is_snapshot: bool) -> tuple[int, int, int]:
-    """The number that is due behind the frames, how many of them are INSTRUMENTS in mid-stream, and
-    how many are LOSS."""
-    at, listings, losses = PACKET_HEADER_BYTES, 0, 0
+@twin
+def check_frames(
+    data: bytes, at: int, count: int, due: int, is_snapshot: bool
+) -> tuple[int, int, int]:
+    """The number that is due behind the frames of a packet, which begin at an offset; how many of
+    them are INSTRUMENTS in mid-stream; and how many are LOSS. `due` is the number that is due
+    before them. Raises `PeerError` for frames that break the rules."""
+    listings = losses = 0
     for _ in range(count):
         start = at + LENGTH_BYTES
         if start > len(data):

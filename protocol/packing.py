@@ -101,13 +101,17 @@ class Packer:
                 packets += self._flushed(sent_ns)
                 packets += self._change(payload, sent_ns)
                 continue
-            stop = span_of(payload, self.next_seq)[1]
+            span = span_of(payload, self.next_seq)
+            if len(whole) <= self._room:
+                packets += self._add(whole, span, sent_ns)
+                continue
             for part in self._parts(whole):
-                packets += self._add(part, sent_ns)
-            if stop != self.next_seq:
-                self.left_out += stop - self.next_seq
+                part_span = span_of(part[LENGTH_BYTES:], self.next_seq)
+                packets += self._add(part, part_span, sent_ns)
+            if span[1] != self.next_seq:
+                self.left_out += span[1] - self.next_seq
                 packets += self._flushed(sent_ns)
-                self.next_seq = stop
+                self.next_seq = span[1]
         return packets + self._flushed(sent_ns)
 
     def heartbeat(self, sent_ns: int) -> bytes:
@@ -163,10 +167,10 @@ class Packer:
             parts = divided(whole[LENGTH_BYTES:], self.header, self._room - LENGTH_BYTES)
             yield from map(frame, parts)
 
-    def _add(self, whole: bytes, sent_ns: int) -> list[bytes]:
-        """Put a frame into the packet that is being filled. Returns the one before, if it is full,
-        or if numbers are missing in between."""
-        seq, stop = span_of(whole[LENGTH_BYTES:], self.next_seq)
+    def _add(self, whole: bytes, span: tuple[int, int], sent_ns: int) -> list[bytes]:
+        """Put a frame with these numbers into the packet that is being filled. Returns the packet
+        before, if it is full, or if numbers are missing in between."""
+        seq, stop = span
         if seq < self.next_seq:
             raise MalformedError(f"sequence number {seq} comes again: {self.next_seq} is next")
         packets = list[bytes]()

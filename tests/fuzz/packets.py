@@ -20,9 +20,16 @@ from fanout.protocol import (
 from fanout.protocol.constants import START
 from fanout.protocol.framing import FrameReader
 from fanout.protocol.joining import span_of
-from fanout.protocol.packets import PACKET_HEADER_BYTES, Line, frames_of
+from fanout.protocol.packets import (
+    PACKET_HEADER_BYTES,
+    SNAPSHOT,
+    Line,
+    check_frames,
+    frames_of,
+)
 from fanout.protocol.recovery import is_before_stream
-from tests.fuzz.target import slices
+from fanout.protocol.speedups import PLAIN
+from tests.fuzz.target import outcome_of, slices
 from tests.fuzz.wire import mended
 from tests.protocol.golden import HEADER, payload
 
@@ -40,8 +47,13 @@ def sealed(data: bytes) -> bytes:
 
 
 def packet(data: bytes) -> None:
-    """What is read of a packet can be written."""
-    found = decode_packet(sealed(data))
+    """The compiled function and the plain one check a packet alike, and what is read of it can be
+    written."""
+    data = sealed(data)
+    count, due = int.from_bytes(data[10:12], "little"), int.from_bytes(data[24:32], "little")
+    arguments = (data, PACKET_HEADER_BYTES, count, due, bool(data[5:6] and data[5] & SNAPSHOT))
+    assert outcome_of(check_frames, *arguments) == outcome_of(PLAIN["check_frames"], *arguments)
+    found = decode_packet(data)
     assert found.next_seq <= found.stop_seq
     again = encode_packet(
         list(frames_of(found.frames)),

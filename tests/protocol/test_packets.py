@@ -15,6 +15,7 @@ from fanout.protocol import (
     on_line,
 )
 from fanout.protocol.errors import CutShortError
+from fanout.protocol.framing import seal
 from fanout.protocol.packets import (
     END,
     HEARTBEAT,
@@ -25,7 +26,9 @@ from fanout.protocol.packets import (
     ListingSums,
     frames_of,
 )
+from fanout.protocol.speedups import PLAIN
 from tests.protocol.golden import HEADER, payload
+from tests.twins import same_outcome, twins_of
 
 FRAMES = [frame(payload("trades")), frame(payload("status")), frame(payload("gap"))]
 
@@ -128,6 +131,51 @@ def test_a_packet_without_frames_is_not_made() -> None:
 def test_records_in_a_snapshot_are_refused() -> None:
     with pytest.raises(MalformedError, match="of kind 0x10 in a packet of a snapshot"):
         decode_packet(packet(flags=SNAPSHOT))
+
+
+BOTH = [frame(payload("trades")), frame(payload("status")), frame(payload("gap"))]
+LATEST = frame(payload("snapshot"))
+
+
+@pytest.mark.parametrize(
+    ("frames", "due", "is_snapshot"),
+    [
+        (BOTH, 1_001, False),
+        (BOTH, 1_000, False),
+        (BOTH, 1_001, True),
+        ([frame(payload("loss")), frame(payload("heartbeat"))], 1_006, False),
+        ([frame(payload("loss")), frame(payload("end"))], 1_006, False),
+        ([frame(payload("end"))], 2_006, True),
+        ([frame(payload("heartbeat"))], 2_006, True),
+        ([frame(payload("instruments"))] * 2, 7, False),
+        ([frame(payload("instruments")), *BOTH], 1_001, False),
+        ([frame(payload("header")), frame(payload("instruments")), LATEST], 9, True),
+        ([frame(payload("header"))], 1_001, False),
+        ([LATEST, *BOTH], 1_001, False),
+        ([frame(seal(b"\x1e\0\0\3\0" + bytes(5)))], 1, False),
+        ([frame(seal(b"\x1e\2\0\3\0" + bytes(16)))], 1, True),
+        ([frame(seal(b"\x1e\2\0\3\0" + b"\1" + bytes(15)))], 1, True),
+        ([frame(seal(b"\x1e\2\0\3\0" + b"\1" + bytes(7)))], 1, True),
+        ([frame(seal(b"\x30new"))], 1, False),
+        ([frame(b"START")], 1, True),
+        ([bytes(4)], 1, False),
+    ],
+)
+def test_the_compiled_check_finds_what_the_plain_one_does(
+    frames: list[bytes], due: int, is_snapshot: bool
+) -> None:
+    compiled = twins_of("fanout.protocol._speedups")
+    data = b"head" + b"".join(frames)
+    arguments = (4, len(frames), due, is_snapshot)
+    same_outcome(compiled, PLAIN, "check_frames", data, *arguments)
+    for size in range(len(data)):
+        same_outcome(compiled, PLAIN, "check_frames", data[:size], *arguments)
+    for place in range(4, len(data)):
+        damaged = data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+        same_outcome(compiled, PLAIN, "check_frames", damaged, *arguments)
+    for count in (len(frames) - 1, len(frames) + 1):
+        same_outcome(compiled, PLAIN, "check_frames", data, 4, count, due, is_snapshot)
+    same_outcome(compiled, PLAIN, "check_frames", bytearray(data), *arguments)
 
 
 def changed(header: Header, index: int, **fields: int) -> Header:
