@@ -351,8 +351,10 @@ class Lines:
 
     def _is_old(self, packet: Packet, place: int) -> bool:
         """Whether everything in a packet has come."""
-        if self.header is None:
+        if self.header is None or packet.next_seq > self.next_seq:
             return False
+        if packet.flags & END:
+            return packet.next_seq < self.next_seq
         return packet.stop_seq <= self.next_seq if packet.is_numbered else place <= self._done
 
     def _collect(self, packet: Packet) -> None:

@@ -58,7 +58,8 @@ class Packer:
         number: int = 0,
     ) -> None:
         """`header` is in force before the first frame, whose number is its `next_seq`. `channel` is
-        the channel's place among those of the service, and `number` that of the first packet.
+        the channel's place among those of the service, and `number` that of the first packet. A
+        transport that begins again within an epoch goes on with the number that was due.
 
         Raises `NotRepresentableError` for a limit below `MIN_PACKET_BYTES` or over
         `MAX_PACKET_BYTES`.

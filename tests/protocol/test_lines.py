@@ -919,6 +919,21 @@ def test_a_sender_that_numbers_its_packets_anew_is_followed() -> None:
     assert numbers(heard.hear(sender.heartbeat() + sender.status())) == [5]
 
 
+def test_the_end_counts_also_where_packets_are_numbered_anew() -> None:
+    sender = Sender(number=500)
+    heard = joined(sender)
+    sender.packer.number = 0
+    lost = sender.trades()
+    heard.hear(sender.heartbeat())
+    assert heard.lines.missing == Missing(1, 1, 0.0)
+    assert numbers(heard.hear(lost)) == [1]
+    late = sender.end()
+    assert numbers(heard.hear(sender.trades())) == [2]
+    assert heard.hear(late) == [], "an END of before"
+    (end,) = heard.hear(sender.end())
+    assert isinstance(end, End)
+
+
 def test_a_status_is_a_record_like_others() -> None:
     sender = Sender()
     heard = joined(sender)

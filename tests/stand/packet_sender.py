@@ -48,7 +48,8 @@ class Sender:
         self.digests: dict[tuple[int, int], int] = {}
         """Of each book after each update, by index and update id."""
         self._log = LogSubscriber(self.channel)
-        self._sent: dict[int, Record] = {}
+        self.sent: dict[int, Record] = {}
+        """All records that were published, by number."""
         self._cursor = self.channel.log.live()
         self._next_id = 100
 
@@ -57,15 +58,6 @@ class Sender:
         channel = book_channel(log_bytes) if has_books else new_channel(log_bytes)
         channel.header = channel.log.context = replace(channel.header, epoch_ns=epoch_ns)
         return channel
-
-    @property
-    def sent(self) -> dict[int, Record]:
-        """All records that were published, by number."""
-        for each in self._log.records():
-            seq = getattr(each, "seq", 0)
-            if seq:
-                self._sent[seq] = each
-        return self._sent
 
     # What is published.
 
@@ -134,6 +126,10 @@ class Sender:
 
     def packets(self) -> list[bytes]:
         """The packets with what was published since the last time."""
+        for each in self._log.records():
+            seq = getattr(each, "seq", 0)
+            if seq:
+                self.sent[seq] = each
         data = self.channel.log.read(self._cursor, EVERYTHING)
         assert isinstance(data, bytes), "the log is long enough"
         return self.packer.pack(data, 1)
