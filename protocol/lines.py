@@ -574,7 +574,7 @@ class Lines:
         while self.wanted is not None and (payload := stream.next_payload()) is not None:
             self.heard_s = now_s
             if stream.is_new_header:
-                self._take_header(stream)
+                self._take_header(stream, now_s)
             elif not is_before_stream(payload):
                 self._take_recovered(payload, stream)
             self._advance(now_s)
@@ -589,7 +589,7 @@ class Lines:
         self._snapshots.lost()
         self._advance(now_s)
 
-    def _take_header(self, stream: RecoveryStream) -> None:
+    def _take_header(self, stream: RecoveryStream, now_s: float) -> None:
         header = stream.header
         assert header is not None, "it has just come"
         if self.header is not None:
@@ -600,18 +600,24 @@ class Lines:
                 )
             self._know(header)
             return
-        if self.epoch_ns != header.epoch_ns:
-            self._set_aside(header.epoch_ns)
+        packets = self._set_aside(header.epoch_ns) if self.epoch_ns != header.epoch_ns else []
         self._join(header, header.next_seq)
         self._is_held = self._is_apart = True
         self._is_dated = isinstance(self._begin, Moment)
+        for packet, source in packets:
+            self._receive(packet, source, now_s)
 
-    def _set_aside(self, epoch_ns: int) -> None:
-        """The service is at another epoch than the packets so far. That may be the next one."""
-        for packet, _ in self._early.in_order():
-            self._next.append((packet, self._lines[packet.line].source))
+    def _set_aside(self, epoch_ns: int) -> list[tuple[Packet, Hashable]]:
+        """The service is at another epoch than the packets so far. Theirs may be the next one.
+        Returns packets of this epoch that came as those of another."""
+        waiting = [(each, self._lines[each.line].source) for each, _ in self._early.in_order()]
+        others = list(self._next)
+        is_this = bool(others) and others[0][0].epoch_ns == epoch_ns
+        self._next.clear()
+        self._next.extend(waiting or ([] if is_this else others))
         self._early, self._order, self._lines = EarlyPackets(), PacketOrder(), {}
         self.epoch_ns = epoch_ns
+        return others if is_this else []
 
     def _take_recovered(self, payload: bytes, stream: RecoveryStream) -> None:
         """Take a frame of the TCP connection."""

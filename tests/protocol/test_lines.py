@@ -763,6 +763,31 @@ def test_a_service_at_a_later_epoch_than_the_packets_decides() -> None:
     assert heard.lines.next_epoch_ns is None
 
 
+def test_packets_of_the_services_epoch_count_that_came_as_those_of_another() -> None:
+    old, new = Sender(), Sender(epoch_ns=9)
+    heard = Heard()
+    heard.hear(old.trades(), now_s=1.0)
+    answer = new.answer(Start.LIVE)
+    heard.hear(new.trades() + new.trades(), now_s=1.0)
+    assert heard.recover(answer, now_s=1.0)
+    assert numbers(heard.records()) == [1, 2]
+    heard.hear(old.trades(), now_s=1.0 + SILENCE_S)
+    assert heard.lines.following(5.0).epoch_ns == EPOCH_NS
+
+
+def test_packets_of_a_third_epoch_are_kept() -> None:
+    heard = Heard()
+    heard.hear(Sender(epoch_ns=9).trades())
+    assert not heard.recover(Sender().answer(Start.LIVE)[:-20], now_s=1.0)
+    assert heard.lines.epoch_ns == EPOCH_NS
+    again = Heard()
+    assert not again.recover(Sender().answer(Start.LIVE)[:-20], now_s=1.0)
+    again.lines.recovery_lost(1.0)
+    third = Sender(epoch_ns=7)
+    again.hear(third.trades() + third.trades(), now_s=1.0 + SILENCE_S)
+    assert again.lines.next_epoch_ns == 7
+
+
 def test_an_older_epoch_is_read_over_tcp_before_that_of_the_packets() -> None:
     old, new = Sender(), Sender(epoch_ns=9)
     old.trades(3)
