@@ -35,7 +35,8 @@ from fanout.protocol.constants import LENGTH_BYTES
 from fanout.protocol.errors import NotHeardError, RecoveryEndedError, WrongEpochError
 from fanout.protocol.framing import seal
 from fanout.protocol.instruments import encode_entry, runs_of
-from fanout.protocol.lines import MAX_HEADERS, SILENCE_S, Missing
+from fanout.protocol.lines import SILENCE_S, Missing
+from fanout.protocol.packet_stream import MAX_HEADERS
 from fanout.protocol.packets import SNAPSHOT, ListingSums, frames_of
 from fanout.protocol.records import End, Heartbeat, Skipped
 from fanout.protocol.request import Begin
@@ -601,6 +602,18 @@ def test_after_a_loss_over_tcp_the_books_come_before_the_packets() -> None:
     assert numbers(found)[-1] == sender.channel.log.next_seq - 1
 
 
+def test_books_over_tcp_are_left_out_by_a_reader_that_has_them() -> None:
+    sender, heard = book_reader()
+    sender.trades()
+    heard.hear(sender.trades())
+    wanted = heard.lines.wanted
+    assert wanted is not None
+    answer = sender.answer(wanted)
+    assert b"\x12\2" in answer
+    assert heard.recover(answer)
+    assert numbers(heard.records()) == [3, 4]
+
+
 def test_a_connection_that_breaks_is_followed_by_another() -> None:
     sender, heard = holed()
     answer = sender.answer(Position(epoch_ns=EPOCH_NS, seq=3))
@@ -730,6 +743,46 @@ def test_a_reader_joins_where_it_asks_to(begin: Begin, expected: list[int]) -> N
     assert heard.lines.wanted == begin
     assert heard.recover(sender.answer(begin), piece_bytes=15)
     assert numbers(heard.hear(sender.trades())) == expected
+
+
+def test_a_reader_that_asks_for_a_time_gets_the_books_of_that_time() -> None:
+    sender = Sender(has_books=True)
+    sender.whole_book()
+    sender.trades(2)
+    heard = Heard(begin=Moment(time_ns=-(10**18)))
+    assert heard.recover(sender.answer(Moment(time_ns=-(10**18))))
+    found = heard.records()
+    assert isinstance(found[0], BookUpdate)
+    assert numbers(found) == [0, 1, 2, 3]
+
+
+def test_a_reader_that_asks_for_a_time_goes_on_live_without_an_answer() -> None:
+    sender = Sender()
+    sender.trades(2)
+    heard = Heard(begin=Moment(time_ns=5))
+    answer = sender.answer(Start.LIVE)
+    assert not heard.recover(answer[: answer.index(b"\x10\2")])
+    assert heard.hear(sender.trades()) == []
+    heard.lines.recovery_lost(0.0)
+    assert numbers(heard.records()) == [3]
+
+
+def test_a_hole_is_not_given_up_while_it_is_being_recovered() -> None:
+    sender = Sender()
+    heard = joined(sender, Lines(max_early_packets=3))
+    sender.trades()
+    heard.hear(sender.trades())
+    wanted = heard.lines.wanted
+    assert wanted is not None
+    assert not heard.recover(sender.answer(wanted)[:20])
+    for _ in range(6):
+        heard.hear(sender.trades())
+    assert (heard.lines.statistics.early, heard.lines.statistics.lost) == (3, 0)
+    heard.lines.recovery_lost(0.0)
+    wanted = heard.lines.wanted
+    assert wanted is not None
+    assert heard.recover(sender.answer(wanted))
+    assert numbers(heard.records()) == [*range(1, 9)]
 
 
 def test_a_reader_that_gets_no_packets_goes_on_over_tcp() -> None:
