@@ -516,6 +516,9 @@ class Lines:
         if stop > stream.next_seq:
             stream.recover(payload, first, stop, header)
             self._is_held = payload[0] == FrameKind.LOSS and has_books(header)
+            early = self._early.first
+            if early is not None and early.next_seq <= stop:
+                self._done = max(self._done, self._early.first_place - 1)
 
     def _take_recovered_end(self, payload: bytes, due: int, header: Header) -> None:
         """The service has no more of this epoch, or it ended the connection."""

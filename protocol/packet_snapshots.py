@@ -35,10 +35,9 @@ def has_books(header: Header) -> bool:
 
 
 class PacketOpenings:
-    """Collects the frames of one listing. Those of another one replace it."""
+    """Collects the frames of openings. A later frame replaces those before."""
 
     def __init__(self) -> None:
-        self._listing: int | None = None
         self._bare: Header | None = None
         self._count = 0
         self._entries: dict[int, tuple[Instrument, Reference]] = {}
@@ -46,9 +45,6 @@ class PacketOpenings:
     def take(self, packet: Packet) -> Header | None:
         """Take a packet of a snapshot. Returns the header with all its instruments when the packet
         made it whole. Raises `PeerError` for a frame that is not in order."""
-        if packet.listing != self._listing:
-            self._listing, self._bare = packet.listing, None
-            self._entries.clear()
         is_any = False
         for whole in frames_of(packet.frames):
             payload = whole[LENGTH_BYTES:]
@@ -59,9 +55,9 @@ class PacketOpenings:
                 first, entries = decode_run(payload)
                 self._entries.update(enumerate(entries, first))
                 is_any = True
-        return self._whole() if is_any else None
+        return self._whole(packet.listing) if is_any else None
 
-    def _whole(self) -> Header | None:
+    def _whole(self, listing: int) -> Header | None:
         if self._bare is None or not all(index in self._entries for index in range(self._count)):
             return None
         pairs = [self._entries[index] for index in range(self._count)]
@@ -70,7 +66,8 @@ class PacketOpenings:
             instruments=tuple(instrument for instrument, _ in pairs),
             references=tuple(reference for _, reference in pairs),
         )
-        return header if ListingSums()(header) == self._listing else None
+        # Entries of another listing may be among them.
+        return header if ListingSums()(header) == listing else None
 
 
 class SnapshotBlocks:

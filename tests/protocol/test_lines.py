@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from fanout.protocol import (
     START,
+    Block,
     BookUpdate,
     EndReason,
     Header,
@@ -25,6 +26,7 @@ from fanout.protocol import (
     SubscriberSession,
     Trade,
     decode_packet,
+    encode_block,
     encode_event,
     encode_packet,
     frame,
@@ -330,7 +332,7 @@ def _like(
 
 def book_reader() -> tuple[Sender, Heard]:
     sender = Sender(has_books=True)
-    sender.whole_book(90)
+    sender.whole_book(300)
     sender.quotes()
     heard = joined(sender)
     assert heard.lines.next_seq == 3
@@ -371,18 +373,127 @@ def test_a_piece_of_a_book_is_waited_for_and_then_given_up() -> None:
         place for place, each in enumerate(packets) if decode_packet(each).frames[4] == 0x12
     )
     lost = packets[piece + 1]
-    heard.hear(packets[: piece + 1] + packets[piece + 2 :] + sender.trades(), now_s=2.0)
+    assert len(packets) > piece + 3
+    found = heard.hear(packets[: piece + 1] + packets[piece + 2 :] + sender.trades(), now_s=2.0)
     assert heard.lines.missing == Missing(4, 3, 2.0)
     assert heard.lines.wanted is None, "no record is missing"
     heard.lines.give_up(3.0)
-    found = heard.records()
+    found += heard.records()
     assert numbers(found)[-1] == 4
-    books = [each for each in found if isinstance(each, BookUpdate)]
-    assert len(books) < len(packets) - piece
+    (begun,) = [each for each in found if isinstance(each, BookUpdate)]
+    assert begun.has_more, "and the rest of this book is of no use"
     assert heard.hear([lost]) == []
     again = [each for each in heard.hear(sender.snapshot()) if isinstance(each, BookUpdate)]
     assert again[0].is_whole
     assert not again[-1].has_more
+
+
+def needing_books() -> tuple[Sender, Heard]:
+    """A reader of a channel with books that lost a record, and has everything else."""
+    sender, heard = book_reader()
+    sender.trades()
+    heard.hear(sender.heartbeat())
+    heard.lines.give_up(0.0)
+    assert numbers(heard.records()) == [(3, 3, "UNANNOUNCED")]
+    return sender, heard
+
+
+def books_among(packets: Sequence[bytes]) -> list[bytes]:
+    return [each for each in packets if decode_packet(each).frames[4] == 0x12]
+
+
+def test_a_book_is_left_out_after_a_packet_that_may_have_been_a_piece_of_it() -> None:
+    sender, heard = needing_books()
+    first, _, *rest = books_among(sender.snapshot())
+    assert heard.hear([first]) == []
+    heard.lines.give_up(0.0)
+    (begun,) = heard.records()
+    assert isinstance(begun, BookUpdate)
+    assert numbers(heard.hear(sender.trades())) == [4], (
+        "it is not held up by a snapshot without end"
+    )
+    sender.packer.number -= 1
+    later = [_renumbered(sender, each) for each in rest]
+    assert heard.hear(later) == []
+
+
+def _renumbered(sender: Sender, data: bytes) -> bytes:
+    """A packet of a snapshot as it would be sent now."""
+    return _like(sender, list(frames_of(decode_packet(data).frames)), flags=SNAPSHOT)
+
+
+def test_packets_behind_a_recovered_hole_are_not_held_up_by_a_snapshot() -> None:
+    sender, heard = needing_books()
+    heard.hear(sender.snapshot()[:2])
+    sender.trades()
+    heard.hear(sender.trades())
+    wanted = heard.lines.wanted
+    assert wanted == Position(epoch_ns=EPOCH_NS, seq=4)
+    assert heard.recover(sender.answer(wanted))
+    assert numbers(heard.records())[-2:] == [4, 5]
+
+
+def test_a_snapshot_behind_a_recovered_hole_is_not_held_up() -> None:
+    sender, heard = needing_books()
+    sender.trades()
+    heard.hear(sender.snapshot() + sender.trades())
+    wanted = heard.lines.wanted
+    assert wanted is not None
+    answer = sender.answer(wanted)
+    without_books = answer[: answer.index(b"\x12\2") - 4] + answer[answer.index(b"\x10\0") - 4 :]
+    assert heard.recover(without_books)
+    first, *books, last = heard.records()
+    assert numbers([first, last]) == [4, 5]
+    assert {type(each) for each in books} == {Quote, BookUpdate}
+    assert heard.lines.missing is None
+
+
+def test_a_snapshot_amid_what_was_recovered_as_one_block_is_left_out() -> None:
+    sender, heard = needing_books()
+    sender.trades()
+    amid = sender.snapshot()
+    sender.trades()
+    heard.hear([*amid, *sender.trades()])
+    trades = [each for seq in (4, 5, 6) if isinstance(each := sender.sent[seq], Trade)]
+    block = Block(first_seq=4, trades=trades, received_ns=1)
+    payload = encode_block(block, sender.channel.header)
+    assert heard.recover(stream(frame(payload), header=sender.channel.header))
+    assert numbers(heard.records()) == [4, 5, 6]
+
+
+def test_the_rest_of_a_book_is_left_out_behind_a_recovered_hole() -> None:
+    sender, heard = needing_books()
+    packets = sender.snapshot()
+    place = packets.index(books_among(packets)[0])
+    begun = heard.hear(packets[: place + 1])[-1]
+    assert isinstance(begun, BookUpdate)
+    assert begun.has_more
+    sender.packer.number -= len(packets) - place - 1
+    sender.trades()
+    heard.hear([_renumbered(sender, each) for each in packets[place + 2 :]])
+    wanted = heard.lines.wanted
+    assert wanted == Position(epoch_ns=EPOCH_NS, seq=4)
+    answer = sender.answer(wanted)
+    without_books = answer[: answer.index(b"\x12\2") - 4] + answer[answer.index(b"\x10\0") - 4 :]
+    assert heard.recover(without_books)
+    assert numbers(heard.records()) == [4]
+
+
+def test_a_snapshot_over_tcp_that_packets_have_overtaken_is_left_out() -> None:
+    sender, heard = needing_books()
+    late = sender.trades()
+    more = sender.trades()
+    sender.trades()
+    last = sender.trades()
+    heard.hear([*more, *last])
+    wanted = heard.lines.wanted
+    assert wanted == Position(epoch_ns=EPOCH_NS, seq=4)
+    answer = sender.answer(wanted)
+    books = answer.index(b"\x12\2") - 4
+    assert not heard.recover(answer[:books])
+    assert numbers(heard.hear(late)) == [4, 5]
+    assert heard.recover(answer[books:])
+    assert numbers(heard.records()) == [6, 7]
 
 
 def test_a_piece_of_a_book_that_comes_late_is_in_its_place() -> None:
@@ -614,6 +725,23 @@ def test_books_over_tcp_are_left_out_by_a_reader_that_has_them() -> None:
     assert numbers(heard.records()) == [3, 4]
 
 
+def test_packets_behind_a_loss_over_tcp_wait_for_the_books() -> None:
+    sender = Sender(has_books=True, log_bytes=1)
+    sender.whole_book(3)
+    heard = joined(sender)
+    sender.trades()
+    heard.hear(sender.trades())
+    wanted = heard.lines.wanted
+    assert wanted is not None
+    answer = sender.answer(wanted)
+    assert not heard.recover(answer[: answer.index(b"\x12\2") - 4])
+    assert numbers(heard.records()) == [(2, 2, "EVICTED")]
+    assert heard.recover(answer[answer.index(b"\x12\2") - 4 :])
+    books, trade = heard.records()
+    assert isinstance(books, BookUpdate)
+    assert numbers([trade]) == [3]
+
+
 def test_a_connection_that_breaks_is_followed_by_another() -> None:
     sender, heard = holed()
     answer = sender.answer(Position(epoch_ns=EPOCH_NS, seq=3))
@@ -783,6 +911,17 @@ def test_a_hole_is_not_given_up_while_it_is_being_recovered() -> None:
     assert wanted is not None
     assert heard.recover(sender.answer(wanted))
     assert numbers(heard.records()) == [*range(1, 9)]
+
+
+def test_a_reader_leaves_tcp_where_it_meets_the_packets() -> None:
+    sender = Sender()
+    sender.trades(2)
+    begin = Position(epoch_ns=EPOCH_NS, seq=1)
+    answer = sender.answer(begin)
+    heard = Heard(begin=begin)
+    heard.hear(sender.trades())
+    assert heard.recover(answer[: answer.index(b"\x23") - 4])
+    assert numbers(heard.records()) == [1, 2, 3]
 
 
 def test_a_reader_that_gets_no_packets_goes_on_over_tcp() -> None:

@@ -109,7 +109,7 @@ def play(seed: int, share: float, *, recovers: bool, has_books: bool) -> Reader:
     chance = random.Random(seed)
     number = chance.choice((0, 2**32 - 20))
     log_bytes = chance.choice((1_500, 50_000_000))
-    sender = Sender(has_books=has_books, number=number, log_bytes=log_bytes)
+    sender = Sender(has_books=has_books, number=number, log_bytes=log_bytes, packet_bytes=512)
     network = Network(chance, share)
     reader = Reader(sender, chance, recovers=recovers)
     acts: list[Callable[[], list[bytes]]] = [
@@ -123,9 +123,9 @@ def play(seed: int, share: float, *, recovers: bool, has_books: bool) -> Reader:
     ]
     packets = []
     if has_books:
-        packets = sender.whole_book(60) + sender.whole_book(index=1)
+        packets = sender.whole_book(200) + sender.whole_book(index=1)
         acts += [sender.book_change, lambda: sender.book_change(1), sender.book_change]
-        acts += [lambda: sender.whole_book(chance.randrange(1, 90))]
+        acts += [lambda: sender.whole_book(chance.randrange(1, 400)), sender.snapshot]
     for step in range(STEPS):
         packets += chance.choice(acts)()
         if chance.random() < 0.6:
