@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanout.clients.books import Books
-from fanout.protocol import Lines, Loss, LossReason, Record, Start, SubscriberSession
+from fanout.protocol import (
+    Line,
+    Lines,
+    Loss,
+    LossReason,
+    Record,
+    Start,
+    SubscriberSession,
+    on_line,
+)
 from tests.stand.packet_sender import Network, Sender
 from tests.thoroughness import examples
 
@@ -158,3 +167,25 @@ def test_all_that_was_sent_comes_out_or_is_reported(recovers: bool, has_books: b
         play(seed, share, recovers=recovers, has_books=has_books).judge()
 
     story()
+
+
+def test_two_lines_that_lose_one_packet_in_a_hundred_heal_99_of_100_gaps() -> None:
+    chance, sender, lines = random.Random(5), Sender(), Lines()
+    for each in sender.snapshot():
+        lines.receive(each, Line.A, 0.0)
+    packets, unhealed = 4_000, 0
+    for _ in range(packets):
+        (packet,) = sender.trades()
+        lost = [chance.random() < 0.01 for _ in Line]
+        unhealed += all(lost)
+        for line in Line:
+            if not lost[line]:
+                lines.receive(on_line(packet, line), line, 0.0)
+        lines.give_up(0.0)
+    lines.receive(sender.heartbeat()[0], Line.A, 0.0)
+    lines.give_up(0.0)
+    counts = lines.statistics
+    gaps = sum(each.lost for each in counts.lines.values())
+    assert counts.lost == unhealed
+    assert gaps > packets / 100
+    assert 1 - 2 * counts.lost / gaps >= 0.98
