@@ -94,33 +94,47 @@ class Missing(NamedTuple):
     since_s: float
 
 
-class LinesStatistics(msgspec.Struct, kw_only=True):
+class LinesStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of datagrams and of records."""
 
-    packets: int = 0
+    packets: int
     """Those in order, of this epoch and sender, on both lines."""
-    second: int = 0
+    second: int
     """Those of them whose frames had come before."""
-    foreign: int = 0
+    foreign: int
     """With another magic, version or channel."""
-    damaged: int = 0
+    damaged: int
     """With a wrong CRC, of the packet or of a frame."""
-    cut: int = 0
+    cut: int
     """That ended too soon."""
-    malformed: int = 0
+    malformed: int
     """Out of bounds, or inconsistent."""
+    other_epoch: int
+    other_sender: int
+    far: int
+    """Whose numbers are far from all others, without another packet that confirms them."""
+    recovered: int
+    """Sequence numbers that came over TCP."""
+    lost: int
+    """Sequence numbers that were reported as lost."""
+    early: int
+    """Packets that wait now."""
+    lines: dict[int, LineStatistics]
+    """By line: 0 is A, 1 is B."""
+
+
+class _Counts(msgspec.Struct):
+    """The counts that `Lines` keeps itself."""
+
+    packets: int = 0
+    second: int = 0
+    foreign: int = 0
+    damaged: int = 0
+    cut: int = 0
+    malformed: int = 0
     other_epoch: int = 0
     other_sender: int = 0
     far: int = 0
-    """Whose numbers are far from all others, without another packet that confirms them."""
-    recovered: int = 0
-    """Sequence numbers that came over TCP."""
-    lost: int = 0
-    """Sequence numbers that were reported as lost."""
-    early: int = 0
-    """Packets that wait now."""
-    lines: dict[int, LineStatistics] = msgspec.field(default_factory=dict)
-    """By line: 0 is A, 1 is B."""
 
 
 class Lines:
@@ -167,7 +181,7 @@ class Lines:
         """Whether a time was asked for, so that the first number over TCP says where that is."""
         self._next: deque[tuple[Packet, Hashable]] = deque(maxlen=MAX_NEXT_PACKETS)
         """Packets of another epoch, with their senders."""
-        self._counts = LinesStatistics()
+        self._counts = _Counts()
 
     @property
     def header(self) -> Header | None:
@@ -217,10 +231,17 @@ class Lines:
     @property
     def statistics(self) -> LinesStatistics:
         """The counts so far."""
-        stream = self._stream
-        return replace(
-            self._counts,
-            malformed=self._counts.malformed + stream.malformed,
+        counts, stream = self._counts, self._stream
+        return LinesStatistics(
+            packets=counts.packets,
+            second=counts.second,
+            foreign=counts.foreign,
+            damaged=counts.damaged,
+            cut=counts.cut,
+            malformed=counts.malformed + stream.malformed,
+            other_epoch=counts.other_epoch,
+            other_sender=counts.other_sender,
+            far=counts.far,
             recovered=stream.recovered,
             lost=stream.lost,
             early=len(self._early),
