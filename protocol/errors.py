@@ -53,7 +53,12 @@ class WrongEpochError(PeerError):
 
 
 class RecoveryEndedError(PeerError):
-    """The service ended a connection before it sent all that was asked for."""
+    """The service ended a connection before it sent all that was asked for. `end` is its END, a
+    whole frame."""
+
+    def __init__(self, message: str, end: bytes) -> None:
+        super().__init__(message)
+        self.end = end
 
 
 class CallerError(FanoutError):

@@ -53,6 +53,7 @@ from fanout.protocol.errors import (
     WrongEpochError,
 )
 from fanout.protocol.events import decode_event
+from fanout.protocol.framing import frame
 from fanout.protocol.joining import run_of, span_of
 from fanout.protocol.packet_order import EarlyPackets, LineCount, LineStatistics, PacketOrder
 from fanout.protocol.packet_snapshots import has_books
@@ -181,6 +182,8 @@ class Lines:
         """Whether a time was asked for, so that the first number over TCP says where that is."""
         self._next: deque[tuple[Packet, Hashable]] = deque(maxlen=MAX_NEXT_PACKETS)
         """Packets of another epoch, with their senders."""
+        self._former_epoch_ns: int | None = None
+        """The epoch before this one, of which packets may still come."""
         self._counts = _Counts()
 
     @property
@@ -270,13 +273,15 @@ class Lines:
             self._receive(packet, source, now_s)
 
     def following(self, now_s: float, begin: Begin = Start.LIVE) -> "Lines":
-        """The lines of the next epoch, with the packets of it that have come."""
+        """The lines of the next epoch, with the packets of it that have come. They leave out what
+        still comes of this epoch: an END is sent several times."""
         lines = Lines(
             begin=begin,
             channel=self._channel,
             max_early_packets=self._max_early_packets,
             max_early_bytes=self._max_early_bytes,
         )
+        lines._former_epoch_ns = self.epoch_ns
         for packet, source in self._next:
             lines._receive(packet, source, now_s)
         return lines
@@ -313,6 +318,9 @@ class Lines:
             counts.foreign += 1
             return
         if packet.epoch_ns != self.epoch_ns:
+            if packet.epoch_ns == self._former_epoch_ns:
+                counts.other_epoch += 1
+                return
             if self.epoch_ns is not None:
                 self._take_other(packet, source, now_s)
                 return
@@ -546,5 +554,6 @@ class Lines:
         end = decode_event(payload, header)
         assert isinstance(end, End), "its kind says so"
         if end.reason is not EndReason.EPOCH_OVER or due != self._stream.next_seq:
-            raise RecoveryEndedError(f"the service ended: {end.why or end.reason.name}")
+            words = f"the service ended: {end.why or end.reason.name}"
+            raise RecoveryEndedError(words, frame(payload))
         self._stream.recover_end(payload)

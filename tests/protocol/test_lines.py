@@ -788,8 +788,9 @@ def test_a_service_at_another_epoch_is_refused() -> None:
 def test_a_service_that_ends_is_said_so() -> None:
     sender, heard = holed()
     end = End(reason=EndReason.FULL, last_seq=2, retry_ms=5, why="full house")
-    with pytest.raises(RecoveryEndedError, match="full house"):
+    with pytest.raises(RecoveryEndedError, match="full house") as ended:
         heard.recover(stream(frame(encode_event(end)), header=sender.channel.header))
+    assert ended.value.end == frame(encode_event(end))
     heard.lines.recovery_lost(0.0)
     over = End(reason=EndReason.EPOCH_OVER, last_seq=1, retry_ms=0)
     with pytest.raises(RecoveryEndedError, match="EPOCH_OVER"):
@@ -1001,6 +1002,17 @@ def test_an_older_epoch_is_read_over_tcp_before_that_of_the_packets() -> None:
 
 
 # Another epoch, another sender.
+
+
+def test_an_end_that_comes_again_is_not_taken_for_the_next_epoch() -> None:
+    old, new = Sender(), Sender(epoch_ns=9)
+    heard = joined(old)
+    heard.hear(old.end())
+    after = Heard(heard.lines.following(1.0))
+    assert after.hear(old.end() * 2, now_s=1.0) == []
+    assert (after.lines.epoch_ns, after.lines.statistics.other_epoch) == (None, 2)
+    after.hear(new.snapshot(), now_s=1.0)
+    assert numbers(after.hear(new.trades(), now_s=1.0)) == [1]
 
 
 def test_the_next_epoch_begins_behind_an_end() -> None:
