@@ -30,6 +30,7 @@ from fanout.serving import open_past, open_to_questions, run_transport, until
 from fanout.source import Source
 from fanout.stats.naming import lines_named, name_lines
 from fanout.transports import make_transport
+from fanout.transports.base import longest_frame_of
 from fanout.venues import VENUES, Listing, Venue
 
 GRACE_S: Final = 5.0
@@ -61,9 +62,14 @@ async def run_service(
         if not await until(stop, begin, waiting=f"waiting for {venues} to answer"):
             return
         names = tuple(each.name for each in sources)
+        longest = longest_frame_of(transports)
         for each in sources:
-            past = past_of(each.name) if past_of else None
-            each.open(log_bytes=config.channel_log_bytes, channels=names, past=past)
+            each.open(
+                log_bytes=config.channel_log_bytes,
+                channels=names,
+                past=past_of(each.name) if past_of else None,
+                longest_frame_bytes=longest,
+            )
         channels = [each.channel for each in sources]
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:

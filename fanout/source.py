@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from fanout.channel.channel import Channel, units_of
+from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.memory import Memory
 from fanout.channel.past import Past
 from fanout.config import SourceConfig
@@ -155,10 +156,17 @@ class Source:
             minutes,
         )
 
-    def open(self, *, log_bytes: int, channels: tuple[str, ...], past: Past | None = None) -> None:
+    def open(
+        self,
+        *,
+        log_bytes: int,
+        channels: tuple[str, ...],
+        past: Past | None = None,
+        longest_frame_bytes: int = LONGEST_BYTES,
+    ) -> None:
         """Make the channel, one of these. It has no instruments if the venue has not said what it
         lists. `past` is what is kept of earlier starts: the new epoch is later than those, also if
-        the clock was set back."""
+        the clock was set back. `fanout.channel.channel.Channel` describes the others."""
         if self._market is None and self.failure is None:
             self.failure = VenueUnreachableError(f"no answer from {self.venue.rest_url} yet")
         market = self._market or _UNKNOWN
@@ -173,7 +181,13 @@ class Source:
             references=market.references,
             data=self.venue.data,
         )
-        self.channel = Channel(header, log_bytes=log_bytes, wall_ns=self._wall_ns, past=past)
+        self.channel = Channel(
+            header,
+            log_bytes=log_bytes,
+            wall_ns=self._wall_ns,
+            past=past,
+            longest_frame_bytes=longest_frame_bytes,
+        )
         self._seed(market)
 
     def _seed(self, market: Market) -> None:

@@ -9,9 +9,10 @@ newer than the place in the log where the reader goes on. The reader then ignore
 already. A book that does not change is encoded once for each header, however many readers join.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
-from fanout.channel.encoding import snapshot_of
+from fanout.channel.encoding import LONGEST_BYTES, shorter, snapshot_of
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import LENGTH_BYTES
@@ -36,8 +37,14 @@ class WholeBook:
     and the reader ignores the ones that the book has already.
     """
 
-    def __init__(self, book: AnyBook, header: Header) -> None:
+    def __init__(
+        self, book: AnyBook, header: Header, *, longest_bytes: int = LONGEST_BYTES
+    ) -> None:
+        """`longest_bytes` limits the frame of a piece, its length included."""
         self.header = header
+        self._longest_bytes = longest_bytes
+        self._parts: deque[BookUpdate | OrderUpdate] = deque()
+        """The rest of an update that is too long for one frame."""
         self._updates: Iterator[BookUpdate | OrderUpdate] = (
             book.pieces() if isinstance(book, OrderBook) else iter(book.whole())
         )
@@ -51,16 +58,24 @@ class WholeBook:
         """The frame of one piece, which is encoded unless it was before, for a reader that goes on
         at this number. The piece before has to have been asked for."""
         if place == len(self._pieces):
-            update = next(self._updates)
-            self._pieces.append(
-                (next_seq, snapshot_of(type(update), [update], next_seq, self.header))
-            )
+            update, made = self._next_piece(next_seq)
+            self._pieces.append((next_seq, made))
             self.is_encoded = not update.has_more
         made_for, made = self._pieces[place]
         if made_for != next_seq:
             made = frame(renumbered(made[LENGTH_BYTES:], next_seq))
             self._pieces[place] = (next_seq, made)
         return made
+
+    def _next_piece(self, next_seq: int) -> tuple[BookUpdate | OrderUpdate, bytes]:
+        """The next update that fits a frame, and its frame."""
+        update = self._parts.popleft() if self._parts else next(self._updates)
+        made = snapshot_of(type(update), [update], next_seq, self.header)
+        parts = shorter([update], len(made), self._longest_bytes)
+        if not parts:
+            return update, made
+        self._parts.extendleft(part for (part,) in reversed(parts))
+        return self._next_piece(next_seq)
 
     def is_last(self, place: int) -> bool:
         """Whether nothing follows this piece, which was asked for."""
@@ -70,8 +85,10 @@ class WholeBook:
 class ChannelBooks:
     """The books by the index of their instrument, all by price or all by order."""
 
-    def __init__(self, *, by_order: bool = False) -> None:
+    def __init__(self, *, by_order: bool = False, longest_bytes: int = LONGEST_BYTES) -> None:
+        """`longest_bytes` limits the frames of whole books, their length included."""
         self._by_order = by_order
+        self._longest_bytes = longest_bytes
         self._books: dict[int, AnyBook] = {}
         self._encoded: dict[int, WholeBook] = {}
         self._withheld: dict[int, bool] = {}
@@ -150,7 +167,8 @@ class ChannelBooks:
             return None
         made = self._encoded.get(index)
         if made is None or made.header is not header:
-            made = self._encoded[index] = WholeBook(book, header)
+            made = WholeBook(book, header, longest_bytes=self._longest_bytes)
+            self._encoded[index] = made
         return made
 
 

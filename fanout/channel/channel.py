@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from fanout.channel.books import ChannelBooks
-from fanout.channel.encoding import FORMS, snapshot_of
+from fanout.channel.encoding import FORMS, LONGEST_BYTES, Form, shorter, snapshots_of
 from fanout.channel.log import Log
 from fanout.channel.memory import Memory, OpenGaps, Remembered, time_ns_of
 from fanout.channel.newest import Newest
@@ -41,7 +41,7 @@ from fanout.protocol import (
     opening,
 )
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import MAX_TEXT_BYTES
+from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
 
@@ -64,8 +64,14 @@ class Channel:
         log_bytes: int,
         wall_ns: Callable[[], int],
         past: Past | None = None,
+        longest_frame_bytes: int = LONGEST_BYTES,
     ) -> None:
-        """`log_bytes` is what the log may take in memory. `wall_ns` gives unix ns."""
+        """`log_bytes` is what the log may take in memory. `wall_ns` gives unix ns.
+
+        `longest_frame_bytes` is for a transport that cannot carry longer frames. It limits blocks,
+        whole books and, in mid-stream, instruments, their length included. Frames that are relayed
+        stay as they are.
+        """
         self.past = past
         """What is kept of the time before the log, None where nothing is."""
         self.log = Log(capacity_bytes=log_bytes, context=header, first_seq=header.next_seq)
@@ -80,7 +86,11 @@ class Channel:
         self._since_ns: dict[str, int] = {}
         """Times of the trades that `memory` saw first, of symbols without an earlier start."""
         self._opener = Opener()
-        self.books = ChannelBooks(by_order=DataKinds.BOOK_BY_ORDER in header.data)
+        self.longest_frame_bytes = longest_frame_bytes
+        self._longest_payload_bytes = longest_frame_bytes - LENGTH_BYTES
+        self.books = ChannelBooks(
+            by_order=DataKinds.BOOK_BY_ORDER in header.data, longest_bytes=longest_frame_bytes
+        )
         self._quotes: dict[int, Quote] = {}
         """The newest quote of each instrument, by index."""
         self.trades = 0
@@ -178,6 +188,9 @@ class Channel:
         first_seq = log.next_seq
         for records in form.divided(run):
             payload = form.encode(log.next_seq, records, received_ns, held_ns, flags, self.header)
+            if len(payload) > self._longest_payload_bytes:
+                self._publish_parts(form, records, payload, received_ns, held_ns, flags)
+                continue
             log.append(frame(payload), count=len(records), held_ns=held_ns, time_ns=received_ns)
             self.blocks += 1
         count = log.next_seq - first_seq
@@ -193,6 +206,26 @@ class Channel:
         else:
             self.book_updates += count
             self.books.changed(run)
+
+    def _publish_parts(
+        self,
+        form: Form,
+        records: list[Any],
+        payload: bytes,
+        received_ns: int,
+        held_ns: int,
+        flags: BlockFlags,
+    ) -> None:
+        """Publish a block that is too long for a transport as several, as far as its records can be
+        divided. `payload` is the whole block's."""
+        log, whole = self.log, frame(payload)
+        parts = shorter(records, len(whole), self.longest_frame_bytes)
+        if not parts:
+            log.append(whole, count=len(records), held_ns=held_ns, time_ns=received_ns)
+            self.blocks += 1
+        for each in parts:
+            payload = form.encode(log.next_seq, each, received_ns, held_ns, flags, self.header)
+            self._publish_parts(form, each, payload, received_ns, held_ns, flags)
 
     def publish_status(self, instrument: Instrument | None, state: FeedState, why: str) -> None:
         """Publish that an instrument, or the whole feed, changed its state. `why` is cut to what
@@ -236,7 +269,7 @@ class Channel:
         """
         self._forget_units(instruments)
         changed = _changed(self.header, self.log.next_seq, instruments, references)
-        changes = encode_changes(self.header, changed)
+        changes = encode_changes(self.header, changed, max_bytes=self._longest_payload_bytes)
         if changes:
             self.header = self.log.context = changed
             self.log.append(b"".join(map(frame, changes)), count=0)
@@ -297,15 +330,17 @@ class Channel:
         trades = self._newest.shown()
         if not trades:
             return self.quote_snapshot()
-        snapshot = snapshot_of(Trade, trades, self.log.next_seq, self.header)
-        return snapshot + self.quote_snapshot()
+        return self.snapshot_of(Trade, trades) + self.quote_snapshot()
 
     def quote_snapshot(self) -> bytes:
         """The newest quotes, for a reader that goes on at the log's end. Empty without quotes."""
         if not self._quotes:
             return b""
-        quotes = list(self._quotes.values())
-        return snapshot_of(Quote, quotes, self.log.next_seq, self.header)
+        return self.snapshot_of(Quote, list(self._quotes.values()))
+
+    def snapshot_of(self, kind: type, records: list[Any]) -> bytes:
+        """Records of one kind as frames without numbers."""
+        return snapshots_of(kind, records, self.log.next_seq, self.header, self.longest_frame_bytes)
 
     @property
     def has_books(self) -> bool:

@@ -23,17 +23,25 @@ from fanout.protocol.book_records import (
     QuoteBlock,
 )
 from fanout.protocol.constants import (
+    LENGTH_BYTES,
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_ORDERS,
     MAX_BLOCK_QUOTES,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
+    MAX_FRAME_BYTES,
     BlockFlags,
     BookFlags,
 )
 from fanout.protocol.framing import frame
 from fanout.protocol.quote_block import encode_quotes
 from fanout.protocol.records import Block, Header, Trade
+
+LONGEST_BYTES: Final = LENGTH_BYTES + MAX_FRAME_BYTES
+"""The longest frame there is, its length included."""
+
+_AROUND_BYTES: Final = LENGTH_BYTES + 35
+"""What a block takes beside its records, its length included: see MAX_BLOCK_TRADES."""
 
 
 class Form(NamedTuple):
@@ -49,6 +57,42 @@ class Form(NamedTuple):
 def snapshot_of(kind: type, records: Sequence[Any], next_seq: int, header: Header) -> bytes:
     """The frame of records that a reader gets before it goes on at `next_seq`."""
     return frame(FORMS[kind].encode(next_seq, records, 0, 0, BlockFlags.SNAPSHOT, header))
+
+
+def snapshots_of(
+    kind: type, records: list[Any], next_seq: int, header: Header, longest_bytes: int
+) -> bytes:
+    """The same as several frames, if one would be longer than `longest_bytes`, its length
+    included."""
+    whole = snapshot_of(kind, records, next_seq, header)
+    parts = shorter(records, len(whole), longest_bytes)
+    if not parts:
+        return whole
+    return b"".join(snapshots_of(kind, each, next_seq, header, longest_bytes) for each in parts)
+
+
+def shorter(records: list[Any], size_bytes: int, longest_bytes: int) -> list[list[Any]]:
+    """Divide records whose frame takes `size_bytes` into lists whose frames should not exceed
+    `longest_bytes`. Of one update of a book several are made, which are continued.
+
+    Empty if the frame is short enough, or if it has one record that cannot be divided. Records
+    differ in length, so a list may have to be divided once more.
+    """
+    if size_bytes <= longest_bytes:
+        return []
+    # The first item of each instrument in a block is longer than those behind it: an eighth more.
+    wanted = size_bytes * 9 // (8 * (longest_bytes - _AROUND_BYTES)) + 1
+    if len(records) > 1:
+        most = max(1, len(records) // wanted)
+        return [records[start : start + most] for start in range(0, len(records), most)]
+    (record,) = records
+    entry_bytes = _ENTRY_BYTES.get(type(record))
+    if entry_bytes is None:
+        return []
+    entries = (len(record.packed_bids) + len(record.packed_asks)) // entry_bytes
+    if entries < 2:
+        return []
+    return [[each] for each in _parts_of(record, max(1, entries // wanted) * entry_bytes)]
 
 
 # A function for each kind, though they are alike: to name a field by a value takes a dictionary for
@@ -159,6 +203,9 @@ def _parts_of(update: Any, most_bytes: int) -> list[Any]:
         )
     return parts
 
+
+_ENTRY_BYTES: Final[dict[type, int]] = {BookUpdate: LEVEL.size, OrderUpdate: ORDER.size}
+"""What a level or an order takes in the packed form of an update."""
 
 FORMS: Final[dict[type, Form]] = {
     Trade: Form(_divided_at(MAX_BLOCK_TRADES), _trades),

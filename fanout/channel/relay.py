@@ -24,7 +24,6 @@ import msgspec
 
 from fanout.channel.books import ChannelBooks
 from fanout.channel.channel import Channel
-from fanout.channel.encoding import snapshot_of
 from fanout.protocol.block import decode_block
 from fanout.protocol.blocks import UPDATE_DECODERS, Updates
 from fanout.protocol.book_records import (
@@ -152,8 +151,7 @@ class Relay:
             channel.books.withhold(instrument)
         elif instrument is not None:
             for each in channel.books.release(instrument.index):
-                made = snapshot_of(type(each), [each], channel.log.next_seq, channel.header)
-                channel.relay(made, 0)
+                channel.relay(channel.snapshot_of(type(each), [each]), 0)
 
     def _lose(self, last_seq: int, reason: LossReason = LossReason.DAMAGED) -> None:
         """Tell readers that they will not get the numbers up to this one, if any are missing."""

@@ -33,7 +33,7 @@ from fanout.replay.source import ReplaySource
 from fanout.replay.track import InThread, Track, open_track
 from fanout.serving import open_past, open_to_questions, run_transport, until
 from fanout.transports import make_transport
-from fanout.transports.base import CHUNK_BYTES, Transport
+from fanout.transports.base import CHUNK_BYTES, Transport, longest_frame_of
 
 _LOG = logging.getLogger("fanout")
 
@@ -137,10 +137,10 @@ class Replay:
 
     async def play(self, run: Run, places: Places, *, is_last: bool) -> None:
         """Serve one run until it is over, or the replay is stopped."""
+        self._transports = [make_transport(each) for each in self._configs]
         async with trio.open_nursery() as reading, AsyncExitStack() as opened:
             tracks = [await self._open(name, run, places, reading) for name in run.epochs]
             await self._require_begun(tracks)
-            self._transports = [make_transport(each) for each in self._configs]
             await open_past(self._transports, opened)
             await self._serve(tracks, is_last=is_last)
             reading.cancel_scope.cancel()
@@ -159,6 +159,7 @@ class Replay:
             log_bytes=self._config.log_bytes // len(run.epochs),
             pace=self._pace,
             in_thread=self._in_thread,
+            longest_frame_bytes=longest_frame_of(self._transports),
         )
         reading.start_soon(track.read_ahead)
         await until(self._stop, partial(track.prime, place), waiting=f"going to --from in {name}")

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from fanout.channel.channel import Channel, has_books
+from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.relay import Recorded, Relay, frames_of
 from fanout.errors import ConfigError, shown
 from fanout.protocol.errors import PeerError, reason
@@ -133,6 +134,7 @@ async def open_track(
     log_bytes: int,
     pace: Pace,
     in_thread: InThread,
+    longest_frame_bytes: int = LONGEST_BYTES,
 ) -> Track:
     """Open one epoch of a channel so that `place`, or the end, can be reached by `prime`. Raises
     `ConfigError` if no segment can be read."""
@@ -149,7 +151,12 @@ async def open_track(
         channel=name,
         channels=tuple(each for each in channels if each != name),
     )
-    channel = Channel(header, log_bytes=log_bytes, wall_ns=lambda: pace.time_ns)
+    channel = Channel(
+        header,
+        log_bytes=log_bytes,
+        wall_ns=lambda: pace.time_ns,
+        longest_frame_bytes=longest_frame_bytes,
+    )
     return Track(name, channel, playback, in_thread)
 
 

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 import trio
 
 from fanout.channel.channel import Channel
+from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.past import PastOf
 from fanout.channel.reader import CHUNK_BYTES
 from fanout.config import TransportConfig
@@ -20,7 +21,7 @@ from fanout.errors import ConfigError, shown
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
 
-__all__ = ["CHUNK_BYTES", "Transport", "channel_named"]
+__all__ = ["CHUNK_BYTES", "Transport", "channel_named", "longest_frame_of"]
 
 
 class Transport(ABC):
@@ -58,6 +59,11 @@ class Transport(ABC):
         """How much a replay may publish between two looks at `unread`."""
         return CHUNK_BYTES
 
+    @property
+    def longest_frame_bytes(self) -> int | None:
+        """The longest frame that it can carry, its length included. None if it can carry any."""
+        return None
+
     def at_its_address(self) -> TransportConfig:
         """The configuration of another transport at the address that this one had."""
         return self.config
@@ -81,6 +87,12 @@ class Transport(ABC):
         find the transport, as a URL, once they can connect. Raises an `OperatorError` before that
         if it cannot open.
         """
+
+
+def longest_frame_of(transports: Sequence[Transport]) -> int:
+    """The longest frame that all of these can carry, its length included."""
+    limits = [each.longest_frame_bytes for each in transports]
+    return min([each for each in limits if each is not None], default=LONGEST_BYTES)
 
 
 def channel_named(channels: Sequence[Channel], name: str) -> Channel:

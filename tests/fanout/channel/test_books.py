@@ -20,6 +20,7 @@ from fanout.protocol import (
     Quote,
     Record,
     Request,
+    Snapshot,
     Start,
     Status,
     Trade,
@@ -33,11 +34,13 @@ from fanout.protocol.book_records import (
     pack_orders,
 )
 from fanout.protocol.constants import (
+    LENGTH_BYTES,
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_QUOTES,
     MAX_BLOCK_UPDATES,
     BookFlags,
 )
+from fanout.protocol.framing import payloads_of
 from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.request import Position
 from tests.protocol.golden import BTC
@@ -466,3 +469,86 @@ def test_a_channel_without_books_shows_none() -> None:
     channel.publish_status(None, FeedState.LIVE, "")
     assert kinds(reader.read()) == [Status]
     assert reader.place.is_shareable
+
+
+def short_channel(longest_frame_bytes: int, data: DataKinds = DataKinds.BOOK_BY_PRICE) -> Channel:
+    """A channel for a transport that carries no longer frames."""
+    header = replace(book_channel().header, data=data)
+    return Channel(
+        header, log_bytes=50_000_000, wall_ns=lambda: 1, longest_frame_bytes=longest_frame_bytes
+    )
+
+
+def lengths(frames: bytes) -> list[int]:
+    return [LENGTH_BYTES + len(each) for each in payloads_of(frames)]
+
+
+@pytest.mark.parametrize("longest", [504, 1_356])
+def test_blocks_are_as_short_as_a_transport_needs_them(longest: int) -> None:
+    channel = short_channel(longest)
+    feeder, reader = Feeder(channel), Keeper(channel)
+    feeder.publish(*[trade(each) for each in range(1_500)])
+    feeder.publish(*[quote(each) for each in range(1_500)])
+    feeder.publish(*[BookUpdate(BTC, 1, 5, b"", b"", BookFlags.WHOLE)] * 300)
+    feeder.whole(levels=2_500)
+    change = feeder.change([(999 - each, 7) for each in range(700)])
+    frames = [channel.log.entry(each).frame for each in range(channel.log.end)]
+    assert 3 * longest // 4 < max(map(len, frames)) <= longest
+    records = reader.read()
+    assert [each.seq for each in records] == list(range(1, channel.log.next_seq))  # type: ignore[union-attr]
+    updates = [each for each in records if isinstance(each, BookUpdate)]
+    parts = [each for each in updates if each.update_id == change.update_id]
+    assert b"".join(each.packed_bids for each in parts) == change.packed_bids
+    assert [each.has_more for each in parts] == [True] * (len(parts) - 1) + [False]
+    assert len(parts) > 1
+    reader.kept.assert_right(0)
+
+
+@pytest.mark.parametrize("longest", [504, 1_356])
+def test_a_joiner_gets_frames_as_short_as_a_transport_needs_them(longest: int) -> None:
+    channel = short_channel(longest)
+    names = [f"S{each:03}" for each in range(100)]
+    instruments = [replace(BTC, index=each, symbol=name) for each, name in enumerate(names, 2)]
+    channel.change(instruments, [channel.header.references[0]] * len(instruments))
+    assert max(lengths(channel.log.entry(0).frame)) <= longest
+    for each in instruments:
+        channel.publish([replace(trade(1), instrument=each)], received_ns=1, held_ns=1)
+        channel.publish([replace(quote(1), instrument=each)], received_ns=1, held_ns=1)
+    Feeder(channel).whole(levels=2_500)
+    reader = Keeper(channel)
+    while not reader.place.has_everything:
+        piece = reader.place.next_piece()
+        assert max(lengths(piece)) <= longest
+        reader.take(piece)
+    reader.kept.assert_right(0)
+    assert max(lengths(channel.snapshot())) <= longest
+    shown = [each for one in reader.records if isinstance(one, Snapshot) for each in one.trades]
+    assert [each.symbol for each in shown] == names
+    assert [each.symbol for each in reader.records if isinstance(each, Quote)] == names
+
+
+def test_books_by_order_are_as_short_as_a_transport_needs_them() -> None:
+    channel = short_channel(504, DataKinds.BOOK_BY_ORDER)
+    orders = pack_orders([(each, 5, 1) for each in range(2_000)])
+    whole = OrderUpdate(BTC, 7, 5, orders, b"", BookFlags.WHOLE)
+    book = channel.books.any_of(BTC.index)
+    assert isinstance(book, OrdersBook)
+    present = Keeper(channel)
+    present.read()
+    book.apply(whole)
+    channel.publish([whole], received_ns=1, held_ns=1)
+    for reader in (present, Keeper(channel)):
+        parts = [each for each in reader.read() if isinstance(each, OrderUpdate)]
+        assert b"".join(each.packed_bids for each in parts) == orders
+        assert [each.is_whole for each in parts] == [True] + [False] * (len(parts) - 1)
+    assert max(len(channel.log.entry(each).frame) for each in range(channel.log.end)) <= 504
+
+
+def test_a_record_that_cannot_be_divided_is_published_as_it_is() -> None:
+    channel = short_channel(60)
+    reader = Keeper(channel)
+    huge = replace(trade(2**63), time=2**63, price=2**62, quantity=2**63)
+    level = BookUpdate(BTC, 2**63, 2**63, pack_levels([(2**62, 2**63)]), b"", BookFlags.WHOLE)
+    channel.publish([huge, huge, level], received_ns=1, held_ns=1)
+    assert [each.seq for each in reader.read()] == [1, 2, 3]  # type: ignore[union-attr]
+    assert channel.blocks == 3
