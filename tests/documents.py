@@ -121,7 +121,8 @@ class Newcomer:
         said: list[str] = []
         for line in process.stderr:
             said.append(line)
-            if len(list(filter(_SAYS.search, said))) == len(re.findall(r"tcp|shm|\bring\b", text)):
+            kinds = re.findall(r"tcp|shm|\bring\b|multicast", text)
+            if len(list(filter(_SAYS.search, said))) == len(kinds):
                 break
         assert _SAYS.search("".join(said[-1:])), f"{text}: {''.join(said)}"
         self._serving.append((set(_PLACES.findall(written)), process))

@@ -21,6 +21,7 @@ class Name(StrEnum):
     QUEUE = "queue"
     SLOTS = "slots"
     RING = "ring"
+    GROUP = "group"
     JOURNAL = "journal"
     SIMULATOR = "simulator"
     DNS = "dns"

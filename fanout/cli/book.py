@@ -5,7 +5,16 @@ from typing import Annotated, Final
 import typer
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import Address, Reconnects, Source, TlsCa, TokenFile
+from fanout.cli.source import (
+    Address,
+    GroupB,
+    Interface,
+    Reconnects,
+    Recovery,
+    Source,
+    TlsCa,
+    TokenFile,
+)
 from fanout.config.assets import typed_symbols
 from fanout.errors import UsageError
 from fanout.protocol.constants import MAX_BOOK_LEVELS
@@ -27,6 +36,9 @@ def book(
     reconnect: Reconnects = True,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
+    recovery: Recovery = None,
+    group_b: GroupB = None,
+    interface: Interface = "",
 ) -> None:
     """Show the order book of a symbol until Ctrl-C, on a terminal as a ladder.
 
@@ -51,6 +63,9 @@ def book(
             reconnect=reconnect,
             token_file=token_file,
             tls_ca=tls_ca,
+            recovery=recovery,
+            group_b=group_b,
+            interface=interface,
         )
         number = watch(source, names[0], levels, as_json=as_json, limit=limit)
         if number is not None:

@@ -21,6 +21,7 @@ from fanout.cli.outcome import emit, is_terminal, say
 from fanout.cli.saving.signals import Signals
 from fanout.cli.source import Source, told
 from fanout.clients.books import Book, Books
+from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.shm_trio import TrioShmClient
@@ -39,7 +40,7 @@ _PLAIN_COLUMNS: Final = 80
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
-Client = TrioTcpClient | TrioShmClient | TrioRingClient
+Client = TrioTcpClient | TrioShmClient | TrioRingClient | TrioMulticastClient
 
 
 def watch(
@@ -50,7 +51,9 @@ def watch(
     Returns the number of the signal, or None. Raises `UsageError` for a channel without books, and
     the errors of the client, alone or in a group.
     """
-    client: Client = source.client(TrioTcpClient, TrioShmClient, TrioRingClient, _no_journal)
+    client: Client = source.client(
+        TrioTcpClient, TrioShmClient, TrioRingClient, TrioMulticastClient, _no_journal
+    )
     view: View
     if as_json:
         view = Lines()

@@ -9,8 +9,11 @@ from fanout.cli.outcome import exit_codes
 from fanout.cli.source import (
     Address,
     Begin,
+    GroupB,
+    Interface,
     MarketOnly,
     Reconnects,
+    Recovery,
     Source,
     Symbols,
     TlsCa,
@@ -38,6 +41,9 @@ def save(
     reconnect: Reconnects = True,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
+    recovery: Recovery = None,
+    group_b: GroupB = None,
+    interface: Interface = "",
 ) -> None:
     """Save what a service sends to a file, until Ctrl-C; or what its journal has, to its end.
 
@@ -66,6 +72,9 @@ def save(
             reconnect=reconnect,
             token_file=token_file,
             tls_ca=tls_ca,
+            recovery=recovery,
+            group_b=group_b,
+            interface=interface,
         )
         number = record(source, file, force=force, limit=limit, duration_s=duration)
         if number is not None:

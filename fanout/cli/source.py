@@ -20,8 +20,9 @@ from fanout.protocol.request import Moment, Position, Request, Start, encode_req
 Address = Annotated[
     str,
     typer.Argument(
-        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME or journal://DIR; with "
-        "/CHANNEL behind the port for another channel than the first, or behind DIR",
+        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME, multicast://GROUP:PORT or "
+        "journal://DIR; with /CHANNEL behind the port for another channel than the first, or "
+        "behind DIR",
         metavar="ADDRESS",
     ),
 ]
@@ -62,10 +63,30 @@ TlsCa = Annotated[
 ]
 
 
+Recovery = Annotated[
+    str | None,
+    typer.Option(
+        help="For multicast: where to ask for what is missing, tcp://HOST:PORT or tls://HOST:PORT.",
+        metavar="ADDRESS",
+    ),
+]
+GroupB = Annotated[
+    str | None,
+    typer.Option(
+        "--group-b", help="For multicast: the channel's group on line B.", metavar="GROUP:PORT"
+    ),
+]
+Interface = Annotated[
+    str,
+    typer.Option(help="For multicast: address of the interface to receive from.", metavar="IP"),
+]
+
+
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
 OfRing = TypeVar("OfRing")
 OfJournal = TypeVar("OfJournal")
+OfGroup = TypeVar("OfGroup")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,20 +99,30 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     reconnect: bool
     token_file: str | None
     tls_ca: str | None
+    recovery: str | None = None
+    group_b: str | None = None
+    interface: str = ""
 
     def client(
         self,
         over_tcp: Callable[..., OverTcp],
         of_queue: Callable[..., OfQueue],
         of_ring: Callable[..., OfRing],
+        of_group: Callable[..., OfGroup],
         of_journal: Callable[..., OfJournal],
         *,
         follow: bool = False,
-    ) -> OverTcp | OfQueue | OfRing | OfJournal:
+    ) -> OverTcp | OfQueue | OfRing | OfGroup | OfJournal:
         """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient`,
-        `fanout.clients.shm.ShmClient`, `fanout.clients.ring.RingClient` and
-        `fanout.clients.journal.JournalClient`, or their like. `follow` is for a journal. Raises
-        `FanoutError` for what cannot be asked for."""
+        `fanout.clients.shm.ShmClient`, `fanout.clients.ring.RingClient`,
+        `fanout.clients.multicast.MulticastClient` and `fanout.clients.journal.JournalClient`, or
+        their like. `follow` is for a journal. Raises `FanoutError` for what cannot be asked for."""
+        if self.address.startswith("multicast://"):
+            return self._multicast(of_group)
+        if self.recovery or self.group_b or self.interface:
+            raise UsageError(
+                f"{self.address}: --recovery, --group-b and --interface are for multicast://"
+            )
         if self.is_journal:
             self._require_no_secrets()
             return of_journal(
@@ -133,6 +164,27 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         for option, is_typed in typed.items():
             if is_typed:
                 raise UsageError(f"{option} is for tcp:// and tls://: leave it out")
+
+    def _multicast(self, of_group: Callable[..., OfGroup]) -> OfGroup:
+        """A client for multicast. What is asked over TCP needs an address there."""
+        of_tcp: dict[str, object] = {}
+        if self.recovery is not None:
+            if self.tls_ca is not None and not self.recovery.startswith("tls://"):
+                raise UsageError(f"--recovery {self.recovery} does not speak TLS: use tls://")
+            token = read_token(self.token_file)
+            of_tcp["token"] = None if token is None else token.reveal()
+            of_tcp["tls"] = _tls(self.tls_ca)
+        elif (self.start or Start.LIVE) != Start.LIVE:
+            raise UsageError(f"--start {self.start}: a group has no past; give --recovery too")
+        return of_group(
+            self.address,
+            group_b=self.group_b,
+            interface=self.interface,
+            recovery=self.recovery,
+            start=_parse_start(self.start or Start.LIVE),
+            **of_tcp,
+            **self._options(),
+        )
 
     @property
     def is_journal(self) -> bool:

@@ -96,6 +96,9 @@ def view(stats: ServiceStats, limits: Limits) -> RenderableType:
         if each.journal:
             parts += ["", *_journal(each)]
             continue
+        if each.groups:
+            parts += ["", *_multicast(each)]
+            continue
         parts += ["", _transport(each)]
         if each.consumers and limits.consumers:
             parts.append(
@@ -270,6 +273,27 @@ def _journal(each: TransportStats) -> Iterable[RenderableType]:
     for kept in each.journal:
         if kept.why:
             yield Text(f"     {kept.channel}: {kept.why}", "bold red")
+
+
+def _multicast(each: TransportStats) -> Iterable[RenderableType]:
+    """Multicast: a line for each channel, with its groups."""
+    send = "nothing sent yet"
+    if each.send is not None:
+        p50, p99, most = _quantiles(each.send)
+        send = f"received to sent: median {p50}, p99 {p99}, max {most}"
+    yield Text.assemble((each.url, "bold"), f"\n     {send}")
+    table = _table("sent to", "channel", "packets", "bytes", "unsent", "left out", "lost")
+    for sent in each.groups:
+        table.add_row(
+            "\n".join(sent.groups),
+            sent.channel,
+            short(sent.packets),
+            size(sent.bytes),
+            _alarming(sent.unsent, "bold red"),
+            _alarming(sent.left_out, "yellow"),
+            _alarming(sent.lost, "bold red"),
+        )
+    yield table
 
 
 def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel: bool) -> Table:

@@ -10,8 +10,11 @@ from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
     Address,
     Begin,
+    GroupB,
+    Interface,
     MarketOnly,
     Reconnects,
+    Recovery,
     Source,
     Symbols,
     TlsCa,
@@ -24,6 +27,7 @@ from fanout.protocol.records import Header
 
 if TYPE_CHECKING:
     from fanout.clients.journal import JournalClient
+    from fanout.clients.multicast import MulticastClient
     from fanout.clients.ring import RingClient
     from fanout.clients.shm import ShmClient
     from fanout.clients.tcp import TcpClient
@@ -51,17 +55,22 @@ def tail(
     reconnect: Reconnects = True,
     token_file: TokenFile = None,
     tls_ca: TlsCa = None,
+    recovery: Recovery = None,
+    group_b: GroupB = None,
+    interface: Interface = "",
 ) -> None:
     """Print what a service sends, or what its journal has: trades, quotes, book updates and events
     to stdout, the rest to stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
+    Example: fanout tail multicast://239.10.1.1:9100 --recovery tcp://10.0.0.5:9000
     Example: fanout tail journal:///data/journal --start 2026-11-29T13:00Z --no-follow
 
     csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
     updates. Other records go to stderr, and do not count for --limit.
     """
     from fanout.clients.journal import JournalClient
+    from fanout.clients.multicast import MulticastClient
     from fanout.clients.ring import RingClient
     from fanout.clients.shm import ShmClient  # with what a service has no use for
     from fanout.clients.tcp import TcpClient
@@ -75,11 +84,14 @@ def tail(
             reconnect=reconnect and limit != 0,
             token_file=token_file,
             tls_ca=tls_ca,
+            recovery=recovery,
+            group_b=group_b,
+            interface=interface,
         )
         if not follow and not source.is_journal:
             raise UsageError("--no-follow is for a journal: a service has no end")
         with source.client(
-            TcpClient, ShmClient, RingClient, JournalClient, follow=follow
+            TcpClient, ShmClient, RingClient, MulticastClient, JournalClient, follow=follow
         ) as client:
             if limit == 0:
                 client.connect()
@@ -88,7 +100,9 @@ def tail(
 
 
 def _print_all(
-    client: "TcpClient | ShmClient | RingClient | JournalClient", output: Format, limit: int | None
+    client: "TcpClient | ShmClient | RingClient | MulticastClient | JournalClient",
+    output: Format,
+    limit: int | None,
 ) -> None:
     line_of: Line | None = None
     count = 0

@@ -189,6 +189,25 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
 
 
+class GroupStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel of a multicast transport, and its group on each line.
+
+    `packets` and `bytes` were sent, on all lines together. `unsent` counts packets that the system
+    did not take. `left_out` counts records that fit no packet, and `lost` those that the log
+    dropped before they were sent: receivers lack both. `snapshots` were sent for receivers that
+    join.
+    """
+
+    channel: str
+    groups: tuple[str, ...]
+    packets: int
+    bytes: int
+    unsent: int
+    left_out: int
+    lost: int
+    snapshots: int
+
+
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     """One transport.
 
@@ -196,7 +215,8 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     LOSS frames reported to all readers, including those that have left. `send` is the time from
     the venue's socket to the reader's socket or the queue, of the oldest record in each write.
     `anomalies` counts the faults of readers by kind. `channel` is empty if the transport serves
-    every channel. `journal` describes the channels of a journal.
+    every channel. `journal` describes the channels of a journal, `groups` those of multicast, whose
+    receivers are not known.
     """
 
     url: str
@@ -208,6 +228,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     anomalies: dict[str, int] = {}
     channel: str = ""
     journal: tuple[JournalStats, ...] = ()
+    groups: tuple[GroupStats, ...] = ()
 
 
 class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from fanout.cli.saving.signals import Signals
 from fanout.cli.saving.tally import Tally, counted
 from fanout.cli.source import Source, told
 from fanout.clients.columns.journal import TradeRows
+from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import (
     Disconnected,
     DisconnectedError,
@@ -42,7 +43,9 @@ def record(
     """
     make = recording_of(target)
     require_free(target, force=force)
-    client = source.client(TrioTcpClient, TrioShmClient, TrioRingClient, TrioJournalClient)
+    client = source.client(
+        TrioTcpClient, TrioShmClient, TrioRingClient, TrioMulticastClient, TrioJournalClient
+    )
     progress = Progress()
     for path in left_behind(target):
         progress.say(f"{path} is left from an interrupted recording: see docs/data.md")
@@ -67,7 +70,11 @@ class Saving:
 
     def __init__(
         self,
-        client: TrioTcpClient | TrioShmClient | TrioRingClient | TrioJournalClient,
+        client: TrioTcpClient
+        | TrioShmClient
+        | TrioRingClient
+        | TrioMulticastClient
+        | TrioJournalClient,
         recording: Recording,
         progress: Progress,
         *,

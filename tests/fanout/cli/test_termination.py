@@ -19,6 +19,7 @@ ARGUMENTS = {
     "shm": ["--name", "q"],
     "journal": ["--dir", "j"],
     "slots": ["--name", "q"],
+    "multicast": ["--group", "239.1.1.1:9100", "--interface", "127.0.0.1"],
     "replay": ["j"],
     "symbols": ["binance"],
     "tail": ["tcp://127.0.0.1:1"],
