@@ -273,6 +273,8 @@ def test_examples_use_public_names_only_and_are_short() -> None:
         "fanout.clients.shm",
         "fanout.clients.shm_asyncio",
         "fanout.clients.journal",
+        "fanout.clients.multicast",
+        "fanout.clients.multicast_asyncio",
         "fanout.protocol",
     ],
 )

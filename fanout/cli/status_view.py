@@ -282,18 +282,20 @@ def _multicast(each: TransportStats) -> Iterable[RenderableType]:
         p50, p99, most = _quantiles(each.send)
         send = f"received to sent: median {p50}, p99 {p99}, max {most}"
     yield Text.assemble((each.url, "bold"), f"\n     {send}")
-    table = _table("sent to", "channel", "packets", "bytes", "unsent", "left out", "lost")
+    table = _table("channel", "groups", "packets", "bytes", "unsent")
     for sent in each.groups:
         table.add_row(
+            Text(sent.channel, "bold"),
             "\n".join(sent.groups),
-            sent.channel,
             short(sent.packets),
             size(sent.bytes),
             _alarming(sent.unsent, "bold red"),
-            _alarming(sent.left_out, "yellow"),
-            _alarming(sent.lost, "bold red"),
         )
     yield table
+    for sent in each.groups:
+        if sent.lost or sent.left_out:
+            words = f"{short(sent.lost)} records lost, {short(sent.left_out)} fit no packet"
+            yield Text(f"     {sent.channel}: {words}", "bold red")
 
 
 def _consumers(consumers: tuple[ConsumerStats, ...], most: int, *, names_channel: bool) -> Table:

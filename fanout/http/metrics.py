@@ -24,6 +24,7 @@ from fanout.stats.snapshots import (
     BookStats,
     ChannelStats,
     FeedStats,
+    GroupStats,
     InstrumentStats,
     JournalStats,
     LinkStats,
@@ -180,6 +181,18 @@ _JOURNALED: Final[list[tuple[str, str, Callable[[JournalStats], float]]]] = [
     ),
 ]
 
+_GROUP: Final[list[tuple[str, str, Callable[[GroupStats], float]]]] = [
+    ("multicast_packets", "Packets sent, on all lines.", lambda each: each.packets),
+    ("multicast_bytes", "Bytes sent, on all lines.", lambda each: each.bytes),
+    ("multicast_unsent_packets", "Packets that the system did not take.", lambda each: each.unsent),
+    ("multicast_left_out_records", "Records that fit no packet.", lambda each: each.left_out),
+    (
+        "multicast_lost_records",
+        "Trades and events that the log dropped before they were sent.",
+        lambda each: each.lost,
+    ),
+]
+
 
 class Metrics:
     """Renders the body of `/metrics`."""
@@ -244,6 +257,7 @@ def _families(stats: ServiceStats) -> Iterator[Family]:
     yield from _of_links(channels)
     yield from _of_transports(stats.transports)
     yield from _of_journals(stats.transports)
+    yield from _of_groups(stats.transports)
 
 
 def _of_channels(channels: Channels) -> Iterator[Family]:
@@ -357,6 +371,16 @@ def _of_journals(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
     for kind, table in ((Kind.GAUGE, _JOURNAL), (Kind.COUNTER, _JOURNALED)):
         for name, words, value in table:
             yield name, kind, words, [(shown, value(row)) for shown, row in kept]
+
+
+def _of_groups(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
+    sent = [
+        (labels(channel=row.channel, groups=" ".join(row.groups)), row)
+        for each in transports
+        for row in each.groups
+    ]
+    for name, words, value in _GROUP:
+        yield name, Kind.COUNTER, words, [(shown, value(row)) for shown, row in sent]
 
 
 def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float]:

@@ -35,7 +35,7 @@ from fanout.clients.multicast_client import GroupClient
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Disconnected, Received
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.protocol import End, EndReason, Loss, Quote, Trade
+from fanout.protocol import End, EndReason, FeedState, Loss, Quote, Status, Trade
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.group import Group
 from fanout.protocol.lines import LinesStatistics
@@ -54,11 +54,16 @@ SERVICE: Final = "10.211.0.2"
 RECEIVERS: Final = "10.211.0.1"
 """Addresses of the two ends between namespaces."""
 
-Numbered = Trade | Quote | BookUpdate
+Numbered = Trade | Quote | BookUpdate | Status
 
 
-async def publish(channel: Channel, records: int, pause_s: float) -> None:
-    """Publish that many records in bursts, and END."""
+async def publish(channel: Channel, records: int, pause_s: float, begin: trio.Event) -> None:
+    """Publish a little until `begin` is set, so that receivers which join need not wait for a
+    heartbeat. Then publish that many records in bursts, and END."""
+    while not begin.is_set():
+        channel.publish_status(None, FeedState.LIVE, "waiting for the receivers")
+        with trio.move_on_after(0.02):
+            await begin.wait()
     feeder = Feeder(channel)
     feeder.whole(levels=100)
     feeder.whole(OTHER, levels=100)
@@ -229,18 +234,22 @@ async def on_loopback(rate: float, records: int, seed: int, pause_s: float = 0.0
             nonlocal result
             result = await receive(groups, tcp, rate, seed, LOOPBACK, task_status)
 
+        begin = trio.Event()
+        nursery.start_soon(publish, channel, records, pause_s, begin)
         await nursery.start(run)
-        await publish(channel, records, pause_s)
+        begin.set()
     return result
 
 
 async def serve(records: int, pause_s: float) -> None:
     """The service's end between namespaces. Says where it is, and begins when it is told to."""
     groups = Group("239.213.1.1", 9100), Group("239.213.2.1", 9100)
-    async with serving(groups, SERVICE) as (channel, tcp, _):
+    async with serving(groups, SERVICE) as (channel, tcp, nursery):
+        begin = trio.Event()
+        nursery.start_soon(publish, channel, records, pause_s, begin)
         print(tcp, *groups, flush=True)
         await trio.to_thread.run_sync(sys.stdin.readline)
-        await publish(channel, records, pause_s)
+        begin.set()
 
 
 async def between_namespaces(rate: float, records: int, seed: int) -> str:

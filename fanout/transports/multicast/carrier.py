@@ -47,6 +47,10 @@ ENDS: Final = 5
 END_PAUSE_S: Final = 0.2
 """Pause between two of them."""
 
+LAST_PACKETS: Final = 64
+"""How many of the last packets are sent again with each END but the first. Who lost one of them
+cannot ask for it over TCP any more: the service is about to end."""
+
 AT_ONCE: Final = 64
 """How many packets are sent before other tasks run."""
 
@@ -103,6 +107,8 @@ class Carrier:
         self._heartbeat_due_s = trio.current_time() + FIRST_HEARTBEAT_S
         self._snapshots = 0
         self._since_checkpoint = 0
+        self._last: deque[bytes] = deque(maxlen=LAST_PACKETS)
+        """The last packets with records."""
 
     @property
     def unread(self) -> float:
@@ -154,6 +160,7 @@ class Carrier:
             if log.closed:
                 frames = frames.removesuffix(self._end_frame())
             packets = self._layout.pack(frames, self._wall_ns())
+            self._last.extend(packets)
             self._sending.add(log.age_ns(first))
             await self._send(packets)
 
@@ -223,12 +230,14 @@ class Carrier:
         return whole
 
     async def _send_end(self) -> None:
-        """Send the END a few times."""
+        """Send the END a few times, and the packets before it."""
         end = decode_event(self._end_frame()[LENGTH_BYTES:], self._reader.cursor.context)
         assert isinstance(end, End), "its kind says so"
-        for number in range(ENDS):
-            await trio.sleep(END_PAUSE_S if number else 0)
-            await self._send((self._layout.end(end, self._wall_ns()),))
+        packet = self._layout.end(end, self._wall_ns())
+        await self._send((packet,))
+        for _ in range(ENDS - 1 if packet else 0):
+            await trio.sleep(END_PAUSE_S)
+            await self._send((*self._last, self._layout.end(end, self._wall_ns())))
 
     async def _send(self, packets: Sequence[bytes]) -> None:
         """Send packets to each line, as the pace allows."""

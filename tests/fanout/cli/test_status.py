@@ -23,6 +23,7 @@ from fanout.stats.snapshots import (
     ChannelStats,
     ConsumerStats,
     FeedStats,
+    GroupStats,
     InstrumentStats,
     JournalStats,
     LinkStats,
@@ -272,6 +273,34 @@ def test_a_journal_has_a_line_for_each_channel_and_says_what_fails() -> None:
     assert max(map(len, text.splitlines())) <= 80
     unknown = TransportStats(url="journal:///ticks", journal=(replace(kept, free_bytes=None),))
     assert "free" not in drawn(replace(STATS, transports=(unknown,)))
+
+
+def test_multicast_has_a_line_for_each_channel_with_its_groups() -> None:
+    first = GroupStats(
+        channel="spot",
+        groups=("239.10.1.1:9100", "239.10.2.1:9100"),
+        packets=12_345,
+        bytes=3 << 20,
+        unsent=7,
+        left_out=8,
+        lost=9,
+        snapshots=1,
+    )
+    group = "239.255.255.255:65535"
+    second = replace(first, channel="c" * 32, groups=(group,), unsent=0, lost=0, left_out=0)
+    sent = TransportStats(url="multicast://239.10.1.1:9100", groups=(first, second))
+    text = drawn(replace(STATS, transports=(sent,)))
+    assert "nothing sent yet" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["spot", "239.10.1.1:9100", "12,345", "3", "MiB", "7"] in lines
+    assert ["239.10.2.1:9100"] in lines
+    assert ["c" * 32, group, "12,345", "3", "MiB", "0"] in lines
+    assert "spot: 9 records lost, 8 fit no packet" in text
+    assert f"{'c' * 32}: " not in text
+    assert max(map(len, text.splitlines())) <= 80
+    quantiles = Quantiles(count=1, p50_ns=1_000, p99_ns=2_000, max_ns=3_000)
+    text = drawn(replace(STATS, transports=(replace(sent, send=quantiles),)))
+    assert "received to sent: median" in text
 
 
 def test_many_symbols_are_summed_up_and_the_worst_listed_first() -> None:
