@@ -29,6 +29,7 @@ from tests.bench import (
     latency,
     market,
     memory,
+    multicast,
     pure_client,
     reconnect,
     ring,
@@ -70,6 +71,7 @@ NAMED: Final[dict[str, Stage]] = {
     "venues": venues,
     "journal": journal,
     "ring": ring,
+    "multicast": multicast,
 }
 """Stages of a whole service, and of the ring in shared memory. They run only if they are named:
 `scale` takes half an hour, and the others a quarter of an hour together."""
