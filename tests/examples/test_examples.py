@@ -38,7 +38,12 @@ from fanout.protocol import (
 )
 from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
+from fanout.transports.multicast import MulticastConfig, MulticastTransport
+from fanout.transports.tcp import TcpConfig, TcpTransport
 from tests.clients.test_journal import Folder
+from tests.stand import channels
+from tests.stand.channels import new_channel, publish
+from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.inside import config_for, running_service, running_simulator
 
 ROOT = Path(__file__).parents[2]
@@ -399,3 +404,27 @@ async def test_stream_stats_end_on_interrupt() -> None:
             "/market/stream?streams=btcusdt@aggTrade",
         }
         assert await stats.interrupt() == (0, "")
+
+
+async def test_the_client_for_multicast_prints_trades_and_what_the_lines_brought() -> None:
+    group, _ = free_groups()
+    sent = MulticastTransport(MulticastConfig(group=str(group), interface=LOOPBACK))
+    channel = new_channel()
+    async with (
+        channels.serving(channel, TcpTransport(TcpConfig(port=0))) as tcp,
+        channels.serving(channel, sent) as url,
+        running("multicast_client.py", url, LOOPBACK, tcp, 3) as example,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def publish_on() -> None:
+            for trade_id in range(1, 10**6):
+                publish(channel, trade_id)
+                await trio.sleep(0.01)
+
+        nursery.start_soon(publish_on)
+        assert await example.ends() == (0, "")
+        nursery.cancel_scope.cancel()
+    *trades, counts = example.lines
+    assert trades == ["BTCUSDT 0.007 @ 0.06"] * 3
+    assert counts.startswith("LinesStatistics(packets=")

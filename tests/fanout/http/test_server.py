@@ -29,9 +29,11 @@ from fanout.simulator.faults import Drop, Http, Skip, Spend
 from fanout.stats.pieces import Pieces, at_once
 from fanout.stats.snapshots import JournalStats, ServiceStats
 from fanout.transports.journal.config import JournalConfig
+from fanout.transports.multicast.config import MulticastConfig
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.http.watched import Watched, until_ready, watched, watched_pair
+from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.inside import Running, config_for, one_source
 
 Parse = Callable[[str], Iterable[Metric]]
@@ -144,6 +146,25 @@ async def test_prometheus_can_parse_a_scrape(accepts: str, parse: Parse) -> None
 async def journal_of(service: Watched) -> JournalStats:
     (stats,) = next(each.journal for each in (await service.stats()).transports if each.journal)
     return stats
+
+
+async def test_multicast_has_metrics_for_each_channel() -> None:
+    group = str(free_groups()[0])
+    sent = MulticastConfig(group=group, interface=LOOPBACK)
+    async with watched(transports=(TcpConfig(port=0), sent)) as service:
+        await until_ready(service)
+        text = (await service.get("/metrics")).text
+        (stats,) = (await service.stats()).transports[1].groups
+    found = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("fanout_multicast_")
+    }
+    label = f'{{channel="{stats.channel}",groups="{group}"}}'
+    assert 0 < found[f"fanout_multicast_packets_total{label}"] <= stats.packets
+    assert 0 < found[f"fanout_multicast_bytes_total{label}"] <= stats.bytes
+    for name in ("unsent_packets", "left_out_records", "lost_records"):
+        assert found[f"fanout_multicast_{name}_total{label}"] == 0
 
 
 async def test_a_journal_has_metrics_for_each_channel(tmp_path: Path) -> None:
