@@ -214,8 +214,9 @@ class GroupClient(Client):
         lines = self._lines
         assert lines is not None, "the client has joined"
         due_s = (lines.heard_s or self._joined_s) + self._idle_timeout_s
-        if lines.missing is not None:
-            due_s = min(due_s, lines.missing.since_s + self._patience_s)
+        missing = lines.missing
+        if missing is not None and self._recovery is None:
+            due_s = min(due_s, max(missing.since_s + self._patience_s, self._ask_from_s))
         return min(LOOK_S, max(0.0, due_s - time.monotonic()) + 0.001)
 
     # TCP.
@@ -242,6 +243,8 @@ class GroupClient(Client):
             self._close_recovery()
             lines.recovery_lost(now_s)
         elif now_s - max(self._recovery_began_s, self._recovered_s) > self._idle_timeout_s:
+            # A name may have an address that leads nowhere. The next attempt begins behind it.
+            self._addresses = [*self._addresses[1:], *self._addresses[:1]]
             self._recovery_failed(silence(self._idle_timeout_s))
 
     def _read_recovery(self, recovery: Recovery, lines: Lines, now_s: float) -> bool:

@@ -8,6 +8,7 @@ import trio
 from msgspec.structs import replace
 from outcome import acapture
 
+from fanout.channel.channel import Channel
 from fanout.channel.log import Log
 from fanout.clients.tcp_trio import Disconnected, TrioTcpClient
 from fanout.config import Config, SimConfig, SourceConfig
@@ -27,6 +28,7 @@ from fanout.protocol import (
 from fanout.protocol.errors import FanoutError
 from fanout.service import _open_sources, run_service
 from fanout.simulator import Simulator, SimulatorConfig
+from fanout.transports.multicast.config import MulticastConfig
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.acceptor import Outlet
 from fanout.transports.tcp.broadcaster import Broadcaster
@@ -36,6 +38,7 @@ from fanout.transports.tcp.wire2 import Wire2
 from fanout.venues import VENUES, BinanceUsdm
 from tests.fanout.scripted import ScriptedRest, answer
 from tests.protocol.golden import BTC
+from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.inside import Running, config_for, one_source, running_service, running_simulator
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -477,3 +480,23 @@ def test_a_reference_is_the_mean_price_and_quantity_and_the_newest_id_and_time()
     trades = [Trade(BTC, 10, 100, 7, 1, True), Trade(BTC, 11, 101, 10, 4, True)]
     assert reference_of(trades) == Reference(price=8, quantity=2, trade_id=11, time=101)
     assert reference_of([]) == Reference(price=0, quantity=0, trade_id=0, time=0)
+
+
+async def test_a_channel_makes_no_frames_that_a_transport_cannot_carry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = []
+
+    class Noticed(Channel):
+        def __init__(self, header: Header, **options: Any) -> None:
+            limits.append(options["longest_frame_bytes"])
+            super().__init__(header, **options)
+
+    monkeypatch.setattr("fanout.source.Channel", Noticed)
+    group = MulticastConfig(group=str(free_groups()[0]), interface=LOOPBACK, packet_bytes=600)
+    async with running_simulator(SimulatorConfig()) as simulator:
+        for transports in ((TcpConfig(port=0),), (TcpConfig(port=0), group)):
+            config = replace(config_for(simulator), transports=transports)
+            async with running_service(config):
+                pass
+    assert limits == [65_540, 552]
