@@ -57,27 +57,18 @@ _guarded: dict[int, int] = {}
 _previous = _Action()
 
 
-class _Buffer(ctypes.Structure):
-    """`Py_buffer`, which also tells the address of a mapping that is read-only."""
+class _Fields(ctypes.Structure):
+    """How an object of `mmap` begins, behind what every object begins with."""
 
-    _fields_ = (
-        ("address", ctypes.c_void_p),
-        ("owner", ctypes.py_object),
-        ("size", ctypes.c_ssize_t),
-        ("item_size", ctypes.c_ssize_t),
-        ("is_readonly", ctypes.c_int),
-        ("dimensions", ctypes.c_int),
-        ("format", ctypes.c_void_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
+    _fields_ = (("address", ctypes.c_size_t), ("size", ctypes.c_ssize_t))
 
 
 def guard(mapped: mmap.mmap) -> int:
     """Guard a mapping from now on. Returns the address to pass to `unguard`."""
-    address = _address_of(mapped)
+    # `ctypes` tells the address of writable buffers only. A mapping object begins with it.
+    fields = _Fields.from_address(id(mapped) + object.__basicsize__)
+    address: int = fields.address
+    assert fields.size == len(mapped), "mmap objects begin so from Python 3.8 on"
     _guarded[address] = len(mapped)
     _install()
     return address
@@ -86,16 +77,6 @@ def guard(mapped: mmap.mmap) -> int:
 def unguard(address: int) -> None:
     """No longer guard a mapping, which is about to be closed. The handler stays."""
     _guarded.pop(address, None)
-
-
-def _address_of(mapped: mmap.mmap) -> int:
-    view = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(mapped), ctypes.byref(view), 0)
-    try:
-        address: int = view.address
-        return address
-    finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
 
 
 def _install() -> None:

@@ -575,6 +575,16 @@ def test_broken_bytes_are_skipped_with_a_loss_and_a_snapshot(tmp_path: Path) -> 
         assert trade.seq == 5
 
 
+def test_what_comes_before_a_length_that_cannot_be_is_read(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path, **OLDEST, reconnect=False) as reader:
+        writer.trades(2)
+        at_byte = writer.ring.writer.position
+        writer.trades(1)
+        overwrite(writer.path, DATA_AT + at_byte, bytes(4))
+        records, outcome = until_over(reader)
+        assert (numbers(records), outcome) == ([1, 2], Outcome.CORRUPT)
+
+
 def make_nothing(path: Path) -> None:
     pass
 
