@@ -126,7 +126,7 @@ class RingWriter(page.RingEnd):
         words[page.CAPACITY_WORD] = capacity
         words[page.WRITER_PID_WORD] = pid
         words[page.INTENT_WORD] = words[page.TAIL_WORD] = start
-        words[page.SNAPSHOT_BEGUN_WORD] = words[page.SNAPSHOT_TO_WORD] = start
+        words[page.SNAPSHOT_TO_WORD] = start
         words[page.NEXT_SEQ_WORD] = header.next_seq if header else 1
         words[page.VERSION_WORD] = page.LAYOUT_VERSION
         if header is not None:
@@ -196,13 +196,14 @@ class RingWriter(page.RingEnd):
         may be others. One that was begun and not ended is forgotten."""
         self._asked = self._wants()
         self._snapshot = (self._position, self._words[page.NEXT_SEQ_WORD])
-        self._words[page.SNAPSHOT_BEGUN_WORD] = self._position
+        self._words[page.SNAPSHOT_STATE_WORD] = 1
 
     def end_snapshot(self) -> bool:
         """The snapshot is whole: readers may begin at its first frame. False if the writer has
         overwritten its beginning already, since it was longer than the ring."""
         start, seq = self._snapshot
         page.write_snapshot(self._words, start, self._position, seq)
+        self._words[page.SNAPSHOT_STATE_WORD] = 0
         self._answered = self._asked
         return (self._position - start) & U64_MAX <= self.capacity
 
@@ -403,9 +404,10 @@ class RingReader(page.RingEnd):
         """Whether no frame from `position` on belongs to a snapshot, up to where this reader saw
         the live end last."""
         words = self._words
-        # In this order: a snapshot that has begun since then ends behind it.
-        begun, stop = words[page.SNAPSHOT_BEGUN_WORD], words[page.SNAPSHOT_TO_WORD]
-        return (position - stop) & U64_MAX < _BEHIND and (stop - begun) & U64_MAX < _BEHIND
+        # In this order: a snapshot that begins after the first look begins behind the live end.
+        if words[page.SNAPSHOT_STATE_WORD]:
+            return False
+        return (position - words[page.SNAPSHOT_TO_WORD]) & U64_MAX < _BEHIND
 
     def has_snapshot_between(self, start: int, stop: int) -> bool:
         """Whether the newest whole snapshot lies between two positions."""

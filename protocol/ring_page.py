@@ -23,7 +23,7 @@ carries them and begins again at its start when it comes to its end.
       200   25  snapshot from    where the newest whole snapshot begins
       208   26  snapshot to      where it ends
       216   27  snapshot seq     the sequence number that comes at `from`
-      224   28  snapshot begun   where the newest snapshot begins, whole or not
+      224   28  snapshot state   1 while the writer writes a snapshot, else 0
       232   29  reserved
       256   32  landmarks        64 places where a frame begins: u64 position, u64 sequence number
      1280       header slot 0    u64 version, u64 from, u64 length, u64 reserved, 218,832 bytes
@@ -86,7 +86,7 @@ SNAPSHOT_VERSION_WORD: Final = HEARTBEAT_WORD + LINE_WORDS
 SNAPSHOT_FROM_WORD: Final = SNAPSHOT_VERSION_WORD + 1
 SNAPSHOT_TO_WORD: Final = SNAPSHOT_FROM_WORD + 1
 SNAPSHOT_SEQ_WORD: Final = SNAPSHOT_TO_WORD + 1
-SNAPSHOT_BEGUN_WORD: Final = SNAPSHOT_SEQ_WORD + 1
+SNAPSHOT_STATE_WORD: Final = SNAPSHOT_SEQ_WORD + 1
 
 LANDMARKS: Final = 64
 """How many places there are at which a reader can begin."""

@@ -386,6 +386,46 @@ def test_a_snapshot_is_found_whole() -> None:
     assert found == 2
 
 
+def snapshots_one_behind_the_other() -> Recording:
+    """A frame, a snapshot of one frame, another one, and a frame."""
+    recording = Recording().push(1)
+    for _ in range(2):
+        recording.step(recording.writer.begin_snapshot)
+        recording.push(1)
+        recording.step(recording.writer.end_snapshot)
+    return recording.push(1)
+
+
+def check_passed(history: History, seq: int) -> set[bool]:
+    """A frame that a reader takes for none of a snapshot is none. Raises `WrongError`."""
+
+    def act(reader: RingReader) -> tuple[bytes | None, bool]:
+        position = reader.position
+        return pop(reader), reader.has_passed_snapshots(position)
+
+    position, seen = POSITIONS[seq - 1], set()
+    times = range(history.end + 1)
+    since = next(each for each in times if history.word(page.TAIL_WORD, each) >= position)
+    for (found, has_passed), _ in ways(history, act, position=position, since=since):
+        if found is not None and has_passed and seq in (2, 3):
+            raise WrongError(f"frame {seq} is of a snapshot")
+        seen.add(has_passed)
+    return seen
+
+
+def test_a_frame_of_a_snapshot_is_taken_for_one() -> None:
+    recording = snapshots_one_behind_the_other()
+    history = recording.history()
+    assert [check_passed(history, seq) for seq in (1, 2, 3, 4)] == [{True, False}] * 4
+    # A writer that stores the end of a snapshot after it says that none is being written.
+    ends = [run for run in recording.runs if run[-1][0] == page.SNAPSHOT_STATE_WORD * 8]
+    for run in ends:
+        if len(run) > 1:
+            run.insert(0, run.pop())
+    with pytest.raises(WrongError, match="frame 2"):
+        check_passed(recording.history(), 2)
+
+
 HEADERS: Final = [bytes([number]) * 16 for number in range(1, 5)]
 
 

@@ -37,6 +37,20 @@ def test_a_reader_knows_behind_which_position_there_is_no_snapshot() -> None:
     assert not reader.has_passed_snapshots(end)
 
 
+def test_a_snapshot_right_behind_another_is_seen() -> None:
+    writer, reader = pair()
+    for _ in range(2):
+        writer.begin_snapshot()
+        begun = writer.position
+        assert not reader.has_passed_snapshots(begun)
+        push(writer)
+        assert not reader.has_passed_snapshots(begun)
+        assert not reader.has_passed_snapshots(writer.position)
+        writer.end_snapshot()
+        assert not reader.has_passed_snapshots(begun)
+        assert reader.has_passed_snapshots(writer.position)
+
+
 def test_a_reader_knows_whether_a_whole_snapshot_lies_between_two_positions() -> None:
     writer, reader = pair()
     start = reader.position

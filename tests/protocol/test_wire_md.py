@@ -148,6 +148,7 @@ def test_the_page_of_a_queue_is_laid_out_as_the_table_says(byte: int, field: str
         (8 * ring_page.SNAPSHOT_FROM_WORD, "snapshot from"),
         (8 * ring_page.SNAPSHOT_TO_WORD, "snapshot to"),
         (8 * ring_page.SNAPSHOT_SEQ_WORD, "snapshot seq"),
+        (8 * ring_page.SNAPSHOT_STATE_WORD, "snapshot state"),
         (8 * ring_page.LANDMARK_WORDS[0], "landmarks"),
         (ring_page.HEADER_SLOTS_AT[0], "ring header slot 0"),
         (ring_page.HEADER_SLOTS_AT[1], "ring header slot 1"),
