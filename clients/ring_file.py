@@ -335,6 +335,8 @@ class AttachedRing(AttachedFile):
             except Lapped:
                 return self._go_on_elsewhere()
             if not payloads:
+                if position != self._noted:
+                    self._note()  # a replay waits until all readers have everything
                 return b""
             if self._subscription.lost != self._state.told:
                 self._look_at_losses()

@@ -1,6 +1,6 @@
 """The configuration of the ring transport, and its options."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fanout.config import TransportConfig
 from fanout.config.options import Kind, Option
@@ -9,9 +9,7 @@ from fanout.errors import UsageError
 from fanout.protocol.errors import LimitExceededError
 from fanout.protocol.queue_file import DIRECTORY, name_fault
 from fanout.protocol.queue_page import check_capacity
-
-MIN_CAPACITY_BYTES: Final = 512 * 1024
-"""A frame may take a quarter of a ring, and has up to 64 KiB."""
+from fanout.protocol.ring_page import SESSION_BYTES
 
 
 class RingConfig(TransportConfig, frozen=True, kw_only=True):
@@ -43,9 +41,9 @@ class RingConfig(TransportConfig, frozen=True, kw_only=True):
             check_capacity(self.capacity_bytes)
         except LimitExceededError as error:
             raise UsageError(f"--capacity: {error}") from error
-        if self.capacity_bytes < MIN_CAPACITY_BYTES:
+        if self.capacity_bytes < SESSION_BYTES:
             raise UsageError(
-                f"--capacity {self.capacity_bytes:,}: at least {MIN_CAPACITY_BYTES:,} bytes"
+                f"--capacity {self.capacity_bytes:,}: at least {SESSION_BYTES:,} bytes"
             )
         check_range("--snapshot-s", self.snapshot_s, 0, 86_400)
 

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.clients.ring_trio import TrioRingClient as RingClient
 from fanout.clients.shm_trio import TrioShmClient as ShmClient
 from fanout.clients.tcp_trio import TrioTcpClient as TcpClient
 from fanout.config import HttpConfig
@@ -23,6 +24,7 @@ from fanout.protocol import End, EndReason, Loss, LossReason, Record, Status, Tr
 from fanout.protocol.framing import frame, seal
 from fanout.replay import run_replay
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.ring.config import RingConfig
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
 from tests.fanout.replay.journals import (
@@ -65,7 +67,7 @@ async def everything(client: TcpClient | ShmClient) -> list[Record | Disconnecte
 async def read(url: str, **options: object) -> list[tuple[int, int]]:
     """The epoch and number of each trade until the end, of a client that comes back."""
     got: list[tuple[int, int]] = []
-    make = ShmClient if url.startswith("shm") else TcpClient
+    make = {"shm": ShmClient, "ring": RingClient}.get(url.partition(":")[0], TcpClient)
     async with make(url, **options) as client:  # type: ignore[arg-type]
         async for record in client:
             assert not isinstance(record, Loss), record
@@ -95,6 +97,19 @@ async def test_a_reader_of_a_queue_gets_all_epochs_with_their_numbers(
     config = ReplayConfig(directory=directory, transports=(queue,), speed=UNLIMITED)
     async with replaying(config, in_thread=at_once) as replay:
         got = await read("shm://q", directory=str(tmp_path / "queues"))
+        assert got == trades
+        await replay.over.wait()
+
+
+async def test_a_reader_of_a_ring_gets_all_epochs_with_their_numbers(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    (tmp_path / "rings").mkdir()
+    directory, trades = two_starts(tmp_path / "journal")
+    ring = RingConfig(name="r", capacity_bytes=2**19, directory=str(tmp_path / "rings"))
+    config = ReplayConfig(directory=directory, transports=(ring,), speed=UNLIMITED)
+    async with replaying(config, in_thread=at_once) as replay:
+        got = await read("ring://r", directory=str(tmp_path / "rings"), start="oldest")
         assert got == trades
         await replay.over.wait()
 
