@@ -23,6 +23,7 @@ the numbers in it as lost.
 """
 
 import errno
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate
@@ -110,10 +111,10 @@ class Table:
     """Where each zstd frame is."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
-        self.chunks = chunks
-        self.begins = list(accumulate((each.size for each in chunks), initial=0))
+        self.begins = array("Q", accumulate((each.size for each in chunks), initial=0))
         """Of each zstd frame in the segment, and of its end."""
-        self.packed_begins = list(accumulate((each.packed_bytes for each in chunks), initial=0))
+        packed = accumulate((each.packed_bytes for each in chunks), initial=0)
+        self.packed_begins = array("Q", packed)
         """The same in the file."""
         self.start_bytes = min(START_BYTES, chunks[0].size if chunks else 0)
         """How much can be had of the first zstd frame without the rest."""
@@ -123,12 +124,13 @@ class Unpacked:
     """What was unpacked of compressed segments, for all who read there. Bounded. Threads may share
     it."""
 
-    TABLES: Final = 1_024
+    TABLE_BYTES: Final = 4 * 1024 * 1024
+    """What tables may take together: those of 1,000 segments of 256 MiB."""
     CHUNK_BYTES: Final = 16 * CHUNK_BYTES
     """What zstd frames may take together, once unpacked."""
 
     def __init__(self) -> None:
-        self.tables = Kept[Table](self.TABLES)
+        self.tables = Kept[Table](self.TABLE_BYTES)
         self.chunks = Kept[bytes](self.CHUNK_BYTES)
         self._zstd: Zstd | None = None
 
@@ -181,7 +183,8 @@ class PackedFile:
                 table = Table(read_table(self._read, self._file_bytes))
             except MalformedError as error:
                 raise OSError(errno.EIO, str(error)) from error
-            self._unpacked.tables.keep(self._name, table)
+            size = len(table.begins) * (table.begins.itemsize + table.packed_begins.itemsize)
+            self._unpacked.tables.keep(self._name, table, size)
         return table
 
     def _start(self, table: Table, size: int) -> bytes:
@@ -189,7 +192,7 @@ class PackedFile:
         chunk = self._unpacked.chunks.get((self._name, 0))
         if chunk is not None:
             return chunk[:size]
-        whole = table.chunks[0].packed_bytes
+        whole = table.packed_begins[1]
         try:
             data = self._zstd.unpack_start(self._read(0, min(PACKED_START_BYTES, whole)), size)
             if len(data) < size:
@@ -201,11 +204,12 @@ class PackedFile:
     def _chunk(self, table: Table, index: int) -> bytes:
         data = self._unpacked.chunks.get((self._name, index))
         if data is None:
-            chunk = table.chunks[index]
-            packed = self._read(table.packed_begins[index], chunk.packed_bytes)
+            begin, end = table.packed_begins[index : index + 2]
+            packed = self._read(begin, end - begin)
+            size = table.begins[index + 1] - table.begins[index]
             try:
-                data = self._zstd.unpack(packed, chunk.size)
+                data = self._zstd.unpack(packed, size)
             except MalformedError:
-                data = bytes(chunk.size)
-            self._unpacked.chunks.keep((self._name, index), data, chunk.size)
+                data = bytes(size)
+            self._unpacked.chunks.keep((self._name, index), data, size)
         return data

@@ -199,8 +199,7 @@ class Playback:
         self._why = LossReason.DAMAGED
         for epoch_ns in epochs[max(bisect_right(epochs, time_ns) - 1, 0) :]:
             segments = self._files.segments(epoch_ns)
-            damaged: int | None = None
-            """The first number behind the last segment that could be read."""
+            damaged: int | None = None  # the first number behind the last one that could be read
             for first_seq in segments[self._index_then(epoch_ns, segments, time_ns) :]:
                 segment = self._opened(epoch_ns, first_seq, segments)
                 if not isinstance(segment, Segment):

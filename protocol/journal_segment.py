@@ -156,7 +156,7 @@ class Seen:
     INDEX_BYTES: Final = 32 * 1024 * 1024
     """What the indexes of sealed segments may take together: those of 200 of 256 MiB."""
     OPENING_BYTES: Final = 4 * 1024 * 1024
-    """What headers with their instruments may take together, once encoded."""
+    """What headers may take together, once encoded. Instruments that were read do not count."""
     SEGMENTS: Final = 4_096
     """Of how many segments the head and the time of creation are kept."""
 
@@ -193,12 +193,13 @@ class Seen:
         return frame(with_next_seq(known.payload, next_seq)) + known.instruments
 
     def _encoded(self, header: Header) -> "_Opening":
-        instruments = self._frames_of(header)
+        payload, instruments, size = encode_header(header), self._frames_of(header), 0
         if instruments is None:
             payloads = encode_instruments(header, 0, len(header.instruments))
             instruments = b"".join(map(frame, payloads))
-        known = _Opening(header, encode_header(header), instruments)
-        self._openings.keep(id(header), known, len(known.payload) + len(instruments))
+            size = len(instruments)
+        known = _Opening(header, payload, instruments)
+        self._openings.keep(id(header), known, len(payload) + size)
         return known
 
     def _frames_of(self, header: Header) -> bytes | None:
