@@ -1,7 +1,7 @@
 """A journal's directory, while a service has it.
 
     DIR/lock                  held by the service that writes there; its text is the pid
-    DIR/CHANNEL/...           see `folder`
+    DIR/CHANNEL/...           see `fanout.protocol.journal_folder`
 
 `open_journal` takes the lock, brings the directory in order and gives a `Journal`. One service
 writes in a directory: a second one is refused. Everything that touches the disk runs in threads.
@@ -9,6 +9,7 @@ writes in a directory: a second one is refused. Everything that touches the disk
 
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -80,6 +81,10 @@ class Journal:
         self._tidied_s = time.monotonic()
         self._failure = ""
         self._lock_failure = ""
+        self._turn = threading.Lock()
+        """Of threads that use the lock's descriptor: its number may be another file's once it is
+        closed."""
+        self._is_released = False
 
     def past_of(self, channel: str) -> JournalPast:
         """What is kept of a channel. See `channel.past.PastOf`. Raises `ConfigError` for a channel
@@ -94,8 +99,12 @@ class Journal:
         """Remove segments that are too old or too many, if it is time for that, or `now`. For the
         thread that syncs, which calls it after each round and says `now` after a rotation. Raises
         nothing: what cannot be removed is logged, and tried again. The lock is looked after each
-        time."""
-        self._keep_lock()
+        time. Does nothing once the directory is released: a slow disk may hold up that thread for
+        longer than the service waits for it."""
+        with self._turn:
+            if self._is_released:
+                return
+            self._keep_lock()
         now_s = time.monotonic()
         if not now and now_s < self._tidied_s + TIDY_S:
             return
@@ -109,6 +118,12 @@ class Journal:
                 _LOG.warning("journal: cannot remove old segments: %s: %s", where, self._failure)
             return
         self._failure = ""
+
+    def release(self) -> None:
+        """Let another service have the directory. May block."""
+        with self._turn:
+            self._is_released = True
+            _release(self._disk, self.lock)
 
     def _keep_lock(self) -> None:
         """Take the lock again if its file was removed, as with the whole directory. Without it a
@@ -142,20 +157,19 @@ async def open_journal(
     """
     disk = disk or RealDisk()
     lock = await _in_thread(take_lock, disk, directory)
+    release: Callable[[], None] = partial(_release, disk, lock)
     try:
         retention = Retention(disk, directory, limits or Limits())
         newest, memories = await _recovered(
             partial(_recover, make_room=lambda: _prune(retention, wall_ns())), disk, directory
         )
         journal = Journal(disk, directory, lock, retention, newest, memories, wall_ns)
-        try:
-            await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
-            yield journal
-        finally:
-            lock = journal.lock
+        release = journal.release
+        await trio.to_thread.run_sync(lambda: journal.tidy(now=True))
+        yield journal
     finally:
         with trio.move_on_after(PATIENCE_S, shield=True):
-            await trio.to_thread.run_sync(_release, disk, lock, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(release, abandon_on_cancel=True)
 
 
 async def _recovered(

@@ -27,6 +27,18 @@ async def test_a_directory_is_made_locked_and_released(tmp_path: Path) -> None:
         assert (directory / "lock").read_text() == ""
 
 
+async def test_a_directory_that_was_released_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread that syncs may come that late. By then the lock's descriptor is another file's."""
+    async with open_journal(str(tmp_path)) as journal:
+        pass
+    (tmp_path / "lock").unlink()
+    journal.tidy(now=True)
+    assert not caplog.records
+    assert not (tmp_path / "lock").exists()
+
+
 async def test_the_names_of_folders_that_are_made_are_synced(tmp_path: Path) -> None:
     synced: list[str] = []
 
