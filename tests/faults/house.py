@@ -28,6 +28,7 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 PATIENCE_S: Final = 40.0
 IDLE_S: Final = 2.5
 """Of consumers. A service is silent for a second at most, and a busy machine may add another."""
+RING_BYTES: Final = 512 * 1024
 ORDERLY: Final = 143
 """The exit code after SIGTERM."""
 
@@ -63,7 +64,7 @@ class House:
         if self.journal:
             return ["journal", *self.journal]
         queue = ("shm", "--name", self.queue, "--capacity", "4KiB")
-        return [*queue, "ring", "--name", self.ring, "--capacity", "512KiB"]
+        return [*queue, "ring", "--name", self.ring, "--capacity", str(RING_BYTES)]
 
     @asynccontextmanager
     async def served(self, *more: str, **process: Any) -> AsyncIterator[Service]:

@@ -17,9 +17,9 @@ import trio
 
 from fanout.net.websocket import IDLE_TIMEOUT_S
 from fanout.protocol import LossReason
-from tests.faults.house import IDLE_S, ORDERLY, House, opened
+from tests.faults.house import IDLE_S, ORDERLY, RING_BYTES, House, opened
 from tests.faults.journal import service_with_journal_killed
-from tests.stand.consumers import TrioConsumer
+from tests.stand.consumers import TrioConsumer, of_ring
 from tests.stand.service import serving
 
 LONGEST_WAIT_S: Final = 0.4
@@ -135,6 +135,28 @@ async def reader_of_queue_stopped(directory: Path, chance: random.Random) -> Non
     assert set(tail.reader.losses) == {LossReason.QUEUE_FULL}
 
 
+async def reader_of_ring_stopped(directory: Path, chance: random.Random) -> None:
+    """Until the ring has gone round: it is told exactly what it missed, and nobody else notices."""
+    loud = opened(directory, rate=3_000)
+    async with loud as house, house.forked(), trio.open_nursery() as nursery:
+        house.watch(nursery)
+        quick = of_ring(house.oracle, "quick", f"ring://{house.ring}", start="oldest")
+        nursery.start_soon(quick.run)
+        tail = house.tail("reader", f"ring://{house.ring}", nursery)
+        await house.until(lambda: tail.reader.trades > 0 and quick.reader.trades > 0)
+        await trio.sleep(chance.random() * LONGEST_WAIT_S)
+        tail.signal(signal.SIGSTOP)
+        began = quick.reader.trades
+        # A trade takes more than ten bytes of the ring.
+        await house.until(lambda: quick.reader.trades - began > RING_BYTES // 10)
+        tail.signal(signal.SIGCONT)
+        house.consumers += [quick, tail]
+        await house.more_trades()
+        await house.end()
+    assert LossReason.SLOW in tail.reader.losses
+    assert LossReason.SLOW not in quick.reader.losses
+
+
 async def short_of_memory_at_start(directory: Path, chance: random.Random) -> None:
     """It serves or says that it cannot, and ends when it is told to."""
     async with opened(directory) as house:
@@ -185,5 +207,5 @@ ROUNDS: Final[tuple[Round, ...]] = (
 )
 """Those that take seconds, and that the suite plays once each."""
 
-LONG_ROUNDS: Final[tuple[Round, ...]] = (service_stopped_for_long,)
+LONG_ROUNDS: Final[tuple[Round, ...]] = (service_stopped_for_long, reader_of_ring_stopped)
 """Those that take longer."""
