@@ -34,7 +34,7 @@ class Delivery:
         self._writer = writer
         self._channel = channel
         self._reader = Reader(channel)
-        self._is_warned = False
+        self._is_warned = self._has_lost = False
         self.is_giving_books = False
         """Whether the next `deliver` goes on with a snapshot, and should come soon."""
         self._pieces: list[bytes] = []
@@ -46,6 +46,11 @@ class Delivery:
     def position(self) -> int:
         """Where in the log the next frame is."""
         return self._reader.cursor.position
+
+    @property
+    def lost(self) -> int:
+        """Numbers that all readers were told they lost, since the log had dropped them."""
+        return self._reader.lost
 
     def deliver(self) -> bool:
         """Push all that is new; False if there was nothing new, or if the rest of a book comes
@@ -129,7 +134,9 @@ class Delivery:
             return
         untold = reader.untold(next_seq, header)
         if untold.loss:
-            _LOG.warning("ring: the log dropped records before they were in the ring; LOSS follows")
+            if not self._has_lost:
+                self._has_lost = True
+                _LOG.warning("ring: the log dropped records before they were pushed; LOSS follows")
             self._push(untold.loss, next_seq)
             self.wants_snapshot = True
         reader.told_loss()

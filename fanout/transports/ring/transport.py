@@ -43,6 +43,8 @@ class RingTransport(SharedTransport[OwnedRing]):
         self._readers = Readers()
         self._blocks = 0
         """Frames of the log that were pushed."""
+        self._lost = 0
+        """Numbers that the log dropped before they were."""
 
     def stats(self) -> TransportStats:
         """See `Transport.stats`. The consumers are the readers in the ring's table."""
@@ -57,7 +59,7 @@ class RingTransport(SharedTransport[OwnedRing]):
             channel=self._channel,
             consumers=consumers,
             accepted=readers.accepted,
-            lost=readers.lost,
+            lost=readers.lost + self._lost,
             send=self.sending.quantiles(),
         )
 
@@ -96,13 +98,14 @@ class RingTransport(SharedTransport[OwnedRing]):
     async def _serve(self, channel: Channel, file: OwnedRing) -> bool:
         """See `SharedTransport._serve`."""
         log, self._ring = channel.log, file
-        delivery = Delivery(file.writer, channel)
+        delivery, lost_before = Delivery(file.writer, channel), self._lost
         now_s = trio.current_time()
         quiet_since_s, look_s, snapshot_s = now_s, now_s, now_s
         try:
             while file.is_whole():
                 file.writer.beat(self._wall_ns())
                 is_news = self._deliver(delivery, log)
+                self._lost = lost_before + delivery.lost
                 if log.closed:
                     delivery.finish()
                     return True

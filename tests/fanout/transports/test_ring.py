@@ -194,7 +194,7 @@ async def test_a_burst_longer_than_a_push_is_pushed_frame_by_frame(
 
 async def test_what_the_log_dropped_is_a_loss_for_all_readers(tmp_path: Path) -> None:
     channel = new_channel(log_bytes=2_000)
-    async with serving(channel, tmp_path):
+    async with serving(channel, tmp_path) as served:
         with (
             reading(tmp_path, Start.OLDEST) as one,
             reading(tmp_path, Start.OLDEST) as other,
@@ -208,6 +208,7 @@ async def test_what_the_log_dropped_is_a_loss_for_all_readers(tmp_path: Path) ->
                 losses = [each for each in records if isinstance(each, Loss)]
                 assert [each.reason for each in losses] == [LossReason.SLOW]
                 assert numbers(records) == list(range(1, 2_001))
+                assert served.stats().lost == losses[0].count
 
 
 async def test_a_new_header_counts_from_its_place_on(tmp_path: Path) -> None:
