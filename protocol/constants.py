@@ -264,7 +264,7 @@ class LossReason(_Code):
     """Why a reader will never get some sequence numbers."""
 
     SLOW = 0
-    """The reader was slower than the log is long."""
+    """The reader was slower than the log, or a ring, is long."""
     EVICTED = 1
     """It asked for what the log no longer holds."""
     OTHER_EPOCH = 2
