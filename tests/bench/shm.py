@@ -33,7 +33,8 @@ in each round would be none that any rival reaches.
 
 *The cores alone* are two processes that only read the clock, one on each core. Where the reader's
 core is away for more than one part in a hundred of the time, p99 shows the machine: a frame that
-comes meanwhile is late, whichever way it takes.
+comes meanwhile is late, whichever way it takes. As root, `chrt -f 1 python -m tests.bench shm`
+keeps other processes off both cores while it runs.
 
 Goals: a median of at most 2.5 µs in plain Python. Compiled, at most 1 µs, at most three times the
 ring's in C, and ahead of every rival at p50 and p99. There is no goal for p99.9, which shows the
