@@ -4,10 +4,10 @@
     python -m tests.stress.ring torn 1000000000    one of them, with that many reads
     python -m tests.stress.ring frames 1000000     or frames
 
-`torn`: a writer goes round and round in a tiny ring, as fast as it can, and readers read as close
-behind the oldest bytes as they get. Each frame is a number again and again, so that a frame of two
-halves shows. One more reader does not look whether its copy was overwritten: it shows how
-many reads are torn, of which the others must not deliver a single one.
+`torn`: a writer goes round and round in a tiny ring, as fast as it can, and readers read again and
+again where it is about to overwrite. Each frame is a number 25 times over, so that a frame of two
+halves shows. Before them a reader does the same that does not look whether its copy was
+overwritten: it shows that reads are torn, of which the others must not deliver a single one.
 
 `frames`: a ring of 64 KiB and eight readers, some of them stopped for a while or killed and started
 again, at random. Each record is right; and in the end what a reader delivered and what it was told
@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,7 @@ READERS: Final = 8
 HARMED: Final = 6
 """Of these: every other one is killed, the others are stopped. Two are left alone."""
 TORN_READERS: Final = 2
+BLIND_READS: Final = 1_000_000
 
 KINDS: Final = 4_096
 """Frames that differ; more than the ring can hold. After so many they come again."""
@@ -54,8 +56,12 @@ PAYLOADS: Final = [
 ]
 """Of 8 to 952 bytes."""
 
-LOOKS: Final = 5_000
-"""After so many looks into an empty ring a reader of `torn` lets others have the core."""
+EDGE_PAYLOADS: Final = [number.to_bytes(8, "little") * 25 for number in range(KINDS)]
+EDGE_BYTES: Final = LENGTH_BYTES + 200
+"""Of their frames, which lie everywhere across the end of the ring."""
+RUN: Final = 16
+"""Frames that are read one after the other from the edge on."""
+
 NAP_S: Final = 200e-6
 """Of a reader of `frames` that has read everything."""
 LONGEST_REST_S: Final = 0.001
@@ -75,7 +81,7 @@ class Course(msgspec.Struct):
     """Numbers that it was told it lost."""
     lapped: int = 0
     torn: int = 0
-    """Frames that it got and that nobody wrote, or that are not the next one."""
+    """Frames that it got and that are not the next one, or that nobody wrote."""
 
 
 def create(path: Path, capacity_bytes: int) -> RingWriter:
@@ -96,35 +102,26 @@ def attach(path: Path, slot: int) -> RingReader:
 Pop = Callable[[], bytes | None]
 
 
-def follow(reader: RingReader, course: Course, count: int, pop: Pop, nap_s: float) -> None:
-    """Read until `count` frames have been delivered, or the ring has ended. With `nap_s` 0 the
-    reader spins, and the ring does not end."""
-    payloads, next_seq, has_ended, looks = PAYLOADS, course.next_seq, False, 0
-    while course.delivered < count:
+def follow(reader: RingReader, course: Course) -> None:
+    """Read until the ring has ended."""
+    pop, next_seq, has_ended = reader.pop, course.next_seq, False
+    while True:
         try:
             payload = pop()
         except Lapped:
             course.lapped += 1
             next_seq = begin_again(reader, course)
             continue
-        if payload is None:
-            if has_ended:
-                break  # it had ended before this look
-            looks += 1
-            if nap_s:
-                reader.note(lapped=course.lapped, lost=course.lost)
-                has_ended = reader.has_ended
-                time.sleep(nap_s)
-            elif looks % LOOKS == 0:
-                os.sched_yield()
+        if payload is not None:
+            assert payload == PAYLOADS[next_seq % KINDS], f"{payload!r} came as {next_seq}"
+            course.next_seq = next_seq = next_seq + 1
+            course.delivered += 1
             continue
-        if payload != payloads[next_seq % KINDS]:
-            course.torn += 1
-            next_seq = begin_again(reader, course)
-            continue
-        course.next_seq = next_seq = next_seq + 1
-        course.delivered += 1
-    reader.note(lapped=course.lapped, lost=course.lost)
+        reader.note(lapped=course.lapped, lost=course.lost)
+        if has_ended:
+            return  # it had ended before this look
+        has_ended = reader.has_ended
+        time.sleep(NAP_S)
 
 
 def begin_again(reader: RingReader, course: Course) -> int:
@@ -138,13 +135,31 @@ def begin_again(reader: RingReader, course: Course) -> int:
             return place.next_seq
 
 
+def hover(reader: RingReader, course: Course, count: int, pop: Pop) -> None:
+    """Read at least `count` frames where the writer is about to overwrite them, and until it has
+    done so once."""
+    expected, ahead = EDGE_PAYLOADS * 2, cycle((0, 1, 2, 4, 8, 16))
+    while course.delivered < count or not course.lapped:
+        _, tail = reader.pulse
+        first = (tail - reader.capacity) // EDGE_BYTES + 1 + next(ahead)
+        if first < 0:
+            continue  # the ring is not full yet
+        reader.return_to(first * EDGE_BYTES)
+        try:
+            for each in expected[first % KINDS : first % KINDS + RUN]:
+                if pop() != each:
+                    course.torn += 1
+                    break
+        except Lapped:
+            course.lapped += 1
+        else:
+            course.delivered += RUN
+
+
 def pop_without_looking(reader: RingReader) -> bytes | None:
     """`pop`, but the copy is not checked. Raises `Lapped` for what cannot be a frame."""
     try:
-        unread = reader.unread_bytes
-        if not unread:
-            return None
-        size = reader._frame_size(reader._copy(LENGTH_BYTES), unread)
+        size = reader._frame_size(reader._copy(LENGTH_BYTES), reader.unread_bytes)
     except PeerError as error:
         raise Lapped from error
     payload = reader._copy(size)[LENGTH_BYTES:]
@@ -152,20 +167,27 @@ def pop_without_looking(reader: RingReader) -> bytes | None:
     return payload
 
 
-def reading(
-    path: Path, slot: int, count: int, answer: int, *, nap_s: float = 0.0, looks: bool = True
-) -> Callable[[], None]:
-    """The work of a reader's process, which writes its course to a pipe."""
+def following(path: Path, slot: int, answer: int) -> Callable[[], None]:
+    """The work of a reader's process in `frames`, which writes its course to a pipe."""
 
     def work() -> None:
         reader = attach(path, slot)
         course = Course(first=0, next_seq=0)
         course.first = begin_again(reader, course)
         course.lost = 0
-        pop = reader.pop if looks else lambda: pop_without_looking(reader)
-        follow(reader, course, count, pop, nap_s)
+        follow(reader, course)
         os.write(answer, msgspec.json.encode(course) + b"\n")
-        assert not looks or not course.torn, course
+
+    return work
+
+
+def hovering(path: Path, count: int, answer: int, *, looks: bool) -> Callable[[], None]:
+    """The work of a reader's process in `torn`, which writes its course to a pipe."""
+
+    def work() -> None:
+        reader, course = attach(path, 0), Course(first=0, next_seq=0)
+        hover(reader, course, count, reader.pop if looks else lambda: pop_without_looking(reader))
+        os.write(answer, msgspec.json.encode(course) + b"\n")
 
     return work
 
@@ -184,24 +206,24 @@ def write_for_ever(path: Path, told: int) -> None:
     """The work of a writer that does not rest."""
     writer = create(path, TINY_BYTES)
     os.write(told, b"!")
-    frames, push, seq = [frame(each) for each in PAYLOADS], writer.push, 0
+    frames, push, seq = [frame(each) for each in EDGE_PAYLOADS], writer.push, 0
     while True:
+        push(frames[seq % KINDS], seq + 2)
         seq += 1
-        push(frames[seq % KINDS], seq + 1)
 
 
 def torn(path: Path, count: int, seed: int) -> str:
-    """Reads right behind the writer."""
+    """Reads right before the writer comes round."""
     started, told = os.pipe()
     writer = fork(lambda: write_for_ever(path, told))
     os.read(started, 1)
+    pipe, answer = os.pipe()
+    blind = fork(hovering(path, min(count // 20, BLIND_READS), answer, looks=False))
+    (blindly,) = courses(pipe, answer, 1)
     began_s = time.perf_counter()
     pipe, answer = os.pipe()
-    blind = fork(reading(path, READERS, count // 50, answer, looks=False))
-    (blindly,) = courses(pipe, answer, 1)
-    pipe, answer = os.pipe()
-    work = [reading(path, slot, count // TORN_READERS, answer) for slot in range(TORN_READERS)]
-    readers = [fork(each) for each in work]
+    work = hovering(path, count // TORN_READERS, answer, looks=True)
+    readers = [fork(work) for _ in range(TORN_READERS)]
     found = courses(pipe, answer, TORN_READERS)
     took_s = time.perf_counter() - began_s
     ends = [os.waitpid(pid, 0)[1] for pid in (blind, *readers)]
@@ -210,7 +232,6 @@ def torn(path: Path, count: int, seed: int) -> str:
     assert not any(ends), ends
     assert not sum(each.torn for each in found), found
     reads, lapped = sum(each.delivered for each in found), sum(each.lapped for each in found)
-    assert lapped, "the readers were never behind: nothing was shown"
     return (
         f"{reads:,} reads, none torn; {lapped:,} laps noticed; without looking "
         f"{blindly.torn:,} of {blindly.torn + blindly.delivered:,} were torn; {took_s:.0f} s"
@@ -239,7 +260,7 @@ def frames(path: Path, count: int, seed: int) -> str:
     writer = fork(lambda: write_all(path, count, chance, told, go))
     os.read(heard, 1)
     pipe, answer = os.pipe()
-    work = [reading(path, slot, count, answer, nap_s=NAP_S) for slot in range(READERS)]
+    work = [following(path, slot, answer) for slot in range(READERS)]
     readers = [fork(each) for each in work]
     kills, stops = 0, 0
     while not select.select([heard], [], [], chance.random() * LONGEST_CALM_S)[0]:
