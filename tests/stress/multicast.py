@@ -14,7 +14,8 @@ alone. A client over TCP is the witness. Of each receiver it is shown that
     with TCP nothing is lost
     a book that it says it knows is the witness's
 
-It prints what the networks did, how the holes were filled, and how long those took that TCP filled.
+It prints what became of the packets, and how long TCP took to fill a hole, in the middle: from the
+attempt to connect to the last record that was missing.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from statistics import median
 from typing import Any, Final
 
 import trio
@@ -31,14 +33,14 @@ from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
 from fanout.clients.books import Books
-from fanout.clients.multicast_client import GroupClient
+from fanout.clients.multicast_recovery import Recovery
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Disconnected, Received
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason, FeedState, Loss, Quote, Status, Trade
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.group import Group
-from fanout.protocol.lines import LinesStatistics
+from fanout.protocol.lines import Lines, LinesStatistics
 from fanout.transports.base import longest_frame_of
 from fanout.transports.multicast import MulticastConfig, MulticastTransport
 from fanout.transports.tcp import TcpConfig, TcpTransport
@@ -105,6 +107,20 @@ async def serving(
         yield channel, tcp, nursery
 
 
+class TimedClient(TrioMulticastClient):
+    """A client that notes how long TCP took to fill each hole."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self.filled_ms: list[float] = []
+
+    def _read_recovery(self, recovery: Recovery, lines: Lines, now_s: float) -> bool:
+        is_any = super()._read_recovery(recovery, lines, now_s)
+        if self._recovery is None:
+            self.filled_ms.append(1000 * (time.monotonic() - self._recovery_began_s))
+        return is_any
+
+
 class Consumer:
     """One client, and what it got."""
 
@@ -162,7 +178,7 @@ def consumers(
     """A consumer for each pair of groups, and whether it may lose anything."""
     kinds = ((2, tcp), (2, None), (1, tcp), (1, None))
     for (lines, recovery), (a, b) in zip(kinds, groups, strict=True):
-        client = TrioMulticastClient(
+        client = TimedClient(
             f"multicast://{a}",
             group_b=str(b) if lines == 2 else None,
             interface=LOOPBACK,
@@ -209,17 +225,19 @@ async def receive(
     for each, may_lose in judged:
         lost = each.check(witness, may_lose=may_lose)
         client = each.client
-        assert isinstance(client, GroupClient)
-        lines.append(_words(each.name, lost, client.lines))
+        lines.append(_words(each.name, lost, client.lines, client.filled_ms[1:]))
     return "\n".join(lines)
 
 
-def _words(name: str, lost: int, counts: LinesStatistics | None) -> str:
+def _words(name: str, lost: int, counts: LinesStatistics | None, filled_ms: Sequence[float]) -> str:
+    """What became of a receiver. The first connection over TCP, with which it joined, does not
+    count."""
     assert counts is not None, "it has joined"
+    took = f", a hole in {median(filled_ms):.1f} ms" if filled_ms else ""
     gaps = sum(each.lost for each in counts.lines.values())
     return (
         f"    {name:15} {counts.packets:8,} packets, {gaps:6,} not there, {counts.damaged:4,} "
-        f"damaged; {counts.recovered:7,} records over TCP, {lost:7,} told as lost"
+        f"damaged; {counts.recovered:7,} records over TCP{took}, {lost:7,} told as lost"
     )
 
 
