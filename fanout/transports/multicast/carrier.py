@@ -107,6 +107,8 @@ class Carrier:
         self._heartbeat_due_s = trio.current_time() + FIRST_HEARTBEAT_S
         self._snapshots = 0
         self._since_checkpoint = 0
+        self._sending_lock = trio.Lock()
+        """Of the task that sends: nothing comes between the packets of a book."""
         self._last: deque[bytes] = deque(maxlen=LAST_PACKETS)
         """The last packets with records."""
 
@@ -132,24 +134,36 @@ class Carrier:
     async def run(self) -> None:
         """Send until the log is closed, and then its END a few times."""
         log = self._reader.log
-        while True:
-            await self._deliver()
-            if log.closed:
-                break
-            if self._is_snapshot_open:
-                await self._send_book()
-            else:
-                await self._send_what_is_due(trio.current_time())
-            with trio.move_on_at(self._due_s):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_in_time)
+            while not log.closed:
                 await log.wait_beyond(self._reader.cursor.position)
+                # Most often nobody else is sending, and then this takes no pass of the scheduler.
+                if self._sending_lock.locked():
+                    await self._sending_lock.acquire()
+                else:
+                    self._sending_lock.acquire_nowait()
+                try:
+                    await self._deliver()
+                finally:
+                    self._sending_lock.release()
+            async with self._sending_lock:  # what the other task has begun to send is to be sent
+                nursery.cancel_scope.cancel()
+        await self._deliver()
         await self._send_end()
 
-    @property
-    def _due_s(self) -> float:
-        """When there is something to send, whatever is published."""
-        if self._is_snapshot_open:
-            return -inf
-        return min(self._heartbeat_due_s, self._snapshot_due_s)
+    async def _send_in_time(self) -> None:
+        """Send heartbeats and snapshots when it is time for them, until cancelled. A task of its
+        own, since a deadline for each wait would cost a fifth of what a packet does."""
+        while True:
+            await trio.sleep_until(min(self._heartbeat_due_s, self._snapshot_due_s))
+            async with self._sending_lock:
+                await self._deliver()
+                await self._send_what_is_due(trio.current_time())
+                while self._is_snapshot_open and not self._reader.log.closed:
+                    await trio.lowlevel.checkpoint()
+                    await self._deliver()
+                    await self._send_book()
 
     async def _deliver(self) -> None:
         """Send all that is new."""

@@ -10,6 +10,7 @@ import pytest
 from fanout.transports import TRANSPORTS, entry_of, make_transport, register
 from fanout.transports.journal.config import JournalConfig
 from fanout.transports.journal.transport import JournalTransport
+from fanout.transports.multicast import MulticastConfig, MulticastTransport
 from fanout.transports.ring import RingConfig, RingTransport
 from fanout.transports.shm import ShmTransport
 from fanout.transports.shm.config import ShmConfig
@@ -70,12 +71,14 @@ def test_a_transports_needs_are_checked(tmp_path: Path) -> None:
 
 
 def test_each_configuration_finds_its_transport() -> None:
-    assert list(TRANSPORTS)[:3] == ["tcp", "shm", "ring"]
+    assert list(TRANSPORTS) == ["tcp", "shm", "ring", "journal", "multicast", "slots"]
     assert isinstance(make_transport(TcpConfig(port=0)), TcpTransport)
     assert isinstance(make_transport(ShmConfig(name="a")), ShmTransport)
     assert isinstance(make_transport(RingConfig(name="a")), RingTransport)
     assert isinstance(make_transport(JournalConfig(dir="a")), JournalTransport)
     assert isinstance(make_transport(SlotsConfig(name="a")), SlotsTransport)
+    group = MulticastConfig(group="239.1.1.1:9100")
+    assert isinstance(make_transport(group), MulticastTransport)
 
 
 def test_a_name_is_taken_once() -> None:
