@@ -136,25 +136,36 @@ class Carrier:
         log = self._reader.log
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send_in_time)
-            while not log.closed:
-                await log.wait_beyond(self._reader.cursor.position)
-                # Most often nobody else is sending, and then this takes no pass of the scheduler.
-                if self._sending_lock.locked():
-                    await self._sending_lock.acquire()
-                else:
-                    self._sending_lock.acquire_nowait()
-                try:
-                    await self._deliver()
-                finally:
-                    self._sending_lock.release()
+            with log.hand(self._take, is_quick=True) as hand:
+                while not log.closed:
+                    await hand.wait()
+                    async with self._sending_lock:
+                        await self._deliver()
             async with self._sending_lock:  # what the other task has begun to send is to be sent
                 nursery.cancel_scope.cancel()
         await self._deliver()
         await self._send_end()
 
+    def _take(self) -> bool:
+        """Send what was published, in the publisher's step: see `fanout.channel.hand`. Left to the
+        task are long runs, what has to be paced, and what is published while a task is sending."""
+        if self._sending_lock.locked() or self._pace.is_limited:
+            return False
+        reader, log = self._reader, self._reader.log
+        first = reader.cursor.position
+        frames = reader.next_plain()
+        if frames:
+            packets = self._layout.pack(frames, self._wall_ns())
+            self._last.extend(packets)
+            self._sending.add(log.age_ns(first))
+            for packet in packets:
+                for each in self._senders:
+                    each.send(packet)
+            self._heartbeat_due_s = trio.current_time() + FIRST_HEARTBEAT_S
+        return reader.cursor.position == log.end
+
     async def _send_in_time(self) -> None:
-        """Send heartbeats and snapshots when it is time for them, until cancelled. A task of its
-        own, since a deadline for each wait would cost a fifth of what a packet does."""
+        """Send heartbeats and snapshots when it is time for them, until cancelled."""
         while True:
             await trio.sleep_until(min(self._heartbeat_due_s, self._snapshot_due_s))
             async with self._sending_lock:

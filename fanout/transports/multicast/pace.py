@@ -20,6 +20,11 @@ class Pace:
         self._left = self._most
         self._at_s = 0.0
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether packets may have to wait."""
+        return self._per_s > 0
+
     def take(self, packets: int, now_s: float) -> float:
         """Take the tokens of some packets. Gives how many seconds to wait before these packets are
         sent, 0 if they may be sent at once."""
