@@ -17,6 +17,8 @@ the GIL and changes no state of its own.
 import ctypes
 import mmap
 import signal
+import weakref
+from functools import partial
 from typing import Final
 
 _SIGINFO_FLAG: Final = 4
@@ -52,8 +54,9 @@ _libc.mmap.argtypes = (
     ctypes.c_long,
 )
 
-_guarded: dict[int, int] = {}
-"""Address and size of each guarded mapping. Global, since signal handlers are."""
+_guarded: dict[int, tuple[int, weakref.ref[mmap.mmap]]] = {}
+"""Address and size of each guarded mapping, and what takes it out of here when the mapping goes: an
+interrupt may come before anybody is there to `unguard` it. Global, since signal handlers are."""
 _previous = _Action()
 
 
@@ -69,7 +72,7 @@ def guard(mapped: mmap.mmap) -> int:
     fields = _Fields.from_address(id(mapped) + object.__basicsize__)
     address: int = fields.address
     assert fields.size == len(mapped), "mmap objects begin so from Python 3.8 on"
-    _guarded[address] = len(mapped)
+    _guarded[address] = len(mapped), weakref.ref(mapped, partial(_guarded.pop, address))
     _install()
     return address
 
@@ -94,7 +97,7 @@ def _on_sigbus(_number: int, info: int, _context: int) -> None:
         signal.raise_signal(signal.SIGBUS)
         return
     touched = ctypes.c_void_p.from_address(info + _ADDRESS_AT).value or 0
-    for address, size in _guarded.items():
+    for address, (size, _) in _guarded.items():
         if address <= touched < address + size:
             access = mmap.PROT_READ | mmap.PROT_WRITE
             _libc.mmap(address, size, access, _FIXED_ANONYMOUS, -1, 0)

@@ -1,4 +1,5 @@
 import asyncio
+import mmap
 import os
 import signal
 import subprocess
@@ -845,3 +846,12 @@ def test_a_reader_that_pops_and_never_had_a_header_leaves_the_queue_as_it_is(
             reader.close()
             with client(tmp_path) as another:
                 assert numbers(take(another, 2)) == [1, 2]
+
+
+def test_a_mapping_that_goes_away_is_no_longer_guarded() -> None:
+    """An interrupt may come between the two, before anybody could `unguard` it."""
+    mapped = mmap.mmap(-1, 4096)
+    address = sigbus.guard(mapped)
+    assert address in sigbus._guarded
+    del mapped
+    assert address not in sigbus._guarded

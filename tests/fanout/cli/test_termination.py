@@ -18,6 +18,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-ch
 ARGUMENTS = {
     "shm": ["--name", "q"],
     "journal": ["--dir", "j"],
+    "ring": ["--name", "q"],
     "slots": ["--name", "q"],
     "multicast": ["--group", "239.1.1.1:9100", "--interface", "127.0.0.1"],
     "replay": ["j"],
