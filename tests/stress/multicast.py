@@ -260,7 +260,10 @@ async def on_loopback(rate: float, records: int, seed: int, pause_s: float = 0.0
 
 
 async def serve(records: int, pause_s: float) -> None:
-    """The service's end between namespaces. Says where it is, and begins when it is told to."""
+    """The service's end between namespaces. It waits until it has a network, says where it is, and
+    begins when it is told to."""
+    print("here", flush=True)
+    await trio.to_thread.run_sync(sys.stdin.readline)
     groups = Group("239.213.1.1", 9100), Group("239.213.2.1", 9100)
     async with serving(groups, SERVICE) as (channel, tcp, nursery):
         begin = trio.Event()
@@ -281,7 +284,10 @@ async def between_namespaces(rate: float, records: int, seed: int) -> str:
     ) as service:
         assert service.stdin is not None
         assert service.stdout is not None
+        service.stdout.readline()
         _connect_namespaces(service.pid)
+        service.stdin.write("there is a network\n")
+        service.stdin.flush()
         tcp, *found = service.stdout.readline().split()
         groups = [Group(*_split(each)) for each in found]
         result = ""
@@ -308,7 +314,6 @@ def _split(text: str) -> tuple[str, int]:
 def _connect_namespaces(pid: int) -> None:
     """A pair of interfaces, one of them in the namespace of a process that is waiting for it."""
     inside = f"nsenter -t {pid} -n"
-    time.sleep(0.2)
     for command in (
         "ip link set lo up",
         "ip link add name here type veth peer name there",
