@@ -123,6 +123,9 @@ class Calm:
                 self.require_well(f"{RECOVERY_S:.0f} s after it misbehaved")
         elif after_s > AFTERMATH_S:
             self.is_concerned = False
+            # What a symbol traded until it was LIVE again is told as missing right behind that.
+            began_s, ended_s = self._turns[-1]
+            self._turns[-1] = began_s, max(ended_s, time())
 
     def require_well(self, when: str) -> None:
         """Complain if it is not, once a turn."""
