@@ -21,32 +21,32 @@ assert (MAGIC_WORD, WRITE_WORD, READ_WORD, PAGE_BYTES) == (
 )
 
 cdef PyTypeObject *QUEUE_END = <PyTypeObject *>queue_page.QueueEnd
-cdef Py_ssize_t queue_words = offset_of(queue_page.QueueEnd, "_words")
-cdef Py_ssize_t queue_data = offset_of(queue_page.QueueEnd, "_data")
-cdef Py_ssize_t queue_position = offset_of(queue_page.QueueEnd, "_position")
-cdef Py_ssize_t queue_capacity = offset_of(queue_page.QueueEnd, "capacity")
+cdef Py_ssize_t end_words = offset_of(shared_end.SharedEnd, "_words")
+cdef Py_ssize_t end_data = offset_of(shared_end.SharedEnd, "_data")
+cdef Py_ssize_t end_position = offset_of(shared_end.SharedEnd, "_position")
+cdef Py_ssize_t end_capacity = offset_of(shared_end.SharedEnd, "capacity")
 cdef Py_ssize_t writer_room = -1
 cdef PyTypeObject *WRITER = NULL  # the class that has it: not there yet when this is imported
 
 cdef struct End:
-    # One end of a queue.
+    # One end of a queue, or of a ring.
     uint64_t *words
     uint8_t *data
     uint64_t capacity
     uint64_t position
 
 
-cdef inline bint look(PyObject *queue, End *end):
-    """False for what is no queue, or one that has been released."""
-    if not PyObject_TypeCheck(queue, QUEUE_END):
+cdef inline bint look(PyObject *shared, PyTypeObject *kind, End *end):
+    """False for what is no end of that kind, or one that has been released."""
+    if not PyObject_TypeCheck(shared, kind):
         return False
-    end.words = <uint64_t *>memory_of(SLOT(queue, queue_words))
-    end.data = <uint8_t *>memory_of(SLOT(queue, queue_data))
+    end.words = <uint64_t *>memory_of(SLOT(shared, end_words))
+    end.data = <uint8_t *>memory_of(SLOT(shared, end_data))
     return (
         end.words != NULL
         and end.data != NULL
-        and as_u64(SLOT(queue, queue_capacity), &end.capacity)
-        and as_u64(SLOT(queue, queue_position), &end.position)
+        and as_u64(SLOT(shared, end_capacity), &end.capacity)
+        and as_u64(SLOT(shared, end_position), &end.position)
     )
 
 
@@ -88,14 +88,14 @@ cdef inline object next_frame(object self, End *end):
     if LOAD(end.words + MAGIC_WORD) != MAGIC:
         return ODD
     end.position += LENGTH_BYTES + length
-    put(<PyObject *>self, queue_position, end.position)
+    put(<PyObject *>self, end_position, end.position)
     return payload
 
 
 def QueueReader_pop(self):
     """See `fanout.protocol.queue.QueueReader.pop`."""
     cdef End end
-    if not look(<PyObject *>self, &end):
+    if not look(<PyObject *>self, QUEUE_END, &end):
         return plain("QueueReader_pop")(self)
     payload = next_frame(self, &end)
     if payload is ODD:
@@ -108,7 +108,7 @@ def QueueReader_pop(self):
 def QueueReader_take(self):
     """See `fanout.protocol.queue.QueueReader.take`."""
     cdef End end
-    if not look(<PyObject *>self, &end):
+    if not look(<PyObject *>self, QUEUE_END, &end):
         return plain("QueueReader_take")(self)
     STORE(end.words + READ_WORD, end.position)
     payload = next_frame(self, &end)
@@ -128,7 +128,7 @@ def QueueWriter_push(self, frames):
         PyBytes_CheckExact(<PyObject *>frames)
         and writer_room > 0
         and PyObject_TypeCheck(<PyObject *>self, WRITER)
-        and look(<PyObject *>self, &end)
+        and look(<PyObject *>self, QUEUE_END, &end)
         and as_u64(SLOT(<PyObject *>self, writer_room), &room)
     ):
         return plain("QueueWriter_push")(self, frames)
@@ -142,5 +142,5 @@ def QueueWriter_push(self, frames):
     end.position += size
     STORE(end.words + WRITE_WORD, end.position)  # first of all: the reader waits for it
     put(<PyObject *>self, writer_room, room - size)
-    put(<PyObject *>self, queue_position, end.position)
+    put(<PyObject *>self, end_position, end.position)
     return True

@@ -20,24 +20,6 @@ assert (MAGIC_WORD, INTENT_WORD, NEXT_SEQ_WORD, TAIL_WORD) == (
 
 cdef PyTypeObject *RING_END = <PyTypeObject *>ring_page.RingEnd
 cdef PyTypeObject *RING_WRITER = NULL  # not there yet when this is imported
-cdef Py_ssize_t ring_words = offset_of(ring_page.RingEnd, "_words")
-cdef Py_ssize_t ring_data = offset_of(ring_page.RingEnd, "_data")
-cdef Py_ssize_t ring_position = offset_of(ring_page.RingEnd, "_position")
-cdef Py_ssize_t ring_capacity = offset_of(ring_page.RingEnd, "capacity")
-
-
-cdef inline bint look_at_ring(PyObject *ring, PyTypeObject *kind, End *end):
-    """False for what is no such end of a ring, or one that has been released."""
-    if not PyObject_TypeCheck(ring, kind):
-        return False
-    end.words = <uint64_t *>memory_of(SLOT(ring, ring_words))
-    end.data = <uint8_t *>memory_of(SLOT(ring, ring_data))
-    return (
-        end.words != NULL
-        and end.data != NULL
-        and as_u64(SLOT(ring, ring_capacity), &end.capacity)
-        and as_u64(SLOT(ring, ring_position), &end.position)
-    )
 
 
 def RingReader_pop(self):
@@ -45,7 +27,7 @@ def RingReader_pop(self):
     cdef End end
     cdef uint64_t unread, start
     cdef uint32_t length
-    if not look_at_ring(<PyObject *>self, RING_END, &end):
+    if not look(<PyObject *>self, RING_END, &end):
         return plain("RingReader_pop")(self)
     unread = LOAD(end.words + TAIL_WORD) - end.position
     if not unread:
@@ -68,7 +50,7 @@ def RingReader_pop(self):
         or LOAD(end.words + MAGIC_WORD) != RING_MAGIC
     ):
         return plain("RingReader_pop")(self)
-    put(<PyObject *>self, ring_position, end.position + LENGTH_BYTES + length)
+    put(<PyObject *>self, end_position, end.position + LENGTH_BYTES + length)
     return payload
 
 
@@ -83,7 +65,7 @@ def RingWriter_push(self, frames, next_seq):
         RING_WRITER = <PyTypeObject *>RingWriter
     if not (
         PyBytes_CheckExact(<PyObject *>frames)
-        and look_at_ring(<PyObject *>self, RING_WRITER, &end)
+        and look(<PyObject *>self, RING_WRITER, &end)
         and as_u64(<PyObject *>next_seq, &seq)
     ):
         return plain("RingWriter_push")(self, frames, next_seq)
@@ -101,4 +83,4 @@ def RingWriter_push(self, frames, next_seq):
     memcpy(end.data, PyBytes_AS_STRING(frames) + split, size - split)
     STORE(end.words + NEXT_SEQ_WORD, seq)
     STORE(end.words + TAIL_WORD, end.position + size)
-    put(<PyObject *>self, ring_position, end.position + size)
+    put(<PyObject *>self, end_position, end.position + size)

@@ -4,10 +4,9 @@
 Each does what the function of its name does in `fanout.protocol.block`, `fanout.protocol.rows`,
 `fanout.protocol.quote_block`, `fanout.protocol.book_block`, `fanout.protocol.queue`,
 `fanout.protocol.ring`, `fanout.protocol.packets` or `fanout.protocol.journal_scan`, for arguments
-and bytes that are in order. Whatever is out of order
-it leaves to that one: so there is one place for every check's words, and a twin has nothing to say
-of its own.
-What it must not do is take something that the plain function refuses.
+and bytes that are in order. Whatever is out of order it leaves to that one: so there is one place
+for every check's words, and a twin has nothing to say of its own. What it must not do is take
+something that the plain function refuses.
 
 Fields of records and of slotted objects are read and filled at their offsets, as CPython's own
 member descriptors do it; called by name, ten of them would cost as much as all the rest. The
@@ -22,7 +21,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from fanout.protocol import constants, queue_page, ring_page
+from fanout.protocol import constants, queue_page, ring_page, shared_end
 from fanout.protocol.book_records import (
     BookBlock,
     BookUpdate,
@@ -278,8 +277,7 @@ if min(
     block_first_seq, block_trades, block_received_ns, block_held_ns, block_flags,
     header_instruments, header_references, instrument_index,
     reference_price, reference_trade_id, reference_time, reference_update_id,
-    queue_words, queue_data, queue_position, queue_capacity,
-    ring_words, ring_data, ring_position, ring_capacity,
+    end_words, end_data, end_position, end_capacity,
     least_block_place(&quote_block), least_place(&BY_PRICE), least_place(&BY_ORDER),
 ) < 0 or not _proof():
     raise ImportError("records are not laid out as the compiled twins expect")

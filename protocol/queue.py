@@ -32,6 +32,7 @@ from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U6
 from fanout.protocol.errors import LimitExceededError, MalformedError, PeerError
 from fanout.protocol.header import Opener, decode_opening
 from fanout.protocol.records import Header
+from fanout.protocol.shared_end import Buffer
 from fanout.protocol.speedups import twin
 
 _unpack_length: Final = Struct("<I").unpack_from
@@ -44,7 +45,7 @@ class QueueWriter(page.QueueEnd):
 
     def __init__(
         self,
-        buffer: page.Buffer,
+        buffer: Buffer,
         *,
         header: Header | None,
         pid: int,
@@ -165,7 +166,7 @@ class QueueReader(page.QueueEnd):
 
     __slots__ = ()
 
-    def __init__(self, buffer: page.Buffer, *, pid: int) -> None:
+    def __init__(self, buffer: Buffer, *, pid: int) -> None:
         """Begin at the read cursor that the last reader left. Raises `NotAQueueError`,
         `LayoutVersionError`, `TruncatedQueueError` or another `PeerError`."""
         if len(buffer) < page.HEAD_BYTES:

@@ -43,11 +43,12 @@ nothing.
 The magic, the version and the two locks keep their places in every layout to come.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from fanout.protocol.constants import CRC_BYTES, LENGTH_BYTES, MAX_TEXT_BYTES, U64_MAX
 from fanout.protocol.errors import LimitExceededError, MalformedError
 from fanout.protocol.header import MAX_OPENING_BYTES
+from fanout.protocol.shared_end import Buffer, SharedEnd
 
 MAGIC: Final = int.from_bytes(b"fanoutq\0", "little")
 LAYOUT_VERSION: Final = 2
@@ -126,34 +127,13 @@ class TruncatedQueueError(MalformedError):
     """Not as long as its page says: cut short, or grown."""
 
 
-class Buffer(Protocol):
-    """A writable buffer: a bytearray, a mapped file."""
+class QueueEnd(SharedEnd):
+    """The part that both ends have. Their buffer is writable, and their position a cursor."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
-
-    def __len__(self) -> int: ...
-
-
-class QueueEnd:
-    """The part that both ends have: views of the page and of the data area, and their cursor."""
-
-    # Slots, because the compiled twins look at them.
-    __slots__ = ("_data", "_mask", "_page", "_position", "_words", "capacity")
-
-    _position: int
+    __slots__ = ()
 
     def __init__(self, buffer: Buffer, capacity: int) -> None:
-        with memoryview(buffer) as whole:
-            self._page = whole[:PAGE_BYTES]
-            self._words = self._page.cast("Q")
-            self._data = whole[PAGE_BYTES : PAGE_BYTES + capacity]
-        self.capacity = capacity
-        self._mask = capacity - 1
-
-    def release(self) -> None:
-        """Let go of the buffer, so that it can be closed. Nothing works after that."""
-        for view in (self._words, self._page, self._data):
-            view.release()
+        super().__init__(buffer, page_bytes=PAGE_BYTES, data_at=PAGE_BYTES, capacity=capacity)
 
     def _nonsense(self, unread: int) -> MalformedError:
         return MalformedError(f"{unread:,} bytes unread in a queue of {self.capacity:,}")

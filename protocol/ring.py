@@ -50,6 +50,7 @@ from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import Opener, decode_opening
 from fanout.protocol.queue_page import WORD_BYTES, check_capacity
 from fanout.protocol.records import Header
+from fanout.protocol.shared_end import Buffer
 from fanout.protocol.speedups import twin
 
 _unpack_length: Final = Struct("<I").unpack_from
@@ -99,9 +100,7 @@ class RingWriter(page.RingEnd):
         "longest_push",
     )
 
-    def __init__(
-        self, buffer: page.Buffer, *, header: Header | None, pid: int, start: int = 0
-    ) -> None:
+    def __init__(self, buffer: Buffer, *, header: Header | None, pid: int, start: int = 0) -> None:
         """`buffer` is as long as page, table and capacity together, and all zero.
 
         `header` is the session header, or None where the frames are not a fanout's: then the number
@@ -247,9 +246,9 @@ class RingReader(page.RingEnd):
 
     def __init__(
         self,
-        buffer: page.Buffer,
+        buffer: Buffer,
         *,
-        table: page.Buffer | None = None,
+        table: Buffer | None = None,
         slot: int = 0,
         pid: int = 0,
     ) -> None:
@@ -528,7 +527,7 @@ class RingReader(page.RingEnd):
         return Lapped(f"the writer is {ahead:,} bytes ahead in a ring of {self.capacity:,}")
 
 
-def _entry_of(table: page.Buffer, slot: int) -> memoryview:
+def _entry_of(table: Buffer, slot: int) -> memoryview:
     """The words of a reader in the table."""
     at = slot * page.READER_WORDS * WORD_BYTES
     with memoryview(table) as whole, whole[at : at + page.READER_WORDS * WORD_BYTES] as entry:

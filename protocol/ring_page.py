@@ -54,7 +54,7 @@ The magic, the version and the writer's lock keep their places in every layout t
 where a queue has them.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from fanout.protocol.constants import LENGTH_BYTES, MAX_FRAME_BYTES, MAX_SEQ, U64_MAX
 from fanout.protocol.errors import MalformedError
@@ -65,6 +65,7 @@ from fanout.protocol.queue_page import (
     WORD_BYTES,
     check_capacity,
 )
+from fanout.protocol.shared_end import Buffer, SharedEnd
 
 MAGIC: Final = int.from_bytes(b"fanoutr\0", "little")
 LAYOUT_VERSION: Final = 1
@@ -161,39 +162,18 @@ class TruncatedRingError(MalformedError):
     """Not as long as its page says: cut short, or grown."""
 
 
-class Buffer(Protocol):
-    """A buffer: a bytearray, a mapped file. A reader's may be read-only."""
+class RingEnd(SharedEnd):
+    """The part that both ends have. A reader's buffer may be read-only."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
-
-    def __len__(self) -> int: ...
-
-
-class RingEnd:
-    """The part that both ends have: views of the page and of the data area, and their position."""
-
-    # Slots, because the compiled twins look at them.
-    __slots__ = ("_data", "_mask", "_page", "_position", "_words", "capacity")
-
-    _position: int
+    __slots__ = ()
 
     def __init__(self, buffer: Buffer, capacity: int) -> None:
-        with memoryview(buffer) as whole:
-            self._page = whole[:PAGE_BYTES]
-            self._words = self._page.cast("Q")
-            self._data = whole[DATA_AT : DATA_AT + capacity]
-        self.capacity = capacity
-        self._mask = capacity - 1
+        super().__init__(buffer, page_bytes=PAGE_BYTES, data_at=DATA_AT, capacity=capacity)
 
     @property
     def position(self) -> int:
         """Where this end writes or reads next."""
         return self._position
-
-    def release(self) -> None:
-        """Let go of the buffer, so that it can be closed. Nothing works after that."""
-        for view in (self._words, self._page, self._data):
-            view.release()
 
 
 def reader_word(slot: int) -> int:

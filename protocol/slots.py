@@ -42,8 +42,9 @@ from fanout.protocol.constants import I64_MAX, I64_MIN, U64_MAX, Side
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.fixedpoint import to_text
 from fanout.protocol.instrument import Instrument
-from fanout.protocol.queue_page import WORD_BYTES, Buffer
+from fanout.protocol.queue_page import WORD_BYTES
 from fanout.protocol.records import Trade
+from fanout.protocol.shared_end import Buffer
 
 PRICE_DECIMALS: Final = 2
 SIZE_DECIMALS: Final = 6

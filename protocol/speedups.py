@@ -43,7 +43,9 @@ def _imported(module: str) -> ModuleType | None:
         return None
     try:
         return import_module(module)
-    except ImportError:
+    except (ImportError, AttributeError, AssertionError):
+        # Missing, or compiled from other sources: it asks for names that are gone, or finds that a
+        # constant differs. In an editable installation that is so until it is compiled anew.
         return None
 
 

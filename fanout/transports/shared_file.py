@@ -63,7 +63,7 @@ class OwnedFile(Generic[W]):
     def is_whole(self) -> bool:
         """Whether the file is still what it was made as, and the one that has the name. Raises
         `RuntimeError` in a forked process."""
-        return self.is_uncut() and _is_of(self._kind, self._fd) and _has_name(self._path, self._fd)
+        return self.is_uncut() and _is_of(self._kind, self._fd) and has_name(self._path, self._fd)
 
     def is_uncut(self) -> bool:
         """Whether the file is as long as it was made, which takes one system call. Raises
@@ -91,7 +91,7 @@ class OwnedFile(Generic[W]):
         unless it is to be kept or another one has the name by now. A forked process only gives
         back its copies."""
         is_ours = os.getpid() == self._pid
-        if is_ours and not keep and _has_name(self._path, self._fd):
+        if is_ours and not keep and has_name(self._path, self._fd):
             os.unlink(self._path)
         self.writer.release()
         if is_ours:
@@ -194,7 +194,7 @@ def _replace_dead(kind: Kind, aside: str, path: str) -> bool:
         raise BindError(f"{path} is there, and not ours: {_words(error)}") from error
     try:
         _require_dead(kind, path, fd)
-        if not _has_name(path, fd):
+        if not has_name(path, fd):
             return False
         os.rename(aside, path)
         _LOG.warning("%s: taken over from process %d, which is gone", path, _writer_pid(fd))
@@ -234,7 +234,7 @@ def _writer_pid(fd: int) -> int:
     return int.from_bytes(os.pread(fd, WORD_BYTES, WRITER_PID_WORD * WORD_BYTES), "little")
 
 
-def _has_name(path: str, fd: int) -> bool:
+def has_name(path: str, fd: int) -> bool:
     """Whether it is this file that the name stands for."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(fd))

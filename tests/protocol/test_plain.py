@@ -1,6 +1,7 @@
 """Without compiled twins the plain functions are what is used."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -21,6 +22,17 @@ def test_a_module_that_is_not_built_leaves_the_plain_functions(
     assert twin(function) is function
     assert not twin.is_compiled
     assert list(twin.plain.values()) == [function]
+
+
+@pytest.mark.parametrize("line", ["constants.GONE", "assert constants.MAX_SEQ == 1"])
+def test_a_module_that_was_built_from_other_sources_leaves_the_plain_functions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str
+) -> None:
+    """In an editable installation, until it is compiled anew."""
+    monkeypatch.delenv("FANOUT_PURE", raising=False)
+    (tmp_path / "stale_twins.py").write_text(f"from fanout.protocol import constants\n{line}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert not Twins("stale_twins").is_compiled
 
 
 @pytest.fixture

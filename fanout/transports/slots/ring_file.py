@@ -19,6 +19,7 @@ from fanout.errors import BindError
 from fanout.protocol.queue_file import lock_kind, lock_request
 from fanout.protocol.queue_page import WORD_BYTES
 from fanout.protocol.slots import FILE_BYTES, WRITE_WORD, SlotsWriter
+from fanout.transports.shared_file import has_name
 
 _LOCK = lock_request(fcntl.F_WRLCK, WRITE_WORD)
 
@@ -43,7 +44,7 @@ class OwnedRing:
         return (
             int.from_bytes(index, "little") == self.writer.position
             and os.fstat(self._fd).st_size == FILE_BYTES
-            and _has_name(self._path, self._fd)
+            and has_name(self._path, self._fd)
         )
 
     def close(self) -> None:
@@ -96,7 +97,7 @@ def _existing(path: str) -> int | None:
         _require_ring(path, fd)
         _lock(path, fd)
         os.posix_fallocate(fd, 0, FILE_BYTES)  # it may have holes, and memory may be short
-        if _has_name(path, fd):
+        if has_name(path, fd):
             return fd
     except BaseException:
         os.close(fd)
@@ -142,13 +143,6 @@ def _lock(path: str, fd: int) -> None:
             f"the ring {path} belongs to another process, which is running: stop it, or take "
             "another --name"
         ) from error
-
-
-def _has_name(path: str, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
 
 
 def _words(error: OSError) -> str:
