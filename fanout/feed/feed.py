@@ -370,7 +370,7 @@ class Feed:
         self._remedies.turned_down(shard.venue.data, refused)
 
     def confirmed(self, shard: Shard, symbols: Iterable[str]) -> None:
-        self._remedies.confirmed(symbols)
+        self._remedies.confirmed(shard.venue.data, symbols)
 
     def lost(self, shard: Shard, connection: Connection, why: str) -> None:
         why = f"{_LOST}: {why}"

@@ -100,21 +100,27 @@ class Remedies:
             if liveness.trades.state(index) is FeedState.LIVE:
                 del self._refusals[index]
             self._say(liveness.halted(index, f"the venue refuses it: {why}", lacks=kinds))
-            self._unconfirmed[index] = kinds
+            self._doubt(index, kinds)
             if index not in self._refused:
                 self._refused.add(index)
                 self._nursery.start_soon(self._subscribe_again, index)
 
-    def confirmed(self, symbols: Iterable[str]) -> None:
-        """The venue confirmed all subscriptions of a shard to these symbols."""
+    def _doubt(self, index: int, kinds: DataKinds) -> None:
+        self._unconfirmed[index] = self._unconfirmed.get(index, DataKinds.NONE) | kinds
+
+    def confirmed(self, kinds: DataKinds, symbols: Iterable[str]) -> None:
+        """The venue confirmed all subscriptions to these kinds of data of these symbols."""
         if not self._unconfirmed:
             return
         now_s = trio.current_time()
         for symbol in symbols:
             index = self._parts.roster.index_of(symbol)
-            kinds = None if index is None else self._unconfirmed.pop(index, None)
-            if index is not None and kinds is not None:
-                self._say(self._parts.liveness.part_up(index, kinds, now_s))
+            if index is None:
+                continue
+            before = self._unconfirmed.get(index, DataKinds.NONE)
+            if before & kinds:
+                self._unconfirmed[index] = before & ~kinds
+                self._say(self._parts.liveness.part_up(index, before & kinds, now_s))
 
     async def _subscribe_again(self, index: int) -> None:
         """Subscribe anew to an instrument that the venue refused, ever more seldom: the reason may
@@ -122,11 +128,11 @@ class Remedies:
         await trio.sleep(LOOK_AGAIN_S * 2 ** min(self._refusals[index], MOST_DOUBLINGS))
         self._refused.discard(index)
         self._refusals[index] += 1
-        symbol, kinds = self._parts.roster[index].instrument.symbol, self._unconfirmed.get(index)
+        symbol, kinds = self._parts.roster[index].instrument.symbol, self._unconfirmed[index]
         shards = [
             each
             for each in self._parts.connections
-            if kinds and symbol in each.instruments and each.venue.data & kinds
+            if symbol in each.instruments and each.venue.data & kinds
         ]
         if not (shards and self._is_refused(index)):
             return
@@ -214,7 +220,7 @@ class Remedies:
         why = "the venue never answered the subscription"
         if liveness.trades is not liveness and liveness.trades.state(index) is FeedState.STALE:
             self._say(liveness.lost(index, DataKinds.TRADES, why))
-            self._unconfirmed[index] = DataKinds.TRADES
+            self._doubt(index, DataKinds.TRADES)
         _LOG.warning("%s: %s; subscribing anew", symbol, why)
         self._resubscribed.add(index)
         self._resubscribe(shard, symbol, why)

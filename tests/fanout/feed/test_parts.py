@@ -169,6 +169,22 @@ async def test_a_symbol_whose_trades_are_refused_is_halted_while_its_book_goes_o
         assert len(exchange.opened) == 2, "no connection was replaced"
 
 
+async def test_what_another_connection_confirms_says_nothing_of_refused_trades(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(BTC, ETH)
+    async with running_feed(exchange, venue_class=DividedToy, data=ALL) as running:
+        await go_on(exchange, 5, BTC, ETH)
+        refuse(of_trades(exchange))
+        await go_on(exchange, 5, BTC, ETH)
+        of_others(exchange).break_off()
+        await go_on(exchange, 20, BTC, ETH)
+        assert running.feed.states() == {BTC: "HALTED", ETH: "LIVE"}
+        refuse(of_others(exchange))
+        await go_on(exchange, 120, BTC, ETH)
+        assert running.feed.states() == {BTC: "LIVE", ETH: "LIVE"}
+
+
 async def test_a_symbol_whose_book_is_refused_is_halted_while_it_trades(
     autojump_clock: MockClock,
 ) -> None:
