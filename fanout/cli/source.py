@@ -142,6 +142,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             place = _parse_start(start)
             if isinstance(place, Moment):
                 raise UsageError(f"--start {start}: a ring knows no times; a service over TCP does")
+            self._require_no_secrets()
             return of_ring(self.address, start=place, **self._options())
         if self.tls_ca is not None and not self.address.startswith("tls://"):
             raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")

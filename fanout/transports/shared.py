@@ -53,6 +53,12 @@ class SharedTransport(Transport, Generic[F]):
         self._wanted = channel
         self._wall_ns = wall_ns
         self._channel = ""
+        self._trouble = ""
+        """Why the channel is not served, while the file cannot be made anew."""
+
+    def troubles(self, channel: str) -> Sequence[str]:
+        """See `Transport.troubles`."""
+        return (self._trouble,) if self._trouble and channel == self._channel else ()
 
     @abstractmethod
     def _make(self, channel: Channel) -> F:
@@ -91,8 +97,11 @@ class SharedTransport(Transport, Generic[F]):
         has_complained = False
         while not channel.log.closed:
             try:
-                return self._make(channel)
+                file = self._make(channel)
+                self._trouble = ""
+                return file
             except BindError as error:
+                self._trouble = str(error)
                 if not has_complained:
                     _LOG.error("%s; trying again every %g s", error, TRY_AGAIN_S)
                     has_complained = True

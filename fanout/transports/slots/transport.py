@@ -8,7 +8,6 @@ program that opens the file is given the book again, `SETTLE_S` later.
 
 import logging
 import os
-import platform
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,13 +15,13 @@ import trio
 
 from fanout.channel.channel import Channel
 from fanout.channel.log import Cursor, Log
-from fanout.errors import BindError, ConfigError, shown
+from fanout.errors import ConfigError, shown
 from fanout.protocol.constants import DataKinds
-from fanout.protocol.queue_file import UnsupportedMachineError, require_supported_machine
 from fanout.protocol.records import Header
 from fanout.protocol.slots import SLOT_BYTES, SLOT_COUNT
 from fanout.stats.snapshots import ConsumerStats, TransportStats
-from fanout.transports.base import CHUNK_BYTES, Transport, channel_named
+from fanout.transports.base import CHUNK_BYTES, channel_named
+from fanout.transports.shared import BEAT_S, SharedTransport
 from fanout.transports.slots.config import SlotsConfig
 from fanout.transports.slots.delivery import Delivery, instrument_in
 from fanout.transports.slots.making import Counts
@@ -31,9 +30,6 @@ from fanout.transports.slots.ring_file import OwnedRing, open_ring
 
 _LOG = logging.getLogger("fanout")
 
-BEAT_S: Final = 0.1
-"""How often the file and its reader are looked at while nothing is published."""
-
 SETTLE_S: Final = 0.25
 """From the moment a program opened the file to the book. A reader maps the file and skips to the
 write index meanwhile: it would skip a book that came sooner."""
@@ -41,22 +37,20 @@ write index meanwhile: it would skip a book that came sooner."""
 GONE_S: Final = 10.0
 """A reader that leaves slots unread and its index alone for so long is no longer listed."""
 
-TRY_AGAIN_S: Final = 1.0
-"""Pause between two attempts to open a damaged ring anew."""
 
-
-class SlotsTransport(Transport):
+class SlotsTransport(SharedTransport[OwnedRing]):
     """Serves one instrument of a channel to the reader of a ring of slots."""
 
+    noun = "ring"
     config: SlotsConfig
 
     def __init__(self, config: SlotsConfig) -> None:
-        super().__init__(config)
+        path = os.path.join(config.directory, config.name)
+        super().__init__(config, path=path, channel=config.channel)
         self.url = f"slots://{config.name}"
-        self._path = os.path.join(config.directory, config.name)
         self._ring: OwnedRing | None = None
-        self._channel = ""
-        self._trouble = ""
+        self._at: Cursor[Header] | None = None
+        """The place in the log, also while the ring is opened anew."""
         self._began_s = 0.0
         self._opened = 0
         self._reader = _ReaderWatch()
@@ -96,10 +90,6 @@ class SlotsTransport(Transport):
         )
         return (consumer,)
 
-    def troubles(self, channel: str) -> Sequence[str]:
-        """See `Transport.troubles`."""
-        return (self._trouble,) if self._trouble and channel == self._channel else ()
-
     @property
     def readers(self) -> int:
         """See `Transport.readers`."""
@@ -127,20 +117,14 @@ class SlotsTransport(Transport):
         for a channel or a symbol that the service lacks, and if the channel has several instruments
         and the configuration names none.
         """
-        try:
-            require_supported_machine(platform.machine())
-        except UnsupportedMachineError as error:
-            raise BindError(str(error)) from error
         channel = channel_named(channels, self.config.channel)
         self._require_kinds(channel)
         self._require_instrument(channel)
-        self._channel, self._began_s = channel.name, trio.current_time()
-        ring: OwnedRing | None = open_ring(self._path)
-        at = channel.log.live()
-        task_status.started(self.url)
-        while ring and not await self._serve(channel, ring, at):
-            _LOG.error("ring %s was damaged or removed by somebody: making it anew", self._path)
-            ring = await self._open_again(channel)
+        self._at, self._began_s = channel.log.live(), trio.current_time()
+        await super().run(channels, task_status=task_status)
+
+    def _make(self, channel: Channel) -> OwnedRing:
+        return open_ring(self._path)
 
     def _require_kinds(self, channel: Channel) -> None:
         if not channel.header.data & (DataKinds.TRADES | DataKinds.BOOK_BY_ORDER):
@@ -165,30 +149,17 @@ class SlotsTransport(Transport):
             f"it has {known}"
         )
 
-    async def _open_again(self, channel: Channel) -> OwnedRing | None:
-        """None if the log is closed before. An obstacle is logged once and waited out."""
-        has_complained = False
-        while not channel.log.closed:
-            try:
-                return open_ring(self._path)
-            except BindError as error:
-                self._trouble = str(error)
-                if not has_complained:
-                    _LOG.error("%s; trying again every %g s", error, TRY_AGAIN_S)
-                    has_complained = True
-            await trio.sleep(TRY_AGAIN_S)
-        return None
-
-    async def _serve(self, channel: Channel, ring: OwnedRing, at: Cursor[Header]) -> bool:
-        """Serve a ring. True at the end of the log, False if the ring is not in order."""
-        config, writer = self.config, ring.writer
+    async def _serve(self, channel: Channel, file: OwnedRing) -> bool:
+        """See `SharedTransport._serve`."""
+        config, ring, writer = self.config, file, file.writer
+        assert self._at is not None, "`run` has set it"
         if writer.mend():
             _LOG.warning("ring %s: its indices were nonsense, and were mended", self._path)
         delivery = Delivery(
             writer,
             channel,
             self.counts,
-            at=at,
+            at=self._at,
             symbol=config.symbol,
             is_exact=not config.inexact,
         )

@@ -112,6 +112,7 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["save", "journal:///nowhere", "x.csv"], 1, "there is no folder /nowhere"),
         (["tail", "shm://q", "--start", "oldest"], 2, "a queue is read from where it was left"),
         (["tail", "shm://q", "--token-file", "/x"], 2, "--token-file is for tcp:// and tls://"),
+        (["tail", "ring://q", "--tls-ca", "/x"], 2, "--tls-ca is for tcp:// and tls://"),
         (["tail", "journal:///x", "--tls-ca", "/x"], 2, "--tls-ca is for tcp:// and tls://"),
         (
             ["tail", "tls://h:1", "--tls-ca", "/nowhere"],

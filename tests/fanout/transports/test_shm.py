@@ -822,8 +822,12 @@ async def test_the_transport_waits_for_a_name_that_is_taken(
         await trio.sleep(10)
         assert served.stats().lost == 0
         assert caplog.text.count("and no queue: remove it") == 1
+        (trouble,) = served.troubles(channel.name)
+        assert "and no queue: remove it" in trouble
+        assert not served.troubles("another")
         (tmp_path / "q").unlink()
         await trio.sleep(2)
+        assert not served.troubles(channel.name)
         with reading(tmp_path) as reader:
             publish(channel, 1)
             await trio.sleep(1)
