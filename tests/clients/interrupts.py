@@ -43,6 +43,10 @@ class Interrupts:
         self._last = last
         self._left = 0
         self.count = 0
+        # Held here, since CPython 3.11 does not hold it while it makes the frame it is called with.
+        # The garbage collection that may come there runs destructors, and a raise in one of them
+        # removes the profiler: a method that only Python held would be freed and then called.
+        self._profiler = self._look
 
     @property
     def is_over(self) -> bool:
@@ -52,7 +56,7 @@ class Interrupts:
         """The next one is due. A profiler that has raised looks no more."""
         self._left = self._after
         self._after += 1
-        sys.setprofile(self._look)
+        sys.setprofile(self._profiler)
 
     def rearm(self) -> None:
         """Arm again, if the one that was due was raised where Python drops exceptions."""
