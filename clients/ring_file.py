@@ -12,7 +12,8 @@ is in the ring.
                        books, or else from about the middle of the ring on
 
 A snapshot stands between other frames. A reader that has begun takes one if its channel has quotes
-or books, and skips all others.
+or books, and skips all others. It never takes one from before its number: the books in it are older
+than the updates that follow.
 """
 
 import mmap
@@ -341,7 +342,7 @@ class AttachedRing(AttachedFile):
             if self._subscription.lost != self._state.told:
                 self._look_at_losses()
             if not (self._state.is_plain and self.reader.has_passed_snapshots(position)):
-                payloads = self._sifted(payloads)
+                payloads = self._sifted(payloads, position)
             if payloads:
                 return b"".join([frame(each) for each in payloads])
 
@@ -376,10 +377,13 @@ class AttachedRing(AttachedFile):
         )
         return self._begin()
 
-    def _sifted(self, payloads: list[bytes]) -> list[bytes]:
-        """The frames that the reader is to have: without snapshots, and without those that it has
-        already."""
-        kept = [self._kept(each) for each in payloads]
+    def _sifted(self, payloads: list[bytes], position: int) -> list[bytes]:
+        """The frames that the reader is to have of those from `position` on: without snapshots, and
+        without those that it has already."""
+        kept = []
+        for each in payloads:
+            kept.append(self._kept(each, position))
+            position += LENGTH_BYTES + len(each)
         state, reader = self._state, self.reader
         if state.takes is not _Takes.NONE and reader.has_snapshot_between(
             state.since, reader.position
@@ -387,16 +391,19 @@ class AttachedRing(AttachedFile):
             self._change(takes=_Takes.NONE)
         return [each for each in kept if each]
 
-    def _kept(self, payload: bytes) -> bytes:
-        """What of a frame the reader is to have; empty if nothing."""
-        kind, takes = payload[0], self._state.takes
+    def _kept(self, payload: bytes, position: int) -> bytes:
+        """What of a frame at `position` the reader is to have; empty if nothing."""
+        rest, takes = self._state.rest, self._state.takes
+        kept = payload if rest is None else self._rest_of(payload, position, *rest)
+        kind = payload[0]
         if kind in NUMBERED_KINDS and len(payload) > 1 and payload[1] & _SNAPSHOT:
             is_kept = takes is _Takes.ALL or (takes is _Takes.STANDING and kind != FrameKind.TRADES)
-            return payload if is_kept else b""
-        return payload if self._state.rest is None else self._rest_of(payload, *self._state.rest)
+            return kept if is_kept else b""
+        return kept
 
-    def _rest_of(self, payload: bytes, due: int, header: Header) -> bytes:
-        """What of a frame does not come before the number that is due."""
+    def _rest_of(self, payload: bytes, position: int, due: int, header: Header) -> bytes:
+        """What of a frame does not come before the number that is due. A snapshot has the number
+        that comes behind it."""
         kind = payload[0]
         if kind == FrameKind.INSTRUMENTS:
             self._change(rest=(due, with_instruments(header, payload)))
@@ -405,16 +412,20 @@ class AttachedRing(AttachedFile):
         if seq is None:
             return payload
         if seq >= due:
-            self._change(rest=None)
+            self._end_rest(position)
             return payload
         behind = seq + _numbers_of(payload, header)
         if behind <= due:
             return b""
-        self._change(rest=None)
+        self._end_rest(position)
         if kind == FrameKind.LOSS:
             lost = msgspec.structs.replace(decode_event(payload, header), first_seq=due)
             return encode_event(lost)
         return block_from(payload, due, header)
+
+    def _end_rest(self, position: int) -> None:
+        """The number that is due comes at `position`. A snapshot that began before is too old."""
+        self._change(rest=None, since=position)
 
     def trouble(self, now_s: float, idle_timeout_s: float) -> SharedFileError | None:
         """See `AttachedFile.trouble`. Shows in the table where this reader is, too."""

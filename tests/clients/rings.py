@@ -7,7 +7,17 @@ from typing import Any
 
 import msgspec
 
-from fanout.protocol import BlockFlags, BookFlags, DataKinds, Header, encode_event, frame
+from fanout.protocol import (
+    BlockFlags,
+    BookFlags,
+    DataKinds,
+    Header,
+    Quote,
+    QuoteBlock,
+    encode_event,
+    encode_quotes,
+    frame,
+)
 from fanout.protocol.book_block import encode_book
 from fanout.protocol.book_records import BookBlock, BookUpdate, pack_levels
 from fanout.protocol.records import Heartbeat
@@ -63,6 +73,22 @@ class Writer:
             first_seq=self.next_seq, updates=(update,), received_ns=received_ns, flags=flags
         )
         self.push(frame(encode_book(value, self.header)), 0 if flags else 1)
+
+    def quote(self, price: int, *, flags: BlockFlags = BlockFlags.NONE) -> None:
+        """Push a quote with that bid."""
+        quotes = (Quote(BTC, price, 5, price, 1, price + 1, 1),)
+        received_ns = 0 if flags else 9
+        value = QuoteBlock(
+            first_seq=self.next_seq, quotes=quotes, received_ns=received_ns, flags=flags
+        )
+        self.push(frame(encode_quotes(value, self.header)), 0 if flags else 1)
+
+    def standing(self, value: int) -> None:
+        """Push a snapshot of a book and a quote, both with that bid."""
+        self.ring.writer.begin_snapshot()
+        self.quote(value, flags=BlockFlags.SNAPSHOT)
+        self.book(value, flags=BlockFlags.SNAPSHOT)
+        self.ring.writer.end_snapshot()
 
     def snapshot(self, *, is_ended: bool = True) -> None:
         """Push a snapshot: a trade, and in a channel with books a whole one."""

@@ -30,12 +30,14 @@ from fanout.clients.ring_file import attach
 from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.subscription import Subscription
 from fanout.protocol import (
+    BlockFlags,
     BookUpdate,
     End,
     FeedState,
     Loss,
     LossReason,
     PeerError,
+    Quote,
     Snapshot,
     Status,
     Trade,
@@ -354,6 +356,79 @@ def test_a_reader_that_may_not_write_gets_nothing_twice_when_it_comes_back_for_t
         records = until(reader, Trade)
         assert numbers(records) == [6]
         assert reader.statistics.lost == 0
+
+
+def bids(records: list[Any]) -> list[tuple[int | None, int]]:
+    """The number and the best bid of each quote and each book update."""
+    return [
+        (each.seq, each.bid_price if isinstance(each, Quote) else each.bids[0].price)
+        for each in records
+        if isinstance(each, Quote | BookUpdate)
+    ]
+
+
+@pytest.mark.parametrize("push", [Writer.book, Writer.quote])
+def test_a_reader_that_resumes_takes_no_snapshot_from_before_its_number(
+    tmp_path: Path, push: Callable[[Writer, int], None]
+) -> None:
+    with writing(tmp_path, data=ALL, capacity_bytes=2**17) as writer:  # one landmark
+        writer.standing(10)
+        for value in (11, 12, 13, 14):
+            push(writer, value)
+        with client(tmp_path, start=at(4)) as reader:
+            assert bids(take(reader, 1)) == [(4, 14)]
+            assert writer.ring.writer.asked
+            writer.standing(14)
+            push(writer, 15)
+            assert bids(take(reader, 3)) == [(0, 14), (0, 14), (5, 15)]
+            writer.standing(15)
+            push(writer, 16)
+            assert bids(take(reader, 1)) == [(6, 16)]
+
+
+def test_a_reader_that_resumes_at_the_live_end_takes_the_snapshot_there(tmp_path: Path) -> None:
+    with writing(tmp_path, data=ALL, capacity_bytes=2**17) as writer:
+        writer.standing(10)
+        writer.book(11)
+        with client(tmp_path, start=at(2)) as reader:
+            reader.connect()
+            writer.standing(11)
+            writer.book(12)
+            assert bids(take(reader, 3)) == [(0, 11), (0, 11), (2, 12)]
+            writer.standing(12)
+            writer.book(13)
+            assert bids(take(reader, 1)) == [(3, 13)]
+
+
+def test_a_reader_whose_number_comes_within_a_snapshot_takes_the_next_one_too(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path, data=ALL, capacity_bytes=2**17) as writer:
+        writer.ring.writer.begin_snapshot()
+        writer.quote(10, flags=BlockFlags.SNAPSHOT)
+        writer.book(11)
+        writer.book(11, flags=BlockFlags.SNAPSHOT)
+        writer.ring.writer.end_snapshot()
+        with client(tmp_path, start=at(2)) as reader:
+            writer.standing(11)
+            writer.book(12)
+            assert bids(take(reader, 4)) == [(0, 11), (0, 11), (0, 11), (2, 12)]
+
+
+@pytest.mark.usefixtures("_read_only")
+def test_a_reader_that_may_not_write_takes_no_snapshot_from_before_its_number(
+    tmp_path: Path,
+) -> None:
+    with writing(tmp_path, data=ALL) as writer, client(tmp_path, resume=False) as reader:
+        writer.standing(10)
+        writer.book(11)
+        assert bids(take(reader, 3)) == [(0, 10), (0, 10), (1, 11)]
+        reader._lost(OSError("as if interrupted"))
+        writer.book(12)
+        assert bids(take(reader, 2)) == [(2, 12)]
+        writer.standing(12)
+        writer.book(13)
+        assert bids(take(reader, 3)) == [(0, 12), (0, 12), (3, 13)]
 
 
 def test_a_reader_that_finds_the_table_full_reads_all_the_same(tmp_path: Path) -> None:
