@@ -278,6 +278,8 @@ class AttachedRing(AttachedFile):
         lost = b""
         if due is not None and due < seq:
             lost = frame(encode_event(Loss(first_seq=due, last_seq=seq - 1, reason=beginning.why)))
+            # The snapshot that this reader takes now comes behind that loss.
+            self._change(told=self._subscription.lost + seq - due)
             if not beginning.is_joining:
                 self._change(lost=self._state.lost + seq - due)
         self._note()
@@ -360,11 +362,11 @@ class AttachedRing(AttachedFile):
         return found
 
     def _look_at_losses(self) -> None:
-        """The session has counted a loss: then the reader needs the next snapshot. If the service
-        lost the records, it makes one by itself."""
+        """The session has counted a loss: then the reader needs the next snapshot, also if it is in
+        the middle of one. If the service lost the records, it makes one by itself."""
         self._change(told=self._subscription.lost)
         header = self._subscription.header
-        if self._state.takes is _Takes.NONE and header is not None and header.data & _STANDING:
+        if header is not None and header.data & _STANDING:
             self._change(takes=_Takes.STANDING, since=self.reader.ask_snapshot())
 
     def _go_on_elsewhere(self) -> bytes:

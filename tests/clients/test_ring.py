@@ -462,6 +462,40 @@ def test_after_a_loss_of_the_service_a_reader_takes_the_next_snapshot(tmp_path: 
         assert numbers(take(reader, 1)) == [7]
 
 
+@pytest.mark.usefixtures("_no_wait")
+def test_after_a_loss_within_a_snapshot_a_reader_takes_the_next_one(tmp_path: Path) -> None:
+    with writing(tmp_path, data=ALL) as writer, client(tmp_path) as reader:
+        reader.connect()
+        writer.snapshot(is_ended=False)
+        assert [type(each) for each in take(reader, 2)] == [Snapshot, BookUpdate]
+        lost = Loss(first_seq=1, last_seq=4, reason=LossReason.SLOW)
+        writer.push(frame(encode_event(lost)), 4)
+        assert next(reader) == lost
+        writer.ring.writer.end_snapshot()
+        writer.trades(1)
+        assert numbers(take(reader, 1)) == [5]
+        assert writer.ring.writer.asked
+        writer.standing(7)
+        writer.trades(1)
+        assert bids(take(reader, 2)) == [(0, 7), (0, 7)]
+        assert numbers(take(reader, 1)) == [6]
+        writer.standing(8)
+        writer.trades(1)
+        assert numbers(take(reader, 1)) == [7]
+
+
+def test_after_a_loss_in_a_channel_of_trades_a_reader_asks_for_nothing(tmp_path: Path) -> None:
+    with writing(tmp_path) as writer, client(tmp_path) as reader:
+        join(reader, writer)
+        take(reader, 1)
+        lost = Loss(first_seq=1, last_seq=4, reason=LossReason.SLOW)
+        writer.push(frame(encode_event(lost)), 4)
+        assert next(reader) == lost
+        writer.trades(1)
+        assert numbers(take(reader, 1)) == [5]
+        assert not writer.ring.writer.asked
+
+
 # Lapped.
 
 
