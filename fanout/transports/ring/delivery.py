@@ -80,9 +80,10 @@ class Delivery:
         self._give_books()
 
     def say(self, frames: bytes) -> None:
-        """Push a frame that takes no sequence number."""
-        if not self._pieces:
-            self._push(frames, self._reader.cursor.next_seq)
+        """Push a frame that speaks of the log's end, unless something has to come before it."""
+        at = self._reader.cursor
+        if at.position == self._reader.log.end:
+            self._push(frames, at.next_seq)
 
     def finish(self) -> None:
         """Nothing more will come."""

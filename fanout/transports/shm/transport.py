@@ -121,10 +121,8 @@ class ShmTransport(SharedTransport[OwnedQueue]):
                     if channel.log.closed:
                         delivery.finish()
                         return True
-                    if trio.current_time() - self._quiet_since_s >= HEARTBEAT_S:
-                        self._quiet_since_s = trio.current_time()
-                        delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
-                    self._welcome(queue.writer.readers, channel, delivery)
+                    if delivery.position == channel.log.end:
+                        self._say_what_is_due(queue.writer.readers, channel, delivery)
                     if delivery.is_giving_books:
                         await trio.lowlevel.checkpoint()
                         continue
@@ -151,6 +149,15 @@ class ShmTransport(SharedTransport[OwnedQueue]):
             self._blocks += delivery.position - first
             self._quiet_since_s = trio.current_time()
             self.sending.add(delivery.age_ns(first))
+
+    def _say_what_is_due(self, readers: int, channel: Channel, delivery: Delivery) -> None:
+        """Push a heartbeat in silence, and a snapshot for a new reader. Both speak of the log's
+        end, so nothing may wait to be pushed before them."""
+        now_s = trio.current_time()
+        if now_s - self._quiet_since_s >= HEARTBEAT_S:
+            self._quiet_since_s = now_s
+            delivery.say(channel.heartbeat(self._wall_ns())[LENGTH_BYTES:])
+        self._welcome(readers, channel, delivery)
 
     def _welcome(self, readers: int, channel: Channel, delivery: Delivery) -> None:
         """Push a snapshot for a new reader, behind what it has to read, once there is room."""

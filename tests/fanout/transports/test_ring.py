@@ -354,6 +354,21 @@ async def test_a_deep_book_is_encoded_in_steps_while_it_changes(
             assert sum(isinstance(each, Loss) for each in reader.records) == 0
 
 
+async def test_no_heartbeat_overtakes_what_waits_for_a_deep_book(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.transports.ring.transport.HEARTBEAT_S", 0.0)
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, snapshot_s=0):
+        with reading(tmp_path, Start.OLDEST) as reader:
+            await deep.change(60)
+            await settle()
+            deep.take(reader)
+            deep.kept.assert_right(0, 1)
+            losses = [each.reason for each in reader.records if isinstance(each, Loss)]
+            assert losses == [LossReason.EVICTED]  # from before the ring
+
+
 async def test_a_reader_that_asks_while_a_snapshot_is_made_gets_the_next(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -592,6 +592,40 @@ async def test_a_reader_that_attaches_while_a_book_is_encoded_gets_it(
             deep.kept.assert_right(0, 1)
 
 
+async def test_no_heartbeat_overtakes_what_waits_for_a_deep_book(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.transports.shm.transport.HEARTBEAT_S", 0.0)
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**20):
+        with reading(tmp_path) as reader:
+            await deep.change(60)
+            await settle()
+            deep.take(reader)
+            deep.kept.assert_right(0, 1)
+            assert not any(isinstance(each, Loss) for each in reader.records)
+
+
+async def test_no_snapshot_overtakes_what_waits_for_a_deep_book(tmp_path: Path) -> None:
+    deep = Deep()
+    async with serving(deep.channel, tmp_path, capacity_bytes=2**20):
+        with reading(tmp_path):
+            for each in range(2):
+                publish(deep.channel, deep.channel.log.next_seq, 1)
+                await deep.change(each)
+        with reading(tmp_path) as reader:
+            for _ in range(60):
+                publish(deep.channel, deep.channel.log.next_seq, 1)
+                await trio.lowlevel.checkpoint()
+            await settle()
+            deep.take(reader)
+            deep.kept.assert_right(0, 1)
+            (snapshot,) = [each for each in reader.records if isinstance(each, Snapshot)]
+            behind = reader.records[reader.records.index(snapshot) :]
+            ids = [each.trade_id for each in behind if isinstance(each, Trade)]
+            assert ids[0] == snapshot.trades[-1].trade_id + 1
+
+
 async def test_a_book_without_room_comes_when_there_is_room_as_it_is_then(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
