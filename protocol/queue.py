@@ -172,8 +172,7 @@ class QueueReader(page.QueueEnd):
         if len(buffer) < page.HEAD_BYTES:
             raise page.TruncatedQueueError(f"file of {len(buffer):,} bytes holds no page")
         with memoryview(buffer)[: page.HEAD_BYTES] as head, head.cast("Q") as words:
-            page.check_page(words, len(buffer))
-            capacity = words[page.CAPACITY_WORD]
+            capacity = page.check_page(words, len(buffer))
         super().__init__(buffer, capacity)
         self._position = self._words[page.READ_WORD]
         self._words[page.READER_PID_WORD] = pid

@@ -148,9 +148,12 @@ def check_capacity(capacity: int) -> None:
         )
 
 
-def check_page(words: View, size_bytes: int) -> None:
-    """Raises `MalformedError` or `LimitExceededError` unless a queue of `size_bytes` starts with
-    these words."""
+def check_page(words: View, size_bytes: int) -> int:
+    """The capacity of a queue of `size_bytes` that starts with these words. It is loaded once:
+    whoever may write to the file may change it at any time.
+
+    Raises `MalformedError` or `LimitExceededError`.
+    """
     if words[MAGIC_WORD] != MAGIC:
         raise NotAQueueError("it is not a shared-memory queue of a fanout")
     if words[VERSION_WORD] != LAYOUT_VERSION:
@@ -163,6 +166,7 @@ def check_page(words: View, size_bytes: int) -> None:
         raise TruncatedQueueError(
             f"queue of {size_bytes:,} bytes: {PAGE_BYTES + capacity:,} by its page"
         )
+    return capacity
 
 
 def write_header(page: View, words: View, slot: int, header: bytes, cursor: int) -> None:

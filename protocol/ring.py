@@ -262,8 +262,7 @@ class RingReader(page.RingEnd):
         if len(buffer) < page.HEAD_BYTES:
             raise page.TruncatedRingError(f"file of {len(buffer):,} bytes holds no page")
         with memoryview(buffer)[: page.HEAD_BYTES] as head, head.cast("Q") as words:
-            page.check_page(words, len(buffer))
-            capacity = words[page.CAPACITY_WORD]
+            capacity = page.check_page(words, len(buffer))
         super().__init__(buffer, capacity)
         self._position = self._words[page.TAIL_WORD]
         self._entry: memoryview | None = None

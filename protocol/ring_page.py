@@ -181,9 +181,12 @@ def reader_word(slot: int) -> int:
     return TABLE_AT // WORD_BYTES + slot * READER_WORDS
 
 
-def check_page(words: View, size_bytes: int) -> None:
-    """Raises `MalformedError` or `LimitExceededError` unless a ring of `size_bytes` starts with
-    these words."""
+def check_page(words: View, size_bytes: int) -> int:
+    """The capacity of a ring of `size_bytes` that starts with these words. It is loaded once:
+    whoever may write to the file may change it at any time.
+
+    Raises `MalformedError` or `LimitExceededError`.
+    """
     if words[MAGIC_WORD] != MAGIC:
         raise NotARingError("it is not a ring of a fanout")
     if words[VERSION_WORD] != LAYOUT_VERSION:
@@ -196,6 +199,7 @@ def check_page(words: View, size_bytes: int) -> None:
         raise TruncatedRingError(
             f"ring of {size_bytes:,} bytes: {DATA_AT + capacity:,} by its page"
         )
+    return capacity
 
 
 def store(view: View, at: int, data: bytes) -> None:

@@ -67,6 +67,23 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
 
 
+def test_a_capacity_that_changes_while_it_is_checked_is_the_one_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer, writer = new_ring()
+    writer.push(frame(b"xyz"))
+
+    def check_and_change(capacity: int) -> None:
+        checked(capacity)
+        put(buffer, 8 * page.CAPACITY_WORD, 16 * CAPACITY)
+
+    checked = page.check_capacity
+    monkeypatch.setattr(page, "check_capacity", check_and_change)
+    reader = QueueReader(buffer, pid=22)
+    assert reader.capacity == CAPACITY
+    assert reader.pop() == b"xyz"
+
+
 def test_a_queue_begins_at_its_start_and_ends_with_nothing_left_over() -> None:
     buffer = bytearray(page.PAGE_BYTES + CAPACITY)
     writer = QueueWriter(buffer, header=None, pid=11)

@@ -625,6 +625,23 @@ def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
         RingReader(buffer[:size])
 
 
+def test_a_capacity_that_changes_while_it_is_checked_is_the_one_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer, writer = new_ring()
+    writer.push(frame(numbered(FIRST)), FIRST + 1)
+
+    def check_and_change(capacity: int) -> None:
+        checked(capacity)
+        put(buffer, 8 * page.CAPACITY_WORD, 16 * CAPACITY)
+
+    checked = page.check_capacity
+    monkeypatch.setattr(page, "check_capacity", check_and_change)
+    reader = reader_of(buffer)
+    assert reader.capacity == CAPACITY
+    assert number(reader.pop()) == FIRST
+
+
 def test_a_page_of_another_format_or_version_is_refused() -> None:
     buffer, _ = new_ring()
     put(buffer, 8, 2)
