@@ -6,7 +6,8 @@ Workload: three parts.
   ring is looked at as often; again and again. The loop around the calls is part of each figure.
 - *hand-off*: the paced frames of the stage `shm`, 100 bytes every 100 µs between two fresh
   processes on a core each, with the moment of sending inside; how old they are on arrival. The
-  readers spin, except that of TCP, which blocks. Ring and queue are read without a client.
+  readers spin, except that of TCP, which blocks. Ring and queue are read without a client. *From
+  publishing* is the way through a service, as in `shm`, to the reader of its ring or its queue.
 - *crowd*: a writer on one core, and one reader or eight on another. All readers get the same frames
   of 200 bytes, in bursts of twenty, a millisecond apart. How long a frame takes the writer. The
   queue and TCP need a push or a send for each reader. Each reader checks that it gets every frame.
@@ -29,7 +30,14 @@ import msgspec
 
 from tests.bench.measure import REST_CORE, WORK_CORE, answer, in_rounds, ratios, start
 from tests.bench.report import Absent, Row, figure
-from tests.bench.shm import MEMORY, PREFIX, CannotStartError, Contender
+from tests.bench.shm import (
+    MEMORY,
+    PREFIX,
+    PUBLISHED_QUEUE,
+    PUBLISHED_RING,
+    CannotStartError,
+    Contender,
+)
 from tests.bench.shm import Dose as PairDose
 from tests.bench.shm import sample as pair_sample
 
@@ -62,6 +70,13 @@ HANDED: Final = {
 }
 """Contenders of the hand-off, by ways of `tests.bench.shm_rivals.ends`, and of the crowd."""
 
+PUBLISHED: Final = {
+    f"{COMPILED}, from publishing": Contender(PUBLISHED_RING, _TWINS),
+    f"{PLAIN}, from publishing": Contender(PUBLISHED_RING, pure=True),
+    "queue, compiled, from publishing": Contender(PUBLISHED_QUEUE, _TWINS),
+}
+"""Contenders of the hand-off alone."""
+
 CROWD_WAYS: Final = {"bare_queue": "queue"}
 """What a way is called in `ring_parts.crowd`, if otherwise."""
 
@@ -75,8 +90,10 @@ PERCENTILES: Final = {"p50": 0.5, "p99": 0.99}
 def run(*, small: bool) -> list[Row | Absent]:
     """See `tests.bench.report.Stage`."""
     dose = SMALL if small else WHOLE
-    absent = {name: each.why_absent for name, each in HANDED.items() if each.why_absent}
+    contenders = HANDED | PUBLISHED
+    absent = {name: each.why_absent for name, each in contenders.items() if each.why_absent}
     present = {name: each for name, each in HANDED.items() if name not in absent}
+    published = {name: each for name, each in PUBLISHED.items() if name not in absent}
     for name, each in list(present.items()):
         try:
             if each.way == "iceoryx":
@@ -86,7 +103,7 @@ def run(*, small: bool) -> list[Row | Absent]:
             del present[name]
     return [
         *_alone_rows(dose, present),
-        *_handed_rows(dose, present),
+        *_handed_rows(dose, present | published),
         *_crowd_rows(dose, present),
         *(Absent(name, why) for name, why in absent.items()),
     ]

@@ -96,7 +96,8 @@ class Contender(msgspec.Struct, frozen=True):
         return ", ".join(why for module, why in self.needs.items() if find_spec(module) is None)
 
 
-PUBLISHED_WAY: Final = "published"
+PUBLISHED_QUEUE: Final = "published_queue"
+PUBLISHED_RING: Final = "published_ring"
 
 
 class CannotStartError(Exception):
@@ -128,8 +129,8 @@ BARE: Final = {
     f"{PLAIN}, without its client": Contender("bare_queue", pure=True, is_paced=False),
 }
 PUBLISHED: Final = {
-    f"{COMPILED}, from publishing": Contender(PUBLISHED_WAY, _TWINS),
-    f"{PLAIN}, from publishing": Contender(PUBLISHED_WAY, pure=True),
+    f"{COMPILED}, from publishing": Contender(PUBLISHED_QUEUE, _TWINS),
+    f"{PLAIN}, from publishing": Contender(PUBLISHED_QUEUE, pure=True),
 }
 RIVALS: Final = {
     "iceoryx2": Contender("iceoryx", {"iceoryx2": "pip install iceoryx2"}),
@@ -189,8 +190,8 @@ def sample(contender: Contender, dose: Dose) -> Sample:
     with TemporaryDirectory(dir=MEMORY, prefix=PREFIX) as directory:
         paced = dose.paced if contender.is_paced else 0
         module, words = "pair", (contender.way, directory, paced, dose.flood)
-        if contender.way == PUBLISHED_WAY:
-            module, words = "published", (directory, paced)
+        if contender.way in (PUBLISHED_QUEUE, PUBLISHED_RING):
+            module, words = "published", (contender.way, directory, paced)
         child = start(
             f"tests.bench.shm_rivals.{module}",
             *words,

@@ -41,8 +41,9 @@ def test_every_contender_is_measured_or_left_out_by_name(
     monkeypatch.setattr(ring, "PREFIX", f"fanout-test-{os.getpid()}-")
     rows, absent = result()
     assert {ring.PLAIN, "tcp"}.isdisjoint(absent)
-    for name in ring.HANDED.keys() - absent.keys():
+    for name in (ring.HANDED | ring.PUBLISHED).keys() - absent.keys():
         assert rows[f"{name}, hand-off p50"].value > 0
+    for name in ring.HANDED.keys() - absent.keys():
         assert rows[f"{name}, a frame to 8"].value > 0
     assert not list(ring.MEMORY.glob(f"{ring.PREFIX}*")), "nothing is left behind"
     assert capfd.readouterr().err == ""
@@ -82,7 +83,13 @@ def test_who_is_missing_or_does_not_start_is_left_out_by_name(
     assert not [name for name in rows if name.startswith("iceoryx2")]
     monkeypatch.setattr(Contender, "why_absent", property(lambda each: each.needs and "missing"))
     rows, absent = result()
-    assert absent.keys() == {"ring, compiled", "queue, compiled", "iceoryx2"}
+    assert absent.keys() == {
+        "ring, compiled",
+        "ring, compiled, from publishing",
+        "queue, compiled",
+        "queue, compiled, from publishing",
+        "iceoryx2",
+    }
 
 
 def test_a_push_and_a_pop_are_measured_alone() -> None:

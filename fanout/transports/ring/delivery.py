@@ -52,19 +52,29 @@ class Delivery:
         """Numbers that all readers were told they lost, since the log had dropped them."""
         return self._reader.lost
 
-    def deliver(self) -> bool:
-        """Push all that is new; False if there was nothing new, or if the rest of a book comes
-        first."""
+    def age_ns(self, position: int) -> int:
+        """For how long the frame at a position has been in the log."""
+        return self._reader.log.age_ns(position)
+
+    def take(self) -> bool:
+        """Push what is new, as much as the log gives at once, unless something else comes first.
+        False if `deliver` has to do the rest."""
+        reader = self._reader
+        if not self._pieces:
+            self._push_plain()
+        at = reader.cursor
+        return at.position == reader.log.end and reader.is_told(at.context)
+
+    def deliver(self) -> None:
+        """Push all that is new. The rest of a whole book comes first."""
         log = self._reader.log
         if self._pieces and not log.closed:
             self._give_books()
-            return False
-        is_news = self._reader.cursor.position != log.end
-        if is_news:
+            return
+        if self._reader.cursor.position != log.end:
             self._push_news()
         if self.is_giving_books:
             self._give_books()
-        return is_news
 
     def show(self) -> None:
         """Begin a snapshot. One that is under way is finished instead."""
@@ -93,19 +103,23 @@ class Delivery:
         self._writer.push(frames, next_seq)
 
     def _push_news(self) -> None:
-        reader, log, writer = self._reader, self._reader.log, self._writer
-        at = reader.cursor
-        while at.position != log.end:
-            start, first_seq, header = at.position, at.next_seq, at.context
-            plain = reader.next_plain()
-            if not plain:
+        reader, log = self._reader, self._reader.log
+        while reader.cursor.position != log.end:
+            if not self._push_plain():
                 self._push_next()
-                at = reader.cursor
-            elif len(plain) <= writer.longest_push:
-                writer.push(plain, at.next_seq)
-            else:
-                self._push_each(Run(plain, first_seq, header, start, at.position))
-        self._tell(at.next_seq, at.context)
+        self._tell(reader.cursor.next_seq, reader.cursor.context)
+
+    def _push_plain(self) -> bool:
+        """Push what follows, up to some 64 KiB. False, and nothing is done, if nothing follows, or
+        if readers have to be told something before it."""
+        reader, writer, at = self._reader, self._writer, self._reader.cursor
+        start, first_seq, header = at.position, at.next_seq, at.context
+        plain = reader.next_plain()
+        if len(plain) > writer.longest_push:
+            self._push_each(Run(plain, first_seq, header, start, at.position))
+        elif plain:
+            writer.push(plain, at.next_seq)
+        return bool(plain)
 
     def _push_next(self) -> None:
         """Push frames before which something has to be told, or among which is a header."""

@@ -1,23 +1,23 @@
 """A ring in shared memory as a transport: any number of readers on this machine, for the cost of
 none.
 
-Each wake-up of the log is pushed into the ring in the same pass of the scheduler, whoever reads it
-or not. A reader attaches without our help. Ten times a second the transport looks whether one has
-asked for a snapshot, and changes the heartbeat, which shows that the writer is alive.
+What is published is pushed into the ring within the step that publishes it, whoever reads the ring.
+The transport's task does what takes longer. A reader attaches without our help. Ten times a second
+the task looks whether one has asked for a snapshot, and changes the heartbeat, which shows that the
+writer is alive.
 """
 
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.channel.log import Log
 from fanout.protocol.constants import START
 from fanout.protocol.framing import frame
 from fanout.protocol.header import decode_opening
-from fanout.protocol.records import Header
 from fanout.protocol.ring import ReaderEntry
 from fanout.stats.snapshots import ConsumerStats, TransportStats
 from fanout.transports.base import CHUNK_BYTES
@@ -41,6 +41,7 @@ class RingTransport(SharedTransport[OwnedRing]):
         self.url = f"ring://{config.name}"
         self._ring: OwnedRing | None = None
         self._readers = Readers()
+        self._quiet_since_s = 0.0
         self._blocks = 0
         """Frames of the log that were pushed."""
         self._lost = 0
@@ -100,44 +101,52 @@ class RingTransport(SharedTransport[OwnedRing]):
         log, self._ring = channel.log, file
         delivery, lost_before = Delivery(file.writer, channel), self._lost
         now_s = trio.current_time()
-        quiet_since_s, look_s, snapshot_s = now_s, now_s, now_s
+        self._quiet_since_s, look_s, snapshot_s = now_s, now_s, now_s
         try:
-            while file.is_whole():
-                file.writer.beat(self._wall_ns())
-                is_news = self._deliver(delivery, log)
-                self._lost = lost_before + delivery.lost
-                if log.closed:
-                    delivery.finish()
-                    return True
-                now_s = trio.current_time()
-                if is_news:
-                    quiet_since_s = now_s
-                elif now_s - quiet_since_s >= HEARTBEAT_S:
-                    quiet_since_s = now_s
-                    delivery.say(channel.heartbeat(self._wall_ns()))
-                if now_s >= look_s:
-                    look_s = now_s + BEAT_S
-                    self._look(file)
-                    is_due = 0 < self.config.snapshot_s <= now_s - snapshot_s
-                    if is_due or delivery.wants_snapshot or file.writer.asked:
-                        snapshot_s = now_s
-                        delivery.show()
-                if delivery.is_giving_books:
-                    await trio.lowlevel.checkpoint()
-                    continue
-                with trio.move_on_after(BEAT_S):
-                    await log.wait_beyond(delivery.position)
+            with log.hand(partial(self._take, file, delivery), is_quick=True) as hand:
+                while file.is_whole():
+                    file.writer.beat(self._wall_ns())
+                    first = delivery.position
+                    delivery.deliver()
+                    self._count(delivery, first)
+                    self._lost = lost_before + delivery.lost
+                    if log.closed:
+                        delivery.finish()
+                        return True
+                    now_s = trio.current_time()
+                    if now_s - self._quiet_since_s >= HEARTBEAT_S:
+                        self._quiet_since_s = now_s
+                        delivery.say(channel.heartbeat(self._wall_ns()))
+                    if now_s >= look_s:
+                        look_s = now_s + BEAT_S
+                        self._look(file)
+                        is_due = 0 < self.config.snapshot_s <= now_s - snapshot_s
+                        if is_due or delivery.wants_snapshot or file.writer.asked:
+                            snapshot_s = now_s
+                            delivery.show()
+                    if delivery.is_giving_books:
+                        await trio.lowlevel.checkpoint()
+                        continue
+                    with trio.move_on_after(BEAT_S):
+                        await hand.wait()
             return False
         finally:
             self._ring = None
             self._readers.leave()
             file.close(keep=False)
 
-    def _deliver(self, delivery: Delivery, log: Log[Header]) -> bool:
-        """Push all that is new. Whether anything was."""
+    def _take(self, file: OwnedRing, delivery: Delivery) -> bool:
+        """Push what was published, in the publisher's step: see `fanout.channel.hand`."""
+        if not file.is_uncut():
+            return False
         first = delivery.position
-        is_news = delivery.deliver()
-        if is_news:
+        is_all = delivery.take()
+        self._count(delivery, first)
+        return is_all
+
+    def _count(self, delivery: Delivery, first: int) -> None:
+        """Count the frames of the log from position `first` on, which were pushed."""
+        if delivery.position != first:
             self._blocks += delivery.position - first
-            self.sending.add(log.age_ns(first))
-        return is_news
+            self._quiet_since_s = trio.current_time()
+            self.sending.add(delivery.age_ns(first))

@@ -1,10 +1,11 @@
-"""From a service's channel to the reader of its queue: two fresh processes.
+"""From a service's channel to the reader of its queue or its ring: two fresh processes.
 
-    python -m tests.bench.shm_rivals.published DIRECTORY PACED WRITER_CORE READER_CORE
+    python -m tests.bench.shm_rivals.published WAY DIRECTORY PACED WRITER_CORE READER_CORE
 
-The writer is trio's loop with a log and the transport `shm`. Every 100 µs a frame is appended to
-the log and handed on, with the moment inside, as a feed does it with a block that is encoded. The
-reader spins on `ShmClient.pop`. Prints as JSON how old each of PACED frames was, in ns.
+The writer is trio's loop with a log and the transport, `shm` or `ring`. Every 100 µs a frame is
+appended to the log and handed on, with the moment inside, as a feed does it with a block that is
+encoded. The reader of a queue spins on `ShmClient.pop`, that of a ring on `RingReader.pop`. Prints
+as JSON how old each of PACED frames was, in ns.
 """
 
 import json
@@ -19,24 +20,28 @@ import trio
 from fanout.channel.channel import Channel
 from fanout.clients.shm import ShmClient
 from fanout.protocol import Header
-from fanout.transports.shm import ShmTransport
-from fanout.transports.shm.config import ShmConfig
+from fanout.transports.base import Transport
+from fanout.transports.ring import RingConfig, RingTransport
+from fanout.transports.shm import ShmConfig, ShmTransport
+from tests.bench.ring_parts.rings import ring_reader
 from tests.bench.shm_rivals.frames import (
     PACE_NS,
     PACED_WARM_UP,
     PADDING,
     PAYLOAD_BYTES,
+    Receive,
     pack,
     read_paced,
 )
 from tests.bench.shm_rivals.pair import exit_code, follow_to_death
 
 READY: Final = b"!"
+BYTES: Final = 2**20
 TASK_S: Final = 0.01
 """In which the transport's task does what is left to it."""
 
 
-def main(directory: str, paced: int, writer_core: int, reader_core: int) -> None:
+def main(way: str, directory: str, paced: int, writer_core: int, reader_core: int) -> None:
     mine, theirs = socket.socketpair()
     reader = os.getpid()
     pid = os.fork()
@@ -44,26 +49,47 @@ def main(directory: str, paced: int, writer_core: int, reader_core: int) -> None
         mine.close()
         follow_to_death(reader)
         os.sched_setaffinity(0, {writer_core})
-        os._exit(exit_code(lambda: trio.run(publish, directory, PACED_WARM_UP + paced, theirs)))
+        count = PACED_WARM_UP + paced
+        os._exit(exit_code(lambda: trio.run(publish, WAYS[way](directory), count, theirs)))
     theirs.close()
     os.sched_setaffinity(0, {reader_core})
     if mine.recv(1) != READY:
         sys.exit("the writer did not begin")
-    client = ShmClient("shm://q", directory=directory)
-    while client.pop():
+    pop = POPS[way](directory)
+    while pop():
         pass  # what a reader gets first
     mine.send(READY)
-    ages = read_paced(client.pop, PACED_WARM_UP + paced)[PACED_WARM_UP:]
+    ages = read_paced(pop, PACED_WARM_UP + paced)[PACED_WARM_UP:]
     print(json.dumps({"ages": ages, "rate": 0}), flush=True)
     mine.close()
     if code := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
         sys.exit(f"the writer ended with {code}")
 
 
-async def publish(directory: str, count: int, reader: socket.socket) -> None:
+def queue(directory: str) -> Transport:
+    return ShmTransport(ShmConfig(name="f", directory=directory, capacity_bytes=BYTES))
+
+
+def queue_pop(directory: str) -> Receive:
+    return ShmClient("shm://f", directory=directory).pop
+
+
+def ring(directory: str) -> Transport:
+    config = RingConfig(name="f", directory=directory, capacity_bytes=BYTES, snapshot_s=0)
+    return RingTransport(config)
+
+
+def ring_pop(directory: str) -> Receive:
+    return ring_reader(f"{directory}/f", 0).pop
+
+
+WAYS: Final = {"published_queue": queue, "published_ring": ring}
+POPS: Final = {"published_queue": queue_pop, "published_ring": ring_pop}
+
+
+async def publish(transport: Transport, count: int, reader: socket.socket) -> None:
     header = Header(epoch_ns=1, next_seq=1, venue="bench", instruments=(), references=())
     channel = Channel(header, log_bytes=2**24, wall_ns=time.time_ns)
-    transport = ShmTransport(ShmConfig(name="q", directory=directory, capacity_bytes=2**20))
     async with trio.open_nursery() as nursery:
         await nursery.start(transport.run, [channel])
         reader.send(READY)
@@ -86,4 +112,4 @@ async def write_paced(channel: Channel, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(*sys.argv[1:3], *map(int, sys.argv[3:]))

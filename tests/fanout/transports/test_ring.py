@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import trio
@@ -31,7 +32,7 @@ from fanout.protocol.framing import payloads_of
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Reference
 from fanout.protocol.request import Request, Start
-from fanout.protocol.ring import RingReader
+from fanout.protocol.ring import RingReader, RingWriter
 from fanout.protocol.ring_page import CURSOR_WORD, DATA_AT, reader_word
 from fanout.transports.ring import RingConfig, RingTransport
 from tests.clients.queues import numbers, overwrite
@@ -167,15 +168,54 @@ async def test_an_unknown_channel_is_refused_with_the_names(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_record_is_in_the_ring_within_two_scheduler_passes(tmp_path: Path) -> None:
+async def test_a_record_is_in_the_ring_before_its_publisher_goes_on(tmp_path: Path) -> None:
     channel = new_channel()
     async with serving(channel, tmp_path):
         with reading(tmp_path, Start.OLDEST) as reader:
             await settle()
             publish(channel, 1, 2)
+            assert reader.all_now().trade_ids == [1, 2]
+
+
+async def test_a_record_after_another_is_in_the_ring_within_two_passes(tmp_path: Path) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        with reading(tmp_path, Start.OLDEST) as reader:
+            await settle()
+            publish(channel, 1, 2)
+            publish(channel, 3)
             for _ in range(2):  # one pass for us, at most one for the transport
                 await trio.lowlevel.checkpoint()
-            assert reader.all_now().trade_ids == [1, 2]
+            assert reader.all_now().trade_ids == [1, 2, 3]
+
+
+async def test_a_fault_while_something_is_published_ends_the_transport_and_not_its_publisher(
+    tmp_path: Path,
+) -> None:
+    channel = new_channel()
+    with pytest.RaisesGroup(ZeroDivisionError):
+        async with serving(channel, tmp_path):
+            await settle()
+            with mock.patch.object(RingWriter, "push", side_effect=ZeroDivisionError):
+                publish(channel, 1)
+            await settle()
+    assert os.listdir(tmp_path) == []
+    publish(channel, 2)
+    assert channel.log.next_seq == 3
+
+
+async def test_a_ring_that_was_cut_is_not_touched_by_the_next_record(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    channel = new_channel()
+    async with serving(channel, tmp_path):
+        await settle()
+        os.truncate(tmp_path / "r", 0)
+        publish(channel, 1)  # or this process has ended by SIGBUS
+        await settle()
+        publish(channel, 2)
+        with reading(tmp_path, Start.OLDEST) as reader:
+            assert reader.all_now().trade_ids == [2]
 
 
 async def test_a_burst_longer_than_a_push_is_pushed_frame_by_frame(
