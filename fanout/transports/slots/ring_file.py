@@ -35,7 +35,11 @@ class OwnedRing:
         self.writer = SlotsWriter(self._mapped)
 
     def is_whole(self) -> bool:
-        """Whether the file has its name and its length, and the write index that we stored.
+        """Whether the file has its name, and is unharmed."""
+        return self.is_unharmed() and has_name(self._path, self._fd)
+
+    def is_unharmed(self) -> bool:
+        """Whether the file has its length, and the write index that we stored.
 
         A store to a file that somebody cut would end this process, so system calls look. A cut
         between this look and the next store is not caught.
@@ -44,7 +48,6 @@ class OwnedRing:
         return (
             int.from_bytes(index, "little") == self.writer.position
             and os.fstat(self._fd).st_size == FILE_BYTES
-            and has_name(self._path, self._fd)
         )
 
     def close(self) -> None:

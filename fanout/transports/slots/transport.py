@@ -1,14 +1,16 @@
 """The ring of slots as a transport: one instrument, for one program that reads bitfinex-feeder's
 ring.
 
-Each wake-up of the log is pushed in the same pass of the scheduler. The ring has no place where a
-reader could show itself. So a program counts as a reader once the read index moves, and each
-program that opens the file is given the book again, `SETTLE_S` later.
+What is published is pushed within the step that publishes it, if it is little. The transport's task
+does the rest, such as whole books. The ring has no place where a reader could show itself. So a
+program counts as a reader once the read index moves, and each program that opens the file is given
+the book again, `SETTLE_S` later.
 """
 
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -177,28 +179,43 @@ class SlotsTransport(SharedTransport[OwnedRing]):
         self, delivery: Delivery, log: Log[Header], ring: OwnedRing, openings: Openings | None
     ) -> bool:
         writer, repeat = ring.writer, _Repeat(self.config.snapshot_s)
-        while ring.is_whole():
-            now_s = trio.current_time()
-            if writer.mend():
-                delivery.show_book()  # somebody is there who was elsewhere
-            opened = openings.take() if openings else 0
-            self._opened += opened
-            if repeat.is_due(now_s, is_opened=bool(opened)):
-                delivery.show_book()
-            first = delivery.position
-            if delivery.deliver():
-                self.sending.add(log.age_ns(first))
-            self._trouble = "" if delivery.has_instrument else self._missing()
-            self._reader.look(writer.read_position, writer.unread, now_s)
-            if delivery.position != log.end:
-                await trio.lowlevel.checkpoint()
-                continue
-            if log.closed:
-                delivery.finish()
-                return True
-            with trio.move_on_after(BEAT_S):
-                await log.wait_beyond(delivery.position)
+        with log.hand(partial(self._take, ring, delivery), is_quick=True) as hand:
+            while ring.is_whole():
+                now_s = trio.current_time()
+                if writer.mend():
+                    delivery.show_book()  # somebody is there who was elsewhere
+                opened = openings.take() if openings else 0
+                self._opened += opened
+                if repeat.is_due(now_s, is_opened=bool(opened)):
+                    delivery.show_book()
+                first = delivery.position
+                delivery.deliver()
+                self._note_age(delivery, first)
+                self._trouble = "" if delivery.has_instrument else self._missing()
+                self._reader.look(writer.read_position, writer.unread, now_s)
+                if delivery.position != log.end:
+                    await trio.lowlevel.checkpoint()
+                    continue
+                if log.closed:
+                    delivery.finish()
+                    return True
+                with trio.move_on_after(BEAT_S):
+                    await hand.wait()
         return False
+
+    def _take(self, ring: OwnedRing, delivery: Delivery) -> bool:
+        """Push what was published, in the publisher's step: see `fanout.channel.hand`."""
+        if not ring.is_unharmed():
+            return False
+        first = delivery.position
+        is_all = delivery.take()
+        self._note_age(delivery, first)
+        return is_all
+
+    def _note_age(self, delivery: Delivery, first: int) -> None:
+        """Count how old the frame at `first` was, if it was pushed."""
+        if delivery.position != first:
+            self.sending.add(delivery.age_ns(first))
 
     def _missing(self) -> str:
         symbol = self.config.symbol

@@ -73,6 +73,26 @@ async def test_trades_are_written_as_they_come(tmp_path: Path) -> None:
     assert served.counts.trades == 6
 
 
+async def test_what_is_little_is_written_before_its_publisher_goes_on(tmp_path: Path) -> None:
+    channel = channel_of(BTC)
+    feeder = Feeder(channel)
+    async with serving(channel, tmp_path):
+        with program(tmp_path) as reading:
+            feeder.whole({1: (99, 5)}, {})
+            await settle()
+            feeder.change({2: (98, 6)})
+            assert reading.has({1: (99, 5), 2: (98, 6)}, {})
+            await settle()
+            feeder.trade(7)
+            reading.read()
+            assert reading.trade_ids == [7]
+            await settle()
+            feeder.whole({3: (97, 4)}, {})
+            assert reading.has({1: (99, 5), 2: (98, 6)}, {})
+            await settle()
+            assert reading.has({3: (97, 4)}, {})
+
+
 async def test_a_burst_is_written_whole_and_in_order(tmp_path: Path) -> None:
     channel = channel_of(BTC)
     async with serving(channel, tmp_path) as served:
@@ -487,14 +507,15 @@ async def test_what_the_log_lost_is_counted_and_the_book_is_put_right(tmp_path: 
             feeder.whole({1: (99, 5)}, {3: (101, 7)})
             await settle()
             reading.read()
+            feeder.trade(0)  # it is taken at once, and the others are left to the task
             feeder.change({1: (0, 0), 2: (98, 6)})
-            for each in range(100):
+            for each in range(1, 101):
                 feeder.trade(each)
             await settle()
             assert reading.has({2: (98, 6)}, {3: (101, 7)})
-            assert served.counts.lost + len(reading.trade_ids) == 101
+            assert served.counts.lost + len(reading.trade_ids) == 102
             assert served.counts.lost > 50
-            assert reading.trade_ids == list(range(100 - len(reading.trade_ids), 100))
+            assert reading.trade_ids == [0, *range(102 - len(reading.trade_ids), 101)]
 
 
 async def test_a_loss_of_the_channel_is_counted(tmp_path: Path) -> None:
