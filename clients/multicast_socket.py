@@ -108,11 +108,11 @@ class Receivers:
         """Give packets that have come to `lines`. Returns whether there were any. Raises
         `OSError`."""
         is_any = False
-        for sock in self.sockets:
+        for line, sock in enumerate(self.sockets):
             try:
                 for _ in range(AT_ONCE):
                     data, sender = sock.recvfrom(MAX_PACKET_BYTES)
-                    lines.receive(data, sender, now_s)
+                    lines.receive(data, line, sender, now_s)
                     is_any = True
             except BlockingIOError:
                 continue

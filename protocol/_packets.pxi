@@ -11,7 +11,7 @@ def check_frames(data, at, count, due, is_snapshot):
     cdef const uint8_t *body
     cdef uint64_t offset, size, left, next_seq, seq, records, at_ns
     cdef uint64_t listings = 0
-    cdef uint64_t losses = 0
+    cdef uint64_t special = 0
     cdef uint32_t length, crc
     cdef uint8_t kind
     cdef bint is_apart
@@ -53,9 +53,9 @@ def check_frames(data, at, count, due, is_snapshot):
         if kind == HEADER_KIND or (seq and seq != next_seq):
             break
         listings += kind == INSTRUMENTS
-        losses += kind == LOSS
+        special += kind == LOSS or kind == END
         next_seq += records
     else:
         if offset == size and (listings == 0 or listings == <uint64_t>count):
-            return next_seq, listings, losses
+            return next_seq, listings, special
     return plain("check_frames")(data, at, count, due, is_snapshot)

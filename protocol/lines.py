@@ -1,12 +1,12 @@
 """Lines: the packets of one channel, from two lines, as the stream of a TCP connection.
 
     lines = Lines()
-    lines.receive(datagram, sender, now_s)    what a socket of either line brought
-    frames = lines.take()                     START, header, instruments, frames, in order
-    lines.missing                             the records that are waited for, and since when
-    lines.recovered(data, now_s)              what a TCP connection brought, asked for `wanted`
-    lines.give_up(now_s)                      report what is missing as lost, and go on
-    lines.is_over                             the epoch has ended; `following` makes the next Lines
+    lines.receive(datagram, line, sender, now_s)    what the socket of a line brought
+    frames = lines.take()                           START, header, instruments, frames, in order
+    lines.missing                                   the records that are waited for, and since when
+    lines.recovered(data, now_s)                    what TCP brought, asked for `wanted`
+    lines.give_up(now_s)                            report what is missing as lost, and go on
+    lines.is_over                                   the epoch has ended; `following` is the next
 
 Every packet travels on both lines. `Lines` takes each from whichever line is first. A packet that
 comes early waits until the ones before have come, or were recovered over TCP, or were given up. So
@@ -31,8 +31,10 @@ packet with INSTRUMENTS was lost. The packet waits for the header, which comes a
 **Snapshots.** A reader that has joined leaves them out. One that lost records of a channel with
 books needs the books again. What is passed on is never older than its place in the stream.
 
-**Who sends.** Nothing in a packet proves that. A line sticks to one sender's address, and another
-epoch counts only once the present one has ended or is silent.
+**Who sends.** Nothing in a packet proves that. A line is the socket that brought a packet, whatever
+the packet says, and it sticks to the address of one sender until that is silent. A leap in the
+numbers counts once a second packet of that sender agrees with it, and an END once it has come
+twice. Over TCP both count at once. Another epoch counts once this one has ended or is silent.
 """
 
 from collections import deque
@@ -55,7 +57,13 @@ from fanout.protocol.errors import (
 from fanout.protocol.events import decode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.joining import run_of, span_of
-from fanout.protocol.packet_order import EarlyPackets, LineCount, LineStatistics, PacketOrder
+from fanout.protocol.packet_order import (
+    EarlyPackets,
+    LineCount,
+    LineStatistics,
+    PacketOrder,
+    agree,
+)
 from fanout.protocol.packet_snapshots import has_books
 from fanout.protocol.packet_stream import PacketStream
 from fanout.protocol.packets import END, Packet, decode_packet
@@ -113,7 +121,7 @@ class LinesStatistics(msgspec.Struct, frozen=True, kw_only=True):
     other_epoch: int
     other_sender: int
     far: int
-    """Whose numbers are far from all others, without another packet that confirms them."""
+    """Whose numbers are far ahead of all others, without another packet that confirms them."""
     recovered: int
     """Sequence numbers that came over TCP."""
     lost: int
@@ -121,7 +129,7 @@ class LinesStatistics(msgspec.Struct, frozen=True, kw_only=True):
     early: int
     """Packets that wait now."""
     lines: dict[int, LineStatistics]
-    """By line: 0 is A, 1 is B."""
+    """By line, as the caller of `receive` numbers them."""
 
 
 class _Counts(msgspec.Struct):
@@ -169,6 +177,8 @@ class Lines:
         self._lines: dict[int, LineCount] = {}
         self._done = -1
         """The place of the newest packet that was passed on."""
+        self._end = self._sure_end = b""
+        """The newest END that came, and the newest that came twice."""
         self._early = EarlyPackets()
         self._hole_since_s: float | None = None
         """When it was noticed that the first early packet cannot be next."""
@@ -256,9 +266,9 @@ class Lines:
         none."""
         return self._stream.take()
 
-    def receive(self, data: bytes, source: Hashable, now_s: float) -> None:
-        """Take a datagram. `source` is its sender's address. One that is not in order is counted,
-        and changes nothing."""
+    def receive(self, data: bytes, line: int, source: Hashable, now_s: float) -> None:
+        """Take a datagram. `line` is the number of the group whose socket brought it, and `source`
+        is its sender's address. A datagram that is not in order is counted, and changes nothing."""
         try:
             packet = decode_packet(data)
         except NotAPacketError:
@@ -270,6 +280,8 @@ class Lines:
         except PeerError:
             self._counts.malformed += 1
         else:
+            if packet.line != line:
+                packet = replace(packet, line=line)
             self._receive(packet, source, now_s)
 
     def following(self, now_s: float, begin: Begin = Start.LIVE) -> "Lines":
@@ -332,7 +344,7 @@ class Lines:
             return
         place = self._order.place_of(packet)
         if place is None:
-            counts.far += 1
+            self._take_far(packet, line, now_s)
             return
         counts.packets += 1
         self.heard_s = now_s
@@ -347,6 +359,18 @@ class Lines:
             line = self._lines[number] = LineCount(source, now_s)
         return line if line.source == source else None
 
+    def _take_far(self, packet: Packet, line: LineCount, now_s: float) -> None:
+        """Keep a packet that is far from all before, until the next one of its sender agrees."""
+        far, line.far = line.far, packet
+        if far is None or not agree(far, packet):
+            self._counts.far += 1
+            return
+        line.far = None
+        self._counts.far -= 1
+        self._order.leap_to(far)
+        for each in (far, packet):
+            self._receive(each, line.source, now_s)
+
     def _take(self, packet: Packet, place: int, now_s: float) -> None:
         if (
             packet.is_plain
@@ -356,6 +380,10 @@ class Lines:
         ):  # nearly always
             self._done = place
             return
+        if packet.flags & END:
+            if packet.frames == self._end:
+                self._sure_end = self._end
+            self._end = packet.frames
         if place in self._early:
             self._counts.second += 1
             return
@@ -420,7 +448,8 @@ class Lines:
         if place != self._done + 1:
             self._stream.snapshots.lost()
         self._done = max(self._done, place)
-        self._stream.pass_on(packet)
+        if not packet.flags & END or packet.frames == self._sure_end:
+            self._stream.pass_on(packet)
 
     def _limit(self, now_s: float) -> None:
         """Keep what waits in bounds."""

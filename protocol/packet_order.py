@@ -1,10 +1,13 @@
 """The order of packets: their numbers without the wrap, which of them each line brought, and those
 that came early.
 
-A packet's number has 32 bits and wraps. `PacketOrder` gives it a place that only grows. A number
-that is far from all before, or a sequence number that is, counts only once a second packet agrees:
-a forged packet, or one that a faulty card damaged in a way that no checksum shows, must not make a
-reader give up millions of records.
+A packet's number has 32 bits and wraps. `PacketOrder` gives it a place that only grows.
+
+A packet that is some thousands ahead of all before, by its own number or by its sequence numbers,
+has no place yet. It gets one when the next packet of its sender agrees with it. So one wrong
+packet, be it forged or damaged in a way that no checksum shows, cannot make a reader give up more
+records than `MAX_SEQ_LEAP`. Real packets lose nothing by that: another one follows within a second,
+since a quiet channel has heartbeats.
 """
 
 from heapq import heappop, heappush
@@ -17,11 +20,15 @@ from fanout.protocol.packets import Packet
 _SPAN: Final = 2**32
 
 MAX_LEAP: Final = 65_536
-"""How far the number of a packet may be from the newest one: a second at the most that a service
-has been seen to send."""
+"""How far the number of a packet can be from the newest one. A sender whose numbers are further off
+has begun to count anew."""
 
-MAX_SEQ_LEAP: Final = 2**24
-"""How far a packet's sequence number may be ahead: minutes at the most that has been seen."""
+MAX_PACKETS_AHEAD: Final = 4_096
+"""How far the number of one packet may be ahead of the newest one, if no second packet agrees."""
+
+MAX_SEQ_LEAP: Final = 16_384
+"""How far the sequence numbers of one packet may be ahead, if no second packet agrees: more than
+the records that fit into one packet."""
 
 SEEN: Final = 256
 """How many packets back a line knows which ones it brought."""
@@ -36,28 +43,29 @@ class PacketOrder:
         self._newest: Packet | None = None
         self._place = 0
         """Of the newest packet."""
-        self._far: Packet | None = None
-        """A packet that was far from all before it."""
 
     def place_of(self, packet: Packet) -> int | None:
-        """A packet's place. None if it is far from the packets before, and the first such."""
+        """A packet's place. None if it is far from the packets before: see `leap_to`."""
         newest = self._newest
         if newest is None:
             self._newest = packet
             return 0
         leap = _leap(newest, packet)
-        if abs(leap) <= MAX_LEAP and packet.next_seq - newest.stop_seq <= MAX_SEQ_LEAP:
+        is_near = -MAX_LEAP <= leap <= MAX_PACKETS_AHEAD
+        if is_near and packet.stop_seq - newest.stop_seq <= MAX_SEQ_LEAP:
             place = self._place + leap
             if leap > 0:
                 self._newest, self._place = packet, place
             return place
-        far, self._far = self._far, packet
-        if far is None or not _agree(far, packet):
-            return None
+        return None
+
+    def leap_to(self, far: Packet) -> None:
+        """Go on at a packet that was far, now that another one agrees with it: both have places."""
+        assert self._newest is not None, "it was far from that"
+        leap = _leap(self._newest, far)
         # Places only grow, also where a sender has begun to count anew.
-        self._far, self._newest = None, packet
-        self._place += 2 * MAX_LEAP
-        return self._place
+        self._place += leap if 0 < leap <= MAX_LEAP else 2 * MAX_LEAP
+        self._newest = far
 
 
 def _leap(from_: Packet, to: Packet) -> int:
@@ -65,10 +73,10 @@ def _leap(from_: Packet, to: Packet) -> int:
     return (to.number - from_.number + _SPAN // 2) % _SPAN - _SPAN // 2
 
 
-def _agree(one: Packet, other: Packet) -> bool:
-    leap = _leap(one, other)
-    is_near = 0 < abs(leap) <= MAX_LEAP
-    return is_near and abs(other.next_seq - one.stop_seq) <= MAX_SEQ_LEAP
+def agree(one: Packet, other: Packet) -> bool:
+    """Whether two packets can be of one sender at nearly one time. The same packet twice cannot."""
+    is_near = 0 < abs(_leap(one, other)) <= MAX_PACKETS_AHEAD
+    return is_near and abs(other.stop_seq - one.stop_seq) <= MAX_SEQ_LEAP
 
 
 class LineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +100,8 @@ class LineCount:
         """The sender's address."""
         self.heard_s = now_s
         """When its newest packet came."""
+        self.far: Packet | None = None
+        """Its newest packet that was far from all before."""
         self._newest: int | None = None
         self._seen = 0
         """The places behind the newest one, a bit each, of those that came."""

@@ -201,9 +201,15 @@ def decode_packet(data: bytes) -> Packet:
     if len(data) > MAX_PACKET_BYTES:
         raise LimitExceededError(f"packet of {len(data):,} bytes exceeds {MAX_PACKET_BYTES:,}")
     flags &= _FLAGS
-    stop_seq, listings, losses = check_frames(
+    stop_seq, listings, special = check_frames(
         data, PACKET_HEADER_BYTES, count, next_seq, bool(flags & SNAPSHOT)
     )
+    if (
+        special
+        and not flags & END
+        and any(_is_end(each) for each in frames_of(data[PACKET_HEADER_BYTES:]))
+    ):
+        raise MalformedError("END in a packet that is not flagged so")
     return Packet(
         flags,
         channel,
@@ -215,7 +221,7 @@ def decode_packet(data: bytes) -> Packet:
         sent_ns,
         number,
         bool(listings),
-        not (flags or listings or losses),
+        not (flags or listings or special),
         data[PACKET_HEADER_BYTES:],
     )
 
@@ -225,9 +231,9 @@ def check_frames(
     data: bytes, at: int, count: int, due: int, is_snapshot: bool
 ) -> tuple[int, int, int]:
     """The number that is due behind the frames of a packet, which begin at an offset; how many of
-    them are INSTRUMENTS in mid-stream; and how many are LOSS. `due` is the number that is due
-    before them. Raises `PeerError` for frames that break the rules."""
-    listings = losses = 0
+    them are INSTRUMENTS in mid-stream; and how many are LOSS or END. `due` is the number that is
+    due before them. Raises `PeerError` for frames that break the rules."""
+    listings = special = 0
     for _ in range(count):
         start = at + LENGTH_BYTES
         if start > len(data):
@@ -250,16 +256,21 @@ def check_frames(
         if seq != due:
             raise MalformedError(f"frame with number {seq} in a packet where {due} is due")
         listings += kind == FrameKind.INSTRUMENTS
-        losses += kind == FrameKind.LOSS
+        special += kind in _SPECIAL
         due = stop
     if at != len(data):
         raise MalformedError(f"{len(data) - at:,} bytes behind the last frame of a packet")
     if listings and listings != count:
         raise MalformedError("instruments and other frames in one packet")
-    return due, listings, losses
+    return due, listings, special
 
 
 _ONLY_IN_STREAM: Final = frozenset({FrameKind.HEARTBEAT, FrameKind.END})
+_SPECIAL: Final = frozenset({FrameKind.LOSS, FrameKind.END})
+
+
+def _is_end(whole: bytes) -> bool:
+    return whole[LENGTH_BYTES] == FrameKind.END
 
 
 def frames_of(frames: bytes) -> Iterator[bytes]:

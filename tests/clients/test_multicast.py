@@ -27,8 +27,10 @@ from fanout.clients.outcomes import (
 from fanout.protocol import (
     End,
     EndReason,
+    Line,
     Loss,
     LossReason,
+    Packer,
     Position,
     Request,
     Snapshot,
@@ -37,6 +39,7 @@ from fanout.protocol import (
     encode_event,
     encode_request,
     frame,
+    on_line,
 )
 from tests.clients.groups import (
     Blocking,
@@ -361,6 +364,34 @@ def test_a_service_that_was_started_anew_without_an_end_is_noticed(
     (disconnected,) = (each for each in records if isinstance(each, Disconnected))
     assert disconnected.why == "the service was started anew"
     assert Restarted(before=Position(epoch_ns=7, seq=3), epoch_ns=8) in records
+
+
+@pytest.mark.parametrize("line", Line)
+def test_a_stranger_in_the_group_ends_nothing_and_blinds_nobody(line: Line) -> None:
+    with sending() as service:
+        group = service.groups[0]
+        service.options.pop("group_b")
+        with (
+            Blocking(service.url, **service.options) as client,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        ):
+            client.act = lambda _: (service.opening(), service.trades(2))[0]
+            records = [next(client), next(client)]
+            own = socket.inet_aton(LOOPBACK)
+            stranger.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+            for forged in (service.packer.heartbeat(5), *forged_ends(service.packer)):
+                stranger.sendto(on_line(forged, line), (group.address, group.port))
+            service.trades(1)
+            records.append(next(client))
+            counts = client.lines
+    assert seqs(records) == [1, 2, 3]
+    assert counts is not None
+    assert counts.other_sender == 3
+
+
+def forged_ends(packer: Packer) -> list[bytes]:
+    over = End(reason=EndReason.SHUTDOWN, last_seq=packer.next_seq - 1, retry_ms=1, why="forged")
+    return [packer.end(over, 5) for _ in range(2)]
 
 
 def test_silence_counts_as_a_lost_connection(collect: Collect) -> None:

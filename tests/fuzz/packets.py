@@ -76,7 +76,7 @@ def lines(story: bytes) -> None:
         if line == TCP:
             _recover(told, mended(data), float(step))
         else:
-            told.receive(sealed(data), line, float(step))
+            told.receive(sealed(data), line, line, float(step))
         if step % 7 == 6:
             told.give_up(float(step))
         heard.take(told.take())

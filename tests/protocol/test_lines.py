@@ -38,6 +38,7 @@ from fanout.protocol.errors import NotHeardError, RecoveryEndedError, WrongEpoch
 from fanout.protocol.framing import seal
 from fanout.protocol.instruments import encode_entry, runs_of
 from fanout.protocol.lines import SILENCE_S, Missing
+from fanout.protocol.packet_order import MAX_SEQ_LEAP
 from fanout.protocol.packet_stream import MAX_HEADERS
 from fanout.protocol.packets import SNAPSHOT, ListingSums, frames_of
 from fanout.protocol.records import End, Heartbeat, Skipped
@@ -60,7 +61,7 @@ class Heard:
     ) -> list[Record]:
         """The records that come out behind these packets."""
         for each in packets:
-            self.lines.receive(on_line(each, line), source or line.name, now_s)
+            self.lines.receive(on_line(each, line), line, source or line.name, now_s)
         return self.records()
 
     def recover(self, data: bytes, *, now_s: float = 0.0, piece_bytes: int = 10**9) -> bool:
@@ -244,7 +245,7 @@ def test_what_went_by_before_joining_is_lost_without_tcp(
     sender = Sender()
     sender.trades(5)
     heard = Heard(begin=begin)
-    heard.lines.receive(sender.packer.opening(1, is_last=True)[0], "A", 0.0)
+    heard.lines.receive(sender.packer.opening(1, is_last=True)[0], Line.A, "A", 0.0)
     found = heard.hear(sender.trades())
     heard.lines.give_up(1.0)
     assert numbers(found + heard.records()) == expected
@@ -1009,7 +1010,7 @@ def test_an_end_that_comes_again_is_not_taken_for_the_next_epoch() -> None:
     heard = joined(old)
     heard.hear(old.end())
     after = Heard(heard.lines.following(1.0))
-    assert after.hear(old.end() * 2, now_s=1.0) == []
+    assert after.hear(old.end(), now_s=1.0) == []
     assert (after.lines.epoch_ns, after.lines.statistics.other_epoch) == (None, 2)
     after.hear(new.snapshot(), now_s=1.0)
     assert numbers(after.hear(new.trades(), now_s=1.0)) == [1]
@@ -1099,6 +1100,118 @@ def test_a_line_has_one_sender_until_that_is_silent() -> None:
     assert numbers(heard.hear([three], source="moved", now_s=1.0 + SILENCE_S)) == [3]
 
 
+@pytest.mark.parametrize("line", Line)
+def test_a_forged_end_does_not_end_a_session(line: Line) -> None:
+    sender = Sender()
+    heard = joined(sender)
+    heard.hear(sender.trades())
+    for each in sender.end():
+        heard.lines.receive(on_line(each, line), Line.A, "forger", 1.0)
+    assert heard.lines.statistics.other_sender == 2
+    assert numbers(heard.hear(sender.trades(), now_s=1.0)) == [2]
+
+
+def test_an_end_counts_when_it_has_come_twice() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    wrong, _ = sender.end()
+    assert heard.hear([wrong]) == []
+    assert not heard.lines.is_over
+    assert numbers(heard.hear(sender.trades())) == [1]
+    one, two = sender.end()
+    assert heard.hear([one]) == [], "it is another one"
+    (end,) = heard.hear([two])
+    assert isinstance(end, End)
+    assert heard.lines.is_over
+
+
+def test_an_end_that_comes_on_both_lines_has_come_twice() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    one, _ = sender.end()
+    assert heard.hear([one]) == []
+    (end,) = heard.hear([one], line=Line.B)
+    assert isinstance(end, End)
+
+
+def test_an_end_shows_that_the_last_records_are_missing_and_waits_for_them() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    last = sender.trades(3)
+    one, two = sender.end()
+    heard.hear([one], now_s=2.0)
+    assert heard.lines.missing == Missing(1, 3, 2.0)
+    heard.hear([one], line=Line.B)
+    heard.hear([two])
+    assert numbers(heard.hear(last))[:3] == [1, 2, 3]
+    assert heard.lines.is_over
+
+
+@pytest.mark.parametrize("line", Line)
+def test_a_forged_heartbeat_makes_no_reader_give_up_records(line: Line) -> None:
+    sender = Sender()
+    heard = joined(sender)
+    for far in (MAX_SEQ_LEAP, 2**24 - 1):
+        for forged in _heartbeats(sender, 1 + far):
+            heard.lines.receive(on_line(forged, line), Line.A, "forger", 0.0)
+    assert heard.lines.missing is None
+    assert heard.lines.statistics.other_sender == 4
+    assert numbers(heard.hear(sender.trades())) == [1]
+
+
+def _heartbeats(sender: Sender, next_seq: int) -> list[bytes]:
+    """Two heartbeats that come next, with another number than is due."""
+    beat = frame(encode_event(Heartbeat(next_seq=next_seq, time_ns=1)))
+    number = sender.packer.number
+    return [_packet(sender, beat, next_seq, number=number + each) for each in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("event", "next_seq"),
+    [
+        (Heartbeat(next_seq=2**24, time_ns=1), 2**24),
+        (Loss(first_seq=1, last_seq=2**24, reason=LossReason.SLOW), 1),
+    ],
+)
+def test_one_wrong_packet_of_the_sender_makes_no_reader_give_up_millions(
+    event: Heartbeat | Loss, next_seq: int
+) -> None:
+    sender = Sender()
+    heard = joined(sender)
+    wrong = _packet(sender, frame(encode_event(event)), next_seq, number=sender.packer.number)
+    assert heard.hear([wrong]) == []
+    assert (heard.lines.missing, heard.lines.statistics.far) == (None, 1)
+    assert numbers(heard.hear(sender.trades() + sender.trades())) == [1, 2]
+
+
+def test_a_leap_counts_when_the_next_packet_of_its_sender_agrees_with_it() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    for _ in range(MAX_SEQ_LEAP // 500 + 1):
+        sender.trades(500)
+    due = sender.channel.log.next_seq
+    one, two = sender.trades() + sender.trades()
+    assert heard.hear([one]) == []
+    assert heard.hear([one], line=Line.B) == [], "the same packet confirms nothing"
+    assert heard.lines.missing is None
+    heard.hear([two])
+    assert heard.lines.missing == Missing(1, due - 1, 0.0)
+    heard.lines.give_up(0.0)
+    assert numbers(heard.records()) == [(1, due - 1, "UNANNOUNCED"), due, due + 1]
+    counts = heard.lines.statistics
+    assert (counts.far, counts.lost) == (1, due - 1), "the packet of line B confirmed nothing"
+
+
+def test_a_line_is_the_socket_that_brought_a_packet() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    (one,) = sender.trades()
+    heard.lines.receive(on_line(one, Line.B), Line.A, "A", 0.0)
+    assert numbers(heard.records()) == [1]
+    counts = heard.lines.statistics
+    assert (list(counts.lines), counts.lines[0].packets) == ([0], counts.packets)
+
+
 # What is no packet of ours.
 
 
@@ -1109,7 +1222,7 @@ def test_what_is_not_in_order_is_counted_by_its_fault() -> None:
     inside = bytearray(packet)
     inside[-1] ^= 1
     for data in (b"HTFP", packet[:60], bytes(inside), packet + b"more"):
-        heard.lines.receive(data, "A", 0.0)
+        heard.lines.receive(data, Line.A, "A", 0.0)
     wrong = replace(decode_packet(packet), channel=4)
     again = encode_packet(
         list(frames_of(wrong.frames)),
@@ -1120,7 +1233,7 @@ def test_what_is_not_in_order_is_counted_by_its_fault() -> None:
         sent_ns=1,
         channel=4,
     )
-    heard.lines.receive(again, "A", 0.0)
+    heard.lines.receive(again, Line.A, "A", 0.0)
     counts = heard.lines.statistics
     assert (counts.foreign, counts.cut, counts.damaged, counts.malformed) == (2, 1, 1, 1)
     assert numbers(heard.hear([packet])) == [1, 2]
@@ -1140,11 +1253,11 @@ def test_a_sender_that_numbers_its_packets_anew_is_followed() -> None:
     heard = joined(sender)
     assert numbers(heard.hear(sender.trades())) == [1]
     sender.packer.number = 0
-    packets = sender.trades() + sender.trades() + sender.trades()
-    heard.hear(packets)
-    heard.lines.give_up(0.0)
-    found = numbers(heard.records())
-    assert found == [(2, 2, "UNANNOUNCED"), 3, 4]
+    one, two, three = sender.trades() + sender.trades() + sender.trades()
+    assert heard.hear([one]) == []
+    assert heard.lines.statistics.far == 1
+    assert numbers(heard.hear([two, three])) == [2, 3, 4]
+    assert heard.lines.statistics.far == 0
     assert numbers(heard.hear(sender.heartbeat() + sender.status())) == [5]
 
 

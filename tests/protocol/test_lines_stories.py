@@ -42,9 +42,9 @@ class Reader:
         self._session = SubscriberSession()
         self._session.ask(Start.LIVE)
 
-    def step(self, arrived: list[tuple[object, bytes]], now_s: float) -> None:
+    def step(self, arrived: list[tuple[Line, bytes]], now_s: float) -> None:
         for line, data in arrived:
-            self.lines.receive(data, line, now_s)
+            self.lines.receive(data, line, line.name, now_s)
             self._take()
         missing = self.lines.missing
         is_late = missing is not None and now_s - missing.since_s >= PATIENCE
@@ -172,7 +172,7 @@ def test_all_that_was_sent_comes_out_or_is_reported(recovers: bool, has_books: b
 def test_two_lines_that_lose_one_packet_in_a_hundred_heal_99_of_100_gaps() -> None:
     chance, sender, lines = random.Random(5), Sender(), Lines()
     for each in sender.snapshot():
-        lines.receive(each, Line.A, 0.0)
+        lines.receive(each, Line.A, "A", 0.0)
     packets, unhealed = 4_000, 0
     for _ in range(packets):
         (packet,) = sender.trades()
@@ -180,9 +180,9 @@ def test_two_lines_that_lose_one_packet_in_a_hundred_heal_99_of_100_gaps() -> No
         unhealed += all(lost)
         for line in Line:
             if not lost[line]:
-                lines.receive(on_line(packet, line), line, 0.0)
+                lines.receive(on_line(packet, line), line, line.name, 0.0)
         lines.give_up(0.0)
-    lines.receive(sender.heartbeat()[0], Line.A, 0.0)
+    lines.receive(sender.heartbeat()[0], Line.A, "A", 0.0)
     lines.give_up(0.0)
     counts = lines.statistics
     gaps = sum(each.lost for each in counts.lines.values())

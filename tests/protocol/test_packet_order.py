@@ -5,17 +5,20 @@ import pytest
 from fanout.protocol import Packet
 from fanout.protocol.packet_order import (
     MAX_LEAP,
+    MAX_PACKETS_AHEAD,
     MAX_SEQ_LEAP,
     SEEN,
     EarlyPackets,
     LineCount,
     LineStatistics,
     PacketOrder,
+    agree,
 )
 
 
-def packet(number: int, next_seq: int = 1) -> Packet:
-    return Packet(0, 0, 0, 0, 1, next_seq, next_seq + 1, 0, number, False, True, b"frames")
+def packet(number: int, next_seq: int = 1, stop_seq: int | None = None) -> Packet:
+    stop_seq = stop_seq or next_seq + 1
+    return Packet(0, 0, 0, 0, 1, next_seq, stop_seq, 0, number, False, True, b"frames")
 
 
 def test_places_go_on_where_numbers_wrap() -> None:
@@ -27,9 +30,10 @@ def test_places_go_on_where_numbers_wrap() -> None:
 @pytest.mark.parametrize(
     "far",
     [
-        packet(100 + MAX_LEAP + 2),
+        packet(100 + MAX_PACKETS_AHEAD + 2),
         packet(100 - MAX_LEAP - 1),
-        packet(101, next_seq=MAX_SEQ_LEAP + 3),
+        packet(101, next_seq=MAX_SEQ_LEAP + 2),
+        packet(101, next_seq=2, stop_seq=MAX_SEQ_LEAP + 3),
     ],
 )
 def test_a_packet_that_is_far_from_all_others_counts_for_nothing(far: Packet) -> None:
@@ -37,27 +41,30 @@ def test_a_packet_that_is_far_from_all_others_counts_for_nothing(far: Packet) ->
     assert order.place_of(packet(100)) == 0
     assert order.place_of(far) is None
     assert order.place_of(packet(101)) == 1
-    assert order.place_of(far) is None, "the same once more confirms nothing"
+    assert not agree(far, far), "the same once more confirms nothing"
 
 
-def test_two_packets_that_agree_are_a_sender_that_counts_anew() -> None:
+def test_packets_agree_that_are_near_each_other_in_both_numbers() -> None:
+    one = packet(2**32 - 1, next_seq=10**9)
+    assert agree(one, packet(0, next_seq=10**9 + 1))
+    assert agree(packet(0, next_seq=10**9 + 1), one)
+    assert not agree(one, packet(MAX_PACKETS_AHEAD, next_seq=10**9 + 1))
+    assert not agree(one, packet(0, next_seq=10**9 + MAX_SEQ_LEAP + 1))
+    assert not agree(one, packet(0, next_seq=10**9 + 1, stop_seq=10**12))
+
+
+@pytest.mark.parametrize(
+    ("number", "place"),
+    [(1 + MAX_PACKETS_AHEAD, 1 + MAX_PACKETS_AHEAD), (MAX_LEAP, MAX_LEAP), (10**6, 2 * MAX_LEAP)],
+)
+def test_a_leap_leads_behind_all_places_before(number: int, place: int) -> None:
     order = PacketOrder()
-    order.place_of(packet(200_000))
-    assert order.place_of(packet(5, next_seq=10**9)) is None
-    assert order.place_of(packet(400_000)) is None, "one that agrees with nobody"
-    assert order.place_of(packet(6, next_seq=10**9)) is None
-    place = order.place_of(packet(7, next_seq=10**9 + 1))
-    assert place is not None
-    assert place > MAX_LEAP, "behind all places before"
-    assert order.place_of(packet(8, next_seq=10**9 + 2)) == place + 1
-
-
-def test_numbers_far_ahead_need_two_that_agree_in_them() -> None:
-    order = PacketOrder()
-    order.place_of(packet(1))
-    assert order.place_of(packet(2, next_seq=10**9)) is None
-    assert order.place_of(packet(3, next_seq=10**12)) is None
-    assert order.place_of(packet(4, next_seq=10**12)) == 2 * MAX_LEAP
+    order.place_of(packet(0))
+    far = packet(number, next_seq=10**9)
+    assert order.place_of(far) is None
+    order.leap_to(far)
+    assert order.place_of(far) == place
+    assert order.place_of(packet(number + 1, next_seq=10**9 + 1)) == place + 1
 
 
 def counted(*places: int) -> LineStatistics:

@@ -52,6 +52,14 @@ def packet(
     )
 
 
+def test_an_end_needs_a_packet_that_is_flagged_so() -> None:
+    due = int.from_bytes(payload("end")[1:9], "little") + 1
+    end = frame(payload("end"))
+    assert not decode_packet(packet([end], next_seq=due, flags=END)).is_plain
+    with pytest.raises(MalformedError, match="END in a packet that is not flagged so"):
+        decode_packet(packet([end], next_seq=due))
+
+
 def test_a_packet_says_which_number_is_due_before_it_and_behind_it() -> None:
     found = decode_packet(packet())
     assert (found.next_seq, found.stop_seq, found.number, found.listing) == (1_001, 1_006, 7, 5)
