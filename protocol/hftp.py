@@ -2,13 +2,13 @@
 
 The layout is another program's, for receivers that speak it. Prices and quantities are doubles in
 it, so a value with more than some fifteen digits is rounded to the nearest double, once. It has no
-epoch, no checksum and no heartbeats. A receiver notices loss by the sequence, which each sender
-counts for itself, and cannot ask for what it lost.
+epoch, no checksum and no heartbeats. A receiver notices loss by a hole in the sequence, which each
+sender counts for itself, and cannot ask for what it lost.
 
 All is little-endian:
 
         0  magic      u32, 0x48465450
-        4  sequence   u64, +1 for each packet of a sender
+        4  sequence   u64, +1 for each packet of a sender, and for each record that gets no packet
        12  time       i64, the venue's, in microseconds since 1970; 0 if it gave none
        20  exchange   u8, as the sender and its receivers agree
        21  kind       u8, 0 book, 1 trade

@@ -6,6 +6,7 @@ A record that is longer than a packet is left out, like an update of a book with
 number is missing then. Readers notice that as they notice every loss, and ask for it over TCP.
 
     packer.pack(frames, sent_ns)          what the channel publishes
+    packer.skip(first_seq, last_seq)      what is lost before it is packed
     packer.heartbeat(sent_ns)             a packet for a quiet channel
     packer.opening(sent_ns)               for readers that join: the header and its instruments,
     packer.snapshot(frames, sent_ns)      then the newest trades and quotes, and the whole books
@@ -133,6 +134,10 @@ class Packer:
             return None
         self.next_seq = seq + count
         return self._packet([frames], sent_ns, 0, seq)
+
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """These numbers, which were due next, do not come. Readers notice by the next packet."""
+        self.next_seq = last_seq + 1
 
     def heartbeat(self, sent_ns: int) -> bytes:
         """A packet that says which number is due. It holds a HEARTBEAT of the time `sent_ns`."""

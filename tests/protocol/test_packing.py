@@ -255,6 +255,14 @@ def test_an_empty_snapshot_takes_no_packet() -> None:
     assert Packer(HEADER).snapshot(b"", 1, is_last=True) == []
 
 
+def test_what_is_skipped_is_missing_between_two_packets() -> None:
+    packer = Packer(START_AT)
+    (first,) = packer.pack(trades(2), 1)
+    packer.skip(3, 7)
+    second = decode_packet(packer.heartbeat(1))
+    assert (decode_packet(first).stop_seq, second.next_seq, second.number) == (3, 8, 1)
+
+
 def test_the_end_says_the_last_number() -> None:
     packer = Packer(START_AT)
     packer.pack(trades(2), 1)

@@ -61,8 +61,6 @@ class Layout(Protocol):
 
     left_out: int
     """Records that fit no packet."""
-    next_seq: int
-    """The number that is due next."""
 
     def pack(self, frames: bytes, sent_ns: int) -> Sequence[bytes]: ...
     def heartbeat(self, sent_ns: int) -> bytes: ...
@@ -71,6 +69,8 @@ class Layout(Protocol):
         self, frames: bytes, sent_ns: int, *, is_last: bool = False
     ) -> Sequence[bytes]: ...
     def end(self, end: End, sent_ns: int) -> bytes: ...
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """These numbers, which were due next, are lost. Receivers have to notice."""
 
 
 class Carrier:
@@ -197,7 +197,7 @@ class Carrier:
         assert run is not None, "it has not read everything, and is never disconnected"
         if run.first_seq != due:
             self.lost += run.first_seq - due
-            self._layout.next_seq = run.first_seq
+            self._layout.skip(due, run.first_seq - 1)
             self._snapshot_due_s = trio.current_time() if self._snapshot_s else inf
         changes = encode_changes(reader.known, run.header)
         reader.told_loss()

@@ -3,6 +3,10 @@
 It has trades and books by price. It has no header, no heartbeats, no END and no numbers of ours:
 receivers count each group's own sequence, and nothing lost can be asked for. Whole books come every
 few seconds all the same, as snapshots of that layout. See `fanout.protocol.hftp`.
+
+The sequence goes on by one for each packet, for each record that the layout cannot hold, and for
+each number that the log dropped before it was sent. So receivers see every loss as a hole. A hole
+may be longer than the loss: quotes and events have numbers, too, and no packets.
 """
 
 import logging
@@ -28,8 +32,6 @@ class HftpLayout:
         """`header` is in force before the first frame. `exchange` stands in each packet."""
         self.left_out = 0
         """Records that the layout cannot hold."""
-        self.next_seq = header.next_seq
-        """Not sent."""
         self._header = header
         self._exchange = exchange
         self._packet_bytes = packet_bytes
@@ -68,6 +70,10 @@ class HftpLayout:
         """Nothing."""
         return b""
 
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """These numbers are lost. They leave a hole in the sequence."""
+        self._sequence += last_seq + 1 - first_seq
+
     def _packets(self, records: Iterable[Trade | BookUpdate]) -> list[bytes]:
         packets: list[bytes] = []
         for each in records:
@@ -82,6 +88,7 @@ class HftpLayout:
                 if not self.left_out:
                     _LOG.warning("a record has no place in the HFTP layout: %s", error)
                 self.left_out += 1
+                self._sequence += 1
                 continue
             self._sequence += len(made)
             packets += made

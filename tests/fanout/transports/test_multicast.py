@@ -386,6 +386,37 @@ def test_the_check_looks_at_each_line(groups: tuple[Group, Group]) -> None:
     assert "--interface takes an address of this machine" in bad.advice
 
 
+def hftp_packets(sock: socket.socket) -> list[BookPacket | TradePacket]:
+    """What has come so far."""
+    found = []
+    while True:
+        try:
+            found.append(decode_hftp(sock.recv(65_536)))
+        except BlockingIOError:
+            return found
+
+
+async def test_what_the_log_drops_is_a_hole_in_the_sequence_of_hftp(
+    groups: tuple[Group, Group],
+) -> None:
+    a, _ = groups
+    served = MulticastTransport(config(a, packets="hftp", snapshot_s=0))
+    channel = new_channel(log_bytes=3_000)
+    with datagrams(a) as sock:
+        async with channels.serving(channel, served):
+            await settle()
+            for first in range(1, 2_000, 20):
+                publish(channel, first, 20)
+            await settle()
+        found = hftp_packets(sock)
+    lost = served.stats().groups[0].lost
+    assert lost >= 1_000
+    assert [each.sequence for each in found] == [*range(1, 21), *range(lost + 21, 2_001)]
+    for each in found:
+        assert isinstance(each, TradePacket)
+        assert int(each.trade_id) == each.sequence
+
+
 async def test_hftp_has_one_record_in_each_packet(
     groups: tuple[Group, Group],
     autojump_clock: trio.testing.MockClock,
@@ -405,18 +436,13 @@ async def test_hftp_has_one_record_in_each_packet(
             feeder.publish(replace(Trade(BTC, 9, 1, 6, 7, True), instrument=long_name, time=2**62))
             feeder.change([(999, 0)])
             await trio.sleep(4.9)
-        found = []
-        while True:
-            try:
-                found.append(decode_hftp(sock.recv(65_536)))
-            except BlockingIOError:
-                break
+        found = hftp_packets(sock)
     kinds = [(type(each), each.sequence, each.symbol, each.exchange) for each in found]
     assert kinds == [
         (BookPacket, 1, "BTCUSDT", 3),
         (TradePacket, 2, "BTCUSDT", 3),
-        (BookPacket, 3, "BTCUSDT", 3),
-    ]
+        (BookPacket, 4, "BTCUSDT", 3),
+    ], "the trade that has no place leaves a hole"
     assert [each.is_snapshot for each in found if isinstance(each, BookPacket)] == [True, False]
     assert served.stats().groups[0].left_out == 1
     assert "has no place in the HFTP layout" in caplog.text
