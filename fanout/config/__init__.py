@@ -18,22 +18,23 @@ MIN_LOG_BYTES: Final = 64 * 1024
 class TransportConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The base of every transport's configuration: a frozen struct whose fields are its options."""
 
-    @property
-    def claim(self) -> str:
-        """A resource that only one transport may have, in words; empty if there is none."""
-        return ""
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """The resources that only one transport may have, in words, where it serves so many
+        channels. Raises `ConfigError` if there are not enough of them."""
+        return ()
 
     def warnings(self) -> list[str]:
         """What the operator should know before the start."""
         return []
 
 
-def check_claims(transports: Sequence[TransportConfig]) -> None:
-    """Raises `UsageError` if two transports need the same."""
-    claims = [each.claim for each in transports if each.claim]
-    for claim in claims:
-        if claims.count(claim) > 1:
+def check_claims(transports: Sequence[TransportConfig], channels: int = 1) -> None:
+    """Raises `UsageError` if two transports of so many channels need the same."""
+    known: set[str] = set()
+    for claim in (claim for each in transports for claim in each.claims(channels)):
+        if claim in known:
             raise UsageError(f"{claim} is asked for twice: only one transport can have it")
+        known.add(claim)
 
 
 class HttpConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if not self.sources:
             raise UsageError("no source: --assets BTCUSDT,ETHUSDT, or a [[source]] table")
         check_names(self.sources)
-        check_claims(self.transports)
+        check_claims(self.transports, len(self.sources))
         if self.channel_log_bytes < MIN_LOG_BYTES:
             least = MIN_LOG_BYTES * len(self.sources)
             raise UsageError(f"--log-bytes {self.log_bytes:,}: at least {least:,}")

@@ -20,6 +20,7 @@ from typing import Final
 
 import trio
 
+from fanout.config import check_claims
 from fanout.config.moment import moment_text
 from fanout.config.replay import ReplayConfig
 from fanout.errors import ConfigError
@@ -136,7 +137,9 @@ class Replay:
         """How many readers the run before had, at least one."""
 
     async def play(self, run: Run, places: Places, *, is_last: bool) -> None:
-        """Serve one run until it is over, or the replay is stopped."""
+        """Serve one run until it is over, or the replay is stopped. Raises `UsageError` if two
+        transports need the same for so many channels."""
+        check_claims(self._configs, len(run.epochs))
         self._transports = [make_transport(each) for each in self._configs]
         async with trio.open_nursery() as reading, AsyncExitStack() as opened:
             tracks = [await self._open(name, run, places, reading) for name in run.epochs]

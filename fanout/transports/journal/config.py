@@ -92,7 +92,6 @@ class JournalConfig(TransportConfig, frozen=True, kw_only=True):
         except UsageError as error:
             raise UsageError(f"--sync {error}, or {ALWAYS}, or {NEVER}") from error
 
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`."""
-        return "the journal"
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """See `TransportConfig.claims`."""
+        return ("the journal",)

@@ -1,11 +1,12 @@
 """The configuration of the multicast transport, and its options."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fanout.config import TransportConfig
 from fanout.config.options import Option
 from fanout.config.ranges import check_range
-from fanout.errors import UsageError
+from fanout.errors import ConfigError, UsageError
 from fanout.net.addresses import is_loopback
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.group import Group, interface_fault, parse_group
@@ -88,10 +89,11 @@ class MulticastConfig(TransportConfig, frozen=True, kw_only=True):
         """The groups of the first channel: line A's, and line B's if there is one."""
         return tuple(_parsed("--group", each) for each in (self.group, self.group_b) if each)
 
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`."""
-        return f"multicast group {self.group}"
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """See `TransportConfig.claims`: every group of every channel."""
+        return tuple(
+            f"multicast group {group}" for both in groups_of(self.lines, channels) for group in both
+        )
 
     def warnings(self) -> list[str]:
         """See `TransportConfig.warnings`."""
@@ -102,6 +104,24 @@ class MulticastConfig(TransportConfig, frozen=True, kw_only=True):
             "whoever joins the group gets the trades"
         )
         return [words]
+
+
+def groups_of(firsts: Sequence[Group], channels: int) -> list[tuple[Group, ...]]:
+    """The groups of each channel, one for each line, counted up from those of the first channel.
+    Raises `ConfigError` if there are not as many, or two channels would have the same."""
+    try:
+        groups = [tuple(each.of_channel(number) for each in firsts) for number in range(channels)]
+    except NotRepresentableError as error:
+        raise ConfigError(f"--group: {error}") from error
+    known: set[Group] = set()
+    for each in (group for both in groups for group in both):
+        if each in known:
+            raise ConfigError(
+                f"--group-b {firsts[1]}: the {channels} channels of --group {firsts[0]} reach to "
+                f"{groups[-1][0]}: take an address that is not among them"
+            )
+        known.add(each)
+    return groups
 
 
 def _parsed(flag: str, text: str) -> Group:

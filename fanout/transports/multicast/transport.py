@@ -14,8 +14,6 @@ import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
-from fanout.errors import ConfigError
-from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.group import Group
 from fanout.protocol.packets import PACKET_HEADER_BYTES, Line, on_line
 from fanout.protocol.packing import Packer
@@ -23,7 +21,7 @@ from fanout.stats.anomalies import Anomalies
 from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import Transport
 from fanout.transports.multicast.carrier import Carrier, Layout
-from fanout.transports.multicast.config import FANOUT, HFTP, MulticastConfig
+from fanout.transports.multicast.config import FANOUT, HFTP, MulticastConfig, groups_of
 from fanout.transports.multicast.hftp import HftpLayout
 from fanout.transports.multicast.pace import Pace
 from fanout.transports.multicast.sockets import Sender, open_socket
@@ -124,21 +122,3 @@ class MulticastTransport(Transport):
         if config.packets == HFTP:
             return HftpLayout(header, exchange=config.exchange, packet_bytes=config.packet_bytes)
         return Packer(header, channel=number, packet_bytes=config.packet_bytes)
-
-
-def groups_of(firsts: Sequence[Group], channels: int) -> list[tuple[Group, ...]]:
-    """The groups of each channel, one for each line, counted up from those of the first channel.
-    Raises `ConfigError` if there are not as many, or two channels would have the same."""
-    try:
-        groups = [tuple(each.of_channel(number) for each in firsts) for number in range(channels)]
-    except NotRepresentableError as error:
-        raise ConfigError(f"--group: {error}") from error
-    known: set[Group] = set()
-    for each in (group for both in groups for group in both):
-        if each in known:
-            raise ConfigError(
-                f"--group-b {firsts[1]}: the {channels} channels of --group {firsts[0]} reach to "
-                f"{groups[-1][0]}: take an address that is not among them"
-            )
-        known.add(each)
-    return groups

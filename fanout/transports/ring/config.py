@@ -47,7 +47,6 @@ class RingConfig(TransportConfig, frozen=True, kw_only=True):
             )
         check_range("--snapshot-s", self.snapshot_s, 0, 86_400)
 
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`."""
-        return f"ring {self.name}"
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """See `TransportConfig.claims`."""
+        return (f"ring {self.name}",)

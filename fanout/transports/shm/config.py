@@ -31,7 +31,6 @@ class ShmConfig(TransportConfig, frozen=True, kw_only=True):
         except LimitExceededError as error:
             raise UsageError(f"--capacity: {error}") from error
 
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`."""
-        return f"queue {self.name}"
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """See `TransportConfig.claims`."""
+        return (f"queue {self.name}",)

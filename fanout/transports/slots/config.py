@@ -35,7 +35,6 @@ class SlotsConfig(TransportConfig, frozen=True, kw_only=True):
         if not 0 <= self.snapshot_s < float("inf"):
             raise UsageError(f"--snapshot-s {self.snapshot_s}: 0 or a number of seconds is needed")
 
-    @property
-    def claim(self) -> str:
-        """See `TransportConfig.claim`."""
-        return f"ring {self.name}"
+    def claims(self, channels: int) -> tuple[str, ...]:
+        """See `TransportConfig.claims`."""
+        return (f"ring {self.name}",)

@@ -96,6 +96,14 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["shm", "--name", "q", "--capacity", "1MB"], 2, "'1MB' is not a size"),
         (["shm"], 2, "--name"),
         (["--venue", "sim", "shm", "--name", "a", "shm", "--name", "a"], 2, "queue a is asked for"),
+        (
+            [
+                *("--venue", "sim", "multicast", "--group", "239.1.1.1:9100"),
+                *("--group-b", "239.1.2.1:9100", "multicast", "--group", "239.1.2.1:9100"),
+            ],
+            2,
+            "multicast group 239.1.2.1:9100 is asked for twice",
+        ),
         (["slots", "--name", "a/b"], 2, "--name 'a/b'"),
         (["slots", "--name", "q", "--snapshot-s", "-1"], 2, "--snapshot-s -1"),
         (["tcp", "--port", "0", "nonsense"], 2, "'nonsense' behind tcp: tcp, shm, ring"),

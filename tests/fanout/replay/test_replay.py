@@ -19,11 +19,12 @@ from fanout.clients.shm_trio import TrioShmClient as ShmClient
 from fanout.clients.tcp_trio import TrioTcpClient as TcpClient
 from fanout.config import HttpConfig
 from fanout.config.replay import UNLIMITED, ReplayConfig
-from fanout.errors import ConfigError
+from fanout.errors import ConfigError, UsageError
 from fanout.protocol import End, EndReason, Loss, LossReason, Record, Status, Trade
 from fanout.protocol.framing import frame, seal
 from fanout.replay import run_replay
 from fanout.stats.snapshots import ServiceStats
+from fanout.transports.multicast.config import MulticastConfig
 from fanout.transports.ring.config import RingConfig
 from fanout.transports.shm.config import ShmConfig
 from fanout.transports.tcp.config import TcpConfig
@@ -278,6 +279,18 @@ async def test_several_channels_keep_their_relation_in_time(
         await anext(client)
         assert client.header is not None
         assert (client.header.channel, client.header.channels) == ("b", ("a",))
+
+
+async def test_two_transports_cannot_send_its_channels_to_one_group(tmp_path: Path) -> None:
+    one, two = MemoryFiles(), MemoryFiles()
+    Service(one, channel="one").trade()
+    Service(two, channel="two").trade()
+    saved(one, tmp_path, "a")
+    directory = saved(two, tmp_path, "b")
+    first, its_second = (MulticastConfig(group=f"239.1.1.{each}:9100") for each in (1, 2))
+    config = ReplayConfig(directory=directory, transports=(first, its_second))
+    with pytest.raises(UsageError, match=r"multicast group 239\.1\.1\.2:9100 is asked for twice"):
+        await run_replay(config, stop=trio.Event(), announce=print, in_thread=at_once)
 
 
 async def test_one_channel_is_replayed_alone(autojump_clock: MockClock, tmp_path: Path) -> None:

@@ -33,10 +33,9 @@ from fanout.stats.anomalies import Anomalies
 from fanout.transports.base import longest_frame_of
 from fanout.transports.multicast import MulticastTransport, carrier
 from fanout.transports.multicast.check import check
-from fanout.transports.multicast.config import MulticastConfig
+from fanout.transports.multicast.config import MulticastConfig, groups_of
 from fanout.transports.multicast.pace import BURST_S, Pace
 from fanout.transports.multicast.sockets import Sender, open_socket
-from fanout.transports.multicast.transport import groups_of
 from fanout.transports.shm import ShmConfig, ShmTransport
 from tests.contracts.transport import TransportContract
 from tests.protocol.golden import BTC
@@ -334,9 +333,15 @@ def test_an_option_that_makes_no_sense_is_refused(options: dict[str, object], wo
 
 
 def test_two_transports_cannot_have_one_group() -> None:
-    twice = MulticastConfig(group="239.1.1.1:9100")
-    with pytest.raises(UsageError, match=r"multicast group 239.1.1.1:9100 is asked for twice"):
-        check_claims([twice, twice])
+    one = MulticastConfig(group="239.1.1.1:9100", group_b="239.1.2.1:9100")
+    same = MulticastConfig(group="239.1.1.1:9100")
+    its_b = MulticastConfig(group="239.1.2.1:9100")
+    its_third = MulticastConfig(group="239.1.3.1:9100", group_b="239.1.1.3:9100")
+    for other, group in ((same, "239.1.1.1"), (its_b, "239.1.2.1"), (its_third, "239.1.1.3")):
+        words = f"multicast group {group}:9100 is asked for twice"
+        with pytest.raises(UsageError, match=words):
+            check_claims([one, other], 3)
+    check_claims([one, its_third], 2)
 
 
 def test_whoever_can_join_is_named_in_a_warning() -> None:

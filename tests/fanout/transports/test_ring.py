@@ -136,7 +136,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], words: str)
 
 
 def test_two_transports_cannot_have_one_ring() -> None:
-    assert RingConfig(name="r").claim == "ring r"
+    assert RingConfig(name="r").claims(1) == ("ring r",)
 
 
 async def test_the_file_can_be_read_by_others_and_is_removed_at_the_end(tmp_path: Path) -> None:
