@@ -8,8 +8,8 @@ that join.
 
 A packet is sent once to each line, and nobody says whether it arrived. Receivers notice by the
 numbers what is missing, and ask for it over TCP. So the carrier is never behind a receiver. It can
-only be behind the log, where `--packets-per-s` holds it up. Receivers miss what the log drops
-before it is sent, as they miss a lost packet.
+only be behind the log, where `--packets-per-s` or a full buffer holds it up. Receivers miss what
+the log drops before it is sent, as they miss a lost packet.
 
 A snapshot has no numbers. The header comes first, then one book after the other, each as it is
 then. Nothing comes between the packets of one book. What was published meanwhile is sent between
@@ -160,7 +160,8 @@ class Carrier:
             self._sending.add(log.age_ns(first))
             for packet in packets:
                 for each in self._senders:
-                    each.send(packet)
+                    if not each.send(packet):
+                        each.drop()  # nothing can wait here
             self._heartbeat_due_s = trio.current_time() + FIRST_HEARTBEAT_S
         return reader.cursor.position == log.end
 
@@ -265,14 +266,15 @@ class Carrier:
             await self._send((*self._last, self._layout.end(end, self._wall_ns())))
 
     async def _send(self, packets: Sequence[bytes]) -> None:
-        """Send packets to each line, as the pace allows."""
+        """Send packets to each line, as the pace and the sockets' buffers allow."""
         for packet in filter(None, packets):
             wait_s = self._pace.take(len(self._senders), trio.current_time())
             if wait_s:
                 await trio.sleep(wait_s)
                 self._since_checkpoint = 0
             for each in self._senders:
-                each.send(packet)
+                if not each.send(packet):
+                    await each.send_later(packet)
             self._since_checkpoint += 1
             if self._since_checkpoint == AT_ONCE:
                 await trio.lowlevel.checkpoint()

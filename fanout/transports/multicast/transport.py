@@ -24,7 +24,7 @@ from fanout.transports.multicast.carrier import Carrier, Layout
 from fanout.transports.multicast.config import FANOUT, HFTP, MulticastConfig, groups_of
 from fanout.transports.multicast.hftp import HftpLayout
 from fanout.transports.multicast.pace import Pace
-from fanout.transports.multicast.sockets import Sender, open_socket
+from fanout.transports.multicast.sockets import Sender, open_socket, warn_of_small_buffer
 
 
 class MulticastTransport(Transport):
@@ -100,6 +100,8 @@ class MulticastTransport(Transport):
         sock = open_socket(
             group, interface=config.interface, ttl=config.ttl, packet_bytes=config.packet_bytes
         )
+        if line is Line.A and not self._carriers:  # all sockets get the same
+            warn_of_small_buffer(sock, group)
         is_ours = config.packets == FANOUT
         addressed = partial(on_line, line=line) if is_ours and line is not Line.A else None
         return Sender(group, sock, self._oddities, addressed=addressed)

@@ -2,7 +2,7 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import trio
@@ -31,11 +31,12 @@ from fanout.protocol.hftp import decode_packet as decode_hftp
 from fanout.protocol.packets import END, HEARTBEAT, LAST, SNAPSHOT, Packet, decode_packet
 from fanout.stats.anomalies import Anomalies
 from fanout.transports.base import longest_frame_of
-from fanout.transports.multicast import MulticastTransport, carrier
+from fanout.transports.multicast import MulticastTransport, carrier, sockets, transport
+from fanout.transports.multicast.carrier import ENDS
 from fanout.transports.multicast.check import check
 from fanout.transports.multicast.config import MulticastConfig, groups_of
 from fanout.transports.multicast.pace import BURST_S, Pace
-from fanout.transports.multicast.sockets import Sender, open_socket
+from fanout.transports.multicast.sockets import ROOM_S, STUCK_S, Sender, open_socket
 from fanout.transports.shm import ShmConfig, ShmTransport
 from tests.contracts.transport import TransportContract
 from tests.protocol.golden import BTC
@@ -271,15 +272,119 @@ async def test_a_packet_that_the_system_does_not_take_is_counted(
 ) -> None:
     class Refusing(socket.socket):
         def send(self, *_: object) -> int:
-            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            raise OSError(errno.ENOBUFS, "No buffer space available")
 
     oddities = Anomalies(clock=lambda: 100.0)
     with Sender(groups[0], Refusing(socket.AF_INET, socket.SOCK_DGRAM), oddities) as sender:
-        sender.send(b"one")
-        sender.send(b"two")
+        assert sender.send(b"one")
+        assert sender.send(b"two")
     assert (sender.unsent, sender.packets) == (2, 0)
     assert oddities.counts == {"packet not sent": 2}
-    assert f"packet not sent: {groups[0]}: resource temporarily unavailable" in caplog.text
+    assert f"packet not sent: {groups[0]}: no buffer space available" in caplog.text
+
+
+@contextmanager
+def narrow() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A socket whose buffer has room for a few packets only, and the end that takes them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+async def test_a_packet_waits_for_room_in_the_buffer(groups: tuple[Group, Group]) -> None:
+    with narrow() as (ours, theirs):
+        sender = Sender(groups[0], ours, Anomalies(clock=lambda: 100.0))
+        while sender.send(b"packet"):
+            pass
+        sent = sender.packets
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_later, b"later")
+            await settle()
+            assert (sender.packets, sender.unsent) == (sent, 0)
+            for _ in range(sent):
+                assert theirs.recv(100) == b"packet"
+        assert theirs.recv(100) == b"later"
+        assert (sender.packets, sender.unsent) == (sent + 1, 0)
+
+
+async def test_a_buffer_that_stays_full_holds_up_no_packet_for_long(
+    groups: tuple[Group, Group], autojump_clock: trio.testing.MockClock
+) -> None:
+    with narrow() as (ours, _):
+        sender = Sender(groups[0], ours, Anomalies(clock=lambda: 100.0))
+        while sender.send(b"packet"):
+            pass
+        began_s = trio.current_time()
+        for _ in range(100):
+            await sender.send_later(b"later")
+        assert trio.current_time() - began_s == pytest.approx(ROOM_S)
+        await trio.sleep(STUCK_S)
+        await sender.send_later(b"later")
+        assert trio.current_time() - began_s == pytest.approx(2 * ROOM_S + STUCK_S)
+        assert sender.unsent == 101
+
+
+async def test_a_long_snapshot_waits_for_room_in_the_buffer(
+    groups: tuple[Group, Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = groups
+    channel = book_channel()
+    Feeder(channel).whole(levels=2_000)
+    served = MulticastTransport(config(a, packet_bytes=600))
+    with narrow() as (ours, theirs):
+        monkeypatch.setattr(transport, "open_socket", lambda *_, **__: ours)
+        async with channels.serving(channel, served):
+            found: list[Packet] = []
+            while not (found and found[-1].flags & LAST):
+                await settle()
+                found += packets(theirs)
+            assert len(found) > 30
+            assert served.stats().groups[0].unsent == 0
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="that was all")
+            while sum(bool(each.flags & END) for each in found) < ENDS:
+                await trio.sleep(0.001)
+                found += packets(theirs)
+    assert [each.number for each in found] == [*range(len(found))]
+
+
+async def test_what_is_published_waits_for_nothing(groups: tuple[Group, Group]) -> None:
+    a, _ = groups
+    channel = new_channel()
+    with narrow() as (ours, _), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "open_socket", lambda *_, **__: ours)
+        patch.setattr(sockets, "ROOM_S", 0.001)
+        served = MulticastTransport(config(a, snapshot_s=0))
+        async with channels.serving(channel, served):
+            await settle()
+            for each in range(1, 31):
+                publish(channel, each)
+                await settle()
+            sent = served.stats().groups[0]
+            assert sent.packets + sent.unsent == 30
+            assert sent.unsent > 0
+
+
+async def test_a_send_buffer_that_is_too_small_is_told_in_words(
+    groups: tuple[Group, Group], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SEND_BUFFER_BYTES", 1 << 30)
+    a, b = groups
+    pair = new_channel(name="first"), new_channel(name="second")
+    with caplog.at_level(logging.WARNING):
+        async with channels.serving(pair, MulticastTransport(config(a, group_b=str(b)))):
+            pass
+    (words,) = [each for each in caplog.messages if "send buffer" in each]
+    assert words.startswith(f"{a}: the send buffer has ")
+    assert "bytes instead of 1,073,741,824" in words
+    assert words.endswith("as root, sysctl -w net.core.wmem_max=1073741824")
+    monkeypatch.setattr(sockets, "SEND_BUFFER_BYTES", 1)
+    caplog.clear()
+    async with channels.serving(new_channel(), MulticastTransport(config(a))):
+        pass
+    assert "send buffer" not in caplog.text
 
 
 async def test_packets_are_paced(
