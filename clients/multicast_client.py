@@ -207,7 +207,7 @@ class GroupClient(Client):
             # Not while it comes: there may be hours of it.
             late_s = min(late_s - RECOVERY_S, now_s - self._recovered_s - RECOVERY_S)
         if missing is not None and late_s >= self._patience_s:
-            lines.give_up(now_s)
+            lines.give_up()
 
     def _wait_s(self) -> float:
         """How long to wait for a socket at the most."""
@@ -241,7 +241,7 @@ class GroupClient(Client):
         silent."""
         if wanted is None:
             self._close_recovery()
-            lines.recovery_lost(now_s)
+            lines.recovery_lost()
         elif now_s - max(self._recovery_began_s, self._recovered_s) > self._idle_timeout_s:
             # A name may have an address that leads nowhere. The next attempt begins behind it.
             self._addresses = [*self._addresses[1:], *self._addresses[:1]]
@@ -287,7 +287,7 @@ class GroupClient(Client):
             raise error
         now_s = time.monotonic()
         self._ask_from_s = now_s + RETRY_S
-        lines.recovery_lost(now_s)
+        lines.recovery_lost()
 
     def _close_recovery(self) -> None:
         recovery, self._recovery = self._recovery, None

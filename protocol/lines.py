@@ -5,7 +5,7 @@
     frames = lines.take()                           START, header, instruments, frames, in order
     lines.missing                                   the records that are waited for, and since when
     lines.recovered(data, now_s)                    what TCP brought, asked for `wanted`
-    lines.give_up(now_s)                            report what is missing as lost, and go on
+    lines.give_up()                                 report what is missing as lost, and go on
     lines.is_over                                   the epoch has ended; `following` is the next
 
 Every packet travels on both lines. `Lines` takes each from whichever line is first. A packet that
@@ -181,7 +181,8 @@ class Lines:
         """The newest END that came, and the newest that came twice."""
         self._early = EarlyPackets()
         self._hole_since_s: float | None = None
-        """When it was noticed that the first early packet cannot be next."""
+        """When the first early packet came, if it cannot be next. Holes age side by side: one that
+        was noticed while another was waited for is as old as that."""
         self._tcp: RecoveryStream | None = None
         self._is_held = False
         """Whether packets wait until the snapshots of the TCP connection have come."""
@@ -298,7 +299,7 @@ class Lines:
             lines._receive(packet, source, now_s)
         return lines
 
-    def give_up(self, now_s: float) -> None:
+    def give_up(self) -> None:
         """Report what is missing now as lost, in a LOSS, and go on behind it. Nothing happens if
         nothing is missing."""
         first, stream = self._early.first, self._stream
@@ -312,7 +313,7 @@ class Lines:
         else:
             self._done = self._early.first_place - 1  # what is missing has no numbers
         self._hole_since_s = None
-        self._advance(now_s)
+        self._advance()
 
     def _unreadable_to(self) -> int:
         """Leave out the first packets that cannot be read. Returns their last number."""
@@ -393,11 +394,11 @@ class Lines:
             return
         if packet.is_snapshot:
             self._stream.collect(packet)
-        self._early.add(packet, place)
+        self._early.add(packet, place, now_s)
         if not self.has_joined:
             self._join_by_packets(packet)
-        self._advance(now_s)
-        self._limit(now_s)
+        self._advance()
+        self._limit()
 
     def _is_old(self, packet: Packet, place: int) -> bool:
         """Whether everything in a packet has come."""
@@ -419,14 +420,14 @@ class Lines:
         self._done = self._early.first_place - 1
         self._stream.join(replace(header, next_seq=first.next_seq), self._begin)
 
-    def _advance(self, now_s: float) -> None:
+    def _advance(self) -> None:
         """Pass on the packets that wait no more."""
         if self._is_held or not self.has_joined:
             return
         while (packet := self._early.first) is not None and not self._stream.is_over:
             if not self._is_ready(packet, self._early.first_place):
                 if self._hole_since_s is None:
-                    self._hole_since_s = now_s
+                    self._hole_since_s = self._early.first_came_s
                 return
             self._hole_since_s, self._is_apart = None, False
             self._pass(*self._early.pop())
@@ -451,12 +452,12 @@ class Lines:
         if not packet.flags & END or packet.frames == self._sure_end:
             self._stream.pass_on(packet)
 
-    def _limit(self, now_s: float) -> None:
+    def _limit(self) -> None:
         """Keep what waits in bounds."""
         early = self._early
         while len(early) > self._max_early_packets or early.bytes > self._max_early_bytes:
             if self._hole_since_s is not None and self._tcp is None:
-                self.give_up(now_s)
+                self.give_up()
             else:
                 early.pop()  # it can be had over TCP, or the numbers show the hole
 
@@ -474,15 +475,15 @@ class Lines:
         is_silent = self.heard_s is None or now_s - self.heard_s >= SILENCE_S
         is_confirmed = self._next[0][0].number != packet.number
         if is_confirmed and (self.is_over or is_silent):
-            self._finish(now_s)
+            self._finish()
             self.next_epoch_ns = packet.epoch_ns
 
-    def _finish(self, now_s: float) -> None:
+    def _finish(self) -> None:
         """Hand out all that has come, since nothing follows."""
         self._is_held = False
-        self._advance(now_s)
+        self._advance()
         while self._hole_since_s is not None and not self.is_over:
-            self.give_up(now_s)
+            self.give_up()
         self._is_over = True
 
     # TCP.
@@ -506,18 +507,18 @@ class Lines:
             elif not is_before_stream(payload):
                 assert header is not None, "the table allows no other frame before it"
                 self._take_recovered(payload, header)
-            self._advance(now_s)
+            self._advance()
         if self.wanted is not None:
             return False
         self._tcp = None
         return True
 
-    def recovery_lost(self, now_s: float) -> None:
+    def recovery_lost(self) -> None:
         """The TCP connection is gone. The next bytes are those of another one. A time that was
         asked for is forgotten with it: without a number of that time, the reader goes on live."""
         self._tcp, self._is_held, self._is_dated = None, False, False
         self._stream.snapshots.lost()
-        self._advance(now_s)
+        self._advance()
 
     def _take_header(self, header: Header, now_s: float) -> None:
         before = self._stream.header

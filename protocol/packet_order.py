@@ -146,6 +146,7 @@ class EarlyPackets:
         self.bytes = 0
         """Of their frames."""
         self._packets: dict[int, Packet] = {}
+        self._came_s: dict[int, float] = {}
         self._places: list[int] = []
         """A heap."""
 
@@ -164,9 +165,15 @@ class EarlyPackets:
         """The first packet's; there has to be one."""
         return self._places[0]
 
-    def add(self, packet: Packet, place: int) -> None:
+    @property
+    def first_came_s(self) -> float:
+        """When the first packet came; there has to be one."""
+        return self._came_s[self._places[0]]
+
+    def add(self, packet: Packet, place: int, now_s: float) -> None:
         """Keep a packet whose place is free."""
         self._packets[place] = packet
+        self._came_s[place] = now_s
         heappush(self._places, place)
         self.bytes += len(packet.frames)
 
@@ -174,6 +181,7 @@ class EarlyPackets:
         """Take out the first packet, with its place; there has to be one."""
         place = heappop(self._places)
         packet = self._packets.pop(place)
+        del self._came_s[place]
         self.bytes -= len(packet.frames)
         return packet, place
 

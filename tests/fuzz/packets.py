@@ -78,11 +78,11 @@ def lines(story: bytes) -> None:
         else:
             told.receive(sealed(data), line, line, float(step))
         if step % 7 == 6:
-            told.give_up(float(step))
+            told.give_up()
         heard.take(told.take())
         assert told.statistics.early <= 65
     while told.missing is not None:
-        told.give_up(1e9)
+        told.give_up()
         heard.take(told.take())
     following = told.following(1e9, Start.OLDEST)
     assert following.epoch_ns != told.epoch_ns or following.epoch_ns is None
@@ -95,7 +95,7 @@ def _recover(told: Lines, data: bytes, now_s: float) -> None:
                 return
     except PeerError:
         pass
-    told.recovery_lost(now_s)
+    told.recovery_lost()
 
 
 class _Account:

@@ -128,7 +128,7 @@ def test_an_early_packet_waits_for_the_one_before() -> None:
     assert heard.lines.statistics.early == 1
     assert numbers(heard.hear([two], line=Line.B, now_s=8.0)) == [2, 3, 4, 5, 6, 7]
     assert heard.lines.missing is None
-    heard.lines.give_up(9.0)
+    heard.lines.give_up()
     assert heard.records() == []
 
 
@@ -166,13 +166,27 @@ def test_what_is_given_up_is_reported_as_lost() -> None:
     heard = joined(sender)
     packets = [packet for _ in range(6) for packet in sender.trades(2)]
     heard.hear([packets[1], packets[3], packets[4]])
-    heard.lines.give_up(1.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(1, 2, "UNANNOUNCED"), 3, 4]
-    assert heard.lines.missing == Missing(5, 6, 1.0)
-    heard.lines.give_up(1.0)
+    assert heard.lines.missing == Missing(5, 6, 0.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(5, 6, "UNANNOUNCED"), 7, 8, 9, 10]
     assert numbers(heard.hear([packets[0]])) == [], "it comes too late"
     assert (heard.lines.statistics.lost, heard.lines.statistics.second) == (4, 1)
+
+
+def test_a_hole_is_as_old_as_the_first_packet_behind_it() -> None:
+    sender = Sender()
+    heard = joined(sender)
+    packets = [packet for _ in range(6) for packet in sender.trades()]
+    heard.hear([packets[1]], now_s=1.0)
+    heard.hear([packets[3]], now_s=2.0)
+    heard.hear([packets[5]], now_s=3.0)
+    assert heard.lines.missing == Missing(1, 1, 1.0)
+    heard.lines.give_up()
+    assert heard.lines.missing == Missing(3, 3, 2.0)
+    heard.hear([packets[2]], now_s=9.0)
+    assert heard.lines.missing == Missing(5, 5, 3.0)
 
 
 @pytest.mark.parametrize("limits", [{"max_early_packets": 3}, {"max_early_bytes": 200}])
@@ -247,11 +261,11 @@ def test_what_went_by_before_joining_is_lost_without_tcp(
     heard = Heard(begin=begin)
     heard.lines.receive(sender.packer.opening(1, is_last=True)[0], Line.A, "A", 0.0)
     found = heard.hear(sender.trades())
-    heard.lines.give_up(1.0)
+    heard.lines.give_up()
     assert numbers(found + heard.records()) == expected
     sender.trades()
     heard.hear(sender.heartbeat())
-    heard.lines.give_up(2.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(7, 7, "UNANNOUNCED")]
 
 
@@ -285,7 +299,7 @@ def test_records_under_instruments_that_were_lost_can_be_given_up() -> None:
     heard = joined(sender)
     sender.change()
     heard.hear(sender.trades(2) + sender.trades(3) + sender.heartbeat())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(1, 5, "UNANNOUNCED")]
     assert heard.lines.missing is None
     found = heard.hear(sender.snapshot() + sender.trades())
@@ -344,7 +358,7 @@ def test_books_come_again_after_a_loss() -> None:
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.trades())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(3, 3, "UNANNOUNCED"), 4]
     found = heard.hear(sender.snapshot())
     assert {type(each) for each in found} == {Quote, BookUpdate}
@@ -355,7 +369,7 @@ def test_a_snapshot_that_is_older_than_its_place_is_left_out() -> None:
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.trades())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     heard.records()
     late = sender.snapshot()
     assert numbers(heard.hear(sender.trades())) == [5]
@@ -367,7 +381,7 @@ def test_a_piece_of_a_book_is_waited_for_and_then_given_up() -> None:
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.heartbeat())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     heard.records()
     packets = sender.snapshot()
     piece = next(
@@ -378,7 +392,7 @@ def test_a_piece_of_a_book_is_waited_for_and_then_given_up() -> None:
     found = heard.hear(packets[: piece + 1] + packets[piece + 2 :] + sender.trades(), now_s=2.0)
     assert heard.lines.missing == Missing(4, 3, 2.0)
     assert heard.lines.wanted is None, "no record is missing"
-    heard.lines.give_up(3.0)
+    heard.lines.give_up()
     found += heard.records()
     assert numbers(found)[-1] == 4
     (begun,) = [each for each in found if isinstance(each, BookUpdate)]
@@ -394,7 +408,7 @@ def needing_books() -> tuple[Sender, Heard]:
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.heartbeat())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(3, 3, "UNANNOUNCED")]
     return sender, heard
 
@@ -407,7 +421,7 @@ def test_a_book_is_left_out_after_a_packet_that_may_have_been_a_piece_of_it() ->
     sender, heard = needing_books()
     first, _, *rest = books_among(sender.snapshot())
     assert heard.hear([first]) == []
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     (begun,) = heard.records()
     assert isinstance(begun, BookUpdate)
     assert numbers(heard.hear(sender.trades())) == [4], (
@@ -501,7 +515,7 @@ def test_a_piece_of_a_book_that_comes_late_is_in_its_place() -> None:
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.heartbeat())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     heard.records()
     packets = sender.snapshot()
     heard.hear(packets[:2] + packets[3:])
@@ -514,7 +528,7 @@ def test_a_snapshot_of_unknown_instruments_and_a_broken_one_are_left_out() -> No
     sender, heard = book_reader()
     sender.trades()
     heard.hear(sender.heartbeat())
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     heard.records()
     quotes = sender.channel.quote_snapshot()
     heard.hear([_like(sender, [quotes], flags=SNAPSHOT, listing=1)])
@@ -747,7 +761,7 @@ def test_a_connection_that_breaks_is_followed_by_another() -> None:
     sender, heard = holed()
     answer = sender.answer(Position(epoch_ns=EPOCH_NS, seq=3))
     assert not heard.recover(answer[:-110])
-    heard.lines.recovery_lost(1.0)
+    heard.lines.recovery_lost()
     wanted = heard.lines.wanted
     assert wanted is not None
     assert heard.recover(sender.answer(wanted))
@@ -792,7 +806,7 @@ def test_a_service_that_ends_is_said_so() -> None:
     with pytest.raises(RecoveryEndedError, match="full house") as ended:
         heard.recover(stream(frame(encode_event(end)), header=sender.channel.header))
     assert ended.value.end == frame(encode_event(end))
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     over = End(reason=EndReason.EPOCH_OVER, last_seq=1, retry_ms=0)
     with pytest.raises(RecoveryEndedError, match="EPOCH_OVER"):
         heard.recover(stream(frame(encode_event(over)), header=sender.channel.header))
@@ -802,7 +816,7 @@ def test_broken_bytes_over_tcp_are_refused() -> None:
     sender, heard = holed()
     with pytest.raises(PeerError):
         heard.recover(frame(b"\x10") + sender.answer(Position(epoch_ns=EPOCH_NS, seq=3)))
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     with pytest.raises(PeerError):
         heard.recover(stream(frame(b"\x10"), header=sender.channel.header))
 
@@ -852,7 +866,7 @@ def test_packets_go_on_if_the_connection_breaks_before_the_snapshots_have_come()
     heard = Heard()
     assert not heard.recover(sender.answer(Start.LIVE)[:-20])
     assert numbers(heard.hear(sender.trades())) == [0], "the book"
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     assert numbers(heard.records()) == [2]
 
 
@@ -893,7 +907,7 @@ def test_a_reader_that_asks_for_a_time_goes_on_live_without_an_answer() -> None:
     answer = sender.answer(Start.LIVE)
     assert not heard.recover(answer[: answer.index(b"\x10\2")])
     assert heard.hear(sender.trades()) == []
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     assert numbers(heard.records()) == [3]
 
 
@@ -908,7 +922,7 @@ def test_a_hole_is_not_given_up_while_it_is_being_recovered() -> None:
     for _ in range(6):
         heard.hear(sender.trades())
     assert (heard.lines.statistics.early, heard.lines.statistics.lost) == (3, 0)
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     wanted = heard.lines.wanted
     assert wanted is not None
     assert heard.recover(sender.answer(wanted))
@@ -936,7 +950,7 @@ def test_a_reader_that_gets_no_packets_goes_on_over_tcp() -> None:
         assert not heard.recover(decode_packet(packet).frames)
         assert numbers(heard.records()) == [seq]
         assert heard.lines.wanted == Position(epoch_ns=EPOCH_NS, seq=seq + 1)
-    heard.lines.recovery_lost(0.0)
+    heard.lines.recovery_lost()
     assert heard.lines.wanted is not None
     assert heard.hear([packet]) == []
     assert heard.lines.wanted is None, "the packets are at the same place"
@@ -951,7 +965,7 @@ def test_a_service_at_a_later_epoch_than_the_packets_decides() -> None:
     assert not heard.recover(new.answer(Start.LIVE)[:-20], now_s=1.0)
     assert heard.lines.epoch_ns == 9
     assert heard.lines.statistics.early == 0
-    heard.lines.recovery_lost(1.0)
+    heard.lines.recovery_lost()
     assert numbers(heard.hear(new.trades(), now_s=1.0)) == [1]
     assert heard.hear(old.trades(), now_s=2.0) == []
     assert heard.lines.next_epoch_ns is None
@@ -976,7 +990,7 @@ def test_packets_of_a_third_epoch_are_kept() -> None:
     assert heard.lines.epoch_ns == EPOCH_NS
     again = Heard()
     assert not again.recover(Sender().answer(Start.LIVE)[:-20], now_s=1.0)
-    again.lines.recovery_lost(1.0)
+    again.lines.recovery_lost()
     third = Sender(epoch_ns=7)
     again.hear(third.trades() + third.trades(), now_s=1.0 + SILENCE_S)
     assert again.lines.next_epoch_ns == 7
@@ -1196,7 +1210,7 @@ def test_a_leap_counts_when_the_next_packet_of_its_sender_agrees_with_it() -> No
     assert heard.lines.missing is None
     heard.hear([two])
     assert heard.lines.missing == Missing(1, due - 1, 0.0)
-    heard.lines.give_up(0.0)
+    heard.lines.give_up()
     assert numbers(heard.records()) == [(1, due - 1, "UNANNOUNCED"), due, due + 1]
     counts = heard.lines.statistics
     assert (counts.far, counts.lost) == (1, due - 1), "the packet of line B confirmed nothing"

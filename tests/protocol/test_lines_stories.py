@@ -54,7 +54,7 @@ class Reader:
         if self._recovers and self.lines.wanted is not None and (is_late or is_apart):
             self._recover(now_s)
         elif is_late:
-            self.lines.give_up(now_s)
+            self.lines.give_up()
         self._take()
 
     def _recover(self, now_s: float) -> None:
@@ -69,7 +69,7 @@ class Reader:
                 return
             self._take()
             answer = answer[size:]
-        self.lines.recovery_lost(now_s)
+        self.lines.recovery_lost()
 
     def settle(self, now_s: float) -> None:
         """Nothing more is sent: close what is open."""
@@ -77,7 +77,7 @@ class Reader:
             if self._recovers and self.lines.wanted is not None:
                 self._recover(now_s)
             else:
-                self.lines.give_up(now_s)
+                self.lines.give_up()
             self._take()
             if self.lines.missing is None and self.lines.has_joined:
                 return
@@ -192,10 +192,10 @@ def test_two_lines_lose_what_neither_of_them_brings_and_nothing_else() -> None:
         for line in Line:
             if not is_lost_on[line]:
                 lines.receive(on_line(packet, line), line, line.name, 0.0)
-        lines.give_up(0.0)
+        lines.give_up()
         take()
     lines.receive(sender.heartbeat()[0], Line.A, "A", 0.0)
-    lines.give_up(0.0)
+    lines.give_up()
     take()
     counts = lines.statistics
     assert losses == unhealed

@@ -102,7 +102,8 @@ def test_packets_that_wait_come_out_by_place() -> None:
     early = EarlyPackets()
     assert early.first is None
     for place in (7, 3, 5):
-        early.add(packet(place), place)
+        early.add(packet(place), place, place / 2)
+    assert early.first_came_s == 1.5
     assert (len(early), early.bytes, 3 in early, 4 in early) == (3, 18, True, False)
     assert [place for _, place in early.in_order()] == [3, 5, 7]
     assert early.first_place == 3

@@ -47,7 +47,7 @@ class GroupSubscriber(StreamSubscriber):
                     await trio.lowlevel.wait_readable(self._receivers.fileno())
             missing = self.lines.missing
             if missing and time.monotonic() - missing.since_s >= self._patience_s:
-                self.lines.give_up(time.monotonic())
+                self.lines.give_up()
             await trio.lowlevel.checkpoint()
         return frames
 
