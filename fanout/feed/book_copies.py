@@ -1,12 +1,26 @@
 """One order book that the stream brings whole, on several connections. Pure.
 
 Each connection has a copy of the book. The first that is whole *leads*: what it brings is applied
-to the book of the channel, and published. The others stand by. If the leader breaks or ends, one of
-them that is whole leads from then on: its whole book is published, and readers miss nothing.
-Without one the book is unknown, until a copy is whole. So it is while that copy is behind what was
-published: a book must not go back in time, and a connection that was held back brings an old one. A
-leader that lags behind another, by the venue's clock and by its levels, is replaced after a moment
-too.
+to the book of the channel, and published. The others stand by. If the leader breaks or ends,
+another copy leads from then on: its whole book is published, and readers miss nothing.
+
+A book must not go back in time, and a connection that was held back brings an old one. So the time
+of the newest whole copy decides:
+
+    it reaches what was published --> the copy leads at once
+    it is up to SKEW_S behind     --> the *succession*: nothing is reported, and no copy leads
+                                        |-> a copy reaches what was published: it leads
+                                        |-> SUCCESSION_S passes: the newest copy leads
+                                        '-> no such copy is left: the book is lost
+    it is further behind          --> the book is lost, until a copy reaches what was published
+
+Some venues stamp each connection by itself, so a copy that is up to SKEW_S behind may have all that
+was published. If its levels are the same, it leads at once too. If they differ, it may have been
+held back. Then what it lacks comes within SUCCESSION_S. If the time is still lower after that, the
+venue's stamps differ.
+
+A leader that lags behind another, by the venue's clock and by its levels, is replaced after a
+moment too.
 """
 
 from typing import Final
@@ -26,8 +40,10 @@ LAG_S: Final = 1.0
 """How long another connection may be ahead of the one that leads."""
 
 SKEW_S: Final = 0.1
-"""How far behind what was published a copy may be that takes over at once. Some venues take the
-time of a change for each connection by itself."""
+"""How far the venue's time of one change may differ between connections."""
+
+SUCCESSION_S: Final = 2 * SKEW_S
+"""How long a copy that is at most SKEW_S behind may take to reach what was published."""
 
 PATIENCE_S: Final = 10.0
 """How long a copy that is further behind may take to come up. Then the venue's clock went back."""
@@ -44,11 +60,18 @@ class _Ahead(msgspec.Struct):
     """When to compare them."""
 
 
-class _Awaited(msgspec.Struct):
-    """No copy leads, since none is whole, or those that are come behind what was published."""
+class _Succession(msgspec.Struct):
+    """No copy leads for a moment. The newest is a little behind what was published."""
 
-    time: int
-    """From which time of the venue's on a copy leads."""
+    why: str
+    """Why the last leader broke or ended, to report if the book is lost after all."""
+    due_s: float
+    """When the newest copy leads, though it is behind."""
+
+
+class _Awaited(msgspec.Struct):
+    """The book is lost. No copy is whole, or those that are come behind what was published."""
+
     since_s: float | None = None
     """When the first of them brought something."""
 
@@ -70,11 +93,12 @@ class BookCopies:
         self._by_order = isinstance(book, OrdersBook)
         self._can_join = can_join
         self._ahead: _Ahead | None = None
+        self._succession: _Succession | None = None
         self._awaited: _Awaited | None = None
         self._skew = int(SKEW_S * 10**-time_exponent)
         self._published = -1
         self._reached = 0
-        """The time of the newest update that was published."""
+        """The time of the newest update that was published. A copy leads from this time on."""
         self._repeats = 0
         """Of copies whose connection has ended."""
 
@@ -108,12 +132,14 @@ class BookCopies:
         self.fault = taken.broken
         if connection == self.leader:
             if taken.broken:
-                return self._replaced(taken.broken)
-            self._reached = depth.update.time
+                return self._replaced(taken.broken, now_s)
+            if taken.updates:
+                self._reached = depth.update.time
             return taken
         if self.leader is not None and copy.is_following:
             return self._compare(depth.update.time, now_s)
-        return self._follow(connection, copy) if self._has_come_up(copy, now_s) else _NOTHING
+        followed = self._follow(connection, copy) if self._has_come_up(copy, now_s) else _NOTHING
+        return self._succeed(now_s) if self._succession is not None else followed
 
     @property
     def due_s(self) -> float | None:
@@ -121,6 +147,8 @@ class BookCopies:
         None if there is neither."""
         if self._ahead is not None:
             return self._ahead.due_s
+        if self._succession is not None:
+            return self._succession.due_s
         awaited = self._awaited
         if awaited is None or awaited.since_s is None:
             return None
@@ -143,13 +171,15 @@ class BookCopies:
             if _levels(newest) == _levels(self.book):
                 self._ahead = None
             elif now_s >= ahead.since_s + LAG_S:
-                return self._replaced("")
+                return self._replaced("", now_s)
             else:
                 ahead.due_s = ahead.since_s + LAG_S
         return _NOTHING
 
     def _waited(self, now_s: float) -> Taken:
         """Let the newest copy that is whole lead, if it did not come up in time."""
+        if self._succession is not None:
+            return self._succeed(now_s)
         awaited = self._awaited
         if awaited is None or awaited.since_s is None or now_s < awaited.since_s + PATIENCE_S:
             return _NOTHING
@@ -178,47 +208,86 @@ class BookCopies:
             return joined._replace(whole=())
         return Joined(self._follow(connection, copy).updates, joined.fault)
 
-    def lose(self, connection: Connection, why: str) -> Taken:
+    def lose(self, connection: Connection, why: str, now_s: float) -> Taken:
         """Make the copy of a connection unknown, since its stream has lost something."""
         copy = self.copies.get(connection)
-        if copy is None or not copy.lose(why) or connection != self.leader:
+        if copy is None or not copy.lose(why):
             return _NOTHING
-        return self._replaced(why)
+        if connection == self.leader:
+            return self._replaced(why, now_s)
+        return self._succeed(now_s) if self._succession is not None else _NOTHING
 
-    def gone(self, connection: Connection, why: str) -> Taken:
+    def gone(self, connection: Connection, why: str, now_s: float) -> Taken:
         """Forget the copy of a connection that has ended."""
-        taken = self.lose(connection, why)
+        taken = self.lose(connection, why, now_s)
         copy = self.copies.pop(connection, None)
         self._repeats += copy.repeats if copy is not None else 0
         return taken
 
     def lose_all(self, why: str) -> str:
-        """Make all copies unknown. Gives `why`, or nothing if the book was unknown."""
-        broken = ""
-        for connection in [each for each in self.copies if each != self.leader]:
-            self.lose(connection, why)
-        if self.leader is not None:
-            broken = self.lose(self.leader, why).broken
-        return broken
+        """Make all copies unknown. Gives why the book is lost, or nothing if it was lost before: in
+        a succession why the last leader ended, and otherwise `why`."""
+        for copy in self.copies.values():
+            copy.lose(why)
+        if self._succession is not None:
+            return self._lost(self._succession.why).broken
+        if self.leader is None:
+            return ""
+        self._step_down()
+        return self._lost(why).broken
 
     def _follow(self, connection: Connection, copy: BookCopy) -> Taken:
         """Let a copy lead that is whole, if no other does."""
         if self.leader is not None or not copy.is_following:
             return _NOTHING
-        self.leader, self._awaited = connection, None
+        self.leader, self._succession, self._awaited = connection, None, None
         self._reached = prices_of(copy.book).time
         return Taken(copy.lead(self.book, self._published))
 
-    def _replaced(self, why: str) -> Taken:
-        """Let another copy lead: the newest that is whole. Without one the book is lost."""
-        assert self.leader is not None, "there is one to replace"
-        self._published = self.copies[self.leader].step_down()
+    def _replaced(self, why: str, now_s: float) -> Taken:
+        """Let another copy lead: the newest that is whole. If it may be behind what was published,
+        the succession begins. Without one the book is lost."""
+        last = self._step_down()
+        successor = self._successor()
+        if successor is None:
+            return self._lost(why)
+        book = self.copies[successor].book
+        has_all = last is not None and _levels(book) == _levels(last)
+        if has_all or prices_of(book).time >= self._reached:
+            return self._follow(successor, self.copies[successor])
+        self._succession = _Succession(why, now_s + SUCCESSION_S)
+        return _NOTHING
+
+    def _step_down(self) -> AnyBook | None:
+        """Let the leader lead no longer. Gives the book that it had when it broke, if it did and
+        has that."""
+        assert self.leader is not None, "one leads"
+        copy = self.copies[self.leader]
+        self._published = copy.step_down()
         self.leader = self._ahead = None
-        if any(each.is_following for each in self.copies.values()):
-            newest = self._newest()
-            if prices_of(self.copies[newest].book).time >= self._reached - self._skew:
-                return self._follow(newest, self.copies[newest])
-        self._awaited = _Awaited(self._reached)
+        return copy.last
+
+    def _successor(self) -> Connection | None:
+        """The newest connection whose copy is whole, unless that is too far behind to lead."""
+        if not any(each.is_following for each in self.copies.values()):
+            return None
+        newest = self._newest()
+        is_near = prices_of(self.copies[newest].book).time >= self._reached - self._skew
+        return newest if is_near else None
+
+    def _succeed(self, now_s: float) -> Taken:
+        """End the succession if it is due, or if no copy is left that could lead."""
+        assert self._succession is not None, "it has begun"
+        successor = self._successor()
+        if successor is None:
+            return self._lost(self._succession.why)
+        if now_s < self._succession.due_s:
+            return _NOTHING
+        return self._follow(successor, self.copies[successor])
+
+    def _lost(self, why: str) -> Taken:
+        """Make the book unknown, until a copy has come up."""
+        self._succession, self._awaited = None, _Awaited()
         self.breaks += 1
         return Taken((), why)
 
@@ -226,12 +295,13 @@ class BookCopies:
         """Whether a copy may lead, after a break. One without a time may: some venues give a whole
         book none, and nothing else may follow it for long."""
         awaited, time = self._awaited, prices_of(copy.book).time
-        if awaited is None or not copy.is_following or not time:
+        if not copy.is_following or not time or time >= self._reached:
             return True
+        if awaited is None:
+            return self._succession is None
         if awaited.since_s is None:
             awaited.since_s = now_s
-        is_late = now_s - awaited.since_s > PATIENCE_S
-        return is_late or time >= awaited.time
+        return now_s - awaited.since_s > PATIENCE_S
 
 
 def _levels(book: AnyBook) -> object:

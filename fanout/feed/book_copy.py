@@ -67,6 +67,9 @@ class BookCopy:
         self.book: AnyBook = OrdersBook() if by_order else OrderBook()
         """Known exactly while the copy is followed. Its update ids are those to publish."""
         self.is_following = False
+        self.last: AnyBook | None = None
+        """The book before it became unknown. None while it is known, or if the update that broke it
+        has changed it."""
         self.repeats = 0
         """Changes that the copy had already."""
         self._last_id = -1
@@ -160,10 +163,11 @@ class BookCopy:
             update = replace(update, update_id=(last_id + self._shift) & U64_MAX)
         fault = _applied_to(self.book, update)
         if fault:
+            self.book.clear()
             return Taken((), self._break(fault))
         self._last_id, self._back_since_s = last_id, None
         if not self.is_following:
-            self.is_following = True
+            self.is_following, self.last = True, None
             self._forget()
         return Taken((update,))
 
@@ -185,6 +189,7 @@ class BookCopy:
         return Taken((), broken)
 
     def _break(self, why: str) -> str:
+        self.last = copy(self.book) if self.book.is_known else None
         self.book.clear()
         self.is_following = False
         self._back_since_s = None

@@ -170,6 +170,7 @@ class StreamBooks:
             is_standby = copies.is_following and not taken.updates
             self._note_break(index, copies.fault, is_standby=is_standby)
             self._need(index, connection, now_s)
+            self._note_succession(index)
         elif self._needs or not taken.updates:
             self._look_at(index, connection, now_s)
         return self._given(index, taken) if taken.updates or taken.broken else taken
@@ -188,17 +189,19 @@ class StreamBooks:
     ) -> Taken | WithQuotes:
         """Make the copy of a connection unknown, or all, since the stream has lost something."""
         copies, now_s = self._copies(index), trio.current_time()
+        is_standby = connection not in (None, copies.leader)
         if connection is None:
             is_whole = copies.is_following
             taken = Taken((), copies.lose_all(why))
         else:
             is_whole = connection in copies.copies and copies.copies[connection].is_following
-            taken = copies.lose(connection, why)
+            taken = copies.lose(connection, why, now_s)
         for each in copies.copies:
             if connection in (None, each):
                 self._need(index, each, now_s)
-        if is_whole:
-            self._note_break(index, why, is_standby=not taken.broken and not taken.updates)
+        if is_whole or taken.broken:
+            self._note_break(index, why, is_standby=is_standby and not taken.broken)
+        self._note_succession(index)
         return self._given(index, taken)
 
     def restart(self, indexes: tuple[int, ...]) -> None:
@@ -219,7 +222,9 @@ class StreamBooks:
         for index, copies in self._of.items():
             if connection in copies.copies:
                 self._needs.pop((index, connection), None)
-                self._settle(index, self._given(index, copies.gone(connection, why)))
+                taken = copies.gone(connection, why, trio.current_time())
+                self._settle(index, self._given(index, taken))
+                self._note_succession(index)
 
     def renew(self, instruments: tuple[Instrument, ...]) -> None:
         """Begin anew in other units."""
@@ -233,7 +238,7 @@ class StreamBooks:
         copies.lose_all("delisted")
         for each in tuple(copies.copies):
             self._needs.pop((index, each), None)
-            copies.gone(each, "delisted")
+            copies.gone(each, "delisted", trio.current_time())
         if self._derived is not None:
             self._derived.forget(index)
 
@@ -286,6 +291,12 @@ class StreamBooks:
                 self._rouse()
         elif (index, connection) not in self._needs:
             self._needs[index, connection] = _Need(now_s + REFRESH_S, has_waited=True)
+            self._rouse()
+
+    def _note_succession(self, index: int) -> None:
+        """Look again when a succession that has begun is due, which may be before the next look."""
+        if self._of[index].due_s is not None:
+            self._lagging.add(index)
             self._rouse()
 
     def _need(self, index: int, connection: Connection, now_s: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.feed.book_copies import LAG_S, PATIENCE_S, BookCopies
+from fanout.feed.book_copies import LAG_S, PATIENCE_S, SUCCESSION_S, BookCopies
 from fanout.feed.book_copy import BookCopy
 from fanout.feed.book_sync import BACK_S, Joined, Taken
 from fanout.protocol import OrderBook
@@ -177,8 +177,8 @@ def test_one_that_stands_by_leads_if_the_leader_breaks_or_ends(how: str) -> None
     copies.take(change(11, bids=[(98, 3)]), 0.0, "b")
     taken = {
         "broken": lambda: copies.take(change(13), 0.0, "a"),
-        "lost": lambda: copies.lose("a", "unreadable"),
-        "gone": lambda: copies.gone("a", "closed"),
+        "lost": lambda: copies.lose("a", "unreadable", 0.0),
+        "gone": lambda: copies.gone("a", "closed", 0.0),
     }[how]()
     assert taken.broken == ""
     (update,) = taken.updates
@@ -194,7 +194,7 @@ def test_one_that_stands_by_leads_if_the_leader_breaks_or_ends(how: str) -> None
 def test_one_that_is_behind_leads_once_it_has_come_up() -> None:
     copies, book = two()
     copies.take(change(11, bids=[(98, 3)], time=3_005), 0.0, "a")
-    assert copies.gone("a", "closed").broken == "closed"
+    assert copies.gone("a", "closed", 0.0).broken == "closed"
     assert (copies.leader, copies.breaks, book.is_known) == (None, 1, False)
     assert copies.take(change(11, bids=[(98, 3)], time=3_004), 1.0, "b") == Taken()
     (update,) = copies.take(change(12, asks=[(103, 1)], time=3_005), 1.0, "b").updates
@@ -209,14 +209,153 @@ def test_one_that_is_no_further_behind_than_clocks_differ_leads_at_once(
     copies, _ = two()
     copies.take(change(11, time=3_005), 0.0, "a")
     copies.take(change(11, time=time), 0.0, "b")
-    copies.gone("a", "closed")
+    copies.gone("a", "closed", 0.0)
     assert copies.leader == leader
+
+
+def test_a_sign_of_life_of_the_leader_is_nothing_that_another_lacks() -> None:
+    copies, _ = two()
+    assert copies.take(change(10, follows=10, time=60_005), 60.0, "a") == Taken()
+    assert ids(copies.gone("a", "closed", 60.0)) == [11]
+    assert copies.leader == "b"
+
+
+# A succession.
+
+BREAKS = {
+    "broken": lambda copies: copies.take(change(13), 1.0, "a"),
+    "crossed": lambda copies: copies.take(change(12, bids=[(101, 1)]), 1.0, "a"),
+    "lost": lambda copies: copies.lose("a", "unreadable", 1.0),
+    "gone": lambda copies: copies.gone("a", "closed", 1.0),
+}
+
+
+def slightly_behind(connections: str = "bc", time: int = 3_000) -> tuple[BookCopies, OrderBook]:
+    """The copies of a, which leads at this time, and of others, which lack its newest change."""
+    copies, book = two()
+    for connection in connections:
+        copies.take(whole(10, time=time - 50), 0.0, connection)
+    assert ids(copies.take(change(11, bids=[(98, 3)], time=time), 0.0, "a")) == [11]
+    return copies, book
+
+
+def succession(connections: str = "bc") -> tuple[BookCopies, OrderBook]:
+    """The same after a has ended, at one second."""
+    copies, book = slightly_behind(connections)
+    assert copies.gone("a", "closed", 1.0) == Taken()
+    return copies, book
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_one_that_is_slightly_behind_may_come_up_before_it_leads(how: str) -> None:
+    copies, book = slightly_behind()
+    assert BREAKS[how](copies) == Taken(), "nothing is reported"
+    assert (copies.is_following, book.is_known, copies.standbys) == (False, False, 2)
+    assert copies.due_s == 1.0 + SUCCESSION_S
+    assert copies.take(change(11, bids=[(97, 1)], time=2_999), 1.1, "b") == Taken()
+    (update,) = copies.take(change(11, bids=[(98, 3)], time=3_000), 1.1, "c").updates
+    assert (update.is_whole, update.update_id, update.time) == (True, 12, 3_000)
+    assert (copies.leader, copies.breaks, copies.due_s) == ("c", 0, None)
+    assert copies.take(change(12, bids=[(98, 3)], time=3_000), 1.1, "b") == Taken()
+    assert ids(copies.take(change(12, time=3_001), 1.2, "c")) == [13]
+
+
+@pytest.mark.parametrize("how", ["due", "take", "lose", "gone"])
+def test_the_newest_leads_if_none_comes_up_in_time(how: str) -> None:
+    copies, book = succession()
+    at_s = 1.0 + SUCCESSION_S
+    assert copies.take(change(11, bids=[(97, 1)], time=2_960), 1.1, "c") == Taken()
+    assert copies.due(at_s - 0.01) == Taken()
+    taken = {
+        "due": lambda: copies.due(at_s),
+        "take": lambda: copies.take(change(11, time=2_955), at_s, "b"),
+        "lose": lambda: copies.lose("b", "unreadable", at_s),
+        "gone": lambda: copies.gone("b", "closed", at_s),
+    }[how]()
+    assert [each.time for each in taken.updates] == [2_960]
+    assert (copies.leader, copies.breaks, copies.due_s) == ("c", 0, None)
+    assert book.is_known
+    assert ids(copies.take(change(12, time=2_961), at_s, "c")) == [13]
+
+
+@pytest.mark.parametrize("by_order", [False, True])
+def test_one_with_the_same_levels_leads_at_once_though_its_time_is_lower(by_order: bool) -> None:
+    copies = BookCopies(OrdersBook() if by_order else OrderBook())
+
+    def take(last_id: int, price: int, time: int, connection: str) -> None:
+        if by_order:
+            orders = pack_orders([(price, price, 1)])
+            flags = BookFlags.WHOLE if last_id == 10 else BookFlags.NONE
+            update = OrderUpdate(BTC, last_id, time, orders, b"", flags)
+            copies.take(VenueOrders(update, last_id, None), 0.0, connection)
+        elif last_id == 10:
+            copies.take(whole(10, bids=[(price, 1)], time=time), 0.0, connection)
+        else:
+            copies.take(change(last_id, bids=[(price, 1)], time=time), 0.0, connection)
+
+    for connection in "abc":
+        take(10, 90, 2_950, connection)
+    for connection, time in (("a", 3_000), ("b", 2_990)):
+        take(11, 91, time, connection)
+    assert ids(copies.lose("a", "unreadable", 1.0)) == [12]
+    assert copies.leader == "b"
+    assert copies.gone("b", "closed", 1.0) == Taken(), "c lacks the change"
+    assert copies.leader is None
+
+
+@pytest.mark.parametrize("how", ["broken", "lost", "gone", "all"])
+def test_a_succession_without_one_that_could_lead_ends_with_its_first_reason(how: str) -> None:
+    copies, _ = succession()
+    assert copies.take(change(13), 1.1, "b") == Taken(), "there is another"
+    assert copies.fault
+    taken = {
+        "broken": lambda: copies.take(change(13), 1.1, "c"),
+        "lost": lambda: copies.lose("c", "unreadable", 1.1),
+        "gone": lambda: copies.gone("c", "the network failed", 1.1),
+        "all": lambda: Taken((), copies.lose_all("its changes are silent")),
+    }[how]()
+    assert taken == Taken((), "closed")
+    assert (copies.leader, copies.breaks, copies.standbys, copies.due_s) == (None, 1, 0, None)
+    assert copies.lose_all("delisted") == "", "it is lost already"
+    assert copies.take(whole(20, time=2_999), 1.1, "b") == Taken()
+    assert ids(copies.take(whole(21, time=3_000), 1.1, "b")) == [21]
+
+
+def test_one_that_is_far_behind_keeps_no_succession_going() -> None:
+    copies, _ = succession("b")
+    assert copies.take(whole(10, time=2_899), 1.1, "c") == Taken()
+    assert copies.lose("b", "unreadable", 1.1).broken == "closed"
+    assert copies.take(change(11, time=2_950), 1.1, "c") == Taken()
+    assert copies.due_s == 1.1 + PATIENCE_S
+
+
+@pytest.mark.parametrize("connection", ["a", "d"])
+@pytest.mark.parametrize("time", [3_000, 0])
+def test_a_whole_book_may_end_a_succession(connection: str, time: int) -> None:
+    copies, _ = slightly_behind()
+    copies.lose("a", "unreadable", 1.0)
+    assert copies.take(whole(30, time=2_999), 1.1, "b") == Taken()
+    assert ids(copies.take(whole(31, time=time), 1.1, connection)) == [31]
+    assert (copies.leader, copies.standbys) == (connection, 2)
+
+
+def test_a_whole_book_over_rest_may_end_a_succession() -> None:
+    copies = BookCopies(OrderBook(), can_join=True)
+    for connection, time in (("a", 3_000), ("b", 2_950)):
+        copies.take(whole(10, bids=[(90, time)], time=time), 0.0, connection)
+    assert copies.lose("a", "unreadable", 1.0) == Taken()
+    copies.take(change(12, time=2_999), 1.1, "a")
+    assert copies.join(whole(11, time=2_998).update, "a", 1.1) == Joined(), "it is behind"
+    copies.take(change(12, time=3_001), 1.1, "c")
+    assert copies.join(whole(9).update, "c", 1.1).fault
+    assert ids(copies.join(whole(11, time=2_998).update, "c", 1.1)) == [12]
+    assert (copies.leader, copies.standbys) == ("c", 2)
 
 
 def test_one_that_stays_behind_leads_after_a_while() -> None:
     copies, _ = two()
     copies.take(change(11, time=3_005), 0.0, "a")
-    assert copies.lose("a", "unreadable").broken == "unreadable"
+    assert copies.lose("a", "unreadable", 0.0).broken == "unreadable"
     assert copies.take(change(11, time=6), 7.0, "b") == Taken()
     assert copies.take(change(12, time=7), 7.0 + PATIENCE_S, "b") == Taken()
     assert ids(copies.take(change(13, time=8), 7.1 + PATIENCE_S, "b")) == [13]
@@ -226,7 +365,7 @@ def lost(*, time: int, can_join: bool = False) -> BookCopies:
     """The copies of a book that was at this time when its only connection ended."""
     copies = BookCopies(OrderBook(), can_join=can_join)
     copies.take(whole(10, time=time), 0.0, "a")
-    assert copies.gone("a", "closed").broken == "closed"
+    assert copies.gone("a", "closed", 0.0).broken == "closed"
     return copies
 
 
@@ -256,7 +395,7 @@ def test_one_that_stays_behind_leads_though_nothing_more_comes() -> None:
     assert ids(copies.due(1.0 + PATIENCE_S)) == [11]
     copies = lost(time=3_005)
     copies.take(whole(10, time=6), 1.0, "b")
-    copies.lose("b", "unreadable")
+    copies.lose("b", "unreadable", 1.0)
     assert copies.due(1.0 + PATIENCE_S) == Taken()
     assert copies.due_s is None, "nothing waits"
 
@@ -267,12 +406,12 @@ def test_without_one_that_is_whole_the_book_is_lost() -> None:
     assert copies.fault
     assert copies.take(change(13), 0.0, "a").broken == copies.fault
     assert (copies.leader, copies.breaks, book.is_known) == (None, 1, False)
-    assert copies.lose("a", "unreadable") == copies.lose("c", "unreadable") == Taken()
+    assert copies.lose("a", "unreadable", 0.0) == copies.lose("c", "unreadable", 0.0) == Taken()
     assert ids(copies.take(whole(3), 0.0, "b")) == [11]
     assert copies.take(whole(3), 0.0, "a") == Taken()
     assert copies.lose_all("delisted") == "delisted"
     assert copies.lose_all("delisted") == ""
-    copies.gone("a", "closed")
+    copies.gone("a", "closed", 0.0)
     assert list(copies.copies) == ["b"]
 
 
@@ -347,6 +486,7 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(data: st.DataObject) -
     states: list[tuple[dict[int, int], dict[int, int]]] = [({90: 1}, {110: 1})]
     copies, reader, published = BookCopies(OrderBook()), OrderBook(), -1
     at, base = {"a": -1, "b": -1}, {"a": 0, "b": 0}
+    reached, is_lost, since = 0, True, 0
     steps = st.tuples(
         st.sampled_from(["step"] * 6 + ["skip", "repeat", "whole", "reset", "lose", "gone", "due"]),
         st.sampled_from("ab"),
@@ -380,9 +520,9 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(data: st.DataObject) -
             case "skip":
                 continue
             case "lose":
-                taken = copies.lose(connection, "unreadable")
+                taken = copies.lose(connection, "unreadable", now_s / 100)
             case "gone":
-                taken = copies.gone(connection, "closed")
+                taken = copies.gone(connection, "closed", now_s / 100)
             case "due":
                 taken = copies.due(now_s)
             case "reset":
@@ -400,7 +540,15 @@ def test_whatever_comes_the_book_is_the_venues_or_unknown(data: st.DataObject) -
             assert each.update_id > published
             published = each.update_id
             reader.apply(each)
+            waited_s = now_s / 100 - since / 100
+            has_waited = step == "due" or waited_s >= SUCCESSION_S
+            if each.time and each.time < reached and not has_waited:
+                assert states[each.time] == states[reached], "it does not go back"
+            reached = each.time
+        is_lost = not taken.updates and (is_lost or bool(taken.broken))
+        since = now_s if copies.is_following else since
         assert copies.book.is_known == copies.is_following
+        assert copies.is_following or is_lost or copies.due_s is not None, "it is never forgotten"
         if copies.is_following:
             assert reader.digest() == copies.book.digest()
             assert [dict(side) for side in reader.levels()] == list(states[reader.time])

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from fanout.config import FeedConfig
 from fanout.errors import VenueUnreachableError
-from fanout.feed.book_copies import LAG_S
+from fanout.feed.book_copies import LAG_S, SUCCESSION_S
 from fanout.feed.books import LASTING_S
 from fanout.feed.stream_books import REFRESH_S, StreamBooks
 from fanout.protocol import DataKinds, Quote, Status, Trade
@@ -197,6 +197,119 @@ async def test_a_connection_that_lags_behind_is_not_waited_for(autojump_clock: M
             exchange.tell_change(late, exchange.sockets[number])
             await settled()
         assert reader.told() == ["CONNECTING", "LIVE"]
+
+
+FAULTS = ("gone", "lost", "checksum", "crossing")
+
+
+def begin_succession(exchange: Exchange, fault: str) -> dict[str, object]:
+    """The connection that leads brings a change that the other lacks, and breaks. Gives the
+    change."""
+    leader, other = exchange.sockets
+    exchange.withheld = {BTC}
+    first = exchange.change(BTC, {"61800.20": "3.000"}, skip=True)
+    for socket in (other, leader):  # so it is noted that the leader may lag
+        exchange.tell_change(first, socket)
+    late = exchange.change(BTC, {"61800.20": "4.000"}, skip=True)
+    exchange.tell_change(late, leader)
+    match fault:
+        case "gone":
+            leader.break_off()
+        case "lost":
+            leader.push(b'{"lost":"number 7 follows 5"}')
+        case "checksum":
+            leader.push(b'{"sum":7,"s":"BTCUSDT"}')
+        case "crossing":
+            exchange.tell_change(late | {"b": [("61900.00", "1.000")]}, leader)
+    return late
+
+
+def has_gone_back(reader: StreamReader) -> bool:
+    times = [each.time for each in reader.records if isinstance(each, BookUpdate | Quote)]
+    return times != sorted(times)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_one_that_takes_over_does_not_bring_an_older_book(
+    autojump_clock: MockClock, fault: str
+) -> None:
+    exchange = with_wholes(BTC)
+    data = BOOK | QUOTES
+    async with running_feed(exchange, TWO, venue_class=CountingVenue, data=data) as running:
+        reader = StreamReader(running)
+        await settled(2)
+        other = exchange.sockets[1]
+        late = begin_succession(exchange, fault)
+        await settled(SUCCESSION_S - 0.01)
+        assert reader.is_live()
+        assert not stats(running).is_whole
+        joiner = StreamJoiner(running)
+        assert not joiner.shows()
+        exchange.tell_change(late, other)
+        await settled()
+        assert reader.is_live()
+        assert joiner.shows()
+        assert StreamJoiner(running).shows()
+        assert not has_gone_back(reader)
+        assert reader.told() == ["CONNECTING", "LIVE"]
+        assert stats(running).breaks == 0
+        losses = 0 if fault == "gone" else 1
+        assert running.feed.stats().anomalies.get("order book lost", 0) == losses
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_one_whose_time_stays_lower_takes_over_after_a_moment(
+    autojump_clock: MockClock, fault: str
+) -> None:
+    exchange = with_wholes(BTC)
+    async with running_feed(exchange, TWO, venue_class=CountingVenue, data=BOOK) as running:
+        reader = StreamReader(running)
+        await settled(2)
+        other = exchange.sockets[1]
+        late = begin_succession(exchange, fault)
+        await settled(SUCCESSION_S - 0.01)
+        assert not stats(running).is_whole
+        await settled(0.02)
+        reader.read()
+        assert reader.books[BTC].time == exchange.books[BTC].time - 1
+        assert stats(running).is_whole
+        exchange.tell_change(late, other)
+        await settled()
+        assert reader.is_live()
+        assert reader.told() == ["CONNECTING", "LIVE"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_book_is_lost_if_all_connections_break_before_one_takes_over(
+    autojump_clock: MockClock, fault: str
+) -> None:
+    exchange = with_wholes(BTC)
+    async with running_feed(exchange, TWO, venue_class=CountingVenue, data=BOOK) as running:
+        reader = StreamReader(running)
+        await settled(2)
+        other = exchange.sockets[1]
+        begin_succession(exchange, "checksum")
+        await settled()
+        assert reader.is_live()
+        match fault:
+            case "gone":
+                other.break_off()
+            case "lost":
+                other.push(b'{"lost":"number 7 follows 5"}')
+            case "checksum":
+                other.push(b'{"sum":8,"s":"BTCUSDT"}')
+            case "crossing":
+                exchange.change(BTC, {"61900.00": "1.000"})
+                exchange.change(BTC, {"61900.00": "0"}, skip=True)
+        await settled()
+        assert not reader.is_live()
+        assert reader.why(BTC)[2:] == ["STALE the venue's checksum differs"]
+        assert stats(running).breaks == 1
+        exchange.withheld = set()
+        exchange.tell_whole(BTC, *exchange.sockets)
+        await settled()
+        assert reader.is_live()
+        assert reader.told() == ["CONNECTING", "LIVE", "STALE", "LIVE"]
 
 
 async def test_a_connection_is_replaced_without_a_gap(autojump_clock: MockClock) -> None:
