@@ -21,7 +21,6 @@ import msgspec
 import trio
 
 from fanout.channel.channel import Channel, units_of
-from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.memory import Memory
 from fanout.channel.past import Past
 from fanout.config import SourceConfig
@@ -42,6 +41,7 @@ from fanout.net.rest import RestClient
 from fanout.net.websocket import open_websocket
 from fanout.protocol.backoff import backoff
 from fanout.protocol.constants import DataKinds, EndReason, FeedState
+from fanout.protocol.encoding import LONGEST_BYTES
 from fanout.protocol.errors import reason
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header, Trade

@@ -60,6 +60,34 @@ def block_from(payload: bytes, seq: int, header: Header) -> bytes:
     return codec.encode(replace(block, first_seq=seq, **{codec.records: records}), header)
 
 
+def by_symbol(payload: bytes, header: Header) -> dict[str, list[bytes]]:
+    """The payloads of blocks that together have the records of one, by symbol, in the order of each
+    symbol's first record. A symbol has one block for each run of numbers that follow on one
+    another. Raises `PeerError` for a payload that is no block."""
+    codec = _CODECS.get(payload[0])
+    if codec is None:
+        raise MalformedError(f"a frame of kind {payload[0]:#04x} is no block")
+    block = codec.decode(payload, header)
+    runs: dict[str, list[list[Any]]] = {}
+    last = ""
+    for record in getattr(block, codec.records):
+        symbol = record.instrument.symbol
+        if symbol == last:
+            runs[symbol][-1].append(record)
+        else:
+            runs.setdefault(symbol, []).append([record])
+            last = symbol
+    if len(runs) == 1:
+        return {last: [payload]}
+    return {
+        symbol: [
+            codec.encode(replace(block, first_seq=run[0].seq, **{codec.records: run}), header)
+            for run in its
+        ]
+        for symbol, its in runs.items()
+    }
+
+
 def divided(payload: bytes, header: Header, most_bytes: int) -> Iterator[bytes]:
     """The payloads of blocks that together have the records of one, each of `most_bytes` at the
     most. A record that does not fit even alone is left out, so its numbers are missing. Only an

@@ -12,10 +12,10 @@ already. A book that does not change is encoded once for each header, however ma
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from fanout.channel.encoding import LONGEST_BYTES, shorter, snapshot_of
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import LENGTH_BYTES
+from fanout.protocol.encoding import LONGEST_BYTES, shorter, snapshot_of
 from fanout.protocol.framing import frame
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.orders_book import OrdersBook

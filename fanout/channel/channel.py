@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 
 from fanout.channel.books import ChannelBooks
-from fanout.channel.encoding import FORMS, LONGEST_BYTES, Form, shorter, snapshots_of
 from fanout.channel.log import Log
 from fanout.channel.memory import Memory, OpenGaps, Remembered, time_ns_of
 from fanout.channel.newest import Newest
@@ -42,6 +41,7 @@ from fanout.protocol import (
 )
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES
+from fanout.protocol.encoding import FORMS, LONGEST_BYTES, Form, shorter, snapshots_of
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
 

@@ -14,9 +14,9 @@ import msgspec
 import trio
 
 from fanout.channel.channel import Channel, has_books
-from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.relay import Recorded, Relay, frames_of
 from fanout.errors import ConfigError, shown
+from fanout.protocol.encoding import LONGEST_BYTES
 from fanout.protocol.errors import PeerError, reason
 from fanout.protocol.events import decode_event
 from fanout.protocol.journal_play import Playback

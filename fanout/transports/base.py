@@ -13,11 +13,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 import trio
 
 from fanout.channel.channel import Channel
-from fanout.channel.encoding import LONGEST_BYTES
 from fanout.channel.past import PastOf
 from fanout.channel.reader import CHUNK_BYTES
 from fanout.config import TransportConfig
 from fanout.errors import ConfigError, shown
+from fanout.protocol.encoding import LONGEST_BYTES
 from fanout.stats.histogram import Histogram
 from fanout.stats.snapshots import TransportStats
 

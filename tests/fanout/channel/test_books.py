@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from fanout.channel import encoding
 from fanout.channel.books import WholeBook
 from fanout.channel.channel import Channel
 from fanout.channel.reader import Reader
@@ -24,6 +23,7 @@ from fanout.protocol import (
     Start,
     Status,
     Trade,
+    encoding,
 )
 from fanout.protocol.book_block import encode_book
 from fanout.protocol.book_records import (
