@@ -275,6 +275,11 @@ class Books:
         """The books that are known."""
         return [each for each in self._books.values() if each.is_known]
 
+    @property
+    def paused(self) -> list[Book]:
+        """The books that `Book.is_paused` speaks of."""
+        return [each for each in self._books.values() if each.is_paused]
+
     def apply(self, record: Received) -> None:
         """Take the next record of the stream. Every record counts, not only those of books."""
         if isinstance(record, _UPDATES):

@@ -45,6 +45,7 @@ class Client(ABC):
     """A subscriber."""
 
     _longest_pause_s = LONGEST_PAUSE_S
+    _subscription_type = Subscription
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Client(ABC):
         """Whether a step is under way."""
         self._parent_pid: int | None = None
         """In a forked child, the process that the connection belongs to."""
-        self._subscription = Subscription(
+        self._subscription = self._subscription_type(
             url,
             reconnect=reconnect,
             request=request,

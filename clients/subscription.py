@@ -189,7 +189,7 @@ class Subscription:
         if at is None:
             return None
         # A client reads only when `ready` is empty, so all of it is of the same epoch.
-        numbers = (_first_number(each) for each in self.ready)
+        numbers = (first_number(each) for each in self.ready)
         return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
 
     def request(self) -> bytes:
@@ -204,6 +204,12 @@ class Subscription:
         self._change(is_live=request.start is Start.LIVE)
         self._session.ask(request.start, insist=True, channel=request.channel)
         return frame(encode_request(request))
+
+    def begin_at(self, place: Position) -> None:
+        """Change where the first connection begins, before anything of it has come. `request` comes
+        next."""
+        self._request = msgspec.structs.replace(self._request, start=place)
+        self._change(due=place)
 
     def _following(self, header: Header) -> Begin:
         """Where the next connection begins, after one with this header."""
@@ -330,6 +336,13 @@ class Subscription:
         pause_s, attempts = outage.pause_s + self.state.pause_s, outage.attempts + 1
         self._change(outage=msgspec.structs.replace(outage, pause_s=pause_s, attempts=attempts))
 
+    def other_epoch(self) -> None:
+        """Another epoch follows, from START on, although no connection was lost. `request` comes
+        next. The records of the new epoch follow a `Restarted`."""
+        due = self.state.due or self._session_position()
+        self._session.disconnected()
+        self._change(due=due, held=(), is_settled=False, is_checked=False)
+
     def finish(self, failure: DisconnectedError | UnknownSymbolError | None = None) -> None:
         """End the subscription. `failure` is raised once `ready` is empty."""
         self._change(is_over=True, failure=failure)
@@ -420,7 +433,7 @@ def _is_epoch_over(records: list[Record]) -> bool:
     return isinstance(last, End) and last.reason is EndReason.EPOCH_OVER
 
 
-def _first_number(record: Received) -> int | None:
+def first_number(record: Received) -> int | None:
     """A record's sequence number; None if it has none."""
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):

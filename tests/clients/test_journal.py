@@ -1,5 +1,6 @@
 """The client of a journal, on files of real frames."""
 
+import asyncio
 import fcntl
 import os
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from fanout.clients.client import Client
 from fanout.clients.journal import JournalClient, JournalError, Moment
+from fanout.clients.journal_asyncio import AsyncioJournalClient
 from fanout.clients.journal_files import LocalDisk, folder_of, path_in
 from fanout.clients.outcomes import (
     AddressError,
@@ -43,14 +45,24 @@ class Folder:
         for (epoch_ns, first_seq), segment in self.files.all.items():
             epoch = self.path / numbered(epoch_ns)
             epoch.mkdir(parents=True, exist_ok=True)
-            (epoch / numbered(first_seq, ".fj")).write_bytes(segment.data)
-            (epoch / numbered(first_seq, ".fi")).write_bytes(segment.index or b"")
+            _grow(epoch / numbered(first_seq, ".fj"), segment.data)
+            _grow(epoch / numbered(first_seq, ".fi"), segment.index or b"")
 
     def file(self, first_seq: int, epoch_ns: int = 1) -> Path:
         return self.path / numbered(epoch_ns) / numbered(first_seq, ".fj")
 
     def open(self, first_seq: int) -> OpenSegment:
         return ChannelFolder(LocalDisk(), str(self.path)).open(1, first_seq)
+
+
+def _grow(path: Path, data: bytes | bytearray) -> None:
+    """Write what the file lacks at its end, as a service does: somebody may be reading it."""
+    there = path.read_bytes() if path.exists() else b""
+    if data.startswith(there):
+        with path.open("ab") as file:
+            file.write(data[len(there) :])
+    else:
+        path.write_bytes(data)
 
 
 @pytest.fixture
@@ -392,3 +404,23 @@ def test_without_the_package_the_records_before_come_and_then_its_name(
     with pytest.raises(JournalError, match=needed):
         found += [each.seq for each in client if isinstance(each, Trade)]
     assert client.position == Position(epoch_ns=1, seq=10)
+
+
+def test_the_client_for_asyncio_reads_and_waits_for_more(folder: Folder) -> None:
+    story = folder.story().blocks(1)
+    folder.write()
+
+    async def read() -> list[int]:
+        seen = []
+        async with AsyncioJournalClient(folder.url, follow=True) as client:
+            async for each in client:
+                assert isinstance(each, Trade)
+                seen.append(each.seq)
+                if each.seq == 3:
+                    story.blocks(1)
+                    asyncio.get_running_loop().call_later(0.01, folder.write)
+                if each.seq == 6:
+                    return seen
+        raise AssertionError("it ended")
+
+    assert asyncio.run(read()) == list(range(1, 7))
