@@ -14,7 +14,7 @@ WORKDIR /src
 # The compiler is for the hot functions. Without it fanout runs in plain Python.
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/fanout
-# The exact dependencies of this release, pinned with their hashes.
+# The exact dependencies of this release and of its bridge to NATS, pinned with their hashes.
 COPY .ci/requirements.lock ./
 RUN /opt/fanout/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./

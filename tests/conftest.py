@@ -2,13 +2,14 @@
 
 import fcntl
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.heeding import heed_signals
+from tests.stand.nats import NatsServer, running_nats
 from tests.thoroughness import examples
 
 # How long an example takes says nothing: the machine may be busy.
@@ -51,3 +52,17 @@ def pytest_make_collect_report(
 @pytest.fixture(scope="session", autouse=True)
 def _heeded_signals() -> None:
     heed_signals()
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A NATS server that the test may kill, pause and restart."""
+    with running_nats(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server for the tests that leave it alone. Each takes `new_prefix` for its streams."""
+    with running_nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
