@@ -13,6 +13,7 @@ ALLOWED: dict[str, set[str]] = {
     "protocol": {"fanout.protocol", "msgspec"},
     "clients": {"fanout.clients", "fanout.protocol", "msgspec"},
     "clients/*_trio.py": {"fanout.clients", "fanout.protocol", "msgspec", "trio"},
+    "clients/nats*.py": {"fanout.clients", "fanout.protocol", "msgspec", "nats"},
     "clients/columns": {"fanout.clients", "fanout.protocol", "msgspec", "numpy"},
     "clients/columns/frames.py": {
         "fanout.clients",
@@ -94,11 +95,31 @@ ALLOWED: dict[str, set[str]] = {
         "trio_websocket",
         "wsproto",
     },
+    "fanout/bridge": {
+        "fanout.bridge",
+        "fanout.clients",
+        "fanout.errors",
+        "fanout.protocol",
+        "fanout.stats",
+        "h11",
+        "msgspec",
+    },
+    "fanout/bridge/nats": {
+        "fanout.bridge",
+        "fanout.clients",
+        "fanout.errors",
+        "fanout.protocol",
+        "fanout.stats",
+        "msgspec",
+        "nats",
+        "prometheus_client",
+    },
     "fanout/http": {"fanout", "h11", "msgspec", "prometheus_client", "trio"},
     "fanout/http/request.py": {"h11", "trio"},
     "fanout/service.py": {"fanout", "msgspec", "trio"},
     "fanout/checks": {"fanout", "fanout.protocol", "msgspec", "trio"},
     "fanout/cli": {
+        "fanout.bridge",
         "fanout.net.addresses",
         "fanout.checks",
         "fanout.journal",
@@ -144,6 +165,13 @@ FORBIDDEN: dict[str, set[str]] = {
     "fanout/service.py": {"fanout.clients", "typer", "fanout.checks", "fanout.cli"},
     "fanout/replay": {"fanout.clients", "typer", "fanout.cli", "fanout.feed", "fanout.source"},
     "fanout": {"fanout.clients", "typer", "fanout.cli"},
+    "fanout/bridge": {
+        "fanout.feed",
+        "fanout.venues",
+        "fanout.transports",
+        "fanout.channel",
+        "typer",
+    },
     "fanout/__main__.py": set(),
     "fanout/cli": {"socket"},
     "fanout/transports": {"fanout.venues", "fanout.feed", "fanout.feed.normalise"},
@@ -275,11 +303,12 @@ def test_examples_use_public_names_only_and_are_short() -> None:
         "fanout.clients.journal",
         "fanout.clients.multicast",
         "fanout.clients.multicast_asyncio",
+        "fanout.clients.nats",
         "fanout.protocol",
     ],
 )
 def test_a_client_brings_in_nothing_heavy(module: str) -> None:
-    heavy = ["trio", "numpy", "typer", "websockets", "httpx2"]
+    heavy = ["trio", "numpy", "typer", "websockets", "httpx2", "nats"]
     ours = ["fanout", "fanout.clients", "fanout.protocol"]
     code = f"""if True:
         import sys, {module}

@@ -7,8 +7,10 @@ import typer
 from fanout.cli.outcome import exit_codes
 from fanout.cli.source import (
     Address,
+    Creds,
     GroupB,
     Interface,
+    Prefix,
     Reconnects,
     Recovery,
     Source,
@@ -39,6 +41,8 @@ def book(
     recovery: Recovery = None,
     group_b: GroupB = None,
     interface: Interface = "",
+    creds: Creds = None,
+    prefix: Prefix = None,
 ) -> None:
     """Show the order book of a symbol until Ctrl-C, on a terminal as a ladder.
 
@@ -66,6 +70,8 @@ def book(
             recovery=recovery,
             group_b=group_b,
             interface=interface,
+            creds=creds,
+            prefix=prefix,
         )
         number = watch(source, names[0], levels, as_json=as_json, limit=limit)
         if number is not None:

@@ -8,7 +8,7 @@ records come, one for each change of the levels asked for.
 import sys
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import msgspec
 import trio
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from fanout.cli.outcome import emit, is_terminal, say
 from fanout.cli.saving.signals import Signals
-from fanout.cli.source import Source, told
+from fanout.cli.source import Source, told, trio_nats_client
 from fanout.clients.books import Book, Books
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Disconnected, Received, Restarted
@@ -40,7 +40,12 @@ _PLAIN_COLUMNS: Final = 80
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
-Client = TrioTcpClient | TrioShmClient | TrioRingClient | TrioMulticastClient
+if TYPE_CHECKING:
+    from fanout.clients.nats_trio import TrioNatsClient
+
+Client: TypeAlias = (
+    "TrioTcpClient | TrioShmClient | TrioRingClient | TrioMulticastClient | TrioNatsClient"
+)
 
 
 def watch(
@@ -52,7 +57,12 @@ def watch(
     the errors of the client, alone or in a group.
     """
     client: Client = source.client(
-        TrioTcpClient, TrioShmClient, TrioRingClient, TrioMulticastClient, _no_journal
+        TrioTcpClient,
+        TrioShmClient,
+        TrioRingClient,
+        TrioMulticastClient,
+        _no_journal,
+        trio_nats_client,
     )
     view: View
     if as_json:

@@ -9,9 +9,11 @@ from fanout.cli.outcome import exit_codes
 from fanout.cli.source import (
     Address,
     Begin,
+    Creds,
     GroupB,
     Interface,
     MarketOnly,
+    Prefix,
     Reconnects,
     Recovery,
     Source,
@@ -44,6 +46,8 @@ def save(
     recovery: Recovery = None,
     group_b: GroupB = None,
     interface: Interface = "",
+    creds: Creds = None,
+    prefix: Prefix = None,
 ) -> None:
     """Save what a service sends to a file, until Ctrl-C; or what its journal has, to its end.
 
@@ -75,6 +79,8 @@ def save(
             recovery=recovery,
             group_b=group_b,
             interface=interface,
+            creds=creds,
+            prefix=prefix,
         )
         number = record(source, file, force=force, limit=limit, duration_s=duration)
         if number is not None:

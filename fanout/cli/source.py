@@ -3,7 +3,7 @@
 import os
 import ssl
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -17,12 +17,16 @@ from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 from fanout.protocol.request import Moment, Position, Request, Start, encode_request
 
+if TYPE_CHECKING:
+    from fanout.clients.nats import NatsClient
+    from fanout.clients.nats_trio import TrioNatsClient
+
 Address = Annotated[
     str,
     typer.Argument(
         help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME, multicast://GROUP:PORT or "
         "journal://DIR; with /CHANNEL behind the port for another channel than the first, or "
-        "behind DIR",
+        "behind DIR; nats://HOST:PORT/CHANNEL, or nats+tls://",
         metavar="ADDRESS",
     ),
 ]
@@ -56,7 +60,7 @@ TokenFile = Annotated[
 TlsCa = Annotated[
     str | None,
     typer.Option(
-        help="Certificates to trust for tls:// (PEM), instead of the system's.",
+        help="Certificates to trust for tls:// and nats+tls:// (PEM), instead of the system's.",
         envvar="FANOUT_TLS_CA",
         metavar="FILE",
     ),
@@ -82,11 +86,22 @@ Interface = Annotated[
 ]
 
 
+Creds = Annotated[
+    str | None,
+    typer.Option(help="For nats: file of credentials.", envvar="FANOUT_CREDS", metavar="FILE"),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(help="For nats: prefix of the streams; fanout by default.", metavar="NAME"),
+]
+
+
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
 OfRing = TypeVar("OfRing")
 OfJournal = TypeVar("OfJournal")
 OfGroup = TypeVar("OfGroup")
+OfNats = TypeVar("OfNats")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +117,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     recovery: str | None = None
     group_b: str | None = None
     interface: str = ""
+    creds: str | None = None
+    prefix: str | None = None
 
     def client(
         self,
@@ -110,13 +127,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         of_ring: Callable[..., OfRing],
         of_group: Callable[..., OfGroup],
         of_journal: Callable[..., OfJournal],
+        of_nats: Callable[..., OfNats],
         *,
         follow: bool = False,
-    ) -> OverTcp | OfQueue | OfRing | OfGroup | OfJournal:
+    ) -> OverTcp | OfQueue | OfRing | OfGroup | OfJournal | OfNats:
         """A client, by the kind that waits as the caller does: `fanout.clients.tcp.TcpClient`,
         `fanout.clients.shm.ShmClient`, `fanout.clients.ring.RingClient`,
-        `fanout.clients.multicast.MulticastClient` and `fanout.clients.journal.JournalClient`, or
-        their like. `follow` is for a journal. Raises `FanoutError` for what cannot be asked for."""
+        `fanout.clients.multicast.MulticastClient`, `fanout.clients.journal.JournalClient` and
+        `fanout.clients.nats.NatsClient`, or their like. `follow` is for a journal. Raises
+        `FanoutError` for what cannot be asked for."""
+        if self.address.startswith(("nats://", "nats+tls://")):
+            return self._nats(of_nats)
+        if _is_typed(self.creds, "FANOUT_CREDS") or self.prefix is not None:
+            raise UsageError(f"{self.address}: --creds and --prefix are for nats://")
         if self.address.startswith("multicast://"):
             return self._multicast(of_group)
         if self.recovery or self.group_b or self.interface:
@@ -187,6 +210,25 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             **self._options(),
         )
 
+    def _nats(self, of_nats: Callable[..., OfNats]) -> OfNats:
+        """A client for a stream of NATS. The address may have a password, so no error shows it."""
+        if self.recovery or self.group_b or self.interface:
+            raise UsageError("--recovery, --group-b and --interface are for multicast://")
+        if _is_typed(self.token_file, "FANOUT_TOKEN_FILE"):
+            raise UsageError("--token-file is for tcp:// and tls://: leave it out")
+        is_tls = self.address.startswith("nats+tls://")
+        if _is_typed(self.tls_ca, "FANOUT_TLS_CA") and not is_tls:
+            raise UsageError("--tls-ca is for nats+tls://: leave it out")
+        of_stream = {} if self.prefix is None else {"prefix": self.prefix}
+        return of_nats(
+            self.address,
+            start=_parse_start(self.start or Start.LIVE),
+            creds=self.creds,
+            tls=_tls(self.tls_ca) if is_tls else None,
+            **of_stream,
+            **self._options(),
+        )
+
     @property
     def is_journal(self) -> bool:
         return self.address.startswith("journal://")
@@ -197,6 +239,20 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             "symbols": typed_symbols(self.symbols or ()),
             "market_only": self.market_only,
         }
+
+
+def nats_client(address: str, **options: Any) -> "NatsClient":
+    """A client of NATS that blocks. It is imported here, since asyncio takes a while."""
+    from fanout.clients.nats import NatsClient
+
+    return NatsClient(address, **options)
+
+
+def trio_nats_client(address: str, **options: Any) -> "TrioNatsClient":
+    """The same for trio."""
+    from fanout.clients.nats_trio import TrioNatsClient
+
+    return TrioNatsClient(address, **options)
 
 
 def told(url: str, record: Disconnected | Restarted) -> str:

@@ -10,15 +10,18 @@ from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
     Address,
     Begin,
+    Creds,
     GroupB,
     Interface,
     MarketOnly,
+    Prefix,
     Reconnects,
     Recovery,
     Source,
     Symbols,
     TlsCa,
     TokenFile,
+    nats_client,
     told,
 )
 from fanout.clients.outcomes import Disconnected, Restarted
@@ -28,6 +31,7 @@ from fanout.protocol.records import Header
 if TYPE_CHECKING:
     from fanout.clients.journal import JournalClient
     from fanout.clients.multicast import MulticastClient
+    from fanout.clients.nats import NatsClient
     from fanout.clients.ring import RingClient
     from fanout.clients.shm import ShmClient
     from fanout.clients.tcp import TcpClient
@@ -58,12 +62,15 @@ def tail(
     recovery: Recovery = None,
     group_b: GroupB = None,
     interface: Interface = "",
+    creds: Creds = None,
+    prefix: Prefix = None,
 ) -> None:
     """Print what a service sends, or what its journal has: trades, quotes, book updates and events
     to stdout, the rest to stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     Example: fanout tail multicast://239.10.1.1:9100 --recovery tcp://10.0.0.5:9000
+    Example: fanout tail nats://10.0.0.9:4222/binance --start oldest
     Example: fanout tail journal:///data/journal --start 2026-11-29T13:00Z --no-follow
 
     csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
@@ -87,11 +94,19 @@ def tail(
             recovery=recovery,
             group_b=group_b,
             interface=interface,
+            creds=creds,
+            prefix=prefix,
         )
         if not follow and not source.is_journal:
             raise UsageError("--no-follow is for a journal: a service has no end")
         with source.client(
-            TcpClient, ShmClient, RingClient, MulticastClient, JournalClient, follow=follow
+            TcpClient,
+            ShmClient,
+            RingClient,
+            MulticastClient,
+            JournalClient,
+            nats_client,
+            follow=follow,
         ) as client:
             if limit == 0:
                 client.connect()
@@ -100,7 +115,7 @@ def tail(
 
 
 def _print_all(
-    client: "TcpClient | ShmClient | RingClient | MulticastClient | JournalClient",
+    client: "TcpClient | ShmClient | RingClient | MulticastClient | JournalClient | NatsClient",
     output: Format,
     limit: int | None,
 ) -> None:

@@ -1,6 +1,7 @@
 """Each example as a newcomer runs it: a process of its own, against a service, a server or an
 exchange on loopback. What it prints, how it ends, and that it ends without a traceback."""
 
+import asyncio
 import os
 import re
 import signal
@@ -40,11 +41,13 @@ from fanout.protocol.framing import payloads_of
 from fanout.simulator import SimulatorConfig
 from fanout.transports.multicast import MulticastConfig, MulticastTransport
 from fanout.transports.tcp import TcpConfig, TcpTransport
+from tests.clients.nats_streams import CHANNEL, stand
 from tests.clients.test_journal import Folder
 from tests.stand import channels
 from tests.stand.channels import new_channel, publish
 from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.inside import config_for, running_service, running_simulator
+from tests.stand.nats import NatsServer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -404,6 +407,29 @@ async def test_stream_stats_end_on_interrupt() -> None:
             "/market/stream?streams=btcusdt@aggTrade",
         }
         assert await stats.interrupt() == (0, "")
+
+
+async def test_the_client_for_nats_prints_trades_and_what_is_lost(nats_server: NatsServer) -> None:
+    async def write() -> None:
+        async with stand(nats_server.url, "fanout") as its:
+            await its.begin(1, 1, 1)
+            await its.remove(3)
+
+    await trio.to_thread.run_sync(lambda: asyncio.run(write()))
+    url = f"{nats_server.url}/{CHANNEL}"
+    async with running("nats_client.py", url, "oldest", 2) as example:
+        assert await example.ends() == (0, "")
+    *lines, last = example.lines
+    assert lines == [
+        "BTCUSDT 0.005 @ 1.01",
+        "LOSS of 1 records: EVICTED",
+        "BTCUSDT 0.005 @ 1.03",
+    ]
+    assert last.startswith("1 lost, go on at Position(")
+    async with running("nats_client.py", f"{nats_server.url}/none") as example:
+        code, said = await example.ends()
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert "there is no stream fanout-none" in said
 
 
 async def test_the_client_for_multicast_prints_trades_and_what_the_lines_brought() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import trio
 
@@ -13,7 +13,7 @@ from fanout.cli.saving.progress import Progress
 from fanout.cli.saving.recordings import Recording, in_words, left_behind, recording_of
 from fanout.cli.saving.signals import Signals
 from fanout.cli.saving.tally import Tally, counted
-from fanout.cli.source import Source, told
+from fanout.cli.source import Source, told, trio_nats_client
 from fanout.clients.columns.journal import TradeRows
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import (
@@ -27,6 +27,14 @@ from fanout.clients.ring_trio import TrioRingClient
 from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol.records import Header, Snapshot
+
+if TYPE_CHECKING:
+    from fanout.clients.nats_trio import TrioNatsClient
+
+Client: TypeAlias = (
+    "TrioTcpClient | TrioShmClient | TrioRingClient | TrioMulticastClient | TrioJournalClient"
+    " | TrioNatsClient"
+)
 
 SAVE_S: Final = 0.5
 """Interval at which received records go to disk and the progress line is updated."""
@@ -44,7 +52,12 @@ def record(
     make = recording_of(target)
     require_free(target, force=force)
     client = source.client(
-        TrioTcpClient, TrioShmClient, TrioRingClient, TrioMulticastClient, TrioJournalClient
+        TrioTcpClient,
+        TrioShmClient,
+        TrioRingClient,
+        TrioMulticastClient,
+        TrioJournalClient,
+        trio_nats_client,
     )
     progress = Progress()
     for path in left_behind(target):
@@ -70,11 +83,7 @@ class Saving:
 
     def __init__(
         self,
-        client: TrioTcpClient
-        | TrioShmClient
-        | TrioRingClient
-        | TrioMulticastClient
-        | TrioJournalClient,
+        client: Client,
         recording: Recording,
         progress: Progress,
         *,
