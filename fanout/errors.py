@@ -26,6 +26,14 @@ class BindError(OperatorError):
     """The service cannot listen on an address and port, or cannot create its queue or ring."""
 
 
+class EngineError(FanoutError):
+    """The engine that a bridge publishes to, or the network path to it, failed."""
+
+
+class EngineForbiddenError(EngineError):
+    """The engine refuses the bridge's user, password or credentials."""
+
+
 class VenueError(FanoutError):
     """The exchange, or the network path to it, failed."""
 

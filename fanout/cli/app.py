@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from fanout.cli.book import book
+from fanout.cli.bridge import bridge
 from fanout.cli.check import check
 from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
 from fanout.cli.journal import JournalCommand
@@ -153,6 +154,7 @@ app.command("replay", cls=ReplayCommand, context_settings=TRANSPORT_SETTINGS)(re
 app.command("tail")(tail)
 app.command("save")(save)
 app.command("book")(book)
+app.add_typer(bridge)
 app.command("venues")(venues)
 app.command("symbols")(symbols)
 app.command("simulate")(with_options(simulate, options_of(SimulateConfig), command="simulate"))

@@ -16,6 +16,8 @@ from fanout.cli.memory import OUT_OF_MEMORY, is_out_of_memory
 from fanout.clients.outcomes import AddressError, UnknownChannelError, UnknownSymbolError
 from fanout.errors import (
     ConfigError,
+    EngineError,
+    EngineForbiddenError,
     OperatorError,
     UsageError,
     VenueBusyError,
@@ -34,6 +36,8 @@ EXIT_CODES: Final[dict[type[FanoutError], int]] = {
     VenueKeyError: 77,
     VenueBusyError: 75,
     VenueError: 69,
+    EngineForbiddenError: 77,
+    EngineError: 69,
     ConfigError: 78,
     MissingPackageError: 78,
     FanoutError: 1,

@@ -1,0 +1,1 @@
+"""Bridges to other engines. Each is a process of its own, and a consumer like any other."""
