@@ -30,6 +30,7 @@ from tests.bench import (
     market,
     memory,
     multicast,
+    nats,
     pure_client,
     reconnect,
     ring,
@@ -72,9 +73,10 @@ NAMED: Final[dict[str, Stage]] = {
     "journal": journal,
     "ring": ring,
     "multicast": multicast,
+    "nats": nats,
 }
-"""Stages of a whole service, and of the ring in shared memory. They run only if they are named:
-`scale` takes half an hour, and the others a quarter of an hour together."""
+"""Stages of a whole service, of the ring in shared memory and of the bridge to NATS. They run only
+if they are named: `scale` takes half an hour, and the others a quarter of an hour together."""
 ALL: Final = STAGES | NAMED
 
 

@@ -34,6 +34,7 @@ LIBRARIES: Final = (
     "databento-dbn",
     "pyzmq",
     "iceoryx2",
+    "nats-py",
     "sortedcontainers",
     "order-book",
     "nautilus_trader",

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fanout.bridge.nats.monitor import routes
+from fanout.bridge.nats.stats import ChannelStats
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import Trade
 from tests.fanout.cli.processes import fanout
@@ -55,6 +57,7 @@ async def test_every_metric_that_is_asked_for_is_exported() -> None:
             if isinstance(record, Trade):
                 break
         text = (await service.get("/metrics")).text
+    text += routes([ChannelStats("perps", "fanout-perps")])["/metrics"]().body.decode()
     exported = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     exported |= {METRIC.match(line).group() for line in text.splitlines() if METRIC.match(line)}  # type: ignore[union-attr]
     asked = {word for each in alerts() for word in METRIC.findall(each["expr"])}

@@ -60,9 +60,9 @@ async def service_with_journal_killed(directory: Path, chance: random.Random) ->
     await require_kept(house, journal)
 
 
-async def require_kept(house: House, journal: Path, *, lost: int = 0) -> None:
+async def require_kept(house: House, journal: Path, *, lost: int = 0) -> dict[int, int]:
     """Read the journal, and hold it against what the exchange did and what the clients got. `lost`
-    is how many records it lost."""
+    is how many records it lost. Gives the last number that it keeps of each epoch."""
     ((channel, segments),) = verified(journal).items()
     for fault in faults_of(segments):
         house.oracle.complain("P2", f"the journal: {fault}")
@@ -83,3 +83,4 @@ async def require_kept(house: House, journal: Path, *, lost: int = 0) -> None:
         if each.reader.losses:
             house.oracle.complain("P2", f"{each.reader.name} lost {each.reader.losses}")
     house.oracle.check()
+    return kept

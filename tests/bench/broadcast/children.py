@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tests.bench.measure import built
 from tests.bench.report import Unavailable
@@ -30,6 +30,10 @@ class Child:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def say(self, line: str) -> None:
         assert self._process.stdin, "it was started to be spoken with"
@@ -69,13 +73,16 @@ def launch(
     core: int,
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    stderr: IO[bytes] | None = None,
 ) -> "subprocess.Popen[str]":
-    """A program of any kind on one core, its standard input and output to be spoken through."""
+    """A program of any kind on one core, its standard input and output to be spoken through.
+    `stderr` is a file for what it logs. Without one that goes to where ours goes."""
     return subprocess.Popen(
         [str(each) for each in command],
         env={**os.environ, **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         pass_fds=pass_fds,
         preexec_fn=partial(os.sched_setaffinity, 0, {core}),

@@ -1,0 +1,1 @@
+"""Processes of the stage nats, and what a stream has in the end."""
