@@ -88,6 +88,7 @@ function stopOf(frames, { flags, nextSeq }) {
     }
     if (isSnapshot) continue;
     if (kind === HEADER) throw new WireError("a header outside a snapshot");
+    if (kind === END && !flags.includes("end")) throw new WireError("END in a packet without its flag");
     if (first !== due) throw new WireError(`number ${first} where ${due} is due`);
     due = stop;
   }

@@ -206,7 +206,8 @@ def rejected_packets() -> list[Vector]:
     trades = _spelled((block(1_001, next_trade(), next_trade(1)),))
     right = datagram(trades, FIELDS)
     over = FIELDS | {"next_seq": MAX_SEQ + 1}
-    snapshot = FIELDS | {"flags": ["snapshot"]}
+    snapshot, ending = FIELDS | {"flags": ["snapshot"]}, FIELDS | {"flags": ["end"]}
+    unflagged = "END in a packet that is not flagged *end*"
     change = _spelled((instruments(0, HEADER["instruments"][0]),))
     magic, cut = "another magic or version", "a packet that ends before its last frame"
     turn = "a frame that does not take the number that is due"
@@ -241,7 +242,8 @@ def rejected_packets() -> list[Vector]:
         _rejected("records after those due", turn, _at(1_000, trades)),
         _rejected("the same records twice", turn, datagram(trades * 2, FIELDS)),
         _rejected("a heartbeat's number", turn, _one(heartbeat(1_002))),
-        _rejected("an end's number", turn, _one(end(1_001))),
+        _rejected("an end's number", turn, datagram(_spelled((end(1_001),)), ending)),
+        _rejected("an end without the flag", unflagged, _one(end(1_000))),
         _rejected("a loss that is no range", ruled, _one(loss(1_001, 1_000))),
         _rejected("a header", outside, datagram(_spelled((header(),)), FIELDS)),
         _rejected("START", outside, datagram([framed(b"START")], FIELDS), CHECKSUM),
