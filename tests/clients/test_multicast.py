@@ -266,6 +266,7 @@ def test_a_connection_over_tcp_that_ends_too_early_is_made_anew(
 
 
 def test_a_late_packet_makes_the_connection_over_tcp_needless(collect: Collect) -> None:
+    timers: list[threading.Timer] = []
     with sending() as service, serving(opening(1) + heartbeat(1), b"", silent=True) as over_tcp:
 
         def act(_: int) -> None:
@@ -273,7 +274,8 @@ def test_a_late_packet_makes_the_connection_over_tcp_needless(collect: Collect) 
             service.trades(2)
             (late,) = service.packer.pack(block(3), 5)
             service.trades(1)
-            threading.Timer(0.03, service.send, ([late],)).start()
+            timers.append(threading.Timer(0.03, service.send, ([late],)))
+            timers[-1].start()
 
         records, _ = collect(
             service.url,
@@ -283,6 +285,8 @@ def test_a_late_packet_makes_the_connection_over_tcp_needless(collect: Collect) 
             patience_s=0.001,
             **service.options,
         )
+        for each in timers:  # one line may have brought it before the other is sent
+            each.join()
     assert seqs(records) == [1, 2, 3, 4]
 
 
