@@ -40,7 +40,8 @@ PATIENCE_S: Final = 0.01
 packet overtook it on the way."""
 
 RECOVERY_S: Final = 2.0
-"""How long missing records may take to come over TCP. Then they are reported as lost."""
+"""How long TCP may bring nothing, from the first attempt to connect on. Then missing records are
+reported as lost."""
 
 RETRY_S: Final = 0.25
 """Pause before another attempt to connect for what is missing, after one that failed."""
@@ -123,6 +124,8 @@ class GroupClient(Client):
         self._recovery: Recovery | None = None
         self._ask_from_s = 0.0
         """When the next connection over TCP may be made, after one that failed."""
+        self._asked_s: float | None = None
+        """When the first attempt was made to get over TCP what is wanted now."""
         self._recovery_began_s = 0.0
         self._recovered_s = 0.0
         """When anything came over TCP last."""
@@ -159,8 +162,8 @@ class GroupClient(Client):
         self._look(now_s)
 
     def _turn(self) -> bool:
-        """Take what has come, and do what is due. Returns False if there is nothing more to do now.
-        Raises `OSError` and `PeerError`."""
+        """Take the packets that have come, and ask for missing ones. Returns False if there is
+        nothing more to do now. Raises `OSError` and `PeerError`."""
         lines, receivers = self._lines, self._receivers
         assert lines is not None, "the client has joined"
         assert receivers is not None, "the client has joined"
@@ -185,7 +188,7 @@ class GroupClient(Client):
         return bool(frames)
 
     def _look(self, now_s: float) -> None:
-        """Do what it is time for: ask for what is missing, or give it up. Raises `OSError` and
+        """Ask for missing records, or give them up, if it is time. Raises `OSError` and
         `DisconnectedError`."""
         lines = self._lines
         assert lines is not None, "the client has joined"
@@ -199,13 +202,17 @@ class GroupClient(Client):
         missing = lines.missing
         late_s = 0.0 if missing is None else now_s - missing.since_s
         wanted = None if self._service is None else lines.wanted
+        if wanted is None:
+            self._asked_s = None
         if self._recovery is not None:
             self._look_after_recovery(lines, wanted, now_s)
         elif wanted is not None and (missing is None or late_s >= self._patience_s):
             self._ask(wanted, now_s)
         if wanted is not None:
-            # Not while it comes: there may be hours of it.
-            late_s = min(late_s - RECOVERY_S, now_s - self._recovered_s - RECOVERY_S)
+            # Not while it comes: there may be hours of it. And a program that was stopped, or busy,
+            # finds old holes that it has not asked for yet.
+            asked_s = now_s if self._asked_s is None else self._asked_s
+            late_s = min(late_s, now_s - max(self._recovered_s, asked_s)) - RECOVERY_S
         if missing is not None and late_s >= self._patience_s:
             lines.give_up()
 
@@ -225,6 +232,8 @@ class GroupClient(Client):
         """Connect to the service over TCP, unless that failed just now."""
         if now_s < self._ask_from_s:
             return
+        if self._asked_s is None:
+            self._asked_s = now_s
         assert self._service is not None, "only then anything is wanted"
         assert self._receivers is not None, "the client has joined"
         self._recovery_began_s = now_s

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -175,6 +176,31 @@ def test_what_no_line_brings_is_asked_for_over_tcp(collect: Collect) -> None:
     assert isinstance(client, multicast_client.GroupClient)
     assert client.lines is not None
     assert client.lines.recovered == 3
+
+
+def test_a_client_that_was_busy_asks_for_an_old_hole_before_it_gives_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late_s = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late_s)
+    monkeypatch.setattr(multicast_client, "time", clock)
+    held = opening(7) + block(3, 3) + block(6)
+    with (
+        sending() as service,
+        serving(opening(1) + heartbeat(1), held) as over_tcp,
+        Blocking(service.url, recovery=over_tcp.url, patience_s=5.0, **service.options) as client,
+    ):
+        client.act = nothing
+        client.connect()
+        service.trades(2)
+        service.trades(3, on="")
+        service.trades(1)
+        while client.lines is None or not client.lines.early:
+            client._step()
+        late_s = 3_600.0
+        service.heartbeat()
+        records = [next(client) for _ in range(6)]
+    assert seqs(records) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("is_tls", [False, True])
