@@ -3,7 +3,8 @@ killed, stopped, starved and started anew. Consumers find it by a proxy, whose a
 
     simulator --> service (a process) --> proxy --> consumers of each kind
                                       |-> queue --> a reader
-                                      '-> ring --> a reader
+                                      |-> ring --> a reader
+    or, in place of queue and ring:   '-> two groups --> receivers with and without TCP
 """
 
 import random
@@ -16,8 +17,17 @@ import trio
 
 from fanout.protocol import Instrument
 from fanout.simulator import Simulator, SimulatorConfig
-from tests.stand.consumers import Consumer, TrioConsumer, all_kinds, of_queue, of_ring
+from tests.stand.consumers import (
+    Consumer,
+    TrioConsumer,
+    all_kinds,
+    of_multicast,
+    of_queue,
+    of_ring,
+    one_of_trio,
+)
 from tests.stand.exchange import Market
+from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.inside import running_simulator
 from tests.stand.oracle import Oracle
 from tests.stand.proxy import Proxy, proxying
@@ -36,12 +46,21 @@ ORDERLY: Final = 143
 class House:
     """What there is, and how to start the service."""
 
-    def __init__(self, simulator: Simulator, directory: Path, journal: Sequence[str] = ()) -> None:
-        """With options of a `journal` the service keeps one, and has neither queue nor ring."""
+    def __init__(
+        self,
+        simulator: Simulator,
+        directory: Path,
+        journal: Sequence[str] = (),
+        *,
+        multicast: bool = False,
+    ) -> None:
+        """With options of a `journal` the service keeps one. With `multicast` it sends to groups.
+        It has neither queue nor ring then."""
         self.simulator = simulator
         self.oracle = Oracle(Market(simulator, *SYMBOLS))
         self.directory = directory
         self.journal = journal
+        self.groups = free_groups() if multicast else ()
         self.queue = f"faults-{random.randrange(10**12)}"
         self.ring = f"{self.queue}-ring"
         self.consumers: list[Consumer] = []
@@ -63,6 +82,10 @@ class House:
     def _second(self) -> list[str]:
         if self.journal:
             return ["journal", *self.journal]
+        if self.groups:
+            a, b = map(str, self.groups)
+            to = ("--group", a, "--group-b", b, "--interface", LOOPBACK)
+            return ["multicast", *to, "--snapshot-s", "0.5"]
         queue = ("shm", "--name", self.queue, "--capacity", "4KiB")
         return [*queue, "ring", "--name", self.ring, "--capacity", str(RING_BYTES)]
 
@@ -96,14 +119,31 @@ class House:
     def admit(self, nursery: trio.Nursery, **options: Any) -> None:
         """Let consumers of all kinds in, and the market open."""
         tastes = {"idle_timeout_s": IDLE_S, "start": "oldest", **options}
-        self.consumers += all_kinds(self.oracle, self.door.url("tcp"), **tastes)
-        if not self.journal:
+        url = self.door.url("tcp")
+        if self.groups:
+            self.consumers += [*one_of_trio(self.oracle, url, **tastes), *self.receivers("")]
+        else:
+            self.consumers += all_kinds(self.oracle, url, **tastes)
+        if not (self.journal or self.groups):
             queue = f"shm://{self.queue}"
             self.consumers.append(of_queue(self.oracle, "shm", queue, idle_timeout_s=IDLE_S))
             self.consumers.append(of_ring(self.oracle, "ring", f"ring://{self.ring}", **tastes))
         for each in self.consumers:
             nursery.start_soon(each.run)
         self.simulator.release()
+
+    def receivers(self, name: str, *, idle_timeout_s: float = IDLE_S) -> list[Consumer]:
+        """Receivers of both groups, one that asks over TCP and one that cannot."""
+        return [
+            of_multicast(
+                self.oracle,
+                f"{name} with{'' if url else 'out'} TCP".strip(),
+                self.groups,
+                recovery=url,
+                idle_timeout_s=idle_timeout_s,
+            )
+            for url in (self.door.url("tcp"), None)
+        ]
 
     def watch(self, nursery: trio.Nursery) -> None:
         """Let somebody read everything, beside whoever is tried, and the market open."""
@@ -113,9 +153,9 @@ class House:
         nursery.start_soon(witness.run)
         self.simulator.release()
 
-    def tail(self, name: str, url: str, nursery: trio.Nursery) -> Tail:
+    def tail(self, name: str, url: str, nursery: trio.Nursery, **options: Any) -> Tail:
         """A consumer that is a process."""
-        tail = Tail(self.oracle, name, url, self.instruments)
+        tail = Tail(self.oracle, name, url, self.instruments, **options)
         nursery.start_soon(tail.run)
         return tail
 
@@ -172,12 +212,16 @@ class House:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *, rate: float = 200.0, journal: Sequence[str] = ()
+    directory: Path,
+    *,
+    rate: float = 200.0,
+    journal: Sequence[str] = (),
+    multicast: bool = False,
 ) -> AsyncIterator[House]:
     config = SimulatorConfig(symbols=SYMBOLS, rate=rate, hold=True)
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running_simulator(config))
-        house = House(simulator, directory, journal)
+        house = House(simulator, directory, journal, multicast=multicast)
         house.door = await stack.enter_async_context(proxying("tcp://127.0.0.1:1"))
         for name in (house.queue, house.ring):
             stack.callback(Path("/dev/shm", name).unlink, missing_ok=True)

@@ -19,6 +19,12 @@ from fanout.net.websocket import IDLE_TIMEOUT_S
 from fanout.protocol import LossReason
 from tests.faults.house import IDLE_S, ORDERLY, RING_BYTES, House, opened
 from tests.faults.journal import service_with_journal_killed
+from tests.faults.multicast import (
+    door_shut_to_receiver_of_multicast,
+    receiver_of_multicast_stopped,
+    service_with_multicast_killed,
+    service_with_multicast_stopped,
+)
 from tests.stand.consumers import TrioConsumer, of_ring
 from tests.stand.service import serving
 
@@ -198,6 +204,7 @@ async def short_of_memory_when_crowded(directory: Path, chance: random.Random) -
 ROUNDS: Final[tuple[Round, ...]] = (
     service_killed,
     service_with_journal_killed,
+    service_with_multicast_killed,
     service_stopped,
     consumer_stopped,
     reader_of_queue_killed,
@@ -207,5 +214,11 @@ ROUNDS: Final[tuple[Round, ...]] = (
 )
 """Those that take seconds, and that the suite plays once each."""
 
-LONG_ROUNDS: Final[tuple[Round, ...]] = (service_stopped_for_long, reader_of_ring_stopped)
+LONG_ROUNDS: Final[tuple[Round, ...]] = (
+    service_stopped_for_long,
+    reader_of_ring_stopped,
+    service_with_multicast_stopped,
+    receiver_of_multicast_stopped,
+    door_shut_to_receiver_of_multicast,
+)
 """Those that take longer."""

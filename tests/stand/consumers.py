@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from fanout.clients.client import AsyncClient, BlockingClient
+from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Received, RefusedError
 from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient
@@ -17,14 +18,18 @@ from fanout.clients.tcp import TcpClient
 from fanout.clients.tcp_asyncio import AsyncioTcpClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol import End, EndReason
+from fanout.protocol.group import Group
+from tests.stand.groups import LOOPBACK
 from tests.stand.oracle import Oracle, Reader
 
 
 class Consumer:
     """A client and its account. It reads until the service has said goodbye, or is closed."""
 
-    def __init__(self, oracle: Oracle, name: str, *, is_concerned: bool = True) -> None:
-        self.reader = Reader(oracle, name, is_concerned=is_concerned)
+    def __init__(
+        self, oracle: Oracle, name: str, *, is_concerned: bool = True, may_miss: bool = False
+    ) -> None:
+        self.reader = Reader(oracle, name, is_concerned=is_concerned, may_miss=may_miss)
         self.refusal: RefusedError | None = None
         self.pause_s = 0.0
         """How long it thinks about each record."""
@@ -101,14 +106,22 @@ class AsyncioConsumer(Consumer):
 
 
 class TrioConsumer(Consumer):
-    """Over TCP, as a task."""
+    """Over TCP or multicast, as a task."""
 
     def __init__(
-        self, oracle: Oracle, name: str, url: str, *, is_concerned: bool = True, **options: Any
+        self,
+        oracle: Oracle,
+        name: str,
+        url: str,
+        *,
+        is_concerned: bool = True,
+        may_miss: bool = False,
+        kind: Callable[..., TrioTcpClient | TrioMulticastClient] = TrioTcpClient,
+        **options: Any,
     ) -> None:
-        super().__init__(oracle, name, is_concerned=is_concerned)
+        super().__init__(oracle, name, is_concerned=is_concerned, may_miss=may_miss)
         self.url = url
-        self._make = partial(TrioTcpClient, url, **options)
+        self._make = partial(kind, url, **options)
 
     async def _run(self) -> None:
         async with self._make() as client:
@@ -131,6 +144,20 @@ def all_kinds(oracle: Oracle, url: str, **options: Any) -> list[Consumer]:
 def one_of_trio(oracle: Oracle, url: str, **options: Any) -> list[Consumer]:
     """For a virtual clock, which threads know nothing of."""
     return [TrioConsumer(oracle, "trio", url, **options)]
+
+
+def of_multicast(
+    oracle: Oracle, name: str, groups: Sequence[Group], *, recovery: str | None, **options: Any
+) -> Consumer:
+    """A receiver of one line or of both. Without `recovery` it may miss what no line brings."""
+    a, *others = map(str, groups)
+    tastes: dict[str, Any] = {"interface": LOOPBACK, "recovery": recovery, "may_miss": not recovery}
+    if others:
+        tastes["group_b"] = others[0]
+    if recovery:
+        tastes["start"] = "oldest"
+    url = f"multicast://{a}"
+    return TrioConsumer(oracle, name, url, kind=TrioMulticastClient, **tastes | options)
 
 
 def of_queue(oracle: Oracle, name: str, url: str, **options: Any) -> Consumer:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import trio
 
@@ -60,6 +61,13 @@ def receiving(*groups: Group, buffer_bytes: int = 1 << 20) -> Iterator[GroupSubs
         yield GroupSubscriber(receivers)
     finally:
         receivers.close()
+
+
+def overrun(group: Group) -> list[int]:
+    """How many packets each socket that is bound to a group had no room for."""
+    number = int.from_bytes(socket.inet_aton(group.address), "little")
+    rows = [each.split() for each in Path("/proc/net/udp").read_text().splitlines()]
+    return [int(row[-1]) for row in rows if row[1] == f"{number:08X}:{group.port:04X}"]
 
 
 @contextmanager

@@ -261,10 +261,17 @@ class Reader:
     """One consumer's account."""
 
     def __init__(
-        self, oracle: Oracle, name: str, *, is_concerned: bool = True, first: Position | None = None
+        self,
+        oracle: Oracle,
+        name: str,
+        *,
+        is_concerned: bool = True,
+        may_miss: bool = False,
+        first: Position | None = None,
     ) -> None:
-        """`is_concerned`: the faults are meant for this one. `first` is where it asked to begin,
-        and None if it takes what comes."""
+        """`is_concerned`: the faults are meant for this one. `may_miss`: it receives multicast and
+        cannot ask for what it missed, so nobody announces its losses, and it joins each epoch
+        wherever that is. `first` is where it asked to begin, and None if it takes what comes."""
         self.name = name
         self.losses: Counter[LossReason] = Counter()
         self.got = 0
@@ -284,6 +291,7 @@ class Reader:
         self.books = oracle.exchange_books and BookKeeper(oracle.exchange_books)
         self._oracle = oracle
         self._is_concerned = is_concerned
+        self._may_miss = may_miss
         self._is_connected = False
         self._heard_s: dict[str, float] = {}
         self._rest_heard_s: dict[str, float] = {}
@@ -339,7 +347,7 @@ class Reader:
         self._come_to(loss.first_seq, epoch_ns, loss)
         self.due = loss.last_seq + 1
         self.losses[loss.reason] += loss.count
-        if loss.reason is LossReason.UNANNOUNCED:
+        if loss.reason is LossReason.UNANNOUNCED and not self._may_miss:
             self._complain("P2", f"{loss} was not announced")
         if not self._is_concerned:
             self._complain("P5", f"{loss}, and nothing was wrong with it")
@@ -382,7 +390,7 @@ class Reader:
         if record.epoch_ns <= record.before.epoch_ns:
             self._complain("P2", f"{record} goes back in time")
         self.last_seqs[record.before.epoch_ns] = record.before.seq - 1
-        self.epoch_ns, self.due = record.epoch_ns, 1
+        self.epoch_ns, self.due = record.epoch_ns, None if self._may_miss else 1
         self.restarts += 1
 
     def watch(

@@ -123,6 +123,18 @@ async def forked(*options: str, log: Path) -> AsyncIterator[Service]:
             pass
 
 
-def tailing(*arguments: str) -> Sequence[str]:
-    """The command of a consumer in a process of its own."""
-    return [sys.executable, "-m", "fanout", "tail", *arguments, "--format", "json"]
+_WITH_BUFFER: Final = """
+from fanout.clients.multicast_client import GroupClient
+GroupClient.__init__.__kwdefaults__["buffer_bytes"] = {}
+from fanout.cli import main
+main()
+"""
+
+
+def tailing(*arguments: str, buffer_bytes: int | None = None) -> Sequence[str]:
+    """The command of a consumer in a process of its own. For multicast, `buffer_bytes` is the
+    receive buffer of each line, which `fanout tail` has no option for."""
+    program = (
+        ["-m", "fanout"] if buffer_bytes is None else ["-c", _WITH_BUFFER.format(buffer_bytes)]
+    )
+    return [sys.executable, *program, "tail", *arguments, "--format", "json"]

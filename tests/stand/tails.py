@@ -3,7 +3,7 @@ are killed at any moment, and the next one goes on where the last whole line was
 
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -44,10 +44,22 @@ class Tail(Consumer):
     """A process, and after it another, until the service has said goodbye."""
 
     def __init__(
-        self, oracle: Oracle, name: str, url: str, instruments: Mapping[str, Instrument]
+        self,
+        oracle: Oracle,
+        name: str,
+        url: str,
+        instruments: Mapping[str, Instrument],
+        *,
+        options: Sequence[str] = (),
+        may_miss: bool = False,
+        buffer_bytes: int | None = None,
     ) -> None:
-        super().__init__(oracle, name)
+        """`buffer_bytes` is the receive buffer of each line, for multicast."""
+        super().__init__(oracle, name, may_miss=may_miss)
         self._url = url
+        self._options = options
+        self._has_past = not (url.startswith("shm") or may_miss)
+        self._buffer_bytes = buffer_bytes
         self._instruments = instruments
         self._process: trio.Process | None = None
         self._is_dead = False
@@ -69,9 +81,9 @@ class Tail(Consumer):
         """Read one process's lines. Whether the service has said goodbye in them."""
         due = self.reader.due
         place = "oldest" if due is None else f"{self.reader.epoch_ns}:{due}"
-        start = [] if self._url.startswith("shm") else ["--start", place]
+        start = ["--start", place] if self._has_past else []
         self._process = process = await trio.lowlevel.open_process(
-            tailing(self._url, *start),
+            tailing(self._url, *self._options, *start, buffer_bytes=self._buffer_bytes),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment(),
