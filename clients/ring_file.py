@@ -19,7 +19,9 @@ than the updates that follow.
 import mmap
 import os
 import time
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import ClassVar, Final
 
 import msgspec
@@ -185,7 +187,9 @@ class AttachedRing(AttachedFile):
             for each in mappings:
                 each.close()
             raise
-        super().__init__(path, descriptor, self.reader, mappings, size_bytes=size, now_s=now_s)
+        leave: Callable[[], None] = partial(_leave, self.reader, descriptor)
+        closes = [leave, self.reader.release, *(each.close for each in mappings)]
+        super().__init__(path, descriptor, self.reader, closes, size_bytes=size, now_s=now_s)
         self._subscription = subscription
         self._state = _State(told=subscription.lost)
         self._before = (self.reader.position, self._state)
@@ -474,6 +478,12 @@ def attach(path: str, subscription: Subscription, *, now_s: float) -> AttachedRi
         if meant is error:
             raise
         raise meant from error
+
+
+def _leave(reader: RingReader, descriptor: Descriptor) -> None:
+    """Give the entry in the table back, unless another process goes on to read."""
+    if descriptor.is_own:
+        reader.leave()
 
 
 def _opened(path: str) -> tuple[Descriptor, bool]:

@@ -93,12 +93,17 @@ class Descriptor:
             return None
         return int.from_bytes(os.pread(self.fd, WORD_BYTES, pid_word * WORD_BYTES), "little")
 
+    @property
+    def is_own(self) -> bool:
+        """Whether this process has opened it, and not one that it was forked from."""
+        return os.getpid() == self._pid
+
     def close(self) -> None:
         """Release the lock, also if a forked process still has the file open, and close."""
         # Swapped first: an interrupt after `os.close` must not cause a second close.
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            if os.getpid() == self._pid and self._locked is not None:
+            if self.is_own and self._locked is not None:
                 request = lock_request(fcntl.F_UNLCK, self._locked)
                 fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
             os.close(fd)
@@ -150,8 +155,6 @@ class _PageReader(Protocol):
     @property
     def is_intact(self) -> bool: ...
 
-    def release(self) -> None: ...
-
 
 class AttachedFile(ABC):
     """A queue or a ring that this process has opened and mapped."""
@@ -166,17 +169,18 @@ class AttachedFile(ABC):
         path: str,
         descriptor: Descriptor,
         reader: _PageReader,
-        mappings: Sequence[Mapping],
+        closes: Sequence[Callable[[], None]],
         *,
         size_bytes: int,
         now_s: float,
     ) -> None:
-        """`size_bytes` is the size of the file. `now_s` is a monotonic time."""
+        """`closes` close all but the descriptor, and can be repeated. `size_bytes` is the size of
+        the file. `now_s` is a monotonic time."""
         self._path = path
         self._descriptor = descriptor
         self._page = reader
         self._size_bytes = size_bytes
-        self._closes = (reader.release, *(each.close for each in mappings), descriptor.close)
+        self._closes = (*closes, descriptor.close)
         self._finalizer = weakref.finalize(self, _close, self._closes)
         self._pulse = reader.pulse
         self._pulse_s = now_s

@@ -57,7 +57,8 @@ class AttachedQueue(AttachedFile):
         except BaseException:
             mapping.close()
             raise
-        super().__init__(path, descriptor, self.reader, [mapping], size_bytes=size, now_s=now_s)
+        closes = (self.reader.release, mapping.close)
+        super().__init__(path, descriptor, self.reader, closes, size_bytes=size, now_s=now_s)
         self.commit = self.reader.commit
         self._rest: Callable[[bytes], bytes] | None = None
         """Removes from the first frame the records that the last reader handed over."""

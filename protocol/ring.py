@@ -441,11 +441,13 @@ class RingReader(page.RingEnd):
             self._entry[page.LOST_WORD] = lost & U64_MAX
 
     def leave(self) -> None:
-        """Give the entry in the table back. Without this the next reader that takes it does so."""
-        if self._entry is not None:
-            self._entry[page.PID_WORD] = 0
-            self._entry.release()
+        """Give the entry in the table back. Without this the next reader that takes it does so. Can
+        be interrupted and repeated."""
+        entry = self._entry
+        if entry is not None:
+            entry[page.PID_WORD] = 0
             self._entry = None
+            entry.release()
 
     def release(self) -> None:
         """See `RingEnd.release`."""

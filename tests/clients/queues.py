@@ -1,13 +1,15 @@
 """Queues for the tests of their readers: a writer in the test's own hand."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from fanout.clients import shared_client
 from fanout.protocol import (
     Block,
     End,
@@ -21,6 +23,9 @@ from fanout.protocol import (
 )
 from fanout.transports.shm.queue_file import OwnedQueue, create
 from tests.protocol.golden import BTC, HEADER
+
+NOTICED_S = shared_client.CHECK_S + shared_client.LONGEST_NAP_S
+"""Within this time a reader notices what it checks."""
 
 
 class Writer:
@@ -92,3 +97,26 @@ def numbers(records: list[Any]) -> list[int]:
         elif isinstance(each, Trade):
             found.append(each.seq)
     return found
+
+
+class SleptTime:
+    """A clock in place of the module `time`, for a client of shared memory: only its sleeps take
+    time, and none is waited for."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._alarm_s = inf
+        self._alarm: Callable[[], None] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        if self.now_s >= self._alarm_s:
+            self._alarm_s = inf
+            self._alarm()
+
+    def call(self, at_s: float, act: Callable[[], None]) -> None:
+        """Act in the first sleep that ends at that time or later."""
+        self._alarm_s, self._alarm = at_s, act

@@ -254,6 +254,20 @@ def test_the_child_closes_its_copy_of_a_queue_and_refuses(
             client.pop()
 
 
+def test_the_child_closes_its_copy_of_a_ring_and_leaves_the_entry_to_its_parent(
+    tmp_path: Path, fork: Callable[[], None]
+) -> None:
+    with (
+        rings.writing(tmp_path) as writer,
+        RingClient("ring://r", directory=str(tmp_path), start="oldest") as client,
+    ):
+        client.connect()
+        parent = os.getpid()
+        fork()
+        assert not client._has_connection()
+        assert [each.pid for each in writer.ring.writer.readers()] == [parent]
+
+
 def test_the_child_closes_its_copy_of_a_socket_and_refuses(fork: Callable[[], None]) -> None:
     with serving(opening(1) + block(1), silent=True) as service:
         client, idle = TcpClient(service.url), TcpClient(service.url)

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -49,7 +48,7 @@ from fanout.protocol.queue_file import UnsupportedMachineError
 from fanout.protocol.ring import Lapped, RingReader
 from fanout.protocol.ring_page import CAPACITY_WORD, DATA_AT, READERS, NotARingError
 from fanout.transports.ring.ring_file import create
-from tests.clients.queues import numbers, overwrite
+from tests.clients.queues import NOTICED_S, SleptTime, numbers, overwrite
 from tests.clients.rings import ALL, Writer, change, writing
 from tests.protocol.test_session import run, unknown
 
@@ -114,6 +113,14 @@ def _read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fanout.clients.shared_file.os.open", refuse)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleptTime:
+    """The blocking client's."""
+    clock = SleptTime()
+    monkeypatch.setattr(shared_client, "time", clock)
+    return clock
+
+
 # Where a reader begins.
 
 
@@ -153,6 +160,8 @@ def test_any_number_of_readers_get_the_same(tmp_path: Path) -> None:
         entries = writer.ring.writer.readers()
         assert {each.pid for each in entries} == {os.getpid()}
         assert [each.slot for each in entries] == [0, 1, 2, 3, 4]
+        stack.close()
+        assert writer.ring.writer.readers() == []
 
 
 def test_a_reader_of_the_oldest_records_is_told_what_is_gone(tmp_path: Path) -> None:
@@ -596,14 +605,16 @@ def test_a_waiting_reader_tries_again_if_its_place_goes(
         assert [type(each) for each in records] == [End]
 
 
-def test_a_writer_that_dies_is_read_to_its_end_and_noticed(tmp_path: Path) -> None:
+def test_a_writer_that_dies_is_read_to_its_end_and_noticed_by_the_next_check(
+    tmp_path: Path, clock: SleptTime
+) -> None:
     with writing(tmp_path) as writer, client(tmp_path, **OLDEST) as reader:
         writer.trades(5)
         reader.connect()
         writer.die()
-        died_s = time.monotonic()
+        died_s = clock.now_s
         records = until(reader, Disconnected)
-        assert time.monotonic() - died_s < 1
+        assert clock.now_s - died_s <= NOTICED_S
         assert (numbers(records), reader.outcome) == ([1, 2, 3, 4, 5], Outcome.WRITER_DIED)
         # It is not read again from there on.
         assert [type(each) for each in take(reader, 2)] == [Disconnected] * 2

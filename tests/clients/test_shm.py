@@ -41,7 +41,16 @@ from fanout.protocol import (
 )
 from fanout.protocol.queue_file import UnsupportedMachineError
 from fanout.protocol.queue_page import MARK_SEQ_WORD, PAGE_BYTES, WORD_BYTES, NotAQueueError
-from tests.clients.queues import Writer, block, goodbye, numbers, overwrite, writing
+from tests.clients.queues import (
+    NOTICED_S,
+    SleptTime,
+    Writer,
+    block,
+    goodbye,
+    numbers,
+    overwrite,
+    writing,
+)
 from tests.protocol import golden
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +58,14 @@ ROOT = Path(__file__).parents[2]
 
 def client(directory: Path, **options: Any) -> ShmClient:
     return ShmClient("shm://q", directory=str(directory), **options)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleptTime:
+    """The blocking client's."""
+    clock = SleptTime()
+    monkeypatch.setattr(shared_client, "time", clock)
+    return clock
 
 
 def take(reader: ShmClient, count: int) -> list[Any]:
@@ -389,14 +406,16 @@ def test_too_little_memory_is_not_blamed_on_the_queue(
         assert caught.value.__cause__ is not caught.value
 
 
-def test_a_writer_that_dies_is_read_to_its_end_and_noticed_within_a_second(tmp_path: Path) -> None:
+def test_a_writer_that_dies_is_read_to_its_end_and_noticed_by_the_next_check(
+    tmp_path: Path, clock: SleptTime
+) -> None:
     with writing(tmp_path) as writer, client(tmp_path, reconnect=False) as reader:
         reader.connect()
         writer.trades(5)
         writer.die()
-        died = time.monotonic()
+        died_s = clock.now_s
         records, outcome = until_over(reader)
-        assert time.monotonic() - died < 1
+        assert clock.now_s - died_s <= NOTICED_S
         assert (numbers(records), outcome) == ([1, 2, 3, 4, 5], Outcome.WRITER_DIED)
 
 
@@ -424,15 +443,17 @@ def test_a_writer_that_restarts_is_found_and_the_loss_is_reported(tmp_path: Path
             assert records[-1].seq == 4
 
 
-def test_a_queue_that_is_created_anew_is_noticed_within_a_second(tmp_path: Path) -> None:
+def test_a_queue_that_is_created_anew_is_noticed_by_the_next_check(
+    tmp_path: Path, clock: SleptTime
+) -> None:
     with writing(tmp_path) as old, client(tmp_path) as reader:
         reader.connect()
         old.trades(2)
         old.path.unlink()
         with writing(tmp_path, epoch_ns=2) as new:
-            created = time.monotonic()
+            created_s = clock.now_s
             records = until(reader, Disconnected)
-            assert time.monotonic() - created < 1
+            assert clock.now_s - created_s <= NOTICED_S
             assert numbers(records) == [1, 2]
             assert reader.outcome is Outcome.REPLACED
             new.trades(1)
@@ -450,19 +471,19 @@ def test_a_queue_without_a_name_is_read_on(tmp_path: Path, monkeypatch: pytest.M
         assert reader.statistics.connections == 1
 
 
-def test_a_writer_that_lives_but_writes_nothing_is_given_up(tmp_path: Path) -> None:
+def test_a_writer_that_lives_but_writes_nothing_is_given_up(
+    tmp_path: Path, clock: SleptTime
+) -> None:
     with (
         writing(tmp_path) as writer,
         client(tmp_path, reconnect=False, idle_timeout_s=0.3) as reader,
     ):
         reader.connect()
-        stirring = threading.Timer(0.2, writer.queue.writer.beat, (1,))
-        stirring.start()
-        began = time.monotonic()
+        stirred_s = clock.now_s + 0.3
+        clock.call(stirred_s, lambda: writer.queue.writer.beat(1))
         _, outcome = until_over(reader)
         assert outcome is Outcome.SILENT
-        assert time.monotonic() - began > 0.45
-        stirring.join()
+        assert 0.3 < clock.now_s - stirred_s <= 0.3 + 2 * NOTICED_S  # to notice each
 
 
 @pytest.mark.parametrize("in_queue", [True, False])
