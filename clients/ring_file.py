@@ -36,7 +36,7 @@ from fanout.clients.shared_file import (
     open_file,
 )
 from fanout.clients.subscription import Subscription
-from fanout.protocol.blocks import block_from
+from fanout.protocol.blocks import rest_from
 from fanout.protocol.constants import (
     LENGTH_BYTES,
     MAX_SEQ,
@@ -49,11 +49,11 @@ from fanout.protocol.constants import (
     LossReason,
 )
 from fanout.protocol.errors import MalformedError, PeerError
-from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.instruments import with_instruments
-from fanout.protocol.joining import first_seq, run_of
+from fanout.protocol.joining import first_seq, span_of
 from fanout.protocol.records import End, Header, Loss
 from fanout.protocol.request import Begin, Moment, Position, Start, decode_request
 from fanout.protocol.ring import Lapped, Place, RingReader
@@ -79,9 +79,6 @@ and makes one at once. A reader that gets none goes on without: its books are un
 one comes."""
 
 _SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
-_BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
-_STANDING: Final = _BOOKS | DataKinds.QUOTES
-"""Data that a reader keeps the newest of, and is to get again behind a loss."""
 
 
 class RingError(SharedFileError):
@@ -248,7 +245,7 @@ class AttachedRing(AttachedFile):
         """Where a reader goes on that cannot go on at the number that is due."""
         newest = self.reader.begin_before(MAX_SEQ)
         header = None if newest is None else newest.header
-        if self.is_broken or (header is not None and header.data & _BOOKS):
+        if self.is_broken or (header is not None and header.has_books):
             return self._snapshot(_Takes.STANDING, due, why, is_joining=is_joining)
         return _Beginning(_From.MIDDLE, _Takes.STANDING, due, why, is_joining)
 
@@ -325,7 +322,7 @@ class AttachedRing(AttachedFile):
         """The reader goes on where it stands now, and takes the next snapshot if it needs one."""
         since = self.reader.position
         if takes is _Takes.STANDING:
-            if header.data & _STANDING:
+            if _has_standing(header):
                 self.reader.ask_snapshot()
             else:
                 takes = _Takes.NONE
@@ -370,7 +367,7 @@ class AttachedRing(AttachedFile):
         the middle of one. If the service lost the records, it makes one by itself."""
         self._change(told=self._subscription.lost)
         header = self._subscription.header
-        if header is not None and header.data & _STANDING:
+        if header is not None and _has_standing(header):
             self._change(takes=_Takes.STANDING, since=self.reader.ask_snapshot())
 
     def _go_on_elsewhere(self) -> bytes:
@@ -410,24 +407,16 @@ class AttachedRing(AttachedFile):
     def _rest_of(self, payload: bytes, position: int, due: int, header: Header) -> bytes:
         """What of a frame does not come before the number that is due. A snapshot has the number
         that comes behind it."""
-        kind = payload[0]
-        if kind == FrameKind.INSTRUMENTS:
+        if payload[0] == FrameKind.INSTRUMENTS:
             self._change(rest=(due, with_instruments(header, payload)))
             return payload
         seq = first_seq(payload)
         if seq is None:
             return payload
-        if seq >= due:
-            self._end_rest(position)
-            return payload
-        behind = seq + _numbers_of(payload, header)
-        if behind <= due:
+        if seq < due and span_of(payload, due)[1] <= due:
             return b""
         self._end_rest(position)
-        if kind == FrameKind.LOSS:
-            lost = msgspec.structs.replace(decode_event(payload, header), first_seq=due)
-            return encode_event(lost)
-        return block_from(payload, due, header)
+        return payload if seq >= due else rest_from(payload, due, header)
 
     def _end_rest(self, position: int) -> None:
         """The number that is due comes at `position`. A snapshot that began before is too old."""
@@ -480,6 +469,11 @@ def attach(path: str, subscription: Subscription, *, now_s: float) -> AttachedRi
         raise meant from error
 
 
+def _has_standing(header: Header) -> bool:
+    """Whether a reader keeps the newest of something, and is to get it again behind a loss."""
+    return header.has_books or DataKinds.QUOTES in header.data
+
+
 def _leave(reader: RingReader, descriptor: Descriptor) -> None:
     """Give the entry in the table back, unless another process goes on to read."""
     if descriptor.is_own:
@@ -500,15 +494,3 @@ def _header_at(place: Place, seq: int) -> Header:
     if place.header is None:
         raise MalformedError("the ring has no session header")
     return msgspec.structs.replace(place.header, next_seq=seq)
-
-
-def _numbers_of(payload: bytes, header: Header) -> int:
-    """How many sequence numbers a frame takes."""
-    kind = payload[0]
-    if kind in NUMBERED_KINDS:
-        return run_of(payload)[1]
-    if kind == FrameKind.LOSS:
-        lost = decode_event(payload, header)
-        assert isinstance(lost, Loss), "its kind says so"
-        return lost.count
-    return int(kind in (FrameKind.STATUS, FrameKind.GAP))

@@ -18,6 +18,7 @@ from fanout.protocol.book_records import (
 )
 from fanout.protocol.constants import BlockFlags, BookFlags, FrameKind
 from fanout.protocol.errors import MalformedError
+from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import Header
 
@@ -86,6 +87,14 @@ def by_symbol(payload: bytes, header: Header) -> dict[str, list[bytes]]:
         ]
         for symbol, its in runs.items()
     }
+
+
+def rest_from(payload: bytes, seq: int, header: Header) -> bytes:
+    """`block_from` of a block, and the same of a LOSS, of numbers from `seq` on. Raises `PeerError`
+    for any other payload."""
+    if payload[0] == FrameKind.LOSS:
+        return encode_event(replace(decode_event(payload, header), first_seq=seq))
+    return block_from(payload, seq, header)
 
 
 def divided(payload: bytes, header: Header, most_bytes: int) -> Iterator[bytes]:

@@ -64,7 +64,6 @@ from fanout.protocol.packet_order import (
     PacketOrder,
     agree,
 )
-from fanout.protocol.packet_snapshots import has_books
 from fanout.protocol.packet_stream import PacketStream
 from fanout.protocol.packets import END, Packet, decode_packet
 from fanout.protocol.records import End, Header
@@ -574,7 +573,7 @@ class Lines:
             self._is_apart = False  # nothing is newer than this
         if stop > stream.next_seq:
             stream.recover(payload, first, stop, header)
-            self._is_held = payload[0] == FrameKind.LOSS and has_books(header)
+            self._is_held = payload[0] == FrameKind.LOSS and header.has_books
             early = self._early.first
             if early is not None and early.next_seq <= stop:
                 self._done = max(self._done, self._early.first_place - 1)

@@ -19,19 +19,12 @@ from msgspec.structs import replace
 
 from fanout.protocol.blocks import UPDATE_DECODERS
 from fanout.protocol.book_records import QuoteBlock
-from fanout.protocol.constants import LENGTH_BYTES, DataKinds, FrameKind
+from fanout.protocol.constants import LENGTH_BYTES, FrameKind
 from fanout.protocol.header import decode_header
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import decode_run
 from fanout.protocol.packets import LAST, ListingSums, Packet, frames_of
 from fanout.protocol.records import Header, Reference
-
-_BOOKS = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
-
-
-def has_books(header: Header) -> bool:
-    """Whether a channel has books, which have to be whole again after a loss."""
-    return bool(header.data & _BOOKS)
 
 
 class PacketOpenings:
@@ -95,7 +88,7 @@ class SnapshotBlocks:
 
     def need_books(self, header: Header) -> None:
         """The reader has lost records."""
-        self._needs_books |= has_books(header)
+        self._needs_books |= header.has_books
         self.lost()
 
     def need_nothing(self) -> None:

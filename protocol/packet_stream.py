@@ -12,10 +12,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fanout.protocol.blocks import block_from
+from fanout.protocol.blocks import rest_from
 from fanout.protocol.constants import LENGTH_BYTES, START, FrameKind, LossReason
 from fanout.protocol.errors import PeerError
-from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
 from fanout.protocol.instruments import with_instruments
@@ -164,7 +164,7 @@ class PacketStream:
             first, at = span_of(payload, at)
             if first < self.next_seq < at:
                 try:
-                    whole = _from(payload, self.next_seq, header)
+                    whole = frame(rest_from(payload, self.next_seq, header))
                 except PeerError:
                     self.malformed += 1
                     return  # the rest of the packet is missing now
@@ -212,7 +212,8 @@ class PacketStream:
         which are new. Raises `PeerError` for a block that is not in order."""
         self._use(header)
         is_cut = first < self.next_seq
-        self._frames.append(_from(payload, self.next_seq, header) if is_cut else frame(payload))
+        rest = rest_from(payload, self.next_seq, header) if is_cut else payload
+        self._frames.append(frame(rest))
         count, self.next_seq, self._reason = stop - self.next_seq, stop, LossReason.UNANNOUNCED
         self.snapshots.lost()  # the packets that had these records may not come any more
         if payload[0] == FrameKind.LOSS:
@@ -233,10 +234,3 @@ class PacketStream:
         """Take the END of a TCP connection."""
         self._frames.append(frame(payload))
         self.is_over = True
-
-
-def _from(payload: bytes, seq: int, header: Header) -> bytes:
-    """The frame with the records of a block, or the numbers of a LOSS, from `seq` on."""
-    if payload[0] == FrameKind.LOSS:
-        return frame(encode_event(replace(decode_event(payload, header), first_seq=seq)))
-    return frame(block_from(payload, seq, header))

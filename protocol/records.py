@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,8 @@ from fanout.protocol.constants import (
 from fanout.protocol.fixedpoint import to_decimal, to_float, to_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.text import channel_fault
+
+_BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         if not self.channel:
             name = self.venue if channel_fault(self.venue) is None else "main"
             msgspec.structs.force_setattr(self, "channel", name)
+
+    @property
+    def has_books(self) -> bool:
+        """Whether the channel has order books, which have to be whole again after a loss."""
+        return bool(self.data & _BOOKS)
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

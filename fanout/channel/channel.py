@@ -48,7 +48,6 @@ from fanout.protocol.text import fitting
 _NONE: Final = BlockFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
 
-_BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
 Published = Trade | Gap | Quote | BookUpdate | OrderUpdate
 """What a feed gives a channel to number."""
@@ -344,7 +343,7 @@ class Channel:
 
     @property
     def has_books(self) -> bool:
-        return has_books(self.header)
+        return self.header.has_books
 
     def heartbeat(self, time_ns: int) -> bytes:
         """A framed HEARTBEAT for readers that have everything. `time_ns` is unix ns."""
@@ -388,11 +387,6 @@ def _changed(
 def _is_live(flags: BlockFlags) -> bool:
     """Whether a block brings what came in its turn."""
     return BlockFlags.BACK_FILLED not in flags
-
-
-def has_books(header: Header) -> bool:
-    """Whether a channel with this header has order books."""
-    return bool(header.data & _BOOKS)
 
 
 def framed(header: Header) -> bytes:

@@ -36,15 +36,14 @@ import msgspec
 from fanout.channel.books import WholeBook
 from fanout.channel.channel import Channel, framed
 from fanout.channel.log import Cursor, Lag, Lapped
-from fanout.protocol.blocks import block_from
+from fanout.protocol.blocks import rest_from
 from fanout.protocol.constants import (
     LENGTH_BYTES,
     MAX_TEXT_BYTES,
     EndReason,
-    FrameKind,
     LossReason,
 )
-from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.records import End, Header, Loss
 from fanout.protocol.request import Moment, Position, Request, SlowPolicy, Start
@@ -375,11 +374,7 @@ class Reader:
         header = self.cursor.context
         whole = self.log.read(self.cursor, limit_bytes=1)
         assert isinstance(whole, bytes), "a place that was just found is there"
-        payload = whole[LENGTH_BYTES:]
-        if payload[0] == FrameKind.LOSS:  # of a journal that is replayed
-            lost = msgspec.structs.replace(decode_event(payload, header), first_seq=seq)
-            return frame(encode_event(lost))
-        return frame(block_from(payload, seq, header))
+        return frame(rest_from(whole[LENGTH_BYTES:], seq, header))
 
     def _lapped(self, lapped: Lapped[Header]) -> Run | None:
         """Go on after the log dropped what the reader had not read, or not at all if it asked for

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
-from fanout.channel.channel import Channel, has_books
+from fanout.channel.channel import Channel
 from fanout.channel.relay import Recorded, Relay, frames_of
 from fanout.errors import ConfigError, shown
 from fanout.protocol.encoding import LONGEST_BYTES
@@ -167,6 +167,6 @@ def _begin(playback: Playback, folder: StillFolder, epoch_ns: int, place: int | 
     first = max((each for each in firsts if place is None or each <= place), default=firsts[0])
     found = playback.begin(Position(epoch_ns=epoch_ns, seq=first), epoch_ns=epoch_ns)
     wanted = place or 0
-    if found and wanted > playback.next_seq and not has_books(playback.header):
+    if found and wanted > playback.next_seq and not playback.header.has_books:
         found = playback.begin(Position(epoch_ns=epoch_ns, seq=wanted), epoch_ns=epoch_ns)
     return found

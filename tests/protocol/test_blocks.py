@@ -13,19 +13,23 @@ from fanout.protocol import (
     BlockFlags,
     Header,
     LimitExceededError,
+    Loss,
+    LossReason,
     MalformedError,
     NotRepresentableError,
     PeerError,
     decode_block,
     decode_book,
+    decode_event,
     decode_orders,
     decode_quotes,
     encode_block,
     encode_book,
+    encode_event,
     encode_orders,
     encode_quotes,
 )
-from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from, divided
+from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from, divided, rest_from
 from fanout.protocol.constants import MAX_SEQ
 from fanout.protocol.framing import seal, unseal
 from fanout.protocol.joining import run_of
@@ -231,6 +235,16 @@ def test_a_snapshot_renumbered_is_the_snapshot_encoded_with_that_number(
 def test_what_is_no_block_has_no_rest(name: str) -> None:
     with pytest.raises(MalformedError):
         block_from(payload(name), 1_001, HEADER)
+
+
+def test_a_loss_has_a_rest_as_a_block_has() -> None:
+    lost = Loss(first_seq=5, last_seq=9, reason=LossReason.SLOW)
+    rest = rest_from(encode_event(lost), 7, HEADER)
+    assert decode_event(rest, HEADER) == replace(lost, first_seq=7)
+    trades = payload("trades")
+    assert rest_from(trades, 1_002, HEADER) == block_from(trades, 1_002, HEADER)
+    with pytest.raises(MalformedError, match="is no block"):
+        rest_from(payload("status"), 1_001, HEADER)
 
 
 def test_a_block_of_a_kind_to_come_has_no_rest() -> None:

@@ -19,7 +19,7 @@ from fanout.protocol import (
 )
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.framing import seal
-from fanout.protocol.packet_snapshots import PacketOpenings, SnapshotBlocks, has_books
+from fanout.protocol.packet_snapshots import PacketOpenings, SnapshotBlocks
 from fanout.protocol.packets import LAST, SNAPSHOT, frames_of
 from tests.protocol.golden import BTC, HEADER, payload
 from tests.stand.packet_sender import Sender
@@ -130,7 +130,7 @@ def test_a_reader_that_lost_something_gets_quotes_and_books_and_no_trades() -> N
 
 def test_without_books_nothing_is_needed_after_a_loss() -> None:
     header = replace(HEADER, data=DataKinds.TRADES | DataKinds.QUOTES)
-    assert not has_books(header)
+    assert not header.has_books
     blocks = SnapshotBlocks()
     blocks.need_books(header)
     assert not blocks.are_needed
