@@ -322,10 +322,9 @@ class AttachedRing(AttachedFile):
         """The reader goes on where it stands now, and takes the next snapshot if it needs one."""
         since = self.reader.position
         if takes is _Takes.STANDING:
-            if _has_standing(header):
+            takes = _standing(header)
+            if takes is _Takes.STANDING:
                 self.reader.ask_snapshot()
-            else:
-                takes = _Takes.NONE
         self._change(beginning=None, rest=None, takes=takes, since=since)
 
     def read(self) -> bytes:
@@ -367,7 +366,7 @@ class AttachedRing(AttachedFile):
         the middle of one. If the service lost the records, it makes one by itself."""
         self._change(told=self._subscription.lost)
         header = self._subscription.header
-        if header is not None and _has_standing(header):
+        if header is not None and _standing(header) is _Takes.STANDING:
             self._change(takes=_Takes.STANDING, since=self.reader.ask_snapshot())
 
     def _go_on_elsewhere(self) -> bytes:
@@ -415,12 +414,16 @@ class AttachedRing(AttachedFile):
             return payload
         if seq < due and span_of(payload, due)[1] <= due:
             return b""
-        self._end_rest(position)
+        self._end_rest(position, header)
         return payload if seq >= due else rest_from(payload, due, header)
 
-    def _end_rest(self, position: int) -> None:
-        """The number that is due comes at `position`. A snapshot that began before is too old."""
-        self._change(rest=None, since=position)
+    def _end_rest(self, position: int, header: Header) -> None:
+        """The number that is due comes at `position`. A snapshot that began before is too old. The
+        reader has had the trades of any."""
+        takes = self._state.takes
+        if takes is _Takes.ALL:
+            takes = _standing(header)
+        self._change(rest=None, takes=takes, since=position)
 
     def trouble(self, now_s: float, idle_timeout_s: float) -> SharedFileError | None:
         """See `AttachedFile.trouble`. Shows in the table where this reader is, too."""
@@ -469,9 +472,10 @@ def attach(path: str, subscription: Subscription, *, now_s: float) -> AttachedRi
         raise meant from error
 
 
-def _has_standing(header: Header) -> bool:
-    """Whether a reader keeps the newest of something, and is to get it again behind a loss."""
-    return header.has_books or DataKinds.QUOTES in header.data
+def _standing(header: Header) -> _Takes:
+    """What a reader that has begun takes: what it keeps the newest of, if the channel has that."""
+    has_standing = header.has_books or DataKinds.QUOTES in header.data
+    return _Takes.STANDING if has_standing else _Takes.NONE
 
 
 def _leave(reader: RingReader, descriptor: Descriptor) -> None:
