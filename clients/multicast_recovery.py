@@ -1,8 +1,8 @@
 """A connection to a service over TCP that never waits, for a client that receives multicast.
 
-The client waits for its groups and for this connection at once. So everything that a connection
-goes through is a step here, which is taken when the socket is ready: connecting, TLS, the request,
-and reading. The socket says by `events` what it is to be watched for.
+The client waits for its groups and for this connection at once. So connecting, TLS, the request and
+reading are steps here, and each is taken when the socket is ready. `events` are the `epoll` events
+that the connection waits for.
 """
 
 import errno
@@ -35,7 +35,7 @@ class Recovery:
         TLS certificate has to have. Raises `OSError` if no address can be tried."""
         self.socket: socket.socket
         self.events = EPOLLOUT
-        """What the socket is to be watched for."""
+        """The `epoll` events that it waits for."""
         self._addresses = list(addresses)
         self._unsent = hello
         self._host = host

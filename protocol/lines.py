@@ -31,9 +31,9 @@ packet with INSTRUMENTS was lost. The packet waits for the header, which comes a
 **Snapshots.** A reader that has joined leaves them out. One that lost records of a channel with
 books needs the books again. What is passed on is never older than its place in the stream.
 
-**Who sends.** Nothing in a packet proves that. A line is the socket that brought a packet, whatever
-the packet says, and it sticks to the address of one sender until that is silent. A leap in the
-numbers counts once a second packet of that sender agrees with it, and an END once it has come
+**Senders.** Nothing in a packet proves who sent it. A line is the socket that brought a packet,
+whatever the packet says, and it sticks to the address of one sender until that is silent. A leap in
+the numbers counts once a second packet of that sender agrees with it, and an END once it has come
 twice. Over TCP both count at once. Another epoch counts once this one has ended or is silent.
 """
 

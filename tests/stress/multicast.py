@@ -3,6 +3,7 @@
     python -m tests.stress.multicast                    faults of 0.1, 1 and 10 %; a minute
     python -m tests.stress.multicast --rates 0.05 --records 1000000 --seed 7
     python -m tests.stress.multicast --namespaces       the service in another network namespace
+    python -m tests.stress.multicast --buffers 212992 4194304   how much a burst overruns each
 
 A service sends trades, quotes and books of a channel whose instruments change, to two lines. Each
 receiver has a network of its own, so that each loses other packets. One takes both lines and asks
@@ -16,15 +17,21 @@ alone. A client over TCP is the witness. Of each receiver it is shown that
 
 It prints what became of the packets, and how long TCP took to fill a hole, in the middle: from the
 attempt to connect to the last record that was missing.
+
+With `--buffers` nothing is spoiled. A process sends 30,000 packets a second to a client on line A,
+which has a receive buffer of each of these sizes in turn, if `net.core.rmem_max` allows it. It
+prints what the client lost.
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from multiprocessing.synchronize import Event as SyncEvent
 from statistics import median
 from typing import Any, Final
 
@@ -33,18 +40,32 @@ from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
 from fanout.clients.books import Books
+from fanout.clients.multicast import MulticastClient
 from fanout.clients.multicast_recovery import Recovery
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Disconnected, Received
 from fanout.clients.tcp_trio import TrioTcpClient
-from fanout.protocol import End, EndReason, FeedState, Loss, Quote, Status, Trade
+from fanout.protocol import (
+    Block,
+    End,
+    EndReason,
+    FeedState,
+    Loss,
+    Packer,
+    Quote,
+    Status,
+    Trade,
+    encode_block,
+    frame,
+)
 from fanout.protocol.book_records import BookUpdate
 from fanout.protocol.group import Group
 from fanout.protocol.lines import Lines, LinesStatistics
 from fanout.transports.base import longest_frame_of
 from fanout.transports.multicast import MulticastConfig, MulticastTransport
+from fanout.transports.multicast.sockets import open_socket
 from fanout.transports.tcp import TcpConfig, TcpTransport
-from tests.protocol.golden import BTC
+from tests.protocol.golden import BTC, HEADER
 from tests.stand.book_channel import OTHER, Feeder, book_channel
 from tests.stand.groups import LOOPBACK, free_groups
 from tests.stand.unsteady import Faults, UnsteadyLine
@@ -55,6 +76,8 @@ BURST: Final = 20
 SERVICE: Final = "10.211.0.2"
 RECEIVERS: Final = "10.211.0.1"
 """Addresses of the two ends between namespaces."""
+
+FORK: Final = multiprocessing.get_context("fork")
 
 Numbered = Trade | Quote | BookUpdate | Status
 
@@ -329,12 +352,61 @@ def _connect_namespaces(pid: int) -> None:
         subprocess.run(command.split(), check=True)
 
 
+def overrun(buffer_bytes: int, seconds: float, packets_per_s: int) -> str:
+    """What a client with such a buffer loses of a steady flow of packets, each with one trade."""
+    group, _ = free_groups()
+    began, over = FORK.Event(), FORK.Event()
+    arguments = (group, began, over, int(seconds * packets_per_s), packets_per_s)
+    sending = FORK.Process(target=_send_steadily, args=arguments)
+    sending.start()
+    trades, lost = 0, 0
+    with MulticastClient(
+        f"multicast://{group}", interface=LOOPBACK, buffer_bytes=buffer_bytes
+    ) as client:
+        client.connect()
+        began.set()
+        for each in client:
+            trades += isinstance(each, Trade)
+            if isinstance(each, Loss):
+                lost += each.count
+            if isinstance(each, End):
+                break
+    over.set()
+    sending.join()
+    share = f"one in {(trades + lost) / lost:,.0f}" if lost else "none"
+    return f"{buffer_bytes:9,} bytes: {trades + lost:,} packets, {lost:,} lost, {share}"
+
+
+def _send_steadily(
+    group: Group, began: SyncEvent, over: SyncEvent, packets: int, packets_per_s: int
+) -> None:
+    """Send packets of a trade each, thirty at once, and then the END until the client has it."""
+    header = replace(HEADER, next_seq=1)
+    packer, opener = Packer(header), Packer(header, number=2**32 - 1_000)
+    trades = (Trade(BTC, each, 5, 6, 7, False) for each in range(1, packets + 1))
+    blocks = (Block(first_seq=each.trade_id, trades=[each], received_ns=1) for each in trades)
+    made = [packer.pack(frame(encode_block(each, HEADER)), 1)[0] for each in blocks]
+    sock = open_socket(group, interface=LOOPBACK, ttl=1, packet_bytes=1_400)
+    while not began.wait(0.02):
+        for each in opener.opening(1, is_last=True):
+            sock.send(each)
+    begun_s = time.monotonic()
+    for number, packet in enumerate(made):
+        sock.send(packet)
+        if number % 30 == 0:
+            time.sleep(max(0.0, begun_s + number / packets_per_s - time.monotonic()))
+    end = End(reason=EndReason.SHUTDOWN, last_seq=packets, retry_ms=None, why="that was all")
+    while not over.wait(0.1):
+        sock.send(packer.end(end, 1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.stress.multicast")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.01, 0.1])
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--namespaces", action="store_true")
+    parser.add_argument("--buffers", type=int, nargs="+", default=[])
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     said = parser.parse_args()
@@ -344,6 +416,10 @@ def main() -> None:
     if said.namespaces and not said.inside:
         command = ["unshare", "-rn", sys.executable, "-m", "tests.stress.multicast", "--inside"]
         os.execvp(command[0], [*command, *sys.argv[1:]])
+    if said.buffers:
+        for each in said.buffers:
+            print(overrun(each, 5.0, 30_000), flush=True)
+        return
     print(f"seed {said.seed}, {'two namespaces' if said.inside else 'loopback'}")
     for rate in said.rates:
         run = between_namespaces if said.inside else on_loopback
