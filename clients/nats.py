@@ -21,18 +21,26 @@ program works on a record. Records are made in the program's own thread.
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
-from fanout.clients.client import AsyncClient, BlockingClient, Client, ClientOptions
+from fanout.clients.client import (
+    IDLE_TIMEOUT_S,
+    AsyncClient,
+    BlockingClient,
+    Client,
+    ClientOptions,
+)
 from fanout.clients.nats_client import (
     DEFAULT_PREFIX,
+    END_OF_BLOCK,
     Foreign,
     Foreigners,
     Message,
+    NatsAddress,
     Opened,
     Reading,
     parse_address,
@@ -44,8 +52,10 @@ from fanout.clients.nats_stream import (
     NatsConnection,
     NatsSettings,
     NatsStream,
+    channels_at,
     require_package,
 )
+from fanout.clients.nats_symbols import ReadingOfSymbols, tokens_of
 from fanout.clients.outcomes import (
     AddressError,
     Disconnected,
@@ -76,6 +86,7 @@ __all__ = [
     "Restarted",
     "UnknownChannelError",
     "UnknownSymbolError",
+    "channels",
 ]
 
 T = TypeVar("T")
@@ -91,11 +102,66 @@ class NatsOptions(ClientOptions, total=False):
     tls: ssl.SSLContext | None
 
 
+class ServerOptions(TypedDict, total=False):
+    """Options of `channels`, which are as in `NatsReader`."""
+
+    prefix: str
+    creds: str | None
+    tls: ssl.SSLContext | None
+    idle_timeout_s: float
+
+
+def _settings_of(
+    address: NatsAddress,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    creds: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
+) -> NatsSettings:
+    """Raises `AddressError` for what cannot be asked for."""
+    if tls is not None and not address.is_tls:
+        raise AddressError(f"tls= is given, but {address.shown} is not nats+tls://HOST:PORT")
+    return NatsSettings(
+        address=address,
+        prefix=require_prefix(prefix),
+        creds=creds,
+        tls=tls,
+        idle_timeout_s=idle_timeout_s,
+        servers=address.servers,
+    )
+
+
+async def channels(url: str, **options: Unpack[ServerOptions]) -> list[str]:
+    """The channels that a server of NATS has streams of, in order of their names: as many readers
+    of one durable name read all of them. `url` is as in `NatsReader`, without a channel. Raises
+    `AddressError`, `MissingPackageError`, `DisconnectedError` or another `OSError`, and
+    `UnknownChannelError` if there are no streams with this prefix.
+
+    `NatsClient.channels` is the same without `await`, and `TrioNatsClient.channels` is for trio."""
+    require_package()
+    settings = _settings_of(parse_address(url), **options)
+    connection = NatsConnection(settings)
+    try:
+        await connection.connect()
+        return await channels_at(connection, settings)
+    finally:
+        await connection.close()
+
+
 class Link:
     """A connection, from the moment on at which its place in the stream is found."""
 
-    def __init__(self, settings: NatsSettings, durable: str | None, owner: str) -> None:
+    def __init__(
+        self,
+        settings: NatsSettings,
+        durable: str | None,
+        owner: str,
+        tokens: Collection[str] = (),
+    ) -> None:
+        """`tokens` are as in `NatsStream`."""
         self._settings = settings
+        self._tokens = tokens
         self._connection = NatsConnection(settings)
         self._durable = durable and Durable(self._connection, settings, durable)
         self._owner = owner
@@ -105,6 +171,10 @@ class Link:
         """Where the durable name stands, if this reader begins there."""
         self.is_open = False
         """Whether the client has begun to read."""
+        self._rest: list[Message] = []
+        """What was read, and is of another epoch than what was given last."""
+        self._epoch_ns = 0
+        """The epoch of the last message that was given."""
 
     async def open(self, channel: str, start: Begin, *, is_first: bool) -> Opened:
         """Connect, and go to the place. A durable reader's first connection goes to the place
@@ -116,22 +186,35 @@ class Link:
                 if is_first and place is not None:
                     self.place = start = place
             self.channel = channel
-            self._stream = NatsStream(self._connection, self._settings, channel)
+            self._stream = NatsStream(self._connection, self._settings, channel, self._tokens)
             return await self._stream.begin(start)
         except BaseException:
             await self.close()
             raise
 
     async def read(self, done: Position | None) -> list[Message]:
-        """What comes next. `done` is the place behind everything that was handed over."""
+        """What comes next, up to the end of an epoch: so the client's header and position are of
+        the epoch of the records that it hands over. `done` is the place behind everything that was
+        handed over."""
         if self._durable:
             await self._durable.save(done)
-        return await self._stream.read()
+        if not self._rest:
+            self._rest = await self._stream.read()
+        return self._within_epoch()
+
+    def _within_epoch(self) -> list[Message]:
+        messages, self._rest = self._rest, []
+        for place, each in enumerate(messages):
+            before, self._epoch_ns = self._epoch_ns, each.place[0] or self._epoch_ns
+            if before not in (0, self._epoch_ns):
+                self._rest = messages[place:]
+                return [*messages[:place], END_OF_BLOCK]
+        return messages
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the stream had no more messages than those that were read."""
-        return self._stream.is_at_end
+        """Whether the stream had no more messages than those that were given."""
+        return self._stream.is_at_end and not self._rest
 
     async def close(self, done: Position | None = None) -> None:
         """Close the connection. `done` is as in `read`."""
@@ -167,11 +250,15 @@ class NatsReader(Client):
         client's `position`, or a `Moment` for the first record at or after a time. An epoch that
         the stream does not have stands for the next one.
 
-        Readers with the same `durable` name share work. Each of them reads a channel that no other
-        one reads: that of the URL, or any if the URL names none. A reader waits while there is no
-        such channel. It begins where the name's last reader stopped, and `start` counts for the
-        first one of all. What was handed over is stored about once a second, so after a crash some
-        records may come again.
+        With `symbols` the subjects of these symbols alone are read, if the stream has such.
+        `nats_symbols` says what a `Loss` means then.
+
+        Readers with the same `durable` name share work. Each of them reads one channel that no
+        other one reads: that of the URL, or any if the URL names none. A reader waits while there
+        is no such channel. So start at least as many readers as there are `channels`: with fewer
+        of them, nobody reads the others. A reader begins where the name's last reader stopped, and
+        `start` counts for the first one of all. What was handed over is stored about once a
+        second, so after a crash some records may come again.
 
         Raises `AddressError` for another URL, and `MissingPackageError` without nats-py. If the
         server refuses this client, or has no such stream, the iteration raises `RefusedError`.
@@ -183,19 +270,14 @@ class NatsReader(Client):
             require_prefix(durable)
         elif not address.channel:
             raise AddressError(f"{address.shown} names no channel: nats://HOST:PORT/CHANNEL")
-        if tls is not None and not address.is_tls:
-            raise AddressError(f"tls= is given, but {address.shown} is not nats+tls://HOST:PORT")
         begin = start if isinstance(start, Position | Moment) else Start(start)
         super().__init__(address.shown, request=Request(start=begin), **options)
-        self._settings = NatsSettings(
-            address=address,
-            prefix=require_prefix(prefix),
-            creds=creds,
-            tls=tls,
-            idle_timeout_s=self._idle_timeout_s,
-            servers=address.servers,
+        self._settings = _settings_of(
+            address, prefix=prefix, creds=creds, tls=tls, idle_timeout_s=self._idle_timeout_s
         )
         self._durable = durable
+        self._tokens = tokens_of(options.get("symbols", ()))
+        """The symbols that are wanted, as they stand in subjects."""
         self._owner = new_owner()
         self._channel = address.channel
         self._link: Link | None = None
@@ -210,7 +292,7 @@ class NatsReader(Client):
 
     def _new_link(self) -> Link:
         """The next connection. It is stored at once, so that an interrupt leaves none behind."""
-        self._link = Link(self._settings, self._durable, self._owner)
+        self._link = Link(self._settings, self._durable, self._owner, self._tokens)
         return self._link
 
     def _opening(self, link: Link) -> Coroutine[Any, Any, Opened]:
@@ -226,18 +308,25 @@ class NatsReader(Client):
         if link.place is not None:
             self._subscription.begin_at(link.place)
             self._subscription.request()
-        before, place = self._reading, opened.place
-        self._reading = Reading(
-            self._subscription,
-            self._foreigners,
-            epoch_ns=place.epoch_ns if place is not None else None,
-            due=place.seq if place is not None else opened.seq,
-            needs_snapshot=before is None or before.needs_snapshot,
-        )
+        self._reading = self._new_reading(opened)
         if opened.header is not None:
             self._reading.begin(opened)
         if link.is_at_end:
             self._reading.reach_end()
+
+    def _new_reading(self, opened: Opened) -> Reading:
+        before, place = self._reading, opened.place
+        options: dict[str, Any] = {
+            "epoch_ns": place.epoch_ns if place is not None else None,
+            "due": place.seq if place is not None else opened.seq,
+            "needs_snapshot": before is None or before.needs_snapshot,
+        }
+        if not self._tokens:
+            return Reading(self._subscription, self._foreigners, **options)
+        last = None if before is None or place is None else before.last_before(place)
+        return ReadingOfSymbols(
+            self._subscription, self._foreigners, tokens=self._tokens, last=last, **options
+        )
 
     def _take(self, link: Link, messages: list[Message]) -> None:
         assert self._reading is not None, "the link was opened"
@@ -273,6 +362,8 @@ class NatsReader(Client):
 
 class AsyncioNatsClient(NatsReader, AsyncClient):
     """A reader for asyncio. See `NatsReader` for parameters and errors."""
+
+    channels = staticmethod(channels)
 
     def __init__(self, url: str, **options: Unpack[NatsOptions]) -> None:
         super().__init__(url, **options)
@@ -396,6 +487,15 @@ class ThreadedReader(NatsReader):
 class NatsClient(ThreadedReader, BlockingClient):
     """A blocking reader. See `NatsReader` for parameters and errors. `close` ends the iteration,
     also from another thread."""
+
+    @staticmethod
+    def channels(url: str, **options: Unpack[ServerOptions]) -> list[str]:
+        """See `fanout.clients.nats.channels`."""
+        loop = LoopThread()
+        try:
+            return loop.submit(channels(url, **options)).result()
+        finally:
+            loop.end()
 
     def _step(self) -> None:
         try:

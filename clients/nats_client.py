@@ -9,18 +9,19 @@ a stream become what a connection brings. WIRE.md, section 14, has the layout of
 
 A `Reading` takes the messages of one connection in the order of the stream. It hands on what a
 service would have sent over TCP, so the records are the same as with every other client. Numbers
-that the stream does not have any more become a `Loss`. A header and a snapshot that the reader does
-not need are left out. A message that is not ours is counted in `Foreigners`, and skipped.
+that the stream does not have any more become a `Loss`; `nats_symbols` says how they are found where
+only some symbols are read. A header and a snapshot that the reader does not need are left out. A
+message that is not ours is counted in `Foreigners`, and skipped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from fanout.clients.outcomes import AddressError
+from fanout.clients.outcomes import AddressError, without_password
 from fanout.clients.subscription import Subscription
 from fanout.clients.wholes import Wholes
 from fanout.protocol.blocks import BLOCK_KINDS, block_from
@@ -50,6 +51,11 @@ _EVENTS: Final = frozenset({FrameKind.STATUS, FrameKind.GAP, FrameKind.LOSS})
 
 _UPDATES: Final = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 """Of these a reader that lost something needs a snapshot: they say what is, not what happened."""
+
+Run = tuple[int, int, bytes]
+"""The first number of a frame, the number that is due behind it, and its payload."""
+
+NOWHERE: Final = Stamp(epoch_ns=0, seq=1)
 
 
 class NatsAddress(msgspec.Struct, frozen=True):
@@ -91,17 +97,23 @@ def parse_address(url: str) -> NatsAddress:
     # Others write the scheme before each server.
     place, _, path = rest.replace(f",{scheme}://", ",").partition("/")
     login, _, hosts = place.rpartition("@")
+    user, _, password = login.partition(":")
     found = [_host_in(each) for each in hosts.split(",")]
-    if scheme not in ("nats", "nats+tls") or None in found or set(path) & {"?", "#"}:
+    # A password with a "/" would end up in the path, and others before the last "@" in the login.
+    if scheme not in ("nats", "nats+tls") or None in found or set(path) & set("?#@"):
         raise AddressError(
             f"{without_password(url)!r} is no address of NATS: nats://HOST:PORT/CHANNEL, or "
             "nats+tls://HOST:PORT/CHANNEL"
+        )
+    if "," in user or "@" in login:
+        raise AddressError(
+            f"{without_password(url)!r}: USER:PASSWORD@ stands once, before the first host, with "
+            "%2C, %40 and %2F for a comma, an @ and a / within it"
         )
     channel = unquote(path)
     fault = channel_fault(channel) if channel else None
     if fault is not None:
         raise AddressError(f"{without_password(url)!r}: {fault}")
-    user, _, password = login.partition(":")
     return NatsAddress(
         tuple(each for each in found if each is not None),
         channel,
@@ -120,12 +132,6 @@ def _host_in(text: str) -> tuple[str, int] | None:
         return None
     is_plain = not (parts.path or parts.query or parts.fragment)
     return (parts.hostname, port) if parts.hostname and port and is_plain else None
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    scheme, colon, rest = url.partition("://") if "://" in url else ("", "", url)
-    return scheme + colon + rest.rpartition("@")[2]
 
 
 def require_prefix(prefix: str) -> str:
@@ -149,6 +155,10 @@ class Message(msgspec.Struct, frozen=True):
     is_fetched: bool = False
     """Whether it is a header that stands further back in the stream, and was fetched since records
     name it."""
+    subject: str = ""
+    ends_block: bool = False
+    """Whether it is no message, but says that the divided block before it has no more parts that
+    the reader wants."""
 
     @classmethod
     def of(
@@ -161,13 +171,18 @@ class Message(msgspec.Struct, frozen=True):
         is_fetched: bool = False,
     ) -> "Message":
         """What NATS has brought."""
-        return cls(stream_seq, kind_of(subject), stamp_of(headers), data or b"", is_fetched)
+        kind = kind_of(subject)
+        return cls(stream_seq, kind, stamp_of(headers), data or b"", is_fetched, subject)
 
     @property
     def place(self) -> tuple[int, int]:
         """Epoch and the number that is due behind it. In a stream these never go back. (0, 0) for
         a message without our headers."""
         return (0, 0) if self.stamp is None else (self.stamp.epoch_ns, self.stamp.next_seq)
+
+
+END_OF_BLOCK: Final = Message(0, None, None, b"", ends_block=True)
+"""Stands behind the parts of a divided block, if the reader gets no more of them."""
 
 
 class Foreign(msgspec.Struct, frozen=True):
@@ -227,9 +242,9 @@ class Reading:
         """Whether the reader has joined or lost something, and no snapshot has come since."""
         self._needs_trades = subscription.header is None
         """Whether the newest trades of a snapshot are wanted, too."""
-        self._divided: list[_Run] = []
+        self._divided: list[Run] = []
         """The parts of a divided block that have come."""
-        self._divided_at = _NOWHERE
+        self._divided_at = NOWHERE
         """The stamp of the last of them."""
         self._is_at_end = False
         """Whether the subscription knows that nothing follows for now."""
@@ -251,6 +266,23 @@ class Reading:
         """The stream's sequence number of the header in force; 0 before the first."""
         return self._header_at
 
+    @property
+    def last(self) -> Mapping[str, int] | None:
+        """As in `nats_symbols.ReadingOfSymbols`; None for a reader of all symbols."""
+        return None
+
+    def last_before(self, place: Position) -> Mapping[str, int] | None:
+        """`last` for another connection, which goes on at this place. What was held back comes
+        again there."""
+        if self.last is None or self._epoch_ns != place.epoch_ns:
+            return None
+        return {each: min(number, place.seq - 1) for each, number in self.last.items()}
+
+    @property
+    def divided(self) -> tuple[tuple[Run, ...], Stamp]:
+        """The parts of a divided block that wait for the others, and the stamp of the last one."""
+        return tuple(self._divided), self._divided_at
+
     def begin(self, opened: "Opened") -> None:
         """Begin at the end of the stream, with a header and a snapshot made for this place."""
         assert opened.header is not None, "the caller has looked"
@@ -258,13 +290,22 @@ class Reading:
         self._epoch_ns, self._due = opened.place.epoch_ns, opened.place.seq
         self._greet(opened.header)
         self._header_at = opened.header_at
+        self._divided, self._divided_at = list(opened.divided), opened.divided_at
         if opened.is_whole:
             self.needs_snapshot = self._needs_trades = False
-            self._subscription.receive(b"".join(opened.snapshot))
+            self._take_frames(opened.snapshot)
+
+    def _take_frames(self, frames: Sequence[bytes]) -> None:
+        """Take the frames of a snapshot, or none: no bytes would be the end of the connection."""
+        if frames:
+            self._subscription.receive(b"".join(frames))
 
     def take(self, message: Message) -> None:
         """Take the next message of the stream. Raises `DisconnectedError` where the subscription
         ends, as for a symbol that the channel does not have."""
+        if message.ends_block:
+            self._complete()
+            return
         subscription, due = self._subscription, self._due
         mark = subscription.mark()
         try:
@@ -293,7 +334,7 @@ class Reading:
             case Subject.RECORDS:
                 runs = _runs_in(message, stamp)
                 if self._is_due(stamp):
-                    self._take_records(stamp, runs)
+                    self._take_records(message.subject, stamp, runs)
             case _:
                 raise MalformedError("a message with another subject")
 
@@ -322,11 +363,19 @@ class Reading:
         self._is_at_end = False
 
     def _take_header(self, message: Message, stamp: Stamp, header: Header) -> None:
-        self._complete()
-        known = self._header or self._greet(header)
+        known = self._header
+        is_other = known is None or known != msgspec.structs.replace(
+            header, next_seq=known.next_seq
+        )
+        # A sender that begins anew within a divided block publishes the header again, and then the
+        # parts that are missing.
+        if stamp.seq > self._divided_at.seq or is_other:
+            self._complete()
+        if known is None:
+            known, is_other = self._greet(header), False
         if not message.is_fetched:
-            self._lose_up_to(stamp.seq)
-        if msgspec.structs.replace(header, next_seq=known.next_seq) != known:
+            self._reach_header(stamp.seq)
+        if is_other:
             its = msgspec.structs.replace(header, next_seq=self._due)
             self._subscription.receive(opening(its))
             self._header = its
@@ -340,21 +389,24 @@ class Reading:
         return its
 
     def _take_snapshot(self, stamp: Stamp, payloads: list[bytes]) -> None:
-        is_here = (stamp.seq, stamp.header) == (self._due, self._header_at)
-        if not self.needs_snapshot or not is_here:
+        if not self.needs_snapshot or not self._is_here(stamp):
             return
         wanted = [
             frame(each) for each in payloads if self._needs_trades or each[0] != FrameKind.TRADES
         ]
-        self._subscription.receive(b"".join(wanted))
+        self._take_frames(wanted)
         if stamp.part >= stamp.parts:
             self.needs_snapshot = self._needs_trades = False
 
-    def _take_records(self, stamp: Stamp, runs: list["_Run"]) -> None:
+    def _take_records(self, subject: str, stamp: Stamp, runs: list[Run]) -> None:
         if self._header is None or stamp.header != self._header_at:
             return  # its header is gone, so the records cannot be read: the next header tells
         if self._divided and self._divided_at.seq != stamp.seq:
             self._complete()
+        self._put_together(subject, stamp, runs)
+
+    def _put_together(self, subject: str, stamp: Stamp, runs: list[Run]) -> None:
+        """Hand on a block, once all its parts have come."""
         if stamp.parts == 1:
             self._feed(runs)
             return
@@ -370,13 +422,13 @@ class Reading:
             self._feed(sorted(runs))
             self._lose_up_to(self._divided_at.next_seq)
 
-    def _feed(self, runs: list["_Run"]) -> None:
+    def _feed(self, runs: list[Run]) -> None:
         """Hand on blocks and events in the order of their numbers."""
         for seq, behind, payload in runs:
             assert self._due is not None, "the first message has set it"
             if behind <= self._due:
                 continue
-            self._lose_up_to(seq)
+            self._reach(seq)
             if seq < self._due:
                 payload = self._rest_of(payload, behind)
             self._subscription.receive(frame(payload))
@@ -398,6 +450,18 @@ class Reading:
             assert isinstance(lost, Loss), "its kind says so"
             why = lost.reason
         return encode_event(Loss(first_seq=self._due, last_seq=behind - 1, reason=why))
+
+    def _reach(self, seq: int) -> None:
+        """Records with the number `seq` come next."""
+        self._lose_up_to(seq)
+
+    def _reach_header(self, seq: int) -> None:
+        """A header has come for the place before `seq`."""
+        self._lose_up_to(seq)
+
+    def _is_here(self, stamp: Stamp) -> bool:
+        """Whether a snapshot is for the place that the reader has reached."""
+        return (stamp.seq, stamp.header) == (self._due, self._header_at)
 
     def _lose_up_to(self, seq: int) -> None:
         """The numbers before `seq` that have not come were removed from the stream."""
@@ -429,12 +493,6 @@ def _payloads_in(message: Message) -> list[bytes]:
     return payloads
 
 
-_Run = tuple[int, int, bytes]
-"""The first number of a frame, the number that is due behind it, and its payload."""
-
-_NOWHERE: Final = Stamp(epoch_ns=0, seq=1)
-
-
 def _header_in(message: Message, stamp: Stamp) -> Header:
     """Raises `PeerError` for another header than the message says."""
     header = decode_opening(message.data)
@@ -452,7 +510,7 @@ def _snapshots_in(message: Message, stamp: Stamp) -> list[bytes]:
     return payloads
 
 
-def _runs_in(message: Message, stamp: Stamp) -> list[_Run]:
+def _runs_in(message: Message, stamp: Stamp) -> list[Run]:
     """Raises `PeerError` for records with other numbers than the message says."""
     payloads, due = _payloads_in(message), stamp.seq
     runs = []
@@ -484,16 +542,24 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: tuple[bytes, ...] = ()
     is_whole: bool = False
     """Whether `snapshot` is what a reader that joins gets. Else it was not asked for."""
+    divided: tuple[Run, ...] = ()
+    """The parts of a divided block of which the others follow."""
+    divided_at: Stamp = NOWHERE
+    last: Mapping[str, int] | None = None
+    """As in `nats_symbols.ReadingOfSymbols`."""
 
 
 class Joining:
     """Makes the snapshot for a reader that begins at the end of a stream: from a header with a
     whole snapshot, and all that follows."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, reading: Callable[[Subscription, Foreigners], Reading] = Reading
+    ) -> None:
+        """`reading` makes what takes the messages."""
         self._subscription = Subscription(url, reconnect=False, request=Request(start=Start.LIVE))
         self._subscription.request()
-        self._reading = Reading(self._subscription, Foreigners())
+        self._reading = reading(self._subscription, Foreigners())
         self.wholes = Wholes()
         """What such a reader has to get."""
 
@@ -510,6 +576,7 @@ class Joining:
         header, place = self._reading.header, self._reading.place
         if header is None or place is None:
             return Opened(stream_seq=stream_seq)
+        divided, divided_at = self._reading.divided
         return Opened(
             stream_seq=stream_seq,
             place=place,
@@ -517,4 +584,7 @@ class Joining:
             header_at=self._reading.header_at,
             snapshot=tuple(self.wholes.frames(header, place.seq)),
             is_whole=True,
+            divided=divided,
+            divided_at=divided_at,
+            last=self._reading.last,
         )

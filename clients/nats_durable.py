@@ -14,16 +14,16 @@ the place of the one that took over.
 """
 
 import asyncio
-import json
 import secrets
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from fanout.clients.nats_stream import NatsConnection, NatsSettings, translated
+from fanout.clients.nats_stream import NatsConnection, NatsSettings, channels_at, translated
 from fanout.clients.outcomes import DisconnectedError, UnknownChannelError
 from fanout.protocol.constants import MAX_SEQ, U64_MAX
-from fanout.protocol.jetstream import Subject, channel_of, stream_of, token
+from fanout.protocol.errors import reason
+from fanout.protocol.jetstream import stream_of, token
 from fanout.protocol.request import Position
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Durable:
         channel, and where its reading stands."""
         self._owner = owner.encode()
         with translated():
-            stream = channel or (await self._channels())[0]
+            stream = channel or (await self._all())[0]
             self._leases = await self._store("leases", LEASE_S, stream)
             self._places = await self._store("places", None, stream)
             # No event: a lease that goes by itself tells nobody.
@@ -98,27 +98,14 @@ class Durable:
 
     async def _free(self, channel: str) -> str:
         """A channel that was just leased; empty if there is none."""
-        for each in [channel] if channel else await self._channels():
+        for each in [channel] if channel else await self._all():
             self._key = f"{self._name}.{token(each).replace('%', '=')}"
             if await self._lease_it():
                 return each
         return ""
 
-    async def _channels(self) -> list[str]:
-        """The channels that have a stream."""
-        subject = f"{self._settings.prefix}.*.{Subject.HEADER.value}"
-        answer = await self._connection.client.request(
-            "$JS.API.STREAM.NAMES",
-            json.dumps({"subject": subject}).encode(),
-            timeout=self._settings.idle_timeout_s,
-        )
-        names = json.loads(answer.data).get("streams") or ()
-        channels = {channel_of(self._settings.prefix, each) for each in names} - {None}
-        if not channels:
-            raise UnknownChannelError(
-                f"{self._settings.address.shown}: no stream has the prefix {self._settings.prefix}"
-            )
-        return sorted(each for each in channels if each is not None)
+    async def _all(self) -> list[str]:
+        return await channels_at(self._connection, self._settings)
 
     async def _lease_it(self) -> bool:
         from nats.js.errors import KeyWrongLastSequenceError, NotFoundError
@@ -148,16 +135,20 @@ class Durable:
         return self._saved
 
     async def _renew(self) -> None:
+        from nats.js.errors import KeyWrongLastSequenceError
+
         with suppress(asyncio.CancelledError):
             try:
-                while True:
-                    await asyncio.sleep(LEASE_S / 3)
-                    with translated():
+                with translated():
+                    while True:
+                        await asyncio.sleep(LEASE_S / 3)
                         self._lease = await self._leases.update(
                             self._key, self._owner, last=self._lease
                         )
-            except (OSError, DisconnectedError):
-                self._connection.fail(_OTHER)
+            except OSError as error:  # and `DisconnectedError`, which is one
+                is_taken = isinstance(error.__cause__, KeyWrongLastSequenceError)
+                why = f"the lease of the channel was not renewed: {reason(error)}"
+                self._connection.fail(_OTHER if is_taken else why)
 
     async def save(self, place: Position | None, *, at_once: bool = False) -> None:
         """Store what was handed over, from time to time. Raises `DisconnectedError` if another

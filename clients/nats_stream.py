@@ -19,17 +19,35 @@ import json
 import re
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from fanout.clients.nats_client import Joining, Message, NatsAddress, Opened
+from fanout.clients.nats_client import (
+    Foreigners,
+    Joining,
+    Message,
+    NatsAddress,
+    Opened,
+    Reading,
+)
+from fanout.clients.nats_symbols import ReadingOfSymbols, subjects_wanted
 from fanout.clients.outcomes import DisconnectedError, RefusedError, UnknownChannelError
+from fanout.clients.subscription import Subscription
 from fanout.protocol.errors import MissingPackageError, PeerError, reason
 from fanout.protocol.header import decode_opening
-from fanout.protocol.jetstream import Subject, stream_of, subject_of, token
+from fanout.protocol.jetstream import (
+    Stamp,
+    Subject,
+    channel_of,
+    stamp_of,
+    stream_of,
+    subject_of,
+    token,
+)
 from fanout.protocol.request import Begin, Moment, Position, Start
 
 if TYPE_CHECKING:
@@ -54,6 +72,11 @@ FORGET_S: Final = 300.0
 FRUITLESS: Final = 3
 """A consumer is made anew this many times in a row without a message between. Then the connection
 counts as lost, and the client pauses before it tries again."""
+
+LOOK_S: Final = 0.02
+"""A reader of several symbols holds records of a divided block back until it has all parts. If none
+comes for so long, it looks whether any follow. Then it waits twice as long before it looks again.
+"""
 
 CLOSE_S: Final = 2.0
 """How long closing a connection may take."""
@@ -109,27 +132,21 @@ def translated() -> Iterator[None]:
     except APIError as error:
         raise DisconnectedError(f"JetStream: {error.description or error}") from error
     except Error as error:
-        raise DisconnectedError(_words(error)) from error
+        raise DisconnectedError(words_of(error)) from error
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """nats-py's words for an error, in one line."""
     return " ".join(str(error).removeprefix("nats: ").strip("'").split()) or type(error).__name__
-
-
-def abandon(client: "Client") -> None:
-    """Close the socket of a connection that failed as it was made. nats-py has no tasks yet then,
-    and its own way to close leaves it open, or waits for ever where TLS has failed."""
-    writer = getattr(client._transport, "_bare_io_writer", None)
-    if writer is not None:
-        writer.transport.abort()
 
 
 class NatsConnection:
     """A connection to a NATS server."""
 
-    def __init__(self, settings: NatsSettings) -> None:
+    def __init__(self, settings: NatsSettings, name: str = "fanout") -> None:
+        """`name` is for who looks at the server."""
         self._settings = settings
+        self._name = name
         self.news = asyncio.Event()
         """Set when something has arrived, and when the connection is lost."""
         self.fault: str | None = None
@@ -160,7 +177,7 @@ class NatsConnection:
 
         async def closed() -> None:
             error = self.client.last_error
-            words = f": {_words(error)}" if error is not None else ""
+            words = f": {words_of(error)}" if error is not None else ""
             self.fail(f"the connection to NATS was lost{words}")
 
         options: dict[str, Any] = {}
@@ -176,8 +193,9 @@ class NatsConnection:
             with translated():
                 await self.client.connect(
                     server,
-                    name="fanout",
+                    name=self._name,
                     allow_reconnect=False,
+                    skip_subject_validation=True,
                     connect_timeout=settings.idle_timeout_s,  # type: ignore[arg-type]
                     error_cb=failed,
                     closed_cb=closed,
@@ -223,7 +241,11 @@ class NatsConnection:
             raise DisconnectedError("the NATS server does not speak TLS: use nats://")
 
     def _abandon(self) -> None:
-        abandon(self.client)
+        """Close the socket of a connection that failed as it was made. nats-py has no tasks yet
+        then, and its own way to close waits for ever where TLS has failed."""
+        writer = getattr(self.client._transport, "_bare_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -245,16 +267,55 @@ def _readable(path: str) -> str:
         raise RefusedError(f"credentials {path}: {reason(error)}") from error
 
 
+async def channels_at(connection: NatsConnection, settings: NatsSettings) -> list[str]:
+    """The channels that have a stream, in order of their names. Raises `UnknownChannelError` if
+    there is none."""
+    subject = f"{settings.prefix}.*.{Subject.HEADER.value}"
+    names: list[str] = []
+    while True:
+        wanted = json.dumps({"subject": subject, "offset": len(names)})
+        with translated():
+            answer = await connection.jetstream._api_request(
+                f"{_API}.STREAM.NAMES", wanted.encode(), timeout=settings.idle_timeout_s
+            )
+        more = answer.get("streams") or ()
+        names += more
+        if not more or len(names) >= answer.get("total", 0):
+            break
+    channels = {channel_of(settings.prefix, each) for each in names} - {None}
+    if not channels:
+        raise UnknownChannelError(
+            f"{settings.address.shown}: no stream has the prefix {settings.prefix}"
+        )
+    return sorted(each for each in channels if each is not None)
+
+
 class NatsStream:
     """The messages of a channel. See the module."""
 
-    def __init__(self, connection: NatsConnection, settings: NatsSettings, channel: str) -> None:
+    def __init__(
+        self,
+        connection: NatsConnection,
+        settings: NatsSettings,
+        channel: str,
+        tokens: Collection[str] = (),
+    ) -> None:
+        """`tokens` are the symbols that are wanted, as they stand in subjects; none stand for
+        all."""
         self._connection = connection
         self._settings = settings
         self._channel = channel
         self._name = stream_of(settings.prefix, channel)
         self._shown = settings.address.shown
         self._subjects = f"{settings.prefix}.{token(channel)}.>"
+        self._tokens = tokens
+        self._filters = subjects_wanted(settings.prefix, channel, tokens)
+        self._wanted = frozenset(self._filters)
+        self._amid: Stamp | None = None
+        """The newest part of a divided block, if parts of other wanted symbols may follow. Records
+        with later numbers wait for them."""
+        self._look_s = LOOK_S
+        """How long to wait before looking whether parts follow."""
         self._arrived: deque[Msg] = deque()
         self._consumer = ""
         self._inbox = ""
@@ -362,7 +423,7 @@ class NatsStream:
             return await self._begin_at(Opened(stream_seq=last + 1))
         whole = await self._header(newest.stamp.whole) or newest
         await self._begin_at(Opened(stream_seq=whole.stream_seq))
-        joining = Joining(self._shown)
+        joining = Joining(self._shown, self._reading)
         while self._next_stream_seq <= last and not self.is_at_end:
             for message in await self.read():
                 if message.stream_seq <= last:
@@ -370,6 +431,11 @@ class NatsStream:
                 else:
                     self._held.append(message)
         return joining.opened(last + 1)
+
+    @property
+    def _reading(self) -> Callable[[Subscription, Foreigners], Reading]:
+        """What takes the messages."""
+        return partial(ReadingOfSymbols, tokens=self._tokens) if self._tokens else Reading
 
     async def _newest_header(self) -> Message | None:
         subject = subject_of(self._settings.prefix, self._channel, Subject.HEADER)
@@ -408,6 +474,7 @@ class NatsStream:
                 inactive_threshold=FORGET_S,
                 num_replicas=1,
                 mem_storage=True,
+                filter_subjects=self._filters or None,
             ),
         )
         self._consumer, self._inbox = info.name, client.new_inbox()
@@ -504,34 +571,78 @@ class NatsStream:
         stream_seq, consumer_seq, pending = _numbers_in(message.reply)
         if consumer_seq != self._consumer_seq + 1:
             return f"message {self._consumer_seq + 1} is missing"
-        its = Message.of(stream_seq, message.subject, message.headers, message.data)
-        named = its.stamp.header if its.stamp is not None else 0
-        fetched = None
-        if its.kind is Subject.HEADER:
-            named = stream_seq
-        elif named not in (0, self._header_at):
-            fetched = await self._header(named, is_fetched=True)
-        # From here on nothing waits.
-        self._header_at = named or self._header_at
+        # A server before 2.10 knows no filter of several subjects, and sends all.
+        if not self._wanted or message.subject in self._wanted:
+            its = Message.of(stream_seq, message.subject, message.headers, message.data)
+            named = its.stamp.header if its.stamp is not None else 0
+            fetched = None
+            if its.kind is Subject.HEADER:
+                named = stream_seq
+            elif named not in (0, self._header_at):
+                fetched = await self._header(named, is_fetched=True)
+            # From here on nothing waits.
+            self._header_at = named or self._header_at
+            self._held += [each for each in (fetched, its) if each is not None]
+            self._note_part(its)
+        elif self._amid is not None and _ends(self._amid, stamp_of(message.headers)):
+            self._end_block(stream_seq)
         self._consumer_seq, self._next_stream_seq = consumer_seq, stream_seq + 1
         self._fruitless = 0
         self._note_end(not pending)
-        self._held += [each for each in (fetched, its) if each is not None]
         number = next(iter(self._asked), "")  # the first that was asked is served first
         left = self._asked.pop(number, 0) - 1
         if left > 0:
             self._asked = {number: left, **self._asked}
         return ""
 
+    def _note_part(self, message: Message) -> None:
+        """Note whether parts of a block may follow that the reader has to put in order."""
+        stamp = message.stamp
+        if len(self._tokens) < 2 or stamp is None or message.kind is not Subject.RECORDS:
+            return
+        self._amid = stamp if stamp.part < stamp.parts else None
+        self._look_s = LOOK_S
+
+    def _end_block(self, stream_seq: int) -> None:
+        """No more parts of the block are wanted."""
+        self._amid = None
+        self._held.append(Message(stream_seq, None, None, b"", ends_block=True))
+
     async def _wait(self) -> None:
         """Wait until something arrives."""
         if self._connection.fault is not None:
             raise DisconnectedError(self._connection.fault)
+        silence_s = self._settings.idle_timeout_s
+        looks = self._amid is not None and self._look_s < silence_s
         try:
-            async with asyncio.timeout(self._settings.idle_timeout_s):
+            async with asyncio.timeout(self._look_s if looks else silence_s):
                 await self._connection.news.wait()
         except TimeoutError:
-            await self._renew("its heartbeats are missing")
+            if looks:
+                self._look_s *= 2
+                await self._look()
+            else:
+                await self._renew("its heartbeats are missing")
+
+    async def _look(self) -> None:
+        """See whether the stream has the last part of the block, and the consumer nothing more for
+        this reader."""
+        from nats.js.errors import NotFoundError
+
+        amid = self._amid
+        assert amid is not None, "the caller has looked"
+        records = subject_of(self._settings.prefix, self._channel, Subject.RECORDS)
+        newest = await self._message(subject=f"{records}.*")
+        if newest is None or not _ends(amid, newest.stamp):
+            return
+        try:
+            info = await self._connection.jetstream.consumer_info(self._name, self._consumer)
+        except NotFoundError:
+            return  # the server tells, and it is made anew
+        assert info.delivered is not None, "every server tells it"
+        is_all = info.delivered.consumer_seq == self._consumer_seq and not info.num_pending
+        if is_all and not self._arrived:
+            self._end_block(self._next_stream_seq - 1)
 
     async def _renew(self, why: str) -> None:
         """Make another consumer that goes on behind the last message."""
@@ -560,6 +671,15 @@ def _numbers_in(reply: str) -> tuple[int, int, int]:
     parts = reply.split(".")
     first = 5 if len(parts) == 9 else 7
     return int(parts[first]), int(parts[first + 1]), int(parts[first + 3])
+
+
+def _ends(amid: Stamp, stamp: Stamp | None) -> bool:
+    """Whether the message with this stamp, which comes behind a part of a block, is its last part
+    or stands behind it."""
+    if stamp is None:
+        return False
+    is_same = (stamp.epoch_ns, stamp.seq) == (amid.epoch_ns, amid.seq)
+    return not is_same or stamp.part >= stamp.parts
 
 
 def _time_of(message: Message) -> int:

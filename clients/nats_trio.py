@@ -10,8 +10,9 @@ are made in trio's own thread.
 
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import trio
 from trio.lowlevel import current_trio_token
@@ -24,10 +25,12 @@ from fanout.clients.nats import (
     Foreign,
     MissingPackageError,
     Moment,
+    NatsClient,
     Position,
     Reconnect,
     RefusedError,
     Restarted,
+    ServerOptions,
     ThreadedReader,
     UnknownChannelError,
     UnknownSymbolError,
@@ -56,6 +59,12 @@ T = TypeVar("T")
 class TrioNatsClient(ThreadedReader, AsyncClient):
     """A reader for trio. See `fanout.clients.nats.NatsReader` for parameters and errors. Leave its
     `async with`, which ends the thread."""
+
+    @staticmethod
+    async def channels(url: str, **options: Unpack[ServerOptions]) -> list[str]:
+        """See `fanout.clients.nats.channels`. A cancellation leaves it to its thread."""
+        ask = partial(NatsClient.channels, url, **options)
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
     async def _step(self) -> None:
         try:

@@ -77,3 +77,10 @@ class ForkedError(CallerError, RuntimeError):
 
 class UnknownSymbolError(CallerError, ValueError):
     """The caller wants a symbol that the service does not serve."""
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: without the user and the password before its host. Its scheme may
+    be missing, where somebody has forgotten it."""
+    scheme, colon, rest = url.partition("://") if "://" in url else ("", "", url)
+    return scheme + colon + rest.rpartition("@")[2]

@@ -82,6 +82,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts in a row at which the service began elsewhere without a report."""
     over_ns: int = -1
     """The epoch of which the service has sent all that it keeps; -1 before it said so of any."""
+    late: tuple[Loss, ...] = ()
+    """Losses in `ready` that came out of their turn."""
     is_settled: bool = False
     """Whether all losses of the reconnect are known: a record other than `Loss` has come."""
     is_checked: bool = False
@@ -189,7 +191,7 @@ class Subscription:
         if at is None:
             return None
         # A client reads only when `ready` is empty, so all of it is of the same epoch.
-        numbers = (first_number(each) for each in self.ready)
+        numbers = (first_number(each) for each in self.ready if not self._is_late(each))
         return msgspec.structs.replace(at, seq=next((each for each in numbers if each), at.seq))
 
     def request(self) -> bytes:
@@ -342,6 +344,23 @@ class Subscription:
         due = self.state.due or self._session_position()
         self._session.disconnected()
         self._change(due=due, held=(), is_settled=False, is_checked=False)
+
+    def pass_over(self, seq: int) -> None:
+        """The records before number `seq` that have not come are not wanted, and were not sent."""
+        self._session.pass_over(seq)
+
+    def lose_late(self, loss: Loss) -> None:
+        """Some of these numbers turn out to be lost, although later records have come. The loss
+        does not take `position` back."""
+        self._change(late=(*filter(self._is_waiting, self.state.late), loss))
+        self.ready.append(loss)
+        self._session.lose(loss.count)
+
+    def _is_late(self, record: Received) -> bool:
+        return any(record is each for each in self.state.late)
+
+    def _is_waiting(self, record: Received) -> bool:
+        return any(record is each for each in self.ready)
 
     def finish(self, failure: DisconnectedError | UnknownSymbolError | None = None) -> None:
         """End the subscription. `failure` is raised once `ready` is empty."""

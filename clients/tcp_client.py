@@ -6,7 +6,7 @@ from typing import Final, Unpack
 from urllib.parse import urlsplit
 
 from fanout.clients.client import Client, ClientOptions
-from fanout.clients.outcomes import AddressError, DisconnectedError
+from fanout.clients.outcomes import AddressError, DisconnectedError, without_password
 from fanout.protocol.request import Moment, Position, Request, SlowPolicy, Start
 from fanout.protocol.text import channel_fault
 
@@ -123,7 +123,10 @@ def parse_address(url: str) -> tuple[str, int, bool]:
     except ValueError:  # UnicodeError among them
         host, port = None, None
     if not host or not port or parts.scheme not in ("tcp", "tls"):
-        raise AddressError(f"{url!r} is not an address: use tcp://HOST:PORT or tls://HOST:PORT")
+        # It may be one of NATS whose scheme was forgotten, with a password.
+        raise AddressError(
+            f"{without_password(url)!r} is not an address: use tcp://HOST:PORT or tls://HOST:PORT"
+        )
     return host, port, parts.scheme == "tls"
 
 
@@ -133,7 +136,7 @@ def channel_in(url: str) -> str:
     channel = path.removesuffix("/")
     fault = channel_fault(channel) if channel else None
     if fault:
-        raise AddressError(f"{url!r} does not end with a channel name: {fault}")
+        raise AddressError(f"{without_password(url)!r} does not end with a channel name: {fault}")
     return channel
 
 

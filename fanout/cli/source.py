@@ -10,7 +10,7 @@ import typer
 
 from fanout.cli.secrets import read_token
 from fanout.clients.client import ClientOptions
-from fanout.clients.outcomes import Disconnected, Restarted
+from fanout.clients.outcomes import Disconnected, Restarted, without_password
 from fanout.config.assets import typed_symbols
 from fanout.config.moment import moment_ns
 from fanout.errors import ConfigError, UsageError, shown
@@ -139,12 +139,15 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         if self.address.startswith(("nats://", "nats+tls://")):
             return self._nats(of_nats)
         if _is_typed(self.creds, "FANOUT_CREDS") or self.prefix is not None:
-            raise UsageError(f"{self.address}: --creds and --prefix are for nats://")
+            raise UsageError(
+                f"{without_password(self.address)}: --creds and --prefix are for nats://"
+            )
         if self.address.startswith("multicast://"):
             return self._multicast(of_group)
         if self.recovery or self.group_b or self.interface:
             raise UsageError(
-                f"{self.address}: --recovery, --group-b and --interface are for multicast://"
+                f"{without_password(self.address)}: --recovery, --group-b and --interface are for "
+                "multicast://"
             )
         if self.is_journal:
             self._require_no_secrets()
@@ -168,7 +171,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             self._require_no_secrets()
             return of_ring(self.address, start=place, **self._options())
         if self.tls_ca is not None and not self.address.startswith("tls://"):
-            raise UsageError(f"{self.address} does not speak TLS: leave --tls-ca out, or tls://")
+            raise UsageError(
+                f"{without_password(self.address)} does not speak TLS: leave --tls-ca out, or tls://"
+            )
         token = read_token(self.token_file)
         return over_tcp(
             self.address,

@@ -70,6 +70,8 @@ class Writer:
         self.next_seq = header.next_seq
         self.last = last
         self.header_at = self.whole_at = 0
+        self._before: dict[str, int] = {}
+        """The last number of each subject of a symbol."""
 
     def _made(self, kind: Subject, stamp: Stamp, data: bytes, symbol: str = "") -> tuple[Any, ...]:
         self.last += 1
@@ -131,7 +133,7 @@ class Writer:
 
     def divided(self, *symbols: str) -> list[tuple[Any, ...]]:
         """A block with a trade for each symbol in turn, as one message for each symbol."""
-        instruments = {each.symbol: each for each in (BTC, LIFE)}
+        instruments = {each.symbol: each for each in self.header.instruments}
         runs: dict[str, list[tuple[int, list[Trade]]]] = {}
         last = ""
         for place, symbol in enumerate(symbols):
@@ -144,8 +146,13 @@ class Writer:
         messages = []
         for part, (symbol, its) in enumerate(runs.items(), 1):
             stamp = self._stamp(
-                count=len(symbols), time_ns=BASE_NS, part=part, parts=len(runs), before=0
+                count=len(symbols),
+                time_ns=BASE_NS,
+                part=part,
+                parts=len(runs),
+                before=self._before.get(symbol, 0),
             )
+            self._before[symbol] = its[-1][1][-1].trade_id - 1_000
             data = b"".join(frame(_block(seq, trades, self.header)) for seq, trades in its)
             messages.append(self._made(Subject.RECORDS, stamp, data, symbol))
         self.next_seq += len(symbols)
@@ -153,8 +160,9 @@ class Writer:
 
     def of_all(self, event: Event, count: int = 1) -> tuple[Any, ...]:
         """An event on the subject for what concerns all symbols."""
-        stamp = self._stamp(count=count, before=0)
+        stamp = self._stamp(count=count, before=self._before.get(ALL, 0))
         self.next_seq += count
+        self._before[ALL] = self.next_seq - 1
         return self._made(Subject.RECORDS, stamp, frame(encode_event(event)), ALL)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ import pytest
 import trio
 import trustme
 from msgspec.structs import replace
+from nats.js.api import ConsumerConfig
+from nats.js.client import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from fanout.clients import nats_durable, nats_stream
 from fanout.clients.books import Books
@@ -447,6 +451,160 @@ def test_a_stream_that_is_divided_by_symbol_is_read_whole(shared_nats: NatsServe
             async with reader(its, shared_nats.url, **options) as client:
                 assert seqs(await take(client, 5)) == [2, 5]
                 assert client.statistics.lost == 0
+
+    run(main())
+
+
+def test_header_and_position_are_of_the_epoch_of_what_is_handed_over(
+    shared_nats: NatsServer,
+) -> None:
+    """Also at an epoch that ended within a block, and although all of it is read at once."""
+    header = replace(BOTH, epoch_ns=EPOCH_NS + 1)
+
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            await its.begin(2)
+            (part, _) = its.writer.divided(BTC.symbol, LIFE.symbol)
+            its.writer = Writer(its.prefix, header=header, last=its.writer.last - 1)
+            await its.write(part)
+            await its.begin(2)
+            found = []
+            async with reader(its, shared_nats.url, start="oldest") as client:
+                while len(found) < 7:
+                    (name,) = seqs([await anext(client)])
+                    assert client.header is not None
+                    assert client.position is not None
+                    place = client.position.epoch_ns - EPOCH_NS, client.position.seq
+                    found.append((name, client.header.epoch_ns - EPOCH_NS, *place))
+            assert found == [
+                (1, 0, 0, 2),
+                (2, 0, 0, 3),
+                (3, 0, 0, 4),
+                ((4, 4), 0, 0, 5),
+                ("Restarted", 1, 1, 1),
+                (1, 1, 1, 2),
+                (2, 1, 1, 3),
+            ]
+
+    run(main())
+
+
+ETH = replace(BTC, index=2, symbol="ETHUSDT")
+THREE = replace(
+    BOTH, instruments=(BTC, LIFE, ETH), references=(*BOTH.references, BOTH.references[0])
+)
+B, L, E = BTC.symbol, LIFE.symbol, ETH.symbol
+
+
+def test_a_reader_of_some_symbols_asks_for_their_subjects_alone(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server before 2.10 sends the others too, and they are left out here."""
+    configs: list[ConsumerConfig] = []
+    real = JetStreamContext.add_consumer
+
+    async def add(context: Any, stream: str, config: ConsumerConfig) -> Any:
+        configs.append(config)
+        return await real(context, stream, config)
+
+    monkeypatch.setattr(JetStreamContext, "add_consumer", add)
+
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            writer = its.writer
+            writer.header = THREE
+            await its.write(*writer.head(), *writer.divided(B, L, B), *writer.divided(E, E))
+            async with reader(its, shared_nats.url, start="oldest", symbols=[L]) as client:
+                assert seqs(await take(client, 2)) == [2]
+                await its.write(*writer.divided(B, E), *writer.head(), *writer.divided(E, L))
+                assert seqs(await take(client, 9)) == [9]
+                assert (client.statistics.lost, client.foreign) == (0, ())
+            async with reader(its, shared_nats.url, start="oldest") as client:
+                assert seqs(await take(client, 9)) == list(range(1, 10))
+            records = f"{its.prefix}.perps.records"
+            assert [each.filter_subjects for each in configs] == [
+                [
+                    f"{its.prefix}.perps.header",
+                    f"{its.prefix}.perps.snapshot",
+                    records,
+                    f"{records}.%all",
+                    f"{records}.{L}",
+                ],
+                None,
+            ]
+
+    run(main())
+
+
+def test_a_reader_of_some_symbols_joins_comes_back_and_is_told_its_own_losses(
+    shared_nats: NatsServer,
+) -> None:
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            writer = its.writer
+            writer.header = THREE
+            await its.write(*writer.head(), *writer.divided(L), *writer.divided(B, E))
+            async with reader(its, shared_nats.url, symbols=[L]) as client:
+                await client.connect()
+                await its.write(*writer.divided(E, L))
+                snapshot, last = await take(client, 5)
+                assert [each.trade_id for each in snapshot.trades] == [1_001]
+                assert last.seq == 5
+                client._lost(DisconnectedError("cut"))
+                await its.write(*writer.divided(E), *writer.divided(L), *writer.divided(L))
+                await its.remove(writer.last - 2, writer.last - 1)
+                assert seqs(await take(client, 8)) == ["Disconnected", (6, 7), 8]
+                assert client.statistics.lost == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_filtered", [True, False])
+def test_the_end_of_a_block_is_looked_for(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch, is_filtered: bool
+) -> None:
+    """Where the server filters, the last part does not come if it is of another symbol."""
+    if is_filtered:
+        monkeypatch.setattr(nats_stream, "stamp_of", lambda headers: None)
+    looks: list[bool] = []
+    real = nats_stream.NatsStream._look
+    info = JetStreamContext.consumer_info
+    asked: list[str] = []
+
+    async def consumer_info(context: Any, stream: str, consumer: str) -> Any:
+        """At first the consumer is gone, and then it has a message on the way."""
+        asked.append(consumer)
+        if len(asked) == 1:
+            raise NotFoundError
+        found = await info(context, stream, consumer)
+        found.num_pending = int(len(asked) == 2)
+        return found
+
+    monkeypatch.setattr(JetStreamContext, "consumer_info", consumer_info)
+
+    async def look(stream: Any) -> None:
+        await real(stream)
+        looks.append(stream._amid is None)
+
+    async def has_looked() -> bool:
+        return len(looks) > 1
+
+    monkeypatch.setattr(nats_stream.NatsStream, "_look", look)
+
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            writer = its.writer
+            writer.header = THREE
+            *parts, last = writer.head() + writer.divided(B, L, B, E)
+            await its.write(*parts)
+            async with reader(its, shared_nats.url, start="oldest", symbols=[B, L]) as client:
+                assert seqs(await take(client, 2)) == [1, 2]
+                reading = asyncio.create_task(take(client, 3))
+                await until(has_looked)
+                assert not any(looks), "the last part is not there yet"
+                await its.write(last)
+                assert seqs(await reading) == [3]
+                assert (any(looks), len(asked)) == (is_filtered, 3 * is_filtered)
 
     run(main())
 
@@ -1153,6 +1311,76 @@ def test_a_reader_whose_lease_was_taken_stops(shared_nats: NatsServer) -> None:
                     await take(client, 2)
 
     run(main())
+
+
+@pytest.mark.usefixtures("quick_leases")
+def test_a_lease_that_is_not_renewed_in_time_is_not_another_readers(
+    shared_nats: NatsServer,
+) -> None:
+    async def slow(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            await its.begin(1)
+            options: Any = {"start": "oldest", "durable": "d", "reconnect": False}
+            async with reader(its, shared_nats.url, **options) as client:
+                assert seqs(await take(client, 1)) == [1]
+                link: Any = client._link
+                link._durable._leases.update = slow
+                words = "the lease of the channel was not renewed: the NATS server does not answer"
+                with pytest.raises(DisconnectedError, match=words):
+                    await take(client, 2)
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick_leases")
+def test_as_many_readers_as_there_are_channels_read_all_of_them(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server tells some of many names at a time; here one."""
+    prefix = shared_nats.new_prefix()
+    real = JetStreamContext._api_request
+
+    async def one_by_one(context: Any, subject: str, *rest: Any, **options: Any) -> Any:
+        answer = await real(context, subject, *rest, **options)
+        if subject.endswith("STREAM.NAMES"):
+            answer["streams"] = answer["streams"][:1]
+        return answer
+
+    monkeypatch.setattr(JetStreamContext, "_api_request", one_by_one)
+    options: Any = {"prefix": prefix}
+    names = ["a.b", "c", "d"]
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for channel in reversed(names):
+                its = await stack.enter_async_context(stand(shared_nats.url, prefix, channel))
+                its.writer.header = replace(BOTH, channel=channel)
+                await its.begin(1)
+            found = await AsyncioNatsClient.channels(shared_nats.url, **options)
+            assert found == names
+            durable: Any = {**options, "durable": "d", "start": "oldest"}
+            clients = [
+                await stack.enter_async_context(AsyncioNatsClient(shared_nats.url, **durable))
+                for _ in found
+            ]
+            headers = await asyncio.gather(*[each.connect() for each in clients])
+            assert sorted(each.channel for each in headers) == names
+
+    run(main())
+    assert NatsClient.channels(shared_nats.url, **options) == names
+    assert trio.run(partial(TrioNatsClient.channels, shared_nats.url, **options)) == names
+    assert threads() == []
+
+
+def test_channels_of_a_server_that_is_not_there_are_an_error() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        NatsClient.channels("nats://127.0.0.1:9")
+    with pytest.raises(AddressError, match="is not nats"):
+        NatsClient.channels("nats://127.0.0.1:9", tls=ssl.create_default_context())
+    assert threads() == []
 
 
 @pytest.mark.usefixtures("quick_leases")

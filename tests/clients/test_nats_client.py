@@ -56,7 +56,9 @@ BOOK = BookUpdate(BTC, 7, 5, pack_levels([(10, 5)]), pack_levels([(11, 2)]), Boo
 class Reader:
     """A reading, and what came of it."""
 
-    def __init__(self, start: Any = Start.OLDEST, *, symbols: Any = (), **place: Any) -> None:
+    def __init__(
+        self, start: Any = Start.OLDEST, *, symbols: Any = (), make: Any = Reading, **place: Any
+    ) -> None:
         self.subscription = Subscription(
             "nats://test",
             reconnect=True,
@@ -69,7 +71,7 @@ class Reader:
             place.setdefault("due", 1)
         elif isinstance(start, Position):
             place = {"epoch_ns": start.epoch_ns, "due": start.seq, **place}
-        self.reading = Reading(self.subscription, self.foreigners, **place)
+        self.reading = make(self.subscription, self.foreigners, **place)
         self.stream_seq = 0
 
     def take(self, *messages: Any) -> list[Any]:
@@ -130,6 +132,7 @@ def fetched(messages: list[tuple[Any, ...]], stream_seq: int) -> Message:
         ("nats+tls://[::1]:9/a", NatsAddress((("::1", 9),), "a", True)),
         ("nats://u:p%40w@h/a", NatsAddress((("h", 4222),), "a", False, "u", "p@w")),
         ("nats://u:p:q@h/a", NatsAddress((("h", 4222),), "a", False, "u", "p:q")),
+        ("nats://u:p,q@h/a", NatsAddress((("h", 4222),), "a", False, "u", "p,q")),
     ],
 )
 def test_an_address_names_a_server_and_a_channel(url: str, expected: NatsAddress) -> None:
@@ -163,6 +166,14 @@ def test_an_address_shows_no_password() -> None:
         "nats://user:secret@h,/a",
         "nats://user:secret@h?x/a",
         "user:secret@h/a",
+        "user:secret@host:4222",
+        "nats://h,user:secret@h/a",
+        "nats://user:secret@h,user:secret@h/a",
+        "nats://user:secret@h,nats://user:secret@h/a",
+        "nats://user:secret@more@h/a",
+        "nats://user:1/secret@h/a",
+        "nats://user:1/secret@h",
+        "nats://user:secret/2@h",
     ],
 )
 def test_what_is_no_address_is_told_without_the_password(url: str) -> None:
@@ -369,6 +380,14 @@ def test_a_reader_that_joins_amid_records_gets_no_newest_trades() -> None:
     assert [type(each) for each in records] == [Quote, BookUpdate]
 
 
+def test_a_snapshot_of_which_nothing_is_wanted_counts_as_taken() -> None:
+    reader = Reader(Position(epoch_ns=EPOCH_NS, seq=1))
+    writer = Writer(header=replace(BOTH, data=ALL_KINDS))
+    reader.take(*writer.head(), writer.trades(1))
+    assert reader.take(*writer.head(writer.snapshot(trade(0)))) == []
+    assert (reader.foreign, reader.reading.needs_snapshot) == ([], False)
+
+
 def test_a_reader_that_comes_back_gets_none() -> None:
     reader, writer = Reader(needs_snapshot=False), Writer(header=replace(BOTH, data=ALL_KINDS))
     assert seqs(reader.take(*writer.head(writer.snapshot(QUOTE)), writer.trades(1))) == [1]
@@ -442,6 +461,26 @@ def test_an_incomplete_block_is_handed_on_with_what_follows(what: str) -> None:
     later = next_epoch(writer)
     followers = {"block": lambda: [writer.trades(1)], "header": writer.head, "epoch": later.head}
     assert seqs(reader.take(*followers[what]())[:4]) == [1, (2, 3), 4, *[5][: what == "block"]]
+
+
+def test_a_header_that_comes_again_within_a_block_does_not_end_it() -> None:
+    """As where a sender died within a block, and another one goes on."""
+    reader, writer = Reader(), Writer()
+    (head,) = writer.head()
+    one, two = writer.divided(*NAMES)
+    records = reader.take(head, one, head, changed(two, Header="3"), *writer.head())
+    assert seqs(records) == [1, 2, 3, 4]
+    assert (reader.subscription.lost, reader.foreign) == (0, [])
+
+
+def test_another_header_within_a_block_ends_it() -> None:
+    """What came under the one before cannot be read under this one."""
+    reader, writer = Reader(), Writer()
+    (head,) = writer.head()
+    (other,) = Writer().head(header=replace(BOTH, references=BOTH.references[::-1]))
+    one, two = writer.divided(*NAMES)
+    records = reader.take(head, one, other, changed(two, Header="3"))
+    assert seqs(records) == [1, (2, 3), 4]
 
 
 def test_what_concerns_all_symbols_stands_on_a_subject_of_its_own() -> None:
@@ -556,6 +595,29 @@ def test_a_reader_that_joins_at_the_end_gets_what_a_service_would_send() -> None
     assert (quote.update_id, book.update_id) == (7, 7)
     reader.stream_seq = writer.last
     assert seqs(reader.take(writer.trades(1), *writer.head(writer.snapshot(QUOTE)))) == [5]
+
+
+def test_a_reader_that_joins_within_a_block_gets_all_of_it() -> None:
+    writer = Writer()
+    head = writer.head()
+    one, two = writer.divided(*NAMES)
+    opened = opened_by(Joining("nats://test"), *head, one)
+    assert opened.place == Position(epoch_ns=EPOCH_NS, seq=1)
+    reader = Reader(Start.LIVE)
+    reader.reading.begin(opened)
+    reader.stream_seq = 2
+    assert seqs(reader.take(two)) == [1, 2, 3, 4]
+    assert reader.subscription.lost == 0
+
+
+def test_a_reader_that_joins_before_the_first_record_gets_no_snapshot() -> None:
+    writer = Writer()
+    opened = opened_by(Joining("nats://test"), *writer.head())
+    assert (opened.is_whole, opened.snapshot) == (True, ())
+    reader = Reader(Start.LIVE)
+    reader.reading.begin(opened)
+    reader.stream_seq = 1
+    assert seqs(reader.take(writer.trades(2))) == [1, 2]
 
 
 def test_a_book_that_is_too_deep_does_not_keep_a_reader_out(

@@ -105,6 +105,25 @@ def test_a_subscription_returns_to_a_mark_with_every_attribute_that_changes() ->
     assert subscriber.position == Position(epoch_ns=7, seq=1_001)
 
 
+def test_a_late_loss_does_not_take_the_position_back() -> None:
+    subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
+    subscriber.receive(opening(1_001) + block(1_001, 2))
+    subscriber.ready.clear()
+    subscriber.pass_over(1_005)
+    mark = subscriber.mark()
+    late = Loss(first_seq=1_001, last_seq=1_002, reason=LossReason.EVICTED)
+    for _ in range(2):
+        subscriber.lose_late(late)
+        subscriber.receive(block(1_005, 1))
+        subscriber.pass_over(1_003)
+        assert subscriber.position == Position(epoch_ns=7, seq=1_005)
+        assert [subscriber.ready.popleft(), subscriber.lost] == [late, 2]
+        subscriber.lose_late(Loss(first_seq=1_003, last_seq=1_003, reason=LossReason.EVICTED))
+        assert (subscriber.state.late, subscriber.lost) == ((subscriber.ready[-1],), 3)
+        subscriber.ready.clear()
+        subscriber.return_to(mark)
+
+
 def asked(subscriber: Subscription) -> Begin:
     """Where the next connection asks to begin."""
     return decode_request(subscriber.request()[LENGTH_BYTES:]).start

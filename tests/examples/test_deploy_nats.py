@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import subprocess
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from fanout.bridge.nats.options import NatsOptions
+from fanout.clients.nats import AsyncioNatsClient, Disconnected
+from fanout.protocol import Trade
 from fanout.protocol.constants import MAX_FRAME_BYTES
+from tests.clients.nats_streams import stand
 from tests.fanout.cli.processes import at_once
 from tests.stand.nats import NatsServer, Port, nats_command, running_nats
 
@@ -68,7 +72,7 @@ def test_a_bridge_is_given_options_that_there_are_and_the_servers_that_there_are
     # It is looked at last, and nothing has been opened then.
     assert result.returncode == 2
     assert "70000" in result.stderr
-    assert NatsOptions(url=url).server == ",".join(f"nats://{each}:4222" for each in SERVERS)
+    assert NatsOptions(url=url).server == "nats://" + ",".join(f"{each}:4222" for each in SERVERS)
     assert f":{port.partition('=')[2]}/readyz" in its["healthcheck"]["test"][-1]
     assert f"--replicas={len(SERVERS)}" in words
 
@@ -139,13 +143,45 @@ async def _read_and_try_to_write(url: str) -> None:
     (message,) = await durable.fetch(1, timeout=5)
     await message.ack_sync(5)
     await reader.publish("$JS.FC.s.x", b"")  # as an ordered consumer answers flow control
-    for forbidden in ("s.records", "$JS.API.STREAM.DELETE.s", "$JS.API.STREAM.PURGE.s"):
+    for forbidden in (
+        "s.records",
+        "$JS.API.STREAM.DELETE.s",
+        "$JS.API.STREAM.PURGE.s",
+        "$JS.API.STREAM.CREATE.s",
+        "$JS.API.STREAM.UPDATE.KV_fanout-places",
+        "$JS.API.STREAM.DELETE.KV_fanout-places",
+        "$KV.others.x",
+    ):
         await reader.publish(forbidden, b"")
         # The first error is of the first that is forbidden: all before was allowed.
         assert forbidden.lower() in (await asyncio.wait_for(errors.get(), 30)).lower()
     assert (await context.stream_info("s")).state.messages == 1
     await reader.close()
     await bridge.close()
+
+
+def test_readers_share_work_with_the_rights_of_a_reader(tmp_path: Path) -> None:
+    with running_nats(tmp_path, more=block_of(CONF, "authorization")) as server:
+        asyncio.run(_share_work(server.url))
+
+
+async def _share_work(url: str) -> None:
+    login = {"user": "bridge", "password": PASSWORDS["BRIDGE_PASSWORD"]}
+    async with stand(url, "fanout", **login) as its:
+        await its.begin(1, 1)
+        address = url.replace("//", f"//reader:{PASSWORDS['READER_PASSWORD']}@")
+        assert await AsyncioNatsClient.channels(address) == [its.channel]
+        # The second one finds both stores, with the place of the first, which gave its lease back.
+        for seq in (1, 2):
+            async with AsyncioNatsClient(address, durable="d", start="oldest") as client:
+                assert await anext(_trades(client)) == seq
+
+
+async def _trades(client: AsyncioNatsClient) -> AsyncIterator[int]:
+    async for record in client:
+        assert not isinstance(record, Disconnected), record.why
+        if isinstance(record, Trade):
+            yield record.seq
 
 
 def test_a_mirror_elsewhere_has_the_same_messages_under_the_same_numbers(tmp_path: Path) -> None:

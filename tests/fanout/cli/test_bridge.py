@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Folder:
     ("arguments", "words"),
     [
         ([], "Missing argument 'ADDRESS...'"),
-        (["tcp://a:1", "--url", "http://a"], "--url http://a is not an address"),
+        (["tcp://a:1", "--url", "http://a"], "--url: 'http://a' is no address of NATS"),
         (["tcp://a:1", "--max-age", "soon"], "--max-age: 'soon' is not a duration"),
         (["tcp://a:1", "--max-bytes", "much"], "--max-bytes: 'much' is not a size"),
         (["tcp://a:1", "--replicas", "7"], "--replicas 7 is out of range: 1 to 5"),
@@ -70,7 +70,7 @@ def test_no_server_and_no_entry_are_lines(folder: Folder, tmp_path: Path) -> Non
     with running_nats(tmp_path / "nats", user="u", password="right") as server:
         url = server.url.replace("//", "//u:wrong@")
         with started("bridge", "nats", folder.url, "--url", url) as bridge:
-            bridge.until_said(f"{server.url} refuses the user or the password")
+            bridge.until_said(f"{server.url}: the NATS server refuses: Authorization Violation")
             assert bridge.wait() == 77
             assert "wrong" not in "".join(bridge.said)
 

@@ -58,6 +58,10 @@ def test_every_command_reads_a_stream(shared_nats: NatsServer, prefix: str, tmp_
         (("nats://u:secret@127.0.0.1:9/a", "--group-b", "x"), 2, "are for multicast://"),
         (("nats://u:secret@127.0.0.1:9/a", "--creds", "none"), 1, "credentials none: No such file"),
         (("nats://u:secret@127.0.0.1:9/a", "--prefix", "a.b"), 2, "'a.b' is no prefix"),
+        (("u:secret@127.0.0.1:9",), 2, "'127.0.0.1:9' is not an address"),
+        (("u:secret@127.0.0.1:9/a", "--creds", "x"), 2, "--prefix are for nats://"),
+        (("u:secret@127.0.0.1:9/a", "--tls-ca", "x"), 2, "does not speak TLS"),
+        (("u:secret@127.0.0.1:9/a", "--group-b", "x"), 2, "are for multicast://"),
         (("tcp://127.0.0.1:9", "--creds", "x"), 2, "--creds and --prefix are for nats://"),
     ],
 )
