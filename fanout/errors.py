@@ -30,6 +30,10 @@ class EngineError(FanoutError):
     """The engine that a bridge publishes to, or the network path to it, failed."""
 
 
+class EngineRefusedError(EngineError):
+    """The engine is there, and cannot do what the bridge needs, or is not allowed to."""
+
+
 class EngineForbiddenError(EngineError):
     """The engine refuses the bridge's user, password or credentials."""
 

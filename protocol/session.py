@@ -226,6 +226,16 @@ class SubscriberSession:
         self._bytes_received += behind - offset
         return rows, behind
 
+    def pass_over(self, seq: int) -> None:
+        """The records before number `seq` that have not come are not wanted, and were not sent.
+        They count neither as received nor as lost."""
+        if self.next_seq is not None:
+            self.next_seq = max(self.next_seq, seq)
+
+    def lose(self, count: int) -> None:
+        """So many of the numbers that were passed over turn out to be lost."""
+        self._lost += count
+
     def mark(self) -> Mark:
         """What `return_to` needs to undo everything that follows.
 

@@ -29,7 +29,14 @@ from fanout.protocol import (
     encode_orders,
     encode_quotes,
 )
-from fanout.protocol.blocks import BLOCK_KINDS, UPDATE_DECODERS, block_from, divided, rest_from
+from fanout.protocol.blocks import (
+    BLOCK_KINDS,
+    UPDATE_DECODERS,
+    block_from,
+    by_symbol,
+    divided,
+    rest_from,
+)
 from fanout.protocol.constants import MAX_SEQ
 from fanout.protocol.framing import seal, unseal
 from fanout.protocol.joining import run_of
@@ -285,3 +292,27 @@ def test_a_record_of_a_snapshot_that_is_too_long_is_left_out() -> None:
     assert list(divided(encode_book(book, HEADER), HEADER, 20)) == []
     quotes = replace(QUOTES, flags=BlockFlags.SNAPSHOT)
     assert list(divided(encode_quotes(quotes, HEADER), HEADER, 20)) == []
+
+
+@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders"])
+def test_a_block_is_divided_by_symbol_into_runs_of_numbers(name: str) -> None:
+    whole = payload(name)
+    records = "trades" if name == "trades" else "records"
+    parts = by_symbol(whole, HEADER)
+    found = []
+    for symbol, payloads in parts.items():
+        for each in payloads:
+            its = getattr(decode(name, each), records)
+            assert {record.instrument.symbol for record in its} == {symbol}
+            assert [record.seq for record in its] == list(range(its[0].seq, its[-1].seq + 1))
+            found += its
+    wanted = list(getattr(decode(name, whole), records))
+    assert sorted(found, key=lambda record: record.seq) == wanted
+    assert list(parts) == list(dict.fromkeys(each.instrument.symbol for each in wanted))
+    first, (alone, *_) = next(iter(parts.items()))
+    assert by_symbol(alone, HEADER) == {first: [alone]}
+
+
+def test_only_a_block_can_be_divided_by_symbol() -> None:
+    with pytest.raises(MalformedError, match="kind 0x20 is no block"):
+        by_symbol(payload("status"), HEADER)

@@ -22,13 +22,13 @@ from fanout.bridge.nats.connection import connected
 from fanout.bridge.nats.lease import Lease, is_needed
 from fanout.bridge.nats.options import NatsOptions
 from fanout.bridge.nats.passing import Passing
-from fanout.bridge.nats.publisher import FencedError, Publisher
+from fanout.bridge.nats.publisher import DuplicateError, FencedError, Publisher
 from fanout.bridge.nats.stats import BridgeState, ChannelStats
 from fanout.bridge.nats.stream import ChannelStream, Place
 from fanout.clients.client import AsyncClient
 from fanout.clients.outcomes import Disconnected, DisconnectedError
 from fanout.clients.relay import Passed, Relayed
-from fanout.errors import EngineError
+from fanout.errors import EngineError, EngineForbiddenError, EngineRefusedError
 from fanout.protocol.backoff import backoff
 from fanout.protocol.request import Begin, Position
 
@@ -41,6 +41,16 @@ LOOK_EVERY_S: Final = 1.0
 TAKEOVER_S: Final = 3.0
 """How long a stream may stand still before a bridge that stands by tries to publish. If there is
 nothing to publish, that changes nothing; and of two that try, the stream takes one."""
+
+CANCEL_AGAIN_S: Final = 0.2
+"""When a task is cancelled again that has not ended."""
+
+ATTEMPTS: Final = 4
+"""How often a bridge tries to begin with a server that lets it in."""
+
+YIELD_S: Final = 0.5
+"""How long a bridge waits with its first records for another one that may be publishing. Without it
+two bridges would take turns on a quiet channel."""
 
 AMID_OTHERS_S: Final = 0.05
 """Pause after a message of somebody who is no bridge."""
@@ -64,6 +74,10 @@ class ChannelBridge:
         self._owner = f"{socket.gethostname()} {os.getpid()} {token_hex(8)}"
         """Names this bridge in a lease."""
         self._warned: set[str] = set()
+        self._is_polite = True
+        """Whether another bridge may be the one that publishes."""
+        self._most_attempts = 1
+        """To begin with a stream."""
         self._has_begun = False
         """Whether the stream was there, or was made."""
         self._told = ""
@@ -72,14 +86,19 @@ class ChannelBridge:
     async def run(self) -> None:
         """Raises `ConfigError`, an `EngineError` if there is no stream to begin with, and
         `DisconnectedError` if the service has ended for good."""
-        pauses = _pauses()
+        pauses, attempts = _pauses(), 0
         while True:
+            _heed_cancellation()
+            attempts += 1
+            before = self._stats.messages
             try:
                 await self._attempt()
             except EngineError as error:
-                if not self._has_begun:
+                is_final = isinstance(error, EngineRefusedError | EngineForbiddenError)
+                # A cluster that has just come up answers nothing until it has a leader.
+                if not self._has_begun and (is_final or attempts >= self._most_attempts):
                     raise
-                if self._stats.state is BridgeState.PUBLISHING:
+                if self._stats.messages > before:
                     pauses, self._told = _pauses(), ""
                 self._tell(f"{error}; trying again")
                 self._stats.becomes(BridgeState.RETRYING, str(error))
@@ -95,11 +114,13 @@ class ChannelBridge:
     async def _attempt(self) -> None:
         """Publish over one connection until something is wrong. Raises `EngineError`."""
         async with connected(self._options) as nats:
+            self._most_attempts = ATTEMPTS
             stream = ChannelStream(nats, self._options, self._channel, self._warned)
             await stream.ensure()
             self._has_begun = True
-            leases = is_needed(nats, self._options.replicas)
+            leases = is_needed(nats, stream.replicas)
             while True:
+                _heed_cancellation()
                 lease = Lease(nats, self._options, self._channel, self._owner) if leases else None
                 if lease is not None:
                     await self._wait_for(lease)
@@ -126,21 +147,40 @@ class ChannelBridge:
         self, publisher: Publisher, stream: ChannelStream, place: Place, lease: Lease | None
     ) -> None:
         """Read the service from the stream's end on, and publish. Raises `EngineError`."""
-        await publisher.open()
-        passing = Passing(self._options, self._channel, stream, publisher, place, self._stats)
+        if place.due is not None:
+            self._stats.epoch_ns, self._stats.next_seq = place.due.epoch_ns, place.due.seq
+        passing = Passing(
+            self._options,
+            self._channel,
+            stream,
+            publisher,
+            place,
+            self._stats,
+            yields_s=YIELD_S if self._is_polite else 0.0,
+        )
         if place.whole and place.due is not None:
             passing.wholes = await stream.recall(place)
-        async with self._open(place.due) as client:
-            works = [self._pass_on(client, passing), publisher.watch()]
-            if lease is not None:
-                works.append(lease.keep())
-            await _until_one_ends(*works)
+        await publisher.open()
+        _heed_cancellation()
+        try:
+            async with self._open(place.due) as client:
+                self._stats.becomes(BridgeState.WAITING)
+                works = [
+                    self._pass_on(client, passing, publisher),
+                    passing.keep_header(),
+                    publisher.watch(),
+                ]
+                if lease is not None:
+                    works.append(lease.keep())
+                await _until_one_ends(*works)
+        finally:
+            await publisher.close()
 
-    async def _pass_on(self, client: AsyncClient, passing: Passing) -> None:
+    async def _pass_on(self, client: AsyncClient, passing: Passing, publisher: Publisher) -> None:
         async for item in cast(AsyncIterator[Relayed], client):
             if isinstance(item, Passed):
                 await passing.take(item)
-                if self._told and item.first_seq is not None:
+                if self._told and publisher.acknowledged:
                     self._told = ""
                     _log.info("channel %s: publishing to stream %s", self._channel, passing.stream)
                 continue
@@ -156,9 +196,14 @@ class ChannelBridge:
         stats = self._stats
         ours = Position(epoch_ns=stats.epoch_ns, seq=stats.next_seq) if stats.next_seq else None
         if place.due in (None, before.due, ours):
+            if isinstance(error, DuplicateError):
+                # Of a message that was removed. The server forgets its id after a while.
+                raise EngineError(str(error)) from error
             stats.foreign += 1
+            self._is_polite = False
             await asyncio.sleep(AMID_OTHERS_S)
             return
+        self._is_polite = True
         self._stats.becomes(BridgeState.STANDING_BY, str(error))
         self._tell(f"{error}; standing by")
         loop = asyncio.get_running_loop()
@@ -178,9 +223,19 @@ async def _until_one_ends(*works: Coroutine[object, object, None]) -> None:
         for each in done:
             each.result()
     finally:
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = set(tasks)
+        while left:
+            for each in left:
+                each.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+
+
+def _heed_cancellation() -> None:
+    """Raise `CancelledError` if this task was cancelled. nats-py takes some cancellations for a
+    timeout, and then they are forgotten."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _pauses() -> Iterator[float]:

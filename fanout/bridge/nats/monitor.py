@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from fanout.bridge.http import JSON, Answer, Routes
-from fanout.bridge.nats.stats import BridgeState, ChannelStats
+from fanout.bridge.nats.stats import LAG_LIMIT_S, BridgeState, ChannelStats
 from fanout.stats.histogram import BOUNDS_NS
 
 _COUNTERS = {
@@ -60,7 +60,9 @@ def routes(channels: Sequence[ChannelStats]) -> Routes:
 
 def trouble(stats: ChannelStats) -> str:
     """Why a channel is not passed on, as a line; empty if it is."""
-    if stats.state in (BridgeState.PUBLISHING, BridgeState.STANDING_BY):
+    if stats.waited_s > LAG_LIMIT_S:
+        return f"channel {stats.channel}: no acknowledgement for {stats.waited_s:.0f} s\n"
+    if stats.state not in (BridgeState.STARTING, BridgeState.RETRYING):
         return ""
     why = f": {stats.why}" if stats.why else ""
     return f"channel {stats.channel} is {stats.state}{why}\n"
@@ -79,9 +81,10 @@ class _Channels(Collector):
         for name, text in (
             ("window", "Messages without an acknowledgement."),
             ("lag_s", "From the exchange's socket to the acknowledgement, of the newest records."),
+            ("waited_s", "Age of the oldest message without an acknowledgement."),
             ("next_seq", "The number behind the last record that was acknowledged."),
         ):
-            shown = name.replace("lag_s", "lag_seconds")
+            shown = name.removesuffix("_s") + "_seconds" if name.endswith("_s") else name
             gauge = GaugeMetricFamily(f"fanout_bridge_{shown}", text, labels=["channel"])
             for each in self._channels:
                 gauge.add_metric([each.channel], getattr(each, name))

@@ -1,5 +1,7 @@
 """What a client hands over becomes messages: which, in what order, with what headers."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -8,16 +10,16 @@ import msgspec
 from msgspec.structs import replace
 
 from fanout.bridge.nats.options import NatsOptions
-from fanout.bridge.nats.publisher import Publisher
-from fanout.bridge.nats.stats import BridgeState, ChannelStats
+from fanout.bridge.nats.publisher import FencedError, Publisher
+from fanout.bridge.nats.stats import ChannelStats
 from fanout.bridge.nats.stream import ChannelStream, Place
 from fanout.clients.relay import Passed
 from fanout.clients.wholes import Wholes
 from fanout.errors import ConfigError
-from fanout.protocol.blocks import BLOCK_KINDS, block_from, by_symbol
+from fanout.protocol.blocks import BLOCK_KINDS, by_symbol, rest_from
 from fanout.protocol.constants import FrameKind, LossReason
-from fanout.protocol.errors import LimitExceededError
-from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.errors import LimitExceededError, PeerError
+from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import Opener
 from fanout.protocol.jetstream import ALL, Stamp, Subject, headers_of, subject_of
@@ -33,8 +35,17 @@ SNAPSHOT_BYTES: Final = 256 * 1024
 """Most bytes of snapshots in a message, but for a frame that has more alone."""
 
 
+ALONE_S: Final = 2 * HEADER_EVERY_S
+"""How long nobody may have published before a bridge does that has no records."""
+
+LOOK_EVERY_S: Final = 1.0
+"""How often it is looked whether the header is due."""
+
 BEHIND_LOSS_S: Final = 2.0
 """How long after a LOSS they are published as well."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class _Piece(msgspec.Struct, frozen=True):
@@ -59,7 +70,11 @@ class Passing:
         publisher: Publisher,
         place: Place,
         stats: ChannelStats,
+        *,
+        yields_s: float = 0.0,
     ) -> None:
+        """`yields_s` is how long to wait with the first records for another bridge."""
+        self._yields_s = yields_s if place.last else 0.0
         self._options = options
         self._stream = stream
         self._publisher = publisher
@@ -82,6 +97,10 @@ class Passing:
         for the last number of each symbol, which for 800 of them takes some tenths of a second."""
         self._subjects = {each: subject_of(options.prefix, channel, each) for each in Subject}
         self._channel = channel
+        self._newest: Header | None = None
+        """The header that the source has."""
+        self._amid = asyncio.Lock()
+        """Held while messages that belong together are published."""
         self.wholes = Wholes()
 
     @property
@@ -89,9 +108,37 @@ class Passing:
         """The name of the stream."""
         return self._stream.name
 
+    async def keep_header(self) -> None:
+        """Publish the header in time where nothing comes, until cancelled. Where nobody has
+        published for long, this bridge does so before it has records. Raises `EngineError`."""
+        begun_s = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            async with self._amid:
+                now_s = time.monotonic()
+                if self._published is None:
+                    if now_s >= begun_s + ALONE_S and self._newest is not None:
+                        begun_s = now_s
+                        await self._publish_alone(self._newest)
+                elif now_s >= self._header_due_s:
+                    await self._repeat_header()
+
+    async def _publish_alone(self, header: Header) -> None:
+        due = self._due
+        if due is not None and due.epoch_ns != header.epoch_ns:
+            return
+        if await self._stream.last_seq() == self._publisher.last:
+            await self._publish_header(
+                header, header.next_seq if due is None else due.seq, with_snapshot=True
+            )
+
     async def take(self, passed: Passed) -> None:
         """Publish what a frame has. Raises `EngineError`, and `ConfigError` for an epoch that is
         older than what the stream has."""
+        async with self._amid:
+            await self._take(passed)
+
+    async def _take(self, passed: Passed) -> None:
         for piece in self._pieces(passed):
             await self._publish(piece, passed.header)
         apply = self.wholes.apply
@@ -100,8 +147,18 @@ class Passing:
                 apply(record)
             except LimitExceededError:
                 continue  # the book is unknown then
-        if self._published is not None and time.monotonic() >= self._header_due_s:
-            await self._publish_header(passed.header, with_snapshot=True)
+        self._newest = passed.header
+        if time.monotonic() >= self._header_due_s:
+            await self._repeat_header()
+
+    async def _repeat_header(self) -> None:
+        """Publish the header and a snapshot again, if something was published in this epoch. Not
+        while a book waits for the rest of an update, or for the source to come back."""
+        header, due = self._newest, self._due
+        if header is None or due is None or due.epoch_ns != header.epoch_ns:
+            return
+        if self._published is not None and not self.wholes.is_amid:
+            await self._publish_header(header, with_snapshot=True)
 
     def _pieces(self, passed: Passed) -> Iterator[_Piece]:
         """The records of a frame that the stream lacks, and before them a LOSS of what neither the
@@ -135,11 +192,8 @@ class Passing:
         if self._published is not header:
             await self._publish_header_before(piece, header)
         if piece.payload[0] == FrameKind.LOSS:
-            self._stats.lost += piece.count
             # Readers need the whole books anew, which the service sends behind the LOSS.
             self._header_due_s = min(self._header_due_s, time.monotonic() + BEHIND_LOSS_S)
-        else:
-            self._stats.records += piece.count
         stamp = Stamp(
             epoch_ns=header.epoch_ns,
             seq=piece.first_seq,
@@ -156,6 +210,7 @@ class Passing:
             headers_of(Subject.RECORDS, stamp),
             received_ns=piece.time_ns,
             behind=Position(epoch_ns=stamp.epoch_ns, seq=stamp.next_seq),
+            **_counts(piece),
         )
 
     async def _publish_header_before(self, piece: _Piece, header: Header) -> None:
@@ -165,8 +220,11 @@ class Passing:
         if is_same:
             self._published = header
             return
+        if published is None and self._yields_s:
+            await asyncio.sleep(self._yields_s)
+            if await self._stream.last_seq() != self._publisher.last:
+                raise FencedError(f"another bridge publishes to stream {self.stream}")
         is_first = published is None or published.epoch_ns != header.epoch_ns
-        self._stats.becomes(BridgeState.PUBLISHING)
         await self._publish_header(header, piece.first_seq, with_snapshot=is_first)
 
     async def _publish_header(
@@ -204,7 +262,7 @@ class Passing:
         """The data of the messages of a snapshot."""
         data = b""
         for each in self.wholes.frames(header, next_seq):
-            if data and len(data) + len(each) > SNAPSHOT_BYTES:
+            if data and len(data) + len(each) > self._publisher.most_bytes(SNAPSHOT_BYTES):
                 yield data
                 data = b""
             data += each
@@ -221,8 +279,16 @@ class Passing:
             parts = {piece.symbol or ALL: [piece.payload]}
         behind = Position(epoch_ns=stamp.epoch_ns, seq=stamp.next_seq)
         there, self._part = self._part, 0
+        if there and piece.payload[0] == FrameKind.LOSS:
+            there = 0  # the source has the rest of the block no more
         if there and self._parts != len(parts):
-            return  # the service divides otherwise than before: the reader sees what is missing
+            # The source divides otherwise than before. A reader sees which parts are missing, and
+            # tells their numbers as lost.
+            _log.warning(
+                "channel %s: of the block at number %d only %d of %d parts are in the stream",
+                *(self._channel, piece.first_seq, there, self._parts),
+            )
+            return
         for number, (symbol, payloads) in enumerate(parts.items(), 1):
             if number <= there:
                 continue
@@ -236,8 +302,13 @@ class Passing:
                 headers_of(Subject.RECORDS, its, symbol),
                 received_ns=piece.time_ns,
                 behind=behind if number == len(parts) else None,
+                **(_counts(piece) if number == len(parts) else {}),
             )
             self._before[symbol] = _last_number(payloads[-1], stamp)
+
+
+def _counts(piece: _Piece) -> dict[str, int]:
+    return {"lost" if piece.payload[0] == FrameKind.LOSS else "records": piece.count}
 
 
 def _pieces_of(passed: Passed) -> Iterator[_Piece]:
@@ -264,19 +335,16 @@ def _pieces_of(passed: Passed) -> Iterator[_Piece]:
 
 
 def _rest_of(piece: _Piece, seq: int, header: Header) -> _Piece:
-    """The records of a piece from a number on, which it has."""
+    """The records of a piece from a number on, which it has. Of a kind that is not known here
+    nobody can make them: then they are told as lost."""
     if seq == piece.first_seq:
         return piece
     left = piece.first_seq + piece.count - seq
-    if piece.payload[0] in BLOCK_KINDS:
-        return replace(
-            piece, payload=block_from(piece.payload, seq, header), first_seq=seq, count=left
-        )
-    if piece.payload[0] == FrameKind.LOSS:
-        loss = decode_event(piece.payload, header)
-        assert isinstance(loss, Loss), "its kind says so"
-        return _loss(seq, loss.last_seq, loss.reason)
-    return _loss(seq, seq + left - 1, LossReason.UNANNOUNCED)
+    try:
+        payload = rest_from(piece.payload, seq, header)
+    except PeerError:
+        return _loss(seq, seq + left - 1, LossReason.UNANNOUNCED)
+    return replace(piece, payload=payload, first_seq=seq, count=left)
 
 
 def _loss(first_seq: int, last_seq: int, reason: LossReason) -> _Piece:

@@ -22,12 +22,13 @@ import msgspec
 from fanout.bridge.nats.connection import in_words
 from fanout.bridge.nats.options import NatsOptions
 from fanout.bridge.nats.stats import ChannelStats
-from fanout.errors import EngineError
+from fanout.errors import EngineError, EngineRefusedError
 from fanout.protocol.request import Position
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
 WINDOW: Final = 1_024
 """Most messages without an acknowledgement."""
@@ -41,6 +42,9 @@ ACK_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.2
 """How often the connection and the age of the oldest message are looked at."""
 
+HEADERS_BYTES: Final = 1_024
+"""What the headers of a message take at the most."""
+
 WRONG_LAST: Final = 10071
 
 _FENCED: Final = frozenset((10070, WRONG_LAST))
@@ -51,6 +55,11 @@ _ID: Final = "Nats-Msg-Id"
 
 class FencedError(EngineError):
     """Somebody else publishes to the stream."""
+
+
+class DuplicateError(FencedError):
+    """The server knows the id of a message. Either another bridge has published it, or it was
+    removed from the stream a short time ago."""
 
 
 class _ApiError(msgspec.Struct):
@@ -77,6 +86,8 @@ class _Pending(msgspec.Struct):
     sent_s: float
     received_ns: int
     behind: Position | None
+    records: int
+    lost: int
 
 
 class Publisher:
@@ -99,17 +110,32 @@ class Publisher:
         self._answered = asyncio.Event()
         """Set by every answer. Who waits for one clears it first."""
         self._inbox = ""
+        self._answers: Subscription | None = None
+        self.acknowledged = 0
+        """How many messages stand in the stream."""
 
     @property
-    def next(self) -> int:
-        """The sequence number in the stream of the next message."""
-        return self._last + 1
+    def last(self) -> int:
+        """The stream's last sequence number, with the messages under way."""
+        return self._last
+
+    def most_bytes(self, wanted: int) -> int:
+        """As many bytes as are wanted in a message, or as the server takes."""
+        return min(wanted, self._nats.max_payload - HEADERS_BYTES)
 
     async def open(self) -> None:
         """Listen for acknowledgements. Raises `EngineError`."""
         with in_words(self._options):
             self._inbox = self._nats.new_inbox()
-            await self._nats.subscribe(f"{self._inbox}.*", cb=self._acknowledged)
+            self._answers = await self._nats.subscribe(f"{self._inbox}.*", cb=self._acknowledged)
+
+    async def close(self) -> None:
+        """Listen no more."""
+        self._stats.window, self._stats.waiting_since_s = 0, None
+        answers, self._answers = self._answers, None
+        if answers is not None and not self._nats.is_closed:
+            with suppress(Exception):  # the connection is about to be given up
+                await answers.unsubscribe()
 
     async def publish(
         self,
@@ -119,23 +145,37 @@ class Publisher:
         *,
         received_ns: int = 0,
         behind: Position | None = None,
+        records: int = 0,
+        lost: int = 0,
     ) -> int:
         """Publish a message once there is room in the window. Returns the sequence number that it
-        has in the stream if it is accepted. `received_ns` of its records, and the place behind
-        them, are for the statistics. Raises `EngineError` if an earlier message failed."""
+        has in the stream if it is accepted. The rest is for the statistics: when its records were
+        received, the place behind them, and how many are there or told as lost. Raises
+        `EngineError` if an earlier message failed."""
         while self._failure is None and (
             len(self._pending) >= WINDOW or self._pending_bytes >= WINDOW_BYTES
         ):
             await self._answer()
         self._require_good()
+        most = self._nats.max_payload
+        if len(data) > most - HEADERS_BYTES:
+            raise EngineRefusedError(
+                f"{self._options.server} takes messages of {most:,} bytes at the most, and one of "
+                f"{self._stream} has {len(data) + HEADERS_BYTES:,}: raise max_payload there"
+            )
         seq = self._last + 1
         headers["Nats-Expected-Last-Sequence"] = str(self._last)
         if self._last_id:
             headers["Nats-Expected-Last-Msg-Id"] = self._last_id
         self._last = seq
         self._last_id = headers.setdefault(_ID, f"{self._inbox}-{seq}")
-        self._pending.append(_Pending(seq, len(data), time.monotonic(), received_ns, behind))
+        now_s = time.monotonic()
+        self._pending.append(_Pending(seq, len(data), now_s, received_ns, behind, records, lost))
         self._pending_bytes += len(data)
+        stats = self._stats
+        stats.window = len(self._pending)
+        if stats.waiting_since_s is None:
+            stats.waiting_since_s = now_s
         try:
             await self._nats.publish(subject, data, reply=f"{self._inbox}.{seq}", headers=headers)
         except Exception:
@@ -143,12 +183,6 @@ class Publisher:
             with in_words(self._options):
                 raise
         return seq
-
-    async def drained(self) -> None:
-        """Wait until all is acknowledged. Raises `EngineError`."""
-        while self._failure is None and self._pending:
-            await self._answer()
-        self._require_good()
 
     async def watch(self) -> None:
         """Raise the error that ends this publisher, whenever it comes."""
@@ -196,8 +230,12 @@ class Publisher:
             took_s=time.monotonic() - first.sent_s,
             received_ns=first.received_ns,
             behind=first.behind,
-            pending=len(self._pending),
+            records=first.records,
+            lost=first.lost,
         )
+        self.acknowledged += 1
+        self._stats.window = len(self._pending)
+        self._stats.waiting_since_s = self._pending[0].sent_s if self._pending else None
         self._answered.set()
 
     def _fault_of(self, message: "Msg", first: _Pending) -> EngineError | None:
@@ -215,7 +253,10 @@ class Publisher:
             words = ack.error.description or ack.error.err_code
             return EngineError(f"{self._options.server}: {words}")
         if ack.duplicate:
-            return FencedError(f"stream {self._stream} had a message already")
+            return DuplicateError(
+                f"stream {self._stream} had a message already, or knows the id of one that was "
+                "removed"
+            )
         if ack.seq != first.seq:
             return FencedError(f"stream {self._stream} has message {ack.seq} and not {first.seq}")
         return None

@@ -10,12 +10,13 @@ from fanout.protocol.request import Position
 from fanout.stats.histogram import SLICE_S, Histogram
 from fanout.stats.snapshots import Quantiles
 
-LAG_LIMIT_S: Final = 10.0
+LAG_LIMIT_S: Final = 5.0
 """A channel is ready while its oldest message without an acknowledgement is younger than this."""
 
 
 class BridgeState(StrEnum):
     STARTING = "starting"
+    WAITING = "waiting for records"
     PUBLISHING = "publishing"
     STANDING_BY = "standing by"
     RETRYING = "retrying"
@@ -44,6 +45,8 @@ class ChannelFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How often a message of somebody else took the place of one of ours."""
     window: int
     """Messages without an acknowledgement."""
+    waited_s: float
+    """The age of the oldest of them."""
     lag_s: float
     """From the read of the exchange's socket to the acknowledgement, of the newest records."""
     ack_ns: Quantiles | None
@@ -63,6 +66,8 @@ class ChannelStats:
         self.messages = self.records = self.bytes = self.lost = 0
         self.headers = self.snapshots = self.reconnects = self.foreign = 0
         self.window = 0
+        self.waiting_since_s: float | None = None
+        """When the oldest message without an acknowledgement was sent, in monotonic time."""
         self.lag_s = 0.0
         self.acks = Histogram()
         self._turned_s = time.monotonic()
@@ -75,14 +80,18 @@ class ChannelStats:
         *,
         size: int,
         took_s: float,
-        received_ns: int,
-        behind: Position | None,
-        pending: int,
+        received_ns: int = 0,
+        behind: Position | None = None,
+        records: int = 0,
+        lost: int = 0,
     ) -> None:
         """A message stands in the stream."""
+        if self.state is not BridgeState.PUBLISHING:
+            self.becomes(BridgeState.PUBLISHING)
         self.messages += 1
         self.bytes += size
-        self.window = pending
+        self.records += records
+        self.lost += lost
         if behind is not None:
             self.epoch_ns, self.next_seq = behind.epoch_ns, behind.seq
         if received_ns:
@@ -92,6 +101,12 @@ class ChannelStats:
             self._turned_s = now_s
             self.acks.turn()
         self.acks.add(int(took_s * 1e9))
+
+    @property
+    def waited_s(self) -> float:
+        """The age of the oldest message without an acknowledgement."""
+        since_s = self.waiting_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def figures(self) -> ChannelFigures:
         return ChannelFigures(
@@ -110,6 +125,7 @@ class ChannelStats:
             reconnects=self.reconnects,
             foreign=self.foreign,
             window=self.window,
+            waited_s=self.waited_s,
             lag_s=self.lag_s,
             ack_ns=self.acks.quantiles(),
         )

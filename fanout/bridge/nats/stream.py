@@ -1,7 +1,8 @@
 """The stream of a channel: making it, checking it, and where it stands."""
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -9,15 +10,13 @@ from fanout.bridge.nats.connection import REQUEST_S, in_words
 from fanout.bridge.nats.options import NatsOptions
 from fanout.clients.nats_client import Joining, Message
 from fanout.clients.wholes import Wholes
-from fanout.errors import ConfigError
+from fanout.errors import ConfigError, EngineRefusedError
 from fanout.protocol.blocks import BLOCK_KINDS
 from fanout.protocol.constants import MAX_FRAME_BYTES
 from fanout.protocol.errors import FanoutError
 from fanout.protocol.framing import payloads_of
 from fanout.protocol.jetstream import (
-    Stamp,
     Subject,
-    stamp_of,
     stream_of,
     subject_of,
     subjects_of,
@@ -31,6 +30,15 @@ if TYPE_CHECKING:
     from nats.js.api import StreamConfig
 
 FETCHED: Final = 500
+
+BY_SYMBOL: Final = ", by symbol"
+"""The end of a stream's description where blocks are divided."""
+
+_SETTINGS: Final = (
+    *("num_replicas", "max_age", "max_bytes", "duplicate_window", "allow_direct", "storage"),
+    *("retention", "discard", "max_msgs", "max_msgs_per_subject", "max_msg_size"),
+)
+"""What a stream is compared by."""
 
 DUPLICATES_S: Final = 120
 """For how long the server knows message ids. The stream's last message decides, so this only helps
@@ -67,6 +75,7 @@ class ChannelStream:
     ) -> None:
         """`told` are the warnings that were logged over earlier connections."""
         self._told = set[str]() if told is None else told
+        self.replicas = options.replicas
         self.name = stream_of(options.prefix, channel)
         self._nats = nats
         self._js: JetStreamContext = nats.jetstream(timeout=REQUEST_S)
@@ -74,13 +83,13 @@ class ChannelStream:
         self._channel = channel
 
     async def ensure(self) -> None:
-        """Make the stream, or check the one that is there. Raises `ConfigError` and
-        `EngineError`."""
+        """Make the stream, or check the one that is there. Raises `EngineError`, and `ConfigError`
+        for a stream that a bridge with other options writes."""
         from nats.js.errors import NotFoundError
 
         options, most = self._options, self._nats.max_payload
         if most < LEAST_PAYLOAD_BYTES:
-            raise ConfigError(
+            raise EngineRefusedError(
                 f"{options.server} takes messages of {most:,} bytes at the most, and a block may "
                 f"have {LEAST_PAYLOAD_BYTES:,}: raise max_payload there"
             )
@@ -101,14 +110,23 @@ class ChannelStream:
                 _log.info("made stream %s for channel %s", self.name, self._channel)
                 return
         if set(there.subjects or ()) != set(wanted.subjects or ()):
-            raise ConfigError(
+            raise EngineRefusedError(
                 f"stream {self.name} is there, and is not ours: its subjects are "
                 f"{', '.join(there.subjects or ()) or 'none'}; choose another --prefix"
             )
+        is_by_symbol = (there.description or "").endswith(BY_SYMBOL)
+        if is_by_symbol is not options.by_symbol:
+            ways = ("with --by-symbol", "without --by-symbol")
+            was, now = ways if is_by_symbol else reversed(ways)
+            raise ConfigError(
+                f"stream {self.name} was made {was}: go on like that, or choose another --prefix; "
+                f"{now} its blocks would stand there twice"
+            )
+        self.replicas = there.num_replicas or 1
         await self._compare(there, wanted)
 
-    def _no_jetstream(self) -> ConfigError:
-        return ConfigError(
+    def _no_jetstream(self) -> EngineRefusedError:
+        return EngineRefusedError(
             f"{self._options.server} has no JetStream for this account: start it with "
             "nats-server -js, or enable it for the account"
         )
@@ -119,7 +137,7 @@ class ChannelStream:
         options = self._options
         return StreamConfig(
             name=self.name,
-            description=f"fanout: channel {self._channel}",
+            description=f"fanout: channel {self._channel}{BY_SYMBOL if options.by_symbol else ''}",
             subjects=list(subjects_of(options.prefix, self._channel)),
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
@@ -133,16 +151,17 @@ class ChannelStream:
 
     async def _compare(self, there: "StreamConfig", wanted: "StreamConfig") -> None:
         """Tell how the settings differ, and change them with `--apply`."""
-        names = ("num_replicas", "max_age", "max_bytes", "duplicate_window", "allow_direct")
+        pairs = {name: (getattr(there, name), getattr(wanted, name)) for name in _SETTINGS}
         differing = {
-            name: (getattr(there, name), getattr(wanted, name))
-            for name in names
-            if getattr(there, name) != getattr(wanted, name)
+            name: (is_now, asked)
+            for name, (is_now, asked) in pairs.items()
+            if is_now != asked and not (asked is None and is_now in (None, -1))
         }
         if not differing:
             return
         words = "; ".join(
-            f"{name} is {is_now}, and not {asked}" for name, (is_now, asked) in differing.items()
+            f"{name} is {is_now}, and not {'unlimited' if asked is None else asked}"
+            for name, (is_now, asked) in differing.items()
         )
         if not self._options.apply:
             if words not in self._told:
@@ -150,7 +169,9 @@ class ChannelStream:
                 _log.warning("stream %s: %s; --apply changes it", self.name, words)
             return
         with in_words(self._options):
-            changes = {name: asked for name, (_, asked) in differing.items()}
+            changes = {
+                name: -1 if asked is None else asked for name, (_, asked) in differing.items()
+            }
             await self._js.update_stream(there.evolve(**changes))
         _log.info("stream %s: changed what was different: %s", self.name, words)
 
@@ -162,78 +183,52 @@ class ChannelStream:
             return await self._place(last)
 
     async def _place(self, last: int) -> Place:
-        whole_records = await self._last_stamp(Subject.RECORDS)
-        of_symbols = await self._last_stamp(Subject.RECORDS, "*")
-        header = await self._last_stamp(Subject.HEADER)
-        snapshot = await self._last_stamp(Subject.SNAPSHOT)
-        whole = 0
-        if header is not None:
-            number, stamp = header
-            is_whole = not stamp.parts or (
-                snapshot is not None
-                and snapshot[1].header == number
-                and snapshot[1].part == snapshot[1].parts
-            )
-            whole = number if is_whole and stamp.parts else stamp.whole
-        newest = max(
-            (each for each in (whole_records, of_symbols) if each is not None),
-            default=None,
-            key=lambda each: each[0],
-        )
-        if newest is None:
-            return Place(last=last, due=None, whole=whole)
-        _, stamp = newest
-        is_divided = stamp.part < stamp.parts
-        return Place(
-            last=last,
-            due=Position(epoch_ns=stamp.epoch_ns, seq=stamp.seq if is_divided else stamp.next_seq),
-            part=stamp.part if is_divided else 0,
-            parts=stamp.parts if is_divided else 0,
-            whole=whole,
-        )
+        """Any message of ours says which number is due behind it. So the stream's last one decides,
+        if it is ours. If not, the newest that is, found from the last header on."""
+        header = await self._newest(Subject.HEADER)
+        end = await self._at(last)
+        stands = _Stands(last)
+        if end is not None and end.stamp is not None:
+            stands.take(end)
+            if end.kind is not Subject.RECORDS and self._options.by_symbol:
+                # A bridge that went on within a divided block has put its header there.
+                stands.take(await self._newest(Subject.RECORDS, "*"))
+        elif last:
+            await self._read(header.stream_seq if header else 1, last, stands.take)
+        return stands.place(header, await self._newest(Subject.SNAPSHOT))
 
-    async def _last_stamp(self, kind: Subject, symbol: str = "") -> tuple[int, Stamp] | None:
-        """The last message of ours on a subject: its sequence number in the stream, and its stamp.
-        None if there is none."""
-        subject = subject_of(self._options.prefix, self._channel, kind)
-        message = await self._last(f"{subject}.{symbol}" if symbol else subject)
-        while message is not None:
-            stamp = stamp_of(message.headers)
-            if stamp is not None:
-                return message.seq, stamp
-            # Somebody else's. Go back to the one before it.
-            message = await self._before(message.seq, message.subject)
-        return None
-
-    async def _last(self, subject: str) -> Any:
+    async def _newest(self, kind: Subject, symbol: str = "") -> Message | None:
+        """The last message of ours on a subject, if no other's stands behind it there."""
         from nats.js.errors import NotFoundError
 
+        subject = subject_of(self._options.prefix, self._channel, kind)
         try:
-            return await self._js.get_last_msg(self.name, subject)
+            found = await self._js.get_last_msg(
+                self.name, f"{subject}.{symbol}" if symbol else subject
+            )
         except NotFoundError:
             return None
+        message = Message.of(found.seq or 0, found.subject or "", found.headers, found.data)
+        return message if message.stamp is not None else None
 
-    async def _before(self, seq: int, subject: str) -> Any:
-        """The message before, on whatever subject of records it is."""
+    async def _at(self, stream_seq: int) -> Message | None:
+        """The message with this number, whosever it is; None if it was removed."""
         from nats.js.errors import NotFoundError
 
-        first = (await self._js.stream_info(self.name)).state.first_seq
-        for number in range(seq - 1, first - 1, -1):
-            try:
-                message = await self._js.get_msg(self.name, number)
-            except NotFoundError:
-                continue
-            if message.subject == subject:
-                return message
-        return None
+        if not stream_seq:
+            return None
+        try:
+            found = await self._js.get_msg(self.name, stream_seq)
+        except NotFoundError:
+            return None
+        return Message.of(stream_seq, found.subject or "", found.headers, found.data)
 
     async def last_number(self, symbol: str, epoch_ns: int) -> int:
         """The last number on the subject of a symbol, or `ALL`, in this epoch; 0 if there is none.
         Raises `EngineError`."""
-        subject = subject_of(self._options.prefix, self._channel, Subject.RECORDS, symbol)
         with in_words(self._options):
-            message = await self._last(subject)
-        stamp = None if message is None else stamp_of(message.headers)
+            message = await self._newest(Subject.RECORDS, symbol)
+        stamp = None if message is None else message.stamp
         if message is None or stamp is None or stamp.epoch_ns != epoch_ns:
             return 0
         try:
@@ -249,32 +244,43 @@ class ChannelStream:
         """What a reader has to get that begins where the stream ends, from its last whole snapshot
         on. Nobody else has it there: a service sends none to a client that goes on from a number.
         Raises `EngineError`."""
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
         joining = Joining(self.name)
         with in_words(self._options):
-            info = await self._js.add_consumer(
-                self.name,
-                ConsumerConfig(
-                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                    opt_start_seq=place.whole,
-                    ack_policy=AckPolicy.NONE,
-                    inactive_threshold=30,
-                    mem_storage=True,
-                    num_replicas=1,
-                ),
-            )
-            subscription = await self._js.pull_subscribe_bind(consumer=info.name, stream=self.name)
-            reached = place.whole - 1
-            while reached < place.last:
-                for message in await subscription.fetch(FETCHED, timeout=5):
-                    reached = message.metadata.sequence.stream
-                    if reached <= place.last:
-                        its = Message.of(reached, message.subject, message.headers, message.data)
-                        joining.take(its)
-            await subscription.unsubscribe()
-            await self._js.delete_consumer(self.name, info.name)
+            await self._read(place.whole, place.last, joining.take)
         return joining.wholes
+
+    async def _read(self, first: int, last: int, take: Callable[[Message], None]) -> None:
+        """Give all messages of a part of the stream."""
+        from nats.errors import TimeoutError as NothingThere
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        info = await self._js.add_consumer(
+            self.name,
+            ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=first,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=30,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+        subscription = await self._js.pull_subscribe_bind(consumer=info.name, stream=self.name)
+        left = info.num_pending or 0
+        while left > 0:
+            try:
+                messages = await subscription.fetch(FETCHED, timeout=REQUEST_S)
+            except NothingThere:
+                break  # what was there has been removed meanwhile
+            left -= len(messages)
+            for each in messages:
+                stream_seq = each.metadata.sequence.stream
+                if stream_seq > last:
+                    left = 0
+                    break
+                take(Message.of(stream_seq, each.subject, each.headers, each.data))
+        await subscription.unsubscribe()
+        await self._js.delete_consumer(self.name, info.name)
 
     async def last_seq(self) -> int:
         """The stream's last sequence number. Raises `EngineError`."""
@@ -286,3 +292,42 @@ def _is_unanswered(error: Exception) -> bool:
     return type(error).__name__ in ("NoRespondersError", "NoStreamResponseError") or (
         type(error).__name__ == "ServiceUnavailableError" and getattr(error, "err_code", 0) is None
     )
+
+
+class _Stands:
+    """Finds where a stream stands, from its last messages in order."""
+
+    def __init__(self, last: int) -> None:
+        self._last = last
+        self._newest: Message | None = None
+        self._divided: Message | None = None
+        """The newest part of a divided block."""
+
+    def take(self, message: Message | None) -> None:
+        if message is None or message.stamp is None or message.kind is None:
+            return
+        if message.kind is Subject.RECORDS:
+            self._divided = message
+        if self._newest is None or message.stream_seq > self._newest.stream_seq:
+            self._newest = message
+
+    def place(self, header: Message | None, snapshot: Message | None) -> Place:
+        """`header` and `snapshot` are the newest of their kind."""
+        whole = 0
+        if header is not None and header.stamp is not None:
+            stamp = None if snapshot is None else snapshot.stamp
+            is_whole = stamp is not None and (
+                (stamp.header, stamp.part) == (header.stream_seq, stamp.parts)
+            )
+            whole = header.stream_seq if is_whole else header.stamp.whole
+        newest = None if self._newest is None else self._newest.stamp
+        if newest is None:
+            return Place(last=self._last, due=None, whole=whole)
+        divided = None if self._divided is None else self._divided.stamp
+        if divided is not None and divided.part < divided.parts and divided.seq == newest.seq:
+            due = Position(epoch_ns=divided.epoch_ns, seq=divided.seq)
+            return Place(
+                last=self._last, due=due, part=divided.part, parts=divided.parts, whole=whole
+            )
+        due = Position(epoch_ns=newest.epoch_ns, seq=newest.next_seq)
+        return Place(last=self._last, due=due, whole=whole)

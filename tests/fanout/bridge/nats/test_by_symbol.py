@@ -97,7 +97,11 @@ def test_the_parts_of_a_block_that_are_missing_are_added(bridged: Bridged) -> No
         again = Bridged(bridged.folder, replace(bridged.options, prefix=prefix))
         async with connected(bridged.options.url) as connection:
             js = connection.jetstream()
-            await js.add_stream(name=again.stats.stream, subjects=list(subjects_of(prefix, "test")))
+            await js.add_stream(
+                name=again.stats.stream,
+                subjects=list(subjects_of(prefix, "test")),
+                description="fanout: channel test, by symbol",
+            )
             for each in (header, first):
                 subject = each.subject.replace(bridged.options.prefix, prefix, 1)
                 headers = {name: text for name, text in each.headers.items() if "Exp" not in name}

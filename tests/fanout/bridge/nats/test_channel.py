@@ -2,18 +2,23 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from fanout.bridge.nats import connection, publisher, stats
 from fanout.bridge.nats.options import NatsOptions
+from fanout.bridge.nats.publisher import Publisher
 from fanout.bridge.nats.stats import BridgeState, ChannelStats
-from fanout.errors import ConfigError, EngineError, EngineForbiddenError
+from fanout.bridge.nats.stream import ChannelStream, Place
+from fanout.clients import nats_stream
+from fanout.errors import ConfigError, EngineError, EngineForbiddenError, EngineRefusedError
 from fanout.protocol import FeedState, Position, Trade, decode_block
 from fanout.protocol.constants import FrameKind
 from fanout.protocol.header import decode_opening
-from fanout.protocol.jetstream import Subject
+from fanout.protocol.jetstream import Stamp, Subject, headers_of
 from tests.clients.test_journal import Folder
 from tests.fanout.bridge.nats.streams import (
     MAX_BYTES,
@@ -207,8 +212,8 @@ def test_messages_of_others_are_passed_over(bridged: Bridged) -> None:
     async def story() -> None:
         async with bridged.running():
             await bridged.until(10)
-            async with connected(bridged.options.url) as connection:
-                js = connection.jetstream()
+            async with connected(bridged.options.url) as nats:
+                js = nats.jetstream()
                 subject = f"{bridged.options.prefix}.test.records"
                 await js.publish(subject, b"what is this?")
                 await js.publish(subject, b"", headers={"Fanout-Epoch": "x"})
@@ -218,8 +223,8 @@ def test_messages_of_others_are_passed_over(bridged: Bridged) -> None:
             assert bridged.stats.state is BridgeState.PUBLISHING
             assert bridged.stats.foreign == 1
         again = Bridged(bridged.folder, bridged.options)
-        async with connected(bridged.options.url) as connection:
-            await connection.jetstream().publish(subject, b"again")
+        async with connected(bridged.options.url) as nats:
+            await nats.jetstream().publish(subject, b"again")
         async with again.running():
             await until(lambda: bool(again.begun))
         assert again.begun == [Position(epoch_ns=2, seq=4)]
@@ -254,8 +259,8 @@ def test_settings_that_differ_are_told_and_changed_on_demand(
     bridged: Bridged, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def max_age() -> float | None:
-        async with connected(bridged.options.url) as connection:
-            info = await connection.jetstream().stream_info(bridged.stats.stream)
+        async with connected(bridged.options.url) as nats:
+            info = await nats.jetstream().stream_info(bridged.stats.stream)
             return info.config.max_age
 
     async def told() -> None:
@@ -278,10 +283,10 @@ def test_settings_that_differ_are_told_and_changed_on_demand(
 
 def test_a_stream_of_that_name_that_is_not_ours_is_refused(bridged: Bridged) -> None:
     async def story() -> None:
-        async with connected(bridged.options.url) as connection:
-            js = connection.jetstream()
+        async with connected(bridged.options.url) as nats:
+            js = nats.jetstream()
             await js.add_stream(name=bridged.stats.stream, subjects=[f"{bridged.stats.stream}.x"])
-        with pytest.raises(ConfigError, match=r"is there, and is not ours: its subjects are .*\.x"):
+        with pytest.raises(EngineRefusedError, match=r"is not ours: its subjects are .*\.x"):
             await bridged.bridge.run()
 
     run(story())
@@ -290,10 +295,10 @@ def test_a_stream_of_that_name_that_is_not_ours_is_refused(bridged: Bridged) -> 
 @pytest.mark.parametrize(
     ("options", "user", "error", "words"),
     [
-        ({"has_jetstream": False}, "", ConfigError, "has no JetStream for this account"),
-        ({"user": "u", "password": "p"}, "u:x@", EngineForbiddenError, "refuses the user"),
-        ({"max_payload_bytes": 1_000}, "", ConfigError, "takes messages of 1,000 bytes"),
-        ({"max_store_bytes": 1_000}, "", ConfigError, "JetStream refuses: insufficient"),
+        ({"has_jetstream": False}, "", EngineRefusedError, "has no JetStream for this account"),
+        ({"user": "u", "password": "p"}, "u:x@", EngineForbiddenError, "the NATS server refuses: "),
+        ({"max_payload_bytes": 1_000}, "", EngineRefusedError, "takes messages of 1,000 bytes"),
+        ({"max_store_bytes": 1_000}, "", EngineRefusedError, "JetStream refuses: insufficient"),
     ],
 )
 def test_what_the_server_cannot_do_is_said(
@@ -317,7 +322,7 @@ def test_no_server_is_said(folder: Folder) -> None:
 
 
 def test_credentials_and_certificates_that_cannot_be_read_are_said(folder: Folder) -> None:
-    options = NatsOptions(url="tls://127.0.0.1:1", tls_ca="/nowhere/ca.pem")
+    options = NatsOptions(url="nats+tls://127.0.0.1:1", tls_ca="/nowhere/ca.pem")
     with pytest.raises(ConfigError, match=r"--tls-ca /nowhere/ca\.pem: No such file"):
         run(Bridged(folder, options).bridge.run())
     options = NatsOptions(url="nats://127.0.0.1:1", creds="/nowhere/creds")
@@ -350,3 +355,111 @@ def test_asyncio_ends_with_its_bridge(bridged: Bridged) -> None:
         assert len(asyncio.all_tasks()) == 1
 
     run(story())
+
+
+async def place_of(bridged: Bridged) -> Place:
+    async with connected(bridged.options.url) as nats:
+        return await ChannelStream(nats, bridged.options, "test").place()
+
+
+def test_the_end_of_a_stream_is_found_behind_messages_of_others(bridged: Bridged) -> None:
+    async def story() -> None:
+        await passed_on(bridged, 10)
+        at_end = await place_of(bridged)
+        assert (at_end.last, at_end.due) == (4, Position(epoch_ns=1, seq=10))
+        prefix = bridged.options.prefix
+        async with connected(bridged.options.url) as nats:
+            js = nats.jetstream()
+            for subject in ("records.JUNK", "records", "header", "snapshot"):
+                await js.publish(f"{prefix}.test.{subject}", b"junk")
+                assert (await place_of(bridged)).due == Position(epoch_ns=1, seq=10)
+            assert (await place_of(bridged)).last == 8
+
+    run(story())
+
+
+def test_the_end_of_a_stream_is_found_where_its_last_messages_were_removed(
+    bridged: Bridged,
+) -> None:
+    async def story() -> None:
+        await passed_on(bridged, 10)
+        async with connected(bridged.options.url) as nats:
+            js = nats.jetstream()
+            await js.delete_msg(bridged.stats.stream, 4)
+            assert (await place_of(bridged)).due == Position(epoch_ns=1, seq=7)
+            # The server knows the ids of what was removed for two minutes.
+            again = Bridged(bridged.folder, bridged.options)
+            async with again.running():
+                await until(lambda: again.stats.state is BridgeState.RETRYING)
+            assert "the id of one that was removed" in again.stats.why
+            await js.purge_stream(bridged.stats.stream)
+            assert (await place_of(bridged)).due is None
+
+    run(story())
+
+
+def test_a_header_decides_where_retention_has_taken_the_records(bridged: Bridged) -> None:
+    async def story() -> None:
+        await passed_on(bridged, 10)
+        async with connected(bridged.options.url) as nats:
+            js = nats.jetstream()
+            headers = headers_of(Subject.HEADER, Stamp(epoch_ns=1, seq=10, parts=0))
+            await js.publish(f"{bridged.options.prefix}.test.header", b"", headers=headers)
+            await js.purge_stream(bridged.stats.stream, seq=5)
+        place = await place_of(bridged)
+        assert (place.last, place.due) == (5, Position(epoch_ns=1, seq=10))
+
+    run(story())
+
+
+def test_a_paused_server_is_told_and_leaves_no_hole(
+    folder: Folder, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((publisher, "ACK_S"), (nats_stream, "CLOSE_S"), (stats, "LAG_LIMIT_S")):
+        monkeypatch.setattr(module, name, 0.3)
+    monkeypatch.setattr(connection, "CONNECT_S", 0.3)
+    bridged = Bridged(folder, NatsOptions(url=nats_server.url, max_bytes=MAX_BYTES))
+
+    async def story() -> None:
+        async with bridged.running():
+            await bridged.until(10)
+            nats_server.pause()
+            folder.story(2).blocks(2)
+            folder.write()
+            await until(lambda: bridged.stats.waited_s > 0.1)
+            assert bridged.stats.window > 0
+            await until(lambda: bridged.stats.state is BridgeState.RETRYING)
+            assert "did not acknowledge" in bridged.stats.why
+            nats_server.resume()
+            await bridged.until(7, epoch_ns=2)
+        found = await messages_of(bridged)
+        assert numbers(found, 1) == list(range(1, 10))
+        assert numbers(found, 2) == list(range(1, 7))
+
+    run(story())
+
+
+def test_a_bridge_with_the_other_way_of_dividing_is_refused(bridged: Bridged) -> None:
+    async def story() -> None:
+        await passed_on(bridged, 10)
+        other = Bridged(bridged.folder, replace(bridged.options, by_symbol=True))
+        with pytest.raises(ConfigError, match="was made without --by-symbol: go on like that"):
+            await other.bridge.run()
+
+    run(story())
+
+
+def test_a_message_that_the_server_does_not_take_is_said(bridged: Bridged) -> None:
+    async def story() -> None:
+        its = SimpleNamespace(max_payload=2_000)
+        made = Publisher(its, bridged.options, "s", 0, bridged.stats)  # type: ignore[arg-type]
+        assert made.most_bytes(5_000) == 976
+        with pytest.raises(EngineRefusedError, match=r"2,000 bytes at the most, and one of s has"):
+            await made.publish("a", bytes(1_000), {})
+
+    run(story())
+
+
+def test_a_password_is_in_no_representation() -> None:
+    options = NatsOptions(url="nats://user:secret@a:4222")
+    assert repr(options) == "<NatsOptions of nats://a:4222>"

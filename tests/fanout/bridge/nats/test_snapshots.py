@@ -2,23 +2,37 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from fanout.bridge.nats import passing
 from fanout.bridge.nats.options import NatsOptions
+from fanout.bridge.nats.passing import Passing
+from fanout.bridge.nats.stream import Place
+from fanout.clients.relay import Passed
 from fanout.clients.wholes import Wholes
-from fanout.protocol import BookFlags, BookUpdate, DataKinds, Snapshot, pack_levels
-from fanout.protocol.constants import START
+from fanout.protocol import (
+    BookFlags,
+    BookUpdate,
+    DataKinds,
+    Heartbeat,
+    Snapshot,
+    decode_block,
+    encode_event,
+    pack_levels,
+)
+from fanout.protocol.constants import LENGTH_BYTES, START
 from fanout.protocol.framing import frame
 from fanout.protocol.header import decode_opening
 from fanout.protocol.jetstream import Subject
 from fanout.protocol.session import SubscriberSession
 from tests.clients.test_journal import Folder
 from tests.fanout.bridge.nats.streams import MAX_BYTES, Bridged, Message, kept, run, until
-from tests.protocol.golden import BTC
+from tests.protocol.golden import BTC, HEADER
 from tests.protocol.test_journal_play import Story
+from tests.protocol.test_session import block
 from tests.stand.nats import NatsServer
 
 
@@ -132,3 +146,66 @@ def test_a_bridge_that_goes_on_knows_the_books_from_the_stream(
     (book,) = (each for each in got if isinstance(each, BookUpdate))
     assert newest.stamp.seq == 3
     assert [tuple(level) for level in book.bids] == [(99, 1), (98, 1)]
+
+
+def test_a_header_comes_again_where_nothing_is_published(
+    bridged: Bridged, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "LOOK_EVERY_S", 0.01)
+    folder.story().blocks(1)
+    folder.write()
+
+    async def work() -> list[Message]:
+        async with bridged.running():
+            await bridged.until(4)
+            monkeypatch.setattr(passing, "HEADER_EVERY_S", 0.0)
+            assert bridged.stats.headers == 1
+        monkeypatch.setattr(passing, "ALONE_S", 0.02)
+        again = Bridged(folder, bridged.options)
+        async with again.running():
+            await until(lambda: again.stats.headers >= 3)
+        return await kept(bridged.options.url, bridged.stats.stream)
+
+    headers = list(of_kind(run(work()), Subject.HEADER))
+    assert [each.stamp.seq for each in headers][:4] == [1, 4, 4, 4]
+
+
+def test_no_header_is_repeated_before_the_first_record_of_an_epoch(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have the old epoch's number, and its snapshot."""
+    monkeypatch.setattr(passing, "HEADER_EVERY_S", 0.0)
+    published: list[tuple[str, dict[str, str]]] = []
+
+    class Stand:
+        last = 0
+        name = "s"
+
+        async def publish(self, subject: str, _: bytes, headers: dict[str, str], **__: int) -> int:
+            published.append((subject, headers))
+            return len(published)
+
+        def most_bytes(self, wanted: int) -> int:
+            return wanted
+
+    async def work() -> None:
+        stand: Any = Stand()
+        its = Passing(bridged.options, "test", stand, stand, Place(last=0, due=None), bridged.stats)
+        old, new = (replace(HEADER, epoch_ns=each, channel="test") for each in (1, 2))
+        trade = block(1)[LENGTH_BYTES:]
+        record = decode_block(trade, HEADER).trades[0]
+        await its.take(Passed(trade, [record], old))
+        before = len(published)
+        beat = encode_event(Heartbeat(next_seq=1, time_ns=1))
+        await its.take(Passed(beat, [], new))
+        assert len(published) == before
+        await its.take(Passed(trade, [record], new))
+
+    run(work())
+    headers = [its for subject, its in published if subject.endswith(".header")]
+    assert [(its["Fanout-Epoch"], its["Fanout-Seq"]) for its in headers] == [
+        ("1", "1"),
+        ("1", "2"),
+        ("2", "1"),
+        ("2", "2"),
+    ]
