@@ -11,6 +11,7 @@ import trio
 
 from fanout.clients.client import AsyncClient, BlockingClient
 from fanout.clients.multicast_trio import TrioMulticastClient
+from fanout.clients.nats_trio import TrioNatsClient
 from fanout.clients.outcomes import Received, RefusedError
 from fanout.clients.ring import RingClient
 from fanout.clients.shm import ShmClient
@@ -106,7 +107,7 @@ class AsyncioConsumer(Consumer):
 
 
 class TrioConsumer(Consumer):
-    """Over TCP or multicast, as a task."""
+    """Over TCP, multicast or NATS, as a task."""
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class TrioConsumer(Consumer):
         *,
         is_concerned: bool = True,
         may_miss: bool = False,
-        kind: Callable[..., TrioTcpClient | TrioMulticastClient] = TrioTcpClient,
+        kind: Callable[..., TrioTcpClient | TrioMulticastClient | TrioNatsClient] = TrioTcpClient,
         **options: Any,
     ) -> None:
         super().__init__(oracle, name, is_concerned=is_concerned, may_miss=may_miss)

@@ -4,13 +4,15 @@
     python -m tests.stress.nats --cluster --bridges 2   three servers, and two bridges at once
     python -m tests.stress.nats --kills 20 --seed 7     fewer, and the same once more
 
-    simulator --> service with a journal --> proxy --> bridge --> nats-server
+    simulator --> service with a journal --> proxy --> bridge --> nats-server --> readers
                                                '-----> a witness over TCP
 
 The bridge, the service and the NATS server are killed by SIGKILL in random order: while they work,
 while they start, and before the others have caught up. At the end all messages of the stream are
 read, as they are, and judged: each number of the service's journal stands there once and in order,
-with the journal's record under it, and each trade once. Whatever is not so makes the exit code 1.
+with the journal's record under it, and each trade once. A client that reads the stream meanwhile,
+from its beginning and over all kills, gets each number once as well, and with `--by-symbol` one of
+a single symbol gets each of this symbol. Whatever is not so makes the exit code 1.
 """
 
 import random
@@ -20,20 +22,21 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import trio
 
-from fanout.protocol import Loss, OrderUpdate, Trade
-from tests.faults.house import IDLE_S, ORDERLY, House, opened
+from fanout.clients.nats_trio import TrioNatsClient
+from fanout.protocol import Gap, Loss, OrderUpdate, Status, Trade
+from tests.faults.house import IDLE_S, ORDERLY, SYMBOLS, House, opened
 from tests.faults.journal import require_kept
-from tests.stand.consumers import TrioConsumer
+from tests.stand.consumers import Consumer, TrioConsumer
 from tests.stand.exchange import stream_of
 from tests.stand.nats import SIZE, NatsServer, running_cluster, running_nats
 from tests.stand.nats_account import Kept, Message, StreamAccount
@@ -162,6 +165,55 @@ class Where(NamedTuple):
         return f"fanout.{self.channel}"
 
 
+class QuickClient(TrioNatsClient):
+    """One that does not pause for long while a server is away."""
+
+    _longest_pause_s = LONGEST_WAIT_S
+
+
+class OneSymbol:
+    """A client of one symbol, and what it got."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.numbers: list[tuple[int, int]] = []
+        """The epoch and the number of each record."""
+        self.losses: list[Loss] = []
+
+    async def run(self, url: str) -> None:
+        async with QuickClient(
+            url, start="oldest", symbols=[self.symbol], idle_timeout_s=IDLE_S
+        ) as client:
+            async for record in client:
+                if isinstance(record, Loss):
+                    self.losses.append(record)
+                elif isinstance(record, Trade | Status | Gap):
+                    assert client.header is not None, "it came before the record"
+                    self.numbers.append((client.header.epoch_ns, record.seq))
+
+    def due(self, house: House, messages: Sequence[Message]) -> list[tuple[int, int]]:
+        """What it has to get of these messages of the stream."""
+        numbers = (place for each in messages for place in _places_of(each))
+        found = ((place, house.oracle.book(place[0]).records.get(place[1])) for place in numbers)
+        return sorted(
+            {
+                place
+                for place, record in found
+                if isinstance(record, Trade | Status | Gap)
+                and (record.instrument is None or record.instrument.symbol == self.symbol)
+            }
+        )
+
+
+def _places_of(message: Message) -> Iterator[Place]:
+    """The epoch and each of the numbers that a message, or the block that it is of, takes."""
+    epoch_ns, first, count = (
+        int(message.headers[f"Fanout-{each}"]) for each in ("Epoch", "Seq", "Count")
+    )
+    for seq in range(first, first + count):
+        yield epoch_ns, seq
+
+
 class Scene:
     """What there is to kill."""
 
@@ -173,14 +225,19 @@ class Scene:
         tip: Tip,
         service: AsyncExitStack,
         chance: random.Random,
+        nursery: trio.Nursery,
     ) -> None:
         self.house = house
+        self.reader: Consumer
+        self.of_symbol: OneSymbol | None = None
         self.bridges = bridges
         self.outcome = Outcome()
         self._servers = servers
         self._tip = tip
         self._service = service
         self._chance = chance
+        self._nursery = nursery
+        self._reading: list[trio.CancelScope] = []
         self._kinds: list[str] = []
         """What is killed next: each kind once before one comes again."""
 
@@ -188,6 +245,35 @@ class Scene:
     def witness(self) -> Place:
         """How far the witness is."""
         return max(each.reader.place for each in self.house.consumers)
+
+    async def read(self, where: Where, *, by_symbol: bool) -> None:
+        """Let clients read the stream from its beginning on."""
+        await self.catch_up()  # so that there is a stream
+        url = f"{where.url}/{where.channel}"
+        options: dict[str, Any] = {"start": "oldest", "idle_timeout_s": IDLE_S}
+        oracle = self.house.oracle
+        self.reader = TrioConsumer(oracle, "a reader of NATS", url, kind=QuickClient, **options)
+        self._nursery.start_soon(self._read, self.reader.run)
+        if by_symbol:
+            self.of_symbol = OneSymbol(SYMBOLS[0])
+            self._nursery.start_soon(self._read, partial(self.of_symbol.run, url))
+
+    async def _read(self, run: Callable[[], Awaitable[None]]) -> None:
+        with trio.CancelScope() as scope:
+            self._reading.append(scope)
+            await run()
+
+    async def all_read(self, messages: Sequence[Message]) -> None:
+        """Until the clients have what the stream has, and end them."""
+        reader, of_symbol = self.reader, self.of_symbol
+        with trio.move_on_after(CATCH_UP_S):
+            while reader.reader.place < self._tip.place:  # noqa: ASYNC110  a thread
+                await trio.sleep(0.01)
+            due = of_symbol.due(self.house, messages) if of_symbol else []
+            while of_symbol and len(of_symbol.numbers) < len(due):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        for each in self._reading:
+            each.cancel()
 
     async def kill(self) -> None:
         if not self._kinds:
@@ -292,7 +378,7 @@ async def _opened(
         await own.start()
         house.simulator.release()
         await house.more_trades(1)
-        yield Scene(house, own, servers, tip, service, random.Random(seed)), where
+        yield Scene(house, own, servers, tip, service, random.Random(seed), nursery), where
 
 
 async def run(
@@ -308,7 +394,7 @@ async def run(
     async with _opened(
         directory, seed, bridges=bridges, is_cluster=is_cluster, options=options
     ) as (scene, where):
-        await scene.catch_up()
+        await scene.read(where, by_symbol=BY_SYMBOL in options)
         for _ in range(kills):
             await scene.kill()
         house, outcome = scene.house, scene.outcome
@@ -321,7 +407,9 @@ async def run(
         outcome.complaints += await scene.bridges.end()
         kept = await require_kept(house, directory / "journal")
         messages = await trio.to_thread.run_sync(read_all, where.url, where.stream)
+        await scene.all_read(messages)
         judge(outcome, house, where.subject, messages, kept)
+        outcome.complaints += faults_of_readers(scene, messages)
     return outcome
 
 
@@ -382,6 +470,22 @@ def judge(
         *[f"{account.lost} numbers are told as lost, and are in the journal"] * bool(account.lost),
         *house.oracle.complaints,
     ]
+
+
+def faults_of_readers(scene: Scene, messages: Sequence[Message]) -> Iterator[str]:
+    """What the clients did not get, or got twice. The oracle has complained of each number out of
+    its turn."""
+    reader, counts = scene.reader.reader, scene.outcome.counts
+    counts["records that a reader of it got"] = reader.got
+    told = reader.losses.total()
+    if (reader.got, told) != (counts["records in the stream"], counts["numbers that a LOSS names"]):
+        yield f"a reader got {reader.got} records and {told} losses: {reader.told[-5:]}"
+    if (of_symbol := scene.of_symbol) is not None:
+        due = of_symbol.due(scene.house, messages)
+        counts["records that a reader of one symbol got"] = len(of_symbol.numbers)
+        missing = sorted({*due} - {*of_symbol.numbers})[:9]
+        if of_symbol.numbers != due or of_symbol.losses:
+            yield f"a reader of one symbol lacks {missing}, losses {of_symbol.losses[:9]}"
 
 
 def main() -> int:

@@ -16,3 +16,4 @@ def test_a_kill_of_bridge_service_and_server_makes_no_double_and_no_hole(tmp_pat
     assert not outcome.complaints, f"seed {seed}:\n" + "\n".join(outcome.complaints)
     assert set(outcome.kills) == {"bridge", "service", "nats-server"}
     assert outcome.counts["records in the stream"] > 100
+    assert outcome.counts["records that a reader of it got"] > 100
