@@ -240,6 +240,8 @@ class Reading:
         """The stream's sequence number of the message that it stands in."""
         self.needs_snapshot = needs_snapshot
         """Whether the reader has joined or lost something, and no snapshot has come since."""
+        self.has_lost = False
+        """Whether it has lost something, and no snapshot has come since."""
         self._needs_trades = subscription.header is None
         """Whether the newest trades of a snapshot are wanted, too."""
         self._divided: list[Run] = []
@@ -292,7 +294,7 @@ class Reading:
         self._header_at = opened.header_at
         self._divided, self._divided_at = list(opened.divided), opened.divided_at
         if opened.is_whole:
-            self.needs_snapshot = self._needs_trades = False
+            self.needs_snapshot, self._needs_trades = opened.needs_snapshot, False
             self._take_frames(opened.snapshot)
 
     def _take_frames(self, frames: Sequence[bytes]) -> None:
@@ -396,7 +398,7 @@ class Reading:
         ]
         self._take_frames(wanted)
         if stamp.part >= stamp.parts:
-            self.needs_snapshot = self._needs_trades = False
+            self.needs_snapshot = self._needs_trades = self.has_lost = False
 
     def _take_records(self, subject: str, stamp: Stamp, runs: list[Run]) -> None:
         if self._header is None or stamp.header != self._header_at:
@@ -474,7 +476,8 @@ class Reading:
 
     def _note_loss(self) -> None:
         assert self._header is not None, "a loss is told behind a header"
-        self.needs_snapshot = self.needs_snapshot or bool(self._header.data & _UPDATES)
+        self.has_lost = self.has_lost or bool(self._header.data & _UPDATES)
+        self.needs_snapshot = self.needs_snapshot or self.has_lost
 
     def reach_end(self) -> None:
         """Nothing follows in the stream for now. So the numbering of the connection is certain,
@@ -542,6 +545,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: tuple[bytes, ...] = ()
     is_whole: bool = False
     """Whether `snapshot` is what a reader that joins gets. Else it was not asked for."""
+    needs_snapshot: bool = False
+    """Whether something is missing in it that the next one in the stream will have."""
     divided: tuple[Run, ...] = ()
     """The parts of a divided block of which the others follow."""
     divided_at: Stamp = NOWHERE
@@ -584,6 +589,7 @@ class Joining:
             header_at=self._reading.header_at,
             snapshot=tuple(self.wholes.frames(header, place.seq)),
             is_whole=True,
+            needs_snapshot=self._reading.has_lost or self.wholes.is_amid,
             divided=divided,
             divided_at=divided_at,
             last=self._reading.last,

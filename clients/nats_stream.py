@@ -379,6 +379,13 @@ class NatsStream:
         """The first message with numbers from `start` on, or of a later epoch."""
         at = (start.epoch_ns, start.seq)
         found = await self._first(first, last, lambda each: each.place > at)
+        begun = await (self._at_or_behind(found) if found <= last else self._newest_part())
+        stamp = begun.stamp if begun is not None else None
+        if stamp is not None and stamp.parts > 1 and _has(stamp, start):
+            # Behind an earlier part of this block there may be a header, which has a lower place.
+            # From the number before the block on no place is lower than those before it.
+            before = (stamp.epoch_ns, stamp.seq - 1)
+            found = await self._first(first, last, lambda each: each.place > before)
         opened = Opened(stream_seq=found, place=start)
         newest = await self._newest_header() if found > last else None
         if newest is None:
@@ -440,6 +447,11 @@ class NatsStream:
     async def _newest_header(self) -> Message | None:
         subject = subject_of(self._settings.prefix, self._channel, Subject.HEADER)
         return await self._message(subject=subject)
+
+    async def _newest_part(self) -> Message | None:
+        """The newest message on a subject of one symbol."""
+        records = subject_of(self._settings.prefix, self._channel, Subject.RECORDS)
+        return await self._message(subject=f"{records}.*")
 
     async def _header(self, stream_seq: int, *, is_fetched: bool = False) -> Message | None:
         """The header message with this number in the stream; None if it is gone."""
@@ -631,8 +643,7 @@ class NatsStream:
 
         amid = self._amid
         assert amid is not None, "the caller has looked"
-        records = subject_of(self._settings.prefix, self._channel, Subject.RECORDS)
-        newest = await self._message(subject=f"{records}.*")
+        newest = await self._newest_part()
         if newest is None or not _ends(amid, newest.stamp):
             return
         try:
@@ -680,6 +691,12 @@ def _ends(amid: Stamp, stamp: Stamp | None) -> bool:
         return False
     is_same = (stamp.epoch_ns, stamp.seq) == (amid.epoch_ns, amid.seq)
     return not is_same or stamp.part >= stamp.parts
+
+
+def _has(stamp: Stamp, place: Position) -> bool:
+    """Whether the block with this stamp has the number of the place."""
+    is_same = stamp.epoch_ns == place.epoch_ns
+    return is_same and stamp.seq <= place.seq < stamp.next_seq
 
 
 def _time_of(message: Message) -> int:

@@ -111,7 +111,8 @@ class ReadingOfSymbols(Reading):
         else:
             self._lose_up_to(stamp.seq)
             self._feed(runs)
-            self._know_up_to(stamp.next_seq - 1)
+            assert self._due is not None, "the first message has set it"
+            self._know_up_to(self._due - 1)
 
     def _hand_on(self, stamp: Stamp, runs: list[Run]) -> None:
         """Hand on a part of a block, as far as parts that may still come have later numbers. With
@@ -157,7 +158,7 @@ class ReadingOfSymbols(Reading):
                 if known <= number < before:
                     self._last[each] = before
         # What follows in the block is not of this subject.
-        self._last[name] = stamp.next_seq - 1
+        self._last[name] = max(known, stamp.next_seq - 1)
 
     def _reach_header(self, seq: int) -> None:
         """What is missing of a symbol shows with its next message, and else at once."""

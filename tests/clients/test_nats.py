@@ -195,6 +195,28 @@ def test_a_position_begins_with_its_number(
     run(main())
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_position_within_a_block_that_has_a_header_in_it_begins_with_the_block(
+    shared_nats: NatsServer, is_late: bool
+) -> None:
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            await its.begin(1)
+            one, (subject, data, headers) = its.writer.divided(BTC.symbol, LIFE.symbol, BTC.symbol)
+            rest = (subject, data, {**headers, "Fanout-Header": "6"})
+            again = Writer(its.prefix, header=replace(BOTH, next_seq=2)).head() * 3
+            await its.write(one, *again, *[rest][: not is_late])
+            start = Position(epoch_ns=EPOCH_NS, seq=3)
+            async with reader(its, shared_nats.url, start=start) as client:
+                reading = asyncio.create_task(take(client, 4))
+                await until(its.consumers)
+                await its.write(*[rest][:is_late])
+                assert seqs(await reading) == [3, 4]
+                assert client.statistics.lost == 0
+
+    run(main())
+
+
 def test_a_position_that_was_removed_begins_with_the_loss(shared_nats: NatsServer) -> None:
     async def main() -> None:
         async with stand(shared_nats.url, shared_nats.new_prefix()) as its:

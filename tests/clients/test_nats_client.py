@@ -610,6 +610,22 @@ def test_a_reader_that_joins_within_a_block_gets_all_of_it() -> None:
     assert reader.subscription.lost == 0
 
 
+@pytest.mark.parametrize("what", ["loss", "part of a book"])
+def test_what_a_joiner_lacks_comes_with_the_next_snapshot(what: str) -> None:
+    writer = Writer(header=replace(BOTH, data=ALL_KINDS))
+    head = writer.head(writer.snapshot(trade(0), QUOTE, BOOK))
+    lost = Loss(first_seq=1, last_seq=2, reason=LossReason.SLOW)
+    amid = replace(BOOK, update_id=9, flags=BookFlags.MORE)
+    last = writer.event(lost, 2) if what == "loss" else writer.block([amid])
+    opened = opened_by(Joining("nats://test"), *head, last)
+    reader = Reader(Start.LIVE)
+    reader.reading.begin(opened)
+    assert not any(isinstance(each, BookUpdate) for each in reader.records())
+    reader.stream_seq = writer.last
+    records = reader.take(*writer.head(writer.snapshot(trade(0), QUOTE, BOOK)))
+    assert [type(each) for each in records] == [Quote, BookUpdate]
+
+
 def test_a_reader_that_joins_before_the_first_record_gets_no_snapshot() -> None:
     writer = Writer()
     opened = opened_by(Joining("nats://test"), *writer.head())

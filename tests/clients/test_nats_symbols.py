@@ -164,6 +164,19 @@ def test_a_live_reader_of_an_empty_stream_begins_with_its_first_header() -> None
     assert reader.subscription.lost == 0
 
 
+def test_messages_before_the_place_to_begin_change_nothing() -> None:
+    its = writer()
+    head = its.head()
+    messages = [*head, *its.divided(B), *its.divided(B)]
+    reader = SymbolReader(B, start=Position(epoch_ns=EPOCH_NS, seq=3))
+    assert seqs(reader.take(*messages, *its.divided(B))) == [3]
+    its.trades(1)
+    reader = SymbolReader(B, start=Position(epoch_ns=EPOCH_NS, seq=6))
+    own = writer()
+    assert seqs(reader.take(*own.head(), own.trades(2), own.trades(3), *own.divided(B))) == [6]
+    assert reader.subscription.lost == 0
+
+
 # Holes.
 
 
