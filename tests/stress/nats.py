@@ -12,7 +12,8 @@ while they start, and before the others have caught up. At the end all messages 
 read, as they are, and judged: each number of the service's journal stands there once and in order,
 with the journal's record under it, and each trade once. A client that reads the stream meanwhile,
 from its beginning and over all kills, gets each number once as well, and with `--by-symbol` one of
-a single symbol gets each of this symbol. Whatever is not so makes the exit code 1.
+a single symbol gets each of this symbol. With `--books` there are quotes and books, too, and each
+book that the client knows is the exchange's. Whatever is not so makes the exit code 1.
 """
 
 import random
@@ -37,10 +38,12 @@ from fanout.protocol import Gap, Loss, OrderUpdate, Status, Trade
 from tests.faults.house import IDLE_S, ORDERLY, SYMBOLS, House, opened
 from tests.faults.journal import require_kept
 from tests.stand.consumers import Consumer, TrioConsumer
-from tests.stand.exchange import stream_of
+from tests.stand.exchange import Market, stream_of
+from tests.stand.exchange_books import ExchangeBooks
 from tests.stand.nats import SIZE, NatsServer, running_cluster, running_nats
 from tests.stand.nats_account import Kept, Message, StreamAccount
 from tests.stand.nats_reader import Place, Tip, read_all, watching
+from tests.stand.oracle import Oracle
 from tests.stand.service import Service, forked
 from tests.stand.tails import header_of
 
@@ -57,6 +60,8 @@ CHANCE_OF_NO_START: Final = 0.2
 """How likely a part is killed once more while it starts."""
 
 BY_SYMBOL: Final = "--by-symbol"
+WITH_BOOKS: Final = ("--data", "trades,quotes,book")
+"""Options of a service."""
 UNAVAILABLE: Final = 69
 """Exit code of a bridge that finds no NATS server when it starts."""
 ENDS: Final = (0, ORDERLY)
@@ -187,7 +192,7 @@ class OneSymbol:
             async for record in client:
                 if isinstance(record, Loss):
                     self.losses.append(record)
-                elif isinstance(record, Trade | Status | Gap):
+                elif isinstance(record, Trade | Status | Gap):  # updates stand as hashes there
                     assert client.header is not None, "it came before the record"
                     self.numbers.append((client.header.epoch_ns, record.seq))
 
@@ -226,8 +231,11 @@ class Scene:
         service: AsyncExitStack,
         chance: random.Random,
         nursery: trio.Nursery,
+        words: Sequence[str],
     ) -> None:
+        """`words` are options of the service."""
         self.house = house
+        self._words = words
         self.reader: Consumer
         self.of_symbol: OneSymbol | None = None
         self.bridges = bridges
@@ -262,6 +270,14 @@ class Scene:
         with trio.CancelScope() as scope:
             self._reading.append(scope)
             await run()
+
+    async def require_books(self) -> None:
+        """Nothing goes wrong any more, so the client knows all books before long."""
+        reader = self.reader.reader
+        with trio.move_on_after(CATCH_UP_S):
+            while reader.unknown_books:  # noqa: ASYNC110  a thread
+                await trio.sleep(0.05)
+        reader.require_books()
 
     async def all_read(self, messages: Sequence[Message]) -> None:
         """Until the clients have what the stream has, and end them."""
@@ -308,10 +324,10 @@ class Scene:
     async def serve(self) -> None:
         """Start the service, and kill it perhaps before it is up."""
         while self._chance.random() < CHANCE_OF_NO_START:
-            async with self.house.forked(until_up=False) as service:
+            async with self.house.forked(*self._words, until_up=False) as service:
                 await trio.sleep(self._chance.random() * LONGEST_WAIT_S)
                 service.signal(signal.SIGKILL)
-        await self._service.enter_async_context(self.house.forked())
+        await self._service.enter_async_context(self.house.forked(*self._words))
 
     async def _kill_service(self) -> None:
         self.house.service.signal(signal.SIGKILL)
@@ -341,7 +357,13 @@ def _servers(directory: Path, *, is_cluster: bool) -> Iterator[tuple[str, Sequen
 
 @asynccontextmanager
 async def _opened(
-    directory: Path, seed: int, *, bridges: int, is_cluster: bool, options: Sequence[str]
+    directory: Path,
+    seed: int,
+    *,
+    bridges: int,
+    is_cluster: bool,
+    options: Sequence[str],
+    books: bool,
 ) -> AsyncIterator[tuple[Scene, Where]]:
     """Everything in its place, and the market open."""
     journal = ("--dir", str(directory / "journal"), "--sync", "never")
@@ -350,7 +372,11 @@ async def _opened(
         url, servers = stack.enter_context(_servers(directory / "nats", is_cluster=is_cluster))
         house = await enter(opened(directory, rate=RATE, journal=journal))
         service = stack.push_async_exit(AsyncExitStack())
-        await service.enter_async_context(house.forked())
+        words = WITH_BOOKS if books else ()
+        if books:
+            shown = ExchangeBooks(house.simulator, SYMBOLS, SYMBOLS)
+            house.oracle = Oracle(Market(house.simulator, *SYMBOLS), shown)
+        await service.enter_async_context(house.forked(*words))
         address = house.door.url("tcp")
         where = Where(url, (await header_of(address)).channel)
         records = "records.*" if BY_SYMBOL in options else "records"
@@ -378,7 +404,8 @@ async def _opened(
         await own.start()
         house.simulator.release()
         await house.more_trades(1)
-        yield Scene(house, own, servers, tip, service, random.Random(seed), nursery), where
+        chance = random.Random(seed)
+        yield Scene(house, own, servers, tip, service, chance, nursery, words), where
 
 
 async def run(
@@ -389,10 +416,11 @@ async def run(
     bridges: int = 1,
     is_cluster: bool = False,
     options: Sequence[str] = (),
+    books: bool = False,
 ) -> Outcome:
     """Kill so often, and judge. `options` are for the bridge."""
     async with _opened(
-        directory, seed, bridges=bridges, is_cluster=is_cluster, options=options
+        directory, seed, bridges=bridges, is_cluster=is_cluster, options=options, books=books
     ) as (scene, where):
         await scene.read(where, by_symbol=BY_SYMBOL in options)
         for _ in range(kills):
@@ -402,6 +430,7 @@ async def run(
         await house.more_trades()
         await house.until(lambda: not house.oracle.open_ids())
         await scene.catch_up()  # so that a bridge is connected when the service ends
+        await scene.require_books()
         await house.end()
         await scene.catch_up()
         outcome.complaints += await scene.bridges.end()
@@ -494,6 +523,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--cluster", action="store_true", help="three servers")
     parser.add_argument("--bridges", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--books", action="store_true", help="quotes and books, too")
     parser.add_argument(BY_SYMBOL, action="store_true", help="a message for each symbol")
     asked = parser.parse_args()
     words = f"{asked.kills} kills, {SIZE if asked.cluster else 1} of nats-server"
@@ -504,6 +534,7 @@ def main() -> int:
         bridges=asked.bridges,
         is_cluster=asked.cluster,
         options=[BY_SYMBOL] if asked.by_symbol else [],
+        books=asked.books,
     )
     with tempfile.TemporaryDirectory() as directory:
         outcome = trio.run(play, Path(directory), asked.kills, asked.seed)
