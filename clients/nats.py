@@ -46,15 +46,15 @@ from fanout.clients.nats_client import (
     parse_address,
     require_prefix,
 )
-from fanout.clients.nats_durable import Durable, new_owner
-from fanout.clients.nats_stream import (
+from fanout.clients.nats_connection import (
     CLOSE_S,
     NatsConnection,
     NatsSettings,
-    NatsStream,
     channels_at,
     require_package,
 )
+from fanout.clients.nats_durable import Durable, new_owner
+from fanout.clients.nats_stream import NatsStream
 from fanout.clients.nats_symbols import ReadingOfSymbols, tokens_of
 from fanout.clients.outcomes import (
     AddressError,

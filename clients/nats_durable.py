@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from fanout.clients.nats_stream import NatsConnection, NatsSettings, channels_at, translated
+from fanout.clients.nats_connection import NatsConnection, NatsSettings, channels_at, translated
 from fanout.clients.outcomes import DisconnectedError, UnknownChannelError
 from fanout.protocol.constants import MAX_SEQ, U64_MAX
 from fanout.protocol.errors import reason

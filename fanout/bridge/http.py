@@ -10,29 +10,16 @@ Clients can change nothing and read no secrets.
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 import h11
-import msgspec
+
+from fanout.http.answer import Answer, path_of, refusal, rendered
 
 MAX_CONNECTIONS: Final = 32
 MAX_HEAD_BYTES: Final = 16 * 1024
 REQUEST_S: Final = 10.0
 """Time limit for a request to arrive, and for its answer to be sent."""
-
-JSON: Final = "application/json"
-TEXT: Final = "text/plain; charset=utf-8"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Status and body of an answer."""
-
-    status: int
-    body: bytes
-    content_type: str = TEXT
-
 
 Routes = dict[str, Callable[[], Answer]]
 """What answers each path."""
@@ -68,29 +55,12 @@ class HttpServer:
             if event is h11.NEED_DATA:
                 connection.receive_data(await reader.read(4 * 1024))
             elif isinstance(event, h11.Request):
-                answer = self._answer(event)
-                head = h11.Response(
-                    status_code=answer.status,
-                    headers=[
-                        ("content-type", answer.content_type),
-                        ("content-length", str(len(answer.body))),
-                        ("connection", "close"),
-                    ],
-                )
-                body = b"" if event.method == b"HEAD" else answer.body
-                for each in (head, h11.Data(data=body), h11.EndOfMessage()):
-                    writer.write(connection.send(each) or b"")
+                answer, head_only = self._answer(event), event.method == b"HEAD"
+                writer.write(rendered(connection, answer, head_only=head_only, closes=True))
                 await writer.drain()
                 return
             elif isinstance(event, h11.ConnectionClosed):
                 return
 
     def _answer(self, request: h11.Request) -> Answer:
-        if request.method not in (b"GET", b"HEAD"):
-            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
-        path = urlsplit(request.target.decode("ascii", "replace")).path
-        route = self._routes.get(path)
-        if route is None:
-            known = " ".join(self._routes)
-            return Answer(HTTPStatus.NOT_FOUND, f"nothing there: {known}\n".encode())
-        return route()
+        return refusal(request, self._routes) or self._routes[path_of(request)]()

@@ -43,7 +43,7 @@ def bridge_nats(
     url: Annotated[
         str,
         typer.Option(
-            help="nats://HOST:4222 or tls://HOST:4222; of a cluster several, comma-separated. "
+            help="nats://HOST:4222 or nats+tls://HOST:4222; of a cluster several, comma-separated. "
             "A user and a password are better set in the variable.",
             envvar="FANOUT_NATS_URL",
             metavar="URL",

@@ -22,6 +22,7 @@ import h11
 import msgspec
 import trio
 
+from fanout.http.answer import JSON, Answer, path_of, refusal, rendered
 from fanout.http.metrics import Metrics
 from fanout.http.monitor import Monitor
 from fanout.http.request import next_request
@@ -47,18 +48,6 @@ REQUEST_S: Final = 10.0
 
 LINGER_S: Final = 1.0
 """Time for the client to read the error before the connection closes."""
-
-JSON: Final = "application/json"
-TEXT: Final = "text/plain; charset=utf-8"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Status and body of an answer."""
-
-    status: int
-    body: bytes
-    content_type: str = TEXT
-
 
 T = TypeVar("T")
 
@@ -126,7 +115,7 @@ class HttpServer:
                 words = f"{error}\n" if connection.our_state is h11.IDLE else ""
                 answer = Answer(error.error_status_hint, words.encode())
                 with trio.move_on_after(LINGER_S):
-                    await stream.send_all(_rendered(connection, answer, closes=True))
+                    await stream.send_all(rendered(connection, answer, closes=True))
                     await stream.send_eof()
                     # Closing with unread input would reset the connection and lose the answer.
                     while await stream.receive_some():
@@ -141,21 +130,18 @@ class HttpServer:
             return False
         head, _ = received
         answer = await self._answer(head)
-        data = _rendered(connection, answer, head_only=head.method == b"HEAD")
+        data = rendered(connection, answer, head_only=head.method == b"HEAD")
         with trio.move_on_after(REQUEST_S) as patience:
             await stream.send_all(data)
         is_over = connection.our_state is h11.DONE and connection.their_state is h11.DONE
         return is_over and not patience.cancelled_caught
 
     async def _answer(self, head: h11.Request) -> Answer:
-        route = self._routes.get(head.target.decode("ascii", "replace").partition("?")[0])
-        if route is None:
-            known = ", ".join(self._routes)
-            return Answer(HTTPStatus.NOT_FOUND, f"unknown path; known: {known}\n".encode())
-        if head.method not in (b"GET", b"HEAD"):
-            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n")
+        refused = refusal(head, self._routes)
+        if refused is not None:
+            return refused
         try:
-            return await route(head)
+            return await self._routes[path_of(head)](head)
         except Exception as error:
             self._oddities.note("monitoring failed", repr(error), level=logging.ERROR)
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error: see the log\n")
@@ -226,19 +212,3 @@ async def _unhurried(pieces: Pieces[T]) -> T:
             whole: T = end.value
             return whole
         await trio.lowlevel.checkpoint()
-
-
-def _rendered(
-    connection: h11.Connection, answer: Answer, *, head_only: bool = False, closes: bool = False
-) -> bytes:
-    headers = [
-        ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
-        ("Cache-Control", "no-store"),
-    ]
-    if closes:
-        headers.append(("Connection", "close"))
-    status = HTTPStatus(answer.status)
-    head = h11.Response(status_code=status, reason=status.phrase, headers=headers)
-    events = (head, h11.Data(data=b"" if head_only else answer.body), h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)

@@ -5,7 +5,7 @@ streams in files, both on one core. The bridge has the other core. It has publis
 the service publishes a backlog at once: so the bridge reads as fast as it can publish. The rate is
 by the server's own times of the first and the last message. CPU is that of the process, user and
 system, less what it took until then. Afterwards the stage reads the stream, which has to have
-every number once and in order.
+every number once and in order. The size of a stream is what the server says.
 
 - fanout: `fanout bridge nats`, with blocks of 16 trades, as a busy exchange sends, and with blocks
   of one.
@@ -104,6 +104,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     messages_s: float
     server_cpu_us: float
     """Of the server, a message."""
+    beyond_bytes: float
+    """What the stream takes for a message beyond its data."""
+    size_ratio: float
+    """What the stream takes, by the data of its messages of trades."""
 
 
 def run(*, small: bool) -> list[Row | Absent]:
@@ -130,6 +134,10 @@ def _backlogs(found: dict[Way, list[Sample]]) -> Iterator[Row]:
         yield figure(f"{way.name}, CPU a trade", cpu_us[way], "µs")
         server_us = [each.server_cpu_us for each in its]
         yield figure(f"{way.name}, CPU of the server a message", server_us, "µs")
+        beyond_bytes = [each.beyond_bytes for each in its]
+        yield figure(f"{way.name}, a message in the stream - its data", beyond_bytes, "bytes")
+        size_ratios = [each.size_ratio for each in its]
+        yield figure(f"{way.name}, bytes of the stream / of its data", size_ratios, "times")
     for ours, goal in ((OURS, 10.0), (SINGLE, None)):
         rate = ratios(trades_s[ours], trades_s[AWAITED])
         yield figure(f"{ours.name} / {AWAITED.name}, trades/s", rate, "times", at_least=goal)
@@ -178,7 +186,9 @@ async def _worked_off(
     service.say("go")
     await kept.until(1 + trades)
     took_ns, server_ns = cpu_ns(bridge.pid) - began_ns, cpu_ns(server.pid) - server_began_ns
-    _, first, *others = await kept.messages()
+    messages = await kept.messages()
+    _, first, *others = messages
+    stored, data = await kept.stored_bytes(), sum(each.size for each in messages)
     await kept.remove()
     seconds = _seconds_between(first, others[-1])
     return Sample(
@@ -186,6 +196,8 @@ async def _worked_off(
         cpu_us=took_ns / 1_000 / trades,
         messages_s=len(others) / seconds,
         server_cpu_us=server_ns / 1_000 / (1 + len(others)),
+        beyond_bytes=(stored - data) / len(messages),
+        size_ratio=stored / data,
     )
 
 

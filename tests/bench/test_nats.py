@@ -53,6 +53,8 @@ def test_backlogs_are_worked_off_and_a_peak_passes() -> None:
     assert {
         "fanout, blocks of 16",
         "JSON, awaited, CPU a trade",
+        "fanout, blocks of 16, a message in the stream - its data",
+        "fanout, blocks of one, bytes of the stream / of its data",
         "fanout, blocks of 16 / JSON, awaited, trades/s",
         "peak, a block a ms, lag max",
         "peak, a block a ms, by symbol, lag max",

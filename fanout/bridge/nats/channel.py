@@ -121,15 +121,18 @@ class ChannelBridge:
             leases = is_needed(nats, stream.replicas)
             while True:
                 _heed_cancellation()
-                lease = Lease(nats, self._options, self._channel, self._owner) if leases else None
-                if lease is not None:
+                lease = None
+                if leases:
+                    lease = Lease(
+                        nats, self._options, self._channel, self._owner, replicas=stream.replicas
+                    )
                     await self._wait_for(lease)
                 place = await stream.place()
                 try:
                     publisher = Publisher(nats, self._options, stream.name, place.last, self._stats)
                     await self._publish(publisher, stream, place, lease)
                 except FencedError as error:
-                    await self._stand_by(stream, place, error)
+                    await self._stand_by(stream, error)
                 finally:
                     if lease is not None:
                         with suppress(EngineError):  # then it ends by itself
@@ -189,13 +192,13 @@ class ChannelBridge:
                 self._tell(f"{client.url}: {item.why}")
         raise DisconnectedError(f"{client.url}: the service has ended, and does not come back")
 
-    async def _stand_by(self, stream: ChannelStream, before: Place, error: FencedError) -> None:
-        """Wait until nobody else publishes. Not at all, if the stream has no other records than
-        before: then a message of somebody else took the place of ours. Raises `EngineError`."""
+    async def _stand_by(self, stream: ChannelStream, error: FencedError) -> None:
+        """Wait until nobody else publishes. Not at all, if the stream ends with our records: then a
+        message of somebody else took the place of ours. Raises `EngineError`."""
         place = await stream.place()
         stats = self._stats
         ours = Position(epoch_ns=stats.epoch_ns, seq=stats.next_seq) if stats.next_seq else None
-        if place.due in (None, before.due, ours):
+        if place.due in (None, ours):
             if isinstance(error, DuplicateError):
                 # Of a message that was removed. The server forgets its id after a while.
                 raise EngineError(str(error)) from error

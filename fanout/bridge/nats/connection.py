@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fanout.bridge.nats.options import NatsOptions
-from fanout.clients.nats_stream import (
+from fanout.clients.nats_connection import (
     NatsConnection,
     NatsSettings,
     require_package,

@@ -37,8 +37,11 @@ def is_needed(nats: "Nats", replicas: int) -> bool:
 class Lease:
     """The lease of one bridge on one channel, over one connection."""
 
-    def __init__(self, nats: "Nats", options: NatsOptions, channel: str, owner: str) -> None:
-        """`owner` is this bridge's, over all its connections, and nobody else's."""
+    def __init__(
+        self, nats: "Nats", options: NatsOptions, channel: str, owner: str, *, replicas: int
+    ) -> None:
+        """`owner` is this bridge's, over all its connections, and nobody else's. The bucket is made
+        with as many `replicas` as the stream has."""
         self._js = nats.jetstream(timeout=REQUEST_S)
         self._options = options
         self._bucket = f"{options.prefix}-bridges"
@@ -46,6 +49,7 @@ class Lease:
         self._owner = owner.encode()
         self._kv: KeyValue | None = None
         self._revision = 0
+        self._replicas = replicas
 
     async def take(self) -> bool:
         """Take it. False if another bridge has it. Raises `EngineError` and `ConfigError`."""
@@ -79,7 +83,7 @@ class Lease:
                     bucket=self._bucket,
                     description="which bridge publishes each channel",
                     ttl=TTL_S,
-                    replicas=self._options.replicas,
+                    replicas=self._replicas,
                 )
             )
 

@@ -10,8 +10,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from fanout.bridge.http import JSON, Answer, Routes
+from fanout.bridge.http import Routes
 from fanout.bridge.nats.stats import LAG_LIMIT_S, BridgeState, ChannelStats
+from fanout.http.answer import JSON, Answer
 from fanout.stats.histogram import BOUNDS_NS
 
 _COUNTERS = {

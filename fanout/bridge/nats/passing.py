@@ -23,7 +23,7 @@ from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.header import Opener
 from fanout.protocol.jetstream import ALL, Stamp, Subject, headers_of, subject_of
-from fanout.protocol.joining import run_of
+from fanout.protocol.joining import run_of, span_of
 from fanout.protocol.records import Gap, Header, Loss, Skipped, Status
 from fanout.protocol.request import Position
 
@@ -304,7 +304,7 @@ class Passing:
                 behind=behind if number == len(parts) else None,
                 **(_counts(piece) if number == len(parts) else {}),
             )
-            self._before[symbol] = _last_number(payloads[-1], stamp)
+            self._before[symbol] = span_of(payloads[-1], stamp.seq)[1] - 1
 
 
 def _counts(piece: _Piece) -> dict[str, int]:
@@ -350,11 +350,3 @@ def _rest_of(piece: _Piece, seq: int, header: Header) -> _Piece:
 def _loss(first_seq: int, last_seq: int, reason: LossReason) -> _Piece:
     loss = Loss(first_seq=first_seq, last_seq=last_seq, reason=reason)
     return _Piece(encode_event(loss), first_seq, last_seq - first_seq + 1)
-
-
-def _last_number(payload: bytes, stamp: Stamp) -> int:
-    """The last number of a message whose last frame this is."""
-    if payload[0] in BLOCK_KINDS:
-        seq, count = run_of(payload)
-        return seq + count - 1
-    return stamp.next_seq - 1

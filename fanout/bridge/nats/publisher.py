@@ -63,13 +63,11 @@ class DuplicateError(FencedError):
 
 
 class _ApiError(msgspec.Struct):
-    code: int = 0
     err_code: int = 0
     description: str = ""
 
 
 class _Ack(msgspec.Struct):
-    stream: str = ""
     seq: int = 0
     duplicate: bool = False
     error: _ApiError | None = None

@@ -11,7 +11,6 @@ from fanout.bridge.nats.options import NatsOptions
 from fanout.clients.nats_client import Joining, Message
 from fanout.clients.wholes import Wholes
 from fanout.errors import ConfigError, EngineRefusedError
-from fanout.protocol.blocks import BLOCK_KINDS
 from fanout.protocol.constants import MAX_FRAME_BYTES
 from fanout.protocol.errors import FanoutError
 from fanout.protocol.framing import payloads_of
@@ -21,7 +20,7 @@ from fanout.protocol.jetstream import (
     subject_of,
     subjects_of,
 )
-from fanout.protocol.joining import run_of
+from fanout.protocol.joining import span_of
 from fanout.protocol.request import Position
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class ChannelStream:
     async def ensure(self) -> None:
         """Make the stream, or check the one that is there. Raises `EngineError`, and `ConfigError`
         for a stream that a bridge with other options writes."""
-        from nats.js.errors import NotFoundError
+        from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
         options, most = self._options, self._nats.max_payload
         if most < LEAST_PAYLOAD_BYTES:
@@ -97,14 +96,13 @@ class ChannelStream:
         with in_words(options):
             try:
                 there = (await self._js.stream_info(self.name)).config
-            except NotFoundError as error:
-                if error.err_code in _NOT_ENABLED:
+            except APIError as error:
+                nobody_answers = isinstance(error, ServiceUnavailableError) and not error.err_code
+                if nobody_answers or error.err_code in _NOT_ENABLED:
                     raise self._no_jetstream() from error
+                if not isinstance(error, NotFoundError):
+                    raise
                 there = None
-            except Exception as error:
-                if getattr(error, "err_code", 0) in _NOT_ENABLED or _is_unanswered(error):
-                    raise self._no_jetstream() from error
-                raise
             if there is None:
                 await self._js.add_stream(wanted)
                 _log.info("made stream %s for channel %s", self.name, self._channel)
@@ -232,13 +230,9 @@ class ChannelStream:
         if message is None or stamp is None or stamp.epoch_ns != epoch_ns:
             return 0
         try:
-            payload = payloads_of(message.data)[-1]
+            return span_of(payloads_of(message.data)[-1], stamp.seq)[1] - 1
         except (FanoutError, IndexError):
             return 0
-        if payload[0] in BLOCK_KINDS:
-            seq, count = run_of(payload)
-            return seq + count - 1
-        return stamp.next_seq - 1
 
     async def recall(self, place: Place) -> Wholes:
         """What a reader has to get that begins where the stream ends, from its last whole snapshot
@@ -286,12 +280,6 @@ class ChannelStream:
         """The stream's last sequence number. Raises `EngineError`."""
         with in_words(self._options):
             return int((await self._js.stream_info(self.name)).state.last_seq)
-
-
-def _is_unanswered(error: Exception) -> bool:
-    return type(error).__name__ in ("NoRespondersError", "NoStreamResponseError") or (
-        type(error).__name__ == "ServiceUnavailableError" and getattr(error, "err_code", 0) is None
-    )
 
 
 class _Stands:

@@ -1,4 +1,4 @@
-"""What a stream keeps: numbers of trades, and when the server took each message."""
+"""What a stream keeps: numbers of trades, when the server took each message, and how many bytes."""
 
 import asyncio
 import time
@@ -33,6 +33,8 @@ class Message(NamedTuple):
     """The numbers of its trades."""
     at: datetime
     """When the server took it."""
+    size: int
+    """Bytes of its data, without headers."""
 
 
 class Kept:
@@ -75,6 +77,10 @@ class Kept:
                 continue
             found = last_of(message.headers, message.data or b"")
 
+    async def stored_bytes(self) -> int:
+        """What the server says that the stream takes: data, headers, subjects and its own."""
+        return (await self._context.stream_info(self._stream)).state.bytes
+
     async def messages(self) -> list[Message]:
         """All messages of trades, in order. Raises `RuntimeError` unless their numbers are 1 and so
         on, each once. Where blocks are divided, the numbers of a block may be in any order."""
@@ -92,7 +98,8 @@ class Kept:
         block: list[range] = []
         while len(found) < (consumer.num_pending or 0):
             for each in await subscription.fetch(FETCHED, timeout=10):
-                found.append(Message(runs_of(each.headers, each.data), each.metadata.timestamp))
+                runs = runs_of(each.headers, each.data)
+                found.append(Message(runs, each.metadata.timestamp, len(each.data)))
                 block += found[-1].runs
                 if is_whole(each.headers):
                     for run in sorted(block, key=attrgetter("start")):

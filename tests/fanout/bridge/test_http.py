@@ -6,7 +6,8 @@ from http import HTTPStatus
 import pytest
 
 from fanout.bridge import http
-from fanout.bridge.http import Answer, HttpServer
+from fanout.bridge.http import HttpServer
+from fanout.http.answer import Answer
 
 
 def conversation(*said: bytes) -> list[bytes]:
@@ -44,9 +45,10 @@ def test_it_answers_and_says_what_there_is() -> None:
     assert found.startswith(b"HTTP/1.1 200")
     assert found.endswith(b"\r\n\r\nok\n")
     assert head.startswith(b"HTTP/1.1 200")
-    assert head.endswith(b"content-length: 3\r\nconnection: close\r\n\r\n")
+    assert b"\r\nContent-Length: 3\r\n" in head
+    assert head.endswith(b"\r\nConnection: close\r\n\r\n")
     assert missing.startswith(b"HTTP/1.1 404")
-    assert missing.endswith(b"nothing there: /healthz\n")
+    assert missing.endswith(b"unknown path; known: /healthz\n")
     assert refused.startswith(b"HTTP/1.1 405")
     assert nothing == b""
 

@@ -13,7 +13,7 @@ from fanout.bridge.nats.options import NatsOptions
 from fanout.bridge.nats.publisher import Publisher
 from fanout.bridge.nats.stats import BridgeState, ChannelStats
 from fanout.bridge.nats.stream import ChannelStream, Place
-from fanout.clients import nats_stream
+from fanout.clients import nats_connection
 from fanout.errors import ConfigError, EngineError, EngineForbiddenError, EngineRefusedError
 from fanout.protocol import FeedState, Position, Trade, decode_block
 from fanout.protocol.constants import FrameKind
@@ -415,7 +415,11 @@ def test_a_header_decides_where_retention_has_taken_the_records(bridged: Bridged
 def test_a_paused_server_is_told_and_leaves_no_hole(
     folder: Folder, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in ((publisher, "ACK_S"), (nats_stream, "CLOSE_S"), (stats, "LAG_LIMIT_S")):
+    for module, name in (
+        (publisher, "ACK_S"),
+        (nats_connection, "CLOSE_S"),
+        (stats, "LAG_LIMIT_S"),
+    ):
         monkeypatch.setattr(module, name, 0.3)
     monkeypatch.setattr(connection, "CONNECT_S", 0.3)
     bridged = Bridged(folder, NatsOptions(url=nats_server.url, max_bytes=MAX_BYTES))

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from fanout.bridge.nats import channel, lease
 from fanout.bridge.nats.lease import Lease, is_needed
@@ -43,10 +44,12 @@ def test_one_has_it_until_it_gives_it_back_or_is_gone(
 
     async def story() -> None:
         async with connected(shared_nats.url) as nats:
-            one, two = (Lease(nats, options, "eu.spot", each) for each in ("one", "two"))
+            one, two = (
+                Lease(nats, options, "eu.spot", each, replicas=1) for each in ("one", "two")
+            )
             assert await one.take()
             assert not await two.take()
-            again = Lease(nats, options, "eu.spot", "one")
+            again = Lease(nats, options, "eu.spot", "one", replicas=1)
             assert await again.take(), "over another connection"
             await again.give_back()
             assert await two.take()
@@ -85,5 +88,11 @@ def test_two_bridges_on_a_cluster_take_turns(
             found = await kept(cluster.servers[0].url, two.stats.stream)
             assert numbers(found, 1) == list(range(1, 10))
             assert numbers(found, 2) == list(range(1, 7))
+            # A bridge that was started without --replicas: the stream decides.
+            other = replace(options, prefix="other", replicas=1)
+            async with connected(cluster.servers[0].url) as nats:
+                assert await Lease(nats, other, "test", "one", replicas=3).take()
+                bucket = await nats.jetstream().stream_info("KV_other-bridges")
+                assert bucket.config.num_replicas == 3
 
         run(story())
