@@ -22,7 +22,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Collection, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -218,11 +218,13 @@ class Link:
 
     async def close(self, done: Position | None = None) -> None:
         """Close the connection. `done` is as in `read`."""
-        if self._durable:
-            with suppress(OSError):
-                await self._durable.save(done, at_once=True)
-            await self._durable.release()
-        await self._connection.close()
+        try:
+            if self._durable:
+                with suppress(OSError):
+                    await self._durable.save(done, at_once=True)
+                await self._durable.release()
+        finally:
+            await self._connection.close()
 
 
 class NatsReader(Client):
@@ -455,6 +457,8 @@ class ThreadedReader(NatsReader):
         self._loop: LoopThread | None = None
         self._waiting: Future[Any] | None = None
         """What this program waits for in the loop."""
+        self._closings: set[Future[None]] = set()
+        """Connections that are being closed."""
 
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run something in the loop."""
@@ -472,16 +476,17 @@ class ThreadedReader(NatsReader):
             waiting.cancel()
         if link is not None and self._loop is not None:
             closing = self._loop.submit(link.close(done))
-            if is_last:
-                with suppress(TimeoutError):
-                    closing.result(CLOSE_S)
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
         if is_last:
+            wait(self._closings, CLOSE_S)
             loop, self._loop = self._loop, None
             if loop is not None:
                 loop.end()
 
     def _close_copy(self) -> None:
         self._link = self._loop = self._waiting = None  # a fork has only the thread that forked
+        self._closings = set()
 
 
 class NatsClient(ThreadedReader, BlockingClient):

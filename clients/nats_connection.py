@@ -59,12 +59,21 @@ def require_package() -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors of nats-py into `DisconnectedError`."""
+    """Turn errors of nats-py into `DisconnectedError`.
+
+    nats-py waits with `asyncio.wait_for`. Before Python 3.12 that forgets a cancellation which
+    comes together with the answer, so it is raised here.
+    """
     from nats.errors import Error
     from nats.js.errors import APIError, ServiceUnavailableError
 
+    task = asyncio.current_task()
+    assert task is not None, "nats-py is awaited"
+    before = task.cancelling()
     try:
         yield
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
     except TimeoutError as error:
         raise DisconnectedError("the NATS server does not answer") from error
     except ServiceUnavailableError as error:
@@ -193,10 +202,12 @@ class NatsConnection:
         from nats.errors import Error
 
         if self._is_begun:
-            with suppress(OSError, Error):
-                async with asyncio.timeout(CLOSE_S):
-                    await self.client.close()
-            self._abandon()
+            try:
+                with suppress(OSError, Error):
+                    async with asyncio.timeout(CLOSE_S):
+                        await self.client.close()
+            finally:
+                self._abandon()
 
 
 def _readable(path: str) -> str:

@@ -50,7 +50,7 @@ class Durable:
         self._key = ""
         self._owner = b""
         self._lease = self._revision = 0
-        """The revisions of both keys, as this reader has left them."""
+        """The revisions of both keys, as this reader has left them; 0 for none."""
         self._saved: Position | None = None
         self._saved_s = 0.0
         self._renewing: asyncio.Task[None] | None = None
@@ -63,10 +63,11 @@ class Durable:
             stream = channel or (await self._all())[0]
             self._leases = await self._store("leases", LEASE_S, stream)
             self._places = await self._store("places", None, stream)
-            # No event: a lease that goes by itself tells nobody.
-            while not (found := await self._free(channel)):  # noqa: ASYNC110
-                await asyncio.sleep(LEASE_S / 10)
-            self._renewing = asyncio.create_task(self._renew())
+        # No event: a lease that goes by itself tells nobody.
+        while not (found := await self._free(channel)):  # noqa: ASYNC110
+            await asyncio.sleep(LEASE_S / 10)
+        self._renewing = asyncio.create_task(self._renew())
+        with translated():
             return found, await self._load()
 
     async def _store(self, name: str, ttl_s: float | None, channel: str) -> "KeyValue":
@@ -98,11 +99,12 @@ class Durable:
 
     async def _free(self, channel: str) -> str:
         """A channel that was just leased; empty if there is none."""
-        for each in [channel] if channel else await self._all():
-            self._key = f"{self._name}.{token(each).replace('%', '=')}"
-            if await self._lease_it():
-                return each
-        return ""
+        with translated():
+            for each in [channel] if channel else await self._all():
+                self._key = f"{self._name}.{token(each).replace('%', '=')}"
+                if await self._lease_it():
+                    return each
+            return ""
 
     async def _all(self) -> list[str]:
         return await channels_at(self._connection, self._settings)
@@ -110,16 +112,16 @@ class Durable:
     async def _lease_it(self) -> bool:
         from nats.js.errors import KeyWrongLastSequenceError, NotFoundError
 
-        try:
+        with suppress(KeyWrongLastSequenceError):
             self._lease = await self._leases.create(self._key, self._owner)
-        except KeyWrongLastSequenceError:
-            with suppress(NotFoundError):
-                entry = await self._leases.get(self._key)
-                if entry.value == self._owner:  # of the connection before
-                    self._lease = entry.revision or 0
-                    return True
-            return False
-        return True
+            return True
+        with suppress(KeyWrongLastSequenceError, NotFoundError):
+            entry = await self._leases.get(self._key)
+            if entry.value == self._owner:
+                # Of the connection before, which cannot release it any more then.
+                self._lease = await self._leases.update(self._key, self._owner, last=entry.revision)
+                return True
+        return False
 
     async def _load(self) -> Position | None:
         from nats.js.errors import NotFoundError
@@ -139,9 +141,9 @@ class Durable:
 
         with suppress(asyncio.CancelledError):
             try:
-                with translated():
-                    while True:
-                        await asyncio.sleep(LEASE_S / 3)
+                while True:
+                    await asyncio.sleep(LEASE_S / 3)
+                    with translated():
                         self._lease = await self._leases.update(
                             self._key, self._owner, last=self._lease
                         )
@@ -170,12 +172,13 @@ class Durable:
     async def release(self) -> None:
         """Let another reader have the channel."""
         renewing, self._renewing = self._renewing, None
-        if renewing is None:
-            return
-        renewing.cancel()
-        await asyncio.wait([renewing])
-        with suppress(OSError, DisconnectedError), translated():
-            await self._leases.delete(self._key, last=self._lease)
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+        lease, self._lease = self._lease, 0
+        if lease:
+            with suppress(OSError, DisconnectedError), translated():
+                await self._leases.delete(self._key, last=lease)
 
 
 def new_owner() -> str:

@@ -9,7 +9,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from msgspec.structs import replace
 from nats.js.api import ConsumerConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
+from nats.js.kv import KeyValue
 
 from fanout.clients import nats_durable, nats_stream
 from fanout.clients.books import Books
-from fanout.clients.nats import AsyncioNatsClient, LoopThread, NatsClient
+from fanout.clients.nats import AsyncioNatsClient, Link, LoopThread, NatsClient
 from fanout.clients.nats_trio import TrioNatsClient
 from fanout.clients.outcomes import (
     AddressError,
@@ -1156,6 +1157,30 @@ def test_a_client_for_trio_reads_the_same(written: tuple[str, str]) -> None:
     assert threads() == []
 
 
+def test_a_client_ends_when_its_lost_connection_is_closed_too(
+    written: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, prefix = written
+    closed: list[Link] = []
+    real = Link.close
+
+    async def slow(link: Link, done: Position | None = None) -> None:
+        await asyncio.sleep(0.05)
+        await real(link, done)
+        closed.append(link)
+
+    monkeypatch.setattr(Link, "close", slow)
+
+    async def main() -> None:
+        async with TrioNatsClient(url, prefix=prefix, start="oldest") as client:
+            await client.connect()
+            client._lost(DisconnectedError("cut"))
+            assert not closed
+        assert len(closed) == 1
+
+    trio.run(main)
+
+
 def test_a_cancellation_under_trio_loses_no_record(written: tuple[str, str]) -> None:
     url, prefix = written
 
@@ -1319,6 +1344,69 @@ def test_readers_of_one_name_share_channels_and_take_over(
     run(main())
 
 
+def _forgetful(
+    request: Callable[..., Awaitable[int]], asked: asyncio.Event
+) -> Callable[..., Awaitable[int]]:
+    """A request of nats-py whose answer comes together with a cancellation. It forgets that one, as
+    `asyncio.wait_for` does before Python 3.12."""
+
+    async def forgetful(*arguments: Any, **options: Any) -> int:
+        asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(PATIENCE_S)
+        return await request(*arguments, **options)
+
+    return forgetful
+
+
+@pytest.mark.usefixtures("quick_leases")
+def test_a_reader_that_leaves_as_its_lease_is_renewed_gives_it_back(
+    shared_nats: NatsServer,
+) -> None:
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            await its.begin(1)
+            # Leases that do not go by themselves.
+            await its.jetstream.create_key_value(bucket=f"{its.prefix}-leases")
+            options: Any = {"start": "oldest", "durable": "d"}
+            renews = asyncio.Event()
+            async with reader(its, shared_nats.url, **options) as client:
+                assert seqs(await take(client, 1)) == [1]
+                link: Any = client._link
+                leases = link._durable._leases
+                leases.update = _forgetful(leases.update, renews)
+                await renews.wait()
+            await its.write(its.writer.trades(1))
+            async with reader(its, shared_nats.url, **options) as client:
+                assert seqs(await take(client, 2)) == [2]
+
+    run(main())
+
+
+@pytest.mark.usefixtures("quick_leases")
+def test_a_reader_that_is_cancelled_as_its_lease_comes_gives_it_back(
+    shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with stand(shared_nats.url, shared_nats.new_prefix()) as its:
+            await its.begin(1)
+            await its.jetstream.create_key_value(bucket=f"{its.prefix}-leases")
+            options: Any = {"start": "oldest", "durable": "d"}
+            asks = asyncio.Event()
+            async with reader(its, shared_nats.url, **options) as client:
+                with monkeypatch.context() as patch:
+                    patch.setattr(KeyValue, "create", _forgetful(KeyValue.create, asks))
+                    connecting = asyncio.create_task(client.connect())
+                    await asks.wait()
+                    connecting.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await connecting
+                async with reader(its, shared_nats.url, **options) as other:
+                    assert seqs(await take(other, 1)) == [1]
+
+    run(main())
+
+
 @pytest.mark.usefixtures("quick_leases")
 def test_a_reader_whose_lease_was_taken_stops(shared_nats: NatsServer) -> None:
     async def main() -> None:
@@ -1421,7 +1509,6 @@ def test_a_place_that_another_reader_has_moved_is_left_alone(shared_nats: NatsSe
     run(main())
 
 
-@pytest.mark.usefixtures("quick_leases")
 def test_a_durable_reader_that_reconnects_takes_its_own_lease_again(
     shared_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1435,9 +1522,14 @@ def test_a_durable_reader_that_reconnects_takes_its_own_lease_again(
             await its.begin(1)
             async with reader(its, shared_nats.url, start="oldest", durable="d") as client:
                 assert seqs(await take(client, 1)) == [1]
+                leases = await its.jetstream.key_value(f"{its.prefix}-leases")
+                before = await leases.get(f"d.{its.channel}")
                 client._lost(DisconnectedError("cut"))
                 await its.write(its.writer.trades(1))
                 assert seqs(await take(client, 2)) == ["Disconnected", 2]
+                after = await leases.get(f"d.{its.channel}")
+                # Changed, so that the connection before cannot release it any more.
+                assert (after.value, after.revision > before.revision) == (before.value, True)
 
     run(main())
 
