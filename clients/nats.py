@@ -527,7 +527,10 @@ class NatsClient(ThreadedReader, BlockingClient):
         try:
             if self._is_closed:
                 waiting.cancel()
-            return waiting.result()
+            found = waiting.result()
+            if self._is_closed:  # it was done before it could be cancelled
+                raise CancelledError
+            return found
         finally:
             self._waiting = None
             waiting.cancel()

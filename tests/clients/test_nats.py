@@ -1,6 +1,7 @@
 """The clients of NATS, with a real server."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import itertools
@@ -1033,21 +1034,33 @@ def test_a_client_that_was_closed_does_not_connect(written: tuple[str, str]) -> 
     assert (client._link, threads()) == (None, [])
 
 
+@pytest.mark.parametrize("is_done", [False, True])
 @pytest.mark.parametrize("error", [None, OSError("cut")])
 def test_a_client_that_is_closed_as_it_connects_leaves_nothing(
-    written: tuple[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
+    written: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None,
+    is_done: bool,
 ) -> None:
+    """Also if it was connected before it could be told."""
     url, prefix = written
     client = NatsClient(url, prefix=prefix)
-    real = client._opening
+    opening, submit = client._opening, client._submit
 
     def closing(link: Any) -> Any:
         client._is_closed = True
         if error is not None:
             raise error
-        return real(link)
+        return opening(link)
+
+    def submitted(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        future = submit(coroutine)
+        if is_done:
+            concurrent.futures.wait([future], PATIENCE_S)
+        return future
 
     monkeypatch.setattr(client, "_opening", closing)
+    monkeypatch.setattr(client, "_submit", submitted)
     assert list(client) == []
     assert (client._link, client._doubt, threads()) == (None, None, [])
 
