@@ -307,6 +307,7 @@ def test_examples_use_public_names_only_and_are_short() -> None:
         "fanout.clients.multicast",
         "fanout.clients.multicast_asyncio",
         "fanout.clients.nats",
+        "fanout.clients.consolidated",
         "fanout.protocol",
     ],
 )
