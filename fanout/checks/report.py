@@ -23,6 +23,7 @@ class Name(StrEnum):
     RING = "ring"
     GROUP = "group"
     JOURNAL = "journal"
+    RINGS = "rings"
     SIMULATOR = "simulator"
     DNS = "dns"
     TCP = "tcp"

@@ -29,6 +29,7 @@ from fanout.stats.snapshots import (
     JournalStats,
     LinkStats,
     LogStats,
+    RingStats,
     ServiceStats,
     TransportStats,
 )
@@ -194,6 +195,45 @@ _GROUP: Final[list[tuple[str, str, Callable[[GroupStats], float]]]] = [
 ]
 
 
+_RING: Final[list[tuple[str, str, Callable[[RingStats], float | None]]]] = [
+    ("rings_writer_seq", "Number of the ring's newest record.", lambda each: each.seq),
+    ("rings_symbols", "Symbols of the ring.", lambda each: each.symbols),
+    ("rings_symbols_live", "Symbols of the ring that are live.", lambda each: each.symbols_live),
+    ("rings_waiting_trades", "Trades that wait to be written.", lambda each: each.waiting),
+    (
+        "rings_dedupe_size",
+        "Trades of earlier starts that are left out if they come again.",
+        lambda each: each.dedupe_size,
+    ),
+    (
+        "rings_receive_to_write_avg_seconds",
+        "From the socket to the ring, on average of a second.",
+        lambda each: _of_ms(each.recv_to_write_ms_avg),
+    ),
+    (
+        "rings_receive_to_write_max_seconds",
+        "From the socket to the ring, the longest of a second.",
+        lambda each: _of_ms(each.recv_to_write_ms_max),
+    ),
+    (
+        "rings_exchange_to_receive_avg_seconds",
+        "From the venue's trade time to our socket, on average of a second.",
+        lambda each: _of_ms(each.exchange_to_recv_ms_avg),
+    ),
+]
+
+_RINGED: Final[list[tuple[str, str, Callable[[RingStats], float]]]] = [
+    ("rings_trades", "Trades written to the ring.", lambda each: each.trades),
+    ("rings_trade_bytes", "Bytes written to the ring.", lambda each: each.bytes),
+    ("rings_lost", "Trades known to be missing in the ring.", lambda each: each.lost),
+    (
+        "rings_repeated_trades",
+        "Trades left out: the ring had them from an earlier start.",
+        lambda each: each.repeated,
+    ),
+]
+
+
 class Metrics:
     """Renders the body of `/metrics`."""
 
@@ -258,6 +298,7 @@ def _families(stats: ServiceStats) -> Iterator[Family]:
     yield from _of_transports(stats.transports)
     yield from _of_journals(stats.transports)
     yield from _of_groups(stats.transports)
+    yield from _of_rings(stats.transports)
 
 
 def _of_channels(channels: Channels) -> Iterator[Family]:
@@ -383,6 +424,21 @@ def _of_groups(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
         yield name, Kind.COUNTER, words, [(shown, value(row)) for shown, row in sent]
 
 
+def _of_rings(transports: tuple[TransportStats, ...]) -> Iterator[Family]:
+    rings = [
+        (labels(channel=row.channel, ring=row.name), row)
+        for each in transports
+        for row in each.rings
+    ]
+    written = [(shown, not row.why) for shown, row in rings]
+    yield "rings_written", Kind.GAUGE, "Whether the ring can be written.", written
+    for name, words, value in _RING:
+        known = [(shown, value(row)) for shown, row in rings]
+        yield name, Kind.GAUGE, words, [(shown, it) for shown, it in known if it is not None]
+    for name, words, count in _RINGED:
+        yield name, Kind.COUNTER, words, [(shown, count(row)) for shown, row in rings]
+
+
 def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float]:
     counts = histogram.cumulative()
     buckets: list[Sample] = [(name, counts[place]) for name, place in _BUCKETS]
@@ -392,3 +448,7 @@ def _buckets(shown: str, histogram: Histogram) -> tuple[str, list[Sample], float
 
 def _seconds(ns: int | None) -> float | None:
     return None if ns is None else ns / 1e9
+
+
+def _of_ms(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1e3

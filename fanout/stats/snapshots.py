@@ -189,6 +189,39 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
 
 
+class RingStats(msgspec.Struct, frozen=True, kw_only=True):
+    """One ring of a consolidator, with the trades of a chunk of symbols.
+
+    `why` says why it is not written, and is empty while it is. Of its `symbols`, `symbols_live` are
+    LIVE. `seq` is the number of the newest record. `trades` and `bytes` were written since the
+    start, and `waiting` trades are still to be. `lost` trades are known to be missing: those that
+    the log dropped before they were written, which count for each ring of the channel, and ids that
+    the venue does not have any more. `repeated` trades were left out since the ring had them from
+    an earlier start, of which it knows the newest `dedupe_size`.
+
+    The times are those of the last second, None without a trade in it. `exchange_to_recv_ms_avg` is
+    our clock at arrival minus the venue's time.
+    """
+
+    name: str
+    channel: str
+    why: str
+    symbols: int
+    symbols_live: int
+    seq: int
+    data_bytes: int
+    index_slots: int
+    trades: int
+    bytes: int
+    waiting: int
+    lost: int
+    repeated: int
+    dedupe_size: int
+    recv_to_write_ms_avg: float | None
+    recv_to_write_ms_max: float | None
+    exchange_to_recv_ms_avg: float | None
+
+
 class GroupStats(msgspec.Struct, frozen=True, kw_only=True):
     """One channel of a multicast transport, and its group on each line.
 
@@ -216,7 +249,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     the venue's socket to the reader's socket or the queue, of the oldest record in each write.
     `anomalies` counts the faults of readers by kind. `channel` is empty if the transport serves
     every channel. `journal` describes the channels of a journal, `groups` those of multicast, whose
-    receivers are not known.
+    receivers are not known. `rings` describes those that a consolidator keeps on disk.
     """
 
     url: str
@@ -229,6 +262,7 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     channel: str = ""
     journal: tuple[JournalStats, ...] = ()
     groups: tuple[GroupStats, ...] = ()
+    rings: tuple[RingStats, ...] = ()
 
 
 class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):

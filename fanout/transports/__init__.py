@@ -3,7 +3,7 @@
 Importing this package is cheap: an entry's factory and check import what they need.
 """
 
-from fanout.transports import journal, multicast, ring, shm, slots, tcp
+from fanout.transports import consolidate, journal, multicast, ring, shm, slots, tcp
 from fanout.transports.registry import (
     TRANSPORTS,
     TransportEntry,
@@ -18,5 +18,6 @@ register(ring.ENTRY)
 register(journal.ENTRY)
 register(multicast.ENTRY)
 register(slots.ENTRY)
+register(consolidate.ENTRY)
 
 __all__ = ["TRANSPORTS", "TransportEntry", "entry_of", "make_transport", "register"]

@@ -20,6 +20,7 @@ ARGUMENTS = {
     "journal": ["--dir", "j"],
     "ring": ["--name", "q"],
     "slots": ["--name", "q"],
+    "consolidate": ["--rings", "r"],
     "multicast": ["--group", "239.1.1.1:9100", "--interface", "127.0.0.1"],
     "replay": ["j"],
     "symbols": ["binance"],

@@ -71,7 +71,10 @@ def test_a_transports_needs_are_checked(tmp_path: Path) -> None:
 
 
 def test_each_configuration_finds_its_transport() -> None:
-    assert list(TRANSPORTS) == ["tcp", "shm", "ring", "journal", "multicast", "slots"]
+    assert list(TRANSPORTS) == [
+        *("tcp", "shm", "ring", "journal", "multicast"),
+        *("slots", "consolidate"),
+    ]
     assert isinstance(make_transport(TcpConfig(port=0)), TcpTransport)
     assert isinstance(make_transport(ShmConfig(name="a")), ShmTransport)
     assert isinstance(make_transport(RingConfig(name="a")), RingTransport)

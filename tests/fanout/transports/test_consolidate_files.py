@@ -1,0 +1,230 @@
+"""The files of rings: what is there is continued or refused, and half of something is mended."""
+
+import errno
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from fanout.checks.report import Fault
+from fanout.clients.consolidated import ConsolidatedClient, ConsolidatedTrade, Start
+from fanout.errors import BindError, UsageError
+from fanout.protocol.consolidated import TRADE, encode_record
+from fanout.transports.consolidate.check import check_rings
+from fanout.transports.consolidate.chunks import assigned
+from fanout.transports.consolidate.config import ConsolidateConfig
+from fanout.transports.consolidate.ring_file import OwnedRing, head_of, open_ring, writer_of
+from tests.stand.packed_ring import PackedRing, payload_of
+
+MIB = 2**20
+
+
+def opened(folder: Path, **options: int) -> OwnedRing:
+    made = {"capacity": 8192, "slots": 128, "given_slots": 0, "reinit": False, **options}
+    return open_ring(str(folder / "x_trade_chunk0"), **made)  # type: ignore[arg-type]
+
+
+def add(ring: OwnedRing, *numbers: int) -> None:
+    first = ring.head.seq + 1
+    records = [
+        encode_record(TRADE, first + place, payload_of(number))
+        for place, number in enumerate(numbers)
+    ]
+    ring.append(records, TRADE)
+
+
+def ids(folder: Path) -> list[int | str]:
+    with ConsolidatedClient(str(folder), start=Start.OLDEST, follow=False) as client:
+        return [each.exchange_trade_id for each in client if isinstance(each, ConsolidatedTrade)]
+
+
+def test_a_ring_holds_what_an_independent_packing_makes(tmp_path: Path) -> None:
+    ring, packed = opened(tmp_path), PackedRing()
+    for number in range(1, 60):
+        add(ring, number)
+        packed.trade(number)
+    ring.close()
+    assert (tmp_path / "x_trade_chunk0.meta").read_bytes() == packed.meta_file
+    assert (tmp_path / "x_trade_chunk0.data").read_bytes() == packed.data_file
+
+
+def test_a_ring_of_another_writer_is_continued(tmp_path: Path) -> None:
+    packed = PackedRing()
+    packed.trade(1)
+    packed.write(tmp_path)
+    ring = opened(tmp_path, given_slots=128)
+    add(ring, 2, 3)
+    ring.close()
+    assert ids(tmp_path) == [1, 2, 3]
+
+
+def test_a_ring_that_was_left_half_written_is_mended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed behind the data, behind the slot, and behind the tail."""
+    packed = PackedRing()
+    packed.trade(1)
+    packed.append(payload_of(2), counts=False)
+    packed.write(tmp_path)
+    ring = opened(tmp_path)
+    add(ring, 3)
+    ring.close()
+    assert not caplog.text
+    with (tmp_path / "x_trade_chunk0.meta").open("r+b") as file:
+        file.seek(16)
+        (tail,) = struct.unpack("<Q", file.read(8))
+        file.seek(16)
+        file.write(struct.pack("<Q", tail + 400))
+    ring = opened(tmp_path)
+    add(ring, 4)
+    ring.close()
+    assert "left half written; it goes on at number 3" in caplog.text
+    assert ids(tmp_path) == [1, 3, 4]
+
+
+def test_a_ring_whose_newest_record_is_damaged_goes_on_behind_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = PackedRing()
+    packed.trade(1)
+    packed.damage(packed.trade(2) + 50)
+    packed.write(tmp_path)
+    ring = opened(tmp_path)
+    add(ring, 3)
+    ring.close()
+    assert "its newest record 2 is damaged" in caplog.text
+    assert ids(tmp_path) == [1, 3]
+
+
+def refusal(folder: Path, **options: int) -> str:
+    with pytest.raises(BindError) as error:
+        opened(folder, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_ring_of_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    assert "8,192 bytes, and --data-bytes is 16,384" in refusal(tmp_path, capacity=16_384)
+    assert "128 slots, and --index-slots is 256" in refusal(tmp_path, given_slots=256)
+    meta, data = (tmp_path / f"x_trade_chunk0.{each}" for each in ("meta", "data"))
+    os.truncate(data, 5_000)
+    assert "5,000 bytes, and its head says 8,192: it is half a file" in refusal(tmp_path)
+    data.unlink()
+    assert "no such file" in refusal(tmp_path)
+    data.touch()
+    meta.write_bytes(b"NORING" + meta.read_bytes()[6:])
+    assert "NORING" in refusal(tmp_path)
+    meta.write_bytes(b"")
+    assert "0 bytes" in refusal(tmp_path)
+    assert writer_of(str(tmp_path / "x_trade_chunk0")) is None
+    opened(tmp_path, reinit=True).close()
+    assert ids(tmp_path) == []
+
+
+def test_a_ring_has_one_writer(tmp_path: Path) -> None:
+    ring = opened(tmp_path)
+    stem = str(tmp_path / "x_trade_chunk0")
+    assert f"belongs to process {os.getpid()}, which is running" in refusal(tmp_path)
+    assert writer_of(stem) == os.getpid()
+    ring.close()
+    assert writer_of(stem) is None
+    Path(f"{stem}.lock").unlink()
+    assert writer_of(stem) is None
+    Path(f"{stem}.lock").symlink_to("/etc/passwd")
+    assert "cannot open" in refusal(tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_of_a_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def posix_fallocate(fd: int, offset: int, size: int) -> None:
+        if size == 8192:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
+    assert "no 11,304 bytes are free there: make room" in refusal(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["x_trade_chunk0.lock"]
+
+
+def test_a_disk_that_takes_nothing_appends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = opened(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", lambda fd, data, offset: 0)
+        with pytest.raises(OSError, match="took nothing"):
+            add(ring, 1)
+    add(ring, 2)
+    ring.close()
+    assert ids(tmp_path) == [2]
+
+
+def test_chunks_are_full_before_another_begins(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert assigned(folder, "a", ["D", "B", "C"], 2) == {"B": 0, "C": 0, "D": 1}
+    assert assigned(folder, "b", ["B"], 2) == {"B": 0}
+    assert assigned(folder, "a", ["A", "B", "E"], 2) == {"B": 0, "C": 0, "D": 1, "A": 1, "E": 2}
+    assert assigned(folder, "a", ["F"], 3)["F"] == 0
+    assert assigned(folder, "a", [], 2)["A"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": [[1]]}', '{"a": [["B"], ["B"]]}', '{"\xff'])
+def test_chunks_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "chunks.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BindError, match=r"chunks\.json: ") as error:
+        assigned(str(tmp_path), "a", ["B"], 2)
+    assert "\n" not in str(error.value)
+
+
+def test_chunks_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match="cannot keep"):
+        assigned(str(tmp_path / "none"), "a", ["B"], 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rings": ""}, "--rings ''"),
+        ({"chunk_symbols": 0}, "--chunk-symbols 0"),
+        ({"data_bytes": MIB - 1}, "--data-bytes 1,048,575"),
+        ({"index_slots": 127}, "--index-slots 127"),
+    ],
+)
+def test_options_that_make_no_ring_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ConsolidateConfig(**{"rings": "x", **options})  # type: ignore[arg-type]
+
+
+def test_the_index_covers_all_data_unless_it_is_given() -> None:
+    config = ConsolidateConfig(rings="x")
+    assert config.slots == 2 * MIB
+    assert ConsolidateConfig(rings="x", index_slots=32_768).slots == 32_768
+
+
+def test_the_check_looks_at_the_room_the_rings_and_their_writer(tmp_path: Path) -> None:
+    config = ConsolidateConfig(rings=str(tmp_path / "rings"), data_bytes=MIB)
+    assert "needed for each new ring" in check_rings(config).found
+    (tmp_path / "rings").mkdir()
+    ring = open_ring(
+        str(tmp_path / "rings" / "x"), capacity=MIB, slots=128, given_slots=0, reinit=False
+    )
+    assert f"belongs to process {os.getpid()}" in check_rings(config).found
+    ring.close()
+    assert "1 there" in check_rings(config).found
+    (tmp_path / "rings" / "x.meta").write_bytes(b"x")
+    failed = check_rings(config)
+    assert (failed.fault, "x.meta is no ring" in failed.found) == (Fault.MACHINE, True)
+    assert head_of(str(tmp_path / "none")) is None
+
+
+def test_the_check_finds_a_full_disk(tmp_path: Path) -> None:
+    status = os.statvfs(tmp_path)
+    full = os.statvfs_result((*status[:3], 0, 0, *status[5:]))
+    config = ConsolidateConfig(rings=str(tmp_path), data_bytes=MIB)
+    failed = check_rings(config, statvfs=lambda path: full)
+    assert failed.fault is Fault.MACHINE
+    (tmp_path / "file").touch()
+    under = ConsolidateConfig(rings=str(tmp_path / "file" / "rings"), data_bytes=MIB)
+    assert check_rings(under).fault is Fault.MACHINE
