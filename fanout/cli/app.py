@@ -15,6 +15,7 @@ from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.options import with_options
 from fanout.cli.outcome import emit, exit_codes, refuse
 from fanout.cli.replay import ReplayCommand, replay
+from fanout.cli.rings import rings
 from fanout.cli.save import save
 from fanout.cli.serve import (
     TRANSPORT_SETTINGS,
@@ -155,6 +156,7 @@ app.command("tail")(tail)
 app.command("save")(save)
 app.command("book")(book)
 app.add_typer(bridge)
+app.add_typer(rings)
 app.command("venues")(venues)
 app.command("symbols")(symbols)
 app.command("simulate")(with_options(simulate, options_of(SimulateConfig), command="simulate"))
