@@ -36,6 +36,10 @@ TARGETS: Final[dict[str, Target]] = {
         run=queues.queue_file, refusals=(PeerError, QueueError), seeds=corpus.patches
     ),
     "slots": Target(run=slots.ring, refusals=(), seeds=slots.heads, most_besides=2 * MIB),
+    "consolidated": Target(run=slots.kept_ring, refusals=(PeerError,), seeds=slots.kept_rings),
+    "consolidated-trade": Target(
+        run=slots.kept_trade, refusals=(PeerError,), seeds=slots.kept_trades
+    ),
     "hftp": Target(run=slots.packet, refusals=(PeerError,), seeds=corpus.hftp_packets),
     "ring": Target(
         run=rings.ring,
