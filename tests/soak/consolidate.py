@@ -58,6 +58,13 @@ CHUNKS: Final = 2
 MAX_MISSING_ROWS: Final = 0.02
 """Seconds without a row in metrics.csv, on a machine that does other work too."""
 
+JOIN_S: Final = 15.0
+"""From the opening of the market until the service is subscribed to all symbols, and half of a
+shorter run."""
+
+ENDING_S: Final = 2.0
+"""How long a trade may be on its way at the end."""
+
 ORDERLY: Final = 143
 
 
@@ -122,6 +129,10 @@ class Ended(msgspec.Struct, kw_only=True):
     rings: Account
     odd: list[str]
     """What the rings handed over beside trades."""
+    joined: dict[str, int]
+    """The last id of each symbol when everybody had joined; 0 before its first."""
+    ending: dict[str, int]
+    """The same shortly before the end."""
     served_s: float
     exit_code: int
     said: list[str]
@@ -159,20 +170,21 @@ def same_everywhere(run: Ended) -> Iterator[str]:
 
 
 def as_issued(run: Ended) -> Iterator[str]:
-    """Each symbol's ids are those of the exchange, from the first that came to the last."""
+    """Each symbol's ids are those of the exchange, from the first that came to the last. All that
+    it issued from the time when everybody had joined to the last seconds have to be among them."""
     for symbol in run.symbols:
         got = list(run.rings.ids.get(symbol, ()))
-        if not got:
-            yield f"{symbol} has no trades in the rings"
-            continue
         issued = [
             number
             for each in run.simulator.issued(symbol)
             if each.kind != SPENT
-            for number in range(max(each.first_id, got[0]), min(each.last_id, got[-1]) + 1)
+            for number in range(each.first_id, each.last_id + 1)
         ]
-        if issued != got:
-            yield f"{symbol}: {len(got)} trades, and the exchange issued {len(issued)}"
+        due = {each for each in issued if run.joined[symbol] < each <= run.ending[symbol]}
+        if not due <= set(got):
+            yield f"{symbol}: {len(due.difference(got))} trades are missing of {len(due)}"
+        elif got and got != [each for each in issued if got[0] <= each <= got[-1]]:
+            yield f"{symbol}: its {len(got)} trades are not those that the exchange issued"
 
 
 def chunked(run: Ended) -> Iterator[str]:
@@ -260,7 +272,11 @@ async def soak(
             simulator.release()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(sampler.run)
-                await trio.sleep(minutes * 60)
+                await trio.sleep(min(JOIN_S, minutes * 30))
+                joined = last_ids(simulator, names)
+                await trio.sleep(minutes * 60 - min(JOIN_S, minutes * 30))
+                ending = last_ids(simulator, names)
+                await trio.sleep(ENDING_S)
                 nursery.cancel_scope.cancel()
             await sampler.look()
             served_s = monotonic() - began_s
@@ -278,11 +294,21 @@ async def soak(
             journal=read_journal(directory / "journal"),
             rings=rings,
             odd=odd,
+            joined=joined,
+            ending=ending,
             served_s=served_s,
             exit_code=exit_code,
             said=said,
         )
         return ended, list(_figures(ended, sampler, read_s))
+
+
+def last_ids(simulator: Simulator, symbols: Sequence[str]) -> dict[str, int]:
+    """The last id that was issued of each symbol, 0 before the first."""
+    return {
+        each: max((found.last_id for found in simulator.issued(each)), default=0)
+        for each in symbols
+    }
 
 
 async def _until_over(consumer: Consumer) -> None:

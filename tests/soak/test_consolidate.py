@@ -29,6 +29,8 @@ def ended(**accounts: object) -> Ended:
             "journal": same,
             "rings": same,
             "symbols": ["A"],
+            "joined": {"A": 4},
+            "ending": {"A": 8},
             "simulator": SimpleNamespace(issued=lambda symbol: ranges),
             **accounts,
         }
@@ -51,9 +53,18 @@ def test_a_hole_a_digit_and_an_order_are_found() -> None:
 
 def test_ids_that_the_exchange_did_not_issue_or_that_are_missing_are_found() -> None:
     assert not list(as_issued(ended(rings=account(5, 6, 8, 9))))
-    for wrong in (account(5, 6, 7, 8), account(5, 8), account(5, 6, 6, 8), account(19, 20, 21)):
+    for wrong in (
+        account(5, 6, 7, 8),
+        account(5, 8),
+        account(5, 6, 6, 8),
+        account(5, 6, 8, 20, 21),
+        account(6, 8),
+        account(5, 6),
+        account(symbol="B"),
+    ):
         assert list(as_issued(ended(rings=wrong)))
-    assert list(as_issued(ended(rings=account(symbol="B"))))
+    quiet = ended(rings=Account(), ending={"A": 4})
+    assert not list(as_issued(quiet))
 
 
 @small_dose
