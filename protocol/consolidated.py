@@ -155,9 +155,9 @@ def slot_at(seq: int, slots: int) -> int:
     return HEAD_BYTES + seq % slots * SLOT_BYTES
 
 
-def decode_slots(data: bytes) -> Iterator[Slot]:
-    """The slots in bytes of NAME.meta."""
-    return map(Slot._make, _SLOT.iter_unpack(data))
+def decode_slots(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of the slots in bytes of NAME.meta, as those of `Slot`."""
+    return _SLOT.iter_unpack(data)
 
 
 def encode_record(kind: int, seq: int, payload: bytes) -> bytes:

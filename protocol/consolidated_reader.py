@@ -22,7 +22,7 @@ damaged. The sizes of the records behind it tell: where they fill the ring, it w
 It does no I/O: `RingFiles` gives the bytes. What they hold is never trusted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -224,32 +224,45 @@ class _Extent:
                 self._bytes -= size
                 self._oldest += 1
 
-    def _sizes(self, head: Head, first: int, last: int) -> list[int]:
+    def _sizes(self, head: Head, first: int, last: int) -> Sequence[int]:
         """Of these records, of which there are `_SLOTS_AT_ONCE` at the most."""
-        stop = min(last + 1, head.seq)
-        slots = [*slots_from(self._files, head, first, stop)]
-        behind = [each.offset for each in slots[1:]]
-        if last == head.seq:
-            behind.append(head.tail)
+        count, capacity = last - first + 1, head.capacity
+        data = _index(self._files, head, first, min(last + 1, head.seq))
+        columns: Iterator[tuple[int, ...]] = zip(*decode_slots(data), strict=True)
+        offsets, sizes, seqs, _ = columns
+        behind = offsets[1:] if last < head.seq else (*offsets[1:], head.tail)
+        offsets, sizes, seqs = offsets[:count], sizes[:count], seqs[:count]
+        ends = [(each + size) % capacity for each, size in zip(offsets, sizes, strict=True)]
+        if ends == [*behind] and seqs == (*range(first, last + 1),) and min(sizes) > AROUND_BYTES:
+            return sizes
         return [
-            max(min(slot.size, (after - slot.offset) % head.capacity), AROUND_BYTES)
-            if slot.seq == seq
+            max(min(size, (after - each) % capacity), AROUND_BYTES)
+            if seq == number
             else AROUND_BYTES
-            for seq, (slot, after) in enumerate(zip(slots, behind, strict=False), first)
+            for number, each, size, seq, after in zip(
+                range(first, last + 1), offsets, sizes, seqs, behind, strict=True
+            )
         ]
 
 
 def slots_from(files: RingFiles, head: Head, first: int, last: int) -> Iterator[Slot]:
     """The slots of these numbers, of which the index has all. Raises `MalformedError` if the index
     is cut short."""
+    return map(Slot._make, decode_slots(_index(files, head, first, last)))
+
+
+def _index(files: RingFiles, head: Head, first: int, last: int) -> bytes:
+    """The bytes of these slots, which may wrap. Raises `MalformedError`."""
+    parts = []
     while first <= last:
         at = slot_at(first, head.slots)
-        count = min(last - first + 1, head.slots - first % head.slots, _SLOTS_AT_ONCE)
+        count = min(last - first + 1, head.slots - first % head.slots)
         data = files.meta(at, count * SLOT_BYTES)
         if len(data) != count * SLOT_BYTES:
             raise MalformedError(f"the index ends in the middle, at {at + len(data):,}")
-        yield from decode_slots(data)
+        parts.append(data)
         first += count
+    return b"".join(parts)
 
 
 def _ring_bytes(files: RingFiles, head: Head, slot: Slot) -> bytes:

@@ -41,7 +41,7 @@ def test_the_golden_record_and_head() -> None:
     assert stores.data == [(0, RECORD)]
     ((at, slot),) = stores.slots
     assert (at, slot.hex()) == (64, "000000000000000049000000010000000000000001000000")
-    assert decode_record(RECORD, *decode_slots(slot)) == PAYLOAD
+    assert decode_record(RECORD, *map(Slot._make, decode_slots(slot))) == PAYLOAD
 
 
 def test_the_documented_bytes_are_the_golden_ones() -> None:

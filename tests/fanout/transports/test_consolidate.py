@@ -2,12 +2,14 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import trio
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
@@ -21,7 +23,7 @@ from fanout.clients.consolidated import (
 from fanout.errors import BindError, ConfigError
 from fanout.http.metrics import _of_rings
 from fanout.protocol import DataKinds, FeedState, Gap, GapState, Instrument, LossReason, Trade
-from fanout.protocol.constants import InstrumentType
+from fanout.protocol.constants import BlockFlags, InstrumentType
 from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.records import Loss, Reference
@@ -34,6 +36,7 @@ from fanout.transports.consolidate.transport import TAKEN_BYTES, ConsolidateTran
 from fanout.transports.consolidate.worker import Worker
 from tests.protocol.golden import BTC, LIFE
 from tests.stand.channels import new_channel, publish, serving
+from tests.stand.packed_ring import PackedRing
 
 MIB = 2**20
 
@@ -436,6 +439,81 @@ def test_the_figures_of_a_row_are_in_the_metrics_too(tmp_path: Path) -> None:
     assert [value for _, value in families["rings_written"]] == [True]
     (shown, _) = families["rings_receive_to_write_max_seconds"][0]
     assert shown == '{channel="test",ring="test_trade_chunk0"}'
+
+
+async def test_a_disk_that_hangs_holds_up_nobody_and_what_the_log_drops_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel, real, mended = new_channel(log_bytes=64 * 1024), os.pwrite, threading.Event()
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        assert mended.wait(20)
+        return real(fd, data, offset)
+
+    by = ConsolidateTransport(config(tmp_path, data_bytes=8 * MIB))
+    for limit in ("MAX_BACKLOG_BYTES", "TAKEN_BYTES"):
+        monkeypatch.setattr(f"fanout.transports.consolidate.transport.{limit}", 4_000)
+    async with serving(channel, by):
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        for first in range(0, 20_000, 500):
+            publish(channel, first, 500)
+            await trio.sleep(0.003)
+        assert by.unread > 0.5
+        assert not by.stats().rings[0].trades
+        mended.set()
+    (ring,) = by.stats().rings
+    got = ids(tmp_path)
+    assert 0 < ring.lost == 20_000 - len(got)
+    assert "the rings of test lost" in caplog.text
+
+
+async def test_a_disk_that_hangs_holds_up_the_end_for_a_while_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel, mended = new_channel(), threading.Event()
+    monkeypatch.setattr("fanout.transports.consolidate.transport.LAST_S", 0.01)
+    by = ConsolidateTransport(config(tmp_path))
+    async with serving(channel, by):
+        monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: mended.wait(20) and len(data))
+        publish(channel, 1)
+    assert "the disk hangs" in caplog.text
+    mended.set()
+    while by._worker.is_running:  # noqa: ASYNC110  a thread
+        await trio.sleep(0.001)
+
+
+def test_a_record_that_no_trade_is_in_and_a_trade_that_was_back_filled_do_no_harm(
+    tmp_path: Path,
+) -> None:
+    packed = PackedRing(MIB, MIB // 256)
+    packed.append(b"{}")
+    packed.append(b"{}", kind=0)
+    packed.write(tmp_path, "test_trade_chunk0")
+    with keeping_in(tmp_path) as made:
+        assert made.ring.dedupe_size == 0
+        made.channel.publish(
+            [Trade(BTC, 1, 5, 6, 7, False)],
+            received_ns=1,
+            held_ns=1,
+            flags=BlockFlags.BACK_FILLED,
+        )
+        made.give()
+        made.second()
+        assert (made.ring.seq, made.rows[0]["exchange_to_recv_ms_avg"]) == (3, "")
+
+
+def test_a_fault_of_ours_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with keeping_in(tmp_path) as made:
+        made.channel.relay(frame(b"\x10garbage"), 1)
+        publish(made.channel, 2)
+        made.worker.start()
+        log = made.channel.log
+        for position in (log.end - 2, log.end - 1):
+            made.worker.give(made.kept, Taken([log.entry(position)], 0, 5, 1))
+        made.worker.stop()
+        made.worker._thread.join(10)  # type: ignore[union-attr]
+    assert "an internal fault in consolidate" in caplog.text
+    assert ids(tmp_path) == [2]
 
 
 async def test_a_channel_that_is_slower_than_its_log_is_long_loses_what_is_told(

@@ -3,6 +3,7 @@
 import errno
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,42 @@ def test_a_ring_that_was_left_half_written_is_mended(
     ring.close()
     assert "left half written; it goes on at number 3" in caplog.text
     assert ids(tmp_path) == [1, 3, 4]
+
+
+class KilledError(BaseException):
+    """Ends a writer between two bytes that it stores."""
+
+
+def test_a_writer_may_be_killed_behind_any_byte_of_any_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads then has each record that counted, and those of the next writer, once."""
+    real, left = os.pwrite, 0
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        nonlocal left
+        taken = real(fd, data[:left], offset) if left else 0
+        left -= taken
+        if taken < len(data):
+            raise KilledError
+        return taken
+
+    number, counted = 0, list[int | str]()
+    for spared in range(0, 1_100, 37):
+        ring = opened(tmp_path)
+        batch, number = [number + 1, number + 2], number + 2
+        with monkeypatch.context() as patched, suppress(KilledError):
+            left = spared
+            patched.setattr(os, "pwrite", pwrite)
+            add(ring, *batch)
+        ring.close()
+        found = ids(tmp_path)
+        if found[-2:] == batch:
+            counted += batch
+        assert found == counted[-len(found) :]
+        if len(counted) < 10:
+            assert found == counted
+    assert 0 < len(counted) < number
 
 
 def test_a_ring_whose_newest_record_is_damaged_goes_on_behind_it(
