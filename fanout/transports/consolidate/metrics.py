@@ -5,6 +5,7 @@ the next one begins. A clock that was set back begins none. A disk that is full 
 trades.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -98,14 +99,14 @@ def _ms(value: float | None) -> str:
 
 
 class MetricsFile:
-    """Writes the rows."""
+    """Writes the rows. Several services may share a directory, and the file."""
 
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, NAME)
         self._directory = directory
         self._failure = ""
         self._day = ""
-        """Of the rows in the file; empty until it was looked into."""
+        """The latest day of rows in the file; empty until it was looked into."""
 
     def write(self, rows: Sequence[Row], wall_ns: int) -> None:
         """Append rows of one moment. May block. What fails is logged, once in a row."""
@@ -113,9 +114,7 @@ class MetricsFile:
         text = f"{time:%Y-%m-%dT%H:%M:%SZ}"
         try:
             self._turn(text[:_DAY_CHARS])
-            begun = "" if os.path.exists(self._path) else _HEAD
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(begun + "".join(f"{text},{each.text}" for each in rows))
+            self._append("".join(f"{text},{each.text}" for each in rows))
         except OSError as error:
             if reason(error) != self._failure:
                 self._failure = reason(error)
@@ -123,19 +122,31 @@ class MetricsFile:
             return
         self._failure = ""
 
+    def _append(self, text: str) -> None:
+        """Append whole rows or none. Raises `OSError`."""
+        try:
+            file = open(self._path, "xb", buffering=0)  # noqa: SIM115  closed below
+            text = _HEAD + text
+        except FileExistsError:
+            file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        with file:
+            data, size = text.encode(), file.seek(0, os.SEEK_END)
+            if file.write(data) != len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _turn(self, day: str) -> None:
-        """Rename a file of an earlier day."""
-        if not self._day:
-            self._day = self._day_in_file() or day
+        """Rename a file of an earlier day, unless another service has."""
         if day <= self._day:
             return
-        if os.path.exists(self._path):
-            os.rename(self._path, self._free_name())
-        self._day = day
+        in_file = self._day_in_file()
+        if in_file and in_file < day:
+            os.rename(self._path, self._free_name(in_file))
+        self._day = max(day, in_file)
 
-    def _free_name(self) -> str:
-        """A name for the file that is over. One that was set back and forth has several."""
-        stem, turn = os.path.join(self._directory, f"metrics_{self._day}"), 1
+    def _free_name(self, day: str) -> str:
+        """A name for the file that is over. A day on which the clock went back has several."""
+        stem, turn = os.path.join(self._directory, f"metrics_{day}"), 1
         path = f"{stem}.csv"
         while os.path.lexists(path):
             turn += 1

@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +33,7 @@ from fanout.stats.snapshots import RingStats, TransportStats
 from fanout.transports.consolidate import keeping
 from fanout.transports.consolidate.config import ConsolidateConfig
 from fanout.transports.consolidate.keeping import Clocks, KeptChannel, Taken
-from fanout.transports.consolidate.metrics import MetricsFile
+from fanout.transports.consolidate.metrics import MetricsFile, Row, Second
 from fanout.transports.consolidate.transport import TAKEN_BYTES, ConsolidateTransport
 from fanout.transports.consolidate.worker import Worker
 from tests.protocol.golden import BTC, LIFE
@@ -286,6 +288,40 @@ def test_rows_go_on_in_the_file_of_the_day_or_in_another(tmp_path: Path) -> None
     (tmp_path / "metrics.csv").write_text("time_utc\n2025-11-28T00:00:00Z\n")
     MetricsFile(str(tmp_path)).write([], clock.wall + 10**9)
     assert (tmp_path / "metrics_2025-11-28_2.csv").exists()
+
+
+def test_two_services_share_the_rows_over_midnight(tmp_path: Path) -> None:
+    files, clock = [MetricsFile(str(tmp_path)) for _ in range(2)], Clock()
+    for wall in (clock.wall, clock.wall + 10**9):
+        for ring, file in zip("ab", files, strict=True):
+            row = Row(ring=ring, second=Second(), seq=1, dedupe_size=0, symbols_live=0)
+            file.write([row], wall)
+    for name in ("metrics.csv", "metrics_2025-11-28.csv"):
+        head, *rows = (tmp_path / name).read_text().splitlines()
+        assert head.startswith("time_utc")
+        assert [each.split(",")[1] for each in rows] == ["a", "b"]
+
+
+def test_rows_that_have_half_the_room_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = MetricsFile(str(tmp_path)), Clock()
+    row = Row(ring="a", second=Second(), seq=1, dedupe_size=0, symbols_live=0)
+    file.write([row], clock.wall)
+    path = tmp_path / "metrics.csv"
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+    try:
+        file.write([row], clock.wall)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == before
+    file.write([row], clock.wall)
+    assert path.read_bytes().count(b"\n") == 3
+    assert "no rows are written: No space left" in caplog.text
 
 
 def test_a_full_disk_costs_rows_and_says_so_once(
