@@ -17,7 +17,8 @@ two says how far back it can be read.
                        '--- `_Extent` counts: the sizes in the slots, up to the capacity
 
 A record that fails its check was either overwritten meanwhile, and the reader was lapped, or it is
-damaged. The sizes of the records behind it tell: where they fill the ring, it was overwritten.
+damaged. It was overwritten where the records behind it fill the ring, by their sizes, or where its
+slot, read once more, has the number of a record that is stored and does not count yet.
 
 It does no I/O: `RingFiles` gives the bytes. What they hold is never trusted.
 """
@@ -171,10 +172,13 @@ class RingReader:
                 return RingRecord(seq, slot.kind, payload, slot.offset + slot.size)
             except MalformedError as error:
                 fault = str(error)
+        (again,) = slots_from(self._files, self.head, seq, seq)
         head = self._head()
         oldest = max(self._extent.oldest(head), head.oldest_slot)
         if seq < oldest:
             return Unread(seq, oldest - 1, Why.LAPPED)
+        if again.seq > seq and (again.seq - seq) % head.slots == 0:  # stored, and not counted yet
+            return Unread(seq, seq, Why.LAPPED)
         return Unread(seq, seq, Why.DAMAGED, fault)
 
 

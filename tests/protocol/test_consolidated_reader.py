@@ -244,6 +244,15 @@ def test_a_record_that_does_not_count_is_not_read() -> None:
     assert record.payload == b"other"
 
 
+def test_a_slot_that_is_stored_and_does_not_count_yet_is_no_damage() -> None:
+    made = ring(40, slots=16)
+    reader = RingReader(made, start=Start.OLDEST)
+    made.append(b"never", counts=False)
+    found = reader.read()
+    assert unread(found) == [(25, 25, Why.LAPPED)]
+    assert numbers(found) == list(range(25, 41))
+
+
 def test_a_ring_that_begins_anew_in_its_place_is_told() -> None:
     made = ring(9)
     reader = RingReader(made)

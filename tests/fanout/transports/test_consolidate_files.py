@@ -5,11 +5,18 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from fanout.checks.report import Fault
-from fanout.clients.consolidated import ConsolidatedClient, ConsolidatedTrade, Start
+from fanout.clients.consolidated import (
+    ConsolidatedClient,
+    ConsolidatedTrade,
+    Missed,
+    Start,
+    Why,
+)
 from fanout.errors import BindError, UsageError
 from fanout.protocol.consolidated import TRADE, encode_record
 from fanout.transports.consolidate.check import check_rings
@@ -118,6 +125,37 @@ def test_a_writer_may_be_killed_behind_any_byte_of_any_store(
         if len(counted) < 10:
             assert found == counted
     assert 0 < len(counted) < number
+
+
+@pytest.mark.parametrize("slots", [128, 4_096])
+def test_a_reader_that_is_overtaken_again_and_again_has_each_number_once(
+    tmp_path: Path, slots: int
+) -> None:
+    """The writer is a thread. It goes round the ring some thirty times meanwhile."""
+    ring = opened(tmp_path, capacity=65_536, slots=slots)
+
+    def write() -> None:
+        for first in range(1, 6_400, 16):
+            add(ring, *range(first, first + 16))
+
+    client = ConsolidatedClient(str(tmp_path), start=Start.OLDEST, poll_s=0)
+    due, trades, writer = client.poll()[0].next_seq, 0, Thread(target=write)  # type: ignore[union-attr]
+    writer.start()
+    is_over = False
+    while not is_over:
+        is_over = not writer.is_alive()
+        for each in client.poll():
+            if isinstance(each, ConsolidatedTrade):
+                assert each.exchange_trade_id == each.writer_seq == due
+                due, trades = due + 1, trades + 1
+            else:
+                assert isinstance(each, Missed)
+                assert (each.first_seq, each.why) == (due, Why.LAPPED)
+                due = each.last_seq + 1
+    client.close()
+    ring.close()
+    assert due == 6_401
+    assert trades >= 100
 
 
 def test_a_ring_whose_newest_record_is_damaged_goes_on_behind_it(
