@@ -131,9 +131,9 @@ def decode_trade(payload: bytes) -> ConsolidatedTrade:
     try:
         found = _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedError(f"no trade: {error}") from error
+        raise MalformedError(str(error)) from error
     if found.side not in SIDES:
-        raise MalformedError(f"no trade: side {found.side[:20]!r}, neither Buy nor Sell")
+        raise MalformedError(f"side {found.side[:20]!r}, neither Buy nor Sell")
     return ConsolidatedTrade(
         exchange=found.exchange,
         asset=found.asset,
@@ -157,5 +157,5 @@ def _digits(raw: msgspec.Raw, name: str) -> str:
     """The digits of a number, which may stand in quotes."""
     text = bytes(raw).strip(b'"')
     if _NUMBER.fullmatch(text) is None:
-        raise MalformedError(f"no trade: {name} {text[:40]!r} is not a decimal number")
+        raise MalformedError(f"{name} {text[:40]!r} is not a decimal number")
     return text.decode()

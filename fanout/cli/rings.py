@@ -1,6 +1,8 @@
 """`fanout rings tail|csv|verify DIR`: read the rings that `consolidate` writes, or any other
 consolidator of that layout."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,15 +205,28 @@ def _read(
     ) as client:
         if watch is not None:
             client.wanted = watch.wanted
-        for found in client.looks():
-            for each in found:
-                if isinstance(each, OtherRecord):
-                    _say_other(each, kinds)
-                elif not isinstance(each, ConsolidatedTrade):
-                    say(told(each))
-            yield [each for each in found if isinstance(each, ConsolidatedTrade)]
-            if watch is not None:
-                client.wanted = watch.look()
+        try:
+            for found in client.looks():
+                for each in found:
+                    if isinstance(each, OtherRecord):
+                        _say_other(each, kinds)
+                    elif not isinstance(each, ConsolidatedTrade):
+                        say(told(each))
+                yield [each for each in found if isinstance(each, ConsolidatedTrade)]
+                if watch is not None:
+                    client.wanted = watch.look()
+        finally:
+            _say_missed(client)
+
+
+def _say_missed(client: ConsolidatedClient) -> None:
+    """How much could not be read, if anything."""
+    missed: Counter[Why] = Counter()
+    for counts in client.counts.values():
+        missed.update(counts.missed)
+    if missed.total():
+        kinds = ", ".join(f"{count:,} {why.value}" for why, count in missed.items() if count)
+        say(f"{missed.total():,} records could not be read: {kinds}", logging.WARNING)
 
 
 def _say_other(record: OtherRecord, kinds: set[tuple[str, int]]) -> None:

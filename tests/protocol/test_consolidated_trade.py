@@ -104,11 +104,12 @@ def test_a_foreign_payload_may_lack_what_says_nothing_of_the_trade() -> None:
     ],
 )
 def test_what_is_no_trade_is_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(MalformedError, match="no trade"):
+    (name,) = fields
+    with pytest.raises(MalformedError, match=name):
         decode_trade(payload_of(1, **fields))
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b'{"a":"\xff"}', payload_of(1)[:-1]])
 def test_bytes_that_are_no_json_of_a_trade_are_refused(payload: bytes) -> None:
-    with pytest.raises(MalformedError, match="no trade"):
+    with pytest.raises(MalformedError):
         decode_trade(payload)

@@ -4,7 +4,8 @@ config     options
 check      for `fanout check`
 transport  one task that reads all channels, and hands what it reads to the writing thread
 worker     the thread: decodes, and writes trades and metrics
-keeping    the trades of one channel, and of one ring
+keeping    the trades of one channel, by ring
+kept_ring  one ring: what waits for it, and what is counted
 chunks     which symbols share a ring: DIR/chunks.json
 ring_file  a ring's files: made, continued, locked, written
 metrics    DIR/metrics.csv

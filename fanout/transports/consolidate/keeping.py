@@ -1,67 +1,31 @@
-"""What is kept: the trades of one channel, and of one ring. For the writing thread alone; the event
-loop reads the plain counters.
+"""What is kept of a channel: its trades, by ring, and what is known to be missing. For the writing
+thread alone; the event loop reads the plain counters.
 
     Taken --KeptChannel--> trades by ring --KeptRing--> records --OwnedRing--> files
-
-A ring that cannot be opened or written keeps its trades waiting, up to `MAX_WAITING`, and is tried
-again each second. What has no room there is lost, and counted.
 """
 
 import logging
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from fanout.channel.log import Entry
 from fanout.errors import BindError
 from fanout.protocol.block import decode_block
-from fanout.protocol.consolidated import TRADE, encode_record
-from fanout.protocol.consolidated_trade import PayloadMaker, Stamps, decode_trade
+from fanout.protocol.consolidated_trade import PayloadMaker
 from fanout.protocol.constants import FeedState, FrameKind, GapState
-from fanout.protocol.errors import MalformedError, reason
 from fanout.protocol.events import decode_event
 from fanout.protocol.framing import payloads_of
-from fanout.protocol.records import Gap, Header, Loss, Status, Trade
-from fanout.stats.snapshots import RingStats
-from fanout.transports.consolidate.metrics import Row, Second
-from fanout.transports.consolidate.ring_file import OwnedRing
+from fanout.protocol.records import Gap, Header, Loss, Status
+from fanout.transports.consolidate.kept_ring import REAL_CLOCKS, Clocks, KeptRing, Open, Waiting
 
 _LOG = logging.getLogger("fanout")
 
-BATCH_TRADES: Final = 64
-"""So many are stored before they count, and before the event loop gets its turn."""
-
-PAUSE_S: Final = 0.0001
-"""Pause behind a batch when more is to be written. Python's lock is free meanwhile."""
-
-MAX_WAITING: Final = 20_000
-"""Trades that wait for a ring that cannot be written, some 10 MB."""
-
-RETRY_S: Final = 1.0
-
-REMEMBERED: Final = 16_384
-"""Newest records of a ring in which a start looks for trades that come again: a service with a
-journal back-fills what its journal lacks, and that may be in the rings."""
-
 _NS_PER_MS: Final = 1_000_000
 
-Open = Callable[[str, bool], OwnedRing]
-"""Opens the ring of a name; True at the first opening. Raises `BindError`."""
 Assign = Callable[[str, Sequence[str]], dict[str, int]]
 """The chunk of each symbol of a channel. Raises `BindError`."""
-
-
-class Clocks(NamedTuple):
-    """Unix ns, and the clock of the log."""
-
-    wall_ns: Callable[[], int] = time.time_ns
-    mono_ns: Callable[[], int] = time.monotonic_ns
-
-
-REAL_CLOCKS: Final = Clocks()
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -71,190 +35,6 @@ class Taken(msgspec.Struct, frozen=True):
     lost: int
     taken_ms: int
     size: int
-
-
-class _Waiting(NamedTuple):
-    """A trade that is to be written."""
-
-    maker: PayloadMaker
-    trade: Trade
-    published_ms: int
-    taken_ms: int
-    arrived_ns: int
-    """By the clock of the log."""
-
-
-class KeptRing:
-    """One ring, and what waits for it."""
-
-    def __init__(self, name: str, channel: str, open_ring: Open, clocks: Clocks) -> None:
-        self.name = name
-        self.channel = channel
-        self.symbols: set[str] = set()
-        """Those that the channel has now."""
-        self.live: set[str] = set()
-        self.why = ""
-        """Why it is not written, in words; empty while it is."""
-        self.ring: OwnedRing | None = None
-        self.trades = self.bytes = self.lost = self.repeated = 0
-        """Since the start."""
-        self.last = Second()
-        """The second that is over."""
-        self._second = Second()
-        self._open_ring = open_ring
-        self._clocks = clocks
-        self._was_open = False
-        self._waiting: deque[_Waiting] = deque()
-        self._retry_ns = 0
-        self._known: frozenset[tuple[str, int | str, int]] = frozenset()
-        """Asset, id and time of the newest trades of earlier starts."""
-
-    def open(self) -> None:
-        """Open the ring. Raises `BindError`."""
-        self.ring = ring = self._open_ring(self.name, not self._was_open)
-        self._was_open = True
-        self._known = frozenset(_known_in(ring))
-
-    def add(self, waiting: _Waiting) -> None:
-        """Take a trade, unless the ring has it from an earlier start."""
-        trade = waiting.trade
-        if self._known and (trade.symbol, trade.trade_id, trade.time_ms) in self._known:
-            self.repeated += 1
-        elif len(self._waiting) < MAX_WAITING:
-            self._waiting.append(waiting)
-        else:
-            self.lose(1)
-
-    def lose(self, count: int) -> None:
-        self.lost += count
-        self._second.lost += count
-
-    @property
-    def is_due(self) -> bool:
-        """Whether something waits that can be tried now."""
-        return bool(self._waiting) and self._clocks.mono_ns() >= self._retry_ns
-
-    def write(self) -> None:
-        """Write a batch of what waits. A failure is logged, and tried again later."""
-        try:
-            if self.ring is None:
-                self.open()
-            assert self.ring is not None, "it was opened"
-            self._write(self.ring)
-        except (BindError, OSError) as error:
-            self._fail(error)
-            return
-        if self.why:
-            _LOG.warning("ring %s goes on", self.name)
-            self.why = ""
-
-    def look(self) -> None:
-        """See whether the files are still there. One that was removed is made anew."""
-        if self.ring is not None and not self.ring.is_whole():
-            _LOG.error("ring %s was cut or removed by somebody: opening it anew", self.name)
-            self.close()
-            try:
-                self.open()
-            except BindError as error:
-                self._fail(error)
-
-    def close(self) -> None:
-        ring, self.ring = self.ring, None
-        if ring is not None:
-            ring.close()
-
-    def drop(self) -> None:
-        """At the end: what still waits is lost."""
-        self.lose(len(self._waiting))
-        self._waiting.clear()
-
-    def turn(self) -> Row:
-        """End a second."""
-        self.last, self._second = self._second, Second()
-        return Row(
-            ring=self.name,
-            second=self.last,
-            seq=self.seq,
-            dedupe_size=len(self._known),
-            symbols_live=len(self.live),
-        )
-
-    @property
-    def seq(self) -> int:
-        ring = self.ring
-        return 0 if ring is None else ring.head.seq
-
-    def stats(self) -> RingStats:
-        last, ring = self.last, self.ring
-        return RingStats(
-            name=self.name,
-            channel=self.channel,
-            why=self.why,
-            symbols=len(self.symbols),
-            symbols_live=len(self.live),
-            seq=self.seq,
-            data_bytes=ring.head.capacity if ring else 0,
-            index_slots=ring.head.slots if ring else 0,
-            trades=self.trades,
-            bytes=self.bytes,
-            waiting=len(self._waiting),
-            lost=self.lost,
-            repeated=self.repeated,
-            dedupe_size=len(self._known),
-            recv_to_write_ms_avg=last.write_ms_avg,
-            recv_to_write_ms_max=last.write_ms_max,
-            exchange_to_recv_ms_avg=last.delay_ms_avg,
-        )
-
-    def _write(self, ring: OwnedRing) -> None:
-        now_ms = self._clocks.wall_ns() // _NS_PER_MS
-        records: list[bytes] = []
-        size, room, seq = 0, ring.head.margin, ring.head.seq
-        for each in self._waiting:
-            stamps = Stamps(each.published_ms, each.taken_ms, now_ms, now_ms)
-            seq += 1
-            record = encode_record(TRADE, seq, each.maker.payload(each.trade, seq, stamps))
-            size += len(record)
-            if len(records) == BATCH_TRADES or size > room:
-                break
-            records.append(record)
-        ring.append(records, TRADE)
-        mono_ns = self._clocks.mono_ns()
-        for record in records:
-            each = self._waiting.popleft()
-            self._second.add(
-                size=len(record),
-                write_ns=mono_ns - each.arrived_ns,
-                delay_ns=_delay_ns(each.trade),
-            )
-            self.bytes += len(record)
-        self.trades += len(records)
-
-    def _fail(self, error: Exception) -> None:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        if not self.why:
-            _LOG.error("ring %s is not written: %s; trying again each second", self.name, why)
-        self.why = why
-        self._retry_ns = self._clocks.mono_ns() + int(RETRY_S * 1e9)
-
-
-def _known_in(ring: OwnedRing) -> list[tuple[str, int | str, int]]:
-    known = []
-    for record in ring.newest(REMEMBERED):
-        if record.kind == TRADE:
-            try:
-                trade = decode_trade(record.payload)
-            except MalformedError:
-                continue  # of another writer; ours is found again
-            known.append((trade.asset, trade.exchange_trade_id, trade.exchange_ts_ms))
-    return known
-
-
-def _delay_ns(trade: Trade) -> int | None:
-    if trade.back_filled:
-        return None
-    ns_per_unit: int = 10 ** (trade.instrument.time_exponent + 9)
-    return trade.received_ns - trade.time * ns_per_unit
 
 
 class KeptChannel:
@@ -328,10 +108,17 @@ class KeptChannel:
         if taken.lost:
             self._lose(taken.lost)
         for entry in taken.entries:
-            if entry.context is not self._header:
-                self._follow(entry.context)
-            for payload in payloads_of(entry.frame):
-                self._take_payload(payload, entry, taken.taken_ms)
+            try:
+                self._take_entry(entry, taken.taken_ms)
+            except Exception:  # the next block may be in order
+                _LOG.exception("an internal fault in consolidate")
+                self._lose(entry.next_seq - entry.first_seq)
+
+    def _take_entry(self, entry: Entry[Header], taken_ms: int) -> None:
+        if entry.context is not self._header:
+            self._follow(entry.context)
+        for payload in payloads_of(entry.frame):
+            self._take_payload(payload, entry, taken_ms)
 
     def _take_payload(self, payload: bytes, entry: Entry[Header], taken_ms: int) -> None:
         kind, header = payload[0], entry.context
@@ -346,7 +133,7 @@ class KeptChannel:
                     self.lost += 1
                 else:
                     ring, maker = place
-                    ring.add(_Waiting(maker, trade, published_ms, taken_ms, entry.arrived_ns))
+                    ring.add(Waiting(maker, trade, published_ms, taken_ms, entry.arrived_ns))
         elif kind in (FrameKind.STATUS, FrameKind.GAP, FrameKind.LOSS):
             event = decode_event(payload, header)
             match event:

@@ -29,13 +29,8 @@ from fanout.stats.snapshots import TransportStats
 from fanout.transports.base import Transport
 from fanout.transports.consolidate.chunks import assigned
 from fanout.transports.consolidate.config import ConsolidateConfig
-from fanout.transports.consolidate.keeping import (
-    REAL_CLOCKS,
-    Clocks,
-    KeptChannel,
-    KeptRing,
-    Taken,
-)
+from fanout.transports.consolidate.keeping import KeptChannel, Taken
+from fanout.transports.consolidate.kept_ring import REAL_CLOCKS, Clocks, KeptRing
 from fanout.transports.consolidate.metrics import MetricsFile
 from fanout.transports.consolidate.ring_file import OwnedRing, open_ring
 from fanout.transports.consolidate.worker import Worker

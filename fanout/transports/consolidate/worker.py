@@ -14,13 +14,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from fanout.protocol.records import Header
-from fanout.transports.consolidate.keeping import (
-    PAUSE_S,
-    REAL_CLOCKS,
-    Clocks,
-    KeptChannel,
-    Taken,
-)
+from fanout.transports.consolidate.keeping import KeptChannel, Taken
+from fanout.transports.consolidate.kept_ring import PAUSE_S, REAL_CLOCKS, Clocks
 from fanout.transports.consolidate.metrics import MetricsFile
 
 _LOG = logging.getLogger("fanout")

@@ -142,7 +142,8 @@ def test_what_cannot_be_read_is_said_with_its_numbers(
     for words in (
         "x_trade_chunk0: number 3 damaged: CRC",
         "x_trade_chunk0: number 4 is of kind 0, and no trade; those that follow are left out",
-        "x_trade_chunk0: number 6 no trade: no trade: sz b'null'",
+        "x_trade_chunk0: number 6 no trade: sz b'null'",
+        "2 records could not be read: 1 damaged, 1 no trade",
     ):
         assert done.stderr.count(words) == 1, done.stderr
     checked = at_once("rings", "verify", folder)

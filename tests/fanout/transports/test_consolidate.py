@@ -30,9 +30,10 @@ from fanout.protocol.events import encode_event
 from fanout.protocol.framing import frame
 from fanout.protocol.records import Loss, Reference
 from fanout.stats.snapshots import RingStats, TransportStats
-from fanout.transports.consolidate import keeping
+from fanout.transports.consolidate import kept_ring
 from fanout.transports.consolidate.config import ConsolidateConfig
-from fanout.transports.consolidate.keeping import Clocks, KeptChannel, Taken
+from fanout.transports.consolidate.keeping import KeptChannel, Taken
+from fanout.transports.consolidate.kept_ring import Clocks
 from fanout.transports.consolidate.metrics import MetricsFile, Row, Second
 from fanout.transports.consolidate.transport import TAKEN_BYTES, ConsolidateTransport
 from fanout.transports.consolidate.worker import Worker
@@ -202,7 +203,8 @@ class Kept:
         entries = [log.entry(each) for each in range(self._position, log.end)]
         self._position = log.end
         self.worker.give(self.kept, Taken(entries, lost, 5, 1))
-        self.worker.do(wait=False)
+        if not self.worker.is_running:
+            self.worker.do(wait=False)
 
     def second(self) -> None:
         self.clock.mono += 10**9
@@ -366,7 +368,7 @@ def test_a_ring_that_cannot_be_written_keeps_its_trades_until_it_can(
 def test_what_has_no_room_to_wait_is_lost_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "MAX_WAITING", 10)
+    monkeypatch.setattr(kept_ring, "MAX_WAITING", 10)
     with keeping_in(tmp_path) as made:
         made.kept.rings[0].close()
         for each in tmp_path.glob("test*"):
@@ -543,13 +545,15 @@ def test_a_fault_of_ours_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureF
         made.channel.relay(frame(b"\x10garbage"), 1)
         publish(made.channel, 2)
         made.worker.start()
-        log = made.channel.log
-        for position in (log.end - 2, log.end - 1):
-            made.worker.give(made.kept, Taken([log.entry(position)], 0, 5, 1))
+        made.give()
+        made.worker._queue.put(("no channel", None))  # type: ignore[arg-type]
+        publish(made.channel, 3)
+        made.give()
         made.worker.stop()
         made.worker._thread.join(10)  # type: ignore[union-attr]
-    assert "an internal fault in consolidate" in caplog.text
-    assert ids(tmp_path) == [2]
+        assert made.kept.lost == 1
+    assert caplog.text.count("an internal fault in consolidate") == 2
+    assert ids(tmp_path) == [2, 3]
 
 
 async def test_a_channel_that_is_slower_than_its_log_is_long_loses_what_is_told(
