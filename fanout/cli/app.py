@@ -8,6 +8,7 @@ import typer
 from fanout.cli.book import book
 from fanout.cli.bridge import bridge
 from fanout.cli.check import check
+from fanout.cli.compare import compare
 from fanout.cli.config_file import DEFAULT, SOURCE, name_variables, read_config, source_of
 from fanout.cli.journal import JournalCommand
 from fanout.cli.logs import LogFormat, choose
@@ -155,6 +156,7 @@ app.command("replay", cls=ReplayCommand, context_settings=TRANSPORT_SETTINGS)(re
 app.command("tail")(tail)
 app.command("save")(save)
 app.command("book")(book)
+app.command("compare")(compare)
 app.add_typer(bridge)
 app.add_typer(rings)
 app.command("venues")(venues)

@@ -36,6 +36,9 @@ MOST_KEPT: Final = 500_000
 """Trades of all symbols that are kept: those of a minute at 8,000 a second. Each takes some 300
 bytes without a partner, and 150 with one."""
 
+JOINING_NS: Final = 10**9
+"""A trade that comes so soon after the other stream has joined may be from before."""
+
 MOST_EXCUSED: Final = 100_000
 """Trades without a partner whose key is kept, because the other stream told that it lost them. It
 may back-fill them later."""
@@ -108,6 +111,8 @@ class Pairs:
         """By symbol, the side that lacks it, and key."""
         self._waiting = [0, 0]
         """Trades of each side without a partner."""
+        self._awaited: tuple[set[_Entry], set[_Entry]] = (set(), set())
+        """The trades of each side that a partner may still come for, once this is closed."""
         self._is_closed = False
 
     def of(self, symbol: str) -> Pairing:
@@ -125,10 +130,9 @@ class Pairs:
     @property
     def is_waiting(self) -> bool:
         """Whether a trade may still find its partner."""
+        waiting = self._awaited if self._is_closed else self._waiting
         a, b = self._sides
-        return bool(
-            (self._waiting[A] and not b.has_ended) or (self._waiting[B] and not a.has_ended)
-        )
+        return bool((waiting[A] and not b.has_ended) or (waiting[B] and not a.has_ended))
 
     def position(self, trade: Trade) -> int:
         """Where a trade stands among those of its symbol."""
@@ -189,6 +193,7 @@ class Pairs:
             pairing.later[side if later_ns > 0 else 1 - side].add(abs(later_ns))
         entry.trade = None
         self._waiting[entry.side] -= 1
+        self._awaited[entry.side].discard(entry)
         self._compare(pairing, *pairs)
         if not (first.back_filled or trade.back_filled):
             self._check_order(pairing, ranks, *pairs)
@@ -243,6 +248,7 @@ class Pairs:
                 counts.pop(entry.key[0], None)
         if entry.trade is not None:
             self._waiting[entry.side] -= 1
+            self._awaited[entry.side].discard(entry)
             self._judge(pairing, entry, entry.trade, is_forced=is_forced)
 
     def _judge(self, pairing: Pairing, entry: _Entry, trade: Trade, *, is_forced: bool) -> None:
@@ -254,9 +260,11 @@ class Pairs:
             report.undecided += 1
             self._find(What.UNDECIDED, trade)
             return
+        own_first = pairing.seen[entry.side].first
+        has_begun = own_first is not None and own_first <= position
         is_enclosed = seen.first is not None and seen.first < position < seen.last
         has_joined = other.begun_ns is not None and entry.at_ns >= other.begun_ns + self._within_ns
-        if not (is_enclosed or (is_over and has_joined)):
+        if not has_begun or not (is_enclosed or (is_over and has_joined)):
             report.outside += 1
             return
         told = other.told(seen, position, trade.trade_id)
@@ -280,6 +288,16 @@ class Pairs:
         self._is_closed = True
         for pairing in self._pairings.values():
             pairing.note_window()
+            for entry in pairing.queue:
+                if entry.trade is not None and self._is_awaited(pairing, entry, entry.trade):
+                    self._awaited[entry.side].add(entry)
+
+    def _is_awaited(self, pairing: Pairing, entry: _Entry, trade: Trade) -> bool:
+        """Whether the other stream had joined when it should have brought a trade."""
+        other, seen = self._sides[1 - entry.side], pairing.seen[1 - entry.side]
+        if seen.first is not None:
+            return self.position(trade) > seen.first
+        return other.begun_ns is not None and entry.at_ns >= other.begun_ns + JOINING_NS
 
     def finish(self) -> None:
         """Decide all that is left."""

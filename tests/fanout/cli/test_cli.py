@@ -36,7 +36,7 @@ def test_help_shows_the_commands_and_examples() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "simulate"),
+        *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "compare", "simulate"),
         *("venues", "symbols", "replay", "slots"),
     ],
 )

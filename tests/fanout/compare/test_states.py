@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from fanout.clients.outcomes import Restarted
 from fanout.compare import What
-from fanout.protocol import BookFlags, BookUpdate, Level, OrderUpdate, Position, Quote
+from fanout.protocol import BookFlags, BookUpdate, OrderUpdate, Position, Quote
 from fanout.protocol.book_records import pack_levels, pack_orders
 from tests.fanout.compare.streams import BTC, MS, compared
 
@@ -121,7 +121,6 @@ def test_books_by_order_are_compared_by_their_levels() -> None:
 
     found = compared([orders(1, 3), orders(2, 3)], [orders(1, 3), orders(2, 4)])
     assert found.differences == [(What.BOOK, 2, "bid 1")]
-    assert Level(100, 5)
 
 
 def test_update_ids_of_a_services_own_are_not_compared() -> None:

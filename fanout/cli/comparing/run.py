@@ -1,0 +1,174 @@
+"""Runs a comparison: reads both streams until the end, and lets late trades find their partners.
+
+Where both streams are live, one is later than the other by the time at which its records come here.
+Where one is a journal, that would compare a disk with a network. The times at which each service
+had the records are taken instead. A journal that is ahead of the other stream waits for it, so that
+little has to be kept.
+"""
+
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from fanout.cli.comparing.sources import Opened
+from fanout.cli.outcome import say
+from fanout.cli.source import told
+from fanout.clients.outcomes import (
+    Disconnected,
+    DisconnectedError,
+    Received,
+    Restarted,
+    UnknownSymbolError,
+)
+from fanout.compare import Clock, Comparison
+
+HOLD_S: Final = 0.05
+"""How often a journal that is ahead looks where the other stream is."""
+
+QUIET_S: Final = 0.5
+"""A stream that brought nothing for so long, and is connected, has brought everything until now. A
+service sends at least once a second."""
+
+
+class Comparing:
+    """Two open streams and their comparison."""
+
+    def __init__(
+        self,
+        opened: tuple[Opened, Opened],
+        comparison: Comparison,
+        *,
+        clock: Clock,
+        within_s: float,
+        save: Callable[[], None],
+    ) -> None:
+        """`save` writes what was found since its last call."""
+        self._opened = opened
+        self._comparison = comparison
+        self._clock = clock
+        self._within_s = within_s
+        self._lead_ns = int(within_s * 1e9) // 2
+        self._save = save
+        self._has_ended = [False, False]
+        self._is_held = [False, False]
+        """Whether a journal waits for the other stream."""
+        self._newest: list[tuple[int, float] | None] = [None, None]
+        """The time of each stream's newest record, by the comparison's clock and by trio's."""
+        self._is_closed = False
+        self._over, self._settled = trio.Event(), trio.Event()
+
+    async def run(self, for_s: float) -> None:
+        """Compare for `for_s`, until a signal, or until a stream ends. Then wait for trades that
+        only one stream has, at most as long as one may be later."""
+        ending = trio.CancelScope()
+        waiting = trio.CancelScope()
+        for side in (0, 1):
+            self._comparison.serve(side, self._opened[side].header)
+            if self._clock is Clock.ARRIVAL:
+                self._reach(side, _now_ns())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signals, ending, waiting)
+            for side in (0, 1):
+                nursery.start_soon(self._read, side)
+            nursery.start_soon(self._tick)
+            ending.deadline = trio.current_time() + for_s
+            with ending:
+                await self._over.wait()
+            self._close()
+            waiting.deadline = trio.current_time() + self._within_s
+            with waiting:
+                await self._settled.wait()
+            nursery.cancel_scope.cancel()
+
+    def _close(self) -> None:
+        self._comparison.close()
+        self._is_closed = True
+        self._look()
+
+    def _look(self) -> None:
+        """Find out whether nothing can be compared any more, and nothing waits."""
+        if self._is_closed:
+            if not self._comparison.is_waiting:
+                self._settled.set()
+        elif any(self._has_ended) and (all(self._has_ended) or not self._comparison.is_waiting):
+            self._over.set()
+
+    async def _read(self, side: int) -> None:
+        opened = self._opened[side]
+        stream, header = opened.stream, opened.header
+        try:
+            async for record in stream:
+                if stream.header is not None and stream.header is not header:
+                    header = stream.header
+                    self._comparison.serve(side, header)
+                self._take(side, record)
+                self._look()
+                if opened.is_kept:
+                    await self._hold(side)
+        except (DisconnectedError, UnknownSymbolError) as error:
+            say(f"{'AB'[side]} is over: {error}")
+        self._has_ended[side] = True
+        self._comparison.end(side)
+        self._look()
+
+    def _take(self, side: int, record: Received) -> None:
+        if isinstance(record, Disconnected | Restarted):
+            say(told(self._opened[side].stream.url, record))
+            self._comparison.take(side, record, 0)
+            return
+        newest = self._newest[side]
+        if self._clock is Clock.ARRIVAL:
+            at_ns = _now_ns()
+        else:
+            at_ns = getattr(record, "received_ns", 0) or (newest[0] if newest else 0)
+        if at_ns:
+            self._newest[side] = at_ns, trio.current_time()
+        self._comparison.take(side, record, at_ns)
+
+    def _reach(self, side: int, now_ns: int) -> None:
+        self._newest[side] = now_ns, trio.current_time()
+        self._comparison.advance(side, now_ns)
+
+    async def _hold(self, side: int) -> None:
+        """Wait while this stream is ahead of the other one."""
+        while not self._has_ended[1 - side] and self._is_ahead(side):
+            self._is_held[side] = True
+            await trio.sleep(HOLD_S)
+        self._is_held[side] = False
+
+    def _is_ahead(self, side: int) -> bool:
+        own, other = self._comparison.now_ns(side), self._comparison.now_ns(1 - side)
+        return own is not None and (other is None or own - other > self._lead_ns)
+
+    async def _tick(self) -> None:
+        """Let the time of a quiet stream go on, and write what was found."""
+        while True:
+            await trio.sleep(QUIET_S)
+            self._save()
+            for side in (0, 1):
+                newest = self._newest[side]
+                if newest is None or self._has_ended[side] or self._is_held[side]:
+                    continue
+                at_ns, at_s = newest
+                quiet_s = trio.current_time() - at_s
+                if quiet_s >= QUIET_S:
+                    self._comparison.advance(side, at_ns + int(quiet_s * 1e9))
+            self._look()
+
+
+async def _end_on_signals(first: trio.CancelScope, second: trio.CancelScope) -> None:
+    """End the comparison at the first signal, and the wait for late trades at the next."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
+        async for _ in signals:
+            if first.cancel_called:
+                second.cancel()
+            first.cancel()
+
+
+def _now_ns() -> int:
+    return int(trio.current_time() * 1e9)
