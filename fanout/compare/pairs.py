@@ -191,7 +191,7 @@ class Pairs:
         later_ns = at_ns - entry.at_ns
         if later_ns:
             pairing.later[side if later_ns > 0 else 1 - side].add(abs(later_ns))
-        entry.trade = None
+        entry.trade, entry.at_ns = None, max(entry.at_ns, at_ns)
         self._waiting[entry.side] -= 1
         self._awaited[entry.side].discard(entry)
         self._compare(pairing, *pairs)
@@ -233,10 +233,7 @@ class Pairs:
         if entry.trade is None:
             return max(a.now_ns, b.now_ns) > entry.at_ns + self._within_ns
         other, seen = self._sides[1 - entry.side], pairing.seen[1 - entry.side]
-        since_ns = max(entry.at_ns, other.settled_ns(seen))
-        return other.now_ns > since_ns + self._within_ns and not other.may_bring(
-            seen, entry.trade.trade_id
-        )
+        return self._has_passed(pairing, entry) and not other.may_bring(seen, entry.trade.trade_id)
 
     def _decide(self, pairing: Pairing, entry: _Entry, *, is_forced: bool = False) -> None:
         """Count the entry at the head of the queue, and forget it."""
@@ -254,17 +251,12 @@ class Pairs:
     def _judge(self, pairing: Pairing, entry: _Entry, trade: Trade, *, is_forced: bool) -> None:
         lacking = 1 - entry.side
         other, seen, report = self._sides[lacking], pairing.seen[lacking], pairing.report
-        position = self.position(trade)
-        is_over = other.now_ns > entry.at_ns + self._within_ns
-        if is_forced and not is_over:
+        if is_forced and not self._has_passed(pairing, entry):
             report.undecided += 1
             self._find(What.UNDECIDED, trade)
             return
-        own_first = pairing.seen[entry.side].first
-        has_begun = own_first is not None and own_first <= position
-        is_enclosed = seen.first is not None and seen.first < position < seen.last
-        has_joined = other.begun_ns is not None and entry.at_ns >= other.begun_ns + self._within_ns
-        if not has_begun or not (is_enclosed or (is_over and has_joined)):
+        position = self.position(trade)
+        if not self._is_expected(pairing, entry, position):
             report.outside += 1
             return
         told = other.told(seen, position, trade.trade_id)
@@ -273,6 +265,32 @@ class Pairs:
             return
         _count(report, "only", entry.side)
         self._find(ONLY[entry.side], trade)
+
+    def _is_expected(self, pairing: Pairing, entry: _Entry, position: int) -> bool:
+        """Whether the other stream should have brought a trade that it lacks.
+
+        It should if it brought earlier and later ones. Where it brought no later one, or none of
+        the symbol at all, the time decides: both streams have to be there, without an interruption,
+        for as long as a trade may be late, before and after it.
+        """
+        own, seen = pairing.seen[entry.side], pairing.seen[1 - entry.side]
+        if own.first is None or position < own.first:
+            return False
+        if seen.first is not None and not seen.first < position:
+            return False
+        if seen.first is not None and position < seen.last:
+            return True
+        begun_ns = self._sides[1 - entry.side].begun_ns
+        if begun_ns is None or not self._has_passed(pairing, entry):
+            return False
+        steady_ns = max(begun_ns, self._sides[entry.side].settled_ns(own))
+        return entry.at_ns >= steady_ns + self._within_ns
+
+    def _has_passed(self, pairing: Pairing, entry: _Entry) -> bool:
+        """Whether the other stream is so far that a trade can hardly come."""
+        other, seen = self._sides[1 - entry.side], pairing.seen[1 - entry.side]
+        since_ns = max(entry.at_ns, other.settled_ns(seen))
+        return other.now_ns > since_ns + self._within_ns
 
     def _excuse(self, pairing: Pairing, lacking: int, key: Key, trade: Trade, told: Told) -> None:
         """Count a trade that a stream lacks and told to be missing."""
