@@ -9,14 +9,16 @@ from msgspec.structs import replace
 
 from fanout.cli.comparing import record
 from fanout.cli.comparing.record import Findings
+from fanout.cli.comparing.sources import fitting
 from fanout.cli.comparing.view import lines_of, verdict
 from fanout.cli.outcome import OutputError
+from fanout.cli.source import Source
 from fanout.compare import Clock, Finding, Report, SideReport, SymbolReport, What
 from fanout.compare.values import Spread, States
-from fanout.protocol import EndReason, Trade
+from fanout.protocol import DataKinds, EndReason, Trade
 from tests.clients.test_journal import Folder
 from tests.fanout.cli.processes import at_once
-from tests.protocol.golden import BTC
+from tests.protocol.golden import BTC, HEADER
 
 MS = 1_791_382_992_838
 
@@ -60,10 +62,13 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert result.stderr == f"fanout: --out {tmp_path} is not empty: name another directory\n"
 
 
-def journal(path: Path, trades: list[Trade], epoch_ns: int = 1) -> str:
-    """A journal with these trades, a block each."""
+def journal(path: Path, trades: list[Trade], epoch_ns: int = 1, **header: object) -> str:
+    """A journal with these trades, a block each, and these fields of its header."""
     folder = Folder(path)
     story = folder.story(epoch_ns)
+    channel = story.channel
+    channel.header = channel.log.context = replace(channel.header, **header)
+    story.rotate()
     for each in trades:
         story.channel.publish([each], received_ns=1_000_000 * each.trade_id, held_ns=0)
     story.channel.end(EndReason.SHUTDOWN, retry_ms=1, why="stopped")
@@ -131,7 +136,61 @@ def test_trades_are_matched_by_content_if_asked(tmp_path: Path) -> None:
     assert at_once("compare", a, b, "--match", "content").returncode == 0
 
 
-def test_streams_without_a_symbol_in_common_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"venue": "okx"}, "A is of test, and B of okx: compare streams of one venue"),
+        (
+            {"instruments": (replace(BTC, symbol="X"),), "references": HEADER.references[:1]},
+            "A and B have no symbol in common",
+        ),
+        ({"data": DataKinds.QUOTES}, "A and B have no kind of data in common"),
+    ],
+)
+def test_streams_with_nothing_in_common_are_refused(
+    header: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    a = journal(tmp_path / "a", trades())
+    b = journal(tmp_path / "b", [], **header)
+    result = at_once("compare", a, b)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"fanout: {said}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_ids_of_bybit_are_matched_in_any_order(tmp_path: Path) -> None:
+    scrambled = [replace(each, trade_id=each.trade_id * 7 % 23) for each in trades()]
+    urls = [
+        journal(tmp_path / name, its, venue="bybit")
+        for name, its in (("a", scrambled), ("b", [*scrambled[:9], *scrambled[10:]]))
+    ]
+    result = at_once("compare", *urls, "--json")
+    assert result.returncode == 3
+    (symbol,) = json.loads(result.stdout)["symbols"]
+    assert (symbol["only_a"], symbol["matched"], symbol["first_id"]) == (1, 19, None)
+
+
+def test_an_option_goes_to_the_address_that_it_is_for() -> None:
+    of = Source(
+        address="tcp://h:1",
+        symbols=None,
+        market_only=False,
+        start=None,
+        reconnect=True,
+        token_file="token",
+        tls_ca="ca",
+        interface="10.0.0.1",
+    )
+    group = "multicast://239.1.1.1:1"
+    tcp = fitting(of, (of.address, group))
+    assert (tcp.token_file, tcp.tls_ca, tcp.interface) == ("token", None, "")
+    alone = fitting(replace(of, address=group), (of.address, group))
+    assert (alone.token_file, alone.tls_ca, alone.interface) == (None, None, "10.0.0.1")
+    asked = fitting(replace(of, address=group, recovery="tls://h:2"), (of.address, group))
+    assert (asked.token_file, asked.tls_ca) == ("token", "ca")
+
+
+def test_a_symbol_that_no_stream_has_is_refused(tmp_path: Path) -> None:
     a = journal(tmp_path / "a", trades())
     result = at_once("compare", a, a, "--symbols", "ETHUSDT")
     assert result.returncode == 2

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from fanout.cli.comparing.run import Comparing
-from fanout.cli.comparing.sources import Opened
+from fanout.cli.comparing.sources import Opened, _connect
 from fanout.clients.outcomes import Disconnected, DisconnectedError, Received, Restarted
 from fanout.compare import Clock, Comparison, Finding, Identity, Report, What
 from fanout.protocol import Header, Position
@@ -158,6 +158,20 @@ async def test_instruments_that_join_later_are_compared_too(autojump_clock: Mock
     a, b = (Script([trade(1), trade(2, LIFE)], stays=False) for _ in "AB")
     report, _ = await Run(a, b, header=few)()
     assert [each.matched for each in report.symbols] == [1, 1]
+
+
+async def test_a_stream_that_does_not_answer_is_named(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Late(Script):
+        async def connect(self) -> Header:
+            await trio.sleep(5)
+            return HEADER
+
+    headers: dict[int, Header] = {}
+    await _connect({0: Script([]), 1: Late([])}, headers)
+    assert set(headers) == {0, 1}
+    assert capsys.readouterr().err == "fanout: waiting for tcp://script to answer\n"
 
 
 async def test_a_signal_ends_it_and_another_ends_the_wait(autojump_clock: MockClock) -> None:
