@@ -26,7 +26,7 @@ from typing import Final, Self
 import msgspec
 
 from fanout.clients.outcomes import AddressError
-from fanout.protocol.consolidated import DATA, META, TRADE
+from fanout.protocol.consolidated import DATA, META, TRADE, channel_of
 from fanout.protocol.consolidated_reader import (
     MOST,
     RingReader,
@@ -149,12 +149,14 @@ class ConsolidatedClient:
         poll_s: float = 0.1,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`url` is `rings://DIR`, or DIR. Without `follow` it ends with what is there when it opens
-        a ring. Raises `AddressError`."""
+        """`url` is `rings://DIR`, or DIR; with `/CHANNEL` behind it for the rings of one channel,
+        whose files begin with that word. Without `follow` it ends with what is there when it
+        opens a ring. Raises `AddressError`."""
         self.url = url
         self.wanted = Wanted(frozenset(symbols), frozenset(exchanges))
         """May be replaced at any time."""
         self._directory = url.removeprefix(SCHEME)
+        self._channel = ""
         if not self._directory or "://" in self._directory or "\0" in self._directory:
             raise AddressError(f"{url[:60]!r} is no directory of rings: rings://DIR")
         self._start = start
@@ -191,8 +193,16 @@ class ConsolidatedClient:
     def poll(self) -> list[Consolidated]:
         """What there is now, of at most a thousand numbers of each ring. Raises `RingsError` at the
         first look if there are no rings."""
+        return [one for ring in self.look() for one in self.read(ring)]
+
+    def look(self) -> tuple[str, ...]:
+        """Look for rings that are new. Gives the names of all. Raises as `poll` does."""
         self._look()
-        return [one for each in self._rings.values() for one in each.read(self.wanted)]
+        return tuple(self._rings)
+
+    def read(self, ring: str) -> list[Consolidated]:
+        """What there is now of one ring that `look` named, of at most a thousand numbers."""
+        return self._rings[ring].read(self.wanted)
 
     def close(self) -> None:
         """Give the files back."""
@@ -215,7 +225,13 @@ class ConsolidatedClient:
         if self._has_looked and not self._follows:
             return
         try:
-            names = [each[: -len(META)] for each in os.listdir(self._directory) if _is_meta(each)]
+            if not self._has_looked:
+                self._find_channel()
+            names = [
+                each[: -len(META)]
+                for each in os.listdir(self._directory)
+                if _is_meta(each) and self._channel in ("", channel_of(each))
+            ]
         except OSError as error:
             if self._has_looked:
                 return  # each ring reports that it is gone
@@ -227,6 +243,15 @@ class ConsolidatedClient:
             stem = os.path.join(self._directory, name)
             self._rings[name] = _Ring(name, stem, start, follows=self._follows)
         self._has_looked = True
+
+    def _find_channel(self) -> None:
+        """Take the end of the address for a channel, if it names rings and no directory. Raises
+        `OSError`."""
+        directory, _, channel = self._directory.rpartition("/")
+        if os.path.isdir(self._directory) or not os.path.isdir(directory or "."):
+            return
+        if any(channel_of(each) == channel for each in os.listdir(directory or ".")):
+            self._directory, self._channel = directory or ".", channel
 
 
 class _Ring:
@@ -243,6 +268,8 @@ class _Ring:
         self._until = 0
         """The newest number when it was opened."""
         self._fault = ""
+        self._left: tuple[os.stat_result, int] | None = None
+        """The files that could not be read any more, and the number to go on at in them."""
         self.is_idle = False
         """Whether the last look found nothing in it."""
 
@@ -263,23 +290,36 @@ class _Ring:
 
     def _open(self) -> list[Consolidated]:
         try:
-            self._files = _Files(self._stem)
-            self._reader = reader = RingReader(self._files, start=self._start)
+            self._files = files = _Files(self._stem)
+            self._reader = reader = RingReader(files, start=self._start)
+            found = self._go_on(files, reader)
         except (OSError, MalformedError) as error:
             return self._fail(error)
-        self._fault = ""
+        self._fault, self._left = "", None
         self._start = Start.OLDEST  # whatever is opened later is to be read whole
         head = reader.head
         self._until = head.seq
-        return [
-            RingOpened(
-                ring=self.name,
-                oldest_seq=reader.oldest_seq,
-                newest_seq=head.seq,
-                next_seq=reader.next_seq,
-                is_short=1 < reader.oldest_seq == head.oldest_slot,
-            )
-        ]
+        opened = RingOpened(
+            ring=self.name,
+            oldest_seq=reader.oldest_seq,
+            newest_seq=head.seq,
+            next_seq=reader.next_seq,
+            is_short=1 < reader.oldest_seq == head.oldest_slot,
+        )
+        return [*found, opened]
+
+    def _go_on(self, files: "_Files", reader: RingReader) -> list[Consolidated]:
+        """In files that could not be read for a while, go on behind what was read of them. Gives
+        what is missed."""
+        if self._left is None:
+            return []
+        before, seq = self._left
+        if not os.path.samestat(files.stat, before) or reader.head.seq + 1 < seq:
+            return [self._missed(Unread(seq, seq - 1, Why.ANEW))]
+        reader.next_seq = max(seq, reader.oldest_seq)
+        if reader.next_seq == seq:
+            return []
+        return [self._missed(Unread(seq, reader.next_seq - 1, Why.LAPPED))]
 
     def _read(self, reader: RingReader, wanted: Wanted) -> list[Consolidated]:
         most = MOST if self._follows else min(MOST, self._until - reader.next_seq + 1)
@@ -327,6 +367,8 @@ class _Ring:
 
     def _fail(self, error: Exception) -> list[Consolidated]:
         """Give up the files until the next look."""
+        if self._reader is not None and self._files is not None and self._left is None:
+            self._left = self._files.stat, self._reader.next_seq
         self.close()
         why = reason(error).lower() if isinstance(error, OSError) else str(error)
         if why == self._fault:
@@ -347,6 +389,11 @@ class _Files:
         except BaseException:
             os.close(self._meta)
             raise
+
+    @property
+    def stat(self) -> os.stat_result:
+        """Which files these are."""
+        return os.fstat(self._meta)
 
     def meta(self, offset: int, size: int) -> bytes:
         return os.pread(self._meta, size, offset)

@@ -52,6 +52,8 @@ from fanout.protocol.errors import ChecksumError, MalformedError
 MAGIC: Final = b"RINGV1\0\0"
 META: Final = ".meta"
 DATA: Final = ".data"
+_CHUNK: Final = "_trade_chunk"
+"""Between the parts of a NAME."""
 
 BOOK: Final = 0
 TRADE: Final = 1
@@ -125,6 +127,17 @@ class Stores(msgspec.Struct, frozen=True):
     data: list[Store]
     slots: list[Store]
     head: Head
+
+
+def ring_name(channel: str, chunk: int) -> str:
+    """The NAME of a ring's files: the exchange's word, and the number of its part of the
+    symbols."""
+    return f"{channel}{_CHUNK}{chunk}"
+
+
+def channel_of(ring: str) -> str:
+    """The exchange's word in the NAME of a ring: fanout's channel. All of a NAME that has none."""
+    return ring.partition(_CHUNK)[0]
 
 
 def encode_head(head: Head) -> bytes:

@@ -37,7 +37,7 @@ NOTHING: Final = 4
 
 _ADDRESS: Final = (
     "An address as tail takes it: tcp://, tls://, shm://, ring://, multicast://, journal://, "
-    "nats://; or venue://NAME, the exchange itself."
+    "nats://; rings://DIR, rings of consolidate; or venue://NAME, the exchange itself."
 )
 
 
@@ -65,7 +65,7 @@ def compare(
         str,
         typer.Option(
             "--for",
-            help="End after that time: 10m. \\[default: with a journal, or by Ctrl-C]",
+            help="End after that time: 10m. \\[default: with what is on disk, or by Ctrl-C]",
             metavar="DURATION",
             show_default=False,
         ),
@@ -89,7 +89,7 @@ def compare(
     start: Annotated[
         str | None,
         typer.Option(
-            help="Where both begin, as for tail. \\[default: live; of two journals, oldest]",
+            help="Where both begin, as for tail. \\[default: live; of two on disk, oldest]",
             show_default=False,
         ),
     ] = None,

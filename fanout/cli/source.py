@@ -153,7 +153,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             self._require_no_secrets()
             return of_journal(
                 self.address,
-                start=_parse_start(self.start or Start.OLDEST),
+                start=parse_start(self.start or Start.OLDEST),
                 follow=follow,
                 symbols=typed_symbols(self.symbols or ()),
                 market_only=self.market_only,
@@ -165,7 +165,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             self._require_no_secrets()
             return of_queue(self.address, **self._options())
         if self.address.startswith("ring://"):
-            place = _parse_start(start)
+            place = parse_start(start)
             if isinstance(place, Moment):
                 raise UsageError(f"--start {start}: a ring knows no times; a service over TCP does")
             self._require_no_secrets()
@@ -177,7 +177,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         token = read_token(self.token_file)
         return over_tcp(
             self.address,
-            start=_parse_start(start),
+            start=parse_start(start),
             token=None if token is None else token.reveal(),
             tls=_tls(self.tls_ca),
             **self._options(),
@@ -210,7 +210,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             group_b=self.group_b,
             interface=self.interface,
             recovery=self.recovery,
-            start=_parse_start(self.start or Start.LIVE),
+            start=parse_start(self.start or Start.LIVE),
             **of_tcp,
             **self._options(),
         )
@@ -227,7 +227,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         of_stream = {} if self.prefix is None else {"prefix": self.prefix}
         return of_nats(
             self.address,
-            start=_parse_start(self.start or Start.LIVE),
+            start=parse_start(self.start or Start.LIVE),
             creds=self.creds,
             tls=_tls(self.tls_ca) if is_tls else None,
             **of_stream,
@@ -268,7 +268,8 @@ def told(url: str, record: Disconnected | Restarted) -> str:
     return f"{url}: the service was started anew: numbers begin at 1 again"
 
 
-def _parse_start(text: str) -> str | Position | Moment:
+def parse_start(text: str) -> str | Position | Moment:
+    """Where to begin, as `--start` has it. Raises `UsageError`."""
     if text in tuple(Start):
         return text
     try:

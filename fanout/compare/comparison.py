@@ -33,17 +33,27 @@ class Comparison:
         within_ns: int,
         compares_books: bool = True,
         most_kept: int = MOST_KEPT,
+        time_unit_ns: int = 1,
+        has_kinds: bool = True,
     ) -> None:
         """`sink` is called with each finding. A trade that is more than `within_ns` later than its
         partner counts as missing, and as one too many. Without `compares_books` the update ids of
-        the streams are not the venue's, and quotes and books are left out."""
+        the streams are not the venue's, and quotes and books are left out. The venue's times
+        are compared in units of `time_unit_ns`, and kinds of trades if both streams have them:
+        `has_kinds`."""
         self._sides = (Side(), Side())
         self._sink = sink
         self._within_ns = within_ns
         self._compares_books = compares_books
         self._data = [DataKinds.NONE, DataKinds.NONE]
         self._pairs = Pairs(
-            self._sides, sink, identity=identity, within_ns=within_ns, most_kept=most_kept
+            self._sides,
+            sink,
+            identity=identity,
+            within_ns=within_ns,
+            most_kept=most_kept,
+            time_unit_ns=time_unit_ns,
+            has_kinds=has_kinds,
         )
         self._identity = identity
         self._books = (Books(), Books())

@@ -98,12 +98,17 @@ class Pairs:
         identity: Identity,
         within_ns: int,
         most_kept: int = MOST_KEPT,
+        time_unit_ns: int = 1,
+        has_kinds: bool = True,
     ) -> None:
+        """`time_unit_ns` and `has_kinds` are as in `Comparison`."""
         self._sides = sides
         self._sink = sink
         self._identity = identity
         self._within_ns = within_ns
         self._most_kept = most_kept
+        self._time_unit_ns = time_unit_ns
+        self._has_kinds = has_kinds
         self.kept = 0
         """How many trades are kept, matched ones included."""
         self._pairings: dict[str, Pairing] = {}
@@ -138,7 +143,12 @@ class Pairs:
         """Where a trade stands among those of its symbol."""
         if self._identity is Identity.ASCENDING:
             return trade.trade_id
-        return _time_ns(trade)
+        return self._time(trade)
+
+    def _time(self, trade: Trade) -> int:
+        """The venue's time of a trade, in the unit of the comparison."""
+        scale: int = 10 ** (trade.instrument.time_exponent + 9)
+        return trade.time * scale // self._time_unit_ns
 
     def take(self, side: int, trade: Trade, at_ns: int) -> None:
         """Take the next trade of a stream."""
@@ -161,7 +171,7 @@ class Pairs:
     def _key(self, pairing: Pairing, side: int, trade: Trade) -> Key:
         if self._identity is not Identity.CONTENT:
             return trade.trade_id
-        content = _content(trade)
+        content = self._time(trade), *_content(trade)
         count = pairing.occurrences[side][content]
         pairing.occurrences[side][content] += 1
         return content, count
@@ -200,10 +210,19 @@ class Pairs:
 
     def _compare(self, pairing: Pairing, a: Trade, b: Trade) -> None:
         pairing.report.matched += 1
-        for field, of_a, of_b in differing(a, b):
+        for field, of_a, of_b in self._differing(a, b):
             unequal = pairing.report.unequal
             unequal[field] = unequal.get(field, 0) + 1
             self._find(What.UNEQUAL, a, field, of_a, of_b)
+
+    def _differing(self, a: Trade, b: Trade) -> list[tuple[str, str, str]]:
+        found = differing(a, b)
+        return [
+            each
+            for each in found
+            if (each[0] != "time" or self._time(a) != self._time(b))
+            and (each[0] != "kind" or self._has_kinds)
+        ]
 
     def _check_order(self, pairing: Pairing, ranks: tuple[int, int], a: Trade, b: Trade) -> None:
         tops = pairing.tops
@@ -328,15 +347,9 @@ class Pairs:
         self._sink(Finding(symbol, what, trade.trade_id, trade.time_ms, field, a, b))
 
 
-def _time_ns(trade: Trade) -> int:
-    scale: int = 10 ** (trade.instrument.time_exponent + 9)
-    return trade.time * scale
-
-
 def _content(trade: Trade) -> tuple[object, ...]:
     of = trade.instrument
     return (
-        _time_ns(trade),
         _shortest(trade.price, of.price_exponent),
         _shortest(trade.quantity, of.quantity_exponent),
         trade.buyer_is_maker,

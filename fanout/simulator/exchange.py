@@ -34,7 +34,7 @@ from fanout.simulator.market.batch import Batcher, with_batches
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.books import SyntheticBooks, with_books
 from fanout.simulator.market.clock import Clock
-from fanout.simulator.market.engine import Engine
+from fanout.simulator.market.engine import Engine, Witness
 from fanout.simulator.market.ledger import IdRange, market_id_of, on_wire
 from fanout.simulator.market.listing import no_such_symbol
 from fanout.simulator.market.ticks import (
@@ -134,6 +134,9 @@ class Exchange:
         self, symbol: str, stream: StreamKind = "trade", after: int | None = None
     ) -> tuple[IdRange, ...]:
         return self._account(self._engine.ledger.withheld, symbol, stream, after)
+
+    def watch(self, witness: Witness | None) -> None:
+        self._engine.witness = witness
 
     def wire_id(self, symbol: str, stream: StreamKind, market_id: int) -> int:
         """The id under which a client of `fanout` gets a row of the market."""

@@ -15,6 +15,7 @@ from fanout.simulator.faults.schedule import keep
 from fanout.simulator.market.book import Snapshot
 from fanout.simulator.market.capture import survey
 from fanout.simulator.market.clock import Clock
+from fanout.simulator.market.engine import Witness
 from fanout.simulator.market.ledger import IdRange
 from fanout.simulator.market.synthetic import SyntheticMarket
 from fanout.simulator.market.ticks import Source, StreamKind
@@ -56,6 +57,11 @@ class Simulator:
         those are no longer kept.
         """
         return self._exchange.issued(symbol, stream, after)
+
+    def watch(self, witness: Witness | None) -> None:
+        """Have `witness` called with each trade as it is issued, in the venue's own words, whether
+        or not it is sent. It should be quick. None ends it."""
+        self._exchange.watch(witness)
 
     def withheld(
         self, symbol: str, *, stream: StreamKind = "trade", after: int | None = None

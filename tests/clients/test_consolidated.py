@@ -193,9 +193,46 @@ def test_a_ring_that_is_overwritten_is_given_up_and_opened_again(
     (fault,) = client.poll()
     assert isinstance(fault, RingFault)
     assert "NORING" in fault.why
+    assert client.poll() == []
     packed.head()
+    packed.trade(4)
     packed.write(folder)
-    assert isinstance(client.poll()[0], RingOpened)
+    opened, *trades = client.poll()
+    assert isinstance(opened, RingOpened)
+    assert ids(trades) == [4]
+
+
+@pytest.mark.parametrize(("written", "why"), [(60, Why.LAPPED), (2, Why.ANEW)])
+def test_what_a_ring_lost_while_it_could_not_be_read_is_told(
+    written: int, why: Why, folder: Path, client: ConsolidatedClient
+) -> None:
+    """It was written on, or begun anew in the same files."""
+    client.poll()
+    broken = PackedRing()
+    broken.head(b"NORING\0\0")
+    broken.write(folder)
+    client.poll()
+    ring = PackedRing()
+    for each in range(1, written + 1):
+        ring.trade(each)
+    ring.write(folder)
+    missed, opened, *trades = client.poll()
+    assert isinstance(missed, Missed)
+    assert isinstance(opened, RingOpened)
+    assert (missed.first_seq, missed.why) == (4, why)
+    assert missed.last_seq == (opened.oldest_seq - 1 if why is Why.LAPPED else 3)
+    assert ids(trades) == list(range(opened.oldest_seq, written + 1))
+
+
+def test_a_channel_is_read_alone(folder: Path, packed: PackedRing) -> None:
+    packed.trade(4)
+    packed.write(folder, "y_trade_chunk0")
+    packed.write(folder, "y_trade_chunk1")
+    with ConsolidatedClient(f"rings://{folder}/y", start=Start.OLDEST, follow=False) as client:
+        assert ids(client.poll()) == [1, 2, 3, 4] * 2
+        assert list(client.counts) == ["y_trade_chunk0", "y_trade_chunk1"]
+    with pytest.raises(RingsError, match="no such file"):
+        ConsolidatedClient(f"rings://{folder}/z").poll()
 
 
 def test_a_ring_that_is_begun_anew_in_other_files_is_told_and_read_whole(

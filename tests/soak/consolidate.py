@@ -1,23 +1,26 @@
 """A whole venue on disk: 800 symbols through rings, a journal and TCP at once. Do they agree?
 
     simulator --stream, rest--> service (a process) --tcp------> one client, in a thread
-                                                  |'-journal---> files, read at the end
-                                                  '--rings-----> files, read at the end
+        '-----> its own record       |
+                                     |------------journal------> files, read at the end
+                                     '------------rings--------> files, read at the end
 
     python -m tests.soak.consolidate --minutes 30
     python -m tests.soak.consolidate --minutes 2          the short form
 
 Each of the three is reduced to the same account: for each symbol its trade ids in order, and a
 digest of all that was said of each trade. At the end the three accounts have to be equal, and each
-symbol's ids have to be those that the exchange issued, without a hole. The market runs on while
-everybody joins and while the service ends, so an account begins with the first trade that was
-delivered and ends with the last.
+symbol's ids have to be those that the exchange issued, without a hole. Each of the three is
+compared with the exchange's own record, trade by trade, as `fanout compare` does it. The command
+itself compares the rings with the journal. The market runs on while everybody joins and while the
+service ends, so an account begins with the first trade that was delivered and ends with the last.
 
 `CHECKS` lists the checks of an `Ended` run. Each gives what is wrong, in words. The exit code is 0
 only if nothing is.
 """
 
 import hashlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -41,7 +44,9 @@ from fanout.clients.journal import JournalClient
 from fanout.clients.tcp import TcpClient
 from fanout.protocol import Loss, Trade
 from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
+from fanout.simulator.market.ticks import Trade as Issued
 from tests.soak.figures import Sampler
+from tests.soak.record import MS, Noted, Record, compared
 from tests.stand.exchange import SPENT
 from tests.stand.inside import running_simulator
 from tests.stand.service import serving
@@ -71,7 +76,9 @@ ORDERLY: Final = 143
 class Account:
     """What was delivered of each symbol."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record | None = None) -> None:
+        """Each trade goes into the `record` too."""
+        self.record = record
         self.ids: dict[str, array[int]] = {}
         self.trades = 0
         self.lost = 0
@@ -87,15 +94,25 @@ class Account:
         self._digests[symbol].update(said.encode())
         self.trades += 1
 
+    def note(self, noted: Noted) -> None:
+        """Note a trade, and all that was said of it."""
+        self.add(noted.symbol, noted.trade_id, repr(noted))
+        if self.record is not None:
+            self.record.add(noted)
+
     def take(self, record: object) -> None:
         """Note what a client of a service or a journal handed over."""
         if isinstance(record, Trade):
-            side = "Sell" if record.buyer_is_maker else "Buy"
-            self.add(
-                record.symbol,
-                record.trade_id,
-                f"{record.trade_id} {record.price_text} {record.quantity_text} {side} "
-                f"{record.time_ms} {record.received_ns // 1_000_000}\n",
+            self.note(
+                Noted(
+                    record.symbol,
+                    record.trade_id,
+                    record.price_text,
+                    record.quantity_text,
+                    record.buyer_is_maker,
+                    record.time_ms,
+                    record.received_ns // MS,
+                )
             )
         elif isinstance(record, Loss):
             self.lost += record.count
@@ -103,11 +120,16 @@ class Account:
     def take_kept(self, trade: ConsolidatedTrade) -> None:
         """Note what was in a ring."""
         assert isinstance(trade.exchange_trade_id, int), "fanout's are numbers"
-        self.add(
-            trade.asset,
-            trade.exchange_trade_id,
-            f"{trade.exchange_trade_id} {trade.px} {trade.sz} {trade.side} "
-            f"{trade.exchange_ts_ms} {trade.recv_ts_ms}\n",
+        self.note(
+            Noted(
+                trade.asset,
+                trade.exchange_trade_id,
+                trade.px,
+                trade.sz,
+                trade.side == "Sell",
+                trade.exchange_ts_ms,
+                trade.recv_ts_ms,
+            )
         )
 
     def digest(self, symbol: str) -> str:
@@ -133,6 +155,10 @@ class Ended(msgspec.Struct, kw_only=True):
     """The last id of each symbol when everybody had joined; 0 before its first."""
     ending: dict[str, int]
     """The same shortly before the end."""
+    issued: Record
+    """The exchange's own record of the trades that it issued."""
+    command: "subprocess.CompletedProcess[str]"
+    """`fanout compare` of the rings with the journal."""
     served_s: float
     exit_code: int
     said: list[str]
@@ -204,14 +230,39 @@ def chunked(run: Ended) -> Iterator[str]:
         yield f"metrics.csv counts {written} trades, and the rings have {run.rings.trades}"
 
 
-CHECKS: Final[tuple[Check, ...]] = (orderly, same_everywhere, as_issued, chunked)
-"""What is asked of a run. A comparison with the exchange's own record of prices and times is one
-more of these."""
+def as_recorded(run: Ended) -> Iterator[str]:
+    """The trades of each have the price, quantity, side and time of the exchange's own record."""
+    for name in ("tcp", "journal", "rings"):
+        account: Account = getattr(run, name)
+        assert account.record is not None, "a run keeps them"
+        report, findings = compared(run.issued, account.record, run.symbols)
+        for each in findings[:10]:
+            yield f"{name}, compared with the exchange: {each}"
+        if report.compared < account.trades:
+            yield f"{name}: {report.compared} of {account.trades} trades could be compared"
 
 
-def read_rings(directory: Path) -> tuple[Account, list[str]]:
+def as_compared(run: Ended) -> Iterator[str]:
+    """`fanout compare` finds no difference between the rings and the journal."""
+    done = run.command
+    if (done.returncode, done.stderr) != (0, ""):
+        yield f"fanout compare ended with {done.returncode}: {done.stderr or done.stdout[-2_000:]}"
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    orderly,
+    same_everywhere,
+    as_issued,
+    as_recorded,
+    as_compared,
+    chunked,
+)
+"""What is asked of a run."""
+
+
+def read_rings(directory: Path, record: Record) -> tuple[Account, list[str]]:
     """What the rings have, and what else they handed over."""
-    account, odd = Account(), list[str]()
+    account, odd = Account(record), list[str]()
     url = f"rings://{directory}"
     with ConsolidatedClient(url, start=Start.OLDEST, follow=False) as client:
         for each in client:
@@ -222,8 +273,8 @@ def read_rings(directory: Path) -> tuple[Account, list[str]]:
     return account, odd
 
 
-def read_journal(directory: Path) -> Account:
-    account = Account()
+def read_journal(directory: Path, record: Record) -> Account:
+    account = Account(record)
     with JournalClient(f"journal://{directory}/{CHANNEL}") as client:
         for each in client:
             account.take(each)
@@ -233,8 +284,8 @@ def read_journal(directory: Path) -> Account:
 class Consumer:
     """A client over TCP, in a thread."""
 
-    def __init__(self, url: str) -> None:
-        self.account = Account()
+    def __init__(self, url: str, record: Record) -> None:
+        self.account = Account(record)
         self._client = TcpClient(url, start="oldest", reconnect=False)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -257,7 +308,26 @@ async def soak(
     config = SimulatorConfig(
         symbols=names, rate=rate, seed=seed, hold=True, kept_ids=10_000_000, kept_trades=1_000
     )
+    records = {
+        each: Record(directory / f"{each}.record") for each in ("issued", "tcp", "journal", "rings")
+    }
+
+    def witness(trade: Issued) -> None:
+        if trade.kind != SPENT:
+            records["issued"].add(
+                Noted(
+                    trade.symbol,
+                    trade.trade_id,
+                    trade.price,
+                    trade.quantity,
+                    trade.buyer_is_maker,
+                    trade.time_ms,
+                    trade.time_ms,
+                )
+            )
+
     async with running_simulator(config) as simulator:
+        simulator.watch(witness)
         words = [
             *("--assets", "all", "--ws-url", simulator.ws_url, "--rest-url", simulator.rest_url),
             *("--http-port", "0", "tcp", "--port", "0", "journal", "--dir"),
@@ -265,7 +335,7 @@ async def soak(
             *("--chunk-symbols", str(-(-symbols // CHUNKS))),
         ]
         async with serving(*words, log=directory / "log") as service:
-            consumer = Consumer(await service.address("tcp"))
+            consumer = Consumer(await service.address("tcp"), records["tcp"])
             sampler = Sampler(service, await service.address("http"))
             await service.address("rings")
             began_s = monotonic()
@@ -283,24 +353,43 @@ async def soak(
             exit_code = await service.end()
             await _until_over(consumer)
             said = service.said
+        simulator.watch(None)
         read_s = process_time()
-        rings, odd = read_rings(directory / "rings")
+        rings, odd = read_rings(directory / "rings", records["rings"])
         read_s = process_time() - read_s
+        journal = read_journal(directory / "journal", records["journal"])
+        for each in records.values():
+            each.close()
+        compare_s = monotonic()
+        command = await trio.to_thread.run_sync(_compare, directory)
+        compare_s = monotonic() - compare_s
         ended = Ended(
             directory=directory,
             simulator=simulator,
             symbols=names,
             tcp=consumer.account,
-            journal=read_journal(directory / "journal"),
+            journal=journal,
             rings=rings,
             odd=odd,
             joined=joined,
             ending=ending,
+            issued=records["issued"],
+            command=command,
             served_s=served_s,
             exit_code=exit_code,
             said=said,
         )
-        return ended, list(_figures(ended, sampler, read_s))
+        return ended, list(_figures(ended, sampler, read_s, compare_s))
+
+
+def _compare(directory: Path) -> "subprocess.CompletedProcess[str]":
+    rings, journal = f"rings://{directory}/rings", f"journal://{directory}/journal"
+    return subprocess.run(
+        [sys.executable, "-m", "fanout", "compare", rings, journal],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def last_ids(simulator: Simulator, symbols: Sequence[str]) -> dict[str, int]:
@@ -317,7 +406,9 @@ async def _until_over(consumer: Consumer) -> None:
             await trio.sleep(0.05)
 
 
-def _figures(run: Ended, sampler: Sampler, read_s: float) -> Iterator[tuple[str, float]]:
+def _figures(
+    run: Ended, sampler: Sampler, read_s: float, compare_s: float
+) -> Iterator[tuple[str, float]]:
     first, last = sampler.samples[0], sampler.samples[-1]
     yield "trades over TCP", run.tcp.trades
     yield "trades in the rings", run.rings.trades
@@ -348,6 +439,7 @@ def _figures(run: Ended, sampler: Sampler, read_s: float) -> Iterator[tuple[str,
         round(1_000 * max(each.send_max_s for each in sampler.samples), 1),
     )
     yield "reading the rings, us of CPU a trade", round(1e6 * read_s / max(1, run.rings.trades), 1)
+    yield "fanout compare rings:// journal://, s", round(compare_s, 1)
 
 
 def main() -> int:

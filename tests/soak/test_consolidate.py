@@ -6,11 +6,32 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from fanout.simulator.market.ledger import IdRange
-from tests.soak.consolidate import Account, Ended, as_issued, same_everywhere
+from tests.soak.consolidate import (
+    Account,
+    Ended,
+    as_compared,
+    as_issued,
+    as_recorded,
+    same_everywhere,
+)
+from tests.soak.record import Noted, Record, compared
 from tests.thoroughness import small_dose
 
 ROOT = Path(__file__).parents[2]
+
+
+NOTED = Noted("A", 5, "61800.30", "0.004", True, 1_000, 1_001)
+
+
+def recorded(path: Path, *noted: Noted) -> Record:
+    record = Record(path)
+    for each in noted:
+        record.add(each)
+    record.close()
+    return record
 
 
 def account(*ids: int, said: str = "x", symbol: str = "A") -> Account:
@@ -65,6 +86,53 @@ def test_ids_that_the_exchange_did_not_issue_or_that_are_missing_are_found() -> 
         assert list(as_issued(ended(rings=wrong)))
     quiet = ended(rings=Account(), ending={"A": 4})
     assert not list(as_issued(quiet))
+
+
+def test_a_record_gives_back_what_was_noted(tmp_path: Path) -> None:
+    (trade,) = recorded(tmp_path / "a", NOTED)
+    assert (trade.symbol, trade.trade_id, trade.time_ms) == ("A", 5, 1_000)
+    assert (trade.price_text, trade.quantity_text) == ("61800.30", "0.004")
+    assert (trade.buyer_is_maker, trade.received_ns) == (True, 1_001_000_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, []),
+        ({"received_ms": 1_900}, []),
+        ({"price": "61800.3"}, []),
+        ({"price": "61800.31"}, ["price"]),
+        ({"quantity": "0.0041"}, ["quantity"]),
+        ({"buyer_is_maker": False}, ["side"]),
+        ({"time_ms": 1_001}, ["time"]),
+        ({"trade_id": 6}, ["only-a", "only-b"]),
+    ],
+)
+def test_what_differs_from_the_record_of_the_exchange_is_found(
+    changes: dict[str, object], found: list[str], tmp_path: Path
+) -> None:
+    around = [NOTED._replace(trade_id=1), NOTED._replace(trade_id=9, received_ms=2_000)]
+    a = recorded(tmp_path / "a", around[0], NOTED, around[1])
+    b = recorded(tmp_path / "b", around[0], NOTED._replace(**changes), around[1])  # type: ignore[arg-type]
+    report, findings = compared(a, b, ["A"])
+    assert sorted(each.field or each.what.value for each in findings) == found
+    assert report.compared == 3 + (found == ["only-a", "only-b"])
+    same = account(1, 5, 9)
+    same.record = b
+    run = ended(issued=a, tcp=same, journal=same, rings=same)
+    assert len(list(as_recorded(run))) == 3 * len(found)
+    same.trades = 5
+    assert "could be compared" in list(as_recorded(run))[-1]
+
+
+def test_a_command_that_finds_differences_or_says_something_is_found() -> None:
+    def said(code: int, stderr: str = "") -> list[str]:
+        done = subprocess.CompletedProcess([], code, "different: 1", stderr)
+        return list(as_compared(ended(command=done)))
+
+    assert said(0) == []
+    assert said(3) == ["fanout compare ended with 3: different: 1"]
+    assert said(0, "a warning") == ["fanout compare ended with 0: a warning"]
 
 
 @small_dose

@@ -10,12 +10,15 @@ import trio
 from fanout.cli.comparing.record import Findings
 from fanout.cli.comparing.run import Comparing
 from fanout.cli.comparing.sources import (
+    RINGS,
     VENUE,
     Opened,
     VenueOptions,
     Wish,
+    check_rings_address,
     check_venue_address,
     fitting,
+    is_coarse,
     is_kept,
     open_both,
     scheme_of,
@@ -32,6 +35,8 @@ from fanout.venues.values import Continuity
 OWN_UPDATE_IDS: Final = ("bitfinex", "coinbase", "coinbase-advanced")
 """Venues that do not number the changes of their books. Each service numbers them itself."""
 
+_MS: Final = 1_000_000
+
 
 def wishes_of(
     source: Source,
@@ -41,21 +46,24 @@ def wishes_of(
     for_s: float,
     within_s: float,
 ) -> tuple[Wish, Wish]:
-    """What is wanted of both addresses. A journal beside a live stream begins `within_s` ago, and
-    goes on. Two journals are read from their beginning to their end. Raises `OperatorError`."""
+    """What is wanted of both addresses. A journal beside a live stream begins `within_s` ago, rings
+    with what comes, and both go on. Two streams that are on disk are read from their beginning to
+    their end. Raises `OperatorError`."""
     kept = [is_kept(each) for each in addresses]
     said = options.said
     venue = VenueOptions(
         feed=made_from(FeedConfig, said), ws_url=said["ws-url"], rest_url=said["rest-url"]
     )
     found = []
-    for address, is_journal in zip(addresses, kept, strict=True):
-        start = source.start
-        if start is None and is_journal and not all(kept):
-            start = str(time.time_ns() - int(within_s * 1e9))
+    for address, is_on_disk in zip(addresses, kept, strict=True):
+        scheme, start = scheme_of(address), source.start
+        if start is None and is_on_disk and not all(kept):
+            start = "live" if scheme == RINGS else str(time.time_ns() - int(within_s * 1e9))
         of_it = msgspec.structs.replace(source, address=address, start=start)
-        if scheme_of(address) == VENUE:
+        if scheme == VENUE:
             check_venue_address(of_it)
+        elif scheme == RINGS:
+            check_rings_address(of_it)
         follow = not all(kept) or for_s < math.inf
         found.append(Wish(source=fitting(of_it, addresses), follow=follow, venue=venue))
     a, b = found
@@ -82,6 +90,7 @@ class Compared:
         self._within_s = within_s
         is_any_kept = any(is_kept(each.address) for each in wishes)
         self.clock: Clock = Clock.RECEIVED if is_any_kept else Clock.ARRIVAL
+        self._is_coarse = any(is_coarse(each.address) for each in wishes)
         self.report: Report | None = None
         """None before the end."""
         self.addresses: tuple[str, str] = (wishes[0].address, wishes[1].address)
@@ -102,6 +111,7 @@ class Compared:
                 comparison,
                 clock=self.clock,
                 within_s=self._within_s,
+                received_unit_ns=_MS if self._is_coarse else 1,
                 save=self._findings.save,
             )
             await comparing.run(self._for_s)
@@ -121,6 +131,8 @@ class Compared:
             identity=Identity.CONTENT if self._by_content else _identity(a.venue),
             within_ns=int(self._within_s * 1e9),
             compares_books=is_one_numbering or a.venue not in OWN_UPDATE_IDS,
+            time_unit_ns=_MS if self._is_coarse else 1,
+            has_kinds=not self._is_coarse,
         )
 
 

@@ -1,9 +1,9 @@
 """Runs a comparison: reads both streams until the end, and lets late trades find their partners.
 
 Where both streams are live, one is later than the other by the time at which its records come here.
-Where one is a journal, that would compare a disk with a network. The times at which each service
-had the records are taken instead. A journal that is ahead of the other stream waits for it, so that
-little has to be kept.
+Where one is on disk, that would compare a disk with a network. The times at which each service
+had the records are taken instead. A stream on disk that is ahead of the other one waits for it, so
+that little has to be kept.
 """
 
 import signal
@@ -25,7 +25,7 @@ from fanout.clients.outcomes import (
 from fanout.compare import Clock, Comparison
 
 HOLD_S: Final = 0.05
-"""How often a journal that is ahead looks where the other stream is."""
+"""How often a stream on disk that is ahead looks where the other stream is."""
 
 QUIET_S: Final = 0.5
 """A stream that brought nothing for so long, and is connected, has brought everything until now. A
@@ -43,17 +43,20 @@ class Comparing:
         clock: Clock,
         within_s: float,
         save: Callable[[], None],
+        received_unit_ns: int = 1,
     ) -> None:
-        """`save` writes what was found since its last call."""
+        """`save` writes what was found since its last call. The times at which services had their
+        records are compared in units of `received_unit_ns`."""
         self._opened = opened
         self._comparison = comparison
         self._clock = clock
         self._within_s = within_s
         self._lead_ns = int(within_s * 1e9) // 2
         self._save = save
+        self._received_unit_ns = received_unit_ns
         self._has_ended = [False, False]
         self._is_held = [False, False]
-        """Whether a journal waits for the other stream."""
+        """Whether a stream on disk waits for the other one."""
         self._newest: list[tuple[int, float] | None] = [None, None]
         """The time of each stream's newest record, by the comparison's clock and by trio's."""
         self._is_closed = False
@@ -123,6 +126,7 @@ class Comparing:
             at_ns = _now_ns()
         else:
             at_ns = getattr(record, "received_ns", 0) or (newest[0] if newest else 0)
+            at_ns -= at_ns % self._received_unit_ns
         if at_ns:
             self._newest[side] = at_ns, trio.current_time()
         self._comparison.take(side, record, at_ns)

@@ -2,7 +2,8 @@
 
 `SCHEMES` has the kinds of addresses that are no client's of `fanout.cli.source`. A new kind is an
 entry there: a function that opens an address, and gives a `Stream`. It is in `KEPT` too if it reads
-records from a disk, and in `LAST` if it has to know the other stream.
+records from a disk, in `LAST` if it has to know the other stream, and in `COARSE` if it says less
+of a trade than a service does.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -12,11 +13,13 @@ from typing import Final, Protocol, cast
 import msgspec
 import trio
 
+from fanout.cli.comparing.rings import RingsStream
 from fanout.cli.outcome import say
 from fanout.cli.secrets import read_credentials
-from fanout.cli.source import Source, trio_nats_client
+from fanout.cli.source import Source, parse_start, trio_nats_client
 from fanout.cli.venues import check_venue, spelled
 from fanout.clients.client import AsyncClient
+from fanout.clients.consolidated import ConsolidatedClient
 from fanout.clients.journal import POLL_S, JournalReader
 from fanout.clients.multicast_trio import TrioMulticastClient
 from fanout.clients.outcomes import Received
@@ -28,11 +31,13 @@ from fanout.config.assets import typed_symbols
 from fanout.config.source import names_of
 from fanout.errors import UsageError
 from fanout.protocol.records import Header
+from fanout.protocol.request import Moment, Position
 from fanout.service import run_service
 from fanout.transports.tcp.config import TcpConfig
 from fanout.venues import VENUES
 
 VENUE: Final = "venue"
+RINGS: Final = "rings"
 
 PATIENCE_S: Final = 2.0
 """After so long without an answer, stderr names the stream that is waited for."""
@@ -153,6 +158,36 @@ def check_venue_address(source: Source) -> str:
     return name
 
 
+@asynccontextmanager
+async def _open_rings(wish: Wish) -> AsyncIterator[Stream]:
+    """A consolidator's rings."""
+    source = wish.source
+    start = check_rings_address(source)
+    stream = RingsStream(
+        source.address,
+        start=start,
+        symbols=typed_symbols(source.symbols or ()),
+        follow=wish.follow,
+        other=wish.other,
+    )
+    try:
+        yield stream
+    finally:
+        stream.close()
+
+
+def check_rings_address(source: Source) -> str | Moment:
+    """Where to begin in rings. Raises `UsageError` for what they cannot be asked, and
+    `AddressError`."""
+    ConsolidatedClient(source.address)
+    if source.market_only:
+        raise UsageError("--market-only: rings do not say which trades are of the market")
+    start = parse_start(source.start or "oldest")
+    if isinstance(start, Position):
+        raise UsageError(f"--start {source.start}: rings have no epoch; give a time")
+    return start
+
+
 def _source_of(wish: Wish) -> SourceConfig:
     """The source of `venue://NAME`: the symbols and kinds of data of the other stream, unless the
     operator names symbols."""
@@ -170,13 +205,16 @@ def _source_of(wish: Wish) -> SourceConfig:
     )
 
 
-SCHEMES: Final[dict[str, Opener]] = {VENUE: _open_venue}
+SCHEMES: Final[dict[str, Opener]] = {VENUE: _open_venue, RINGS: _open_rings}
 
-KEPT: Final = ("journal",)
+KEPT: Final = ("journal", RINGS)
 """Kinds of addresses of records on a disk, which have an end."""
 
-LAST: Final = (VENUE,)
+LAST: Final = (VENUE, RINGS)
 """Kinds of addresses that are opened once the other stream is connected, and get its header."""
+
+COARSE: Final = (RINGS,)
+"""Kinds of addresses whose trades have times in ms, and do not say of which kind they are."""
 
 
 def scheme_of(address: str) -> str:
@@ -187,6 +225,11 @@ def scheme_of(address: str) -> str:
 def is_kept(address: str) -> bool:
     """Whether an address is that of records on a disk."""
     return scheme_of(address) in KEPT
+
+
+def is_coarse(address: str) -> bool:
+    """Whether the trades of an address have times in ms, and no kinds."""
+    return scheme_of(address) in COARSE
 
 
 def fitting(source: Source, addresses: tuple[str, str]) -> Source:

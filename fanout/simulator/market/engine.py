@@ -11,7 +11,7 @@ The listing changes here too. During a run, instruments are listed, delisted and
 other units. The trades of a renamed instrument continue under the new symbol.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import trio
@@ -55,6 +55,9 @@ MAX_SYMBOLS = 5_000
 NEWEST_MS = 2**62  # later than any update: a snapshot as of then ends where an update ends
 
 
+Witness = Callable[[Trade], None]
+
+
 class _Sweep:
     """The trades of a sweep that have been issued, and how many are to come."""
 
@@ -93,6 +96,8 @@ class Engine:
         """Of a venue that sends several trades in one message."""
         self.history = History(self.listings, kept_trades)
         self.ledger = Ledger(kept_ids)
+        self.witness: Witness | None = None
+        """Called with each trade as it is issued, those before the opening left out."""
         self.books = books
         self.aged = AgedSnapshots()
         self._source = source
@@ -361,6 +366,8 @@ class Engine:
     def _enter(self, stream: str, due_ns: int, trade: Trade) -> None:
         self.ledger.issue(stream, trade.trade_id, trade.kind)
         self.history.add(trade)
+        if self.witness is not None:
+            self.witness(trade)
         if trade.symbol not in self._source.aggregated:
             self.aggregator.add(due_ns, trade)
 

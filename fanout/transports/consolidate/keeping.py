@@ -13,6 +13,7 @@ import msgspec
 from fanout.channel.log import Entry
 from fanout.errors import BindError
 from fanout.protocol.block import decode_block
+from fanout.protocol.consolidated import ring_name
 from fanout.protocol.consolidated_trade import PayloadMaker
 from fanout.protocol.constants import FeedState, FrameKind, GapState
 from fanout.protocol.events import decode_event
@@ -88,7 +89,7 @@ class KeptChannel:
     def _arrange(self, header: Header) -> None:
         chunks = self._chunks
         for number in range(len(self.rings), max(chunks.values(), default=-1) + 1):
-            name = f"{self.channel}_trade_chunk{number}"
+            name = ring_name(self.channel, number)
             self.rings.append(KeptRing(name, self.channel, self._open_ring, self._clocks))
         for ring in self.rings:
             ring.symbols = set()

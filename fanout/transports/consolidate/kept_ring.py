@@ -1,4 +1,4 @@
-"""One ring: the trades that wait for it, what is counted of it, and what it has from earlier starts.
+"""One ring: the trades that wait for it, what is counted of it, and what is known of its past.
 For the writing thread alone; the event loop reads the plain counters.
 
 A ring that cannot be opened or written keeps its trades waiting, up to `MAX_WAITING`, and is tried
@@ -235,5 +235,3 @@ def _delay_ns(trade: Trade) -> int | None:
         return None
     ns_per_unit: int = 10 ** (trade.instrument.time_exponent + 9)
     return trade.received_ns - trade.time * ns_per_unit
-
-

@@ -1,7 +1,7 @@
 """Two streams for a comparison, on a clock that a test sets."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -60,17 +60,16 @@ class Found:
         *,
         identity: Identity = Identity.ASCENDING,
         within_ns: int = WITHIN_NS,
-        compares_books: bool = True,
-        most_kept: int = 500_000,
         headers: tuple[Header, Header] | None = None,
+        **options: Any,
     ) -> None:
+        """`options` are those of `Comparison`."""
         self.findings: list[Finding] = []
         self.comparison = Comparison(
             self.findings.append,
             identity=identity,
             within_ns=within_ns,
-            compares_books=compares_books,
-            most_kept=most_kept,
+            **options,
         )
         for side, header in enumerate(headers or (replace(HEADER, data=ALL),) * 2):
             self.comparison.serve(side, header)

@@ -27,6 +27,7 @@ from tests.fanout.compare.streams import (
 )
 from tests.protocol.golden import HEADER
 
+MS = 10**6
 COUNT = 30
 DEEP = (3, 4, 9, 14, 15, 20, 25)
 """Places of planted differences, away from both ends."""
@@ -319,6 +320,25 @@ def test_without_comparable_ids_content_is_matched() -> None:
     assert found.report.symbols[0].matched == 21
     found = compared(twins, [*other[:9], *other[10:]], identity=Identity.CONTENT)
     assert found.differences == [(What.ONLY_A, 9, "")]
+
+
+@pytest.mark.parametrize("identity", list(Identity))
+def test_times_and_kinds_are_compared_as_far_as_both_streams_have_them(identity: Identity) -> None:
+    """B has whole ms only. In its first ms A had a trade before B had joined."""
+    fine = replace(BTC, time_exponent=-9)
+    of_a = [
+        replace(each, instrument=fine, time=each.time * MS + 100_000 * place)
+        for place, each in enumerate(run_of(0, 10))
+    ]
+    of_b = [replace(each, instrument=BTC, time=each.time // MS) for each in of_a[1:]]
+    of_b[4] = replace(of_b[4], kind=TradeKind.RPI)
+    joined = [replace(of_a[0], time=of_a[1].time - 1), *of_a[1:]]
+    coarse = compared(joined, of_b, identity=identity, time_unit_ns=MS, has_kinds=False)
+    assert coarse.differences == []
+    assert coarse.report.symbols[0].matched == 9
+    if identity is Identity.ASCENDING:
+        exact = compared(joined, of_b, identity=identity)
+        assert exact.report.symbols[0].unequal == {"time": 9, "kind": 1}
 
 
 def test_memory_is_bounded_by_the_time_that_trades_wait() -> None:
