@@ -19,7 +19,6 @@ and a ring on another machine's disk can be read over a network file system.
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -53,6 +52,8 @@ __all__ = [
 ]
 
 SCHEME: Final = "rings://"
+
+_GONE: Final = "its files are gone"
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -268,8 +269,9 @@ class _Ring:
         self._until = 0
         """The newest number when it was opened."""
         self._fault = ""
-        self._left: tuple[os.stat_result, int] | None = None
-        """The files that could not be read any more, and the number to go on at in them."""
+        self._left: tuple[_Files, int] | None = None
+        """The files that could not be read any more, and the number to go on at in them. They stay
+        open, so that no other file can be taken for them."""
         self.is_idle = False
         """Whether the last look found nothing in it."""
 
@@ -283,10 +285,21 @@ class _Ring:
         return found
 
     def close(self) -> None:
+        self._leave()
+        self._forget()
+
+    def _leave(self) -> None:
+        """Close the files that are read."""
         self._reader = None
         if self._files is not None:
             self._files.close()
             self._files = None
+
+    def _forget(self) -> None:
+        """Close the files that could not be read any more."""
+        if self._left is not None:
+            self._left[0].close()
+            self._left = None
 
     def _open(self) -> list[Consolidated]:
         try:
@@ -295,7 +308,8 @@ class _Ring:
             found = self._go_on(files, reader)
         except (OSError, MalformedError) as error:
             return self._fail(error)
-        self._fault, self._left = "", None
+        self._forget()
+        self._fault = ""
         self._start = Start.OLDEST  # whatever is opened later is to be read whole
         head = reader.head
         self._until = head.seq
@@ -314,7 +328,7 @@ class _Ring:
         if self._left is None:
             return []
         before, seq = self._left
-        if not os.path.samestat(files.stat, before) or reader.head.seq + 1 < seq:
+        if not os.path.samestat(files.stat, before.stat) or reader.head.seq + 1 < seq:
             return [self._missed(Unread(seq, seq - 1, Why.ANEW))]
         reader.next_seq = max(seq, reader.oldest_seq)
         if reader.next_seq == seq:
@@ -331,11 +345,26 @@ class _Ring:
             return self._fail(error)
         self.is_idle = not read
         found = [one for each in read if (one := self._taken(each, wanted)) is not None]
-        if not read and self._files is not None and not self._files.are_named():
-            # The writer began anew, in other files. What these had was read to its end.
-            self.close()
-            found.append(self._missed(Unread(reader.next_seq, reader.next_seq - 1, Why.ANEW)))
+        if not read and self._files is not None:
+            found += self._look_after(self._files, reader)
         return found
+
+    def _look_after(self, files: "_Files", reader: RingReader) -> list[Consolidated]:
+        """See whether the names still stand for the files, which were read to their end."""
+        try:
+            are_ours = files.are_named()
+        except FileNotFoundError:
+            if self._fault == _GONE:
+                return []
+            self._fault = _GONE
+            return [RingFault(ring=self.name, why=_GONE)]
+        except OSError as error:
+            return self._fail(error)
+        self._fault = ""
+        if are_ours:
+            return []
+        self._leave()
+        return [self._missed(Unread(reader.next_seq, reader.next_seq - 1, Why.ANEW))]
 
     def _taken(self, each: RingRecord | Unread, wanted: Wanted) -> Consolidated | None:
         counts = self.counts
@@ -368,8 +397,9 @@ class _Ring:
     def _fail(self, error: Exception) -> list[Consolidated]:
         """Give up the files until the next look."""
         if self._reader is not None and self._files is not None and self._left is None:
-            self._left = self._files.stat, self._reader.next_seq
-        self.close()
+            self._left = self._files, self._reader.next_seq
+            self._reader = self._files = None
+        self._leave()
         why = reason(error).lower() if isinstance(error, OSError) else str(error)
         if why == self._fault:
             return []
@@ -402,12 +432,11 @@ class _Files:
         return os.pread(self._data, size, offset)
 
     def are_named(self) -> bool:
-        """Whether the names still stand for these files, or for none."""
-        for path, fd in zip(self._paths, (self._meta, self._data), strict=True):
-            with suppress(FileNotFoundError):
-                if not os.path.samestat(os.stat(path), os.fstat(fd)):
-                    return False
-        return True
+        """Whether the names still stand for these files. Raises `OSError`."""
+        return all(
+            os.path.samestat(os.stat(path), os.fstat(fd))
+            for path, fd in zip(self._paths, (self._meta, self._data), strict=True)
+        )
 
     def close(self) -> None:
         os.close(self._meta)

@@ -64,7 +64,9 @@ _RECORD: Final = Struct("<IB7xQ")
 _CRC: Final = Struct("<I")
 HEAD_BYTES: Final = _HEAD.size
 SLOT_BYTES: Final = _SLOT.size
-AROUND_BYTES: Final = _RECORD.size + _CRC.size
+RECORD_BYTES: Final = _RECORD.size
+"""What stands in front of a payload."""
+AROUND_BYTES: Final = RECORD_BYTES + _CRC.size
 """What a record takes beside its payload."""
 assert (HEAD_BYTES, SLOT_BYTES, AROUND_BYTES) == (40, 24, 24)
 
@@ -76,6 +78,9 @@ MIN_SLOTS: Final = 16
 MAX_CAPACITY_BYTES: Final = 2**35
 MAX_SLOTS: Final = 2**27
 """What a reader believes of a head. They bound how long it counts what the data has."""
+
+MAX_RECORD_BYTES: Final = 16 * 1024 * 1024
+"""The longest record that a reader believes in: more than any exchange's book as JSON."""
 
 MARGIN_BYTES: Final = 64 * 1024
 """A writer stores at most so much before it counts it, and at most an eighth of a ring."""
@@ -153,11 +158,13 @@ def decode_head(data: bytes) -> Head:
     if magic != MAGIC:
         raise MalformedError(f"no ring: it begins with {magic!r} in place of {MAGIC!r}")
     if not MIN_CAPACITY_BYTES <= capacity <= MAX_CAPACITY_BYTES:
-        raise MalformedError(f"a ring of {capacity:,} bytes: from {MIN_CAPACITY_BYTES:,} on")
+        raise MalformedError(
+            f"a ring of {capacity:,} bytes: {MIN_CAPACITY_BYTES:,} to {MAX_CAPACITY_BYTES:,}"
+        )
     if not MIN_SLOTS <= slots <= MAX_SLOTS:
-        raise MalformedError(f"a ring of {slots:,} slots: from {MIN_SLOTS} on")
+        raise MalformedError(f"a ring of {slots:,} slots: {MIN_SLOTS} to {MAX_SLOTS:,}")
     if seq > MAX_SEQ:
-        raise MalformedError(f"a ring at number {seq:,}")
+        raise MalformedError(f"a ring at number {seq:,}: up to {MAX_SEQ:,}")
     if tail >= capacity:
         raise MalformedError(f"tail {tail:,} of a ring of {capacity:,} bytes")
     return Head(capacity, tail, seq, slots)
@@ -182,14 +189,19 @@ def encode_record(kind: int, seq: int, payload: bytes) -> bytes:
 def decode_record(data: bytes, slot: Slot) -> bytes:
     """The payload of the record that a slot names, of which `data` has all bytes. Raises
     `MalformedError`, and `ChecksumError` for a record that is damaged otherwise."""
-    size, kind, seq = _RECORD.unpack_from(data)
-    if (size + AROUND_BYTES, kind, seq) != (slot.size, slot.kind, slot.seq):
-        raise MalformedError(f"no record begins at {slot.offset:,}, where the index says so")
+    require_begun(data, slot)
     body = data[: -_CRC.size]
     (crc,) = _CRC.unpack_from(data, len(body))
     if crc != crc32(body):
         raise ChecksumError(f"CRC {crc32(body):08x}, and the record says {crc:08x}")
     return body[_RECORD.size :]
+
+
+def require_begun(data: bytes, slot: Slot) -> None:
+    """Raises `MalformedError` if these first bytes are not of the record that a slot names."""
+    size, kind, seq = _RECORD.unpack_from(data)
+    if (size + AROUND_BYTES, kind, seq) != (slot.size, slot.kind, slot.seq):
+        raise MalformedError(f"no record begins at {slot.offset:,}, where the index says so")
 
 
 def slot_fault(slot: Slot, seq: int, head: Head) -> str:
@@ -198,7 +210,7 @@ def slot_fault(slot: Slot, seq: int, head: Head) -> str:
         return f"its slot has number {slot.seq:,}"
     if slot.offset >= head.capacity:
         return f"its slot points to {slot.offset:,}, beyond the data's {head.capacity:,} bytes"
-    if not AROUND_BYTES <= slot.size <= head.capacity:
+    if not AROUND_BYTES <= slot.size <= min(head.capacity, MAX_RECORD_BYTES):
         return f"its slot gives it {slot.size:,} bytes"
     return ""
 

@@ -32,12 +32,14 @@ import msgspec
 from fanout.protocol.consolidated import (
     AROUND_BYTES,
     HEAD_BYTES,
+    RECORD_BYTES,
     SLOT_BYTES,
     Head,
     Slot,
     decode_head,
     decode_record,
     decode_slots,
+    require_begun,
     slot_at,
     slot_fault,
 )
@@ -48,6 +50,9 @@ MOST: Final = 1_024
 
 HEAD_TRIES: Final = 16
 """How often a head is read that changes meanwhile."""
+
+LARGE_BYTES: Final = 64 * 1024
+"""A record of more bytes is looked at before it is read."""
 
 _SLOTS_AT_ONCE: Final = 4_096
 
@@ -168,7 +173,7 @@ class RingReader:
         fault = slot_fault(slot, seq, self.head)
         if not fault:
             try:
-                payload = decode_record(_ring_bytes(self._files, self.head, slot), slot)
+                payload = decode_record(bytes_of(self._files, self.head, slot), slot)
                 return RingRecord(seq, slot.kind, payload, slot.offset + slot.size)
             except MalformedError as error:
                 fault = str(error)
@@ -269,12 +274,20 @@ def _index(files: RingFiles, head: Head, first: int, last: int) -> bytes:
     return b"".join(parts)
 
 
-def _ring_bytes(files: RingFiles, head: Head, slot: Slot) -> bytes:
-    """The bytes of a record, which may wrap. Raises `MalformedError`."""
-    room = head.capacity - slot.offset
-    data = files.data(slot.offset, min(slot.size, room))
-    if slot.size > room:
-        data += files.data(0, slot.size - room)
-    if len(data) != slot.size:
-        raise MalformedError(f"the data ends in the middle of the record at {slot.offset:,}")
+def bytes_of(files: RingFiles, head: Head, slot: Slot) -> bytes:
+    """The bytes of the record that a slot names. Before many are read, the record's own size has to
+    say the same. Raises `MalformedError`."""
+    if slot.size > LARGE_BYTES:
+        require_begun(_wrapped(files, head, slot.offset, RECORD_BYTES), slot)
+    return _wrapped(files, head, slot.offset, slot.size)
+
+
+def _wrapped(files: RingFiles, head: Head, offset: int, size: int) -> bytes:
+    """Bytes of the data, which may wrap. Raises `MalformedError`."""
+    room = head.capacity - offset
+    data = files.data(offset, min(size, room))
+    if size > room:
+        data += files.data(0, size - room)
+    if len(data) != size:
+        raise MalformedError(f"the data ends in the middle of the record at {offset:,}")
     return data

@@ -21,6 +21,7 @@ auto-deleveraging look like all others here.
 """
 
 import re
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 import msgspec
@@ -41,6 +42,9 @@ KINDS: Final = {
 }
 """The `kind` of each type of instrument."""
 
+EXCHANGES: Final = {"binance-usdm": "BINANCE"}
+"""The `exchange` of venues that are not named as the header names them, in capitals."""
+
 SIDES: Final = ("Buy", "Sell")
 """By `Trade.buyer_is_maker`."""
 
@@ -48,7 +52,7 @@ SHORTEST_RECORD_BYTES: Final = 256
 """No record with such a payload is shorter. So an index with a slot for each so many bytes covers
 all data."""
 
-_NUMBER: Final = re.compile(rb"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
 class Stamps(NamedTuple):
@@ -105,8 +109,9 @@ _decoder: Final = msgspec.json.Decoder(_Payload)
 class PayloadMaker:
     """Makes the payloads of one instrument."""
 
-    def __init__(self, exchange: str, instrument: Instrument) -> None:
-        """`exchange` as it stands in the payload."""
+    def __init__(self, venue: str, instrument: Instrument) -> None:
+        """`venue` as the header names it."""
+        exchange = EXCHANGES.get(venue, venue.upper())
         self._price_text = instrument.price_text
         self._quantity_text = instrument.quantity_text
         fields = {"exchange": exchange, "asset": instrument.symbol, "kind": KINDS[instrument.type]}
@@ -130,7 +135,7 @@ def decode_trade(payload: bytes) -> ConsolidatedTrade:
     `MalformedError`."""
     try:
         found = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(str(error)) from error
     if found.side not in SIDES:
         raise MalformedError(f"side {found.side[:20]!r}, neither Buy nor Sell")
@@ -154,8 +159,10 @@ def decode_trade(payload: bytes) -> ConsolidatedTrade:
 
 
 def _digits(raw: msgspec.Raw, name: str) -> str:
-    """The digits of a number, which may stand in quotes."""
+    """The digits of a number, which may stand in quotes. One with an exponent, as programs write
+    small numbers, is written out."""
     text = bytes(raw).strip(b'"')
-    if _NUMBER.fullmatch(text) is None:
+    found = _NUMBER.fullmatch(text)
+    if found is None:
         raise MalformedError(f"{name} {text[:40]!r} is not a decimal number")
-    return text.decode()
+    return f"{Decimal(text.decode()):f}" if found[2] else text.decode()

@@ -5,11 +5,14 @@ trades are open.
 """
 
 import csv
+import errno
 import io
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -31,7 +34,7 @@ class CsvFiles:
         self.rows = 0
         self._out = out
         self._made: set[tuple[str, str]] = set()
-        self._open: OrderedDict[tuple[str, str], TextIO] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], FileIO] = OrderedDict()
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -48,17 +51,15 @@ class CsvFiles:
         for each in trades:
             texts.setdefault((each.exchange, each.asset), []).append(each)
         for name, rows in texts.items():
-            file = self._file(name)
-            file.write("".join(map(_row, rows)))
-            file.flush()
-        self.rows += len(trades)
+            _write(self._file(name), "".join(map(_row, rows)))
+            self.rows += len(rows)
 
     def close(self) -> None:
         for each in self._open.values():
             each.close()
         self._open.clear()
 
-    def _file(self, name: tuple[str, str]) -> TextIO:
+    def _file(self, name: tuple[str, str]) -> FileIO:
         file = self._open.get(name)
         if file is not None:
             self._open.move_to_end(name)
@@ -66,16 +67,25 @@ class CsvFiles:
         path = self._out / f"{quote('_'.join(name), safe='')}.csv"
         is_new = name not in self._made
         try:
-            file = path.open("x" if is_new else "a", encoding="utf-8", newline="")
+            file = path.open("xb" if is_new else "ab", buffering=0)
         except FileExistsError as error:
             raise OutputError(f"{path} is there already: give another --out") from error
         if is_new:
             self._made.add(name)
-            file.write(",".join(COLUMNS) + "\n")
         self._open[name] = file
+        if is_new:
+            _write(file, ",".join(COLUMNS) + "\n")
         if len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)[1].close()
         return file
+
+
+def _write(file: FileIO, text: str) -> None:
+    """Write whole rows, or none of them. Raises `OSError`."""
+    data, size = text.encode(), file.seek(0, os.SEEK_END)
+    if file.write(data) != len(data):
+        file.truncate(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
 
 def _row(trade: ConsolidatedTrade) -> str:

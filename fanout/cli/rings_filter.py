@@ -60,7 +60,7 @@ class FilterFile:
             text = msgspec.json.decode(self._path.read_bytes(), type=_Text)
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {reason(error).lower()}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(
                 f'{self._path} is no filter, {{"symbols": [...], "exchanges": [...]}}: {error}'
             ) from error

@@ -225,7 +225,7 @@ _RING: Final[list[tuple[str, str, Callable[[RingStats], float | None]]]] = [
 _RINGED: Final[list[tuple[str, str, Callable[[RingStats], float]]]] = [
     ("rings_trades", "Trades written to the ring.", lambda each: each.trades),
     ("rings_trade_bytes", "Bytes written to the ring.", lambda each: each.bytes),
-    ("rings_lost", "Trades known to be missing in the ring.", lambda each: each.lost),
+    ("rings_lost", "Records known to be missing in the ring.", lambda each: each.lost),
     (
         "rings_repeated_trades",
         "Trades left out: the ring had them from an earlier start.",

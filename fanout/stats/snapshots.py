@@ -194,7 +194,7 @@ class RingStats(msgspec.Struct, frozen=True, kw_only=True):
 
     `why` says why it is not written, and is empty while it is. Of its `symbols`, `symbols_live` are
     LIVE. `seq` is the number of the newest record. `trades` and `bytes` were written since the
-    start, and `waiting` trades are still to be. `lost` trades are known to be missing: those that
+    start, and `waiting` trades are still to be. `lost` records are known to be missing: those that
     the log dropped before they were written, which count for each ring of the channel, and ids that
     the venue does not have any more. `repeated` trades were left out since the ring had them from
     an earlier start, of which it knows the newest `dedupe_size`.

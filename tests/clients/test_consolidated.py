@@ -260,11 +260,17 @@ def test_a_ring_whose_names_are_gone_may_come_back(
 ) -> None:
     client.poll()
     shutil.rmtree(folder)
+    assert client.poll() == [RingFault(ring="x_trade_chunk0", why="its files are gone")]
     assert client.poll() == []
+    folder.write_text("no directory")
+    (fault,) = client.poll()
+    assert fault == RingFault(ring="x_trade_chunk0", why="not a directory")
     assert client.poll() == []
+    folder.unlink()
     packed.write(folder)
-    (missed,) = client.poll()
-    assert isinstance(missed, Missed)
+    missed, opened, *trades = client.poll()
+    assert (isinstance(missed, Missed) and missed.why, ids(trades)) == (Why.ANEW, [1, 2, 3])
+    assert isinstance(opened, RingOpened)
 
 
 @pytest.mark.parametrize("url", ["", "rings://", "tcp://127.0.0.1:9000", "a\0b"])

@@ -180,6 +180,22 @@ def test_a_slot_that_lies_is_told(slot: tuple[int, int, int, int], words: str) -
     assert words in one.detail
 
 
+def test_a_slot_that_gives_a_record_many_bytes_has_none_of_them_read() -> None:
+    made = ring(3, capacity=2**20)
+    made.slot(2, 0, 2**19)
+    reads = []
+    real = made.data
+
+    def data(offset: int, size: int) -> bytes:
+        reads.append(size)
+        return real(offset, size)
+
+    made.data = data  # type: ignore[method-assign]
+    found = RingReader(made, start=Start.OLDEST).read()
+    assert unread(found) == [(2, 2, Why.DAMAGED)]
+    assert max(reads) < 1_000
+
+
 def test_much_damage_takes_little_reading() -> None:
     made = ring(4_000, size=8, capacity=160_000, slots=4_096)
     reader = RingReader(made, start=Start.OLDEST)

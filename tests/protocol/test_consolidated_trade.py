@@ -84,17 +84,33 @@ def test_no_record_is_shorter_than_the_index_is_made_for() -> None:
 def test_a_foreign_payload_may_lack_what_says_nothing_of_the_trade() -> None:
     read = decode_trade(
         b'{"exchange":"DERIBIT","asset":"ETH","px":"3401.50","sz":2e-3,"side":"Buy",'
-        b'"exchange_trade_id":"ETH-1","exchange_ts_ms":5,"more":[1]}'.replace(b"2e-3", b"2")
+        b'"exchange_trade_id":"ETH-1","exchange_ts_ms":5,"more":[1]}'
     )
-    assert (read.px, read.sz, read.exchange_trade_id) == ("3401.50", "2", "ETH-1")
+    assert (read.px, read.sz, read.exchange_trade_id) == ("3401.50", "0.002", "ETH-1")
     assert (read.kind, read.event_u, read.writer_seq) == ("", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [("1.234e-05", "0.00001234"), ("1E3", "1000"), ("-2.50e+1", "-25.0"), ("0E-8", "0.00000000")],
+)
+def test_numbers_with_an_exponent_are_written_out(text: str, digits: str) -> None:
+    """As Python writes floats."""
+    assert decode_trade(payload_of(1, px=text)).px == digits
+
+
+def test_a_payload_that_is_nested_too_deeply_is_refused() -> None:
+    deep = b'{"exchange":"X","more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(MalformedError):
+        decode_trade(deep)
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"px": None},
-        {"px": 1e-7},
+        {"px": "1e100"},
+        {"px": "e5"},
         {"sz": [1]},
         {"sz": "1_000"},
         {"side": "sell"},

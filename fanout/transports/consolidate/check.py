@@ -30,8 +30,11 @@ def check_rings(config: ConsolidateConfig, *, statvfs: Statvfs = os.statvfs) -> 
             if pid is not None:
                 found = f"{stem} belongs to process {pid}, which is running"
                 return subject.failed(found, "stop it, or give another --rings", Fault.MACHINE)
-            if not config.reinit:
-                head_of(stem)
+            head = None if config.reinit else head_of(stem)
+            if head is not None and head.capacity != config.data_bytes:
+                found = f"{stem} has {head.capacity:,} bytes, and --data-bytes is "
+                found += f"{config.data_bytes:,}"
+                return subject.failed(found, "give what it has, or --reinit", Fault.MACHINE)
         status = statvfs(folder)
     except MalformedError as error:
         advice = "move it away, or give --reinit"

@@ -9,6 +9,7 @@ go where there is room, in their order, and then into another chunk.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -17,9 +18,15 @@ import msgspec
 
 from fanout.errors import BindError
 from fanout.protocol.errors import reason
+from fanout.transports.consolidate.ring_file import has_locked
 
 NAME: Final = "chunks.json"
 MAX_BYTES: Final = 16 * 1024 * 1024
+
+PATIENCE_S: Final = 2.0
+"""How long another service may hold the lock. It needs some ms."""
+
+LOOK_S: Final = 0.01
 
 Chunks = dict[str, list[list[str]]]
 
@@ -61,7 +68,7 @@ def _read(directory: str) -> Chunks:
         return {}
     try:
         chunks = msgspec.json.decode(data, type=Chunks)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BindError(f"{path}: {error}: mend it, or move it away with its rings") from error
     for channel, mine in chunks.items():
         symbols = [each for chunk in mine for each in chunk]
@@ -83,12 +90,16 @@ def _write(directory: str, chunks: Chunks) -> None:
 
 @contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    """Two services may keep rings of different channels in one directory."""
-    fd = os.open(
-        os.path.join(directory, f".{NAME}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-    )
+    """Two services may keep rings of different channels in one directory. Raises `BindError` if
+    another process holds the lock for long."""
+    path = os.path.join(directory, f".{NAME}.lock")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not has_locked(fd, fcntl.LOCK_EX):
+            if time.monotonic() > give_up_s:
+                raise BindError(f"another process holds {path}: stop it, or give another --rings")
+            time.sleep(LOOK_S)
         yield
     finally:
         os.close(fd)

@@ -93,13 +93,12 @@ class KeptChannel:
             self.rings.append(KeptRing(name, self.channel, self._open_ring, self._clocks))
         for ring in self.rings:
             ring.symbols = set()
-        exchange = self.channel.upper()  # the word that the files begin with
         self._places = [None] * len(header.instruments)
         for each in header.instruments:
             if each.symbol in chunks:
                 ring = self.rings[chunks[each.symbol]]
                 ring.symbols.add(each.symbol)
-                self._places[each.index] = ring, PayloadMaker(exchange, each)
+                self._places[each.index] = ring, PayloadMaker(header.venue, each)
         for ring in self.rings:
             ring.live &= ring.symbols
         self._header = header

@@ -2,7 +2,7 @@
 For the writing thread alone; the event loop reads the plain counters.
 
 A ring that cannot be opened or written keeps its trades waiting, up to `MAX_WAITING`, and is tried
-again each second. What has no room there is lost, and counted.
+again each second. Further ones are lost, and counted.
 """
 
 import logging
@@ -86,6 +86,8 @@ class KeptRing:
         self._was_open = False
         self._waiting: deque[Waiting] = deque()
         self._retry_ns = 0
+        self._lost_before = 0
+        """What was lost when it could not be written any more."""
         self._known: frozenset[tuple[str, int | str, int]] = frozenset()
         """Asset, id and time of the newest trades of earlier starts."""
 
@@ -121,11 +123,15 @@ class KeptRing:
                 self.open()
             assert self.ring is not None, "it was opened"
             self._write(self.ring)
-        except (BindError, OSError) as error:
+        except Exception as error:  # it must not be tried again at once
             self._fail(error)
             return
         if self.why:
-            _LOG.warning("ring %s goes on", self.name)
+            _LOG.warning(
+                "ring %s goes on; %s records were lost meanwhile",
+                self.name,
+                f"{self.lost - self._lost_before:,}",
+            )
             self.why = ""
 
     def look(self) -> None:
@@ -135,7 +141,7 @@ class KeptRing:
             self.close()
             try:
                 self.open()
-            except BindError as error:
+            except (BindError, OSError) as error:
                 self._fail(error)
 
     def close(self) -> None:
@@ -145,6 +151,8 @@ class KeptRing:
 
     def drop(self) -> None:
         """At the end: what still waits is lost."""
+        if self._waiting:
+            _LOG.error("ring %s ends without its last %s trades", self.name, len(self._waiting))
         self.lose(len(self._waiting))
         self._waiting.clear()
 
@@ -189,15 +197,21 @@ class KeptRing:
     def _write(self, ring: OwnedRing) -> None:
         now_ms = self._clocks.wall_ns() // _NS_PER_MS
         records: list[bytes] = []
-        size, room, seq = 0, ring.head.margin, ring.head.seq
+        head = ring.head
+        size, seq = 0, head.seq
+        most = min(BATCH_TRADES, head.slots // 2)
         for each in self._waiting:
             stamps = Stamps(each.published_ms, each.taken_ms, now_ms, now_ms)
             seq += 1
             record = encode_record(TRADE, seq, each.maker.payload(each.trade, seq, stamps))
             size += len(record)
-            if len(records) == BATCH_TRADES or size > room:
+            if len(records) == most or size > head.margin:
                 break
             records.append(record)
+        if not records:
+            self._waiting.popleft()
+            self.lose(1)
+            raise BindError(f"a trade of {size:,} bytes has no room in {head.capacity:,}")
         ring.append(records, TRADE)
         mono_ns = self._clocks.mono_ns()
         for record in records:
@@ -211,9 +225,16 @@ class KeptRing:
         self.trades += len(records)
 
     def _fail(self, error: Exception) -> None:
-        why = reason(error) if isinstance(error, OSError) else str(error)
+        is_ours = not isinstance(error, BindError | OSError)
+        why = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
         if not self.why:
-            _LOG.error("ring %s is not written: %s; trying again each second", self.name, why)
+            self._lost_before = self.lost
+            _LOG.error(
+                "ring %s is not written: %s; trying again each second",
+                self.name,
+                why,
+                exc_info=error if is_ours else None,
+            )
         self.why = why
         self._retry_ns = self._clocks.mono_ns() + int(RETRY_S * 1e9)
 

@@ -1,8 +1,8 @@
 """DIR/metrics.csv: a row for each second and ring.
 
 Rows of another day of UTC go to a file of their own: the day's is renamed to metrics_DAY.csv when
-the next one begins. A clock that was set back begins none. A disk that is full costs rows, never
-trades.
+another one begins. A clock that is set back by less than an hour begins none. A disk that is full
+costs rows, never trades.
 """
 
 import errno
@@ -35,6 +35,7 @@ COLUMNS: Final = (
 _HEAD: Final = ",".join(COLUMNS) + "\n"
 _DAY_CHARS: Final = len("2026-11-29")
 _NS_PER_MS: Final = 1_000_000
+_SET_BACK_NS: Final = 3_600 * 10**9
 
 
 class Second(msgspec.Struct):
@@ -106,14 +107,19 @@ class MetricsFile:
         self._directory = directory
         self._failure = ""
         self._day = ""
-        """The latest day of rows in the file; empty until it was looked into."""
+        """The day of the file's rows; empty until it was looked into."""
+        self._latest_ns = 0
+        """The time of the latest row."""
 
     def write(self, rows: Sequence[Row], wall_ns: int) -> None:
         """Append rows of one moment. May block. What fails is logged, once in a row."""
         time = datetime.fromtimestamp(wall_ns // 10**9, UTC)
         text = f"{time:%Y-%m-%dT%H:%M:%SZ}"
+        is_back = 0 < self._latest_ns - wall_ns < _SET_BACK_NS
+        self._latest_ns = wall_ns
         try:
-            self._turn(text[:_DAY_CHARS])
+            if not is_back:
+                self._turn(text[:_DAY_CHARS])
             self._append("".join(f"{text},{each.text}" for each in rows))
         except OSError as error:
             if reason(error) != self._failure:
@@ -136,13 +142,13 @@ class MetricsFile:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _turn(self, day: str) -> None:
-        """Rename a file of an earlier day, unless another service has."""
-        if day <= self._day:
+        """Rename a file of another day, unless another service has."""
+        if day == self._day:
             return
         in_file = self._day_in_file()
-        if in_file and in_file < day:
+        if in_file and in_file != day:
             os.rename(self._path, self._free_name(in_file))
-        self._day = max(day, in_file)
+        self._day = day
 
     def _free_name(self, day: str) -> str:
         """A name for the file that is over. A day on which the clock went back has several."""

@@ -16,7 +16,10 @@ import fcntl
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
+
+import msgspec
 
 from fanout.errors import BindError
 from fanout.protocol.consolidated import (
@@ -27,10 +30,12 @@ from fanout.protocol.consolidated import (
     TAIL_AT,
     Head,
     decode_head,
+    decode_record,
     encode_head,
+    slot_fault,
     stores_of,
 )
-from fanout.protocol.consolidated_reader import RingReader, RingRecord
+from fanout.protocol.consolidated_reader import RingRecord, bytes_of, slots_from
 from fanout.protocol.errors import MalformedError, reason
 from fanout.transports.shared_file import has_name
 
@@ -47,11 +52,18 @@ class OwnedRing:
     def __init__(self, stem: str, lock: int, meta: int, data: int, head: Head) -> None:
         self.stem = stem
         self.head = head
+        self._stored = head
+        """What NAME.meta has, unless another program writes there."""
         self._lock, self._meta, self._data = lock, meta, data
 
     def append(self, records: Sequence[bytes], kind: int) -> None:
         """Append records, the first of which has the number behind the head's. See `stores_of` for
-        how many. After an `OSError` nothing was appended."""
+        how many. After an `OSError` nothing was appended. Raises `BindError` if another program
+        has written to the ring: one that knows nothing of our lock."""
+        if os.pread(self._meta, HEAD_BYTES, 0) != encode_head(self._stored):
+            raise BindError(
+                f"another program writes the ring {self.stem}: stop it, and start this service anew"
+            )
         stores = stores_of(self.head, records, kind)
         for each in stores.data:
             _write(self._data, each.data, each.offset)
@@ -59,13 +71,21 @@ class OwnedRing:
             _write(self._meta, each.data, each.offset)
         head = stores.head
         _write(self._meta, head.tail.to_bytes(8, "little"), TAIL_AT)
+        self._stored = msgspec.structs.replace(self._stored, tail=head.tail)
         _write(self._meta, head.seq.to_bytes(8, "little"), SEQUENCE_AT)
-        self.head = head
+        self.head = self._stored = head
 
     def newest(self, count: int) -> list[RingRecord]:
-        """The newest records, so many at the most."""
-        reader = RingReader(self, start=max(self.head.seq - count + 1, 1))
-        return [each for each in reader.read(count) if isinstance(each, RingRecord)]
+        """The newest records, so many at the most, without those that are damaged."""
+        head, found = self.head, list[RingRecord]()
+        first = max(head.seq - count + 1, head.oldest_slot)
+        slots = slots_from(self, head, first, head.seq)
+        for seq, slot in zip(range(first, head.seq + 1), slots, strict=True):
+            with suppress(MalformedError):
+                if not slot_fault(slot, seq, head):
+                    payload = decode_record(bytes_of(self, head, slot), slot)
+                    found.append(RingRecord(seq, slot.kind, payload, slot.offset + slot.size))
+        return found
 
     def is_whole(self) -> bool:
         """Whether the files still have their names and their lengths."""
@@ -74,6 +94,7 @@ class OwnedRing:
             and os.fstat(self._data).st_size == self.head.capacity
             and has_name(self.stem + META, self._meta)
             and has_name(self.stem + DATA, self._data)
+            and has_name(self.stem + LOCK, self._lock)
         )
 
     def meta(self, offset: int, size: int) -> bytes:
@@ -90,14 +111,26 @@ class OwnedRing:
             os.close(each)
 
 
-def open_ring(stem: str, *, capacity: int, slots: int, given_slots: int, reinit: bool) -> OwnedRing:
+def open_ring(
+    stem: str,
+    *,
+    capacity: int,
+    slots: int,
+    given_slots: int,
+    reinit: bool,
+    was_open: bool = False,
+) -> OwnedRing:
     """The ring at DIR/NAME: continued, or made if there is none, or with `reinit`. A new one has
-    `slots`; one that is there must have as many as were given, if any were. May block. Raises
-    `BindError`, with words on what to do."""
+    `slots`; one that is there must have as many as were given, if any were. Data without a head are
+    refused, unless the ring `was_open` here before. May block. Raises `BindError`, with words on
+    what to do."""
     lock = _take_lock(stem)
     opened: list[int] = [lock]
     try:
-        if reinit or not os.path.lexists(stem + META):
+        has_meta, has_data = (os.path.lexists(stem + each) for each in (META, DATA))
+        if has_data and not (has_meta or reinit or was_open):
+            raise BindError(f"{stem}{DATA} has no {META}: bring it back, or give --reinit")
+        if reinit or not has_meta:
             _make(stem, Head(capacity, 0, 0, slots))
         meta = os.open(stem + META, _FLAGS)
         opened.append(meta)
@@ -126,7 +159,7 @@ def writer_of(stem: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return None if _has_locked(fd, fcntl.LOCK_SH) else _pid_in(fd)
+        return None if has_locked(fd, fcntl.LOCK_SH) else _pid_in(fd)
     finally:
         os.close(fd)
 
@@ -134,31 +167,39 @@ def writer_of(stem: str) -> int | None:
 def head_of(stem: str) -> Head | None:
     """The head of a ring, None if there is none. Raises `OSError` and `MalformedError`."""
     try:
-        with open(stem + META, "rb") as file:
-            return decode_head(file.read(HEAD_BYTES))
+        fd = os.open(stem + META, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        return decode_head(os.read(fd, HEAD_BYTES))
+    finally:
+        os.close(fd)
 
 
 def _take_lock(stem: str) -> int:
     path = stem + LOCK
     try:
-        fd = os.open(path, _FLAGS | os.O_CREAT, 0o644)
+        fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
     except OSError as error:
         raise BindError(f"cannot open {path}: {reason(error)}") from error
-    if not _has_locked(fd, fcntl.LOCK_EX):
-        pid = _pid_in(fd)
+    try:
+        if not has_locked(fd, fcntl.LOCK_EX):
+            raise BindError(
+                f"the ring {stem} belongs to process {_pid_in(fd)}, which is running: stop it, or "
+                "give another --rings"
+            )
+        os.ftruncate(fd, 0)
+        _write(fd, f"{os.getpid()}\n".encode(), 0)
+    except BaseException as error:
         os.close(fd)
-        raise BindError(
-            f"the ring {stem} belongs to process {pid}, which is running: stop it, or give another "
-            "--rings"
-        )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        if isinstance(error, OSError):
+            raise BindError(f"cannot write {path}: {reason(error)}") from error
+        raise
     return fd
 
 
-def _has_locked(fd: int, kind: int) -> bool:
+def has_locked(fd: int, kind: int) -> bool:
+    """Take a lock of a kind on a file. False if another process holds it. Raises `OSError`."""
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -183,6 +224,8 @@ def _make(stem: str, head: Head) -> None:
                 _write(fd, first, 0)
             finally:
                 os.close(fd)
+        if os.path.lexists(stem + META):  # no head is ever found over other data
+            os.unlink(stem + META)
         for ending in sizes:
             os.rename(f"{stem}{ending}.new", stem + ending)
     except BaseException:

@@ -12,6 +12,7 @@ counted.
 """
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -148,6 +149,7 @@ class ConsolidateTransport(Transport):
             slots=config.slots,
             given_slots=config.index_slots,
             reinit=config.reinit and is_first,
+            was_open=not is_first,
         )
 
     def _open(self) -> None:
@@ -159,8 +161,14 @@ class ConsolidateTransport(Transport):
             self._worker.open(each.kept, each.channel.header)
 
     async def _keep(self) -> None:
-        """Hand over all channels until their logs are closed and taken."""
+        """Hand over all channels until their logs are closed and taken. The disk is not waited for
+        any longer than `LAST_S`."""
+        last_s = math.inf
         while not all(each.is_over for each in self._followed):
+            if all(each.channel.log.closed for each in self._followed):
+                last_s = min(last_s, trio.current_time() + LAST_S)
+            if trio.current_time() >= last_s:
+                return
             if not await self._round():
                 await self._news()
             await trio.sleep(GATHER_S)

@@ -9,7 +9,8 @@ What is in the queue counts as backlog until it is written, and the loop takes n
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -44,7 +45,8 @@ class Worker:
         self._pause = pause
         self._queue: SimpleQueue[tuple[KeptChannel, Taken] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._next_row_ns = clocks.mono_ns() + SECOND_NS
+        self._next_row_ns = 0
+        self.begin()
 
     def open(self, channel: KeptChannel, header: Header) -> None:
         """Begin to keep a channel, with all rings that it needs. Raises `BindError`. May block."""
@@ -55,8 +57,13 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread. It does not keep the process from ending."""
+        self.begin()
         self._thread = threading.Thread(target=self._run, name="consolidate", daemon=True)
         self._thread.start()
+
+    def begin(self) -> None:
+        """Begin to count seconds."""
+        self._next_row_ns = self._clocks.mono_ns() + SECOND_NS
 
     def give(self, channel: KeptChannel, taken: Taken) -> None:
         self.given_bytes += taken.size
@@ -81,7 +88,8 @@ class Worker:
         return self.given_bytes - self.done_bytes
 
     def do(self, *, wait: bool = True) -> bool:
-        """Do what is in the queue, and a row if it is time. Waits for either. False at the end."""
+        """Do what is in the queue, and a row if it is time. Waits for either. False at the end.
+        A fault of one of them does not end the others."""
         left_ns = self._next_row_ns - self._clocks.mono_ns()
         goes_on = True
         try:
@@ -89,21 +97,20 @@ class Worker:
             if task is None:
                 goes_on = False
             else:
-                self._take(*task)
+                with _told():
+                    self._take(*task)
         except Empty:
             pass
-        self._write()
+        with _told():
+            self._write()
         if self._clocks.mono_ns() >= self._next_row_ns or not goes_on:
-            self._end_second(is_last=not goes_on)
+            with _told():
+                self._end_second(is_last=not goes_on)
         return goes_on
 
     def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            try:
-                is_over = not self.do()
-            except Exception:  # the next block may be in order
-                _LOG.exception("an internal fault in consolidate")
+        while self.do():
+            pass
         self.close()
 
     def _take(self, channel: KeptChannel, taken: Taken) -> None:
@@ -124,7 +131,9 @@ class Worker:
     def _end_second(self, *, is_last: bool) -> None:
         """Write a row for each ring, and look after the files."""
         now_ns = self._clocks.mono_ns()
-        self._next_row_ns = max(self._next_row_ns + SECOND_NS, now_ns)
+        self._next_row_ns += SECOND_NS
+        if self._next_row_ns <= now_ns:  # it was held up
+            self._next_row_ns = now_ns + SECOND_NS
         if not is_last:
             for channel in self.channels:
                 channel.look()
@@ -134,3 +143,12 @@ class Worker:
                 ring.drop()
         self._metrics.write([each.turn() for each in rings], self._clocks.wall_ns())
         self.rows += 1
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Log an internal fault: the next block may be in order."""
+    try:
+        yield
+    except Exception:
+        _LOG.exception("an internal fault in consolidate")

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanout.cli.source import _parse_start
+from fanout.cli.source import parse_start
 from fanout.protocol import EndReason, Position
 from fanout.protocol.request import Moment
 from tests.clients.test_journal import Folder
@@ -65,14 +65,14 @@ def test_save_ends_with_the_journal(url: str, tmp_path: Path) -> None:
 
 
 def test_a_start_is_a_place_or_a_time() -> None:
-    assert _parse_start("oldest") == "oldest"
-    assert _parse_start("7:1001") == Position(epoch_ns=7, seq=1001)
-    assert _parse_start(str(NS)) == Moment(time_ns=NS)
+    assert parse_start("oldest") == "oldest"
+    assert parse_start("7:1001") == Position(epoch_ns=7, seq=1001)
+    assert parse_start(str(NS)) == Moment(time_ns=NS)
     for text in (
         "2026-11-21",
         "2026-11-21T00:00Z",
         "2026-11-21T01:00:00+01:00",
         "2026-11-21 00:00",
     ):
-        assert _parse_start(text) == Moment(time_ns=NS)
-    assert _parse_start("2026-11-21T00:00:00.000001Z") == Moment(time_ns=NS + 1_000)
+        assert parse_start(text) == Moment(time_ns=NS)
+    assert parse_start("2026-11-21T00:00:00.000001Z") == Moment(time_ns=NS + 1_000)

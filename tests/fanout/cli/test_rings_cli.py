@@ -65,7 +65,7 @@ def test_a_service_keeps_rings_that_are_read_while_and_after_it_runs(tmp_path: P
     done = at_once("rings", "csv", rings, "--out", str(out), "--no-follow")
     assert done.returncode == 0
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        rows = list(csv.DictReader((out / f"SIM_{symbol}.csv").read_text().splitlines()))
+        rows = list(csv.DictReader((out / f"BINANCE_{symbol}.csv").read_text().splitlines()))
         assert [int(each["writer_seq"]) for each in rows] == list(range(1, len(rows) + 1))
     again = at_once("rings", "csv", rings, "--out", str(out), "--no-follow")
     assert again.returncode == 1

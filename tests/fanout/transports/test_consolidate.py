@@ -35,6 +35,7 @@ from fanout.transports.consolidate.config import ConsolidateConfig
 from fanout.transports.consolidate.keeping import KeptChannel, Taken
 from fanout.transports.consolidate.kept_ring import Clocks
 from fanout.transports.consolidate.metrics import MetricsFile, Row, Second
+from fanout.transports.consolidate.ring_file import OwnedRing
 from fanout.transports.consolidate.transport import TAKEN_BYTES, ConsolidateTransport
 from fanout.transports.consolidate.worker import Worker
 from tests.protocol.golden import BTC, LIFE
@@ -266,16 +267,40 @@ def test_a_clock_that_jumps_gives_no_wrong_duration_and_no_day_twice(tmp_path: P
         made.give()
         assert made.rows[-1]["recv_to_write_ms_max"] == "0.000"
         assert made.rows[-1]["time_utc"] == "2025-11-26T00:00:00Z"
-        assert made.rows[0]["time_utc"] == "2025-11-29T00:00:00Z"
-        made.clock.wall += 4 * day
+        made.clock.wall += 400 * day
         made.second()
-        made.clock.wall -= day
-        made.second()
-        made.clock.wall += 2 * day
-        made.second()
-    names = sorted(each.name for each in tmp_path.glob("metrics*"))
-    assert names == ["metrics.csv", "metrics_2025-11-29.csv", "metrics_2025-11-30.csv"]
+        made.clock.wall -= 397 * day
+        for _ in range(3):
+            made.second()
+            made.clock.wall += day
+    days = ["2025-11-26", "2025-11-29", "2025-11-29_2", "2025-11-30", "2026-12-31"]
+    names = [each.name for each in tmp_path.glob("metrics*")]
+    assert sorted(names) == ["metrics.csv", *(f"metrics_{each}.csv" for each in days)]
+    for each in days:
+        rows = (tmp_path / f"metrics_{each}.csv").read_text().splitlines()[1:]
+        assert {row[:10] for row in rows} == {each[:10]}
     assert len(kept(tmp_path)) == 1
+
+
+def test_a_clock_that_is_set_back_over_midnight_by_a_second_begins_no_file(tmp_path: Path) -> None:
+    with keeping_in(tmp_path) as made:
+        made.second()
+        made.clock.wall -= 2 * 10**9
+        made.second()
+        made.second()
+        made.second()
+        assert len(made.rows) == 4
+    assert [each.name for each in tmp_path.glob("metrics*")] == ["metrics.csv"]
+
+
+def test_rows_are_a_second_apart_after_a_time_without_any(tmp_path: Path) -> None:
+    with keeping_in(tmp_path) as made:
+        made.clock.mono += 5 * 10**9
+        made.second()
+        for tenths in range(1, 21):
+            made.clock.mono += 10**8
+            made.worker.do(wait=False)
+            assert len(made.rows) == 1 + tenths // 10
 
 
 def test_rows_go_on_in_the_file_of_the_day_or_in_another(tmp_path: Path) -> None:
@@ -554,6 +579,81 @@ def test_a_fault_of_ours_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureF
         assert made.kept.lost == 1
     assert caplog.text.count("an internal fault in consolidate") == 2
     assert ids(tmp_path) == [2, 3]
+
+
+def test_a_ring_of_another_writer_with_few_slots_is_written(tmp_path: Path) -> None:
+    PackedRing(MIB, 16).write(tmp_path, "test_trade_chunk0")
+    with keeping_in(tmp_path) as made:
+        publish(made.channel, 1, 100)
+        made.give()
+        assert (made.ring.why, made.ring.seq, made.ring.lost) == ("", 100, 0)
+    assert ids(tmp_path)[-8:] == list(range(93, 101))
+
+
+def test_a_trade_that_has_no_room_is_lost_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with keeping_in(tmp_path) as made:
+        monkeypatch.setattr("fanout.protocol.consolidated.MARGIN_BYTES", 100)
+        publish(made.channel, 1)
+        made.give()
+        assert (made.ring.lost, made.ring.waiting) == (1, 0)
+        assert "bytes has no room in 1,048,576" in made.ring.why
+        monkeypatch.undo()
+        publish(made.channel, 2)
+        made.second()
+        made.give()
+        assert made.ring.why == ""
+    assert ids(tmp_path) == [2]
+
+
+def test_a_fault_of_ours_in_writing_is_logged_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with keeping_in(tmp_path) as made:
+        with monkeypatch.context() as patched:
+            patched.setattr(OwnedRing, "append", lambda *_: 1 / 0)
+            publish(made.channel, 1)
+            made.give()
+            made.second()
+            made.second()
+            assert made.ring.why == "division by zero"
+            assert caplog.text.count("Traceback") == 1
+            assert len(made.rows) == 2
+        made.second()
+        assert "goes on; 0 records were lost" in caplog.text
+    assert ids(tmp_path) == [1]
+
+
+def test_the_thread_ends_though_the_end_of_a_second_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with keeping_in(tmp_path) as made:
+        monkeypatch.setattr(MetricsFile, "write", lambda *_: 1 / 0)
+        made.worker.start()
+        made.worker.stop()
+        made.worker._thread.join(10)  # type: ignore[union-attr]
+        assert not made.worker.is_running
+    assert caplog.text.count("an internal fault in consolidate") == 1
+
+
+async def test_a_disk_that_hangs_with_a_backlog_holds_up_the_end_for_a_while_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel, mended = new_channel(), threading.Event()
+    monkeypatch.setattr("fanout.transports.consolidate.transport.LAST_S", 0.05)
+    by = ConsolidateTransport(config(tmp_path))
+    for limit in ("MAX_BACKLOG_BYTES", "TAKEN_BYTES"):
+        monkeypatch.setattr(f"fanout.transports.consolidate.transport.{limit}", 4_000)
+    with trio.fail_after(20):
+        async with serving(channel, by):
+            real = os.pread
+            monkeypatch.setattr(os, "pread", lambda *of: real(*of) if mended.wait(20) else b"")
+            publish(channel, 1, 10_000)
+    assert "the disk hangs" in caplog.text
+    mended.set()
+    while by._worker.is_running:  # noqa: ASYNC110  a thread
+        await trio.sleep(0.001)
 
 
 async def test_a_channel_that_is_slower_than_its_log_is_long_loses_what_is_told(

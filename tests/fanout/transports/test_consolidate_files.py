@@ -1,6 +1,7 @@
 """The files of rings: what is there is continued or refused, and half of something is mended."""
 
 import errno
+import fcntl
 import os
 import struct
 from contextlib import suppress
@@ -19,6 +20,7 @@ from fanout.clients.consolidated import (
 )
 from fanout.errors import BindError, UsageError
 from fanout.protocol.consolidated import TRADE, encode_record
+from fanout.transports.consolidate import chunks
 from fanout.transports.consolidate.check import check_rings
 from fanout.transports.consolidate.chunks import assigned
 from fanout.transports.consolidate.config import ConsolidateConfig
@@ -188,6 +190,11 @@ def test_a_ring_of_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "5,000 bytes, and its head says 8,192: it is half a file" in refusal(tmp_path)
     data.unlink()
     assert "no such file" in refusal(tmp_path)
+    kept = meta.read_bytes()
+    meta.unlink()
+    data.touch()
+    assert "x_trade_chunk0.data has no .meta: bring it back, or give --reinit" in refusal(tmp_path)
+    meta.write_bytes(kept)
     data.touch()
     meta.write_bytes(b"NORING" + meta.read_bytes()[6:])
     assert "NORING" in refusal(tmp_path)
@@ -209,6 +216,60 @@ def test_a_ring_has_one_writer(tmp_path: Path) -> None:
     assert writer_of(stem) is None
     Path(f"{stem}.lock").symlink_to("/etc/passwd")
     assert "cannot open" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["pwrite", "ftruncate"])
+def test_a_disk_that_does_not_take_the_lock_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, fail)
+        assert "x_trade_chunk0.lock: No space left on device" in refusal(tmp_path)
+    opened(tmp_path).close()
+
+
+def test_another_program_that_writes_the_ring_is_noticed(tmp_path: Path) -> None:
+    """One that knows nothing of the lock."""
+    ring = opened(tmp_path)
+    add(ring, 1)
+    other = PackedRing()
+    other.trade(7)
+    other.trade(8)
+    other.write(tmp_path)
+    with pytest.raises(BindError, match="another program writes the ring"):
+        add(ring, 2)
+    ring.close()
+    assert ids(tmp_path) == [7, 8]
+
+
+def test_a_lock_that_is_removed_counts_as_a_ring_that_is(tmp_path: Path) -> None:
+    ring = opened(tmp_path)
+    assert ring.is_whole()
+    (tmp_path / "x_trade_chunk0.lock").unlink()
+    assert not ring.is_whole()
+    ring.close()
+
+
+def test_a_ring_that_is_mended_goes_on_and_a_store_that_failed_is_no_other_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, real = opened(tmp_path), os.pwrite
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        if offset == 24:
+            raise OSError(errno.EIO, "cut")
+        return real(fd, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", pwrite)
+        with pytest.raises(OSError, match="cut"):
+            add(ring, 1)
+    add(ring, 2)
+    ring.close()
+    assert ids(tmp_path) == [2]
 
 
 def test_a_full_disk_leaves_no_half_of_a_ring(
@@ -245,12 +306,27 @@ def test_chunks_are_full_before_another_begins(tmp_path: Path) -> None:
     assert assigned(folder, "a", [], 2)["A"] == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": [[1]]}', '{"a": [["B"], ["B"]]}', '{"\xff'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"a": [[1]]}', '{"a": [["B"], ["B"]]}', '{"\xff', "[" * 100_000]
+)
 def test_chunks_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "chunks.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(BindError, match=r"chunks\.json: ") as error:
         assigned(str(tmp_path), "a", ["B"], 2)
     assert "\n" not in str(error.value)
+
+
+def test_a_lock_of_the_chunks_that_another_holds_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "PATIENCE_S", 0.0)
+    assigned(str(tmp_path), "a", ["B"], 2)
+    path = tmp_path / ".chunks.json.lock"
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(BindError, match=f"another process holds {path}: stop it"):
+            assigned(str(tmp_path), "a", ["C"], 2)
+    assert assigned(str(tmp_path), "a", ["C"], 2) == {"B": 0, "C": 0}
 
 
 def test_chunks_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
@@ -288,6 +364,8 @@ def test_the_check_looks_at_the_room_the_rings_and_their_writer(tmp_path: Path) 
     assert f"belongs to process {os.getpid()}" in check_rings(config).found
     ring.close()
     assert "1 there" in check_rings(config).found
+    larger = check_rings(ConsolidateConfig(rings=str(tmp_path / "rings"), data_bytes=2 * MIB))
+    assert "x has 1,048,576 bytes, and --data-bytes is 2,097,152" in larger.found
     (tmp_path / "rings" / "x.meta").write_bytes(b"x")
     failed = check_rings(config)
     assert (failed.fault, "x.meta is no ring" in failed.found) == (Fault.MACHINE, True)

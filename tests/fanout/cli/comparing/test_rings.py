@@ -233,7 +233,7 @@ def test_rings_are_followed_and_may_begin_anew(tmp_path: Path) -> None:
 def test_numbers_have_the_units_of_their_own_digits(tmp_path: Path) -> None:
     ring = PackedRing()
     add(ring, trades(1)[0], px="61800.30", sz="4")
-    add(ring, trades(1)[0], px="1e3")
+    add(ring, trades(1)[0], px="1_000")
     ring.write(tmp_path, f"{DIR}0")
     found, lost = Reading(tmp_path).records()
     assert isinstance(found, Trade)
