@@ -53,7 +53,8 @@ __all__ = [
 
 SCHEME: Final = "rings://"
 
-_GONE: Final = "its files are gone"
+GONE: Final = "its files are gone"
+"""Why a ring whose files were removed cannot be read any further than they go."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -354,10 +355,10 @@ class _Ring:
         try:
             are_ours = files.are_named()
         except FileNotFoundError:
-            if self._fault == _GONE:
+            if self._fault == GONE:
                 return []
-            self._fault = _GONE
-            return [RingFault(ring=self.name, why=_GONE)]
+            self._fault = GONE
+            return [RingFault(ring=self.name, why=GONE)]
         except OSError as error:
             return self._fail(error)
         self._fault = ""

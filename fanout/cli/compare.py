@@ -145,17 +145,17 @@ def compare(
         options: ServeOptions = context.obj
         if any(scheme_of(each) == VENUE for each in addresses):
             log_to_stderr()
-        wishes = wishes_of(source, addresses, options, for_s=for_s, within_s=within_s)
-        findings = Findings(out)
-        compared = Compared(
-            wishes, findings, by_content=match is Match.CONTENT, for_s=for_s, within_s=within_s
+        by_content = match is Match.CONTENT
+        wishes = wishes_of(
+            source, addresses, options, by_content=by_content, for_s=for_s, within_s=within_s
         )
+        findings = Findings(out)
+        compared = Compared(wishes, findings, by_content=by_content, for_s=for_s, within_s=within_s)
         trio.run(compared.run)
         report, addresses = compared.report, compared.addresses
         assert report is not None, "it ran to its end"
         code = _code(report)
         summary = _summary(report, addresses, compared.clock, code)
-        findings.complete(report, summary)
         if as_json:
             emit(msgspec.json.encode(summary).decode())
         else:
@@ -163,6 +163,7 @@ def compare(
 
             for line in lines_of(report, addresses, compared.clock, [*findings.first.values()]):
                 emit(line)
+        findings.complete(report, summary)  # last: its disk may be full
         raise typer.Exit(code)
 
 

@@ -4,9 +4,9 @@ from typing import Final
 
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted
-from fanout.compare.pairs import MOST_KEPT, Pairs, Sink
+from fanout.compare.pairs import MOST_KEPT, ROOM_PARTS, Pairs, Sink
 from fanout.compare.side import Side
-from fanout.compare.states import State, StatePairs
+from fanout.compare.states import MOST_STATES, State, StatePairs
 from fanout.compare.values import A, B, Identity, Report, What
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import DataKinds
@@ -33,6 +33,7 @@ class Comparison:
         within_ns: int,
         compares_books: bool = True,
         most_kept: int = MOST_KEPT,
+        most_states: int = MOST_STATES,
         time_unit_ns: int = 1,
         has_kinds: bool = True,
     ) -> None:
@@ -58,6 +59,8 @@ class Comparison:
         self._identity = identity
         self._books = (Books(), Books())
         self._states: dict[tuple[str, What], StatePairs] = {}
+        self._most_states = most_states
+        self._waiting_states = 0
         self._looked_ns = 0
         self._is_closed = False
         self._common: frozenset[str] = frozenset()
@@ -109,6 +112,7 @@ class Comparison:
             return
         if isinstance(record, Restarted):
             of.restart()
+            self._pairs.forget_gaps(side)
             self._follow_books(side, record)
             return
         if at_ns:
@@ -137,8 +141,8 @@ class Comparison:
                         seen = self._pairs.of(each.instrument.symbol).seen[side]
                         of.show(seen, self._pairs.position(each))
             case Quote() if self._compares(DataKinds.QUOTES, record):
-                states = self._states_of(record.instrument.symbol, What.QUOTE)
-                states.take(side, record.update_id, State.of_quote(record))
+                symbol, state = record.instrument.symbol, State.of_quote(record)
+                self._take_state(side, symbol, What.QUOTE, record.update_id, state)
         self._follow_books(side, record)
 
     def _compares(self, kind: DataKinds, record: Quote | BookUpdate | OrderUpdate) -> bool:
@@ -163,8 +167,8 @@ class Comparison:
         symbol = record.instrument.symbol
         book = books[symbol]
         if book.is_known and book.update_id == record.update_id:
-            states = self._states_of(symbol, What.BOOK)
-            states.take(side, record.update_id, State.of_book(book.prices))
+            state = State.of_book(book.prices)
+            self._take_state(side, symbol, What.BOOK, record.update_id, state)
 
     def _states_of(self, symbol: str, what: What) -> StatePairs:
         states = self._states.get((symbol, what))
@@ -173,6 +177,17 @@ class Comparison:
             counts = report.books if what is What.BOOK else report.quotes
             states = self._states[symbol, what] = StatePairs(symbol, what, counts, self._sink)
         return states
+
+    def _take_state(self, side: int, symbol: str, what: What, update_id: int, state: State) -> None:
+        states = self._states_of(symbol, what)
+        before = states.waiting
+        states.take(side, update_id, state)
+        self._waiting_states += states.waiting - before
+        if self._waiting_states > self._most_states:
+            longest = max(self._states.values(), key=lambda each: each.waiting)
+            before = longest.waiting
+            longest.give_up(1 + self._most_states // ROOM_PARTS)
+            self._waiting_states += longest.waiting - before
 
     def _look(self) -> None:
         """Decide what is due, now and again."""
@@ -201,6 +216,7 @@ class Comparison:
             side.report.excess = max(0, side.excused - side.report.lost_records)
         for pairing in self._pairs.all:
             report = pairing.report
+            report.trades_a, report.trades_b = (seen.rank for seen in pairing.seen)
             report.a_later, report.b_later = (each.spread() for each in pairing.later)
             if self._identity is not Identity.ASCENDING:
                 report.first_id = report.last_id = None

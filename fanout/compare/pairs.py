@@ -36,6 +36,9 @@ MOST_KEPT: Final = 500_000
 """Trades of all symbols that are kept: those of a minute at 8,000 a second. Each takes some 300
 bytes without a partner, and 150 with one."""
 
+ROOM_PARTS: Final = 64
+"""So much of what is kept is decided at once where there is too much."""
+
 JOINING_NS: Final = 10**9
 """A trade that comes so soon after the other stream has joined may be from before."""
 
@@ -112,8 +115,8 @@ class Pairs:
         self.kept = 0
         """How many trades are kept, matched ones included."""
         self._pairings: dict[str, Pairing] = {}
-        self._excused: OrderedDict[tuple[str, int, Key], Trade] = OrderedDict()
-        """By symbol, the side that lacks it, and key."""
+        self._excused: OrderedDict[tuple[str, int, Key], tuple[Trade, Told]] = OrderedDict()
+        """Trades, and why one side may lack them, by symbol, this side, and key."""
         self._waiting = [0, 0]
         """Trades of each side without a partner."""
         self._awaited: tuple[set[_Entry], set[_Entry]] = (set(), set())
@@ -181,8 +184,21 @@ class Pairs:
         pairing.queue.append(entry)
         self._waiting[entry.side] += 1
         self.kept += 1
-        while self.kept > self._most_kept and pairing.queue:
-            self._decide(pairing, pairing.queue[0], is_forced=True)
+        if self.kept > self._most_kept:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Decide some of the longest queue, which may be one that waits for a gap to be filled."""
+        longest = max(self._pairings.values(), key=lambda each: len(each.queue))
+        for _ in range(min(len(longest.queue), 1 + self._most_kept // ROOM_PARTS)):
+            self._decide(longest, longest.queue[0], is_forced=True)
+
+    def forget_gaps(self, side: int) -> None:
+        """A stream's service was started anew. The new one does not know of gaps that are open."""
+        for pairing in self._pairings.values():
+            seen = pairing.seen[side]
+            seen.gone.extend(seen.open)
+            seen.open.clear()
 
     def _double(self, pairing: Pairing, side: int, trade: Trade) -> None:
         report = pairing.report
@@ -233,10 +249,12 @@ class Pairs:
 
     def _comes_late(self, pairing: Pairing, side: int, key: Key, trade: Trade) -> bool:
         """Whether this trade was already counted as missing, and told."""
-        other = self._excused.pop((pairing.report.symbol, side, key), None)
-        if other is None:
+        found = self._excused.pop((pairing.report.symbol, side, key), None)
+        if found is None:
             return False
+        other, told = found
         _count(pairing.report, "told", side, -1)
+        self._sides[side].excused -= told is Told.LOSS
         self._compare(pairing, *((trade, other) if side == A else (other, trade)))
         return True
 
@@ -315,7 +333,7 @@ class Pairs:
         """Count a trade that a stream lacks and told to be missing."""
         _count(pairing.report, "told", lacking)
         self._sides[lacking].excused += told is Told.LOSS
-        self._excused[pairing.report.symbol, lacking, key] = trade
+        self._excused[pairing.report.symbol, lacking, key] = trade, told
         if len(self._excused) > MOST_EXCUSED:
             self._excused.popitem(last=False)
         self._find(TOLD[lacking], trade)

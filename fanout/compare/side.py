@@ -57,7 +57,7 @@ class Seen:
         self.first_ms = self.last_ms = 0
         """The venue's times there, unix ms."""
         self.rank = 0
-        """How many trades came, doubles left out."""
+        """How many trades came, doubles among them."""
         self.is_live = True
         self.settled_ns = 0
         """When the newest interruption ended, or the newest gap was closed."""

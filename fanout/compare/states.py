@@ -4,6 +4,9 @@ An update id names a state of the venue's book. A stream need not show each of t
 join changes, and a venue sends quotes less often than the book changes. So an id that only one
 stream has is counted, and is no difference. If both have it, what they show has to be equal.
 
+Ids ascend in a stream. So a state waits until the other stream shows its id or a higher one. Where
+more wait than are kept, the oldest are counted as undecided, which is a difference.
+
 Of a book the first `LEVELS` levels of each side are compared: those that are exact in every book
 that fanout follows (`fanout.feed.book_edges`). Further out a book may lack levels that another one
 has, since it began with another snapshot.
@@ -20,8 +23,9 @@ from fanout.protocol.instrument import Instrument
 
 LEVELS: Final = 20
 
-MOST_STATES: Final = 1_000
-"""States of one symbol that wait for the other stream to show the same id: the newest."""
+MOST_STATES: Final = 50_000
+"""States of all symbols that wait for the other stream. A book takes up to 5 KB, a quote 300
+bytes."""
 
 Level = tuple[int, int]
 
@@ -58,26 +62,47 @@ class StatePairs:
         self._what = what
         self._report = report
         self._sink = sink
-        self._waiting: tuple[dict[int, State], dict[int, State]] = ({}, {})
+        self._waiting: tuple[dict[int, list[State]], dict[int, list[State]]] = ({}, {})
+        """The states of each side at ids that the other side has not come to."""
+        self._newest = [0, 0]
+
+    @property
+    def waiting(self) -> int:
+        """How many ids wait."""
+        return sum(map(len, self._waiting))
 
     def take(self, side: int, update_id: int, state: State) -> None:
         """Take the next state of a stream."""
         own, others = self._waiting[side], self._waiting[1 - side]
-        other = others.pop(update_id, None)
-        if other is not None:
-            pair = (state, other) if side == A else (other, state)
-            self._compare(update_id, *pair)
-            return
-        own[update_id] = state
-        if len(own) > MOST_STATES:
-            del own[next(iter(own))]
+        self._newest[side] = update_id
+        same_id = others.get(update_id)
+        if same_id:
+            # A venue may show one id twice.
+            other = next((each for each in same_id if not difference(state, each)), same_id[0])
+            same_id.remove(other)
+            if not same_id:
+                del others[update_id]
+            self._compare(update_id, *((state, other) if side == A else (other, state)))
+        elif update_id > self._newest[1 - side]:
+            own.setdefault(update_id, []).append(state)
+        else:
             self._count(side)
+        while others and (first := next(iter(others))) < update_id:
+            for _ in others.pop(first):
+                self._count(1 - side)
+
+    def give_up(self, ids: int) -> None:
+        """Count so many ids, the oldest of the side where more wait, as undecided."""
+        waiting = max(self._waiting, key=len)
+        for _ in range(min(ids, len(waiting))):
+            self._report.undecided += len(waiting.pop(next(iter(waiting))))
 
     def finish(self) -> None:
         """Count the states that are left."""
         for side, waiting in enumerate(self._waiting):
-            for _ in waiting:
-                self._count(side)
+            for states in waiting.values():
+                for _ in states:
+                    self._count(side)
             waiting.clear()
 
     def _count(self, side: int) -> None:

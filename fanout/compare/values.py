@@ -52,8 +52,6 @@ class What(StrEnum):
     """Quotes, or order books, differ at an update id."""
     UNDECIDED = "undecided"
     """More trades waited for their partner than are kept."""
-    EXCESS = "excess"
-    """More trades are missing where a side told of lost records than records were lost."""
     TOLD_A = "told-a"
     TOLD_B = "told-b"
     """A trade is missing in a stream that told so."""
@@ -136,6 +134,7 @@ class States(msgspec.Struct, kw_only=True):
 
     matched: int = 0
     unequal: int = 0
+    undecided: int = 0
     only_a: int = 0
     only_b: int = 0
 
@@ -144,6 +143,9 @@ class SymbolReport(msgspec.Struct, kw_only=True):
     """What was found of one symbol. It is complete once the comparison is finished."""
 
     symbol: str
+    trades_a: int = 0
+    """Trades that A brought, doubles among them."""
+    trades_b: int = 0
     matched: int = 0
     """Pairs of trades, those with a field that differs among them."""
     only_a: int = 0
@@ -185,7 +187,9 @@ class SymbolReport(msgspec.Struct, kw_only=True):
             + self.order
             + self.undecided
             + self.quotes.unequal
+            + self.quotes.undecided
             + self.books.unequal
+            + self.books.undecided
         )
 
     @property

@@ -126,13 +126,16 @@ def test_what_differs_from_the_record_of_the_exchange_is_found(
 
 
 def test_a_command_that_finds_differences_or_says_something_is_found() -> None:
-    def said(code: int, stderr: str = "") -> list[str]:
-        done = subprocess.CompletedProcess([], code, "different: 1", stderr)
+    def said(code: int, stdout: str, stderr: str = "") -> list[str]:
+        done = subprocess.CompletedProcess([], code, stdout, stderr)
         return list(as_compared(ended(command=done)))
 
-    assert said(0) == []
-    assert said(3) == ["fanout compare ended with 3: different: 1"]
-    assert said(0, "a warning") == ["fanout compare ended with 0: a warning"]
+    assert said(0, "equal: 3 trades, from") == []
+    assert said(0, "equal: 2 trades, from") == [
+        "fanout compare ended with 0: equal: 2 trades, from"
+    ]
+    assert said(3, "different: 1") == ["fanout compare ended with 3: different: 1"]
+    assert said(0, "equal: 3 trades", "why") == ["fanout compare ended with 0: why"]
 
 
 @small_dose

@@ -43,6 +43,7 @@ def wishes_of(
     addresses: tuple[str, str],
     options: ServeOptions,
     *,
+    by_content: bool,
     for_s: float,
     within_s: float,
 ) -> tuple[Wish, Wish]:
@@ -65,7 +66,14 @@ def wishes_of(
         elif scheme == RINGS:
             check_rings_address(of_it)
         follow = not all(kept) or for_s < math.inf
-        found.append(Wish(source=fitting(of_it, addresses), follow=follow, venue=venue))
+        found.append(
+            Wish(
+                source=fitting(of_it, addresses),
+                follow=follow,
+                venue=venue,
+                by_content=by_content,
+            )
+        )
     a, b = found
     return a, b
 
@@ -119,7 +127,14 @@ class Compared:
 
     def _comparison(self, of_a: Opened, of_b: Opened) -> Comparison:
         a, b = of_a.header, of_b.header
-        if a.venue != b.venue:
+        # Rings name no venue.
+        named = [
+            header.venue
+            for header, wish in zip((a, b), self._wishes, strict=True)
+            if not is_coarse(wish.address)
+        ]
+        venue = (named or [a.venue])[0]
+        if len({*named}) > 1:
             raise UsageError(f"A is of {a.venue}, and B of {b.venue}: compare streams of one venue")
         if not {each.symbol for each in a.instruments} & {each.symbol for each in b.instruments}:
             raise UsageError("A and B have no symbol in common: nothing to compare")
@@ -128,9 +143,9 @@ class Compared:
         is_one_numbering = (a.epoch_ns, a.channel) == (b.epoch_ns, b.channel)
         return Comparison(
             self._findings.add,
-            identity=Identity.CONTENT if self._by_content else _identity(a.venue),
+            identity=Identity.CONTENT if self._by_content else _identity(venue),
             within_ns=int(self._within_s * 1e9),
-            compares_books=is_one_numbering or a.venue not in OWN_UPDATE_IDS,
+            compares_books=is_one_numbering or venue not in OWN_UPDATE_IDS,
             time_unit_ns=_MS if self._is_coarse else 1,
             has_kinds=not self._is_coarse,
         )

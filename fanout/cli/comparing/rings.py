@@ -19,6 +19,7 @@ import trio.lowlevel
 from fanout.cli.outcome import say
 from fanout.cli.rings import told
 from fanout.clients.consolidated import (
+    GONE,
     Consolidated,
     ConsolidatedClient,
     ConsolidatedTrade,
@@ -26,10 +27,11 @@ from fanout.clients.consolidated import (
     OtherRecord,
     RingFault,
     RingOpened,
+    RingsError,
     Start,
     Why,
 )
-from fanout.clients.outcomes import Received, Restarted
+from fanout.clients.outcomes import DisconnectedError, Received, Restarted
 from fanout.errors import UsageError
 from fanout.protocol.consolidated import channel_of
 from fanout.protocol.constants import DataKinds, LossReason
@@ -42,6 +44,9 @@ POLL_S: Final = 0.02
 
 SCANNED_S: Final = 2.0
 """After so long a search for symbols stderr says what takes so long."""
+
+MOST_DIGITS: Final = 20
+"""Of a trade id, which has 64 bits."""
 
 _REASONS: Final = {Why.LAPPED: LossReason.SLOW}
 """Numbers that are damaged, or of no trade, are `UNANNOUNCED`."""
@@ -58,10 +63,12 @@ class RingsStream:
         symbols: Sequence[str],
         follow: bool,
         other: Header | None,
+        by_content: bool = False,
     ) -> None:
         """`start` is where to begin: `"live"`, `"oldest"` or the first trade that was received at
         or after a time; None for the oldest. `other` is the header of the other stream. Without
-        `follow` the stream ends with what was there at the beginning.
+        `follow` the stream ends with what was there at the beginning. Trades need ids that are
+        numbers or UUIDs, unless they are matched `by_content`.
 
         Raises `AddressError` for another address."""
         self.url = url
@@ -71,6 +78,7 @@ class RingsStream:
         self._symbols = tuple(symbols)
         self._follow = follow
         self._other = other
+        self._by_content = by_content
         self._client = self._new_client(self._begins, follow=follow)
         self._ahead: dict[str, deque[Consolidated]] = {}
         """What was read of each ring, and has to be put in order with what others have."""
@@ -79,18 +87,23 @@ class RingsStream:
         self._instruments: dict[tuple[str, int, int], Instrument] = {}
         """By symbol and by the digits of price and quantity."""
         self._indexes: dict[str, int] = {}
-        self._kinds: set[tuple[str, int]] = set()
-        """Kinds of records that are no trades, and were told."""
+        self._said: set[tuple[str, object]] = set()
+        """What was said of each ring: it is not said again."""
+        self._newest: dict[str, ConsolidatedTrade] = {}
+        """The newest trade of each symbol, by the exchange's time."""
 
     def close(self) -> None:
         """Give the files back."""
         self._client.close()
 
     async def connect(self) -> Header:
-        """Find the rings, and what they hold. Raises `RingsError` if there are none, and
-        `UsageError` for rings of several channels."""
+        """Find the rings, and what they hold. Raises `RingsError` if there are none, or one that
+        cannot be read, and `UsageError` for rings of several channels."""
         rings = self._client.look()
         channel = self._channel(sorted({channel_of(each) for each in rings}))
+        for each in self._read().values():
+            if each and isinstance(each[0], RingFault):
+                raise RingsError(f"{self.url}: {told(each[0])}")
         symbols = self._symbols or self._known() or await self._scan()
         self._indexes = {each: index for index, each in enumerate(symbols)}
         self.header = Header(
@@ -160,6 +173,8 @@ class RingsStream:
                 await trio.sleep(POLL_S)
             elif self._client.is_idle:
                 raise StopAsyncIteration
+            else:
+                await trio.lowlevel.checkpoint()
         return self._ready.popleft()
 
     def _read(self) -> dict[str, deque[Consolidated]]:
@@ -188,42 +203,65 @@ class RingsStream:
                 say(f"{self.url}: {told(found)}")
                 return Restarted(before=Position(epoch_ns=0, seq=found.first_seq), epoch_ns=0)
             case Missed():
-                say(f"{self.url}: {told(found)}")
+                self._say_once(found, found.why)
                 return Loss(
                     first_seq=found.first_seq,
                     last_seq=found.last_seq,
                     reason=_REASONS.get(found.why, LossReason.UNANNOUNCED),
                 )
-            case OtherRecord() if (found.ring, found.kind) in self._kinds:
-                return None
             case OtherRecord():
-                self._kinds.add((found.ring, found.kind))
-                say(f"{self.url}: {told(found)}; those that follow are left out too")
-            case RingFault():
+                self._say_once(found, found.kind)
+            case RingFault(why=why) if why == GONE:
                 say(f"{self.url}: {told(found)}")
+            case RingFault():
+                raise DisconnectedError(told(found))
             case RingOpened(is_short=True):
                 say(f"{self.url}: {told(found)}")
         return None
 
-    def _trade(self, found: ConsolidatedTrade) -> Trade:
+    def _say_once(self, found: Missed | OtherRecord, what: object) -> None:
+        """Say it once for each ring."""
+        if (found.ring, what) not in self._said:
+            self._said.add((found.ring, what))
+            say(f"{self.url}: {told(found)}; it is not said of those that follow")
+
+    def _trade(self, found: ConsolidatedTrade) -> Trade | None:
+        if found.asset not in self._indexes:
+            return None
+        trade_id = _trade_id(found.exchange_trade_id)
+        if trade_id is None and not self._by_content:
+            raise UsageError(
+                f"{self.url}: trade id {str(found.exchange_trade_id)[:40]!r} is neither a number "
+                "nor a UUID: give --match content"
+            )
         price, quantity = _number(found.px), _number(found.sz)
         return Trade(
             self._instrument(found.asset, price[1], quantity[1]),
-            _trade_id(found.exchange_trade_id),
+            trade_id or 0,
             found.exchange_ts_ms,
             price[0],
             quantity[0],
             found.side == "Sell",
             seq=found.writer_seq,
             received_ns=found.recv_ts_ms * 1_000_000,
+            back_filled=self._is_back_filled(found),
         )
+
+    def _is_back_filled(self, found: ConsolidatedTrade) -> bool:
+        """Rings do not mark trades that were fetched later. One that was received later than a
+        trade which the exchange made after it is taken for such."""
+        newest = self._newest.get(found.asset)
+        if newest is None or newest.exchange_ts_ms <= found.exchange_ts_ms:
+            self._newest[found.asset] = found
+            return False
+        return found.recv_ts_ms > newest.recv_ts_ms
 
     def _instrument(self, symbol: str, price_exponent: int, quantity_exponent: int) -> Instrument:
         key = symbol, price_exponent, quantity_exponent
         found = self._instruments.get(key)
         if found is None:
             found = self._instruments[key] = Instrument(
-                index=self._indexes.get(symbol, 0),
+                index=self._indexes[symbol],
                 symbol=symbol,
                 price_exponent=price_exponent,
                 quantity_exponent=quantity_exponent,
@@ -237,17 +275,17 @@ def _number(text: str) -> tuple[int, int]:
     return int(whole + part), -len(part)
 
 
-def _trade_id(of: int | str) -> int:
-    """A trade id as it stands on fanout's wire: of a UUID the first 64 bits. 0 for any other text,
-    so that trades can be matched by their content alone."""
+def _trade_id(of: int | str) -> int | None:
+    """A trade id as it stands on fanout's wire: of a UUID the first 64 bits. None for what is
+    neither."""
     if isinstance(of, int):
         return of
-    if of.isascii() and of.isdigit():
+    if of.isascii() and of.isdigit() and len(of) <= MOST_DIGITS:
         return int(of)
     try:
         return UUID(of).int >> 64
     except ValueError:
-        return 0
+        return None
 
 
 def _received_ms(found: Consolidated) -> int:

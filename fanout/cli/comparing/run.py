@@ -7,6 +7,7 @@ that little has to be kept.
 """
 
 import signal
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -25,7 +26,10 @@ from fanout.clients.outcomes import (
 from fanout.compare import Clock, Comparison
 
 HOLD_S: Final = 0.05
-"""How often a stream on disk that is ahead looks where the other stream is."""
+"""How often a stream on disk that is ahead looks where the other stream is, at the least."""
+
+LEAD_NS: Final = 10**9
+"""How far a stream on disk may be ahead of the other one: what it brings meanwhile is kept."""
 
 QUIET_S: Final = 0.5
 """A stream that brought nothing for so long, and is connected, has brought everything until now. A
@@ -44,6 +48,7 @@ class Comparing:
         within_s: float,
         save: Callable[[], None],
         received_unit_ns: int = 1,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """`save` writes what was found since its last call. The times at which services had their
         records are compared in units of `received_unit_ns`."""
@@ -51,9 +56,10 @@ class Comparing:
         self._comparison = comparison
         self._clock = clock
         self._within_s = within_s
-        self._lead_ns = int(within_s * 1e9) // 2
+        self._lead_ns = min(int(within_s * 1e9) // 2, LEAD_NS)
         self._save = save
         self._received_unit_ns = received_unit_ns
+        self._wall_ns = wall_ns
         self._has_ended = [False, False]
         self._is_held = [False, False]
         """Whether a stream on disk waits for the other one."""
@@ -61,6 +67,8 @@ class Comparing:
         """The time of each stream's newest record, by the comparison's clock and by trio's."""
         self._is_closed = False
         self._over, self._settled = trio.Event(), trio.Event()
+        self._moved = trio.Event()
+        """Set, and replaced, when a stream's time has moved."""
 
     async def run(self, for_s: float) -> None:
         """Compare for `for_s`, until a signal, or until a stream ends. Then wait for trades that
@@ -126,10 +134,16 @@ class Comparing:
             at_ns = _now_ns()
         else:
             at_ns = getattr(record, "received_ns", 0) or (newest[0] if newest else 0)
+            # No service has a record of tomorrow: its clock was wrong for a moment.
+            at_ns = min(at_ns, self._wall_ns())
             at_ns -= at_ns % self._received_unit_ns
         if at_ns:
             self._newest[side] = at_ns, trio.current_time()
+        before_ns = self._comparison.now_ns(side)
         self._comparison.take(side, record, at_ns)
+        if any(self._is_held) and self._comparison.now_ns(side) != before_ns:
+            self._moved.set()
+            self._moved = trio.Event()
 
     def _reach(self, side: int, now_ns: int) -> None:
         self._newest[side] = now_ns, trio.current_time()
@@ -139,7 +153,8 @@ class Comparing:
         """Wait while this stream is ahead of the other one."""
         while not self._has_ended[1 - side] and self._is_ahead(side):
             self._is_held[side] = True
-            await trio.sleep(HOLD_S)
+            with trio.move_on_after(HOLD_S):
+                await self._moved.wait()
         self._is_held[side] = False
 
     def _is_ahead(self, side: int) -> bool:

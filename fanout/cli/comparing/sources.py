@@ -94,6 +94,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     follow: bool
     """Whether to wait for more at the end of a journal."""
     venue: VenueOptions
+    by_content: bool
+    """Whether trades are not matched by their ids."""
     other: Header | None = None
     """The header of the other stream, where that was opened first."""
 
@@ -169,6 +171,7 @@ async def _open_rings(wish: Wish) -> AsyncIterator[Stream]:
         symbols=typed_symbols(source.symbols or ()),
         follow=wish.follow,
         other=wish.other,
+        by_content=wish.by_content,
     )
     try:
         yield stream
@@ -210,8 +213,9 @@ SCHEMES: Final[dict[str, Opener]] = {VENUE: _open_venue, RINGS: _open_rings}
 KEPT: Final = ("journal", RINGS)
 """Kinds of addresses of records on a disk, which have an end."""
 
-LAST: Final = (VENUE, RINGS)
-"""Kinds of addresses that are opened once the other stream is connected, and get its header."""
+LAST: Final = (RINGS, VENUE)
+"""Kinds of addresses that are opened once the other stream is connected, and get its header: of two
+such ones the one that stands first here is opened first."""
 
 COARSE: Final = (RINGS,)
 """Kinds of addresses whose trades have times in ms, and do not say of which kind they are."""
@@ -253,11 +257,11 @@ def fitting(source: Source, addresses: tuple[str, str]) -> Source:
 
 @asynccontextmanager
 async def open_both(wishes: tuple[Wish, Wish]) -> AsyncIterator[tuple[Opened, Opened]]:
-    """Both streams, connected. A venue is opened last, since the other one names the symbols."""
+    """Both streams, connected: those of `LAST` last."""
     streams: dict[int, Stream] = {}
     headers: dict[int, Header] = {}
     async with AsyncExitStack() as stack:
-        sides = sorted((0, 1), key=lambda side: scheme_of(wishes[side].address) in LAST)
+        sides = sorted((0, 1), key=lambda side: _turn(wishes[side].address))
         for side in sides:
             wish = wishes[side]
             if scheme_of(wish.address) in LAST:
@@ -273,6 +277,12 @@ async def open_both(wishes: tuple[Wish, Wish]) -> AsyncIterator[tuple[Opened, Op
             for side in (0, 1)
         )
         yield a, b
+
+
+def _turn(address: str) -> int:
+    """When an address is opened: the lowest first."""
+    scheme = scheme_of(address)
+    return LAST.index(scheme) + 1 if scheme in LAST else 0
 
 
 async def _connect(streams: dict[int, Stream], headers: dict[int, Header]) -> None:

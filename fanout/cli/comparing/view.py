@@ -43,6 +43,10 @@ def lines_of(
     for name, symbols in (("A", report.only_served_by_a), ("B", report.only_served_by_b)):
         if symbols:
             yield f"only {name} has {_some(symbols)}"
+    for name, has, lacks in (("A", "trades_a", "trades_b"), ("B", "trades_b", "trades_a")):
+        alone = [each.symbol for each in shown if getattr(each, has) and not getattr(each, lacks)]
+        if alone:
+            yield f"only {name} has trades of {_some(alone)}"
     if any(each.a_later or each.b_later for each in shown):
         yield f"later: by the time of {_CLOCKS[clock]}"
     for each in first:
@@ -61,10 +65,10 @@ def verdict(report: Report) -> str:
     matched = sum(each.matched for each in report.symbols)
     states = sum(each.quotes.matched + each.books.matched for each in report.symbols)
     what = _counted(matched, "trade") + (f" and {states:,} quotes and books" if states else "")
-    if not report.compared:
-        return "nothing could be compared: there is no time that both streams saw"
     if report.differences:
         return f"different: {_counted(report.differences, 'difference')}; {what} matched"
+    if not report.compared:
+        return "nothing could be compared: there is no time that both streams saw"
     windows = [each for each in report.symbols if each.first_ms is not None]
     if not windows:
         return f"equal: {what}"
@@ -81,6 +85,7 @@ def _counted(number: int, noun: str) -> str:
 def _row(report: SymbolReport) -> tuple[str, ...]:
     books = report.books.matched + report.quotes.matched
     unequal = report.books.unequal + report.quotes.unequal
+    undecided = report.books.undecided + report.quotes.undecided
     counts = (
         report.matched,
         report.only_a,
@@ -95,7 +100,7 @@ def _row(report: SymbolReport) -> tuple[str, ...]:
     return (
         report.symbol,
         *(f"{each:,}" for each in counts),
-        f"{books - unequal:,}/{books:,}" if books else "-",
+        f"{books - unequal:,}/{books + undecided:,}" if books or undecided else "-",
         _spread(report.a_later),
         _spread(report.b_later),
     )
@@ -105,7 +110,12 @@ def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "-"
     times = (spread.p50_ns, spread.p90_ns, spread.p99_ns, spread.max_ns)
-    return "/".join(f"{each / 1e6:.3g}" for each in times) + " ms"
+    return "/".join(_ms(each / 1e6) for each in times) + " ms"
+
+
+def _ms(value: float) -> str:
+    """Three digits, or whole ms."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _told(side: SideReport) -> str:

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "consolidate": ["--rings", "r"],
     "multicast": ["--group", "239.1.1.1:9100", "--interface", "127.0.0.1"],
     "replay": ["j"],
+    "compare": ["tcp://h:1", "tcp://h:2"],
     "symbols": ["binance"],
     "tail": ["tcp://127.0.0.1:1"],
     "save": ["tcp://127.0.0.1:1", "x.csv"],

@@ -357,6 +357,39 @@ def test_more_trades_than_are_kept_are_undecided_while_the_other_stream_may_brin
     assert found.report.symbols[0].undecided == 11
 
 
+def test_a_symbol_that_waits_for_a_gap_leaves_room_for_the_others() -> None:
+    found = Found(most_kept=50)
+    quiet = run_of(0, 10, LIFE)
+    gone = [gap(0, 1_000), *run_of(1_001, 1)]
+    found.take(
+        [*paced(run_of(0, 1_002), step_ns=1), *paced(quiet, late_ns=2 * S)],
+        [*paced(gone, step_ns=1), *paced(quiet, late_ns=3 * S)],
+    )
+    by_symbol = {each.symbol: each for each in found.report.symbols}
+    assert by_symbol[LIFE.symbol].matched == 10
+    assert by_symbol[BTC.symbol].undecided > 900
+
+
+def test_a_gap_that_is_open_at_a_restart_is_none_that_anything_waits_for() -> None:
+    restarted = Restarted(before=Position(epoch_ns=1, seq=1), epoch_ns=2)
+    found = Found()
+    found.take(
+        paced(run_of(0, 200)), paced([*run_of(0, 5), gap(5, 9), restarted, *run_of(10, 190)])
+    )
+    assert found.differences == [(What.TOLD_B, each, "") for each in range(5, 10)]
+    assert found.comparison.kept < 70
+
+
+def test_trades_that_come_after_all_are_no_excess() -> None:
+    """Three are lost with the GAP that names them, and back-filled when they count as lost."""
+    late = [replace(each, back_filled=True) for each in run_of(5, 3)]
+    found = Found()
+    b = [*run_of(0, 5), loss(1), *run_of(8, 112), *late, *run_of(120, 80)]
+    found.take(paced(run_of(0, 200)), paced(b))
+    assert found.report.symbols[0].matched + found.report.symbols[0].told_b == 200
+    assert found.report.b.excess == 0
+
+
 def test_waiting_ends_with_the_last_partner_or_with_the_stream() -> None:
     found = Found()
     comparison = found.comparison

@@ -7,7 +7,7 @@ from fanout.clients.outcomes import Restarted
 from fanout.compare import What
 from fanout.protocol import BookFlags, BookUpdate, OrderUpdate, Position, Quote
 from fanout.protocol.book_records import pack_levels, pack_orders
-from tests.fanout.compare.streams import BTC, MS, compared
+from tests.fanout.compare.streams import BTC, LIFE, MS, Found, S, compared
 
 WHOLE = BookFlags.WHOLE
 
@@ -36,6 +36,51 @@ def test_equal_quotes_match_and_ids_of_one_side_are_counted() -> None:
     states = found.report.symbols[0].quotes
     assert found.differences == []
     assert (states.matched, states.only_a, states.only_b) == (2, 1, 1)
+
+
+def test_states_wait_for_a_stream_that_is_far_behind() -> None:
+    quotes = [quote(each) for each in range(1, 5_001)]
+    other = [replace(each, bid_price=99) if each.seq == 10 else each for each in quotes]
+    found = Found()
+    found.take([(1, each) for each in quotes], [(S, each) for each in other])
+    assert found.differences == [(What.QUOTE, 10, "bid 1")]
+    assert found.report.symbols[0].quotes.matched == 5_000
+
+
+def test_states_that_are_too_many_to_keep_are_undecided_which_is_a_difference() -> None:
+    """Those of the symbol that has most. The other one is compared in full."""
+    quotes = [quote(each) for each in range(1, 500)]
+    few = [replace(each, instrument=LIFE) for each in quotes[:20]]
+    found = Found(most_states=100)
+    found.take([(1, each) for each in [*few, *quotes]], [(S, each) for each in [*few, *quotes]])
+    states = {each.symbol: each.quotes for each in found.report.symbols}
+    assert states[LIFE.symbol].matched == 20
+    btc = states[BTC.symbol]
+    assert 70 <= btc.matched <= 81
+    assert btc.undecided + btc.matched == 499
+    assert found.report.differences == btc.undecided
+
+
+def test_an_id_that_is_shown_twice_is_compared_with_what_it_showed_each_time() -> None:
+    twice = [quote(1), quote(2), quote(2, bid_price=99), quote(3)]
+    found = Found()
+    found.take([(1, each) for each in twice], [(S, each) for each in twice])
+    assert (found.differences, found.report.symbols[0].quotes.matched) == ([], 4)
+    found = Found()
+    found.take([(1, each) for each in twice], [(S, each) for each in twice[2:]])
+    assert (found.differences, found.report.symbols[0].quotes.matched) == ([], 2)
+    found = Found()
+    wrong = quote(2, bid_price=98)
+    found.take([(1, each) for each in twice], [(S, wrong)])
+    assert found.differences == [(What.QUOTE, 2, "bid 1")]
+
+
+def test_an_id_that_the_other_stream_has_passed_waits_no_longer() -> None:
+    found = Found(most_states=5)
+    a = [(each, quote(each)) for each in range(1, 100)]
+    found.take(a, [(each + 1, quote(each)) for each in range(2, 100, 3)])
+    states = found.report.symbols[0].quotes
+    assert (states.undecided, states.matched, states.only_a) == (0, 33, 66)
 
 
 @pytest.mark.parametrize(

@@ -62,15 +62,25 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert result.stderr == f"fanout: --out {tmp_path} is not empty: name another directory\n"
 
 
-def journal(path: Path, trades: list[Trade], epoch_ns: int = 1, **header: object) -> str:
-    """A journal with these trades, a block each, and these fields of its header."""
+def journal(
+    path: Path,
+    trades: list[Trade],
+    epoch_ns: int = 1,
+    *,
+    fraction_ns: int = 0,
+    **header: object,
+) -> str:
+    """A journal with these trades, a block each, and these fields of its header. Each was received
+    in the ms of its id."""
     folder = Folder(path)
     story = folder.story(epoch_ns)
     channel = story.channel
     channel.header = channel.log.context = replace(channel.header, **header)
     story.rotate()
     for each in trades:
-        story.channel.publish([each], received_ns=1_000_000 * each.trade_id, held_ns=0)
+        story.channel.publish(
+            [each], received_ns=1_000_000 * each.trade_id + fraction_ns, held_ns=0
+        )
     story.channel.end(EndReason.SHUTDOWN, retry_ms=1, why="stopped")
     story.recorder.write()
     folder.write()
@@ -224,7 +234,7 @@ def test_symbols_that_differ_come_first_and_few_of_the_others_are_shown() -> Non
     report = report_of(*equal, odd)
     lines = list(lines_of(report, ("tcp://a", "tcp://b"), Clock.ARRIVAL, [first, book]))
     assert lines[1].split()[:7] == ["ODD", "3", "0", "0", "0", "0", "1"]
-    assert lines[1].endswith("3/4    -                        1/10/100/1e+03 ms")
+    assert lines[1].endswith("3/4    -                        1/10/100/1,000 ms")
     assert lines[22] == "and 10 more symbols without a difference"
     assert lines[23] == (
         "A: tcp://a: 9 trades, 2 records lost, 1 trade id unrecoverable, "
@@ -238,6 +248,33 @@ def test_symbols_that_differ_come_first_and_few_of_the_others_are_shown() -> Non
     assert lines[28].endswith("stands in another order in place: A 1, B 2")
     assert lines[29] == "first: ODD book 9 differs in bid 1: A 1 @ 2, B none"
     assert lines[30] == "different: 3 differences; 33 trades and 4 quotes and books matched"
+
+
+def test_symbols_that_one_stream_alone_brought_are_named() -> None:
+    alone = SymbolReport(symbol="X", trades_b=3, outside=3)
+    other = SymbolReport(symbol="Y", trades_a=1, outside=1)
+    equal = SymbolReport(symbol="Z", trades_a=2, trades_b=2, matched=2)
+    lines = list(lines_of(report_of(alone, other, equal), ("a", "b"), Clock.ARRIVAL, []))
+    assert "only A has trades of Y" in lines
+    assert "only B has trades of X" in lines
+
+
+def test_differences_without_a_match_are_differences() -> None:
+    report = replace(report_of(SymbolReport(symbol="S", double_a=2)), b=SideReport())
+    assert verdict(report) == "different: 2 differences; 0 trades matched"
+
+
+def test_a_disk_that_is_full_at_the_end_costs_the_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("cannot write out/summary.csv: No space left on device")
+
+    monkeypatch.setattr(Findings, "complete", full)
+    a = journal(tmp_path / "a", trades())
+    result = at_once("compare", a, a)
+    assert (result.returncode, "No space left" in result.stderr) == (1, True)
+    assert "equal: 20 trades" in result.stdout
 
 
 def test_books_alone_have_a_verdict_without_a_time() -> None:

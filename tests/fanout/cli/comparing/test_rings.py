@@ -1,6 +1,7 @@
 """`fanout compare` with a consolidator's rings."""
 
 import json
+import math
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -10,10 +11,15 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from fanout.cli.comparing import compared
 from fanout.cli.comparing import rings as module
+from fanout.cli.comparing.compared import wishes_of
 from fanout.cli.comparing.rings import RingsStream
+from fanout.cli.serve import ServeOptions
+from fanout.cli.source import Source
 from fanout.clients.consolidated import RingsError
-from fanout.clients.outcomes import Received, Restarted
+from fanout.clients.outcomes import DisconnectedError, Received, Restarted
+from fanout.config import FeedConfig
 from fanout.errors import UsageError
 from fanout.protocol import Loss, LossReason, Moment, Trade, TradeKind
 from tests.fanout.cli.comparing.test_compare import journal, trades
@@ -26,7 +32,7 @@ DIR = "perps_trade_chunk"
 
 def packed(of: Iterable[Trade], **fields: object) -> PackedRing:
     """A ring with these trades, as a service writes them that received each in the ms of its id."""
-    ring = PackedRing(capacity=2**19, slots=2048)
+    ring = PackedRing(capacity=2**21, slots=2**14)
     for each in of:
         add(ring, each, **fields)
     return ring
@@ -122,13 +128,31 @@ def test_bad_input_gets_a_line(arguments: list[str], said: str, tmp_path: Path) 
 
 
 def test_the_rings_of_a_directory_come_in_order_of_receipt(tmp_path: Path) -> None:
-    """More than a look brings of each, and as different in their rates as can be."""
-    many = trades(900)
-    few = [Trade(LIFE, each, 0, 1, 1, True) for each in (400, 401, 899)]
-    packed(many[100:]).write(tmp_path, f"{DIR}0")
-    packed(few).write(tmp_path, f"{DIR}1")
-    got = Reading(tmp_path).ids()
-    assert got == sorted([*range(101, 901), 400, 401, 899])
+    """More than a look brings of each, at rates that differ, and one that ends early."""
+    numbers = (range(3, 12_000, 4), range(2, 12_000, 8), range(1, 9_000, 2))
+    for place, each in enumerate(numbers):
+        its = [Trade((BTC, LIFE)[place % 2], number, number, 1, 1, True) for number in each]
+        packed(its).write(tmp_path, f"{DIR}{place}")
+    reading = Reading(tmp_path)
+    assert reading.ids() == sorted(number for each in numbers for number in each)
+
+
+def test_no_more_of_a_slow_ring_is_read_than_a_look_brings(tmp_path: Path) -> None:
+    for place, step in enumerate((1, 100)):
+        its = [Trade(BTC, step * each, each, 1, 1, True) for each in range(1, 4_000)]
+        packed(its).write(tmp_path, f"{DIR}{place}")
+    reading = Reading(tmp_path)
+
+    async def main() -> int:
+        with closing(reading.stream):
+            await reading.stream.connect()
+            most = 0
+            for _ in range(3_900):
+                await anext(reading.stream)
+                most = max(most, *map(len, reading.stream._ahead.values()))
+        return most
+
+    assert trio.run(main) <= 1_025
 
 
 def test_the_symbols_are_those_of_the_other_stream_or_those_that_are_there(tmp_path: Path) -> None:
@@ -180,14 +204,20 @@ def test_a_time_leaves_out_what_was_received_before(tmp_path: Path) -> None:
     [
         ("12", 12),
         ("00000000-0000-0007-8000-000000000001", 7),
-        ("a1-b2", 0),
+        ("a1-b2", None),
+        ("9" * 5_000, None),
     ],
 )
-def test_ids_that_are_text(text: str, number: int, tmp_path: Path) -> None:
+def test_ids_that_are_text(text: str, number: int | None, tmp_path: Path) -> None:
     ring = PackedRing()
     add(ring, trades(1)[0], exchange_trade_id=text)
     ring.write(tmp_path, f"{DIR}0")
-    assert Reading(tmp_path).ids() == [number]
+    assert Reading(tmp_path, by_content=True).ids() == [number or 0]
+    if number is None:
+        with pytest.raises(UsageError, match="neither a number nor a UUID: give --match content"):
+            Reading(tmp_path).ids()
+    else:
+        assert Reading(tmp_path).ids() == [number]
 
 
 def test_numbers_that_cannot_be_read_are_told_as_lost(
@@ -203,8 +233,86 @@ def test_numbers_that_cannot_be_read_are_told_as_lost(
     assert lost == Loss(first_seq=3, last_seq=3, reason=LossReason.UNANNOUNCED)
     assert [each.trade_id for each in (one, two, four) if isinstance(each, Trade)] == [1, 2, 4]
     said = capsys.readouterr().err
+    assert said.count("damaged") == 1
     assert f"rings://{tmp_path}: {DIR}0: number 3 damaged" in said
     assert said.count("is of kind 0") == 1
+
+
+def test_a_ring_that_cannot_be_read_ends_the_comparison_before_it_begins(tmp_path: Path) -> None:
+    kept = journal(tmp_path / "journal", trades())
+    packed(trades()).write(tmp_path / "rings", f"{DIR}0")
+    packed(of_life([1])).write(tmp_path / "rings", f"{DIR}1")
+    (tmp_path / "rings" / f"{DIR}1.meta").write_bytes(b"NORING")
+    result = at_once("compare", f"rings://{tmp_path}/rings", kept)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{DIR}1: cannot be read" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_ring_that_cannot_be_read_any_more_ends_its_stream(tmp_path: Path) -> None:
+    packed(trades(2)).write(tmp_path, f"{DIR}0")
+    reading = Reading(tmp_path, follow=True)
+
+    async def main() -> None:
+        with closing(reading.stream), trio.fail_after(20):
+            await reading.stream.connect()
+            for _ in range(2):
+                await anext(reading.stream)
+            (tmp_path / f"{DIR}0.meta").write_bytes(b"NORING")
+            await anext(reading.stream)
+
+    with pytest.raises(DisconnectedError, match="cannot be read: no ring"):
+        trio.run(main)
+
+
+def test_what_was_received_later_than_a_later_trade_is_taken_for_back_filled(
+    tmp_path: Path,
+) -> None:
+    of = trades(6)
+    ring = packed([of[0], of[4], of[5]])
+    add(ring, of[1], recv_ts_ms=9)
+    add(ring, of[2], recv_ts_ms=6)  # at once with trade 6
+    ring.write(tmp_path, f"{DIR}0")
+    found = [each for each in Reading(tmp_path).records() if isinstance(each, Trade)]
+    assert [each.trade_id for each in found if each.back_filled] == [2]
+
+
+def test_trades_of_symbols_that_the_other_stream_lacks_are_left_out(tmp_path: Path) -> None:
+    ring = packed(trades(1), asset="OTHER")
+    add(ring, trades(2)[1])
+    ring.write(tmp_path, f"{DIR}0")
+    assert Reading(tmp_path).ids() == [2]
+
+
+def test_beside_a_live_stream_rings_begin_with_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compared, "made_from", lambda kind, said: FeedConfig())
+
+    def begins(a: str, b: str, start: str | None = None) -> list[str | None]:
+        source = Source(
+            address=a,
+            symbols=None,
+            market_only=False,
+            start=start,
+            reconnect=False,
+            token_file=None,
+            tls_ca=None,
+        )
+        said = {"ws-url": None, "rest-url": None}
+        options = ServeOptions(said=said, has_assets=False, act=lambda _: None)
+        wishes = wishes_of(source, (a, b), options, by_content=False, for_s=math.inf, within_s=60)
+        return [each.source.start for each in wishes]
+
+    assert begins("rings://r", "tcp://h:1") == ["live", None]
+    assert begins("tcp://h:1", "rings://r", "oldest") == ["oldest", "oldest"]
+    assert begins("journal://j", "rings://r") == [None, None]
+
+
+def test_the_times_of_receipt_are_compared_in_ms(tmp_path: Path) -> None:
+    kept = journal(tmp_path / "journal", trades(), fraction_ns=400_000)
+    packed(trades()).write(tmp_path / "rings", f"{DIR}0")
+    result = at_once("compare", f"rings://{tmp_path}/rings", kept, "--json")
+    (btc,) = (each for each in json.loads(result.stdout)["symbols"] if each["symbol"] == "BTCUSDT")
+    assert (btc["matched"], btc["a_later"], btc["b_later"]) == (20, None, None)
 
 
 def test_rings_are_followed_and_may_begin_anew(tmp_path: Path) -> None:

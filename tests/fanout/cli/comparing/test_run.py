@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
 from msgspec.structs import replace
 
@@ -12,10 +13,12 @@ from fanout.cli.comparing.compared import Compared
 from fanout.cli.comparing.record import Findings
 from fanout.cli.comparing.sources import VenueOptions, Wish, is_kept
 from fanout.cli.source import Source
+from fanout.clients.consolidated import ConsolidatedClient, ConsolidatedTrade, Start
 from fanout.compare import What
 from fanout.config import FeedConfig
 from fanout.protocol import EndReason, Gap, GapState, Header, Trade
 from fanout.simulator import Simulator, SimulatorConfig
+from fanout.transports.consolidate.config import ConsolidateConfig
 from fanout.transports.journal.config import JournalConfig
 from fanout.transports.tcp import TcpTransport
 from fanout.transports.tcp.config import TcpConfig
@@ -38,7 +41,7 @@ def wish(address: str, simulator: Simulator | None = None, *, follow: bool = Tru
     )
     urls = (simulator.ws_url, simulator.rest_url) if simulator else (None, None)
     venue = VenueOptions(feed=FeedConfig(), ws_url=urls[0], rest_url=urls[1])
-    return Wish(source=source, follow=follow, venue=venue)
+    return Wish(source=source, follow=follow, venue=venue, by_content=False)
 
 
 def comparing(a: Wish, b: Wish, findings: Findings, for_s: float) -> Compared:
@@ -67,6 +70,39 @@ async def test_a_service_its_journal_another_service_and_the_venue_are_equal(
                     assert sum(each.matched for each in report.symbols) > 10, other
                     assert sum(each.books.matched for each in report.symbols) > 10, other
                     assert compared.addresses == (one_url, other)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_rings_and_the_venue_are_equal_whichever_comes_first(
+    tmp_path: Path, is_first: bool
+) -> None:
+    """The venue is asked for the symbols of the rings, and rings do not name the venue."""
+    market = SimulatorConfig(symbols=("ETHUSDT", "SOLUSDT"), rate=100)
+    kept = ConsolidateConfig(rings=str(tmp_path), data_bytes=2**20)
+    with trio.fail_after(30):
+        async with running_simulator(market) as simulator:
+            config = config_for(simulator)
+            source = replace(config.sources[0], assets=("ETHUSDT",))
+            config = replace(config, sources=(source,), transports=(kept,))
+            async with running_service(config):
+                while not any(read_trades(tmp_path)):  # noqa: ASYNC110  files
+                    await trio.sleep(0.02)
+                findings = Findings(None)
+                wishes = [wish(f"rings://{tmp_path}"), wish("venue://binance", simulator)]
+                a, b = wishes if is_first else wishes[::-1]
+                compared = comparing(a, b, findings, 0.8)
+                await compared.run()
+    report = compared.report
+    assert report is not None
+    assert findings.first == {}
+    assert [each.symbol for each in report.symbols] == ["ETHUSDT"]
+    assert report.symbols[0].matched > 10
+    assert report.only_served_by_a == report.only_served_by_b == ()
+
+
+def read_trades(folder: Path) -> list[ConsolidatedTrade]:
+    with ConsolidatedClient(str(folder), start=Start.OLDEST, follow=False) as client:
+        return [each for each in client if isinstance(each, ConsolidatedTrade)]
 
 
 async def of_two_channels(

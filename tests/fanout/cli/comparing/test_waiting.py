@@ -14,8 +14,8 @@ from fanout.cli.comparing.run import Comparing
 from fanout.cli.comparing.sources import Opened, _connect
 from fanout.clients.outcomes import Disconnected, DisconnectedError, Received, Restarted
 from fanout.compare import Clock, Comparison, Finding, Identity, Report, What
-from fanout.protocol import Header, Position
-from tests.fanout.compare.streams import LIFE, S, trade
+from fanout.protocol import DataKinds, Header, Position, Quote
+from tests.fanout.compare.streams import BTC, LIFE, S, trade
 from tests.protocol.golden import HEADER
 
 WITHIN_S = 10.0
@@ -54,7 +54,13 @@ class Run:
     """A comparison of two scripts, and how long it took."""
 
     def __init__(
-        self, a: Script, b: Script, *, kept: bool = False, header: Header = HEADER
+        self,
+        a: Script,
+        b: Script,
+        *,
+        kept: bool = False,
+        header: Header = HEADER,
+        wall_ns: int = 10**18,
     ) -> None:
         self.findings: list[Finding] = []
         self.saves = 0
@@ -71,6 +77,7 @@ class Run:
             clock=Clock.RECEIVED if kept else Clock.ARRIVAL,
             within_s=WITHIN_S,
             save=self._save,
+            wall_ns=lambda: wall_ns,
         )
 
     def _save(self) -> None:
@@ -131,6 +138,36 @@ async def test_a_journal_that_is_ahead_waits_for_the_other_stream(
     report, _ = await run()
     assert report.symbols[0].matched == 100
     assert max(kept) < 20
+
+
+async def test_a_stream_on_disk_is_never_far_ahead_and_all_quotes_are_compared(
+    autojump_clock: MockClock,
+) -> None:
+    """Both bring 200 s as fast as they can."""
+    quotes = [
+        Quote(BTC, each, 0, 100, 5, 101, 6, seq=each, received_ns=each * S // 100)
+        for each in range(1, 20_001)
+    ]
+    other = [replace(each, bid_price=99) if each.seq == 300 else each for each in quotes]
+    header = replace(HEADER, data=DataKinds.QUOTES)
+    run = Run(Script(quotes, stays=False), Script(other, stays=False), kept=True, header=header)
+    report, took_s = await run()
+    states = report.symbols[0].quotes
+    assert (states.matched, states.unequal, states.only_a, states.only_b) == (20_000, 1, 0, 0)
+    assert took_s < 5
+
+
+async def test_a_clock_that_was_wrong_for_a_moment_holds_up_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    received = [replace(trade(each), received_ns=(100 + each) * S) for each in range(30)]
+    jumped = [*received[:9], replace(received[9], received_ns=4_000 * S), *received[10:]]
+    steps: list[Step] = []
+    for each in received:
+        steps += [1.0, each]
+    run = Run(Script(jumped, stays=False), Script(steps, stays=False), kept=True, wall_ns=130 * S)
+    report, _ = await run()
+    assert (report.symbols[0].matched, report.differences) == (30, 0)
 
 
 async def test_a_stream_that_fails_is_reported_with_what_was_compared(
