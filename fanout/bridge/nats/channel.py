@@ -103,6 +103,7 @@ class ChannelBridge:
                 self._tell(f"{error}; trying again")
                 self._stats.becomes(BridgeState.RETRYING, str(error))
                 self._stats.reconnects += 1
+                _heed_cancellation()
                 await asyncio.sleep(next(pauses))
 
     def _tell(self, words: str) -> None:
@@ -142,6 +143,7 @@ class ChannelBridge:
         """Wait until no other bridge has the lease. Raises `EngineError`."""
         while not await lease.take():
             why = "another bridge has the lease"
+            _heed_cancellation()
             self._stats.becomes(BridgeState.STANDING_BY, why)
             self._tell(f"{why}; standing by")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -214,6 +216,7 @@ class ChannelBridge:
         while loop.time() - since_s < TAKEOVER_S:
             await asyncio.sleep(LOOK_EVERY_S)
             newest = await stream.last_seq()
+            _heed_cancellation()
             if newest != last:
                 last, since_s = newest, loop.time()
 

@@ -198,6 +198,10 @@ async def test_a_journal_has_metrics_for_each_channel(tmp_path: Path) -> None:
 async def test_quotes_and_books_have_metrics_where_they_are_taken() -> None:
     async with watched(data=("trades", "quotes", "book")) as service:
         await until_ready(service)
+        (symbol, _) = (await service.stats()).feed.instruments
+        while symbol.book is None or not (symbol.book.updates and symbol.quotes):
+            await trio.sleep(0.02)
+            (symbol, _) = (await service.stats()).feed.instruments
         text = (await service.get("/metrics")).text
         (symbol, _) = (await service.stats()).feed.instruments
     assert symbol.book is not None

@@ -1,7 +1,10 @@
 """In a cluster of older servers one bridge at a time has the lease of a channel."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,9 +14,12 @@ from fanout.bridge.nats.lease import Lease, is_needed
 from fanout.bridge.nats.options import NatsOptions
 from fanout.bridge.nats.publisher import FencedError
 from fanout.bridge.nats.stats import BridgeState
+from fanout.bridge.nats.stream import Place
+from fanout.protocol.request import Position
 from tests.clients.test_journal import Folder
 from tests.fanout.bridge.nats.streams import (
     MAX_BYTES,
+    PATIENCE_S,
     Bridged,
     connected,
     kept,
@@ -60,6 +66,39 @@ def test_one_has_it_until_it_gives_it_back_or_is_gone(
             await key.put("eu=2Espot", b"somebody else")
             with pytest.raises(FencedError, match="another bridge has the lease"):
                 await two.keep()
+
+    run(story())
+
+
+@pytest.mark.parametrize("waits_for", ["the lease", "the other's end"])
+def test_a_bridge_that_stands_by_ends_though_a_request_forgets_its_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits_for: str
+) -> None:
+    """As nats-py's requests do, where an answer comes together with it."""
+    monkeypatch.setattr(channel, "LOOK_EVERY_S", 0.0)
+    bridge = Bridged(Folder(tmp_path), NatsOptions(url="nats://127.0.0.1:9")).bridge
+
+    async def story() -> None:
+        asked = asyncio.Event()
+
+        async def request() -> int:
+            with suppress(*() if asked.is_set() else (asyncio.CancelledError,)):
+                asked.set()
+                await asyncio.sleep(PATIENCE_S)
+            return 0
+
+        async def place() -> Place:
+            return Place(last=1, due=Position(epoch_ns=1, seq=2))
+
+        stub: Any = SimpleNamespace(take=request, last_seq=request, place=place)
+        if waits_for == "the lease":
+            waiting = asyncio.ensure_future(bridge._wait_for(stub))
+        else:
+            waiting = asyncio.ensure_future(bridge._stand_by(stub, FencedError("another")))
+        await asked.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=PATIENCE_S / 3)
+        assert waiting.cancelled()
 
     run(story())
 
