@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT, blocks_of, reading
+from tests.thoroughness import long_document
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+LONG = ("clients.md", "running.md")
 
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
@@ -31,8 +34,11 @@ def home(tmp_path: Path) -> Path:
     "path",
     # Blocks that build on each other are run by tests/test_data_md.py, and those of the README by
     # `python -m tests.documents`, as a new user types them.
-    [each for each in DOCUMENTS[1:] if each.name != "data.md" and blocks_of(each)],
-    ids=lambda path: path.name,
+    [
+        pytest.param(each, id=each.name, marks=[long_document] if each.name in LONG else [])
+        for each in DOCUMENTS[1:]
+        if each.name != "data.md" and blocks_of(each)
+    ],
 )
 def test_the_blocks_run_in_order(path: Path, home: Path) -> None:
     blocks = [each for each in blocks_of(path) if "pytest" not in each.text]
