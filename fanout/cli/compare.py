@@ -106,7 +106,7 @@ def compare(
 
     Trades are matched one to one by their ids, quotes and order books at equal
     update ids. Only the time that both streams saw counts. Trades that a stream
-    told to be lost are shown apart, and are no difference of the other.
+    reported as lost are shown apart, and are no difference.
 
     Example: fanout compare tcp://127.0.0.1:9000 journal:///data/journal --for 10m
     Example: fanout compare tcp://10.0.0.5:9000 venue://binance --for 1h --out report
@@ -186,7 +186,7 @@ def _summary(
         "differences": report.differences,
         "compared": report.compared,
         **{
-            f"told_by_{name}": msgspec.to_builtins(side)
+            f"reported_by_{name}": msgspec.to_builtins(side)
             for name, side in (("a", report.a), ("b", report.b))
         },
         "symbols": msgspec.to_builtins(report.symbols),

@@ -6,19 +6,19 @@ clock.
     records of B --'
 
 values       what a comparison finds, and the report
-side         what one stream brought and told: where it is, its windows, its holes
+side         what one stream brought and reported: where it is, its windows, its holes
 pairs        trades, matched one to one
 states       quotes and order books, compared at equal update ids
 comparison   takes the records of both, and puts the report together
 
 What was received by the time t is compared once the other stream is at t + `within`. Until then a
 trade waits for its partner. A trade that has none is a difference if the other stream saw the time
-around it, and did not tell that it lost it:
+around it, and did not report it as lost:
 
     A  ...............[first ====== LOSS ========= last]
     B  ........[first ============================================ last]
                           |          |          |        |
-                       matched     told by A   only B   outside: A had left
+                       matched     lost by A   only B   outside: A had left
 
 `fanout.cli.comparing` connects the streams and prints the report.
 """

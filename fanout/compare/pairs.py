@@ -15,11 +15,11 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from fanout.compare.side import Seen, Side, Told
+from fanout.compare.side import Reported, Seen, Side
 from fanout.compare.values import (
     DOUBLE,
+    LOST,
     ONLY,
-    TOLD,
     A,
     B,
     Delays,
@@ -43,7 +43,7 @@ JOINING_NS: Final = 10**9
 """A trade that comes so soon after the other stream has joined may be from before."""
 
 MOST_EXCUSED: Final = 100_000
-"""Trades without a partner whose key is kept, because the other stream told that it lost them. It
+"""Trades without a partner whose key is kept, because the other stream reported them as lost. It
 may back-fill them later."""
 
 Key = int | tuple[object, ...]
@@ -115,7 +115,7 @@ class Pairs:
         self.kept = 0
         """How many trades are kept, matched ones included."""
         self._pairings: dict[str, Pairing] = {}
-        self._excused: OrderedDict[tuple[str, int, Key], tuple[Trade, Told]] = OrderedDict()
+        self._excused: OrderedDict[tuple[str, int, Key], tuple[Trade, Reported]] = OrderedDict()
         """Trades, and why one side may lack them, by symbol, this side, and key."""
         self._waiting = [0, 0]
         """Trades of each side without a partner."""
@@ -248,13 +248,13 @@ class Pairs:
         tops[A], tops[B] = max(tops[A], ranks[A]), max(tops[B], ranks[B])
 
     def _comes_late(self, pairing: Pairing, side: int, key: Key, trade: Trade) -> bool:
-        """Whether this trade was already counted as missing, and told."""
+        """Whether this trade was already counted as lost."""
         found = self._excused.pop((pairing.report.symbol, side, key), None)
         if found is None:
             return False
-        other, told = found
-        _count(pairing.report, "told", side, -1)
-        self._sides[side].excused -= told is Told.LOSS
+        other, reported = found
+        _count(pairing.report, "lost", side, -1)
+        self._sides[side].excused -= reported is Reported.LOSS
         self._compare(pairing, *((trade, other) if side == A else (other, trade)))
         return True
 
@@ -296,9 +296,9 @@ class Pairs:
         if not self._is_expected(pairing, entry, position):
             report.outside += 1
             return
-        told = other.told(seen, position, trade.trade_id)
-        if told:
-            self._excuse(pairing, lacking, entry.key, trade, told)
+        reported = other.reported(seen, position, trade.trade_id)
+        if reported:
+            self._excuse(pairing, lacking, entry.key, trade, reported)
             return
         _count(report, "only", entry.side)
         self._find(ONLY[entry.side], trade)
@@ -329,14 +329,16 @@ class Pairs:
         since_ns = max(entry.at_ns, other.settled_ns(seen))
         return other.now_ns > since_ns + self._within_ns
 
-    def _excuse(self, pairing: Pairing, lacking: int, key: Key, trade: Trade, told: Told) -> None:
-        """Count a trade that a stream lacks and told to be missing."""
-        _count(pairing.report, "told", lacking)
-        self._sides[lacking].excused += told is Told.LOSS
-        self._excused[pairing.report.symbol, lacking, key] = trade, told
+    def _excuse(
+        self, pairing: Pairing, lacking: int, key: Key, trade: Trade, reported: Reported
+    ) -> None:
+        """Count a trade that a stream lacks and reported as lost."""
+        _count(pairing.report, "lost", lacking)
+        self._sides[lacking].excused += reported is Reported.LOSS
+        self._excused[pairing.report.symbol, lacking, key] = trade, reported
         if len(self._excused) > MOST_EXCUSED:
             self._excused.popitem(last=False)
-        self._find(TOLD[lacking], trade)
+        self._find(LOST[lacking], trade)
 
     def close(self) -> None:
         """The comparison ends here: later trades are only partners for those that wait."""

@@ -1,12 +1,12 @@
-"""What one stream brought and told, as far as the other one's trades are judged by it.
+"""What one stream brought and reported, as far as the other one's trades are judged by it.
 
 A *position* orders the trades of a symbol: the trade id where ids ascend, else the venue's time in
 ns. A stream saw a symbol from the position of its first trade to that of its last one. A *hole* is
-the range between two trades that follow each other in the stream, if it told of something lost in
+the range between two trades that follow each other in the stream, if it reported a loss in
 between: a LOSS, a STATUS other than LIVE, a restart. A GAP names its trade ids itself.
 
-Holes are found without touching every symbol at each LOSS: a side counts what it told, and a symbol
-remembers the count at its last trade.
+Holes are found without touching every symbol at each LOSS: a side counts what it reported, and a
+symbol remembers the count at its last trade.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ MOST_RANGES: Final = 200
 """Holes, and lost ranges of trade ids, that are kept of a symbol: the newest."""
 
 
-class Told(IntFlag):
+class Reported(IntFlag):
     """Why trades may be missing in a hole."""
 
     NOTHING = 0
@@ -61,7 +61,7 @@ class Seen:
         self.is_live = True
         self.settled_ns = 0
         """When the newest interruption ended, or the newest gap was closed."""
-        self.holes: deque[tuple[int, int, Told]] = deque(maxlen=MOST_RANGES)
+        self.holes: deque[tuple[int, int, Reported]] = deque(maxlen=MOST_RANGES)
         self.open: list[tuple[int, int]] = []
         """Ranges of trade ids whose GAP is open."""
         self.gone: deque[tuple[int, int]] = deque(maxlen=MOST_RANGES)
@@ -160,9 +160,9 @@ class Side:
         """A trade came in its turn: not back-filled."""
         if position < seen.last:
             return
-        told = self._told(seen)
-        if told:
-            seen.holes.append((seen.last, position, told))
+        reported = self._reported(seen)
+        if reported:
+            seen.holes.append((seen.last, position, reported))
         if seen.first is None:
             seen.first, seen.first_ms = position, time_ms
         seen.last, seen.last_ms = position, time_ms
@@ -174,22 +174,22 @@ class Side:
         if seen.first is None:
             seen.last = max(seen.last, position)
 
-    def told(self, seen: Seen, position: int, trade_id: int) -> Told:
-        """What the stream told about a trade that it does not have."""
+    def reported(self, seen: Seen, position: int, trade_id: int) -> Reported:
+        """What the stream reported about a trade that it does not have."""
         if seen.awaits(trade_id) or any(low <= trade_id <= high for low, high in seen.gone):
-            return Told.AWAY
-        found = Told.NOTHING
-        for low, high, told in seen.holes:
+            return Reported.AWAY
+        found = Reported.NOTHING
+        for low, high, reported in seen.holes:
             if low <= position <= high:
-                found |= told
-        return found | self._told(seen) if position >= seen.last else found
+                found |= reported
+        return found | self._reported(seen) if position >= seen.last else found
 
-    def _told(self, seen: Seen) -> Told:
-        """What was told since the last trade of a symbol."""
-        told = Told.LOSS if seen.losses != self._losses else Told.NOTHING
+    def _reported(self, seen: Seen) -> Reported:
+        """What was reported since the last trade of a symbol."""
+        reported = Reported.LOSS if seen.losses != self._losses else Reported.NOTHING
         if seen.away != self._away or not self._is_live:
-            told |= Told.AWAY
-        return told
+            reported |= Reported.AWAY
+        return reported
 
     def may_bring(self, seen: Seen, trade_id: int) -> bool:
         """Whether a trade that is missing may still come, whatever the time."""

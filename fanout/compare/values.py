@@ -19,9 +19,9 @@ class Identity(Enum):
     """What makes two trades the same one."""
 
     ASCENDING = auto()
-    """The trade id. Ids of an instrument ascend, so they also tell what lies between two trades."""
+    """The trade id. Ids of an instrument ascend, so they also show what lies between two trades."""
     UNORDERED = auto()
-    """The trade id. Any id may follow any other; the venue's time tells what lies between."""
+    """The trade id. Any id may follow any other; the venue's time shows what lies between."""
     CONTENT = auto()
     """The venue's time, price, quantity and side: the nth such trade of one stream is the nth of
     the other."""
@@ -52,23 +52,23 @@ class What(StrEnum):
     """Quotes, or order books, differ at an update id."""
     UNDECIDED = "undecided"
     """More trades waited for their partner than are kept."""
-    TOLD_A = "told-a"
-    TOLD_B = "told-b"
-    """A trade is missing in a stream that told so."""
+    LOST_A = "lost-a"
+    LOST_B = "lost-b"
+    """A trade is missing in a stream that reported a loss."""
 
     @property
-    def is_told(self) -> bool:
+    def is_reported(self) -> bool:
         """Whether the stream announced it, so that it is no difference."""
-        return self in (What.TOLD_A, What.TOLD_B)
+        return self in (What.LOST_A, What.LOST_B)
 
 
 ONLY: Final = (What.ONLY_A, What.ONLY_B)
 DOUBLE: Final = (What.DOUBLE_A, What.DOUBLE_B)
-TOLD: Final = (What.TOLD_A, What.TOLD_B)
+LOST: Final = (What.LOST_A, What.LOST_B)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One difference, or one trade that a side told to be missing.
+    """One difference, or one trade that a side reported as lost.
 
     `number` is the trade id, or the update id of a quote or book; `time_ms` the venue's time, unix
     ms. `field` says what differs, and `a` and `b` how, as text.
@@ -155,9 +155,9 @@ class SymbolReport(msgspec.Struct, kw_only=True):
     double_a: int = 0
     double_b: int = 0
     order: int = 0
-    told_a: int = 0
-    """Trades that only B has, where A told that it lost some."""
-    told_b: int = 0
+    lost_a: int = 0
+    """Trades that only B has, where A reported a loss."""
+    lost_b: int = 0
     again_a: int = 0
     """Trades that A brought again after its service was started anew, which it is allowed to."""
     again_b: int = 0
@@ -199,7 +199,7 @@ class SymbolReport(msgspec.Struct, kw_only=True):
 
 
 class SideReport(msgspec.Struct, kw_only=True):
-    """What one stream told about itself."""
+    """What one stream reported about itself."""
 
     trades: int = 0
     """Trades received, of the symbols that both have."""

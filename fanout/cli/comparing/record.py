@@ -53,7 +53,7 @@ class Findings:
 
     def add(self, finding: Finding) -> None:
         """Take a finding."""
-        if not finding.what.is_told:
+        if not finding.what.is_reported:
             self.first.setdefault(finding.what.value, finding)
         if self._directory is None:
             return
@@ -113,7 +113,7 @@ FIELDS: Final = ("time", "price", "quantity", "side", "kind")
 
 _COUNTS: Final = (
     *("matched", "only_a", "only_b", "double_a", "double_b", "order"),
-    *("told_a", "told_b", "again_a", "again_b", "outside", "undecided"),
+    *("lost_a", "lost_b", "again_a", "again_b", "outside", "undecided"),
     *("first_ms", "last_ms", "first_id", "last_id"),
 )
 _SPREAD: Final = tuple(each for each in Spread.__struct_fields__)

@@ -4,7 +4,7 @@ Rings name neither the venue nor the units of numbers. The venue is that of the 
 trade is in units of its own digits. The rings of a directory are read side by side, in the order of
 the times at which their trades were received. So no ring is far ahead of another one.
 
-A ring tells of nothing but the numbers that it cannot read: they are a `Loss`.
+A ring reports no losses. Numbers that cannot be read any more are a `Loss` here.
 """
 
 import time
@@ -223,7 +223,7 @@ class RingsStream:
         """Say it once for each ring."""
         if (found.ring, what) not in self._said:
             self._said.add((found.ring, what))
-            say(f"{self.url}: {told(found)}; it is not said of those that follow")
+            say(f"{self.url}: {told(found)}; those that follow are counted only")
 
     def _trade(self, found: ConsolidatedTrade) -> Trade | None:
         if found.asset not in self._indexes:

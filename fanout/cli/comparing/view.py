@@ -13,7 +13,7 @@ MOST_SHOWN: Final = 20
 
 HEAD: Final = (
     *("SYMBOL", "MATCHED", "ONLY A", "ONLY B", "UNEQUAL", "DOUBLE", "ORDER"),
-    *("TOLD A", "TOLD B", "OUTSIDE", "BOOKS", "A LATER p50/p90/p99/max", "B LATER"),
+    *("LOST A", "LOST B", "OUTSIDE", "BOOKS", "A LATER p50/p90/p99/max", "B LATER"),
 )
 
 _WORDS: Final = {
@@ -32,7 +32,7 @@ _WORDS: Final = {
 def lines_of(
     report: Report, addresses: Sequence[str], clock: Clock, first: Sequence[Finding]
 ) -> Iterator[str]:
-    """The table, what each side told, the first of each kind of difference, and the verdict."""
+    """The table, what each side reported, the first of each kind of difference, and the verdict."""
     shown = sorted(report.symbols, key=lambda each: not each.differences)
     count = sum(bool(each.differences) for each in shown) + MOST_SHOWN
     yield from aligned([HEAD, *map(_row, shown[:count])])
@@ -93,8 +93,8 @@ def _row(report: SymbolReport) -> tuple[str, ...]:
         sum(report.unequal.values()),
         report.double_a + report.double_b,
         report.order,
-        report.told_a,
-        report.told_b,
+        report.lost_a,
+        report.lost_b,
         report.outside,
     )
     return (
@@ -126,10 +126,10 @@ def _told(side: SideReport) -> str:
         (side.interruptions, "time not LIVE", "times not LIVE"),
         (side.disconnects, "disconnect", "disconnects"),
         (side.restarts, "restart", "restarts"),
-        (side.excess, "more trade missing than told", "more trades missing than told"),
+        (side.excess, "more trade missing than reported", "more trades missing than reported"),
     )
     words = [f"{count:,} {one if count == 1 else many}" for count, one, many in told if count]
-    return ", ".join((_counted(side.trades, "trade"), *(words or ["nothing told as lost"])))
+    return ", ".join((_counted(side.trades, "trade"), *(words or ["no loss reported"])))
 
 
 def _some(symbols: Sequence[str]) -> str:

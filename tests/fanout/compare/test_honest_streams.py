@@ -163,7 +163,7 @@ def test_a_trade_that_goes_missing_untold_is_found_among_mishaps(seed: int) -> N
     missing = a.records[place][1]
     assert isinstance(missing, Trade)
     assert found.report.differences == 1
-    differences = [each for each in found.findings if not each.what.is_told]
+    differences = [each for each in found.findings if not each.what.is_reported]
     assert [(each.what, each.symbol, each.number) for each in differences] == [
         (What.ONLY_B, missing.symbol, missing.trade_id)
     ]

@@ -195,7 +195,7 @@ def test_what_a_stream_told_to_be_lost_is_shown_apart(told: list[object], side: 
     whole = run_of(0, 30)
     holed = [*whole[:10], *told, *whole[13:]]
     found = compared(*((holed, whole) if side == 0 else (whole, holed)))  # type: ignore[arg-type]
-    what = (What.TOLD_A, What.TOLD_B)[side]
+    what = (What.LOST_A, What.LOST_B)[side]
     assert found.differences == [(what, 10, ""), (what, 11, ""), (what, 12, "")]
     assert found.report.differences == 0
     assert found.report.symbols[0].matched == 27
@@ -235,7 +235,7 @@ def test_back_filled_trades_match_in_any_order_and_however_late_while_their_gap_
 def test_a_gap_that_is_still_open_at_the_end_is_told() -> None:
     whole = run_of(0, 30)
     found = compared([*whole[:10], gap(10, 11), *whole[12:]], whole)
-    assert [what for what, _, _ in found.differences] == [What.TOLD_A] * 2
+    assert [what for what, _, _ in found.differences] == [What.LOST_A] * 2
     assert found.report.a.open_ids == 2
 
 
@@ -246,7 +246,7 @@ def test_trades_that_were_told_missing_and_come_after_all_are_matched() -> None:
     filled = [replace(each, back_filled=True) for each in whole[10:12]]
     found = compared([*whole[:10], *away, *whole[12:], *filled], whole)
     (report,) = found.report.symbols
-    assert (report.told_a, report.matched, report.differences) == (0, 400, 0)
+    assert (report.lost_a, report.matched, report.differences) == (0, 400, 0)
 
 
 def test_a_lost_connection_that_resumes_misses_nothing() -> None:
@@ -376,7 +376,7 @@ def test_a_gap_that_is_open_at_a_restart_is_none_that_anything_waits_for() -> No
     found.take(
         paced(run_of(0, 200)), paced([*run_of(0, 5), gap(5, 9), restarted, *run_of(10, 190)])
     )
-    assert found.differences == [(What.TOLD_B, each, "") for each in range(5, 10)]
+    assert found.differences == [(What.LOST_B, each, "") for each in range(5, 10)]
     assert found.comparison.kept < 70
 
 
@@ -386,7 +386,7 @@ def test_trades_that_come_after_all_are_no_excess() -> None:
     found = Found()
     b = [*run_of(0, 5), loss(1), *run_of(8, 112), *late, *run_of(120, 80)]
     found.take(paced(run_of(0, 200)), paced(b))
-    assert found.report.symbols[0].matched + found.report.symbols[0].told_b == 200
+    assert found.report.symbols[0].matched + found.report.symbols[0].lost_b == 200
     assert found.report.b.excess == 0
 
 

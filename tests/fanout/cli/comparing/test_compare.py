@@ -240,7 +240,7 @@ def test_symbols_that_differ_come_first_and_few_of_the_others_are_shown() -> Non
         "A: tcp://a: 9 trades, 2 records lost, 1 trade id unrecoverable, "
         "3 trade ids of open gaps, 1 disconnect, 2 restarts"
     )
-    assert lines[24] == "B: tcp://b: 1 trade, 1 more trade missing than told"
+    assert lines[24] == "B: tcp://b: 1 trade, 1 more trade missing than reported"
     assert lines[25].startswith("only A has S0, S1")
     assert lines[25].endswith("S9 and 2 more")
     assert lines[26] == "only B has X"
@@ -301,7 +301,7 @@ def test_rows_are_limited_and_all_are_counted(
 def test_a_disk_that_fails_gets_a_line(tmp_path: Path) -> None:
     findings = Findings(tmp_path / "out")
     (tmp_path / "out" / "symbols").rmdir()
-    findings.add(Finding("S", What.TOLD_A, 1, 0))
+    findings.add(Finding("S", What.LOST_A, 1, 0))
     assert findings.first == {}
     with pytest.raises(OutputError, match=r"cannot write .*S\.csv: No such file"):
         findings.save()

@@ -83,7 +83,7 @@ def test_rings_that_have_what_a_journal_has_are_equal(tmp_path: Path) -> None:
     result = at_once("compare", f"rings://{tmp_path}/rings", kept)
     assert (result.returncode, result.stderr) == (0, "")
     assert "equal: 27 trades" in result.stdout
-    assert f"A: rings://{tmp_path}/rings: 27 trades, nothing told as lost" in result.stdout
+    assert f"A: rings://{tmp_path}/rings: 27 trades, no loss reported" in result.stdout
 
 
 def test_what_rings_lack_or_have_otherwise_is_found(tmp_path: Path) -> None:

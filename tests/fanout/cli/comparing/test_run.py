@@ -163,4 +163,4 @@ async def test_what_a_service_lost_is_told_apart() -> None:
     report = compared.report
     assert report is not None
     assert findings.first == {}
-    assert (report.symbols[0].told_b, report.b.lost_ids, report.differences) == (2, 2, 0)
+    assert (report.symbols[0].lost_b, report.b.lost_ids, report.differences) == (2, 2, 0)
