@@ -101,6 +101,19 @@ def test_a_planted_difference_is_found_and_nothing_else(kind: str, side: int) ->
         assert found.report.differences == len(expected)
 
 
+def test_a_hundred_planted_differences_are_found_at_once_and_nothing_else() -> None:
+    """Of all kinds, and in both streams."""
+    whole = [trade(2 * number) for number in range(3_000)]
+    streams, expected = [whole, whole], Counter[tuple[What, int, str]]()
+    for number in reversed(range(100)):  # the places before one that is changed stay what they are
+        side, plant = number % 2, list(KINDS.values())[number // 2 % len(KINDS)]
+        streams[side], planted = plant(streams[side], 20 + 29 * number, side)
+        expected.update(planted)
+    found = compared(*streams)
+    assert Counter(found.differences) == expected
+    assert found.report.differences == expected.total() >= 100
+
+
 def test_equal_streams_match_with_the_time_by_which_one_was_later() -> None:
     found = compared(run_of(0, 50), run_of(0, 50))
     (report,) = found.report.symbols
