@@ -118,15 +118,18 @@ def verify(directory: Directory) -> None:
     Example: fanout rings verify /var/lib/fanout/rings
     """
     with exit_codes():
-        is_right = True
+        is_right, unread = True, set[str]()
         with ConsolidatedClient(directory, start=Start.OLDEST, follow=False) as client:
             for each in client:
-                is_right &= not isinstance(each, RingFault)
+                if isinstance(each, RingFault):
+                    is_right = False
+                    unread.add(each.ring)
                 if not isinstance(each, ConsolidatedTrade | RingOpened | OtherRecord):
                     emit(told(each))
             for name, counts in client.counts.items():
                 is_right &= not counts.faults
-                emit(f"{name}: {_verdict(counts)}")
+                if name not in unread or counts.first_seq is not None:
+                    emit(f"{name}: {_verdict(counts)}")
         if not is_right:
             raise typer.Exit(FAULTY)
 

@@ -137,7 +137,7 @@ class KeptRing:
     def look(self) -> None:
         """See whether the files are still there. One that was removed is made anew."""
         if self.ring is not None and not self.ring.is_whole():
-            _LOG.error("ring %s was cut or removed by somebody: opening it anew", self.name)
+            _LOG.error("ring %s was cut short or removed: opening it anew", self.name)
             self.close()
             try:
                 self.open()

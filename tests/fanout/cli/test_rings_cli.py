@@ -162,6 +162,7 @@ def test_rings_that_are_none_are_refused_in_one_line(folder: str, tmp_path: Path
     checked = at_once("rings", "verify", folder)
     assert checked.returncode == 1
     assert "x_trade_chunk0: cannot be read: no ring: it begins with b'NORING" in checked.stdout
+    assert checked.stdout.count("\n") == 1
 
 
 def test_verify_calls_what_was_overwritten_no_fault(tmp_path: Path) -> None:

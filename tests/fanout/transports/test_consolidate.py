@@ -419,7 +419,7 @@ def test_a_ring_that_is_removed_is_made_anew(
         made.give()
         (tmp_path / "test_trade_chunk0.meta").unlink()
         made.second()
-        assert "cut or removed" in caplog.text
+        assert "cut short or removed" in caplog.text
         publish(made.channel, 2)
         made.give()
         assert ids(tmp_path) == [2]
