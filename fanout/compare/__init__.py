@@ -5,6 +5,7 @@ clock.
                     +-> Comparison -> findings, one by one; at the end a Report
     records of B --'
 
+fields       what of two trades is compared
 values       what a comparison finds, and the report
 side         what one stream brought and reported: where it is, its windows, its holes
 pairs        trades, matched one to one
@@ -24,6 +25,7 @@ around it, and did not report it as lost:
 """
 
 from fanout.compare.comparison import Comparison
+from fanout.compare.fields import Fields
 from fanout.compare.values import (
     Clock,
     Finding,
@@ -37,6 +39,7 @@ from fanout.compare.values import (
 __all__ = [
     "Clock",
     "Comparison",
+    "Fields",
     "Finding",
     "Identity",
     "Report",

@@ -4,6 +4,7 @@ from typing import Final
 
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted
+from fanout.compare.fields import EXACT, Fields
 from fanout.compare.pairs import MOST_KEPT, ROOM_PARTS, Pairs, Sink
 from fanout.compare.side import Side
 from fanout.compare.states import MOST_STATES, State, StatePairs
@@ -34,14 +35,12 @@ class Comparison:
         compares_books: bool = True,
         most_kept: int = MOST_KEPT,
         most_states: int = MOST_STATES,
-        time_unit_ns: int = 1,
-        has_kinds: bool = True,
+        fields: Fields = EXACT,
     ) -> None:
         """`sink` is called with each finding. A trade that is more than `within_ns` later than its
         partner counts as missing, and as one too many. Without `compares_books` the update ids of
-        the streams are not the venue's, and quotes and books are left out. The venue's times
-        are compared in units of `time_unit_ns`, and kinds of trades if both streams have them:
-        `has_kinds`."""
+        the streams are not the venue's, and quotes and books are left out. `fields` are those
+        that both streams have of a trade."""
         self._sides = (Side(), Side())
         self._sink = sink
         self._within_ns = within_ns
@@ -53,8 +52,7 @@ class Comparison:
             identity=identity,
             within_ns=within_ns,
             most_kept=most_kept,
-            time_unit_ns=time_unit_ns,
-            has_kinds=has_kinds,
+            fields=fields,
         )
         self._identity = identity
         self._books = (Books(), Books())

@@ -15,6 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
+from fanout.compare.fields import EXACT, Fields
 from fanout.compare.side import Reported, Seen, Side
 from fanout.compare.values import (
     DOUBLE,
@@ -28,8 +29,6 @@ from fanout.compare.values import (
     SymbolReport,
     What,
 )
-from fanout.protocol.fixedpoint import to_text
-from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 
 MOST_KEPT: Final = 500_000
@@ -101,17 +100,14 @@ class Pairs:
         identity: Identity,
         within_ns: int,
         most_kept: int = MOST_KEPT,
-        time_unit_ns: int = 1,
-        has_kinds: bool = True,
+        fields: Fields = EXACT,
     ) -> None:
-        """`time_unit_ns` and `has_kinds` are as in `Comparison`."""
         self._sides = sides
         self._sink = sink
         self._identity = identity
         self._within_ns = within_ns
         self._most_kept = most_kept
-        self._time_unit_ns = time_unit_ns
-        self._has_kinds = has_kinds
+        self._fields = fields
         self.kept = 0
         """How many trades are kept, matched ones included."""
         self._pairings: dict[str, Pairing] = {}
@@ -146,12 +142,7 @@ class Pairs:
         """Where a trade stands among those of its symbol."""
         if self._identity is Identity.ASCENDING:
             return trade.trade_id
-        return self._time(trade)
-
-    def _time(self, trade: Trade) -> int:
-        """The venue's time of a trade, in the unit of the comparison."""
-        scale: int = 10 ** (trade.instrument.time_exponent + 9)
-        return trade.time * scale // self._time_unit_ns
+        return self._fields.time(trade)
 
     def take(self, side: int, trade: Trade, at_ns: int) -> None:
         """Take the next trade of a stream."""
@@ -174,7 +165,7 @@ class Pairs:
     def _key(self, pairing: Pairing, side: int, trade: Trade) -> Key:
         if self._identity is not Identity.CONTENT:
             return trade.trade_id
-        content = self._time(trade), *_content(trade)
+        content = self._fields.content(trade)
         count = pairing.occurrences[side][content]
         pairing.occurrences[side][content] += 1
         return content, count
@@ -226,19 +217,10 @@ class Pairs:
 
     def _compare(self, pairing: Pairing, a: Trade, b: Trade) -> None:
         pairing.report.matched += 1
-        for field, of_a, of_b in self._differing(a, b):
+        for field, of_a, of_b in self._fields.differing(a, b):
             unequal = pairing.report.unequal
             unequal[field] = unequal.get(field, 0) + 1
             self._find(What.UNEQUAL, a, field, of_a, of_b)
-
-    def _differing(self, a: Trade, b: Trade) -> list[tuple[str, str, str]]:
-        found = differing(a, b)
-        return [
-            each
-            for each in found
-            if (each[0] != "time" or self._time(a) != self._time(b))
-            and (each[0] != "kind" or self._has_kinds)
-        ]
 
     def _check_order(self, pairing: Pairing, ranks: tuple[int, int], a: Trade, b: Trade) -> None:
         tops = pairing.tops
@@ -365,70 +347,6 @@ class Pairs:
     def _find(self, what: What, trade: Trade, field: str = "", a: str = "", b: str = "") -> None:
         symbol = trade.instrument.symbol
         self._sink(Finding(symbol, what, trade.trade_id, trade.time_ms, field, a, b))
-
-
-def _content(trade: Trade) -> tuple[object, ...]:
-    of = trade.instrument
-    return (
-        _shortest(trade.price, of.price_exponent),
-        _shortest(trade.quantity, of.quantity_exponent),
-        trade.buyer_is_maker,
-    )
-
-
-def _shortest(value: int, exponent: int) -> tuple[int, int]:
-    """The same number in as few digits as possible."""
-    while value and value % 10 == 0:
-        value, exponent = value // 10, exponent + 1
-    return value, exponent if value else 0
-
-
-def same(a: int, exponent_a: int, b: int, exponent_b: int) -> bool:
-    """Whether two numbers with their exponents are equal."""
-    if exponent_a == exponent_b:
-        return a == b
-    least = min(exponent_a, exponent_b)
-    in_a: int = a * 10 ** (exponent_a - least)
-    in_b: int = b * 10 ** (exponent_b - least)
-    return in_a == in_b
-
-
-def differing(a: Trade, b: Trade) -> list[tuple[str, str, str]]:
-    """The fields in which two trades differ, with both values as text."""
-    of_a, of_b = a.instrument, b.instrument
-    if _is_plainly_equal(a, b, of_a, of_b):
-        return []
-    found = [
-        (field, to_text(ours, exponent_a), to_text(theirs, exponent_b))
-        for field, ours, exponent_a, theirs, exponent_b in (
-            ("time", a.time, of_a.time_exponent, b.time, of_b.time_exponent),
-            ("price", a.price, of_a.price_exponent, b.price, of_b.price_exponent),
-            ("quantity", a.quantity, of_a.quantity_exponent, b.quantity, of_b.quantity_exponent),
-        )
-        if not same(ours, exponent_a, theirs, exponent_b)
-    ]
-    if a.buyer_is_maker != b.buyer_is_maker:
-        found.append(("side", _side(a), _side(b)))
-    if a.kind != b.kind:
-        found.append(("kind", a.kind.name, b.kind.name))
-    return found
-
-
-def _is_plainly_equal(a: Trade, b: Trade, of_a: Instrument, of_b: Instrument) -> bool:
-    return (
-        a.price == b.price
-        and a.quantity == b.quantity
-        and a.time == b.time
-        and a.buyer_is_maker == b.buyer_is_maker
-        and a.kind == b.kind
-        and of_a.price_exponent == of_b.price_exponent
-        and of_a.quantity_exponent == of_b.quantity_exponent
-        and of_a.time_exponent == of_b.time_exponent
-    )
-
-
-def _side(trade: Trade) -> str:
-    return "sell" if trade.buyer_is_maker else "buy"
 
 
 def _count(report: SymbolReport, name: str, side: int, by: int = 1) -> None:

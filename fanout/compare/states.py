@@ -15,7 +15,8 @@ has, since it began with another snapshot.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from fanout.compare.pairs import Sink, same
+from fanout.compare.fields import same
+from fanout.compare.pairs import Sink
 from fanout.compare.values import A, Finding, States, What
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import Quote

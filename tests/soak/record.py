@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fanout.compare import Comparison, Finding, Identity, Report
+from fanout.compare import Comparison, Fields, Finding, Identity, Report
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header, Reference, Trade
 
@@ -73,8 +73,7 @@ def compared(
         findings.append,
         identity=Identity.ASCENDING,
         within_ns=WITHIN_NS,
-        time_unit_ns=MS,
-        has_kinds=False,
+        fields=Fields(time_unit_ns=MS, has_kinds=False),
     )
     header = Header(
         epoch_ns=0,

@@ -25,7 +25,7 @@ from fanout.cli.comparing.sources import (
 )
 from fanout.cli.serve import ServeOptions
 from fanout.cli.source import Source
-from fanout.compare import Clock, Comparison, Identity, Report
+from fanout.compare import Clock, Comparison, Fields, Identity, Report
 from fanout.config import FeedConfig
 from fanout.config.options import made_from
 from fanout.errors import UsageError
@@ -36,6 +36,8 @@ OWN_UPDATE_IDS: Final = ("bitfinex", "coinbase", "coinbase-advanced")
 """Venues that do not number the changes of their books. Each service numbers them itself."""
 
 _MS: Final = 1_000_000
+_OF_RINGS: Final = Fields(time_unit_ns=_MS, has_kinds=False)
+"""What a ring has of a trade."""
 
 
 def wishes_of(
@@ -146,8 +148,7 @@ class Compared:
             identity=Identity.CONTENT if self._by_content else _identity(venue),
             within_ns=int(self._within_s * 1e9),
             compares_books=is_one_numbering or venue not in OWN_UPDATE_IDS,
-            time_unit_ns=_MS if self._is_coarse else 1,
-            has_kinds=not self._is_coarse,
+            fields=_OF_RINGS if self._is_coarse else Fields(),
         )
 
 

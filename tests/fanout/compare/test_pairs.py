@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.clients.outcomes import Disconnected, Restarted
-from fanout.compare import Identity, What
+from fanout.compare import Fields, Identity, What
 from fanout.protocol import FeedState, GapState, Position, Skipped, Snapshot, TradeKind
 from fanout.protocol.records import Trade
 from tests.fanout.compare.streams import (
@@ -346,7 +346,9 @@ def test_times_and_kinds_are_compared_as_far_as_both_streams_have_them(identity:
     of_b = [replace(each, instrument=BTC, time=each.time // MS) for each in of_a[1:]]
     of_b[4] = replace(of_b[4], kind=TradeKind.RPI)
     joined = [replace(of_a[0], time=of_a[1].time - 1), *of_a[1:]]
-    coarse = compared(joined, of_b, identity=identity, time_unit_ns=MS, has_kinds=False)
+    coarse = compared(
+        joined, of_b, identity=identity, fields=Fields(time_unit_ns=MS, has_kinds=False)
+    )
     assert coarse.differences == []
     assert coarse.report.symbols[0].matched == 9
     if identity is Identity.ASCENDING:
