@@ -10,11 +10,13 @@ from fanout.protocol.consolidated import (
     TRADE,
     Head,
     Slot,
+    channel_of,
     decode_head,
     decode_record,
     decode_slots,
     encode_head,
     encode_record,
+    ring_name,
     slot_fault,
     stores_of,
 )
@@ -119,3 +121,8 @@ def test_a_head_knows_what_its_index_has_and_what_may_be_overwritten() -> None:
     assert Head(8192, 0, 129, 128).oldest_slot == 2
     assert EMPTY.margin == 1024
     assert Head(2**30, 0, 0, 128).margin == MARGIN_BYTES
+
+
+def test_a_ring_is_named_after_its_channel_and_its_part() -> None:
+    assert ring_name("binance", 3) == "binance_trade_chunk3"
+    assert channel_of("binance_trade_chunk3") == channel_of("binance") == "binance"
