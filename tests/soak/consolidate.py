@@ -45,6 +45,7 @@ from fanout.clients.tcp import TcpClient
 from fanout.protocol import Loss, Trade
 from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
 from fanout.simulator.market.ticks import Trade as Issued
+from fanout.transports.consolidate.config import MIN_DATA_BYTES
 from tests.soak.figures import Sampler
 from tests.soak.record import MS, Noted, Record, compared
 from tests.stand.exchange import SPENT
@@ -62,6 +63,9 @@ CHUNKS: Final = 2
 
 MAX_MISSING_ROWS: Final = 0.02
 """Seconds without a row in metrics.csv, on a machine that does other work too."""
+
+TRADE_BYTES: Final = 400
+"""Of a ring's data, for each trade: more than one takes. A ring has room for all that trade."""
 
 JOIN_S: Final = 15.0
 """From the opening of the market until the service is subscribed to all symbols, and half of a
@@ -334,6 +338,7 @@ async def soak(
             *("--http-port", "0", "tcp", "--port", "0", "journal", "--dir"),
             *(str(directory / "journal"), "consolidate", "--rings", str(directory / "rings")),
             *("--chunk-symbols", str(-(-symbols // CHUNKS))),
+            *("--data-bytes", str(int(MIN_DATA_BYTES + rate * minutes * 60 * TRADE_BYTES))),
         ]
         async with serving(*words, log=directory / "log") as service:
             consumer = Consumer(await service.address("tcp"), records["tcp"])
