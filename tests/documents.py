@@ -8,7 +8,7 @@ little, and the exchange is a simulator where a command does not bring its own.
 
 does so with README.md in a clean copy of the tree, and a virtual environment made by the README's
 own command, which needs a package index. `tests/test_documents.py` does it for the other documents,
-with what is installed; for the longest ones if FANOUT_LONG_DOCUMENTS=1.
+with what is installed; for the longest ones with `-m long`.
 """
 
 import json

@@ -87,6 +87,7 @@ def test_a_wheel_holds_fanout_and_nothing_else(wheel: Path) -> None:
     assert not [each for each in names if "test" in each.split("/")]
 
 
+@pytest.mark.long
 def test_a_source_distribution_makes_the_same_wheel(
     tree: Path, wheel: Path, tmp_path: Path
 ) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT, blocks_of, reading
-from tests.thoroughness import long_document
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-LONG = ("clients.md", "running.md")
+LONG = ("clients.md", "running.md", "testing.md")
 
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
@@ -35,7 +34,7 @@ def home(tmp_path: Path) -> Path:
     # Blocks that build on each other are run by tests/test_data_md.py, and those of the README by
     # `python -m tests.documents`, as a new user types them.
     [
-        pytest.param(each, id=each.name, marks=[long_document] if each.name in LONG else [])
+        pytest.param(each, id=each.name, marks=[pytest.mark.long] if each.name in LONG else [])
         for each in DOCUMENTS[1:]
         if each.name != "data.md" and blocks_of(each)
     ],

@@ -302,7 +302,10 @@ def queue() -> Iterator[str]:
     ("name", "venue_class", "symbol", "decimals", "least", "snapshots"),
     [
         ("btcusdt_20240808.gz", BinanceUsdm, "BTCUSDT", (2, 3), 6_000, 2),
-        ("ethusdt_20240808.gz", BinanceUsdm, "ETHUSDT", (2, 3), 6_000, 1),
+        pytest.param(
+            *("ethusdt_20240808.gz", BinanceUsdm, "ETHUSDT", (2, 3), 6_000, 1),
+            marks=pytest.mark.long,
+        ),
         (SPOT, BinanceSpot, "BTCUSDT", (2, 8), 3_000, 2),
     ],
 )

@@ -1,7 +1,7 @@
 """How much is tried. With FANOUT_EXAMPLES=10 Hypothesis makes up ten times as many examples as in
 the suite, and with FANOUT_EVERY_VENUE=1 every scene is played at every venue. With
-FANOUT_SMALL_DOSES=1 the suite plays a small dose of each benchmark and of the soaks, too. With
-FANOUT_LONG_DOCUMENTS=1 it runs what stands in the longest documents."""
+FANOUT_SMALL_DOSES=1 the suite plays a small dose of each benchmark and of the soaks, too.
+`pytest -m long` runs the tests that take as long as a thousand others."""
 
 import os
 from typing import Final
@@ -15,12 +15,6 @@ small_dose: Final = pytest.mark.skipif(
     reason=".ci/run plays it by its own command, and so does the suite with FANOUT_SMALL_DOSES=1",
 )
 """Marks a test of a whole benchmark or soak."""
-
-long_document: Final = pytest.mark.skipif(
-    os.environ.get("FANOUT_LONG_DOCUMENTS") != "1",
-    reason=".ci/run reads it, and so does the suite with FANOUT_LONG_DOCUMENTS=1",
-)
-"""Marks a document that takes long to be run block by block."""
 
 _FACTOR: Final = float(os.environ.get("FANOUT_EXAMPLES", "1"))
 

@@ -101,7 +101,14 @@ def test_the_other_has_to_be_a_folder_with_a_bench(
     assert f"{tmp_path} has no tests/bench" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["ingest", "latency", "shm"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "ingest",
+        pytest.param("latency", marks=pytest.mark.long),
+        pytest.param("shm", marks=pytest.mark.long),
+    ],
+)
 def test_a_round_of_a_real_stage_gives_our_figures(stage: str) -> None:
     figures = one_round(stage, ROOT, small=True)
     assert any(name.startswith("fanout, plain") for name in figures)

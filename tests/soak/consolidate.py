@@ -47,7 +47,7 @@ from fanout.simulator import Simulator, SimulatorConfig, made_up_symbols
 from fanout.simulator.market.ticks import Trade as Issued
 from fanout.transports.consolidate.config import MIN_DATA_BYTES
 from tests.soak.figures import Sampler
-from tests.soak.record import MS, Noted, Record, compared
+from tests.soak.record import MS, MergedRecord, Noted, Record, compared
 from tests.stand.exchange import SPENT
 from tests.stand.inside import running_simulator
 from tests.stand.service import serving
@@ -80,7 +80,7 @@ ORDERLY: Final = 143
 class Account:
     """What was delivered of each symbol."""
 
-    def __init__(self, record: Record | None = None) -> None:
+    def __init__(self, record: Record | MergedRecord | None = None) -> None:
         """Each trade goes into the `record` too."""
         self.record = record
         self.ids: dict[str, array[int]] = {}
@@ -265,16 +265,22 @@ CHECKS: Final[tuple[Check, ...]] = (
 """What is asked of a run."""
 
 
-def read_rings(directory: Path, record: Record) -> tuple[Account, list[str]]:
-    """What the rings have, and what else they handed over."""
-    account, odd = Account(record), list[str]()
+def read_rings(directory: Path, records: Path) -> tuple[Account, list[str]]:
+    """What the rings have, and what else they handed over. Each ring has a record of its own, since
+    the trades of two are in no order."""
+    merged = MergedRecord(records)
+    account, odd = Account(merged), list[str]()
     url = f"rings://{directory}"
     with ConsolidatedClient(url, start=Start.OLDEST, follow=False) as client:
-        for each in client:
-            if isinstance(each, ConsolidatedTrade):
-                account.take_kept(each)
-            elif not isinstance(each, RingOpened) or each.oldest_seq > 1:
-                odd.append(f"the rings: {each}")
+        for ring in client.look():
+            merged.begin()
+            while found := client.read(ring):
+                for each in found:
+                    if isinstance(each, ConsolidatedTrade):
+                        account.take_kept(each)
+                    elif not isinstance(each, RingOpened) or each.oldest_seq > 1:
+                        odd.append(f"the rings: {each}")
+    merged.close()
     return account, odd
 
 
@@ -313,9 +319,7 @@ async def soak(
     config = SimulatorConfig(
         symbols=names, rate=rate, seed=seed, hold=True, kept_ids=10_000_000, kept_trades=1_000
     )
-    records = {
-        each: Record(directory / f"{each}.record") for each in ("issued", "tcp", "journal", "rings")
-    }
+    records = {each: Record(directory / f"{each}.record") for each in ("issued", "tcp", "journal")}
 
     def witness(trade: Issued) -> None:
         if trade.kind != SPENT:
@@ -361,7 +365,7 @@ async def soak(
             said = service.said
         simulator.watch(None)
         read_s = process_time()
-        rings, odd = read_rings(directory / "rings", records["rings"])
+        rings, odd = read_rings(directory / "rings", directory / "rings.record")
         read_s = process_time() - read_s
         journal = read_journal(directory / "journal", records["journal"])
         for each in records.values():

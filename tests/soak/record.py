@@ -64,6 +64,30 @@ class Record:
                 )
 
 
+class MergedRecord:
+    """Several records, each in the order of receipt, which are read as one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records: list[Record] = []
+
+    def begin(self) -> None:
+        """Begin another record: what is added goes there."""
+        self.close()
+        self._records.append(Record(self._path.with_suffix(f".{len(self._records)}")))
+
+    def add(self, noted: Noted) -> None:
+        self._records[-1].add(noted)
+
+    def close(self) -> None:
+        for each in self._records[-1:]:
+            each.close()
+
+    def __iter__(self) -> Iterator[Trade]:
+        """All trades, in the order of receipt."""
+        return heapq.merge(*self._records, key=lambda each: each.received_ns)
+
+
 def compared(
     a: Iterable[Trade], b: Iterable[Trade], symbols: Sequence[str]
 ) -> tuple[Report, list[Finding]]:

@@ -17,7 +17,7 @@ from tests.soak.consolidate import (
     as_recorded,
     same_everywhere,
 )
-from tests.soak.record import Noted, Record, compared
+from tests.soak.record import MergedRecord, Noted, Record, compared
 from tests.thoroughness import small_dose
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +93,16 @@ def test_a_record_gives_back_what_was_noted(tmp_path: Path) -> None:
     assert (trade.symbol, trade.trade_id, trade.time_ms) == ("A", 5, 1_000)
     assert (trade.price_text, trade.quantity_text) == ("61800.30", "0.004")
     assert (trade.buyer_is_maker, trade.received_ns) == (True, 1_001_000_000)
+
+
+def test_records_in_no_order_are_read_in_that_of_receipt(tmp_path: Path) -> None:
+    merged = MergedRecord(tmp_path / "rings")
+    for times in ((1, 5, 9), (2, 3)):
+        merged.begin()
+        for each in times:
+            merged.add(NOTED._replace(received_ms=each))
+    merged.close()
+    assert [each.received_ns // 10**6 for each in merged] == [1, 2, 3, 5, 9]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_thirty_days_of_mishaps_leave_every_id_accounted_for() -> None:
     """With few trades, so that it does not take long. `python -m tests.stress.feed` has more."""
     command = [sys.executable, "-W", "error", "-m", "tests.stress.feed", "30", "--mean", "1200"]
