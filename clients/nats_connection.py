@@ -58,22 +58,31 @@ def require_package() -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn errors of nats-py into `DisconnectedError`.
+def heeded() -> Iterator[None]:
+    """Raise a cancellation of this task that comes within, and that nats-py forgets.
 
-    nats-py waits with `asyncio.wait_for`. Before Python 3.12 that forgets a cancellation which
-    comes together with the answer, so it is raised here.
+    nats-py waits with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that
+    comes together with the answer. It also takes some for a timeout.
     """
-    from nats.errors import Error
-    from nats.js.errors import APIError, ServiceUnavailableError
-
     task = asyncio.current_task()
     assert task is not None, "nats-py is awaited"
     before = task.cancelling()
     try:
         yield
+    finally:
         if task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors of nats-py into `DisconnectedError`, and heed cancellations."""
+    from nats.errors import Error
+    from nats.js.errors import APIError, ServiceUnavailableError
+
+    try:
+        with heeded():
+            yield
     except TimeoutError as error:
         raise DisconnectedError("the NATS server does not answer") from error
     except ServiceUnavailableError as error:

@@ -88,7 +88,6 @@ class ChannelBridge:
         `DisconnectedError` if the service has ended for good."""
         pauses, attempts = _pauses(), 0
         while True:
-            _heed_cancellation()
             attempts += 1
             before = self._stats.messages
             try:
@@ -121,7 +120,6 @@ class ChannelBridge:
             self._has_begun = True
             leases = is_needed(nats, stream.replicas)
             while True:
-                _heed_cancellation()
                 lease = None
                 if leases:
                     lease = Lease(
@@ -143,7 +141,6 @@ class ChannelBridge:
         """Wait until no other bridge has the lease. Raises `EngineError`."""
         while not await lease.take():
             why = "another bridge has the lease"
-            _heed_cancellation()
             self._stats.becomes(BridgeState.STANDING_BY, why)
             self._tell(f"{why}; standing by")
             await asyncio.sleep(LOOK_EVERY_S)
@@ -166,7 +163,6 @@ class ChannelBridge:
         if place.whole and place.due is not None:
             passing.wholes = await stream.recall(place)
         await publisher.open()
-        _heed_cancellation()
         try:
             async with self._open(place.due) as client:
                 self._stats.becomes(BridgeState.WAITING)
@@ -216,7 +212,6 @@ class ChannelBridge:
         while loop.time() - since_s < TAKEOVER_S:
             await asyncio.sleep(LOOK_EVERY_S)
             newest = await stream.last_seq()
-            _heed_cancellation()
             if newest != last:
                 last, since_s = newest, loop.time()
 
@@ -237,8 +232,8 @@ async def _until_one_ends(*works: Coroutine[object, object, None]) -> None:
 
 
 def _heed_cancellation() -> None:
-    """Raise `CancelledError` if this task was cancelled. nats-py takes some cancellations for a
-    timeout, and then they are forgotten."""
+    """Raise `CancelledError` if this task was cancelled: the closing of a connection may have
+    forgotten it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -11,6 +11,7 @@ from fanout.bridge.nats.options import NatsOptions
 from fanout.clients.nats_connection import (
     NatsConnection,
     NatsSettings,
+    heeded,
     require_package,
     words_of,
 )
@@ -90,13 +91,14 @@ def _tls(options: NatsOptions) -> ssl.SSLContext | None:
 
 @contextmanager
 def in_words(options: NatsOptions) -> Iterator[None]:
-    """Turn the package's errors into ours."""
+    """Turn the package's errors into ours, and heed cancellations."""
     from nats.errors import Error, NoRespondersError
     from nats.js.errors import APIError, NoStreamResponseError
 
     server = options.server
     try:
-        yield
+        with heeded():
+            yield
     except APIError as error:
         raise _api_error(server, error) from error
     except (NoRespondersError, NoStreamResponseError) as error:

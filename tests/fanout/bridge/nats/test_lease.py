@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.bridge.nats import channel, lease
+from fanout.bridge.nats.connection import in_words
 from fanout.bridge.nats.lease import Lease, is_needed
 from fanout.bridge.nats.options import NatsOptions
 from fanout.bridge.nats.publisher import FencedError
@@ -76,13 +77,15 @@ def test_a_bridge_that_stands_by_ends_though_a_request_forgets_its_cancellation(
 ) -> None:
     """As nats-py's requests do, where an answer comes together with it."""
     monkeypatch.setattr(channel, "LOOK_EVERY_S", 0.0)
-    bridge = Bridged(Folder(tmp_path), NatsOptions(url="nats://127.0.0.1:9")).bridge
+    options = NatsOptions(url="nats://127.0.0.1:9")
+    bridge = Bridged(Folder(tmp_path), options).bridge
 
     async def story() -> None:
         asked = asyncio.Event()
 
         async def request() -> int:
-            with suppress(*() if asked.is_set() else (asyncio.CancelledError,)):
+            forgotten = () if asked.is_set() else (asyncio.CancelledError,)
+            with in_words(options), suppress(*forgotten):
                 asked.set()
                 await asyncio.sleep(PATIENCE_S)
             return 0
