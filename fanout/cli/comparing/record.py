@@ -112,6 +112,7 @@ FIELDS: Final = ("time", "price", "quantity", "side", "kind")
 """Fields of a trade that are compared."""
 
 _COUNTS: Final = (
+    *("trades_a", "trades_b"),
     *("matched", "only_a", "only_b", "double_a", "double_b", "order"),
     *("lost_a", "lost_b", "again_a", "again_b", "outside", "undecided"),
     *("first_ms", "last_ms", "first_id", "last_id"),

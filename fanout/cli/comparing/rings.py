@@ -19,7 +19,6 @@ import trio.lowlevel
 from fanout.cli.outcome import say
 from fanout.cli.rings import told
 from fanout.clients.consolidated import (
-    GONE,
     Consolidated,
     ConsolidatedClient,
     ConsolidatedTrade,
@@ -31,6 +30,7 @@ from fanout.clients.consolidated import (
     Start,
     Why,
 )
+from fanout.clients.consolidated_ring import GONE
 from fanout.clients.outcomes import DisconnectedError, Received, Restarted
 from fanout.errors import UsageError
 from fanout.protocol.consolidated import channel_of

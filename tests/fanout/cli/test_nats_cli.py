@@ -47,6 +47,19 @@ def test_every_command_reads_a_stream(shared_nats: NatsServer, prefix: str, tmp_
     assert json.loads(shown.stdout.splitlines()[0])["bids"] == [["0.10", "0.005"]]
 
 
+def test_a_stream_is_compared_with_itself(shared_nats: NatsServer, prefix: str) -> None:
+    url = f"{shared_nats.url}/{CHANNEL}"
+    of_stream = ("--prefix", prefix, "--start", "oldest")
+    done = at_once("compare", url, url, *of_stream, "--for", "1s", "--within", "1s", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["a"], found["differences"]) == (url, 0)
+    assert {each["symbol"]: each["matched"] for each in found["symbols"]} == {
+        BTC.symbol: 2,
+        LIFE.symbol: 1,
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
