@@ -280,6 +280,32 @@ class LossReason(_Code):
     OTHER = 0xFF
 
 
+class Absence(_Code):
+    """Why a feature has no value."""
+
+    PRESENT = 0
+    """It has one."""
+    WARMING_UP = 1
+    """Its window or lag reaches back beyond the first record."""
+    NO_BOOK = 2
+    """No whole book has come yet."""
+    LOST = 3
+    """It needs records that were lost, or that came before the book was whole again."""
+    NOT_LIVE = 4
+    """The newest STATUS of the instrument, or of the whole feed, is not LIVE."""
+    ONE_SIDED = 5
+    """A side of the book has no levels."""
+    CROSSED = 6
+    """The best bid is as high as the best ask, or higher, so there is no price between them."""
+    TOO_SHALLOW = 7
+    """The book shows fewer levels than it needs, and nothing is known beyond them."""
+    EMPTY = 8
+    """Its window has no trade, or nothing that it could divide by."""
+    NOT_FITTED = 9
+    """There is no fit for the instrument, or none for this state of its book."""
+    OTHER = 0xFF
+
+
 class EndReason(_Code):
     """Why a service says goodbye."""
 
