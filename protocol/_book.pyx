@@ -38,12 +38,6 @@ cdef extern from "_book.h":
         NO_MEMORY
         TOO_DEEP
 
-    ctypedef int i128  # known to the C compiler alone; only passed on and compared with 0
-
-    ctypedef struct Levels:
-        Py_ssize_t levels
-        int64_t flip
-
     ctypedef struct Part:
         i128 quantity
         i128 notional
@@ -115,13 +109,7 @@ cdef Levels NO_LEVELS
 cdef class OrderBook:
     """See `fanout.protocol.book.OrderBook`."""
 
-    cdef Levels bids
-    cdef Levels asks
-    cdef int state
-    cdef public object instrument
-    cdef public object update_id
-    cdef public object time
-    cdef public bint is_top_only
+    # Its attributes are in `_book.pxd`, for other compiled twins.
 
     def __cinit__(self, instrument=None):
         self.asks.flip = -1
@@ -188,7 +176,7 @@ cdef class OrderBook:
             raise book_common.too_deep(Side(side))
         raise MemoryError
 
-    cdef void cut(self, Levels *levels, PyObject *packed):
+    cdef void cut(self, Levels *levels, PyObject *packed) noexcept:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(<object>packed)
         if size:
             cut_levels(
