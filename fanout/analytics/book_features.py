@@ -85,8 +85,8 @@ class BookFeatures:
         self.values: list[float | None] = []
         self.absences = bytearray()
         self.best: Best | None = None
-        self.waps: list[tuple[int, int]] = []
-        """For each of `wap_bps` its numerator and denominator; an absence and 0 if absent."""
+        self.waps: list[tuple[float | None, int]] = []
+        """For each of `wap_bps` its value, and why it is absent, or 0."""
         self.why = 0
         self.lose(int(Absence.NO_BOOK))
 
@@ -95,7 +95,7 @@ class BookFeatures:
         count = len(self._settings.book_columns)
         self.values = [None] * count
         self.absences = bytearray([why]) * count
-        self.waps = [(why, 0)] * len(self._settings.wap_bps)
+        self.waps = [(None, why)] * len(self._settings.wap_bps)
         self.best = None
         self.why = why
 
@@ -137,7 +137,7 @@ class BookFeatures:
         settings, units = self._settings, self.units
         if best.bid + best.ask <= 0:  # no band without a positive mid
             self._put_nothing(len(settings.book_columns) - 7 - len(settings.queue_levels), _EMPTY)
-            self.waps = [(_EMPTY, 0)] * len(settings.wap_bps)
+            self.waps = [(None, _EMPTY)] * len(settings.wap_bps)
             return
         bands = {depth: in_band(prices, best, depth) for depth in self._depths}
         for depth in settings.quantity_bps:
@@ -158,8 +158,7 @@ class BookFeatures:
         numerator = of.notional * self.units.price
         denominator = (of.bids + of.asks) * self.units.price_per
         self._put_known(numerator, denominator, of.is_whole)
-        why = self.absences[-1]
-        self.waps.append((why, 0) if why else (numerator, denominator))
+        self.waps.append((self.values[-1], self.absences[-1]))
 
     def _put_stoikov(self, best: Best) -> None:
         fit, units = self._fit, self.units

@@ -181,8 +181,8 @@ class Features:
     def _show(self, now_ns: int) -> None:
         """Take samples of the book as it is from now on."""
         book = self._book
-        for lagged, (numerator, denominator) in zip(self._lagged, book.waps, strict=True):
-            lagged.add(now_ns, numerator, denominator)
+        for lagged, (value, absence) in zip(self._lagged, book.waps, strict=True):
+            lagged.add(now_ns, value, absence)
         twice = book.best.bid + book.best.ask if book.best and not book.why else 0
         why = _AFTER.get(book.why, book.why) or _EMPTY
         self._volatility.show(now_ns, max(twice, 0), why)
@@ -190,9 +190,9 @@ class Features:
     def _put_lagged(self, now_ns: int, values: list[float | None], absences: bytearray) -> None:
         for lagged in self._lagged:
             lagged.move(now_ns)
-            for _, numerator, denominator in lagged.shown:
-                values.append(numerator / denominator if denominator else None)
-                absences.append(0 if denominator else numerator)
+            for _, value, why in lagged.shown:
+                values.append(value)
+                absences.append(why)
 
     def _put_flow(self, now_ns: int, values: list[float | None], absences: bytearray) -> None:
         flow, units = self._flow, self._book.units

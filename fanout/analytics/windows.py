@@ -109,50 +109,50 @@ class Windows:
 
 
 class Sample(NamedTuple):
-    """A value since a moment: `numerator / denominator`, or an absence. Then the denominator is 0,
-    and the numerator the code of the `Absence`."""
+    """A value since a moment. It is None where it is absent, and then `why` is the code of the
+    `Absence`."""
 
     time_ns: int
-    numerator: int
-    denominator: int
+    value: float | None
+    why: int
 
 
 class Lagged:
     """A value as it was some time ago, for each lag of `lags_ns`, which rise.
 
-    `shown[i]` is the newest sample at or before now - lag i, once `move` was called. A sample of
-    the same moment replaces the one before it. At most `MAX_ENTRIES` samples are kept. Those for
-    which there is no room become one that is absent, with the reason OTHER.
+    `shown[i]` is the newest sample at or before now - lag i, once `move` was called. A sample of the
+    same moment replaces the one before it. At most `MAX_ENTRIES` samples are kept. Those for which
+    there is no room become one that is absent, with the reason OTHER.
     """
 
     __slots__ = ("_count", "_lags_ns", "_newest", "_stages", "shown")
 
     def __init__(self, lags_ns: Sequence[int]) -> None:
         self._lags_ns = list(lags_ns)
-        nothing = Sample(0, int(Absence.WARMING_UP), 0)
+        nothing = Sample(0, None, int(Absence.WARMING_UP))
         self.shown = [nothing for _ in lags_ns]
         self._stages: list[deque[Sample]] = [deque() for _ in lags_ns]
         """Stage i has the samples that lag i will show, and lag i - 1 has shown or shows."""
         self._newest = nothing
         self._count = 0
 
-    def add(self, now_ns: int, numerator: int, denominator: int) -> None:
+    def add(self, now_ns: int, value: float | None, why: int) -> None:
         """Take a value, which holds from this moment on."""
         newest = self._newest
-        if newest[1] == numerator and newest[2] == denominator:
+        if newest.value == value and newest.why == why:
             return
         self.move(now_ns)
         if not self._stages:
             return
         stage = self._stages[0]
-        sample = Sample(now_ns, numerator, denominator)
+        sample = Sample(now_ns, value, why)
         if stage and stage[-1].time_ns == now_ns:
             stage[-1] = sample
         else:
             if self._count >= MAX_ENTRIES:
-                if newest[2] == 0 and newest[1] == _OTHER:
+                if newest.why == _OTHER:
                     return
-                sample = Sample(now_ns, _OTHER, 0)
+                sample = Sample(now_ns, None, _OTHER)
             stage.append(sample)
             self._count += 1
         self._newest = sample
@@ -163,7 +163,7 @@ class Lagged:
         last = len(stages) - 1
         for at, stage in enumerate(stages):
             until_ns = now_ns - self._lags_ns[at]
-            while stage and stage[0][0] <= until_ns:
+            while stage and stage[0].time_ns <= until_ns:
                 sample = shown[at] = stage.popleft()
                 if at < last:
                     stages[at + 1].append(sample)
