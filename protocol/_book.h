@@ -15,6 +15,8 @@
    Chunks that have become sparse are merged, and full ones share with their neighbours, so in a
    large book a level takes 35 bytes at the most, and 24 after many random changes. */
 
+#pragma once
+
 #include "_level_text.h"
 
 typedef __int128 i128;

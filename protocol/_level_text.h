@@ -1,6 +1,8 @@
 /* Levels of a book as venues write them in JSON, [["61800.20","2.507"],...], and packed as
    `BookUpdate` holds them. */
 
+#pragma once
+
 #include <stdint.h>
 #include <string.h>
 

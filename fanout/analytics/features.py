@@ -51,6 +51,9 @@ from fanout.protocol.constants import Absence
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
+from fanout.protocol.speedups import Twins
+
+twin: Final = Twins("fanout.analytics._features")
 
 _WARMING_UP: Final = int(Absence.WARMING_UP)
 _NO_BOOK: Final = int(Absence.NO_BOOK)
@@ -63,6 +66,7 @@ _AFTER: Final = {_NO_BOOK: _WARMING_UP, _NOT_LIVE: _LOST}
 """Why a window is absent that reaches into a time without a book, once there is a book again."""
 
 
+@twin
 class Features:
     """The features of one instrument. See the module.
 
@@ -125,15 +129,17 @@ class Features:
         an update, so that changes between them are not known."""
         before = self._best
         self._book.take(prices)
-        best = self._best = self._book.best
+        best = self._book.best
         if best is None:
             self._break(_ONE_SIDED)
-        elif before is None or is_anew:
-            self.starts += 1
-            self._flow.whole_ns = now_ns
-            self._flow.why = self._hole if before is None else _LOST
-        elif best != before:
-            self._flow.add(now_ns, (order_flow(before, best),))
+        else:
+            if before is None or is_anew:
+                self.starts += 1
+                self._flow.whole_ns = now_ns
+                self._flow.why = self._hole if before is None else _LOST
+            elif best != before:
+                self._flow.add(now_ns, (order_flow(before, best),))
+            self._best = best
         self._show(now_ns)
 
     def lose_book(self, now_ns: int, why: int) -> None:
