@@ -103,6 +103,34 @@ typedef struct {
     int is_whole;
 } Bands;
 
+/* Add all levels of a chunk. The products of 64 quantities below 2**56 fit 127 bits together. */
+static inline void add_chunk_levels(Band *sum, const Chunk *chunk, int64_t flip, int is_priced) {
+    uint64_t seen = 0, low = 0, high = 0;
+    i128 notional = 0;
+    for (Py_ssize_t place = 0; place < chunk->count; place++) {
+        uint64_t quantity = chunk->quantities[place];
+        seen |= quantity;
+        low += (uint32_t)quantity;
+        high += quantity >> 32;
+    }
+    sum->quantity += ((i128)high << 32) + low;
+    sum->levels += chunk->count;
+    if (!is_priced) {
+        return;
+    }
+    if (seen >> 56) {
+        for (Py_ssize_t place = 0; place < chunk->count; place++) {
+            add_product(&sum->notional, chunk->keys[place] ^ flip, chunk->quantities[place]);
+        }
+        return;
+    }
+    for (Py_ssize_t place = 0; place < chunk->count; place++) {
+        notional += (i128)(chunk->keys[place] ^ flip) * (int64_t)chunk->quantities[place];
+    }
+    sum->notional.low += (uint64_t)notional;
+    sum->notional.high += notional >> 64;
+}
+
 /* What one side has down to each of these keys, which fall. Notionals are summed for the first
    `priced` of them. A book that shows only its top is not known beyond its last level. */
 static void side_bands(
@@ -110,9 +138,12 @@ static void side_bands(
 ) {
     Band sum = {0, {0, 0}, 0, 1};
     int band = 0;
-    int64_t last = INT64_MAX;
     for (Py_ssize_t at = side->used; at > 0; at--) {
         const Chunk *chunk = side->chunks[at - 1];
+        if (chunk->keys[0] >= keys[band]) {
+            add_chunk_levels(&sum, chunk, side->flip, band < priced);
+            continue;
+        }
         for (Py_ssize_t place = chunk->count; place > 0; place--) {
             int64_t key = chunk->keys[place - 1];
             while (key < keys[band]) {
@@ -127,11 +158,11 @@ static void side_bands(
             if (band < priced) {
                 add_product(&sum.notional, key ^ side->flip, quantity);
             }
-            last = key;
         }
     }
     for (; band < count; band++) {
-        sum.is_whole = !is_top_only || !sum.levels || last <= keys[band];
+        sum.is_whole
+            = !is_top_only || !sum.levels || side->chunks[0]->keys[0] <= keys[band];
         bands[band] = sum;
     }
 }
