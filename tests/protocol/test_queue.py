@@ -60,9 +60,9 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     payload = opening(HEADER)
     assert (word(buffer, 576), word(buffer, 584)) == (7, len(payload))
     assert buffer[592 : 592 + len(payload)] == payload
-    assert buffer[438_272 + 7 : 438_272 + 14].hex() == "0300000078797a"
+    assert buffer[462_848 + 7 : 462_848 + 14].hex() == "0300000078797a"
     written = {*drawn, 0, 576, 584}
-    for at in range(0, 438_272, 8):
+    for at in range(0, 462_848, 8):
         if at not in written and not 592 <= at < 592 + len(payload):
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
 
@@ -505,7 +505,7 @@ class Changing(list[int]):
 
     def __getitem__(self, at: Any) -> Any:
         self.looks += 1
-        return self.looks if at in (576 // 8, 219_424 // 8) else super().__getitem__(at)
+        return self.looks if at in (576 // 8, 231_712 // 8) else super().__getitem__(at)
 
 
 def test_a_header_that_changes_while_it_is_read_is_refused() -> None:
@@ -519,7 +519,7 @@ def test_a_header_as_long_as_its_room_is_written_and_read() -> None:
     buffer, _ = new_ring(start=7)
     view = memoryview(buffer)[: page.PAGE_BYTES]
     page.write_header(view, view.cast("Q"), 1, b"h" * page.MAX_HEADER_BYTES, 8)
-    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 218_832
+    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 231_120
     assert page.read_header(view, view.cast("Q"), 7) == opening(HEADER)
 
 
