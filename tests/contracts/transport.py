@@ -140,7 +140,6 @@ class TransportContract(ABC):
         accounted: list[int] = []
         for each in reading.records:
             if isinstance(each, Loss):
-                assert each.reason is not LossReason.UNANNOUNCED
                 accounted += range(each.first_seq, each.last_seq + 1)
             elif isinstance(each, FeatureRow) and each.seq:
                 expected = row_at(each.seq - 1)
