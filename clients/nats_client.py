@@ -49,7 +49,7 @@ DEFAULT_PORT: Final = 4222
 _EVENTS: Final = frozenset({FrameKind.STATUS, FrameKind.GAP, FrameKind.LOSS})
 """Frames of records beside blocks."""
 
-_UPDATES: Final = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
+_UPDATES: Final = ~DataKinds.TRADES
 """Of these a reader that lost something needs a snapshot: they say what is, not what happened."""
 
 Run = tuple[int, int, bytes]

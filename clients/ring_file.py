@@ -474,7 +474,7 @@ def attach(path: str, subscription: Subscription, *, now_s: float) -> AttachedRi
 
 def _standing(header: Header) -> _Takes:
     """What a reader that has begun takes: what it keeps the newest of, if the channel has that."""
-    has_standing = header.has_books or DataKinds.QUOTES in header.data
+    has_standing = header.has_books or header.data & (DataKinds.QUOTES | DataKinds.FEATURES)
     return _Takes.STANDING if has_standing else _Takes.NONE
 
 

@@ -27,6 +27,7 @@ from fanout.protocol.backoff import backoff
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import U64_MAX, EndReason
 from fanout.protocol.errors import NotHeardError, WrongChannelError, reason
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.framing import frame
 from fanout.protocol.phases import Phase
 from fanout.protocol.records import End, Gap, Header, Loss, Record, Skipped, Status, Trade
@@ -457,7 +458,7 @@ def first_number(record: Received) -> int | None:
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
             return seq
-        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq):
+        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq) | FeatureRow(seq=seq):
             return seq or None  # 0 in a snapshot
         case Loss(first_seq=seq) | Skipped(first_seq=seq):
             return seq

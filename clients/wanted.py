@@ -8,6 +8,7 @@ import msgspec
 from fanout.clients.outcomes import AddressError, UnknownSymbolError
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import TradeKind
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.records import Gap, Header, Record, Snapshot, Status, Trade
 
 MARKET_KINDS: Final = frozenset({TradeKind.MARKET, TradeKind.RPI, TradeKind.AGGREGATE})
@@ -51,7 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
             case Snapshot():
                 trades = tuple(filter(self._wants, record.trades))
                 return Snapshot(trades=trades) if trades else None
-            case Quote() | BookUpdate() | OrderUpdate():
+            case Quote() | BookUpdate() | OrderUpdate() | FeatureRow():
                 return record if self._wants_symbol(record.instrument.symbol) else None
             case Status(instrument=instrument) | Gap(instrument=instrument):
                 is_wanted = instrument is None or self._wants_symbol(instrument.symbol)

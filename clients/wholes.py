@@ -7,13 +7,13 @@
     for frame in wholes.frames(client.header, next_seq):
         send(frame)
 
-These are the newest trade and the newest quote of each symbol, and the whole books. A service makes
+These are the newest trade, quote and row of each symbol, and the whole books. A service makes
 such a snapshot for everybody who connects. Where a stream is kept elsewhere, its writer and its
 readers make it with this.
 
 A snapshot shows only what is certain. A book that is unknown is left out, and so is one whose
-symbol or feed is not LIVE (`fanout.clients.books`). After a loss quotes are left out until newer
-ones come. Prices and quantities in other units than the header's are left out as well.
+symbol or feed is not LIVE (`fanout.clients.books`). After a loss quotes and rows are left out
+until newer ones come. Prices and quantities in other units than the header's are left out as well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,7 @@ from fanout.clients.books import Book, Books
 from fanout.clients.outcomes import Received, Restarted
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.encoding import FORMS, snapshot_of
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header, Loss, Snapshot, Trade
 
@@ -32,11 +33,12 @@ _UNITS: Final = ("price_exponent", "quantity_exponent", "time_exponent")
 
 
 class Wholes:
-    """The newest trades and quotes by symbol, and the books. See the module."""
+    """The newest trades, quotes and rows by symbol, and the books. See the module."""
 
     def __init__(self) -> None:
         self._trades: dict[str, Trade] = {}
         self._quotes: dict[str, Quote] = {}
+        self._rows: dict[str, FeatureRow] = {}
         self._books = Books()
 
     @property
@@ -54,10 +56,13 @@ class Wholes:
                 self._take_trade(record)
             case Quote():
                 self._quotes[record.instrument.symbol] = record
+            case FeatureRow():
+                self._rows[record.instrument.symbol] = record
             case Snapshot(trades=trades):
                 self._trades.update([(each.instrument.symbol, each) for each in trades])
             case Loss() | Restarted():
                 self._quotes.clear()
+                self._rows.clear()
         self._books.apply(record)
 
     def _take_trade(self, trade: Trade) -> None:
@@ -71,10 +76,11 @@ class Wholes:
 
     def frames(self, header: Header, next_seq: int) -> Iterator[bytes]:
         """The frames, each with its length, for a reader that has this header and goes on at
-        `next_seq`. Trades come first, then quotes, then books. They are of one moment if no record
-        is applied before the last frame is made."""
+        `next_seq`. Trades come first, then quotes, rows and books. They are of one moment if
+        no record is applied before the last frame is made."""
         ours = {each.symbol: each for each in header.instruments}
-        for kind, newest in ((Trade, self._trades), (Quote, self._quotes)):
+        states = ((Trade, self._trades), (Quote, self._quotes), (FeatureRow, self._rows))
+        for kind, newest in states:
             records = _in_units_of(ours, newest)
             for part in FORMS[kind].divided(records) if records else ():
                 yield snapshot_of(kind, part, next_seq, header)

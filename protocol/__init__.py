@@ -9,9 +9,9 @@
     header     epoch, next sequence number, venue, channel, and how many instruments follow
     instruments   for each its symbol, exponents and references: mean price and quantity, newest
                trade id and time
-    block      first sequence number, receive time, and trades, quotes or book updates; the first
-               of each instrument is a delta to the header's references, the others to the one
-               before: a block decodes alone
+    block      first sequence number, receive time, and trades, quotes, book updates or rows of
+               features; the first of each instrument is a delta to the header's references, the
+               others to the one before: a block decodes alone
     event      STATUS GAP LOSS HEARTBEAT END
     request    optional, from the reader, once: one frame of JSON: where to start, which channel, a
                token
@@ -46,13 +46,18 @@ from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_ORDERS,
     MAX_BLOCK_QUOTES,
+    MAX_BLOCK_ROWS,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
+    MAX_BLOCK_VALUES,
     MAX_BOOK_LEVELS,
+    MAX_COLUMN_BYTES,
+    MAX_COLUMNS,
     MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
     START,
     WIRE_VERSION,
+    Absence,
     BlockFlags,
     BookFlags,
     DataKinds,
@@ -78,6 +83,8 @@ from fanout.protocol.errors import (
     WrongInstrumentError,
 )
 from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.feature_block import decode_features, encode_features
+from fanout.protocol.feature_rows import FeatureBlock, FeatureRow
 from fanout.protocol.fixedpoint import from_text, to_decimal, to_float, to_text
 from fanout.protocol.framing import FrameReader, frame
 from fanout.protocol.header import decode_header, decode_opening, encode_header, opening
@@ -121,13 +128,18 @@ __all__ = [
     "MAX_BLOCK_LEVELS",
     "MAX_BLOCK_ORDERS",
     "MAX_BLOCK_QUOTES",
+    "MAX_BLOCK_ROWS",
     "MAX_BLOCK_TRADES",
     "MAX_BLOCK_UPDATES",
+    "MAX_BLOCK_VALUES",
     "MAX_BOOK_LEVELS",
+    "MAX_COLUMNS",
+    "MAX_COLUMN_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_INSTRUMENTS",
     "START",
     "WIRE_VERSION",
+    "Absence",
     "Block",
     "BlockFlags",
     "BookBlock",
@@ -141,6 +153,8 @@ __all__ = [
     "EndReason",
     "Event",
     "FanoutError",
+    "FeatureBlock",
+    "FeatureRow",
     "FeedState",
     "FrameKind",
     "FrameReader",
@@ -197,6 +211,7 @@ __all__ = [
     "decode_block",
     "decode_book",
     "decode_event",
+    "decode_features",
     "decode_header",
     "decode_opening",
     "decode_orders",
@@ -207,6 +222,7 @@ __all__ = [
     "encode_book",
     "encode_changes",
     "encode_event",
+    "encode_features",
     "encode_header",
     "encode_instruments",
     "encode_orders",

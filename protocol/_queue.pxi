@@ -7,7 +7,7 @@ cdef enum:
     MAGIC_WORD = 0
     WRITE_WORD = 8
     READ_WORD = 16
-    PAGE_BYTES = 438272
+    PAGE_BYTES = 462848
     LOOKS = 64
 
 cdef uint64_t MAGIC = queue_page.MAGIC

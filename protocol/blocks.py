@@ -19,10 +19,12 @@ from fanout.protocol.book_records import (
 from fanout.protocol.constants import BlockFlags, BookFlags, FrameKind
 from fanout.protocol.errors import MalformedError
 from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.feature_block import decode_features, encode_features
+from fanout.protocol.feature_rows import FeatureBlock
 from fanout.protocol.quote_block import decode_quotes, encode_quotes
 from fanout.protocol.records import Header
 
-Updates = QuoteBlock | BookBlock | OrderBlock
+Updates = QuoteBlock | BookBlock | OrderBlock | FeatureBlock
 
 
 class _Codec(NamedTuple):
@@ -37,6 +39,7 @@ _CODECS: Final[dict[int, _Codec]] = {
     FrameKind.QUOTES: _Codec(decode_quotes, encode_quotes, "quotes"),
     FrameKind.BOOK: _Codec(decode_book, encode_book, "updates"),
     FrameKind.ORDERS: _Codec(decode_orders, encode_orders, "updates"),
+    FrameKind.FEATURES: _Codec(decode_features, encode_features, "rows"),
 }
 
 BLOCK_KINDS: Final = frozenset(_CODECS)
@@ -46,6 +49,7 @@ UPDATE_DECODERS: Final[dict[int, Callable[[bytes, Header], Updates]]] = {
     FrameKind.QUOTES: decode_quotes,
     FrameKind.BOOK: decode_book,
     FrameKind.ORDERS: decode_orders,
+    FrameKind.FEATURES: decode_features,
 }
 """What reads a block that is not of trades, by its first byte."""
 

@@ -157,8 +157,8 @@ class OrderUpdate(_Update, frozen=True, gc=False):
         return [Order(*each) for each in ORDER.iter_unpack(self.packed_asks)]
 
 
-class _Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A run of records that travel together. Its fields are as in `Block` of trades."""
+class UpdateBlock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A run of records other than trades that travel together. Its fields are as in `Block`."""
 
     first_seq: int
     received_ns: int
@@ -171,7 +171,7 @@ class _Block(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return bool(int(self.flags) & BlockFlags.SNAPSHOT.value)
 
 
-class QuoteBlock(_Block, frozen=True, kw_only=True, gc=False):
+class QuoteBlock(UpdateBlock, frozen=True, kw_only=True, gc=False):
     """A run of quotes that travel together. A snapshot has the newest quotes."""
 
     quotes: Sequence[Quote]
@@ -182,7 +182,7 @@ class QuoteBlock(_Block, frozen=True, kw_only=True, gc=False):
         return self.quotes
 
 
-class BookBlock(_Block, frozen=True, kw_only=True, gc=False):
+class BookBlock(UpdateBlock, frozen=True, kw_only=True, gc=False):
     """A run of book updates by price that travel together. A snapshot has whole books."""
 
     updates: Sequence[BookUpdate]
@@ -193,7 +193,7 @@ class BookBlock(_Block, frozen=True, kw_only=True, gc=False):
         return self.updates
 
 
-class OrderBlock(_Block, frozen=True, kw_only=True, gc=False):
+class OrderBlock(UpdateBlock, frozen=True, kw_only=True, gc=False):
     """A run of book updates by order that travel together. A snapshot has whole books."""
 
     updates: Sequence[OrderUpdate]

@@ -49,6 +49,25 @@ MAX_FRAME_BYTES. A larger update is continued in the next block."""
 MAX_BLOCK_ORDERS: Final = 1_536
 """Limit of the orders of all updates in a block by order: 1,536 orders of the worst 30 bytes."""
 
+MAX_BLOCK_ROWS: Final = 512
+"""Limit of the count of a block of rows. With MAX_BLOCK_VALUES it keeps MAX_FRAME_BYTES."""
+
+MAX_BLOCK_VALUES: Final = 7_168
+"""Limit of the values in a block of rows: rows times columns. 7,168 values of 8 bytes and their
+bits, 512 rows of the worst 13 bytes beside them, and 35 bytes around them stay below
+MAX_FRAME_BYTES. So 28 rows of 256 columns fit, 398 of 18, and 512 of up to 14."""
+
+MAX_ROW_BYTES: Final = 13
+"""The longest a row can be without its values and their bits: two bytes for the index, a varint of
+ten bytes, and the bits that fill the bitmap's last byte."""
+
+MAX_COLUMNS: Final = 256
+"""Limit of a channel's columns. A row of them is the longest record there is beside those of
+books."""
+
+MAX_COLUMN_BYTES: Final = 64
+"""Limit of a column's name, `[a-z0-9_]{1,64}`."""
+
 MAX_BOOK_LEVELS: Final = 100_000
 """Limit of the levels that a book holds on one side. Ten times the deepest book seen. Protects a
 reader from keeping whatever is sent."""
@@ -144,6 +163,8 @@ class FrameKind(IntEnum):
     """Updates of order books by price."""
     ORDERS = 0x13
     """Updates of order books by order."""
+    FEATURES = 0x14
+    """Rows of features."""
     STATUS = 0x20
     GAP = 0x21
     LOSS = 0x22
@@ -187,6 +208,8 @@ class DataKinds(IntFlag):
     QUOTES = 0x02
     BOOK_BY_PRICE = 0x04
     BOOK_BY_ORDER = 0x08
+    FEATURES = 0x10
+    """Rows of features, which a consumer of other channels computes. No venue has them."""
 
 
 class _Code(IntEnum):

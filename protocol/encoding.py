@@ -27,12 +27,16 @@ from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_ORDERS,
     MAX_BLOCK_QUOTES,
+    MAX_BLOCK_ROWS,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
+    MAX_BLOCK_VALUES,
     MAX_FRAME_BYTES,
     BlockFlags,
     BookFlags,
 )
+from fanout.protocol.feature_block import encode_features
+from fanout.protocol.feature_rows import FeatureBlock, FeatureRow
 from fanout.protocol.framing import frame
 from fanout.protocol.quote_block import encode_quotes
 from fanout.protocol.records import Block, Header, Trade
@@ -155,6 +159,20 @@ def _order_updates(
     return encode_orders(block, header)
 
 
+def _rows(
+    first_seq: int,
+    rows: Sequence[FeatureRow],
+    received_ns: int,
+    held_ns: int,
+    flags: BlockFlags,
+    header: Header,
+) -> bytes:
+    block = FeatureBlock(
+        first_seq=first_seq, rows=rows, received_ns=received_ns, held_ns=held_ns, flags=flags
+    )
+    return encode_features(block, header)
+
+
 def _divided_at(most: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
     def divided(run: list[Any]) -> Iterable[list[Any]]:
         if len(run) <= most:
@@ -162,6 +180,12 @@ def _divided_at(most: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
         return [run[start : start + most] for start in range(0, len(run), most)]
 
     return divided
+
+
+def _divided_by_values(run: list[FeatureRow]) -> Iterable[list[FeatureRow]]:
+    """For rows, all of which have as many values as the channel has columns."""
+    columns = max(1, len(run[0].values))
+    return _divided_at(max(1, min(MAX_BLOCK_ROWS, MAX_BLOCK_VALUES // columns)))(run)
 
 
 def _divided_by_bytes(most_bytes: int) -> Callable[[list[Any]], Iterable[list[Any]]]:
@@ -212,4 +236,5 @@ FORMS: Final[dict[type, Form]] = {
     Quote: Form(_divided_at(MAX_BLOCK_QUOTES), _quotes),
     BookUpdate: Form(_divided_by_bytes(MAX_BLOCK_LEVELS * LEVEL.size), _updates),
     OrderUpdate: Form(_divided_by_bytes(MAX_BLOCK_ORDERS * ORDER.size), _order_updates),
+    FeatureRow: Form(_divided_by_values, _rows),
 }

@@ -6,10 +6,12 @@
     u64  next_seq
     u8   length, then the venue's name
     u8   length, then the channel's name
-    u8   data, bits: 1 trades, 2 quotes, 4 book by price, 8 book by order
+    u8   data, bits: 1 trades, 2 quotes, 4 book by price, 8 book by order, 16 rows of features
     u16  number of instruments, 0 to 1,024
     u8   m, number of the service's other channels
     m x  u8 length, then the channel's name
+    u16  k, number of columns, 1 to 256              only with bit 16 of data, as what follows
+    k x  u8 length, then the column's name
     u32  CRC-32
 
 All little-endian. A reader ignores bytes that follow the fields it knows.
@@ -30,6 +32,8 @@ from fanout.protocol.constants import (
     LENGTH_BYTES,
     MAX_CHANNEL_BYTES,
     MAX_CHANNELS,
+    MAX_COLUMN_BYTES,
+    MAX_COLUMNS,
     MAX_FRAME_BYTES,
     MAX_INSTRUMENTS,
     MAX_SEQ,
@@ -50,14 +54,21 @@ from fanout.protocol.instruments import (
     with_instruments,
 )
 from fanout.protocol.records import Header, Reference
-from fanout.protocol.text import channel_fault, name_fault, pack_text, unpack_text
+from fanout.protocol.text import (
+    channel_fault,
+    column_fault,
+    name_fault,
+    pack_text,
+    unpack_text,
+)
 
 _PREFIX = Struct("<BBQQ")
 _COUNTS = Struct("<BHB")
+_COLUMNS = Struct("<H")
 _NUMBER = Struct("<Q")
-assert (_PREFIX.size, _COUNTS.size) == (18, 4)
+assert (_PREFIX.size, _COUNTS.size, _COLUMNS.size) == (18, 4, 2)
 
-_ALL_DATA = DataKinds(0x0F)
+_ALL_DATA = DataKinds(0x1F)
 
 
 def opening(header: Header) -> bytes:
@@ -103,6 +114,7 @@ class Opener:
 MAX_OPENING_BYTES: Final = (
     (LENGTH_BYTES + _PREFIX.size + 1 + MAX_VENUE_BYTES + 1 + MAX_CHANNEL_BYTES + _COUNTS.size)
     + MAX_CHANNELS * (1 + MAX_CHANNEL_BYTES)
+    + (_COLUMNS.size + MAX_COLUMNS * (1 + MAX_COLUMN_BYTES))
     + CRC_BYTES
     + MAX_INSTRUMENTS * MAX_ENTRY_BYTES
     + 4 * (LENGTH_BYTES + MAX_OVERHEAD_BYTES)
@@ -127,11 +139,20 @@ def encode_header(header: Header) -> bytes:
         body += _COUNTS.pack(data, len(header.instruments), len(header.channels))
         for channel in header.channels:
             body += pack_text(channel, MAX_CHANNEL_BYTES, "channel")
+        body += _encode_columns(header.columns)
     except StructError as error:
         raise NotRepresentableError(f"header does not fit its fields: {error}") from error
     except MalformedError as error:
         raise NotRepresentableError(str(error)) from error
     return seal(body)
+
+
+def _encode_columns(columns: Sequence[str]) -> bytes:
+    """Nothing without columns, so that other channels keep the header that they had before."""
+    if not columns:
+        return b""
+    names = (pack_text(each, MAX_COLUMN_BYTES, "column") for each in columns)
+    return _COLUMNS.pack(len(columns)) + b"".join(names)
 
 
 def with_next_seq(payload: bytes, next_seq: int) -> bytes:
@@ -162,14 +183,33 @@ def _check_meaning(header: Header) -> None:
     if len(header.channels) > MAX_CHANNELS:
         raise MalformedError(f"{len(header.channels)} other channels: at most {MAX_CHANNELS} fit")
     channels = (header.channel, *header.channels)
-    faults = (name_fault(header.venue), *map(channel_fault, channels), _repeated(channels))
+    _check_columns(header)
+    faults = (
+        name_fault(header.venue),
+        *map(channel_fault, channels),
+        _repeated("channel", channels),
+        *map(column_fault, header.columns),
+        _repeated("column", header.columns),
+    )
     for fault in filter(None, faults):
         raise MalformedError(fault)
 
 
-def _repeated(channels: Sequence[str]) -> str | None:
-    twice = [each for place, each in enumerate(channels) if each in channels[:place]]
-    return f"channel {twice[0]!r} stands twice" if twice else None
+def _check_columns(header: Header) -> None:
+    """Raises `MalformedError` for columns without rows, and for rows without columns."""
+    count, has_rows = len(header.columns), DataKinds.FEATURES in header.data
+    if count > MAX_COLUMNS or has_rows != bool(count):
+        raise MalformedError(
+            f"{count} columns in a channel {'with' if has_rows else 'without'} rows of features: "
+            f"1 to {MAX_COLUMNS} with rows, and none without"
+        )
+
+
+def _repeated(what: str, names: Sequence[str]) -> str | None:
+    if len(set(names)) == len(names):
+        return None
+    twice = next(each for place, each in enumerate(names) if each in names[:place])
+    return f"{what} {twice!r} stands twice"
 
 
 def decode_header(payload: bytes) -> tuple[Header, int]:
@@ -190,26 +230,44 @@ def decode_header(payload: bytes) -> tuple[Header, int]:
     data, count, others = _COUNTS.unpack_from(body, offset)
     if count > MAX_INSTRUMENTS:
         raise LimitExceededError(f"{count:,} instruments: at most {MAX_INSTRUMENTS:,} allowed")
+    kinds = DataKinds(data) & _ALL_DATA
+    channels, offset = _decode_channels(body, offset + _COUNTS.size, others)
     header = Header(
         epoch_ns=epoch_ns,
         next_seq=next_seq,
         venue=venue,
         channel=channel,
-        data=DataKinds(data) & _ALL_DATA,
+        data=kinds,
         instruments=(),
         references=(),
-        channels=_decode_channels(body, offset + _COUNTS.size, others),
+        channels=channels,
+        columns=_decode_columns(body, offset) if DataKinds.FEATURES in kinds else (),
     )
     _check_meaning(header)
     return header, count
 
 
-def _decode_channels(body: bytes, offset: int, count: int) -> tuple[str, ...]:
+def _decode_channels(body: bytes, offset: int, count: int) -> tuple[tuple[str, ...], int]:
+    """The names, and the offset behind them."""
     channels = []
     for _ in range(count):
         channel, offset = unpack_text(body, offset, MAX_CHANNEL_BYTES, "channel")
         channels.append(channel)
-    return tuple(channels)
+    return tuple(channels), offset
+
+
+def _decode_columns(body: bytes, offset: int) -> tuple[str, ...]:
+    if offset + _COLUMNS.size > len(body):
+        raise MalformedError("header of a channel of rows ends before its columns")
+    (count,) = _COLUMNS.unpack_from(body, offset)
+    if count > MAX_COLUMNS:
+        raise LimitExceededError(f"{count:,} columns: at most {MAX_COLUMNS} allowed")
+    columns = []
+    offset += _COLUMNS.size
+    for _ in range(count):
+        column, offset = unpack_text(body, offset, MAX_COLUMN_BYTES, "column")
+        columns.append(column)
+    return tuple(columns)
 
 
 class Gathering(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from fanout.protocol.blocks import UPDATE_DECODERS
-from fanout.protocol.book_records import QuoteBlock
+from fanout.protocol.book_records import BookBlock, OrderBlock
 from fanout.protocol.constants import LENGTH_BYTES, FrameKind
 from fanout.protocol.header import decode_header
 from fanout.protocol.instrument import Instrument
@@ -107,7 +107,7 @@ class SnapshotBlocks:
         if not self.are_needed or payload[0] not in UPDATE_DECODERS:
             return False
         block = UPDATE_DECODERS[payload[0]](payload, header)
-        if isinstance(block, QuoteBlock):
+        if not isinstance(block, BookBlock | OrderBlock):
             return True
         self._is_book_whole |= block.records[0].is_whole
         return self._is_book_whole

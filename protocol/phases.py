@@ -62,6 +62,7 @@ _INPUTS: Final[dict[int, Input]] = {
     FrameKind.QUOTES: Input.BLOCK,
     FrameKind.BOOK: Input.BLOCK,
     FrameKind.ORDERS: Input.BLOCK,
+    FrameKind.FEATURES: Input.BLOCK,
     FrameKind.STATUS: Input.EVENT,
     FrameKind.GAP: Input.EVENT,
     FrameKind.LOSS: Input.EVENT,

@@ -25,9 +25,9 @@ them and begins again at its start when it comes to its end.
       208   26  dropped numbers  sequence numbers that went with them
       216   27  reserved
       256       tail             u64 length, 312 bytes: the last frames of a writer that ended
-      576       header slot 0    u64 from, u64 length, 218,832 bytes
-   219424       header slot 1    likewise
-   438272       data
+      576       header slot 0    u64 from, u64 length, 231,120 bytes
+   231712       header slot 1    likewise
+   462848       data
 
 Words are u64, little-endian and aligned; reserved bytes are zero. Cursors are free-running: they
 count bytes modulo 2**64, and a place in the data area is a cursor modulo the capacity.
@@ -81,7 +81,7 @@ TAIL_AT: Final = (HEARTBEAT_WORD + LINE_WORDS) * WORD_BYTES
 MAX_TAIL_BYTES: Final = 312
 """Room for a LOSS and the longest END."""
 
-MAX_HEADER_BYTES: Final = 218_832
+MAX_HEADER_BYTES: Final = 231_120
 """Limit of a header with its instruments: all that there can be, rounded up to whole pages."""
 
 HEADER_SLOTS_AT: Final = (
@@ -100,7 +100,7 @@ MAX_CAPACITY_BYTES: Final = 2**30
 
 ENDED: Final = 1
 
-assert (TAIL_AT, HEADER_SLOTS_AT, PAGE_BYTES) == (256, (576, 219_424), 438_272)
+assert (TAIL_AT, HEADER_SLOTS_AT, PAGE_BYTES) == (256, (576, 231_712), 462_848)
 assert MAX_HEADER_BYTES >= MAX_OPENING_BYTES
 assert PAGE_BYTES % 4096 == 0
 assert WRITE_WORD * WORD_BYTES % 64 == READ_WORD * WORD_BYTES % 64 == 0

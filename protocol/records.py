@@ -23,6 +23,7 @@ from fanout.protocol.constants import (
     LossReason,
     TradeKind,
 )
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.fixedpoint import to_decimal, to_float, to_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.text import channel_fault
@@ -51,6 +52,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     `epoch_ns` names one numbering: unix ns at the service's start. `next_seq` is the sequence
     number that follows in this connection. `references[i]` belongs to `instruments[i]`. `data` are
     the kinds of records that the channel has; `channels` the names of the service's other channels.
+    `columns` are the names of the values in its rows, the same for a whole epoch; empty without
+    `DataKinds.FEATURES`.
 
     A channel without a name gets the venue's, or `main` where that is no name for a channel.
     """
@@ -63,6 +66,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     channel: str = ""
     data: DataKinds = DataKinds.TRADES
     channels: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.channel:
@@ -244,5 +248,17 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 Event = Status | Gap | Loss | Heartbeat | End
 """A message that travels in-band as a frame of its own, beside headers and blocks."""
 
-Record = Trade | Quote | BookUpdate | OrderUpdate | Snapshot | Status | Gap | Loss | Skipped | End
+Record = (
+    Trade
+    | Quote
+    | BookUpdate
+    | OrderUpdate
+    | FeatureRow
+    | Snapshot
+    | Status
+    | Gap
+    | Loss
+    | Skipped
+    | End
+)
 """What a subscriber receives."""

@@ -26,11 +26,11 @@ carries them and begins again at its start when it comes to its end.
       224   28  snapshot state   1 while the writer writes a snapshot, else 0
       232   29  reserved
       256   32  landmarks        64 places where a frame begins: u64 position, u64 sequence number
-     1280       header slot 0    u64 version, u64 from, u64 length, u64 reserved, 218,832 bytes
-   220144       header slot 1    likewise
-   439008       reserved
-   442368       table            64 readers, 64 bytes each, see below
-   446464       data
+     1280       header slot 0    u64 version, u64 from, u64 length, u64 reserved, 231,120 bytes
+   232432       header slot 1    likewise
+   463584       reserved
+   466944       table            64 readers, 64 bytes each, see below
+   471040       data
 
      byte  word of a reader
         0    0  pid              0: nobody; the lock on these eight bytes says who has the entry
@@ -141,8 +141,8 @@ TRIES: Final = 100
 """How often a reader looks again at words that change while it looks at them. One more than two
 tries are rare: the writer has to change them each time within a microsecond."""
 
-assert (LANDMARK_WORDS.start, HEADER_SLOTS_AT) == (32, (1_280, 220_144))
-assert (TABLE_AT, TABLE_BYTES, DATA_AT) == (442_368, MEMORY_PAGE_BYTES, 446_464)
+assert (LANDMARK_WORDS.start, HEADER_SLOTS_AT) == (32, (1_280, 232_432))
+assert (TABLE_AT, TABLE_BYTES, DATA_AT) == (466_944, MEMORY_PAGE_BYTES, 471_040)
 assert MAX_HEADER_BYTES >= MAX_OPENING_BYTES
 assert SESSION_BYTES // 4 >= LENGTH_BYTES + MAX_FRAME_BYTES
 assert INTENT_WORD // LINE_WORDS == TAIL_WORD // LINE_WORDS

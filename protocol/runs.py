@@ -37,6 +37,7 @@ from fanout.protocol.constants import (
     FrameKind,
 )
 from fanout.protocol.errors import LimitExceededError, MalformedError, NotRepresentableError
+from fanout.protocol.feature_rows import FeatureBlock
 from fanout.protocol.framing import seal, unseal
 from fanout.protocol.records import Block, Header, Reference
 from fanout.protocol.varint import append_varint, read_varint
@@ -55,7 +56,7 @@ _SNAPSHOT = BlockFlags.SNAPSHOT.value
 FLAGS = tuple(BlockFlags(bits & 0x03) for bits in range(256))
 """A block's flags, by the byte that has them."""
 
-AnyBlock = Block | QuoteBlock | BookBlock | OrderBlock
+AnyBlock = Block | QuoteBlock | BookBlock | OrderBlock | FeatureBlock
 
 Opened = tuple[bytes, int, int, int, Sequence[int], int, int, int]
 """A payload without its CRC, the offset of the first item, the flags' byte, the kind's own byte,

@@ -11,9 +11,9 @@ alike.
     session.disconnected()                         the connection is gone; another will follow
 
 A session outlives its connections. It reports records that were published between two of them as a
-`Loss`, like every other hole in the numbering. Trades, quotes, book updates, events, skipped
-records and losses together are exactly the numbers from the first on, each once. Quotes and book
-updates of a snapshot have the number 0.
+`Loss`, like every other hole in the numbering. Trades, quotes, book updates, rows of features,
+events, skipped records and losses together are exactly the numbers from the first on, each once.
+Quotes, book updates and rows of a snapshot have the number 0.
 
 `ask`, before a connection's first byte, tells the session what the client requested. Then the
 request, not the header, determines the next number. If the service begins elsewhere, the session
@@ -82,7 +82,7 @@ class SessionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     unknown_frames: int
     trades: int
     updates: int
-    """Quotes and book updates, but for those of snapshots."""
+    """Quotes, book updates and rows of features, but for those of snapshots."""
     events: int
     lost: int
     """Sequence numbers reported as lost, by the service or by the session."""
@@ -325,6 +325,11 @@ class SubscriberSession:
                 raise MalformedError(
                     f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
                 )
+            if header.columns != self.header.columns:
+                raise MalformedError(
+                    f"{len(header.columns)} columns in mid-stream, which are not the "
+                    f"{len(self.header.columns)} of the epoch"
+                )
             lost = self._advance(header.next_seq, 0)
         self._listing, self.header = listing, header
         return lost
@@ -390,7 +395,7 @@ class SubscriberSession:
         return records
 
     def _take_updates(self, block: Updates) -> list[Record]:
-        """Take quotes or book updates. Those of a snapshot have no numbers."""
+        """Take quotes, book updates or rows. Those of a snapshot have no numbers."""
         if block.is_snapshot:
             return list(block.records)
         records = self._advance(block.first_seq, len(block.records))

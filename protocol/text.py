@@ -3,10 +3,12 @@
 import re
 from typing import Final
 
-from fanout.protocol.constants import MAX_CHANNEL_BYTES
+from fanout.protocol.constants import MAX_CHANNEL_BYTES, MAX_COLUMN_BYTES
 from fanout.protocol.errors import MalformedError, NotRepresentableError
 
 _CHANNEL: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_CHANNEL_BYTES - 1}}}")
+
+_COLUMN: Final = re.compile(rf"[a-z0-9_]{{1,{MAX_COLUMN_BYTES}}}")
 
 
 def pack_text(text: str, limit: int, what: str) -> bytes:
@@ -59,4 +61,11 @@ def channel_fault(name: str) -> str | None:
             f"channel name {name!r}: 1 to {MAX_CHANNEL_BYTES} characters of a-z 0-9 . _ - are "
             "needed, the first a letter or a digit"
         )
+    return None
+
+
+def column_fault(name: str) -> str | None:
+    """What is wrong with the name of a column of rows; None if nothing is."""
+    if _COLUMN.fullmatch(name) is None:
+        return f"column name {name!r}: 1 to {MAX_COLUMN_BYTES} characters of a-z 0-9 _ are needed"
     return None

@@ -42,6 +42,7 @@ from fanout.protocol import (
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import LENGTH_BYTES, MAX_TEXT_BYTES
 from fanout.protocol.encoding import FORMS, LONGEST_BYTES, Form, shorter, snapshots_of
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.header import Opener
 from fanout.protocol.text import fitting
 
@@ -49,8 +50,8 @@ _NONE: Final = BlockFlags.NONE
 """A name of its own, since an enumeration's members are slow to look up."""
 
 
-Published = Trade | Gap | Quote | BookUpdate | OrderUpdate
-"""What a feed gives a channel to number."""
+Published = Trade | Gap | Quote | BookUpdate | OrderUpdate | FeatureRow
+"""What a feed, or a consumer that has a channel of its own, gives that to number."""
 
 
 class Channel:
@@ -92,8 +93,11 @@ class Channel:
         )
         self._quotes: dict[int, Quote] = {}
         """The newest quote of each instrument, by index."""
+        self._rows: dict[int, FeatureRow] = {}
+        """The newest row of features of each instrument, by index."""
         self.trades = 0
         self.quotes = 0
+        self.rows = 0
         self.book_updates = 0
         self.blocks = 0
         self.events = 0
@@ -201,7 +205,10 @@ class Channel:
                 self._newest.back_filled(run)
         elif kind is Quote:
             self.quotes += count
-            self._quotes.update([(each.instrument.index, each) for each in run])
+            self.note_quotes(run)
+        elif kind is FeatureRow:
+            self.rows += count
+            self.note_rows(run)
         else:
             self.book_updates += count
             self.books.changed(run)
@@ -281,6 +288,7 @@ class Channel:
             if each.index < len(known) and units_of(known[each.index]) != units_of(each):
                 self._newest.forget(each.index)
                 self._quotes.pop(each.index, None)
+                self._rows.pop(each.index, None)
                 self.books.forget(each.index)
 
     # What `fanout.channel.relay` does in place of a feed.
@@ -308,9 +316,14 @@ class Channel:
         """Note quotes for readers that join."""
         self._quotes.update([(each.instrument.index, each) for each in quotes])
 
-    def forget_quotes(self) -> None:
-        """Show readers that join no quotes: newer ones were lost."""
+    def note_rows(self, rows: Sequence[FeatureRow]) -> None:
+        """Note rows of features for readers that join."""
+        self._rows.update([(each.instrument.index, each) for each in rows])
+
+    def forget_states(self) -> None:
+        """Show readers that join no quotes and no rows: newer ones were lost."""
         self._quotes.clear()
+        self._rows.clear()
 
     def begin_here(self) -> None:
         """Begin the log anew at the next number, before there are readers."""
@@ -324,22 +337,28 @@ class Channel:
         return frame(START) + self._opener(header)
 
     def snapshot(self) -> bytes:
-        """The newest trade and quote of each instrument, for a reader that begins at the log's end.
-        Empty if there is none. Whole books are in `books`."""
+        """The newest trade, quote and row of each instrument, for a reader that begins at the log's
+        end. Empty if there is none. Whole books are in `books`."""
         trades = self._newest.shown()
         if not trades:
-            return self.quote_snapshot()
-        return self.snapshot_of(Trade, trades) + self.quote_snapshot()
+            return self.state_snapshot()
+        return self.snapshot_of(Trade, trades) + self.state_snapshot()
 
-    def quote_snapshot(self) -> bytes:
-        """The newest quotes, for a reader that goes on at the log's end. Empty without quotes."""
-        if not self._quotes:
-            return b""
-        return self.snapshot_of(Quote, list(self._quotes.values()))
+    def state_snapshot(self) -> bytes:
+        """The newest quotes and rows, for a reader that goes on at the log's end. Empty if there
+        are none."""
+        return b"".join(
+            self.snapshot_of(kind, list(newest.values()))
+            for kind, newest in ((Quote, self._quotes), (FeatureRow, self._rows))
+            if newest
+        )
 
     def snapshot_of(self, kind: type, records: list[Any]) -> bytes:
         """Records of one kind as frames without numbers."""
-        return snapshots_of(kind, records, self.log.next_seq, self.header, self.longest_frame_bytes)
+        return b"".join(
+            snapshots_of(kind, each, self.log.next_seq, self.header, self.longest_frame_bytes)
+            for each in FORMS[kind].divided(records)
+        )
 
     @property
     def has_books(self) -> bool:

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.records import Gap, Trade
 
-R = TypeVar("R", bound=Trade | Gap | Quote | BookUpdate | OrderUpdate)
+R = TypeVar("R", bound=Trade | Gap | Quote | BookUpdate | OrderUpdate | FeatureRow)
 
 
 class Newest:
@@ -57,7 +58,9 @@ class Newest:
         """Those of the stream's records that do not precede what readers have been shown."""
         return [each for each in records if self._is_begun(each)] if self.awaited else records
 
-    def _is_begun(self, record: Trade | Gap | Quote | BookUpdate | OrderUpdate) -> bool:
+    def _is_begun(
+        self, record: Trade | Gap | Quote | BookUpdate | OrderUpdate | FeatureRow
+    ) -> bool:
         """Whether a trade follows the seed that readers have had of its instrument. Ids that start
         anew do: their times are later."""
         seed = self.awaited.get(record.instrument.index)

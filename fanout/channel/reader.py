@@ -109,8 +109,8 @@ class Reader:
         """The first of these books, if the reader has begun with it."""
         self._book_pieces = 0
         """How many pieces of it the reader has."""
-        self._quotes = b""
-        """The newest quotes, as frames, which come before these."""
+        self._states = b""
+        """The newest quotes and rows, as frames, which come before these."""
         # Behind a closed log there is nothing more, and the reader is to get its END.
         is_closed = self.log.closed
         self.cursor: Cursor[Header] = (
@@ -148,7 +148,7 @@ class Reader:
     @property
     def is_shareable(self) -> bool:
         """Whether readers at the same place get the same bytes."""
-        return not (self._books or self._quotes)
+        return not (self._books or self._states)
 
     @property
     def has_everything(self) -> bool:
@@ -192,10 +192,10 @@ class Reader:
             self._books = deque(self._channel.books.indexes())
             self.put_off_book()
 
-    def newest_quotes(self) -> bytes:
-        """The newest quotes, as frames, if the channel has books: for a reader at the log's end
-        that lost something. Empty without quotes."""
-        return self._channel.quote_snapshot() if self._channel.has_books else b""
+    def newest_states(self) -> bytes:
+        """The newest quotes and rows, as frames, if the channel has books: for a reader at the
+        log's end that lost something. Empty if there are none."""
+        return self._channel.state_snapshot() if self._channel.has_books else b""
 
     def next_book(self) -> WholeBook | None:
         """The whole book that the reader gets next, None if it has them all. It is as the book is
@@ -217,8 +217,8 @@ class Reader:
 
     def _next_books(self) -> bytes:
         """Some whole books, or pieces of one, after the newest quotes if the reader lost some."""
-        frames, size = [self._quotes], len(self._quotes)
-        self._quotes = b""
+        frames, size = [self._states], len(self._states)
+        self._states = b""
         while size < BOOKS_BYTES and (book := self.next_book()):
             piece = book.piece(self._book_pieces, self.cursor.next_seq)
             frames.append(piece)
@@ -252,7 +252,7 @@ class Reader:
         """What follows, as bytes to send: whole frames up to `CHUNK_BYTES` or so, after what the
         reader has to be told. Empty if nothing follows now."""
         self._piece_position = self.cursor.position
-        if self._books or self._quotes:
+        if self._books or self._states:
             books = self._next_books()
             if books:
                 return books
@@ -405,7 +405,7 @@ class Reader:
         self.cursor = at = self.log.live()
         self.lost += at.next_seq - first
         self._skipped += at.position - self._piece_position
-        self._quotes = self._channel.quote_snapshot()
+        self._states = self._channel.state_snapshot()
         self.show_books()
         return Run(b"", at.next_seq, at.context, at.position, at.position)
 

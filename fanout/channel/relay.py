@@ -1,10 +1,10 @@
 """A channel that repeats what another one sent: the frames of a journal, byte for byte.
 
 The feed of a live channel knows what it publishes. A relay has frames only, so it decodes them:
-readers that join are to be shown the newest trades, the newest quotes and the whole books, as in
-the live channel.
+readers that join are to be shown the newest trades, quotes and rows, and the whole books, as in the
+live channel.
 
-    trades, quotes, book updates   appended, and noted for readers that join
+    trades, quotes, book updates, rows of features   appended, and noted for readers that join
     STATUS                         appended; a book is withheld while its instrument is not LIVE
     GAP, unknown kinds             appended
     LOSS, a hole in the numbers    appended, as an entry of the log with all the lost numbers
@@ -36,6 +36,7 @@ from fanout.protocol.book_records import (
 from fanout.protocol.constants import LENGTH_BYTES, NUMBERED_KINDS, FeedState, FrameKind, LossReason
 from fanout.protocol.errors import FanoutError
 from fanout.protocol.events import decode_event, encode_event
+from fanout.protocol.feature_rows import FeatureBlock
 from fanout.protocol.framing import frame, unseal
 from fanout.protocol.header import Gathering
 from fanout.protocol.instruments import encode_changes, with_instruments
@@ -124,6 +125,9 @@ class Relay:
         elif isinstance(content, QuoteBlock):
             channel.note_quotes(content.quotes)
             channel.quotes += count
+        elif isinstance(content, FeatureBlock):
+            channel.note_rows(content.rows)
+            channel.rows += count
         elif isinstance(content, BookBlock | OrderBlock):
             self._books.take(content.updates, is_snapshot=content.is_snapshot)
             channel.book_updates += count
@@ -162,7 +166,7 @@ class Relay:
         lost = Loss(first_seq=first_seq, last_seq=last_seq, reason=reason)
         self.lost += last_seq - first_seq + 1
         self._books.lose()
-        channel.forget_quotes()
+        channel.forget_states()
         channel.relay(frame(encode_event(lost)), last_seq - first_seq + 1)
 
     def _publish_other(self, recorded: Recorded) -> None:

@@ -530,7 +530,7 @@ def test_a_snapshot_of_unknown_instruments_and_a_broken_one_are_left_out() -> No
     heard.hear(sender.heartbeat())
     heard.lines.give_up()
     heard.records()
-    quotes = sender.channel.quote_snapshot()
+    quotes = sender.channel.state_snapshot()
     heard.hear([_like(sender, [quotes], flags=SNAPSHOT, listing=1)])
     broken = frame(seal(quotes[LENGTH_BYTES:-9]))
     assert heard.hear([_like(sender, [broken], flags=SNAPSHOT)]) == []
@@ -551,7 +551,7 @@ def test_a_broken_opening_is_counted() -> None:
 def test_a_snapshot_block_and_a_loss_among_records_pass() -> None:
     sender, heard = book_reader()
     lost = Loss(first_seq=3, last_seq=9, reason=LossReason.DAMAGED)
-    quotes = sender.channel.quote_snapshot()
+    quotes = sender.channel.state_snapshot()
     packets = sender.packer.pack(frame(encode_event(lost)), 1)
     packets += sender.packer.pack(quotes, 1)
     found = heard.hear(packets)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fanout.protocol import LimitExceededError, MalformedError, PeerError, frame, opening
 from fanout.protocol import queue_page as page
-from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
+from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX, DataKinds
 from fanout.protocol.header import MAX_OPENING_BYTES
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes
@@ -60,9 +60,9 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     payload = opening(HEADER)
     assert (word(buffer, 576), word(buffer, 584)) == (7, len(payload))
     assert buffer[592 : 592 + len(payload)] == payload
-    assert buffer[438_272 + 7 : 438_272 + 14].hex() == "0300000078797a"
+    assert buffer[462_848 + 7 : 462_848 + 14].hex() == "0300000078797a"
     written = {*drawn, 0, 576, 584}
-    for at in range(0, 438_272, 8):
+    for at in range(0, 462_848, 8):
         if at not in written and not 592 <= at < 592 + len(payload):
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
 
@@ -311,6 +311,8 @@ def test_the_longest_header_fits_its_slot() -> None:
         venue="v" * 32,
         channel="c" * 32,
         channels=tuple(f"{i:032}" for i in range(255)),
+        data=DataKinds.FEATURES,
+        columns=tuple(f"{i:064}" for i in range(256)),
         instruments=instruments,
         references=HEADER.references[:1] * 1_024,
     )
@@ -505,7 +507,7 @@ class Changing(list[int]):
 
     def __getitem__(self, at: Any) -> Any:
         self.looks += 1
-        return self.looks if at in (576 // 8, 219_424 // 8) else super().__getitem__(at)
+        return self.looks if at in (576 // 8, 231_712 // 8) else super().__getitem__(at)
 
 
 def test_a_header_that_changes_while_it_is_read_is_refused() -> None:
@@ -519,7 +521,7 @@ def test_a_header_as_long_as_its_room_is_written_and_read() -> None:
     buffer, _ = new_ring(start=7)
     view = memoryview(buffer)[: page.PAGE_BYTES]
     page.write_header(view, view.cast("Q"), 1, b"h" * page.MAX_HEADER_BYTES, 8)
-    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 218_832
+    assert page.read_header(view, view.cast("Q"), 8) == b"h" * 231_120
     assert page.read_header(view, view.cast("Q"), 7) == opening(HEADER)
 
 
@@ -554,7 +556,7 @@ def test_a_half_written_header_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("at", [584, 256])
-@pytest.mark.parametrize("length", [218_833, 2**32, U64_MAX])
+@pytest.mark.parametrize("length", [231_121, 2**32, U64_MAX])
 def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, at, length)

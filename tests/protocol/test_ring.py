@@ -105,12 +105,12 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     drawn |= {256: 7, 264: FIRST}
     payload = opening(HEADER)
     drawn |= {1_280: 2, 1_288: 7, 1_296: len(payload)}
-    entry = 442_368 + 3 * 64
+    entry = 466_944 + 3 * 64
     drawn |= {entry: 22, entry + 8: 7, entry + 16: 2, entry + 24: 9, entry + 32: 1}
     assert {at: word(buffer, at) for at in drawn} == drawn
     assert buffer[1_312 : 1_312 + len(payload)] == payload
-    assert buffer[446_464 + 7 : 446_464 + 19].hex() == "0300000078797a" + "0100000073"
-    for at in range(0, 446_464, 8):
+    assert buffer[471_040 + 7 : 471_040 + 19].hex() == "0300000078797a" + "0100000073"
+    for at in range(0, 471_040, 8):
         if at not in {*drawn, 0} and not 1_312 <= at < 1_312 + len(payload):
             assert word(buffer, at) == 0, f"reserved bytes at {at}"
 
@@ -118,8 +118,8 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
 def test_the_second_header_is_in_the_second_slot() -> None:
     buffer, writer = new_ring()
     writer.push_header(again(5))
-    assert [word(buffer, at) for at in (220_144, 220_152)] == [2, 0]
-    assert buffer[220_176 : 220_176 + word(buffer, 220_160)] == opening(again(5))
+    assert [word(buffer, at) for at in (232_432, 232_440)] == [2, 0]
+    assert buffer[232_464 : 232_464 + word(buffer, 232_448)] == opening(again(5))
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -395,7 +395,7 @@ def test_a_header_that_is_half_written_is_passed_over() -> None:
     put(buffer, 1_280, 3)
     reader = reader_of(buffer)
     assert reader.begin_oldest().header == named("v1")
-    put(buffer, 220_144, 3)
+    put(buffer, 232_432, 3)
     with pytest.raises(Lapped, match="no place is left in the ring"):
         reader.begin_oldest()
     assert reader.begin_before(U64_MAX) is None
@@ -424,7 +424,7 @@ def test_a_header_that_changes_at_each_look_is_given_up() -> None:
 def test_a_header_whose_length_cannot_be_true_is_refused(length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, 1_296, length)
-    with pytest.raises(MalformedError, match="exceeds 218,832"):
+    with pytest.raises(MalformedError, match="exceeds 231,120"):
         RingReader(buffer).begin_oldest()
 
 
@@ -549,14 +549,14 @@ def test_readers_are_listed_with_where_they_are() -> None:
         ReaderEntry(slot=0, pid=22, cursor=64, lapped=1, lost=7),
         ReaderEntry(slot=63, pid=22, cursor=3 * 64, lapped=0, lost=0),
     ]
-    assert [page.reader_word(slot) * 8 for slot in (0, 63)] == [442_368, 442_368 + 63 * 64]
+    assert [page.reader_word(slot) * 8 for slot in (0, 63)] == [466_944, 466_944 + 63 * 64]
     last.leave()
     assert not last.is_listed
     assert [each.slot for each in writer.readers()] == [0]
     assert number(last.begin_oldest() and last.pop()) == FIRST, "it reads all the same"
-    put(buffer, 442_368 + 32, U64_MAX)
+    put(buffer, 466_944 + 32, U64_MAX)
     first.ask_snapshot()
-    assert word(buffer, 442_368 + 32) == 0
+    assert word(buffer, 466_944 + 32) == 0
 
 
 def test_an_entry_that_is_taken_over_keeps_the_count_of_wishes_only() -> None:
@@ -731,7 +731,7 @@ def test_noise_anywhere_in_a_ring_raises_only_what_is_announced(data: st.DataObj
     buffer, writer = new_ring(start=data.draw(st.sampled_from(STARTS)))
     Feed(writer).push(data.draw(st.sampled_from([5, 200])))
     write_snapshot(writer)
-    places = st.integers(0, len(buffer) - 1) | st.integers(0, 2_000) | st.integers(446_464, 450_000)
+    places = st.integers(0, len(buffer) - 1) | st.integers(0, 2_000) | st.integers(471_040, 475_000)
     for at, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=20)):
         buffer[min(at, len(buffer) - 1)] = value
     try:

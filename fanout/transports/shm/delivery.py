@@ -53,8 +53,8 @@ class Delivery:
         """The pieces of the next book that are encoded."""
         self._wanted_bytes = 0
         """The room that the next book needs, if it did not fit."""
-        self._owes_quotes = False
-        """Whether the reader gets the newest quotes before the next book."""
+        self._owes_states = False
+        """Whether the reader gets the newest quotes and rows before the next book."""
 
     @property
     def position(self) -> int:
@@ -107,11 +107,11 @@ class Delivery:
         is_begun = bool(self._book_frames)
         if not is_begun and self._wanted_bytes > writer.capacity - writer.unread_bytes:
             return
-        if self._owes_quotes and not is_begun:
-            quotes = reader.newest_quotes()
-            if quotes and not writer.push(quotes):
+        if self._owes_states and not is_begun:
+            states = reader.newest_states()
+            if states and not writer.push(states):
                 return
-            self._owes_quotes = False
+            self._owes_states = False
         size = 0
         while book := reader.next_book():
             if size >= BOOKS_BYTES:
@@ -226,7 +226,7 @@ class Delivery:
             if not self._writer.push(untold.loss):
                 return False
             self._dropped.losses += 1
-            self._owes_quotes = True
+            self._owes_states = True
             self._reader.show_books()
         self._reader.told_loss()
         return untold.header is None or self._push_changes(header)

@@ -249,7 +249,7 @@ def test_a_hole_in_the_numbers_comes_as_a_loss_and_books_and_quotes_are_unknown(
     assert lost == Loss(first_seq=3, last_seq=6, reason=LossReason.DAMAGED)
     assert [each.seq for each in trades if isinstance(each, Trade)] == [7, 8]
     assert not relay.channel.books.of(0).is_known
-    assert relay.channel.quote_snapshot() == b""
+    assert relay.channel.state_snapshot() == b""
 
 
 class LogReader:
