@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from fanout.protocol import DataKinds, FeedState, Quote, Trade
 from tests.clients.test_journal import Folder
 from tests.protocol.golden import BTC
-from tests.protocol.test_journal_play import Story
+from tests.stand.channels import new_channel
+from tests.stand.journals import Recorder
 
 NS = 1_795_219_200_000_000_000
 """2026-11-21, midnight."""
@@ -27,47 +28,51 @@ class Market:
         self._price = 10_000_000
         self._id = 0
         self.time_ns = NS
-        self.begin(NS)
+        self._open(NS, DataKinds.QUOTES)
 
     def begin(self, epoch_ns: int) -> None:
         """Start the service anew."""
-        self._story: Story = self.folder.story(epoch_ns)
-        channel = self.channel = self._story.channel
-        channel.header = channel.log.context = replace(channel.header, data=DataKinds.QUOTES)
+        self._open(epoch_ns, DataKinds.QUOTES)
 
     def seconds(self, count: int) -> "Market":
         """As many quotes, and their journal."""
         for _ in range(count):
-            self._quote()
+            # A few ms behind the second, so that the row of the next second has it.
+            self._quote(self.time_ns + 5_000_000)
             self.time_ns += S
         self.write()
         return self
 
     def write(self) -> None:
-        self._story.recorder.write()
+        self._recorder.write()
         self.folder.write()
 
-    def down_and_live(self) -> None:
-        """The instrument is not LIVE for a moment between two rows."""
+    def blink(self) -> None:
+        """The instrument is not LIVE for a moment, and has a new quote before the next row."""
         self.channel.publish_status(BTC, FeedState.STALE, "quiet")
         self.channel.publish_status(BTC, FeedState.LIVE, "")
+        self._quote(self.time_ns - S + 10_000_000)
 
     def trades_only(self) -> "Market":
         """A channel without prices."""
-        channel = self.channel
-        channel.header = channel.log.context = replace(channel.header, data=DataKinds.TRADES)
-        channel.publish([Trade(BTC, 1, 5, 6, 7, False)], received_ns=NS, held_ns=0)
+        self._open(NS, DataKinds.TRADES)
+        self.channel.publish([Trade(BTC, 1, 5, 6, 7, False)], received_ns=NS, held_ns=0)
         self.write()
         return self
 
-    def _quote(self) -> None:
+    def _open(self, epoch_ns: int, data: DataKinds) -> None:
+        channel = self.channel = new_channel()
+        header = replace(channel.header, epoch_ns=epoch_ns, data=data)
+        channel.header = channel.log.context = header
+        self._recorder = Recorder(self.folder.files, channel)
+
+    def _quote(self, received_ns: int) -> None:
         imbalance = self._random.uniform(-1, 1)
         bid_quantity = round(500 * (1 + imbalance)) + 1
         self._id += 1
         quote = Quote(
             BTC, self._id, 0, self._price, bid_quantity, self._price + 10, 1_002 - bid_quantity
         )
-        # A few ms behind the second, so that the row of the next second has it.
-        self.channel.publish([quote], received_ns=self.time_ns + 5_000_000, held_ns=0)
+        self.channel.publish([quote], received_ns=received_ns, held_ns=0)
         step = self._slope * imbalance + self._random.gauss(0, 1)
         self._price += 10 * round(100 * step)
