@@ -33,7 +33,12 @@ MAX_FILE_BYTES: Final = 1 << 20
 
 
 class LinearFit(
-    msgspec.Struct, frozen=True, kw_only=True, tag="linear", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="linear",
+    forbid_unknown_fields=True,
 ):
     """return = intercept + sum(coefficient · (feature - mean) / deviation)
 
@@ -105,6 +110,20 @@ class LinearFit(
         require_made_for(self.made_for, MadeFor.of(venue, instrument))
         require_settings(self.settings, settings, self.columns)
 
+    def to_json(self) -> bytes:
+        """As a file keeps it, for people too."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes, name: str = "the file") -> LinearFit:
+        """The fit in a file. Raises `FitFileError`, which begins with `name`, for anything else."""
+        if len(text) > MAX_FILE_BYTES:
+            raise FitFileError(f"{name}: {len(text):,} bytes exceed {MAX_FILE_BYTES:,}: no fit")
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (ValueError, RecursionError) as error:
+            raise FitFileError(f"{name} is no linear fit, or is damaged: {error}") from error
+
 
 def fit_linear(
     samples: Samples,
@@ -149,18 +168,3 @@ def fit_linear(
             left_out=dict(samples.left_out),
         ),
     )
-
-
-def encode_fit(fit: LinearFit) -> bytes:
-    """A fit as the JSON of its file, for people too."""
-    return msgspec.json.format(msgspec.json.encode(fit), indent=2) + b"\n"
-
-
-def decode_fit(data: bytes, name: str = "the file") -> LinearFit:
-    """The fit in a file's JSON. Raises `FitFileError`, which names the file, for anything else."""
-    if len(data) > MAX_FILE_BYTES:
-        raise FitFileError(f"{name}: {len(data):,} bytes exceed {MAX_FILE_BYTES:,}: no fit")
-    try:
-        return msgspec.json.decode(data, type=LinearFit)
-    except (ValueError, RecursionError) as error:
-        raise FitFileError(f"{name} is no linear fit, or is damaged: {error}") from error

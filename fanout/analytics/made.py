@@ -30,11 +30,11 @@ class MadeFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the records of a fit are from, and when it was made, in unix ns. `fanout` is the
-    version that made it."""
+    version that made it, and `epochs_ns` are the epochs of the channel."""
 
     journal: str
     channel: str
-    epochs: tuple[int, ...]
+    epochs_ns: tuple[int, ...]
     fitted_ns: int
     fanout: str
 

@@ -1,5 +1,6 @@
 """The work behind `fanout analytics`.
 
 fit       the commands that fit, and their options
-fitting   reads a journal, fits, and writes the file
+reading   the records of a journal
+fitting   makes the fit, and writes and shows it
 """

@@ -73,7 +73,8 @@ def linear(
     whose horizon has a hole are left out and counted.
     """
     with exit_codes():
-        from fanout.cli.analysing.fitting import Reading, fit_line
+        from fanout.cli.analysing.fitting import fit_line
+        from fanout.cli.analysing.reading import Reading
 
         reading = Reading.of(symbol, journal, start, to)
         fit_line(
@@ -105,7 +106,8 @@ def microprice(
     The journal needs books (--data book) or quotes.
     """
     with exit_codes():
-        from fanout.cli.analysing.fitting import Reading, fit_microprice
+        from fanout.cli.analysing.fitting import fit_microprice
+        from fanout.cli.analysing.reading import Reading
 
         reading = Reading.of(symbol, journal, start, to)
         fit_microprice(reading, out, force=force, as_json=as_json)

@@ -1,7 +1,6 @@
-"""Reads a journal, makes a fit of it, and writes the file in one step."""
+"""Makes a fit of a journal, writes its file in one step, and shows it."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,105 +10,23 @@ import msgspec
 
 from fanout.analytics.derived import settings_with
 from fanout.analytics.errors import AnalyticsError, FitError
-from fanout.analytics.linear import LinearFit, encode_fit, fit_linear
-from fanout.analytics.made import MadeFor, Origin
+from fanout.analytics.linear import LinearFit, fit_linear
 from fanout.analytics.samples import Samples
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.stream import StreamFeatures
 from fanout.cli.analysing.fit_view import show_linear
+from fanout.cli.analysing.reading import Reading, is_hole
 from fanout.cli.outcome import emit, say
 from fanout.cli.saving.aside import Aside, require_free
-from fanout.cli.source import parse_start
-from fanout.clients.journal import JournalClient
-from fanout.clients.outcomes import Disconnected, Received, Restarted
-from fanout.config.assets import split_words, typed_symbols
+from fanout.config.assets import split_words
 from fanout.config.duration import parse_duration
-from fanout.config.moment import parse_moment
 from fanout.errors import ConfigError, UsageError, shown
-from fanout.protocol.constants import DataKinds, FeedState
-from fanout.protocol.instrument import Instrument
-from fanout.protocol.records import End, Header, Loss, Status
-from fanout.protocol.request import Moment, Position
-from fanout.versions import versions
 
 DEFAULT_COLUMNS: Final = (
     "order_book_imbalance",
     "liquidity_imbalance_10bps",
     "order_flow_imbalance_1000ms",
 )
-
-_PRICES: Final = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
-
-
-class Reading:
-    """The records of one symbol in a journal, and where they are from. Iterate over it once."""
-
-    def __init__(
-        self, symbol: str, url: str, start: str | Position | Moment, stop_ns: int | None
-    ) -> None:
-        self.symbol = symbol
-        self.epochs: list[int] = []
-        self._client = JournalClient(url, start=start, symbols=[symbol])
-        self._stop_ns = stop_ns
-
-    @classmethod
-    def of(cls, symbol: str, url: str, start: str | None, to: str | None) -> "Reading":
-        """From the command line. Raises `UsageError`."""
-        names = typed_symbols([symbol])
-        if len(names) != 1:
-            raise UsageError(f"{shown(symbol)!r} is not one symbol: give one, such as BTCUSDT")
-        if not url.startswith("journal://"):
-            raise UsageError(f"--from {shown(url)}: a fit is made from journal://DIR/CHANNEL")
-        if start == "live":
-            raise UsageError("--start live: a fit needs the past; leave it out, or give a time")
-        stop_ns = None if to is None else parse_moment(to, "--to")
-        return cls(names[0], url, parse_start(start or "oldest"), stop_ns)
-
-    def __iter__(self) -> Iterator[Received]:
-        """Raises `ConfigError` if the channel has no prices, and as `JournalClient`."""
-        with self._client as client:
-            for record in client:
-                if self._stop_ns is not None and _time_of(record) >= self._stop_ns:
-                    return
-                if not isinstance(record, Disconnected | Restarted):
-                    self._note(self._header)
-                yield record
-
-    def _note(self, header: Header) -> None:
-        if self.epochs and self.epochs[-1] == header.epoch_ns:
-            return
-        self.epochs.append(header.epoch_ns)
-        if not header.data & _PRICES:
-            raise ConfigError(
-                f"{self._client.url}: channel {header.channel} has neither books nor quotes, which "
-                "a fit needs: record with --data book"
-            )
-
-    @property
-    def _header(self) -> Header:
-        header = self._client.header
-        assert header is not None, "it comes before every record but Disconnected"
-        return header
-
-    @property
-    def instrument(self) -> Instrument:
-        """As the newest header has it, after the records."""
-        return next(each for each in self._header.instruments if each.symbol == self.symbol)
-
-    @property
-    def made_for(self) -> MadeFor:
-        return MadeFor.of(self._header.venue, self.instrument)
-
-    @property
-    def origin(self) -> Origin:
-        """What a fit says of its records. It is made now."""
-        return Origin(
-            journal=self._client.url,
-            channel=self._header.channel,
-            epochs=tuple(self.epochs),
-            fitted_ns=time.time_ns(),
-            fanout=versions()["fanout"],
-        )
 
 
 def fit_line(
@@ -146,7 +63,7 @@ def fit_line(
         )
     except FitError as error:
         raise ConfigError(f"{reading.symbol}: {error}{_left_out(samples)}") from error
-    _write(out, encode_fit(made), force=force)
+    _write(out, made.to_json(), force=force)
     _show(made, as_json=as_json)
     say(f"saved to {out}")
 
@@ -162,16 +79,6 @@ def parse_ns(flag: str, text: str) -> int:
         raise UsageError(f"{flag} {shown(text)}: give a duration like 15s, 5m or 250ms") from error
 
 
-def is_hole(record: Received) -> bool:
-    """Whether records of the symbol may be missing here, or its prices are not the venue's."""
-    match record:
-        case Loss() | Restarted() | Disconnected() | End():
-            return True
-        case Status(state=state):
-            return state is not FeedState.LIVE
-    return False
-
-
 def _collect(reading: Reading, settings: FeatureSettings, samples: Samples) -> None:
     stream = StreamFeatures(settings, symbols=[reading.symbol], every_ns=samples.every_ns)
     for record in reading:
@@ -180,12 +87,8 @@ def _collect(reading: Reading, settings: FeatureSettings, samples: Samples) -> N
         if is_hole(record):
             samples.hole()
     samples.end()
-    if not reading.epochs:
+    if not reading.epochs_ns:
         raise ConfigError(f"no record of {reading.symbol} there: give another --start or --to")
-
-
-def _time_of(record: Received) -> int:
-    return getattr(record, "received_ns", 0)
 
 
 @contextmanager

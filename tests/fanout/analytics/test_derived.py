@@ -56,7 +56,8 @@ def test_given_settings_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["ofi", "", "mid_5ms", "vwap", "vwap_0250ms", "vwap_2.5ms", "vwap_-5ms", "vwap_\u0665ms"]
+    "column",
+    ["ofi", "", "mid_5ms", "vwap", "vwap_0250ms", "vwap_2.5ms", "vwap_-5ms", "vwap_\u0665ms"],
 )
 def test_a_column_that_cannot_be_is_refused_with_those_there_are(column: str) -> None:
     with pytest.raises(UnknownColumnError, match=f"^no column {column}: there are mid, spread"):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fanout.analytics.errors import FitError
 from fanout.analytics.fit_errors import FitFileError, TooFewRowsError, WrongFitError
-from fanout.analytics.linear import LinearFit, decode_fit, encode_fit, fit_linear
+from fanout.analytics.linear import LinearFit, fit_linear
 from fanout.analytics.made import MadeFor, Origin
 from fanout.analytics.samples import Samples
 from fanout.analytics.settings import FeatureSettings
@@ -20,7 +20,7 @@ from fanout.protocol.constants import Absence
 from tests.fanout.analytics.fits import FIT, SCORE, SETTINGS
 from tests.fanout.analytics.rows import BTC, COLUMNS, ETH, OFI, S, row
 
-ORIGIN = Origin(journal="journal:///x", channel="x", epochs=(1,), fitted_ns=2, fanout="0.1.0")
+ORIGIN = Origin(journal="journal:///x", channel="x", epochs_ns=(1,), fitted_ns=2, fanout="0.1.0")
 
 
 def market(count: int, *, slope: float, seed: int = 1) -> Samples:
@@ -75,7 +75,7 @@ def test_noise_is_fitted_and_told_to_be_noise() -> None:
 def test_a_fit_says_what_it_was_made_from() -> None:
     fit = fit_of(market(1_000, slope=1.0))
     made = fit.made_from
-    assert (made.journal, made.epochs, made.fitted_ns, made.fanout) == (
+    assert (made.journal, made.epochs_ns, made.fitted_ns, made.fanout) == (
         "journal:///x",
         (1,),
         2,
@@ -96,15 +96,15 @@ def test_too_few_rows_are_refused() -> None:
 
 
 def test_a_fit_comes_back_from_its_file() -> None:
-    assert decode_fit(encode_fit(FIT)) == FIT
+    assert LinearFit.from_json(FIT.to_json()) == FIT
     fit = fit_of(market(1_000, slope=1.0))
-    assert decode_fit(encode_fit(fit)) == fit
-    assert encode_fit(FIT).endswith(b"}\n")
+    assert LinearFit.from_json(fit.to_json()) == fit
+    assert FIT.to_json().endswith(b"}\n")
 
 
 def changed(**values: Any) -> bytes:
     """The file of the fit with other values, by names with double underscores for dots."""
-    fit = msgspec.json.decode(encode_fit(FIT))
+    fit = msgspec.json.decode(FIT.to_json())
     for path, value in values.items():
         *names, last = path.split("__")
         place = fit
@@ -122,7 +122,7 @@ def changed(**values: Any) -> bytes:
         (b"\xff\xfe", "invalid"),
         (b"[" * 100_000, "no linear fit"),
         (changed(version=2), "version 2 of the layout, and only 1 is known"),
-        (changed(type="microprice"), "Invalid value 'microprice'"),
+        (changed(kind="microprice"), "Invalid value 'microprice'"),
         (changed(colour="red"), "unknown field `colour`"),
         (changed(columns=[]), "0 columns, and not as many"),
         (changed(columns=["mid"]), "1 columns, and not as many"),
@@ -135,33 +135,33 @@ def changed(**values: Any) -> bytes:
         (changed(score__folds=[{}]), "missing required field"),
         (changed(settings__windows=[]), "unknown field `windows`"),
         (changed(made_from__rows="many"), "Expected `int`, got `str`"),
-        (encode_fit(FIT).replace(b"0.0004", b"NaN"), "malformed"),
-        (encode_fit(FIT).replace(b"0.0004", b"Infinity"), "malformed"),
-        (encode_fit(FIT).replace(b"0.0004", b"1e999"), "out of range"),
-        (b" " * (1 << 20) + encode_fit(FIT), "exceed 1,048,576"),
+        (FIT.to_json().replace(b"0.0004", b"NaN"), "malformed"),
+        (FIT.to_json().replace(b"0.0004", b"Infinity"), "malformed"),
+        (FIT.to_json().replace(b"0.0004", b"1e999"), "out of range"),
+        (b" " * (1 << 20) + FIT.to_json(), "exceed 1,048,576"),
     ],
 )
 def test_a_file_that_is_no_fit_is_refused_in_a_line(data: bytes, why: str) -> None:
     with pytest.raises(FitFileError) as refused:
-        decode_fit(data, "fit.json")
+        LinearFit.from_json(data, "fit.json")
     assert why in str(refused.value)
     assert str(refused.value).startswith("fit.json")
     assert "\n" not in str(refused.value)
 
 
 def test_a_file_that_is_cut_short_is_refused_at_every_length() -> None:
-    data = encode_fit(FIT).rstrip()
+    data = FIT.to_json().rstrip()
     for length in range(len(data)):
         with pytest.raises(FitFileError):
-            decode_fit(data[:length])
+            LinearFit.from_json(data[:length])
 
 
 @given(st.integers(min_value=0), st.integers(0, 7))
 def test_a_file_with_a_bit_flipped_is_refused_or_a_fit(place: int, bit: int) -> None:
-    data = bytearray(encode_fit(FIT))
+    data = bytearray(FIT.to_json())
     data[place % len(data)] ^= 1 << bit
     try:
-        fit = decode_fit(bytes(data))
+        fit = LinearFit.from_json(bytes(data))
     except FitFileError:
         return
     assert fit.predicted([0.0] * len(fit.columns)) is not None

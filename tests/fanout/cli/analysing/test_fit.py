@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanout.analytics.linear import LinearFit, decode_fit
+from fanout.analytics.linear import LinearFit
 from fanout.cli.analysing.fitting import parse_ns
 from fanout.errors import UsageError
 from fanout.versions import versions
@@ -35,7 +35,7 @@ def fitted(market: Market, out: Path, *options: str) -> "subprocess.CompletedPro
 
 
 def read(out: Path) -> LinearFit:
-    return decode_fit(out.read_bytes(), str(out))
+    return LinearFit.from_json(out.read_bytes(), str(out))
 
 
 def test_a_relation_in_a_journal_is_found_and_saved(market: Market, out: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_relation_in_a_journal_is_found_and_saved(market: Market, out: Path) -
     slope = fit.coefficients[0] / fit.deviations[0]
     assert slope == pytest.approx(5e-5, abs=3 * fit.errors[0] / fit.deviations[0])
     made = fit.made_from
-    assert (made.journal, made.channel, made.epochs) == (market.url, "test", (NS,))
+    assert (made.journal, made.channel, made.epochs_ns) == (market.url, "test", (NS,))
     assert (made.first_ns, made.last_ns, made.rows) == (NS + S, NS + 598 * S, 598)
     assert made.left_out == {"no row at the end of the horizon": 1}
     assert made.fanout == versions()["fanout"]
@@ -95,7 +95,7 @@ def test_holes_and_restarts_are_left_out(market: Market, out: Path) -> None:
     result = fitted(market, out, "--horizon", "2s")
     assert result.returncode == 0, result.stderr
     made = read(out).made_from
-    assert made.epochs == (NS, NS + 1_000 * S)
+    assert made.epochs_ns == (NS, NS + 1_000 * S)
     assert made.left_out == {
         "mid is absent: LOST": 801,  # while there was no service, and until its first quote
         "a hole within the horizon": 4,  # two rows before the blink, and two before the restart

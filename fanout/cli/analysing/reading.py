@@ -1,0 +1,105 @@
+"""One symbol's records in a journal, for a fit."""
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from fanout.analytics.made import MadeFor, Origin
+from fanout.cli.source import parse_start
+from fanout.clients.journal import JournalClient
+from fanout.clients.outcomes import Disconnected, Received, Restarted
+from fanout.config.assets import typed_symbols
+from fanout.config.moment import parse_moment
+from fanout.errors import ConfigError, UsageError, shown
+from fanout.protocol.constants import DataKinds, FeedState
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import End, Header, Loss, Status
+from fanout.protocol.request import Moment, Position
+from fanout.versions import versions
+
+_PRICES: Final = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
+
+
+class Reading:
+    """The records of one symbol in a journal, and where they are from. Iterate over it once."""
+
+    def __init__(
+        self, symbol: str, url: str, start: str | Position | Moment, stop_ns: int | None
+    ) -> None:
+        self.symbol = symbol
+        self.epochs_ns: list[int] = []
+        self._client = JournalClient(url, start=start, symbols=[symbol])
+        self._stop_ns = stop_ns
+
+    @classmethod
+    def of(cls, symbol: str, url: str, start: str | None, to: str | None) -> "Reading":
+        """From the command line. Raises `UsageError`."""
+        names = typed_symbols([symbol])
+        if len(names) != 1:
+            raise UsageError(f"{shown(symbol)!r} is not one symbol: give one, such as BTCUSDT")
+        if not url.startswith("journal://"):
+            raise UsageError(f"--from {shown(url)}: a fit is made from journal://DIR/CHANNEL")
+        if start == "live":
+            raise UsageError("--start live: a fit needs the past; leave it out, or give a time")
+        stop_ns = None if to is None else parse_moment(to, "--to")
+        return cls(names[0], url, parse_start(start or "oldest"), stop_ns)
+
+    def __iter__(self) -> Iterator[Received]:
+        """Raises `ConfigError` if the channel has no prices, and as `JournalClient`."""
+        with self._client as client:
+            for record in client:
+                if self._stop_ns is not None and _time_of(record) >= self._stop_ns:
+                    return
+                if not isinstance(record, Disconnected | Restarted):
+                    self._note(self._header)
+                yield record
+
+    def _note(self, header: Header) -> None:
+        if self.epochs_ns and self.epochs_ns[-1] == header.epoch_ns:
+            return
+        self.epochs_ns.append(header.epoch_ns)
+        if not header.data & _PRICES:
+            raise ConfigError(
+                f"{self._client.url}: channel {header.channel} has neither books nor quotes, which "
+                "a fit needs: record with --data book"
+            )
+
+    @property
+    def _header(self) -> Header:
+        header = self._client.header
+        assert header is not None, "it comes before every record but Disconnected"
+        return header
+
+    @property
+    def instrument(self) -> Instrument:
+        """As the newest header has it, after the records."""
+        return next(each for each in self._header.instruments if each.symbol == self.symbol)
+
+    @property
+    def made_for(self) -> MadeFor:
+        return MadeFor.of(self._header.venue, self.instrument)
+
+    @property
+    def origin(self) -> Origin:
+        """What a fit says of its records. It is made now."""
+        return Origin(
+            journal=self._client.url,
+            channel=self._header.channel,
+            epochs_ns=tuple(self.epochs_ns),
+            fitted_ns=time.time_ns(),
+            fanout=versions()["fanout"],
+        )
+
+
+def is_hole(record: Received) -> bool:
+    """Whether records of the symbol may be missing here, or its prices are not the venue's."""
+    match record:
+        case Loss() | Restarted() | Disconnected() | End():
+            return True
+        case Status(state=state):
+            return state is not FeedState.LIVE
+    return False
+
+
+def _time_of(record: Received) -> int:
+    return getattr(record, "received_ns", 0)
