@@ -94,12 +94,21 @@ def microprice(
     symbol: Symbol,
     journal: From,
     out: Out,
+    spreads: Annotated[
+        int, typer.Option(help="Spreads to tell apart, in ticks; the last has all wider ones.")
+    ] = 4,
+    buckets: Annotated[
+        int, typer.Option(help="Parts of equal width of the imbalance of the best quantities.")
+    ] = 10,
+    tick: Annotated[
+        str | None, typer.Option(help="Tick size. \\[default: the venue's]", metavar="PRICE")
+    ] = None,
     start: Begin = None,
     to: Stop = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate Stoikov's microprice (2018): what the mid will be, by imbalance and spread.
+    """Estimate Stoikov's microprice (2018): where the mid will go, by spread and imbalance.
 
     Example: fanout analytics fit microprice BTCUSDT --from journal:///data/journal --out btc.json
 
@@ -110,4 +119,12 @@ def microprice(
         from fanout.cli.analysing.reading import Reading
 
         reading = Reading.of(symbol, journal, start, to)
-        fit_microprice(reading, out, force=force, as_json=as_json)
+        fit_microprice(
+            reading,
+            out,
+            spreads=spreads,
+            buckets=buckets,
+            tick=tick,
+            force=force,
+            as_json=as_json,
+        )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fanout.analytics.linear import LinearFit
+from fanout.analytics.stoikov import MicropriceFit
 from fanout.analytics.walk_forward import Score
 from fanout.cli.columns import aligned
 from fanout.config.moment import moment_text
@@ -22,6 +23,22 @@ def show_linear(fit: LinearFit) -> Iterator[str]:
     yield from aligned([("COLUMN", "BPS PER DEVIATION", "ERROR", "MEAN", "DEVIATION"), *_rows(fit)])
     yield ""
     yield from _score(fit.score)
+
+
+def show_microprice(fit: MicropriceFit) -> Iterator[str]:
+    """What the microprice is above the mid, for each spread and part of the imbalance."""
+    yield f"{fit.symbol} at {fit.venue}: microprice above the mid, in ticks"
+    yield (
+        f"{fit.observations:,} changes of the best prices and quantities from "
+        f"{moment_text(fit.first_ns)} to {moment_text(fit.last_ns)}"
+    )
+    yield ""
+    rows, buckets = len(fit.ticks), len(fit.ticks[0])
+    spreads = [f"{each}{' or more' if each == rows else ''}" for each in range(1, rows + 1)]
+    cells = [[f"{at / buckets:.2f} to {(at + 1) / buckets:.2f}"] for at in range(buckets)]
+    for at, cell in enumerate(cells):
+        cell += ["-" if row[at] is None else f"{row[at]:+.4f}" for row in fit.ticks]
+    yield from aligned([("IMBALANCE", *(f"SPREAD {each}" for each in spreads)), *cells])
 
 
 def _rows(fit: LinearFit) -> Iterator[tuple[str, ...]]:

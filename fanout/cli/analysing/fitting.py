@@ -1,7 +1,7 @@
 """Makes a fit of a journal, writes its file in one step, and shows it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -10,11 +10,12 @@ import msgspec
 
 from fanout.analytics.derived import settings_with
 from fanout.analytics.errors import AnalyticsError, FitError
-from fanout.analytics.linear import LinearFit, fit_linear
+from fanout.analytics.linear import fit_linear
 from fanout.analytics.samples import Samples
 from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.stoikov_fit import MicropriceEstimator
 from fanout.analytics.stream import StreamFeatures
-from fanout.cli.analysing.fit_view import show_linear
+from fanout.cli.analysing.fit_view import show_linear, show_microprice
 from fanout.cli.analysing.reading import Reading, is_hole
 from fanout.cli.outcome import emit, say
 from fanout.cli.saving.aside import Aside, require_free
@@ -64,7 +65,38 @@ def fit_line(
     except FitError as error:
         raise ConfigError(f"{reading.symbol}: {error}{_left_out(samples)}") from error
     _write(out, made.to_json(), force=force)
-    _show(made, as_json=as_json)
+    _emit([msgspec.json.encode(made).decode()] if as_json else show_linear(made))
+    if not made.confidence:
+        say("R2 out of sample is not above 0: a predictor with this fit gives no direction")
+    say(f"saved to {out}")
+
+
+def fit_microprice(
+    reading: Reading,
+    out: Path,
+    *,
+    spreads: int,
+    buckets: int,
+    tick: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Estimate a microprice, write it and show it. Raises as `fit_line`."""
+    require_free(out, force=force)
+    with _usage():
+        size = None if tick is None else reading.price_of("--tick", tick)
+        estimator = MicropriceEstimator(reading.symbol, spreads=spreads, buckets=buckets, tick=size)
+    try:
+        for record in reading:
+            estimator.take(record)
+        origin = reading.origin
+        made = estimator.fit(
+            venue=reading.made_for.venue, epochs_ns=origin.epochs_ns, fitted_ns=origin.fitted_ns
+        )
+    except FitError as error:
+        raise ConfigError(f"{reading.symbol}: {error}") from error
+    _write(out, made.to_json(), force=force)
+    _emit([msgspec.json.encode(made).decode()] if as_json else show_microprice(made))
     say(f"saved to {out}")
 
 
@@ -87,8 +119,6 @@ def _collect(reading: Reading, settings: FeatureSettings, samples: Samples) -> N
         if is_hole(record):
             samples.hole()
     samples.end()
-    if not reading.epochs_ns:
-        raise ConfigError(f"no record of {reading.symbol} there: give another --start or --to")
 
 
 @contextmanager
@@ -116,11 +146,6 @@ def _write(out: Path, data: bytes, *, force: bool) -> None:
         raise
 
 
-def _show(fit: LinearFit, *, as_json: bool) -> None:
-    if as_json:
-        emit(msgspec.json.encode(fit).decode())
-    else:
-        for line in show_linear(fit):
-            emit(line)
-    if not fit.confidence:
-        say("R2 out of sample is not above 0: a predictor with this fit gives no direction")
+def _emit(lines: Iterable[str]) -> None:
+    for line in lines:
+        emit(line)

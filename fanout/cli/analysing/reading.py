@@ -12,6 +12,8 @@ from fanout.config.assets import typed_symbols
 from fanout.config.moment import parse_moment
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.constants import DataKinds, FeedState
+from fanout.protocol.errors import NotRepresentableError
+from fanout.protocol.fixedpoint import from_text
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Header, Loss, Status
 from fanout.protocol.request import Moment, Position
@@ -49,10 +51,12 @@ class Reading:
         with self._client as client:
             for record in client:
                 if self._stop_ns is not None and _time_of(record) >= self._stop_ns:
-                    return
+                    break
                 if not isinstance(record, Disconnected | Restarted):
                     self._note(self._header)
                 yield record
+        if not self.epochs_ns:
+            raise ConfigError(f"no record of {self.symbol} there: give another --start or --to")
 
     def _note(self, header: Header) -> None:
         if self.epochs_ns and self.epochs_ns[-1] == header.epoch_ns:
@@ -63,6 +67,14 @@ class Reading:
                 f"{self._client.url}: channel {header.channel} has neither books nor quotes, which "
                 "a fit needs: record with --data book"
             )
+
+    def price_of(self, flag: str, text: str) -> int:
+        """A price as it was typed, in units of the instrument's exponent. Raises `UsageError`."""
+        self._client.connect()
+        try:
+            return from_text(text, self.instrument.price_exponent)
+        except NotRepresentableError as error:
+            raise UsageError(f"{flag}: {error}") from error
 
     @property
     def _header(self) -> Header:
