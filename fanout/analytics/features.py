@@ -84,6 +84,7 @@ class Features:
         "_trades",
         "_volatility",
         "instrument",
+        "starts",
     )
 
     def __init__(
@@ -106,6 +107,13 @@ class Features:
             _ns(settings.volatility_ms), settings.volatility_sample_ms * NS_PER_MS
         )
         self._trades = TradeFeatures(settings, instrument)
+        self.starts = 0
+        """How often the best prices were known anew, so that their change is not known."""
+
+    @property
+    def best(self) -> Best | None:
+        """The best prices, crossed or not. None while they are not known, or a side is empty."""
+        return self._best
 
     def begin(self, now_ns: int) -> None:
         """This is the time of the stream's first record. There is no book yet."""
@@ -121,6 +129,7 @@ class Features:
         if best is None:
             self._break(_ONE_SIDED)
         elif before is None or is_anew:
+            self.starts += 1
             self._flow.whole_ns = now_ns
             self._flow.why = self._hole if before is None else _LOST
         elif best != before:

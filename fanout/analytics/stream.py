@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Final
 
 from fanout.analytics.errors import SettingsError
+from fanout.analytics.features import Features
 from fanout.analytics.followed import Followed
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
@@ -99,10 +100,15 @@ class StreamFeatures:
         `every_ns` come. An earlier time than that of the stream changes nothing."""
         return self._move(time_ns) if self.now_ns else ()
 
+    def features(self, symbol: str) -> Features | None:
+        """The features of a symbol. None if nothing of it has come."""
+        followed = self._followed.get(symbol)
+        return followed.features if followed is not None else None
+
     def row(self, symbol: str) -> FeatureRow | None:
         """The values of a symbol at the time of the stream. None if nothing of it has come."""
-        followed = self._followed.get(symbol)
-        return followed.features.row(self.now_ns) if followed is not None and self.now_ns else None
+        features = self.features(symbol)
+        return features.row(self.now_ns) if features is not None and self.now_ns else None
 
     def _take_update(self, update: BookUpdate | OrderUpdate) -> Sequence[FeatureRow]:
         rows = self._move(update.received_ns)
@@ -218,6 +224,8 @@ class StreamFeatures:
     def _follow(self, instrument: Instrument) -> Followed:
         symbol = instrument.symbol
         fit = self._fits.get(symbol)
+        if fit is not None:
+            fit.require(instrument)
         followed = Followed(self.settings, instrument, self._books[symbol], fit)
         if symbol not in self._followed:
             insort(self._ordered, symbol)
