@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from fanout.analytics.errors import FitError
-from fanout.analytics.fit_errors import ColumnFaultError
+from fanout.analytics.fit_errors import ColumnFaultError, TooFewRowsError
 
 if TYPE_CHECKING:
     from array import array
@@ -82,14 +82,18 @@ def least_squares(
     """The line through rows of shape (rows, columns) and their labels, of shape (rows,).
 
     `overlap` is how many labels share a moment, 1 for none. Raises `ColumnFaultError` for a column
-    that is constant or follows from those before it, and `FitError` for what is not finite.
+    that is constant or follows from those before it, `TooFewRowsError` for fewer rows than unknowns,
+    and `FitError` for what is not finite.
     """
     import numpy as np
 
     if not (np.isfinite(features).all() and np.isfinite(labels).all()):
         raise FitError("a feature or a label is not finite: a fit takes finite numbers only")
-    means, deviations = features.mean(axis=0), features.std(axis=0)
-    _require_varied(features, columns)
+    if len(labels) <= len(columns):
+        raise TooFewRowsError(f"{len(labels)} rows, and {len(columns)} columns: give more rows")
+    with np.errstate(over="ignore", invalid="ignore"):
+        means, deviations = features.mean(axis=0), features.std(axis=0)
+    _require_varied(features, deviations, columns)
     standard = (features - means) / deviations
     _require_independent(standard, columns)
     intercept = float(labels.mean())
@@ -136,7 +140,9 @@ def _errors(standard: Floats, residuals: Floats, overlap: int) -> Floats:
     return errors
 
 
-def _require_varied(features: Floats, columns: Sequence[str]) -> None:
+def _require_varied(features: Floats, deviations: Floats, columns: Sequence[str]) -> None:
+    import numpy as np
+
     # Not by the deviation: that of a constant is not always 0 after rounding.
     is_constant = features.max(axis=0) == features.min(axis=0)
     constant = [name for name, each in zip(columns, is_constant, strict=True) if each]
@@ -144,20 +150,24 @@ def _require_varied(features: Floats, columns: Sequence[str]) -> None:
         raise ColumnFaultError(
             f"{', '.join(constant)}: the same in all {len(features):,} rows: leave it out"
         )
+    # Squares of numbers beyond 1e154 are no doubles any more, and those of 1e-170 are 0.
+    for name, each in zip(columns, deviations, strict=True):
+        if not (np.isfinite(each) and each > 0):
+            raise ColumnFaultError(f"{name}: too large or too small for doubles: scale it")
 
 
 def _require_independent(standard: Floats, columns: Sequence[str]) -> None:
     import numpy as np
 
-    for index in range(1, len(columns)):
-        before, column = standard[:, :index], standard[:, index]
-        shares = np.linalg.lstsq(before, column, rcond=None)[0]
-        if float((column - before @ shares).std()) < COLLINEAR:
-            pairs = zip(columns[:index], shares, strict=True)
-            others = [name for name, share in pairs if abs(share) > _TOLD]
-            raise ColumnFaultError(
-                f"{columns[index]} follows from {', '.join(others)}: leave one of them out"
-            )
+    # On the diagonal of R stands what the columns before do not explain of each.
+    own = np.abs(np.diag(np.linalg.qr(standard, mode="r"))) / len(standard) ** 0.5
+    for index in np.flatnonzero(own < COLLINEAR)[:1]:
+        shares = np.linalg.lstsq(standard[:, :index], standard[:, index], rcond=None)[0]
+        pairs = zip(columns[:index], shares, strict=True)
+        others = [name for name, share in pairs if abs(share) > _TOLD]
+        raise ColumnFaultError(
+            f"{columns[index]} follows from {', '.join(others)}: leave one of them out"
+        )
 
 
 def _numbers(values: Floats) -> tuple[float, ...]:

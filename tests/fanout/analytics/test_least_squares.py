@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fanout.analytics.errors import FitError
-from fanout.analytics.fit_errors import ColumnFaultError
+from fanout.analytics.fit_errors import ColumnFaultError, TooFewRowsError
 from fanout.analytics.least_squares import least_squares, mean_variance, r_squared
 
 if TYPE_CHECKING:
@@ -74,6 +74,18 @@ def test_a_constant_column_is_named() -> None:
     features = np.column_stack([normal(8, 100), np.full(100, 0.1), np.full(100, 3.0)])
     with pytest.raises(ColumnFaultError, match=r"^b, c: the same in all 100 rows: leave it out"):
         least_squares(features, normal(9, 100), ["a", "b", "c"], overlap=1)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_a_column_beyond_doubles_is_named(scale: float) -> None:
+    features = np.column_stack([normal(16, 100), normal(17, 100) * scale])
+    with pytest.raises(ColumnFaultError, match=r"^b: too large or too small for doubles: scale it"):
+        least_squares(features, normal(18, 100), ["a", "b"], overlap=1)
+
+
+def test_fewer_rows_than_unknowns_are_refused() -> None:
+    with pytest.raises(TooFewRowsError, match="2 rows, and 2 columns: give more rows"):
+        least_squares(normal(19, 2, 2), normal(20, 2), ["a", "b"], overlap=1)
 
 
 def test_a_column_that_follows_from_others_is_named_with_them() -> None:

@@ -1,5 +1,7 @@
 """Linear fits: made, saved, read, and refused."""
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -88,6 +90,16 @@ def test_a_fit_says_what_it_was_made_from() -> None:
         venue="binance", symbol="BTCUSDT", price_exponent=-2, quantity_exponent=-3
     )
     assert (fit.columns, fit.horizon_ns, fit.every_ns) == (("order_book_imbalance", OFI), S, S)
+
+
+def test_a_consumer_of_a_fit_needs_no_numpy() -> None:
+    code = """if True:
+        import sys, fanout.analytics.linear, fanout.analytics.loading, fanout.analytics.sizing
+        print([each for each in ("numpy", "trio", "typer") if each in sys.modules])"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.stdout.strip(), result.stderr) == ("[]", "")
 
 
 def test_too_few_rows_are_refused() -> None:

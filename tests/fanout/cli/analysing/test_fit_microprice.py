@@ -49,7 +49,7 @@ def test_the_table_has_a_row_for_each_part_of_the_imbalance(market: Market, out:
     lines = fitted(market, out, "--buckets", "4", "--spreads", "2").stdout.splitlines()
     assert lines[0] == "BTCUSDT at test: microprice above the mid, in ticks"
     assert lines[1].startswith("49 changes of the best prices and quantities from 2026-11-21T00:00")
-    assert lines[3] == "IMBALANCE     SPREAD 1   SPREAD 2 or more"
+    assert lines[3] == "IMBALANCE     SPREAD 1  SPREAD 2 or more"
     assert [each.split("  ")[0] for each in lines[4:]] == [
         "0.00 to 0.25",
         "0.25 to 0.50",
