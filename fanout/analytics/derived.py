@@ -27,20 +27,23 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
 """Columns whose names have numbers, and the settings that the numbers stand in."""
 
 
-def settings_with(
-    columns: Iterable[str], settings: FeatureSettings | None = None
-) -> FeatureSettings:
-    """Settings with all these columns, and those of `settings`: `vwap_250ms` adds 250 to
-    `vwap_ms`.
+def settings_for(columns: Iterable[str]) -> FeatureSettings:
+    """The settings with these columns, and no others than those that are always there: what is not
+    asked for is not computed. Raises as `settings_with`."""
+    lists = [each for values in _FIELDS.values() for each in values]
+    return settings_with(columns, replace(FeatureSettings(), **dict.fromkeys(lists, ())))
+
+
+def settings_with(columns: Iterable[str], settings: FeatureSettings) -> FeatureSettings:
+    """Settings with these columns, and those of `settings`: `vwap_250ms` adds 250 to `vwap_ms`.
 
     Raises `UnknownColumnError` with the columns there are, and `SettingsError` for a number out of
     range.
     """
-    settings = settings or FeatureSettings()
     for column in columns:
         settings = _with(column, settings)
         if column not in settings.columns:  # vwap_0250ms, for one
-            raise _unknown(column, settings)
+            raise _unknown(column)
     return settings
 
 
@@ -55,8 +58,8 @@ def _with(column: str, settings: FeatureSettings) -> FeatureSettings:
     return settings
 
 
-def _unknown(column: str, settings: FeatureSettings) -> UnknownColumnError:
+def _unknown(column: str) -> UnknownColumnError:
+    known = ", ".join(FeatureSettings().columns)
     return UnknownColumnError(
-        f"no column {column[:80]}: there are {', '.join(settings.columns)}, and some with other "
-        "numbers in their names"
+        f"no column {column[:80]}: there are {known}, and some with other numbers in their names"
     )

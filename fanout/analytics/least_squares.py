@@ -82,8 +82,8 @@ def least_squares(
     """The line through rows of shape (rows, columns) and their labels, of shape (rows,).
 
     `overlap` is how many labels share a moment, 1 for none. Raises `ColumnFaultError` for a column
-    that is constant or follows from those before it, `TooFewRowsError` for fewer rows than unknowns,
-    and `FitError` for what is not finite.
+    that is constant or follows from those before it, `TooFewRowsError` for fewer rows than
+    unknowns, and `FitError` for what is not finite.
     """
     import numpy as np
 

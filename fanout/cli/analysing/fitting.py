@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.analytics.derived import settings_with
+from fanout.analytics.derived import settings_for
 from fanout.analytics.errors import AnalyticsError, FitError
 from fanout.analytics.linear import fit_linear
 from fanout.analytics.samples import Samples
@@ -46,7 +46,7 @@ def fit_line(
     require_free(out, force=force)
     with _usage():
         names = split_words([columns]) if columns is not None else DEFAULT_COLUMNS
-        settings = settings_with(names)
+        settings = settings_for(names)
         samples = Samples(
             settings.columns,
             names,

@@ -3,13 +3,21 @@
 import pytest
 
 from fanout.analytics.column import UnknownColumnError
-from fanout.analytics.derived import settings_with
+from fanout.analytics.derived import settings_for, settings_with
 from fanout.analytics.errors import SettingsError
 from fanout.analytics.settings import FeatureSettings
 
 
 def test_columns_that_are_there_change_nothing() -> None:
-    assert settings_with(FeatureSettings().columns) == FeatureSettings()
+    assert settings_with(FeatureSettings().columns, FeatureSettings()) == FeatureSettings()
+    assert settings_for(FeatureSettings().columns) == FeatureSettings()
+
+
+def test_what_is_not_asked_for_is_not_there() -> None:
+    settings = settings_for(["wap_5bps_lag_50ms", "mid"])
+    always = settings_for([]).columns
+    assert settings.columns == (*always, "wap_5bps", "wap_5bps_lag_50ms")
+    assert len(always) < 8
 
 
 @pytest.mark.parametrize(
@@ -32,7 +40,7 @@ def test_columns_that_are_there_change_nothing() -> None:
     ],
 )
 def test_a_number_in_a_name_goes_to_its_setting(column: str, field: str, value: int) -> None:
-    settings = settings_with([column])
+    settings = settings_with([column], FeatureSettings())
     assert value in getattr(settings, field)
     assert column in settings.columns
     changed = [
@@ -46,7 +54,7 @@ def test_a_number_in_a_name_goes_to_its_setting(column: str, field: str, value: 
 def test_every_column_with_a_number_can_have_another() -> None:
     for column in FeatureSettings().columns:
         other = "".join("7" if each.isdigit() else each for each in column)
-        assert other in settings_with([other]).columns
+        assert other in settings_for([other]).columns
 
 
 def test_given_settings_stay() -> None:
@@ -61,10 +69,10 @@ def test_given_settings_stay() -> None:
 )
 def test_a_column_that_cannot_be_is_refused_with_those_there_are(column: str) -> None:
     with pytest.raises(UnknownColumnError, match=f"^no column {column}: there are mid, spread"):
-        settings_with([column])
+        settings_with([column], FeatureSettings())
 
 
 @pytest.mark.parametrize("column", ["vwap_0ms", f"vwap_{'9' * 5_000}ms", "volatility_1000ms"])
 def test_a_number_out_of_range_is_refused(column: str) -> None:
     with pytest.raises(SettingsError, match=r"outside of 1 to|is below 2,000"):
-        settings_with([column])
+        settings_with([column], FeatureSettings())

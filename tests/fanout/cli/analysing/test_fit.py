@@ -1,5 +1,7 @@
 """`fanout analytics fit`, from a journal to a file."""
 
+import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -138,6 +140,22 @@ def test_a_disk_that_cannot_be_written_is_told_of(market: Market, tmp_path: Path
     result = fitted(market, tmp_path / "absent" / "fit.json")
     assert result.returncode == 1
     assert "No such file or directory" in result.stderr
+
+
+def test_a_full_disk_leaves_the_old_file(
+    market: Market, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    market.seconds(300)
+    out.write_text("mine")
+    monkeypatch.setattr(os, "fsync", is_full)
+    result = fitted(market, out, "--force")
+    assert result.returncode == 1
+    assert f"cannot write {out}: No space left on device" in result.stderr
+    assert out.read_text() == "mine"
+    assert sorted(each.name for each in out.parent.iterdir()) == ["fit.json", "journal"]
 
 
 def test_features_that_the_journal_cannot_give_are_told_of(market: Market, out: Path) -> None:
