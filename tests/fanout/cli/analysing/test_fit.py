@@ -18,16 +18,6 @@ from tests.fanout.cli.processes import at_once
 IMBALANCE = "order_book_imbalance"
 
 
-@pytest.fixture
-def market(tmp_path: Path) -> Market:
-    return Market(tmp_path / "journal")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "fit.json"
-
-
 def fitted(market: Market, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     """A linear fit of one second's returns to the imbalance. Options come last, and count."""
     return at_once(

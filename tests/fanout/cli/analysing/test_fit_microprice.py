@@ -10,16 +10,6 @@ from tests.fanout.cli.analysing.quotes import NS, Market, S
 from tests.fanout.cli.processes import at_once
 
 
-@pytest.fixture
-def market(tmp_path: Path) -> Market:
-    return Market(tmp_path / "journal")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "fit.json"
-
-
 def fitted(market: Market, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     """A microprice of one spread and two halves of the imbalance. Options come last, and count."""
     return at_once(
