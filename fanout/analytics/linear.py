@@ -25,9 +25,6 @@ from fanout.protocol.instrument import Instrument
 VERSION: Final = 1
 """Of the file's layout. Another one is refused."""
 
-HORIZON_NS: Final = 15_000_000_000
-EVERY_NS: Final = 1_000_000_000
-
 MAX_FILE_BYTES: Final = 1 << 20
 """Limit of a file. A fit of a hundred columns takes a fiftieth of it."""
 
@@ -65,8 +62,7 @@ class LinearFit(
     made_from: MadeFrom
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise FitError(f"version {self.version} of the layout, and only {VERSION} is known")
+        _require_version(self.version)
         fault = self._fault()
         if fault:
             raise FitError(fault)
@@ -91,7 +87,8 @@ class LinearFit(
     @property
     def confidence(self) -> float:
         """How far to believe that the fit predicts, 0 to 1: 0 for an R² out of sample of 0 or
-        less, else the probability that a normal error is nearer to 0 than R² is."""
+        less and for one without an error, else the probability that a normal error is nearer to 0
+        than R² is."""
         score = self.score
         if score.r2 <= 0 or not score.r2_error:
             return 0.0
@@ -120,9 +117,21 @@ class LinearFit(
         if len(text) > MAX_FILE_BYTES:
             raise FitFileError(f"{name}: {len(text):,} bytes exceed {MAX_FILE_BYTES:,}: no fit")
         try:
+            _require_version(msgspec.json.decode(text, type=_Head).version)
             return msgspec.json.decode(text, type=cls)
         except (ValueError, RecursionError) as error:
             raise FitFileError(f"{name} is no linear fit, or is damaged: {error}") from error
+
+
+class _Head(msgspec.Struct):
+    """What every version of the layout has. It is read first, so that another version is named."""
+
+    version: int
+
+
+def _require_version(version: int) -> None:
+    if version != VERSION:
+        raise FitError(f"version {version} of the layout, and only {VERSION} is known")
 
 
 def fit_linear(

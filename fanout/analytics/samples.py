@@ -24,6 +24,9 @@ from fanout.analytics.column import Column
 from fanout.analytics.errors import FitError
 from fanout.protocol.feature_rows import FeatureRow
 
+HORIZON_NS: Final = 15_000_000_000
+EVERY_NS: Final = 1_000_000_000
+
 NO_END: Final = "no row at the end of the horizon"
 HOLE: Final = "a hole within the horizon"
 BACK: Final = "not later than a row before"
@@ -51,8 +54,8 @@ class Samples:
         columns: Sequence[str],
         features: Sequence[str],
         *,
-        horizon_ns: int,
-        every_ns: int,
+        horizon_ns: int = HORIZON_NS,
+        every_ns: int = EVERY_NS,
     ) -> None:
         if horizon_ns <= 0 or every_ns <= 0 or horizon_ns % every_ns:
             raise FitError(

@@ -16,6 +16,7 @@ from math import inf, sqrt
 
 import msgspec
 
+from fanout.analytics.samples import HORIZON_NS
 from fanout.analytics.signals import Signal, SignalError
 from fanout.protocol.instrument import Instrument
 
@@ -49,7 +50,7 @@ class PositionSize(msgspec.Struct, frozen=True, kw_only=True):
     instrument: Instrument
     risk_budget: Decimal
     max_quantity: int
-    horizon_ns: int = 15_000_000_000
+    horizon_ns: int = HORIZON_NS
     lot: int = 0
 
     def __post_init__(self) -> None:

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 from fanout.analytics.made import MadeFor, Origin
+from fanout.cli.saving.progress import Progress
 from fanout.cli.source import parse_start
 from fanout.clients.journal import JournalClient
 from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.config.assets import typed_symbols
-from fanout.config.moment import parse_moment
+from fanout.config.moment import moment_text, parse_moment
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.constants import DataKinds, FeedState
 from fanout.protocol.errors import NotRepresentableError
@@ -18,6 +20,9 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Header, Loss, Status
 from fanout.protocol.request import Moment, Position
 from fanout.versions import versions
+
+_SHOWN_EVERY: Final = 16_384
+"""Records from one progress line to the next: a fraction of a second."""
 
 _PRICES: Final = DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
@@ -48,8 +53,11 @@ class Reading:
 
     def __iter__(self) -> Iterator[Received]:
         """Raises `ConfigError` if the channel has no prices, and as `JournalClient`."""
-        with self._client as client:
-            for record in client:
+        progress = Progress()
+        with self._client as client, closing(progress):
+            for count, record in enumerate(client):
+                if not count % _SHOWN_EVERY and _time_of(record):
+                    progress.show(f"read to {moment_text(_time_of(record))}")
                 if self._stop_ns is not None and _time_of(record) >= self._stop_ns:
                     break
                 if not isinstance(record, Disconnected | Restarted):

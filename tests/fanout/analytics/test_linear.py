@@ -133,7 +133,7 @@ def changed(**values: Any) -> bytes:
         (b"[]", "Expected `object`"),
         (b"\xff\xfe", "invalid"),
         (b"[" * 100_000, "no linear fit"),
-        (changed(version=2), "version 2 of the layout, and only 1 is known"),
+        (changed(version=2, colour="red"), "version 2 of the layout, and only 1 is known"),
         (changed(kind="microprice"), "Invalid value 'microprice'"),
         (changed(colour="red"), "unknown field `colour`"),
         (changed(columns=[]), "0 columns, and not as many"),
