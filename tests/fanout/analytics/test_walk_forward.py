@@ -87,6 +87,31 @@ def test_overlapping_labels_have_a_larger_error() -> None:
     assert aware.r2 < 2 * aware.r2_error
 
 
+def slow_world(seed: int, slope: float) -> tuple[Score, Score]:
+    """The score of overlapping labels that a slow feature explains, and the one that takes them for
+    independent."""
+    rng = np.random.default_rng(seed)
+    feature = np.convolve(rng.standard_normal(ROWS + 20), np.ones(10) / 10**0.5, "valid")
+    paths = np.concatenate([[0.0], np.cumsum(slope * feature + rng.standard_normal(len(feature)))])
+    count = len(feature) - 15
+    labels, times = paths[15 : 15 + count] - paths[:count], np.arange(count, dtype=np.int64) * S
+    features = feature[:count, None]
+    aware, naive = (
+        walk_forward(times, features, labels, ["slow"], horizon_ns=15 * S, overlap=each)
+        for each in (15, 1)
+    )
+    return aware, naive
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.15])
+def test_the_error_is_how_much_the_score_differs_between_worlds(slope: float) -> None:
+    scores = [slow_world(seed, slope) for seed in range(40)]
+    spread = float(np.std([aware.r2 for aware, _ in scores]))
+    errors, naive_errors = (np.mean([each[at].r2_error for each in scores]) for at in (0, 1))
+    assert errors == pytest.approx(spread, rel=0.4)
+    assert naive_errors < 0.5 * spread
+
+
 @given(
     steps=st.lists(st.integers(1, 30), min_size=30, max_size=100),
     horizon=st.integers(1, 40),
