@@ -42,8 +42,9 @@ MAX_STATES: Final = 500
 _MOST_TERMS: Final = 100_000
 """Most terms of the sum. If it has no limit by then, it has none."""
 
-_NEGLIGIBLE: Final = 1e-15
-"""A term so small, in ticks, that the rest of the sum does not matter."""
+_NEGLIGIBLE: Final = 1e-12
+"""A term so small, in parts of the largest G1, that the rest of the sum does not matter. Rounding
+leaves some 1e-15 of it that never gets smaller, since the rows of B add up to 1."""
 
 
 def adjustments(q: Matrix, t: Matrix, rk: Sequence[float]) -> list[float]:
@@ -57,10 +58,11 @@ def adjustments(q: Matrix, t: Matrix, rk: Sequence[float]) -> list[float]:
     solved = _solved(inverse, right)
     term = [row[0] for row in solved]
     b = [row[1:] for row in solved]
+    negligible = _NEGLIGIBLE * max(map(abs, term))
     total = list(term)
     for _ in range(_MOST_TERMS):
         term = [sum(map(_product, row, term)) for row in b]
-        if max(map(abs, term)) < _NEGLIGIBLE:
+        if max(map(abs, term)) <= negligible:
             return total
         total = [before + each for before, each in zip(total, term, strict=True)]
     raise FitError(

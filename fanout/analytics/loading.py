@@ -1,0 +1,58 @@
+"""Models of a user's own, by the name of a module and a class in it."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+from fanout.analytics.errors import AnalyticsError
+from fanout.analytics.signals import SignalModel
+from fanout.protocol.errors import FanoutError
+
+EXAMPLE: Final = "my_signals:Breakout"
+
+
+class ModelError(AnalyticsError):
+    """A model cannot be loaded or made."""
+
+
+def load_model(
+    name: str, columns: Sequence[str], options: Mapping[str, Any] | None = None
+) -> SignalModel:
+    """The model of `MODULE:CLASS`, made with the columns' names and the options by their names.
+
+    The module has to be importable: it is installed, or in a folder of PYTHONPATH. Raises
+    `ModelError`, and what the class raises of this project's errors. The module runs with all
+    rights of this process, so load none that you would not run.
+    """
+    made = _made(name, _found(name), columns, options or {})
+    if not isinstance(made, SignalModel):
+        raise ModelError(f"{name} has no method signal(row): see fanout.analytics.signals")
+    return made
+
+
+def _found(name: str) -> Any:
+    module_name, colon, class_name = name.partition(":")
+    if not (colon and class_name.isidentifier() and _is_module(module_name)):
+        raise ModelError(f"{name[:80]!r} is not MODULE:CLASS, such as {EXAMPLE}")
+    try:
+        found = getattr(import_module(module_name), class_name, None)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{name}: module {module_name} cannot be imported: {why}") from error
+    if not isinstance(found, type):
+        raise ModelError(f"{name}: module {module_name} has no class {class_name}")
+    return found
+
+
+def _is_module(name: str) -> bool:
+    return bool(name) and all(each.isidentifier() for each in name.split("."))
+
+
+def _made(name: str, found: Any, columns: Sequence[str], options: Mapping[str, Any]) -> object:
+    try:
+        return found(columns, **options)
+    except FanoutError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{name} cannot be made with these options: {why}") from error
