@@ -120,9 +120,9 @@ class Sample(NamedTuple):
 class Lagged:
     """A value as it was some time ago, for each lag of `lags_ns`, which rise.
 
-    `shown[i]` is the newest sample at or before now - lag i, once `move` was called. A sample of the
-    same moment replaces the one before it. At most `MAX_ENTRIES` samples are kept. Those for which
-    there is no room become one that is absent, with the reason OTHER.
+    `shown[i]` is the newest sample at or before now - lag i, once `move` was called. A sample of
+    the same moment replaces the one before it. At most `MAX_ENTRIES` samples are kept. Those for
+    which there is no room become one that is absent, with the reason OTHER.
     """
 
     __slots__ = ("_count", "_lags_ns", "_newest", "_stages", "shown")
