@@ -125,7 +125,7 @@ class Features:
         an update, so that changes between them are not known."""
         before = self._best
         self._book.take(prices)
-        best = self._best = self._book.best
+        best = self._book.best
         if best is None:
             self._break(_ONE_SIDED)
         elif before is None or is_anew:
@@ -134,6 +134,7 @@ class Features:
             self._flow.why = self._hole if before is None else _LOST
         elif best != before:
             self._flow.add(now_ns, (order_flow(before, best),))
+        self._best = best
         self._show(now_ns)
 
     def lose_book(self, now_ns: int, why: int) -> None:
@@ -150,13 +151,13 @@ class Features:
         """Count a trade at a market price, which was received now."""
         self._trades.take(now_ns, trade)
 
-    def lose_trades(self, why: int, after: int) -> None:
+    def lose_trades(self, why: int) -> None:
         """As `TradeFeatures.lose`."""
-        self._trades.lose(why, after)
+        self._trades.lose(why)
 
-    def resume_trades(self, now_ns: int) -> None:
+    def resume_trades(self, since_ns: int, why: int) -> None:
         """As `TradeFeatures.resume`."""
-        self._trades.resume(now_ns)
+        self._trades.resume(since_ns, why)
 
     def expect_trades(self) -> None:
         """The stream has trades, so that none in a window means that there was none."""
