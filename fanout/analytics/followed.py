@@ -37,8 +37,8 @@ class Followed:
 
     __slots__ = (
         "_has_book",
+        "_is_ahead",
         "_is_anew",
-        "_is_behind",
         "_is_continued",
         "_top",
         "_was_known",
@@ -61,7 +61,7 @@ class Followed:
         """What the newest quote says."""
         self._has_book = False
         """Whether an update of a book has come."""
-        self._is_behind = False
+        self._is_ahead = False
         """Whether the newest quote is of a snapshot, so that older ones may follow."""
         self._was_known = False
         self._wholes = 0
@@ -88,9 +88,9 @@ class Followed:
 
     def quote(self, quote: Quote) -> None:
         """A quote has come."""
-        if self._is_behind and quote.update_id < self._top.update_id:
+        if self._is_ahead and quote.update_id < self._top.update_id:
             return
-        self._is_behind = not quote.seq
+        self._is_ahead = not quote.seq
         bids = [(quote.bid_price, quote.bid_quantity)] if quote.bid_quantity else []
         asks = [(quote.ask_price, quote.ask_quantity)] if quote.ask_quantity else []
         self._top.apply(
@@ -107,7 +107,7 @@ class Followed:
     def lose(self, now_ns: int) -> None:
         """Records were lost, which may have been of this instrument."""
         self._top.clear()
-        self._is_behind = self._is_continued = False
+        self._is_ahead = self._is_continued = False
         self._wholes = 0
         self._lose_book(now_ns, _LOST)
         self.holes.lose()
@@ -141,11 +141,13 @@ class Followed:
         features = self.features
         if not self.book.is_live:
             return
-        prices = self.book.prices if self._has_book else self._top
+        book = self.book
+        prices = book.prices if self._has_book else self._top
         if prices.is_consistent:
-            features.take_book(now_ns, prices, is_anew=self._is_anew)
+            is_ahead = book.is_ahead if self._has_book else self._is_ahead
+            features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
             self._was_known, self._is_anew = True, False
-        elif self._has_book and self.book.is_paused:
+        elif self._has_book and book.is_paused:
             features.hide_book(now_ns, self._why(_LOST))
         else:
             self._lose_book(now_ns, _LOST)
