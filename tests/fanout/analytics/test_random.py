@@ -70,13 +70,13 @@ class Reader:
     def __init__(self) -> None:
         self.whole = StreamFeatures(SETTINGS)
         self.lossy = StreamFeatures(SETTINGS)
-        self.hole_ms = 0
-        """How long ago the newest hole was, or is likely to have been."""
         self._sides = Side(-1), Side(1)
+        self._update_id = 0
 
     def take(self, record: BookUpdate | Trade, *, is_lost: bool) -> None:
         """A value that is shown is the one without losses."""
         if isinstance(record, BookUpdate):
+            self._update_id = record.update_id
             for side, packed in zip(
                 self._sides, (record.packed_bids, record.packed_asks), strict=True
             ):
@@ -99,7 +99,7 @@ class Reader:
         bids, asks = (side.change(nothing, is_whole=False)[:, :2].tolist() for side in self._sides)
         seq = int(received_ns > 0)
         return BookUpdate(
-            BTC, 10**9, 0, pack_levels(bids), pack_levels(asks), WHOLE, seq, received_ns
+            BTC, self._update_id, 0, pack_levels(bids), pack_levels(asks), WHOLE, seq, received_ns
         )
 
 

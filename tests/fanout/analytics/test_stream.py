@@ -146,6 +146,17 @@ def test_a_whole_book_without_a_time_counts_from_the_next_record_that_has_one() 
     assert scene.after(trade(10_000, 1))[OFI] == 0
 
 
+def test_a_snapshot_ahead_of_its_stream_starts_the_order_flow_once_it_is_caught_up() -> None:
+    scene = warm()
+    early = [book(at, [(10_000, at - 3_000)]) for at in (3_100, 3_200)]
+    scene.take(LOSS, snapshot([(10_000, 200)], ASKS), early[0], early[1])
+    row = scene.after(trade(3_250, 1))
+    assert (row["bid_quantity_10bps"], row[OFI]) == (200, LOST)
+    scene.take(book(3_300, [(10_000, 207)]))
+    assert scene.after(trade(4_199.999, 1))[OFI] is LOST, "the change at 3,200 is not known"
+    assert scene.after(trade(4_200, 1))[OFI] == 7
+
+
 @pytest.mark.parametrize("of", [BTC, None])
 def test_while_it_is_not_live_everything_is_absent_and_afterwards_the_windows_are(
     of: None,
