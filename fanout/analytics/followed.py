@@ -77,6 +77,11 @@ class Followed:
         """As of the newest record."""
         return self.features.instrument
 
+    def begin(self, start_ns: int, now_ns: int) -> None:
+        """The stream has begun. This comes before anything else that has a time."""
+        self.features.begin(start_ns)
+        self.turn(now_ns)
+
     def note(self, update: BookUpdate | OrderUpdate) -> None:
         """An update has come, which is not in the book yet. A whole book is a new start, unless two
         others came right before it: then that is how the venue sends every change."""
@@ -154,7 +159,8 @@ class Followed:
 
     def _lose_book(self, now_ns: int, why: int) -> None:
         self._is_anew = True
-        self.features.lose_book(now_ns, self._why(why))
+        if now_ns:  # before the first record with a time nothing was shown
+            self.features.lose_book(now_ns, self._why(why))
 
     def _why(self, why: int) -> int:
         return _NO_BOOK if why == _LOST and not self._was_known else why

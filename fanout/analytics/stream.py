@@ -189,7 +189,7 @@ class StreamFeatures:
     def _begin(self, time_ns: int) -> None:
         self._start_ns = time_ns
         for each in self._followed.values():
-            each.features.begin(time_ns)
+            each.begin(time_ns, time_ns)
 
     def _ticks(self, time_ns: int, every_ns: int) -> list[FeatureRow]:
         """The rows of the multiples from the time of the stream on, and before the new one."""
@@ -230,7 +230,7 @@ class StreamFeatures:
         if self._has_trades:
             followed.features.expect_trades()
         if self.now_ns:
-            followed.features.begin(self._start_ns)
+            followed.begin(self._start_ns, self.now_ns)
         return followed
 
     def _expect_trades(self) -> None:

@@ -172,6 +172,14 @@ def test_steps_over_a_hole_do_not_count() -> None:
     assert estimator.observations == 2
 
 
+def test_a_state_that_is_never_left_has_no_fit() -> None:
+    estimator = MicropriceEstimator("BTCUSDT", spreads=2, buckets=2)
+    for record in market(500):
+        estimator.take(record)
+    estimator.take(quote(501, (9_000, 1), (9_005, 1)))
+    assert fitted(estimator).ticks[1] == (None, None)
+
+
 @pytest.mark.parametrize(("spreads", "buckets"), [(0, 10), (1, 1), (101, 5), (26, 20)])
 def test_too_many_states_or_too_few_are_refused(spreads: int, buckets: int) -> None:
     with pytest.raises(FitError, match="states"):

@@ -192,6 +192,21 @@ def test_a_status_before_the_first_record_does_not_count_as_a_loss() -> None:
     assert (row[FLOW], row[OFI], row["mid"]) == (WARMING_UP, WARMING_UP, 100.01)
 
 
+@pytest.mark.parametrize("of", [BTC, None])
+def test_a_stream_that_begins_while_it_is_not_live_is_not_live(of: None) -> None:
+    scene = Scene(SETTINGS)
+    scene.take(LOSS, trade(0, 1, of=ETH) if of else status(FeedState.LIVE))
+    scene.take(status(FeedState.DOWN, of), gap(GapState.OPEN))
+    row = scene.after(trade(200, 1))
+    assert (row["mid"], row[FLOW], row[OFI]) == (NOT_LIVE, NOT_LIVE, NOT_LIVE)
+    scene.take(status(FeedState.LIVE, None), status(FeedState.LIVE))
+    row = scene.after(book(300, BIDS, ASKS, WHOLE), trade(400, 1))
+    assert (row["mid"], row[OFI], row["wap_10bps_lag_300ms"]) == (
+        *(100.01, WARMING_UP),
+        NOT_LIVE if of else WARMING_UP,
+    )
+
+
 def test_a_loss_before_the_first_book_leaves_no_book() -> None:
     scene = Scene(SETTINGS)
     scene.take(trade(0, 1), LOSS)
