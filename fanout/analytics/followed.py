@@ -36,10 +36,12 @@ class Followed:
     count any more."""
 
     __slots__ = (
+        "_fit",
         "_has_book",
         "_is_ahead",
         "_is_anew",
         "_is_continued",
+        "_settings",
         "_top",
         "_was_known",
         "_wholes",
@@ -55,6 +57,8 @@ class Followed:
         book: Book,
         fit: MicropriceFit | None,
     ) -> None:
+        self._settings = settings
+        self._fit = fit
         self.features = Features(settings, instrument, fit=fit)
         self.book = book
         self._top = OrderBook()
@@ -81,6 +85,13 @@ class Followed:
         """The stream has begun. This comes before anything else that has a time."""
         self.features.begin(start_ns)
         self.turn(now_ns)
+
+    def begin_anew(self, now_ns: int) -> None:
+        """The stream begins once more, at another time. The book is as it was."""
+        self.features = Features(self._settings, self.instrument, fit=self._fit)
+        self.holes = TradeHoles()
+        self._is_anew = True
+        self.begin(now_ns, now_ns)
 
     def note(self, update: BookUpdate | OrderUpdate) -> None:
         """An update has come, which is not in the book yet. A whole book is a new start, unless two

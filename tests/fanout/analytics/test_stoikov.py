@@ -14,9 +14,10 @@ from fanout.analytics.errors import FitError
 from fanout.analytics.formulas import Best
 from fanout.analytics.stoikov import adjustments, state_of
 from fanout.clients.outcomes import Received
-from fanout.protocol import FeedState
+from fanout.protocol import FeedState, Quote
 from fanout.protocol.constants import Absence
 from tests.fanout.analytics.market import BTC, LOSS, WHOLE, Scene, book, quote, status, trade
+from tests.fanout.analytics.recording import records_of
 
 FIT = MicropriceFit(
     symbol="BTCUSDT",
@@ -198,3 +199,17 @@ def test_a_fit_needs_observations_and_a_tick() -> None:
                 estimator.take(record)
         else:
             estimator.take(record)
+
+
+def test_the_fit_to_a_recording_is_symmetric_and_within_a_tick() -> None:
+    estimator = MicropriceEstimator("BTCUSDT", spreads=2, buckets=5, tick=10)
+    for record in records_of("BTCUSDT", seconds=20, quotes=True):
+        if isinstance(record, Quote):
+            estimator.take(record)
+    fit = fitted(estimator)
+    narrow = fit.ticks[0]
+    assert fit.observations > 1_000
+    assert None not in narrow
+    assert narrow[2] == pytest.approx(0, abs=1e-9)
+    assert narrow[0] == pytest.approx(-narrow[4])  # type: ignore[operator]
+    assert 0 < narrow[3] < narrow[4] < 1  # type: ignore[operator]

@@ -340,15 +340,30 @@ def test_trades_at_no_market_price_do_not_count(kind: TradeKind) -> None:
     assert (row[FLOW], row[RATE], row["vwap_1000ms"]) == (1, 1, 100.0)
 
 
-def test_time_that_goes_back_stays_where_it_was() -> None:
+def test_time_that_goes_back_a_little_stays_where_it_was() -> None:
     scene = warm()
     row = scene.take(trade(2_000, -3))[0]
     assert row.time_ns == at_ns(3_000)
     assert shown(scene.stream.columns, row)[FLOW] == -1 / 5
-    scene.take(book(1_000, [(10_000, 9)]), LOSS)
-    row = shown(scene.stream.columns, scene.take(book(1_500, BIDS, ASKS, WHOLE))[0])
+    scene.take(book(2_500, [(10_000, 9)]), LOSS)
+    row = shown(scene.stream.columns, scene.take(book(2_600, BIDS, ASKS, WHOLE))[0])
     assert (row["mid"], row[OFI], row[FLOW]) == (100.01, LOST, LOST)
     assert scene.after(trade(4_000, 1))[OFI] == 0
+
+
+def test_a_clock_that_was_set_back_begins_anew_and_keeps_the_books() -> None:
+    scene = warm(every_ns=500 * MS)
+    rows = scene.take(trade(1_999.999, 5), book(2_000, [(10_000, 7)]), trade(3_000, 1))
+    assert [each.time_ns for each in rows] == [at_ns(2_000), at_ns(2_500)]
+    row = shown(scene.stream.columns, rows[0])
+    assert (row["mid"], row["bid_quantity_10bps"]) == (100.01, 7)
+    for name in (OFI, FLOW, LAG, RATE):
+        assert row[name] is WARMING_UP
+    assert scene.stream.advance(at_ns(0)) == ()
+    last = scene.stream.row("BTCUSDT")
+    assert last is not None
+    row = shown(scene.stream.columns, last)
+    assert (row[OFI], row[FLOW], row[RATE]) == (0, 1, 1)
 
 
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
@@ -439,7 +454,7 @@ def test_rows_at_an_interval_have_all_records_up_to_then() -> None:
     assert [row.time_ns for row in rows] == [at_ns(at) for at in (200, 200, 300, 300)]
     assert rows[0].values[0] == 100.01
     assert [row.time_ns for row in scene.stream.advance(at_ns(401))] == [at_ns(400)] * 2
-    assert scene.stream.advance(at_ns(399)) == []
+    assert scene.stream.advance(at_ns(399)) == ()
 
 
 def test_rows_between_a_loss_and_the_next_record_know_of_it() -> None:
