@@ -24,6 +24,9 @@ _NO_BOOK: Final = int(Absence.NO_BOOK)
 _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
 
+_WHOLE: Final = BookFlags.WHOLE.value
+_MORE: Final = BookFlags.MORE.value
+
 _USUAL: Final = 2
 """After so many whole books in a row, the next one is nothing special."""
 
@@ -97,10 +100,12 @@ class Followed:
         """An update has come, which is not in the book yet. A whole book is a new start, unless two
         others came right before it: then that is how the venue sends every change."""
         self._has_book = True
+        flags = int(update.flags)
+        is_whole = bool(flags & _WHOLE)
         if not self._is_continued:
-            self._is_anew |= update.is_whole and (self._wholes < _USUAL or not update.seq)
-            self._wholes = self._wholes + 1 if update.is_whole else 0
-        self._is_continued = update.has_more
+            self._is_anew |= is_whole and (self._wholes < _USUAL or not update.seq)
+            self._wholes = self._wholes + 1 if is_whole else 0
+        self._is_continued = bool(flags & _MORE)
 
     def quote(self, quote: Quote) -> None:
         """A quote has come."""

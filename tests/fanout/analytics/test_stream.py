@@ -366,6 +366,12 @@ def test_a_clock_that_was_set_back_begins_anew_and_keeps_the_books() -> None:
     assert (row[OFI], row[FLOW], row[RATE]) == (0, 1, 1)
 
 
+def test_a_clock_that_was_set_back_brings_no_trades_to_a_stream_without_any() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(book(9_000, BIDS, ASKS, WHOLE), book(1_000, BIDS))
+    assert scene.after(book(9_000, BIDS))[RATE] is WARMING_UP
+
+
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
     scene = warm()
     row = scene.after(trade(3_600_000, 1))
