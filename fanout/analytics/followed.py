@@ -98,8 +98,11 @@ class Followed:
 
     def note(self, update: BookUpdate | OrderUpdate) -> None:
         """An update has come, which is not in the book yet. A whole book is a new start, unless two
-        others came right before it: then that is how the venue sends every change."""
+        others came right before it: then that is how the venue sends every change. A snapshot that
+        the book has already changes nothing."""
         self._has_book = True
+        if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
+            return
         flags = int(update.flags)
         is_whole = bool(flags & _WHOLE)
         if not self._is_continued:

@@ -266,6 +266,19 @@ def test_a_lost_connection_that_cost_nothing_changes_nothing() -> None:
     assert scene.rows[-8:] == steady.rows[-8:]
 
 
+def test_a_snapshot_that_the_book_has_already_changes_nothing() -> None:
+    scene = warm()
+    known = book(3_100, [(10_000, 5)])
+    scene.take(known, Disconnected(why="reset", pause_s=1.0))
+    old = replace(snapshot([(9_000, 1)], [(9_002, 1)]), update_id=known.update_id)
+    scene.take(old)
+    row = scene.after(trade(3_200, 1))
+    assert (row["mid"], row[OFI]) == (100.01, 3)
+    scene.take(replace(old, update_id=known.update_id + 1))
+    row = scene.after(trade(3_300, 1))
+    assert (row["mid"], row[OFI]) == (90.01, LOST)
+
+
 def test_a_loss_after_a_lost_connection_counts() -> None:
     scene = warm()
     scene.take(Disconnected(why="reset", pause_s=1.0), LOSS)
