@@ -329,17 +329,27 @@ cdef class Features:
         self.next_ns = self.returns.whole_ns = up_to(now_ns, self.plan.sample_ns)
         self.show(now_ns)
 
-    def take_book(self, int64_t now_ns, OrderBook prices not None, *, bint is_anew=False):
+    def take_book(
+        self,
+        int64_t now_ns,
+        OrderBook prices not None,
+        *,
+        bint is_anew=False,
+        bint is_ahead=False,
+    ):
         """See `fanout.analytics.features.Features.take_book`."""
         cdef i128 flow
         self.take(prices)
         if not self.has_tops:
             self.break_off(ONE_SIDED)
         else:
-            if is_anew or not self.has_best:
+            if is_anew or is_ahead or not self.has_best:
                 self.starts += 1
                 self.flow.whole_ns = now_ns
-                self.flow.why = LOST if self.has_best else self.hole
+                if not self.has_best:
+                    self.flow.why = self.hole
+                elif is_anew:
+                    self.flow.why = LOST
             elif not is_same(&self.best, &self.tops):
                 flow = order_flow(&self.best, &self.tops)
                 if not series_add(&self.flow, now_ns, &flow):
@@ -375,16 +385,15 @@ cdef class Features:
         if not series_add(&self.trades, now_ns, amounts):
             raise MemoryError
 
-    def lose_trades(self, int why, int after):
+    def lose_trades(self, int why):
         """See `fanout.analytics.trade_features.TradeFeatures.lose`."""
         self.trades_why = why
-        self.trades.whole_ns = NEVER
-        self.trades.why = after
 
-    def resume_trades(self, int64_t now_ns):
+    def resume_trades(self, int64_t since_ns, int why):
         """See `fanout.analytics.trade_features.TradeFeatures.resume`."""
         self.trades_why = 0
-        self.trades.whole_ns = now_ns
+        self.trades.whole_ns = since_ns
+        self.trades.why = why
 
     def expect_trades(self):
         """See `fanout.analytics.features.Features.expect_trades`."""
