@@ -21,7 +21,7 @@ from fanout.analytics import settings as limits
 from fanout.analytics.formulas import BPS, Best
 from fanout.analytics.units import Units
 from fanout.analytics.volatility import SCALE
-from fanout.protocol.constants import Absence
+from fanout.protocol.constants import MAX_COLUMNS, Absence
 from fanout.protocol.feature_rows import FeatureRow
 
 cdef extern from "_features.h":
@@ -110,7 +110,7 @@ cdef extern from "_features.h":
 
 cdef enum:
     MAX_VALUES = 16  # of a list of the settings
-    MAX_ROW = 256
+    MAX_ROW = 256  # as MAX_COLUMNS
     BOUGHT = 0
     SOLD = 1
     BUYS = 2
@@ -136,6 +136,7 @@ cdef object NS_PER_S = 10**9
 assert (MAX_VALUES, MAX_SERIES, BASIS_POINTS) == (limits.MAX_VALUES, limits.MAX_ENTRIES, BPS)
 assert MAX_BANDS >= 4 * MAX_VALUES
 assert SCALE == 2**96
+assert MAX_ROW == MAX_COLUMNS
 assert [each.value for each in Absence][1:] == [
     WARMING_UP, NO_BOOK, LOST, NOT_LIVE, ONE_SIDED, CROSSED, TOO_SHALLOW, EMPTY, NOT_FITTED, OTHER
 ]
@@ -198,7 +199,7 @@ cdef class _Plan:
         places(&self.intensity, settings.intensity_ms, windows)
         self.book_columns = <int>len(settings.book_columns)
         self.columns = <int>len(settings.columns)
-        assert self.columns <= MAX_ROW, "what the limits of the settings allow"
+        assert self.columns <= MAX_ROW, "the settings see to it"
 
 
 cdef void places(List *of, values, among):

@@ -65,3 +65,10 @@ def test_a_table_of_a_file_gives_settings() -> None:
 def test_a_table_with_nonsense_is_refused(table: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         FeatureSettings.of(table)
+
+
+def test_settings_make_no_more_columns_than_a_row_has() -> None:
+    many = tuple(range(1, 17))
+    with pytest.raises(SettingsError, match="make 292 columns, more than the 256"):
+        FeatureSettings(wap_bps=many, wap_lags_ms=many)
+    assert len(FeatureSettings(wap_bps=many[:13], wap_lags_ms=many).columns) == 292 - 3 * 17

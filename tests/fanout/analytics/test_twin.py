@@ -69,7 +69,7 @@ class Both:
         classes: list[Callable[..., Any]] = [_compiled(), twin.plain["Features"]]
         self.them = [make(settings, self.instrument, fit=FIT) for make in classes]
         self.now_ns = START_NS
-        self.book = OrderBook(self.instrument)
+        self.book: OrderBook = twins_of("fanout.protocol._book").OrderBook(self.instrument)
         self.call("begin")
 
     def call(self, name: str, *arguments: Any, **options: Any) -> None:
