@@ -111,6 +111,11 @@ class Client(ABC):
         return self._subscription.position
 
     @property
+    def is_any_ready(self) -> bool:
+        """Whether more is there than what was handed over, without another read."""
+        return bool(self._ready)
+
+    @property
     def reconnects(self) -> tuple[Reconnect, ...]:
         """The last hundred reconnects: reason, duration, and records lost."""
         self._recover()

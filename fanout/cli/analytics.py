@@ -1,0 +1,14 @@
+"""`fanout analytics`: features, best prices and signals."""
+
+import typer
+
+from fanout.cli.analysing.run import run
+
+analytics = typer.Typer(
+    name="analytics",
+    help="Features, best prices and signals from a stream.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+analytics.command("run")(run)
