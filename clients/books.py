@@ -108,6 +108,12 @@ class Book:
         return not self._hidden and self._prices.is_consistent
 
     @property
+    def is_live(self) -> bool:
+        """Whether the newest Status of the symbol, and of the whole feed, is LIVE, or none has come
+        since the last Loss or Restarted."""
+        return not self._hidden & (_SYMBOL | _FEED)
+
+    @property
     def is_paused(self) -> bool:
         """Whether the book is unknown only until the rest of an update has come, or the first
         numbered record after a lost connection. If it is known next, it has missed nothing. If

@@ -116,6 +116,7 @@ ALLOWED: dict[str, set[str]] = {
         "nats",
         "prometheus_client",
     },
+    "fanout/analytics": {"fanout.analytics", "fanout.clients", "fanout.protocol", "msgspec"},
     "fanout/compare": {
         "fanout.clients",
         "fanout.compare",
@@ -183,6 +184,7 @@ FORBIDDEN: dict[str, set[str]] = {
         "fanout.channel",
         "typer",
     },
+    "fanout/analytics": {"logging", "random", "socket", "time"},
     "fanout/compare": {"fanout.venues", "fanout.feed", "fanout.channel", "typer", "trio", "time"},
     "fanout/__main__.py": set(),
     "fanout/cli": {"socket"},
