@@ -1,8 +1,8 @@
 /**
- * Blocks of wire 2 as values: runs of trades, quotes and book updates.
+ * Blocks of wire 2 as values: runs of trades, quotes, book updates and rows of features.
  *
  * A block is `{type, backFilled, snapshot, firstSeq, receivedNs, heldNs}` and its records, in order:
- * `trades`, `quotes` or `updates`. A record has its `seq`, which is null in a snapshot, whose records
+ * `trades`, `quotes`, `updates` or `rows`. A record has its `seq`, which is null in a snapshot, whose records
  * take no numbers, and its `instrument`, in whose units its numbers are.
  */
 
@@ -19,6 +19,22 @@ const WHOLE = 1;
 const MORE_TO_COME = 2;
 const TOP_ONLY = 4;
 
+/** How many values the rows of a block may have together. */
+const MAX_VALUES = 7168;
+
+const absenceOf = codes(
+  "PRESENT",
+  "WARMING_UP",
+  "NO_BOOK",
+  "LOST",
+  "NOT_LIVE",
+  "ONE_SIDED",
+  "CROSSED",
+  "TOO_SHALLOW",
+  "EMPTY",
+  "NOT_FITTED",
+);
+
 const tradeKind = codes("MARKET", "RPI", "INSURANCE_FUND", "ADL", "AGGREGATE");
 
 /** By the first byte: the block's type, the name and the limit of its records, and their reader. */
@@ -27,10 +43,11 @@ export const BLOCKS = new Map([
   [0x11, { type: "quotes", items: "quotes", most: 1024, recordOf: quoteOf }],
   [0x12, { type: "book", items: "updates", most: 512, recordOf: updateOf, entries: 2048 }],
   [0x13, { type: "orders", items: "updates", most: 512, recordOf: updateOf, entries: 1536 }],
+  [0x14, { type: "features", items: "rows", most: 512, recordOf: rowOf }],
 ]);
 
 /** The records of a block of any kind. */
-export const recordsOf = ({ trades, quotes, updates }) => trades ?? quotes ?? updates;
+export const recordsOf = ({ trades, quotes, updates, rows }) => trades ?? quotes ?? updates ?? rows;
 
 /** The block in a body, by its first byte. Throws WireError. */
 export function decodeBlock(body, header) {
@@ -50,8 +67,12 @@ export function decodeBlock(body, header) {
   if (!block.snapshot) {
     within(block.firstSeq + BigInt(count - 1), 1n, MAX_SEQ, "last number of the block");
   }
-  // What the records share: the one before of each instrument, and how many levels there may be.
-  const run = { type, ordinary, instruments: header.instruments, previous: new Map(), left: entries };
+  if (type === "features") checkValues(count, header.columns);
+  // What the records share: the one before of each instrument, how many levels there may be, and
+  // the columns of rows with the time of the row before.
+  const { instruments, columns } = header;
+  const shared = { columns, timeNs: block.receivedNs, left: entries };
+  const run = { type, ordinary, instruments, previous: new Map(), ...shared };
   const records = Array.from({ length: count }, (_, place) => ({
     seq: block.snapshot ? null : block.firstSeq + BigInt(place),
     ...recordOf(fields, run),
@@ -141,6 +162,32 @@ function ordersOf(fields, count, start) {
     price = BigInt.asIntN(64, price + fields.zigzag("price"));
     return [orderId, price, fields.varint("quantity")];
   });
+}
+
+function checkValues(count, columns) {
+  if (columns === undefined) throw new WireError("rows in a channel without columns");
+  within(count * columns.length, 1, MAX_VALUES, "number of values");
+}
+
+/**
+ * `{seq, instrument, timeNs, values, absences}`. For each column of the header a value and null, or
+ * null and the reason why there is none.
+ */
+function rowOf(fields, run) {
+  const instrument = instrumentOf(fields, fields.u8("head"), run);
+  run.timeNs = BigInt.asUintN(64, run.timeNs + fields.zigzag("time_ns"));
+  const bitmap = fields.bytes(Math.ceil(run.columns.length / 8), "bitmap");
+  const pairs = run.columns.map((column, place) => {
+    const isThere = (bitmap[place >> 3] >> (place & 7)) & 1;
+    return isThere ? [fields.f64(column), null] : [null, reasonOf(fields, column)];
+  });
+  const values = pairs.map(([value]) => value);
+  const absences = pairs.map(([, absence]) => absence);
+  return { instrument, timeNs: run.timeNs, values, absences };
+}
+
+function reasonOf(fields, column) {
+  return absenceOf(within(fields.u8(column), 1, 255, `absence of ${column}`));
 }
 
 /** The venue's number of the book's state, and its time. */

@@ -112,6 +112,13 @@ export class Fields {
     return this.#view.getBigInt64(this.#skip(8, field), true);
   }
 
+  /** A double, which is a number and finite. */
+  f64(field) {
+    const value = this.#view.getFloat64(this.#skip(8, field), true);
+    if (!Number.isFinite(value)) throw new WireError(`${field} ${value} is not finite`);
+    return value;
+  }
+
   /** An unsigned LEB128 number of at most 64 bits, in as few bytes as it needs. */
   varint(field) {
     let value = 0n;

@@ -220,6 +220,9 @@ export class Session {
       if (header.epochNs !== this.header.epochNs) {
         throw new WireError(`epoch ${header.epochNs} in the middle of ${this.header.epochNs}`);
       }
+      if (`${header.columns}` !== `${this.header.columns}`) {
+        throw new WireError("other columns in the middle of an epoch");
+      }
       requireSameSymbols(this.#listed, header.instruments);
       yield* this.#advance(header.nextSeq, header.nextSeq);
     }
@@ -258,6 +261,7 @@ export class Session {
       case "quotes":
       case "book":
       case "orders":
+      case "features":
         if (message.snapshot) return [null, null];
         return [message.firstSeq, message.firstSeq + BigInt(recordsOf(message).length)];
       case "status":

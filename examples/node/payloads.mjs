@@ -17,7 +17,9 @@ export const INSTRUMENTS = 0x25;
 const MAX_INSTRUMENTS = 1024;
 const WHOLE_FEED = 65_535;
 
-const ALL_DATA = 0x0f;
+const ALL_DATA = 0x1f;
+const FEATURES = 0x10;
+const MAX_COLUMNS = 256;
 
 const instrumentType = codes(
   "SPOT",
@@ -53,7 +55,8 @@ const NEVER = 4294967295;
 
 /**
  * `{header, count}`: `{type: "header", epochNs, nextSeq, venue, channel, data, channels, instruments}`
- * still without instruments, and how many of them follow.
+ * still without instruments, and how many of them follow. A header of a channel of rows of features
+ * has `columns` as well: their names.
  */
 export function decodeHeader(body) {
   const fields = new Fields(body);
@@ -70,6 +73,7 @@ export function decodeHeader(body) {
     throw new WireError("a channel stands twice in the header");
   }
   const session = { epochNs, nextSeq, venue, channel, data, channels };
+  if ((data & FEATURES) !== 0) session.columns = columnsOf(fields);
   return { count, header: { type: "header", ...session, instruments: [] } };
 }
 
@@ -128,6 +132,15 @@ function entryOf(header) {
     contractMantissa: fields.i64("contract_mantissa"),
     contractExponent: within(fields.i8("contract_exponent"), -18, 8, "contract_exponent"),
   };
+}
+
+function columnsOf(fields) {
+  const count = within(fields.u16("k"), 1, MAX_COLUMNS, "number of columns");
+  const columns = Array.from({ length: count }, () => fields.text("column"));
+  const odd = columns.find((column) => !/^[a-z0-9_]{1,64}$/.test(column));
+  if (odd !== undefined) throw new WireError(`${JSON.stringify(odd)} is no name of a column`);
+  if (new Set(columns).size < count) throw new WireError("a column stands twice in the header");
+  return columns;
 }
 
 /** The name of a channel: lower case letters, digits and `.` `_` `-`. */

@@ -89,9 +89,21 @@ function headOf(type, { seq, instrument, updateId, time }) {
   return { type, seq, symbol: instrument.symbol, update_id: updateId, time_s };
 }
 
-const ROWS = { trades: tradeRow, quotes: quoteRow, book: updateRow, orders: updateRow };
+/** A row of features: a member for each column, null where there is no value; `absent` says why. */
+function featureRow({ instrument, seq, timeNs, values, absences }, { snapshot, receivedNs }) {
+  const named = (list) => columns.map((column, place) => [column, list[place]]);
+  const absent = Object.fromEntries(named(absences).filter(([, reason]) => reason !== null));
+  const head = { type: "row", seq, symbol: instrument.symbol, time_ns: timeNs };
+  return { ...head, ...Object.fromEntries(named(values)), absent, snapshot, received_ns: receivedNs };
+}
+
+/** The names of the columns of rows of features, from the newest header. */
+let columns = [];
+
+const ROWS = { features: featureRow, trades: tradeRow, quotes: quoteRow, book: updateRow, orders: updateRow };
 
 function rowsOf(event) {
+  if (event.type === "header") columns = event.columns ?? [];
   const rowOf = ROWS[event.type];
   if (rowOf === undefined) return [eventRow(event)];
   return recordsOf(event).map((record) => rowOf(record, event));

@@ -57,6 +57,9 @@ function told({ type, ...event }, header) {
   if (type === "book" || type === "orders") {
     return { event: type, ...event, updates: event.updates.map((each) => indexed(each, header)) };
   }
+  if (type === "features") {
+    return { event: type, ...event, rows: event.rows.map((each) => indexed(each, header)) };
+  }
   if (event.instrument === undefined) return { event: type, ...event };
   const { instrument, ...rest } = event;
   const index = instrument === null ? null : header.instruments.indexOf(instrument);

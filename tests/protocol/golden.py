@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fanout.protocol import (
+    Absence,
     Block,
     BlockFlags,
     BookBlock,
@@ -18,6 +19,8 @@ from fanout.protocol import (
     End,
     EndReason,
     Event,
+    FeatureBlock,
+    FeatureRow,
     FeedState,
     Gap,
     GapState,
@@ -38,12 +41,14 @@ from fanout.protocol import (
     decode_block,
     decode_book,
     decode_event,
+    decode_features,
     decode_header,
     decode_orders,
     decode_quotes,
     encode_block,
     encode_book,
     encode_event,
+    encode_features,
     encode_header,
     encode_instruments,
     encode_orders,
@@ -209,6 +214,47 @@ ORDERS = OrderBlock(
     held_ns=85_000,
 )
 
+ROWS_HEADER = replace(
+    HEADER,
+    channel="features",
+    data=DataKinds.FEATURES,
+    channels=(),
+    columns=("mid", "spread_bps", "order_flow_imbalance_1000ms"),
+)
+"""That of a channel of rows of features."""
+
+FEATURES = FeatureBlock(
+    first_seq=1_001,
+    rows=[
+        FeatureRow(
+            BTC,
+            1_791_382_992_840_000_000,
+            (83_091.65, 0.125, -1_478.0),
+            bytes(3),
+            1_001,
+            RECEIVED_NS,
+        ),
+        FeatureRow(
+            LIFE,
+            1_791_382_992_840_000_000,
+            (None, None, 2.5),
+            bytes([Absence.ONE_SIDED, Absence.ONE_SIDED, 0]),
+            1_002,
+            RECEIVED_NS,
+        ),
+        FeatureRow(
+            BTC,
+            1_791_382_992_840_123_456,
+            (83_091.65, 0.125, None),
+            bytes([0, 0, Absence.WARMING_UP]),
+            1_003,
+            RECEIVED_NS,
+        ),
+    ],
+    received_ns=RECEIVED_NS,
+    held_ns=85_000,
+)
+
 EVENTS: dict[str, Event] = {
     "status": Status(
         seq=1_004,
@@ -230,9 +276,22 @@ EVENTS: dict[str, Event] = {
     "end": End(reason=EndReason.SHUTDOWN, last_seq=2_005, retry_ms=1_000, why="stopped"),
 }
 
-NAMES = ("header", "instruments", "trades", "snapshot", "quotes", "book", "orders", *EVENTS)
+NAMES = (
+    "header",
+    "columns",
+    "instruments",
+    "trades",
+    "snapshot",
+    "quotes",
+    "book",
+    "orders",
+    "features",
+    *EVENTS,
+)
 
-Value = tuple[Header, int] | Header | Block | QuoteBlock | BookBlock | OrderBlock | Event
+Value = (
+    tuple[Header, int] | Header | Block | QuoteBlock | BookBlock | OrderBlock | FeatureBlock | Event
+)
 """A header alone is a pair: the header without instruments, and their number."""
 
 
@@ -245,12 +304,14 @@ def value(name: str) -> Value:
     """What that payload means."""
     fixed: dict[str, Value] = {
         "header": (BARE_HEADER, 2),
+        "columns": (replace(ROWS_HEADER, instruments=(), references=()), 2),
         "instruments": HEADER,
         "trades": received(TRADES),
         "snapshot": SNAPSHOT,
         "quotes": QUOTES,
         "book": BOOK,
         "orders": ORDERS,
+        "features": FEATURES,
     }
     return fixed.get(name) or EVENTS[name]
 
@@ -266,6 +327,8 @@ def encode(name: str) -> bytes:
     match name:
         case "header":
             return encode_header(HEADER)
+        case "columns":
+            return encode_header(ROWS_HEADER)
         case "instruments":
             return encode_instruments(HEADER, 0, 2)[0]
         case "trades":
@@ -278,13 +341,15 @@ def encode(name: str) -> bytes:
             return encode_book(BOOK, HEADER)
         case "orders":
             return encode_orders(ORDERS, HEADER)
+        case "features":
+            return encode_features(FEATURES, ROWS_HEADER)
     return encode_event(EVENTS[name])
 
 
 def decode(name: str, data: bytes) -> Value:
     """The meaning of any payload, by the decoder for the frame `name`."""
     match name:
-        case "header":
+        case "header" | "columns":
             return decode_header(data)
         case "instruments":
             return with_instruments(BARE_HEADER, data)
@@ -296,4 +361,6 @@ def decode(name: str, data: bytes) -> Value:
             return decode_book(data, HEADER)
         case "orders":
             return decode_orders(data, HEADER)
+        case "features":
+            return decode_features(data, ROWS_HEADER)
     return decode_event(data, HEADER)

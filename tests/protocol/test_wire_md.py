@@ -97,6 +97,7 @@ def test_an_example_decodes_to_what_the_page_says_and_encodes_to_the_same_bytes(
             protocol.LossReason,
             protocol.EndReason,
             protocol.InstrumentType,
+            protocol.Absence,
         )
         for name in type_.__members__
     ],

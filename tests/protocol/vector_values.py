@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fanout.protocol import (
+    Absence,
     Block,
     BlockFlags,
     BookBlock,
@@ -15,6 +16,8 @@ from fanout.protocol import (
     End,
     EndReason,
     Event,
+    FeatureBlock,
+    FeatureRow,
     FeedState,
     FrameKind,
     Gap,
@@ -42,11 +45,13 @@ from fanout.protocol import (
     decode_block,
     decode_book,
     decode_event,
+    decode_features,
     decode_orders,
     decode_quotes,
     encode_block,
     encode_book,
     encode_event,
+    encode_features,
     encode_instruments,
     encode_orders,
     encode_quotes,
@@ -59,7 +64,7 @@ from fanout.protocol.framing import frame, unseal
 from fanout.protocol.request import Begin, Moment
 
 Dict = dict[str, Any]
-Updates = QuoteBlock | BookBlock | OrderBlock
+Updates = QuoteBlock | BookBlock | OrderBlock | FeatureBlock
 Value = Header | Block | Updates | Event | Request | None
 """None is a frame of unknown kind."""
 
@@ -82,6 +87,8 @@ def decoded(payload: bytes, header: Header) -> Value:
         return decode_book(payload, header)
     if kind == FrameKind.ORDERS:
         return decode_orders(payload, header)
+    if kind == FrameKind.FEATURES:
+        return decode_features(payload, header)
     if kind not in _KINDS:
         unseal(payload)
         return None
@@ -112,6 +119,8 @@ def _encoded_updates(value: Updates, header: Header) -> bytes:
             return encode_book(value, header)
         case OrderBlock():
             return encode_orders(value, header)
+        case FeatureBlock():
+            return encode_features(value, header)
 
 
 def with_run(told: Dict, header: Header) -> tuple[Header, bytes]:
@@ -134,7 +143,7 @@ def records_of(value: Value) -> list[Record]:
             return [Snapshot(trades=tuple(value.trades))]
         case Block():
             return list(value.trades)
-        case QuoteBlock() | BookBlock() | OrderBlock():
+        case QuoteBlock() | BookBlock() | OrderBlock() | FeatureBlock():
             return list(value.records)
         case Status() | Gap() | Loss() | End():
             return [value]
@@ -156,6 +165,8 @@ def told(value: Value, kind: int) -> Dict:
             return _told_updates(value, "book", "updates", _told_update)
         case OrderBlock():
             return _told_updates(value, "orders", "updates", _told_update)
+        case FeatureBlock():
+            return _told_updates(value, "features", "rows", _told_row)
         case Request():
             raise AssertionError("readers send them")
     return _told_event(value)
@@ -171,6 +182,7 @@ def told_header(header: Header) -> Dict:
         "data": int(header.data),
         "channels": list(header.channels),
         "instruments": _told_instruments(header),
+        **({"columns": list(header.columns)} if header.columns else {}),
     }
 
 
@@ -257,6 +269,15 @@ def _told_update(update: BookUpdate | OrderUpdate) -> Dict:
     }
 
 
+def _told_row(row: FeatureRow) -> Dict:
+    return {
+        "index": row.instrument.index,
+        "time_ns": row.time_ns,
+        "values": list(row.values),
+        "absences": [Absence(code).name if code else None for code in row.absences],
+    }
+
+
 def _told_event(event: Event) -> Dict:
     told: Dict = {"event": type(event).__name__.lower()}
     for name in event.__struct_fields__:
@@ -276,6 +297,7 @@ def header_of(told: Dict) -> Header:
         channel=told["channel"],
         data=DataKinds(told["data"]),
         channels=tuple(told["channels"]),
+        columns=tuple(told.get("columns", ())),
         instruments=tuple(
             _instrument_of(index, each) for index, each in enumerate(told["instruments"])
         ),
@@ -309,7 +331,7 @@ def value_of(told: Dict, header: Header | None, *, repeat: int = 1) -> Value:
         case "block":
             assert header is not None, "a block comes after a header"
             return _block_of(told, header, repeat)
-        case "quotes" | "book" | "orders":
+        case "quotes" | "book" | "orders" | "features":
             assert header is not None, "a block comes after a header"
             return _updates_of(told, header, repeat)
     return _event_of(told, header)
@@ -340,6 +362,9 @@ def _updates_of(told: Dict, header: Header, repeat: int) -> Updates:
                 for each in told["updates"] * repeat
             ]
             return BookBlock(updates=books, **common)
+        case "features":
+            rows = [_row_of(each, header) for each in told["rows"] * repeat]
+            return FeatureBlock(rows=rows, **common)
     orders = [
         OrderUpdate(*_fields_of(each, header, pack_orders)) for each in told["updates"] * repeat
     ]
@@ -350,6 +375,15 @@ def _quote_of(told: Dict, header: Header) -> Quote:
     names = set(Quote.__struct_fields__) - {"instrument", "seq", "received_ns"}
     numbers = {name: number(told[name]) for name in names}
     return Quote(instrument=_instrument(told["index"], header), **numbers)
+
+
+def _row_of(told: Dict, header: Header) -> FeatureRow:
+    return FeatureRow(
+        instrument=_instrument(told["index"], header),
+        time_ns=number(told["time_ns"]),
+        values=tuple(told["values"]),
+        absences=bytes(Absence[each] if each else 0 for each in told["absences"]),
+    )
 
 
 def _fields_of(told: Dict, header: Header, pack: Callable[[Any], bytes]) -> tuple[Any, ...]:

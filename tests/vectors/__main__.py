@@ -14,6 +14,7 @@ from tests.vectors.refused import refused
 from tests.vectors.rejected import rejected
 from tests.vectors.rejected_blocks import rejected_blocks
 from tests.vectors.rejected_events import rejected_events
+from tests.vectors.rejected_features import rejected_features
 from tests.vectors.rejected_headers import rejected_headers
 from tests.vectors.rejected_updates import rejected_updates
 from tests.vectors.requests import rejected_requests, requests
@@ -23,6 +24,7 @@ from tests.vectors.tolerated import tolerated
 from tests.vectors.valid import valid_headers
 from tests.vectors.valid_blocks import valid_blocks
 from tests.vectors.valid_events import valid_events
+from tests.vectors.valid_features import valid_features
 from tests.vectors.valid_updates import valid_updates
 from tests.vectors.values import OPENING, Vector, frames_of
 
@@ -44,6 +46,7 @@ def text() -> str:
             *valid_headers(),
             *valid_blocks(),
             *valid_updates(),
+            *valid_features(),
             *valid_events(),
             *asked(),
         ],
@@ -54,6 +57,7 @@ def text() -> str:
             *rejected_events(),
             *rejected_blocks(),
             *rejected_updates(),
+            *rejected_features(),
         ],
         "writer_must_refuse": refused(),
         "requests": requests(),

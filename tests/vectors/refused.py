@@ -1,5 +1,7 @@
 """Values that no writer may spell: it has to refuse them, and nothing is rounded or clipped."""
 
+from typing import Any
+
 from tests.vectors.spelling import Value
 from tests.vectors.values import (
     BTC,
@@ -8,21 +10,25 @@ from tests.vectors.values import (
     I64_MIN,
     LIFE,
     MAX_SEQ,
+    ROWS_HEADER,
     U64_MAX,
     Vector,
     block,
     book,
     end,
+    features,
     gap,
     header,
     heartbeat,
     loss,
     next_orders,
     next_quote,
+    next_row,
     next_trade,
     next_update,
     orders,
     quotes,
+    row,
     status,
 )
 
@@ -33,9 +39,11 @@ EXPONENT = "-18 to 8"
 CHANNEL = "[a-z0-9][a-z0-9._-]{0,31}"
 CHANNEL_TWICE = "each channel once"
 NAME = "has no blanks and no control"
+COLUMN = "[a-z0-9_]{1,64}"
+COLUMNS = "number of columns, 1 to 256; this and the names only if `data` has bit 16"
 
 
-def vector(name: str, rule: str, value: Value, **more: int) -> Vector:
+def vector(name: str, rule: str, value: Value, **more: Any) -> Vector:
     members = {"value": value, **more, "rule": rule}
     return Vector(name=name, about=f"Refuse: {rule}.", members=members)
 
@@ -47,6 +55,7 @@ def refused() -> list[Vector]:
         *_blocks(),
         *_trades(),
         *_updates(),
+        *_features(),
         *_events(),
         *_requests(),
         *_frames(),
@@ -211,6 +220,64 @@ def _updates() -> list[Vector]:
         for how, levels in (("go inwards", list(turned)), ("stand still", [turned[0]] * 2))
     ]
     return made
+
+
+def _features() -> list[Vector]:
+    under = {"header": ROWS_HEADER}
+    named = {"channel": "features", "data": 16}
+    wide = header(**named, columns=[f"c{place}" for place in range(256)])
+    one = next_row()
+    return [
+        vector("rows without columns", COLUMNS, header(**named)),
+        vector("columns without rows", COLUMNS, header(columns=["a"])),
+        vector("257 columns", COLUMNS, header(**named, columns=[f"c{i}" for i in range(257)])),
+        vector("a column twice", "each column once", header(**named, columns=["a", "a"])),
+        *(
+            vector(f"a column {each!a}", COLUMN, header(**named, columns=[each]))
+            for each in ("", "Mid", "a b", "x" * 65)
+        ),
+        vector("rows in another channel", "a channel without columns", features(1_001, one)),
+        vector("no rows", "1 to 512", features(1_001), **under),
+        vector("513 rows", "1 to 512", features(1_001, one), **under, repeat=513),
+        vector(
+            "29 rows of 256 columns",
+            "at most 7,168 values",
+            features(1_001, row(5, *[0.5] * 256)),
+            header=wide,
+            repeat=29,
+        ),
+        *(
+            vector(
+                f"a row of {count} values",
+                "a field for each column",
+                features(1_001, row(5, *[0.5] * count)),
+                **under,
+            )
+            for count in (0, 2, 4)
+        ),
+        *(
+            vector(
+                f"a time of a row of {each}",
+                ALL_BITS,
+                features(1_001, one | {"time_ns": each}),
+                **under,
+            )
+            for each in (-1, U64_MAX + 1)
+        ),
+        vector("a row of index 2", INDEX, features(1_001, one | {"index": 2}), **under),
+        vector(
+            "no value and no reason",
+            "not 0",
+            features(1_001, one | {"absences": [None, None, None]}),
+            **under,
+        ),
+        vector(
+            "a value and a reason",
+            "if its bit is 0",
+            features(1_001, one | {"absences": ["LOST", None, "LOST"]}),
+            **under,
+        ),
+    ]
 
 
 def _events() -> list[Vector]:

@@ -52,6 +52,8 @@ UNANNOUNCED = "instruments that do not follow on those before, or that the heade
 LEFT_OUT = "a run of instruments that leaves an index out"
 REUSED = "another symbol at an index that has had one in this epoch"
 OTHER_EPOCH = "a header with another `epoch_ns`"
+OTHER_COLUMNS = "or other columns"
+NO_COLUMNS = "a block of rows in a channel without columns"
 AGAIN = "a sequence number before the one that is due"
 
 MALFORMED = "MalformedError"

@@ -7,6 +7,7 @@ must not send. A *body* is a payload without its CRC; `sealed` makes a frame of 
 Values are dictionaries in the form that `vectors.json` has them in.
 """
 
+from struct import pack
 from typing import Any
 from zlib import crc32
 
@@ -50,6 +51,19 @@ INSTRUMENT_TYPES = {
     "FUTURE": 3,
     "OPTION": 4,
     "INVERSE_FUTURE": 5,
+    "OTHER": 255,
+}
+
+ABSENCES = {
+    "WARMING_UP": 1,
+    "NO_BOOK": 2,
+    "LOST": 3,
+    "NOT_LIVE": 4,
+    "ONE_SIDED": 5,
+    "CROSSED": 6,
+    "TOO_SHALLOW": 7,
+    "EMPTY": 8,
+    "NOT_FITTED": 9,
     "OTHER": 255,
 }
 
@@ -111,7 +125,14 @@ def header_body(value: Value, *, count: int | None = None) -> bytes:
         + uint(instruments, 2)
         + uint(len(value["channels"]), 1)
         + b"".join(map(text, value["channels"]))
+        + columns_bytes(value)
     )
+
+
+def columns_bytes(value: Value) -> bytes:
+    if "columns" not in value:
+        return b""
+    return uint(len(value["columns"]), 2) + b"".join(map(text, value["columns"]))
 
 
 def entry(instrument: Value) -> bytes:
@@ -162,6 +183,7 @@ BLOCKS = {
     "quotes": (0x11, "quotes"),
     "book": (0x12, "updates"),
     "orders": (0x13, "updates"),
+    "features": (0x14, "rows"),
 }
 """The first byte of each kind of block, and the name of its records."""
 
@@ -275,6 +297,26 @@ def orders_bytes(orders: list[list[int]], price: int) -> bytes:
         body += delta(order_id - before) + delta(each - price) + varint(quantity)
         before, price = order_id, each
     return body
+
+
+def features_body(value: Value) -> bytes:
+    """A block of rows."""
+    body, before = block_prefix(value), value["received_ns"]
+    for row in value["rows"]:
+        body += head(row["index"]) + delta(row["time_ns"] - before) + columns_of(row)
+        before = row["time_ns"]
+    return body
+
+
+def columns_of(row: Value) -> bytes:
+    """The bitmap of a row, and its values or codes."""
+    values = row["values"]
+    bits = sum(1 << place for place, each in enumerate(values) if each is not None)
+    fields = (
+        uint(ABSENCES[code], 1) if value is None else pack("<d", value)
+        for value, code in zip(values, row["absences"], strict=True)
+    )
+    return uint(bits, -(-len(values) // 8)) + b"".join(fields)
 
 
 def status_body(value: Value) -> bytes:

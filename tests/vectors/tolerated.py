@@ -19,6 +19,8 @@ from tests.vectors.values import (
     HEADER,
     LIFE,
     OPENING,
+    ROWS_HEADER,
+    ROWS_OPENING,
     START,
     Frames,
     Piece,
@@ -27,6 +29,7 @@ from tests.vectors.values import (
     body_of,
     book,
     end,
+    features,
     gap,
     header,
     heartbeat,
@@ -35,11 +38,13 @@ from tests.vectors.values import (
     loss,
     next_orders,
     next_quote,
+    next_row,
     next_trade,
     next_update,
     opening_bodies,
     orders,
     quotes,
+    row,
     said,
     status,
 )
@@ -75,6 +80,7 @@ def tolerated() -> list[Vector]:
         *_snapshots(),
         *_spellings(),
         *_updates(),
+        *_features(),
     ]
 
 
@@ -108,7 +114,7 @@ def _unknown_kinds() -> list[Vector]:
             "records of unknown kinds",
             RUNS,
             *OPENING,
-            _run(0x14, 1_001, 3),
+            _run(0x15, 1_001, 3),
             said(block(1_004, next_trade())),
             _run(0x1F, 1_005, 65_535, b"and records"),
             said(heartbeat(66_540)),
@@ -203,7 +209,7 @@ def _reserved() -> list[Vector]:
     body, listing = bytearray(header_body(HEADER)), bytearray(instruments_body([BTC, LIFE]))
     body[1] = listing[1] = 0xFF
     data = bytearray(header_body(HEADER))
-    data[37] |= 0xF0
+    data[37] |= 0xE0
     both_bytes = Frames(sealed(body) + sealed(listing)), HEADER
     data_bits = Frames(sealed(data) + sealed(instruments_body([BTC, LIFE]))), HEADER
     one, both = block(1_001, next_trade()), block(1_001, next_trade(), back_filled=True)
@@ -393,6 +399,53 @@ def _updates() -> list[Vector]:
             due=1_001,
         ),
     ]
+
+
+def _features() -> list[Vector]:
+    """Rows of features from a newer service."""
+    rows = features(1_001, next_row(), next_row(1))
+    unknown = features(1_001, row(1_791_382_992_840_000_000, "OTHER", "OTHER", "LOST"))
+    at_codes = len(body_of(unknown)) - 3
+    both = features(1_001, next_row(), snapshot=True, back_filled=True)
+    return [
+        vector("features: more in each frame", MORE, START, *_longer_rows(rows), due=1_003),
+        vector(
+            "features: reserved flags of a block, and a reserved byte",
+            RESERVED,
+            *ROWS_OPENING,
+            _changed(rows, {1: 0xFC, 2: 0xFF}),
+            due=1_003,
+        ),
+        vector(
+            "features: reserved bits of a head, and behind the last column",
+            RESERVED,
+            *ROWS_OPENING,
+            _changed(rows, {HEAD_AT: 0xC0, HEAD_AT + 4: 0xF8}),
+            due=1_003,
+        ),
+        vector(
+            "features: reasons that nobody knows yet",
+            CODE,
+            *ROWS_OPENING,
+            _recoded(unknown, {at_codes: 10, at_codes + 1: 254}),
+            due=1_002,
+        ),
+        vector(
+            "features: a snapshot with both flags", SNAPSHOTS, *ROWS_OPENING, said(both), due=1_001
+        ),
+    ]
+
+
+def _longer_rows(rows: Value) -> list[Piece]:
+    return [_longer_frame(ROWS_HEADER, MORE_BYTES), _longer_frame(rows, MORE_BYTES)]
+
+
+def _recoded(value: Value, codes: dict[int, int]) -> Piece:
+    """With other codes, by their places."""
+    body = bytearray(body_of(value))
+    for at, code in codes.items():
+        body[at] = code
+    return sealed(body), value
 
 
 HEAD_AT = 24

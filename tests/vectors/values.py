@@ -8,6 +8,7 @@ from tests.vectors.spelling import (
     EVENT_BODIES,
     Value,
     block_body,
+    features_body,
     framed,
     header_body,
     instruments_body,
@@ -207,6 +208,33 @@ def orders(first_seq: int, *updates: Value, **changed: Any) -> Value:
     return _run("orders", "updates", first_seq, updates, changed)
 
 
+ROWS_HEADER = header(
+    channel="features", data=16, columns=["mid", "spread_bps", "order_flow_imbalance_1000ms"]
+)
+"""That of a channel of rows of features."""
+
+
+def row(time_ns: int, *values: float | str, index: int = 0) -> Value:
+    """A row: for each column its value, or the name of the code of its absence."""
+    return {
+        "index": index,
+        "time_ns": time_ns,
+        "values": [None if isinstance(each, str) else each for each in values],
+        "absences": [each if isinstance(each, str) else None for each in values],
+    }
+
+
+def next_row(step: int = 0, **changed: Any) -> Value:
+    """A row of BTC under `ROWS_HEADER`, `step` rows further on."""
+    time_ns = 1_791_382_992_840_000_000 + step
+    return row(time_ns, 83_091.65 + step, 0.125, "WARMING_UP") | changed
+
+
+def features(first_seq: int, *rows: Value, **changed: Any) -> Value:
+    """A block of rows."""
+    return _run("features", "rows", first_seq, rows, changed)
+
+
 def _run(
     event: str, name: str, first_seq: int, records: tuple[Value, ...], changed: Value
 ) -> Value:
@@ -255,6 +283,8 @@ def body_of(value: Value, under: Value = HEADER) -> bytes:
         return quotes_body(value, under)
     if value["event"] in ("book", "orders"):
         return updates_body(value, under)
+    if value["event"] == "features":
+        return features_body(value)
     return EVENT_BODIES[value["event"]](value)
 
 
@@ -293,6 +323,8 @@ def raw(data: bytes) -> Piece:
 START: Piece = raw(framed(b"START"))
 OPENING = (START, said(HEADER))
 """How most vectors begin: number 1,001 is due."""
+ROWS_OPENING = (START, said(ROWS_HEADER))
+"""How those of rows of features begin."""
 
 
 def stream(*pieces: Piece, is_whole: bool = False) -> Value:
